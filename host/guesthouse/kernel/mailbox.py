@@ -1,0 +1,290 @@
+"""What waits for a process: link operations in order, bounded, kept until the guest took them.
+
+A message goes through three states: it *waits*, it is *sent* to the worker, it is *consumed* (the
+guest took it). The worker holds at most a window of sent messages, so a mailbox is what a slow
+process costs the node, and `capacity` bounds it: a full mailbox pauses the feeders that post to it
+and resumes them below half. A feeder that is paused may still post what it had read already; so may
+the events of channels, which are small and cannot be refused. `full` is for those that can be.
+
+**When a run ends**, by trap, stop or the loss of its worker, what it had not consumed waits again, in
+order, for the next run. What it had consumed is not delivered again: a message is handed to a guest
+at most once. That is exact and not a race, because a worker reports CONSUMED before, and in order
+with, everything the guest did with the message: as far as the node ever sees, both happened or neither.
+
+**Channels in a new run.** A guest must hear of a channel before its messages, once, and must never hear
+of the end of a channel it does not know. A new run knows nothing, and the HTTP server announces the
+channels that are open now. So the new run gets
+
+1. the announcements, first. One whose original OPEN was never consumed takes its place and its `resumed`
+   flag: to this process the channel is new;
+2. then everything kept, in order, except that
+   - an OPEN of an announced channel is dropped (it was announced);
+   - a message of a channel that this run has not heard of, because the client left since, is preceded by
+     that channel's OPEN, resumed and without credit, so that it is understood rather than lost;
+   - a CLOSE of a channel that this run has not heard of is dropped.
+
+**A channel that the process closed** is forgotten: its messages that were not sent yet are dropped, since
+the process wants no more of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+from guesthouse.link.frames import LinkError
+from guesthouse.link.ops import ToWorker
+from guesthouse.ports import Feeder
+
+Operation: TypeAlias = list[Any]
+
+MESSAGE_OVERHEAD: Final = 256
+"""Bytes that a message costs the node beside its payload: the operation, its numbers and its place."""
+
+WINDOW_MESSAGES: Final = 256
+WINDOW_BYTES: Final = 1024 * 1024
+
+_OPEN: Final = int(ToWorker.OPEN)
+_PUSH: Final = int(ToWorker.PUSH)
+_CLOSE: Final = int(ToWorker.CLOSE)
+_CHANNEL: Final = 2
+_RESUMED: Final = 8
+_CREDIT: Final = 9
+
+
+class Mailbox:
+    """The mailbox of one process, over all its runs."""
+
+    __slots__ = (
+        "_awaiting_open",
+        "_capacity",
+        "_forgotten",
+        "_kept",
+        "_last_consumed",
+        "_opens",
+        "_paused",
+        "_sent",
+        "_waiting",
+        "size",
+        "window_size",
+    )
+
+    def __init__(self, capacity: int) -> None:
+        self.size = 0
+        """Bytes of all messages that are not consumed."""
+        self.window_size = 0
+        """Bytes of the messages that are sent and not consumed."""
+        self._capacity = capacity
+        self._waiting: deque[tuple[Operation, int]] = deque()
+        self._sent: deque[tuple[Operation, int]] = deque()
+        self._kept: dict[int, int] = {}  # channel: how many of its messages are kept
+        self._opens: dict[int, Operation] = {}  # channel: its OPEN, while a message of it may be kept
+        self._awaiting_open: dict[int, Operation] = {}  # channels whose OPEN still waits
+        self._forgotten: set[int] = set()  # channels that the process closed, with messages still kept
+        self._paused: dict[int, Feeder] = {}
+        self._last_consumed: tuple[int, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._sent)
+
+    @property
+    def full(self) -> bool:
+        """Whether senders that can be refused should be."""
+        return self.size >= self._capacity
+
+    def post(self, operation: Operation, payload_size: int) -> None:
+        """Keep a message that is not of a channel."""
+        size = payload_size + MESSAGE_OVERHEAD
+        self.size += size
+        self._waiting.append((operation, size))
+
+    def post_open(self, operation: Operation) -> None:
+        """Keep a channel's OPEN."""
+        channel_id = operation[_CHANNEL]
+        self._opens[channel_id] = operation
+        self._awaiting_open[channel_id] = operation
+        self._post_of_channel(channel_id, operation, 0)
+
+    def post_push(self, operation: Operation, payload_size: int, feeder: Feeder) -> None:
+        """Keep a client's message, and pause `feeder` when there is no room for another."""
+        channel_id = operation[_CHANNEL]
+        self._post_of_channel(channel_id, operation, payload_size)
+        if self.size >= self._capacity:
+            self._paused[channel_id] = feeder
+            feeder.pause_reading()
+
+    def post_close(self, operation: Operation) -> None:
+        """Keep a channel's CLOSE; its feeder is let go."""
+        channel_id = operation[_CHANNEL]
+        self._paused.pop(channel_id, None)
+        self._post_of_channel(channel_id, operation, 0)
+
+    def forget_channel(self, channel_id: int) -> bool:
+        """Drop a channel that the process closed. Returns whether its worker has to be told."""
+        self._paused.pop(channel_id, None)
+        unknown = self._awaiting_open.pop(channel_id, None) is not None
+        if self._kept.get(channel_id):
+            self._forgotten.add(channel_id)
+        else:
+            self._opens.pop(channel_id, None)
+        return not unknown
+
+    def add_credit(self, channel_id: int, size: int) -> bool:
+        """Add to the credit of a channel whose OPEN still waits. Returns False when there is none such:
+        then the worker is to be told.
+        """
+        operation = self._awaiting_open.get(channel_id)
+        if operation is None:
+            return False
+        operation[_CREDIT] += size
+        return True
+
+    def take(self) -> Iterator[tuple[Operation, int]]:
+        """Yield the messages to send now, with their sizes: as many as the window has room for, or one."""
+        waiting, sent = self._waiting, self._sent
+        while waiting:
+            operation, size = waiting[0]
+            if operation[0] <= _CLOSE and self._forgotten and operation[_CHANNEL] in self._forgotten:
+                waiting.popleft()
+                self._drop(operation, size)
+                continue
+            if sent and (self.window_size + size > WINDOW_BYTES or len(sent) >= WINDOW_MESSAGES):
+                return
+            sent.append(waiting.popleft())
+            self.window_size += size
+            if operation[0] == _OPEN:
+                self._awaiting_open.pop(operation[_CHANNEL], None)
+            yield operation, size
+
+    def consumed(self, count: int) -> None:
+        """The guest took `count` more messages, in the order they were sent.
+
+        Raises:
+            LinkError: not so many were sent.
+        """
+        sent = self._sent
+        if not 0 < count <= len(sent):
+            raise LinkError(f"a worker reports {count} messages consumed of {len(sent)} sent")
+        for _ in range(count):
+            operation, size = sent.popleft()
+            self.size -= size
+            self.window_size -= size
+            if operation[0] <= _CLOSE:
+                self._release(operation)
+        self._last_consumed = (operation[0], operation[_CHANNEL])
+        if self._paused and self.size * 2 < self._capacity:
+            self._resume()
+
+    def end_run(self) -> str | None:
+        """The run is over: what it did not consume waits again. Returns the message that it took last, in
+        words; None when it took none.
+        """
+        self._waiting.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self.window_size = 0
+        last, self._last_consumed = self._last_consumed, None
+        return None if last is None else _in_words(*last)
+
+    def begin_run(self, announced: Sequence[Operation]) -> None:
+        """Order what waits for a new run, as the rule above says.
+
+        Args:
+            announced: the OPEN of each channel that is open now, with fresh credit.
+        """
+        kept, self._waiting = self._waiting, deque()
+        self.size = 0
+        self._kept, self._awaiting_open = {}, {}
+        told = {operation[_CHANNEL]: operation for operation in announced}
+        opens, self._opens = self._opens, {}
+        for operation in announced:
+            self.post_open(operation)
+        for operation, size in kept:
+            self._keep_for_new_run(operation, size, told, opens)
+        self._forgotten.clear()
+        if self._paused and self.size * 2 < self._capacity:
+            self._resume()
+
+    def clear(self) -> None:
+        """Drop everything and let all feeders go: the process will not return."""
+        self._waiting.clear()
+        self._sent.clear()
+        self.size = self.window_size = 0
+        for held in (self._kept, self._opens, self._awaiting_open, self._forgotten):
+            held.clear()
+        self._resume()
+
+    def kept(self) -> Iterator[Operation]:
+        """All messages that are not consumed, in order."""
+        for operation, _ in self._sent:
+            yield operation
+        for operation, _ in self._waiting:
+            yield operation
+
+    def _keep_for_new_run(
+        self, operation: Operation, size: int, told: dict[int, Operation], opens: dict[int, Operation]
+    ) -> None:
+        code = operation[0]
+        if code > _CLOSE:
+            self.size += size
+            self._waiting.append((operation, size))
+            return
+        channel_id = operation[_CHANNEL]
+        if channel_id in self._forgotten:
+            return
+        if code == _OPEN:
+            if channel_id in told:
+                told[channel_id][_RESUMED] = operation[_RESUMED]
+                return
+            told[channel_id] = operation
+            self.post_open(operation)
+            return
+        if channel_id not in told:
+            if code == _CLOSE or channel_id not in opens:
+                return
+            told[channel_id] = retold = _retold(opens[channel_id])
+            self.post_open(retold)
+        self._post_of_channel(channel_id, operation, size - MESSAGE_OVERHEAD)
+
+    def _post_of_channel(self, channel_id: int, operation: Operation, payload_size: int) -> None:
+        size = payload_size + MESSAGE_OVERHEAD
+        self.size += size
+        kept = self._kept
+        kept[channel_id] = kept.get(channel_id, 0) + 1
+        self._waiting.append((operation, size))
+
+    def _drop(self, operation: Operation, size: int) -> None:
+        self.size -= size
+        self._release(operation)
+
+    def _release(self, operation: Operation) -> None:
+        channel_id = operation[_CHANNEL]
+        remaining = self._kept[channel_id] - 1
+        if remaining:
+            self._kept[channel_id] = remaining
+            return
+        del self._kept[channel_id]
+        if channel_id in self._forgotten:
+            self._forgotten.remove(channel_id)
+            self._opens.pop(channel_id, None)
+        elif operation[0] == _CLOSE:
+            self._opens.pop(channel_id, None)
+
+    def _resume(self) -> None:
+        paused, self._paused = self._paused, {}
+        for feeder in paused.values():
+            feeder.resume_reading()
+
+
+def _retold(operation: Operation) -> Operation:
+    retold = list(operation)
+    retold[_RESUMED], retold[_CREDIT] = True, 0
+    return retold
+
+
+def _in_words(code: int, first: Any) -> str:
+    if code in (_OPEN, _PUSH, _CLOSE):
+        return f"the {ToWorker(code).name.lower()} of channel {first}"
+    if code == ToWorker.HTTP:
+        return f"HTTP request {first}"
+    return f"a {ToWorker(code).name.lower().replace('_', ' ')}"

@@ -1,0 +1,104 @@
+"""The node's end of a link: operations to one worker, and operations from it.
+
+What is sent within one turn of the event loop leaves as one frame, so a burst of messages costs one
+encoding and one system call. Nothing here waits: how much may be sent is limited by the mailboxes'
+windows and by what the worker itself has asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from guesthouse.link.frames import FrameReader, LinkError, encode
+
+BATCH_BYTES: Final = 1024 * 1024
+"""Payload bytes after which a frame is sent although the turn is not over."""
+
+
+class NodeEnd(asyncio.Protocol):
+    """One link. Closed by `close`, by the worker's end of file, or by the first thing that no correct
+    worker sends; `on_lost` is called exactly once, with the reason, after the last operation.
+
+    Args:
+        on_operation: takes each operation; a `LinkError` that it raises closes the link.
+        on_lost: takes the error that closed the link, or None after `close` or end of file.
+    """
+
+    def __init__(
+        self, on_operation: Callable[[list[Any]], None], on_lost: Callable[[LinkError | None], None]
+    ) -> None:
+        self._on_operation = on_operation
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._batch: list[Any] = []
+        self._batch_size = 0
+        self._error: LinkError | None = None
+
+    def send(self, operation: list[Any], size: int = 0) -> None:
+        """Send an operation in order. After the link closed it goes nowhere.
+
+        Args:
+            size: bytes of its payload, so that batches of large ones are cut.
+        """
+        batch = self._batch
+        if not batch:
+            self._loop.call_soon(self._flush)
+        batch.append(operation)
+        self._batch_size += size
+        if self._batch_size >= BATCH_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Send what is batched and close. The worker sees the end of file."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is dropped."""
+        self._batch = []
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if self._error is not None:
+            return
+        try:
+            for operations in self._reader.feed(data):
+                for operation in operations:
+                    self._on_operation(operation)
+        except LinkError as error:
+            self._error = error
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Called by the event loop."""
+        self._transport = None
+        self._batch = []
+        self._on_lost(self._error)
+
+    def _flush(self) -> None:
+        batch, self._batch, self._batch_size = self._batch, [], 0
+        if batch and self._transport is not None:
+            self._transport.write(encode(batch))
+
+
+async def connect(
+    sock: socket.socket,
+    on_operation: Callable[[list[Any]], None],
+    on_lost: Callable[[LinkError | None], None],
+) -> NodeEnd:
+    """Return the node's end on `sock`, one half of a socketpair, which it owns from now on."""
+    loop = asyncio.get_running_loop()
+    _, end = await loop.create_unix_connection(lambda: NodeEnd(on_operation, on_lost), sock=sock)
+    return end

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from guesthouse.kernel.mailbox import MESSAGE_OVERHEAD, WINDOW_BYTES, WINDOW_MESSAGES, Mailbox
+from guesthouse.link.frames import LinkError
+from guesthouse.link.ops import ToWorker
+
+OPEN, PUSH, CLOSE, REQUEST = (
+    int(ToWorker.OPEN),
+    int(ToWorker.PUSH),
+    int(ToWorker.CLOSE),
+    int(ToWorker.REQUEST),
+)
+
+
+class Socket:
+    def __init__(self) -> None:
+        self.paused = False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+def opening(channel: int, *, resumed: bool = False, credit: int = 1000) -> list[Any]:
+    return [OPEN, 0, channel, "/", None, None, [], [], resumed, credit]
+
+
+def pushing(channel: int, payload: bytes = b"") -> list[Any]:
+    return [PUSH, 0, channel, 0, payload]
+
+
+def closing(channel: int) -> list[Any]:
+    return [CLOSE, 0, channel]
+
+
+def taken(mailbox: Mailbox) -> list[list[Any]]:
+    return [operation for operation, _ in mailbox.take()]
+
+
+def test_messages_are_sent_in_order_and_kept_until_consumed() -> None:
+    mailbox = Mailbox(10_000)
+    first, second = pushing(1, b"a"), pushing(1, b"b")
+    mailbox.post_open(opening(1))
+    mailbox.post_push(first, 1, Socket())
+    mailbox.post_push(second, 1, Socket())
+    assert taken(mailbox) == [opening(1), first, second]
+    assert len(mailbox) == 3
+    mailbox.consumed(2)
+    assert list(mailbox.kept()) == [second]
+
+
+def test_the_window_holds_so_many_messages() -> None:
+    mailbox = Mailbox(10_000_000)
+    for _ in range(WINDOW_MESSAGES + 5):
+        mailbox.post([REQUEST, 0, 0], 0)
+    assert len(taken(mailbox)) == WINDOW_MESSAGES
+    mailbox.consumed(3)
+    assert len(taken(mailbox)) == 3
+
+
+def test_the_window_holds_so_many_bytes_but_always_one_message() -> None:
+    mailbox = Mailbox(100_000_000)
+    for _ in range(2):
+        mailbox.post([REQUEST, 0, 0], WINDOW_BYTES * 3)
+    assert len(taken(mailbox)) == 1
+    assert taken(mailbox) == []
+    mailbox.consumed(1)
+    assert len(taken(mailbox)) == 1
+
+
+def test_a_full_mailbox_pauses_its_feeders_and_resumes_them_below_half() -> None:
+    mailbox = Mailbox(10 * MESSAGE_OVERHEAD)
+    feeder = Socket()
+    mailbox.post_open(opening(1))
+    for _ in range(8):
+        mailbox.post_push(pushing(1), 0, feeder)
+    assert not mailbox.full
+    assert not feeder.paused
+    mailbox.post_push(pushing(1), 0, feeder)
+    assert mailbox.full
+    assert feeder.paused
+    taken(mailbox)
+    mailbox.consumed(5)
+    assert feeder.paused
+    mailbox.consumed(1)
+    assert not feeder.paused
+
+
+def test_a_closed_channel_is_not_resumed() -> None:
+    mailbox = Mailbox(MESSAGE_OVERHEAD)
+    feeder = Socket()
+    mailbox.post_open(opening(1))
+    mailbox.post_push(pushing(1), 0, feeder)
+    mailbox.post_close(closing(1))
+    taken(mailbox)
+    mailbox.consumed(3)
+    assert feeder.paused
+
+
+@pytest.mark.parametrize("count", [-1, 0, 2])
+def test_consuming_what_was_not_sent_is_a_link_error(count: int) -> None:
+    mailbox = Mailbox(1000)
+    mailbox.post([REQUEST, 0, 0], 0)
+    mailbox.post([REQUEST, 0, 0], 0)
+    next(mailbox.take())
+    with pytest.raises(LinkError, match="consumed of 1 sent"):
+        mailbox.consumed(count)
+
+
+def test_a_new_run_gets_what_the_old_one_did_not_consume_and_nothing_it_did() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1))
+    for text in (b"in hand", b"sent", b"waiting"):
+        mailbox.post_push(pushing(1, text), len(text), Socket())
+    taken(mailbox)
+    mailbox.consumed(2)
+    assert mailbox.end_run() == "the push of channel 1"
+    mailbox.begin_run([opening(1, resumed=True)])
+    assert taken(mailbox) == [
+        opening(1, resumed=True),
+        pushing(1, b"sent"),
+        pushing(1, b"waiting"),
+    ]
+
+
+def test_a_channel_that_no_run_heard_of_is_announced_as_new() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1, credit=5))
+    mailbox.post_push(pushing(1), 0, Socket())
+    mailbox.begin_run([opening(1, resumed=True, credit=70)])
+    assert taken(mailbox) == [opening(1, resumed=False, credit=70), pushing(1)]
+
+
+def test_messages_of_a_client_that_left_during_the_restart_are_understood_by_the_new_run() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1))
+    taken(mailbox)
+    mailbox.consumed(1)
+    mailbox.end_run()
+    mailbox.post_push(pushing(1, b"save this"), 9, Socket())
+    mailbox.post_close(closing(1))
+    mailbox.begin_run([])
+    assert taken(mailbox) == [
+        opening(1, resumed=True, credit=0),
+        pushing(1, b"save this"),
+        closing(1),
+    ]
+
+
+def test_a_new_run_does_not_hear_of_the_end_of_a_channel_it_does_not_know() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1))
+    taken(mailbox)
+    mailbox.consumed(1)
+    mailbox.post_close(closing(1))
+    mailbox.end_run()
+    mailbox.begin_run([])
+    assert taken(mailbox) == []
+    assert mailbox.size == 0
+
+
+def test_credit_for_a_channel_not_yet_told_travels_with_its_open() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1, credit=10))
+    assert mailbox.add_credit(1, 5)
+    assert taken(mailbox) == [opening(1, credit=15)]
+    assert not mailbox.add_credit(1, 5)
+
+
+def test_messages_of_a_channel_that_the_process_closed_are_dropped() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1))
+    taken(mailbox)
+    mailbox.post_push(pushing(1), 0, Socket())
+    mailbox.post([REQUEST, 0, 9], 0)
+    assert mailbox.forget_channel(1)
+    assert taken(mailbox) == [[REQUEST, 0, 9]]
+    mailbox.consumed(2)
+    assert mailbox.size == 0
+
+
+def test_a_channel_closed_before_its_worker_heard_of_it_is_never_mentioned() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1))
+    mailbox.post_push(pushing(1), 0, Socket())
+    assert not mailbox.forget_channel(1)
+    assert taken(mailbox) == []
+    assert mailbox.size == 0
+
+
+class MailboxMachine(RuleBasedStateMachine):
+    """Clients, a process that runs and dies, and what each run of it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mailbox = Mailbox(20 * MESSAGE_OVERHEAD)
+        self.running = False
+        self.next_channel = 1
+        self.next_message = 0
+        self.open: dict[int, Socket] = {}
+        self.posted: dict[int, list[bytes]] = defaultdict(list)
+        self.handed: dict[int, list[bytes]] = defaultdict(list)
+        self.forgotten: set[int] = set()
+        self.ever_told: set[int] = set()
+        self.told: set[int] = set()
+        self.ended: set[int] = set()
+        self.sent: list[list[Any]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        self.mailbox.begin_run([opening(channel, resumed=True) for channel in self.open])
+        self.told, self.ended, self.sent, self.running = set(), set(), [], True
+
+    @rule()
+    def a_client_comes(self) -> None:
+        self.mailbox.post_open(opening(self.next_channel))
+        self.open[self.next_channel] = Socket()
+        self.next_channel += 1
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), size=st.integers(0, 3))
+    def a_client_sends(self, data: st.DataObject, size: int) -> None:
+        channel = data.draw(st.sampled_from(sorted(self.open)))
+        self.next_message += 1
+        payload = b"%d" % self.next_message + bytes(size * MESSAGE_OVERHEAD)
+        self.posted[channel].append(payload)
+        self.mailbox.post_push(pushing(channel, payload), len(payload), self.open[channel])
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def a_client_leaves(self, data: st.DataObject) -> None:
+        channel = data.draw(st.sampled_from(sorted(self.open)))
+        del self.open[channel]
+        self.mailbox.post_close(closing(channel))
+
+    @precondition(lambda self: self.running and self.open)
+    @rule(data=st.data())
+    def the_process_closes_a_channel(self, data: st.DataObject) -> None:
+        channel = data.draw(st.sampled_from(sorted(self.open)))
+        del self.open[channel]
+        self.forgotten.add(channel)
+        worker_knows = any(op[0] == OPEN and op[2] == channel for op in self.sent) or channel in self.told
+        assert self.mailbox.forget_channel(channel) == worker_knows
+
+    @precondition(lambda self: self.running)
+    @rule()
+    def the_node_sends(self) -> None:
+        for operation, _ in self.mailbox.take():
+            self.sent.append(operation)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def the_guest_takes(self, data: st.DataObject) -> None:
+        count = data.draw(st.integers(1, len(self.sent)))
+        self.mailbox.consumed(count)
+        for _ in range(count):
+            self.handle(self.sent.pop(0))
+
+    def handle(self, operation: list[Any]) -> None:
+        channel = operation[2]
+        assert channel not in self.ended, "a channel spoke after its end"
+        if operation[0] == OPEN:
+            assert channel not in self.told, "a channel was opened twice in a run"
+            assert operation[8] == (channel in self.ever_told), "resumed means: a run heard of it before"
+            self.told.add(channel)
+            self.ever_told.add(channel)
+            return
+        assert channel in self.told, "a channel spoke before it was opened"
+        if operation[0] == PUSH:
+            self.handed[channel].append(operation[4])
+        else:
+            self.ended.add(channel)
+
+    @precondition(lambda self: self.running)
+    @rule()
+    def the_run_ends(self) -> None:
+        self.mailbox.end_run()
+        self.sent, self.running = [], False
+
+    @precondition(lambda self: not self.running)
+    @rule()
+    def a_new_run_begins(self) -> None:
+        self.begin()
+
+    @invariant()
+    def sizes_add_up(self) -> None:
+        payloads = (len(op[4]) if op[0] == PUSH else 0 for op in self.mailbox.kept())
+        assert self.mailbox.size == sum(size + MESSAGE_OVERHEAD for size in payloads)
+
+    @invariant()
+    def feeders_rest_only_while_the_mailbox_is_half_full(self) -> None:
+        if any(feeder.paused for feeder in self.open.values()):
+            assert self.mailbox.size * 2 >= 20 * MESSAGE_OVERHEAD
+
+    def teardown(self) -> None:
+        if not self.running:
+            self.begin()
+        while self.sent or len(self.mailbox):
+            self.the_node_sends()
+            if not self.sent:
+                break
+            self.mailbox.consumed(len(self.sent))
+            while self.sent:
+                self.handle(self.sent.pop(0))
+        assert self.mailbox.size == 0
+        assert not any(feeder.paused for feeder in self.open.values())
+        for channel, payloads in self.posted.items():
+            if channel in self.forgotten:
+                assert payloads[: len(self.handed[channel])] == self.handed[channel]
+            else:
+                assert self.handed[channel] == payloads
+        assert self.told - self.ended - self.forgotten == set(self.open)
+
+
+MailboxMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestMailboxAgainstItsModel = MailboxMachine.TestCase
