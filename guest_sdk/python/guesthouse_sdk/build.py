@@ -1,0 +1,156 @@
+"""Builds a process: `python -m guesthouse_sdk.build app.py -o build/app.wasm`.
+
+The module given must name its entry `main`: a `Process` subclass, or a function that takes the
+process's own address. Its folder is on the import path, so it may import its neighbours.
+
+One line on stderr says what is wrong, and the exit code is 1. Needs `componentize-py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+COMPONENTIZE_PY: Final = "0.25.1"
+"""The version of componentize-py that this SDK is checked with."""
+
+ENTRY_MODULE: Final = "guesthouse_guest"
+WORLD: Final = "process"
+
+_SDK_ROOT: Final = Path(__file__).resolve().parent.parent
+_ENTRY_SOURCE: Final = """\
+import {module} as app
+from guesthouse_sdk.entry import guest
+
+Guest = guest(app)
+"""
+_RESERVED: Final = frozenset({ENTRY_MODULE, "guesthouse_sdk", "wit_world", WORLD})
+
+
+class BuildError(Exception):
+    """A process could not be built; the message is for its author."""
+
+
+def wit_directory() -> Path:
+    """The contract's WIT files: inside the installed SDK, else beside `guest_sdk/`.
+
+    Raises:
+        BuildError: neither place has them.
+    """
+    for folder in (Path(__file__).resolve().parent / "wit", _SDK_ROOT.parent.parent / "wit"):
+        if (folder / "world.wit").is_file():
+            return folder
+    raise BuildError(f"the contract's WIT files are missing beside {_SDK_ROOT}: install the SDK again")
+
+
+def componentize_argv(source: Path, output: Path, stage: Path) -> list[str]:
+    """Write the entry module into the folder `stage` and return the command that builds `output`.
+
+    Args:
+        source: the author's module, such as `app.py`.
+        output: the `.wasm` to write.
+        stage: an empty folder that lives until the command has ended.
+
+    Raises:
+        BuildError: `source` is no Python file, or its name cannot be imported.
+    """
+    module = _module_name(source)
+    (stage / f"{ENTRY_MODULE}.py").write_text(_ENTRY_SOURCE.format(module=module), encoding="utf-8")
+    return [
+        _componentize_py(),
+        *("--quiet", "--wit-path", str(wit_directory()), "--world", WORLD),
+        *("componentize", ENTRY_MODULE),
+        *("--python-path", str(stage)),
+        *("--python-path", str(source.resolve().parent)),
+        *("--python-path", str(_SDK_ROOT)),
+        *("--output", str(output)),
+    ]
+
+
+def build(source: Path, output: Path) -> None:
+    """Build the module `source` into the component `output`; takes some ten seconds.
+
+    `output` is replaced only when the build succeeds.
+
+    Raises:
+        BuildError: what is wrong with the module, in its author's terms.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as folder:
+        stage = Path(folder)
+        built = output.with_name(f".{output.name}.{os.getpid()}")
+        argv = componentize_argv(source, built, stage)
+        try:
+            done = subprocess.run(  # noqa: S603 - a list of our own making, no shell
+                argv,
+                env={**os.environ, "RUST_BACKTRACE": "0"},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            if done.returncode != 0 or not built.is_file():
+                raise BuildError(explain(source.name, done.stderr + done.stdout))
+            built.replace(output)
+        finally:
+            built.unlink(missing_ok=True)
+
+
+def explain(name: str, output: str) -> str:
+    """Turn componentize-py's output into what the author of the module `name` needs to know."""
+    stub = "called trapping stub: "
+    if stub in output:
+        call = output.partition(stub)[2].split()[0].rpartition("#")[2]
+        return (
+            f"{name} calls {call} while it is imported: call the host only from main or from what main calls"
+        )
+    report = output.partition("Stack backtrace:")[0].partition("\nCaused by:")[0]
+    _, _, report = report.rpartition("AssertionError: ") if "AssertionError: " in report else ("", "", report)
+    lines = [line for line in report.strip().splitlines() if f"/{ENTRY_MODULE}.py" not in line]
+    return f"{name} cannot be built: " + ("\n".join(lines) or "componentize-py failed and said nothing")
+
+
+def _module_name(source: Path) -> str:
+    if source.suffix != ".py" or not source.is_file():
+        raise BuildError(f"{source} is not a Python file: give the module that has main, such as app.py")
+    module = source.stem
+    if not module.isidentifier():
+        raise BuildError(
+            f"{source.name} cannot be imported: rename it to a Python identifier, such as app.py"
+        )
+    if module in _RESERVED:
+        raise BuildError(
+            f"{source.name} would hide a module of the same name: rename it, for example to app.py"
+        )
+    return module
+
+
+def _componentize_py() -> str:
+    beside = Path(sys.executable).with_name("componentize-py")
+    if beside.is_file():
+        return str(beside)
+    raise BuildError(f"componentize-py is not installed: pip install componentize-py=={COMPONENTIZE_PY}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m guesthouse_sdk.build", description="Build a process.")
+    parser.add_argument("source", type=Path, help="the module that has main, such as app.py")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the .wasm to write")
+    options = parser.parse_args(arguments)
+    try:
+        build(options.source, options.output)
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

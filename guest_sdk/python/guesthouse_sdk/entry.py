@@ -1,0 +1,90 @@
+"""What stands between the host and the author's module: finds `main`, runs it, logs its failure."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import random
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeAlias, cast
+
+from guesthouse_sdk._wit import types
+from guesthouse_sdk.address import Address, address_from_wit
+from guesthouse_sdk.log import keep_sources, log_exception, logging_to_host
+from guesthouse_sdk.process import Process
+from guesthouse_sdk.system import set_our
+
+Main: TypeAlias = type[Process] | Callable[[Address], object]
+"""What an author's module calls `main`."""
+
+
+class BadMain(Exception):
+    """A module's `main` is missing or cannot be run."""
+
+
+def guest(app: ModuleType) -> type:
+    """The class that a component exports for the author's module; called while it is built.
+
+    Raises:
+        BadMain: the module has no `main`, or one that is neither a `Process` class nor a function.
+    """
+    main = checked_main(getattr(app, "main", None), app.__name__)
+
+    class Guest:
+        def run(self, our: types.Address) -> None:
+            random.seed()  # the seed made while building would be every process's
+            start(main, address_from_wit(our))
+
+    keep_sources()
+    gc.collect()
+    gc.freeze()  # what was loaded while building stays, and stays on pages shared between processes
+    return Guest
+
+
+def checked_main(main: Any, module: str) -> Main:
+    """Return `main` when it can be run.
+
+    Raises:
+        BadMain: it cannot; the message says what to write instead.
+    """
+    remedy = "write `main = YourProcess`, or `def main(our): …`"
+    if main is None:
+        raise BadMain(f"{module} has no main: {remedy}")
+    if isinstance(main, Process):
+        raise BadMain(f"main in {module} is an instance: write `main = {type(main).__name__}` without ()")
+    if isinstance(main, type) and not issubclass(main, Process):
+        raise BadMain(f"main in {module} is a class, but no Process: {remedy}")
+    if inspect.iscoroutinefunction(main):
+        raise BadMain(f"main in {module} is async: a process simply waits in receive(); {remedy}")
+    if not callable(main):
+        raise BadMain(f"main in {module} is a {type(main).__name__}: {remedy}")
+    return main  # type: ignore[no-any-return]
+
+
+def start(main: Main, our: Address) -> None:
+    """Run a process until it ends. `sys.exit()` ends it as returning does.
+
+    Raises:
+        Exception: whatever `main` did not catch, after it was logged; the host then does what the
+            process's on-exit says.
+    """
+    set_our(our)
+    try:
+        with logging_to_host():
+            _run(main, our)
+    finally:
+        set_our(None)
+
+
+def _run(main: Main, our: Address) -> None:
+    try:
+        if isinstance(main, type) and issubclass(main, Process):
+            main().run(our)
+        else:
+            cast("Callable[[Address], object]", main)(our)
+    except SystemExit:
+        return
+    except Exception as error:
+        log_exception("the process", error)
+        raise

@@ -1,0 +1,138 @@
+"""What can go wrong, one class for each case. Every message says what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guesthouse_sdk.address import Address
+    from guesthouse_sdk.message import LazyLoadBlob
+
+
+class GuestError(Exception):
+    """The base of every error that the SDK raises."""
+
+
+class BadAddress(GuestError, ValueError):
+    """Text that should be an address or a process id is not."""
+
+
+class PushError(GuestError):
+    """A push was refused; it reached nobody."""
+
+    def __init__(self, channel_id: int, reason: str) -> None:
+        super().__init__(reason)
+        self.channel_id = channel_id
+
+
+class CloseError(GuestError):
+    """A channel was not closed."""
+
+    def __init__(self, channel_id: int, reason: str) -> None:
+        super().__init__(reason)
+        self.channel_id = channel_id
+
+
+class ChannelNotFound(PushError, CloseError):
+    """No such channel, or not a channel of this process: the host does not tell the two apart."""
+
+
+class ChannelFull(PushError):
+    """The client reads too slowly: wait, drop the message, or close the channel."""
+
+
+class PingPongTooLong(PushError):
+    """The payload of a ping, pong or close is over 125 bytes."""
+
+
+class NotUtf8(PushError):
+    """The payload of a text message is not UTF-8."""
+
+
+class MessageTooBig(PushError):
+    """The payload is larger than the node allows."""
+
+
+class NodeUnreachable(PushError):
+    """The node named in a push cannot be reached from here."""
+
+
+class BadCloseCode(CloseError):
+    """Not a code that an endpoint may send (RFC 6455, section 7.4)."""
+
+
+class CloseReasonTooLong(CloseError):
+    """The reason is over 123 bytes of UTF-8."""
+
+
+class BindError(GuestError):
+    """A path was not bound."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+class BadPath(BindError):
+    """Not an absolute path, or one with an empty, `.` or `..` segment."""
+
+
+class TooManyBindings(BindError):
+    """The process has as many bindings as the node allows."""
+
+
+class StateError(GuestError):
+    """State was not stored; what was stored before is untouched."""
+
+
+class StateTooBig(StateError):
+    """The state is larger than this process may keep."""
+
+
+class StateNotWritten(StateError):
+    """The node could not write it; its log says why."""
+
+
+class SendError(GuestError):
+    """A request was not delivered or not answered; here it is back.
+
+    Attributes:
+        target: whom it was for.
+        body: what it said.
+        blob: its payload, if it had one.
+        context: what was kept beside it; None for `send_and_await_response`.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        target: Address,
+        body: bytes,
+        blob: LazyLoadBlob | None,
+        context: bytes | None,
+    ) -> None:
+        super().__init__(reason)
+        self.target = target
+        self.body = body
+        self.blob = blob
+        self.context = context
+
+
+class Offline(SendError):
+    """The other node cannot be reached."""
+
+
+class TimedOut(SendError):
+    """No response within the time that the request gave."""
+
+
+class NoSuchProcess(SendError):
+    """No process of that name, or it ended before it answered."""
+
+
+class MailboxFull(SendError):
+    """The target's mailbox has no room."""
+
+
+class NotAuthorised(SendError):
+    """The sender may not message the target."""

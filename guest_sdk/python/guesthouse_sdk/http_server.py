@@ -1,0 +1,191 @@
+"""What `http-server:distro:sys` does for a process: pushes, closings, bindings, HTTP answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
+
+from guesthouse_sdk import _wit
+from guesthouse_sdk._wit import Err, types
+from guesthouse_sdk.errors import (
+    BadCloseCode,
+    BadPath,
+    BindError,
+    ChannelFull,
+    ChannelNotFound,
+    CloseError,
+    CloseReasonTooLong,
+    MessageTooBig,
+    NodeUnreachable,
+    NotUtf8,
+    PingPongTooLong,
+    PushError,
+    TooManyBindings,
+)
+from guesthouse_sdk.message import LazyLoadBlob, WsMessageType, message_type_to_wit, text_of
+from guesthouse_sdk.system import our
+
+_RawPushError = _wit.http_server.PushError
+_RawBindError = _wit.http_server.BindError
+_RawCloseError = _wit.http_server.CloseError
+
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+
+_PUSH_ERRORS: Final[dict[_RawPushError, tuple[type[PushError], str]]] = {
+    _RawPushError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),
+    _RawPushError.CHANNEL_FULL: (ChannelFull, "its client reads too slowly: wait, drop or close"),
+    _RawPushError.PING_PONG_TOO_LONG: (PingPongTooLong, "a ping, pong or close carries at most 125 bytes"),
+    _RawPushError.NOT_UTF8: (NotUtf8, "a text message must be UTF-8"),
+    _RawPushError.TOO_BIG: (MessageTooBig, "the message is larger than the node allows"),
+    _RawPushError.NODE_UNREACHABLE: (NodeUnreachable, "the node named cannot be reached from here"),
+}
+_BIND_ERRORS: Final[dict[_RawBindError, tuple[type[BindError], str]]] = {
+    _RawBindError.BAD_PATH: (BadPath, "write an absolute path without empty, '.' or '..' segments"),
+    _RawBindError.TOO_MANY: (TooManyBindings, "the process has as many bindings as the node allows"),
+}
+_CLOSE_ERRORS: Final[dict[_RawCloseError, tuple[type[CloseError], str]]] = {
+    _RawCloseError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),
+    _RawCloseError.BAD_CODE: (BadCloseCode, "give 1000, 1001, 1003, 1007 to 1014, or 3000 to 4999"),
+    _RawCloseError.REASON_TOO_LONG: (CloseReasonTooLong, "the reason may have at most 123 bytes"),
+}
+
+
+def send_ws_push(node: str, channel_id: int, message_type: WsMessageType, blob: LazyLoadBlob) -> None:
+    """Push a message to a channel of this process.
+
+    Args:
+        node: the node that holds the channel, mostly `our.node`.
+        channel_id: the channel, from its `WebSocketOpen`.
+        message_type: mostly `WsMessageType.Text` or `WsMessageType.Binary`. A Close closes the channel
+            with the code and reason in the payload (RFC 6455, section 5.5.1).
+        blob: the payload.
+
+    Raises:
+        PushError: the message reached nobody; the subclass says why.
+    """
+    try:
+        if message_type is WsMessageType.Text and node == our().node:
+            _wit.http_server.send_ws_text(channel_id, text_of(blob, channel_id))
+        else:
+            raw = types.LazyLoadBlob(blob.mime, blob.bytes)
+            _wit.http_server.send_ws_push(node, channel_id, message_type_to_wit(message_type), raw)
+    except Err as failure:
+        raise push_error(channel_id, failure.value) from None
+
+
+def send_ws_push_many(
+    channel_ids: Iterable[int], message_type: WsMessageType, blob: LazyLoadBlob
+) -> dict[int, PushError]:
+    """Push one message to many channels on this node; the payload crosses to the host once.
+
+    Returns:
+        The channels that were refused, and why. The message is on its way to all others.
+
+    Raises:
+        NotUtf8: a text message is not UTF-8; it reached nobody.
+    """
+    channels = list(channel_ids)
+    if not channels:
+        return {}
+    if message_type is WsMessageType.Text:
+        refused = _wit.http_server.send_ws_text_many(channels, text_of(blob, channels[0]))
+    else:
+        raw = types.LazyLoadBlob(blob.mime, blob.bytes)
+        refused = _wit.http_server.send_ws_push_many(channels, message_type_to_wit(message_type), raw)
+    return {channel_id: push_error(channel_id, reason) for channel_id, reason in refused}
+
+
+def close_channel(channel_id: int, code: int | None = None, reason: str = "") -> None:
+    """Close a channel of this process. No `WebSocketClose` follows.
+
+    Raises:
+        CloseError: it was not closed; the subclass says why.
+    """
+    try:
+        _wit.http_server.close_channel(channel_id, code, reason)
+    except Err as failure:
+        error, remedy = _CLOSE_ERRORS[failure.value]
+        raise error(channel_id, f"channel {channel_id} was not closed: {remedy}") from None
+
+
+def bind_ws_path(path: str, *, authenticated: bool = True) -> None:
+    """Accept WebSockets on `/<process-id><path>`.
+
+    Args:
+        path: such as `/` or `/rooms/:room`; what stands for `:room` arrives in `url_params`.
+        authenticated: only clients with the node's auth cookie may open it.
+
+    Raises:
+        BindError: it was not bound; the subclass says why.
+    """
+    try:
+        _wit.http_server.bind_ws_path(path, _wit.http_server.WsBinding(authenticated))
+    except Err as failure:
+        raise _bind_error(path, failure) from None
+
+
+def unbind_ws_path(path: str) -> None:
+    """Accept no more WebSockets on the path; its open channels are closed with 1001."""
+    _wit.http_server.unbind_ws_path(path)
+
+
+def bind_http_path(path: str, *, authenticated: bool = True, local_only: bool = False) -> None:
+    """Be handed the HTTP requests to `/<process-id><path>`.
+
+    Raises:
+        BindError: it was not bound; the subclass says why.
+    """
+    try:
+        _wit.http_server.bind_http_path(path, _wit.http_server.HttpBinding(authenticated, local_only))
+    except Err as failure:
+        raise _bind_error(path, failure) from None
+
+
+def bind_http_static_path(
+    path: str, content: LazyLoadBlob, *, authenticated: bool = True, local_only: bool = False
+) -> None:
+    """Have the host serve this content on `/<process-id><path>`, without asking the process.
+
+    Raises:
+        BindError: it was not bound; the subclass says why.
+    """
+    binding = _wit.http_server.HttpBinding(authenticated, local_only)
+    raw = types.LazyLoadBlob(content.mime, content.bytes)
+    try:
+        _wit.http_server.bind_http_static_path(path, binding, raw)
+    except Err as failure:
+        raise _bind_error(path, failure) from None
+
+
+def unbind_http_path(path: str) -> None:
+    """Serve the path no more."""
+    _wit.http_server.unbind_http_path(path)
+
+
+def send_http_response(
+    status: int, headers: Headers = (), body: bytes | str = b"", mime: str | None = None
+) -> None:
+    """Answer the HTTP request received last.
+
+    Args:
+        status: such as 200.
+        headers: names and values; give pairs to repeat a name.
+        body: what the client gets; text is sent as UTF-8.
+        mime: its content type; for text without one, `text/plain; charset=utf-8`.
+    """
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    if isinstance(body, str):
+        body, mime = body.encode(), mime or "text/plain; charset=utf-8"
+    blob = types.LazyLoadBlob(mime, bytes(body)) if body or mime else None
+    _wit.http_server.send_http_response(status, pairs, blob)
+
+
+def push_error(channel_id: int, raw: _RawPushError) -> PushError:
+    """The error that stands for a refusal of the host."""
+    error, remedy = _PUSH_ERRORS[raw]
+    return error(channel_id, f"channel {channel_id} got no message: {remedy}")
+
+
+def _bind_error(path: str, failure: Err[_RawBindError]) -> BindError:
+    error, remedy = _BIND_ERRORS[failure.value]
+    return error(path, f"{path!r} was not bound: {remedy}")

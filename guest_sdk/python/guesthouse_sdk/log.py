@@ -1,0 +1,81 @@
+"""The process's log: what `logging` and uncaught exceptions write there."""
+
+from __future__ import annotations
+
+import linecache
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from guesthouse_sdk.system import Verbosity, print_to_log
+
+_SDK_FOLDER: Final = str(Path(__file__).parent)
+_MOUNT: Final = re.compile(r'(?m)^(\s*File ")/\d+/')
+"""Where componentize-py mounts the import path: `/0/app.py` is the author's `app.py`."""
+
+
+class LogHandler(logging.Handler):
+    """Hands the records of `logging` to the host."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record to the process's log."""
+        try:
+            print_to_log(self.format(record), _verbosity(record.levelno))
+        except Exception:  # a record that cannot be formatted must not end the process
+            self.handleError(record)
+
+
+@contextmanager
+def logging_to_host() -> Iterator[None]:
+    """Let everything that `logging` says, from INFO up, reach the process's log."""
+    root = logging.getLogger()
+    handler, level = LogHandler(), root.level
+    root.addHandler(handler)
+    if level in (logging.NOTSET, logging.WARNING):
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def log_exception(what: str, error: BaseException) -> None:
+    """Write to the log that `what` failed, with the traceback of the author's code."""
+    shown = traceback.format_exception(type(error), error, _author_frames(error.__traceback__))
+    text = _MOUNT.sub(r"\1", "".join(shown)).rstrip()
+    print_to_log(f"{what} failed\n{text}", Verbosity.ERROR)
+
+
+def keep_sources() -> None:
+    """Remember the source of the modules loaded so far, so that tracebacks in a component, which has
+    no files, show lines of code. Those of the standard library are left out: they are large.
+    """
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if not path or not path.endswith(".py") or not _MOUNT.match(f'File "{path}'):
+            continue
+        lines = linecache.getlines(path)
+        # A modification time of None is what keeps the entry when the file is gone.
+        linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
+
+
+def _author_frames(frames: TracebackType | None) -> TracebackType | None:
+    start = frames
+    while start is not None and start.tb_frame.f_code.co_filename.startswith(_SDK_FOLDER):
+        start = start.tb_next
+    return start or frames
+
+
+def _verbosity(level: int) -> Verbosity:
+    if level >= logging.ERROR:
+        return Verbosity.ERROR
+    if level >= logging.WARNING:
+        return Verbosity.WARNING
+    return Verbosity.INFO if level >= logging.INFO else Verbosity.DEBUG

@@ -1,0 +1,214 @@
+"""Receiving messages and their payloads, and sending messages to other processes."""
+
+from __future__ import annotations
+
+from typing import Final, Self
+
+from guesthouse_sdk import _wit
+from guesthouse_sdk._wit import Err, types
+from guesthouse_sdk.address import Address, address_from_wit, address_to_wit
+from guesthouse_sdk.errors import MailboxFull, NoSuchProcess, NotAuthorised, Offline, SendError, TimedOut
+from guesthouse_sdk.message import (
+    IncomingResponse,
+    LazyLoadBlob,
+    Message,
+    WebSocketPush,
+    WsMessageType,
+    blob_from_wit,
+    blob_to_wit,
+    incoming_response_from_wit,
+    message_from_wit,
+)
+from guesthouse_sdk.system import our
+
+_SEND_ERRORS: Final[dict[types.SendErrorKind, tuple[type[SendError], str]]] = {
+    types.SendErrorKind.OFFLINE: (Offline, "its node cannot be reached"),
+    types.SendErrorKind.TIMEOUT: (TimedOut, "it did not answer in time"),
+    types.SendErrorKind.NO_SUCH_PROCESS: (NoSuchProcess, "there is no such process"),
+    types.SendErrorKind.MAILBOX_FULL: (MailboxFull, "its mailbox is full: send less, or later"),
+    types.SendErrorKind.NOT_AUTHORISED: (NotAuthorised, "this process may not message it"),
+}
+
+
+class _Received:
+    """What is known of the payload of the message received last."""
+
+    __slots__ = ("is_text",)
+
+    def __init__(self) -> None:
+        self.is_text = False
+
+
+received: Final = _Received()
+
+
+def receive() -> Message:
+    """Wait for the next message: an event of the HTTP server, a request, or a response.
+
+    Raises:
+        SendError: a request of this process was not delivered or not answered.
+    """
+    received.is_text = False
+    try:
+        raw = _wit.messaging.receive()
+    except Err as failure:
+        raise send_error(failure.value.error, failure.value.context) from None
+    message = message_from_wit(raw)
+    if type(message) is WebSocketPush:
+        received.is_text = message.message_type is WsMessageType.Text
+    return message
+
+
+def get_blob() -> LazyLoadBlob | None:
+    """The payload of the message received last; None when it has none."""
+    if received.is_text:
+        text = _wit.messaging.get_blob_text()
+        if text is not None:
+            return LazyLoadBlob.from_text(text)
+    return blob_from_wit(_wit.messaging.get_blob())
+
+
+def get_blob_text() -> str | None:
+    """The same payload as text; None when there is none or it is not UTF-8."""
+    return _wit.messaging.get_blob_text()
+
+
+def has_blob() -> bool:
+    """Whether the message received last has a payload."""
+    return _wit.messaging.has_blob()
+
+
+def last_blob() -> LazyLoadBlob | None:
+    """The payload seen last, kept while messages without one arrive."""
+    return blob_from_wit(_wit.messaging.last_blob())
+
+
+class Request:
+    """A message to another process, put together step by step and then sent.
+
+    `Request().target("chat:chat:guesthouse.os").body(b"…").blob(blob).send()`
+    """
+
+    __slots__ = ("_blob", "_body", "_context", "_expects_response", "_inherit", "_metadata", "_target")
+
+    def __init__(self) -> None:
+        self._target: Address | None = None
+        self._body = b""
+        self._blob: LazyLoadBlob | None = None
+        self._context: bytes | None = None
+        self._metadata: str | None = None
+        self._expects_response: int | None = None
+        self._inherit = False
+
+    def target(self, target: Address | str) -> Self:
+        """Whom it is for: an address, or `node@process:package:publisher`."""
+        self._target = Address.parse(target) if isinstance(target, str) else target
+        return self
+
+    def body(self, body: bytes | str) -> Self:
+        """What it says."""
+        self._body = body.encode() if isinstance(body, str) else bytes(body)
+        return self
+
+    def blob(self, blob: LazyLoadBlob | None) -> Self:
+        """The payload beside it."""
+        self._blob = blob
+        return self
+
+    def inherit(self, inherit: bool = True) -> Self:
+        """Reuse the id, and without a blob of its own the blob, of the message being handled."""
+        self._inherit = inherit
+        return self
+
+    def metadata(self, metadata: str | None) -> Self:
+        """JSON about the message."""
+        self._metadata = metadata
+        return self
+
+    def context(self, context: bytes | str | None) -> Self:
+        """Bytes that come back with the response or the error."""
+        self._context = context.encode() if isinstance(context, str) else context
+        return self
+
+    def expects_response(self, seconds: int | None) -> Self:
+        """How long to wait for a response; None when no response is wanted."""
+        if seconds is not None and seconds < 1:
+            raise ValueError(f"a response cannot be expected within {seconds} seconds: give 1 or more")
+        self._expects_response = seconds
+        return self
+
+    def send(self) -> None:
+        """Send it. A response arrives through `receive`; a failure is raised there."""
+        target, request, blob = self.to_wit()
+        _wit.messaging.send_request(target, request, self._context, blob)
+
+    def send_and_await_response(self, seconds: int) -> IncomingResponse:
+        """Send it and wait for the response; other messages queue meanwhile. `get_blob` then has the
+        response's payload.
+
+        Raises:
+            SendError: it was not delivered, or not answered within that time.
+            ValueError: it is for this very process, which cannot answer while it waits.
+        """
+        target, request, blob = self.expects_response(seconds).to_wit()
+        if self._target == our():
+            raise ValueError(f"{self._target} cannot wait for its own answer: call the function instead")
+        received.is_text = False
+        try:
+            raw = _wit.messaging.send_and_await_response(target, request, blob)
+        except Err as failure:
+            raise send_error(failure.value, None) from None
+        assert type(raw) is types.Message_Response, raw  # noqa: S101 - the host answers with a response
+        return incoming_response_from_wit(raw.value)
+
+    def to_wit(self) -> tuple[types.Address, types.Request, types.LazyLoadBlob | None]:
+        """The bindings' form of it."""
+        if self._target is None:
+            raise ValueError("a request needs a target: Request().target(address)")
+        request = types.Request(self._inherit, self._expects_response, self._body, self._metadata, [])
+        return address_to_wit(self._target), request, blob_to_wit(self._blob)
+
+
+class Response:
+    """The answer to the request received last: `Response().body(b"…").send()`."""
+
+    __slots__ = ("_blob", "_body", "_inherit", "_metadata")
+
+    def __init__(self) -> None:
+        self._body = b""
+        self._blob: LazyLoadBlob | None = None
+        self._metadata: str | None = None
+        self._inherit = False
+
+    def body(self, body: bytes | str) -> Self:
+        """What it says."""
+        self._body = body.encode() if isinstance(body, str) else bytes(body)
+        return self
+
+    def blob(self, blob: LazyLoadBlob | None) -> Self:
+        """The payload beside it."""
+        self._blob = blob
+        return self
+
+    def inherit(self, inherit: bool = True) -> Self:
+        """Carry the blob of the message received last when it has none of its own."""
+        self._inherit = inherit
+        return self
+
+    def metadata(self, metadata: str | None) -> Self:
+        """JSON about the message."""
+        self._metadata = metadata
+        return self
+
+    def send(self) -> None:
+        """Send it. With no request that wants an answer, the host logs and drops it."""
+        _wit.messaging.send_response(
+            types.Response(self._inherit, self._body, self._metadata, []), blob_to_wit(self._blob)
+        )
+
+
+def send_error(raw: types.SendError, context: bytes | None) -> SendError:
+    """The error that stands for a message which the host gave back."""
+    error, reason = _SEND_ERRORS[raw.kind]
+    target = address_from_wit(raw.target)
+    return error(f"{target}: {reason}", target, raw.request.body, blob_from_wit(raw.lazy_load_blob), context)

@@ -1,0 +1,270 @@
+"""The high-level form of a process: a class whose methods are called as things happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from guesthouse_sdk import _wit
+from guesthouse_sdk._wit import Err, types
+from guesthouse_sdk.address import Address
+from guesthouse_sdk.errors import ChannelNotFound, PushError, SendError
+from guesthouse_sdk.http_server import Headers, close_channel, push_error, send_http_response
+from guesthouse_sdk.log import log_exception
+from guesthouse_sdk.message import (
+    Http,
+    IncomingRequest,
+    IncomingResponse,
+    WebSocketOpen,
+    http_from_wit,
+    incoming_request_from_wit,
+    incoming_response_from_wit,
+    web_socket_open_from_wit,
+)
+from guesthouse_sdk.messaging import Response, received, send_error
+from guesthouse_sdk.system import Verbosity, print_to_log
+
+_TEXT: Final = types.WsMessageType.TEXT
+_BINARY: Final = types.WsMessageType.BINARY
+
+
+class Channel:
+    """One client's WebSocket. Attributes of your own may be set on it."""
+
+    def __init__(self, opened: WebSocketOpen, process: Process) -> None:
+        self.id = opened.channel_id
+        self.opened = opened
+        self._process = process
+
+    @property
+    def path(self) -> str:
+        """The path the client asked for; `/` for a registered channel."""
+        return self.opened.path
+
+    @property
+    def url_params(self) -> Mapping[str, str]:
+        """Parameters of the bound path, such as `room` of `/rooms/:room`."""
+        return self.opened.url_params
+
+    @property
+    def query_params(self) -> Mapping[str, str]:
+        """What follows `?` in the URL."""
+        return self.opened.query_params
+
+    def send(self, message: str | bytes) -> None:
+        """Send a text message (str) or a binary one (bytes).
+
+        Raises:
+            ChannelFull: the client reads too slowly; the message was dropped.
+            ChannelNotFound: the client is gone; `on_close` follows.
+            PushError: as for `send_ws_push`.
+        """
+        try:
+            if isinstance(message, str):
+                _wit.http_server.send_ws_text(self.id, message)
+            else:
+                _wit.http_server.send_ws_push(
+                    self._process.our.node, self.id, _BINARY, types.LazyLoadBlob(None, bytes(message))
+                )
+        except Err as failure:
+            raise push_error(self.id, failure.value) from None
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the channel. It leaves `channels` at once and `on_close` is not called for it. Closing
+        one whose client is gone does nothing.
+
+        Raises:
+            CloseError: the code or the reason cannot be sent.
+        """
+        try:
+            close_channel(self.id, code, reason)
+        except ChannelNotFound:
+            return
+        self._process._forget(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.id} {self.path}>"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """What `on_http` may return; text without a mime type is `text/plain; charset=utf-8`."""
+
+    body: str | bytes = b""
+    status: int = 200
+    headers: Headers = ()
+    mime: str | None = None
+
+
+class Process:
+    """Base of a process. Override what you need; nothing has to be called from it.
+
+    An exception that a method does not catch is logged with its traceback and costs that one
+    message. Only one from `on_start` ends the process.
+
+    Attributes:
+        our: this process's address.
+        channels: the open channels. Add and remove nothing: it is kept for you, and has each channel
+            from just before `on_open` until just before `on_close`. After a restart it has the
+            channels that stayed open.
+    """
+
+    our: Address
+    channels: set[Channel]
+    _by_id: dict[int, Channel]
+
+    def on_start(self) -> None:
+        """The process starts: load state, bind paths."""
+
+    def on_open(self, channel: Channel) -> None:
+        """A client opened a channel."""
+
+    def on_resume(self, channel: Channel) -> None:
+        """A channel was open before this process was started again. By default as if it were new."""
+        self.on_open(channel)
+
+    def on_message(self, channel: Channel, message: str | bytes) -> None:
+        """A client sent a text message (str) or a binary one (bytes)."""
+
+    def on_close(self, channel: Channel) -> None:
+        """The client of a channel is gone."""
+
+    def on_http(self, request: Http) -> HttpResponse | str | bytes | None:
+        """A client asks for a path bound by `bind_http_path`; `get_blob` has the body. Return None when
+        the answer was sent by `send_http_response`.
+        """
+        return HttpResponse("not found\n", 404)
+
+    def on_request(self, source: Address, request: IncomingRequest) -> Response | None:
+        """Another process asks for something; `get_blob` has the payload. What is returned is sent."""
+        print_to_log(f"a request from {source} was dropped: the process has no on_request", Verbosity.WARNING)
+        return None
+
+    def on_response(self, source: Address, response: IncomingResponse) -> None:
+        """Another process answers what was sent with `Request().expects_response(…).send()`."""
+
+    def on_send_error(self, error: SendError) -> None:
+        """A request of this process was not delivered or not answered."""
+        print_to_log(str(error), Verbosity.WARNING)
+
+    def broadcast(
+        self, message: str | bytes, to: Iterable[Channel] | None = None
+    ) -> dict[Channel, PushError]:
+        """Send one message to all channels, or to those given; it crosses to the host once.
+
+        Returns:
+            The channels that were refused, and why: mostly `ChannelFull`. It is for you to close them
+            or to let them miss the message.
+        """
+        channels = {channel.id: channel for channel in (self.channels if to is None else to)}
+        if not channels:
+            return {}
+        if isinstance(message, str):
+            refused = _wit.http_server.send_ws_text_many(list(channels), message)
+        else:
+            blob = types.LazyLoadBlob(None, bytes(message))
+            refused = _wit.http_server.send_ws_push_many(list(channels), _BINARY, blob)
+        return {channels[channel_id]: push_error(channel_id, raw) for channel_id, raw in refused}
+
+    def run(self, our: Address) -> None:
+        """Handle messages for ever. The SDK calls it."""
+        self.our = our
+        self.channels = set()
+        self._by_id = {}
+        self.on_start()
+        while True:
+            self._handle_next()
+
+    def _handle_next(self) -> None:
+        received.is_text = False
+        try:
+            raw = _wit.messaging.receive()
+        except Err as failure:
+            self._handle_failure(failure.value)
+            return
+        try:
+            self._handle(raw)
+        except Exception as error:
+            log_exception(_METHODS[type(raw.value if type(raw) is types.Message_HttpServer else raw)], error)
+            if _is_http(raw):
+                send_http_response(500, body="the process failed to answer\n")
+
+    def _handle(self, raw: types.Message) -> None:
+        if type(raw) is types.Message_HttpServer:
+            self._handle_event(raw.value)
+        elif type(raw) is types.Message_Request:
+            request = incoming_request_from_wit(raw.value)
+            response = self.on_request(request.source, request)
+            if response is not None:
+                response.send()
+        elif type(raw) is types.Message_Response:
+            answer = incoming_response_from_wit(raw.value)
+            self.on_response(answer.source, answer)
+
+    def _handle_event(self, event: types.HttpServerRequest) -> None:
+        if type(event) is types.HttpServerRequest_WebSocketPush:
+            self._handle_push(event.value)
+        elif type(event) is types.HttpServerRequest_WebSocketOpen:
+            self._handle_open(event.value)
+        elif type(event) is types.HttpServerRequest_WebSocketClose:
+            channel = self._forget(event.value)
+            if channel is not None:
+                self.on_close(channel)
+        elif type(event) is types.HttpServerRequest_Http:
+            self._handle_http(event.value)
+
+    def _handle_push(self, push: types.WebSocketPush) -> None:
+        channel = self._by_id.get(push.channel_id)
+        if channel is None:  # closed by us while this message was under way
+            return
+        kind = push.message_type
+        if kind is _TEXT:
+            received.is_text = True
+            self.on_message(channel, _wit.messaging.get_blob_text() or "")
+        elif kind is _BINARY:
+            blob = _wit.messaging.get_blob()
+            self.on_message(channel, b"" if blob is None else blob.bytes)
+
+    def _handle_open(self, raw: types.WebSocketOpen) -> None:
+        channel = Channel(web_socket_open_from_wit(raw), self)
+        self._by_id[channel.id] = channel
+        self.channels.add(channel)
+        if raw.resumed:
+            self.on_resume(channel)
+        else:
+            self.on_open(channel)
+
+    def _handle_http(self, raw: types.IncomingHttpRequest) -> None:
+        answer = self.on_http(http_from_wit(raw))
+        if answer is None:
+            return
+        if not isinstance(answer, HttpResponse):
+            answer = HttpResponse(answer)
+        send_http_response(answer.status, answer.headers, answer.body, answer.mime)
+
+    def _handle_failure(self, failure: types.SendFailure) -> None:
+        try:
+            self.on_send_error(send_error(failure.error, failure.context))
+        except Exception as error:
+            log_exception("on_send_error", error)
+
+    def _forget(self, channel_id: int) -> Channel | None:
+        channel = self._by_id.pop(channel_id, None)
+        if channel is not None:
+            self.channels.discard(channel)
+        return channel
+
+
+_METHODS: Final[dict[type, str]] = {
+    types.HttpServerRequest_WebSocketPush: "on_message",
+    types.HttpServerRequest_WebSocketOpen: "on_open",
+    types.HttpServerRequest_WebSocketClose: "on_close",
+    types.HttpServerRequest_Http: "on_http",
+    types.Message_Request: "on_request",
+    types.Message_Response: "on_response",
+}
+
+
+def _is_http(raw: types.Message) -> bool:
+    return type(raw) is types.Message_HttpServer and type(raw.value) is types.HttpServerRequest_Http

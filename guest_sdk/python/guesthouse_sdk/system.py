@@ -1,0 +1,96 @@
+"""The process itself: its address, its log, its state, and what becomes of it when it ends."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from guesthouse_sdk import _wit
+from guesthouse_sdk._wit import Err
+from guesthouse_sdk.address import Address, address_from_wit
+from guesthouse_sdk.errors import StateError, StateNotWritten, StateTooBig
+
+
+class Verbosity(Enum):
+    """How loud a line in the log is."""
+
+    ERROR = _wit.system.Verbosity.ERROR
+    WARNING = _wit.system.Verbosity.WARNING
+    INFO = _wit.system.Verbosity.INFO
+    DEBUG = _wit.system.Verbosity.DEBUG
+
+
+_STATE_ERRORS: Final[dict[_wit.system.StateError, tuple[type[StateError], str]]] = {
+    _wit.system.StateError.TOO_BIG: (
+        StateTooBig,
+        "the state is larger than this process may keep: store less",
+    ),
+    _wit.system.StateError.STORAGE: (
+        StateNotWritten,
+        "the node could not write the state; its log says why",
+    ),
+}
+
+
+class _Self:
+    """Who this process is, once it runs."""
+
+    __slots__ = ("address",)
+
+    def __init__(self) -> None:
+        self.address: Address | None = None
+
+
+_self: Final = _Self()
+
+
+def set_our(address: Address | None) -> None:
+    """Remember the address that the host started this process with."""
+    _self.address = address
+
+
+def our() -> Address:
+    """The address of this process."""
+    if _self.address is None:
+        return address_from_wit(_wit.system.our())
+    return _self.address
+
+
+def print_to_log(text: str, verbosity: Verbosity = Verbosity.INFO) -> None:
+    """Write to the process's log. `print` and `logging` reach it too."""
+    _wit.system.print(verbosity.value, text)
+
+
+def get_state() -> bytes | None:
+    """The bytes stored last; None when there are none."""
+    return _wit.system.get_state()
+
+
+def set_state(state: bytes) -> None:
+    """Store bytes in place of those stored before. They are durable once this returns.
+
+    Raises:
+        StateTooBig: larger than this process may keep.
+        StateNotWritten: the node could not write it.
+    """
+    try:
+        _wit.system.set_state(bytes(state))
+    except Err as failure:
+        raise _state_error(failure) from None
+
+
+def clear_state() -> None:
+    """Forget the stored bytes, durably.
+
+    Raises:
+        StateNotWritten: the node could not write it.
+    """
+    try:
+        _wit.system.clear_state()
+    except Err as failure:
+        raise _state_error(failure) from None
+
+
+def _state_error(failure: Err[_wit.system.StateError]) -> StateError:
+    error, reason = _STATE_ERRORS[failure.value]
+    return error(reason)
