@@ -1,0 +1,299 @@
+/* The canonical ABI of `guesthouse:process@0.1.0`, done by hand once. Authors read guesthouse.h instead. */
+#include "guesthouse.h"
+
+/* ---- layout: what the canonical ABI lays down, and the structs must have ---------------------------- */
+
+_Static_assert(sizeof(void *) == 4, "guests are 32-bit");
+_Static_assert(sizeof(gh_address) == 32, "address");
+_Static_assert(sizeof(gh_option_string) == 12, "option<string>");
+_Static_assert(sizeof(gh_option_u64) == 16, "option<u64>");
+_Static_assert(sizeof(gh_lazy_load_blob) == 20, "lazy-load-blob");
+_Static_assert(sizeof(gh_option_blob) == 24, "option<lazy-load-blob>");
+_Static_assert(sizeof(gh_capability) == 40, "capability");
+_Static_assert(sizeof(gh_request) == 56 && offsetof(gh_request, body) == 24, "request");
+_Static_assert(sizeof(gh_response) == 32, "response");
+_Static_assert(sizeof(gh_incoming_request) == 88, "incoming-request");
+_Static_assert(sizeof(gh_incoming_response) == 76, "incoming-response");
+_Static_assert(sizeof(gh_web_socket_open) == 56, "web-socket-open");
+_Static_assert(sizeof(gh_web_socket_push) == 8, "web-socket-push");
+_Static_assert(sizeof(gh_http_request) == 60, "incoming-http-request");
+_Static_assert(offsetof(gh_http_server_request, open) == 4, "http-server-request");
+_Static_assert(offsetof(gh_message, request) == 8 && sizeof(gh_message) == 96, "message");
+_Static_assert(offsetof(gh_send_error, request) == 40 && sizeof(gh_send_error) == 120, "send-error");
+_Static_assert(offsetof(gh_received, message) == 8 && sizeof(gh_received) == 144, "result<message, send-failure>");
+_Static_assert(sizeof(gh_answer) == 128, "result<message, send-error>");
+
+/* ---- what the host offers: functions as the canonical ABI flattens them ----------------------------- */
+
+#define MESSAGING "guesthouse:process/messaging@0.1.0"
+#define HTTP_SERVER "guesthouse:process/http-server@0.1.0"
+#define SYSTEM "guesthouse:process/system@0.1.0"
+#define IMPORT(interface, function) __attribute__((import_module(interface), import_name(function)))
+
+/* A result without a value: `failed`, and then which refusal it is. */
+typedef struct {
+    bool failed;
+    uint8_t refusal;
+} outcome;
+
+/* `send-request` and `send-and-await-response` have over 16 flat arguments and take them in memory. */
+typedef struct {
+    gh_address target;
+    gh_request request;
+    gh_option_bytes context;
+    gh_option_blob blob;
+} request_arguments;
+
+typedef struct {
+    gh_address target;
+    gh_request request;
+    gh_option_blob blob;
+} await_arguments;
+
+IMPORT(MESSAGING, "receive") void host_receive(gh_received *result);
+IMPORT(MESSAGING, "get-blob") void host_get_blob(gh_option_blob *result);
+IMPORT(MESSAGING, "get-blob-text") void host_get_blob_text(gh_option_string *result);
+IMPORT(MESSAGING, "has-blob") bool host_has_blob(void);
+IMPORT(MESSAGING, "send-request") void host_send_request(const request_arguments *arguments);
+IMPORT(MESSAGING, "send-response")
+void host_send_response(int inherit, const uint8_t *body, size_t body_len, int has_metadata,
+                        const char *metadata, size_t metadata_len, const gh_capability *capabilities,
+                        size_t capabilities_len, int has_blob, int has_mime, const char *mime,
+                        size_t mime_len, const uint8_t *bytes, size_t bytes_len);
+IMPORT(MESSAGING, "send-and-await-response")
+void host_send_and_await_response(const await_arguments *arguments, gh_answer *result);
+
+IMPORT(HTTP_SERVER, "send-ws-push")
+void host_send_ws_push(const char *node, size_t node_len, uint32_t channel_id, int message_type, int has_mime,
+                       const char *mime, size_t mime_len, const uint8_t *bytes, size_t bytes_len,
+                       outcome *result);
+IMPORT(HTTP_SERVER, "send-ws-text")
+void host_send_ws_text(uint32_t channel_id, const char *text, size_t text_len, outcome *result);
+IMPORT(HTTP_SERVER, "close-channel")
+void host_close_channel(uint32_t channel_id, int has_code, int code, const char *reason, size_t reason_len,
+                        outcome *result);
+IMPORT(HTTP_SERVER, "bind-ws-path")
+void host_bind_ws_path(const char *path, size_t path_len, int authenticated, outcome *result);
+IMPORT(HTTP_SERVER, "unbind-ws-path") void host_unbind_ws_path(const char *path, size_t path_len);
+IMPORT(HTTP_SERVER, "bind-http-path")
+void host_bind_http_path(const char *path, size_t path_len, int authenticated, int local_only, outcome *result);
+IMPORT(HTTP_SERVER, "unbind-http-path") void host_unbind_http_path(const char *path, size_t path_len);
+IMPORT(HTTP_SERVER, "send-http-response")
+void host_send_http_response(int status, const gh_pair *headers, size_t headers_len, int has_body,
+                             int has_mime, const char *mime, size_t mime_len, const uint8_t *bytes,
+                             size_t bytes_len);
+
+IMPORT(SYSTEM, "print") void host_print(int verbosity, const char *text, size_t text_len);
+IMPORT(SYSTEM, "get-state") void host_get_state(gh_option_bytes *result);
+IMPORT(SYSTEM, "set-state") void host_set_state(const uint8_t *bytes, size_t bytes_len, outcome *result);
+IMPORT(SYSTEM, "clear-state") void host_clear_state(outcome *result);
+
+/* ---- memory: one arena from the end of static data on, emptied by every receive --------------------- */
+
+#define PAGE 65536u
+
+extern unsigned char __heap_base; /* set by the linker */
+
+static size_t arena_used;
+
+static uintptr_t arena_start(void) { return ((uintptr_t)&__heap_base + 15) & ~(uintptr_t)15; }
+
+/* Makes memory reach up to `end`. The host's refusal of more memory traps. */
+static void reach(uintptr_t end) {
+    size_t pages = __builtin_wasm_memory_size(0);
+    size_t wanted = end / PAGE + (end % PAGE != 0);
+    if (wanted > pages && __builtin_wasm_memory_grow(0, wanted - pages) == (size_t)-1)
+        __builtin_trap();
+}
+
+/* Called by the host to place what it hands over. */
+__attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_t old_size, size_t align,
+                                                               size_t size) {
+    uintptr_t start = arena_start();
+    if (size == 0)
+        return (void *)align;
+    if (old_size != 0 && (uintptr_t)old + old_size == start + arena_used)
+        arena_used = (uintptr_t)old - start; /* the last one given out: grows or shrinks in place */
+    uintptr_t at = (start + arena_used + align - 1) & ~(uintptr_t)(align - 1);
+    if (at < start || size > UINTPTR_MAX - at)
+        __builtin_trap();
+    reach(at + size);
+    if (old_size != 0 && at != (uintptr_t)old)
+        __builtin_memcpy((void *)at, old, old_size < size ? old_size : size);
+    arena_used = at + size - start;
+    return (void *)at;
+}
+
+size_t gh_mark(void) { return arena_used; }
+
+void gh_release(size_t mark) {
+    if (mark <= arena_used)
+        arena_used = mark;
+}
+
+/* ---- the process itself ---------------------------------------------------------------------------- */
+
+/* `our` is handed over in the arena: kept here it outlives the first receive. An address is four names of at
+ * most 128 characters. */
+#define MAX_NAME 128
+
+static char our_names[4][MAX_NAME];
+
+static gh_string kept(char *place, const char *text, size_t len) {
+    if (len > MAX_NAME)
+        __builtin_trap();
+    __builtin_memcpy(place, text, len);
+    return (gh_string){place, len};
+}
+
+__attribute__((export_name("guesthouse:process/guest@0.1.0#run"))) void run(
+    const char *node, size_t node_len, const char *process, size_t process_len, const char *package,
+    size_t package_len, const char *publisher, size_t publisher_len) {
+    gh_address our = {
+        kept(our_names[0], node, node_len),
+        {
+            kept(our_names[1], process, process_len),
+            kept(our_names[2], package, package_len),
+            kept(our_names[3], publisher, publisher_len),
+        },
+    };
+    gh_run(&our);
+}
+
+gh_string gh_text(const char *text) {
+    size_t len = 0;
+    while (text[len] != '\0')
+        len++;
+    return (gh_string){text, len};
+}
+
+bool gh_same(gh_string a, gh_string b) {
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        if (a.ptr[i] != b.ptr[i])
+            return false;
+    return true;
+}
+
+static int code_of(const outcome *result) { return result->failed ? 1 + result->refusal : GH_OK; }
+
+void gh_print(gh_verbosity verbosity, gh_string text) { host_print((int)verbosity, text.ptr, text.len); }
+
+gh_option_bytes gh_get_state(void) {
+    gh_option_bytes result;
+    host_get_state(&result);
+    return result;
+}
+
+int gh_set_state(gh_bytes bytes) {
+    outcome result;
+    host_set_state(bytes.ptr, bytes.len, &result);
+    return code_of(&result);
+}
+
+int gh_clear_state(void) {
+    outcome result;
+    host_clear_state(&result);
+    return code_of(&result);
+}
+
+/* ---- messages -------------------------------------------------------------------------------------- */
+
+const gh_received *gh_receive(void) {
+    static gh_received received;
+    arena_used = 0;
+    host_receive(&received);
+    return &received;
+}
+
+gh_option_blob gh_get_blob(void) {
+    gh_option_blob result;
+    host_get_blob(&result);
+    return result;
+}
+
+gh_option_string gh_get_blob_text(void) {
+    gh_option_string result;
+    host_get_blob_text(&result);
+    return result;
+}
+
+bool gh_has_blob(void) { return host_has_blob(); }
+
+static gh_option_blob optional(const gh_lazy_load_blob *blob) {
+    return blob == NULL ? (gh_option_blob){.some = false} : (gh_option_blob){true, *blob};
+}
+
+void gh_send_request(const gh_address *target, const gh_request *request, const gh_bytes *context,
+                     const gh_lazy_load_blob *blob) {
+    request_arguments arguments = {
+        *target,
+        *request,
+        context == NULL ? (gh_option_bytes){.some = false} : (gh_option_bytes){true, *context},
+        optional(blob),
+    };
+    host_send_request(&arguments);
+}
+
+void gh_send_response(const gh_response *response, const gh_lazy_load_blob *blob) {
+    gh_option_blob option = optional(blob);
+    host_send_response(response->inherit, response->body.ptr, response->body.len, response->metadata.some,
+                       response->metadata.value.ptr, response->metadata.value.len, response->capabilities.ptr,
+                       response->capabilities.len, option.some, option.value.mime.some,
+                       option.value.mime.value.ptr, option.value.mime.value.len, option.value.bytes.ptr,
+                       option.value.bytes.len);
+}
+
+const gh_answer *gh_send_and_await_response(const gh_address *target, const gh_request *request,
+                                            const gh_lazy_load_blob *blob) {
+    static gh_answer answer;
+    await_arguments arguments = {*target, *request, optional(blob)};
+    host_send_and_await_response(&arguments, &answer);
+    return &answer;
+}
+
+/* ---- channels and HTTP ----------------------------------------------------------------------------- */
+
+int gh_send_ws_push(gh_string node, uint32_t channel_id, gh_ws_message_type message_type,
+                    const gh_lazy_load_blob *blob) {
+    outcome result;
+    host_send_ws_push(node.ptr, node.len, channel_id, message_type, blob->mime.some, blob->mime.value.ptr,
+                      blob->mime.value.len, blob->bytes.ptr, blob->bytes.len, &result);
+    return code_of(&result);
+}
+
+int gh_send_ws_text(uint32_t channel_id, gh_string text) {
+    outcome result;
+    host_send_ws_text(channel_id, text.ptr, text.len, &result);
+    return code_of(&result);
+}
+
+int gh_close_channel(uint32_t channel_id, uint16_t code, gh_string reason) {
+    outcome result;
+    host_close_channel(channel_id, true, code, reason.ptr, reason.len, &result);
+    return code_of(&result);
+}
+
+int gh_bind_ws_path(gh_string path, bool authenticated) {
+    outcome result;
+    host_bind_ws_path(path.ptr, path.len, authenticated, &result);
+    return code_of(&result);
+}
+
+void gh_unbind_ws_path(gh_string path) { host_unbind_ws_path(path.ptr, path.len); }
+
+int gh_bind_http_path(gh_string path, bool authenticated, bool local_only) {
+    outcome result;
+    host_bind_http_path(path.ptr, path.len, authenticated, local_only, &result);
+    return code_of(&result);
+}
+
+void gh_unbind_http_path(gh_string path) { host_unbind_http_path(path.ptr, path.len); }
+
+void gh_send_http_response(uint16_t status, gh_pairs headers, const gh_lazy_load_blob *body) {
+    gh_option_blob option = optional(body);
+    host_send_http_response(status, headers.ptr, headers.len, option.some, option.value.mime.some,
+                            option.value.mime.value.ptr, option.value.mime.value.len, option.value.bytes.ptr,
+                            option.value.bytes.len);
+}

@@ -1,0 +1,17 @@
+"""What can be wrong with a package, in one line that names the file, the reason and the remedy."""
+
+from __future__ import annotations
+
+from guesthouse.errors import GuesthouseError
+
+
+class PackageError(GuesthouseError):
+    """A package, its manifest or its archive cannot be used."""
+
+
+class CompileError(GuesthouseError):
+    """A file is not a component, or cannot be compiled within the limits."""
+
+
+class BuildError(GuesthouseError):
+    """A package's sources could not be built."""

@@ -1,0 +1,38 @@
+"""A package as the node uses it: what to run, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from guesthouse.address import ProcessId
+
+OnExit = Literal["none", "restart"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process of a package."""
+
+    id: ProcessId
+    component: Path
+    """Its `.wasm`, a regular file that exists."""
+    on_exit: OnExit
+    public: bool
+    """Whether any process may message it."""
+    ui: Path | None
+    """A folder served at `/<process-id>/` to logged-in clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that was loaded: every path in it exists and lies inside its folder."""
+
+    name: str
+    publisher: str
+    version: str
+    description: str
+    source: Path
+    """What the user named: the folder, the archive or the `.wasm`."""
+    processes: tuple[ProcessSpec, ...]
