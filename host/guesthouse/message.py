@@ -1,0 +1,153 @@
+"""Messages as the host handles them: frozen values, no behaviour.
+
+The contract's own definitions are in `wit/types.wit`; these are their host side. Payloads stay
+`bytes` from the socket to the guest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal, TypeAlias
+
+from guesthouse.address import Address
+
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class WsMessageType(IntEnum):
+    """The kinds of WebSocket message, numbered as in `wit/types.wit`."""
+
+    TEXT = 0
+    BINARY = 1
+    PING = 2
+    PONG = 3
+    CLOSE = 4
+
+    @property
+    def json_name(self) -> str:
+        """The name in the JSON form of the protocol, such as `Text`."""
+        return self.name.capitalize()
+
+
+@dataclass(frozen=True, slots=True)
+class LazyLoadBlob:
+    """A payload beside a message."""
+
+    mime: str | None
+    bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A message that asks for something. `expects_response` is in seconds."""
+
+    body: bytes
+    inherit: bool = False
+    expects_response: int | None = None
+    metadata: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer to a request."""
+
+    body: bytes
+    inherit: bool = False
+    metadata: str | None = None
+
+
+SendErrorKind: TypeAlias = Literal[
+    "offline", "timeout", "no-such-process", "mailbox-full", "not-authorised"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketOpen:
+    """A client opened a channel."""
+
+    channel_id: int
+    path: str
+    source_socket_addr: str | None = None
+    forwarded_for: str | None = None
+    url_params: Pairs = ()
+    query_params: Pairs = ()
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketPush:
+    """A client sent a message; its payload travels beside it."""
+
+    channel_id: int
+    message_type: WsMessageType
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketClose:
+    """The client of a channel is gone."""
+
+    channel_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingHttpRequest:
+    """An HTTP request to a path that the process bound; its body travels beside it."""
+
+    method: str
+    url: str
+    bound_path: str
+    headers: Pairs = ()
+    url_params: Pairs = ()
+    query_params: Pairs = ()
+    source_socket_addr: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """What a process answers to an HTTP request."""
+
+    status: int
+    headers: Pairs = ()
+    body: bytes = b""
+    mime: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingRequest:
+    """A request from a process. `id` names it for the response; 0 when none is wanted."""
+
+    source: Address
+    request: Request
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingResponse:
+    """A response to a request of the process."""
+
+    source: Address
+    response: Response
+    context: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendFailure:
+    """A request of the process that was not delivered or not answered, given back."""
+
+    kind: SendErrorKind
+    target: Address
+    request: Request
+    blob: LazyLoadBlob | None = None
+    context: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a process wrote or caused. `stream` is print, stdout, stderr or host."""
+
+    source: str
+    stream: str
+    level: Literal["error", "warning", "info", "debug"]
+    text: str
+    time: float = field(default=0.0)

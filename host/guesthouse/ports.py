@@ -1,0 +1,155 @@
+"""Where the parts of a node meet: what each asks of the others, and nothing else.
+
+`kernel` owns processes and their mailboxes; `http_server` owns sockets, channels and bindings. They
+know each other only through these protocols, so each is tested without the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from guesthouse.address import Address, ProcessId
+from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Pairs, WebSocketOpen
+
+
+class Feeder(Protocol):
+    """A source of messages that can be told to hold back, such as a socket."""
+
+    def pause_reading(self) -> None:
+        """Send nothing more until `resume_reading`. May be called twice."""
+
+    def resume_reading(self) -> None:
+        """Go on. May be called without a pause before."""
+
+
+class ProcessPort(Protocol):
+    """A process of this node, as the HTTP server sees it. Nothing here blocks or waits."""
+
+    @property
+    def id(self) -> ProcessId:
+        """The process's canonical id."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it ended and will not return. A process that is being restarted is not gone."""
+
+    def post_open(self, event: WebSocketOpen, credit: int) -> None:
+        """Tell the process of a channel. `credit` is how many bytes it may push at first."""
+
+    def post_push(self, channel_id: int, message_type: int, payload: bytes, feeder: Feeder) -> None:
+        """Hand over a client's message. When the mailbox is now full, `feeder` is paused, and resumed
+        once there is room; the message itself is always taken.
+        """
+
+    def post_close(self, channel_id: int) -> None:
+        """Tell the process that the client of a channel is gone."""
+
+    def post_channel_gone(self, channel_id: int) -> None:
+        """The node closed the channel for the process (which asked for it): forget it, no event."""
+
+    def post_http(self, http_id: int, request: IncomingHttpRequest, mime: str | None, body: bytes) -> bool:
+        """Hand over an HTTP request. Returns False when the mailbox is full (answer 503)."""
+
+    def grant_credit(self, channel_id: int, size: int) -> None:
+        """So many more bytes may be pushed to the channel."""
+
+
+class RouterPort(Protocol):
+    """How the HTTP server finds processes."""
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+
+    def find(self, process: ProcessId) -> ProcessPort | None:
+        """The process of that id (aliases resolved), running or being restarted; None when there is none."""
+
+    def processes(self) -> Sequence[ProcessPort]:
+        """All processes that are not gone."""
+
+
+class HttpServerPort(Protocol):
+    """What the kernel asks of the HTTP server on behalf of processes. Nothing here blocks or waits.
+
+    `owner` is always stamped by the kernel. A channel that is not the owner's and one that does not
+    exist are treated alike.
+    """
+
+    def push(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> None:
+        """Send a message that the worker already checked against the channel's credit. The node checks
+        again (a worker may lie): what fails is logged and dropped.
+        """
+
+    def push_many(self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes) -> None:
+        """`push` to many channels; the message is framed once."""
+
+    def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
+        """Close a channel for its process."""
+
+    def http_response(
+        self, owner: ProcessId, http_id: int, status: int, headers: Pairs, mime: str | None, body: bytes
+    ) -> None:
+        """Answer an HTTP request that was posted to `owner`; ignored (and logged) when it is none of its own
+        or was answered already.
+        """
+
+    def bind_ws_path(self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool) -> str | None:
+        """Bind; returns None or the name of a `bind-error` case."""
+
+    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
+        """Unbind; open channels of the path get 1001."""
+
+    def bind_http_path(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        local_only: bool,
+        secure: bool,
+        static: LazyLoadBlob | None,
+    ) -> str | None:
+        """Bind; with `static` the content is served without asking the process."""
+
+    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
+        """Unbind."""
+
+    def request(self, source: Address, body: bytes, blob: LazyLoadBlob | None) -> bytes:
+        """Carry out a JSON request to `http-server:distro:sys`; returns the JSON response body,
+        `{"Ok": null}` or `{"Err": ...}`.
+        """
+
+    def reopen(self, owner: ProcessId) -> None:
+        """The process runs again: post its open channels anew (`resumed=True`, fresh credit), before
+        anything else reaches it.
+        """
+
+    def process_gone(self, owner: ProcessId, reason: str) -> None:
+        """The process ended for good: close its channels with 1011, drop its bindings, fail its HTTP requests."""
+
+    def open_channels(self, owner: ProcessId | None = None) -> Sequence[ChannelInfo]:
+        """The open channels, of one process or of all."""
+
+
+class ChannelInfo(Protocol):
+    """One open channel, for people."""
+
+    channel_id: int
+    owner: ProcessId
+    path: str
+    source_socket_addr: str
+    opened_at: float
+    """Unix seconds."""
+    messages_in: int
+    messages_out: int
+    outbox_bytes: int
+
+
+class LogPort(Protocol):
+    """Where parts write what a person should know. Never blocks; bounded."""
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        """`source` is a process id or a part such as `http-server`; `level` is error, warning, info or debug;
+        `stream` is print, stdout, stderr or host.
+        """

@@ -1,0 +1,157 @@
+"""Host calls as C functions: the one guard between Python and wasm.
+
+Whatever a host call raises is caught here, kept on the fiber that called, and becomes a trap of that
+guest alone. An exception that crossed into wasmtime would end the worker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.capi import CONTINUATION_STRUCT, memmove
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.fiber import FIBERS
+from guesthouse.worker.boundary.lift import Caller, lift_arguments
+from guesthouse.worker.boundary.lower import Arena, lower_result
+from guesthouse.worker.boundary.types import FunctionType
+
+
+class _Pending:
+    """The type of `PENDING`."""
+
+
+PENDING: Final = _Pending()
+"""What a blocking host call returns when it has no result yet: `Fiber.answer` gives it later."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFunction:
+    """A host call. `call` gets the fiber's owner and the lifted arguments."""
+
+    call: Callable[..., Any]
+    blocks: bool = False
+    """Whether it may return `PENDING`."""
+
+
+Destructor: TypeAlias = Callable[[Any, int, int], None]
+"""`(owner, resource type number, number)`."""
+
+_ARENA: Final = Arena()
+"""One for all results: a result is copied before the next one is made."""
+
+_Write: TypeAlias = Callable[[Any, int, int, Arena], None]
+
+
+def as_callback(function: HostFunction, type_: FunctionType) -> Any:
+    """The C function for a host call whose import has that type."""
+    read = lift_arguments(tuple(param for _, param in type_.params))
+    write = _no_result if type_.result is None else lower_result(type_.result)
+    make = _blocking if function.blocks else _plain
+    return make(function.call, read, write)
+
+
+def as_destructor(destructor: Destructor, type_number: int) -> Any:
+    """The C function that tells the host of a dropped resource."""
+
+    def callback(env: int, context: int, number: int) -> int:
+        fiber = FIBERS.get(context)
+        if fiber is None:  # the store itself goes
+            return 0
+        try:
+            destructor(fiber.owner, type_number, number)
+        except BaseException as error:
+            return _fault(context, error)
+        return 0
+
+    return capi.DESTRUCTOR(callback)
+
+
+def _no_result(value: Any, context: int, address: int, arena: Arena) -> None:
+    if value is not None:
+        raise TypeError(f"a call without a result returned {type(value).__name__}")
+
+
+def _plain(call: Callable[..., Any], read: Callable[[int], list[Any]], write: _Write) -> Any:
+    def callback(
+        env: int, context: int, type_: int, args: int, args_len: int, results: int, results_len: int
+    ) -> int:
+        try:
+            Caller.context = context
+            write(call(FIBERS[context].owner, *read(args)), context, results, _ARENA)
+        except BaseException as error:
+            return _fault(context, error)
+        return 0
+
+    return capi.HOST_CALL(callback)
+
+
+def _blocking(call: Callable[..., Any], read: Callable[[int], list[Any]], write: _Write) -> Any:
+    def callback(
+        env: int,
+        context: int,
+        type_: int,
+        args: int,
+        args_len: int,
+        results: int,
+        results_len: int,
+        error_out: int,
+        continuation_out: int,
+    ) -> None:
+        try:
+            Caller.context = context
+            fiber = FIBERS[context]
+            value = call(fiber.owner, *read(args))
+            if value is PENDING:
+                fiber.blocked = (write, results, error_out)
+                memmove(continuation_out, CONTINUATION_STRUCT.pack(_WAIT_ADDRESS, context, 0), 24)
+                return
+            write(value, context, results, _ARENA)
+        except BaseException as error:
+            _set_error(error_out, _fault(context, error))
+        memmove(continuation_out, _DONE, 24)
+
+    return capi.BLOCKING_HOST_CALL(callback)
+
+
+def _wait(context: int) -> bool:
+    """Whether the host call that the guest waits in has its result now."""
+    fiber = FIBERS.get(context)
+    if fiber is None:
+        return False
+    produce = fiber.take_answer()
+    if produce is None:
+        return False
+    write, results, error_out = fiber.blocked
+    try:
+        write(produce(), context, results, _ARENA)
+    except BaseException as error:
+        _set_error(error_out, _fault(context, error))
+    fiber.blocked = None
+    return True
+
+
+_WAIT: Final = capi.CONTINUATION(_wait)
+_WAIT_ADDRESS: Final = ctypes.cast(_WAIT, ctypes.c_void_p).value or 0
+
+# A continuation that is done at once needs no Python: `abs(1)` answers with 1, which is true.
+_ABS_ADDRESS: Final = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0
+_DONE: Final = CONTINUATION_STRUCT.pack(_ABS_ADDRESS, 1, 0)
+
+
+def _set_error(error_out: int, error: int) -> None:
+    memmove(error_out, capi.ADDRESS.pack(error), 8)
+
+
+def _fault(context: int, error: BaseException) -> int:
+    """Keep what a host call raised and return the error that traps its caller."""
+    fiber = FIBERS.get(context)
+    if fiber is not None and fiber.fault is None:
+        fiber.fault = error
+    text = str(error) if isinstance(error, GuestTrap) else traceback.format_exception_only(error)[-1].strip()
+    made: int = capi.error_new(text.encode("utf-8", "replace").replace(b"\0", b" "))
+    return made

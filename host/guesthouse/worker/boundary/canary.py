@@ -1,0 +1,130 @@
+"""Checks at a worker's start that the library is laid out as the boundary believes.
+
+The boundary writes wasmtime's structs by hand. A library with another layout would corrupt memory
+silently, so a worker that finds one refuses to start.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from importlib.metadata import version
+from typing import Any, Final
+
+import wasmtime._ffi as ffi
+from wasmtime import Engine
+
+from guesthouse.worker.boundary import capi, values
+from guesthouse.worker.boundary.callbacks import HostFunction
+from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary.engine import CHECKED_VERSION
+from guesthouse.worker.boundary.errors import BoundaryError
+from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.worker.boundary.values import Err, Ok
+
+_REMEDY: Final = f"install wasmtime=={CHECKED_VERSION}"
+
+_COMPONENT: Final = """
+(component
+  (import "canary:canary/host" (instance $host
+    (type $kind' (enum "chirp" "sing"))
+    (export "kind" (type $kind (eq $kind')))
+    (type $bird' (record (field "name" string) (field "song" (list u8)) (field "kind" $kind)
+      (field "age" (option u16)) (field "end" (result u64 (error char)))))
+    (export "bird" (type $bird (eq $bird')))
+    (export "take" (func (param "pair" (tuple $bird f64)) (result (tuple $bird f64))))))
+  (alias export $host "bird" (type $bird))
+  (core module $memory
+    (memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 4096))
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+      (global.set $next (i32.and (i32.add (global.get $next) (i32.const 15)) (i32.const -16)))
+      (global.get $next)
+      (global.set $next (i32.add (global.get $next) (local.get 3)))))
+  (core instance $memory (instantiate $memory))
+  (alias core export $memory "memory" (core memory $mem))
+  (alias core export $memory "cabi_realloc" (core func $realloc))
+  (core func $take (canon lower (func $host "take") (memory $mem) (realloc $realloc)))
+  (core module $main
+    (import "host" "take"
+      (func $take (param i32 i32 i32 i32 i32 i32 i32 i32 i64 f64 i32)))
+    (func (export "run") (param i32 i32 i32 i32 i32 i32 i32 i32 i64 f64)
+      (call $take (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)
+        (local.get 6) (local.get 7) (local.get 8) (local.get 9) (i32.const 1024))))
+  (core instance $main (instantiate $main
+    (with "host" (instance (export "take" (func $take))))))
+  (func $run (param "pair" (tuple $bird f64))
+    (canon lift (core func $main "run") (memory $mem) (realloc $realloc)))
+  (instance $guest (export "run" (func $run)))
+  (export "canary:canary/guest" (instance $guest)))
+"""
+
+
+def check(engine: Engine) -> None:
+    """Check version, struct sizes and one round trip of every layout.
+
+    Raises:
+        BoundaryError: something is not as the boundary believes; the message says what.
+    """
+    found = version("wasmtime")
+    if found != CHECKED_VERSION:
+        raise BoundaryError(f"wasmtime {found} was never checked with this host: {_REMEDY}")
+    _check_layout()
+    _check_round_trip(engine)
+
+
+def _check_layout() -> None:
+    believed = {
+        "a value's size": (ctypes.sizeof(ffi.wasmtime_component_val_t), capi.VAL_SIZE),
+        "a record entry's size": (ctypes.sizeof(ffi.wasmtime_component_valrecord_entry_t), capi.FIELD_SIZE),
+        "a name's size": (ctypes.sizeof(ffi.wasm_name_t), capi.NAME_SIZE),
+        "a continuation's size": (ctypes.sizeof(ffi.wasmtime_async_continuation_t), 24),
+    }
+    for name in dir(values):
+        if name.startswith("KIND_"):
+            constant = getattr(ffi, "WASMTIME_COMPONENT_" + name.removeprefix("KIND_"))
+            believed[f"the kind {name}"] = (constant.value, getattr(values, name))
+    for what, (found, expected) in believed.items():
+        if found != expected:
+            raise BoundaryError(f"{what} is {found} in this wasmtime, not {expected}: {_REMEDY}")
+    probe = b"canary"
+    if ctypes.string_at(capi.address_of(probe), len(probe)) != probe:
+        raise BoundaryError("this Python keeps the content of bytes elsewhere: use CPython 3.11 or newer")
+
+
+class _Cage:
+    """Offers one call, which notes what it gets and returns it."""
+
+    def __init__(self) -> None:
+        self.heard: Any = None
+        self.destructor = lambda owner, type_number, number: None
+
+    def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction:
+        def take(owner: Any, pair: Any) -> Any:
+            self.heard = pair
+            return pair
+
+        return HostFunction(take)
+
+    def resource(self, interface: str, name: str) -> None:
+        return None
+
+
+def _check_round_trip(engine: Engine) -> None:
+    cage = _Cage()
+    component = Component(engine, _COMPONENT, cage, ("canary:canary/guest", "run"))
+    for bird in (
+        {"name": "Tweet €", "song": bytes(range(256)), "kind": "sing", "age": 7, "end": Ok(2**63)},
+        {"name": "", "song": b"", "kind": "chirp", "age": None, "end": Err("\U0001f426")},
+    ):
+        fiber = Fiber(component, StoreLimits(1 << 20, 100), None)
+        try:
+            while not fiber.poll():
+                pass
+            fiber.start((bird, 0.5))
+            while not fiber.poll():
+                pass
+        finally:
+            fiber.drop()
+        if cage.heard != (bird, 0.5):
+            raise BoundaryError(f"a value came back changed from this wasmtime: {_REMEDY}")

@@ -1,0 +1,143 @@
+"""The functions of wasmtime's C API that the boundary calls, as ctypes sees them.
+
+Every address is a plain `c_void_p`, which ctypes passes fastest. They are called with the GIL held
+(`PyDLL`): a worker has one Python thread, and the epoch ticks come from a native timer, so nothing
+waits for the GIL and handing it over would only cost.
+
+The layouts used here are those of `CHECKED_VERSION`; `canary.py` compares them with the library that
+is loaded before any guest runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import (
+    CFUNCTYPE,
+    c_bool,
+    c_char_p,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_ssize_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from struct import Struct
+from typing import Any, Final
+
+import wasmtime._ffi as ffi
+
+_lib = ctypes.PyDLL(str(ffi.filename))
+
+
+def _function(name: str, result: Any, *arguments: Any) -> Any:
+    function = getattr(_lib, name)
+    function.restype = result
+    function.argtypes = list(arguments)
+    return function
+
+
+HOST_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)
+"""`(env, context, type, args, args_len, results, results_len) -> error`: a host function; 0 is no error."""
+
+BLOCKING_HOST_CALL: Final = CFUNCTYPE(
+    None, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p
+)
+"""`HOST_CALL` with `(…, error_out, continuation_out)` in place of the result."""
+
+CONTINUATION: Final = CFUNCTYPE(c_bool, c_void_p)
+"""`(env) -> done`: asked at each poll whether a blocking host call is over."""
+
+DESTRUCTOR: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_uint32)
+"""`(env, context, rep) -> error`: a guest dropped a resource of the host."""
+
+call_async = _function(
+    "wasmtime_component_func_call_async",
+    c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p,
+)  # fmt: skip
+instantiate_async = _function(
+    "wasmtime_component_linker_instantiate_async", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p
+)
+future_poll = _function("wasmtime_call_future_poll", c_bool, c_void_p)
+future_delete = _function("wasmtime_call_future_delete", None, c_void_p)
+
+# The package declares an error result; the library returns nothing.
+epoch_yield = _function("wasmtime_context_epoch_deadline_async_yield_and_update", None, c_void_p, c_uint64)
+set_epoch_deadline = _function("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
+increment_epoch = _function("wasmtime_engine_increment_epoch", None, c_void_p)
+store_limiter = _function(
+    "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64
+)
+
+linker_add_func = _function(
+    "wasmtime_component_linker_instance_add_func",
+    c_void_p, c_void_p, c_char_p, c_size_t, HOST_CALL, c_void_p, c_void_p,
+)  # fmt: skip
+linker_add_func_async = _function(
+    "wasmtime_component_linker_instance_add_func_async",
+    c_void_p, c_void_p, c_char_p, c_size_t, BLOCKING_HOST_CALL, c_void_p, c_void_p,
+)  # fmt: skip
+linker_add_resource = _function(
+    "wasmtime_component_linker_instance_add_resource",
+    c_void_p, c_void_p, c_char_p, c_size_t, c_void_p, DESTRUCTOR, c_void_p, c_void_p,
+)  # fmt: skip
+
+val_clone = _function("wasmtime_component_val_clone", None, c_void_p, c_void_p)
+val_delete = _function("wasmtime_component_val_delete", None, c_void_p)
+vallist_new_uninit = _function("wasmtime_component_vallist_new_uninit", None, c_void_p, c_size_t)
+byte_vec_new = _function("wasm_byte_vec_new", None, c_void_p, c_size_t, c_void_p)
+
+resource_host_new = _function("wasmtime_component_resource_host_new", c_void_p, c_bool, c_uint32, c_uint32)
+resource_host_rep = _function("wasmtime_component_resource_host_rep", c_uint32, c_void_p)
+resource_host_type = _function("wasmtime_component_resource_host_type", c_uint32, c_void_p)
+resource_host_delete = _function("wasmtime_component_resource_host_delete", None, c_void_p)
+resource_host_to_any = _function(
+    "wasmtime_component_resource_host_to_any", c_void_p, c_void_p, c_void_p, c_void_p
+)
+resource_any_to_host = _function(
+    "wasmtime_component_resource_any_to_host", c_void_p, c_void_p, c_void_p, c_void_p
+)
+resource_any_delete = _function("wasmtime_component_resource_any_delete", None, c_void_p)
+
+error_new = _function("wasmtime_error_new", c_void_p, c_char_p)
+error_message = _function("wasmtime_error_message", None, c_void_p, c_void_p)
+error_delete = _function("wasmtime_error_delete", None, c_void_p)
+error_exit_status = _function("wasmtime_error_exit_status", c_bool, c_void_p, ctypes.POINTER(c_int))
+byte_vec_delete = _function("wasm_byte_vec_delete", None, c_void_p)
+
+memory_view = ctypes.pythonapi.PyMemoryView_FromMemory
+memory_view.restype = ctypes.py_object
+memory_view.argtypes = [c_void_p, c_ssize_t, c_int]
+
+string_at = ctypes.string_at
+memmove = ctypes.memmove
+
+VAL_SIZE: Final = 32
+"""Bytes of a `wasmtime_component_val_t`: kind at 0, value from 8."""
+FIELD_SIZE: Final = 48
+"""Bytes of a record's entry: name (length, address) and the value."""
+NAME_SIZE: Final = 16
+
+SIZE_AND_ADDRESS: Final = Struct("<QQ")
+ADDRESS: Final = Struct("<Q")
+CONTINUATION_STRUCT: Final = Struct("<QQQ")
+"""`callback, env, finalizer`."""
+
+BYTES_OFFSET: Final = bytes.__basicsize__ - 1
+"""Where CPython keeps the content of a `bytes` object, from its address; `canary.py` checks it."""
+
+
+def address_of(data: bytes) -> int:
+    """The address of the content of a `bytes` object, good for as long as the object is referenced."""
+    return id(data) + BYTES_OFFSET
+
+
+def take_message(error: int) -> str:
+    """Read and free a `wasmtime_error_t`."""
+    vector = ffi.wasm_byte_vec_t()
+    error_message(error, ctypes.addressof(vector))
+    text: str = ctypes.string_at(vector.data, vector.size).decode("utf-8", "replace")
+    byte_vec_delete(ctypes.addressof(vector))
+    error_delete(error)
+    return text

@@ -1,0 +1,162 @@
+"""A compiled component, linked to the host's calls and ready to be instantiated many times.
+
+Linking is driven by the component's own imports: for each imported function the host looks its call
+up by name and compiles the converters from *that* import's type. So one call serves every version of
+the contract that asks for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_void_p
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from wasmtime import Engine, WasmtimeError
+from wasmtime import component as wasm_component
+from wasmtime.component import Component as WasmComponent
+from wasmtime.component import Linker
+from wasmtime.component import _types as wt
+
+from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.callbacks import Destructor, HostFunction, as_callback, as_destructor
+from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure
+from guesthouse.worker.boundary.lower import Arena, lower
+from guesthouse.worker.boundary.types import FunctionType, function_type
+
+MAX_IMPORTED_FUNCTIONS: Final = 2048
+
+
+class Offer(Protocol):
+    """What the host offers to components, by name."""
+
+    def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction | None:
+        """The call of that name; None when there is none."""
+
+    def resource(self, interface: str, name: str) -> int | None:
+        """The number of the host's resource type of that name; None when there is none."""
+
+    @property
+    def destructor(self) -> Destructor:
+        """What is called when a guest drops a resource of the host."""
+
+
+class Component:
+    """One component and its linker. Lives as long as any instance of it."""
+
+    def __init__(
+        self, engine: Engine, source: Path | bytes | str, offer: Offer, run: tuple[str, str]
+    ) -> None:
+        """Load and link.
+
+        Args:
+            engine: of `new_engine`.
+            source: a file that `serialize` wrote with the same engine settings, or a component as bytes
+                or WAT text (compiled here and now: for tests and trusted input alone).
+            offer: the host's calls.
+            run: the interface and the name of the function that runs the process.
+
+        Raises:
+            LinkFailure: it imports what is not offered or lacks the run function.
+            BoundaryError: the file is not of this engine.
+        """
+        self.engine = engine
+        self._component = _load(engine, source)
+        self._linker = Linker(engine)
+        self._keep: list[object] = []
+        self.run_index, run_type = _find_run(self._component, engine, run)
+        self._lower_run = [lower(type_) for _, type_ in run_type.params]
+        self._link(offer)
+        self.address = ctypes.cast(self._component.ptr(), c_void_p).value
+        self.linker_address = ctypes.cast(self._linker.ptr(), c_void_p).value
+
+    def lower_run_arguments(self, arguments: tuple[Any, ...], arena: Arena) -> bytes:
+        """Convert the arguments of the run function; what they point to lives in `arena`."""
+        pairs = zip(self._lower_run, arguments, strict=True)
+        return b"".join([convert(value, arena) for convert, value in pairs])
+
+    def _link(self, offer: Offer) -> None:
+        left = MAX_IMPORTED_FUNCTIONS
+        with self._linker.root() as root:
+            for interface, extern in self._component.type.imports(self.engine).items():
+                item = extern.ty
+                if isinstance(item, wt.ComponentInstanceType):
+                    with root.add_instance(interface) as instance:
+                        left -= self._link_interface(instance, interface, item, offer)
+                elif isinstance(item, (wt.FuncType, wt.ComponentType, wt.ModuleType)):
+                    raise LinkFailure(f"imports {interface!r}, which this host does not offer")
+                if left < 0:
+                    raise LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
+
+    def _link_interface(
+        self,
+        instance: wasm_component.LinkerInstance,
+        interface: str,
+        type_: wt.ComponentInstanceType,
+        offer: Offer,
+    ) -> int:
+        count = 0
+        where = ctypes.cast(instance.ptr(), c_void_p).value
+        for name, extern in type_.exports(self.engine).items():
+            item = extern.ty
+            if isinstance(item, wt.FuncType):
+                self._link_function(where, interface, name, function_type(item), offer)
+                count += 1
+            elif isinstance(item, wasm_component.ResourceType):
+                self._link_resource(where, interface, name, offer)
+        return count
+
+    def _link_function(
+        self, where: int | None, interface: str, name: str, type_: FunctionType, offer: Offer
+    ) -> None:
+        function = offer.function(interface, name, type_)
+        if function is None:
+            raise LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
+        callback = as_callback(function, type_)
+        self._keep.append(callback)
+        add = capi.linker_add_func_async if function.blocks else capi.linker_add_func
+        encoded = name.encode()
+        _check(add(where, encoded, len(encoded), callback, None, None))
+
+    def _link_resource(self, where: int | None, interface: str, name: str, offer: Offer) -> None:
+        number = offer.resource(interface, name)
+        if number is None:
+            raise LinkFailure(f"imports the resource {name!r} of {interface}, which this host does not offer")
+        type_ = wasm_component.ResourceType.host(number)
+        callback = as_destructor(offer.destructor, number)
+        self._keep += (type_, callback)
+        encoded = name.encode()
+        type_address = ctypes.cast(type_.ptr(), c_void_p).value
+        _check(capi.linker_add_resource(where, encoded, len(encoded), type_address, callback, None, None))
+
+
+def _check(error: int | None) -> None:
+    if error:
+        raise LinkFailure(capi.take_message(error))
+
+
+def _load(engine: Engine, source: Path | bytes | str) -> WasmComponent:
+    try:
+        if isinstance(source, Path):
+            return WasmComponent.deserialize_file(engine, str(source))
+        return WasmComponent(engine, source)
+    except WasmtimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise BoundaryError(f"the component cannot be loaded: {reason}") from None
+
+
+def _find_run(
+    component: WasmComponent, engine: Engine, run: tuple[str, str]
+) -> tuple[wasm_component.ExportIndex, FunctionType]:
+    interface, name = run
+    extern = component.type.exports(engine).get(interface)
+    item = None if extern is None else extern.ty
+    outer = component.get_export_index(interface)
+    if not isinstance(item, wt.ComponentInstanceType) or outer is None:
+        raise LinkFailure(f"exports no {interface}: build it for the world `process`")
+    function = item.exports(engine).get(name)
+    index = component.get_export_index(name, outer)
+    function_item = None if function is None else function.ty
+    if not isinstance(function_item, wt.FuncType) or index is None:
+        raise LinkFailure(f"exports {interface} without {name!r}: build it for the world `process`")
+    return index, function_type(function_item)

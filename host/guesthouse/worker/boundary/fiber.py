@@ -1,0 +1,178 @@
+"""A guest's store and the fiber it runs on.
+
+A fiber is a call that wasmtime runs on a stack of its own. It advances only inside `poll`, and stops
+there when the guest waits in a blocking host call or when its time slice is over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import addressof, c_void_p
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import wasmtime._ffi as ffi
+from wasmtime import Store
+from wasmtime.component import Instance
+
+from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.errors import GuestTrap, classify
+from guesthouse.worker.boundary.lower import Arena
+
+if TYPE_CHECKING:
+    from guesthouse.worker.boundary.component import Component
+
+FIBERS: Final[dict[int, Fiber]] = {}
+"""Every live fiber by the address of its store's context: how a host call learns who calls."""
+
+_SLICE: Final = 2
+"""Epochs a guest may run before it yields: at least one whole tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What one guest may take of memory. Bytes and counts."""
+
+    memory_bytes: int
+    table_elements: int
+    memories: int = 4
+    tables: int = 64
+    instances: int = 512
+
+
+class Fiber:
+    """One guest: its store, its instance and the call that runs it.
+
+    `owner` is what host calls get as their first argument. After a `GuestTrap` the fiber is dead and
+    must be dropped.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_arena",
+        "_arguments",
+        "_component",
+        "_error",
+        "_function",
+        "_future",
+        "_instance",
+        "_started",
+        "_store",
+        "blocked",
+        "context",
+        "fault",
+        "owner",
+    )
+
+    def __init__(self, component: Component, limits: StoreLimits, owner: Any) -> None:
+        self.owner = owner
+        self.fault: BaseException | None = None
+        """What a host call raised; it explains the trap that follows."""
+        self.blocked: Any = None
+        """Set while the guest waits in a host call that has no answer yet."""
+        self._answer: Callable[[], Any] | None = None
+        self._component = component
+        self._store = Store(component.engine)
+        store = ctypes.cast(self._store.ptr(), c_void_p).value
+        capi.store_limiter(
+            store,
+            limits.memory_bytes,
+            limits.table_elements,
+            limits.instances,
+            limits.tables,
+            limits.memories,
+        )
+        self.context: int = ctypes.cast(self._store._context(), c_void_p).value or 0
+        capi.epoch_yield(self.context, _SLICE)
+        capi.set_epoch_deadline(self.context, _SLICE)
+        FIBERS[self.context] = self
+        self._error = c_void_p()
+        self._instance = ffi.wasmtime_component_instance_t()
+        self._started = False
+        self._arena = Arena()
+        self._arguments = b""
+        self._function: Any = None
+        self._future: int | None = capi.instantiate_async(
+            component.linker_address,
+            self.context,
+            component.address,
+            addressof(self._instance),
+            addressof(self._error),
+        )
+
+    def poll(self) -> bool:
+        """Let the guest run until it blocks, its slice is over, or it ends; returns whether this step ended.
+
+        The first step is the instantiation; `start` begins the second, the run.
+
+        Raises:
+            GuestTrap: the guest is dead.
+        """
+        capi.set_epoch_deadline(self.context, _SLICE)
+        if not capi.future_poll(self._future):
+            return False
+        self._end_step()
+        error, self._error.value = self._error.value, None
+        if error:
+            raise self._trap(error)
+        return True
+
+    def start(self, *arguments: Any) -> None:
+        """Begin the run with the process's arguments, once the instantiation has ended."""
+        self._started = True
+        instance = Instance._from_raw(self._instance)
+        function = instance.get_func(self._store, self._component.run_index)
+        if function is None:
+            raise GuestTrap(ExitCause.NOT_STARTED, "the component's run function cannot be found")
+        self._function = function
+        self._arguments = self._component.lower_run_arguments(arguments, self._arena)
+        self._future = capi.call_async(
+            addressof(function._func),
+            self.context,
+            capi.address_of(self._arguments) if arguments else None,
+            len(arguments),
+            None,
+            0,
+            addressof(self._error),
+        )
+
+    @property
+    def started(self) -> bool:
+        """Whether the run began: before, the guest is being instantiated."""
+        return self._started
+
+    def answer(self, produce: Callable[[], Any]) -> None:
+        """Give the host call that the guest waits in its result, made when the guest runs next."""
+        self._answer = produce
+
+    def take_answer(self) -> Callable[[], Any] | None:
+        """The answer given last, if there is one; for the boundary's continuation alone."""
+        produce, self._answer = self._answer, None
+        return produce
+
+    def drop(self) -> None:
+        """End the guest wherever it is, and free all it had. Idempotent."""
+        self._end_step()
+        if FIBERS.pop(self.context, None) is not None:
+            self._function = None
+            self._store.close()
+            self._arena.clear()
+
+    def _end_step(self) -> None:
+        future, self._future = self._future, None
+        if future:
+            capi.future_delete(future)
+            self._arena.clear()
+
+    def _trap(self, error: int) -> GuestTrap:
+        message = capi.take_message(error)
+        fault = self.fault
+        if isinstance(fault, GuestTrap):
+            return fault
+        if fault is not None:
+            trap = GuestTrap(ExitCause.HOST_FAULT, f"{type(fault).__name__}: {fault}", message)
+            trap.__cause__ = fault
+            return trap
+        return classify(message)

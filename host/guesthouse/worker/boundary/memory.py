@@ -1,0 +1,42 @@
+"""How much memory a guest had when it died, from what vanishes with it.
+
+The C API tells no one that `memory.grow` was refused, nor how large a memory is. But a memory is a
+mapping of its own, so what disappears from `/proc/self/maps` when a store is freed is what it had.
+Read only when a guest traps: that is rare, and costs about 1 ms per 2,000 mappings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_MAPS: Final = Path("/proc/self/maps")
+WASM_PAGE: Final = 65_536
+
+
+def largest_freed_by(free: Callable[[], None]) -> int:
+    """Call `free` and return the bytes of the largest writable mapping that is gone after it."""
+    before = _writable()
+    free()
+    after = _writable()
+    return max((size for start, size in before.items() if start not in after), default=0)
+
+
+def _writable() -> dict[int, int]:
+    """Sizes of the private writable mappings by address; neighbours count as one."""
+    regions: dict[int, int] = {}
+    last_start, last_end = 0, -1
+    for line in _MAPS.read_text().splitlines():
+        span, mode = line.split(" ", 2)[:2]
+        if mode != "rw-p":
+            continue
+        low, _, high = span.partition("-")
+        start, end = int(low, 16), int(high, 16)
+        if start == last_end:
+            regions[last_start] += end - start
+        else:
+            last_start = start
+            regions[start] = end - start
+        last_end = end
+    return regions

@@ -1,0 +1,180 @@
+"""WIT types as plain values, read once from a component and then compiled to converters.
+
+The `wasmtime` package describes a type by handles into the library; these trees hold no handle,
+compare by value and can be built by a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from wasmtime.component import _types as wt
+
+from guesthouse.worker.boundary.errors import UnsupportedType
+
+MAX_TYPE_NODES: Final = 4096
+"""Nodes in the tree of one function's types. A type is a graph that can unfold without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """`bool`, an integer, a float, `char` or `string`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """`list<element>`."""
+
+    element: WitType
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOf:
+    """`record`, fields in order."""
+
+    fields: tuple[tuple[str, WitType], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TupleOf:
+    """`tuple`."""
+
+    elements: tuple[WitType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VariantOf:
+    """`variant`, cases in order, each with a payload or none."""
+
+    cases: tuple[tuple[str, WitType | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnumOf:
+    """`enum`."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionOf:
+    """`option<some>`."""
+
+    some: WitType
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOf:
+    """`result<ok, err>`, either of which may carry nothing."""
+
+    ok: WitType | None
+    err: WitType | None
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsOf:
+    """`flags`."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """`own<resource>` or `borrow<resource>`."""
+
+    owned: bool
+
+
+WitType: TypeAlias = (
+    Primitive | ListOf | RecordOf | TupleOf | VariantOf | EnumOf | OptionOf | ResultOf | FlagsOf | Handle
+)
+
+BOOL: Final = Primitive("bool")
+S8, U8 = Primitive("s8"), Primitive("u8")
+S16, U16 = Primitive("s16"), Primitive("u16")
+S32, U32 = Primitive("s32"), Primitive("u32")
+S64, U64 = Primitive("s64"), Primitive("u64")
+F32, F64 = Primitive("f32"), Primitive("f64")
+CHAR, STRING = Primitive("char"), Primitive("string")
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionType:
+    """Parameters in order, and the result if there is one."""
+
+    params: tuple[tuple[str, WitType], ...]
+    result: WitType | None
+
+
+_PRIMITIVES: Final[dict[type, Primitive]] = {
+    wt.Bool: BOOL,
+    wt.S8: S8,
+    wt.U8: U8,
+    wt.S16: S16,
+    wt.U16: U16,
+    wt.S32: S32,
+    wt.U32: U32,
+    wt.S64: S64,
+    wt.U64: U64,
+    wt.F32: F32,
+    wt.F64: F64,
+    wt.Char: CHAR,
+    wt.String: STRING,
+}
+
+
+def function_type(source: wt.FuncType) -> FunctionType:
+    """Read a function's type.
+
+    Raises:
+        UnsupportedType: it uses a type that no converter exists for, or its tree is too big.
+    """
+    reader = _Reader()
+    params = tuple((name, reader.read(type_)) for name, type_ in source.params)
+    result = source.result
+    return FunctionType(params, None if result is None else reader.read(result))
+
+
+class _Reader:
+    """Counts the nodes of one function's types while it unfolds them."""
+
+    def __init__(self) -> None:
+        self._left = MAX_TYPE_NODES
+
+    def read(self, source: wt.ValType) -> WitType:
+        self._left -= 1
+        if self._left < 0:
+            raise UnsupportedType(f"a function's types have over {MAX_TYPE_NODES} parts: use smaller ones")
+        primitive = _PRIMITIVES.get(type(source))
+        if primitive is not None:
+            return primitive
+        compound = _COMPOUNDS.get(type(source))
+        if compound is None:
+            raise UnsupportedType(
+                f"the WIT type {type(source).__name__} cannot be passed by this host: use another"
+            )
+        return compound(self, source)
+
+    def optional(self, source: wt.ValType | None) -> WitType | None:
+        return None if source is None else self.read(source)
+
+    def pairs(self, source: list[tuple[str, wt.ValType]]) -> Iterator[tuple[str, WitType]]:
+        return ((name, self.read(type_)) for name, type_ in source)
+
+
+_COMPOUNDS: Final[dict[type, Callable[[_Reader, wt.ValType], WitType]]] = {
+    wt.ListType: lambda r, t: ListOf(r.read(t.element)),  # type: ignore[attr-defined]
+    wt.RecordType: lambda r, t: RecordOf(tuple(r.pairs(t.fields))),  # type: ignore[attr-defined]
+    wt.TupleType: lambda r, t: TupleOf(tuple(r.read(e) for e in t.elements)),  # type: ignore[attr-defined]
+    wt.VariantType: lambda r, t: VariantOf(tuple((n, r.optional(p)) for n, p in t.cases)),  # type: ignore[attr-defined]
+    wt.EnumType: lambda r, t: EnumOf(tuple(t.names)),  # type: ignore[attr-defined]
+    wt.OptionType: lambda r, t: OptionOf(r.read(t.payload)),  # type: ignore[attr-defined]
+    wt.ResultType: lambda r, t: ResultOf(r.optional(t.ok), r.optional(t.err)),  # type: ignore[attr-defined]
+    wt.FlagsType: lambda r, t: FlagsOf(tuple(t.names)),  # type: ignore[attr-defined]
+    wt.OwnType: lambda r, t: Handle(owned=True),
+    wt.BorrowType: lambda r, t: Handle(owned=False),
+}

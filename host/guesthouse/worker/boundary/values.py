@@ -1,0 +1,74 @@
+"""How WIT values look in Python.
+
+bool, integers, floats: themselves. char: a `str` of one code point. string: `str`. `list<u8>`:
+`bytes`; other lists: `list`. record: `dict` by WIT field name (lowering ignores further keys, so one
+host call serves several versions of a record). tuple: `tuple`. variant: `(case, payload)`, or the case's
+name alone when it carries nothing. enum: the case's name. option: the value or None; an option whose
+payload can itself be None wraps it in `Some`. result: `Ok` or `Err`. flags: a `frozenset` of names.
+own and borrow: the host's number of the resource.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """The good case of a result."""
+
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Err:
+    """The bad case of a result."""
+
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """A present option whose payload may be None."""
+
+    value: Any = None
+
+
+OK: Final = Ok()
+
+KIND_BOOL: Final = 0
+KIND_S8: Final = 1
+KIND_U8: Final = 2
+KIND_S16: Final = 3
+KIND_U16: Final = 4
+KIND_S32: Final = 5
+KIND_U32: Final = 6
+KIND_S64: Final = 7
+KIND_U64: Final = 8
+KIND_F32: Final = 9
+KIND_F64: Final = 10
+KIND_CHAR: Final = 11
+KIND_STRING: Final = 12
+KIND_LIST: Final = 13
+KIND_RECORD: Final = 14
+KIND_TUPLE: Final = 15
+KIND_VARIANT: Final = 16
+KIND_ENUM: Final = 17
+KIND_OPTION: Final = 18
+KIND_RESULT: Final = 19
+KIND_FLAGS: Final = 20
+KIND_RESOURCE: Final = 21
+"""The kinds of `wasmtime_component_val_t`; `canary.py` compares them with the package's."""
+
+SCALARS: Final = {
+    "s8": (KIND_S8, "b"),
+    "u8": (KIND_U8, "B"),
+    "s16": (KIND_S16, "h"),
+    "u16": (KIND_U16, "H"),
+    "s32": (KIND_S32, "i"),
+    "u32": (KIND_U32, "I"),
+    "s64": (KIND_S64, "q"),
+    "u64": (KIND_U64, "Q"),
+}
+"""Integers: their kind and their code in `struct`."""

@@ -1,0 +1,198 @@
+"""`guesthouse:process/http-server`: pushing to channels, closing them, binding paths.
+
+Capability: none yet beyond owning the channel.
+Errors: as the contract's enums; a refused push reached nobody.
+Traps: nothing.
+Blocks: binding and unbinding, until the node has done it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from guesthouse.link.credit import push_cost
+from guesthouse.link.ops import Call, ToNode
+from guesthouse.message import WsMessageType
+from guesthouse.worker.boundary.callbacks import HostFunction
+from guesthouse.worker.boundary.values import OK, Err
+from guesthouse.worker.calls.http_response import answer_http
+from guesthouse.worker.guest import Answerable, Guest
+
+INTERFACE: Final = "guesthouse:process/http-server"
+MAX_CONTROL_PAYLOAD: Final = 125
+"""Bytes in a ping, pong or close (RFC 6455, section 5.5)."""
+_MAX_REASON: Final = 123
+_NORMAL_CLOSURE: Final = 1000
+_TYPES: Final = {kind.name.lower(): kind for kind in WsMessageType}
+
+_NOT_FOUND: Final = Err("channel-not-found")
+_FULL: Final = Err("channel-full")
+_TOO_BIG: Final = Err("too-big")
+_NOT_UTF8: Final = Err("not-utf8")
+_CONTROL_TOO_LONG: Final = Err("ping-pong-too-long")
+_UNREACHABLE: Final = Err("node-unreachable")
+
+
+def send_ws_push(guest: Guest, node: str, channel_id: int, message_type: str, blob: dict[str, Any]) -> Any:
+    """Push a message of any type to one channel."""
+    if node != guest.node:
+        return _UNREACHABLE
+    kind, payload = _TYPES[message_type], blob["bytes"]
+    refusal = _unfit(guest, kind, payload)
+    return refusal if refusal is not None else _push(guest, channel_id, kind, payload)
+
+
+def send_ws_text(guest: Guest, channel_id: int, text: str) -> Any:
+    """Push a text message to one channel."""
+    payload = text.encode()
+    if len(payload) > guest.limits.message_bytes:
+        return _TOO_BIG
+    return _push(guest, channel_id, WsMessageType.TEXT, payload)
+
+
+def send_ws_push_many(guest: Guest, channel_ids: list[int], message_type: str, blob: dict[str, Any]) -> Any:
+    """Push one message of any type to many channels."""
+    kind, payload = _TYPES[message_type], blob["bytes"]
+    refusal = _unfit(guest, kind, payload)
+    if refusal is not None:
+        return [(channel_id, refusal.value) for channel_id in channel_ids]
+    return _push_many(guest, channel_ids, kind, payload)
+
+
+def send_ws_text_many(guest: Guest, channel_ids: list[int], text: str) -> Any:
+    """Push one text message to many channels."""
+    payload = text.encode()
+    if len(payload) > guest.limits.message_bytes:
+        return [(channel_id, _TOO_BIG.value) for channel_id in channel_ids]
+    return _push_many(guest, channel_ids, WsMessageType.TEXT, payload)
+
+
+def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) -> Any:
+    """Close a channel of this process."""
+    if channel_id not in guest.channels:
+        return Err("channel-not-found")
+    code = _NORMAL_CLOSURE if code is None else code
+    if not _may_be_sent(code):
+        return Err("bad-code")
+    if len(reason.encode()) > _MAX_REASON:
+        return Err("reason-too-long")
+    del guest.channels[channel_id]
+    guest.outgoing.add([ToNode.CLOSE_CHANNEL, guest.handle, channel_id, code, reason])
+    return OK
+
+
+def bind_ws_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
+    """Accept WebSockets on a path of the process."""
+    arguments = [path, binding["authenticated"], False, False]
+    return guest.call_node(Call.BIND_WS, arguments, _as_result)
+
+
+def unbind_ws_path(guest: Guest, path: str) -> Any:
+    """Stop accepting WebSockets on the path."""
+    return guest.call_node(Call.UNBIND_WS, [path], _as_nothing)
+
+
+def bind_http_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
+    """Get the HTTP requests to a path of the process."""
+    return _bind_http(guest, path, binding, None)
+
+
+def bind_http_static_path(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any]) -> Any:
+    """Serve fixed content on a path of the process."""
+    return _bind_http(guest, path, binding, content)
+
+
+def unbind_http_path(guest: Guest, path: str) -> Any:
+    """Stop serving the path."""
+    return guest.call_node(Call.UNBIND_HTTP, [path], _as_nothing)
+
+
+def send_http_response(
+    guest: Guest, status: int, headers: list[tuple[str, str]], body: dict[str, Any] | None
+) -> None:
+    """Answer the HTTP request received last."""
+    if guest.answerable is not Answerable.HTTP:
+        guest.log.line("host", "warning", "an HTTP response was dropped: no HTTP request is waiting for one")
+        return
+    _, http_id = guest.take_answerable()
+    mime, payload = (None, b"") if body is None else (body["mime"], body["bytes"])
+    answer_http(guest, http_id, status, headers, mime, payload)
+
+
+def _unfit(guest: Guest, kind: WsMessageType, payload: bytes) -> Err | None:
+    """Why a payload cannot be a message of that kind; None when it can."""
+    if kind >= WsMessageType.PING:
+        return _CONTROL_TOO_LONG if len(payload) > MAX_CONTROL_PAYLOAD else None
+    if len(payload) > guest.limits.message_bytes:
+        return _TOO_BIG
+    if kind is WsMessageType.TEXT:
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            return _NOT_UTF8
+    return None
+
+
+def _push(guest: Guest, channel_id: int, kind: WsMessageType, payload: bytes) -> Any:
+    credit = guest.channels.get(channel_id)
+    if credit is None:
+        return _NOT_FOUND
+    left = credit - push_cost(len(payload))
+    if left < 0:
+        return _FULL
+    guest.channels[channel_id] = left
+    guest.outgoing.add([ToNode.PUSH, guest.handle, channel_id, kind, payload], len(payload))
+    return OK
+
+
+def _push_many(
+    guest: Guest, channel_ids: list[int], kind: WsMessageType, payload: bytes
+) -> list[tuple[int, str]]:
+    channels, cost = guest.channels, push_cost(len(payload))
+    refused: list[tuple[int, str]] = []
+    accepted: list[int] = []
+    for channel_id in channel_ids:
+        left = channels.get(channel_id, -1)
+        if left < cost:
+            refused.append((channel_id, "channel-full" if channel_id in channels else "channel-not-found"))
+        else:
+            channels[channel_id] = left - cost
+            accepted.append(channel_id)
+    if accepted:
+        operation = [ToNode.PUSH_MANY, guest.handle, accepted, kind, payload]
+        guest.outgoing.add(operation, len(payload) + 4 * len(accepted))
+    return refused
+
+
+def _may_be_sent(code: int) -> bool:
+    """Whether an endpoint may send the close code (RFC 6455, section 7.4)."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+
+
+def _bind_http(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any] | None) -> Any:
+    mime, static = (None, None) if content is None else (content["mime"], content["bytes"])
+    arguments = [path, binding["authenticated"], binding["local-only"], False, mime, static]
+    return guest.call_node(Call.BIND_HTTP, arguments, _as_result)
+
+
+def _as_result(value: Any) -> Any:
+    return OK if value is None else Err(value)
+
+
+def _as_nothing(value: Any) -> None:
+    return None
+
+
+CALLS: Final = {
+    "send-ws-push": HostFunction(send_ws_push),
+    "send-ws-text": HostFunction(send_ws_text),
+    "send-ws-push-many": HostFunction(send_ws_push_many),
+    "send-ws-text-many": HostFunction(send_ws_text_many),
+    "close-channel": HostFunction(close_channel),
+    "bind-ws-path": HostFunction(bind_ws_path, blocks=True),
+    "unbind-ws-path": HostFunction(unbind_ws_path, blocks=True),
+    "bind-http-path": HostFunction(bind_http_path, blocks=True),
+    "bind-http-static-path": HostFunction(bind_http_static_path, blocks=True),
+    "unbind-http-path": HostFunction(unbind_http_path, blocks=True),
+    "send-http-response": HostFunction(send_http_response),
+}

@@ -1,0 +1,179 @@
+"""`guesthouse:process/messaging`: receiving messages, their blobs, and talking to other processes.
+
+Capability: none to receive; to send, the target decides (`not-authorised` arrives as a send error).
+Errors: `receive` and `send-and-await-response` return send errors; nothing else has one.
+Traps: `send-and-await-response` without `expects-response` or to the process itself; a body or blob
+over the limit.
+Blocks: `receive`, `send-and-await-response`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from guesthouse.link.ops import ExitCause, ToNode, ToWorker
+from guesthouse.worker.boundary.callbacks import PENDING, HostFunction
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.values import Err, Ok
+from guesthouse.worker.calls.http_response import answer_http
+from guesthouse.worker.guest import Answerable, Guest, address_text
+from guesthouse.worker.messages import response_message, send_error
+
+INTERFACE: Final = "guesthouse:process/messaging"
+
+
+def receive(guest: Guest) -> Any:
+    """Take the next message, or block."""
+    return guest.receive()
+
+
+def get_blob(guest: Guest) -> dict[str, Any] | None:
+    """The blob of the message in hand."""
+    return _blob_value(guest.blob)
+
+
+def get_blob_text(guest: Guest) -> str | None:
+    """The same as text; None when it is none or not UTF-8."""
+    payload = guest.blob[1]
+    if payload is None:
+        return None
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def has_blob(guest: Guest) -> bool:
+    """Whether the message in hand has a blob."""
+    return guest.blob[1] is not None
+
+
+def last_blob(guest: Guest) -> dict[str, Any] | None:
+    """The blob seen last."""
+    return _blob_value(guest.last_blob)
+
+
+def send_request(
+    guest: Guest,
+    target: dict[str, Any],
+    request: dict[str, Any],
+    context: bytes | None,
+    blob: dict[str, Any] | None,
+) -> None:
+    """Send a request; what becomes of it arrives by `receive`."""
+    _send(guest, target, request, context, blob, await_id=0)
+
+
+def send_requests(guest: Guest, requests: list[tuple[Any, Any, Any, Any]]) -> None:
+    """Send several, in order."""
+    for target, request, context, blob in requests:
+        _send(guest, target, request, context, blob, await_id=0)
+
+
+def send_response(guest: Guest, response: dict[str, Any], blob: dict[str, Any] | None) -> None:
+    """Answer the request received last that wants an answer."""
+    what, number = guest.take_answerable()
+    if what is Answerable.NOTHING:
+        guest.log.line("host", "warning", "a response was dropped: no request is waiting for one")
+        return
+    mime, payload = _carried(guest, response["inherit"], blob)
+    _check_size(guest, response["body"], payload)
+    if what is Answerable.HTTP:
+        _respond_to_http(guest, number, response["body"], mime, payload)
+        return
+    operation = [
+        ToNode.RESPOND, guest.handle, number, response["body"], response["inherit"],
+        response["metadata"], mime, payload,
+    ]  # fmt: skip
+    guest.outgoing.add(operation, len(response["body"]) + len(payload or b""))
+
+
+def send_and_await_response(
+    guest: Guest, target: dict[str, Any], request: dict[str, Any], blob: dict[str, Any] | None
+) -> Any:
+    """Send a request and block until its response or its failure is there."""
+    if request["expects-response"] is None:
+        raise GuestTrap(
+            ExitCause.TRAP, "send-and-await-response was called with a request that expects no response"
+        )
+    if target == guest.our_value:
+        raise GuestTrap(
+            ExitCause.TRAP, "send-and-await-response was called with the process itself as target"
+        )
+    _send(guest, target, request, None, blob, await_id=guest.await_response())
+    return PENDING
+
+
+def deliver_awaited(guest: Guest, operation: list[Any]) -> None:
+    """Hand a RESPONSE or SEND_FAILURE with an await id to the call that waits for it."""
+    if operation[0] == ToWorker.RESPONSE:
+        guest.respond(operation[9], lambda: Ok(response_message(guest, operation)))
+    else:
+        guest.respond(operation[11], lambda: Err(send_error(operation)))
+
+
+def _send(
+    guest: Guest,
+    target: dict[str, Any],
+    request: dict[str, Any],
+    context: bytes | None,
+    blob: dict[str, Any] | None,
+    await_id: int,
+) -> None:
+    inherit = request["inherit"]
+    mime, payload = _carried(guest, inherit, blob)
+    body = request["body"]
+    _check_size(guest, body, payload, context)
+    operation = [
+        ToNode.SEND, guest.handle, address_text(target), body, inherit, request["expects-response"],
+        request["metadata"], context, mime, payload, await_id, guest.current_request if inherit else 0,
+    ]  # fmt: skip
+    guest.outgoing.add(operation, len(body) + len(payload or b"") + len(context or b""))
+
+
+def _carried(guest: Guest, inherit: bool, blob: dict[str, Any] | None) -> tuple[str | None, bytes | None]:
+    if blob is not None:
+        return blob["mime"], blob["bytes"]
+    return guest.blob if inherit else (None, None)
+
+
+def _check_size(guest: Guest, *parts: bytes | None) -> None:
+    limit = guest.limits.blob_bytes
+    largest = max(len(part) for part in parts if part is not None)
+    if largest > limit:
+        raise GuestTrap(ExitCause.TRAP, f"it sent a message of {largest} bytes; the limit is {limit}")
+
+
+def _blob_value(blob: tuple[str | None, bytes | None]) -> dict[str, Any] | None:
+    mime, payload = blob
+    return None if payload is None else {"mime": mime, "bytes": payload}
+
+
+def _respond_to_http(
+    guest: Guest, http_id: int, body: bytes, mime: str | None, payload: bytes | None
+) -> None:
+    """A response in the JSON form: `{"status": 200, "headers": {}}` with the blob as HTTP body."""
+    try:
+        answer = json.loads(body)
+        status, headers = answer["status"], answer.get("headers", {})
+        pairs = [(str(name), str(value)) for name, value in headers.items()]
+        answer_http(guest, http_id, int(status), pairs, mime, payload or b"")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        guest.log.line(
+            "host", "error", "an HTTP response was not of the form {status, headers}: answered with 500"
+        )
+        answer_http(guest, http_id, 500, [], None, b"")
+
+
+CALLS: Final = {
+    "receive": HostFunction(receive, blocks=True),
+    "get-blob": HostFunction(get_blob),
+    "get-blob-text": HostFunction(get_blob_text),
+    "has-blob": HostFunction(has_blob),
+    "last-blob": HostFunction(last_blob),
+    "send-request": HostFunction(send_request),
+    "send-requests": HostFunction(send_requests),
+    "send-response": HostFunction(send_response),
+    "send-and-await-response": HostFunction(send_and_await_response, blocks=True),
+}

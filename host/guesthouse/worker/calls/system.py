@@ -1,0 +1,79 @@
+"""`guesthouse:process/system`: the process itself, its log, its state, what becomes of it at its end.
+
+Capability: none. State is limited by the node's `process.state_bytes`.
+Errors: `state-error`.
+Traps: nothing.
+Blocks: the state calls, until the node has read or durably written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from guesthouse.link.ops import Call, ToNode
+from guesthouse.worker.boundary.callbacks import HostFunction
+from guesthouse.worker.boundary.values import OK, Err
+from guesthouse.worker.guest import Guest, address_text
+
+INTERFACE: Final = "guesthouse:process/system"
+
+
+def our(guest: Guest) -> dict[str, Any]:
+    """The process's address."""
+    return guest.our_value
+
+
+def print_line(guest: Guest, verbosity: str, text: str) -> None:
+    """Write to the log."""
+    guest.log.line("print", verbosity, text)
+
+
+def get_state(guest: Guest) -> Any:
+    """The bytes stored last."""
+    return guest.call_node(Call.GET_STATE, [], lambda value: value)
+
+
+def set_state(guest: Guest, data: bytes) -> Any:
+    """Store bytes durably."""
+    return guest.call_node(Call.SET_STATE, [data], _as_result)
+
+
+def clear_state(guest: Guest) -> Any:
+    """Forget what was stored."""
+    return guest.call_node(Call.CLEAR_STATE, [], _as_result)
+
+
+def get_on_exit(guest: Guest) -> Any:
+    """What happens when the process ends."""
+    return guest.on_exit
+
+
+def set_on_exit(guest: Guest, on_exit: Any) -> None:
+    """Change it."""
+    guest.on_exit = on_exit
+    guest.outgoing.add([ToNode.ON_EXIT, guest.handle, _as_operation(on_exit)])
+
+
+def _as_operation(on_exit: Any) -> Any:
+    if isinstance(on_exit, str):
+        return on_exit
+    requests = []
+    for target, request, blob in on_exit[1]:
+        mime, payload = (None, None) if blob is None else (blob["mime"], blob["bytes"])
+        requests.append([address_text(target), request["body"], request["expects-response"], mime, payload])
+    return requests
+
+
+def _as_result(value: Any) -> Any:
+    return OK if value is None else Err(value)
+
+
+CALLS: Final = {
+    "our": HostFunction(our),
+    "print": HostFunction(print_line),
+    "get-state": HostFunction(get_state, blocks=True),
+    "set-state": HostFunction(set_state, blocks=True),
+    "clear-state": HostFunction(clear_state, blocks=True),
+    "get-on-exit": HostFunction(get_on_exit),
+    "set-on-exit": HostFunction(set_on_exit),
+}

@@ -1,0 +1,250 @@
+"""A process as its worker sees it: its fiber, its inbox, and what it holds of the message in hand."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from guesthouse.address import Address
+from guesthouse.link.ops import ToNode
+from guesthouse.worker.boundary.callbacks import PENDING
+from guesthouse.worker.boundary.fiber import Fiber
+from guesthouse.worker.logbook import LogBook
+from guesthouse.worker.messages import MESSAGES, address_value
+from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.resources import ResourceTable
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLimits:
+    """What START says a process may take. Bytes, seconds, counts."""
+
+    memory_bytes: int
+    table_elements: int
+    cpu_seconds_per_message: float
+    start_seconds: float
+    log_lines_per_second: int
+    log_line_bytes: int
+    wasi_handles: int
+    message_bytes: int
+    """The largest push."""
+    blob_bytes: int
+    """The largest body or blob between processes."""
+
+
+class Schedule(Protocol):
+    """What a guest asks of the scheduler."""
+
+    def wake(self, guest: Guest) -> None:
+        """Poll it soon: it has what it waited for."""
+
+    def wake_at(self, guest: Guest, when: float) -> None:
+        """Call its `wake_from_sleep` when the monotonic clock reads `when`."""
+
+
+class Waiting(Enum):
+    """What a blocked guest waits for."""
+
+    NOTHING = auto()
+    MESSAGE = auto()
+    REPLY = auto()
+    """The node's answer to a call."""
+    RESPONSE = auto()
+    """The response of `send-and-await-response`."""
+    TIME = auto()
+
+
+class Answerable(Enum):
+    """What kind of request `send-response` answers."""
+
+    NOTHING = auto()
+    REQUEST = auto()
+    HTTP = auto()
+
+
+_NO_BLOB: Final = (None, None)
+
+
+def _nothing(value: Any) -> None:
+    """What a guest that waits for nothing makes of an answer."""
+
+
+class Guest:
+    """One run of one process.
+
+    The scheduler polls its fiber; host calls read and change it; the link feeds its inbox. All three
+    happen on the worker's one thread, so nothing here is locked.
+    """
+
+    __slots__ = (
+        "answerable",
+        "answerable_id",
+        "blob",
+        "channels",
+        "component",
+        "convert",
+        "cpu_seconds",
+        "current_request",
+        "fiber",
+        "gone",
+        "handle",
+        "inbox",
+        "last_blob",
+        "limits",
+        "log",
+        "next_id",
+        "node",
+        "on_exit",
+        "our",
+        "our_value",
+        "outgoing",
+        "queued",
+        "resources",
+        "schedule",
+        "slice_budget",
+        "taken",
+        "wait_id",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        handle: int,
+        our: Address,
+        limits: GuestLimits,
+        on_exit: Any,
+        outgoing: Outgoing,
+        schedule: Schedule,
+    ) -> None:
+        self.handle = handle
+        self.our = our
+        self.node = our.node
+        self.our_value = address_value(str(our))
+        self.limits = limits
+        self.on_exit = on_exit
+        self.outgoing = outgoing
+        self.schedule = schedule
+        self.log = LogBook(handle, limits.log_lines_per_second, limits.log_line_bytes, outgoing)
+        self.resources = ResourceTable(limits.wasi_handles)
+        self.fiber: Fiber
+        self.component: object = None
+        self.inbox: deque[list[Any]] = deque()
+        self.channels: dict[int, int] = {}
+        """Credit in bytes by channel id."""
+        self.blob: tuple[str | None, bytes | None] = _NO_BLOB
+        self.last_blob: tuple[str | None, bytes | None] = _NO_BLOB
+        self.answerable = Answerable.NOTHING
+        self.answerable_id = 0
+        self.current_request = 0
+        self.waiting = Waiting.NOTHING
+        self.wait_id = 0
+        self.convert: Callable[[Any], Any] = _nothing
+        self.next_id = 0
+        self.gone = False
+        """Whether it ended; what still refers to it leaves it alone."""
+        self.queued = False
+        """Whether the scheduler has it in a queue."""
+        self.taken = 0
+        """Messages taken and not yet reported as consumed."""
+        self.cpu_seconds = 0.0
+        self.slice_budget = limits.start_seconds
+        """CPU seconds left for what it is doing now."""
+
+    # What host calls use
+
+    def receive(self) -> Any:
+        """Take the next message, or block until there is one."""
+        self.slice_budget = self.limits.cpu_seconds_per_message
+        if self.inbox:
+            return self._take()
+        self.waiting = Waiting.MESSAGE
+        return PENDING
+
+    def call_node(self, name: str, arguments: list[Any], convert: Callable[[Any], Any]) -> Any:
+        """Ask the node and block for its answer; `convert` makes the call's result of it."""
+        self.next_id += 1
+        self.waiting, self.wait_id, self.convert = Waiting.REPLY, self.next_id, convert
+        self.outgoing.add([ToNode.CALL, self.handle, self.next_id, name, arguments])
+        return PENDING
+
+    def await_response(self) -> int:
+        """Block for the response to a request that is about to be sent; returns its await id."""
+        self.next_id += 1
+        self.waiting, self.wait_id = Waiting.RESPONSE, self.next_id
+        return self.next_id
+
+    def sleep_until(self, when: float, produce: Callable[[], Any]) -> Any:
+        """Block until the monotonic clock reads `when`; the scheduler wakes it."""
+        self.waiting, self.convert = Waiting.TIME, lambda _: produce()
+        self.schedule.wake_at(self, when)
+        return PENDING
+
+    # What the link brings
+
+    def deliver(self, operation: list[Any]) -> None:
+        """Queue a message; wakes the guest when it waits for one."""
+        self.inbox.append(operation)
+        if self.waiting is Waiting.MESSAGE:
+            self._wake(self._take)
+
+    def reply(self, call_id: int, value: Any) -> None:
+        """The node's answer to a call; one that nobody waits for is dropped."""
+        if self.waiting is Waiting.REPLY and self.wait_id == call_id:
+            convert = self.convert
+            self._wake(lambda: convert(value))
+
+    def respond(self, await_id: int, produce: Callable[[], Any]) -> None:
+        """What `send-and-await-response` waits for."""
+        if self.waiting is Waiting.RESPONSE and self.wait_id == await_id:
+            self._wake(produce)
+
+    def wake_from_sleep(self) -> None:
+        """Its time has come."""
+        if self.waiting is Waiting.TIME:
+            convert = self.convert
+            self._wake(lambda: convert(None))
+
+    def expect_answer(self, request_id: int) -> None:
+        """The message in hand is a request of another process; id 0 wants no answer."""
+        self.current_request = request_id
+        if request_id:
+            self.answerable, self.answerable_id = Answerable.REQUEST, request_id
+
+    def expect_http_answer(self, http_id: int) -> None:
+        """The message in hand is an HTTP request."""
+        self.current_request = 0
+        self.answerable, self.answerable_id = Answerable.HTTP, http_id
+
+    def take_answerable(self) -> tuple[Answerable, int]:
+        """What is to be answered, once."""
+        what = self.answerable, self.answerable_id
+        self.answerable = Answerable.NOTHING
+        return what
+
+    def set_blob(self, mime: str | None, payload: bytes | None) -> None:
+        """Make this the blob of the message in hand."""
+        self.blob = (mime, payload)
+        if payload is not None:
+            self.last_blob = self.blob
+
+    def _take(self) -> Any:
+        operation = self.inbox.popleft()
+        if not self.taken:
+            self.outgoing.note_consumer(self)
+        self.taken += 1
+        return MESSAGES[operation[0]](self, operation)
+
+    def _wake(self, produce: Callable[[], Any]) -> None:
+        self.waiting = Waiting.NOTHING
+        self.fiber.answer(produce)
+        self.schedule.wake(self)
+
+
+def address_text(value: dict[str, Any]) -> str:
+    """The contract's record as `node@process:package:publisher`; not checked."""
+    process = value["process"]
+    name = f"{process['process-name']}:{process['package-name']}:{process['publisher-node']}"
+    return f"{value['node']}@{name}"

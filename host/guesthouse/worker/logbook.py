@@ -1,0 +1,86 @@
+"""What a guest writes for people: lines cut to size and kept under a rate."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Final
+
+from guesthouse.link.ops import ToNode
+from guesthouse.worker.outgoing import Outgoing
+
+_CUT: Final = " … (cut)"
+
+
+class LogBook:
+    """One guest's log. Lines over the rate are counted, and the count is logged once there is room."""
+
+    __slots__ = (
+        "_handle",
+        "_line_bytes",
+        "_outgoing",
+        "_partial",
+        "_rate",
+        "_since",
+        "_suppressed",
+        "_tokens",
+    )
+
+    def __init__(self, handle: int, lines_per_second: int, line_bytes: int, outgoing: Outgoing) -> None:
+        self._handle = handle
+        self._rate = float(lines_per_second)
+        self._line_bytes = line_bytes
+        self._outgoing = outgoing
+        self._tokens = self._rate
+        self._since = monotonic()
+        self._suppressed = 0
+        self._partial: dict[str, bytearray] = {}
+
+    def line(self, stream: str, level: str, text: str) -> None:
+        """Write one line."""
+        if not self._admit():
+            self._suppressed += 1
+            return
+        if self._suppressed:
+            self._send("host", "warning", f"{self._suppressed} log lines over the rate were dropped")
+            self._suppressed = 0
+        if len(text) > self._line_bytes:
+            text = text[: self._line_bytes] + _CUT
+        self._send(stream, level, text)
+
+    def stream(self, name: str, data: bytes) -> None:
+        """Take bytes of standard output or error; whole lines are written, the rest is kept (bounded)."""
+        partial = self._partial.setdefault(name, bytearray())
+        partial += data
+        *lines, rest = bytes(partial).split(b"\n")
+        if len(rest) > self._line_bytes:
+            lines.append(rest)
+            rest = b""
+        partial[:] = rest
+        for line in lines:
+            self._stream_line(name, line)
+
+    def close(self) -> None:
+        """Write what was left without a line's end, and how many lines were dropped."""
+        for name, partial in self._partial.items():
+            if partial:
+                self._stream_line(name, bytes(partial))
+        self._partial.clear()
+        if self._suppressed:
+            self._send("host", "warning", f"{self._suppressed} log lines over the rate were dropped")
+            self._suppressed = 0
+
+    def _stream_line(self, name: str, line: bytes) -> None:
+        level = "warning" if name == "stderr" else "info"
+        self.line(name, level, line[: self._line_bytes + 1].decode("utf-8", "replace"))
+
+    def _admit(self) -> bool:
+        now = monotonic()
+        self._tokens = min(self._rate, self._tokens + (now - self._since) * self._rate)
+        self._since = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def _send(self, stream: str, level: str, text: str) -> None:
+        self._outgoing.add([ToNode.LOG, self._handle, stream, level, text], len(text))

@@ -1,0 +1,52 @@
+"""The host's resources that a guest holds: pollables, streams and the like, by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary.errors import GuestTrap
+
+
+class ResourceTable:
+    """One guest's resources. A number is never used twice, so a stale one finds nothing."""
+
+    __slots__ = ("_entries", "_limit", "_next")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: dict[int, Any] = {}
+        self._next = 1
+
+    def add(self, type_number: int, entry: Any) -> tuple[int, int]:
+        """Keep an entry; returns what a WIT handle of it is made from.
+
+        Raises:
+            GuestTrap: the guest holds as many as it may.
+        """
+        if len(self._entries) >= self._limit:
+            raise GuestTrap(
+                ExitCause.TRAP, f"it holds {self._limit} WASI resources, as many as it may: drop some"
+            )
+        number = self._next
+        self._next += 1
+        self._entries[number] = entry
+        return type_number, number
+
+    def get(self, handle: tuple[int, int]) -> Any:
+        """The entry of a handle.
+
+        Raises:
+            GuestTrap: there is none (the guest forged or dropped it).
+        """
+        entry = self._entries.get(handle[1])
+        if entry is None:
+            raise GuestTrap(ExitCause.TRAP, "it used a WASI resource that does not exist")
+        return entry
+
+    def drop(self, number: int) -> None:
+        """Forget an entry."""
+        self._entries.pop(number, None)
+
+    def __len__(self) -> int:
+        return len(self._entries)

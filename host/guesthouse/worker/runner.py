@@ -1,0 +1,211 @@
+"""A worker: takes operations from the node, keeps the guests, and lets the scheduler run them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from socket import socket
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from guesthouse.address import Address
+from guesthouse.errors import GuesthouseError
+from guesthouse.link.frames import FrameReader, LinkError
+from guesthouse.link.ops import PROTOCOL_VERSION, ExitCause, ToNode, ToWorker
+from guesthouse.worker.boundary import canary
+from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.ticker import Ticker
+from guesthouse.worker.calls import RUN, HostCalls
+from guesthouse.worker.calls.messaging import deliver_awaited
+from guesthouse.worker.guest import Guest, GuestLimits
+from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.scheduler import Scheduler
+from guesthouse.worker.usage import UsageReport
+
+_READ_BYTES: Final = 262_144
+_TRACE_LINES: Final = 12
+_LINGER_SECONDS: Final = 0.05
+"""How long the epoch goes on ticking when there is nothing to do: stopping it costs a system call."""
+_LIMITS: Final = tuple(GuestLimits.__dataclass_fields__)
+
+
+class Worker:
+    """One worker subprocess. `run` returns when the node closes the link."""
+
+    def __init__(self, link: socket) -> None:
+        self._link = link
+        self._engine = new_engine()
+        canary.check(self._engine)
+        self._ticker = Ticker(self._engine)
+        self._outgoing = Outgoing(link)
+        self._scheduler = Scheduler(self._ended, self._started)
+        self._guests: dict[int, Guest] = {}
+        self._channels: dict[int, Guest] = {}
+        self._components: WeakValueDictionary[str, Component] = WeakValueDictionary()
+        self._calls = HostCalls()
+        self._usage = UsageReport(self._outgoing)
+        self._dispatch: dict[int, Callable[[list[Any]], None]] = {
+            ToWorker.CONFIGURE: self._configure,
+            ToWorker.START: self._start,
+            ToWorker.STOP: self._stop,
+            ToWorker.OPEN: self._open,
+            ToWorker.PUSH: self._message,
+            ToWorker.CLOSE: self._close,
+            ToWorker.HTTP: self._message,
+            ToWorker.REQUEST: self._message,
+            ToWorker.RESPONSE: self._answer,
+            ToWorker.SEND_FAILURE: self._answer,
+            ToWorker.REPLY: self._reply,
+            ToWorker.CREDIT: self._credit,
+            ToWorker.CHANNEL_GONE: self._channel_gone,
+        }
+
+    def run(self) -> None:
+        """Serve until the node closes the link."""
+        reader = FrameReader()
+        poller = select.poll()
+        poller.register(self._link.fileno(), select.POLLIN)
+        gc.collect()
+        gc.freeze()
+        self._ticker.start()
+        while True:
+            if self._wait(poller):
+                data = self._link.recv(_READ_BYTES)
+                if not data:
+                    return
+                for operation in reader.feed(data):
+                    self._dispatch[operation[0]](operation)
+            self._scheduler.run_round()
+            self._usage.report(self._guests.values())
+            self._outgoing.flush()
+
+    def _wait(self, poller: select.poll) -> bool:
+        """Wait for the link or the next thing to do; returns whether the link has something.
+
+        The epoch stands still in a long wait.
+        """
+        seconds = self._scheduler.wait_seconds()
+        if seconds is not None and seconds <= _LINGER_SECONDS:
+            return bool(poller.poll(1000 * seconds))
+        if poller.poll(1000 * _LINGER_SECONDS):
+            return True
+        self._ticker.stop()
+        readable = bool(poller.poll(None if seconds is None else 1000 * (seconds - _LINGER_SECONDS)))
+        self._ticker.start()
+        return readable
+
+    # Operations
+
+    def _configure(self, operation: list[Any]) -> None:
+        if operation[1] != PROTOCOL_VERSION:
+            raise LinkError(
+                f"the node speaks version {operation[1]} of the link, this worker {PROTOCOL_VERSION}"
+            )
+        self._outgoing.add([ToNode.READY, PROTOCOL_VERSION, os.getpid()])
+
+    def _start(self, operation: list[Any]) -> None:
+        _, handle, settings = operation
+        limits = GuestLimits(**{name: settings[name] for name in _LIMITS})
+        guest = Guest(
+            handle,
+            Address.parse(settings["our"]),
+            limits,
+            settings["on_exit"],
+            self._outgoing,
+            self._scheduler,
+        )
+        try:
+            component = self._component(settings["component"])
+        except GuesthouseError as error:
+            self._outgoing.add([ToNode.EXITED, handle, ExitCause.NOT_STARTED, str(error)])
+            return
+        guest.component = component
+        guest.fiber = Fiber(component, StoreLimits(limits.memory_bytes, limits.table_elements), guest)
+        self._guests[handle] = guest
+        self._scheduler.wake(guest)
+
+    def _stop(self, operation: list[Any]) -> None:
+        guest = self._guests.get(operation[1])
+        if guest is not None:
+            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, operation[2]))
+
+    def _open(self, operation: list[Any]) -> None:
+        guest = self._guests.get(operation[1])
+        if guest is not None:
+            channel_id = operation[2]
+            guest.channels[channel_id] = operation[9]
+            self._channels[channel_id] = guest
+            guest.deliver(operation)
+
+    def _message(self, operation: list[Any]) -> None:
+        guest = self._guests.get(operation[1])
+        if guest is not None:
+            guest.deliver(operation)
+
+    def _close(self, operation: list[Any]) -> None:
+        self._forget_channel(operation[2])
+        self._message(operation)
+
+    def _answer(self, operation: list[Any]) -> None:
+        guest = self._guests.get(operation[1])
+        if guest is None:
+            return
+        if operation[-1]:
+            deliver_awaited(guest, operation)
+        else:
+            guest.deliver(operation)
+
+    def _reply(self, operation: list[Any]) -> None:
+        guest = self._guests.get(operation[1])
+        if guest is not None:
+            guest.reply(operation[2], operation[3])
+
+    def _credit(self, operation: list[Any]) -> None:
+        _, channel_id, size = operation
+        guest = self._channels.get(channel_id)
+        if guest is not None and channel_id in guest.channels:
+            guest.channels[channel_id] += size
+
+    def _channel_gone(self, operation: list[Any]) -> None:
+        self._forget_channel(operation[1])
+
+    def _forget_channel(self, channel_id: int) -> None:
+        guest = self._channels.pop(channel_id, None)
+        if guest is not None:
+            guest.channels.pop(channel_id, None)
+
+    # Guests
+
+    def _component(self, path: str) -> Component:
+        component = self._components.get(path)
+        if component is None:
+            component = Component(self._engine, Path(path), self._calls, RUN)
+            self._components[path] = component
+        return component
+
+    def _started(self, guest: Guest) -> None:
+        self._outgoing.add([ToNode.STARTED, guest.handle])
+
+    def _ended(self, guest: Guest, trap: GuestTrap) -> None:
+        del self._guests[guest.handle]
+        for channel_id in guest.channels:
+            self._channels.pop(channel_id, None)
+        guest.log.close()
+        self._explain(guest, trap)
+        self._outgoing.add([ToNode.EXITED, guest.handle, trap.cause, trap.detail])
+
+    def _explain(self, guest: Guest, trap: GuestTrap) -> None:
+        """Log what only the worker knows: where the guest was, or which host call failed how."""
+        text = trap.trace
+        if trap.cause == ExitCause.HOST_FAULT and trap.__cause__ is not None:
+            text = "".join(traceback.format_exception(trap.__cause__))
+        if text:
+            lines = text.strip().splitlines()[-_TRACE_LINES:]
+            self._outgoing.add([ToNode.LOG, guest.handle, "host", "error", "\n".join(lines)], len(text))

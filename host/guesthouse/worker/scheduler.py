@@ -1,0 +1,122 @@
+"""Who runs next. One thread, any number of guests, none of which can hold the others up.
+
+A guest is polled when what it waited for is there. One whose time slice ended before it was done is
+pre-empted: those take turns, one a round, behind all that were woken. So a guest that computes for
+ever costs the others at most one slice.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from time import monotonic, perf_counter
+
+from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.memory import WASM_PAGE, largest_freed_by
+from guesthouse.worker.guest import Guest, Waiting
+
+FARTHEST: float = 365 * 24 * 3600.0
+"""Seconds: a sleep beyond it is one of this length (then the guest sees that it is not over)."""
+
+
+class Scheduler:
+    """Polls guests. `ended` is told of each that ends, with why."""
+
+    def __init__(self, ended: Callable[[Guest, GuestTrap], None], started: Callable[[Guest], None]) -> None:
+        self._ended = ended
+        self._started = started
+        self._woken: deque[Guest] = deque()
+        self._preempted: deque[Guest] = deque()
+        self._sleepers: list[tuple[float, int, Guest]] = []
+        self._tie = count()
+
+    def wake(self, guest: Guest) -> None:
+        """Poll it in the next round."""
+        if not guest.queued:
+            guest.queued = True
+            self._woken.append(guest)
+
+    def wake_at(self, guest: Guest, when: float) -> None:
+        """Wake it from its sleep when the monotonic clock reads `when`."""
+        when = min(when, monotonic() + FARTHEST)
+        heapq.heappush(self._sleepers, (when, next(self._tie), guest))
+
+    def wait_seconds(self) -> float | None:
+        """How long nothing will happen unless the link brings something; None is for ever."""
+        if self._woken or self._preempted:
+            return 0.0
+        while self._sleepers and self._sleepers[0][2].waiting is not Waiting.TIME:
+            heapq.heappop(self._sleepers)  # ended while it slept
+        if not self._sleepers:
+            return None
+        return max(0.0, self._sleepers[0][0] - monotonic())
+
+    def run_round(self) -> None:
+        """Give every woken guest, and one pre-empted, its slice."""
+        self._wake_sleepers()
+        for _ in range(len(self._woken)):
+            self._run(self._woken.popleft())
+        if self._preempted:
+            self._run(self._preempted.popleft())
+
+    def end(self, guest: Guest, trap: GuestTrap) -> None:
+        """End a guest wherever it is, and tell `ended` why."""
+        guest.waiting = Waiting.NOTHING
+        self._drop(guest, trap)
+
+    def _wake_sleepers(self) -> None:
+        if not self._sleepers:
+            return
+        now = monotonic()
+        while self._sleepers and self._sleepers[0][0] <= now:
+            heapq.heappop(self._sleepers)[2].wake_from_sleep()
+
+    def _run(self, guest: Guest) -> None:
+        guest.queued = False
+        if guest.gone:
+            return
+        begin = perf_counter()
+        try:
+            step_over = guest.fiber.poll()
+            if step_over:
+                self._next_step(guest)
+        except GuestTrap as trap:
+            self._drop(guest, trap)
+            return
+        spent = perf_counter() - begin
+        guest.cpu_seconds += spent
+        if step_over or guest.waiting is Waiting.NOTHING:
+            self._preempt(guest, spent)
+
+    def _next_step(self, guest: Guest) -> None:
+        """The guest was instantiated (then it starts), or its run function returned (then it is over)."""
+        if guest.fiber.started:
+            raise GuestTrap(ExitCause.RETURNED, "its run function returned")
+        guest.fiber.start(guest.our_value)
+        self._started(guest)
+
+    def _preempt(self, guest: Guest, spent: float) -> None:
+        guest.slice_budget -= spent
+        if guest.slice_budget < 0:
+            allowed = guest.limits.cpu_seconds_per_message
+            self._drop(
+                guest, GuestTrap(ExitCause.OUT_OF_TIME, f"it computed for over {allowed:g} s on one message")
+            )
+            return
+        guest.queued = True
+        self._preempted.append(guest)
+
+    def _drop(self, guest: Guest, trap: GuestTrap) -> None:
+        guest.gone = True
+        if trap.cause == ExitCause.TRAP:
+            freed = largest_freed_by(guest.fiber.drop)
+            limit = guest.limits.memory_bytes
+            if freed > limit - limit // 16 - WASM_PAGE:
+                detail = f"its memory was full ({freed} of {limit} bytes): {trap.detail}"
+                trap = GuestTrap(ExitCause.OUT_OF_MEMORY, detail, trap.trace)
+        else:
+            guest.fiber.drop()
+        self._ended(guest, trap)
