@@ -1,0 +1,21 @@
+"""Runs a process in plain Python, for its unit tests: see `FakeHost`."""
+
+from __future__ import annotations
+
+from guesthouse_sdk.testing._calls import FakeLimits
+from guesthouse_sdk.testing._channels import FakeChannel
+from guesthouse_sdk.testing._exchanges import Answer, FakeExchange, FakeHttpExchange, LogLine, SentRequest
+from guesthouse_sdk.testing._host import FakeHost, Handler, Refused
+
+__all__ = [
+    "Answer",
+    "FakeChannel",
+    "FakeExchange",
+    "FakeHost",
+    "FakeHttpExchange",
+    "FakeLimits",
+    "Handler",
+    "LogLine",
+    "Refused",
+    "SentRequest",
+]

@@ -1,0 +1,64 @@
+"""The fake host's bindings: which paths reach the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from guesthouse_sdk._native.http_server import BindError
+from guesthouse_sdk._native.types import Err
+
+BindingT = TypeVar("BindingT")
+
+
+@dataclass
+class Bindings(Generic[BindingT]):
+    """Paths, with `:name` for a parameter, and what was said about each."""
+
+    limit: int
+    bound: dict[str, BindingT] = field(default_factory=dict)
+
+    def bind(self, path: str, binding: BindingT) -> None:
+        """Bind a path, again if it was bound.
+
+        Raises:
+            Err: with the `bind-error`.
+        """
+        if not _is_good(path):
+            raise Err(BindError.BAD_PATH)
+        if path not in self.bound and len(self.bound) >= self.limit:
+            raise Err(BindError.TOO_MANY)
+        self.bound[path] = binding
+
+    def unbind(self, path: str) -> None:
+        """Forget a path; one that is not bound is none."""
+        self.bound.pop(path, None)
+
+    def match(self, path: str) -> tuple[str, BindingT, dict[str, str]] | None:
+        """The bound path that `path` is, its binding, and its parameters. An exact path goes first."""
+        if path in self.bound:
+            return path, self.bound[path], {}
+        for pattern, binding in self.bound.items():
+            params = _params(pattern, path)
+            if params is not None:
+                return pattern, binding, params
+        return None
+
+
+def _params(pattern: str, path: str) -> dict[str, str] | None:
+    wanted, given = pattern.split("/"), path.split("/")
+    if len(wanted) != len(given):
+        return None
+    params: dict[str, str] = {}
+    for part, value in zip(wanted, given, strict=True):
+        if part.startswith(":") and value:
+            params[part[1:]] = value
+        elif part != value:
+            return None
+    return params
+
+
+def _is_good(path: str) -> bool:
+    if path == "/":
+        return True
+    return path.startswith("/") and not set(path[1:].split("/")) & {"", ".", ".."}

@@ -1,0 +1,309 @@
+"""The fake host's guest side: the calls of the contract, as the node answers them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from guesthouse_sdk._native import types
+from guesthouse_sdk._native.http_server import HttpBinding, PushError, WsBinding
+from guesthouse_sdk._native.system import StateError, Verbosity
+from guesthouse_sdk._native.types import Err, SendErrorKind, WsMessageType
+from guesthouse_sdk.address import HTTP_SERVER, Address, ProcessId, address_from_wit, address_to_wit
+from guesthouse_sdk.message import blob_from_wit, blob_to_wit
+from guesthouse_sdk.testing._bindings import Bindings
+from guesthouse_sdk.testing._channels import ChannelTable
+from guesthouse_sdk.testing._exchanges import FakeExchange, FakeHttpExchange, LogLine, SentRequest
+from guesthouse_sdk.testing._json_requests import JsonRequests
+
+if TYPE_CHECKING:
+    from guesthouse_sdk.testing._host import Handler
+
+_U32: Final = 1 << 32
+
+
+@dataclass(frozen=True)
+class FakeLimits:
+    """The limits that the fake host keeps; the defaults are those of a node. Sizes are bytes."""
+
+    message_bytes: int = 1 << 20
+    outbox_bytes: int = 4 << 20
+    state_bytes: int = 16 << 20
+    bindings: int = 256
+
+
+@dataclass(frozen=True)
+class _Posted:
+    message: types.Message | types.SendFailure
+    blob: types.LazyLoadBlob | None
+    exchange: FakeHttpExchange | FakeExchange | None
+
+
+class FakeCalls:
+    """Everything a process can call. Public names are the contract's; what they raise is `Err`."""
+
+    def __init__(self, our: Address, limits: FakeLimits) -> None:
+        self.our_address = our
+        self.limits = limits
+        self.log: list[LogLine] = []
+        self.state: bytes | None = None
+        self.sent: list[SentRequest] = []
+        self.others: dict[ProcessId, Handler] = {}
+        self.table = ChannelTable()
+        self.ws_bindings: Bindings[WsBinding] = Bindings(limits.bindings)
+        self.http_bindings: Bindings[HttpBinding] = Bindings(limits.bindings)
+        self.static: dict[str, types.LazyLoadBlob] = {}
+        self.on_exit: types.OnExit = types.OnExit_Restart()
+        self.wait_for_message: Callable[[], None] = _nobody
+        self._json = JsonRequests(self.table, self.ws_bindings, self.http_bindings)
+        self._mailbox: deque[_Posted] = deque()
+        self.new_run()
+
+    def new_run(self) -> None:
+        """The process starts: it knows no payload, no request, and is told anew of its channels."""
+        self._blob: types.LazyLoadBlob | None = None
+        self._last_blob: types.LazyLoadBlob | None = None
+        self._to_answer: FakeHttpExchange | FakeExchange | None = None
+        self._http: FakeHttpExchange | None = None
+        for channel in reversed(self.table.all.values()):
+            if channel.known:
+                opened = types.WebSocketOpen(**{**vars(channel.opened), "resumed": True})
+                event = types.HttpServerRequest_WebSocketOpen(opened)
+                self._mailbox.appendleft(_Posted(types.Message_HttpServer(event), None, None))
+
+    def post_event(self, event: types.HttpServerRequest, payload: bytes | None) -> None:
+        """Put an event of the HTTP server into the mailbox."""
+        blob = None if payload is None else types.LazyLoadBlob(None, payload)
+        self.post(types.Message_HttpServer(event), blob)
+
+    def post(
+        self,
+        message: types.Message | types.SendFailure,
+        blob: types.LazyLoadBlob | None,
+        exchange: FakeHttpExchange | FakeExchange | None = None,
+    ) -> None:
+        """Put a message into the mailbox."""
+        self._mailbox.append(_Posted(message, blob, exchange))
+
+    def raw_address(self, address: Address) -> types.Address:
+        """The bindings' form of an address."""
+        return address_to_wit(address)
+
+    # messaging
+
+    def receive(self) -> types.Message:
+        while not self._mailbox:
+            self.wait_for_message()
+        posted = self._mailbox.popleft()
+        self._take_blob(posted.blob)
+        if isinstance(posted.message, types.SendFailure):
+            raise Err(posted.message)
+        self._note_exchange(posted.exchange)
+        if isinstance(posted.message, types.Message_HttpServer):
+            self._note_event(posted.message.value)
+        return posted.message
+
+    def get_blob(self) -> types.LazyLoadBlob | None:
+        return self._blob
+
+    def get_blob_text(self) -> str | None:
+        try:
+            return None if self._blob is None else self._blob.bytes.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def has_blob(self) -> bool:
+        return self._blob is not None
+
+    def last_blob(self) -> types.LazyLoadBlob | None:
+        return self._last_blob
+
+    def send_request(
+        self,
+        target: types.Address,
+        request: types.Request,
+        context: bytes | None,
+        lazy_load_blob: types.LazyLoadBlob | None,
+    ) -> None:
+        outcome = self._send(target, request, context, lazy_load_blob)
+        if isinstance(outcome, types.SendError):
+            self.post(types.SendFailure(outcome, context), lazy_load_blob)
+        elif request.expects_response is not None:
+            self.post(types.Message_Response(outcome[0]), outcome[1])
+
+    def send_response(self, response: types.Response, lazy_load_blob: types.LazyLoadBlob | None) -> None:
+        exchange, self._to_answer = self._to_answer, None
+        if exchange is None:
+            self._write("warning", "a response was dropped: no request wants one")
+            return
+        if exchange is self._http:
+            self._http = None
+        exchange.answer_response(response, lazy_load_blob or (self._blob if response.inherit else None))
+
+    def send_and_await_response(
+        self,
+        target: types.Address,
+        request: types.Request,
+        lazy_load_blob: types.LazyLoadBlob | None,
+    ) -> types.Message:
+        outcome = self._send(target, request, None, lazy_load_blob)
+        if isinstance(outcome, types.SendError):
+            raise Err(outcome)
+        self._take_blob(outcome[1])
+        return types.Message_Response(outcome[0])
+
+    # http-server
+
+    def send_ws_push(
+        self,
+        node: str,
+        channel_id: int,
+        message_type: WsMessageType,
+        blob: types.LazyLoadBlob,
+    ) -> None:
+        if node != self.our_address.node:
+            raise Err(PushError.NODE_UNREACHABLE)
+        refused = self.table.push(_u32(channel_id), message_type, blob.bytes)
+        if refused is not None:
+            raise Err(refused)
+
+    def send_ws_text(self, channel_id: int, text: str) -> None:
+        blob = types.LazyLoadBlob(None, text.encode())
+        self.send_ws_push(self.our_address.node, channel_id, WsMessageType.TEXT, blob)
+
+    def send_ws_push_many(
+        self, channel_ids: list[int], message_type: WsMessageType, blob: types.LazyLoadBlob
+    ) -> list[tuple[int, PushError]]:
+        outcomes = ((id_, self.table.push(_u32(id_), message_type, blob.bytes)) for id_ in channel_ids)
+        return [(channel_id, refused) for channel_id, refused in outcomes if refused is not None]
+
+    def send_ws_text_many(self, channel_ids: list[int], text: str) -> list[tuple[int, PushError]]:
+        return self.send_ws_push_many(
+            channel_ids, WsMessageType.TEXT, types.LazyLoadBlob(None, text.encode())
+        )
+
+    def close_channel(self, channel_id: int, code: int | None, reason: str) -> None:
+        self.table.close(_u32(channel_id), code, reason)
+
+    def bind_ws_path(self, path: str, binding: WsBinding) -> None:
+        self.ws_bindings.bind(path, binding)
+
+    def unbind_ws_path(self, path: str) -> None:
+        self.ws_bindings.unbind(path)
+
+    def bind_http_path(self, path: str, binding: HttpBinding) -> None:
+        self.http_bindings.bind(path, binding)
+        self.static.pop(path, None)
+
+    def bind_http_static_path(self, path: str, binding: HttpBinding, content: types.LazyLoadBlob) -> None:
+        self.http_bindings.bind(path, binding)
+        self.static[path] = content
+
+    def unbind_http_path(self, path: str) -> None:
+        self.http_bindings.unbind(path)
+        self.static.pop(path, None)
+
+    def send_http_response(
+        self, status: int, headers: list[tuple[str, str]], body: types.LazyLoadBlob | None
+    ) -> None:
+        exchange, self._http = self._http, None
+        if exchange is None:
+            self._write("warning", "an HTTP response was dropped: no HTTP request waits for one")
+            return
+        if exchange is self._to_answer:
+            self._to_answer = None
+        exchange.answer(status, headers, body)
+
+    # system
+
+    def our(self) -> types.Address:
+        return address_to_wit(self.our_address)
+
+    def print(self, verbosity: Verbosity, text: str) -> None:
+        self._write(verbosity.name.lower(), text)
+
+    def get_state(self) -> bytes | None:
+        return self.state
+
+    def set_state(self, state: bytes) -> None:
+        if len(state) > self.limits.state_bytes:
+            raise Err(StateError.TOO_BIG)
+        self.state = state
+
+    def clear_state(self) -> None:
+        self.state = None
+
+    def get_on_exit(self) -> types.OnExit:
+        return self.on_exit
+
+    def set_on_exit(self, on_exit: types.OnExit) -> None:
+        self.on_exit = on_exit
+
+    def _take_blob(self, blob: types.LazyLoadBlob | None) -> None:
+        self._blob = blob
+        if blob is not None:
+            self._last_blob = blob
+
+    def _note_exchange(self, exchange: FakeHttpExchange | FakeExchange | None) -> None:
+        if isinstance(exchange, FakeHttpExchange):
+            self._http = self._to_answer = exchange
+        elif exchange is not None and exchange.expects_response:
+            self._to_answer = exchange
+
+    def _note_event(self, event: types.HttpServerRequest) -> None:
+        if isinstance(event, types.HttpServerRequest_WebSocketOpen):
+            channel = self.table.all[event.value.channel_id]
+            channel.known = channel.closed is None
+        elif isinstance(event, types.HttpServerRequest_WebSocketClose):
+            self.table.all[event.value].known = False
+
+    def _send(
+        self,
+        raw_target: types.Address,
+        request: types.Request,
+        context: bytes | None,
+        blob: types.LazyLoadBlob | None,
+    ) -> tuple[types.IncomingResponse, types.LazyLoadBlob | None] | types.SendError:
+        target = address_from_wit(raw_target)
+        if blob is None and request.inherit:
+            blob = self._blob
+        sent = SentRequest(
+            target,
+            request.body,
+            blob_from_wit(blob),
+            request.expects_response,
+            context,
+            request.metadata,
+            request.inherit,
+        )
+        self.sent.append(sent)
+        if target.node != self.our_address.node:
+            return types.SendError(SendErrorKind.OFFLINE, raw_target, request, blob)
+        if target.process == HTTP_SERVER:
+            body = self._json.carry_out(request.body, blob)
+            return types.IncomingResponse(raw_target, types.Response(False, body, None, []), context), None
+        handler = self.others.get(target.process)
+        if handler is None:
+            return types.SendError(SendErrorKind.NO_SUCH_PROCESS, raw_target, request, blob)
+        answer = handler(sent)
+        if answer is None and request.expects_response is not None:
+            return types.SendError(SendErrorKind.TIMEOUT, raw_target, request, blob)
+        if answer is None:
+            return types.IncomingResponse(raw_target, types.Response(False, b"", None, []), context), None
+        response = types.Response(False, answer.body, answer.metadata, [])
+        return types.IncomingResponse(raw_target, response, context), blob_to_wit(answer.blob)
+
+    def _write(self, level: str, text: str) -> None:
+        self.log.append(LogLine(level, text))
+
+
+def _u32(value: int) -> int:
+    if not 0 <= value < _U32:
+        raise OverflowError(f"{value} is no channel id: it does not fit 32 bits")
+    return value
+
+
+def _nobody() -> None:
+    raise RuntimeError("receive() was called while no process runs: host.run(main)")

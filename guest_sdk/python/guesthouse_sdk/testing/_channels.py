@@ -1,0 +1,175 @@
+"""The fake host's channels: who owns them, what may be pushed, what the client got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from guesthouse_sdk._native import types
+from guesthouse_sdk._native.http_server import CloseError, PushError
+from guesthouse_sdk._native.types import Err, WsMessageType
+
+MAX_CONTROL_BYTES: Final = 125
+MAX_REASON_BYTES: Final = 123
+_CONTROL: Final = {WsMessageType.PING, WsMessageType.PONG, WsMessageType.CLOSE}
+
+
+@dataclass(eq=False)
+class FakeChannel:
+    """A client's end of a channel.
+
+    Attributes:
+        id: the channel id, as the process knows it.
+        received: what the client got: str for text, bytes for binary.
+        controls: the pings and pongs it got, as `("Ping", payload)`.
+        closed: code and reason, once the process or the node has closed it.
+    """
+
+    id: int
+    opened: types.WebSocketOpen
+    post: Callable[[types.HttpServerRequest, bytes | None], None]
+    message_bytes: int
+    outbox_bytes: int
+    received: list[str | bytes] = field(default_factory=list)
+    controls: list[tuple[str, bytes]] = field(default_factory=list)
+    closed: tuple[int, str] | None = None
+    left: bool = False
+    known: bool = False
+    """Whether the process was told of it and not yet of its end: only then is it its own."""
+    _reading: bool = True
+    _outbox: list[tuple[WsMessageType, bytes]] = field(default_factory=list)
+
+    def send_text(self, text: str) -> None:
+        """The client sends a text message."""
+        self.send(WsMessageType.TEXT, text.encode())
+
+    def send_bytes(self, payload: bytes) -> None:
+        """The client sends a binary message."""
+        self.send(WsMessageType.BINARY, payload)
+
+    def send(self, message_type: WsMessageType, payload: bytes) -> None:
+        """The client sends a message of any type.
+
+        Raises:
+            RuntimeError: the channel is closed, or the node would refuse the message.
+        """
+        if not self.open:
+            raise RuntimeError(f"channel {self.id} is closed: {self.closed or 'the client left'}")
+        if len(payload) > self.message_bytes:
+            raise RuntimeError(f"the node would close channel {self.id} with 1009: the message is too big")
+        push = types.WebSocketPush(self.id, message_type)
+        self.post(types.HttpServerRequest_WebSocketPush(push), payload)
+
+    def close(self) -> None:
+        """The client leaves; may be called twice."""
+        if self.open:
+            self.left = True
+            self.post(types.HttpServerRequest_WebSocketClose(self.id), None)
+
+    @property
+    def open(self) -> bool:
+        """Whether both ends are there."""
+        return self.closed is None and not self.left
+
+    def stop_reading(self) -> None:
+        """The client reads no more: what is pushed waits in its outbox, until that is full."""
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        """The client reads what waits, and all that follows."""
+        self._reading = True
+        outbox, self._outbox = self._outbox, []
+        for message_type, payload in outbox:
+            self._take(message_type, payload)
+
+    def push(self, message_type: WsMessageType, payload: bytes) -> PushError | None:
+        """The process pushes a message; returns why it was refused."""
+        refusal = self._refusal(message_type, payload)
+        if refusal is not None:
+            return refusal
+        if message_type is WsMessageType.CLOSE:
+            self.end(*close_payload(payload))
+        elif self.open and self._reading:
+            self._take(message_type, payload)
+        elif self.open:
+            self._outbox.append((message_type, payload))
+        return None
+
+    def end(self, code: int, reason: str) -> None:
+        """The process or the node closes the channel."""
+        self.known = False
+        if self.open:
+            self.closed = (code, reason)
+
+    def _refusal(self, message_type: WsMessageType, payload: bytes) -> PushError | None:
+        if message_type in _CONTROL and len(payload) > MAX_CONTROL_BYTES:
+            return PushError.PING_PONG_TOO_LONG
+        if len(payload) > self.message_bytes:
+            return PushError.TOO_BIG
+        waiting = sum(len(waiting) for _, waiting in self._outbox)
+        return PushError.CHANNEL_FULL if waiting + len(payload) > self.outbox_bytes else None
+
+    def _take(self, message_type: WsMessageType, payload: bytes) -> None:
+        if message_type is WsMessageType.TEXT:
+            self.received.append(payload.decode())
+        elif message_type is WsMessageType.BINARY:
+            self.received.append(payload)
+        else:
+            self.controls.append((message_type.name.capitalize(), payload))
+
+
+class ChannelTable:
+    """All channels of the fake host. Those that are not `known` are as good as not there."""
+
+    def __init__(self) -> None:
+        self.all: dict[int, FakeChannel] = {}
+
+    def push(self, channel_id: int, message_type: WsMessageType, payload: bytes) -> PushError | None:
+        """Push to one channel; returns why it was refused."""
+        channel = self.find(channel_id)
+        if channel is None:
+            return PushError.CHANNEL_NOT_FOUND
+        if message_type is WsMessageType.TEXT and not _is_utf8(payload):
+            return PushError.NOT_UTF8
+        return channel.push(message_type, payload)
+
+    def close(self, channel_id: int, code: int | None, reason: str) -> None:
+        """Close one channel for its process.
+
+        Raises:
+            Err: with the `close-error`.
+        """
+        channel = self.find(channel_id)
+        if channel is None:
+            raise Err(CloseError.CHANNEL_NOT_FOUND)
+        if code is not None and not may_send(code):
+            raise Err(CloseError.BAD_CODE)
+        if len(reason.encode()) > MAX_REASON_BYTES:
+            raise Err(CloseError.REASON_TOO_LONG)
+        channel.end(1000 if code is None else code, reason)
+
+    def find(self, channel_id: int) -> FakeChannel | None:
+        """The channel, if the process may know of it."""
+        channel = self.all.get(channel_id)
+        return channel if channel is not None and channel.known else None
+
+
+def may_send(code: int) -> bool:
+    """Whether an endpoint may send this close code (RFC 6455, section 7.4)."""
+    return code in {1000, 1001, 1002, 1003} or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def close_payload(payload: bytes) -> tuple[int, str]:
+    """Code and reason in the payload of a close message (RFC 6455, section 5.5.1)."""
+    if len(payload) < 2:
+        return 1000, ""
+    return int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""Requests with a JSON body to `http-server:distro:sys`, as the fake host carries them out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from guesthouse_sdk._native import types
+from guesthouse_sdk._native.http_server import HttpBinding, PushError, WsBinding
+from guesthouse_sdk._native.types import Err, WsMessageType
+from guesthouse_sdk.testing._bindings import Bindings
+from guesthouse_sdk.testing._channels import ChannelTable
+
+_PUSH_ERRORS: Final = {
+    PushError.CHANNEL_NOT_FOUND: "WsChannelNotFound",
+    PushError.CHANNEL_FULL: "WsChannelFull",
+    PushError.PING_PONG_TOO_LONG: "WsPingPongTooLong",
+}
+
+
+class JsonRequests:
+    """The JSON form of the HTTP server. `carry_out` returns the body of the response."""
+
+    def __init__(self, channels: ChannelTable, ws: Bindings[WsBinding], http: Bindings[HttpBinding]) -> None:
+        self._channels = channels
+        self._ws = ws
+        self._http = http
+        self._calls: dict[str, Callable[[Any, types.LazyLoadBlob | None], str | None]] = {
+            "WebSocketPush": self._push,
+            "WebSocketClose": self._close,
+            "WebSocketBind": self._bind_ws,
+            "WebSocketUnbind": self._unbind_ws,
+            "Bind": self._bind_http,
+            "Unbind": self._unbind_http,
+        }
+
+    def carry_out(self, body: bytes, blob: types.LazyLoadBlob | None) -> bytes:
+        """Do what the body says; returns `{"Ok": null}` or `{"Err": …}`."""
+        try:
+            ((name, argument),) = json.loads(body).items()
+            error = self._calls[name](argument, blob)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            error = "MalformedRequest"
+        except Err as refused:
+            error = refused.value.name
+        return json.dumps({"Ok": None} if error is None else {"Err": error}).encode()
+
+    def _push(self, argument: Any, blob: types.LazyLoadBlob | None) -> str | None:
+        message_type = WsMessageType[argument["message_type"].upper()]
+        if blob is None:
+            return "NoBlob"
+        refused = self._channels.push(argument["channel_id"], message_type, blob.bytes)
+        return None if refused is None else _PUSH_ERRORS.get(refused, "MalformedRequest")
+
+    def _close(self, argument: Any, blob: types.LazyLoadBlob | None) -> str | None:
+        if self._channels.find(argument) is None:
+            return "WsChannelNotFound"
+        self._channels.close(argument, None, "")
+        return None
+
+    def _bind_ws(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
+        self._ws.bind(argument["path"], WsBinding(argument["authenticated"]))
+
+    def _unbind_ws(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
+        self._ws.unbind(argument["path"])
+
+    def _bind_http(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
+        self._http.bind(argument["path"], HttpBinding(argument["authenticated"], argument["local_only"]))
+
+    def _unbind_http(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
+        self._http.unbind(argument["path"])
