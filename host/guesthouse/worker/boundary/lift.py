@@ -174,7 +174,7 @@ def _variant(type_: Any) -> Lift:
 
 
 def _enum(type_: Any) -> Lift:
-    names = {name.encode(): name for name in type_.names}
+    names: dict[bytes, str] = {name.encode(): name for name in type_.names}
 
     def read(data: bytes, offset: int) -> str:
         size, address = _pair(data, offset + 8)
