@@ -1,0 +1,67 @@
+"""How many sockets may be open, in all and from one address. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container
+from enum import Enum
+
+
+class Admitted(Enum):
+    """What becomes of an accepted socket."""
+
+    YES = "yes"
+    TOO_MANY = "the node has as many connections as it may hold"
+    TOO_MANY_FROM_ADDRESS = "this address has as many connections as it may hold"
+    DROP = "over the limits, and too many are being told so already"
+
+
+class Admission:
+    """Counts sockets from accept to close.
+
+    Past a limit a few sockets are kept for as long as it takes to say why; past that they are dropped
+    unread, so that refusing costs no memory either.
+    """
+
+    def __init__(self, total: int, per_address: int, exempt: Container[str] = ()) -> None:
+        self._total = total
+        self._per_address = per_address
+        self._exempt = exempt
+        self._counts: Counter[str] = Counter()
+        self._open = 0
+        self._refusing = 0
+        self._refusing_at_most = max(16, total // 100)
+
+    @property
+    def open(self) -> int:
+        """Sockets admitted and not released."""
+        return self._open
+
+    def admit(self, address: str) -> Admitted:
+        """Count a socket in; `release` it with the same address and verdict once it is closed."""
+        verdict = self._verdict(address)
+        if verdict is Admitted.YES:
+            self._open += 1
+            self._counts[address] += 1
+        elif verdict is not Admitted.DROP:
+            self._refusing += 1
+        return verdict
+
+    def release(self, address: str, verdict: Admitted) -> None:
+        """Count a closed socket out."""
+        if verdict is Admitted.YES:
+            self._open -= 1
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address]
+        elif verdict is not Admitted.DROP:
+            self._refusing -= 1
+
+    def _verdict(self, address: str) -> Admitted:
+        if self._open >= self._total:
+            verdict = Admitted.TOO_MANY
+        elif self._counts[address] >= self._per_address and address not in self._exempt:
+            verdict = Admitted.TOO_MANY_FROM_ADDRESS
+        else:
+            return Admitted.YES
+        return verdict if self._refusing < self._refusing_at_most else Admitted.DROP

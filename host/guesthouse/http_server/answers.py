@@ -1,0 +1,48 @@
+"""HTTP answers of the node itself. Pure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from starlette.responses import PlainTextResponse
+
+from guesthouse.http_server.closes import Refusal
+
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""On the node's own pages."""
+
+_TEXT_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = False) -> PlainTextResponse:
+    """A refusal as plain text."""
+    headers = dict(_TEXT_HEADERS)
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    if close:
+        headers["Connection"] = "close"
+    return PlainTextResponse(refusal.reason + "\n", refusal.status, headers)
+
+
+def plain_response(refusal: Refusal) -> bytes:
+    """A refusal for a socket that has no application behind it; the socket is closed after it."""
+    body = refusal.reason.encode() + b"\n"
+    lines = (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}",
+        "Connection: close",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        *(["Retry-After: 1"] if refusal.status in (429, 503) else []),
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

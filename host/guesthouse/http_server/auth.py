@@ -1,0 +1,177 @@
+"""Who a client is: tokens, cookies, one-time logins, and how fast they may be tried. Pure.
+
+A token is a JWT (HS256) with the claims that Kinode's clients know: `username` (the node),
+`subdomain` and `expiration` (Unix seconds).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import jwt
+
+from guesthouse.errors import GuesthouseError
+
+SESSION_SECONDS: Final = 24 * 3600
+"""How long the cookie of a login lasts; it is renewed once half of that is over."""
+
+ONE_TIME_SECONDS: Final = 600
+"""How long a one-time login URL can be used."""
+
+FREE_ATTEMPTS: Final = 5
+"""Failed logins of one address before it has to wait."""
+
+MAX_TOKEN: Final = 4096
+_MAX_COOKIES: Final = 8
+_MAX_ADDRESSES: Final = 4096
+_MAX_ONE_TIME: Final = 1024
+_LONGEST_WAIT: Final = 900.0
+
+
+class AuthError(GuesthouseError):
+    """A token is not one that this node believes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says."""
+
+    username: str
+    subdomain: str | None
+    expiration: int
+
+
+class Tokens:
+    """Makes and checks the tokens of one node."""
+
+    def __init__(self, node: str, secret: bytes) -> None:
+        self._node = node
+        self._secret = secret
+
+    @property
+    def cookie_name(self) -> str:
+        """The cookie that carries a token of this node."""
+        return f"kinode-auth_{self._node}"
+
+    def issue(self, ttl: float, now: float) -> str:
+        """A token that is valid for `ttl` seconds."""
+        claims = {"username": self._node, "subdomain": None, "expiration": int(now + ttl)}
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def verify(self, token: str, now: float) -> Claims:
+        """Check a token.
+
+        Raises:
+            AuthError: it is no token, is signed by another, is for another node or has expired.
+        """
+        if len(token) > MAX_TOKEN:
+            raise AuthError("the token is too long: log in again")
+        try:
+            claims = jwt.decode(token, self._secret, algorithms=["HS256"])
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise AuthError("the token was not issued by this node: log in again") from None
+        return self._checked(claims, now)
+
+    def _checked(self, claims: dict[str, object], now: float) -> Claims:
+        username, subdomain = claims.get("username"), claims.get("subdomain")
+        expiration = claims.get("expiration")
+        if type(expiration) is not int or username != self._node:
+            raise AuthError("the token is for another node: log in here")
+        if subdomain is not None:
+            raise AuthError("the token is for a subdomain: log in at the node itself")
+        if expiration <= now:
+            raise AuthError("the token has expired: log in again")
+        return Claims(self._node, None, expiration)
+
+    def verify_cookies(self, headers: Iterable[str], now: float) -> Claims | None:
+        """The claims of the first valid token among the cookies of a request."""
+        for token in _cookies(headers, self.cookie_name):
+            try:
+                return self.verify(token, now)
+            except AuthError:
+                continue
+        return None
+
+
+def _cookies(headers: Iterable[str], name: str) -> Iterator[str]:
+    """Values of the cookie `name` in `Cookie` headers (RFC 6265, section 4.2.1)."""
+    found = 0
+    for header in headers:
+        for pair in header.split(";"):
+            key, equals, value = pair.strip(" \t").partition("=")
+            if key == name and equals and found < _MAX_COOKIES:
+                found += 1
+                yield value[1:-1] if len(value) >= 2 and value[0] == value[-1] == '"' else value
+
+
+def without_cookie(header: str, prefix: str) -> str:
+    """A `Cookie` header without the cookies whose name starts with `prefix`."""
+    kept = (pair.strip(" \t") for pair in header.split(";"))
+    return "; ".join(pair for pair in kept if pair and not pair.startswith(prefix))
+
+
+class OneTimeTokens:
+    """Login tokens that work once, for a while. Only their hashes are kept."""
+
+    def __init__(self) -> None:
+        self._expiry: dict[bytes, float] = {}
+
+    def issue(self, now: float) -> str:
+        """A new token; the oldest unused one goes when there are too many."""
+        token = secrets.token_urlsafe(32)
+        while len(self._expiry) >= _MAX_ONE_TIME:
+            del self._expiry[next(iter(self._expiry))]
+        self._expiry[_hash(token)] = now + ONE_TIME_SECONDS
+        return token
+
+    def is_valid(self, token: str, now: float) -> bool:
+        """Whether `use` would succeed."""
+        return self._expiry.get(_hash(token), 0.0) > now
+
+    def use(self, token: str, now: float) -> bool:
+        """Use a token up; False when it is unknown, used or too old."""
+        return self._expiry.pop(_hash(token), 0.0) > now
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="replace")).digest()
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    until: float
+
+
+class Throttle:
+    """Slows those who guess: after `FREE_ATTEMPTS` failures an address waits 2 s, then twice as long
+    each time, up to 15 min. A success clears the account.
+    """
+
+    def __init__(self) -> None:
+        self._failures: dict[str, _Failures] = {}
+
+    def wait(self, address: str, now: float) -> float:
+        """Seconds that the address has to wait; 0 when it may try."""
+        failures = self._failures.get(address)
+        return 0.0 if failures is None else max(0.0, failures.until - now)
+
+    def failed(self, address: str, now: float) -> None:
+        """Record a failed attempt."""
+        failures = self._failures.pop(address, None) or _Failures(0, now)
+        if now - failures.until > _LONGEST_WAIT:
+            failures.count = 0
+        failures.count += 1
+        over = failures.count - FREE_ATTEMPTS
+        failures.until = now if over < 0 else now + min(_LONGEST_WAIT, 2.0 ** min(over + 1, 30))
+        self._failures[address] = failures
+        while len(self._failures) > _MAX_ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+
+    def succeeded(self, address: str) -> None:
+        """Forget the failures of an address."""
+        self._failures.pop(address, None)

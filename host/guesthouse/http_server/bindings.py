@@ -1,0 +1,191 @@
+"""Which process answers which path, and for whom. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from guesthouse.address import ProcessId
+from guesthouse.http_server.paths import BadPath, PathPattern, Segments
+from guesthouse.message import LazyLoadBlob, Pairs
+
+BindError: TypeAlias = Literal["bad-path", "too-many"]
+
+
+@dataclass(frozen=True, slots=True)
+class WsBinding:
+    """A path that takes WebSockets."""
+
+    pattern: PathPattern
+    authenticated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBinding:
+    """A path that takes HTTP requests; with `static` the content is served without asking."""
+
+    pattern: PathPattern
+    authenticated: bool
+    local_only: bool
+    static: LazyLoadBlob | None = None
+    etag: str = ""
+
+
+_Binding = TypeVar("_Binding", WsBinding, HttpBinding)
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Generic[_Binding]):
+    """A binding that takes a path, and the parameters found in it."""
+
+    binding: _Binding
+    params: Pairs
+
+
+class PathTable(Generic[_Binding]):
+    """The bound paths of one process, of one kind."""
+
+    __slots__ = ("_exact", "_patterns")
+
+    def __init__(self) -> None:
+        self._exact: dict[Segments, _Binding] = {}
+        self._patterns: list[_Binding] = []
+
+    def __len__(self) -> int:
+        return len(self._exact) + len(self._patterns)
+
+    def __contains__(self, pattern: PathPattern) -> bool:
+        if any(pattern.rank):
+            return any(binding.pattern == pattern for binding in self._patterns)
+        return pattern.segments in self._exact
+
+    def add(self, binding: _Binding) -> None:
+        """Bind; a binding of the same path is replaced."""
+        self.remove(binding.pattern)
+        if any(binding.pattern.rank):
+            self._patterns.append(binding)
+            self._patterns.sort(key=lambda each: each.pattern.rank)
+        else:
+            self._exact[binding.pattern.segments] = binding
+
+    def remove(self, pattern: PathPattern) -> None:
+        """Unbind; a path that is not bound is none of our concern."""
+        self._exact.pop(pattern.segments, None)
+        self._patterns[:] = [binding for binding in self._patterns if binding.pattern != pattern]
+
+    def all(self) -> Iterator[_Binding]:
+        """Every binding."""
+        yield from self._exact.values()
+        yield from self._patterns
+
+    def find(self, segments: Segments) -> Match[_Binding] | None:
+        """The binding that takes the path: a literal one first, then the most literal from the left."""
+        exact = self._exact.get(segments)
+        if exact is not None:
+            return Match(exact, ())
+        for binding in self._patterns:
+            params = binding.pattern.match(segments)
+            if params is not None:
+                return Match(binding, params)
+        return None
+
+
+@dataclass(slots=True)
+class _Bound:
+    ws: PathTable[WsBinding] = field(default_factory=PathTable)
+    http: PathTable[HttpBinding] = field(default_factory=PathTable)
+
+    def __len__(self) -> int:
+        return len(self.ws) + len(self.http)
+
+
+class Bindings:
+    """All bound paths of a node.
+
+    Args:
+        per_process: how many paths one process may bind, of both kinds together.
+        static_bytes: how much static content one process may bind, in all.
+    """
+
+    def __init__(self, per_process: int, static_bytes: int) -> None:
+        self._per_process = per_process
+        self._static_bytes = static_bytes
+        self._bound: dict[ProcessId, _Bound] = {}
+
+    def bind_ws(self, owner: ProcessId, path: str, *, authenticated: bool) -> BindError | None:
+        """Bind a path to WebSockets; returns None or why not."""
+        try:
+            binding = WsBinding(PathPattern.parse(path), authenticated)
+        except BadPath:
+            return "bad-path"
+        bound = self._bound.setdefault(owner, _Bound())
+        return self._add(bound, bound.ws, binding)
+
+    def bind_http(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        local_only: bool,
+        static: LazyLoadBlob | None = None,
+    ) -> BindError | None:
+        """Bind a path to HTTP requests; returns None or why not."""
+        try:
+            binding = HttpBinding(PathPattern.parse(path), authenticated, local_only, static, _etag(static))
+        except BadPath:
+            return "bad-path"
+        bound = self._bound.setdefault(owner, _Bound())
+        others = (each for each in bound.http.all() if each.pattern != binding.pattern)
+        if sum(map(_static_size, others)) + _static_size(binding) > self._static_bytes:
+            return "too-many"
+        return self._add(bound, bound.http, binding)
+
+    def unbind_ws(self, owner: ProcessId, path: str) -> None:
+        """Unbind, if it is bound."""
+        bound, pattern = self._bound.get(owner), _parsed(path)
+        if bound is not None and pattern is not None:
+            bound.ws.remove(pattern)
+
+    def unbind_http(self, owner: ProcessId, path: str) -> None:
+        """Unbind, if it is bound."""
+        bound, pattern = self._bound.get(owner), _parsed(path)
+        if bound is not None and pattern is not None:
+            bound.http.remove(pattern)
+
+    def drop(self, owner: ProcessId) -> None:
+        """Forget all that a process bound."""
+        self._bound.pop(owner, None)
+
+    def find_ws(self, owner: ProcessId, segments: Segments) -> Match[WsBinding] | None:
+        """The WebSocket binding of that process that takes the path."""
+        bound = self._bound.get(owner)
+        return None if bound is None else bound.ws.find(segments)
+
+    def find_http(self, owner: ProcessId, segments: Segments) -> Match[HttpBinding] | None:
+        """The HTTP binding of that process that takes the path."""
+        bound = self._bound.get(owner)
+        return None if bound is None else bound.http.find(segments)
+
+    def _add(self, bound: _Bound, table: PathTable[_Binding], binding: _Binding) -> BindError | None:
+        if binding.pattern not in table and len(bound) >= self._per_process:
+            return "too-many"
+        table.add(binding)
+        return None
+
+
+def _etag(static: LazyLoadBlob | None) -> str:
+    return "" if static is None else f'"{hashlib.sha256(static.bytes).hexdigest()[:32]}"'
+
+
+def _static_size(binding: HttpBinding) -> int:
+    return 0 if binding.static is None else len(binding.static.bytes)
+
+
+def _parsed(path: str) -> PathPattern | None:
+    try:
+        return PathPattern.parse(path)
+    except BadPath:
+        return None

@@ -1,0 +1,128 @@
+"""Every way in which this server refuses a client or ends a channel, with its code and reason. Pure.
+
+`docs/protocol.md` lists the same; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MAX_REASON: Final = 123
+"""Bytes of a close frame's reason (RFC 6455, section 5.5)."""
+
+MAX_CONTROL: Final = 125
+"""Bytes of a control frame's payload (RFC 6455, section 5.5)."""
+
+_RESERVED: Final = frozenset({1004, 1005, 1006, 1015})
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A close code and its reason."""
+
+    code: int
+    reason: str
+
+    def because(self, detail: str) -> Close:
+        """The same close, with more to say; cut to what a close frame can carry."""
+        text = f"{self.reason}: {detail}".encode()[:MAX_REASON]
+        return Close(self.code, text.decode(errors="ignore"))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP status instead of an upgrade or an answer, and what the body says."""
+
+    status: int
+    reason: str
+
+
+def is_sendable_code(code: int) -> bool:
+    """Whether an endpoint may send this close code (RFC 6455, section 7.4)."""
+    return (1000 <= code <= 1014 and code not in _RESERVED) or 3000 <= code <= 4999
+
+
+# Channels that are open.
+NORMAL: Final = Close(1000, "closed by the process")
+GOING_AWAY: Final = Close(1001, "the node is shutting down")
+UNBOUND: Final = Close(1001, "the path is no longer bound")
+NOT_UTF8: Final = Close(1007, "a text message is not UTF-8")
+TOO_BIG: Final = Close(1009, "message too big")
+TOO_MANY_FRAGMENTS: Final = Close(1009, "message has too many fragments")
+PROCESS_GONE: Final = Close(1011, "the process ended")
+NO_PONG: Final = Close(1011, "no pong within the deadline")
+
+# The register form, before a channel is open.
+REGISTER_TOO_BIG: Final = Close(1009, "register message too big")
+NOT_A_REGISTER: Final = Close(4000, "the first message is not a register message")
+REGISTER_LATE: Final = Close(4001, "no register message within the deadline")
+BAD_TOKEN: Final = Close(4002, "auth_token is not valid on this node")
+BAD_PROCESS_ID: Final = Close(4003, "target_process is not a process id")
+NO_SUCH_PROCESS: Final = Close(4004, "no such process")
+NOT_ENCRYPTED: Final = Close(4005, "this node does not offer encrypted channels")
+REGISTER_OFF: Final = Close(4006, "the register form is turned off on this node")
+
+CLOSES: Final = (
+    NORMAL,
+    GOING_AWAY,
+    UNBOUND,
+    NOT_UTF8,
+    TOO_BIG,
+    TOO_MANY_FRAGMENTS,
+    PROCESS_GONE,
+    NO_PONG,
+    REGISTER_TOO_BIG,
+    NOT_A_REGISTER,
+    REGISTER_LATE,
+    BAD_TOKEN,
+    BAD_PROCESS_ID,
+    NO_SUCH_PROCESS,
+    NOT_ENCRYPTED,
+    REGISTER_OFF,
+)
+
+# Before an upgrade, and for HTTP requests.
+BAD_REQUEST: Final = Refusal(400, "not a valid HTTP request")
+NOT_AUTHORISED: Final = Refusal(401, "log in first, at /login")
+WRONG_ORIGIN: Final = Refusal(403, "a page of another origin may not use this node's login")
+LOCAL_ONLY: Final = Refusal(403, "only clients on the node's own machine may ask for this")
+NOT_FOUND: Final = Refusal(404, "nothing is bound to this path")
+METHOD_NOT_ALLOWED: Final = Refusal(405, "this path does not take that method")
+REQUEST_LATE: Final = Refusal(408, "the request did not arrive within the deadline")
+NO_ANSWER: Final = Refusal(408, "the process did not answer within the deadline")
+BODY_TOO_BIG: Final = Refusal(413, "the request body is too big")
+PATH_TOO_LONG: Final = Refusal(414, "the path is too long")
+TOO_MANY_FROM_ADDRESS: Final = Refusal(429, "this address has as many connections as it may hold")
+TOO_MANY_LOGINS: Final = Refusal(429, "too many failed logins from this address: wait, then try again")
+HEADERS_TOO_BIG: Final = Refusal(431, "the request's headers are too big")
+BAD_ANSWER: Final = Refusal(500, "the process gave an answer that HTTP does not allow")
+NODE_ERROR: Final = Refusal(500, "the node failed to answer; its log says why")
+TOO_MANY: Final = Refusal(503, "the node has as many connections as it may hold")
+MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")
+BODIES_FULL: Final = Refusal(503, "the node holds as many request bodies as it may: try again")
+ENDED: Final = Refusal(503, "the process ended before it answered")
+STOPPING: Final = Refusal(503, "the node is shutting down")
+
+REFUSALS: Final = (
+    BAD_REQUEST,
+    NOT_AUTHORISED,
+    WRONG_ORIGIN,
+    LOCAL_ONLY,
+    NOT_FOUND,
+    METHOD_NOT_ALLOWED,
+    REQUEST_LATE,
+    NO_ANSWER,
+    BODY_TOO_BIG,
+    PATH_TOO_LONG,
+    TOO_MANY_FROM_ADDRESS,
+    TOO_MANY_LOGINS,
+    HEADERS_TOO_BIG,
+    BAD_ANSWER,
+    NODE_ERROR,
+    TOO_MANY,
+    MAILBOX_FULL,
+    BODIES_FULL,
+    ENDED,
+    STOPPING,
+)

@@ -1,0 +1,456 @@
+"""One WebSocket: the shell around its protocol.
+
+uvicorn hands over the socket with the upgrade request. From then on this class moves bytes between the
+socket, `InboundFrames`, the process and `Outbox`, and nothing in it is done per message but that: no
+task, no timer, no log line, no copy.
+
+The life of a connection: handshake, registering (only in the register form), open, closing, closed.
+It is a channel while it is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+from http import HTTPStatus
+from typing import Final
+
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from guesthouse.address import ProcessId
+from guesthouse.http_server import closes
+from guesthouse.http_server.answers import plain_response
+from guesthouse.http_server.channels import ChannelRecord
+from guesthouse.http_server.closes import Close, Refusal
+from guesthouse.http_server.context import Context
+from guesthouse.http_server.deadlines import NEVER
+from guesthouse.http_server.framing import frame, window_bits
+from guesthouse.http_server.inbound import InboundFrames
+from guesthouse.http_server.origin import shown_address
+from guesthouse.http_server.outbox import Outbox, write_limits
+from guesthouse.http_server.register import read_register, registered
+from guesthouse.http_server.upgrade import BoundForm, Peer, RegisterForm
+from guesthouse.message import WebSocketOpen, WsMessageType
+from guesthouse.ports import ProcessPort
+
+_TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
+_PONG: Final = int(WsMessageType.PONG)
+
+_DEFLATE: Final = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True,
+    server_max_window_bits=12,
+    client_max_window_bits=12,
+    compress_settings={"memLevel": 5},
+)
+"""Without a context of the server's own, one compressed frame serves many clients."""
+
+_LOGGER = logging.getLogger("guesthouse.websocket")
+_LOGGER.setLevel(logging.ERROR)
+
+
+class Told(Enum):
+    """What a process hears of the end of its channel."""
+
+    CLOSED = "closed"
+    """`WebSocketClose`: the client or the node ended it."""
+    GONE = "gone"
+    """No event; only its worker forgets the channel: the process asked for the end."""
+    NOTHING = "nothing"
+    """There is no process any more."""
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """One client. It is the `Feeder` of its process's mailbox, and has one deadline at a time.
+
+    Args:
+        context: the server's state.
+        peer: who is at the other end.
+        released: called once, when the socket is closed.
+    """
+
+    __slots__ = (
+        "_ending",
+        "_event",
+        "_inbound",
+        "_loop",
+        "_outbox",
+        "_ping",
+        "_ping_sent",
+        "_process",
+        "_protocol",
+        "_released",
+        "_seen",
+        "_transport",
+        "_upgraded",
+        "bound_path",
+        "channel_id",
+        "context",
+        "due",
+        "messages_in",
+        "messages_out",
+        "opened_at",
+        "owner",
+        "peer",
+        "window_bits",
+    )  # fmt: skip
+
+    owner: ProcessId
+    _transport: asyncio.Transport
+    _event: WebSocketOpen
+    _outbox: Outbox
+
+    def __init__(self, context: Context, peer: Peer, released: Callable[[], None]) -> None:
+        limits = context.settings.connections
+        self.context = context
+        self.peer = peer
+        self.channel_id = 0
+        self.bound_path: str | None = None
+        self.due = NEVER
+        self.opened_at = 0.0
+        self.messages_in = self.messages_out = 0
+        self._released = released
+        self._loop = asyncio.get_running_loop()
+        self._protocol = ServerProtocol(extensions=[_DEFLATE], logger=_LOGGER)
+        self._inbound = InboundFrames(
+            self._protocol, self._deliver, max_size=limits.register_bytes, fragments=limits.fragments
+        )
+        self._process: ProcessPort | None = None
+        self.window_bits = 0
+        self._seen = context.monotonic()
+        self._ping: bytes | None = None
+        self._ping_sent = 0.0
+        self._upgraded = False
+        self._ending = False
+
+    # The socket's events.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the socket."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        self._transport = transport
+        self.context.connections.add(self)
+        high, low = write_limits(self.context.settings.connections.outbox_bytes)
+        transport.set_write_buffer_limits(high, low)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client: the upgrade request first, then frames."""
+        if self._ending:
+            return
+        self._seen = self.context.monotonic()
+        if self._upgraded:
+            self._inbound.receive(data)
+            self._after_receive()
+        else:
+            self._handshake(data)
+
+    def eof_received(self) -> bool:
+        """The client will send no more; without a close frame before, it is gone."""
+        self._drain_held()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed: whatever was still open ends here."""
+        self._drain_held()
+        self._leave(Told.CLOSED)
+        self._ending = True
+        self.context.deadlines.set(self, NEVER)
+        self.context.connections.discard(self)
+        self._released()
+        self.context.disconnected()
+
+    def resume_writing(self) -> None:
+        """The client read most of what was waiting for it."""
+        if self.channel_id:
+            self._settle()
+
+    # Opening.
+
+    def _handshake(self, request_bytes: bytes) -> None:
+        protocol = self._protocol
+        protocol.receive_data(request_bytes)
+        events = protocol.events_received()
+        if not events or not isinstance(events[0], Request):
+            self._transport.write(b"".join(protocol.data_to_send()) or plain_response(closes.BAD_REQUEST))
+            self._linger()
+            return
+        request = events[0]
+        context = self.context
+        if context.stopping:
+            self._reject(closes.STOPPING)
+            return
+        form = context.gate.decide(request.path, request.headers, self.peer, context.now())
+        if isinstance(form, Refusal):
+            self._reject(form)
+            return
+        response = protocol.accept(request)
+        protocol.send_response(response)
+        self._flush()
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._linger()
+            return
+        self._upgraded = True
+        self.window_bits = window_bits(protocol.extensions)
+        self._begin(form)
+
+    def _begin(self, form: RegisterForm | BoundForm) -> None:
+        limits = self.context.settings.connections
+        if isinstance(form, BoundForm):
+            self.bound_path = form.bound_path
+            self._open(
+                form.process,
+                WebSocketOpen(
+                    channel_id=0,
+                    path=form.path,
+                    forwarded_for=form.forwarded_for,
+                    url_params=form.url_params,
+                    query_params=form.query_params,
+                ),
+            )
+            return
+        self._event = WebSocketOpen(channel_id=0, path="/", forwarded_for=form.forwarded_for)
+        self.context.deadlines.set(self, self._seen + limits.register_seconds)
+        if not self.context.settings.http.register_form:
+            self.end(closes.REGISTER_OFF)
+
+    def _register(self, message_type: int, payload: bytes) -> None:
+        if message_type not in (_TEXT, _BINARY):
+            return
+        register = read_register(payload, self.context.tokens, self.context.now())
+        if isinstance(register, Close):
+            self.end(register)
+            return
+        process = self.context.router.find(register.target)
+        if process is None or process.gone:
+            self.end(closes.NO_SUCH_PROCESS)
+            return
+        self._open(process, self._event, answer=True)
+
+    def _open(self, process: ProcessPort, event: WebSocketOpen, *, answer: bool = False) -> None:
+        context, limits = self.context, self.context.settings.connections
+        self.owner = process.id
+        self.channel_id = context.channels.add(self)
+        self.opened_at = context.now()
+        self._process = process
+        self._outbox = Outbox(limits.outbox_bytes)
+        self._inbound.limit(limits.message_bytes)
+        source = shown_address(self.peer.address, self.peer.port)
+        self._event = replace(event, channel_id=self.channel_id, source_socket_addr=source)
+        if answer:
+            self._transport.write(frame(_TEXT, registered(self.channel_id)))
+        context.deadlines.set(self, self._seen + limits.ping_seconds)
+        process.post_open(self._event, limits.outbox_bytes)
+
+    def reopen(self, process: ProcessPort) -> None:
+        """Post the channel to its process anew. What waits for the client still counts."""
+        window = self.context.settings.connections.outbox_bytes
+        waiting = min(window, self._transport.get_write_buffer_size())
+        self._process = process
+        self._outbox = Outbox(window, spent=waiting)
+        process.post_open(replace(self._event, resumed=True), window - waiting)
+
+    # From the client.
+
+    def _deliver(self, message_type: int, payload: bytes) -> None:
+        process = self._process
+        if process is None:
+            if not self._closing:
+                self._register(message_type, payload)
+            return
+        if message_type == _PONG and payload == self._ping:
+            self._ping = None
+            return
+        self.messages_in += 1
+        process.post_push(self.channel_id, message_type, payload, self)
+
+    def _after_receive(self) -> None:
+        close = self._inbound.close
+        if close is not None:
+            self._fail(self._registering_close(close))
+            return
+        if self._protocol.writes:
+            self._flush()
+        if self._protocol.eof_sent:
+            self._leave(Told.CLOSED)
+            self._finish()
+
+    def _registering_close(self, close: Close) -> Close:
+        return closes.REGISTER_TOO_BIG if close is closes.TOO_BIG and not self.opened_at else close
+
+    def pause_reading(self) -> None:
+        """The mailbox is full: deliver nothing more, not even what was read already."""
+        if not self._inbound.paused and not self._closing:
+            self._inbound.paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The mailbox has room again; delivery goes on in the loop's next turn."""
+        if self._inbound.paused:
+            self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self._inbound.paused or self._ending:
+            return
+        self._inbound.paused = False
+        self._seen, self._ping = self.context.monotonic(), None
+        self._inbound.receive(b"")
+        if not self._inbound.paused:
+            self._transport.resume_reading()
+        self._after_receive()
+
+    def _drain_held(self) -> None:
+        """The socket ends: deliver the whole messages that a pause held back."""
+        if self.channel_id and self._inbound.paused:
+            self._inbound.paused = False
+            self._inbound.receive(b"")
+
+    # To the client.
+
+    def push(self, size: int, frame_bytes: bytes) -> bool:
+        """Send a frame whose payload of `size` bytes the worker's credit pays for; False when it had not
+        that much.
+        """
+        outbox = self._outbox
+        if not outbox.take(size):
+            return False
+        self.messages_out += 1
+        self._transport.write(frame_bytes)
+        if outbox.spent >= outbox.batch:
+            self._settle()
+        return True
+
+    def push_unpaid(self, size: int, frame_bytes: bytes) -> bool:
+        """Send a frame without credit; False when the outbox has no room."""
+        if not self._outbox.has_room(size, self._transport.get_write_buffer_size()):
+            return False
+        self.messages_out += 1
+        self._transport.write(frame_bytes)
+        return True
+
+    def _settle(self) -> None:
+        granted = self._outbox.settle(self._transport.get_write_buffer_size())
+        if granted and self._process is not None:
+            self._process.grant_credit(self.channel_id, granted)
+
+    def record(self) -> ChannelRecord:
+        """The channel as people see it."""
+        return ChannelRecord(
+            self.channel_id,
+            self.owner,
+            self._event.path,
+            self._event.source_socket_addr or "",
+            self.opened_at,
+            self.messages_in,
+            self.messages_out,
+            self._transport.get_write_buffer_size(),
+        )
+
+    # Closing.
+
+    @property
+    def _closing(self) -> bool:
+        return self._ending or self._protocol.state > OPEN
+
+    def end(self, close: Close | None, tell: Told = Told.CLOSED) -> None:
+        """Close the channel in order: a close frame (with no status for None; RFC 6455, section 7.1.5),
+        then time for the client to answer it.
+        """
+        self._leave(tell)
+        if self._closing:
+            return
+        if close is None:
+            self._protocol.send_close()
+        else:
+            self._protocol.send_close(close.code, close.reason)
+        self._flush()
+        if self._inbound.paused:
+            self._inbound.paused = False
+            self._transport.resume_reading()
+        self._expect_end()
+
+    def _fail(self, close: Close) -> None:
+        """The client broke a rule: a close frame, and nothing of it is read any more."""
+        self._leave(Told.CLOSED)
+        if not self._protocol.eof_sent:
+            self._protocol.fail(close.code, close.reason)
+        self._flush()
+        self._linger()
+
+    def _finish(self) -> None:
+        """The closing handshake is done, or the protocol failed the connection."""
+        if self._protocol.close_rcvd is not None:
+            self._ending = True
+            self._transport.close()
+            self._expect_end()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Send nothing more, and throw away what still comes: closing at once would reset the
+        connection under a client that is still sending, and lose the close frame.
+        """
+        self._ending = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._expect_end()
+
+    def _expect_end(self) -> None:
+        limits = self.context.settings.connections
+        self.context.deadlines.set(self, self.context.monotonic() + limits.close_seconds)
+
+    def _leave(self, tell: Told) -> None:
+        """Stop being a channel, which the process hears of at most once."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self.context.channels.remove(self.channel_id)
+        if tell is Told.CLOSED:
+            process.post_close(self.channel_id)
+        elif tell is Told.GONE:
+            process.post_channel_gone(self.channel_id)
+
+    def abort(self) -> None:
+        """Close the socket now."""
+        self._transport.abort()
+
+    def _reject(self, refusal: Refusal) -> None:
+        response = self._protocol.reject(refusal.status, refusal.reason + "\n")
+        self._protocol.send_response(response)
+        self._flush()
+        self._linger()
+
+    def _flush(self) -> None:
+        data = b"".join(self._protocol.data_to_send())
+        if data:
+            self._transport.write(data)
+
+    # Time.
+
+    def on_deadline(self, now: float) -> float:
+        """A deadline passed: of the register message, the idle time, the pong or the close handshake."""
+        limits = self.context.settings.connections
+        if self._closing:
+            self._transport.abort()
+            return NEVER
+        if self._process is None:
+            self.end(closes.REGISTER_LATE)
+            return self.due
+        if self._inbound.paused:
+            return now + limits.ping_seconds
+        if self._ping is not None and self._seen <= self._ping_sent:
+            self._fail(closes.NO_PONG)
+            return self.due
+        self._ping = None
+        if now - self._seen < limits.ping_seconds:
+            return self._seen + limits.ping_seconds
+        self._ping, self._ping_sent = secrets.token_bytes(8), now
+        self._protocol.send_ping(self._ping)
+        self._flush()
+        return now + limits.pong_seconds

@@ -1,0 +1,97 @@
+"""Serving content that no process is asked for: bound static content and the files of a `ui` folder."""
+
+from __future__ import annotations
+
+import mimetypes
+import stat
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, Response
+
+from guesthouse.http_server.bindings import HttpBinding
+from guesthouse.http_server.paths import Segments
+
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".htm": "text/html; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".md": "text/markdown; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+}
+"""Types that a machine's own table may lack or have wrong."""
+
+_UNKNOWN: Final = "application/octet-stream"
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "frame-ancestors 'self'",
+    "Cache-Control": "no-cache",
+}
+
+
+def media_type(name: str) -> str:
+    """The type of a file, by its name."""
+    return _TYPES.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or _UNKNOWN
+
+
+def find_file(folder: Path, segments: Segments) -> Path | None:
+    """The file that a path under a `ui` folder names; `index.html` stands for its folder.
+
+    Never one outside the folder, whatever links the folder contains. Blocking I/O.
+    """
+    try:
+        root = folder.resolve(strict=True)
+        found = root.joinpath(*segments).resolve(strict=True)
+        if found.is_dir():
+            found = (found / "index.html").resolve(strict=True)
+        inside = found.is_relative_to(root) and stat.S_ISREG(found.stat().st_mode)
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return found if inside else None
+
+
+def file_answer(path: Path, headers: Headers) -> Response:
+    """A file, or 304 when the client has it already. Blocking I/O of one `stat`.
+
+    Raises:
+        OSError: the file is gone.
+    """
+    response = FileResponse(path, media_type=media_type(path.name), headers=_HEADERS, stat_result=path.stat())
+    return _unless_known(response, headers)
+
+
+def static_answer(binding: HttpBinding, headers: Headers) -> Response:
+    """Content that a process bound to a path, or 304."""
+    content = binding.static
+    assert content is not None  # noqa: S101 - for the type checker: callers have looked
+    mime = content.mime if content.mime is not None and content.mime.isprintable() else _UNKNOWN
+    response = Response(content.bytes, headers={**_HEADERS, "ETag": binding.etag})
+    response.raw_headers.append((b"content-type", mime.encode("latin-1", "replace")))
+    return _unless_known(response, headers)
+
+
+def _unless_known(response: Response, headers: Headers) -> Response:
+    etag = response.headers["etag"]
+    given = headers.get("if-none-match")
+    if given is None:
+        return response
+    tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    if etag not in tags and "*" not in tags:
+        return response
+    kept = ("etag", "cache-control", "last-modified", "content-security-policy")
+    return Response(
+        status_code=304, headers={name: response.headers[name] for name in kept if name in response.headers}
+    )

@@ -1,0 +1,66 @@
+"""What the connections of one HTTP server share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guesthouse.config import Settings
+from guesthouse.http_server.admission import Admission
+from guesthouse.http_server.auth import Tokens
+from guesthouse.http_server.bindings import Bindings
+from guesthouse.http_server.channels import ChannelTable
+from guesthouse.http_server.complaints import Complaints
+from guesthouse.http_server.deadlines import Deadlines
+from guesthouse.http_server.origin import normal_origin
+from guesthouse.http_server.upgrade import Gate
+from guesthouse.ports import LogPort, RouterPort
+
+if TYPE_CHECKING:
+    from guesthouse.http_server.connection import WebSocketConnection
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of a server. `monotonic` times deadlines, `now` (Unix seconds) tokens."""
+
+    router: RouterPort
+    log: LogPort
+    settings: Settings
+    tokens: Tokens
+    bindings: Bindings
+    channels: ChannelTable[WebSocketConnection]
+    connections: set[WebSocketConnection]
+    admission: Admission
+    deadlines: Deadlines
+    complaints: Complaints
+    gate: Gate
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    stopping: bool = False
+    """The node shuts down: nothing new is taken."""
+    disconnected: Callable[[], None] = lambda: None
+    """Called when a WebSocket's socket is closed."""
+
+
+def new_context(router: RouterPort, log: LogPort, settings: Settings, secret: bytes) -> Context:
+    """The state of a server on which nothing has happened yet."""
+    limits, http = settings.connections, settings.http
+    tokens = Tokens(router.node, secret)
+    bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
+    trusted = frozenset(http.trusted_proxies)
+    return Context(
+        router=router,
+        log=log,
+        settings=settings,
+        tokens=tokens,
+        bindings=bindings,
+        channels=ChannelTable(),
+        connections=set(),
+        admission=Admission(limits.total, limits.per_address, exempt=trusted),
+        deadlines=Deadlines(),
+        complaints=Complaints(log),
+        gate=Gate(router, tokens, bindings, frozenset(map(normal_origin, http.allowed_origins)), trusted),
+    )

@@ -1,0 +1,112 @@
+"""What a node keeps in its home to know its people: the token secret and the password. Blocking I/O.
+
+Both are files that only the node's user may read, and are replaced as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from guesthouse.errors import GuesthouseError
+
+SECRET_FILE: Final = "token.secret"  # noqa: S105 - a file name
+PASSWORD_FILE: Final = "password.argon2"  # noqa: S105 - a file name
+_SECRET_BYTES: Final = 32
+_HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class CredentialsError(GuesthouseError):
+    """A file with a secret cannot be read or written, or is not what it should be."""
+
+
+def load_secret(home: Path) -> bytes:
+    """The key that signs the node's tokens; made on first use.
+
+    Raises:
+        CredentialsError: the file cannot be read or made, or has not 32 bytes.
+    """
+    path = home / SECRET_FILE
+    try:
+        if not path.exists():
+            _write_once(path, secrets.token_bytes(_SECRET_BYTES))
+        secret = path.read_bytes()
+    except OSError as error:
+        raise CredentialsError(
+            f"{path}: {error.strerror}: make {home} readable and writable for this user"
+        ) from None
+    if len(secret) != _SECRET_BYTES:
+        raise CredentialsError(
+            f"{path} has {len(secret)} bytes, not {_SECRET_BYTES}: remove it; people log in again"
+        )
+    return secret
+
+
+def set_password(home: Path, password: str) -> None:
+    """Store a password; it replaces the one before.
+
+    Raises:
+        CredentialsError: the password is empty, or the file cannot be written.
+    """
+    if not password:
+        raise CredentialsError("an empty password protects nothing: choose another")
+    try:
+        _replace(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
+    except OSError as error:
+        raise CredentialsError(f"{home / PASSWORD_FILE}: {error.strerror}: make {home} writable") from None
+
+
+def password_hash(password: str) -> str:
+    """What clients send instead of the password: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def has_password(home: Path) -> bool:
+    """Whether a password was set."""
+    return (home / PASSWORD_FILE).exists()
+
+
+def check_password(home: Path, given_hash: str) -> bool:
+    """Whether `given_hash` (see `password_hash`) is that of the node's password. Takes a good part of a
+    tenth of a second and 64 MiB, on purpose.
+    """
+    given = given_hash.lower()
+    if _HEX_SHA256.fullmatch(given) is None:
+        return False
+    try:
+        stored = (home / PASSWORD_FILE).read_text()
+        return PasswordHasher().verify(stored, given)
+    except (OSError, VerificationError, InvalidHashError, UnicodeError):
+        return False
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    """Create a file with all of its content, unless another did so first."""
+    temporary = _temporary(path, data)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    _temporary(path, data).replace(path)
+
+
+def _temporary(path: Path, data: bytes) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(name)

@@ -1,0 +1,52 @@
+"""Deadlines of many connections behind one timer. Pure: the caller says what time it is."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """Something with at most one deadline, kept in `due`."""
+
+    due: float
+    """When it wants to be looked at; `NEVER` when it does not. Written by `Deadlines` alone."""
+
+    def on_deadline(self, now: float) -> float:
+        """Look at the time; returns the next deadline or `NEVER`."""
+
+
+NEVER = float("inf")
+
+
+class Deadlines:
+    """A heap of deadlines.
+
+    Something that is busy need not tell: it is looked at when its deadline comes, and gives its next.
+    So traffic costs nothing here. A moved deadline leaves its old entry to be skipped.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def set(self, item: Timed, due: float) -> None:
+        """Give `item` another deadline; `NEVER` takes it away."""
+        if item.due == due:
+            return
+        item.due = due
+        if due != NEVER:
+            self._count += 1
+            heapq.heappush(self._heap, (due, self._count, item))
+
+    def run(self, now: float) -> None:
+        """Look at everything whose deadline has come."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            due, _, item = heapq.heappop(heap)
+            if item.due == due:
+                item.due = NEVER
+                self.set(item, item.on_deadline(now))

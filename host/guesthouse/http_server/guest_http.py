@@ -1,0 +1,67 @@
+"""What of an HTTP request a process gets to see, and what of its answer a client does. Pure.
+
+A process is not trusted with the node's own cookies: it neither sees them nor sets them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.responses import Response
+
+from guesthouse.http_server import closes
+from guesthouse.http_server.answers import refused
+from guesthouse.http_server.auth import without_cookie
+from guesthouse.message import HttpResponse, Pairs
+
+COOKIE_PREFIX: Final = "kinode-auth_"
+
+MAX_ANSWER_HEADERS: Final = 128
+
+_NOT_THE_GUESTS: Final = frozenset(
+    (
+        # of the connection, not the answer
+        "connection", "content-length", "date", "keep-alive", "proxy-authenticate", "te", "trailer",
+        "transfer-encoding", "upgrade",
+        # of the whole origin, which the guest shares with others
+        "alt-svc", "clear-site-data", "service-worker-allowed", "strict-transport-security",
+    )
+)  # fmt: skip
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
+
+
+def headers_for_guest(headers: Pairs) -> Pairs:
+    """The request's headers without the node's own cookies."""
+    shown: list[tuple[str, str]] = []
+    for name, value in headers:
+        if name.lower() == "cookie":
+            value = without_cookie(value, COOKIE_PREFIX)
+            if not value:
+                continue
+        shown.append((name, value))
+    return tuple(shown)
+
+
+def answer_from_guest(answer: HttpResponse) -> Response:
+    """A process's answer as it is sent; 500 when HTTP does not allow it."""
+    if not 200 <= answer.status <= 599 or len(answer.headers) > MAX_ANSWER_HEADERS:
+        return refused(closes.BAD_ANSWER)
+    pairs = list(answer.headers)
+    if answer.mime is not None and not any(name.lower() == "content-type" for name, _ in pairs):
+        pairs.append(("content-type", answer.mime))
+    if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in pairs):
+        return refused(closes.BAD_ANSWER)
+    bodiless = answer.status in (204, 205, 304)
+    response = Response(b"" if bodiless else answer.body, answer.status)
+    for name, value in pairs:
+        if _is_the_guests(name.lower(), value):
+            response.raw_headers.append((name.lower().encode(), value.encode("latin-1")))
+    return response
+
+
+def _is_the_guests(name: str, value: str) -> bool:
+    if name == "set-cookie":
+        return not value.lstrip(" \t").lower().startswith(COOKIE_PREFIX)
+    return name not in _NOT_THE_GUESTS

@@ -1,0 +1,202 @@
+"""A socket until it is known what it wants: uvicorn's HTTP protocol with limits.
+
+Adds what uvicorn leaves open: how many sockets there may be, how long a request's head may take and how
+big it may be, how long a client may leave an answer unread; and hands WebSockets over with the bytes
+that came right behind the upgrade request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from guesthouse.http_server import closes
+from guesthouse.http_server.admission import Admitted
+from guesthouse.http_server.answers import plain_response
+from guesthouse.http_server.closes import Refusal
+from guesthouse.http_server.connection import WebSocketConnection
+from guesthouse.http_server.context import Context
+from guesthouse.http_server.deadlines import NEVER
+from guesthouse.http_server.upgrade import Peer
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request line and its headers."""
+
+_MAX_PIPELINED: Final = 16
+_REFUSED_SECONDS: Final = 1.0
+_REFUSALS: Final = {
+    Admitted.TOO_MANY: closes.TOO_MANY,
+    Admitted.TOO_MANY_FROM_ADDRESS: closes.TOO_MANY_FROM_ADDRESS,
+}
+
+
+class _HeadTooBig(Exception):
+    """A request line or header went over the limit."""
+
+
+class _TooManyPipelined(Exception):
+    """A client sent more requests than it may without reading an answer."""
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One accepted socket."""
+
+    def __init__(
+        self,
+        context: Context,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._context = context
+        self._admitted = Admitted.DROP
+        self._address = ""
+        self._handed_over = False
+        self._in_head = True
+        self._head = 0
+        self.due = NEVER
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Count the socket, and give its first request a deadline."""
+        super().connection_made(transport)
+        context = self._context
+        self._address = self.client[0] if self.client else ""
+        self._admitted = context.admission.admit(self._address)
+        if self._admitted is Admitted.DROP:
+            transport.abort()
+            return
+        admitted = self._admitted is Admitted.YES
+        seconds = context.settings.connections.handshake_seconds if admitted else _REFUSED_SECONDS
+        context.deadlines.set(self, context.monotonic() + seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self._context.deadlines.set(self, NEVER)
+        self._release()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a request."""
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        refusal = _REFUSALS.get(self._admitted)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            big = isinstance(error.__context__, _HeadTooBig)
+            self._refuse(closes.HEADERS_TOO_BIG if big else closes.BAD_REQUEST)
+        else:
+            if self._in_head:
+                self._head += len(data)
+                if self._head > MAX_HEAD:
+                    self._refuse(closes.HEADERS_TOO_BIG)
+
+    def _upgrade(self, rest: bytes) -> None:
+        if not self._should_upgrade():
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self._refuse(closes.BAD_REQUEST)
+        else:
+            self._hand_over(rest)
+
+    def _hand_over(self, rest: bytes) -> None:
+        """Give the socket to a `WebSocketConnection`, with the request as it was parsed."""
+        self.connections.discard(self)
+        self._context.deadlines.set(self, NEVER)
+        lines = [
+            f"{self.scope['method']} ".encode(),
+            self.url,
+            b" HTTP/",
+            self.scope["http_version"].encode(),
+        ]
+        for name, value in self.headers:
+            lines += (b"\r\n", name, b": ", value)
+        lines.append(b"\r\n\r\n")
+        address, port = self.client or ("", 0)
+        peer = Peer(address, port, self.scheme or "http")
+        connection = WebSocketConnection(self._context, peer, self._release)
+        connection.connection_made(self.transport)
+        self.transport.set_protocol(connection)
+        connection.data_received(b"".join(lines))
+        if rest:
+            connection.data_received(rest)
+
+    def _release(self) -> None:
+        admitted, self._admitted = self._admitted, Admitted.DROP
+        self._context.admission.release(self._address, admitted)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer and close; just close when an answer is under way already."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(plain_response(refusal))
+        self.transport.close()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """A request starts."""
+        super().on_message_begin()
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            raise _TooManyPipelined
+        self._in_head, self._head = True, 0
+        if self.due == NEVER:
+            seconds = self._context.settings.connections.handshake_seconds
+            self._context.deadlines.set(self, self._context.monotonic() + seconds)
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header, or a trailer of a body."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._in_head = False
+        self._context.deadlines.set(self, NEVER)
+        super().on_headers_complete()
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEAD:
+            raise _HeadTooBig
+
+    # The client's pace.
+
+    def pause_writing(self) -> None:
+        """The client does not read its answer: it may for a while."""
+        super().pause_writing()
+        limits = self._context.settings.connections
+        self._context.deadlines.set(
+            self, self._context.monotonic() + limits.ping_seconds + limits.pong_seconds
+        )
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        self._context.deadlines.set(self, NEVER)
+
+    def on_deadline(self, now: float) -> float:
+        """The head did not arrive in time, or the answer is not read."""
+        if self.flow.write_paused:
+            self.transport.abort()
+        else:
+            self._refuse(_REFUSALS.get(self._admitted, closes.REQUEST_LATE))
+        return NEVER

@@ -1,0 +1,182 @@
+"""What a client sends, cut into frames and put together as messages (RFC 6455, RFC 7692). Pure.
+
+`websockets` decides what is allowed; this module only keeps it from being asked about every message.
+Bytes are cut at frame boundaries. A whole, unfragmented, uncompressed data frame, which is what nearly
+all traffic is, is unmasked and handed on here. Everything else goes to the protocol, as does every
+frame whose header is not in order, so that it is refused there.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from typing import Final
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from guesthouse.http_server.closes import NOT_UTF8, TOO_BIG, TOO_MANY_FRAGMENTS, Close
+from guesthouse.message import WsMessageType
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform for which `websockets` has no compiled part
+    from websockets.utils import apply_mask
+
+_TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
+_WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
+_KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
+_LONGEST_HEADER: Final = 14
+
+
+class InboundFrames:
+    """Turns the bytes of one client into messages.
+
+    Nothing is delivered after `close` is set; the caller then fails the connection with it. The
+    protocol may fail the connection as well: then its `eof_sent` is true.
+
+    Args:
+        protocol: decides about every frame that is not plain; what it wants sent stays in it.
+        deliver: called with type and payload of each whole message, ping and pong. May set `paused`.
+        max_size: bytes that a message may have, before and after decompression.
+        fragments: frames that a message may have.
+    """
+
+    __slots__ = ("_deliver", "_fragments", "_held", "_max_fragments", "_max_size", "_protocol", "_size",
+                 "_text", "_type", "_wanted", "close", "paused")  # fmt: skip
+
+    def __init__(
+        self,
+        protocol: ServerProtocol,
+        deliver: Callable[[int, bytes], None],
+        *,
+        max_size: int,
+        fragments: int,
+    ) -> None:
+        self._protocol = protocol
+        self._deliver = deliver
+        self._max_fragments = fragments
+        self._held = bytearray()
+        self._wanted = 0
+        self._fragments: list[bytes] = []
+        self._size = 0
+        self._type = 0
+        self._text: codecs.IncrementalDecoder | None = None
+        self.paused = False
+        self.close: Close | None = None
+        self.limit(max_size)
+
+    def limit(self, max_size: int) -> None:
+        """Set how many bytes a message may have, from the next frame on."""
+        self._max_size = max_size
+        self._protocol.max_message_size = max_size
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes and deliver what is whole, until `paused` or `close` is set. With `b""`, go on
+        after a pause.
+        """
+        held = self._held
+        if held:
+            held += data
+            if self.paused or len(held) < self._wanted:
+                return
+            data = bytes(held)
+            held.clear()
+        offset = 0
+        while not self.paused and self.close is None and not self._protocol.eof_sent:
+            end = self._frame_end(data, offset)
+            if end == 0:
+                break
+            self._take(data, offset, end)
+            offset = end
+        if self.close is None and not self._protocol.eof_sent and offset < len(data):
+            held += memoryview(data)[offset:]
+            self._wanted = 0 if self.paused else self._wanted - offset
+
+    def _frame_end(self, data: bytes, start: int) -> int:
+        """Where the frame at `start` ends. 0 when it is not whole, with `_wanted` the size of `data` at
+        which to look again; the end of `data` when the protocol is to see the header, to refuse it.
+        """
+        available = len(data)
+        self._wanted = start + 2
+        if available < self._wanted:
+            return 0
+        first, second = data[start], data[start + 1]
+        length = second & 0x7F
+        if second < 0x80 or first & 0x0F not in _KNOWN or (first & 0x08 and length > 125):
+            return available
+        header = 6
+        if length >= 126:
+            header = 8 if length == 126 else _LONGEST_HEADER
+            self._wanted = start + header - 4
+            if available < self._wanted:
+                return 0
+            length = int.from_bytes(data[start + 2 : start + header - 4], "big")
+        if length > self._max_size - self._size:
+            self.close = TOO_BIG
+            return 0
+        self._wanted = start + header + length
+        return self._wanted if self._wanted <= available else 0
+
+    def _take(self, data: bytes, start: int, end: int) -> None:
+        message_type = _WHOLE.get(data[start])
+        protocol = self._protocol
+        if message_type is None or protocol.current_size is not None or protocol.state is not OPEN:
+            self._ask_protocol(data[start:end])
+            return
+        length = data[start + 1] & 0x7F
+        header = start + (6 if length < 126 else 8 if length == 126 else _LONGEST_HEADER)
+        self._whole(message_type, apply_mask(data[header:end], data[header - 4 : header]))
+
+    def _whole(self, message_type: int, payload: bytes) -> None:
+        if message_type == _TEXT:
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                self.close = NOT_UTF8
+                return
+        self._deliver(message_type, payload)
+
+    def _ask_protocol(self, frames: bytes) -> None:
+        was_open = self._protocol.state is OPEN
+        self._protocol.receive_data(frames)
+        for event in self._protocol.events_received():
+            if was_open and isinstance(event, Frame):
+                self._on_frame(event)
+
+    def _on_frame(self, frame: Frame) -> None:
+        opcode, payload = frame.opcode, bytes(frame.data)
+        if opcode is Opcode.PING:
+            self._deliver(WsMessageType.PING, payload)
+        elif opcode is Opcode.PONG:
+            self._deliver(WsMessageType.PONG, payload)
+        elif opcode is Opcode.CLOSE:
+            pass  # the protocol has answered it; the connection ends
+        elif opcode is not Opcode.CONT and frame.fin:
+            self._whole(_TEXT if opcode is Opcode.TEXT else _BINARY, payload)
+        else:
+            self._fragment(opcode, payload, frame.fin)
+
+    def _fragment(self, opcode: Opcode, payload: bytes, fin: bool) -> None:
+        if opcode is not Opcode.CONT:
+            self._type = _TEXT if opcode is Opcode.TEXT else _BINARY
+            self._text = codecs.getincrementaldecoder("utf-8")() if self._type == _TEXT else None
+        self._fragments.append(payload)
+        self._size += len(payload)
+        if len(self._fragments) > self._max_fragments:
+            self.close = TOO_MANY_FRAGMENTS
+        elif self._text is not None and not _is_utf8(self._text, payload, fin):
+            self.close = NOT_UTF8
+        elif fin:
+            message, self._fragments, self._size = b"".join(self._fragments), [], 0
+            self._deliver(self._type, message)
+
+
+def _is_utf8(decoder: codecs.IncrementalDecoder, payload: bytes, final: bool) -> bool:
+    try:
+        decoder.decode(payload, final)
+    except UnicodeDecodeError:
+        return False
+    return True

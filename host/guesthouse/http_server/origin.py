@@ -1,0 +1,109 @@
+"""Where a request comes from: which page's origin, which machine, through which proxy. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Container, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_MAX_FORWARDED: Final = 256
+
+
+def is_own_origin(
+    origins: Sequence[str], *, scheme: str, hosts: Sequence[str], allowed: Container[str]
+) -> bool:
+    """Whether a request with these `Origin` headers may use the cookies of the node.
+
+    A browser always sends one `Origin` with a WebSocket upgrade and with a POST; a request without one
+    is no browser's, and nobody can make a browser leave it out. The node's own origin is the scheme it is
+    reached by and the `Host` that the client asked for.
+
+    Args:
+        origins: values of all `Origin` headers.
+        scheme: `http` or `https`, as the client sees it.
+        hosts: values of all `Host` headers.
+        allowed: more origins that may, as `scheme://host[:port]`.
+    """
+    if not origins:
+        return True
+    if len(origins) != 1 or len(hosts) != 1:
+        return False
+    theirs = _origin(origins[0])
+    if theirs is None:
+        return False
+    return theirs == _origin(f"{scheme}://{hosts[0]}") or normal_origin(origins[0]) in allowed
+
+
+def normal_origin(text: str) -> str:
+    """An origin as it is compared: lower case, and without the port its scheme implies."""
+    parsed = _origin(text)
+    if parsed is None:
+        return ""
+    scheme, host, port = parsed
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{shown}:{port}"
+
+
+def _origin(text: str) -> tuple[str, str, int] | None:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    scheme, host = parts.scheme.lower(), parts.hostname
+    if not host or parts.username is not None or parts.path or parts.query or parts.fragment:
+        return None
+    port = _DEFAULT_PORTS.get(scheme) if port is None else port
+    return None if port is None else (scheme, host, port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def is_local(address: str, header_names: Container[str], hosts: Sequence[str]) -> bool:
+    """Whether a request was made on this machine, by something that meant this machine.
+
+    A proxy on this machine speaks for others; a `Host` that is not a name of this machine means that a
+    page of a stranger made a browser here ask (DNS rebinding). Neither is local.
+    """
+    if not is_loopback(address) or any(name in header_names for name in _PROXY_HEADERS) or len(hosts) != 1:
+        return False
+    own = _origin(f"http://{hosts[0]}")
+    return own is not None and (own[1] == "localhost" or is_loopback(own[1]))
+
+
+def forwarded_for(address: str, values: Sequence[str], trusted: Container[str]) -> str | None:
+    """The client that a trusted proxy speaks for, from its `X-Forwarded-For`; None without such a proxy.
+
+    The last entry that is not itself a trusted proxy is taken: those before it are what the client
+    claimed.
+    """
+    if address not in trusted:
+        return None
+    entries = [entry.strip() for value in values for entry in value.split(",")]
+    for entry in reversed(entries):
+        if entry not in trusted:
+            return entry[:_MAX_FORWARDED] or None
+    return None
+
+
+def client_scheme(own: str, address: str, forwarded: Sequence[str], trusted: Container[str]) -> str:
+    """The scheme by which the client reaches the node; a trusted proxy may say that it ended TLS."""
+    if address in trusted and len(forwarded) == 1 and forwarded[0] in ("http", "https"):
+        return forwarded[0]
+    return own
+
+
+def shown_address(address: str, port: int) -> str:
+    """`ip:port`, with brackets around an IPv6 address."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

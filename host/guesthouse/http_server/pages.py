@@ -1,0 +1,109 @@
+"""The node's own pages, as HTML. Pure. They load nothing, run no script, and read on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+from urllib.parse import quote
+
+from guesthouse.address import ProcessId
+
+_STYLE: Final = """
+:root{color-scheme:light dark;--page:#f4f2ee;--card:#fff;--ink:#22262b;--soft:#5d6670;--line:#d9d5cd;--mark:#24584c;
+--on-mark:#fff;--bad:#9c2412;--bad-page:#fdeeea}
+@media(prefers-color-scheme:dark){:root{--page:#16191c;--card:#1f2428;--ink:#e8e6e1;--soft:#a3abb3;--line:#353c42;
+--mark:#7fc4b1;--on-mark:#10201c;--bad:#ffab99;--bad-page:#3a1f1a}}
+*{box-sizing:border-box}
+body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.25rem;background:var(--page);color:var(--ink);
+font:1.0625rem/1.5 system-ui,sans-serif}
+main{width:100%;max-width:26rem;background:var(--card);border:1px solid var(--line);border-radius:14px;padding:1.75rem}
+main.wide{max-width:38rem}
+h1{margin:0;font-size:1.5rem;line-height:1.25}
+p{margin:.5rem 0 0}.soft{color:var(--soft)}.node{overflow-wrap:anywhere;font-weight:600}
+form{margin:1.25rem 0 0}
+label{display:block;margin:1rem 0 .35rem;font-weight:600}
+input{width:100%;min-height:2.9rem;padding:.5rem .75rem;font:inherit;color:inherit;background:var(--page);
+border:1px solid var(--line);border-radius:8px}
+button{width:100%;min-height:2.9rem;margin-top:1.25rem;font:inherit;font-weight:600;color:var(--on-mark);
+background:var(--mark);border:0;border-radius:8px;cursor:pointer}
+button.quiet{width:auto;padding:0 1.1rem;color:var(--ink);background:transparent;border:1px solid var(--line)}
+:focus-visible{outline:3px solid var(--mark);outline-offset:2px}
+.bad{margin-top:1.25rem;padding:.7rem .9rem;border-radius:8px;background:var(--bad-page);color:var(--bad);
+font-weight:600}
+details{margin-top:1.25rem}summary{cursor:pointer;color:var(--soft)}
+ul{list-style:none;margin:1.25rem 0 0;padding:0;border-top:1px solid var(--line)}
+li a{display:block;padding:.85rem .25rem;border-bottom:1px solid var(--line);color:inherit;text-decoration:none}
+li a:hover strong{text-decoration:underline}li small{display:block;color:var(--soft);overflow-wrap:anywhere}
+code{overflow-wrap:anywhere}
+"""
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main{wide}>
+{content}
+</main>
+</body>
+</html>
+"""
+
+
+def _page(title: str, content: str, *, wide: bool = False) -> str:
+    shown = ' class="wide"' if wide else ""
+    return _PAGE.format(title=escape(title), style=_STYLE, wide=shown, content=content)
+
+
+def login_page(node: str, *, action: str, problem: str = "", password: bool = True) -> str:
+    """The login form. `problem` says what went wrong; `password` is whether the node has one."""
+    alert = f'<p class="bad" role="alert" id="problem">{escape(problem)}</p>' if problem else ""
+    described = ' aria-describedby="problem" aria-invalid="true"' if problem else ""
+    by_token = (  # noqa: S105 - a form field
+        '<label for="token">Token</label>'
+        '<input id="token" name="token" type="password" autocomplete="off" spellcheck="false"{extra}>'
+        '<p class="soft"><small><code>guesthouse token</code> prints one, on the machine of the node.</small></p>'
+    )
+    if password:
+        fields = (
+            '<label for="password">Password</label>'
+            '<input id="password" name="password" type="password" autocomplete="current-password" autofocus'
+            f"{described}><details><summary>Use a token instead</summary>{by_token.format(extra='')}</details>"
+        )
+    else:
+        fields = by_token.format(extra=f" autofocus{described}")
+    return _page(
+        f"Log in to {node}",
+        f'<h1>Log in</h1><p class="soft">to the node <span class="node">{escape(node)}</span></p>{alert}'
+        f'<form method="post" action="{escape(action)}">{fields}<button type="submit">Log in</button></form>',
+    )
+
+
+def home_page(node: str, processes: Sequence[ProcessId]) -> str:
+    """The list of processes that have a page."""
+    items = "".join(
+        f'<li><a href="/{quote(str(process), safe=":~")}/"><strong>{escape(process.process_name)}</strong>'
+        f"<small>{escape(str(process))}</small></a></li>"
+        for process in processes
+    )
+    listing = f"<ul>{items}</ul>" if items else '<p class="soft">No process of this node has a page.</p>'
+    return _page(
+        node,
+        f'<h1 class="node">{escape(node)}</h1><p class="soft">Processes with a page</p>{listing}'
+        '<form method="post" action="/logout"><button class="quiet" type="submit">Log out</button></form>',
+        wide=True,
+    )
+
+
+def logout_page(node: str) -> str:
+    """The question before logging out."""
+    return _page(
+        f"Log out of {node}",
+        f'<h1>Log out?</h1><p class="soft">of the node <span class="node">{escape(node)}</span></p>'
+        '<form method="post" action="/logout"><button type="submit">Log out</button></form>',
+    )

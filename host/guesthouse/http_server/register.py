@@ -1,0 +1,52 @@
+"""The register form: a WebSocket opened on `/` names its process in its first message. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from guesthouse.address import ProcessId, canonical
+from guesthouse.errors import BadProcessId
+from guesthouse.http_server.auth import AuthError, Tokens
+from guesthouse.http_server.closes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, NOT_ENCRYPTED, Close
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register message whose token is valid."""
+
+    target: ProcessId
+
+
+def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Close:
+    """Check the first message of a client, text or binary; returns why not, with the close code.
+
+    The token is checked before anything else is said about the target.
+    """
+    try:
+        fields = json.loads(message)
+    except (ValueError, RecursionError):
+        return NOT_A_REGISTER.because("it is not JSON")
+    if not isinstance(fields, dict):
+        return NOT_A_REGISTER.because("it is not a JSON object")
+    token, target, encrypted = (
+        fields.get("auth_token"),
+        fields.get("target_process"),
+        fields.get("encrypted", False),
+    )
+    if not isinstance(token, str) or not isinstance(target, str) or not isinstance(encrypted, bool | None):
+        return NOT_A_REGISTER.because("auth_token and target_process are strings, encrypted is a boolean")
+    try:
+        tokens.verify(token, now)
+    except AuthError as error:
+        return BAD_TOKEN.because(str(error))
+    try:
+        process = ProcessId.parse(target)
+    except BadProcessId:
+        return BAD_PROCESS_ID.because("write process:package:publisher")
+    return NOT_ENCRYPTED if encrypted else Register(canonical(process))
+
+
+def registered(channel_id: int) -> bytes:
+    """The answer to a register message."""
+    return b'{"channel_id": %d}' % channel_id

@@ -1,0 +1,278 @@
+"""The HTTP server as the node runs it: binds the port, serves, closes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import socket
+import ssl
+import traceback
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, cast
+from urllib.parse import urlencode
+
+import uvicorn
+
+from guesthouse.address import ProcessId, canonical
+from guesthouse.config import ConnectionLimits, Settings
+from guesthouse.errors import GuesthouseError
+from guesthouse.http_server import credentials
+from guesthouse.http_server.actions import Actions
+from guesthouse.http_server.app import HttpApp
+from guesthouse.http_server.closes import GOING_AWAY
+from guesthouse.http_server.complaints import SOURCE
+from guesthouse.http_server.connection import WebSocketConnection
+from guesthouse.http_server.context import new_context
+from guesthouse.http_server.exchanges import BodyBudget, Exchanges
+from guesthouse.http_server.http_protocol import HttpConnection
+from guesthouse.http_server.login import Login, local_path
+from guesthouse.ports import LogPort, RouterPort
+
+CLOSE_SECONDS: Final = 2.0
+"""How long a shutdown waits for clients to answer their close frames."""
+
+_BODIES_AT_ONCE: Final = 16
+_BACKLOG: Final = 2048
+
+
+class CannotListen(GuesthouseError):
+    """The node cannot have the address it is to listen on, or its certificate is of no use."""
+
+
+class HttpServer(Actions):
+    """A node's HTTP server.
+
+    ```
+    async with HttpServer(router, log, settings, home) as server:
+        print(server.url)
+    ```
+
+    Inside the block it accepts connections; at its end all channels were closed with 1001 and all
+    sockets are closed. Cancelling the block closes the sockets without the wait.
+
+    Args:
+        router: finds the processes of this node.
+        log: where to write what a person should know.
+        settings: the node's; `http` and `connections` are used.
+        home: the node's folder, where the token secret and the password are.
+
+    Raises:
+        CannotListen: on entry.
+        CredentialsError: from the constructor: the secret cannot be read.
+    """
+
+    def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
+        context = new_context(router, log, settings, credentials.load_secret(home))
+        exchanges = Exchanges()
+        super().__init__(context, exchanges)
+        bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
+        self._login = Login(context, home, bodies)
+        self._app = HttpApp(context, exchanges, self._login, bodies)
+        self._stack = AsyncExitStack()
+        self._server: _Server | None = None
+        self._socket: socket.socket | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # Life.
+
+    async def __aenter__(self) -> Self:
+        """Bind the port and start to accept."""
+        listening = _listen(self._context.settings)
+        try:
+            server = self._server = _Server(self._config())
+        except BaseException:
+            listening.close()
+            raise
+        self._socket = listening
+        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._sweeper = tasks.create_task(self._sweep())
+        tasks.create_task(server.serve([listening]))
+        await server.accepting.wait()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self.close()
+        finally:
+            await self._stack.__aexit__(kind, error, trace)
+
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Accept nothing more, close every channel with 1001, wait up to `seconds` for the clients'
+        answers, and close all sockets. May be called twice.
+        """
+        server, context = self._server, self._context
+        if server is None or context.stopping:
+            return
+        context.stopping = True
+        server.stop_accepting()
+        for connection in tuple(context.connections):
+            connection.end(GOING_AWAY)
+        try:
+            await self._wait_for_clients(seconds)
+        finally:
+            for connection in tuple(context.connections):
+                connection.abort()
+            server.should_exit = True
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+
+    async def _wait_for_clients(self, seconds: float) -> None:
+        changed = asyncio.Event()
+        self._context.disconnected = changed.set
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._context.connections:
+                    changed.clear()
+                    await changed.wait()
+
+    async def _sweep(self) -> None:
+        context = self._context
+        tick = _tick(context.settings.connections)
+        while True:
+            await asyncio.sleep(tick)
+            try:
+                context.deadlines.run(context.monotonic())
+            except Exception:
+                context.log.write(SOURCE, "error", f"a deadline failed: {traceback.format_exc()}")
+
+    def _config(self) -> uvicorn.Config:
+        http = self._context.settings.http
+        config = uvicorn.Config(
+            cast(Any, self._app),
+            http=cast(Any, functools.partial(HttpConnection, self._context)),
+            ws=WebSocketConnection,
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=http.tls_cert,
+            ssl_keyfile=http.tls_key,
+        )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError, AssertionError) as error:
+            raise CannotListen(
+                f"TLS with certificate {http.tls_cert} and key {http.tls_key} failed ({error}): "
+                "give a PEM certificate chain and its key"
+            ) from None
+        return config
+
+    # Where it is.
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._socket is not None, "only inside the block"  # noqa: S101 - a mistake of the caller
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Its address for people, such as `http://127.0.0.1:8080`."""
+        http = self._context.settings.http
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(http.host, http.host)  # noqa: S104 - shown
+        scheme = "https" if http.tls_cert else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    # Who may come in.
+
+    def login_url(self, redirect: str = "/") -> str:
+        """A URL that logs in once, within 10 minutes, and goes to the local path `redirect`."""
+        token = self._login.one_time.issue(self._context.now())
+        query = {"token": token} if redirect == "/" else {"token": token, "redirect": local_path(redirect)}
+        return f"{self.url}/login?{urlencode(query, safe='/:')}"
+
+    def issue_token(self, ttl: float) -> str:
+        """An auth token that is valid for `ttl` seconds."""
+        return self._context.tokens.issue(ttl, self._context.now())
+
+    def serve_ui(self, process_id: ProcessId, folder: Path) -> None:
+        """Serve the files of `folder` at `/<process-id>/` to people who are logged in."""
+        self._app.ui_folders[canonical(process_id)] = folder
+
+    def unserve_ui(self, process_id: ProcessId) -> None:
+        """Stop serving them."""
+        self._app.ui_folders.pop(canonical(process_id), None)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which leaves signals to the node and says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+    def stop_accepting(self) -> None:
+        for server in self.servers:
+            server.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        CannotListen: the host is unknown, or the port in use or not ours to use.
+    """
+    host, port = settings.http.host, settings.http.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise CannotListen(
+            f"host {host!r} is not an address of this machine ({error}): choose another with --host"
+        ) from None
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise CannotListen(_why_not(host, port, error)) from None
+    return listening
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: stop what uses it, or choose another with --port (0 takes a free one)"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"port {port} on {host} needs more rights than this user has: choose one from 1024 up with --port"
+        )
+    return f"cannot listen on {host} port {port} ({error.strerror}): choose another with --host and --port"
+
+
+def _tick(limits: ConnectionLimits) -> float:
+    """How often to look at the deadlines: a fourth of the shortest, within reason."""
+    shortest = min(
+        limits.handshake_seconds,
+        limits.register_seconds,
+        limits.ping_seconds,
+        limits.pong_seconds,
+        limits.close_seconds,
+    )
+    return min(0.5, max(0.01, shortest / 4))
