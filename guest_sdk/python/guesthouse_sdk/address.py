@@ -70,7 +70,15 @@ def address_from_wit(raw: types.Address) -> Address:
 
 
 def address_to_wit(address: Address) -> types.Address:
-    """The bindings' form of an address."""
+    """The bindings' form of an address.
+
+    Raises:
+        BadAddress: it was not parsed but put together, and of something that is no name.
+    """
+    if not isinstance(address, Address):
+        raise TypeError(f"an address must be an Address, not {type(address).__name__}")
+    if not str(address).isascii():
+        raise BadAddress(f"{str(address)!r} is not an address: write node@process:package:publisher")
     process = address.process
     return types.Address(
         address.node,

@@ -17,20 +17,20 @@ class BadAddress(GuestError, ValueError):
     """Text that should be an address or a process id is not."""
 
 
-class PushError(GuestError):
+class ChannelError(GuestError):
+    """Something that was asked of the channel `channel_id` was refused."""
+
+    def __init__(self, channel_id: int, reason: str) -> None:
+        super().__init__(reason)
+        self.channel_id = channel_id
+
+
+class PushError(ChannelError):
     """A push was refused; it reached nobody."""
 
-    def __init__(self, channel_id: int, reason: str) -> None:
-        super().__init__(reason)
-        self.channel_id = channel_id
 
-
-class CloseError(GuestError):
+class CloseError(ChannelError):
     """A channel was not closed."""
-
-    def __init__(self, channel_id: int, reason: str) -> None:
-        super().__init__(reason)
-        self.channel_id = channel_id
 
 
 class ChannelNotFound(PushError, CloseError):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._wit import Err, types
+from guesthouse_sdk._checks import U16_MAX, U32_MAX, checked_int, checked_text
+from guesthouse_sdk._wit import Err
 from guesthouse_sdk.errors import (
     BadCloseCode,
     BadPath,
@@ -22,7 +23,7 @@ from guesthouse_sdk.errors import (
     PushError,
     TooManyBindings,
 )
-from guesthouse_sdk.message import LazyLoadBlob, WsMessageType, message_type_to_wit, text_of
+from guesthouse_sdk.message import LazyLoadBlob, WsMessageType, blob_to_wit, message_type_to_wit, text_of
 from guesthouse_sdk.system import our
 
 _RawPushError = _wit.http_server.PushError
@@ -65,10 +66,11 @@ def send_ws_push(node: str, channel_id: int, message_type: WsMessageType, blob: 
     """
     try:
         if message_type is WsMessageType.Text and node == our().node:
-            _wit.http_server.send_ws_text(channel_id, text_of(blob, channel_id))
+            _wit.http_server.send_ws_text(_checked_id(channel_id), text_of(blob, channel_id))
         else:
-            raw = types.LazyLoadBlob(blob.mime, blob.bytes)
-            _wit.http_server.send_ws_push(node, channel_id, message_type_to_wit(message_type), raw)
+            kind = message_type_to_wit(message_type)
+            node = checked_text(node, "a node")
+            _wit.http_server.send_ws_push(node, _checked_id(channel_id), kind, blob_to_wit(blob))
     except Err as failure:
         raise push_error(channel_id, failure.value) from None
 
@@ -84,14 +86,14 @@ def send_ws_push_many(
     Raises:
         NotUtf8: a text message is not UTF-8; it reached nobody.
     """
-    channels = list(channel_ids)
+    channels = [_checked_id(channel_id) for channel_id in channel_ids]
     if not channels:
         return {}
     if message_type is WsMessageType.Text:
         refused = _wit.http_server.send_ws_text_many(channels, text_of(blob, channels[0]))
     else:
-        raw = types.LazyLoadBlob(blob.mime, blob.bytes)
-        refused = _wit.http_server.send_ws_push_many(channels, message_type_to_wit(message_type), raw)
+        kind = message_type_to_wit(message_type)
+        refused = _wit.http_server.send_ws_push_many(channels, kind, blob_to_wit(blob))
     return {channel_id: push_error(channel_id, reason) for channel_id, reason in refused}
 
 
@@ -101,11 +103,14 @@ def close_channel(channel_id: int, code: int | None = None, reason: str = "") ->
     Raises:
         CloseError: it was not closed; the subclass says why.
     """
+    if code is not None and not 0 <= code <= U16_MAX:
+        raise _close_error(channel_id, _RawCloseError.BAD_CODE)
     try:
-        _wit.http_server.close_channel(channel_id, code, reason)
+        _wit.http_server.close_channel(
+            _checked_id(channel_id), code, checked_text(reason, "the reason for closing a channel")
+        )
     except Err as failure:
-        error, remedy = _CLOSE_ERRORS[failure.value]
-        raise error(channel_id, f"channel {channel_id} was not closed: {remedy}") from None
+        raise _close_error(channel_id, failure.value) from None
 
 
 def bind_ws_path(path: str, *, authenticated: bool = True) -> None:
@@ -119,14 +124,14 @@ def bind_ws_path(path: str, *, authenticated: bool = True) -> None:
         BindError: it was not bound; the subclass says why.
     """
     try:
-        _wit.http_server.bind_ws_path(path, _wit.http_server.WsBinding(authenticated))
+        _wit.http_server.bind_ws_path(_checked_path(path), _wit.http_server.WsBinding(bool(authenticated)))
     except Err as failure:
         raise _bind_error(path, failure) from None
 
 
 def unbind_ws_path(path: str) -> None:
     """Accept no more WebSockets on the path; its open channels are closed with 1001."""
-    _wit.http_server.unbind_ws_path(path)
+    _wit.http_server.unbind_ws_path(_checked_path(path))
 
 
 def bind_http_path(path: str, *, authenticated: bool = True, local_only: bool = False) -> None:
@@ -136,7 +141,7 @@ def bind_http_path(path: str, *, authenticated: bool = True, local_only: bool = 
         BindError: it was not bound; the subclass says why.
     """
     try:
-        _wit.http_server.bind_http_path(path, _wit.http_server.HttpBinding(authenticated, local_only))
+        _wit.http_server.bind_http_path(_checked_path(path), _http_binding(authenticated, local_only))
     except Err as failure:
         raise _bind_error(path, failure) from None
 
@@ -149,17 +154,16 @@ def bind_http_static_path(
     Raises:
         BindError: it was not bound; the subclass says why.
     """
-    binding = _wit.http_server.HttpBinding(authenticated, local_only)
-    raw = types.LazyLoadBlob(content.mime, content.bytes)
+    binding = _http_binding(authenticated, local_only)
     try:
-        _wit.http_server.bind_http_static_path(path, binding, raw)
+        _wit.http_server.bind_http_static_path(_checked_path(path), binding, blob_to_wit(content))
     except Err as failure:
         raise _bind_error(path, failure) from None
 
 
 def unbind_http_path(path: str) -> None:
     """Serve the path no more."""
-    _wit.http_server.unbind_http_path(path)
+    _wit.http_server.unbind_http_path(_checked_path(path))
 
 
 def send_http_response(
@@ -173,17 +177,44 @@ def send_http_response(
         body: what the client gets; text is sent as UTF-8.
         mime: its content type; for text without one, `text/plain; charset=utf-8`.
     """
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    checked_int(status, "an HTTP status", 100, 999)
+    pairs = [
+        (checked_text(name, "the name of a header"), checked_text(value, f"the header {name}"))
+        for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
+    ]
     if isinstance(body, str):
-        body, mime = body.encode(), mime or "text/plain; charset=utf-8"
-    blob = types.LazyLoadBlob(mime, bytes(body)) if body or mime else None
-    _wit.http_server.send_http_response(status, pairs, blob)
+        blob = LazyLoadBlob.from_text(body, mime or "text/plain; charset=utf-8")
+    else:
+        blob = LazyLoadBlob(mime, body)
+    has_content = bool(body) or mime is not None
+    _wit.http_server.send_http_response(status, pairs, blob_to_wit(blob) if has_content else None)
 
 
 def push_error(channel_id: int, raw: _RawPushError) -> PushError:
     """The error that stands for a refusal of the host."""
     error, remedy = _PUSH_ERRORS[raw]
     return error(channel_id, f"channel {channel_id} got no message: {remedy}")
+
+
+def _close_error(channel_id: int, raw: _RawCloseError) -> CloseError:
+    error, remedy = _CLOSE_ERRORS[raw]
+    return error(channel_id, f"channel {channel_id} was not closed: {remedy}")
+
+
+def _http_binding(authenticated: bool, local_only: bool) -> _wit.http_server.HttpBinding:
+    return _wit.http_server.HttpBinding(bool(authenticated), bool(local_only))
+
+
+def _checked_path(path: str) -> str:
+    return checked_text(path, "a path")
+
+
+def _checked_id(channel_id: int) -> int:
+    if type(channel_id) is int and 0 <= channel_id <= U32_MAX:
+        return channel_id
+    if not isinstance(channel_id, int):
+        raise TypeError(f"a channel id must be an int, not {type(channel_id).__name__}")
+    raise ChannelNotFound(channel_id, f"channel {channel_id} does not exist: ids have 32 bits")
 
 
 def _bind_error(path: str, failure: Err[_RawBindError]) -> BindError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import Address, address_from_wit
 from guesthouse_sdk.errors import NotUtf8
@@ -41,16 +42,20 @@ class LazyLoadBlob:
 
     def __init__(self, mime: str | None = None, bytes: bytes | bytearray | memoryview = b"") -> None:  # noqa: A002 - the protocol's name
         self.mime = mime
-        self._bytes: builtins.bytes | None = builtins.bytes(bytes)
+        self._bytes: builtins.bytes | None = checked_bytes(bytes, "the payload of a blob")
         self._text: str | None = None
 
     @classmethod
     def from_text(cls, text: str, mime: str | None = None) -> LazyLoadBlob:
-        """A payload of UTF-8 text."""
+        """A payload of UTF-8 text.
+
+        Raises:
+            ValueError: the text has a lone surrogate, which has no UTF-8 form.
+        """
         blob = cls.__new__(cls)
         blob.mime = mime
         blob._bytes = None
-        blob._text = text
+        blob._text = checked_text(text, "the text of a blob")
         return blob
 
     @property
@@ -178,7 +183,7 @@ _TO_WIT: Final = {ours: raw for raw, ours in _FROM_WIT.items()}
 
 def message_type_to_wit(message_type: WsMessageType) -> types.WsMessageType:
     """The bindings' form of a message type."""
-    return _TO_WIT[message_type]
+    return _TO_WIT[WsMessageType(message_type)]
 
 
 def blob_from_wit(raw: types.LazyLoadBlob | None) -> LazyLoadBlob | None:
@@ -186,9 +191,17 @@ def blob_from_wit(raw: types.LazyLoadBlob | None) -> LazyLoadBlob | None:
     return None if raw is None else LazyLoadBlob(raw.mime, raw.bytes)
 
 
-def blob_to_wit(blob: LazyLoadBlob | None) -> types.LazyLoadBlob | None:
+def blob_to_wit(blob: LazyLoadBlob) -> types.LazyLoadBlob:
     """The bindings' form of a payload."""
-    return None if blob is None else types.LazyLoadBlob(blob.mime, blob.bytes)
+    mime = blob.mime
+    if mime is not None:
+        checked_text(mime, "the mime type of a blob")
+    return types.LazyLoadBlob(mime, blob.bytes)
+
+
+def optional_blob_to_wit(blob: LazyLoadBlob | None) -> types.LazyLoadBlob | None:
+    """The bindings' form of a payload, or of none."""
+    return None if blob is None else blob_to_wit(blob)
 
 
 def text_of(blob: LazyLoadBlob, channel_id: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Self
 
 from guesthouse_sdk import _wit
+from guesthouse_sdk._checks import U64_MAX, checked_bytes, checked_int, checked_text
 from guesthouse_sdk._wit import Err, types
 from guesthouse_sdk.address import Address, address_from_wit, address_to_wit
 from guesthouse_sdk.errors import MailboxFull, NoSuchProcess, NotAuthorised, Offline, SendError, TimedOut
@@ -15,9 +16,9 @@ from guesthouse_sdk.message import (
     WebSocketPush,
     WsMessageType,
     blob_from_wit,
-    blob_to_wit,
     incoming_response_from_wit,
     message_from_wit,
+    optional_blob_to_wit,
 )
 from guesthouse_sdk.system import our
 
@@ -107,7 +108,7 @@ class Request:
 
     def body(self, body: bytes | str) -> Self:
         """What it says."""
-        self._body = body.encode() if isinstance(body, str) else bytes(body)
+        self._body = _encoded(body, "a body")
         return self
 
     def blob(self, blob: LazyLoadBlob | None) -> Self:
@@ -117,23 +118,23 @@ class Request:
 
     def inherit(self, inherit: bool = True) -> Self:
         """Reuse the id, and without a blob of its own the blob, of the message being handled."""
-        self._inherit = inherit
+        self._inherit = bool(inherit)
         return self
 
     def metadata(self, metadata: str | None) -> Self:
         """JSON about the message."""
-        self._metadata = metadata
+        self._metadata = None if metadata is None else checked_text(metadata, "metadata")
         return self
 
     def context(self, context: bytes | str | None) -> Self:
         """Bytes that come back with the response or the error."""
-        self._context = context.encode() if isinstance(context, str) else context
+        self._context = None if context is None else _encoded(context, "a context")
         return self
 
     def expects_response(self, seconds: int | None) -> Self:
         """How long to wait for a response; None when no response is wanted."""
-        if seconds is not None and seconds < 1:
-            raise ValueError(f"a response cannot be expected within {seconds} seconds: give 1 or more")
+        if seconds is not None:
+            checked_int(seconds, "the seconds to wait for a response", 1, U64_MAX)
         self._expects_response = seconds
         return self
 
@@ -166,7 +167,7 @@ class Request:
         if self._target is None:
             raise ValueError("a request needs a target: Request().target(address)")
         request = types.Request(self._inherit, self._expects_response, self._body, self._metadata, [])
-        return address_to_wit(self._target), request, blob_to_wit(self._blob)
+        return address_to_wit(self._target), request, optional_blob_to_wit(self._blob)
 
 
 class Response:
@@ -182,7 +183,7 @@ class Response:
 
     def body(self, body: bytes | str) -> Self:
         """What it says."""
-        self._body = body.encode() if isinstance(body, str) else bytes(body)
+        self._body = _encoded(body, "a body")
         return self
 
     def blob(self, blob: LazyLoadBlob | None) -> Self:
@@ -192,19 +193,23 @@ class Response:
 
     def inherit(self, inherit: bool = True) -> Self:
         """Carry the blob of the message received last when it has none of its own."""
-        self._inherit = inherit
+        self._inherit = bool(inherit)
         return self
 
     def metadata(self, metadata: str | None) -> Self:
         """JSON about the message."""
-        self._metadata = metadata
+        self._metadata = None if metadata is None else checked_text(metadata, "metadata")
         return self
 
     def send(self) -> None:
         """Send it. With no request that wants an answer, the host logs and drops it."""
         _wit.messaging.send_response(
-            types.Response(self._inherit, self._body, self._metadata, []), blob_to_wit(self._blob)
+            types.Response(self._inherit, self._body, self._metadata, []), optional_blob_to_wit(self._blob)
         )
+
+
+def _encoded(value: bytes | str, what: str) -> bytes:
+    return checked_text(value, what).encode() if isinstance(value, str) else checked_bytes(value, what)
 
 
 def send_error(raw: types.SendError, context: bytes | None) -> SendError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from guesthouse_sdk import _wit
+from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._wit import Err, types
 from guesthouse_sdk.address import Address
 from guesthouse_sdk.errors import ChannelNotFound, PushError, SendError
@@ -62,11 +63,10 @@ class Channel:
         """
         try:
             if isinstance(message, str):
-                _wit.http_server.send_ws_text(self.id, message)
+                _wit.http_server.send_ws_text(self.id, checked_text(message, "a message"))
             else:
-                _wit.http_server.send_ws_push(
-                    self._process.our.node, self.id, _BINARY, types.LazyLoadBlob(None, bytes(message))
-                )
+                raw = types.LazyLoadBlob(None, checked_bytes(message, "a message"))
+                _wit.http_server.send_ws_push(self._process.our.node, self.id, _BINARY, raw)
         except Err as failure:
             raise push_error(self.id, failure.value) from None
 
@@ -161,9 +161,10 @@ class Process:
         if not channels:
             return {}
         if isinstance(message, str):
-            refused = _wit.http_server.send_ws_text_many(list(channels), message)
+            text = checked_text(message, "a message")
+            refused = _wit.http_server.send_ws_text_many(list(channels), text)
         else:
-            blob = types.LazyLoadBlob(None, bytes(message))
+            blob = types.LazyLoadBlob(None, checked_bytes(message, "a message"))
             refused = _wit.http_server.send_ws_push_many(list(channels), _BINARY, blob)
         return {channels[channel_id]: push_error(channel_id, raw) for channel_id, raw in refused}
 

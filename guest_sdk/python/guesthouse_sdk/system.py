@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final
 
 from guesthouse_sdk import _wit
+from guesthouse_sdk._checks import checked_bytes
 from guesthouse_sdk._wit import Err
 from guesthouse_sdk.address import Address, address_from_wit
 from guesthouse_sdk.errors import StateError, StateNotWritten, StateTooBig
@@ -58,6 +59,8 @@ def our() -> Address:
 
 def print_to_log(text: str, verbosity: Verbosity = Verbosity.INFO) -> None:
     """Write to the process's log. `print` and `logging` reach it too."""
+    if not text.isascii():
+        text = text.encode(errors="replace").decode()  # a lone surrogate must not cost the line
     _wit.system.print(verbosity.value, text)
 
 
@@ -74,7 +77,7 @@ def set_state(state: bytes) -> None:
         StateNotWritten: the node could not write it.
     """
     try:
-        _wit.system.set_state(bytes(state))
+        _wit.system.set_state(checked_bytes(state, "the state"))
     except Err as failure:
         raise _state_error(failure) from None
 

@@ -12,7 +12,7 @@ from guesthouse_sdk._native.http_server import HttpBinding, PushError, WsBinding
 from guesthouse_sdk._native.system import StateError, Verbosity
 from guesthouse_sdk._native.types import Err, SendErrorKind, WsMessageType
 from guesthouse_sdk.address import HTTP_SERVER, Address, ProcessId, address_from_wit, address_to_wit
-from guesthouse_sdk.message import blob_from_wit, blob_to_wit
+from guesthouse_sdk.message import blob_from_wit, optional_blob_to_wit
 from guesthouse_sdk.testing._bindings import Bindings
 from guesthouse_sdk.testing._channels import ChannelTable
 from guesthouse_sdk.testing._exchanges import FakeExchange, FakeHttpExchange, LogLine, SentRequest
@@ -293,7 +293,7 @@ class FakeCalls:
         if answer is None:
             return types.IncomingResponse(raw_target, types.Response(False, b"", None, []), context), None
         response = types.Response(False, answer.body, answer.metadata, [])
-        return types.IncomingResponse(raw_target, response, context), blob_to_wit(answer.blob)
+        return types.IncomingResponse(raw_target, response, context), optional_blob_to_wit(answer.blob)
 
     def _write(self, level: str, text: str) -> None:
         self.log.append(LogLine(level, text))
