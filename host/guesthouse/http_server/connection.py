@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request
@@ -134,11 +134,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the socket."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self.context.connections.add(self)
         high, low = write_limits(self.context.settings.connections.outbox_bytes)
-        transport.set_write_buffer_limits(high, low)
+        self._transport.set_write_buffer_limits(high, low)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client: the upgrade request first, then frames."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from guesthouse.link.ops import PUSH_OVERHEAD
+from guesthouse.link.credit import push_cost
 
 BATCH: Final = 4
 """Credit goes back once a fourth of the window can."""
@@ -26,7 +26,7 @@ class Outbox:
 
     def take(self, size: int) -> bool:
         """Spend the worker's credit on a payload of `size` bytes; False when it never had that much."""
-        spent = self.spent + size + PUSH_OVERHEAD
+        spent = self.spent + push_cost(size)
         if spent > self.window:
             return False
         self.spent = spent
@@ -44,7 +44,7 @@ class Outbox:
 
     def has_room(self, size: int, buffered: int) -> bool:
         """Whether a message that no credit pays for fits beside what is `buffered`."""
-        return buffered + size + PUSH_OVERHEAD <= self.window
+        return buffered + push_cost(size) <= self.window
 
 
 def write_limits(window: int) -> tuple[int, int]:

@@ -12,11 +12,6 @@ from typing import Final
 
 PROTOCOL_VERSION: Final = 1
 
-PUSH_OVERHEAD: Final = 16
-"""Bytes of a channel's credit that each pushed message costs besides its payload, on both ends of the
-link. Without it a process could queue empty messages without end.
-"""
-
 
 class ToWorker(IntEnum):
     """What the node tells a worker."""
