@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import random
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias, cast
@@ -34,7 +35,11 @@ def guest(app: ModuleType) -> type:
     class Guest:
         def run(self, our: types.Address) -> None:
             random.seed()  # the seed made while building would be every process's
-            start(main, address_from_wit(our))
+            try:
+                start(main, address_from_wit(our))
+            except Exception:
+                sys.stderr = None  # the log has the traceback; once is enough
+                raise
 
     keep_sources()
     gc.collect()
