@@ -6,7 +6,16 @@ node's home, and the defaults here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, get_args, get_type_hints
+
+from guesthouse.address import parse_node_name
+from guesthouse.errors import GuesthouseError
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -64,7 +73,9 @@ class ProcessLimits:
     """CPU time from instantiation to the first `receive`."""
     mailbox_bytes: int = 4 * MIB
     message_bytes: int = 16 * MIB
-    """A body or a blob between processes."""
+    """A body or a blob between processes; 16 MiB is also the most that a link frame can carry."""
+    outstanding_bytes: int = 64 * MIB
+    """Requests of one process that wait for their response."""
     state_bytes: int = 16 * MIB
     log_lines_per_second: int = 200
     log_line_bytes: int = 8 * KIB
@@ -110,3 +121,140 @@ class Settings:
     process: ProcessLimits = field(default_factory=ProcessLimits)
     package: PackageLimits = field(default_factory=PackageLimits)
     restart: RestartSettings = field(default_factory=RestartSettings)
+
+
+class BadSetting(GuesthouseError):
+    """A setting has a name or a value that the node does not know."""
+
+
+_SECTIONS: Final = ("http", "connections", "process", "package", "restart")
+_ENVIRONMENT: Final = "GUESTHOUSE_"
+_MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
+_MOST: Final = {"port": 65_535, "message_bytes": 16 * MIB, "state_bytes": 48 * MIB, "workers": 1024}
+_YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def load_settings(
+    home: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return the settings of the node in `home`, from its file, the environment and flags.
+
+    Args:
+        home: the node's folder; None takes `GUESTHOUSE_HOME`, or else `~/.guesthouse`.
+        flags: `{"node": …, "http.port": …}`; what is None was not given.
+        environment: `os.environ` when None.
+
+    Raises:
+        BadSetting: a name or value is wrong; the message says where it stands.
+    """
+    environment = os.environ if environment is None else environment
+    folder = Path(home or environment.get("GUESTHOUSE_HOME") or "~/.guesthouse").expanduser().absolute()
+    values: dict[str, Any] = {}
+    for name, value in _from_file(folder / "guesthouse.toml").items():
+        values[name] = _checked(name, value, f"{folder / 'guesthouse.toml'}: {name}")
+    for variable, name in _variables().items():
+        if variable in environment:
+            values[name] = _checked(name, _parsed(name, environment[variable], variable), variable)
+    for variable in sorted(environment):
+        _refuse_unknown_variable(variable)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _checked(name, value, f"--{name.rpartition('.')[2].replace('_', '-')}")
+    values["home"] = str(folder)
+    return _settings(values)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSetting(f"{path}: {error}: mend or remove the file") from None
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and key in _SECTIONS:
+            values.update({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            values[key] = value
+    for name in values:
+        if name not in _TYPES or name == "home":
+            raise BadSetting(f"{path}: there is no setting {name!a}{_did_you_mean(name, _TYPES)}")
+    return values
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    kind, last = _TYPES[name], name.rpartition(".")[2]
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise BadSetting(f"{where} must be a list of strings, not {value!a}")
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and type(value) is bool):
+        raise BadSetting(f"{where} must be {_kind_in_words(kind)}, not {value!a}")
+    if isinstance(value, int | float) and type(value) is not bool:
+        least = 0 if last in _MAY_BE_ZERO else 1 if kind is int else 0.001
+        most = _MOST.get(last, 2**53)
+        if not least <= value <= most:
+            raise BadSetting(f"{where} must be from {least} to {most}, not {value}")
+    return parse_node_name(value) if name == "node" else value
+
+
+def _parsed(name: str, text: str, variable: str) -> Any:
+    kind = _TYPES[name]
+    if kind == tuple[str, ...]:
+        return tuple(filter(None, text.split(",")))
+    try:
+        return _YES_NO[text.lower()] if kind is bool else kind(text) if kind in (int, float) else text
+    except (KeyError, ValueError):
+        raise BadSetting(f"{variable} must be {_kind_in_words(kind)}, not {text!a}") from None
+
+
+def _refuse_unknown_variable(variable: str) -> None:
+    """Only names within a section: a container platform may set others that begin like ours."""
+    known = _variables()
+    if variable not in known and variable.startswith(tuple(f"{_ENVIRONMENT}{s.upper()}_" for s in _SECTIONS)):
+        raise BadSetting(f"{variable} names no setting{_did_you_mean(variable, known)}")
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    top = {name: value for name, value in values.items() if "." not in name}
+    settings = Settings(**top)
+    for section in _SECTIONS:
+        given = {
+            name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{section}.")
+        }
+        settings = replace(settings, **{section: replace(getattr(settings, section), **given)})
+    return settings
+
+
+def _variables() -> dict[str, str]:
+    return {_ENVIRONMENT + name.replace(".", "_").upper(): name for name in _TYPES if name != "home"}
+
+
+def _kind_in_words(kind: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(kind, "text")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f": did you mean {close[0]}?" if close else ""
+
+
+def _types() -> dict[str, Any]:
+    """The type of each setting by its name, such as `http.port`; an optional one's is that of its value."""
+    types: dict[str, Any] = {}
+    for name, kind in get_type_hints(Settings).items():
+        inner = get_type_hints(kind) if name in _SECTIONS else {"": kind}
+        for last, hint in inner.items():
+            present = [part for part in get_args(hint) if part not in (type(None), ...)]
+            optional = type(None) in get_args(hint)
+            types[f"{name}.{last}".rstrip(".")] = present[0] if optional else hint
+    return types
+
+
+_TYPES: Final = _types()

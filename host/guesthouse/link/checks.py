@@ -74,7 +74,9 @@ def _list_of(check: Check) -> Check:
 
 
 def _record(*checks: Check) -> Check:
-    return lambda value: type(value) is list and len(value) == len(checks) and all(map(_passes, checks, value))
+    return lambda value: (
+        type(value) is list and len(value) == len(checks) and all(map(_passes, checks, value))
+    )
 
 
 def _text(value: Any) -> bool:

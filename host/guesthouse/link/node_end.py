@@ -43,6 +43,7 @@ class NodeEnd(asyncio.Protocol):
         """Send an operation in order. After the link closed it goes nowhere.
 
         Args:
+            operation: as `ToWorker` says; not to be changed before this turn of the event loop is over.
             size: bytes of its payload, so that batches of large ones are cut.
         """
         batch = self._batch
@@ -74,12 +75,10 @@ class NodeEnd(asyncio.Protocol):
         if self._error is not None:
             return
         try:
-            for operations in self._reader.feed(data):
-                for operation in operations:
-                    self._on_operation(operation)
+            for operation in self._reader.feed(data):
+                self._on_operation(operation)
         except LinkError as error:
-            self._error = error
-            self.abort()
+            self._fail(error)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
@@ -89,8 +88,16 @@ class NodeEnd(asyncio.Protocol):
 
     def _flush(self) -> None:
         batch, self._batch, self._batch_size = self._batch, [], 0
-        if batch and self._transport is not None:
+        if not batch or self._transport is None:
+            return
+        try:
             self._transport.write(encode(batch))
+        except LinkError as error:
+            self._fail(error)
+
+    def _fail(self, error: LinkError) -> None:
+        self._error = error
+        self.abort()
 
 
 async def connect(

@@ -84,16 +84,15 @@ def test_a_full_mailbox_pauses_its_feeders_and_resumes_them_below_half() -> None
     mailbox.post_open(opening(1))
     for _ in range(8):
         mailbox.post_push(pushing(1), 0, feeder)
-    assert not mailbox.full
-    assert not feeder.paused
+    assert (mailbox.full, feeder.paused) == (False, False)
     mailbox.post_push(pushing(1), 0, feeder)
-    assert mailbox.full
-    assert feeder.paused
+    assert (mailbox.full, feeder.paused) == (True, True)
     taken(mailbox)
-    mailbox.consumed(5)
-    assert feeder.paused
-    mailbox.consumed(1)
-    assert not feeder.paused
+    states = []
+    for count in (5, 1):
+        mailbox.consumed(count)
+        states.append(feeder.paused)
+    assert states == [True, False]
 
 
 def test_a_closed_channel_is_not_resumed() -> None:

@@ -1,0 +1,111 @@
+"""Requests that wait for their response: who asked, who may answer, and until when.
+
+One table and one heap for a whole node, however many requests wait. Pure: the time is an argument.
+
+A request has *holders*: the processes that received it and may answer it. There is one at first;
+forwarding with `inherit` adds the next (its answer then goes straight to the first sender). The first
+answer settles the request. When the last holder ended without an answer, it fails at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from guesthouse.address import ProcessId
+
+LONGEST_WAIT: Final = 366 * 24 * 3600
+"""Seconds after which any request times out, whatever it asked for."""
+
+REQUEST_OVERHEAD: Final = 512
+"""Bytes that a waiting request costs the node beside what was sent."""
+
+_HEAP_SLACK: Final = 1024
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request that waits. `sent` is the SEND that made it, to be given back when it fails."""
+
+    id: int
+    sender: ProcessId
+    handle: int
+    sent: list[Any]
+    size: int
+    holders: set[ProcessId] = field(default_factory=set)
+
+
+class Requests:
+    """All requests of a node that wait for a response."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Waiting] = {}
+        self._deadlines: list[tuple[float, int]] = []
+        self._last_id = 0
+        self._sizes: dict[ProcessId, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, sender: ProcessId, handle: int, sent: list[Any], size: int, deadline: float) -> Waiting:
+        """Keep a request until `deadline`. It has no holder yet."""
+        self._last_id += 1
+        waiting = Waiting(self._last_id, sender, handle, sent, size + REQUEST_OVERHEAD)
+        self._waiting[waiting.id] = waiting
+        self._sizes[sender] = self._sizes.get(sender, 0) + waiting.size
+        heapq.heappush(self._deadlines, (deadline, waiting.id))
+        return waiting
+
+    def get(self, request_id: int) -> Waiting | None:
+        """The request, when it still waits."""
+        return self._waiting.get(request_id)
+
+    def settle(self, waiting: Waiting) -> None:
+        """The request was answered or has failed: forget it."""
+        del self._waiting[waiting.id]
+        remaining = self._sizes[waiting.sender] - waiting.size
+        if remaining:
+            self._sizes[waiting.sender] = remaining
+        else:
+            del self._sizes[waiting.sender]
+        if len(self._deadlines) > 2 * len(self._waiting) + _HEAP_SLACK:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._waiting]
+            heapq.heapify(self._deadlines)
+
+    def size_of(self, sender: ProcessId) -> int:
+        """Bytes that the waiting requests of `sender` cost the node."""
+        return self._sizes.get(sender, 0)
+
+    def next_deadline(self) -> float | None:
+        """When the next request times out; None when none waits."""
+        while self._deadlines and self._deadlines[0][1] not in self._waiting:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def expire(self, now: float) -> Iterator[Waiting]:
+        """Settle and yield each request whose time is over, the oldest deadline first."""
+        while (deadline := self.next_deadline()) is not None and deadline <= now:
+            waiting = self._waiting[heapq.heappop(self._deadlines)[1]]
+            self.settle(waiting)
+            yield waiting
+
+    def drop_holder(self, process: ProcessId, keep: set[int]) -> list[Waiting]:
+        """`process` can no longer answer what it received, except the ids in `keep`. Settles and returns
+        the requests that nobody can answer any more.
+        """
+        orphans = []
+        for waiting in list(self._waiting.values()):
+            if process in waiting.holders and waiting.id not in keep:
+                waiting.holders.remove(process)
+                if not waiting.holders:
+                    self.settle(waiting)
+                    orphans.append(waiting)
+        return orphans
+
+    def drop_sender(self, process: ProcessId, *, awaited_only: bool) -> None:
+        """Forget the requests of `process`: all, or those that its ended run blocked on."""
+        for waiting in list(self._waiting.values()):
+            if waiting.sender == process and (not awaited_only or waiting.sent[10]):
+                self.settle(waiting)

@@ -1,0 +1,304 @@
+"""Starts processes on workers, and decides what becomes of them when a run ends.
+
+Whatever ends a run (a trap, a limit, its worker's death), the process keeps its id, its mailbox and its
+channels; with on-exit `restart` another run follows, after a pause (`kernel/restarts.py`). Otherwise the
+process is gone: its channels are closed, and who waits for it is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from guesthouse.address import ProcessId
+from guesthouse.config import Settings
+from guesthouse.errors import GuesthouseError
+from guesthouse.kernel.process import Process, Run
+from guesthouse.kernel.restarts import Backoff, in_words
+from guesthouse.kernel.router import Router
+from guesthouse.kernel.workers import Worker, Workers
+from guesthouse.link.ops import ExitCause, ToWorker
+from guesthouse.package.spec import ProcessSpec
+from guesthouse.ports import HttpServerPort, LogPort
+
+STOP_SECONDS: Final = 2.0
+"""How long a worker may take to end a run before it is ended itself."""
+
+
+class ProcessNotStarted(GuesthouseError):
+    """A process cannot be started, and another attempt would end the same way."""
+
+
+class NameTaken(GuesthouseError):
+    """Another process of this node has that id."""
+
+
+class NoSuchProcess(GuesthouseError):
+    """The node has no process of that id."""
+
+
+class CompilerPort(Protocol):
+    """What turns components into what workers map."""
+
+    async def compiled(self, component: Path) -> Path:
+        """The compiled form of a `.wasm`."""
+
+
+@dataclass(slots=True)
+class _Care:
+    """What the supervisor knows of one process beside the process itself."""
+
+    process: Process
+    backoff: Backoff
+    first_start: asyncio.Future[None]
+    worker: Worker | None = None
+    timer: asyncio.TimerHandle | None = None
+    stopping: asyncio.Future[None] | None = None
+    """Done when the run that was told to stop has ended."""
+    replacing: bool = False
+    """Whether another run follows the one that stops."""
+    previous: Path | None = None
+    """The component to go back to while a new one has not started."""
+    ever_started: bool = False
+    waits_for_worker: bool = field(default=False)
+
+
+class Supervisor:
+    """Supervises all processes of a node. Implements `RunEvents` and `WorkerEvents`.
+
+    Needs a running event loop for its timers. `http` and `workers` are set before the first process.
+    """
+
+    http: HttpServerPort
+    workers: Workers
+
+    def __init__(self, router: Router, compiler: CompilerPort, settings: Settings, log: LogPort) -> None:
+        self._router = router
+        self._compiler = compiler
+        self._settings = settings
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._cares: dict[ProcessId, _Care] = {}
+        self._last_handle = 0
+        self._closing = False
+
+    async def add(self, spec: ProcessSpec) -> Process:
+        """Compile a process and start it. Returns once it runs.
+
+        Raises:
+            CompileError: the component cannot be compiled.
+            NameTaken: a process of that id is there already.
+            ProcessNotStarted: it cannot be instantiated.
+        """
+        if spec.id in self._cares:
+            raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
+        compiled = await self._compiler.compiled(spec.component)
+        process = Process(
+            spec.id,
+            compiled,
+            public=spec.public,
+            on_exit=spec.on_exit,
+            mailbox_bytes=self._settings.process.mailbox_bytes,
+        )
+        care = _Care(process, Backoff(self._settings.restart), self._loop.create_future())
+        self._cares[spec.id] = care
+        self._router.add(process)
+        self._start(care)
+        await care.first_start
+        return process
+
+    async def replace(self, spec: ProcessSpec) -> Process:
+        """Run a process anew from a component that changed. Its channels stay open and its messages wait.
+        A component that cannot be started is given up for the one before.
+
+        Raises:
+            CompileError: the component cannot be compiled; the process runs on as it was.
+            NoSuchProcess: it is gone, or never was.
+        """
+        compiled = await self._compiler.compiled(spec.component)
+        care = self._care(spec.id)
+        if care.process.component != compiled:
+            care.previous, care.process.component = care.process.component, compiled
+        care.process.public = spec.public
+        care.process.on_exit = spec.on_exit
+        care.backoff = Backoff(self._settings.restart)
+        care.replacing = True
+        if care.worker is None:
+            self._start(care)
+        else:
+            await self._stop_run(care, "it is replaced")
+        return care.process
+
+    async def stop(self, process_id: ProcessId, reason: str) -> None:
+        """End a process for good. Returns when its run is over; a worker that does not end it is ended.
+
+        Raises:
+            NoSuchProcess: it is gone, or never was.
+        """
+        care = self._care(process_id)
+        care.replacing = False
+        if care.worker is None:
+            self._end(care, reason)
+        else:
+            await self._stop_run(care, reason)
+
+    async def close(self) -> None:
+        """End all processes, all at once. On-exit rules do not apply: the node stops."""
+        self._closing = True
+        async with asyncio.TaskGroup() as tasks:
+            for care in list(self._cares.values()):
+                tasks.create_task(self._stop_with_node(care))
+
+    # --- what workers report
+
+    def worker_ready(self, worker: Worker) -> None:
+        """See `WorkerEvents`."""
+        for care in list(self._cares.values()):
+            if care.waits_for_worker:
+                self._start(care)
+
+    def worker_lost(self, worker: Worker) -> None:
+        """See `WorkerEvents`: its runs ended, and go on elsewhere if they are to go on."""
+        runs = list(worker.runs.values())
+        worker.runs.clear()
+        for process in runs:
+            self.run_ended(process, ExitCause.WORKER_LOST, worker.name)
+
+    def run_started(self, process: Process) -> None:
+        """See `RunEvents`."""
+        care = self._cares[process.id]
+        care.ever_started = True
+        care.previous = None
+        process.run_started()
+        if not care.first_start.done():
+            care.first_start.set_result(None)
+
+    def run_ended(self, process: Process, cause: str, detail: str) -> None:
+        """See `RunEvents`."""
+        care = self._cares[process.id]
+        run = process.run
+        ran_seconds = 0.0 if run is None else self._loop.time() - run.began
+        last_taken = process.end_run()
+        care.worker = None
+        self._router.run_ended(process)
+        stopped = care.stopping is not None
+        if not stopped:
+            self._report_end(process, cause, detail, last_taken)
+        if care.stopping is not None and not care.stopping.done():
+            care.stopping.set_result(None)
+        care.stopping = None
+        self._what_next(care, cause, detail, ran_seconds, stopped=stopped)
+
+    # --- decisions
+
+    def _what_next(self, care: _Care, cause: str, detail: str, ran_seconds: float, *, stopped: bool) -> None:
+        process = care.process
+        if care.replacing and not self._closing:
+            self._start(care)
+        elif stopped or self._closing:
+            self._end(care, "it was stopped")
+        elif cause == ExitCause.NOT_STARTED and care.previous is not None:
+            self._log.write(str(process.id), "error", "goes back to the component that ran before")
+            process.component, care.previous = care.previous, None
+            self._start(care)
+        elif process.on_exit == "restart" and (care.ever_started or cause != ExitCause.NOT_STARTED):
+            self._restart_after(care, care.backoff.pause_after(cause, ran_seconds))
+        else:
+            self._end(care, f"it {in_words(cause)}", detail)
+
+    def _restart_after(self, care: _Care, pause: float) -> None:
+        if pause == 0.0:
+            self._start(care)
+            return
+        self._log.write(str(care.process.id), "info", f"is started again in {pause:g} s")
+        care.timer = self._loop.call_later(pause, self._start, care)
+
+    def _start(self, care: _Care) -> None:
+        """Begin a run on the worker with the fewest, or as soon as there is a worker."""
+        process = care.process
+        if care.timer is not None:
+            care.timer.cancel()
+            care.timer = None
+        worker = self.workers.least_loaded()
+        care.waits_for_worker = worker is None
+        if worker is None:
+            return
+        care.replacing = False
+        self._last_handle += 1
+        handle = self._last_handle
+        care.worker = worker
+        worker.runs[handle] = process
+        worker.send([int(ToWorker.START), handle, self._start_settings(process)])
+        process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), self.http.reopen)
+
+    def _start_settings(self, process: Process) -> dict[str, object]:
+        limits, connections = self._settings.process, self._settings.connections
+        return {
+            "our": f"{self._settings.node}@{process.id}",
+            "component": str(process.component),
+            "on_exit": process.on_exit,
+            "memory_bytes": limits.memory_bytes,
+            "table_elements": limits.table_elements,
+            "cpu_seconds_per_message": limits.cpu_seconds_per_message,
+            "start_seconds": limits.start_seconds,
+            "log_lines_per_second": limits.log_lines_per_second,
+            "log_line_bytes": limits.log_line_bytes,
+            "wasi_handles": limits.wasi_handles,
+            "message_bytes": connections.message_bytes,
+            "blob_bytes": limits.message_bytes,
+        }
+
+    async def _stop_run(self, care: _Care, reason: str) -> None:
+        worker, run = care.worker, care.process.run
+        if worker is None or run is None:
+            return
+        if care.stopping is None:
+            care.stopping = self._loop.create_future()
+            care.process.hold_messages()
+            worker.send([int(ToWorker.STOP), run.handle, reason])
+        ended = care.stopping
+        done, _ = await asyncio.wait((ended,), timeout=STOP_SECONDS)
+        if not done:
+            self._log.write(
+                worker.name, "error", f"did not stop {care.process.id} within {STOP_SECONDS:g} s: it is ended"
+            )
+            worker.abandon()
+            await ended
+
+    def _end(self, care: _Care, reason: str, detail: str = "") -> None:
+        process = care.process
+        if care.timer is not None:
+            care.timer.cancel()
+        del self._cares[process.id]
+        process.end()
+        self._router.remove(process)
+        self.http.process_gone(process.id, reason)
+        if not care.first_start.done():
+            care.first_start.set_exception(
+                ProcessNotStarted(f"{process.id} cannot be started: {detail or reason}")
+            )
+        if type(process.on_exit) is list and not self._closing:
+            self._router.send_on_exit(process, process.on_exit)
+
+    async def _stop_with_node(self, care: _Care) -> None:
+        if care.worker is not None:
+            await self._stop_run(care, "the node stops")
+        elif not care.process.gone:
+            self._end(care, "the node stops")
+
+    def _report_end(self, process: Process, cause: str, detail: str, last_taken: str | None) -> None:
+        text = in_words(cause)
+        if detail:
+            text += f": {detail}"
+        if last_taken is not None:
+            text += f" (it had taken {last_taken}, which is not delivered again)"
+        level = "info" if cause in (ExitCause.RETURNED, ExitCause.STOPPED) else "error"
+        self._log.write(str(process.id), level, text)
+
+    def _care(self, process_id: ProcessId) -> _Care:
+        care = self._cares.get(process_id)
+        if care is None:
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+        return care

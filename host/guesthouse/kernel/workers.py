@@ -1,0 +1,276 @@
+"""The worker subprocesses: spawned, watched, and replaced when they die.
+
+A worker gets one end of a socketpair, an almost empty environment, no folder and no standard input, and
+is in a session of its own, so that Ctrl-C in the node's terminal does not reach it. It lives as long as
+its link: the link's end, for whatever reason, ends the worker, and the worker's end ends the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import guesthouse
+from guesthouse.errors import GuesthouseError
+from guesthouse.kernel.mailbox import Operation
+from guesthouse.kernel.process import Process
+from guesthouse.link.frames import LinkError
+from guesthouse.link.node_end import NodeEnd, connect
+from guesthouse.link.ops import PROTOCOL_VERSION, ToWorker
+from guesthouse.ports import LogPort
+
+READY_SECONDS: Final = 60.0
+"""How long a worker may take to check its wasmtime and say that it is ready."""
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 10.0
+HEALTHY_SECONDS: Final = 10.0
+"""A worker that lived so long is replaced at once; others after a pause that doubles."""
+
+_STDERR_CHUNK: Final = 8 * 1024
+_END_SECONDS: Final = 0.5
+_PASSED_ON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
+
+
+class WorkerFailed(GuesthouseError):
+    """A worker ended before it was ready, so this node can run nothing."""
+
+
+class WorkerEvents(Protocol):
+    """Who is told that workers come and go."""
+
+    def worker_ready(self, worker: Worker) -> None:
+        """It takes processes."""
+
+    def worker_lost(self, worker: Worker) -> None:
+        """Its link is closed: it is no more, and neither are its runs."""
+
+
+def worker_command() -> list[str]:
+    """The command of a worker, without its `--link-fd N`. `-P`: the current folder holds no modules."""
+    return [sys.executable, "-P", "-m", "guesthouse.worker"]
+
+
+class Worker:
+    """One worker subprocess, from its spawn to its end."""
+
+    def __init__(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.name = name
+        self.runs: dict[int, Process] = {}
+        self.os_pid = 0
+        self.became_ready: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[LinkError | None] = loop.create_future()
+        """Done when its link is closed; the result is what it did wrong, if anything."""
+        self._link: NodeEnd | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes processes."""
+        return self.became_ready.done() and not self.lost.done()
+
+    def attach(self, link: NodeEnd) -> None:
+        """Speak over this link from now on."""
+        self._link = link
+
+    def send(self, operation: Operation, size: int = 0) -> None:
+        """Send it an operation; nothing happens when it is gone."""
+        if self._link is not None:
+            self._link.send(operation, size)
+
+    def abandon(self) -> None:
+        """Close its link, which ends it and all its runs."""
+        if self._link is not None:
+            self._link.abort()
+
+
+class Workers:
+    """The workers of a node. An async context manager: leaving it ends them all.
+
+    Args:
+        count: how many to keep alive.
+        operations: makes what takes the operations of a worker (`Operations.handle`), given the worker and
+            what to call once it is ready.
+        events: told of each worker that becomes ready or is lost.
+        command: what to spawn, without `--link-fd N`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        log: LogPort,
+        operations: Callable[[Worker, Callable[[], None]], Callable[[Operation], None]],
+        events: WorkerEvents,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self._count = count
+        self._log = log
+        self._operations = operations
+        self._events = events
+        self._command = list(command if command is not None else worker_command())
+        self._alive: list[Worker] = []
+        self._keepers: list[asyncio.Task[None]] = []
+        self._tasks = asyncio.TaskGroup()
+        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Workers:
+        """Returns once a worker is ready.
+
+        Raises:
+            WorkerFailed: one ended before any was ready.
+        """
+        await self._tasks.__aenter__()
+        for number in range(self._count):
+            self._keepers.append(self._tasks.create_task(self._keep(f"worker-{number}")))
+        try:
+            await self._first
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def least_loaded(self) -> Worker | None:
+        """The ready worker with the fewest runs; None when none is ready."""
+        ready = (worker for worker in self._alive if worker.ready)
+        return min(ready, key=lambda worker: len(worker.runs), default=None)
+
+    def alive(self) -> Sequence[Worker]:
+        """Those that have a subprocess."""
+        return tuple(self._alive)
+
+    async def _keep(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        pause = 0.0
+        while True:
+            began = loop.time()
+            reason = await self._one_life(name)
+            self._log.write(name, "error", f"{reason}; another is started")
+            if not self._first.done():
+                self._first.set_exception(WorkerFailed(f"{name} could not start: {reason}"))
+            if loop.time() - began >= HEALTHY_SECONDS:
+                pause = 0.0
+            await asyncio.sleep(pause)
+            pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+
+    async def _one_life(self, name: str) -> str:
+        """Spawn a worker and see it through to its end. Returns why it ended."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                subprocess = await _spawn(self._command, theirs)
+            except OSError as error:
+                ours.close()
+                return f"{self._command[0]}: {error.strerror}"
+        worker = Worker(name)
+        worker.os_pid = subprocess.pid
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                last_words = tasks.create_task(self._read_stderr(name, subprocess))
+                fault = await self._serve(worker, ours)
+                status = await _wait_or_kill(subprocess)
+        finally:
+            worker.abandon()
+            _kill(subprocess)
+            await subprocess.wait()
+        return fault or _end_in_words(status, last_words.result())
+
+    async def _serve(self, worker: Worker, sock: socket.socket) -> str | None:
+        """Speak with the worker until its link is closed. Returns what it did wrong, if anything."""
+        take = self._operations(worker, lambda: self._became_ready(worker))
+        self._alive.append(worker)
+        worker.attach(await connect(sock, take, lambda error: self._lost(worker, error)))
+        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}])
+        try:
+            await asyncio.wait(
+                (worker.became_ready, worker.lost), timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not (worker.became_ready.done() or worker.lost.done()):
+                return f"not ready within {READY_SECONDS:g} s"
+            fault = await worker.lost
+            return None if fault is None else str(fault)
+        finally:
+            worker.abandon()
+
+    def _became_ready(self, worker: Worker) -> None:
+        if not worker.became_ready.done():
+            worker.became_ready.set_result(None)
+            if not self._first.done():
+                self._first.set_result(None)
+            self._events.worker_ready(worker)
+
+    def _lost(self, worker: Worker, fault: LinkError | None) -> None:
+        self._alive.remove(worker)
+        if not worker.lost.done():
+            worker.lost.set_result(fault)
+        self._events.worker_lost(worker)
+
+    async def _read_stderr(self, name: str, subprocess: asyncio.subprocess.Process) -> str:
+        """Log what a worker says on its standard error: faults of the host, never a guest's words. Returns the
+        last line.
+        """
+        assert subprocess.stderr is not None  # noqa: S101 - `_spawn` pipes it
+        last = ""
+        rest = b""
+        while chunk := await subprocess.stderr.read(_STDERR_CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _STDERR_CHUNK:
+                lines, rest = [*lines, rest], b""
+            for line in filter(None, lines):
+                last = line.decode(errors="replace")
+                self._log.write(name, "error", last)
+        return rest.decode(errors="replace") or last
+
+
+async def _spawn(command: Sequence[str], link: socket.socket) -> asyncio.subprocess.Process:
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # Where this very package is, which an uninstalled checkout's `-P` would not find.
+    environment["PYTHONPATH"] = str(Path(guesthouse.__file__).parent.parent)
+    environment["LC_ALL"] = "C.UTF-8"
+    return await asyncio.create_subprocess_exec(
+        *command,
+        "--link-fd",
+        str(link.fileno()),
+        pass_fds=(link.fileno(),),
+        env=environment,
+        cwd="/",
+        start_new_session=True,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def _wait_or_kill(subprocess: asyncio.subprocess.Process) -> int:
+    """Give it a moment to end by itself, for its status says more than that of a kill."""
+    try:
+        return await asyncio.wait_for(subprocess.wait(), _END_SECONDS)
+    except TimeoutError:
+        _kill(subprocess)
+        return await subprocess.wait()
+
+
+def _kill(subprocess: asyncio.subprocess.Process) -> None:
+    if subprocess.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(subprocess.pid, signal.SIGKILL)
+
+
+def _end_in_words(status: int, last_words: str) -> str:
+    how = (
+        f"exited with status {status}"
+        if status >= 0
+        else f"was ended by signal {-status} ({signal.strsignal(-status)})"
+    )
+    return f"{how}: {last_words}" if last_words else how

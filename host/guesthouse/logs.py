@@ -1,0 +1,247 @@
+"""The node's log: for people on standard error, for programs as JSON lines in the home, and live.
+
+What guests write is an attack until escaped: no control character, no bidirectional override and no
+newline of theirs reaches a terminal. Writing never blocks and never grows: a thread does the file and
+terminal work behind a bounded queue, and what a flood costs is counted and said.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
+
+from guesthouse.errors import GuesthouseError
+from guesthouse.message import LogLine
+
+LINE_CHARACTERS: Final = 8 * 1024
+KEPT_CHARACTERS: Final = 2 * 1024 * 1024
+"""Characters of lines that `guesthouse logs` can show of the time before it was called."""
+
+HOST_LINES_PER_SECOND: Final = 200
+"""Lines a second that the host writes about one source; a worker limits what the source itself writes."""
+
+FILE_BYTES: Final = 8 * 1024 * 1024
+OLD_FILES: Final = 3
+_QUEUED_LINES: Final = 4096
+_SUBSCRIBER_LINES: Final = 4096
+_CLOSE_SECONDS: Final = 1.0
+
+# Everything that moves a cursor, hides text or turns its direction: C0, C1, surrogates, and Unicode's own.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+
+
+class LogError(GuesthouseError):
+    """The log cannot be opened."""
+
+
+class Subscription:
+    """Lines as they are written, for one reader. A reader that does not keep up loses lines, and is told."""
+
+    def __init__(self) -> None:
+        self._lines: deque[LogLine] = deque()
+        self._missed = 0
+        self.on_line: Any = None
+
+    def put(self, line: LogLine) -> None:
+        """Called by the log."""
+        if len(self._lines) >= _SUBSCRIBER_LINES:
+            self._missed += 1
+            return
+        self._lines.append(line)
+        if self.on_line is not None:
+            self.on_line()
+
+    def take(self) -> Iterator[LogLine]:
+        """Yield what came since the last call."""
+        while self._lines:
+            yield self._lines.popleft()
+        if self._missed:
+            missed, self._missed = self._missed, 0
+            yield LogLine(
+                "log", "host", "warning", f"{missed} lines were written faster than read here", time.time()
+            )
+
+
+class Log:
+    """Implements `guesthouse.ports.LogPort`. Closed by `close`, which writes out what waits.
+
+    Args:
+        folder: where `node.jsonl` goes; None writes no file.
+        terminal: where the lines for people go; None for nowhere.
+    """
+
+    def __init__(self, folder: Path | None, terminal: TextIO | None = sys.stderr) -> None:
+        """Raises:
+        LogError: the file cannot be opened.
+        """
+        self._recent: deque[LogLine] = deque()
+        self._recent_size = 0
+        self._subscriptions: list[Subscription] = []
+        self._rate = _Rate()
+        self._writer = _Writer(folder, terminal)
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        """See `LogPort`. Of a flood of host lines about one source, the first are written and the rest counted."""
+        now = time.time()
+        if stream == "host":
+            for summary in self._rate.summaries(now):
+                self._write(LogLine(*summary, now))
+            if not self._rate.allows(source):
+                return
+        shown = text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + " …"
+        self._write(LogLine(source, stream, cast(Any, level), shown, now))
+
+    def recent(self, count: int) -> list[LogLine]:
+        """The last `count` lines, oldest first."""
+        return list(self._recent)[-count:] if count > 0 else []
+
+    def subscribe(self) -> Subscription:
+        """Follow the log, until `unsubscribe`."""
+        subscription = Subscription()
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Follow no more."""
+        self._subscriptions.remove(subscription)
+
+    def close(self) -> None:
+        """Write out what waits, for at most a second."""
+        self._writer.close()
+
+    def _write(self, line: LogLine) -> None:
+        self._recent.append(line)
+        self._recent_size += len(line.text)
+        while self._recent_size > KEPT_CHARACTERS:
+            self._recent_size -= len(self._recent.popleft().text)
+        for subscription in self._subscriptions:
+            subscription.put(line)
+        self._writer.put(line)
+
+
+class _Rate:
+    """Counts lines by source within the running second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._counts: dict[str, int] = {}
+
+    def summaries(self, now: float) -> list[tuple[str, str, Any, str]]:
+        if int(now) == self._second:
+            return []
+        over = [(source, count - HOST_LINES_PER_SECOND) for source, count in self._counts.items()]
+        self._second, self._counts = int(now), {}
+        return [
+            (source, "host", "warning", f"{more} more lines were dropped")
+            for source, more in over
+            if more > 0
+        ]
+
+    def allows(self, source: str) -> bool:
+        self._counts[source] = count = self._counts.get(source, 0) + 1
+        return count <= HOST_LINES_PER_SECOND
+
+
+class _Writer:
+    """The thread that writes. It may block on a full disk or a stopped terminal; nobody waits for it."""
+
+    def __init__(self, folder: Path | None, terminal: TextIO | None) -> None:
+        self._folder = folder
+        self._terminal = terminal
+        self._file = None if folder is None else _open_file(folder)
+        self._lines: queue.Queue[LogLine | None] = queue.Queue(_QUEUED_LINES)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: LogLine) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        try:
+            self._lines.put(None, timeout=_CLOSE_SECONDS)
+        except queue.Full:
+            return
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _work(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write(line)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                text = f"{dropped} lines were lost: the disk or the terminal is too slow"
+                self._write(LogLine("log", "host", "warning", text, time.time()))
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, line: LogLine) -> None:
+        try:
+            if self._terminal is not None and line.level != "debug":
+                self._terminal.write(for_people(line) + "\n")
+                self._terminal.flush()
+        except (OSError, ValueError):  # the terminal is gone
+            self._terminal = None
+        try:
+            if self._file is not None:
+                self._file.write(json.dumps(as_dict(line)) + "\n")
+                self._file.flush()
+                self._rotate()
+        except OSError:  # no room: what is said on the terminal and to subscribers remains
+            self._dropped += 1
+
+    def _rotate(self) -> None:
+        if self._file is None or self._folder is None or self._file.tell() < FILE_BYTES:
+            return
+        self._file.close()
+        for number in range(OLD_FILES, 0, -1):
+            older = self._folder / f"node.{number}.jsonl"
+            newer = self._folder / (f"node.{number - 1}.jsonl" if number > 1 else "node.jsonl")
+            if newer.exists():
+                newer.replace(older)
+        self._file = _open_file(self._folder)
+
+
+def _open_file(folder: Path) -> TextIO:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return (folder / "node.jsonl").open("a", encoding="utf-8")
+    except OSError as error:
+        raise LogError(f"{folder}: {error.strerror}: make it writable for this user") from None
+
+
+def printable(text: str) -> str:
+    """Text with every character that a terminal would act on shown as an escape."""
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def for_people(line: LogLine) -> str:
+    """One line for a terminal: time, level, source, text. Further lines of the text are indented under it."""
+    clock = time.strftime("%H:%M:%S", time.localtime(line.time))
+    first, *rest = line.text.rstrip("\n").split("\n")
+    stream = "" if line.stream in ("host", "print") else f" {line.stream}"
+    head = f"{clock} {line.level:<7} {line.source}{stream}: {printable(first)}"
+    return "\n".join((head, *(f"    {printable(more)}" for more in rest)))
+
+
+def as_dict(line: LogLine) -> dict[str, str | float]:
+    """The line as `node.jsonl` and `guesthouse logs --json` give it."""
+    return {
+        "time": round(line.time, 3),
+        "level": line.level,
+        "source": line.source,
+        "stream": line.stream,
+        "text": line.text,
+    }
