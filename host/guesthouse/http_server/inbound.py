@@ -44,7 +44,7 @@ class InboundFrames:
         fragments: frames that a message may have.
     """
 
-    __slots__ = ("_deliver", "_fragments", "_held", "_max_fragments", "_max_size", "_protocol", "_size",
+    __slots__ = ("_deliver", "_fragments", "_header", "_held", "_max_fragments", "_max_size", "_protocol", "_size",
                  "_text", "_type", "_wanted", "close", "paused")  # fmt: skip
 
     def __init__(
@@ -60,6 +60,7 @@ class InboundFrames:
         self._max_fragments = fragments
         self._held = bytearray()
         self._wanted = 0
+        self._header = 0
         self._fragments: list[bytes] = []
         self._size = 0
         self._type = 0
@@ -98,6 +99,7 @@ class InboundFrames:
     def _frame_end(self, data: bytes, start: int) -> int:
         """Where the frame at `start` ends. 0 when it is not whole, with `_wanted` the size of `data` at
         which to look again; the end of `data` when the protocol is to see the header, to refuse it.
+        `_header` is the size of its header; 0 when it is the protocol's to take.
         """
         available = len(data)
         self._wanted = start + 2
@@ -106,6 +108,7 @@ class InboundFrames:
         first, second = data[start], data[start + 1]
         length = second & 0x7F
         if second < 0x80 or first & 0x0F not in _KNOWN or (first & 0x08 and length > 125):
+            self._header = 0
             return available
         header = 6
         if length >= 126:
@@ -117,18 +120,19 @@ class InboundFrames:
         if length > self._max_size - self._size:
             self.close = TOO_BIG
             return 0
+        self._header = header
         self._wanted = start + header + length
         return self._wanted if self._wanted <= available else 0
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         message_type = _WHOLE.get(data[start])
         protocol = self._protocol
-        if message_type is None or protocol.current_size is not None or protocol.state is not OPEN:
+        plain = message_type is not None and self._header and protocol.current_size is None
+        if not plain or protocol.state is not OPEN:
             self._ask_protocol(data[start:end])
             return
-        length = data[start + 1] & 0x7F
-        header = start + (6 if length < 126 else 8 if length == 126 else _LONGEST_HEADER)
-        self._whole(message_type, apply_mask(data[header:end], data[header - 4 : header]))
+        body = start + self._header
+        self._whole(message_type, apply_mask(data[body:end], data[body - 4 : body]))
 
     def _whole(self, message_type: int, payload: bytes) -> None:
         if message_type == _TEXT:

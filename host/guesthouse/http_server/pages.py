@@ -64,7 +64,7 @@ def login_page(node: str, *, action: str, problem: str = "", password: bool = Tr
     """The login form. `problem` says what went wrong; `password` is whether the node has one."""
     alert = f'<p class="bad" role="alert" id="problem">{escape(problem)}</p>' if problem else ""
     described = ' aria-describedby="problem" aria-invalid="true"' if problem else ""
-    by_token = (  # noqa: S105 - a form field
+    by_token = (
         '<label for="token">Token</label>'
         '<input id="token" name="token" type="password" autocomplete="off" spellcheck="false"{extra}>'
         '<p class="soft"><small><code>guesthouse token</code> prints one, on the machine of the node.</small></p>'

@@ -122,7 +122,7 @@ class HttpServer(Actions):
         finally:
             for connection in tuple(context.connections):
                 connection.abort()
-            server.should_exit = True
+            server.ending.set()
             if self._sweeper is not None:
                 self._sweeper.cancel()
 
@@ -215,6 +215,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.accepting = asyncio.Event()
+        self.ending = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -223,6 +224,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.accepting.set()
+
+    async def main_loop(self) -> None:
+        """Renew the `Date` header each second until `ending` is set."""
+        while not self.ending.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), 1)
 
     def stop_accepting(self) -> None:
         for server in self.servers:

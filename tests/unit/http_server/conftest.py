@@ -1,0 +1,270 @@
+"""A real HTTP server on a real port, with the kernel's side of it recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvloop
+from websockets.asyncio.client import ClientConnection, connect
+
+from guesthouse.address import ProcessId, canonical
+from guesthouse.config import ConnectionLimits, HttpSettings, Settings
+from guesthouse.http_server.server import HttpServer
+from guesthouse.message import IncomingHttpRequest, WebSocketOpen
+from guesthouse.ports import Feeder
+
+NODE = "test-node.os"
+CHAT = ProcessId.parse("chat:chat:guesthouse.os")
+OTHER = ProcessId.parse("other:other:guesthouse.os")
+
+
+def pytest_asyncio_loop_factories(
+    config: Any, item: Any
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@dataclass
+class FakeProcess:
+    """Records what a process is told, in order."""
+
+    id: ProcessId
+    gone: bool = False
+    takes_http: bool = True
+    pause_at: int | None = None
+    told: asyncio.Queue[tuple[Any, ...]] = field(default_factory=asyncio.Queue)
+    granted: list[tuple[int, int]] = field(default_factory=list)
+    feeders: dict[int, Feeder] = field(default_factory=dict)
+    pushes: int = 0
+    _grant: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def post_open(self, event: WebSocketOpen, credit: int) -> None:
+        self.told.put_nowait(("open", event, credit))
+
+    def post_push(self, channel_id: int, message_type: int, payload: bytes, feeder: Feeder) -> None:
+        self.feeders[channel_id] = feeder
+        self.pushes += 1
+        if self.pushes == self.pause_at:
+            feeder.pause_reading()
+        self.told.put_nowait(("push", channel_id, message_type, payload))
+
+    def post_close(self, channel_id: int) -> None:
+        self.told.put_nowait(("close", channel_id))
+
+    def post_channel_gone(self, channel_id: int) -> None:
+        self.told.put_nowait(("gone", channel_id))
+
+    def post_http(self, http_id: int, request: IncomingHttpRequest, mime: str | None, body: bytes) -> bool:
+        if self.takes_http:
+            self.told.put_nowait(("http", http_id, request, mime, body))
+        return self.takes_http
+
+    def grant_credit(self, channel_id: int, size: int) -> None:
+        self.granted.append((channel_id, size))
+        self._grant.set()
+
+    async def next(self) -> tuple[Any, ...]:
+        return await asyncio.wait_for(self.told.get(), 5)
+
+    async def opened(self) -> WebSocketOpen:
+        kind, event, _ = await self.next()
+        assert kind == "open"
+        assert isinstance(event, WebSocketOpen)
+        return event
+
+    async def granted_in_all(self, at_least: int) -> None:
+        async with asyncio.timeout(5):
+            while sum(size for _, size in self.granted) < at_least:
+                self._grant.clear()
+                await self._grant.wait()
+
+    @property
+    def quiet(self) -> bool:
+        return self.told.empty()
+
+
+@dataclass
+class FakeRouter:
+    node: str = NODE
+    known: dict[ProcessId, FakeProcess] = field(default_factory=dict)
+
+    def find(self, process: ProcessId) -> FakeProcess | None:
+        return self.known.get(canonical(process))
+
+    def processes(self) -> Sequence[FakeProcess]:
+        return [process for process in self.known.values() if not process.gone]
+
+
+@dataclass
+class FakeLog:
+    lines: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        self.lines.append((source, level, text))
+
+    def mentions(self, text: str) -> bool:
+        return any(text in line for _, _, line in self.lines)
+
+    @property
+    def errors(self) -> list[str]:
+        return [text for _, level, text in self.lines if level == "error"]
+
+
+@dataclass
+class House:
+    """A server and everything around it."""
+
+    server: HttpServer
+    router: FakeRouter
+    log: FakeLog
+    home: Path
+
+    @property
+    def chat(self) -> FakeProcess:
+        return self.router.known[CHAT]
+
+    @property
+    def other(self) -> FakeProcess:
+        return self.router.known[OTHER]
+
+    @property
+    def ws_url(self) -> str:
+        return self.server.url.replace("http", "ws", 1)
+
+    @property
+    def cookie(self) -> dict[str, str]:
+        return {"Cookie": f"kinode-auth_{NODE}={self.server.issue_token(60)}"}
+
+    @property
+    def register(self) -> dict[str, object]:
+        return {"auth_token": self.server.issue_token(60), "target_process": str(CHAT), "encrypted": False}
+
+    @asynccontextmanager
+    async def bound(
+        self, path: str = "/", **options: Any
+    ) -> AsyncIterator[tuple[ClientConnection, WebSocketOpen]]:
+        """A client on a bound path of `chat`, and the event of its channel."""
+        self.server.bind_ws_path(CHAT, path, authenticated=False, secure=False, extension=False)
+        options.setdefault("compression", None)
+        async with connect(f"{self.ws_url}/{CHAT}{path}", ping_interval=None, **options) as client:
+            yield client, await self.chat.opened()
+
+    @asynccontextmanager
+    async def http(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(base_url=self.server.url, trust_env=False, **options) as client:
+            yield client
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A bare TCP connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def raw_channel(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, int]]:
+        """A bare connection that is a channel of `chat`, and the channel's id."""
+        self.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+        async with self.raw() as (reader, writer):
+            await self.upgraded(f"/{CHAT}/", reader, writer)
+            yield reader, writer, (await self.chat.opened()).channel_id
+
+    async def upgraded(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Do an upgrade on a bare connection."""
+        writer.write(upgrade_request(path, self.server.port))
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 101"), head
+
+
+def upgrade_request(path: str, port: int, *headers: str) -> bytes:
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def masked(first: int, payload: bytes, *, announce: int | None = None) -> bytes:
+    """A client frame with its first byte given, masked with zeros; `announce` lies about its length."""
+    size = len(payload) if announce is None else announce
+    if size < 126:
+        head = bytes((first, 0x80 | size))
+    elif size < 65536:
+        head = bytes((first, 0x80 | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((first, 0x80 | 127)) + size.to_bytes(8, "big")
+    return head + b"\0\0\0\0" + payload
+
+
+async def read_close(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """Code and reason of the close frame that comes next."""
+    head = await asyncio.wait_for(reader.readexactly(2), 5)
+    assert head[0] == 0x88, head
+    payload = await reader.readexactly(head[1])
+    return int.from_bytes(payload[:2], "big"), payload[2:].decode()
+
+
+@pytest.fixture
+def limits() -> ConnectionLimits:
+    """Tests override this to set limits."""
+    return ConnectionLimits()
+
+
+@pytest.fixture
+def http_settings() -> HttpSettings:
+    """Tests override this to set `[http]`."""
+    return HttpSettings()
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts servers that end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start_one(
+            limits: ConnectionLimits | None = None, http: HttpSettings | None = None
+        ) -> House:
+            settings = Settings(
+                node=NODE,
+                http=replace(http or HttpSettings(), port=0),
+                connections=limits or ConnectionLimits(),
+            )
+            router, log = FakeRouter(), FakeLog()
+            for process in (CHAT, OTHER):
+                router.known[process] = FakeProcess(process)
+            server = await stack.enter_async_context(HttpServer(router, log, settings, tmp_path))
+            return House(server, router, log, tmp_path)
+
+        yield start_one
+
+
+@pytest.fixture
+async def house(start: Start, limits: ConnectionLimits, http_settings: HttpSettings) -> AsyncIterator[House]:
+    """One server, which must not have failed on its own by the end of the test."""
+    running: House = await start(limits, http_settings)
+    yield running
+    assert running.log.errors == []
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return
