@@ -47,6 +47,8 @@ def is_sendable_code(code: int) -> bool:
 NORMAL: Final = Close(1000, "closed by the process")
 GOING_AWAY: Final = Close(1001, "the node is shutting down")
 UNBOUND: Final = Close(1001, "the path is no longer bound")
+PROTOCOL_ERROR: Final = Close(1002, "protocol error")
+CONTROL_TOO_LONG: Final = Close(1002, "control frame too long")
 NOT_UTF8: Final = Close(1007, "a text message is not UTF-8")
 TOO_BIG: Final = Close(1009, "message too big")
 TOO_MANY_FRAGMENTS: Final = Close(1009, "message has too many fragments")
@@ -67,6 +69,8 @@ CLOSES: Final = (
     NORMAL,
     GOING_AWAY,
     UNBOUND,
+    PROTOCOL_ERROR,
+    CONTROL_TOO_LONG,
     NOT_UTF8,
     TOO_BIG,
     TOO_MANY_FRAGMENTS,

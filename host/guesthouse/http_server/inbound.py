@@ -16,7 +16,14 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from guesthouse.http_server.closes import NOT_UTF8, TOO_BIG, TOO_MANY_FRAGMENTS, Close
+from guesthouse.http_server.closes import (
+    CONTROL_TOO_LONG,
+    MAX_CONTROL,
+    NOT_UTF8,
+    TOO_BIG,
+    TOO_MANY_FRAGMENTS,
+    Close,
+)
 from guesthouse.message import WsMessageType
 
 try:
@@ -107,9 +114,12 @@ class InboundFrames:
             return 0
         first, second = data[start], data[start + 1]
         length = second & 0x7F
-        if second < 0x80 or first & 0x0F not in _KNOWN or (first & 0x08 and length > 125):
+        if second < 0x80 or first & 0x0F not in _KNOWN:
             self._header = 0
             return available
+        if first & 0x08 and length > MAX_CONTROL:
+            self.close = CONTROL_TOO_LONG
+            return 0
         header = 6
         if length >= 126:
             header = 8 if length == 126 else _LONGEST_HEADER
@@ -127,8 +137,8 @@ class InboundFrames:
     def _take(self, data: bytes, start: int, end: int) -> None:
         message_type = _WHOLE.get(data[start])
         protocol = self._protocol
-        plain = message_type is not None and self._header and protocol.current_size is None
-        if not plain or protocol.state is not OPEN:
+        plain = self._header and protocol.current_size is None and protocol.state is OPEN
+        if message_type is None or not plain:
             self._ask_protocol(data[start:end])
             return
         body = start + self._header

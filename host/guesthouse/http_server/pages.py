@@ -64,7 +64,7 @@ def login_page(node: str, *, action: str, problem: str = "", password: bool = Tr
     """The login form. `problem` says what went wrong; `password` is whether the node has one."""
     alert = f'<p class="bad" role="alert" id="problem">{escape(problem)}</p>' if problem else ""
     described = ' aria-describedby="problem" aria-invalid="true"' if problem else ""
-    by_token = (
+    second_way = (
         '<label for="token">Token</label>'
         '<input id="token" name="token" type="password" autocomplete="off" spellcheck="false"{extra}>'
         '<p class="soft"><small><code>guesthouse token</code> prints one, on the machine of the node.</small></p>'
@@ -73,10 +73,10 @@ def login_page(node: str, *, action: str, problem: str = "", password: bool = Tr
         fields = (
             '<label for="password">Password</label>'
             '<input id="password" name="password" type="password" autocomplete="current-password" autofocus'
-            f"{described}><details><summary>Use a token instead</summary>{by_token.format(extra='')}</details>"
+            f"{described}><details><summary>Use a token instead</summary>{second_way.format(extra='')}</details>"
         )
     else:
-        fields = by_token.format(extra=f" autofocus{described}")
+        fields = second_way.format(extra=f" autofocus{described}")
     return _page(
         f"Log in to {node}",
         f'<h1>Log in</h1><p class="soft">to the node <span class="node">{escape(node)}</span></p>{alert}'
