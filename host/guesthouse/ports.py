@@ -135,15 +135,37 @@ class HttpServerPort(Protocol):
 class ChannelInfo(Protocol):
     """One open channel, for people."""
 
-    channel_id: int
-    owner: ProcessId
-    path: str
-    source_socket_addr: str
-    opened_at: float
-    """Unix seconds."""
-    messages_in: int
-    messages_out: int
-    outbox_bytes: int
+    @property
+    def channel_id(self) -> int:
+        """Its id."""
+
+    @property
+    def owner(self) -> ProcessId:
+        """The process it belongs to."""
+
+    @property
+    def path(self) -> str:
+        """As in `WebSocketOpen`."""
+
+    @property
+    def source_socket_addr(self) -> str:
+        """Its client's address."""
+
+    @property
+    def opened_at(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def messages_in(self) -> int:
+        """Messages from its client."""
+
+    @property
+    def messages_out(self) -> int:
+        """Messages to its client."""
+
+    @property
+    def outbox_bytes(self) -> int:
+        """What waits for its client to read."""
 
 
 class LogPort(Protocol):

@@ -23,7 +23,7 @@ from guesthouse.link.ops import ExitCause, ToWorker
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.ports import HttpServerPort, LogPort
 
-STOP_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 1.5
 """How long a worker may take to end a run before it is ended itself."""
 
 

@@ -1,0 +1,58 @@
+"""The command line's side of the control socket. Blocks; needs no event loop, so that it starts fast."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from guesthouse.errors import GuesthouseError
+from guesthouse.home import Home
+
+CONNECT_SECONDS: Final = 5.0
+
+
+class NoNode(GuesthouseError):
+    """No node runs on this home."""
+
+
+class Refused(GuesthouseError):
+    """The node did not do what it was asked; the message is its own."""
+
+
+def ask(home: Path, command: str, **arguments: Any) -> Iterator[Any]:
+    """Ask the node that runs on `home`, and yield the items of its answer as they come.
+
+    Raises:
+        NoNode: none runs there, or it ended before its answer did.
+        Refused: it says why.
+    """
+    with _connect(home) as connection, connection.makefile("rwb") as stream:
+        stream.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
+        stream.flush()
+        for line in stream:
+            answer = json.loads(line)
+            if "item" not in answer:
+                break
+            yield answer["item"]
+        else:
+            raise NoNode(f"the node on {home} stopped while it answered")
+        if "error" in answer:
+            raise Refused(answer["error"])
+
+
+def _connect(home: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(CONNECT_SECONDS)
+    try:
+        with Home(home).control_address() as address:
+            connection.connect(address)
+    except (OSError, GuesthouseError) as error:
+        connection.close()
+        if isinstance(error, PermissionError):
+            raise NoNode(f"{home} belongs to another user: ask as that user") from None
+        raise NoNode(f"no node runs on {home}: start it with 'guesthouse run --home {home}'") from None
+    connection.settimeout(None)
+    return connection

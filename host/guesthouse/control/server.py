@@ -1,0 +1,129 @@
+"""The node's control socket: how the command line asks a running node.
+
+A unix socket in the home, which only the node's user can reach. A client sends one line, a JSON object
+`{"command": NAME, …}`, and gets lines: `{"item": …}` any number of times, then `{"end": …}` or
+`{"error": TEXT}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+from guesthouse.errors import GuesthouseError
+from guesthouse.home import Home, HomeError
+
+Command: TypeAlias = Callable[[Mapping[str, Any]], AsyncIterator[Any]]
+"""Takes a request and yields the items of its answer."""
+
+MAX_CLIENTS: Final = 64
+REQUEST_BYTES: Final = 64 * 1024
+REQUEST_SECONDS: Final = 10.0
+
+
+class BadRequest(GuesthouseError):
+    """A control request is not one that this node knows."""
+
+
+class ControlServer:
+    """Serves control requests. An async context manager: leaving it ends what is being answered.
+
+    Args:
+        home: where the socket is; a stale one is replaced, for the caller holds the home's lock.
+        commands: by name.
+    """
+
+    def __init__(self, home: Home, commands: Mapping[str, Command]) -> None:
+        self._home = home
+        self._commands = commands
+        self._clients: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> ControlServer:
+        """Raises:
+        HomeError: the socket cannot be made.
+        """
+        try:
+            self._home.control_socket.unlink(missing_ok=True)
+            with self._home.control_address() as address:
+                self._server = await asyncio.start_unix_server(self._serve, address, limit=REQUEST_BYTES)
+            self._home.control_socket.chmod(0o600)
+        except OSError as error:
+            raise HomeError(
+                f"{self._home.control_socket}: {error.strerror or error}: mend it, or give another --home"
+            ) from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.close()
+        clients = list(self._clients)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        self._home.control_socket.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs this in a task
+        self._clients.add(task)
+        try:
+            with suppress(ConnectionError):
+                await self._answer(reader, writer)
+        finally:
+            self._clients.remove(task)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if len(self._clients) > MAX_CLIENTS:
+                raise BadRequest("too many clients ask this node at once: try again")
+            request = await _request(reader)
+            command = self._commands.get(request["command"])
+            if command is None:
+                raise BadRequest(f"this node knows no command {request['command']!a}: is it another version?")
+        except BadRequest as error:
+            await _send(writer, {"error": str(error)})
+            return
+        async with asyncio.TaskGroup() as tasks:
+            answer = tasks.create_task(_send_items(writer, command(request)))
+            gone = tasks.create_task(_until_gone(reader))
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            answer.cancel()
+            gone.cancel()
+
+
+async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            line = await reader.readuntil(b"\n")
+        request = json.loads(line)
+    except (ValueError, RecursionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise BadRequest("a control request is one line of JSON") from None
+    if not isinstance(request, dict) or not isinstance(request.get("command"), str):
+        raise BadRequest("a control request is a JSON object with a command")
+    return request
+
+
+async def _send_items(writer: asyncio.StreamWriter, items: AsyncIterator[Any]) -> None:
+    with suppress(ConnectionError):
+        try:
+            async for item in items:
+                await _send(writer, {"item": item})
+            await _send(writer, {"end": None})
+        except GuesthouseError as error:
+            await _send(writer, {"error": str(error)})
+
+
+async def _until_gone(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):
+        while await reader.read(REQUEST_BYTES):
+            pass
+
+
+async def _send(writer: asyncio.StreamWriter, line: dict[str, Any]) -> None:
+    writer.write(json.dumps(line).encode() + b"\n")
+    await writer.drain()

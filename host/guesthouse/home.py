@@ -1,0 +1,105 @@
+"""The node's folder: what lies where in it, and that one node at a time uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from guesthouse.errors import GuesthouseError
+
+_LONGEST_SOCKET_PATH: Final = 100
+"""Bytes of a unix socket's path that every Unix takes (Linux: 107)."""
+
+
+class HomeError(GuesthouseError):
+    """The node's folder cannot be used."""
+
+
+class Home:
+    """Paths in a node's folder.
+
+    Args:
+        path: the folder, absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs = path / "logs"
+        self.state = path / "state.sqlite"
+        self.compiled = path / "compiled"
+        self.unpacked = path / "packages"
+        self.control_socket = path / "control.sock"
+
+    def prepare(self) -> None:
+        """Make the folder, for its user alone.
+
+        Raises:
+            HomeError: it cannot be made, read or written, or is another user's.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self.path.stat()
+            if status.st_uid != os.geteuid():
+                raise HomeError(f"{self.path} belongs to another user: choose another folder with --home")
+            if stat.S_IMODE(status.st_mode) & 0o077:
+                self.path.chmod(0o700)
+        except OSError as error:
+            raise self._unusable(error) from None
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise HomeError(
+                f"{self.path} is not readable and writable for this user: mend it, or give another --home"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this node. The lock ends with the node, however it ends.
+
+        Raises:
+            HomeError: another node has it, or the lock file cannot be made.
+        """
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            self._lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def control_address(self) -> Iterator[str]:
+        """An address of the control socket that is short enough for a unix socket, wherever the home is."""
+        direct = str(self.control_socket)
+        if len(os.fsencode(direct)) <= _LONGEST_SOCKET_PATH:
+            yield direct
+            return
+        try:
+            descriptor = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            yield f"/proc/self/fd/{descriptor}/{self.control_socket.name}"
+        finally:
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            raise HomeError(
+                f"another node (pid {owner}) runs on {self.path}: stop it, or give this one another --home"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+    def _unusable(self, error: OSError) -> HomeError:
+        return HomeError(
+            f"{self.path} cannot be used as the node's home: {error.strerror}: mend it, or give another --home"
+        )

@@ -1,0 +1,149 @@
+"""A node, put together: home, log, state, workers, kernel, HTTP server, control socket.
+
+The parts start in the order in which they need each other. They stop in the order in which people
+notice: channels first, then processes, workers, state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final, Self, TextIO
+
+from guesthouse.config import Settings
+from guesthouse.control.server import ControlServer
+from guesthouse.home import Home
+from guesthouse.http_server.server import HttpServer
+from guesthouse.kernel.mailbox import Operation
+from guesthouse.kernel.operations import Operations
+from guesthouse.kernel.router import Router
+from guesthouse.kernel.state import State
+from guesthouse.kernel.supervisor import Supervisor
+from guesthouse.kernel.workers import Worker, Workers
+from guesthouse.logs import Log
+from guesthouse.node_commands import NodeCommands
+from guesthouse.package.compiler import Compiler
+from guesthouse.package.load import load_package
+from guesthouse.package.spec import Package
+
+CHANNELS_SECONDS: Final = 1.0
+"""How long clients get to answer the close of their channels when the node stops."""
+
+
+class Node:
+    """A node of its settings' home. An async context manager.
+
+    Inside the block it accepts connections and runs what `add` was given. At the block's end every
+    channel was closed with 1001, every process and worker ended, and the state is on disk. Cancelling
+    the block does the same; it takes up to about four seconds.
+
+    Args:
+        settings: with `home` set.
+        terminal: where the log for people goes.
+
+    Raises:
+        HomeError: on entry: the home cannot be used, or another node uses it.
+        CannotListen: on entry: the port is taken.
+        WorkerFailed: on entry: this machine cannot run guests.
+    """
+
+    def __init__(self, settings: Settings, terminal: TextIO | None = sys.stderr) -> None:
+        self.settings = settings
+        self.home = Home(Path(settings.home))
+        self.packages: list[Package] = []
+        self.log: Log
+        self.router: Router
+        self.http: HttpServer
+        self.supervisor: Supervisor
+        self.workers: Workers
+        self._terminal = terminal
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start everything but processes."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, home = self.settings, self.home
+        home.prepare()
+        stack.enter_context(home.locked())
+        log = self.log = Log(home.logs, self._terminal)
+        stack.callback(log.close)
+        self._state = State(home.state, settings.process.state_bytes, log)
+        stack.push_async_callback(self._state.close)
+        router = self.router = Router(settings, log)
+        stack.callback(router.close)
+        self.supervisor = Supervisor(router, Compiler(home.compiled, settings.package, log), settings, log)
+        self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
+        await stack.enter_async_context(self.http)
+        self.workers = self.supervisor.workers = Workers(
+            worker_count(settings), log, self._operations, self.supervisor
+        )
+        await stack.enter_async_context(self.workers)
+        stack.push_async_callback(self.supervisor.close)
+        stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
+        await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
+
+    def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> Callable[[Operation], None]:
+        operations = Operations(
+            worker.runs, self.router, self.http, self._state, self.log, self.supervisor, on_ready
+        )
+        return operations.handle
+
+    async def load(self, argument: str) -> Package:
+        """Load what a user named on the command line.
+
+        Raises:
+            PackageError: it is no package.
+        """
+        return await asyncio.to_thread(load_package, argument, self.settings.package, self.home.unpacked)
+
+    async def add(self, packages: Sequence[Package]) -> None:
+        """Start the processes of packages. Returns once all run.
+
+        Raises:
+            GuesthouseError: one cannot be compiled or started, or its id is taken.
+        """
+        for package in packages:
+            for spec in package.processes:
+                if spec.ui is not None:
+                    self.http.serve_ui(spec.id, spec.ui)
+                await self.supervisor.add(spec)
+            self.packages.append(package)
+
+    async def replace(self, package: Package) -> None:
+        """Run the processes of a package that changed anew, with their channels open. Processes that the
+        package no longer has end; those that are new, or are gone, start.
+
+        Raises:
+            GuesthouseError: one cannot be compiled or started; those before it were replaced.
+        """
+        (before,) = (known for known in self.packages if known.source == package.source)
+        wanted = {spec.id for spec in package.processes}
+        for spec in before.processes:
+            if spec.id not in wanted and self.router.find(spec.id) is not None:
+                self.http.unserve_ui(spec.id)
+                await self.supervisor.stop(spec.id, "its package no longer has it")
+        for spec in package.processes:
+            if spec.ui is not None:
+                self.http.serve_ui(spec.id, spec.ui)
+            if self.router.find(spec.id) is None:
+                await self.supervisor.add(spec)
+            else:
+                await self.supervisor.replace(spec)
+        self.packages[self.packages.index(before)] = package
+
+
+def worker_count(settings: Settings) -> int:
+    """How many workers the settings ask for; by default one for each CPU but the node's own."""
+    return settings.workers or max(1, len(os.sched_getaffinity(0)) - 1)
