@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from guesthouse.errors import GuesthouseError
+from guesthouse.address import parse_node_name
+from guesthouse.errors import BadNodeName, GuesthouseError
 
 _LONGEST_SOCKET_PATH: Final = 100
 """Bytes of a unix socket's path that every Unix takes (Linux: 107)."""
@@ -34,6 +35,7 @@ class Home:
         self.compiled = path / "compiled"
         self.unpacked = path / "packages"
         self.control_socket = path / "control.sock"
+        self._node = path / "node.name"
 
     def prepare(self) -> None:
         """Make the folder, for its user alone.
@@ -71,6 +73,20 @@ class Home:
             yield
         finally:
             os.close(descriptor)
+
+    def remember_node(self, node: str) -> None:
+        """Note the name of the node that runs here, for commands that work without it."""
+        try:
+            self._node.write_text(f"{node}\n")
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def remembered_node(self) -> str | None:
+        """The name of the node that ran here last; None when none did."""
+        try:
+            return parse_node_name(self._node.read_text().strip())
+        except (OSError, UnicodeError, BadNodeName):
+            return None
 
     @contextmanager
     def control_address(self) -> Iterator[str]:

@@ -65,9 +65,11 @@ class Node:
 
     async def __aenter__(self) -> Self:
         """Start everything but processes."""
-        async with AsyncExitStack() as stack:
-            await self._start(stack)
-            self._stack = stack.pop_all()
+        try:
+            await self._start(self._stack)
+        except BaseException:
+            await self._stack.aclose()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,6 +79,7 @@ class Node:
         settings, home = self.settings, self.home
         home.prepare()
         stack.enter_context(home.locked())
+        home.remember_node(settings.node)
         log = self.log = Log(home.logs, self._terminal)
         stack.callback(log.close)
         self._state = State(home.state, settings.process.state_bytes, log)

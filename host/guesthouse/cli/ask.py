@@ -1,0 +1,119 @@
+"""Commands that ask a running node: `ps`, `channels`, `logs`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import click
+
+from guesthouse.cli.options import home_option, home_path, json_option, print_json
+
+_Column = tuple[str, Callable[[dict[str, Any]], str]]
+_WIDE: Final = 240
+"""Columns of a table that is not for a terminal, so that nothing in it is wrapped."""
+
+
+@click.command()
+@home_option
+@json_option
+def ps(home: str | None, as_json: bool) -> None:
+    """List the processes of the running node."""
+    columns: Sequence[_Column] = (
+        ("PROCESS", lambda item: str(item["process"])),
+        ("STATE", lambda item: str(item["state"])),
+        ("WORKER", lambda item: item["worker"] or "-"),
+        ("UP", lambda item: _seconds(item["up_seconds"])),
+        ("RESTARTS", lambda item: str(item["restarts"])),
+        ("ON EXIT", lambda item: str(item["on_exit"])),
+        ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
+        ("MEMORY", lambda item: _size(item["memory_bytes"])),
+        ("MAILBOX", lambda item: f"{item['mailbox_messages']} ({_size(item['mailbox_bytes'])})"),
+        ("CHANNELS", lambda item: str(item["channels"])),
+    )
+    _list("ps", home, as_json, columns, "the node runs no process")
+
+
+@click.command()
+@home_option
+@json_option
+def channels(home: str | None, as_json: bool) -> None:
+    """List the open channels of the running node."""
+    columns: Sequence[_Column] = (
+        ("CHANNEL", lambda item: str(item["channel_id"])),
+        ("PROCESS", lambda item: str(item["process"])),
+        ("PATH", lambda item: str(item["path"])),
+        ("CLIENT", lambda item: str(item["client"])),
+        ("OPEN", lambda item: _seconds(item["open_seconds"])),
+        ("IN", lambda item: str(item["messages_in"])),
+        ("OUT", lambda item: str(item["messages_out"])),
+        ("OUTBOX", lambda item: _size(item["outbox_bytes"])),
+    )
+    _list("channels", home, as_json, columns, "no channel is open")
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with each line as it is written.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 100_000),
+    default=100,
+    show_default=True,
+    help="Lines to begin with.",
+)
+@home_option
+@json_option
+def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
+    """Show what the running node and its processes wrote."""
+    from guesthouse.control.client import ask
+    from guesthouse.logs import for_people
+    from guesthouse.message import LogLine
+
+    for item in ask(home_path(home), "logs", lines=lines, follow=follow):
+        click.echo(json.dumps(item) if as_json else for_people(LogLine(**item)))
+
+
+def _list(command: str, home: str | None, as_json: bool, columns: Sequence[_Column], none: str) -> None:
+    from guesthouse.control.client import ask
+
+    items = list(ask(home_path(home), command))
+    if as_json:
+        print_json(items)
+    elif items:
+        _print_table(items, columns)
+    else:
+        click.echo(none, err=True)
+
+
+def _print_table(items: Sequence[dict[str, Any]], columns: Sequence[_Column]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from guesthouse.logs import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, _ in columns:
+        table.add_column(title, overflow="fold")
+    for item in items:
+        table.add_row(*(Text(printable(show(item))) for _, show in columns))
+    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: int) -> str:
+    for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"

@@ -1,0 +1,40 @@
+"""The command `guesthouse`. Every command imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import guesthouse
+from guesthouse.cli.ask import channels, logs, ps
+from guesthouse.cli.auth import passwd, token
+from guesthouse.cli.packages import build, inspect
+from guesthouse.cli.run import run
+from guesthouse.errors import GuesthouseError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(guesthouse.__version__, prog_name="guesthouse")
+def cli() -> None:
+    """Hold WebSockets, and let untrusted processes answer them."""
+
+
+for command in (run, build, inspect, ps, channels, logs, token, passwd):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line. An error that a person can mend is one line on standard error, and exit code 1."""
+    try:
+        cli(prog_name="guesthouse")
+    except GuesthouseError as error:
+        click.echo(f"guesthouse: {one_line(str(error))}", err=True)
+        sys.exit(1)
+
+
+def one_line(text: str) -> str:
+    """The text with nothing in it that a terminal would act on."""
+    from guesthouse.logs import printable
+
+    return printable(" ".join(text.split("\n")))

@@ -1,0 +1,35 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def home_option(command: _Command) -> _Command:
+    """`--home DIR`."""
+    option = click.option("--home", metavar="DIR", help="The node's folder. [default: ~/.guesthouse]")
+    return option(command)
+
+
+def json_option(command: _Command) -> _Command:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def home_path(home: str | None) -> Path:
+    """The node's folder that a command means."""
+    from guesthouse.config import load_settings
+
+    return Path(load_settings(home).home)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for a program."""
+    click.echo(json.dumps(value, indent=2))

@@ -1,0 +1,129 @@
+"""`guesthouse run`: a node, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import click
+
+from guesthouse.cli.options import home_option
+
+if TYPE_CHECKING:
+    from guesthouse.config import Settings
+    from guesthouse.node import Node
+
+
+@click.command()
+@click.argument("packages", nargs=-1, metavar="[PACKAGE]...")
+@home_option
+@click.option("--node", metavar="NAME", help="The node's name. [default: guesthouse.os]")
+@click.option("--host", help="The address to listen on. [default: 127.0.0.1]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="The port to listen on; 0 takes a free one. [default: 8080]",
+)
+@click.option(
+    "--workers", type=click.IntRange(0, 1024), help="Worker subprocesses. [default: one for each CPU but one]"
+)
+@click.option(
+    "--dev", is_flag=True, default=None, help="Print a login URL; watch the packages, build and reload them."
+)
+def run(
+    packages: tuple[str, ...],
+    home: str | None,
+    node: str | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    dev: bool | None,
+) -> None:
+    """Run a node with these packages.
+
+    A PACKAGE is a package folder, its .zip, a bare .wasm (its process is name:name:local.os), or
+    process:package:publisher=file.wasm. Once the node serves, it prints one line on standard output:
+    ready http://HOST:PORT node=NAME. SIGTERM and Ctrl-C stop it.
+    """
+    from guesthouse.config import load_settings
+
+    flags = {"node": node, "http.host": host, "http.port": port, "workers": workers, "dev": dev}
+    settings = load_settings(home, flags)
+    _give_up_rights()
+
+    import asyncio
+
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, packages))
+
+
+async def _run(settings: Settings, arguments: tuple[str, ...]) -> None:
+    """Run the node until a signal comes, whatever it is doing then."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - asyncio runs this in a task
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await _serve(settings, arguments)
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+        task.uncancel()
+
+
+async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
+    import asyncio
+
+    from guesthouse.node import Node
+
+    async with Node(settings) as node:
+        if settings.dev:
+            from guesthouse.cli.dev import build_missing
+
+            for argument in arguments:
+                await build_missing(argument)
+        packages = [await node.load(argument) for argument in arguments]
+        await node.add(packages)
+        with contextlib.suppress(OSError):  # nobody has to read it
+            click.echo(f"ready {node.http.url} node={settings.node}")
+        if settings.dev:
+            from guesthouse.cli.dev import watch
+
+            click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
+            await watch(node, dict(zip(arguments, packages, strict=True)))
+        await asyncio.get_running_loop().create_future()
+
+
+def _login_url(node: Node) -> str:
+    """A one-time login that leads to the first page that a package brought."""
+    pages = (spec.id for package in node.packages for spec in package.processes if spec.ui is not None)
+    first = next(pages, None)
+    return node.http.login_url("/" if first is None else f"/{first}/")
+
+
+def _give_up_rights() -> None:
+    """As many sockets as this user may have; no core files, which would hold secrets; no new privileges."""
+    import ctypes
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pr_set_no_new_privs = 38
+    with contextlib.suppress(AttributeError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(pr_set_no_new_privs, 1, 0, 0, 0)
