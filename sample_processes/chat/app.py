@@ -128,7 +128,7 @@ class Chat(Process):
 def parse(message: str | bytes) -> Any:
     try:
         return json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadMessage("Messages are JSON.") from None
 
 

@@ -81,7 +81,7 @@ def handle_chat_request(
     """Handle a chat request from a channel, or without one from another process, which gets a response."""
     try:
         chat_request = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return  # fail silently if it cannot be parsed
     match chat_request:
         case {"Send": {"target": target, "message": str(content)}} if target == our.node:

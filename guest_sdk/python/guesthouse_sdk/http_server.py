@@ -46,7 +46,7 @@ _BIND_ERRORS: Final[dict[_RawBindError, tuple[type[BindError], str]]] = {
 }
 _CLOSE_ERRORS: Final[dict[_RawCloseError, tuple[type[CloseError], str]]] = {
     _RawCloseError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),
-    _RawCloseError.BAD_CODE: (BadCloseCode, "give 1000, 1001, 1003, 1007 to 1014, or 3000 to 4999"),
+    _RawCloseError.BAD_CODE: (BadCloseCode, "give 1000 to 1003, 1007 to 1014, or 3000 to 4999"),
     _RawCloseError.REASON_TOO_LONG: (CloseReasonTooLong, "the reason may have at most 123 bytes"),
 }
 

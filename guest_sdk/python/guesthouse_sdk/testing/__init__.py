@@ -6,6 +6,7 @@ from guesthouse_sdk.testing._calls import FakeLimits
 from guesthouse_sdk.testing._channels import FakeChannel
 from guesthouse_sdk.testing._exchanges import Answer, FakeExchange, FakeHttpExchange, LogLine, SentRequest
 from guesthouse_sdk.testing._host import FakeHost, Handler, Refused
+from guesthouse_sdk.testing._load import load_main
 
 __all__ = [
     "Answer",
@@ -18,4 +19,5 @@ __all__ = [
     "LogLine",
     "Refused",
     "SentRequest",
+    "load_main",
 ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from guesthouse_sdk._native.http_server import BindError
 from guesthouse_sdk._native.types import Err
+
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 BindingT = TypeVar("BindingT")
 
@@ -15,7 +20,7 @@ BindingT = TypeVar("BindingT")
 class Bindings(Generic[BindingT]):
     """Paths, with `:name` for a parameter, and what was said about each."""
 
-    limit: int
+    has_room: Callable[[], bool]
     bound: dict[str, BindingT] = field(default_factory=dict)
 
     def bind(self, path: str, binding: BindingT) -> None:
@@ -26,7 +31,7 @@ class Bindings(Generic[BindingT]):
         """
         if not _is_good(path):
             raise Err(BindError.BAD_PATH)
-        if path not in self.bound and len(self.bound) >= self.limit:
+        if path not in self.bound and not self.has_room():
             raise Err(BindError.TOO_MANY)
         self.bound[path] = binding
 
@@ -38,7 +43,7 @@ class Bindings(Generic[BindingT]):
         """The bound path that `path` is, its binding, and its parameters. An exact path goes first."""
         if path in self.bound:
             return path, self.bound[path], {}
-        for pattern, binding in self.bound.items():
+        for pattern, binding in sorted(self.bound.items(), key=_rank):
             params = _params(pattern, path)
             if params is not None:
                 return pattern, binding, params
@@ -58,7 +63,20 @@ def _params(pattern: str, path: str) -> dict[str, str] | None:
     return params
 
 
+def _rank(bound: tuple[str, object]) -> list[bool]:
+    """Patterns with literal segments further left come first."""
+    return [segment.startswith(":") for segment in bound[0].split("/")]
+
+
 def _is_good(path: str) -> bool:
     if path == "/":
         return True
-    return path.startswith("/") and not set(path[1:].split("/")) & {"", ".", ".."}
+    segments = path[1:].split("/")
+    names = [segment for segment in segments if segment.startswith(":")]
+    return path.startswith("/") and len(names) == len(set(names)) and all(map(_is_segment, segments))
+
+
+def _is_segment(segment: str) -> bool:
+    if segment.startswith(":"):
+        return _PARAMETER.fullmatch(segment[1:]) is not None
+    return segment not in ("", ".", "..") and _FORBIDDEN.search(segment) is None

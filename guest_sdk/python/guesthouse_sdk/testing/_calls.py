@@ -51,9 +51,9 @@ class FakeCalls:
         self.state: bytes | None = None
         self.sent: list[SentRequest] = []
         self.others: dict[ProcessId, Handler] = {}
-        self.table = ChannelTable()
-        self.ws_bindings: Bindings[WsBinding] = Bindings(limits.bindings)
-        self.http_bindings: Bindings[HttpBinding] = Bindings(limits.bindings)
+        self.table = ChannelTable(limits.message_bytes)
+        self.ws_bindings: Bindings[WsBinding] = Bindings(self._has_room_to_bind)
+        self.http_bindings: Bindings[HttpBinding] = Bindings(self._has_room_to_bind)
         self.static: dict[str, types.LazyLoadBlob] = {}
         self.on_exit: types.OnExit = types.OnExit_Restart()
         self.wait_for_message: Callable[[], None] = _nobody
@@ -66,7 +66,6 @@ class FakeCalls:
         self._blob: types.LazyLoadBlob | None = None
         self._last_blob: types.LazyLoadBlob | None = None
         self._to_answer: FakeHttpExchange | FakeExchange | None = None
-        self._http: FakeHttpExchange | None = None
         for channel in reversed(self.table.all.values()):
             if channel.known:
                 opened = types.WebSocketOpen(**{**vars(channel.opened), "resumed": True})
@@ -129,8 +128,8 @@ class FakeCalls:
     ) -> None:
         outcome = self._send(target, request, context, lazy_load_blob)
         if isinstance(outcome, types.SendError):
-            self.post(types.SendFailure(outcome, context), lazy_load_blob)
-        elif request.expects_response is not None:
+            self.post(types.SendFailure(outcome, context), None)
+        elif request.expects_response is not None or outcome[0].response.body.startswith(b'{"Err"'):
             self.post(types.Message_Response(outcome[0]), outcome[1])
 
     def send_response(self, response: types.Response, lazy_load_blob: types.LazyLoadBlob | None) -> None:
@@ -138,8 +137,6 @@ class FakeCalls:
         if exchange is None:
             self._write("warning", "a response was dropped: no request wants one")
             return
-        if exchange is self._http:
-            self._http = None
         exchange.answer_response(response, lazy_load_blob or (self._blob if response.inherit else None))
 
     def send_and_await_response(
@@ -192,6 +189,10 @@ class FakeCalls:
 
     def unbind_ws_path(self, path: str) -> None:
         self.ws_bindings.unbind(path)
+        for channel in self.table.all.values():
+            if channel.open and channel.bound_path == path:
+                channel.closed = (1001, "the path is no longer bound")
+                self.post_event(types.HttpServerRequest_WebSocketClose(channel.id), None)
 
     def bind_http_path(self, path: str, binding: HttpBinding) -> None:
         self.http_bindings.bind(path, binding)
@@ -208,12 +209,11 @@ class FakeCalls:
     def send_http_response(
         self, status: int, headers: list[tuple[str, str]], body: types.LazyLoadBlob | None
     ) -> None:
-        exchange, self._http = self._http, None
-        if exchange is None:
+        exchange = self._to_answer
+        if not isinstance(exchange, FakeHttpExchange):
             self._write("warning", "an HTTP response was dropped: no HTTP request waits for one")
             return
-        if exchange is self._to_answer:
-            self._to_answer = None
+        self._to_answer = None
         exchange.answer(status, headers, body)
 
     # system
@@ -241,15 +241,16 @@ class FakeCalls:
     def set_on_exit(self, on_exit: types.OnExit) -> None:
         self.on_exit = on_exit
 
+    def _has_room_to_bind(self) -> bool:
+        return len(self.ws_bindings.bound) + len(self.http_bindings.bound) < self.limits.bindings
+
     def _take_blob(self, blob: types.LazyLoadBlob | None) -> None:
         self._blob = blob
         if blob is not None:
             self._last_blob = blob
 
     def _note_exchange(self, exchange: FakeHttpExchange | FakeExchange | None) -> None:
-        if isinstance(exchange, FakeHttpExchange):
-            self._http = self._to_answer = exchange
-        elif exchange is not None and exchange.expects_response:
+        if isinstance(exchange, FakeHttpExchange) or (exchange is not None and exchange.expects_response):
             self._to_answer = exchange
 
     def _note_event(self, event: types.HttpServerRequest) -> None:

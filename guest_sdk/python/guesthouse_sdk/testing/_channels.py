@@ -12,6 +12,8 @@ from guesthouse_sdk._native.types import Err, WsMessageType
 
 MAX_CONTROL_BYTES: Final = 125
 MAX_REASON_BYTES: Final = 123
+PUSH_OVERHEAD: Final = 64
+"""Bytes that a message takes in an outbox besides its payload."""
 _CONTROL: Final = {WsMessageType.PING, WsMessageType.PONG, WsMessageType.CLOSE}
 
 
@@ -28,6 +30,7 @@ class FakeChannel:
 
     id: int
     opened: types.WebSocketOpen
+    bound_path: str | None
     post: Callable[[types.HttpServerRequest, bytes | None], None]
     message_bytes: int
     outbox_bytes: int
@@ -85,11 +88,11 @@ class FakeChannel:
 
     def push(self, message_type: WsMessageType, payload: bytes) -> PushError | None:
         """The process pushes a message; returns why it was refused."""
-        refusal = self._refusal(message_type, payload)
-        if refusal is not None:
-            return refusal
+        waiting = sum(len(each) + PUSH_OVERHEAD for _, each in self._outbox)
+        if waiting + len(payload) + PUSH_OVERHEAD > self.outbox_bytes:
+            return PushError.CHANNEL_FULL
         if message_type is WsMessageType.CLOSE:
-            self.end(*close_payload(payload))
+            self._close_by(payload)
         elif self.open and self._reading:
             self._take(message_type, payload)
         elif self.open:
@@ -102,13 +105,11 @@ class FakeChannel:
         if self.open:
             self.closed = (code, reason)
 
-    def _refusal(self, message_type: WsMessageType, payload: bytes) -> PushError | None:
-        if message_type in _CONTROL and len(payload) > MAX_CONTROL_BYTES:
-            return PushError.PING_PONG_TOO_LONG
-        if len(payload) > self.message_bytes:
-            return PushError.TOO_BIG
-        waiting = sum(len(waiting) for _, waiting in self._outbox)
-        return PushError.CHANNEL_FULL if waiting + len(payload) > self.outbox_bytes else None
+    def _close_by(self, payload: bytes) -> None:
+        """Obey a close message; one that no endpoint may send is dropped, as the node does."""
+        code = int.from_bytes(payload[:2], "big") if payload else 1000
+        if may_send(code) and _is_utf8(payload[2:]):
+            self.end(code, payload[2:].decode())
 
     def _take(self, message_type: WsMessageType, payload: bytes) -> None:
         if message_type is WsMessageType.TEXT:
@@ -122,17 +123,21 @@ class FakeChannel:
 class ChannelTable:
     """All channels of the fake host. Those that are not `known` are as good as not there."""
 
-    def __init__(self) -> None:
+    def __init__(self, message_bytes: int) -> None:
         self.all: dict[int, FakeChannel] = {}
+        self._message_bytes = message_bytes
 
     def push(self, channel_id: int, message_type: WsMessageType, payload: bytes) -> PushError | None:
         """Push to one channel; returns why it was refused."""
-        channel = self.find(channel_id)
-        if channel is None:
-            return PushError.CHANNEL_NOT_FOUND
+        if message_type in _CONTROL:
+            if len(payload) > MAX_CONTROL_BYTES:
+                return PushError.PING_PONG_TOO_LONG
+        elif len(payload) > self._message_bytes:
+            return PushError.TOO_BIG
         if message_type is WsMessageType.TEXT and not _is_utf8(payload):
             return PushError.NOT_UTF8
-        return channel.push(message_type, payload)
+        channel = self.find(channel_id)
+        return PushError.CHANNEL_NOT_FOUND if channel is None else channel.push(message_type, payload)
 
     def close(self, channel_id: int, code: int | None, reason: str) -> None:
         """Close one channel for its process.
@@ -157,14 +162,7 @@ class ChannelTable:
 
 def may_send(code: int) -> bool:
     """Whether an endpoint may send this close code (RFC 6455, section 7.4)."""
-    return code in {1000, 1001, 1002, 1003} or 1007 <= code <= 1014 or 3000 <= code <= 4999
-
-
-def close_payload(payload: bytes) -> tuple[int, str]:
-    """Code and reason in the payload of a close message (RFC 6455, section 5.5.1)."""
-    if len(payload) < 2:
-        return 1000, ""
-    return int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 def _is_utf8(payload: bytes) -> bool:

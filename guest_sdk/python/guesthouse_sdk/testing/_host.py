@@ -124,15 +124,16 @@ class FakeHost(FakeCalls):
         Raises:
             Refused: the path is not bound, or only for logged-in clients.
         """
+        bound_path: str | None = None
         url_params: dict[str, str] = {}
         if path is not None:
             match = self.ws_bindings.match(path)
             if match is None:
                 raise Refused(404, f"{path} is not bound")
-            _, binding, url_params = match
+            bound_path, binding, url_params = match
             if binding.authenticated and not logged_in:
                 raise Refused(401, f"{path} is bound for logged-in clients only")
-        return self._opened(path or "/", url_params, dict(query_params or {}))
+        return self._opened(path or "/", bound_path, url_params, query_params or {})
 
     def http(
         self,
@@ -166,9 +167,9 @@ class FakeHost(FakeCalls):
         request = types.IncomingHttpRequest(
             "127.0.0.1:50000",
             method,
-            f"http://localhost{path}",
+            f"http://localhost:8080/{self.our_address.process}{path}",
             bound_path,
-            list((headers or {}).items()),
+            [(name.lower(), value) for name, value in (headers or {}).items()],
             list(url_params.items()),
             list((query_params or {}).items()),
         )
@@ -198,7 +199,11 @@ class FakeHost(FakeCalls):
         self.others[ProcessId.parse(process_id)] = handler
 
     def _opened(
-        self, path: str, url_params: Mapping[str, str], query_params: Mapping[str, str]
+        self,
+        path: str,
+        bound_path: str | None,
+        url_params: Mapping[str, str],
+        query_params: Mapping[str, str],
     ) -> FakeChannel:
         self._next_channel_id += 7  # no author should come to rely on their order
         opened = types.WebSocketOpen(
@@ -213,6 +218,7 @@ class FakeHost(FakeCalls):
         channel = FakeChannel(
             opened.channel_id,
             opened,
+            bound_path,
             self.post_event,
             self.limits.message_bytes,
             self.limits.outbox_bytes,

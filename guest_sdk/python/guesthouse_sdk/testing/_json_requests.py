@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from guesthouse_sdk._native import types
-from guesthouse_sdk._native.http_server import HttpBinding, PushError, WsBinding
+from guesthouse_sdk._native.http_server import BindError, HttpBinding, PushError, WsBinding
 from guesthouse_sdk._native.types import Err, WsMessageType
 from guesthouse_sdk.testing._bindings import Bindings
 from guesthouse_sdk.testing._channels import ChannelTable
@@ -16,7 +16,10 @@ _PUSH_ERRORS: Final = {
     PushError.CHANNEL_NOT_FOUND: "WsChannelNotFound",
     PushError.CHANNEL_FULL: "WsChannelFull",
     PushError.PING_PONG_TOO_LONG: "WsPingPongTooLong",
+    PushError.NOT_UTF8: "WsTextNotUtf8",
+    PushError.TOO_BIG: "WsMessageTooBig",
 }
+_BIND_ERRORS: Final = {BindError.BAD_PATH: "BadPath", BindError.TOO_MANY: "TooManyBindings"}
 
 
 class JsonRequests:
@@ -43,7 +46,7 @@ class JsonRequests:
         except (ValueError, KeyError, TypeError, AttributeError):
             error = "MalformedRequest"
         except Err as refused:
-            error = refused.value.name
+            error = _BIND_ERRORS[refused.value]
         return json.dumps({"Ok": None} if error is None else {"Err": error}).encode()
 
     def _push(self, argument: Any, blob: types.LazyLoadBlob | None) -> str | None:
@@ -51,7 +54,7 @@ class JsonRequests:
         if blob is None:
             return "NoBlob"
         refused = self._channels.push(argument["channel_id"], message_type, blob.bytes)
-        return None if refused is None else _PUSH_ERRORS.get(refused, "MalformedRequest")
+        return None if refused is None else _PUSH_ERRORS[refused]
 
     def _close(self, argument: Any, blob: types.LazyLoadBlob | None) -> str | None:
         if self._channels.find(argument) is None:
@@ -60,13 +63,14 @@ class JsonRequests:
         return None
 
     def _bind_ws(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
-        self._ws.bind(argument["path"], WsBinding(argument["authenticated"]))
+        self._ws.bind(argument["path"], WsBinding(bool(argument.get("authenticated"))))
 
     def _unbind_ws(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
         self._ws.unbind(argument["path"])
 
     def _bind_http(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
-        self._http.bind(argument["path"], HttpBinding(argument["authenticated"], argument["local_only"]))
+        binding = HttpBinding(bool(argument.get("authenticated")), bool(argument.get("local_only")))
+        self._http.bind(argument["path"], binding)
 
     def _unbind_http(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
         self._http.unbind(argument["path"])
