@@ -50,7 +50,7 @@ class ToNode(IntEnum):
     READY = 0
     """`[op, version, os_pid]`: the worker checked its wasmtime and takes processes."""
     STARTED = 1
-    """`[op, handle]`: the process is instantiated and runs."""
+    """`[op, handle]`: the process asked for its first message: its start, with whatever it binds, is over."""
     EXITED = 2
     """`[op, handle, cause, detail]`: the process is no more; cause is one of `ExitCause`."""
     CONSUMED = 3

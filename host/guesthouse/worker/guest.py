@@ -104,6 +104,7 @@ class Guest:
         "queued",
         "resources",
         "schedule",
+        "serves",
         "slice_budget",
         "taken",
         "wait_id",
@@ -145,6 +146,8 @@ class Guest:
         self.next_id = 0
         self.gone = False
         """Whether it ended; what still refers to it leaves it alone."""
+        self.serves = False
+        """Whether it has asked for a message yet: what it does before is its start."""
         self.queued = False
         """Whether the scheduler has it in a queue."""
         self.taken = 0
@@ -158,6 +161,9 @@ class Guest:
     def receive(self) -> Any:
         """Take the next message, or block until there is one."""
         self.slice_budget = self.limits.cpu_seconds_per_message
+        if not self.serves:
+            self.serves = True
+            self.outgoing.add([ToNode.STARTED, self.handle])
         if self.inbox:
             return self._take()
         self.waiting = Waiting.MESSAGE

@@ -45,7 +45,7 @@ class Worker:
         canary.check(self._engine)
         self._ticker = Ticker(self._engine)
         self._outgoing = Outgoing(link)
-        self._scheduler = Scheduler(self._ended, self._started)
+        self._scheduler = Scheduler(self._ended)
         self._guests: dict[int, Guest] = {}
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Component] = WeakValueDictionary()
@@ -189,9 +189,6 @@ class Worker:
             component = Component(self._engine, Path(path), self._calls, RUN)
             self._components[path] = component
         return component
-
-    def _started(self, guest: Guest) -> None:
-        self._outgoing.add([ToNode.STARTED, guest.handle])
 
     def _ended(self, guest: Guest, trap: GuestTrap) -> None:
         del self._guests[guest.handle]

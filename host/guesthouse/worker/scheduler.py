@@ -25,9 +25,8 @@ FARTHEST: float = 365 * 24 * 3600.0
 class Scheduler:
     """Polls guests. `ended` is told of each that ends, with why."""
 
-    def __init__(self, ended: Callable[[Guest, GuestTrap], None], started: Callable[[Guest], None]) -> None:
+    def __init__(self, ended: Callable[[Guest, GuestTrap], None]) -> None:
         self._ended = ended
-        self._started = started
         self._woken: deque[Guest] = deque()
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
@@ -96,15 +95,11 @@ class Scheduler:
         if guest.fiber.started:
             raise GuestTrap(ExitCause.RETURNED, "its run function returned")
         guest.fiber.start(guest.our_value)
-        self._started(guest)
 
     def _preempt(self, guest: Guest, spent: float) -> None:
         guest.slice_budget -= spent
         if guest.slice_budget < 0:
-            allowed = guest.limits.cpu_seconds_per_message
-            self._drop(
-                guest, GuestTrap(ExitCause.OUT_OF_TIME, f"it computed for over {allowed:g} s on one message")
-            )
+            self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
             return
         guest.queued = True
         self._preempted.append(guest)
@@ -120,3 +115,10 @@ class Scheduler:
         else:
             guest.fiber.drop()
         self._ended(guest, trap)
+
+
+def _overrun(guest: Guest) -> str:
+    limits = guest.limits
+    if guest.serves:
+        return f"it computed for over {limits.cpu_seconds_per_message:g} s on one message"
+    return f"it computed for over {limits.start_seconds:g} s before it asked for a message"
