@@ -34,6 +34,18 @@ from guesthouse.ports import ProcessPort
 _SAFE = ("GET", "HEAD")
 
 
+@dataclass(frozen=True, slots=True)
+class _MethodNotAllowed:
+    """Answers what no route before it took."""
+
+    allow: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = refused(closes.METHOD_NOT_ALLOWED)
+        response.headers["Allow"] = self.allow
+        await response(scope, receive, send)
+
+
 @dataclass(slots=True)
 class HttpApp:
     """The ASGI application. Nothing that happens in it reaches uvicorn as an exception."""
@@ -55,6 +67,8 @@ class HttpApp:
                 Route("/login", login.submit, methods=["POST"]),
                 Route("/logout", login.ask_logout, methods=["GET"]),
                 Route("/logout", login.logout, methods=["POST"]),
+                *(Route(path, _MethodNotAllowed("GET, HEAD")) for path in ("/", "/our.js")),
+                *(Route(path, _MethodNotAllowed("GET, HEAD, POST")) for path in ("/login", "/logout")),
             ],
             redirect_slashes=False,
             default=self._under_process,
@@ -83,7 +97,7 @@ class HttpApp:
         ]
         page = pages.home_page(self.context.router.node, sorted(with_page, key=str))
         response = HTMLResponse(page, headers=PAGE_HEADERS)
-        self.login.renew(request, response, claims.expiration)
+        self.login.renew(request, response, claims)
         return response
 
     async def _our_js(self, request: Request) -> Response:
@@ -173,7 +187,7 @@ class HttpApp:
             return _to_login(request) if _wants_page(request) else refused(closes.NOT_AUTHORISED)
         if request.method not in _SAFE:
             return _only_safe()
-        found = await asyncio.to_thread(find_file, folder, asked.segments)
+        found = await asyncio.to_thread(find_file, folder, asked.segments, directory=asked.directory)
         if found is None:
             return refused(closes.NOT_FOUND)
         if found.name == "index.html" and not asked.directory and asked.segments[-1:] != ("index.html",):
@@ -182,7 +196,7 @@ class HttpApp:
             response = file_answer(found, request.headers)
         except OSError:
             return refused(closes.NOT_FOUND)
-        self.login.renew(request, response, claims.expiration)
+        self.login.renew(request, response, claims)
         return response
 
 

@@ -43,6 +43,8 @@ class Claims:
     username: str
     subdomain: str | None
     expiration: int
+    session: bool = False
+    """Whether it is the cookie of a login, which is renewed while it is used."""
 
 
 class Tokens:
@@ -57,9 +59,11 @@ class Tokens:
         """The cookie that carries a token of this node."""
         return f"kinode-auth_{self._node}"
 
-    def issue(self, ttl: float, now: float) -> str:
+    def issue(self, ttl: float, now: float, *, session: bool = False) -> str:
         """A token that is valid for `ttl` seconds."""
         claims = {"username": self._node, "subdomain": None, "expiration": int(now + ttl)}
+        if session:
+            claims["session"] = True
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def verify(self, token: str, now: float) -> Claims:
@@ -85,7 +89,7 @@ class Tokens:
             raise AuthError("the token is for a subdomain: log in at the node itself")
         if expiration <= now:
             raise AuthError("the token has expired: log in again")
-        return Claims(self._node, None, expiration)
+        return Claims(self._node, None, expiration, claims.get("session") is True)
 
     def verify_cookies(self, headers: Iterable[str], now: float) -> Claims | None:
         """The claims of the first valid token among the cookies of a request."""

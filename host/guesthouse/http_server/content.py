@@ -47,15 +47,16 @@ def media_type(name: str) -> str:
     return _TYPES.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or _UNKNOWN
 
 
-def find_file(folder: Path, segments: Segments) -> Path | None:
-    """The file that a path under a `ui` folder names; `index.html` stands for its folder.
+def find_file(folder: Path, segments: Segments, *, directory: bool) -> Path | None:
+    """The file that a path under a `ui` folder names; `index.html` stands for its folder,
+    which a path that ends in a slash (`directory`) always names.
 
     Never one outside the folder, whatever links the folder contains. Blocking I/O.
     """
     try:
         root = folder.resolve(strict=True)
         found = root.joinpath(*segments).resolve(strict=True)
-        if found.is_dir():
+        if directory or found.is_dir():
             found = (found / "index.html").resolve(strict=True)
         inside = found.is_relative_to(root) and stat.S_ISREG(found.stat().st_mode)
     except (OSError, ValueError, RuntimeError):
@@ -77,9 +78,11 @@ def static_answer(binding: HttpBinding, headers: Headers) -> Response:
     """Content that a process bound to a path, or 304."""
     content = binding.static
     assert content is not None  # noqa: S101 - for the type checker: callers have looked
-    mime = content.mime if content.mime is not None and content.mime.isprintable() else _UNKNOWN
+    mime = content.mime or ""
+    if not mime or not mime.isascii() or not mime.isprintable():
+        mime = _UNKNOWN
     response = Response(content.bytes, headers={**_HEADERS, "ETag": binding.etag})
-    response.raw_headers.append((b"content-type", mime.encode("latin-1", "replace")))
+    response.raw_headers.append((b"content-type", mime.encode()))
     return _unless_known(response, headers)
 
 

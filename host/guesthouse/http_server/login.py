@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 
 from guesthouse.http_server import closes, credentials, pages
 from guesthouse.http_server.answers import PAGE_HEADERS, refused
-from guesthouse.http_server.auth import SESSION_SECONDS, AuthError, OneTimeTokens, Throttle
+from guesthouse.http_server.auth import SESSION_SECONDS, AuthError, Claims, OneTimeTokens, Throttle
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
 from guesthouse.http_server.origin import client_scheme
@@ -81,9 +81,10 @@ class Login:
             return self._failed(request, attempt, problem, 401)
         self.throttle.succeeded(address)
         redirect = request.query_params.get("redirect")
+        response: Response = PlainTextResponse("logged in\n", headers=PAGE_HEADERS)
         if attempt.from_form or redirect is not None:
-            return self._logged_in(request, RedirectResponse(local_path(redirect), 303, PAGE_HEADERS))
-        return self._logged_in(request, PlainTextResponse("logged in\n", headers=PAGE_HEADERS))
+            response = RedirectResponse(local_path(redirect), 303, PAGE_HEADERS)
+        return self._logged_in(request, response, attempt.token)
 
     async def ask_logout(self, request: Request) -> Response:
         """`GET /logout`: a button, so that no foreign page logs anyone out."""
@@ -97,9 +98,9 @@ class Login:
         self._set_cookie(request, response, "", 0)
         return response
 
-    def renew(self, request: Request, response: Response, expiration: int) -> None:
-        """Give a logged-in client a fresh cookie when half the time of its own is over."""
-        if expiration - self.context.now() < SESSION_SECONDS / 2:
+    def renew(self, request: Request, response: Response, claims: Claims) -> None:
+        """Give a client that logged in a fresh cookie when half the time of its own is over."""
+        if claims.session and claims.expiration - self.context.now() < SESSION_SECONDS / 2:
             self._logged_in(request, response)
 
     async def _read(self, request: Request) -> _Attempt | None:
@@ -152,8 +153,13 @@ class Login:
         )
         return HTMLResponse(page, status, PAGE_HEADERS)
 
-    def _logged_in(self, request: Request, response: Response) -> Response:
-        token = self.context.tokens.issue(SESSION_SECONDS, self.context.now())
+    def _logged_in(self, request: Request, response: Response, token: str = "") -> Response:
+        """Set the cookie: a new session, or the very token that was given, which then lasts no longer."""
+        if token:
+            expiration = self.context.tokens.verify(token, self.context.now()).expiration
+            self._set_cookie(request, response, token, max(1, int(expiration - self.context.now())))
+            return response
+        token = self.context.tokens.issue(SESSION_SECONDS, self.context.now(), session=True)
         self._set_cookie(request, response, token, SESSION_SECONDS)
         return response
 

@@ -75,7 +75,7 @@ class HttpServer(Actions):
         self._app = HttpApp(context, exchanges, self._login, bodies)
         self._stack = AsyncExitStack()
         self._server: _Server | None = None
-        self._socket: socket.socket | None = None
+        self._port = settings.http.port
         self._sweeper: asyncio.Task[None] | None = None
 
     # Life.
@@ -88,7 +88,7 @@ class HttpServer(Actions):
         except BaseException:
             listening.close()
             raise
-        self._socket = listening
+        self._port = listening.getsockname()[1]
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._sweeper = tasks.create_task(self._sweep())
         tasks.create_task(server.serve([listening]))
@@ -177,8 +177,7 @@ class HttpServer(Actions):
     @property
     def port(self) -> int:
         """The port it listens on."""
-        assert self._socket is not None, "only inside the block"  # noqa: S101 - a mistake of the caller
-        return int(self._socket.getsockname()[1])
+        return self._port
 
     @property
     def url(self) -> str:

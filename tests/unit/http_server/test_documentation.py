@@ -1,0 +1,59 @@
+"""`docs/protocol.md` says what the code does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from guesthouse.config import Settings
+from guesthouse.http_server.actions import PushProblem
+from guesthouse.http_server.closes import CLOSES, REFUSALS
+from guesthouse.link.credit import PUSH_OVERHEAD
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
+ROWS = [
+    tuple(cell.strip() for cell in line.strip("|").split("|"))
+    for line in DOCUMENT.splitlines()
+    if line[:1] == "|"
+]
+
+
+def unit_of(name: str) -> str:
+    if name == "log_lines_per_second":
+        return "lines a second"
+    if name.endswith("_bytes"):
+        return "bytes"
+    return "seconds" if "seconds" in name or name.endswith(("_delay", "_after")) else "count"
+
+
+def test_every_limit_is_listed_with_its_default_and_unit_and_no_other() -> None:
+    listed = {
+        row[0].strip("`"): row[1:3] for row in ROWS if len(row) == 4 and re.fullmatch(r"`\w+\.\w+`", row[0])
+    }
+    settings = Settings()
+    real = {
+        f"{section}.{each.name}": (
+            f"{getattr(getattr(settings, section), each.name):.15g}",
+            unit_of(each.name),
+        )
+        for section in ("connections", "process", "package", "restart")
+        for each in fields(getattr(settings, section))
+    }
+    assert listed == real
+
+
+def test_every_close_code_and_status_is_listed_with_its_reason_and_no_other() -> None:
+    listed = {(int(row[0]), row[1]) for row in ROWS if row[0].isdigit()}
+    assert listed == {(close.code, close.reason) for close in CLOSES} | {
+        (each.status, each.reason) for each in REFUSALS
+    }
+    assert all(row[2] for row in ROWS if row[0].isdigit())
+
+
+def test_every_error_of_a_push_is_listed() -> None:
+    assert [problem for problem in PushProblem if f"`{problem}`" not in DOCUMENT] == []
+
+
+def test_the_cost_of_a_message_is_documented() -> None:
+    assert f"each message counts {PUSH_OVERHEAD} bytes" in DOCUMENT

@@ -1,0 +1,160 @@
+"""Requests to `http-server:distro:sys` with JSON bodies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from guesthouse.address import Address, ProcessId
+from guesthouse.config import ConnectionLimits
+from guesthouse.message import LazyLoadBlob
+
+from .conftest import CHAT, NODE, OTHER, House
+
+
+@pytest.fixture
+def limits() -> ConnectionLimits:
+    return ConnectionLimits(message_bytes=4096, outbox_bytes=64 * 1024, bindings_per_process=2)
+
+
+def ask(
+    house: House, request: Any, blob: bytes | None = None, *, source: ProcessId = CHAT, node: str = NODE
+) -> dict[str, Any]:
+    body = request if isinstance(request, bytes) else json.dumps(request).encode()
+    answer = house.server.request(
+        Address(node, source), body, None if blob is None else LazyLoadBlob("text/plain", blob)
+    )
+    parsed: dict[str, Any] = json.loads(answer)
+    assert len(parsed) == 1
+    return parsed
+
+
+OK = {"Ok": None}
+
+
+def push(channel_id: Any, message_type: Any = "Text") -> dict[str, Any]:
+    return {"WebSocketPush": {"channel_id": channel_id, "message_type": message_type}}
+
+
+async def test_every_message_type_is_pushed(house: House) -> None:
+    async with house.raw_channel() as (reader, _, channel):
+        assert ask(house, push(channel), b"text") == OK
+        assert ask(house, push(channel, "Binary"), b"\xff") == OK
+        assert ask(house, push(channel, "Ping"), b"i") == OK
+        assert ask(house, push(channel, "Pong"), b"o") == OK
+        assert ask(house, push(channel, "Close"), b"\x0f\xa1x") == OK
+        assert (
+            await reader.readexactly(20)
+            == b"\x81\x04text\x82\x01\xff\x89\x01i\x8a\x01o\x88\x03\x0f\xa1x"[:20]
+        )
+        assert await house.chat.next() == ("gone", channel)
+
+
+async def test_a_channel_is_closed_by_its_id(house: House) -> None:
+    async with house.raw_channel() as (reader, _, channel):
+        assert ask(house, {"WebSocketClose": channel}) == OK
+        assert await reader.readexactly(4) == b"\x88\x02\x03\xe8"
+        assert await house.chat.next() == ("gone", channel)
+        assert ask(house, {"WebSocketClose": channel}) == {"Err": "WsChannelNotFound"}
+
+
+async def test_what_is_wrong_with_a_push_is_said(house: House) -> None:
+    async with house.bound() as (client, event):
+        mine = event.channel_id
+        assert ask(house, push(mine)) == {"Err": "NoBlob"}
+        assert ask(house, push(mine, "Ping"), b"x" * 126) == {"Err": "WsPingPongTooLong"}
+        assert ask(house, push(mine), b"\xff") == {"Err": "WsTextNotUtf8"}
+        assert ask(house, push(mine), b"x" * 4097) == {"Err": "WsMessageTooBig"}
+        assert ask(house, push(mine, "Close"), b"x") == {"Err": "WsBadClose"}
+        unknown = ask(house, push(mine ^ 1), b"x")
+        assert unknown == {"Err": "WsChannelNotFound"}
+        assert ask(house, push(mine), b"x", source=OTHER) == unknown
+        assert ask(house, {"WebSocketClose": mine}, source=OTHER) == unknown
+        assert ask(house, push(mine), b"fine") == OK
+        assert await client.recv() == "fine"
+
+
+async def test_a_client_that_does_not_read_fills_its_outbox_and_no_more(house: House) -> None:
+    async with house.raw_channel() as (_, _, channel):
+        answers = [ask(house, push(channel, "Binary"), b"x" * 4000) for _ in range(20_000)]
+        assert answers[0] == OK
+        assert answers[-1] == {"Err": "WsChannelFull"}
+        (info,) = house.server.open_channels()
+        assert info.outbox_bytes <= 64 * 1024
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [
+        b"",
+        b"\xff",
+        b"[" * 100_000,
+        [],
+        7,
+        "Bind",
+        {},
+        {"Nothing": {}},
+        {"WebSocketClose": 1, "Bind": {}},
+        {"WebSocketClose": None},
+        {"WebSocketClose": -1},
+        {"WebSocketClose": 2**32},
+        {"WebSocketClose": True},
+        {"WebSocketClose": "1"},
+        {"WebSocketPush": []},
+        push("1"),
+        push(1, "text"),
+        push(1, 0),
+        push(1, ["Text"]),
+        {"WebSocketBind": {}},
+        {"WebSocketBind": {"path": 1}},
+        {"WebSocketBind": {"path": "/", "authenticated": "no"}},
+        {"WebSocketUnbind": {}},
+        {"Bind": None},
+        {"Bind": {"path": "/", "cache": 1}},
+        {"Unbind": "/"},
+    ],
+)
+async def test_a_request_of_another_shape_is_malformed(house: House, request_body: Any) -> None:
+    assert ask(house, request_body, b"blob") == {"Err": "MalformedRequest"}
+
+
+async def test_paths_are_bound_and_unbound(house: House) -> None:
+    bind = {"path": "/ws", "authenticated": False, "extension": False, "encrypted": False}
+    assert ask(house, {"WebSocketBind": bind}) == OK
+    static = {"path": "page", "authenticated": False, "local_only": False, "cache": True}
+    assert ask(house, {"Bind": static}, b"hello") == OK
+    assert ask(house, {"Bind": {"path": "/third"}}) == {"Err": "TooManyBindings"}
+    async with house.http() as client:
+        page = await client.get(f"/{CHAT}/page")
+        assert (page.text, page.headers["content-type"]) == ("hello", "text/plain")
+        assert ask(house, {"Unbind": {"path": "/page"}}) == OK
+        assert (await client.get(f"/{CHAT}/page")).status_code == 404
+    assert ask(house, {"WebSocketUnbind": {"path": "/ws"}}) == OK
+    assert ask(house, {"Bind": {"path": "/../x"}}) == {"Err": "BadPath"}
+    assert ask(house, {"WebSocketBind": {"path": "/a//b"}}) == {"Err": "BadPath"}
+    assert ask(house, {"Bind": static}) == {"Err": "NoBlob"}
+
+
+async def test_what_is_not_offered_yet_says_so(house: House) -> None:
+    for request in (
+        {"SecureBind": {"path": "/", "cache": False}},
+        {"WebSocketSecureBind": {"path": "/", "extension": False}},
+        {"WebSocketBind": {"path": "/", "authenticated": True, "extension": True}},
+        {"WebSocketBind": {"path": "/", "authenticated": True, "encrypted": True}},
+        {
+            "WebSocketExtPushOutgoing": {
+                "channel_id": 1,
+                "message_type": "Binary",
+                "desired_reply_type": "Request",
+            }
+        },
+    ):
+        assert ask(house, request) == {"Err": "NotSupported"}
+
+
+async def test_a_process_of_another_node_is_refused(house: House) -> None:
+    async with house.bound() as (_, event):
+        answer = ask(house, push(event.channel_id), b"x", node="stranger.os")
+    assert answer == {"Err": "InvalidSourceProcess"}

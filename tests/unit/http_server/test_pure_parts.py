@@ -1,0 +1,371 @@
+"""The parts that decide, without a socket."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from guesthouse.address import ProcessId
+from guesthouse.http_server.admission import Admission, Admitted
+from guesthouse.http_server.auth import OneTimeTokens, Throttle, without_cookie
+from guesthouse.http_server.channels import ChannelTable
+from guesthouse.http_server.closes import is_sendable_code
+from guesthouse.http_server.complaints import Complaints
+from guesthouse.http_server.deadlines import NEVER, Deadlines
+from guesthouse.http_server.framing import SharedFrames, deflated_frame, frame
+from guesthouse.http_server.inbound import InboundFrames
+from guesthouse.http_server.outbox import Outbox, write_limits
+from guesthouse.http_server.paths import BadPath, PathPattern, query_params, split
+from guesthouse.link.credit import push_cost
+
+from .conftest import CHAT, OTHER, FakeLog
+
+# Frames.
+
+
+def inbound(max_size: int = 1 << 20, fragments: int = 1000) -> tuple[InboundFrames, list[tuple[int, bytes]]]:
+    got: list[tuple[int, bytes]] = []
+    protocol = ServerProtocol(state=OPEN)
+    return InboundFrames(
+        protocol, lambda kind, data: got.append((kind, data)), max_size=max_size, fragments=fragments
+    ), got
+
+
+messages = st.lists(
+    st.one_of(
+        st.tuples(st.just("text"), st.lists(st.text(max_size=200), min_size=1, max_size=4)),
+        st.tuples(st.just("binary"), st.lists(st.binary(max_size=70_000), min_size=1, max_size=3)),
+        st.tuples(st.just("ping"), st.lists(st.binary(max_size=125), min_size=1, max_size=1)),
+        st.tuples(st.just("pong"), st.lists(st.binary(max_size=125), min_size=1, max_size=1)),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(messages, st.lists(st.integers(1, 3000), min_size=1, max_size=20))
+def test_any_messages_in_any_fragments_over_any_split_of_the_stream_arrive_whole(
+    sent: list[tuple[str, list[str] | list[bytes]]], cuts: list[int]
+) -> None:
+    client = ClientProtocol.__new__(ClientProtocol)
+    from websockets.protocol import CLIENT, Protocol
+
+    Protocol.__init__(client, CLIENT)
+    expected: list[tuple[int, bytes]] = []
+    for kind, pieces in sent:
+        raw = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
+        number = {"text": 0, "binary": 1, "ping": 2, "pong": 3}[kind]
+        expected.append((number, b"".join(raw)))
+        if number >= 2:
+            (client.send_ping if number == 2 else client.send_pong)(raw[0])
+            continue
+        start = client.send_text if number == 0 else client.send_binary
+        start(raw[0], fin=len(raw) == 1)
+        for index, piece in enumerate(raw[1:], 2):
+            client.send_continuation(piece, fin=index == len(raw))
+    stream = b"".join(client.data_to_send())
+    reader, got = inbound()
+    for size in itertools.chain(cuts, itertools.repeat(len(stream) + 1)):
+        if not stream:
+            break
+        reader.receive(stream[:size])
+        stream = stream[size:]
+    assert reader.close is None
+    assert got == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
+def test_any_bytes_are_refused_or_understood_and_never_crash(pieces: list[bytes]) -> None:
+    reader, got = inbound(max_size=100, fragments=3)
+    for piece in pieces:
+        reader.receive(piece)
+    assert all(len(payload) <= 125 for _, payload in got)
+
+
+def test_a_frame_that_trickles_in_costs_no_copy_for_each_byte() -> None:
+    reader, got = inbound()
+    size = 1 << 20
+    reader.receive(b"\x82\xff" + size.to_bytes(8, "big") + b"\0\0\0\0")
+    for _ in range(size):
+        reader.receive(b"x")
+    assert got == [(1, b"x" * size)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 100_000])
+@pytest.mark.parametrize("message_type", [0, 1])
+def test_a_frame_is_what_websockets_would_have_written(message_type: int, size: int) -> None:
+    protocol = ServerProtocol(state=OPEN)
+    (protocol.send_binary if message_type else protocol.send_text)(b"a" * size)
+    assert [frame(message_type, b"a" * size)] == protocol.data_to_send()
+
+
+def test_a_message_for_many_is_framed_once_for_each_kind_of_client() -> None:
+    shared = SharedFrames(0, b"x" * 5000)
+    assert shared.encode(0) is shared.encode(0)
+    assert shared.encode(12) is shared.encode(12)
+    assert shared.encode(12) == deflated_frame(0, b"x" * 5000, 12)
+    assert len(shared.encode(12)) < 200
+    small = SharedFrames(0, b"x" * 1023)
+    assert small.encode(12) == small.encode(0)
+
+
+# Credit.
+
+
+def test_credit_is_spent_to_the_byte_and_not_beyond() -> None:
+    outbox = Outbox(window=1000)
+    assert not outbox.take(1000)
+    assert outbox.take(1000 - push_cost(0))
+    assert not outbox.take(0)
+
+
+def test_credit_comes_back_in_batches_of_a_fourth() -> None:
+    outbox = Outbox(window=1024)
+    outbox.take(255 - push_cost(0))
+    assert outbox.settle(buffered=0) == 0
+    outbox.take(0)
+    assert outbox.settle(buffered=200) == 0
+    assert outbox.settle(buffered=0) == 255 + push_cost(0)
+    assert outbox.spent == 0
+
+
+def test_what_is_still_in_memory_is_not_granted() -> None:
+    outbox = Outbox(window=1024)
+    outbox.take(800)
+    assert outbox.settle(buffered=300) == push_cost(800) - 300
+    assert outbox.spent == 300
+
+
+@given(st.integers(1024, 1 << 23))
+def test_a_worker_that_spent_everything_is_granted_something_at_its_last_push_or_at_the_low_mark(
+    window: int,
+) -> None:
+    high, low = write_limits(window)
+    outbox = Outbox(window)
+    outbox.spent = window
+    assert 0 <= low < high < window
+    assert outbox.settle(buffered=high) > 0
+
+
+def test_a_message_without_credit_needs_room_beside_what_waits() -> None:
+    outbox = Outbox(window=1000)
+    room = 1000 - push_cost(0)
+    assert outbox.has_room(room, buffered=0)
+    assert not outbox.has_room(room, buffered=1)
+
+
+# Deadlines.
+
+
+@dataclass
+class Item:
+    follow_up: float = NEVER
+    due: float = NEVER
+    seen: int = 0
+
+    def on_deadline(self, now: float) -> float:
+        self.seen += 1
+        return self.follow_up
+
+
+def test_a_deadline_comes_once_and_in_time() -> None:
+    deadlines, item = Deadlines(), Item()
+    deadlines.set(item, 10)
+    deadlines.run(9.9)
+    assert item.seen == 0
+    deadlines.run(10)
+    deadlines.run(11)
+    assert item.seen == 1
+    assert len(deadlines) == 0
+
+
+def test_a_moved_deadline_comes_at_its_new_time_only() -> None:
+    deadlines, item = Deadlines(), Item()
+    deadlines.set(item, 10)
+    deadlines.set(item, 5)
+    deadlines.set(item, 20)
+    deadlines.run(19)
+    assert item.seen == 0
+    deadlines.run(20)
+    assert item.seen == 1
+    deadlines.set(item, 30)
+    deadlines.set(item, NEVER)
+    deadlines.run(99)
+    assert item.seen == 1
+
+
+def test_something_may_ask_to_be_looked_at_again() -> None:
+    deadlines, item = Deadlines(), Item(follow_up=20)
+    deadlines.set(item, 10)
+    deadlines.run(10)
+    assert item.due == 20
+    item.follow_up = NEVER
+    deadlines.run(20)
+    assert item.seen == 2
+
+
+# Sockets.
+
+
+def test_sockets_are_counted_in_and_out() -> None:
+    admission = Admission(total=3, per_address=2, exempt={"proxy"})
+    verdicts = [admission.admit("a") for _ in range(3)]
+    assert verdicts == [Admitted.YES, Admitted.YES, Admitted.TOO_MANY_FROM_ADDRESS]
+    admission.release("a", Admitted.TOO_MANY_FROM_ADDRESS)
+    assert admission.admit("b") is Admitted.YES
+    assert admission.admit("b") is Admitted.TOO_MANY
+    admission.release("a", Admitted.YES)
+    assert admission.open == 2
+    assert admission.admit("a") is Admitted.YES
+
+
+def test_a_trusted_proxy_has_no_limit_of_its_own() -> None:
+    admission = Admission(total=10, per_address=1, exempt={"proxy"})
+    assert {admission.admit("proxy") for _ in range(5)} == {Admitted.YES}
+
+
+def test_telling_clients_of_the_limit_is_limited_too() -> None:
+    admission = Admission(total=0, per_address=1)
+    verdicts = [admission.admit("a") for _ in range(20)]
+    assert verdicts == [Admitted.TOO_MANY] * 16 + [Admitted.DROP] * 4
+    admission.release("a", Admitted.DROP)
+    assert admission.admit("a") is Admitted.DROP
+    admission.release("a", Admitted.TOO_MANY)
+    assert admission.admit("a") is Admitted.TOO_MANY
+
+
+# Channels.
+
+
+@dataclass
+class Owned:
+    owner: ProcessId
+
+
+def test_an_id_that_is_open_or_was_closed_lately_is_not_given_out() -> None:
+    draws = iter([5, 5, 6, 5, 6, 7, 8])
+    table: ChannelTable[Owned] = ChannelTable(draw=lambda: next(draws))
+    assert [table.add(Owned(CHAT)), table.add(Owned(CHAT))] == [5, 6]
+    table.remove(5)
+    table.remove(5)
+    assert table.was_closed(5)
+    assert table.add(Owned(OTHER)) == 7
+    assert [len(table.of(CHAT)), len(table.of(OTHER)), len(table)] == [1, 1, 2]
+    assert table.owned(CHAT, 7) is None
+    assert table.owned(OTHER, 7) is not None
+    assert table.owned(CHAT, 5) is None
+
+
+def test_ids_return_after_many_others() -> None:
+    counter = itertools.count(1)
+    table: ChannelTable[Owned] = ChannelTable(draw=lambda: next(counter))
+    for _ in range(65_537):
+        table.remove(table.add(Owned(CHAT)))
+    assert not table.was_closed(1)
+    assert table.was_closed(2)
+
+
+# Who may come in.
+
+
+def test_a_one_time_token_works_once_and_for_ten_minutes() -> None:
+    tokens = OneTimeTokens()
+    first, second = tokens.issue(0), tokens.issue(0)
+    assert first != second
+    assert tokens.use(first, 599)
+    assert not tokens.use(first, 599)
+    assert not tokens.use(second, 600)
+    assert not tokens.use("\ud800", 0)
+
+
+def test_unused_one_time_tokens_do_not_pile_up() -> None:
+    tokens = OneTimeTokens()
+    oldest = tokens.issue(0)
+    for _ in range(1024):
+        newest = tokens.issue(0)
+    assert not tokens.use(oldest, 1)
+    assert tokens.use(newest, 1)
+
+
+def test_waits_double_up_to_a_quarter_of_an_hour_and_a_success_clears_them() -> None:
+    throttle = Throttle()
+    waits, now = [], 0.0
+    for _ in range(16):
+        throttle.failed("a", now)
+        waits.append(throttle.wait("a", now))
+        now += waits[-1]
+    assert waits == [0, 0, 0, 0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
+    assert throttle.wait("b", now) == 0
+    throttle.succeeded("a")
+    assert throttle.wait("a", now) == 0
+
+
+def test_the_memory_of_failures_is_bounded() -> None:
+    throttle = Throttle()
+    for number in range(5000):
+        throttle.failed(str(number), 0)
+    assert len(throttle._failures) == 4096
+
+
+def test_a_cookie_header_without_the_nodes_cookies_keeps_the_others() -> None:
+    assert without_cookie("a=1; kinode-auth_x=2;b=3 ; kinode-auth_x@p=4;", "kinode-auth_") == "a=1; b=3"
+    assert without_cookie("kinode-auth_x=2", "kinode-auth_") == ""
+
+
+# The rest.
+
+
+@pytest.mark.parametrize(
+    ("code", "sendable"),
+    [(999, False), (1000, True), (1003, True), (1004, False), (1005, False), (1006, False), (1007, True),
+     (1014, True), (1015, False), (1016, False), (2999, False), (3000, True), (4999, True), (5000, False)],
+)  # fmt: skip
+def test_close_codes_that_an_endpoint_may_send(code: int, sendable: bool) -> None:
+    assert is_sendable_code(code) is sendable
+
+
+def test_a_flood_of_faults_is_a_line_a_second_that_counts_the_rest() -> None:
+    log = FakeLog()
+    complaints = Complaints(log)
+    for step in range(25):
+        complaints.complain("chat", "pushes too much", step / 10)
+    complaints.complain("other", "pushes too much", 2.5)
+    assert [text for _, _, text in log.lines] == [
+        "chat: pushes too much",
+        "chat: pushes too much (9 more like it)",
+        "chat: pushes too much (9 more like it)",
+        "other: pushes too much",
+    ]
+
+
+@given(st.text())
+def test_every_path_is_split_or_refused(text: str) -> None:
+    try:
+        segments, _ = split(text)
+    except BadPath:
+        return
+    assert all(segment not in ("", ".", "..") and "/" not in segment for segment in segments)
+
+
+@given(st.text(max_size=40))
+def test_every_bound_path_that_is_literal_is_found_by_itself(text: str) -> None:
+    try:
+        pattern = PathPattern.parse(text)
+    except BadPath:
+        return
+    if not any(pattern.rank):
+        assert pattern.match(pattern.segments) == ()
+
+
+def test_query_parameters_are_limited_in_number() -> None:
+    assert len(query_params("&".join("a=b" for _ in range(1000)))) == 256
+    assert query_params("") == ()
+    assert query_params("a=%ff&b") == (("a", "\ufffd"), ("b", ""))

@@ -1,0 +1,241 @@
+"""Life of the server: the port, limits on sockets, shutting down, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from guesthouse.config import ConnectionLimits, HttpSettings, Settings
+from guesthouse.http_server.server import CannotListen, HttpServer
+
+from .conftest import CHAT, FakeLog, FakeRouter, House, Start, read_close, upgrade_request
+
+
+async def test_a_port_in_use_is_one_line_that_names_the_remedy(house: House, tmp_path: Path) -> None:
+    port = house.server.port
+    second = HttpServer(FakeRouter(), FakeLog(), Settings(http=HttpSettings(port=port)), tmp_path)
+    with pytest.raises(CannotListen) as refused:
+        await second.__aenter__()
+    assert str(refused.value) == (
+        f"port {port} on 127.0.0.1 is in use: stop what uses it, or choose another with --port (0 takes a free one)"
+    )
+
+
+async def test_a_host_that_is_not_ours_is_one_line(tmp_path: Path) -> None:
+    for host in ("no such host", "192.0.2.1"):
+        server = HttpServer(FakeRouter(), FakeLog(), Settings(http=HttpSettings(host=host, port=0)), tmp_path)
+        with pytest.raises(CannotListen) as refused:
+            await server.__aenter__()
+        assert "\n" not in str(refused.value)
+        assert "--host" in str(refused.value)
+
+
+async def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("not a certificate")
+    for cert, key in (("missing.pem", "missing.pem"), ("cert.pem", "cert.pem")):
+        http = HttpSettings(port=0, tls_cert=str(tmp_path / cert), tls_key=str(tmp_path / key))
+        server = HttpServer(FakeRouter(), FakeLog(), Settings(http=http), tmp_path)
+        with pytest.raises(CannotListen, match="PEM"):
+            await server.__aenter__()
+
+
+async def test_the_server_leaves_signals_and_logging_alone(start: Start) -> None:
+    before = (
+        signal.getsignal(signal.SIGTERM),
+        signal.getsignal(signal.SIGINT),
+        logging.getLogger().handlers[:],
+    )
+    house: House = await start()
+    now = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), logging.getLogger().handlers[:]
+    assert now == before
+    assert logging.getLogger("uvicorn").handlers == []
+    assert house.server.url == f"http://127.0.0.1:{house.server.port}"
+
+
+async def test_closing_tells_every_client_1001_and_then_the_port_is_free(house: House) -> None:
+    async with (
+        house.bound() as (one, first),
+        house.bound() as (two, second),
+        connect(house.ws_url + "/") as three,
+    ):
+        await house.server.close()
+        for client in (one, two, three):
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(client.recv(), 5)
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the node is shutting down")
+        told = {(await house.chat.next()) for _ in range(2)}
+        assert told == {("close", first.channel_id), ("close", second.channel_id)}
+    assert house.server.open_channels() == []
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", house.server.port)
+
+
+async def test_closing_does_not_wait_for_a_client_that_does_not_answer(house: House) -> None:
+    async with house.raw_channel() as (reader, _, _), asyncio.timeout(2):
+        await house.server.close(seconds=0.05)
+        assert (await read_close(reader))[0] == 1001
+        assert await reader.read() == b""
+
+
+async def test_closing_ends_idle_and_half_sent_http_requests(house: House) -> None:
+    async with house.raw() as (reader, writer), asyncio.timeout(4):
+        writer.write(b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+        await writer.drain()
+        await house.server.close(seconds=0.05)
+        await reader.read()
+
+
+@pytest.mark.parametrize("sockets", [2, 3, 4])
+async def test_the_number_of_sockets_is_limited(start: Start, sockets: int) -> None:
+    house: House = await start(ConnectionLimits(total=3))
+    idle = [await asyncio.open_connection("127.0.0.1", house.server.port) for _ in range(sockets - 1)]
+    try:
+        async with house.raw() as (reader, writer):
+            writer.write(upgrade_request("/", house.server.port))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert int(head.split(b" ")[1]) == (101 if sockets <= 3 else 503)
+    finally:
+        for _, writer in idle:
+            writer.close()
+
+
+@pytest.mark.parametrize("sockets", [1, 2, 3])
+async def test_the_number_of_sockets_from_one_address_is_limited(start: Start, sockets: int) -> None:
+    house: House = await start(ConnectionLimits(per_address=2))
+    idle = [await asyncio.open_connection("127.0.0.1", house.server.port) for _ in range(sockets - 1)]
+    try:
+        async with house.raw() as (reader, writer):
+            writer.write(b"GET /our.js HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert int(head.split(b" ")[1]) == (200 if sockets <= 2 else 429)
+    finally:
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_a_socket_that_ends_makes_room_for_another(start: Start) -> None:
+    house: House = await start(ConnectionLimits(total=1))
+    for _ in range(3):
+        async with house.bound() as (client, _):
+            await client.close()
+        assert (await house.chat.next())[0] == "close"
+        async with house.http() as client_http:
+            assert (await client_http.get("/our.js", headers={"Connection": "close"})).status_code == 200
+
+
+async def test_a_socket_that_asks_for_nothing_is_closed_after_the_handshake_time(start: Start) -> None:
+    house: House = await start(ConnectionLimits(handshake_seconds=0.05))
+    for beginning in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\nX: "):
+        async with house.raw() as (reader, writer):
+            writer.write(beginning)
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert answer.startswith(b"HTTP/1.1 408 "), beginning
+
+
+async def test_a_body_that_does_not_come_is_answered_408(start: Start) -> None:
+    house: House = await start(ConnectionLimits(handshake_seconds=0.1))
+    async with house.raw() as (reader, writer):
+        writer.write(b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 20_000, 431),
+        (b"GET /" + b"x" * 70_000, 431),
+        (b"GET /" + b"x" * 3000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
+        (b"GET //evil HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ],
+)
+async def test_a_request_that_is_not_in_order_is_refused(
+    house: House, request_bytes: bytes, status: int
+) -> None:
+    async with house.raw() as (reader, writer):
+        writer.write(request_bytes)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert int(head.split(b" ")[1]) == status, head
+
+
+async def test_too_many_pipelined_requests_are_refused(house: House) -> None:
+    house.server.bind_http_path(CHAT, "/", authenticated=False, local_only=False, secure=False, static=None)
+    async with house.raw() as (reader, writer):
+        writer.write(f"GET /{CHAT}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 100)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_an_upgrade_to_something_else_is_answered_as_plain_http(house: House) -> None:
+    async with house.raw() as (reader, writer):
+        writer.write(b"GET /our.js HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+async def test_channels_and_logins_work_over_tls(start: Start, certificate: tuple[str, str]) -> None:
+    cert, key = certificate
+    house: House = await start(None, HttpSettings(tls_cert=cert, tls_key=key))
+    context = ssl.create_default_context(cafile=cert)
+    assert house.server.url.startswith("https://")
+    house.server.bind_ws_path(CHAT, "/", authenticated=True, secure=False, extension=False)
+    headers = {**house.cookie, "Origin": house.server.url}
+    async with connect(f"{house.ws_url}/{CHAT}/", ssl=context, additional_headers=headers) as client:
+        event = await house.chat.opened()
+        await client.send("over tls")
+        assert (await house.chat.next())[3] == b"over tls"
+        house.server.push(CHAT, event.channel_id, 0, b"x" * 300_000)
+        assert await client.recv() == "x" * 300_000
+    assert await house.chat.next() == ("close", event.channel_id)
+    async with house.http(verify=context) as http:
+        answer = await http.get(house.server.login_url())
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+async def test_a_tls_client_that_breaks_a_rule_reads_why_and_is_closed(
+    start: Start, certificate: tuple[str, str]
+) -> None:
+    cert, key = certificate
+    house: House = await start(
+        ConnectionLimits(message_bytes=100, close_seconds=0.2), HttpSettings(tls_cert=cert, tls_key=key)
+    )
+    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    async with connect(f"{house.ws_url}/{CHAT}/", ssl=ssl.create_default_context(cafile=cert)) as client:
+        await client.send("x" * 101)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(client.recv(), 5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+async def test_nagle_is_off(house: House) -> None:
+    async with house.bound():
+        (connection,) = house.server._channels.of(CHAT)
+        raw = connection._transport.get_extra_info("socket")
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
