@@ -36,6 +36,7 @@ from guesthouse.ports import LogPort, RouterPort
 CLOSE_SECONDS: Final = 2.0
 """How long a shutdown waits for clients to answer their close frames."""
 
+_ANSWER_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
 _BACKLOG: Final = 2048
 
@@ -159,7 +160,6 @@ class HttpServer(Actions):
             proxy_headers=False,
             server_header=False,
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=1,
             ssl_certfile=http.tls_cert,
             ssl_keyfile=http.tls_key,
         )
@@ -230,6 +230,22 @@ class _Server(uvicorn.Server):
             await self.on_tick(0)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.ending.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers that are under way be sent, for a while, and close all sockets."""
+        self.stop_accepting()
+        for listening in sockets or []:
+            listening.close()
+        state = self.server_state
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            _, late = await asyncio.wait(state.tasks, timeout=_ANSWER_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for connection in tuple(state.connections):
+            cast(HttpConnection, connection).transport.abort()
 
     def stop_accepting(self) -> None:
         for server in self.servers:
