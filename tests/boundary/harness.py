@@ -1,0 +1,143 @@
+"""Running components for tests: an engine that ticks, host calls by name, and a fiber polled to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from guesthouse.worker.boundary.callbacks import PENDING, HostFunction
+from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.ticker import Ticker
+from guesthouse.worker.boundary.types import FunctionType
+
+from .components import MEMORY, RUN
+
+LIMITS: Final = StoreLimits(memory_bytes=64 << 20, table_elements=1000)
+
+ENGINE: Final = new_engine()
+TICKER: Final = Ticker(ENGINE)
+TICKER.start()
+
+
+class Calls:
+    """Offers Python functions as host calls, each given the fiber's owner first.
+
+    Args:
+        calls: by name; one in `blocking` may return `PENDING`.
+    """
+
+    def __init__(self, calls: dict[str, Callable[..., Any]], blocking: tuple[str, ...] = ()) -> None:
+        self._calls = {name: HostFunction(call, name in blocking) for name, call in calls.items()}
+        self.types: dict[str, FunctionType] = {}
+        self.dropped: list[tuple[int, int]] = []
+
+    def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction | None:
+        self.types[name] = type_
+        return self._calls.get(name)
+
+    def resource(self, interface: str, name: str) -> int | None:
+        return 7 if name == "thing" else None
+
+    def destructor(self, owner: Any, type_number: int, number: int) -> None:
+        self.dropped.append((type_number, number))
+
+
+class Recorder:
+    """Offers `echo`, which returns what it gets, and `take`; both note what they got."""
+
+    def __init__(self) -> None:
+        self.echoed: list[Any] = []
+        self.taken: list[Any] = []
+        self.calls = Calls({"echo": self._echo, "take": self._take})
+
+    def _echo(self, owner: Any, value: Any) -> Any:
+        self.echoed.append(value)
+        return value
+
+    def _take(self, owner: Any, value: Any) -> None:
+        self.taken.append(value)
+
+
+def load(wat: str, calls: Calls) -> Component:
+    return Component(ENGINE, wat, calls, RUN)
+
+
+@contextmanager
+def fiber_of(component: Component, owner: Any = None, limits: StoreLimits = LIMITS) -> Iterator[Fiber]:
+    """A new fiber, dropped in the end."""
+    fiber = Fiber(component, limits, owner)
+    try:
+        yield fiber
+    finally:
+        fiber.drop()
+
+
+def finish_step(fiber: Fiber, polls: int = 10_000) -> None:
+    """Poll until the step is over.
+
+    Raises:
+        GuestTrap: the guest died.
+        AssertionError: it was not over after so many polls.
+    """
+    for _ in range(polls):
+        if fiber.poll():
+            return
+    raise AssertionError(f"the guest was not done after {polls} polls")
+
+
+def run(component: Component, *arguments: Any, owner: Any = None, limits: StoreLimits = LIMITS) -> None:
+    """Instantiate and run to the end.
+
+    Raises:
+        GuestTrap: the guest died.
+    """
+    with fiber_of(component, owner, limits) as fiber:
+        finish_step(fiber)
+        fiber.start(*arguments)
+        finish_step(fiber)
+
+
+def death_of(component: Component, *arguments: Any, limits: StoreLimits = LIMITS) -> GuestTrap:
+    """Run a guest that must die; returns what killed it."""
+    try:
+        run(component, *arguments, limits=limits)
+    except GuestTrap as trap:
+        return trap
+    raise AssertionError("the guest lived")
+
+
+def guest(body: str, imports: str = "", *, libc: str = MEMORY, more: str = "") -> str:
+    """A component whose `run` takes nothing.
+
+    Args:
+        body: the core function's instructions, with locals if it needs any.
+        imports: exports of the interface `test:types/host` as WAT of an instance type.
+        libc: defines `$memory`, `$realloc` and the core instance `$libc`.
+        more: further fields of the core module.
+    """
+    names = [part.split('"', 1)[0] for part in imports.split('(export "')[1:] if "(func" in part]
+    lowered = "\n  ".join(
+        f'(core func ${name} (canon lower (func $host "{name}") (memory $memory) (realloc $realloc)))'
+        for name in names
+    )
+    offered = " ".join(f'(export "{name}" (func ${name}))' for name in names)
+    return f"""(component
+  (import "test:types/host" (instance $host {imports}))
+  {libc}
+  {lowered}
+  (core module $main
+    (import "libc" "memory" (memory 0))
+    {more}
+    (func $run (export "run") {body}))
+  (core instance $main (instantiate $main
+    (with "libc" (instance $libc)) (with "host" (instance {offered}))))
+  (func $run (canon lift (core func $main "run")))
+  (instance $guest (export "run" (func $run)))
+  (export "{RUN[0]}" (instance $guest)))"""
+
+
+__all__ = ["ENGINE", "LIMITS", "PENDING", "Calls", "Recorder", "death_of", "fiber_of", "finish_step", "guest"]
