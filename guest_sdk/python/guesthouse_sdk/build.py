@@ -9,7 +9,9 @@ One line on stderr says what is wrong, and the exit code is 1. Needs `componenti
 from __future__ import annotations
 
 import argparse
+import keyword
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,9 @@ from guesthouse_sdk.entry import guest
 
 Guest = guest(app)
 """
+_MOUNT = re.compile(r'(?m)^(\s*File ")/\d+/')
+"""Where componentize-py mounts the import path: `/1/app.py` is the author's `app.py`."""
+_OWN_FRAME = re.compile(rf'(?m)^  File "{ENTRY_MODULE}\.py".*\n(?:    .*\n)*')
 _RESERVED: Final = frozenset({ENTRY_MODULE, "guesthouse_sdk", "wit_world", WORLD})
 
 
@@ -110,17 +115,22 @@ def explain(name: str, output: str) -> str:
         return (
             f"{name} calls {call} while it is imported: call the host only from main or from what main calls"
         )
+    bad_main = "guesthouse_sdk.entry.BadMain: "
+    if bad_main in output:
+        return f"{name} cannot be built: {output.partition(bad_main)[2].splitlines()[0]}"
     report = output.partition("Stack backtrace:")[0].partition("\nCaused by:")[0]
-    _, _, report = report.rpartition("AssertionError: ") if "AssertionError: " in report else ("", "", report)
-    lines = [line for line in report.strip().splitlines() if f"/{ENTRY_MODULE}.py" not in line]
-    return f"{name} cannot be built: " + ("\n".join(lines) or "componentize-py failed and said nothing")
+    report = _MOUNT.sub(r"\1", report.rpartition("AssertionError: ")[2])
+    lines = _OWN_FRAME.sub("", report).strip().splitlines()
+    if not lines:
+        return f"{name} cannot be built: componentize-py said nothing"
+    return f"{name} cannot be built:" + "".join(f"\n{line}" for line in lines)
 
 
 def _module_name(source: Path) -> str:
     if source.suffix != ".py" or not source.is_file():
         raise BuildError(f"{source} is not a Python file: give the module that has main, such as app.py")
     module = source.stem
-    if not module.isidentifier():
+    if not module.isidentifier() or keyword.iskeyword(module):
         raise BuildError(
             f"{source.name} cannot be imported: rename it to a Python identifier, such as app.py"
         )

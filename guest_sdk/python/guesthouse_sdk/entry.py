@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias, cast
 
+from guesthouse_sdk import _json_guard
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import Address, address_from_wit
 from guesthouse_sdk.log import keep_sources, log_exception, logging_to_host
@@ -41,6 +42,7 @@ def guest(app: ModuleType) -> type:
                 sys.stderr = None  # the log has the traceback; once is enough
                 raise
 
+    _json_guard.install()
     keep_sources()
     gc.collect()
     gc.freeze()  # what was loaded while building stays, and stays on pages shared between processes

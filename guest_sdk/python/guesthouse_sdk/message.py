@@ -24,11 +24,11 @@ class WsMessageType(StrEnum):
     Ping = "Ping"
     Pong = "Pong"
     Close = "Close"
-    TEXT = "Text"
-    BINARY = "Binary"
-    PING = "Ping"
-    PONG = "Pong"
-    CLOSE = "Close"
+    TEXT = Text
+    BINARY = Binary
+    PING = Ping
+    PONG = Pong
+    CLOSE = Close
 
 
 class LazyLoadBlob:

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+from guesthouse_sdk import (
+    Address,
+    BadCloseCode,
+    Channel,
+    ChannelFull,
+    ChannelNotFound,
+    Http,
+    HttpResponse,
+    IncomingRequest,
+    IncomingResponse,
+    Process,
+    Request,
+    Response,
+    SendError,
+    WsMessageType,
+    bind_http_path,
+    bind_ws_path,
+    get_blob,
+)
+from guesthouse_sdk._native.types import WsMessageType as RawType
+from guesthouse_sdk.testing import Answer, FakeHost, FakeLimits
+
+OTHER = "other:other:guesthouse.os"
+
+
+class Recorder(Process):
+    """Writes down what it is called with; the last one made is `latest`."""
+
+    latest: Recorder
+
+    def __init__(self) -> None:
+        Recorder.latest = self
+        self.calls: list[tuple[object, ...]] = []
+
+    def on_start(self) -> None:
+        self.calls.append(("start", len(self.channels)))
+        bind_ws_path("/rooms/:room", authenticated=False)
+        bind_http_path("/page")
+
+    def on_open(self, channel: Channel) -> None:
+        assert channel in self.channels
+        self.calls.append(
+            ("open", channel.id, channel.path, dict(channel.url_params), channel.opened.resumed)
+        )
+
+    def on_message(self, channel: Channel, message: str | bytes) -> None:
+        self.calls.append(("message", channel.id, message))
+        if message == "boom":
+            raise ValueError("no such thing")
+        if message == "close":
+            channel.close(4000, "asked for")
+        if message == "exit":
+            sys.exit()
+
+    def on_close(self, channel: Channel) -> None:
+        assert channel not in self.channels
+        self.calls.append(("close", channel.id))
+
+
+def test_channels_are_kept_and_told_of_in_order() -> None:
+    with FakeHost() as host:
+        one = host.open()
+        host.run(Recorder)
+        other = host.open("/rooms/7", logged_in=False)
+        one.send_text("hi")
+        other.send_bytes(b"\xff")
+        one.close()
+        host.run()
+        assert Recorder.latest.calls == [
+            ("start", 0),
+            ("open", one.id, "/", {}, False),
+            ("open", other.id, "/rooms/7", {"room": "7"}, False),
+            ("message", one.id, "hi"),
+            ("message", other.id, b"\xff"),
+            ("close", one.id),
+        ]
+        assert [channel.id for channel in Recorder.latest.channels] == [other.id]
+
+
+def test_an_exception_is_logged_with_its_traceback_and_costs_one_message() -> None:
+    with FakeHost() as host:
+        channel = host.open()
+        channel.send_text("boom")
+        channel.send_text("still here")
+        host.run(Recorder)
+        assert Recorder.latest.calls[-1] == ("message", channel.id, "still here")
+        (line,) = host.log
+        assert line.level == "error"
+        assert line.text.startswith("on_message failed\nTraceback (most recent call last):\n")
+        assert line.text.endswith("ValueError: no such thing")
+        assert 'raise ValueError("no such thing")' in line.text
+        assert "guesthouse_sdk/process.py" not in line.text
+
+
+def test_after_a_restart_open_channels_are_put_back_before_anything_else() -> None:
+    with FakeHost() as host:
+        kept, left = host.open(), host.open()
+        host.run(Recorder)
+        kept.send_text("waiting")
+        left.close()
+        host.restart()
+        assert Recorder.latest.calls == [
+            ("start", 0),
+            ("open", kept.id, "/", {}, True),
+            ("open", left.id, "/", {}, True),
+            ("message", kept.id, "waiting"),
+            ("close", left.id),
+        ]
+
+
+def test_on_resume_may_treat_old_channels_differently() -> None:
+    seen: list[str] = []
+
+    class Quiet(Process):
+        def on_open(self, channel: Channel) -> None:
+            seen.append("open")
+
+        def on_resume(self, channel: Channel) -> None:
+            seen.append("resume")
+
+    with FakeHost() as host:
+        host.open()
+        host.run(Quiet)
+        host.restart()
+    assert seen == ["open", "resume"]
+
+
+def test_closing_a_channel_forgets_it_and_what_was_under_way() -> None:
+    with FakeHost() as host:
+        channel = host.open()
+        channel.send_text("close")
+        channel.send_text("too late")
+        host.run(Recorder)
+        assert channel.closed == (4000, "asked for")
+        assert Recorder.latest.channels == set()
+        assert [call[0] for call in Recorder.latest.calls] == ["start", "open", "message"]
+
+
+def test_sending_to_a_client_that_has_left_is_an_error_and_closing_it_is_not() -> None:
+    class Late(Process):
+        def on_close(self, channel: Channel) -> None:
+            with pytest.raises(ChannelNotFound, match=f"channel {channel.id}"):
+                channel.send("anyone?")
+            channel.close()
+
+    with FakeHost() as host:
+        host.open().close()
+        host.run(Late)
+        assert host.log == []
+
+
+@pytest.mark.parametrize("message", [5, None, "\ud800", ["list"]])
+def test_a_message_that_is_none_is_refused_before_it_crosses(message: object) -> None:
+    class Wrong(Process):
+        def on_open(self, channel: Channel) -> None:
+            with pytest.raises((TypeError, ValueError)):
+                channel.send(message)  # type: ignore[arg-type]
+            with pytest.raises((TypeError, ValueError)):
+                self.broadcast(message)  # type: ignore[arg-type]
+            with pytest.raises(BadCloseCode):
+                channel.close(1005)
+
+    with FakeHost() as host:
+        channel = host.open()
+        host.run(Wrong)
+        assert (channel.received, host.log) == ([], [])
+
+
+def test_a_broadcast_reaches_all_and_returns_who_was_refused() -> None:
+    refused: dict[Channel, Exception] = {}
+
+    class Speaker(Process):
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            refused.update(self.broadcast(message))
+            self.broadcast("for you", to=[channel])
+            self.broadcast("for nobody", to=[])
+
+    with FakeHost(limits=FakeLimits(outbox_bytes=100)) as host:
+        one, other, slow = host.open(), host.open(), host.open()
+        slow.stop_reading()
+        one.send_bytes(b"x" * 36)
+        one.send_text("text")
+        host.run(Speaker)
+        assert one.received == [b"x" * 36, "for you", "text", "for you"]
+        assert other.received == [b"x" * 36, "text"]
+        assert [(channel.id, type(error)) for channel, error in refused.items()] == [(slow.id, ChannelFull)]
+
+
+def test_pings_and_pongs_of_clients_are_no_messages() -> None:
+    with FakeHost() as host:
+        channel = host.open()
+        channel.send(RawType.PING, b"p")
+        channel.send(RawType.PONG, b"p")
+        host.run(Recorder)
+        assert [call[0] for call in Recorder.latest.calls] == ["start", "open"]
+
+
+def test_http_is_answered_by_what_is_returned() -> None:
+    class Site(Process):
+        def on_start(self) -> None:
+            for path in ("/text", "/bytes", "/full", "/boom", "/echo"):
+                bind_http_path(path)
+
+        def on_http(self, request: Http) -> HttpResponse | str | bytes | None:
+            match request.bound_path:
+                case "/text":
+                    return "text"
+                case "/bytes":
+                    return b"bytes"
+                case "/full":
+                    return HttpResponse("made", 201, {"x": "y"}, "text/x")
+                case "/echo":
+                    blob = get_blob()
+                    return blob.bytes if blob else None
+            raise KeyError(request.bound_path)
+
+    with FakeHost() as host:
+        host.run(Site)
+        paths = ("/text", "/bytes", "/full", "/boom", "/echo")
+        text, raw, full, boom, echo = (host.http("POST", path, b"body") for path in paths)
+        host.run()
+        assert (text.status, text.text, text.mime) == (200, "text", "text/plain; charset=utf-8")
+        assert (raw.status, raw.body, raw.mime) == (200, b"bytes", None)
+        assert (full.status, full.text, full.mime, full.headers) == (201, "made", "text/x", [("x", "y")])
+        assert boom.status == 500
+        assert echo.body == b"body"
+        assert [line.text.splitlines()[0] for line in host.log] == ["on_http failed"]
+
+
+def test_a_process_without_on_http_answers_404() -> None:
+    with FakeHost() as host:
+        host.run(Recorder)
+        exchange = host.http("GET", "/page")
+        host.run()
+        assert exchange.status == 404
+
+
+def test_other_processes_are_answered_and_asked() -> None:
+    seen: list[object] = []
+
+    class Talker(Process):
+        def on_request(self, source: Address, request: IncomingRequest) -> Response:
+            Request().target(f"fake.os@{OTHER}").body(request.body).expects_response(5).send()
+            Request().target("fake.os@no:no:no.os").body(b"lost").send()
+            return Response().body(b"done")
+
+        def on_response(self, source: Address, response: IncomingResponse) -> None:
+            seen.append((str(source.process), response.body))
+
+        def on_send_error(self, error: SendError) -> None:
+            seen.append(error.body)
+
+    with FakeHost() as host:
+        host.process(OTHER, lambda sent: Answer(sent.body + b"!"))
+        exchange = host.request(b"ask")
+        host.run(Talker)
+        assert exchange.body == b"done"
+        assert seen == [(OTHER, b"ask!"), b"lost"]
+
+
+def test_exiting_ends_the_process_without_an_error() -> None:
+    with FakeHost() as host:
+        host.open().send_text("exit")
+        host.run(Recorder)
+        assert host.ended
+        assert host.log == []
+
+
+def test_a_failure_to_start_ends_the_process_and_is_logged() -> None:
+    class Broken(Process):
+        def on_start(self) -> None:
+            raise RuntimeError("no luck")
+
+    with FakeHost() as host:
+        with pytest.raises(RuntimeError, match="no luck"):
+            host.run(Broken)
+        assert host.ended
+        assert host.log[0].text.startswith("the process failed\nTraceback")
+
+
+def test_a_text_message_costs_three_calls() -> None:
+    class Echo(Process):
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            channel.send(message)
+
+    calls: list[str] = []
+
+    class Counting(FakeHost):
+        def __getattribute__(self, name: str) -> object:
+            if name in {"receive", "get_blob", "get_blob_text", "has_blob", "last_blob", "our"} or (
+                name.startswith("send_")
+            ):
+                calls.append(name)
+            return super().__getattribute__(name)
+
+    with Counting() as host:
+        channel = host.open()
+        host.run(Echo)
+        calls.clear()
+        channel.send_text("hi")
+        host.run()
+        sent = [call for call in calls if call != "send_ws_push"]  # what the fake itself makes of a text
+        assert sent == ["get_blob_text", "send_ws_text", "receive"]
+        assert channel.received == ["hi"]
+    assert WsMessageType.Text == "Text"
