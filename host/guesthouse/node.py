@@ -73,6 +73,7 @@ class Node:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.log.write("node", "info", "stops")
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
@@ -96,6 +97,7 @@ class Node:
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
+        log.write("node", "info", f"{settings.node} serves {self.http.url} from {home.path}")
 
     def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> Callable[[Operation], None]:
         operations = Operations(

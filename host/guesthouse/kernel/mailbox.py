@@ -11,6 +11,10 @@ order, for the next run. What it had consumed is not delivered again: a message 
 at most once. That is exact and not a race, because a worker reports CONSUMED before, and in order
 with, everything the guest did with the message: as far as the node ever sees, both happened or neither.
 
+The one exception: a message that ends the worker before the worker could say that it was taken would do
+so for ever, to all processes there. So when `FRUITLESS_RUNS` runs in a row are lost with their worker and
+none consumed more than OPENs, the first message besides those that it was sent is given up.
+
 **Channels in a new run.** A guest must hear of a channel before its messages, once, and must never hear
 of the end of a channel it does not know. A new run knows nothing, and the HTTP server announces the
 channels that are open now. So the new run gets
@@ -42,6 +46,8 @@ Operation: TypeAlias = list[Any]
 MESSAGE_OVERHEAD: Final = 256
 """Bytes that a message costs the node beside its payload: the operation, its numbers and its place."""
 
+FRUITLESS_RUNS: Final = 3
+
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 1024 * 1024
 
@@ -60,6 +66,7 @@ class Mailbox:
         "_awaiting_open",
         "_capacity",
         "_forgotten",
+        "_fruitless",
         "_kept",
         "_last_consumed",
         "_opens",
@@ -84,6 +91,7 @@ class Mailbox:
         self._forgotten: set[int] = set()  # channels that the process closed, with messages still kept
         self._paused: dict[int, Feeder] = {}
         self._last_consumed: tuple[int, Any] | None = None
+        self._fruitless = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._sent)
@@ -170,20 +178,27 @@ class Mailbox:
             operation, size = sent.popleft()
             self.size -= size
             self.window_size -= size
+            if operation[0] != _OPEN:
+                self._fruitless = 0
             if operation[0] <= _CLOSE:
                 self._release(operation)
         self._last_consumed = (operation[0], operation[_CHANNEL])
         if self._paused and self.size * 2 < self._capacity:
             self._resume()
 
-    def end_run(self) -> str | None:
-        """The run is over: what it did not consume waits again. Returns the message that it took last, in
-        words; None when it took none.
+    def end_run(self, *, worker_lost: bool = False) -> str | None:
+        """The run is over: what it did not consume waits again. Returns the message that is not delivered
+        again, in words: the one it took last, or the one that is given up; None when there is none.
         """
+        last, self._last_consumed = self._last_consumed, None
+        if worker_lost and self._sent:
+            self._fruitless += 1
+        if self._fruitless == FRUITLESS_RUNS:
+            self._fruitless = 0
+            last = self._give_up_first()
         self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
         self.window_size = 0
-        last, self._last_consumed = self._last_consumed, None
         return None if last is None else _in_words(*last)
 
     def begin_run(self, announced: Sequence[Operation]) -> None:
@@ -252,6 +267,16 @@ class Mailbox:
         kept = self._kept
         kept[channel_id] = kept.get(channel_id, 0) + 1
         self._waiting.append((operation, size))
+
+    def _give_up_first(self) -> tuple[int, Any] | None:
+        for place, (operation, size) in enumerate(self._sent):
+            if operation[0] != _OPEN:
+                del self._sent[place]
+                self.size -= size
+                if operation[0] <= _CLOSE:
+                    self._release(operation)
+                return operation[0], operation[_CHANNEL]
+        return None
 
     def _drop(self, operation: Operation, size: int) -> None:
         self.size -= size

@@ -189,13 +189,13 @@ class Process:
         if self.run is not None:
             self.run.flowing = False
 
-    def end_run(self) -> str | None:
-        """The run is over. Returns the message that it took last, in words."""
+    def end_run(self, *, worker_lost: bool = False) -> str | None:
+        """The run is over. Returns the message that is not delivered again, in words."""
         self.run = None
         self.started_at = None
         self.memory_bytes = 0
         self.state = ProcessState.WAITING
-        return self.mailbox.end_run()
+        return self.mailbox.end_run(worker_lost=worker_lost)
 
     def end(self) -> None:
         """It will not return."""

@@ -11,7 +11,7 @@ from typing import Final
 from guesthouse.config import RestartSettings
 from guesthouse.link.ops import ExitCause
 
-INNOCENT_AFTER: Final = 1.0
+INNOCENT_AFTER: Final = 0.25
 """Seconds of running after which the loss of its worker is not held against a process: it is likely
 another's doing.
 """

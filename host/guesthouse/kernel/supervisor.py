@@ -171,6 +171,8 @@ class Supervisor:
         care = self._cares[process.id]
         care.ever_started = True
         care.previous = None
+        if process.run is not None:
+            self._log.write(str(process.id), "info", f"runs on {process.run.worker}")
         process.run_started()
         if not care.first_start.done():
             care.first_start.set_result(None)
@@ -180,12 +182,12 @@ class Supervisor:
         care = self._cares[process.id]
         run = process.run
         ran_seconds = 0.0 if run is None else self._loop.time() - run.began
-        last_taken = process.end_run()
+        not_again = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)
         care.worker = None
         self._router.run_ended(process)
         stopped = care.stopping is not None
         if not stopped:
-            self._report_end(process, cause, detail, last_taken)
+            self._report_end(process, cause, detail, not_again)
         if care.stopping is not None and not care.stopping.done():
             care.stopping.set_result(None)
         care.stopping = None
@@ -288,12 +290,12 @@ class Supervisor:
         elif not care.process.gone:
             self._end(care, "the node stops")
 
-    def _report_end(self, process: Process, cause: str, detail: str, last_taken: str | None) -> None:
+    def _report_end(self, process: Process, cause: str, detail: str, not_again: str | None) -> None:
         text = in_words(cause)
         if detail:
             text += f": {detail}"
-        if last_taken is not None:
-            text += f" (it had taken {last_taken}, which is not delivered again)"
+        if not_again is not None:
+            text += f" ({not_again} is not delivered again)"
         level = "info" if cause in (ExitCause.RETURNED, ExitCause.STOPPED) else "error"
         self._log.write(str(process.id), level, text)
 

@@ -1,0 +1,241 @@
+"""A kernel without its neighbours: scripted workers on real socketpairs, and an HTTP server that only records."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guesthouse.address import Address, ProcessId
+from guesthouse.config import ProcessLimits, Settings
+from guesthouse.kernel.operations import Operations
+from guesthouse.kernel.process import Process, Run
+from guesthouse.kernel.router import Router
+from guesthouse.kernel.state import State
+from guesthouse.link.frames import FrameReader, LinkError, encode
+from guesthouse.link.node_end import NodeEnd, connect
+from guesthouse.link.ops import ToNode
+from guesthouse.message import LazyLoadBlob, Pairs, WebSocketOpen
+from guesthouse.ports import ChannelInfo
+
+
+class Lines:
+    """A log that a test can read."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, str]] = []
+        self._written = asyncio.Event()
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        self.lines.append((source, level, text))
+        self._written.set()
+
+    async def has(self, part: str, times: int = 1) -> None:
+        """Return once `part` was written so often."""
+        while sum(part in text for _, _, text in self.lines) < times:
+            self._written.clear()
+            await self._written.wait()
+
+    def __contains__(self, part: str) -> bool:
+        return any(part in text for _, _, text in self.lines)
+
+
+class RecordingHttp:
+    """What the kernel asks of an HTTP server, as a list; channels are kept so that they can be reopened."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.asked: list[tuple[Any, ...]] = []
+        self.channels: dict[int, ProcessId] = {}
+
+    def open_channel(self, owner: ProcessId, channel_id: int) -> None:
+        self.channels[channel_id] = owner
+        process = self.router.find(owner)
+        assert process is not None
+        process.post_open(WebSocketOpen(channel_id, "/"), 1000)
+
+    def push(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> None:
+        self.asked.append(("push", owner, channel_id, message_type, payload))
+
+    def push_many(
+        self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
+    ) -> None:
+        self.asked.append(("push_many", owner, tuple(channel_ids), message_type, payload))
+
+    def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
+        self.asked.append(("close_channel", owner, channel_id, code, reason))
+
+    def http_response(
+        self, owner: ProcessId, http_id: int, status: int, headers: Pairs, mime: str | None, body: bytes
+    ) -> None:
+        self.asked.append(("http_response", owner, http_id, status, headers, mime, body))
+
+    def bind_ws_path(
+        self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool
+    ) -> str | None:
+        self.asked.append(("bind_ws_path", owner, path, authenticated, secure, extension))
+        return None if path.startswith("/") else "bad-path"
+
+    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
+        self.asked.append(("unbind_ws_path", owner, path))
+
+    def bind_http_path(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        local_only: bool,
+        secure: bool,
+        static: LazyLoadBlob | None,
+    ) -> str | None:
+        self.asked.append(("bind_http_path", owner, path, authenticated, local_only, secure, static))
+        return None
+
+    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
+        self.asked.append(("unbind_http_path", owner, path))
+
+    def request(self, source: Address, body: bytes, blob: LazyLoadBlob | None) -> bytes:
+        self.asked.append(("request", source, body, blob))
+        return b'{"Err":"NoBlob"}' if blob is None else b'{"Ok": null}'
+
+    def reopen(self, owner: ProcessId) -> None:
+        process = self.router.find(owner)
+        assert process is not None
+        for channel_id in [channel for channel, its_owner in self.channels.items() if its_owner == owner]:
+            process.post_open(WebSocketOpen(channel_id, "/", resumed=True), 1000)
+
+    def process_gone(self, owner: ProcessId, reason: str) -> None:
+        self.asked.append(("process_gone", owner, reason))
+        self.channels = {channel: its for channel, its in self.channels.items() if its != owner}
+
+    def open_channels(self, owner: ProcessId | None = None) -> Sequence[ChannelInfo]:
+        return ()
+
+
+class Ends:
+    """Ends of runs, as a list."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[ProcessId, str, str]] = []
+
+    def run_started(self, process: Process) -> None:
+        process.run_started()
+
+    def run_ended(self, process: Process, cause: str, detail: str) -> None:
+        self.ended.append((process.id, cause, detail))
+        process.end_run()
+
+
+class ScriptedWorker:
+    """The worker's end of a link, driven by a test: `say` speaks, `hear` waits for operations."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._reader = FrameReader()
+        self._heard: list[list[Any]] = []
+        self.link: NodeEnd
+        self.runs: dict[int, Process] = {}
+        self.fault: LinkError | None = None
+        self.lost = asyncio.Event()
+
+    async def say(self, *operations: list[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._sock, encode([list(operation) for operation in operations]))
+
+    async def hear(self, count: int = 1) -> list[list[Any]]:
+        loop = asyncio.get_running_loop()
+        while len(self._heard) < count:
+            data = await loop.sock_recv(self._sock, 65536)
+            assert data, "the node closed the link"
+            self._heard.extend(self._reader.feed(data))
+        heard, self._heard = self._heard[:count], self._heard[count:]
+        return heard
+
+    async def settled(self, handle: int) -> None:
+        """Return once the node has carried out everything said so far."""
+        await self.say([ToNode.CALL, handle, 999, "unbind-ws-path", ["/settled"]])
+        while (await self.hear())[0][:3] != [10, handle, 999]:
+            raise AssertionError("the node said something that the test did not expect")
+
+    def on_lost(self, fault: LinkError | None) -> None:
+        self.fault = fault
+        self.lost.set()
+
+    def close(self) -> None:
+        self.link.abort()
+        self._sock.close()
+
+
+class Kernel:
+    """A router with processes that run on scripted workers."""
+
+    def __init__(self, settings: Settings, state_path: Path) -> None:
+        self.log = Lines()
+        self.settings = settings
+        self.router = Router(settings, self.log)
+        self.http = self.router.http = RecordingHttp(self.router)
+        self.state = State(state_path, settings.process.state_bytes, self.log)
+        self.ends = Ends()
+        self._last_handle = 0
+        self._workers: list[ScriptedWorker] = []
+
+    async def worker(self) -> ScriptedWorker:
+        ours, theirs = socket.socketpair()
+        worker = ScriptedWorker(theirs)
+        operations = Operations(
+            worker.runs, self.router, self.http, self.state, self.log, self.ends, lambda: None
+        )
+        worker.link = await connect(ours, operations.handle, worker.on_lost)
+        self._workers.append(worker)
+        return worker
+
+    def process(self, worker: ScriptedWorker, name: str, *, public: bool = True) -> tuple[Process, int]:
+        """Add a process that runs on `worker`; returns it and its handle."""
+        process = Process(
+            ProcessId.parse(name),
+            Path("/none.cwasm"),
+            public=public,
+            on_exit="none",
+            mailbox_bytes=self.settings.process.mailbox_bytes,
+        )
+        self.router.add(process)
+        return process, self.run(worker, process)
+
+    def run(self, worker: ScriptedWorker, process: Process) -> int:
+        self._last_handle += 1
+        handle = self._last_handle
+        worker.runs[handle] = process
+        process.begin_run(Run(handle, "worker-0", 0.0, worker.link.send), self.http.reopen)
+        process.run_started()
+        return handle
+
+    async def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+        self.router.close()
+        await self.state.close()
+
+
+@pytest.fixture
+async def new_kernel(tmp_path: Path) -> AsyncIterator[Callable[..., Kernel]]:
+    kernels: list[Kernel] = []
+
+    def make(**limits: int) -> Kernel:
+        settings = Settings(node="home.os", process=ProcessLimits(**limits))
+        kernels.append(Kernel(settings, tmp_path / f"state{len(kernels)}.sqlite"))
+        return kernels[-1]
+
+    yield make
+    for kernel in kernels:
+        await kernel.close()
+
+
+@pytest.fixture
+async def kernel(new_kernel: Callable[..., Kernel]) -> Kernel:
+    return new_kernel()

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from guesthouse.address import ProcessId
+from guesthouse.link.ops import ToNode, ToWorker
+
+CHAT = ProcessId.parse("chat:chat:a.os")
+
+
+async def test_pushes_and_closes_reach_the_http_server_with_their_owner(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, str(CHAT))
+    await worker.say(
+        [ToNode.PUSH, chat, 7, 1, b"one"],
+        [ToNode.PUSH_MANY, chat, [7, 8], 0, b"two"],
+        [ToNode.CLOSE_CHANNEL, chat, 7, 1000, "bye"],
+        [ToNode.HTTP_RESPONSE, chat, 3, 200, [["a", "b"]], "text/plain", b"three"],
+    )
+    await worker.settled(chat)
+    assert kernel.http.asked[:4] == [
+        ("push", CHAT, 7, 1, b"one"),
+        ("push_many", CHAT, (7, 8), 0, b"two"),
+        ("close_channel", CHAT, 7, 1000, "bye"),
+        ("http_response", CHAT, 3, 200, (("a", "b"),), "text/plain", b"three"),
+    ]
+
+
+async def test_state_calls_are_answered_from_the_store(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, str(CHAT))
+    await worker.say(
+        [ToNode.CALL, chat, 1, "set-state", [b"value"]],
+        [ToNode.CALL, chat, 2, "get-state", []],
+        [ToNode.CALL, chat, 3, "clear-state", []],
+        [ToNode.CALL, chat, 4, "get-state", []],
+    )
+    replies = await worker.hear(4)
+    assert replies == [
+        [ToWorker.REPLY, chat, number, value] for number, value in enumerate((None, b"value", None, None), 1)
+    ]
+
+
+async def test_a_binding_that_is_refused_is_answered_with_its_name(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, str(CHAT))
+    await worker.say(
+        [ToNode.CALL, chat, 1, "bind-ws-path", ["no-slash", True, False, False]],
+        [ToNode.CALL, chat, 2, "bind-http-path", ["/a", True, False, False, "text/html", b"page"]],
+    )
+    assert await worker.hear(2) == [[ToWorker.REPLY, chat, 1, "bad-path"], [ToWorker.REPLY, chat, 2, None]]
+
+
+async def test_what_a_process_writes_is_logged_in_its_name(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, str(CHAT))
+    await worker.say([ToNode.LOG, chat, "stdout", "info", "hello"])
+    await worker.settled(chat)
+    assert (str(CHAT), "info", "hello") in kernel.log.lines
+
+
+async def test_usage_is_noted(kernel: Any) -> None:
+    worker = await kernel.worker()
+    process, chat = kernel.process(worker, str(CHAT))
+    await worker.say([ToNode.USAGE, {chat: [1.5, 4096], 12345: [1, 1]}])
+    await worker.settled(chat)
+    assert (process.cpu_seconds, process.memory_bytes) == (1.5, 4096)
+
+
+@pytest.mark.parametrize(
+    ("operation", "complaint"),
+    [
+        ([ToNode.PUSH, 999, 1, 0, b""], "which it was not given"),
+        ([ToNode.PUSH, 1, 1, 9, b""], "malformed PUSH"),
+        ([ToNode.CONSUMED, 1, 1], "consumed of 0 sent"),
+        ([ToNode.CONSUMED, 1, -1], "consumed of 0 sent"),
+        ([ToNode.EXITED, 1, "worker-lost", ""], "cause of an end"),
+        ([ToNode.LOG, 1, "elsewhere", "info", ""], "does not exist"),
+        ([ToNode.CALL, 1, 1, "spawn", []], "does not exist"),
+        ([ToNode.CALL, 1, 1, "set-state", ["text"]], "malformed call"),
+        ([ToNode.READY, 99, 1], "version 99"),
+        ([77], "operation 77"),
+    ],
+)
+async def test_what_no_correct_worker_says_ends_that_worker_only(
+    kernel: Any, operation: list[Any], complaint: str
+) -> None:
+    liar, worker = await kernel.worker(), await kernel.worker()
+    assert kernel.process(liar, str(CHAT))[1] == 1
+    _, other = kernel.process(worker, "other:other:b.os")
+    await liar.say(operation)
+    await liar.lost.wait()
+    assert complaint in str(liar.fault)
+    await worker.settled(other)
+
+
+async def test_a_worker_speaks_only_for_its_own_runs(kernel: Any) -> None:
+    liar, worker = await kernel.worker(), await kernel.worker()
+    _, chat = kernel.process(worker, str(CHAT))
+    await liar.say([ToNode.PUSH, chat, 1, 0, b"forged"])
+    await liar.lost.wait()
+    assert kernel.http.asked == []

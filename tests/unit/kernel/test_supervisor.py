@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from guesthouse.address import ProcessId
+from guesthouse.config import RestartSettings, Settings
+from guesthouse.kernel.operations import Operations
+from guesthouse.kernel.process import ProcessState
+from guesthouse.kernel.router import Router
+from guesthouse.kernel.supervisor import NameTaken, NoSuchProcess, ProcessNotStarted, Supervisor
+from guesthouse.kernel.workers import Worker, WorkerFailed, Workers
+from guesthouse.package.spec import ProcessSpec
+
+CHAT = ProcessId.parse("chat:chat:a.os")
+FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
+
+
+class Compiled:
+    """A compiler for components that need none."""
+
+    async def compiled(self, component: Path) -> Path:
+        return component
+
+
+class Socket:
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class House:
+    """A supervisor with real worker subprocesses that run no wasm, and channels that only record."""
+
+    def __init__(
+        self,
+        kernel: Any,
+        router: Router,
+        supervisor: Supervisor,
+        workers: Workers,
+        became_ready: asyncio.Event,
+    ) -> None:
+        self.log, self.http, self.router = kernel.log, kernel.http, router
+        self.supervisor, self.workers = supervisor, workers
+        self.pushed: asyncio.Queue[str] = asyncio.Queue()
+        self.gone: asyncio.Queue[str] = asyncio.Queue()
+        self.became_ready = became_ready
+
+    async def add(self, on_exit: Literal["none", "restart"] = "restart", name: str = "good") -> Any:
+        return await self.supervisor.add(spec(on_exit, name))
+
+    def say(self, payload: bytes, channel: int = 7) -> None:
+        process = self.router.find(CHAT)
+        assert process is not None
+        process.post_push(channel, 0, payload, Socket())
+
+    async def both_ready(self) -> None:
+        while len([worker for worker in self.workers.alive() if worker.ready]) < 2:
+            self.became_ready.clear()
+            await self.became_ready.wait()
+
+    async def heard(self) -> str:
+        return await self.pushed.get()
+
+
+def spec(on_exit: Literal["none", "restart"] = "restart", name: str = "good") -> ProcessSpec:
+    return ProcessSpec(CHAT, Path(f"/{name}.cwasm"), on_exit, public=True, ui=None)
+
+
+@pytest.fixture
+async def house(new_kernel: Callable[..., Any], tmp_path: Path) -> AsyncIterator[House]:
+    kernel = new_kernel()
+    settings = Settings(
+        node="home.os", restart=RestartSettings(first_delay=0.05, longest_delay=0.2, healthy_after=60)
+    )
+    router, log, http = kernel.router, kernel.log, kernel.http
+    supervisor = Supervisor(router, Compiled(), settings, log)
+    supervisor.http = http
+    became_ready = asyncio.Event()
+
+    def operations(worker: Worker, on_ready: Callable[[], None]) -> Callable[[list[Any]], None]:
+        def ready() -> None:
+            on_ready()
+            became_ready.set()
+
+        return Operations(worker.runs, router, http, kernel.state, log, supervisor, ready).handle
+
+    workers = Workers(2, log, operations, supervisor, FAKE_WORKER)
+    supervisor.workers = workers
+    house = House(kernel, router, supervisor, workers, became_ready)
+    http.push = lambda owner, channel, kind, payload: house.pushed.put_nowait(payload.decode())
+    http.process_gone = lambda owner, reason: house.gone.put_nowait(reason)
+    async with workers:
+        yield house
+        await supervisor.close()
+
+
+async def test_a_process_that_traps_returns_with_its_channels_and_waiting_messages(house: House) -> None:
+    process = await house.add()
+    house.http.open_channel(CHAT, 7)
+    assert await house.heard() == "1 told of 7 resumed=False"
+    for payload in (b"one", b"trap", b"two"):
+        house.say(payload)
+    assert await house.heard() == "1 got one"
+    assert await house.heard() == "2 told of 7 resumed=True"
+    assert await house.heard() == "2 got two"
+    assert process.state is ProcessState.RUNNING
+    assert "trapped: the guest's own words (the push of channel 7 is not delivered again)" in house.log
+
+
+async def test_a_process_that_keeps_trapping_waits_longer_each_time(house: House) -> None:
+    await house.add()
+    house.http.open_channel(CHAT, 7)
+    for _ in range(4):
+        house.say(b"trap")
+    house.say(b"still here")
+    while await house.heard() != "5 got still here":
+        pass
+    pauses = [text for _, _, text in house.log.lines if text.startswith("is started again")]
+    assert pauses == ["is started again in 0.05 s", "is started again in 0.1 s", "is started again in 0.2 s"]
+
+
+@pytest.mark.parametrize("last_words", [b"trap", b"return", b"die"])
+async def test_a_process_without_restart_is_gone_when_its_run_ends(house: House, last_words: bytes) -> None:
+    process = await house.add("none")
+    house.http.open_channel(CHAT, 7)
+    house.say(last_words)
+    await house.gone.get()
+    assert process.gone
+    assert house.router.find(CHAT) is None
+
+
+@pytest.mark.parametrize(
+    ("last_words", "in_log"), [(b"die", "status 9"), (b"garbage", "a link frame is not CBOR")]
+)
+async def test_a_lost_worker_is_replaced_and_its_processes_go_on_elsewhere(
+    house: House, last_words: bytes, in_log: str
+) -> None:
+    await house.add()
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    house.say(last_words)
+    house.say(b"after")
+    heard = [await house.heard()]
+    while heard[-1] != "2 got after":
+        heard.append(await house.heard())
+    assert "2 told of 7 resumed=True" in heard
+    await house.both_ready()
+    assert in_log in house.log
+    assert "lost its worker" in house.log
+
+
+async def test_a_message_that_ends_every_worker_is_given_up(house: House) -> None:
+    await house.add()
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    house.say(b"poison")
+    house.say(b"after")
+    while not (await house.heard()).endswith("got after"):
+        pass
+    ends = [text for _, _, text in house.log.lines if text.startswith("lost its worker")]
+    assert len(ends) == 3
+    assert ends[-1].endswith("(the push of channel 7 is not delivered again)")
+
+
+async def test_killed_workers_lose_nothing_that_the_guest_had_not_taken(house: House) -> None:
+    await house.add()
+    house.http.open_channel(CHAT, 7)
+    sent = [f"message {number}" for number in range(300)]
+    got: list[str] = []
+    for number, text in enumerate(sent):
+        house.say(text.encode())
+        if number % 100 == 50:
+            worker = next(worker for worker in house.workers.alive() if worker.runs)
+            os.kill(worker.os_pid, signal.SIGKILL)
+            await house.log.has("runs on", 2 + number // 100)
+    while not got or got[-1] != sent[-1]:
+        heard = await house.heard()
+        if " got " in heard:
+            got.append(heard.partition(" got ")[2])
+    assert got == sorted(set(got), key=sent.index), "delivered twice or out of order"
+    assert len(sent) - len(got) <= 3, "at most the one message in hand for each death"
+
+
+async def test_a_process_that_cannot_be_instantiated_is_said_so_and_forgotten(house: House) -> None:
+    with pytest.raises(ProcessNotStarted, match=r"chat:chat:a\.os cannot be started: unknown import x:y/z"):
+        await house.add(name="bad")
+    assert house.router.find(CHAT) is None
+
+
+async def test_an_id_is_taken_once(house: House) -> None:
+    await house.add()
+    with pytest.raises(NameTaken, match="give the other process another id"):
+        await house.add()
+
+
+async def test_a_replaced_process_keeps_its_channels_and_messages(house: House) -> None:
+    process = await house.add()
+    house.http.open_channel(CHAT, 7)
+    assert await house.heard() == "1 told of 7 resumed=False"
+    replacing = asyncio.ensure_future(house.supervisor.replace(spec(name="better")))
+    await asyncio.sleep(0)
+    house.say(b"meanwhile")
+    await replacing
+    assert [await house.heard(), await house.heard()] == ["2 told of 7 resumed=True", "2 got meanwhile"]
+    assert process.component == Path("/better.cwasm")
+    assert house.gone.empty()
+
+
+async def test_a_component_that_cannot_start_is_given_up_for_the_one_before(house: House) -> None:
+    process = await house.add()
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    await house.supervisor.replace(spec(name="bad"))
+    house.say(b"still there?")
+    while await house.heard() != "3 got still there?":
+        pass
+    assert process.component == Path("/good.cwasm")
+    assert "unknown import x:y/z" in house.log
+
+
+async def test_a_worker_that_does_not_stop_a_run_is_ended(house: House) -> None:
+    await house.add()
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    house.say(b"hang")
+    await house.supervisor.stop(CHAT, "asked to")
+    assert house.router.find(CHAT) is None
+    assert "did not stop chat:chat:a.os within" in house.log
+    with pytest.raises(NoSuchProcess):
+        await house.supervisor.stop(CHAT, "asked to")
+
+
+async def test_the_least_loaded_worker_takes_the_next_process(house: House) -> None:
+    await house.both_ready()
+    for number in range(4):
+        process_id = ProcessId("p", str(number), "a.os")
+        await house.supervisor.add(ProcessSpec(process_id, Path("/good"), "none", public=True, ui=None))
+    assert [len(worker.runs) for worker in house.workers.alive()] == [2, 2]
+
+
+class Nobody:
+    def worker_ready(self, worker: Worker) -> None:
+        pass
+
+    def worker_lost(self, worker: Worker) -> None:
+        pass
+
+
+async def test_a_worker_that_cannot_start_is_said_with_its_last_words(new_kernel: Callable[..., Any]) -> None:
+    kernel = new_kernel()
+    workers = Workers(
+        1, kernel.log, lambda worker, ready: lambda operation: None, Nobody(), [*FAKE_WORKER, "--dies"]
+    )
+    with pytest.raises(WorkerFailed, match="status 3: this machine is too old"):
+        await workers.__aenter__()
+
+
+async def test_workers_get_no_environment_and_a_session_of_their_own(house: House) -> None:
+    (worker, *_) = house.workers.alive()
+    names = await asyncio.to_thread(environment_of, worker.os_pid)
+    assert names <= {"PYTHONPATH", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR"}
+    assert os.getsid(worker.os_pid) == worker.os_pid
+
+
+def environment_of(os_pid: int) -> set[str]:
+    entries = Path(f"/proc/{os_pid}/environ").read_text().split("\0")
+    return {entry.partition("=")[0] for entry in entries if entry}
