@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import traceback
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ class HttpApp:
             await refused(refused_request.refusal, close=True)(scope, receive, send)
         except Exception:
             self.context.log.write(SOURCE, "error", f"{scope['path']!r}: {traceback.format_exc()}")
-            await refused(closes.NODE_ERROR, close=True)(scope, receive, send)
+            with contextlib.suppress(RuntimeError):  # an answer was begun: uvicorn cuts it off
+                await refused(closes.NODE_ERROR, close=True)(scope, receive, send)
 
     # The node's own pages.
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
@@ -33,6 +32,7 @@ from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
 from guesthouse.http_server.framing import frame, window_bits
 from guesthouse.http_server.inbound import InboundFrames
+from guesthouse.http_server.keepalive import Keepalive, Look
 from guesthouse.http_server.origin import shown_address
 from guesthouse.http_server.outbox import Outbox, write_limits
 from guesthouse.http_server.register import read_register, registered
@@ -42,6 +42,7 @@ from guesthouse.ports import ProcessPort
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
+_PING: Final = int(WsMessageType.PING)
 _PONG: Final = int(WsMessageType.PONG)
 
 _DEFLATE: Final = ServerPerMessageDeflateFactory(
@@ -76,31 +77,13 @@ class WebSocketConnection(asyncio.Protocol):
         released: called once, when the socket is closed.
     """
 
+    # fmt: off
     __slots__ = (
-        "_ending",
-        "_event",
-        "_inbound",
-        "_loop",
-        "_outbox",
-        "_ping",
-        "_ping_sent",
-        "_process",
-        "_protocol",
-        "_released",
-        "_seen",
-        "_transport",
-        "_upgraded",
-        "bound_path",
-        "channel_id",
-        "context",
-        "due",
-        "messages_in",
-        "messages_out",
-        "opened_at",
-        "owner",
-        "peer",
-        "window_bits",
-    )  # fmt: skip
+        "_ending", "_event", "_inbound", "_keepalive", "_loop", "_outbox", "_process", "_protocol",
+        "_released", "_transport", "_upgraded", "bound_path", "channel_id", "context", "due",
+        "messages_in", "messages_out", "opened_at", "owner", "peer", "window_bits",
+    )
+    # fmt: on
 
     owner: ProcessId
     _transport: asyncio.Transport
@@ -124,9 +107,7 @@ class WebSocketConnection(asyncio.Protocol):
         )
         self._process: ProcessPort | None = None
         self.window_bits = 0
-        self._seen = context.monotonic()
-        self._ping: bytes | None = None
-        self._ping_sent = 0.0
+        self._keepalive = Keepalive(limits.ping_seconds, limits.pong_seconds, context.monotonic())
         self._upgraded = False
         self._ending = False
 
@@ -143,7 +124,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Take bytes of the client: the upgrade request first, then frames."""
         if self._ending:
             return
-        self._seen = self.context.monotonic()
+        self._keepalive.heard = self.context.monotonic()
         if self._upgraded:
             self._inbound.receive(data)
             self._after_receive()
@@ -152,7 +133,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client will send no more; without a close frame before, it is gone."""
-        self._drain_held()
+        self._leave(Told.CLOSED)
+        self._ending = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -215,7 +197,7 @@ class WebSocketConnection(asyncio.Protocol):
             )
             return
         self._event = WebSocketOpen(channel_id=0, path="/", forwarded_for=form.forwarded_for)
-        self.context.deadlines.set(self, self._seen + limits.register_seconds)
+        self.context.deadlines.set(self, self._keepalive.heard + limits.register_seconds)
         if not self.context.settings.http.register_form:
             self.end(closes.REGISTER_OFF)
 
@@ -244,7 +226,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._event = replace(event, channel_id=self.channel_id, source_socket_addr=source)
         if answer:
             self._transport.write(frame(_TEXT, registered(self.channel_id)))
-        context.deadlines.set(self, self._seen + limits.ping_seconds)
+        context.deadlines.set(self, self._keepalive.heard + limits.ping_seconds)
         process.post_open(self._event, limits.outbox_bytes)
 
     def reopen(self, process: ProcessPort) -> None:
@@ -263,8 +245,7 @@ class WebSocketConnection(asyncio.Protocol):
             if not self._closing:
                 self._register(message_type, payload)
             return
-        if message_type == _PONG and payload == self._ping:
-            self._ping = None
+        if message_type == _PONG and payload == self._keepalive.ping:
             return
         self.messages_in += 1
         process.post_push(self.channel_id, message_type, payload, self)
@@ -285,7 +266,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """The mailbox is full: deliver nothing more, not even what was read already."""
-        if not self._inbound.paused and not self._closing:
+        if not self._inbound.paused and not self._closing and not self._transport.is_closing():
             self._inbound.paused = True
             self._transport.pause_reading()
 
@@ -298,7 +279,7 @@ class WebSocketConnection(asyncio.Protocol):
         if not self._inbound.paused or self._ending:
             return
         self._inbound.paused = False
-        self._seen, self._ping = self.context.monotonic(), None
+        self._keepalive.start_over(self.context.monotonic())
         self._inbound.receive(b"")
         if not self._inbound.paused:
             self._transport.resume_reading()
@@ -426,8 +407,12 @@ class WebSocketConnection(asyncio.Protocol):
         self._linger()
 
     def _flush(self) -> None:
+        """Send what the protocol wants sent. While the connection is open that is pongs; a client that
+        reads none of what waits for it gets none.
+        """
         data = b"".join(self._protocol.data_to_send())
-        if data:
+        window = self.context.settings.connections.outbox_bytes
+        if data and (self._protocol.state is not OPEN or self._transport.get_write_buffer_size() < window):
             self._transport.write(data)
 
     # Time.
@@ -443,13 +428,10 @@ class WebSocketConnection(asyncio.Protocol):
             return self.due
         if self._inbound.paused:
             return now + limits.ping_seconds
-        if self._ping is not None and self._seen <= self._ping_sent:
+        look, again = self._keepalive.look(now)
+        if look is Look.GIVE_UP:
             self._fail(closes.NO_PONG)
             return self.due
-        self._ping = None
-        if now - self._seen < limits.ping_seconds:
-            return self._seen + limits.ping_seconds
-        self._ping, self._ping_sent = secrets.token_bytes(8), now
-        self._protocol.send_ping(self._ping)
-        self._flush()
-        return now + limits.pong_seconds
+        if look is Look.PING:
+            self._transport.write(frame(_PING, self._keepalive.ping or b""))
+        return again

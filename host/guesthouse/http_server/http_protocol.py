@@ -8,6 +8,7 @@ that came right behind the upgrade request.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any, Final
 
 import httptools
@@ -58,7 +59,6 @@ class HttpConnection(HttpToolsProtocol):
         self._context = context
         self._admitted = Admitted.DROP
         self._address = ""
-        self._handed_over = False
         self._in_head = True
         self._head = 0
         self.due = NEVER
@@ -79,7 +79,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._context.deadlines.set(self, NEVER)
-        self._release()
+        self._context.admission.release(self._address, self._admitted)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -128,16 +128,14 @@ class HttpConnection(HttpToolsProtocol):
         lines.append(b"\r\n\r\n")
         address, port = self.client or ("", 0)
         peer = Peer(address, port, self.scheme or "http")
-        connection = WebSocketConnection(self._context, peer, self._release)
+        release = functools.partial(self._context.admission.release, self._address, self._admitted)
+        self._admitted = Admitted.DROP  # counted out by the connection from here on
+        connection = WebSocketConnection(self._context, peer, release)
         connection.connection_made(self.transport)
         self.transport.set_protocol(connection)
         connection.data_received(b"".join(lines))
         if rest:
             connection.data_received(rest)
-
-    def _release(self) -> None:
-        admitted, self._admitted = self._admitted, Admitted.DROP
-        self._context.admission.release(self._address, admitted)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; just close when an answer is under way already."""

@@ -17,7 +17,7 @@ from guesthouse.http_server.answers import PAGE_HEADERS, refused
 from guesthouse.http_server.auth import SESSION_SECONDS, AuthError, Claims, OneTimeTokens, Throttle
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
-from guesthouse.http_server.origin import client_scheme
+from guesthouse.http_server.origin import client_scheme, forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
 
 _MAX_BODY = 16 * 1024
@@ -65,7 +65,7 @@ class Login:
 
     async def submit(self, request: Request) -> Response:
         """`POST /login`: JSON of Kinode's client, or the form."""
-        address, now = peer_of(request).address, self.context.monotonic()
+        address, now = self._client(request), self.context.monotonic()
         if not self.context.gate.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(closes.WRONG_ORIGIN)
         attempt = await self._read(request)
@@ -102,6 +102,12 @@ class Login:
         """Give a client that logged in a fresh cookie when half the time of its own is over."""
         if claims.session and claims.expiration - self.context.now() < SESSION_SECONDS / 2:
             self._logged_in(request, response)
+
+    def _client(self, request: Request) -> str:
+        """The address that attempts are counted for: behind a trusted proxy, the client's own."""
+        address = peer_of(request).address
+        claimed = request.headers.getlist("x-forwarded-for")
+        return forwarded_for(address, claimed, self.context.gate.trusted_proxies) or address
 
     async def _read(self, request: Request) -> _Attempt | None:
         limits = self.context.settings.connections

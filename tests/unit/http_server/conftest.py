@@ -51,7 +51,7 @@ class FakeProcess:
     def post_push(self, channel_id: int, message_type: int, payload: bytes, feeder: Feeder) -> None:
         self.feeders[channel_id] = feeder
         self.pushes += 1
-        if self.pushes == self.pause_at:
+        if self.pause_at is not None and self.pushes >= self.pause_at:
             feeder.pause_reading()
         self.told.put_nowait(("push", channel_id, message_type, payload))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 
 import pytest
@@ -395,6 +396,7 @@ async def test_a_paused_feeder_delivers_nothing_more_until_it_is_resumed(house: 
         house.server.push(CHAT, channel, TEXT, b"open both ways")
         assert await reader.readexactly(16) == b"\x81\x0eopen both ways"
         assert house.chat.quiet
+        house.chat.pause_at = None
         house.chat.feeders[channel].resume_reading()
         for number in range(2, 6):
             assert await house.chat.next() == ("push", channel, BINARY, bytes((number,)))
@@ -420,13 +422,44 @@ async def test_messages_held_back_by_a_pause_are_delivered_before_the_close_of_a
 ) -> None:
     house.chat.pause_at = 1
     async with house.raw_channel() as (_reader, writer, channel):
-        writer.write(masked(0x81, b"one") + masked(0x81, b"two"))
+        writer.write(masked(0x81, b"one") + masked(0x81, b"two") + masked(0x81, b"three"))
         assert (await house.chat.next())[3] == b"one"
         for connection in tuple(house.server._context.connections):
             if connection.channel_id == channel:
                 connection.abort()
         assert await house.chat.next() == ("push", channel, TEXT, b"two")
+        assert await house.chat.next() == ("push", channel, TEXT, b"three")
         assert await house.chat.next() == ("close", channel)
+
+
+async def test_a_mailbox_that_takes_one_message_at_a_time_gets_them_all_in_order(house: House) -> None:
+    house.chat.pause_at = 1
+    async with house.raw_channel() as (_, writer, channel):
+        writer.write(b"".join(masked(0x82, bytes((number,)) * 3000) for number in range(200)))
+        for number in range(200):
+            assert await house.chat.next() == ("push", channel, BINARY, bytes((number,)) * 3000)
+            house.chat.feeders[channel].resume_reading()
+
+
+async def test_pongs_for_a_client_that_reads_nothing_do_not_pile_up(house: House) -> None:
+    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    lazy = socket.socket()
+    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lazy.connect(("127.0.0.1", house.server.port))
+    reader, writer = await asyncio.open_connection(sock=lazy)
+    try:
+        await house.upgraded(f"/{CHAT}/", reader, writer)
+        await house.chat.opened()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        pings = masked(0x89, b"x" * 125) * 1000
+        for _ in range(50):
+            writer.write(pings + masked(0x81, b""))
+            while (await house.chat.next())[2] != TEXT:
+                pass
+        (info,) = house.server.open_channels()
+        assert info.outbox_bytes < 256 * 1024 + 150_000
+    finally:
+        writer.close()
 
 
 async def test_a_closed_channel_does_not_stay_paused(house: House) -> None:

@@ -174,6 +174,18 @@ async def test_guessing_is_slowed_and_says_when_to_come_back(house: House) -> No
         )
 
 
+async def test_clients_behind_a_trusted_proxy_are_slowed_each_for_themselves(start: Start) -> None:
+    house: House = await start(None, HttpSettings(trusted_proxies=("127.0.0.1",)))
+    async with house.http() as client:
+
+        async def attempt(address: str) -> int:
+            headers = {"X-Forwarded-For": address}
+            return (await client.post("/login", data={"token": "wrong"}, headers=headers)).status_code
+
+        assert [await attempt("10.0.0.1") for _ in range(6)] == [401] * 5 + [429]
+        assert await attempt("10.0.0.2") == 401
+
+
 async def test_many_logins_at_once_do_not_all_hash(house: House) -> None:
     set_password(house.home, "right")
     async with house.http(timeout=30) as client:
