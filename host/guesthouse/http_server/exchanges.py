@@ -57,6 +57,12 @@ class Exchanges:
             if exchange.owner == owner and not exchange.answer.done():
                 exchange.answer.set_result(closes.ENDED)
 
+    def stop(self) -> None:
+        """The node ends: no request gets an answer."""
+        for exchange in self._open.values():
+            if not exchange.answer.done():
+                exchange.answer.set_result(closes.STOPPING)
+
 
 class BodyBudget:
     """How many bytes of request bodies a node holds at once."""

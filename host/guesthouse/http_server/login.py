@@ -21,7 +21,7 @@ from guesthouse.http_server.origin import client_scheme, forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
 
 _MAX_BODY = 16 * 1024
-_MAX_WAITING = 16
+_MAX_WAITING = 8
 
 WRONG_PASSWORD = "That password is not right."  # noqa: S105 - a message
 USED_LINK = "This login link was used already or is older than 10 minutes. Ask for a new one."

@@ -116,6 +116,7 @@ class HttpServer(Actions):
             return
         context.stopping = True
         server.stop_accepting()
+        self._exchanges.stop()
         for connection in tuple(context.connections):
             connection.end(GOING_AWAY)
         try:

@@ -137,7 +137,6 @@ async def test_a_token_logs_in_for_as_long_as_it_lasts_and_no_longer(house: Hous
 async def test_a_login_that_is_not_in_order_is_refused(
     house: House, body: bytes, content_type: str, status: int
 ) -> None:
-    set_password(house.home, "x")
     async with house.http() as client:
         answer = await client.post("/login", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == status
@@ -190,10 +189,10 @@ async def test_many_logins_at_once_do_not_all_hash(house: House) -> None:
     set_password(house.home, "right")
     async with house.http(timeout=30) as client:
         answers = await asyncio.gather(
-            *(client.post("/login", data={"password": "wrong"}) for _ in range(24))
+            *(client.post("/login", data={"password": "wrong"}) for _ in range(12))
         )
     statuses = [answer.status_code for answer in answers]
-    assert statuses.count(429) >= 8
+    assert statuses.count(429) >= 4
     assert set(statuses) == {401, 429}
 
 

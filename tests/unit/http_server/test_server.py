@@ -87,6 +87,15 @@ async def test_closing_does_not_wait_for_a_client_that_does_not_answer(house: Ho
         assert await reader.read() == b""
 
 
+async def test_closing_answers_requests_that_wait_for_a_process(house: House) -> None:
+    house.server.bind_http_path(CHAT, "/", authenticated=False, local_only=False, secure=False, static=None)
+    async with house.http() as client, asyncio.TaskGroup() as tasks:
+        pending = tasks.create_task(client.get(f"/{CHAT}/"))
+        await house.chat.next()
+        await house.server.close()
+        assert (await pending).status_code == 503
+
+
 async def test_closing_ends_idle_and_half_sent_http_requests(house: House) -> None:
     async with house.raw() as (reader, writer), asyncio.timeout(4):
         writer.write(b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
