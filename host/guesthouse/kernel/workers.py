@@ -116,6 +116,7 @@ class Workers:
         self._events = events
         self._command = list(command if command is not None else worker_command())
         self._alive: list[Worker] = []
+        self._stopping = False
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks = asyncio.TaskGroup()
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -137,6 +138,7 @@ class Workers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
         for keeper in self._keepers:
             keeper.cancel()
         await self._tasks.__aexit__(None, None, None)
@@ -153,7 +155,7 @@ class Workers:
     async def _keep(self, name: str) -> None:
         loop = asyncio.get_running_loop()
         pause = 0.0
-        while True:
+        while not self._stopping:
             began = loop.time()
             reason = await self._one_life(name)
             self._log.write(name, "error", f"{reason}; another is started")
@@ -255,7 +257,8 @@ async def _spawn(command: Sequence[str], link: socket.socket) -> asyncio.subproc
 async def _wait_or_kill(subprocess: asyncio.subprocess.Process) -> int:
     """Give it a moment to end by itself, for its status says more than that of a kill."""
     try:
-        return await asyncio.wait_for(subprocess.wait(), _END_SECONDS)
+        async with asyncio.timeout(_END_SECONDS):
+            return await subprocess.wait()
     except TimeoutError:
         _kill(subprocess)
         return await subprocess.wait()

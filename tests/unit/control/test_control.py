@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guesthouse.control.client import NoNode, Refused, ask
+from guesthouse.control.server import REQUEST_BYTES, BadRequest, ControlServer
+from guesthouse.home import Home
+
+
+class Commands:
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def count(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        for number in range(request["to"]):
+            yield number
+
+    async def refuse(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        yield "first"
+        raise BadRequest("not today")
+
+    async def endless(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        try:
+            yield "begun"
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+async def commands(tmp_path: Path) -> AsyncIterator[Commands]:
+    (tmp_path / "control.sock").write_text("left by a node that was killed")
+    commands = Commands()
+    by_name = {"count": commands.count, "refuse": commands.refuse, "endless": commands.endless}
+    async with ControlServer(Home(tmp_path), by_name):
+        yield commands
+    assert not (tmp_path / "control.sock").exists()
+
+
+def asked(tmp_path: Path, command: str, **arguments: Any) -> list[Any]:
+    return list(ask(tmp_path, command, **arguments))
+
+
+async def test_items_come_in_order(commands: Commands, tmp_path: Path) -> None:
+    assert await asyncio.to_thread(asked, tmp_path, "count", to=1000) == list(range(1000))
+
+
+async def test_a_refusal_reaches_the_client_as_its_error(commands: Commands, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="not today"):
+        await asyncio.to_thread(asked, tmp_path, "refuse")
+    with pytest.raises(Refused, match="knows no command 'fly'"):
+        await asyncio.to_thread(asked, tmp_path, "fly")
+
+
+async def test_a_command_ends_when_its_client_leaves(commands: Commands, tmp_path: Path) -> None:
+    def begin_and_leave() -> None:
+        items = ask(tmp_path, "endless")
+        assert next(items) == "begun"
+        items.close()  # type: ignore[attr-defined]
+
+    await asyncio.to_thread(begin_and_leave)
+    await commands.ended.wait()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"not json\n",
+        b"[]\n",
+        b"{}\n",
+        b"x" * (REQUEST_BYTES + 10) + b"\n",
+        b'{"command": 1}\n',
+        b"[" * 60_000 + b"\n",
+    ],
+)
+async def test_what_is_no_request_is_answered_and_harms_nobody(
+    commands: Commands, tmp_path: Path, sent: bytes
+) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "control.sock"))
+    writer.write(sent)
+    answer = json.loads(await reader.readline())
+    assert "a control request is" in answer["error"]
+    writer.close()
+    assert await asyncio.to_thread(asked, tmp_path, "count", to=2) == [0, 1]
+
+
+async def test_only_the_nodes_user_may_ask(commands: Commands, tmp_path: Path) -> None:
+    assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o600
+
+
+async def test_a_server_that_ends_ends_its_answers(tmp_path: Path) -> None:
+    commands = Commands()
+    async with ControlServer(Home(tmp_path), {"endless": commands.endless}):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "control.sock"))
+        writer.write(b'{"command": "endless"}\n')
+        await reader.readline()
+    assert commands.ended.is_set()
+    writer.close()
+
+
+def test_without_a_node_the_client_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        NoNode, match=f"no node runs on {tmp_path}: start it with 'guesthouse run --home {tmp_path}'"
+    ):
+        list(ask(tmp_path, "ps"))

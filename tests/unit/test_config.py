@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guesthouse.config import MIB, BadSetting, Settings, load_settings
+from guesthouse.errors import BadNodeName
+
+
+def written(tmp_path: Path, text: str) -> str:
+    (tmp_path / "guesthouse.toml").write_text(text)
+    return str(tmp_path)
+
+
+def test_without_a_file_all_defaults_hold(tmp_path: Path) -> None:
+    assert load_settings(str(tmp_path), environment={}) == Settings(home=str(tmp_path))
+
+
+def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None:
+    home = written(tmp_path, 'node = "file.os"\n[http]\nport = 1\n[process]\nmemory_bytes = 111\n')
+    environment = {"GUESTHOUSE_NODE": "environment.os", "GUESTHOUSE_HTTP_PORT": "2"}
+    settings = load_settings(home, {"http.port": 3, "node": None}, environment)
+    assert (settings.http.port, settings.node, settings.process.memory_bytes) == (3, "environment.os", 111)
+
+
+def test_the_home_comes_from_the_environment_when_no_flag_names_it(tmp_path: Path) -> None:
+    home = written(tmp_path, 'node = "there.os"')
+    assert load_settings(None, environment={"GUESTHOUSE_HOME": home}).node == "there.os"
+
+
+def test_every_kind_of_value_is_read_from_the_environment(tmp_path: Path) -> None:
+    environment = {
+        "GUESTHOUSE_DEV": "true",
+        "GUESTHOUSE_CONNECTIONS_PING_SECONDS": "2.5",
+        "GUESTHOUSE_HTTP_ALLOWED_ORIGINS": "https://a.example,https://b.example",
+        "GUESTHOUSE_HTTP_TLS_CERT": "/cert.pem",
+    }
+    settings = load_settings(str(tmp_path), environment=environment)
+    assert settings.dev is True
+    assert settings.connections.ping_seconds == 2.5
+    assert settings.http.allowed_origins == ("https://a.example", "https://b.example")
+    assert settings.http.tls_cert == "/cert.pem"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("prot = 1", "there is no setting 'prot'"),
+        ("[http]\nprot = 1", r"no setting 'http\.prot': did you mean http\.port\?"),
+        ("[htttp]\nport = 1", "no setting 'htttp'"),
+        ('home = "/x"', "no setting 'home'"),
+        ('[http]\nport = "8080"', r"http\.port must be a whole number, not '8080'"),
+        ("[http]\nport = true", "must be a whole number"),
+        ("[http]\nport = 70000", "from 0 to 65535, not 70000"),
+        ("[process]\nmemory_bytes = 0", "from 1 to"),
+        (f"[process]\nmessage_bytes = {16 * MIB + 1}", "from 1 to 16777216"),
+        ("[connections]\nping_seconds = nan", "must be from"),
+        ("[connections]\nping_seconds = 0", "must be from 0.001"),
+        ("[http]\nallowed_origins = [1]", "must be a list of strings"),
+        ("not toml", "mend or remove the file"),
+        ("workers = -1", "from 0 to"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(BadSetting, match=complaint) as caught:
+        load_settings(written(tmp_path, text), environment={})
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("GUESTHOUSE_HTTP_PORT", "many", "GUESTHOUSE_HTTP_PORT must be a whole number, not 'many'"),
+        ("GUESTHOUSE_DEV", "perhaps", "must be true or false"),
+        ("GUESTHOUSE_HTTP_PROT", "1", "did you mean GUESTHOUSE_HTTP_PORT"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_name(
+    tmp_path: Path, variable: str, value: str, complaint: str
+) -> None:
+    with pytest.raises(BadSetting, match=complaint):
+        load_settings(str(tmp_path), environment={variable: value})
+
+
+def test_variables_that_a_container_platform_sets_are_left_alone(tmp_path: Path) -> None:
+    environment = {"GUESTHOUSE_SERVICE_HOST": "10.0.0.1", "GUESTHOUSE_PORT": "tcp://10.0.0.1:80"}
+    assert load_settings(str(tmp_path), environment=environment) == Settings(home=str(tmp_path))
+
+
+def test_a_node_needs_a_name_that_names_can_be(tmp_path: Path) -> None:
+    with pytest.raises(BadNodeName):
+        load_settings(str(tmp_path), {"node": "no spaces"}, {})

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guesthouse.home import Home, HomeError
+
+
+def test_a_new_home_is_its_users_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path / "deep" / "home")
+    home.prepare()
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+
+
+def test_a_home_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    Home(tmp_path).prepare()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeError, match="cannot be used as the node's home: .*give another --home"):
+        Home(tmp_path / "file").prepare()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to give a folder to another user")
+def test_a_home_of_another_user_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(HomeError, match="belongs to another user"):
+        Home(tmp_path).prepare()
+
+
+def test_a_second_node_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+    with Home(tmp_path).locked():
+        with (
+            pytest.raises(HomeError, match=rf"another node \(pid {os.getpid()}\) runs on"),
+            Home(tmp_path).locked(),
+        ):
+            pass
+    with Home(tmp_path).locked():
+        pass
+
+
+def test_the_lock_ends_with_its_holder_even_when_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom guesthouse.home import Home\n"
+        "with Home(Path(sys.argv[1])).locked():\n    print('locked', flush=True)\n    time.sleep(3600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(HomeError), Home(tmp_path).locked():
+            pass
+        holder.kill()
+    with Home(tmp_path).locked():
+        pass
+
+
+def test_a_control_socket_works_in_a_home_with_a_very_long_path(tmp_path: Path) -> None:
+    home = Home(tmp_path.joinpath(*(["a-long-name-in-the-path"] * 10)))
+    home.prepare()
+    assert len(str(home.control_socket)) > 150
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        with home.control_address() as address:
+            server.bind(address)
+        server.listen()
+        with home.control_address() as address:
+            client.connect(address)
+    assert home.control_socket.is_socket()
+
+
+def test_the_name_of_the_node_is_remembered(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.remembered_node() is None
+    home.remember_node("my.os")
+    assert home.remembered_node() == "my.os"

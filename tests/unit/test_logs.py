@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guesthouse import logs
+from guesthouse.logs import HOST_LINES_PER_SECOND, Log, for_people, printable
+from guesthouse.message import LogLine
+
+ESCAPE_SEQUENCE = "\x1b[31mred\u202e\x07"
+
+
+def test_lines_go_to_the_file_the_terminal_and_who_asks(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    log = Log(tmp_path / "logs", terminal)
+    log.write("chat:chat:a.os", "info", "hello", stream="stdout")
+    log.write("node", "debug", "only in the file")
+    log.close()
+    written = [json.loads(line) for line in (tmp_path / "logs" / "node.jsonl").read_text().splitlines()]
+    assert [(line["source"], line["stream"], line["level"], line["text"]) for line in written] == [
+        ("chat:chat:a.os", "stdout", "info", "hello"),
+        ("node", "host", "debug", "only in the file"),
+    ]
+    assert terminal.getvalue().endswith(" info    chat:chat:a.os stdout: hello\n")
+    assert [line.text for line in log.recent(1)] == ["only in the file"]
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_acts_on_is_printed(text: str) -> None:
+    shown = for_people(LogLine("a", "print", "info", text))
+    assert all(
+        character == "\n" or character.isprintable() or character.isspace() for character in shown
+    ) or not any(ord(character) < 32 and character != "\n" for character in shown)
+    assert not set(shown) & {"\x1b", "\r", "\x07", "\x9b", "\u202e", "\u2066", "\u2028"}
+
+
+def test_a_guest_cannot_forge_a_line() -> None:
+    first, second = for_people(LogLine("a:a:a", "print", "info", "x\n12:00:00 error node: fire")).split("\n")
+    assert first.endswith("a:a:a: x")
+    assert second.startswith("    ")
+
+
+def test_escapes_are_shown_as_such() -> None:
+    assert printable(ESCAPE_SEQUENCE) == r"\x1b[31mred\u202e\x07"
+
+
+def test_a_flood_of_host_lines_about_one_source_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(None, None)
+    now = [1000.0]
+    monkeypatch.setattr(logs.time, "time", lambda: now[0])
+    for _ in range(HOST_LINES_PER_SECOND + 50):
+        log.write("flooder", "info", "again")
+    log.write("other", "info", "is heard")
+    now[0] += 1
+    log.write("other", "info", "next second")
+    texts = [line.text for line in log.recent(10_000)]
+    assert texts.count("again") == HOST_LINES_PER_SECOND
+    assert "is heard" in texts
+    assert "50 more lines were dropped" in texts
+    log.close()
+
+
+def test_what_is_kept_for_later_is_bounded_and_a_long_line_cut() -> None:
+    log = Log(None, None)
+    for _ in range(400):
+        log.write("a", "info", "x" * 100_000, stream="print")
+    recent = log.recent(10_000)
+    assert all(len(line.text) <= logs.LINE_CHARACTERS + 2 for line in recent)
+    assert sum(len(line.text) for line in recent) <= logs.KEPT_CHARACTERS
+    log.close()
+
+
+def test_the_file_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES", 2000)
+    log = Log(tmp_path, None)
+    for number in range(100):
+        log.write("a", "info", f"line {number} " + "x" * 100, stream="print")
+    log.close()
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["node.1.jsonl", "node.2.jsonl", "node.3.jsonl", "node.jsonl"]
+    assert all(path.stat().st_size < 2500 for path in tmp_path.iterdir())
+
+
+def test_a_terminal_that_stands_still_does_not_stop_the_log() -> None:
+    reading, writing = os.pipe()
+    terminal = os.fdopen(writing, "w")
+    log = Log(None, terminal)
+    for _ in range(20_000):
+        log.write("a", "info", "x" * 100, stream="print")
+    assert len(log.recent(100_000)) == 20_000
+    drained = threading.Thread(target=lambda: os.fdopen(reading).read())
+    drained.start()
+    log.close()
+    terminal.close()
+    drained.join()
+
+
+def test_a_subscriber_that_does_not_read_loses_lines_and_is_told() -> None:
+    log = Log(None, None)
+    subscription = log.subscribe()
+    for number in range(5000):
+        log.write("a", "info", str(number), stream="print")
+    lines = list(subscription.take())
+    assert [line.text for line in lines[:2]] == ["0", "1"]
+    assert lines[-1].text == "904 lines were written faster than read here"
+    log.unsubscribe(subscription)
+    log.close()
