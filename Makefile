@@ -1,0 +1,71 @@
+# The two commands of the README are `make run` and `make test`; `make help` lists the others.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLES := $(wildcard sample_processes/*/package.toml)
+SAMPLE_DIRS := $(SAMPLES:/package.toml=)
+HOME_DIR := .home
+PORT ?= 8080
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+
+.DELETE_ON_ERROR:
+.PHONY: help run test lint bench samples clean
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
+	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
+
+test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples lint ## Run every test
+	@echo "== tests"
+	@$(BIN)/pytest
+
+lint: $(VENV)/installed-dev ## Check style and types
+	@echo "== style and types"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/installed-dev samples ## Measure speed beside a bare websockets server
+	@$(BIN)/python bench/echo.py
+
+samples: $(VENV)/installed ## Build the sample processes
+	@for sample in $(SAMPLE_DIRS); do echo "== building $$sample"; $(BIN)/guesthouse build $$sample || exit 1; done
+
+clean: ## Remove everything that was made
+	rm -rf $(VENV) $(HOME_DIR) build dist tests/e2e/node_modules sample_processes/*/build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The Debian package of Python leaves `venv` to a package of its own.
+$(VENV)/bin/python:
+	@echo "== making the virtual environment"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Guesthouse needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "installing python3-venv"; $(APT) update -qq && $(APT) install -y -qq python3-venv; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	@echo "== installing Guesthouse and the guest tool chains"
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable '.[build]'
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
+	@echo "== installing the test tools"
+	@$(BIN)/python -m pip install --quiet --progress-bar off --group dev
+	@touch $@
+
+$(VENV)/chromium: | $(VENV)/bin/python
+	@command -v chromium >/dev/null || { echo "== installing Chromium from Debian's packages"; \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium >/dev/null; }
+	@touch $@
+
+tests/e2e/node_modules/.installed: tests/e2e/package-lock.json
+	@echo "== installing the browser client's npm package"
+	@cd tests/e2e && npm ci --silent --no-audit --no-fund
+	@touch $@
