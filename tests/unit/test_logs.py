@@ -35,9 +35,7 @@ def test_lines_go_to_the_file_the_terminal_and_who_asks(tmp_path: Path) -> None:
 @given(st.text())
 def test_nothing_that_a_terminal_acts_on_is_printed(text: str) -> None:
     shown = for_people(LogLine("a", "print", "info", text))
-    assert all(
-        character == "\n" or character.isprintable() or character.isspace() for character in shown
-    ) or not any(ord(character) < 32 and character != "\n" for character in shown)
+    assert not any(ord(character) < 32 for character in shown if character != "\n")
     assert not set(shown) & {"\x1b", "\r", "\x07", "\x9b", "\u202e", "\u2066", "\u2028"}
 
 
@@ -54,7 +52,7 @@ def test_escapes_are_shown_as_such() -> None:
 def test_a_flood_of_host_lines_about_one_source_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log(None, None)
     now = [1000.0]
-    monkeypatch.setattr(logs.time, "time", lambda: now[0])
+    monkeypatch.setattr("time.time", lambda: now[0])
     for _ in range(HOST_LINES_PER_SECOND + 50):
         log.write("flooder", "info", "again")
     log.write("other", "info", "is heard")
@@ -95,7 +93,12 @@ def test_a_terminal_that_stands_still_does_not_stop_the_log() -> None:
     for _ in range(20_000):
         log.write("a", "info", "x" * 100, stream="print")
     assert len(log.recent(100_000)) == 20_000
-    drained = threading.Thread(target=lambda: os.fdopen(reading).read())
+
+    def drain() -> None:
+        with os.fdopen(reading) as pipe:
+            pipe.read()
+
+    drained = threading.Thread(target=drain)
     drained.start()
     log.close()
     terminal.close()
