@@ -20,11 +20,20 @@ from wasmtime.component import _types as wt
 
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.callbacks import Destructor, HostFunction, as_callback, as_destructor
-from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure
+from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, WrongType
 from guesthouse.worker.boundary.lower import Arena, lower
-from guesthouse.worker.boundary.types import FunctionType, function_type
+from guesthouse.worker.boundary.types import FunctionType, TypeReader
 
 MAX_IMPORTED_FUNCTIONS: Final = 2048
+
+_NOT_OFFERED: Final = (
+    wt.FuncType,
+    wt.ComponentType,
+    wt.ComponentInstanceType,
+    wt.ModuleType,
+    wasm_component.ResourceType,
+)
+"""What no component gets unless it is a function or a resource of an interface."""
 
 
 class Offer(Protocol):
@@ -64,14 +73,21 @@ class Component:
         self._component = _load(engine, source)
         self._linker = Linker(engine)
         self._keep: list[object] = []
-        self.run_index, run_type = _find_run(self._component, engine, run)
+        self._types = TypeReader()
+        self.run_index, run_type = _find_run(self._component, engine, run, self._types)
         self._lower_run = [lower(type_) for _, type_ in run_type.params]
         self._link(offer)
         self.address = ctypes.cast(self._component.ptr(), c_void_p).value
         self.linker_address = ctypes.cast(self._linker.ptr(), c_void_p).value
 
     def lower_run_arguments(self, arguments: tuple[Any, ...], arena: Arena) -> bytes:
-        """Convert the arguments of the run function; what they point to lives in `arena`."""
+        """Convert the arguments of the run function; what they point to lives in `arena`.
+
+        Raises:
+            ConversionError: the component's run function takes other parameters.
+        """
+        if len(arguments) != len(self._lower_run):
+            raise WrongType(f"it has {len(self._lower_run)} parameters, not {len(arguments)}")
         pairs = zip(self._lower_run, arguments, strict=True)
         return b"".join([convert(value, arena) for convert, value in pairs])
 
@@ -83,7 +99,7 @@ class Component:
                 if isinstance(item, wt.ComponentInstanceType):
                     with root.add_instance(interface) as instance:
                         left -= self._link_interface(instance, interface, item, offer)
-                elif isinstance(item, (wt.FuncType, wt.ComponentType, wt.ModuleType)):
+                elif isinstance(item, _NOT_OFFERED):
                     raise LinkFailure(f"imports {interface!r}, which this host does not offer")
                 if left < 0:
                     raise LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
@@ -100,10 +116,12 @@ class Component:
         for name, extern in type_.exports(self.engine).items():
             item = extern.ty
             if isinstance(item, wt.FuncType):
-                self._link_function(where, interface, name, function_type(item), offer)
+                self._link_function(where, interface, name, self._types.function(item), offer)
                 count += 1
             elif isinstance(item, wasm_component.ResourceType):
                 self._link_resource(where, interface, name, offer)
+            elif isinstance(item, _NOT_OFFERED):
+                raise LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
         return count
 
     def _link_function(
@@ -146,7 +164,7 @@ def _load(engine: Engine, source: Path | bytes | str) -> WasmComponent:
 
 
 def _find_run(
-    component: WasmComponent, engine: Engine, run: tuple[str, str]
+    component: WasmComponent, engine: Engine, run: tuple[str, str], types: TypeReader
 ) -> tuple[wasm_component.ExportIndex, FunctionType]:
     interface, name = run
     extern = component.type.exports(engine).get(interface)
@@ -159,4 +177,6 @@ def _find_run(
     function_item = None if function is None else function.ty
     if not isinstance(function_item, wt.FuncType) or index is None:
         raise LinkFailure(f"exports {interface} without {name!r}: build it for the world `process`")
-    return index, function_type(function_item)
+    if function_item.result is not None:
+        raise LinkFailure(f"exports {name!r} of {interface} with a result: build it for the world `process`")
+    return index, types.function(function_item)

@@ -18,7 +18,7 @@ from wasmtime.component import Instance
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.errors import GuestTrap, classify
+from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, classify
 from guesthouse.worker.boundary.lower import Arena
 
 if TYPE_CHECKING:
@@ -120,14 +120,22 @@ class Fiber:
         return True
 
     def start(self, *arguments: Any) -> None:
-        """Begin the run with the process's arguments, once the instantiation has ended."""
+        """Begin the run with the process's arguments, once the instantiation has ended.
+
+        Raises:
+            GuestTrap: the component's run function takes other arguments.
+        """
         self._started = True
         instance = Instance._from_raw(self._instance)
         function = instance.get_func(self._store, self._component.run_index)
         if function is None:
             raise GuestTrap(ExitCause.NOT_STARTED, "the component's run function cannot be found")
         self._function = function
-        self._arguments = self._component.lower_run_arguments(arguments, self._arena)
+        try:
+            self._arguments = self._component.lower_run_arguments(arguments, self._arena)
+        except ConversionError as error:
+            detail = f"its run function is not that of the world `process`: {error}"
+            raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
         self._future = capi.call_async(
             addressof(function._func),
             self.context,

@@ -17,6 +17,11 @@ from guesthouse.worker.boundary.errors import UnsupportedType
 MAX_TYPE_NODES: Final = 4096
 """Nodes in the tree of one function's types. A type is a graph that can unfold without end."""
 
+MAX_COMPONENT_NODES: Final = 16_384
+"""Nodes in the types of all functions that a component imports: each costs the worker some 50 µs and
+1 KiB. A Python process has about 1,200.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
@@ -127,28 +132,28 @@ _PRIMITIVES: Final[dict[type, Primitive]] = {
 }
 
 
-def function_type(source: wt.FuncType) -> FunctionType:
-    """Read a function's type.
-
-    Raises:
-        UnsupportedType: it uses a type that no converter exists for, or its tree is too big.
-    """
-    reader = _Reader()
-    params = tuple((name, reader.read(type_)) for name, type_ in source.params)
-    result = source.result
-    return FunctionType(params, None if result is None else reader.read(result))
-
-
-class _Reader:
-    """Counts the nodes of one function's types while it unfolds them."""
+class TypeReader:
+    """Reads the types of one component's functions, and counts their nodes while it unfolds them."""
 
     def __init__(self) -> None:
-        self._left = MAX_TYPE_NODES
+        self._left = MAX_COMPONENT_NODES
+        self._function_left = 0
+
+    def function(self, source: wt.FuncType) -> FunctionType:
+        """Read a function's type.
+
+        Raises:
+            UnsupportedType: it uses a type that no converter exists for, or its tree or that of all
+                functions read so far is too big.
+        """
+        self._function_left = MAX_TYPE_NODES
+        params = tuple((name, self.read(type_)) for name, type_ in source.params)
+        result = source.result
+        return FunctionType(params, None if result is None else self.read(result))
 
     def read(self, source: wt.ValType) -> WitType:
-        self._left -= 1
-        if self._left < 0:
-            raise UnsupportedType(f"a function's types have over {MAX_TYPE_NODES} parts: use smaller ones")
+        """Read one type."""
+        self._count()
         primitive = _PRIMITIVES.get(type(source))
         if primitive is not None:
             return primitive
@@ -159,14 +164,27 @@ class _Reader:
             )
         return compound(self, source)
 
+    def _count(self) -> None:
+        self._left -= 1
+        self._function_left -= 1
+        if self._function_left < 0:
+            raise UnsupportedType(f"a function's types have over {MAX_TYPE_NODES} parts: use smaller ones")
+        if self._left < 0:
+            raise UnsupportedType(
+                f"the types of all imported functions have over {MAX_COMPONENT_NODES} parts: "
+                "import fewer functions or use smaller types"
+            )
+
     def optional(self, source: wt.ValType | None) -> WitType | None:
+        """Read a type that may be missing."""
         return None if source is None else self.read(source)
 
     def pairs(self, source: list[tuple[str, wt.ValType]]) -> Iterator[tuple[str, WitType]]:
+        """Read the types of fields."""
         return ((name, self.read(type_)) for name, type_ in source)
 
 
-_COMPOUNDS: Final[dict[type, Callable[[_Reader, wt.ValType], WitType]]] = {
+_COMPOUNDS: Final[dict[type, Callable[[TypeReader, wt.ValType], WitType]]] = {
     wt.ListType: lambda r, t: ListOf(r.read(t.element)),  # type: ignore[attr-defined]
     wt.RecordType: lambda r, t: RecordOf(tuple(r.pairs(t.fields))),  # type: ignore[attr-defined]
     wt.TupleType: lambda r, t: TupleOf(tuple(r.read(e) for e in t.elements)),  # type: ignore[attr-defined]
