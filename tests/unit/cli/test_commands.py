@@ -1,0 +1,194 @@
+"""The command line against real nodes: no package, real workers, real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+GUESTHOUSE = [sys.executable, "-m", "guesthouse"]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("GUESTHOUSE_")}
+
+
+def guesthouse(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GUESTHOUSE, *arguments], capture_output=True, text=True, input=stdin, env=environment(), timeout=60
+    )
+
+
+class Daemon:
+    """`guesthouse run`, ready."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.home = home
+        self.process = subprocess.Popen(
+            [*GUESTHOUSE, "run", "--home", str(home), "--port", "0", "--workers", "1", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        assert self.process.stdout is not None
+        self.ready = self.process.stdout.readline()
+
+    def end(self, number: int) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path, "--node", "my.os")
+    yield daemon
+    if daemon.process.poll() is None:
+        daemon.end(signal.SIGKILL)
+
+
+def test_run_prints_one_line_once_it_serves_and_stops_with_0(daemon: Daemon) -> None:
+    word, url, node = daemon.ready.split()
+    assert (word, node) == ("ready", "node=my.os")
+    assert httpx.get(f"{url}/login").status_code == 200
+    code, out, _ = daemon.end(signal.SIGTERM)
+    assert (code, out) == (0, "")
+    assert not (daemon.home / "control.sock").exists()
+
+
+def test_ctrl_c_stops_a_node_too(daemon: Daemon) -> None:
+    assert daemon.end(signal.SIGINT)[0] == 0
+
+
+def test_a_killed_node_leaves_nothing_that_stops_the_next(daemon: Daemon) -> None:
+    daemon.end(signal.SIGKILL)
+    assert (daemon.home / "control.sock").exists()
+    again = Daemon(daemon.home)
+    assert again.ready.startswith("ready ")
+    assert again.end(signal.SIGTERM)[0] == 0
+
+
+def test_a_second_node_on_the_same_home_is_refused(daemon: Daemon) -> None:
+    second = guesthouse("run", "--home", str(daemon.home), "--port", "0")
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr.startswith(
+        f"guesthouse: another node (pid {daemon.process.pid}) runs on {daemon.home}: "
+    )
+    assert second.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_is_said_in_one_line(daemon: Daemon, tmp_path: Path) -> None:
+    port = daemon.ready.split()[1].rpartition(":")[2]
+    second = guesthouse("run", "--home", str(tmp_path / "other"), "--port", port)
+    assert second.returncode == 1
+    assert port in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_running_node_answers_what_it_runs_and_wrote(daemon: Daemon) -> None:
+    home = str(daemon.home)
+    assert json.loads(guesthouse("ps", "--home", home, "--json").stdout) == []
+    assert json.loads(guesthouse("channels", "--home", home, "--json").stdout) == []
+    assert guesthouse("channels", "--home", home).stdout == ""
+    lines = [json.loads(line) for line in guesthouse("logs", "--home", home, "--json").stdout.splitlines()]
+    assert any(line["source"] == "node" and "my.os serves http" in line["text"] for line in lines)
+    assert guesthouse("logs", "--home", home, "-n", "1").stdout.count("\n") == 1
+
+
+def test_logs_follow_until_the_node_stops(daemon: Daemon) -> None:
+    follow = subprocess.Popen(
+        [*GUESTHOUSE, "logs", "-f", "--home", str(daemon.home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert follow.stdout is not None
+    assert "my.os serves" in follow.stdout.readline()
+    daemon.end(signal.SIGTERM)
+    _, err = follow.communicate(timeout=30)
+    assert (follow.returncode, err) == (
+        1,
+        f"guesthouse: the node on {daemon.home} stopped while it answered\n",
+    )
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_token_is_the_nodes_own_whether_it_runs_or_not(daemon: Daemon, running: bool) -> None:
+    if not running:
+        daemon.end(signal.SIGTERM)
+    token = guesthouse("token", "--home", str(daemon.home), "--ttl", "100").stdout.strip()
+    claims = jwt.decode(token, (daemon.home / "token.secret").read_bytes(), algorithms=["HS256"])
+    assert claims["username"] == "my.os"
+
+
+@pytest.mark.parametrize("command", ["ps", "channels", "logs"])
+def test_without_a_node_commands_say_how_to_start_one(command: str, tmp_path: Path) -> None:
+    done = guesthouse(command, "--home", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"guesthouse: no node runs on {tmp_path}: start it with 'guesthouse run --home {tmp_path}'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "complaint"),
+    [
+        (["missing.wasm"], None, "missing.wasm"),
+        (["empty.wasm"], b"", "empty.wasm"),
+        (["text.wasm"], b"hello, I am text", "text.wasm"),
+        (["core.wasm"], b"\0asm\1\0\0\0", "core.wasm"),
+        (["a:b=empty.wasm"], b"", "process:package:publisher"),
+    ],
+)
+def test_what_is_no_package_is_said_in_one_line(
+    tmp_path: Path, arguments: list[str], content: bytes | None, complaint: str
+) -> None:
+    file = tmp_path / arguments[0].rpartition("=")[2]
+    if content is not None:
+        file.write_bytes(content)
+    named = arguments[0].replace(file.name, str(file))
+    done = guesthouse("run", "--home", str(tmp_path / "home"), "--port", "0", named)
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, done.stdout) == (1, "")
+    assert last.startswith("guesthouse: ")
+    assert complaint in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "guesthouse.toml").write_text("[http]\nprot = 1\n")
+    done = guesthouse("run", "--home", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "did you mean http.port?" in done.stderr
+
+
+def test_a_password_is_read_from_standard_input(tmp_path: Path) -> None:
+    done = guesthouse("passwd", "--home", str(tmp_path / "home"), stdin="a long secret\n")
+    assert done.returncode == 0
+    assert "a long secret" not in done.stdout + done.stderr
+    stored = tmp_path / "home" / "password.argon2"
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    assert guesthouse("passwd", "--home", str(tmp_path / "home"), stdin="\n").returncode == 1
+
+
+def test_help_needs_none_of_the_heavy_modules() -> None:
+    heavy = ("asyncio", "wasmtime", "uvicorn", "starlette", "rich", "cbor2", "jwt", "watchfiles")
+    code = (
+        "import sys\nfrom guesthouse.cli.main import cli\n"
+        "cli(['run', '--help'], standalone_mode=False)\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
