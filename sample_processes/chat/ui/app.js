@@ -3,7 +3,8 @@
 
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 10_000;
-const LOGIN_CODES = new Set([1008]);
+const BAD_TOKEN = 4002;
+const PASSING = new Set([4001, 4004]); // too slow, or the process is not there: try again
 
 const at = (id) => document.getElementById(id);
 const node = window.our.node;
@@ -13,7 +14,6 @@ let socket = null;
 let registered = false;
 let delay = FIRST_DELAY;
 let myName = "";
-let lastId = 0;
 
 function cookie(name) {
   const pair = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
@@ -32,10 +32,14 @@ function connect() {
 }
 
 function closed(event) {
-  const reason = event.reason || "the connection was lost";
-  if (!registered && (LOGIN_CODES.has(event.code) || event.code >= 4000)) {
+  if (event.code === BAD_TOKEN) {
     show("closed", "Not connected");
-    problem(`${reason}. `, "Log in again", `/login?redirect=${encodeURIComponent(location.pathname)}`);
+    problem("Your login is no longer valid. ", "Log in again", `/login?redirect=${location.pathname}`);
+    return;
+  }
+  if (event.code >= 4000 && !PASSING.has(event.code)) {
+    show("closed", "Not connected");
+    problem(`The node refused: ${event.reason || event.code}.`);
     return;
   }
   const wait = delay * (0.75 + Math.random() / 2);
@@ -70,15 +74,15 @@ function named(message) {
 }
 
 function said(message) {
-  if (message.id <= lastId && at(`message-${message.id}`)) return; // history told again after reconnecting
-  lastId = Math.max(lastId, message.id);
+  const key = `message-${message.at}-${message.id}`; // ids begin anew when the process is started again
+  if (at(key)) return; // history told again after reconnecting
   const time = new Date(message.at * 1000);
   const stamp = element("time", "", time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
   stamp.dateTime = time.toISOString();
   const by = element("div", "by");
   by.append(element("strong", "", message.name), stamp);
   const entry = element("article", message.name === myName ? "message mine" : "message");
-  entry.id = `message-${message.id}`;
+  entry.id = key;
   entry.append(by, element("p", "", message.text));
   append(entry);
 }

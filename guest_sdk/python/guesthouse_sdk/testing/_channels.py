@@ -118,6 +118,8 @@ class FakeChannel:
             self.received.append(payload)
         else:
             self.controls.append((message_type.name.capitalize(), payload))
+            if message_type is WsMessageType.PING:  # as every client does (RFC 6455, section 5.5.2)
+                self.send(WsMessageType.PONG, payload)
 
 
 class ChannelTable:

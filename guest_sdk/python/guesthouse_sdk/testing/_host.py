@@ -173,7 +173,7 @@ class FakeHost(FakeCalls):
             list(url_params.items()),
             list((query_params or {}).items()),
         )
-        blob = types.LazyLoadBlob(mime, body) if body else None
+        blob = types.LazyLoadBlob(mime, body)
         self.post(types.Message_HttpServer(types.HttpServerRequest_Http(request)), blob, exchange)
         return exchange
 
