@@ -13,9 +13,10 @@ from wasmtime import Config, Engine
 CHECKED_VERSION: Final = "50.0.1"
 """The version of the `wasmtime` package whose C API layout the boundary was checked with."""
 
-MAX_WASM_STACK: Final = 512 * 1024
-FIBER_STACK: Final = 1024 * 1024
-"""Bytes of native stack a guest gets: its own wasm stack and room for the host calls it makes."""
+MAX_WASM_STACK: Final = 1024 * 1024
+"""Bytes of stack for a guest's own code. Interpreters compiled to wasm need more than the usual half."""
+FIBER_STACK: Final = 2 * MAX_WASM_STACK
+"""Bytes of native stack for a guest and the host calls it makes; what is not touched costs nothing."""
 
 _PROPERTIES: Final[dict[str, bool | int]] = {
     "epoch_interruption": True,
