@@ -178,7 +178,7 @@ def test_a_conversion_that_fails_half_way_leaves_nothing_in_the_arena_for_the_ne
     )
     taken: list[Any] = []
     component = load(in_memory(wide), calls)
-    argument = ((b"", [], 0), *PADS)
+    argument: Any = ((b"", [], 0), *PADS)
     assert death_of(component, argument).cause == ExitCause.HOST_FAULT
     run(component, argument)
     assert taken == [(b"c" * 10, [b"d"], 1)]

@@ -17,7 +17,7 @@ from guesthouse.worker.boundary import capi, values
 from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.engine import CHECKED_VERSION
-from guesthouse.worker.boundary.errors import BoundaryError
+from guesthouse.worker.boundary.errors import BoundaryError, GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.boundary.values import Err, Ok
@@ -124,6 +124,8 @@ def _check_round_trip(engine: Engine) -> None:
             fiber.start((bird, 0.5))
             while not fiber.poll():
                 pass
+        except GuestTrap as trap:
+            raise BoundaryError(f"a value did not come through this wasmtime ({trap}): {_REMEDY}") from trap
         finally:
             fiber.drop()
         if cage.heard != (bird, 0.5):
