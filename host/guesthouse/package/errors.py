@@ -14,4 +14,8 @@ class CompileError(GuesthouseError):
 
 
 class BuildError(GuesthouseError):
-    """A package's sources could not be built."""
+    """A package's sources could not be built. `output` is what the tool chain said, in its own lines."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output

@@ -1,0 +1,128 @@
+"""`guesthouse build`: a package folder's sources to its components, and the whole to one archive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from guesthouse.package.errors import BuildError, PackageError
+from guesthouse.package.load import inside, read_manifest
+from guesthouse.package.manifest import MANIFEST_NAME, BuildSpec, Manifest, ProcessEntry
+from guesthouse.package.resources import sdk_folder, wit_folder
+from guesthouse.package.toolchains import BUILDERS
+
+_NOT_SOURCES: Final = frozenset(("build", "ui", "tests", "target", "__pycache__", "node_modules"))
+_TOOLS: Final = ("guesthouse", "componentize-py", "ziglang", "wasmtime")
+_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
+
+
+def build_package(
+    folder: Path, output: Path | None = None, report: Callable[[str], None] = lambda line: None
+) -> Path:
+    """Build what changed since the last time; returns the folder, or the archive if one was asked for.
+
+    Args:
+        folder: has a `package.toml`.
+        output: where to write the package as a `.zip`.
+        report: told in a line what is being built.
+
+    Raises:
+        BuildError: a source cannot be built, or a process has neither a build table nor a component.
+        PackageError: the manifest is refused.
+    """
+    manifest = read_manifest(folder)
+    for entry in manifest.processes:
+        _build_process(folder, entry, report)
+    if output is None:
+        return folder
+    _write_archive(folder, manifest, output)
+    return output
+
+
+def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], None]) -> None:
+    wasm = inside(folder, entry.wasm)
+    if entry.build is None:
+        if not wasm.is_file():
+            raise BuildError(
+                f"{wasm}, the component of {entry.id}, does not exist and has no [process.build]: add one"
+            )
+        return
+    source = inside(folder, entry.build.source)
+    if not source.exists():
+        raise BuildError(
+            f"{source}, the source of {entry.id}, does not exist: check 'source' in {MANIFEST_NAME}"
+        )
+    stamp = wasm.with_name(f".{wasm.name}.inputs")
+    inputs = _inputs(folder, entry.build)
+    if wasm.is_file() and stamp.is_file() and stamp.read_text() == f"{inputs} {_digest(wasm)}\n":
+        return
+    report(f"building {wasm} from {source}")
+    wasm.parent.mkdir(parents=True, exist_ok=True)
+    BUILDERS[entry.build.language](source, wasm)
+    stamp.write_text(f"{inputs} {_digest(wasm)}\n")
+
+
+def _inputs(folder: Path, build: BuildSpec) -> str:
+    """A digest of everything that the component is made from."""
+    digest = hashlib.sha256(f"{build.language} {build.source}".encode())
+    for tool in _TOOLS:
+        digest.update(f"{tool} {_version(tool)}\n".encode())
+    roots = [folder, wit_folder()]
+    if build.language in ("python", "c"):
+        roots.append(sdk_folder(build.language))
+    for root in roots:
+        for path in _sources(root):
+            digest.update(f"{path.relative_to(root)}\n{_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _version(tool: str) -> str:
+    try:
+        return version(tool)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """The files below a folder that can matter to a build, in a fixed order."""
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _NOT_SOURCES and not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
+    """Write what a node needs of the package, and no sources. The same content makes the same bytes."""
+    members = {MANIFEST_NAME: folder / MANIFEST_NAME}
+    for entry in manifest.processes:
+        members[str(entry.wasm)] = inside(folder, entry.wasm)
+        if entry.ui is not None:
+            members |= _ui_members(folder, inside(folder, entry.ui))
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in sorted(members):
+                info = zipfile.ZipInfo(name, _ZIP_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, members[name].read_bytes())
+        partial.replace(output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
+
+
+def _ui_members(folder: Path, ui: Path) -> dict[str, Path]:
+    root = folder.resolve()
+    files = sorted(path for path in ui.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(root).as_posix(): path for path in files}

@@ -1,0 +1,109 @@
+"""The compiler subprocess: `python -m guesthouse.package.compile_main`.
+
+It reads one component on standard input, writes the compiled code to standard output (a file) and a
+description to a third descriptor, and exits; a refusal is one line on standard error and exit code 3.
+Wasmtime bounds neither the time nor the memory of compiling, so this subprocess bounds itself before it
+looks at a byte, and dies with whoever started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import resource
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from typing import Final
+
+REFUSED: Final = 3
+"""The exit code of a refusal."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the subprocess is told on its command line."""
+
+    parent: int
+    """The OS process id of whoever started it."""
+    reply_fd: int
+    component_bytes: int
+    memory_bytes: int
+    cpu_seconds: int
+
+    def to_argument(self) -> str:
+        """The job as one argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_argument(cls, text: str) -> Job:
+        """Read what `to_argument` gave."""
+        return cls(**json.loads(text))
+
+
+def main(argument: str) -> int:
+    """Do one job; returns the exit code."""
+    job = Job.from_argument(argument)
+    _confine(job)
+    content = sys.stdin.buffer.read(job.component_bytes + 1)
+    if len(content) > job.component_bytes:
+        return _refuse("is too big")
+    return _compile(content, job.reply_fd)
+
+
+def _confine(job: Job) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != job.parent:  # it died before the line above
+        os._exit(REFUSED)
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_AS, job.memory_bytes),
+        (resource.RLIMIT_CPU, job.cpu_seconds),
+        (resource.RLIMIT_FSIZE, job.memory_bytes),
+    ):
+        resource.setrlimit(limit, (value, value))
+
+
+def _compile(content: bytes, reply_fd: int) -> int:
+    # Imported late, so that the limits hold for what loading them takes, too.
+    from wasmtime import WasmtimeError
+    from wasmtime.component import Component
+
+    from guesthouse.package.description import describe
+    from guesthouse.worker.boundary.engine import new_engine
+
+    engine = new_engine()
+    try:
+        component = Component(engine, content)
+        description = describe(component.type, engine)
+    except (WasmtimeError, ValueError) as error:
+        return _refuse(_one_line(str(error)))
+    reply = {"sha256": hashlib.sha256(content).hexdigest(), "description": description.to_json()}
+    with open(reply_fd, "w", encoding="utf-8") as file:
+        json.dump(reply, file)
+    sys.stdout.buffer.write(component.serialize())
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(reason)
+    return REFUSED
+
+
+def _one_line(text: str) -> str:
+    """Wasmtime's error and its causes in one line."""
+    lines = [line.strip() for line in text.splitlines()]
+    return ": ".join(line for line in lines if line and line != "Caused by:")[:500]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

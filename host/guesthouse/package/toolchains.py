@@ -1,0 +1,128 @@
+"""From a process's source to its component, one function a language.
+
+Python by componentize-py, C by the Clang that PyPI's `ziglang` carries, Rust by cargo. None needs
+anything but its tool chain: no root, no download at build time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from guesthouse.package.component import make_component
+from guesthouse.package.errors import BuildError
+from guesthouse.package.resources import sdk_folder, wit_folder
+from guesthouse.package.wit import read_wit
+
+WORLD: Final = "process"
+BUILD_SECONDS: Final = 600
+RUST_TARGET: Final = "wasm32-wasip2"
+_EXTRA: Final = "install it with: pip install 'guesthouse[build]'"
+
+_C_FLAGS: Final = (
+    "--target=wasm32-freestanding",
+    "-std=c11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-nostdlib",
+    "-Wl,--no-entry",
+    "-Wl,--strip-all",
+)
+
+
+def build_python(source: Path, output: Path) -> None:
+    """Build a Python process with the SDK's own builder."""
+    _need("componentize_py", "componentize-py")
+    command = [sys.executable, "-m", "guesthouse_sdk.build", str(source), "-o", str(output)]
+    _run(command, source, env=os.environ | {"PYTHONPATH": str(sdk_folder("python"))})
+
+
+def build_c(source: Path, output: Path) -> None:
+    """Build a C process: all `.c` files of its entry's folder, with the SDK."""
+    _need("ziglang", "ziglang")
+    sdk = sdk_folder("c")
+    files = [*sorted(source.parent.glob("*.c")), *sorted((sdk / "src").glob("*.c"))]
+    with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
+        core = Path(work) / "core.wasm"
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            *_C_FLAGS,
+            f"-I{sdk / 'include'}",
+            f"-I{source.parent}",
+        ]
+        _run([*command, *map(str, files), "-o", str(core)], source)
+        component = make_component(core.read_bytes(), read_wit(wit_folder()), WORLD, str(source))
+    _replace(output, component)
+
+
+def build_rust(source: Path, output: Path) -> None:
+    """Build a Rust process: `source` is a folder with a `Cargo.toml` of one `cdylib`."""
+    folder = source if source.is_dir() else source.parent
+    command = ["cargo", "build", "--release", "--target", RUST_TARGET, "--message-format", "json"]
+    out = _run(command, folder, cwd=folder)
+    made = [name for line in out.splitlines() for name in _wasm_files(line)]
+    if len(made) != 1:
+        raise BuildError(
+            f"{folder} makes {len(made)} components: let it have one library, of crate-type cdylib"
+        )
+    _replace(output, Path(made[0]).read_bytes())
+
+
+Builder = Callable[[Path, Path], None]
+
+BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
+    {"python": build_python, "c": build_c, "rust": build_rust}
+)
+
+
+def _wasm_files(line: str) -> list[str]:
+    """The `.wasm` files that one of cargo's JSON messages names."""
+    try:
+        names = json.loads(line).get("filenames", ())
+    except (ValueError, AttributeError):
+        return []
+    return [name for name in names if name.endswith(".wasm")]
+
+
+def _need(module: str, tool: str) -> None:
+    if find_spec(module) is None:
+        raise BuildError(f"{tool} is not installed: {_EXTRA}")
+
+
+def _run(
+    command: Sequence[str], source: Path, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Run a tool and return what it printed; what it complained of becomes the error."""
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed tools, run for the author of the source
+            command, cwd=cwd, env=env, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+        )
+    except FileNotFoundError:
+        raise BuildError(f"{command[0]} is not installed, and {source} needs it: install it first") from None
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"{source} took over {BUILD_SECONDS} s to build, and was given up") from None
+    if done.returncode != 0:
+        raise BuildError(
+            f"{source} cannot be built: mend what is said above", (done.stderr or done.stdout).strip()
+        )
+    return done.stdout
+
+
+def _replace(output: Path, content: bytes) -> None:
+    """Write a file in one step."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(output)
