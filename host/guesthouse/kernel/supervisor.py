@@ -52,7 +52,8 @@ class _Care:
 
     process: Process
     backoff: Backoff
-    first_start: asyncio.Future[None]
+    started: asyncio.Future[None]
+    """Done when the first run, or the first of a new component, has started or cannot be started."""
     worker: Worker | None = None
     timer: asyncio.TimerHandle | None = None
     stopping: asyncio.Future[None] | None = None
@@ -106,16 +107,17 @@ class Supervisor:
         self._cares[spec.id] = care
         self._router.add(process)
         self._start(care)
-        await care.first_start
+        await care.started
         return process
 
     async def replace(self, spec: ProcessSpec) -> Process:
         """Run a process anew from a component that changed. Its channels stay open and its messages wait.
-        A component that cannot be started is given up for the one before.
+        A component that cannot be started is given up for the one before. Returns once the new one runs.
 
         Raises:
             CompileError: the component cannot be compiled; the process runs on as it was.
             NoSuchProcess: it is gone, or never was.
+            ProcessNotStarted: the component cannot be instantiated; the one before runs again.
         """
         compiled = await self._compiler.compiled(spec.component)
         care = self._care(spec.id)
@@ -125,10 +127,13 @@ class Supervisor:
         care.process.on_exit = spec.on_exit
         care.backoff = Backoff(self._settings.restart)
         care.replacing = True
+        if care.started.done():
+            care.started = self._loop.create_future()
         if care.worker is None:
             self._start(care)
         else:
             await self._stop_run(care, "it is replaced")
+        await care.started
         return care.process
 
     async def stop(self, process_id: ProcessId, reason: str) -> None:
@@ -174,8 +179,8 @@ class Supervisor:
         if process.run is not None:
             self._log.write(str(process.id), "info", f"runs on {process.run.worker}")
         process.run_started()
-        if not care.first_start.done():
-            care.first_start.set_result(None)
+        if not care.started.done():
+            care.started.set_result(None)
 
     def run_ended(self, process: Process, cause: str, detail: str) -> None:
         """See `RunEvents`."""
@@ -202,7 +207,7 @@ class Supervisor:
         elif stopped or self._closing:
             self._end(care, "it was stopped")
         elif cause == ExitCause.NOT_STARTED and care.previous is not None:
-            self._log.write(str(process.id), "error", "goes back to the component that ran before")
+            self._not_started(care, detail)
             process.component, care.previous = care.previous, None
             self._start(care)
         elif process.on_exit == "restart" and (care.ever_started or cause != ExitCause.NOT_STARTED):
@@ -277,12 +282,13 @@ class Supervisor:
         process.end()
         self._router.remove(process)
         self.http.process_gone(process.id, reason)
-        if not care.first_start.done():
-            care.first_start.set_exception(
-                ProcessNotStarted(f"{process.id} cannot be started: {detail or reason}")
-            )
+        self._not_started(care, detail or reason)
         if type(process.on_exit) is list and not self._closing:
             self._router.send_on_exit(process, process.on_exit)
+
+    def _not_started(self, care: _Care, why: str) -> None:
+        if not care.started.done():
+            care.started.set_exception(ProcessNotStarted(f"{care.process.id} cannot be started: {why}"))
 
     async def _stop_with_node(self, care: _Care) -> None:
         if care.worker is not None:

@@ -220,7 +220,8 @@ async def test_a_component_that_cannot_start_is_given_up_for_the_one_before(hous
     process = await house.add()
     house.http.open_channel(CHAT, 7)
     await house.heard()
-    await house.supervisor.replace(spec(name="bad"))
+    with pytest.raises(ProcessNotStarted, match="unknown import x:y/z"):
+        await house.supervisor.replace(spec(name="bad"))
     house.say(b"still there?")
     while await house.heard() != "3 got still there?":
         pass
