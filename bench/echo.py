@@ -77,7 +77,7 @@ def show(results: dict[str, dict[str, list[Round]]]) -> None:
                 f"{median(rounds, 'p99_us'):.0f}",
                 f"{median(rounds, 'load_cpu'):.0%}",
             )
-        Console().print(table)
+        Console(width=120).print(table)
 
 
 def median(rounds: list[Round], key: str) -> float:
