@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from guesthouse.cli.options import home_option, home_path, json_option, print_json
+from guesthouse.cli.options import json_option, print_json
+from guesthouse.errors import GuesthouseError
 
 if TYPE_CHECKING:
     from guesthouse.package.description import Item
     from guesthouse.package.inspect import Inspection
+
+
+class CannotRun(GuesthouseError):
+    """A component that was inspected cannot run on this host."""
 
 
 @click.command()
@@ -24,72 +30,69 @@ if TYPE_CHECKING:
     help="Write the package here, as a .zip.",
 )
 def build(folder: Path, output: Path | None) -> None:
-    """Build the package in DIR: its components from their sources, and with -o one .zip of it all."""
-    from guesthouse.package.build import build_package
-    from guesthouse.package.errors import BuildError
+    """Build the package in DIR: its components from their sources, and with -o one .zip of it all.
 
-    try:
-        made = build_package(folder, output, lambda line: click.echo(line, err=True))
-    except BuildError as error:
-        if error.output:
-            click.echo(error.output, err=True)
-        raise
-    if output is not None:
-        click.echo(made)
+    What did not change since the last time is not built again. Prints where the package is.
+    """
+    from guesthouse.package.build import build_package
+
+    click.echo(build_package(folder, output, lambda line: click.echo(line, err=True)))
 
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-@home_option
 @json_option
-def inspect(file: Path, home: str | None, as_json: bool) -> None:
+def inspect(file: Path, as_json: bool) -> None:
     """Show what a component imports and exports, and whether this host can run it.
 
-    The exit code is 0 when it can, and 1 when it cannot.
+    Exits with 1 when it cannot, and says why.
     """
     import asyncio
-    from tempfile import TemporaryDirectory
 
-    from guesthouse.config import PackageLimits
-    from guesthouse.home import Home
+    from guesthouse.config import load_settings
     from guesthouse.package.inspect import inspect_component
 
-    compiled = Home(home_path(home)).compiled
-    with TemporaryDirectory(prefix="guesthouse-") as work:
-        cache = compiled if compiled.is_dir() else Path(work) / "compiled"
-        found = asyncio.run(inspect_component(file, PackageLimits(), cache))
+    inspection = asyncio.run(inspect_component(file, load_settings().package, _cache_folder()))
     if as_json:
-        print_json(_as_json(found))
+        print_json(_for_programs(inspection))
     else:
-        _show(found)
-    if not found.runnable:
-        raise SystemExit(1)
+        _print_for_people(inspection)
+    if not inspection.runnable:
+        raise CannotRun(f"{file} cannot run on this host: it {inspection.problems[0]}")
 
 
-def _as_json(found: Inspection) -> dict[str, Any]:
+def _cache_folder() -> Path:
+    """Where compiled components are kept that belong to no node."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "guesthouse" / "compiled"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _for_programs(inspection: Inspection) -> dict[str, object]:
     return {
-        "file": str(found.file),
-        "runnable": found.runnable,
-        "problems": list(found.problems),
-        "imports": [_item_as_json(item) for item in found.imports],
-        "exports": [_item_as_json(item) for item in found.exports],
+        "file": str(inspection.file),
+        "runnable": inspection.runnable,
+        "problems": list(inspection.problems),
+        "imports": [_item(item) for item in inspection.imports],
+        "exports": [_item(item) for item in inspection.exports],
     }
 
 
-def _item_as_json(item: Item) -> dict[str, Any]:
+def _item(item: Item) -> dict[str, object]:
     return {"name": item.name, "kind": item.kind, "functions": list(item.functions)}
 
 
-def _show(found: Inspection) -> None:
-    for title, items in (("imports", found.imports), ("exports", found.exports)):
-        click.echo(f"{title}:")
+def _print_for_people(inspection: Inspection) -> None:
+    from guesthouse.logs import printable
+
+    for title, items in (("imports", inspection.imports), ("exports", inspection.exports)):
+        click.echo(f"{title}:" if items else f"{title}: nothing")
         for item in items:
-            click.echo(f"  {item.name}" + ("" if item.kind == "interface" else f" ({item.kind})"))
-            for function in item.functions:
-                click.echo(f"    {function}")
-    if found.runnable:
+            functions = f": {', '.join(item.functions)}" if item.functions else ""
+            click.echo(printable(f"  {item.kind} {item.name}{functions}"))
+    if inspection.runnable:
         click.echo("this host can run it")
-        return
-    click.echo("this host cannot run it:")
-    for problem in found.problems:
-        click.echo(f"  it {problem}")
+    else:
+        click.echo("this host cannot run it:")
+        for problem in inspection.problems:
+            click.echo(printable(f"  it {problem}"))

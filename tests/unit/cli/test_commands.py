@@ -8,18 +8,21 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import jwt
 import pytest
+import wasmtime
 
 GUESTHOUSE = [sys.executable, "-m", "guesthouse"]
 
 
 def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("GUESTHOUSE_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GUESTHOUSE_")}
+    return {**kept, "XDG_CACHE_HOME": tempfile.gettempdir()}
 
 
 def guesthouse(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -192,3 +195,43 @@ def test_help_needs_none_of_the_heavy_modules() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_inspect_says_what_a_component_needs_that_this_host_has_not(tmp_path: Path) -> None:
+    file = tmp_path / "greedy.wasm"
+    file.write_bytes(
+        wasmtime.wat2wasm('(component (import "evil:disk/format@1.0.0" (instance (export "all" (func)))))')
+    )
+    done = guesthouse("inspect", str(file), "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["runnable"]) == (1, False)
+    assert report["imports"] == [
+        {"name": "evil:disk/format@1.0.0", "kind": "interface", "functions": ["all"]}
+    ]
+    assert any(
+        "evil:disk/format@1.0.0, which this host does not offer" in problem for problem in report["problems"]
+    )
+    assert done.stderr.startswith(
+        f"guesthouse: {file} cannot run on this host: it imports all of evil:disk/format"
+    )
+    assert "evil:disk/format@1.0.0: all" in guesthouse("inspect", str(file)).stdout
+
+
+def test_a_component_that_cannot_start_ends_run_with_the_reason(tmp_path: Path) -> None:
+    file = tmp_path / "greedy.wasm"
+    file.write_bytes(
+        wasmtime.wat2wasm('(component (import "evil:disk/format@1.0.0" (instance (export "all" (func)))))')
+    )
+    done = guesthouse("run", "--home", str(tmp_path / "home"), "--port", "0", str(file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "greedy:greedy:local.os cannot be started: exports no guesthouse:process"
+        in done.stderr.splitlines()[-1]
+    )
+
+
+@pytest.mark.parametrize("command", ["inspect", "build"])
+def test_what_cannot_be_inspected_or_built_is_one_line(tmp_path: Path, command: str) -> None:
+    done = guesthouse(command, str(tmp_path / "nothing"))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert str(tmp_path / "nothing") in done.stderr

@@ -1,0 +1,38 @@
+"""`--dev`: a component that changed on disk is swapped in while its channels stay open."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from .clients import registered
+from .conftest import StartNode
+from .packages import package
+
+PROCESS = "echo:copy:local.os"
+
+
+def another(component: bytes, note: bytes) -> bytes:
+    """The same component with a custom section more: other bytes, same behaviour."""
+    section = bytes([len(b"note")]) + b"note" + note
+    return component + b"\x00" + bytes([len(section)]) + section
+
+
+async def test_a_changed_component_is_reloaded_and_its_channels_stay_open(
+    start: StartNode, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.wasm"
+    shutil.copy(package("echo-c") / "build" / "echo-c.wasm", file)
+    daemon = await start(f"{PROCESS}={file}", flags=["--dev"])
+    good = file.read_bytes()
+    async with registered(daemon, PROCESS, await daemon.token()) as client:
+        assert await client.ask("before") == "before"
+        file.write_bytes(b"not a component at all")
+        await daemon.log_line("dev", "what ran before runs on")
+        assert await client.ask("still") == "still"
+        file.write_bytes(another(good, b"second"))
+        await daemon.log_line("dev", "is reloaded; its channels stayed open")
+        assert await client.ask("after") == "after"
+        (channel,) = await daemon.channels(PROCESS)
+        assert channel["channel_id"] == client.channel_id
+    assert (await daemon.ps())[PROCESS]["restarts"] == 1
