@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ MAX_NOTE_BYTES: Final = 4 * MIB
 """A description's JSON."""
 
 _KEY_BYTES: Final = 32
+_HALF_MADE_SECONDS: Final = 3600.0
+"""Longer than any compile takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,13 @@ class CompileCache:
                 each.unlink()
 
     def _prune(self) -> None:
-        """Delete the longest unused, but none that this node uses, until the rest fits."""
+        """Delete what a killed node left half made, and the longest unused until the rest fits; nothing
+        that this node uses.
+        """
+        for left in self._folder.glob(".new-*"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _HALF_MADE_SECONDS:
+                    left.unlink()
         found = [(path.stat(), path) for path in self._folder.glob("*.cwasm")]
         total = sum(status.st_size for status, _ in found)
         for status, path in sorted(found, key=lambda each: each[0].st_mtime):
