@@ -1,0 +1,65 @@
+"""Chromium, headless, driven by Playwright. What goes wrong in a page fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import BrowserContext, ConsoleMessage, Error, Page, Request, async_playwright
+
+CHROMIUM: Final = "/usr/bin/chromium"
+_ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass(slots=True)
+class Browser:
+    """A running Chromium, and what went wrong in it."""
+
+    chromium: Chromium
+    problems: list[str] = field(default_factory=list)
+
+    async def person(self, width: int = 1000, height: int = 700) -> BrowserContext:
+        """A person with cookies and storage of their own; their tabs share them."""
+        context = await self.chromium.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(20_000)
+        context.on("page", self._watch)
+        return context
+
+    def _watch(self, page: Page) -> None:
+        page.on("console", self._on_console)
+        page.on("pageerror", self._on_error)
+        page.on("requestfailed", self._on_failed)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(f"{message.type}: {message.text} ({message.location})")
+
+    def _on_error(self, error: Error) -> None:
+        self.problems.append(f"uncaught: {error}")
+
+    def _on_failed(self, request: Request) -> None:
+        self.problems.append(f"failed: {request.url}: {request.failure}")
+
+
+@asynccontextmanager
+async def browser_of() -> AsyncIterator[Browser]:
+    """Start Chromium; at the end it has stopped, and nothing went wrong in its pages."""
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
+        try:
+            browser = Browser(chromium)
+            yield browser
+        finally:
+            await chromium.close()
+    assert not browser.problems, browser.problems

@@ -1,0 +1,92 @@
+"""Real nodes, real clients, a real browser. Nothing here stands in for a part of Guesthouse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from .browser import Browser, browser_of
+from .daemon import Daemon
+from .packages import package
+from .waiting import alive, descendants
+
+TEST_SECONDS = 120
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that takes too long fails as any other does, so that what it started is stopped."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
+
+
+class StartNode(Protocol):
+    """Starts a node with samples and test guests by name; it stops at the end of the test."""
+
+    async def __call__(self, *packages: str | Path, **options: Any) -> Daemon: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_over() -> Iterator[None]:
+    """No subprocess outlives the tests."""
+    before = descendants(os.getpid())
+    yield
+    left = alive(descendants(os.getpid()) - before)
+    assert not left, f"subprocesses are left over: {left}"
+
+
+@pytest.fixture(scope="session")
+def compiled(pytestconfig: pytest.Config) -> Path:
+    """Compiled components of earlier runs, and their key: a Python component takes seconds to compile."""
+    return Path(pytestconfig.cache.mkdir("guesthouse-compiled"))
+
+
+@pytest.fixture
+def new_home(tmp_path: Path, compiled: Path) -> Callable[[], Path]:
+    """Makes homes of nodes, each with the components compiled that were compiled before."""
+    count = 0
+
+    def make() -> Path:
+        nonlocal count
+        count += 1
+        home = tmp_path / f"node-{count}" / "home"
+        home.mkdir(parents=True, mode=0o700)
+        (compiled / "compiled").mkdir(mode=0o700, exist_ok=True)
+        (home / "compiled").symlink_to(compiled / "compiled")
+        if (compiled / "compiled.key").exists():
+            shutil.copy(compiled / "compiled.key", home / "compiled.key")
+        return home
+
+    return make
+
+
+@pytest.fixture
+async def start(new_home: Callable[[], Path], compiled: Path) -> AsyncIterator[StartNode]:
+    async with AsyncExitStack() as stack:
+
+        async def start(*packages: str | Path, home: Path | None = None, **options: Any) -> Daemon:
+            home = home or new_home()
+            arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
+            daemon = await stack.enter_async_context(Daemon(home, arguments, **options))
+            if not (compiled / "compiled.key").exists():
+                shutil.copy(home / "compiled.key", compiled / "compiled.key")
+            return daemon
+
+        yield start
+
+
+def _is_argument(name: str | Path) -> bool:
+    """Whether it is what `guesthouse run` takes, and no name of a sample or test guest."""
+    return isinstance(name, Path) or "=" in name
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with browser_of() as opened:
+        yield opened

@@ -1,0 +1,269 @@
+"""A real `guesthouse run` as a subprocess, and its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from .waiting import Subprocess, all_gone, descendants, until
+
+NODE = "e2e-node.os"
+READY_SECONDS = 60.0
+_READY = re.compile(r"ready (?P<url>http://127\.0\.0\.1:\d+) node=(?P<node>\S+)\n")
+_LOGIN = re.compile(r"log in, once, within ten minutes: (\S+)")
+_LOG_LINE = re.compile(
+    r"\d\d:\d\d:\d\d (error|warning|info) +\S+( stdout| stderr)?: |    |log in, once, |guesthouse: "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:
+        """Its output, read as JSON."""
+        assert self.code == 0, self.stderr
+        return json.loads(self.stdout)
+
+
+def environment(home: Path, settings: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The environment of a command: this one's without settings, and with those given."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GUESTHOUSE_", "PYTHON", "PYTEST"))
+    }
+    given = {f"GUESTHOUSE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
+    return {**kept, "HOME": str(home.parent), "PYTHONWARNINGS": "default", **given}
+
+
+async def run_command(
+    home: Path,
+    *arguments: str | Path,
+    stdin: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    seconds: float = 60.0,
+) -> Ran:
+    """Run `guesthouse ARGUMENTS…` to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "guesthouse", *map(str, arguments)),
+        stdin=DEVNULL if stdin is None else PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=environment(home, settings),
+        cwd=home.parent,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            out, err = await process.communicate(None if stdin is None else stdin.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+class Daemon:
+    """A node. Inside the `async with` block it serves; at its end it was stopped, and left nothing behind.
+
+    Args:
+        home: its folder; what is beside it in the same folder is the test's own.
+        packages: what to run.
+        settings: as `{"process_memory_bytes": …}`.
+        flags: more flags, such as `--dev`.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        packages: Sequence[str | Path],
+        *,
+        workers: int = 1,
+        settings: Mapping[str, object] | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        self.home = home
+        self.node = NODE
+        self.url = ""
+        self._arguments = [
+            *("--home", str(home), "--node", NODE, "--port", "0", "--workers", str(workers)),
+            *flags,
+            *map(str, packages),
+        ]
+        self._settings = settings
+        self._stderr = home.with_suffix(".stderr")
+        self._process: asyncio.subprocess.Process
+        self._seen: set[Subprocess] = set()
+
+    @property
+    def ws_url(self) -> str:
+        """Where WebSockets are opened, without a path."""
+        return self.url.replace("http://", "ws://")
+
+    @property
+    def pid(self) -> int:
+        """The node's pid."""
+        return self._process.pid
+
+    @property
+    def cookie_name(self) -> str:
+        """The cookie that carries a token of this node."""
+        return f"kinode-auth_{self.node}"
+
+    async def __aenter__(self) -> Self:
+        with self._stderr.open("ab") as stderr:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "guesthouse", "run", *self._arguments),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=stderr,
+                env=environment(self.home, self._settings),
+                cwd=self.home.parent,
+            )
+        try:
+            await self._ready()
+        except BaseException:
+            await self.kill()
+            raise
+        return self
+
+    async def _ready(self) -> None:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(READY_SECONDS):
+            line = (await self._process.stdout.readline()).decode()
+        match = _READY.fullmatch(line)
+        assert match is not None, f"stdout: {line!r}, stderr: {self.stderr()}"
+        assert match["node"] == NODE
+        self.url = match["url"]
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._process.returncode is None:
+            code = await self.terminate()
+            assert code == 0 or kind, f"exit code {code}: {self.stderr()}"
+        if kind is None:
+            self._check_stderr()
+
+    async def terminate(self, seconds: float = 10.0) -> int:
+        """SIGTERM, and wait for the end. Returns the exit code; everything it started is gone."""
+        self._note_subprocesses()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return await self._ended(seconds)
+        except TimeoutError:
+            await self.kill()
+            raise AssertionError(f"the node did not stop within {seconds:g} s: {self.stderr()}") from None
+
+    async def kill(self) -> None:
+        """SIGKILL. Everything it started ends by itself."""
+        if self._process.returncode is None:
+            self._note_subprocesses()
+            self._process.kill()
+            await self._ended(10.0)
+
+    async def _ended(self, seconds: float) -> int:
+        async with asyncio.timeout(seconds):
+            code = await self._process.wait()
+        await all_gone(self._seen)
+        return code
+
+    def _note_subprocesses(self) -> None:
+        self._seen |= descendants(self._process.pid)
+
+    def workers(self) -> set[Subprocess]:
+        """Its workers as the operating system knows them."""
+        return {
+            child
+            for child in descendants(self.pid)
+            if b"guesthouse.worker" in Path(f"/proc/{child.pid}/cmdline").read_bytes()
+        }
+
+    def stderr(self) -> str:
+        """All that nodes on this home wrote on standard error."""
+        return self._stderr.read_text(errors="replace")
+
+    def _check_stderr(self) -> None:
+        stray = [line for line in self.stderr().splitlines() if line and not _LOG_LINE.match(line)]
+        assert not stray, f"the node wrote what is no log line: {stray}"
+
+    def login_url(self) -> str:
+        """The one-time login that `--dev` prints."""
+        match = _LOGIN.search(self.stderr())
+        assert match is not None, self.stderr()
+        return match[1]
+
+    async def cli(self, *arguments: str | Path, stdin: str | None = None) -> Ran:
+        """Run `guesthouse COMMAND --home HOME …` to its end."""
+        command, *more = arguments
+        return await run_command(self.home, command, "--home", self.home, *more, stdin=stdin)
+
+    async def token(self, ttl: int | None = None) -> str:
+        """A fresh token of this node, from `guesthouse token`."""
+        ran = await self.cli("token", *(() if ttl is None else ("--ttl", str(ttl))))
+        assert ran.code == 0, ran.stderr
+        return ran.stdout.strip()
+
+    async def ps(self) -> dict[str, dict[str, Any]]:
+        """Processes by id, from `guesthouse ps`."""
+        return {item["process"]: item for item in (await self.cli("ps", "--json")).json()}
+
+    async def channels(self, process: str | None = None) -> list[dict[str, Any]]:
+        """Open channels, or those of one process, from `guesthouse channels`."""
+        items = (await self.cli("channels", "--json")).json()
+        return [item for item in items if process in (None, item["process"])]
+
+    async def no_channels(self) -> None:
+        """Wait until no channel is open."""
+        await until(self.channels, lambda open_ones: not open_ones, "channels are left open")
+
+    async def logs(self) -> list[dict[str, Any]]:
+        """All lines of the log, from `guesthouse logs`."""
+        ran = await self.cli("logs", "--json", "-n", "100000")
+        assert ran.code == 0, ran.stderr
+        return [json.loads(line) for line in ran.stdout.splitlines()]
+
+    async def log_line(self, source: str, *texts: str, seconds: float = 20.0) -> dict[str, Any]:
+        """The first log line of a source that has all these texts in it; waits for it with `logs -f`."""
+        follow = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "guesthouse", "logs", "--home", str(self.home)),
+            *("--json", "-f", "-n", "100000"),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            env=environment(self.home),
+            limit=2**20,
+        )
+        assert follow.stdout is not None
+        try:
+            async with asyncio.timeout(seconds):
+                async for text in follow.stdout:
+                    line: dict[str, Any] = json.loads(text)
+                    if line["source"] == source and all(part in line["text"] for part in texts):
+                        return line
+        except TimeoutError:
+            pass
+        finally:
+            if follow.returncode is None:
+                follow.kill()
+            await follow.communicate()
+        raise AssertionError(f"no line of {source} with {texts} within {seconds:g} s: {self.stderr()}")
+
+    async def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
+        """`GET` a path of this node, with a cookie when a token is given."""
+        if token is not None:
+            headers["Cookie"] = f"{self.cookie_name}={token}"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.get(self.url + path, headers=headers)
