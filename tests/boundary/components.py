@@ -15,6 +15,7 @@ from guesthouse.worker.boundary.types import (
     U64,
     EnumOf,
     FlagsOf,
+    FunctionType,
     ListOf,
     OptionOf,
     Primitive,
@@ -40,9 +41,11 @@ def padded(type_: WitType) -> TupleOf:
 
 
 @dataclass
-class _Writer:
+class TypeWriter:
     """Writes the definitions of types, inside the imported instance and once more outside of it."""
 
+    prefix: str = ""
+    """Of the names it makes up, where one component holds the work of several writers."""
     inside: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     numbers: count[int] = field(default_factory=count)
@@ -52,7 +55,7 @@ class _Writer:
         if isinstance(type_, Primitive):
             return type_.name
         body = self._body(type_)
-        name = f"t{next(self.numbers)}"
+        name = f"{self.prefix}t{next(self.numbers)}"
         if isinstance(type_, NAMED):
             self.inside.append(f'(type ${name}-raw {body}) (export "{name}" (type ${name} (eq ${name}-raw)))')
             self.outside.append(f'(alias export $host "{name}" (type ${name}))')
@@ -60,6 +63,12 @@ class _Writer:
             self.inside.append(f"(type ${name} {body})")
             self.outside.append(f"(type ${name} {body})")
         return f"${name}"
+
+    def signature(self, type_: FunctionType) -> str:
+        """Define a function's types; returns its parameters and result."""
+        params = " ".join(f"(param {_quoted(name)} {self.reference(param)})" for name, param in type_.params)
+        result = "" if type_.result is None else f"(result {self.reference(type_.result)})"
+        return f"{params} {result}"
 
     def _body(self, type_: WitType) -> str:
         match type_:
@@ -124,7 +133,7 @@ def in_memory(type_: WitType, rounds: int = 1) -> str:
 
     With `rounds` over 1 it does so again and again, with its own argument each time.
     """
-    writer = _Writer()
+    writer = TypeWriter()
     wide = writer.reference(padded(type_))
     functions = {
         "echo": f'(param "value" {wide}) (result {wide})',
@@ -149,7 +158,7 @@ def in_memory(type_: WitType, rounds: int = 1) -> str:
 
 def flat(type_: WitType) -> str:
     """A guest whose `run(value)` gives its argument to `take`, through core parameters alone."""
-    writer = _Writer()
+    writer = TypeWriter()
     name = writer.reference(type_)
     functions = {"take": f'(param "value" {name})'}
     parameters = core_types(type_)
@@ -164,7 +173,7 @@ def flat(type_: WitType) -> str:
 
 def flat_echo(type_: WitType) -> str:
     """A guest whose `run(value)` takes the result of `echo` as one core value and gives it to `take`."""
-    writer = _Writer()
+    writer = TypeWriter()
     name = writer.reference(type_)
     functions = {
         "echo": f'(param "value" {name}) (result {name})',
@@ -179,7 +188,7 @@ def flat_echo(type_: WitType) -> str:
     return _component(writer, functions, core, f'(param "value" {name})')
 
 
-def _component(writer: _Writer, functions: dict[str, str], core: str, run: str) -> str:
+def _component(writer: TypeWriter, functions: dict[str, str], core: str, run: str) -> str:
     exports = "\n    ".join(f'(export "{name}" (func {type_}))' for name, type_ in functions.items())
     lowered = "\n  ".join(
         f'(core func ${name} (canon lower (func $host "{name}") {_ABI}))' for name in functions
