@@ -27,8 +27,12 @@ STOP_SECONDS: Final = 1.5
 """How long a worker may take to end a run before it is ended itself."""
 
 
+START_ATTEMPTS: Final = 3
+"""Times that a process may lose its worker before it asked for its first message."""
+
+
 class ProcessNotStarted(GuesthouseError):
-    """A process cannot be started, and another attempt would end the same way."""
+    """A process ended before it asked for a message, and another attempt would end the same way."""
 
 
 class NameTaken(GuesthouseError):
@@ -62,7 +66,8 @@ class _Care:
     """Whether another run follows the one that stops."""
     previous: Path | None = None
     """The component to go back to while a new one has not started."""
-    ever_started: bool = False
+    attempts: int = 0
+    """Runs of its component that ended before they asked for a message."""
     waits_for_worker: bool = field(default=False)
 
 
@@ -91,7 +96,7 @@ class Supervisor:
         Raises:
             CompileError: the component cannot be compiled.
             NameTaken: a process of that id is there already.
-            ProcessNotStarted: it cannot be instantiated.
+            ProcessNotStarted: it cannot be instantiated, or ended before it asked for a message.
         """
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
@@ -117,7 +122,7 @@ class Supervisor:
         Raises:
             CompileError: the component cannot be compiled; the process runs on as it was.
             NoSuchProcess: it is gone, or never was.
-            ProcessNotStarted: the component cannot be instantiated; the one before runs again.
+            ProcessNotStarted: the component cannot be started; the one before runs again.
         """
         compiled = await self._compiler.compiled(spec.component)
         care = self._care(spec.id)
@@ -129,6 +134,7 @@ class Supervisor:
         care.replacing = True
         if care.started.done():
             care.started = self._loop.create_future()
+            care.attempts = 0
         if care.worker is None:
             self._start(care)
         else:
@@ -174,7 +180,6 @@ class Supervisor:
     def run_started(self, process: Process) -> None:
         """See `RunEvents`."""
         care = self._cares[process.id]
-        care.ever_started = True
         care.previous = None
         if process.run is not None:
             self._log.write(str(process.id), "info", f"runs on {process.run.worker}")
@@ -206,14 +211,32 @@ class Supervisor:
             self._start(care)
         elif stopped or self._closing:
             self._end(care, "it was stopped")
-        elif cause == ExitCause.NOT_STARTED and care.previous is not None:
-            self._not_started(care, detail)
-            process.component, care.previous = care.previous, None
-            self._start(care)
-        elif process.on_exit == "restart" and (care.ever_started or cause != ExitCause.NOT_STARTED):
+        elif self._cannot_start(care, cause):
+            self._give_up_component(care, cause, detail)
+        elif process.on_exit == "restart":
             self._restart_after(care, care.backoff.pause_after(cause, ran_seconds))
         else:
             self._end(care, f"it {in_words(cause)}", detail)
+
+    def _cannot_start(self, care: _Care, cause: str) -> bool:
+        """Whether a component that never asked for a message is to be given up. Its worker's loss may be
+        another's doing, a few times; and one that returned had no need to ask.
+        """
+        if care.started.done():
+            return False
+        if cause == ExitCause.RETURNED:
+            care.started.set_result(None)
+            return False
+        care.attempts += 1
+        return cause != ExitCause.WORKER_LOST or care.attempts >= START_ATTEMPTS
+
+    def _give_up_component(self, care: _Care, cause: str, detail: str) -> None:
+        if care.previous is None:
+            self._end(care, f"it {in_words(cause)}", detail)
+            return
+        self._not_started(care, detail or f"it {in_words(cause)}")
+        care.process.component, care.previous = care.previous, None
+        self._start(care)
 
     def _restart_after(self, care: _Care, pause: float) -> None:
         if pause == 0.0:

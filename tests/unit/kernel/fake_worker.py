@@ -1,7 +1,8 @@
 """Speaks the link like a worker, and runs no wasm: what a process does is in its component's name and messages.
 
-A component named `bad` cannot be instantiated. A process takes each push, and answers it with its run's
-handle and the payload, except `trap`, `return`, `die`, `poison` (dies before it says so), `hang` and `garbage`.
+A component named `bad` cannot be instantiated; `traps`, `returns` and `kills` never ask for a message. Any
+other takes each push, and answers it with its run's handle and the payload, except `trap`, `return`, `die`,
+`poison` (dies before it says so), `hang` and `garbage`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ def answers(operation: list[Any], link: socket.socket) -> list[list[Any]]:
     if code == ToWorker.START:
         if "bad" in Path(operation[2]["component"]).name:
             return [[ToNode.EXITED.value, handle, "not-started", "unknown import x:y/z"]]
+        if "traps" in Path(operation[2]["component"]).name:
+            return [[ToNode.EXITED.value, handle, "trap", "unreachable"]]
+        if "returns" in Path(operation[2]["component"]).name:
+            return [[ToNode.EXITED.value, handle, "returned", ""]]
+        if "kills" in Path(operation[2]["component"]).name:
+            os._exit(9)
         return [[ToNode.STARTED.value, handle]]
     if code == ToWorker.STOP:
         return [[ToNode.EXITED.value, handle, "stopped", operation[2]]]

@@ -191,9 +191,19 @@ async def test_killed_workers_lose_nothing_that_the_guest_had_not_taken(house: H
     assert len(sent) - len(got) <= 3, "at most the one message in hand for each death"
 
 
-async def test_a_process_that_cannot_be_instantiated_is_said_so_and_forgotten(house: House) -> None:
-    with pytest.raises(ProcessNotStarted, match=r"chat:chat:a\.os cannot be started: unknown import x:y/z"):
-        await house.add(name="bad")
+@pytest.mark.parametrize(
+    ("name", "why"), [("bad", "unknown import x:y/z"), ("traps", "unreachable"), ("kills", "worker-")]
+)
+async def test_a_process_that_never_asks_for_a_message_is_said_so_and_forgotten(
+    house: House, name: str, why: str
+) -> None:
+    with pytest.raises(ProcessNotStarted, match=rf"chat:chat:a\.os cannot be started: {why}"):
+        await house.add(name=name)
+    assert house.router.find(CHAT) is None
+
+
+async def test_a_process_may_do_its_work_and_return_without_a_message(house: House) -> None:
+    await house.add("none", name="returns")
     assert house.router.find(CHAT) is None
 
 
@@ -216,17 +226,20 @@ async def test_a_replaced_process_keeps_its_channels_and_messages(house: House) 
     assert house.gone.empty()
 
 
-async def test_a_component_that_cannot_start_is_given_up_for_the_one_before(house: House) -> None:
+@pytest.mark.parametrize(("name", "why"), [("bad", "unknown import x:y/z"), ("traps", "unreachable")])
+async def test_a_component_that_cannot_start_is_given_up_for_the_one_before(
+    house: House, name: str, why: str
+) -> None:
     process = await house.add()
     house.http.open_channel(CHAT, 7)
     await house.heard()
-    with pytest.raises(ProcessNotStarted, match="unknown import x:y/z"):
-        await house.supervisor.replace(spec(name="bad"))
+    with pytest.raises(ProcessNotStarted, match=why):
+        await house.supervisor.replace(spec(name=name))
     house.say(b"still there?")
     while await house.heard() != "3 got still there?":
         pass
     assert process.component == Path("/good.cwasm")
-    assert "unknown import x:y/z" in house.log
+    assert why in house.log
 
 
 async def test_a_worker_that_does_not_stop_a_run_is_ended(house: House) -> None:
