@@ -21,7 +21,6 @@ from typing import Final, cast
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request
 from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server import closes
@@ -35,6 +34,7 @@ from guesthouse.http_server.inbound import InboundFrames
 from guesthouse.http_server.keepalive import Keepalive, Look
 from guesthouse.http_server.origin import shown_address
 from guesthouse.http_server.outbox import Outbox, write_limits
+from guesthouse.http_server.protocol import Protocol
 from guesthouse.http_server.register import read_register, registered
 from guesthouse.http_server.upgrade import BoundForm, Peer, RegisterForm
 from guesthouse.message import WebSocketOpen, WsMessageType
@@ -101,7 +101,7 @@ class WebSocketConnection(asyncio.Protocol):
         self.messages_in = self.messages_out = 0
         self._released = released
         self._loop = asyncio.get_running_loop()
-        self._protocol = ServerProtocol(extensions=[_DEFLATE], logger=_LOGGER)
+        self._protocol = Protocol(extensions=[_DEFLATE], logger=_LOGGER)
         self._inbound = InboundFrames(
             self._protocol, self._deliver, max_size=limits.register_bytes, fragments=limits.fragments
         )
@@ -222,6 +222,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._process = process
         self._outbox = Outbox(limits.outbox_bytes)
         self._inbound.limit(limits.message_bytes)
+        self._protocol.too_big = closes.TOO_BIG
         source = shown_address(self.peer.address, self.peer.port)
         self._event = replace(event, channel_id=self.channel_id, source_socket_addr=source)
         if answer:
@@ -359,7 +360,7 @@ class WebSocketConnection(asyncio.Protocol):
         """The client broke a rule: a close frame, and nothing of it is read any more."""
         self._leave(Told.CLOSED)
         if not self._protocol.eof_sent:
-            self._protocol.fail(close.code, close.reason)
+            self._protocol.fail_with(close)
         self._flush()
         self._linger()
 

@@ -1,0 +1,30 @@
+"""`websockets`' server protocol, which ends connections with the codes and reasons of `closes`. Pure."""
+
+from __future__ import annotations
+
+from websockets.frames import CloseCode
+from websockets.server import ServerProtocol
+
+from guesthouse.http_server.closes import NOT_UTF8, PROTOCOL_ERROR, REGISTER_TOO_BIG, Close
+
+
+class Protocol(ServerProtocol):
+    """A protocol that says what `docs/protocol.md` says, whoever finds the fault."""
+
+    too_big: Close = REGISTER_TOO_BIG
+    """The close for a message over the limit. Another one once the channel is open."""
+
+    def fail(self, code: CloseCode | int, reason: str = "") -> None:
+        """End the connection for what `websockets` found wrong with a frame."""
+        if code == CloseCode.PROTOCOL_ERROR:
+            self.fail_with(PROTOCOL_ERROR.because(reason) if reason else PROTOCOL_ERROR)
+        elif code == CloseCode.INVALID_DATA:
+            self.fail_with(NOT_UTF8)
+        elif code == CloseCode.MESSAGE_TOO_BIG:
+            self.fail_with(self.too_big)
+        else:
+            super().fail(code, reason)
+
+    def fail_with(self, close: Close) -> None:
+        """End the connection for what this server found."""
+        super().fail(close.code, close.reason)
