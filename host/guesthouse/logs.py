@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -50,7 +50,8 @@ class Subscription:
     def __init__(self) -> None:
         self._lines: deque[LogLine] = deque()
         self._missed = 0
-        self.on_line: Any = None
+        self.on_line: Callable[[], None] | None = None
+        """Called when there is something to take."""
 
     def put(self, line: LogLine) -> None:
         """Called by the log."""

@@ -168,13 +168,10 @@ class Workers:
 
     async def _one_life(self, name: str) -> str:
         """Spawn a worker and see it through to its end. Returns why it ended."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                subprocess = await _spawn(self._command, theirs)
-            except OSError as error:
-                ours.close()
-                return f"{self._command[0]}: {error.strerror}"
+        try:
+            subprocess, ours = await _spawn(self._command)
+        except OSError as error:  # too many open files, too little memory: it may work later
+            return f"could not be spawned: {error.strerror}"
         worker = Worker(name)
         worker.os_pid = subprocess.pid
         try:
@@ -235,23 +232,33 @@ class Workers:
         return rest.decode(errors="replace") or last
 
 
-async def _spawn(command: Sequence[str], link: socket.socket) -> asyncio.subprocess.Process:
+async def _spawn(command: Sequence[str]) -> tuple[asyncio.subprocess.Process, socket.socket]:
+    """A worker subprocess, and the node's end of its link.
+
+    Raises:
+        OSError: the operating system refuses.
+    """
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # Where this very package is, which an uninstalled checkout's `-P` would not find.
     environment["PYTHONPATH"] = str(Path(guesthouse.__file__).parent.parent)
     environment["LC_ALL"] = "C.UTF-8"
-    return await asyncio.create_subprocess_exec(
-        *command,
-        "--link-fd",
-        str(link.fileno()),
-        pass_fds=(link.fileno(),),
-        env=environment,
-        cwd="/",
-        start_new_session=True,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            subprocess = await asyncio.create_subprocess_exec(
+                *(*command, "--link-fd", str(theirs.fileno())),
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except BaseException:
+            ours.close()
+            raise
+    return subprocess, ours
 
 
 async def _wait_or_kill(subprocess: asyncio.subprocess.Process) -> int:

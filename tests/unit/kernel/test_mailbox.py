@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from guesthouse.kernel.mailbox import MESSAGE_OVERHEAD, WINDOW_BYTES, WINDOW_MESSAGES, Mailbox
+from guesthouse.kernel.mailbox import FRUITLESS_RUNS, MESSAGE_OVERHEAD, WINDOW_BYTES, WINDOW_MESSAGES, Mailbox
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import ToWorker
 
@@ -195,6 +195,31 @@ def test_a_channel_closed_before_its_worker_heard_of_it_is_never_mentioned() -> 
     assert not mailbox.forget_channel(1)
     assert taken(mailbox) == []
     assert mailbox.size == 0
+
+
+def test_the_message_that_ends_worker_after_worker_is_given_up_and_those_after_it_are_kept() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post_open(opening(1))
+    for text in (b"poison", b"after"):
+        mailbox.post_push(pushing(1, text), len(text), Socket())
+    given_up = []
+    for _ in range(FRUITLESS_RUNS):
+        mailbox.begin_run([opening(1, resumed=True)])
+        taken(mailbox)
+        mailbox.consumed(1)
+        given_up.append(mailbox.end_run(worker_lost=True))
+    assert given_up == ["the open of channel 1"] * (FRUITLESS_RUNS - 1) + ["the push of channel 1"]
+    mailbox.begin_run([opening(1, resumed=True)])
+    assert taken(mailbox)[1:] == [pushing(1, b"after")]
+
+
+def test_runs_that_end_without_their_workers_doing_give_nothing_up() -> None:
+    mailbox = Mailbox(100_000)
+    mailbox.post([REQUEST, 0, 9], 0)
+    for _ in range(2 * FRUITLESS_RUNS):
+        mailbox.begin_run([])
+        assert taken(mailbox) == [[REQUEST, 0, 9]]
+        assert mailbox.end_run() is None
 
 
 class MailboxMachine(RuleBasedStateMachine):
