@@ -9,12 +9,14 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from guesthouse.address import Address
-from guesthouse.link.ops import ToNode
+from guesthouse.link.checks import check, check_call
+from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import PENDING
+from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.messages import MESSAGES, address_value
-from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.outgoing import MAX_OPERATION, Outgoing, payload_size
 from guesthouse.worker.resources import ResourceTable
 
 
@@ -171,10 +173,29 @@ class Guest:
 
     def call_node(self, name: str, arguments: list[Any], convert: Callable[[Any], Any]) -> Any:
         """Ask the node and block for its answer; `convert` makes the call's result of it."""
+        check_call(name, arguments)
         self.next_id += 1
+        self.tell([ToNode.CALL, self.handle, self.next_id, name, arguments])
         self.waiting, self.wait_id, self.convert = Waiting.REPLY, self.next_id, convert
-        self.outgoing.add([ToNode.CALL, self.handle, self.next_id, name, arguments])
         return PENDING
+
+    def tell(self, operation: list[Any]) -> None:
+        """Tell the node something that this guest made up.
+
+        A component chooses the types of its own imports, so what it hands over need not be what the
+        contract says. The node would end the whole worker for it; here it ends the guest alone.
+
+        Raises:
+            LinkError: a field is of the wrong shape.
+            GuestTrap: it is too large.
+        """
+        check(operation)
+        size = payload_size(operation)
+        if size > MAX_OPERATION:
+            raise GuestTrap(
+                ExitCause.TRAP, f"it sent {size} bytes to the node at once; the limit is {MAX_OPERATION}"
+            )
+        self.outgoing.add(operation, size)
 
     def await_response(self) -> int:
         """Block for the response to a request that is about to be sent; returns its await id."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from socket import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from guesthouse.link.frames import encode
+from guesthouse.link.frames import MAX_FRAME, encode
 from guesthouse.link.ops import ToNode
 
 if TYPE_CHECKING:
@@ -20,6 +20,21 @@ FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Payload bytes after which a frame is sent without waiting for the end of the turn."""
 _OPERATION_BYTES: Final = 64
 """What an operation counts besides its payload."""
+MAX_OPERATION: Final = MAX_FRAME - 2 * FLUSH_BYTES
+"""Payload bytes of one operation: with what may be queued before it, it still fits a frame."""
+_ITEM_BYTES: Final = 8
+
+
+def payload_size(value: Any) -> int:
+    """The bytes that a value takes of a frame, or a few more."""
+    kind = type(value)
+    if kind is bytes:
+        return len(value)
+    if kind is str:
+        return len(value) if value.isascii() else 4 * len(value)
+    if kind is list or kind is tuple:
+        return _ITEM_BYTES * len(value) + sum(map(payload_size, value))
+    return _ITEM_BYTES
 
 
 class Outgoing:

@@ -14,5 +14,5 @@ def answer_http(
     guest: Guest, http_id: int, status: int, headers: list[tuple[str, str]], mime: str | None, body: bytes
 ) -> None:
     """Send the answer to the node, which checks it and owns the connection."""
-    operation = [ToNode.HTTP_RESPONSE, guest.handle, http_id, status, headers, mime, body]
-    guest.outgoing.add(operation, len(body))
+    pairs = [list(pair) for pair in headers]
+    guest.tell([ToNode.HTTP_RESPONSE, guest.handle, http_id, status, pairs, mime, body])

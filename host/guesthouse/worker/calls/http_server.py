@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from guesthouse.link.checks import check
 from guesthouse.link.credit import push_cost
 from guesthouse.link.ops import Call, ToNode
 from guesthouse.message import WsMessageType
@@ -23,7 +24,9 @@ MAX_CONTROL_PAYLOAD: Final = 125
 """Bytes in a ping, pong or close (RFC 6455, section 5.5)."""
 _MAX_REASON: Final = 123
 _NORMAL_CLOSURE: Final = 1000
-_TYPES: Final = {kind.name.lower(): kind for kind in WsMessageType}
+_TYPES: Final = {kind.name.lower(): int(kind) for kind in WsMessageType}
+_TEXT: Final = int(WsMessageType.TEXT)
+_ONLY_INTEGERS: Final = {int}
 
 _NOT_FOUND: Final = Err("channel-not-found")
 _FULL: Final = Err("channel-full")
@@ -47,7 +50,7 @@ def send_ws_text(guest: Guest, channel_id: int, text: str) -> Any:
     payload = text.encode()
     if len(payload) > guest.limits.message_bytes:
         return _TOO_BIG
-    return _push(guest, channel_id, WsMessageType.TEXT, payload)
+    return _push(guest, channel_id, _TEXT, payload)
 
 
 def send_ws_push_many(guest: Guest, channel_ids: list[int], message_type: str, blob: dict[str, Any]) -> Any:
@@ -64,7 +67,7 @@ def send_ws_text_many(guest: Guest, channel_ids: list[int], text: str) -> Any:
     payload = text.encode()
     if len(payload) > guest.limits.message_bytes:
         return [(channel_id, _TOO_BIG.value) for channel_id in channel_ids]
-    return _push_many(guest, channel_ids, WsMessageType.TEXT, payload)
+    return _push_many(guest, channel_ids, _TEXT, payload)
 
 
 def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) -> Any:
@@ -76,8 +79,8 @@ def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) 
         return Err("bad-code")
     if len(reason.encode()) > _MAX_REASON:
         return Err("reason-too-long")
+    guest.tell([ToNode.CLOSE_CHANNEL, guest.handle, channel_id, code, reason])
     del guest.channels[channel_id]
-    guest.outgoing.add([ToNode.CLOSE_CHANNEL, guest.handle, channel_id, code, reason])
     return OK
 
 
@@ -119,13 +122,13 @@ def send_http_response(
     answer_http(guest, http_id, status, headers, mime, payload)
 
 
-def _unfit(guest: Guest, kind: WsMessageType, payload: bytes) -> Err | None:
+def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
     """Why a payload cannot be a message of that kind; None when it can."""
     if kind >= WsMessageType.PING:
         return _CONTROL_TOO_LONG if len(payload) > MAX_CONTROL_PAYLOAD else None
     if len(payload) > guest.limits.message_bytes:
         return _TOO_BIG
-    if kind is WsMessageType.TEXT:
+    if kind == _TEXT:
         try:
             payload.decode()
         except UnicodeDecodeError:
@@ -133,21 +136,23 @@ def _unfit(guest: Guest, kind: WsMessageType, payload: bytes) -> Err | None:
     return None
 
 
-def _push(guest: Guest, channel_id: int, kind: WsMessageType, payload: bytes) -> Any:
+def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
     credit = guest.channels.get(channel_id)
     if credit is None:
         return _NOT_FOUND
     left = credit - push_cost(len(payload))
     if left < 0:
         return _FULL
+    operation = [ToNode.PUSH, guest.handle, channel_id, kind, payload]
+    check(operation)
     guest.channels[channel_id] = left
-    guest.outgoing.add([ToNode.PUSH, guest.handle, channel_id, kind, payload], len(payload))
+    guest.outgoing.add(operation, len(payload))
     return OK
 
 
-def _push_many(
-    guest: Guest, channel_ids: list[int], kind: WsMessageType, payload: bytes
-) -> list[tuple[int, str]]:
+def _push_many(guest: Guest, channel_ids: list[int], kind: int, payload: bytes) -> list[tuple[int, str]]:
+    if not set(map(type, channel_ids)) <= _ONLY_INTEGERS or type(payload) is not bytes:
+        raise TypeError("a push to many takes channel ids and bytes")
     channels, cost = guest.channels, push_cost(len(payload))
     refused: list[tuple[int, str]] = []
     accepted: list[int] = []

@@ -21,6 +21,7 @@ from guesthouse.worker.guest import Answerable, Guest, address_text
 from guesthouse.worker.messages import response_message, send_error
 
 INTERFACE: Final = "guesthouse:process/messaging"
+_STATUS_END: Final = 2**16
 
 
 def receive(guest: Guest) -> Any:
@@ -86,7 +87,7 @@ def send_response(guest: Guest, response: dict[str, Any], blob: dict[str, Any] |
         ToNode.RESPOND, guest.handle, number, response["body"], response["inherit"],
         response["metadata"], mime, payload,
     ]  # fmt: skip
-    guest.outgoing.add(operation, len(response["body"]) + len(payload or b""))
+    guest.tell(operation)
 
 
 def send_and_await_response(
@@ -129,7 +130,7 @@ def _send(
         ToNode.SEND, guest.handle, address_text(target), body, inherit, request["expects-response"],
         request["metadata"], context, mime, payload, await_id, guest.current_request if inherit else 0,
     ]  # fmt: skip
-    guest.outgoing.add(operation, len(body) + len(payload or b"") + len(context or b""))
+    guest.tell(operation)
 
 
 def _carried(guest: Guest, inherit: bool, blob: dict[str, Any] | None) -> tuple[str | None, bytes | None]:
@@ -157,13 +158,23 @@ def _respond_to_http(
     try:
         answer = json.loads(body)
         status, headers = answer["status"], answer.get("headers", {})
-        pairs = [(str(name), str(value)) for name, value in headers.items()]
-        answer_http(guest, http_id, int(status), pairs, mime, payload or b"")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        status, pairs = int(status), [(_text(name), _text(value)) for name, value in headers.items()]
+        if not 0 <= status < _STATUS_END:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         guest.log.line(
             "host", "error", "an HTTP response was not of the form {status, headers}: answered with 500"
         )
         answer_http(guest, http_id, 500, [], None, b"")
+        return
+    answer_http(guest, http_id, status, pairs, mime, payload or b"")
+
+
+def _text(value: Any) -> str:
+    """A value of JSON as text that can be sent; JSON can hold what Unicode cannot (a UnicodeError)."""
+    text = str(value)
+    text.encode()
+    return text
 
 
 CALLS: Final = {

@@ -16,6 +16,7 @@ from guesthouse.worker.boundary.values import OK, Err
 from guesthouse.worker.guest import Guest, address_text
 
 INTERFACE: Final = "guesthouse:process/system"
+_VERBOSITIES: Final = ("error", "warning", "info", "debug")
 
 
 def our(guest: Guest) -> dict[str, Any]:
@@ -25,6 +26,8 @@ def our(guest: Guest) -> dict[str, Any]:
 
 def print_line(guest: Guest, verbosity: str, text: str) -> None:
     """Write to the log."""
+    if verbosity not in _VERBOSITIES:
+        raise ValueError(f"no verbosity is {verbosity!r}")
     guest.log.line("print", verbosity, text)
 
 
@@ -50,8 +53,8 @@ def get_on_exit(guest: Guest) -> Any:
 
 def set_on_exit(guest: Guest, on_exit: Any) -> None:
     """Change it."""
+    guest.tell([ToNode.ON_EXIT, guest.handle, _as_operation(on_exit)])
     guest.on_exit = on_exit
-    guest.outgoing.add([ToNode.ON_EXIT, guest.handle, _as_operation(on_exit)])
 
 
 def _as_operation(on_exit: Any) -> Any:
