@@ -164,7 +164,7 @@ def _checked_path(entry: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
         raise PackageError(f"{archive}: {_shown(entry)} is a link or a device: packages hold files only")
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
         raise PackageError(
-            f"{archive}: {_shown(entry)} is encrypted or packed by a method other than deflate"
+            f"{archive}: {_shown(entry)} is encrypted or not packed by deflate: zip it plainly"
         )
     return path
 
