@@ -43,9 +43,7 @@ class LogBook:
         if self._suppressed:
             self._send("host", "warning", f"{self._suppressed} log lines over the rate were dropped")
             self._suppressed = 0
-        if len(text) > self._line_bytes:
-            text = text[: self._line_bytes] + _CUT
-        self._send(stream, level, text)
+        self._send(stream, level, self._cut(text))
 
     def stream(self, name: str, data: bytes) -> None:
         """Take bytes of standard output or error; whole lines are written, the rest is kept (bounded)."""
@@ -72,6 +70,13 @@ class LogBook:
     def _stream_line(self, name: str, line: bytes) -> None:
         level = "warning" if name == "stderr" else "info"
         self.line(name, level, line[: self._line_bytes + 1].decode("utf-8", "replace"))
+
+    def _cut(self, text: str) -> str:
+        limit = self._line_bytes
+        if 4 * len(text) <= limit:
+            return text
+        encoded = text[: limit + 1].encode()
+        return text if len(encoded) <= limit else encoded[:limit].decode("utf-8", "ignore") + _CUT
 
     def _admit(self) -> bool:
         now = monotonic()

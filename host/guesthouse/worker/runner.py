@@ -31,6 +31,9 @@ from guesthouse.worker.usage import UsageReport
 
 _READ_BYTES: Final = 262_144
 _TRACE_LINES: Final = 12
+_TRACE_CHARACTERS: Final = 300
+_LONGEST_WAIT: Final = 24 * 3600.0
+"""Seconds; `poll` takes no more than about 24 days, and a guest may sleep for longer."""
 _LINGER_SECONDS: Final = 0.05
 """How long the epoch goes on ticking when there is nothing to do: stopping it costs a system call."""
 _LIMITS: Final = tuple(GuestLimits.__dataclass_fields__)
@@ -97,7 +100,8 @@ class Worker:
         if poller.poll(1000 * _LINGER_SECONDS):
             return True
         self._ticker.stop()
-        readable = bool(poller.poll(None if seconds is None else 1000 * (seconds - _LINGER_SECONDS)))
+        left = None if seconds is None else 1000 * min(seconds - _LINGER_SECONDS, _LONGEST_WAIT)
+        readable = bool(poller.poll(left))
         self._ticker.start()
         return readable
 
@@ -204,5 +208,5 @@ class Worker:
         if trap.cause == ExitCause.HOST_FAULT and trap.__cause__ is not None:
             text = "".join(traceback.format_exception(trap.__cause__))
         if text:
-            lines = text.strip().splitlines()[-_TRACE_LINES:]
-            self._outgoing.add([ToNode.LOG, guest.handle, "host", "error", "\n".join(lines)], len(text))
+            lines = [line[:_TRACE_CHARACTERS] for line in text.strip().splitlines()[-_TRACE_LINES:]]
+            self._outgoing.add([ToNode.LOG, guest.handle, "host", "error", "\n".join(lines)])

@@ -87,22 +87,18 @@ class Scheduler:
             return
         spent = perf_counter() - begin
         guest.cpu_seconds += spent
-        if step_over or guest.waiting is Waiting.NOTHING:
-            self._preempt(guest, spent)
+        guest.slice_budget -= spent
+        if guest.slice_budget < 0 and guest.waiting is not Waiting.MESSAGE:
+            self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
+        elif step_over or guest.waiting is Waiting.NOTHING:
+            guest.queued = True
+            self._preempted.append(guest)
 
     def _next_step(self, guest: Guest) -> None:
         """The guest was instantiated (then it starts), or its run function returned (then it is over)."""
         if guest.fiber.started:
             raise GuestTrap(ExitCause.RETURNED, "its run function returned")
         guest.fiber.start(guest.our_value)
-
-    def _preempt(self, guest: Guest, spent: float) -> None:
-        guest.slice_budget -= spent
-        if guest.slice_budget < 0:
-            self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
-            return
-        guest.queued = True
-        self._preempted.append(guest)
 
     def _drop(self, guest: Guest, trap: GuestTrap) -> None:
         guest.gone = True

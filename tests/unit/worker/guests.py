@@ -58,9 +58,8 @@ class Wasi:
     interface: str
     exports: str
     functions: dict[str, str] = field(default_factory=dict)
-    before: str = ""
-    """Component fields that must stand in front of the import."""
-    after: str = ""
+    resources: tuple[str, ...] = ()
+    """Its resource types, of these names in WAT; `$drop-NAME` drops one."""
 
 
 def process(
@@ -93,14 +92,16 @@ def process(
         lines = "\n    ".join([*writer.inside, *exports])
         imports.append(f'(import "guesthouse:process/{interface}@0.1.0" (instance $i{number}\n    {lines}))')
     for number, each in enumerate(wasi):
-        imports.append(
-            f'{each.before} (import "{each.interface}" (instance $w{number} {each.exports}))'
-            + each.after.replace("$this", f"$w{number}")
-        )
+        imports.append(f'(import "{each.interface}" (instance $w{number} {each.exports}))')
+        for name in each.resources:
+            imports.append(f'(alias export $w{number} "{name}" (type ${name}))')
+            lowered.append(f"(core func $drop-{name} (canon resource.drop ${name}))")
+            core_imports.append(f'(import "host" "drop-{name}" (func $drop-{name} (param i32)))')
+            offered.append(f'(export "drop-{name}" (func $drop-{name}))')
         for name, signature in each.functions.items():
             lowered.append(_lowered(f"$w{number}", name))
-            core_imports.append(f'(import "host" "{name}" (func ${name} {signature}))')
-            offered.append(f'(export "{name}" (func ${name}))')
+            core_imports.append(f'(import "host" "{name}" (func ${_plain(name)} {signature}))')
+            offered.append(f'(export "{name}" (func ${_plain(name)}))')
     run = TypeWriter(prefix="run-")
     address = run.reference(ADDRESS)
     return f"""(component
@@ -132,7 +133,12 @@ def _by_interface(calls: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _lowered(instance: str, name: str) -> str:
-    return f'(core func ${name} (canon lower (func {instance} "{name}") (memory $memory) (realloc $realloc)))'
+    return f'(core func ${_plain(name)} (canon lower (func {instance} "{name}") (memory $memory) (realloc $realloc)))'
+
+
+def _plain(name: str) -> str:
+    """A function's name without what says that it is a method."""
+    return name.removeprefix("[method]")
 
 
 def _core_signature(type_: FunctionType) -> str:

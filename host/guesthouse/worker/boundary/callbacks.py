@@ -41,6 +41,9 @@ class HostFunction:
 Destructor: TypeAlias = Callable[[Any, int, int], None]
 """`(owner, resource type number, number)`."""
 
+_MAX_ERROR: Final = 500
+"""Characters of what a host call raised that wasmtime gets to see; the fiber keeps the rest."""
+
 _ARENA: Final = Arena()
 """One for all results: a result is copied before the next one is made."""
 
@@ -153,5 +156,5 @@ def _fault(context: int, error: BaseException) -> int:
     if fiber is not None and fiber.fault is None:
         fiber.fault = error
     text = str(error) if isinstance(error, GuestTrap) else traceback.format_exception_only(error)[-1].strip()
-    made: int = capi.error_new(text.encode("utf-8", "replace").replace(b"\0", b" "))
+    made: int = capi.error_new(text[:_MAX_ERROR].encode("utf-8", "replace").replace(b"\0", b" "))
     return made

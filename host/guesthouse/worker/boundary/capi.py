@@ -133,11 +133,17 @@ def address_of(data: bytes) -> int:
     return id(data) + BYTES_OFFSET
 
 
+MAX_MESSAGE: Final = 65_536
+"""Bytes of an error that are read. It names the guest's functions as the guest does: it can be gigabytes."""
+
+
 def take_message(error: int) -> str:
-    """Read and free a `wasmtime_error_t`."""
+    """Read the end of a `wasmtime_error_t`, where its cause stands, and free it."""
     vector = ffi.wasm_byte_vec_t()
     error_message(error, ctypes.addressof(vector))
-    text: str = ctypes.string_at(vector.data, vector.size).decode("utf-8", "replace")
+    size = min(vector.size, MAX_MESSAGE)
+    start = ctypes.cast(vector.data, c_void_p).value or 0
+    text: str = ctypes.string_at(start + vector.size - size, size).decode("utf-8", "replace")
     byte_vec_delete(ctypes.addressof(vector))
     error_delete(error)
     return text

@@ -8,9 +8,10 @@ the contract that asks for it.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from ctypes import c_void_p
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from wasmtime import Engine, WasmtimeError
 from wasmtime import component as wasm_component
@@ -54,7 +55,11 @@ class Component:
     """One component and its linker. Lives as long as any instance of it."""
 
     def __init__(
-        self, engine: Engine, source: Path | bytes | str, offer: Offer, run: tuple[str, str]
+        self,
+        engine: Engine,
+        source: Path | bytes | str,
+        offer: Offer,
+        *entries: tuple[str | None, str],
     ) -> None:
         """Load and link.
 
@@ -63,10 +68,11 @@ class Component:
             source: a file that `serialize` wrote with the same engine settings, or a component as bytes
                 or WAT text (compiled here and now: for tests and trusted input alone).
             offer: the host's calls.
-            run: the interface and the name of the function that runs the process.
+            entries: what may run the process, the preferred one first: an interface and the name of its
+                function, or None and the name of a function of the component itself.
 
         Raises:
-            LinkFailure: it imports what is not offered or lacks the run function.
+            LinkFailure: it imports what is not offered or has none of the entries.
             BoundaryError: the file is not of this engine.
         """
         self.engine = engine
@@ -74,7 +80,7 @@ class Component:
         self._linker = Linker(engine)
         self._keep: list[object] = []
         self._types = TypeReader()
-        self.run_index, run_type = _find_run(self._component, engine, run, self._types)
+        self.entry, self.run_index, run_type = _find_entry(self._component, engine, entries, self._types)
         self._lower_run = [lower(type_) for _, type_ in run_type.params]
         self._link(offer)
         self.address = ctypes.cast(self._component.ptr(), c_void_p).value
@@ -163,20 +169,49 @@ def _load(engine: Engine, source: Path | bytes | str) -> WasmComponent:
         raise BoundaryError(f"the component cannot be loaded: {reason}") from None
 
 
-def _find_run(
-    component: WasmComponent, engine: Engine, run: tuple[str, str], types: TypeReader
-) -> tuple[wasm_component.ExportIndex, FunctionType]:
-    interface, name = run
-    extern = component.type.exports(engine).get(interface)
-    item = None if extern is None else extern.ty
+_Found: TypeAlias = tuple[wasm_component.ExportIndex, FunctionType]
+
+
+def _find_entry(
+    component: WasmComponent, engine: Engine, entries: Sequence[tuple[str | None, str]], types: TypeReader
+) -> tuple[tuple[str | None, str], wasm_component.ExportIndex, FunctionType]:
+    """The first entry that the component has, by which it is run."""
+    exports = component.type.exports(engine)
+    for entry in entries:
+        interface, name = entry
+        if (name if interface is None else interface) in exports:
+            find = _find_root if interface is None else _find_inside
+            return entry, *find(component, engine, interface or "", name, types)
+    names = " and no ".join(interface or f"function {name!r}" for interface, name in entries)
+    raise LinkFailure(f"exports no {names}: build it for the world `process`")
+
+
+def _find_inside(
+    component: WasmComponent, engine: Engine, interface: str, name: str, types: TypeReader
+) -> _Found:
+    item = component.type.exports(engine)[interface].ty
     outer = component.get_export_index(interface)
     if not isinstance(item, wt.ComponentInstanceType) or outer is None:
         raise LinkFailure(f"exports no {interface}: build it for the world `process`")
     function = item.exports(engine).get(name)
     index = component.get_export_index(name, outer)
-    function_item = None if function is None else function.ty
-    if not isinstance(function_item, wt.FuncType) or index is None:
+    where = f"{name!r} of {interface}"
+    if function is None:
         raise LinkFailure(f"exports {interface} without {name!r}: build it for the world `process`")
-    if function_item.result is not None:
-        raise LinkFailure(f"exports {name!r} of {interface} with a result: build it for the world `process`")
-    return index, types.function(function_item)
+    return _checked(function.ty, index, where, types, f"exports {interface} without {name!r}")
+
+
+def _find_root(component: WasmComponent, engine: Engine, _: str, name: str, types: TypeReader) -> _Found:
+    item = component.type.exports(engine)[name].ty
+    index = component.get_export_index(name)
+    return _checked(item, index, repr(name), types, f"exports {name!r}, which is no function")
+
+
+def _checked(
+    item: object, index: wasm_component.ExportIndex | None, where: str, types: TypeReader, otherwise: str
+) -> _Found:
+    if not isinstance(item, wt.FuncType) or index is None:
+        raise LinkFailure(f"{otherwise}: build it for the world `process`")
+    if item.result is not None:
+        raise LinkFailure(f"exports {where} with a result: build it for the world `process`")
+    return index, types.function(item)

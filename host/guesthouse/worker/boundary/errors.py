@@ -36,10 +36,17 @@ class LinkFailure(BoundaryError):
     """A component imports what the host does not offer, or lacks what every process exports."""
 
 
+_MAX_DETAIL: Final = 500
+
+
 class GuestTrap(Exception):
-    """A guest is dead. `cause` is one of `ExitCause`; `detail` is one line for people, `trace` wasmtime's own words."""
+    """A guest is dead. `cause` is one of `ExitCause`; `detail` is one line for people, `trace` wasmtime's own words.
+
+    The guest may have had a say in the detail: it is cut to a length for a log.
+    """
 
     def __init__(self, cause: str, detail: str, trace: str = "") -> None:
+        detail = " ".join(detail[:_MAX_DETAIL].split())
         super().__init__(f"{cause}: {detail}")
         self.cause = cause
         self.detail = detail

@@ -138,8 +138,15 @@ def _check_write(guest: Guest, stream: tuple[int, int]) -> Ok:
 
 
 def _write(guest: Guest, stream: tuple[int, int], data: bytes) -> Ok:
+    _check_room(len(data))
     guest.log.stream(guest.resources.get(stream).name, data)
     return OK
+
+
+def _check_room(count: int) -> None:
+    """More than `check-write` allowed traps, as the interface says."""
+    if count > _WRITE_WINDOW:
+        raise GuestTrap(ExitCause.TRAP, f"it wrote {count} bytes at once; the limit is {_WRITE_WINDOW}")
 
 
 def _flush(guest: Guest, stream: tuple[int, int]) -> Ok:
@@ -148,7 +155,8 @@ def _flush(guest: Guest, stream: tuple[int, int]) -> Ok:
 
 
 def _write_zeroes(guest: Guest, stream: tuple[int, int], count: int) -> Ok:
-    return _write(guest, stream, bytes(min(count, _WRITE_WINDOW)))
+    _check_room(count)
+    return _write(guest, stream, bytes(count))
 
 
 def _end_of_input(guest: Guest, stream: tuple[int, int], count: int) -> Err:
