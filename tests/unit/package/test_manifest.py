@@ -84,7 +84,7 @@ def test_a_package_without_processes_is_refused() -> None:
 
 def test_two_processes_of_one_name_are_refused() -> None:
     process = MANIFEST[MANIFEST.index("[[process]]") :]
-    with pytest.raises(PackageError, match="chat:chat:guesthouse[.]os twice"):
+    with pytest.raises(PackageError, match=r"chat:chat:guesthouse\.os twice"):
         parse_manifest((MANIFEST + process).encode(), WHERE)
 
 
