@@ -16,6 +16,7 @@ from typing import Final, Self, TextIO
 
 from guesthouse.config import Settings
 from guesthouse.control.server import ControlServer
+from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
 from guesthouse.http_server.server import HttpServer
 from guesthouse.kernel.mailbox import Operation
@@ -114,17 +115,22 @@ class Node:
         return await asyncio.to_thread(load_package, argument, self.settings.package, self.home.unpacked)
 
     async def add(self, packages: Sequence[Package]) -> None:
-        """Start the processes of packages. Returns once all run.
+        """Start the processes of packages, all at once. Returns once all run.
 
         Raises:
             GuesthouseError: one cannot be compiled or started, or its id is taken.
         """
-        for package in packages:
-            for spec in package.processes:
-                if spec.ui is not None:
-                    self.http.serve_ui(spec.id, spec.ui)
-                await self.supervisor.add(spec)
-            self.packages.append(package)
+        self.packages += packages
+        specs = [spec for package in packages for spec in package.processes]
+        for spec in specs:
+            if spec.ui is not None:
+                self.http.serve_ui(spec.id, spec.ui)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for spec in specs:
+                    tasks.create_task(self.supervisor.add(spec))
+        except* GuesthouseError as errors:
+            raise _first(errors) from None
 
     async def replace(self, package: Package) -> None:
         """Run the processes of a package that changed anew, with their channels open. Processes that the
@@ -147,6 +153,12 @@ class Node:
             else:
                 await self.supervisor.replace(spec)
         self.packages[self.packages.index(before)] = package
+
+
+def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:
+    """One of several errors: a person mends one thing at a time."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def worker_count(settings: Settings) -> int:

@@ -23,6 +23,9 @@ from guesthouse.link.ops import ExitCause, ToWorker
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.ports import HttpServerPort, LogPort
 
+START_WAIT_SECONDS: Final = 10.0
+"""How long whoever adds a process waits for it to ask for its first message."""
+
 STOP_SECONDS: Final = 1.5
 """How long a worker may take to end a run before it is ended itself."""
 
@@ -98,9 +101,9 @@ class Supervisor:
             NameTaken: a process of that id is there already.
             ProcessNotStarted: it cannot be instantiated, or ended before it asked for a message.
         """
+        compiled = await self._compiler.compiled(spec.component)
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
-        compiled = await self._compiler.compiled(spec.component)
         process = Process(
             spec.id,
             compiled,
@@ -112,7 +115,7 @@ class Supervisor:
         self._cares[spec.id] = care
         self._router.add(process)
         self._start(care)
-        await care.started
+        await self._until_started(care)
         return process
 
     async def replace(self, spec: ProcessSpec) -> Process:
@@ -139,7 +142,7 @@ class Supervisor:
             self._start(care)
         else:
             await self._stop_run(care, "it is replaced")
-        await care.started
+        await self._until_started(care)
         return care.process
 
     async def stop(self, process_id: ProcessId, reason: str) -> None:
@@ -219,12 +222,16 @@ class Supervisor:
             self._end(care, f"it {in_words(cause)}", detail)
 
     def _cannot_start(self, care: _Care, cause: str) -> bool:
-        """Whether a component that never asked for a message is to be given up. Its worker's loss may be
-        another's doing, a few times; and one that returned had no need to ask.
+        """Whether a component that never asked for a message is to be given up.
+
+        Its worker's loss may be another's doing, a few times; and one that returned had no need to ask.
+        One that trapped is given up only when there is another to go back to: else its on-exit decides,
+        or a process could keep its node from starting by what it stored.
         """
         if care.started.done():
             return False
-        if cause == ExitCause.RETURNED:
+        trapped = cause not in (ExitCause.NOT_STARTED, ExitCause.WORKER_LOST)
+        if cause == ExitCause.RETURNED or (trapped and care.previous is None):
             care.started.set_result(None)
             return False
         care.attempts += 1
@@ -279,6 +286,19 @@ class Supervisor:
             "message_bytes": connections.message_bytes,
             "blob_bytes": limits.message_bytes,
         }
+
+    async def _until_started(self, care: _Care) -> None:
+        """Wait until the process asks for its first message. One that takes long is left to itself."""
+        done, _ = await asyncio.wait((care.started,), timeout=START_WAIT_SECONDS)
+        if done:
+            care.started.result()
+            return
+        care.started.add_done_callback(asyncio.Future.exception)
+        self._log.write(
+            str(care.process.id),
+            "warning",
+            f"has not asked for a message in {START_WAIT_SECONDS:g} s: the node goes on without waiting for it",
+        )
 
     async def _stop_run(self, care: _Care, reason: str) -> None:
         worker, run = care.worker, care.process.run

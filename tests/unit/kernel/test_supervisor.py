@@ -191,15 +191,19 @@ async def test_killed_workers_lose_nothing_that_the_guest_had_not_taken(house: H
     assert len(sent) - len(got) <= 3, "at most the one message in hand for each death"
 
 
-@pytest.mark.parametrize(
-    ("name", "why"), [("bad", "unknown import x:y/z"), ("traps", "unreachable"), ("kills", "worker-")]
-)
+@pytest.mark.parametrize(("name", "why"), [("bad", "unknown import x:y/z"), ("kills", "worker-")])
 async def test_a_process_that_never_asks_for_a_message_is_said_so_and_forgotten(
     house: House, name: str, why: str
 ) -> None:
     with pytest.raises(ProcessNotStarted, match=rf"chat:chat:a\.os cannot be started: {why}"):
         await house.add(name=name)
     assert house.router.find(CHAT) is None
+
+
+async def test_a_process_that_traps_at_its_start_is_left_to_its_on_exit(house: House) -> None:
+    await house.add("none", name="traps")
+    assert house.router.find(CHAT) is None
+    assert "unreachable" in house.log
 
 
 async def test_a_process_may_do_its_work_and_return_without_a_message(house: House) -> None:
