@@ -15,8 +15,8 @@ static int answer(gh_string node, const gh_web_socket_push *push) {
 }
 
 void gh_run(const gh_address *our) {
-    if (gh_bind_ws_path(gh_text("/"), false) != GH_OK) {
-        gh_print(GH_ERROR, gh_text("cannot bind /"));
+    if (gh_bind_ws_path(gh_text("/"), true) != GH_OK || gh_bind_ws_path(gh_text("/public"), false) != GH_OK) {
+        gh_print(GH_ERROR, gh_text("the paths / and /public cannot be bound"));
         return;
     }
     for (;;) {
