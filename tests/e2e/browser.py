@@ -22,7 +22,7 @@ _ARGUMENTS: Final = (
 )
 
 
-@dataclass(slots=True)
+@dataclass
 class Browser:
     """A running Chromium, and what went wrong in it."""
 
@@ -35,6 +35,11 @@ class Browser:
         context.set_default_timeout(20_000)
         context.on("page", self._watch)
         return context
+
+    def expect_problem(self, text: str) -> None:
+        """Take the one problem back that a test provoked."""
+        (problem,) = [problem for problem in self.problems if text in problem]
+        self.problems.remove(problem)
 
     def _watch(self, page: Page) -> None:
         page.on("console", self._on_console)

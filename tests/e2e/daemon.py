@@ -163,7 +163,7 @@ class Daemon:
         self._note_subprocesses()
         self._process.send_signal(signal.SIGTERM)
         try:
-            return await self._ended(seconds)
+            return await self.ended(seconds)
         except TimeoutError:
             await self.kill()
             raise AssertionError(f"the node did not stop within {seconds:g} s: {self.stderr()}") from None
@@ -173,9 +173,10 @@ class Daemon:
         if self._process.returncode is None:
             self._note_subprocesses()
             self._process.kill()
-            await self._ended(10.0)
+            await self.ended()
 
-    async def _ended(self, seconds: float) -> int:
+    async def ended(self, seconds: float = 10.0) -> int:
+        """Wait for the end of a node that was told to stop. Returns the exit code."""
         async with asyncio.timeout(seconds):
             code = await self._process.wait()
         await all_gone(self._seen)

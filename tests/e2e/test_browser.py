@@ -1,0 +1,232 @@
+"""What a browser does with a node: Chromium, pages that the node serves, nothing in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from .browser import Browser
+from .clients import CHAT, COUNTER, ECHO, ECHO_C, PAGES, RECORDER, registered
+from .conftest import StartNode
+from .daemon import Daemon
+from .packages import ROOT, package
+from .test_channels import events_of
+from .waiting import until
+
+CLIENT_API = ROOT / "tests/e2e/node_modules/@kinode/client-api"
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    """The package of test pages, with the npm package beside them as npm has it."""
+    folder = shutil.copytree(package("pages"), tmp_path / "pages")
+    assert json.loads((CLIENT_API / "package.json").read_text())["version"] == "0.1.0"
+    shutil.copy(CLIENT_API / "index.js", folder / "ui" / "client-api.js")
+    return folder
+
+
+async def log_in_by_token(daemon: Daemon, person: BrowserContext, path: str) -> Page:
+    """Open a page as somebody new does: the node asks for a login first."""
+    page = await person.new_page()
+    await page.goto(f"{daemon.url}{path}")
+    await expect(page).to_have_url(re.compile("/login"))
+    await page.get_by_label("Token", exact=True).fill(await daemon.token())
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page).to_have_url(f"{daemon.url}{path}")
+    return page
+
+
+async def test_the_simple_example_talks_to_echo_and_to_chat(
+    start: StartNode, browser: Browser, pages: Path
+) -> None:
+    daemon = await start("echo", "chat", pages, flags=["--dev"])
+    person = await browser.person()
+    page = await person.new_page()
+    await page.goto(daemon.login_url())
+    await expect(page).to_have_url(f"{daemon.url}/{CHAT}/")
+
+    await page.goto(f"{daemon.url}/{PAGES}/seed.html?process={ECHO}")
+    await page.wait_for_function("answers.length === 1")
+    assert set(json.loads(await page.evaluate("answers[0]"))) == {"channel_id"}
+    for text in ("hello", "Grüße 🌍"):
+        await page.evaluate("(text) => websocket.send(text)", text)
+    await page.wait_for_function("answers.length === 3")
+    assert await page.evaluate("answers.slice(1)") == ["hello", "Grüße 🌍"]
+
+    await page.goto(f"{daemon.url}/{PAGES}/seed.html?process={CHAT}")
+    await page.wait_for_function("answers.length === 2")
+    assert json.loads(await page.evaluate("answers[1]"))["type"] == "welcome"
+    async with registered(daemon, CHAT, await daemon.token()) as other:
+        assert (await other.json())["type"] == "welcome"
+        await page.evaluate("""websocket.send(JSON.stringify({type: "say", text: "from a page"}))""")
+        told = await other.json()
+        while told["type"] != "said":
+            told = await other.json()
+        assert told["text"] == "from a page"
+        await other.send(json.dumps({"type": "say", "text": "to a page"}))
+        await page.wait_for_function("answers.some((answer) => JSON.parse(answer).text === 'to a page')")
+    await page.close()
+    await daemon.no_channels()
+
+
+async def test_the_one_time_login_works_once(start: StartNode, browser: Browser) -> None:
+    daemon = await start("chat", flags=["--dev"])
+    first, second = await browser.person(), await browser.person()
+    page = await first.new_page()
+    await page.goto(daemon.login_url())
+    await expect(page.locator("#state")).to_have_text("Connected")
+    page = await second.new_page()
+    response = await page.goto(daemon.login_url())
+    assert response is not None
+    assert response.status == 401
+    await expect(page.get_by_role("alert")).to_contain_text("used already")
+    browser.expect_problem("401")
+
+
+@pytest.mark.parametrize("process", [ECHO, ECHO_C, RECORDER])
+async def test_the_kinode_client_library_talks_to_a_process(
+    start: StartNode, browser: Browser, pages: Path, process: str
+) -> None:
+    daemon = await start("echo", "echo-c", "recorder", pages)
+    token = await daemon.token()
+    page = await log_in_by_token(daemon, await browser.person(), f"/{PAGES}/")
+    await page.goto(f"{daemon.url}/{PAGES}/kinode.html?process={process}")
+    if process == RECORDER:
+        _, pushed = await until(
+            lambda: events_of(daemon, token), lambda events: len(events) == 2, "an open and a push"
+        )
+        assert (pushed["type"], bytes.fromhex(pushed["payload"])) == ("Binary", b'"Hello World"')
+        return
+    await page.wait_for_function("window.answers.length === 1")
+    await page.evaluate("window.api.send({data: {list: [1, 2, 3], text: 'ü'}})")
+    await page.wait_for_function("window.answers.length === 2")
+    answers = [json.loads(answer) for answer in await page.evaluate("window.answers")]
+    assert answers == ["Hello World", {"list": [1, 2, 3], "text": "ü"}]
+    assert [item["path"] for item in await daemon.channels(process)] == ["/"]
+
+
+async def says(page: Page, text: str) -> None:
+    await page.get_by_placeholder("Write a message").fill(text)
+    await page.get_by_role("button", name="Send").click()
+
+
+async def takes_name(page: Page, name: str) -> None:
+    await page.get_by_label("Your name").fill(name)
+    await page.get_by_label("Your name").press("Enter")
+
+
+async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
+    start: StartNode, browser: Browser, tmp_path: Path
+) -> None:
+    daemon = await start("chat", flags=["--dev"])
+    ann, bob = await browser.person(), await browser.person()
+    one = await ann.new_page()
+    await one.goto(daemon.login_url())
+    two = await log_in_by_token(daemon, bob, f"/{CHAT}/")
+    for tab in (one, two):
+        await expect(tab.locator("#state")).to_have_text("Connected")
+    await takes_name(one, "Ann")
+    await takes_name(two, "Bob")
+    await expect(two.locator("#people")).to_have_text("Ann, Bob")
+    await says(one, "Hello from one tab")
+    await expect(two.locator("article p")).to_have_text(["Hello from one tab"])
+    await expect(two.locator("article strong")).to_have_text(["Ann"])
+    await says(two, "<img src=x onerror=alert(1)> & hello back")
+    said = ["Hello from one tab", "<img src=x onerror=alert(1)> & hello back"]
+    for tab in (one, two):
+        await expect(tab.locator("article p")).to_have_text(said)
+
+    await one.reload()
+    await expect(one.locator("#state")).to_have_text("Connected")
+    await expect(one.locator("article p")).to_have_text(said)
+    await expect(two.locator("#people")).to_have_text("Ann, Bob")
+
+    phone = await browser.person(360, 640)
+    late = await log_in_by_token(daemon, phone, f"/{CHAT}/")
+    await expect(late.locator("article p")).to_have_text(said)
+    await expect(late.locator("article strong")).to_have_text(["Ann", "Bob"])
+    await says(late, "Now there are three of us, and one of them writes a good deal more " * 3)
+    await expect(one.locator("article")).to_have_count(3)
+    for tab in (one, late):
+        assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await one.screenshot(path=tmp_path / "wide.png")
+    await late.screenshot(path=tmp_path / "narrow.png")
+
+    await late.close()
+    await expect(one.locator("#people")).to_have_text("Ann, Bob")
+
+
+async def test_a_page_does_not_notice_that_its_worker_was_killed(start: StartNode, browser: Browser) -> None:
+    daemon = await start("chat", flags=["--dev"])
+    person = await browser.person()
+    page = await person.new_page()
+    await page.goto(daemon.login_url())
+    await expect(page.locator("#state")).to_have_text("Connected")
+    (worker,) = daemon.workers()
+    os.kill(worker.pid, signal.SIGKILL)
+    await says(page, "Are you still there?")
+    await expect(page.locator("article p")).to_have_text(["Are you still there?"])
+    assert len(await daemon.channels(CHAT)) == 1
+
+
+async def test_the_counter_page_counts_for_all_who_look(start: StartNode, browser: Browser) -> None:
+    daemon = await start("counter", flags=["--dev"])
+    person = await browser.person()
+    one, two = await person.new_page(), await person.new_page()
+    await one.goto(daemon.login_url())
+    await two.goto(f"{daemon.url}/{COUNTER}/")
+    for page in (one, two):
+        await expect(page.locator("#count")).to_have_text("0")
+    await one.locator("#up").click()
+    await two.locator("#up").click()
+    for page in (one, two):
+        await expect(page.locator("#count")).to_have_text("2")
+
+
+async def test_a_password_opens_the_pages_and_a_wrong_one_does_not(
+    start: StartNode, browser: Browser
+) -> None:
+    daemon = await start("chat")
+    assert (await daemon.cli("passwd", stdin="correct horse\n")).code == 0
+    person = await browser.person()
+    page = await person.new_page()
+    await page.goto(f"{daemon.url}/{CHAT}/")
+    await page.get_by_label("Password").fill("wrong horse")
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("alert")).to_have_text("That password is not right.")
+    browser.expect_problem("401")
+    await page.get_by_label("Password").fill("correct horse")
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page).to_have_url(f"{daemon.url}/{CHAT}/")
+    await expect(page.locator("#state")).to_have_text("Connected")
+    (cookie,) = await person.cookies()
+    assert (cookie["name"], cookie["sameSite"]) == (daemon.cookie_name, "Strict")
+
+
+async def test_a_page_of_another_origin_gets_no_channel(
+    start: StartNode, browser: Browser, pages: Path
+) -> None:
+    daemon = await start("echo", pages)
+    person = await browser.person()
+    await log_in_by_token(daemon, person, f"/{PAGES}/")
+    # Another origin on the same host: cookies know no ports, so the browser sends this node's.
+    other = await start(pages)
+    stranger = await log_in_by_token(other, person, f"/{PAGES}/")
+    opened = await stranger.evaluate(
+        """(url) => new Promise((done) => {
+            const socket = new WebSocket(url);
+            socket.onopen = () => done(true);
+            socket.onclose = () => done(false);
+        })""",
+        f"{daemon.ws_url}/{ECHO}/",
+    )
+    assert opened is False
+    browser.expect_problem("403")
+    assert await daemon.channels() == []
