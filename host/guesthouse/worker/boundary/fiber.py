@@ -165,6 +165,8 @@ class Fiber:
         self._end_step()
         if FIBERS.pop(self.context, None) is not None:
             self._function = None
+            self.owner = None
+            self._answer = self.blocked = None
             self._store.close()
             self._arena.clear()
 

@@ -84,8 +84,9 @@ class Arena:
         self.keep: list[object] = []
         self.resources: list[int] = []
         """Handles that were made for this tree and are copied with it."""
-        self._block = bytearray(_U8_PATTERN)
-        self._block_address = _address(self._block)
+        self._block = bytearray()
+        """Made when it is first needed: most fibers' arguments hold no bytes, and it is 128 KiB."""
+        self._block_address = 0
         self._block_used = False
 
     def clear(self) -> None:
@@ -105,6 +106,9 @@ class Arena:
         size = len(data)
         if size <= _U8_BLOCK and not self._block_used:
             self._block_used = True
+            if not self._block_address:
+                self._block = bytearray(_U8_PATTERN)
+                self._block_address = _address(self._block)
             self._block[8 : 8 + 32 * size : 32] = data
             return self._block_address
         values = bytearray(_U8_PATTERN[: 32 * size] if size <= _U8_BLOCK else _U8_PATTERN[:32] * size)
