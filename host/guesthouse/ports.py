@@ -60,7 +60,7 @@ class RouterPort(Protocol):
 
     @property
     def node(self) -> str:
-        """This node's name."""
+        """The node's name."""
 
     def find(self, process: ProcessId) -> ProcessPort | None:
         """The process of that id (aliases resolved), running or being restarted; None when there is none."""
@@ -81,7 +81,9 @@ class HttpServerPort(Protocol):
         again (a worker may lie): what fails is logged and dropped.
         """
 
-    def push_many(self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes) -> None:
+    def push_many(
+        self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
+    ) -> None:
         """`push` to many channels; the message is framed once."""
 
     def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
@@ -94,7 +96,9 @@ class HttpServerPort(Protocol):
         or was answered already.
         """
 
-    def bind_ws_path(self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool) -> str | None:
+    def bind_ws_path(
+        self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool
+    ) -> str | None:
         """Bind; returns None or the name of a `bind-error` case."""
 
     def unbind_ws_path(self, owner: ProcessId, path: str) -> None:

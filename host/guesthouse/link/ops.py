@@ -31,9 +31,11 @@ class ToWorker(IntEnum):
     HTTP = 6
     """`[op, handle, http_id, method, url, bound_path, headers, url_params, query_params, source_addr, mime, body]`"""
     REQUEST = 7
-    """`[op, handle, request_id, source, body, inherit, expects_response, metadata, mime, blob]`; request_id 0: no answer wanted; blob may be None."""
+    """`[op, handle, request_id, source, body, inherit, expects_response, metadata, mime, blob]`; request_id 0:
+    no answer wanted; blob may be None."""
     RESPONSE = 8
-    """`[op, handle, source, body, inherit, metadata, context, mime, blob, await_id]`; await_id > 0: answers that `send-and-await-response`."""
+    """`[op, handle, source, body, inherit, metadata, context, mime, blob, await_id]`; await_id > 0: answers that
+    `send-and-await-response`."""
     SEND_FAILURE = 9
     """`[op, handle, kind, target, body, inherit, expects_response, metadata, context, mime, blob, await_id]`"""
     REPLY = 10
