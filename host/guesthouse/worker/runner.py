@@ -84,7 +84,7 @@ class Worker:
                 if not data:
                     return
                 for operation in reader.feed(data):
-                    self._dispatch[operation[0]](operation)
+                    self._take(operation)
             self._scheduler.run_round()
             self._usage.report(self._guests.values())
             self._outgoing.flush()
@@ -106,6 +106,12 @@ class Worker:
         return readable
 
     # Operations
+
+    def _take(self, operation: list[Any]) -> None:
+        take = self._dispatch.get(operation[0])
+        if take is None:
+            raise LinkError(f"the node sent operation {operation[0]}, which does not exist")
+        take(operation)
 
     def _configure(self, operation: list[Any]) -> None:
         if operation[1] != PROTOCOL_VERSION:
