@@ -146,6 +146,7 @@ async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     await one.reload()
     await expect(one.locator("#state")).to_have_text("Connected")
     await expect(one.locator("article p")).to_have_text(said)
+    await expect(one.locator("article.mine p")).to_have_text(said[:1])
     await expect(two.locator("#people")).to_have_text("Ann, Bob")
 
     phone = await browser.person(360, 640)

@@ -119,19 +119,24 @@ class Workers:
         self._stopping = False
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks = asyncio.TaskGroup()
-        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._begun: dict[str, asyncio.Future[None]] = {}
+        """Done when a worker of that name became ready or could not, for the first time."""
 
     async def __aenter__(self) -> Workers:
-        """Returns once a worker is ready.
+        """Returns once every worker is ready, or failed to be: processes are then spread over all.
 
         Raises:
-            WorkerFailed: one ended before any was ready.
+            WorkerFailed: none is ready; it is why the first is not.
         """
         await self._tasks.__aenter__()
-        for number in range(self._count):
-            self._keepers.append(self._tasks.create_task(self._keep(f"worker-{number}")))
+        for name in (f"worker-{number}" for number in range(self._count)):
+            self._begun[name] = asyncio.get_running_loop().create_future()
+            self._keepers.append(self._tasks.create_task(self._keep(name)))
         try:
-            await self._first
+            outcomes = await asyncio.gather(*self._begun.values(), return_exceptions=True)
+            failures = [outcome for outcome in outcomes if outcome is not None]
+            if failures and len(failures) == self._count:
+                raise failures[0]
         except BaseException:
             await self.__aexit__()
             raise
@@ -159,8 +164,8 @@ class Workers:
             began = loop.time()
             reason = await self._one_life(name)
             self._log.write(name, "error", f"{reason}; another is started")
-            if not self._first.done():
-                self._first.set_exception(WorkerFailed(f"{name} could not start: {reason}"))
+            if not self._begun[name].done():
+                self._begun[name].set_exception(WorkerFailed(f"{name} could not start: {reason}"))
             if loop.time() - began >= HEALTHY_SECONDS:
                 pause = 0.0
             await asyncio.sleep(pause)
@@ -205,8 +210,8 @@ class Workers:
     def _became_ready(self, worker: Worker) -> None:
         if not worker.became_ready.done():
             worker.became_ready.set_result(None)
-            if not self._first.done():
-                self._first.set_result(None)
+            if not self._begun[worker.name].done():
+                self._begun[worker.name].set_result(None)
             self._events.worker_ready(worker)
 
     def _lost(self, worker: Worker, fault: LinkError | None) -> None:
