@@ -63,8 +63,9 @@ function receive(message) {
 function welcome(message) {
   named(message);
   people(message.people);
-  message.history.forEach(said);
   const kept = localStorage.getItem("chat-name");
+  if (kept) myName = kept; // what was said before a reload is one's own
+  message.history.forEach(said);
   if (kept && kept !== message.name) send({ type: "name", name: kept });
 }
 
