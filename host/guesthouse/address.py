@@ -107,10 +107,30 @@ def _quoted(text: str) -> str:
 HTTP_SERVER: Final = ProcessId("http-server", "distro", "sys")
 """The runtime module that owns channels and HTTP bindings."""
 
+_MODULES: Final = (
+    *(
+        "eth",
+        "fd-manager",
+        "http-client",
+        "http-server",
+        "kernel",
+        "kns-indexer",
+        "kv",
+        "net",
+        "sqlite",
+        "state",
+    ),
+    *("terminal", "timer", "vfs"),
+)
+_PUBLISHERS: Final = ("distro:sys", "sys:nectar")
+
 _ALIASES: Final = {
-    "http_server:distro:sys": HTTP_SERVER,
-    "http_server:sys:nectar": HTTP_SERVER,
+    f"{name}:{publisher}": ProcessId(module, "distro", "sys")
+    for module in _MODULES
+    for name in (module, module.replace("-", "_"))
+    for publisher in _PUBLISHERS
 }
+"""The names that runtime modules have had, all of them: underscores for hyphens, and another publisher."""
 
 
 def canonical(process: ProcessId) -> ProcessId:

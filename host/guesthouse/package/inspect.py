@@ -9,7 +9,7 @@ from typing import Final
 from guesthouse.config import PackageLimits
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.description import Description, Item
-from guesthouse.worker.calls import RUN, offered
+from guesthouse.worker.calls import ENTRIES, RUN, offered
 
 _ANY_NAMESPACE: Final = "guesthouse:process/"
 
@@ -56,10 +56,16 @@ def _import_problems(description: Description) -> tuple[str, ...]:
 
 
 def _export_problems(description: Description) -> tuple[str, ...]:
+    if any(_has(description, *entry) for entry in ENTRIES):
+        return ()
     interface, function = RUN
-    for item in description.exports:
-        if item.name == interface and function in item.functions:
-            return ()
     older = [item.name for item in description.exports if item.name.startswith(_ANY_NAMESPACE)]
     instead = f", but {', '.join(older)}" if older else ""
     return (f"exports no {interface} with {function!r}{instead}: build it for the world `process`",)
+
+
+def _has(description: Description, interface: str | None, function: str) -> bool:
+    """Whether a component has this entry; its types are looked at when it is linked."""
+    if interface is None:
+        return any(item.name == function and item.kind == "function" for item in description.exports)
+    return any(item.name == interface and function in item.functions for item in description.exports)

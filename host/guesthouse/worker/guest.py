@@ -15,7 +15,7 @@ from guesthouse.worker.boundary.callbacks import PENDING
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
 from guesthouse.worker.logbook import LogBook
-from guesthouse.worker.messages import MESSAGES, address_value
+from guesthouse.worker.messages import CONTRACT, Dialect, address_value
 from guesthouse.worker.outgoing import MAX_OPERATION, Outgoing, payload_size
 from guesthouse.worker.resources import ResourceTable
 
@@ -84,12 +84,14 @@ class Guest:
     __slots__ = (
         "answerable",
         "answerable_id",
+        "arguments",
         "blob",
         "channels",
         "component",
         "convert",
         "cpu_seconds",
         "current_request",
+        "dialect",
         "fiber",
         "gone",
         "handle",
@@ -108,6 +110,7 @@ class Guest:
         "schedule",
         "serves",
         "slice_budget",
+        "spellings",
         "taken",
         "wait_id",
         "waiting",
@@ -134,6 +137,8 @@ class Guest:
         self.resources = ResourceTable(limits.wasi_handles)
         self.fiber: Fiber
         self.component: object = None
+        self.arguments: Callable[[], tuple[Any, ...]] = tuple
+        """What its run function is given."""
         self.inbox: deque[list[Any]] = deque()
         self.channels: dict[int, int] = {}
         """Credit in bytes by channel id."""
@@ -142,6 +147,10 @@ class Guest:
         self.answerable = Answerable.NOTHING
         self.answerable_id = 0
         self.current_request = 0
+        self.dialect = CONTRACT
+        """The form in which it takes messages."""
+        self.spellings: dict[str, str] = {}
+        """Older names that it uses for runtime modules, by the names that the node uses."""
         self.waiting = Waiting.NOTHING
         self.wait_id = 0
         self.convert: Callable[[Any], Any] = _nothing
@@ -160,8 +169,9 @@ class Guest:
 
     # What host calls use
 
-    def receive(self) -> Any:
+    def receive(self, dialect: Dialect) -> Any:
         """Take the next message, or block until there is one."""
+        self.dialect = dialect
         self.slice_budget = self.limits.cpu_seconds_per_message
         if not self.serves:
             self.serves = True
@@ -197,8 +207,9 @@ class Guest:
             )
         self.outgoing.add(operation, size)
 
-    def await_response(self) -> int:
+    def await_response(self, dialect: Dialect) -> int:
         """Block for the response to a request that is about to be sent; returns its await id."""
+        self.dialect = dialect
         self.next_id += 1
         self.waiting, self.wait_id = Waiting.RESPONSE, self.next_id
         return self.next_id
@@ -223,10 +234,10 @@ class Guest:
             convert = self.convert
             self._wake(lambda: convert(value))
 
-    def respond(self, await_id: int, produce: Callable[[], Any]) -> None:
-        """What `send-and-await-response` waits for."""
+    def respond(self, await_id: int, operation: list[Any]) -> None:
+        """The RESPONSE or SEND_FAILURE that `send-and-await-response` waits for."""
         if self.waiting is Waiting.RESPONSE and self.wait_id == await_id:
-            self._wake(produce)
+            self._wake(lambda: self.dialect.awaited[operation[0]](self, operation))
 
     def wake_from_sleep(self) -> None:
         """Its time has come."""
@@ -262,7 +273,7 @@ class Guest:
         if not self.taken:
             self.outgoing.note_consumer(self)
         self.taken += 1
-        return MESSAGES[operation[0]](self, operation)
+        return self.dialect.received[operation[0]](self, operation)
 
     def _wake(self, produce: Callable[[], Any]) -> None:
         self.waiting = Waiting.NOTHING

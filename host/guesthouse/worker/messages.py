@@ -6,7 +6,8 @@ Each sets the blob of the message in hand and what `send-response` would answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from guesthouse.address import Address
 from guesthouse.link.ops import ToWorker
@@ -81,22 +82,17 @@ def _request(guest: Guest, operation: list[Any]) -> Ok:
 
 
 def _response(guest: Guest, operation: list[Any]) -> Ok:
-    return Ok(response_message(guest, operation))
+    (_, _, source, body, inherit, metadata, context, mime, blob, _) = operation
+    guest.set_blob(mime, blob)
+    guest.current_request = 0
+    response = response_value(body, inherit, metadata)
+    return Ok(("response", {"source": address_value(source), "response": response, "context": context}))
 
 
 def _send_failure(guest: Guest, operation: list[Any]) -> Err:
     guest.set_blob(None, None)
     guest.current_request = 0
     return Err({"error": send_error(operation), "context": operation[8]})
-
-
-def response_message(guest: Guest, operation: list[Any]) -> tuple[str, Any]:
-    """The `message` of a RESPONSE; its blob becomes the one in hand."""
-    (_, _, source, body, inherit, metadata, context, mime, blob, _) = operation
-    guest.set_blob(mime, blob)
-    guest.current_request = 0
-    response = {"inherit": inherit, "body": body, "metadata": metadata, "capabilities": []}
-    return "response", {"source": address_value(source), "response": response, "context": context}
 
 
 def send_error(operation: list[Any]) -> dict[str, Any]:
@@ -123,6 +119,11 @@ def request_value(
     }
 
 
+def response_value(body: bytes, inherit: bool, metadata: str | None) -> dict[str, Any]:
+    """The contract's `response`."""
+    return {"inherit": inherit, "body": body, "metadata": metadata, "capabilities": []}
+
+
 def address_value(text: str) -> dict[str, Any]:
     """An address of the node's as the contract's record."""
     address = Address.parse(text)
@@ -141,12 +142,32 @@ def _pairs(pairs: list[Any]) -> list[Any]:
     return [tuple(pair) for pair in pairs]
 
 
-MESSAGES: Final[dict[int, Callable[[Guest, list[Any]], Any]]] = {
-    ToWorker.OPEN: _open,
-    ToWorker.PUSH: _push,
-    ToWorker.CLOSE: _close,
-    ToWorker.HTTP: _http,
-    ToWorker.REQUEST: _request,
-    ToWorker.RESPONSE: _response,
-    ToWorker.SEND_FAILURE: _send_failure,
-}
+Convert: TypeAlias = Callable[["Guest", list[Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How operations become what an interface's calls return, by operation."""
+
+    received: dict[int, Convert]
+    """What `receive` returns."""
+    awaited: dict[int, Convert]
+    """What `send-and-await-response` returns."""
+
+
+CONTRACT: Final = Dialect(
+    received={
+        ToWorker.OPEN: _open,
+        ToWorker.PUSH: _push,
+        ToWorker.CLOSE: _close,
+        ToWorker.HTTP: _http,
+        ToWorker.REQUEST: _request,
+        ToWorker.RESPONSE: _response,
+        ToWorker.SEND_FAILURE: _send_failure,
+    },
+    awaited={
+        ToWorker.RESPONSE: _response,
+        ToWorker.SEND_FAILURE: lambda guest, operation: Err(send_error(operation)),
+    },
+)
+"""The form of `guesthouse:process/messaging`."""

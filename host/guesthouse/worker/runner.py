@@ -7,6 +7,7 @@ import os
 import select
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import Any, Final
@@ -22,8 +23,7 @@ from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
-from guesthouse.worker.calls import RUN, HostCalls
-from guesthouse.worker.calls.messaging import deliver_awaited
+from guesthouse.worker.calls import ENTRIES, HostCalls
 from guesthouse.worker.guest import Guest, GuestLimits
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
@@ -137,6 +137,7 @@ class Worker:
             self._outgoing.add([ToNode.EXITED, handle, ExitCause.NOT_STARTED, str(error)])
             return
         guest.component = component
+        guest.arguments = partial(ENTRIES[component.entry], guest)
         guest.fiber = Fiber(component, StoreLimits(limits.memory_bytes, limits.table_elements), guest)
         self._guests[handle] = guest
         self._scheduler.wake(guest)
@@ -168,7 +169,7 @@ class Worker:
         if guest is None:
             return
         if operation[-1]:
-            deliver_awaited(guest, operation)
+            guest.respond(operation[-1], operation)
         else:
             guest.deliver(operation)
 
@@ -196,7 +197,7 @@ class Worker:
     def _component(self, path: str) -> Component:
         component = self._components.get(path)
         if component is None:
-            component = Component(self._engine, Path(path), self._calls, RUN)
+            component = Component(self._engine, Path(path), self._calls, *ENTRIES)
             self._components[path] = component
         return component
 

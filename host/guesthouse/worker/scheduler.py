@@ -98,7 +98,7 @@ class Scheduler:
         """The guest was instantiated (then it starts), or its run function returned (then it is over)."""
         if guest.fiber.started:
             raise GuestTrap(ExitCause.RETURNED, "its run function returned")
-        guest.fiber.start(guest.our_value)
+        guest.fiber.start(*guest.arguments())
 
     def _drop(self, guest: Guest, trap: GuestTrap) -> None:
         guest.gone = True

@@ -195,10 +195,8 @@ def _find_inside(
         raise LinkFailure(f"exports no {interface}: build it for the world `process`")
     function = item.exports(engine).get(name)
     index = component.get_export_index(name, outer)
-    where = f"{name!r} of {interface}"
-    if function is None:
-        raise LinkFailure(f"exports {interface} without {name!r}: build it for the world `process`")
-    return _checked(function.ty, index, where, types, f"exports {interface} without {name!r}")
+    kind = None if function is None else function.ty
+    return _checked(kind, index, f"{name!r} of {interface}", types, f"exports {interface} without {name!r}")
 
 
 def _find_root(component: WasmComponent, engine: Engine, _: str, name: str, types: TypeReader) -> _Found:

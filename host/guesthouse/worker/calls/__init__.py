@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from guesthouse.worker.boundary.callbacks import Destructor, HostFunction
 from guesthouse.worker.boundary.types import FunctionType
-from guesthouse.worker.calls import http_server, messaging, system, wasi
+from guesthouse.worker.calls import http_server, kinode, messaging, system, wasi
+from guesthouse.worker.guest import Guest
 
 RUN: Final = ("guesthouse:process/guest@0.1.0", "run")
-"""The interface and the function that every process exports."""
+"""The interface and the function that a process of this contract exports."""
 
-_CALLS: Final = {module.INTERFACE: module.CALLS for module in (messaging, http_server, system)}
+INIT: Final = (None, "init")
+"""What a process of the Kinode OS exports: a function of the component itself."""
+
+ENTRIES: Final[dict[tuple[str | None, str], Callable[[Guest], tuple[Any, ...]]]] = {
+    RUN: lambda guest: (guest.our_value,),
+    INIT: lambda guest: (str(guest.our),),
+}
+"""What may run a process, the preferred one first, and what it is given."""
+
+_CALLS: Final[dict[str, Mapping[str, HostFunction]]] = {
+    module.INTERFACE: module.CALLS for module in (messaging, http_server, system)
+}
 _TYPES_ONLY: Final = frozenset(("guesthouse:process/types",))
 _NO_TYPE: Final = FunctionType((), None)
 
@@ -23,8 +36,10 @@ class HostCalls:
 
     def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction | None:
         """The call for an import, whatever version of the interface asks for it."""
-        plain = interface.partition("@")[0]
+        plain, _, version = interface.partition("@")
         calls = _CALLS.get(plain)
+        if calls is None:
+            calls = kinode.find(plain, version)
         return calls.get(name) if calls is not None else wasi.find(plain, name, type_)
 
     def resource(self, interface: str, name: str) -> int | None:

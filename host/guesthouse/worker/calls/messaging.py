@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from guesthouse.link.ops import ExitCause, ToNode, ToWorker
+from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import PENDING, HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.values import Err, Ok
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.guest import Answerable, Guest, address_text
-from guesthouse.worker.messages import response_message, send_error
+from guesthouse.worker.messages import CONTRACT, Dialect
 
 INTERFACE: Final = "guesthouse:process/messaging"
 _STATUS_END: Final = 2**16
@@ -26,7 +25,7 @@ _STATUS_END: Final = 2**16
 
 def receive(guest: Guest) -> Any:
     """Take the next message, or block."""
-    return guest.receive()
+    return guest.receive(CONTRACT)
 
 
 def get_blob(guest: Guest) -> dict[str, Any] | None:
@@ -94,6 +93,17 @@ def send_and_await_response(
     guest: Guest, target: dict[str, Any], request: dict[str, Any], blob: dict[str, Any] | None
 ) -> Any:
     """Send a request and block until its response or its failure is there."""
+    return send_and_await(guest, target, request, blob, CONTRACT)
+
+
+def send_and_await(
+    guest: Guest,
+    target: dict[str, Any],
+    request: dict[str, Any],
+    blob: dict[str, Any] | None,
+    dialect: Dialect,
+) -> Any:
+    """The same for any dialect."""
     if request["expects-response"] is None:
         raise GuestTrap(
             ExitCause.TRAP, "send-and-await-response was called with a request that expects no response"
@@ -102,16 +112,8 @@ def send_and_await_response(
         raise GuestTrap(
             ExitCause.TRAP, "send-and-await-response was called with the process itself as target"
         )
-    _send(guest, target, request, None, blob, await_id=guest.await_response())
+    _send(guest, target, request, None, blob, await_id=guest.await_response(dialect))
     return PENDING
-
-
-def deliver_awaited(guest: Guest, operation: list[Any]) -> None:
-    """Hand a RESPONSE or SEND_FAILURE with an await id to the call that waits for it."""
-    if operation[0] == ToWorker.RESPONSE:
-        guest.respond(operation[9], lambda: Ok(response_message(guest, operation)))
-    else:
-        guest.respond(operation[11], lambda: Err(send_error(operation)))
 
 
 def _send(

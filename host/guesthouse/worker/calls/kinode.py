@@ -1,0 +1,136 @@
+"""`process/standard` of the Kinode OS, in the versions that its applications were built for.
+
+The interface is the same kernel under other names: a table from its functions to the contract's calls.
+Versions differ in records and in what is there at all, and linking goes by the component's own types.
+
+Capability: as the contract's calls. Messages carry no capabilities yet, so there is none that a process could
+save: `save-capabilities` and `drop-capabilities` keep nothing, and `our-capabilities` says so with an empty list.
+Errors: `receive` and `send-and-await-response` return send errors.
+Traps: as the contract's calls; a `set-state` or `clear-state` that fails, since the interface has no word for it.
+Blocks: `receive`, `send-and-await-response`, the state calls.
+
+`spawn` is not here: a component that imports it is refused when it is linked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from guesthouse.address import Address, canonical
+from guesthouse.errors import BadAddress
+from guesthouse.link.ops import Call, ExitCause
+from guesthouse.worker.boundary.callbacks import HostFunction
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.calls import messaging, system
+from guesthouse.worker.guest import Guest, address_text
+from guesthouse.worker.kinode_form import STANDARD
+
+VERSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "kinode:process/standard": frozenset(("0.7", "0.8", "1.0")),
+        "hyperware:process/standard": frozenset(("1.0",)),
+    }
+)
+"""The interfaces, and the versions of each whose functions and records are known (without the last number)."""
+
+
+def find(interface: str, version: str) -> Mapping[str, HostFunction] | None:
+    """The calls of an interface without its version; None for one that is not Kinode's.
+
+    Of a version that is not known there are none.
+    """
+    versions = VERSIONS.get(interface)
+    if versions is None:
+        return None
+    return CALLS if version.rpartition(".")[0] in versions else _NONE
+
+
+def _print(guest: Guest, verbosity: int, text: str) -> None:
+    """Verbosity 0 is always shown; what is above it is for whoever looks closer."""
+    guest.log.line("print", "info" if verbosity == 0 else "debug", text)
+
+
+def _receive(guest: Guest) -> Any:
+    return guest.receive(STANDARD)
+
+
+def _send_request(
+    guest: Guest, target: dict[str, Any], request: dict[str, Any], context: bytes | None, blob: Any
+) -> None:
+    _learn_spelling(guest, target)
+    messaging.send_request(guest, target, request, context, blob)
+
+
+def _send_requests(guest: Guest, requests: list[tuple[Any, Any, Any, Any]]) -> None:
+    for request in requests:
+        _send_request(guest, *request)
+
+
+def _send_and_await(guest: Guest, target: dict[str, Any], request: dict[str, Any], blob: Any) -> Any:
+    _learn_spelling(guest, target)
+    return messaging.send_and_await(guest, target, request, blob, STANDARD)
+
+
+def _learn_spelling(guest: Guest, target: dict[str, Any]) -> None:
+    """Note which name the guest uses for a runtime module that has several."""
+    process = target["process"]
+    if process["publisher-node"] not in _RUNTIME_PUBLISHERS:
+        return
+    try:
+        written = Address.parse(address_text(target)).process
+    except BadAddress:
+        return
+    known = canonical(written)
+    if written != known:
+        guest.spellings[str(known)] = str(written)
+    else:
+        guest.spellings.pop(str(known), None)
+
+
+def _set_state(guest: Guest, data: bytes) -> Any:
+    return guest.call_node(Call.SET_STATE, [data], _stored)
+
+
+def _clear_state(guest: Guest) -> Any:
+    return guest.call_node(Call.CLEAR_STATE, [], _stored)
+
+
+def _stored(problem: str | None) -> None:
+    if problem is not None:
+        raise GuestTrap(
+            ExitCause.TRAP, f"its state was not stored ({problem}), and its interface cannot say so"
+        )
+
+
+def _keep_no_capabilities(guest: Guest, capabilities: list[Any]) -> None:
+    if capabilities:
+        guest.log.line("host", "warning", "capabilities were not kept: this node has issued none to it")
+
+
+_NONE: Final[Mapping[str, HostFunction]] = MappingProxyType({})
+_RUNTIME_PUBLISHERS: Final = frozenset(("sys", "nectar"))
+
+CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
+    {
+        "print-to-terminal": HostFunction(_print),
+        "our": HostFunction(system.our),
+        "get-on-exit": HostFunction(system.get_on_exit),
+        "set-on-exit": HostFunction(system.set_on_exit),
+        "get-state": HostFunction(system.get_state, blocks=True),
+        "set-state": HostFunction(_set_state, blocks=True),
+        "clear-state": HostFunction(_clear_state, blocks=True),
+        "save-capabilities": HostFunction(_keep_no_capabilities),
+        "drop-capabilities": HostFunction(lambda guest, capabilities: None),
+        "our-capabilities": HostFunction(lambda guest: []),
+        "receive": HostFunction(_receive, blocks=True),
+        "get-blob": HostFunction(messaging.get_blob),
+        "has-blob": HostFunction(messaging.has_blob),
+        "last-blob": HostFunction(messaging.last_blob),
+        "send-request": HostFunction(_send_request),
+        "send-requests": HostFunction(_send_requests),
+        "send-response": HostFunction(messaging.send_response),
+        "send-and-await-response": HostFunction(_send_and_await, blocks=True),
+    }
+)
