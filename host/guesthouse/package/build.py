@@ -12,7 +12,7 @@ from typing import Final
 
 from guesthouse.package.errors import BuildError, PackageError
 from guesthouse.package.load import inside, read_manifest
-from guesthouse.package.manifest import MANIFEST_NAME, BuildSpec, Manifest, ProcessEntry
+from guesthouse.package.manifest import MANIFEST_NAME, BuildSpec, Manifest, ProcessEntry, relative_path
 from guesthouse.package.resources import sdk_folder, wit_folder
 from guesthouse.package.toolchains import BUILDERS
 
@@ -123,6 +123,23 @@ def _write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
 
 
 def _ui_members(folder: Path, ui: Path) -> dict[str, Path]:
+    """The files of a ui folder by their names in the archive; nothing hidden, nothing from elsewhere.
+
+    Raises:
+        PackageError: a link leads out of the package or to a folder, or a name is one that no archive may have.
+    """
     root = folder.resolve()
-    files = sorted(path for path in ui.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {path.relative_to(root).as_posix(): path for path in files}
+    members: dict[str, Path] = {}
+    for place, folders, files in os.walk(ui):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if Path(place, name).is_symlink():
+                raise PackageError(f"{Path(place, name)} is a link to a folder: put the folder itself there")
+        for name in files:
+            if not name.startswith("."):
+                path = Path(place, name)
+                relative = relative_path(path.relative_to(root).as_posix())
+                if relative is None:
+                    raise PackageError(f"{str(path)!a} has a name that no package may have: rename it")
+                members[str(relative)] = inside(root, relative)
+    return members

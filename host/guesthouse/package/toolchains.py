@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ WORLD: Final = "process"
 BUILD_SECONDS: Final = 600
 RUST_TARGET: Final = "wasm32-wasip2"
 _EXTRA: Final = "install it with: pip install 'guesthouse[build]'"
+
+_NO_TARGET: Final = re.compile(r"target may not be installed|can't find crate for `(?:core|std)`")
+"""How rustc says that it lacks a target's libraries."""
 
 _C_FLAGS: Final = (
     "--target=wasm32-freestanding",
@@ -70,8 +74,17 @@ def build_c(source: Path, output: Path) -> None:
 def build_rust(source: Path, output: Path) -> None:
     """Build a Rust process: `source` is a folder with a `Cargo.toml` of one `cdylib`."""
     folder = source if source.is_dir() else source.parent
-    command = ["cargo", "build", "--release", "--target", RUST_TARGET, "--message-format", "json"]
-    out = _run(command, folder, cwd=folder)
+    command = ["cargo", "build", "--release", "--target", RUST_TARGET]
+    # Artifacts as JSON on standard output, diagnostics for people on standard error.
+    command += ["--message-format", "json-render-diagnostics"]
+    try:
+        out = _run(command, folder, cwd=folder)
+    except BuildError as error:
+        if _NO_TARGET.search(error.output):
+            raise BuildError(
+                f"{folder} needs Rust's target {RUST_TARGET}: install it with 'rustup target add {RUST_TARGET}'"
+            ) from None
+        raise
     made = [name for line in out.splitlines() for name in _wasm_files(line)]
     if len(made) != 1:
         raise BuildError(

@@ -1,0 +1,182 @@
+"""Real builds: sources to components, only what changed, and archives whose bytes say nothing of when."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from guesthouse.config import PackageLimits
+from guesthouse.package import resources, toolchains
+from guesthouse.package.build import build_package
+from guesthouse.package.errors import BuildError, PackageError
+from guesthouse.package.load import load_package
+
+from .conftest import MANIFEST, MakePackage
+
+SAMPLES = Path(__file__).parents[3] / "sample_processes"
+
+
+@pytest.fixture
+def echo_c(tmp_path: Path) -> Path:
+    """A copy of the C sample, not built yet."""
+    return Path(
+        shutil.copytree(SAMPLES / "echo-c", tmp_path / "echo-c", ignore=shutil.ignore_patterns("build"))
+    )
+
+
+def built(folder: Path) -> list[str]:
+    """What a build reports."""
+    lines: list[str] = []
+    build_package(folder, report=lines.append)
+    return lines
+
+
+def test_a_c_package_is_built_and_loads(echo_c: Path) -> None:
+    assert len(built(echo_c)) == 1
+    (process,) = load_package(str(echo_c), PackageLimits(), echo_c).processes
+    assert process.component.read_bytes().startswith(b"\x00asm\x0d\x00\x01\x00")
+
+
+def test_only_what_changed_is_built(echo_c: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(echo_c)
+    assert built(echo_c) == []
+    source = echo_c / "src" / "echo.c"
+    for change in (
+        lambda: source.write_text(source.read_text() + "\n"),
+        lambda: (echo_c / "src" / "more.h").write_text("\n"),
+        lambda: (echo_c / "build" / "echo-c.wasm").write_bytes(b"damaged"),
+        lambda: (echo_c / "build" / "echo-c.wasm").unlink(),
+    ):
+        change()
+        assert len(built(echo_c)) == 1
+        assert built(echo_c) == []
+    sdk = Path(shutil.copytree(resources.sdk_folder("c"), tmp_path / "sdk"))
+    header = sdk / "include" / "guesthouse.h"
+    header.write_text(header.read_text() + "\n")
+    monkeypatch.setattr("guesthouse.package.build.sdk_folder", lambda language: sdk)
+    assert len(built(echo_c)) == 1
+
+
+def test_the_same_source_makes_the_same_component(echo_c: Path) -> None:
+    wasm = echo_c / "build" / "echo-c.wasm"
+    built(echo_c)
+    first = wasm.read_bytes()
+    wasm.unlink()
+    built(echo_c)
+    assert wasm.read_bytes() == first
+
+
+def test_a_mistake_in_the_source_is_shown_and_the_old_component_stays(echo_c: Path) -> None:
+    built(echo_c)
+    before = (echo_c / "build" / "echo-c.wasm").read_bytes()
+    source = echo_c / "src" / "echo.c"
+    source.write_text(source.read_text().replace("gh_receive()", "gh_recieve()"))
+    with pytest.raises(BuildError) as caught:
+        built(echo_c)
+    assert "echo.c" in str(caught.value)
+    assert "gh_recieve" in caught.value.output
+    assert (echo_c / "build" / "echo-c.wasm").read_bytes() == before
+
+
+def test_a_function_that_nobody_defines_is_named(echo_c: Path) -> None:
+    source = echo_c / "src" / "echo.c"
+    source.write_text("int fly(void);\n" + source.read_text().replace("for (;;) {", "for (;;) { fly();"))
+    with pytest.raises(BuildError) as caught:
+        built(echo_c)
+    assert "fly" in str(caught.value) + caught.value.output
+
+
+def test_an_archive_loads_and_its_bytes_do_not_depend_on_when(echo_c: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.zip", tmp_path / "sub" / "other.zip"
+    assert build_package(echo_c, one) == one
+    (echo_c / "package.toml").touch()
+    build_package(echo_c, other)
+    assert one.read_bytes() == other.read_bytes()
+    with zipfile.ZipFile(one) as archive:
+        assert archive.namelist() == ["build/echo-c.wasm", "package.toml"]
+    (process,) = load_package(str(one), PackageLimits(), tmp_path / "unpacked").processes
+    assert str(process.id) == "echo-c:echo-c:guesthouse.os"
+
+
+def test_an_archive_has_the_pages_and_nothing_hidden(make_package: MakePackage, tmp_path: Path) -> None:
+    folder = make_package()
+    (folder / "ui" / "deep").mkdir()
+    (folder / "ui" / "deep" / "a.js").write_text("1")
+    (folder / "ui" / ".secret").write_text("1")
+    (folder / "ui" / ".git").mkdir()
+    (folder / "ui" / ".git" / "config").write_text("1")
+    build_package(folder, tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert archive.namelist() == ["build/chat.wasm", "package.toml", "ui/deep/a.js", "ui/index.html"]
+    load_package(str(tmp_path / "x.zip"), PackageLimits(), tmp_path / "unpacked")
+
+
+def test_a_page_that_links_out_of_the_package_stays_out_of_the_archive(
+    make_package: MakePackage, tmp_path: Path
+) -> None:
+    folder = make_package()
+    (tmp_path / "private").write_text("secret")
+    (folder / "ui" / "leak.txt").symlink_to(tmp_path / "private")
+    with pytest.raises(PackageError, match="leads out of the package"):
+        build_package(folder, tmp_path / "x.zip")
+
+
+def test_a_page_folder_that_is_a_link_is_refused(make_package: MakePackage, tmp_path: Path) -> None:
+    folder = make_package()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "ui" / "assets").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PackageError, match="is a link to a folder"):
+        build_package(folder, tmp_path / "x.zip")
+
+
+def test_a_page_whose_name_no_archive_may_have_is_named(make_package: MakePackage, tmp_path: Path) -> None:
+    folder = make_package()
+    (folder / "ui" / "a:b.html").write_text("x")
+    with pytest.raises(PackageError, match="rename it"):
+        build_package(folder, tmp_path / "x.zip")
+
+
+def test_a_process_without_source_or_component_is_named(make_package: MakePackage) -> None:
+    folder = make_package()
+    (folder / "build" / "chat.wasm").unlink()
+    with pytest.raises(BuildError, match="has no"):
+        build_package(folder)
+
+
+def test_a_missing_source_is_named(make_package: MakePackage) -> None:
+    folder = make_package(MANIFEST + '[process.build]\nlanguage = "c"\nsource = "src/chat.c"\n')
+    with pytest.raises(BuildError, match=r"chat\.c"):
+        build_package(folder)
+
+
+def test_a_missing_tool_says_how_to_get_it(echo_c: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchains, "find_spec", lambda name: None)
+    with pytest.raises(BuildError, match=r"pip install 'guesthouse\[build\]'"):
+        build_package(echo_c)
+
+
+def test_rust_without_its_target_says_how_to_get_it(
+    make_package: MakePackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cargo that knows the language but not the target, as a fresh rustup installs it."""
+    folder = make_package(MANIFEST + '[process.build]\nlanguage = "rust"\nsource = "crate"\n')
+    (folder / "crate" / "src").mkdir(parents=True)
+    (folder / "crate" / "Cargo.toml").write_text(
+        '[package]\nname = "x"\nversion = "0.1.0"\nedition = "2021"\n[lib]\ncrate-type = ["cdylib"]\n'
+    )
+    (folder / "crate" / "src" / "lib.rs").write_text("")
+    monkeypatch.setattr(toolchains, "RUST_TARGET", "wasm32-unknown-emscripten")
+    with pytest.raises(BuildError) as caught:
+        build_package(folder)
+    assert "rustup target add wasm32-unknown-emscripten" in str(caught.value)
+
+
+def test_rust_without_cargo_says_so(make_package: MakePackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_package(MANIFEST + '[process.build]\nlanguage = "rust"\nsource = "crate"\n')
+    (folder / "crate").mkdir()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BuildError, match="cargo"):
+        build_package(folder)

@@ -1,0 +1,103 @@
+"""What a component needs, and whether this host has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from guesthouse.config import PackageLimits
+from guesthouse.package.errors import CompileError
+from guesthouse.package.inspect import Inspection, inspect_component
+
+from .conftest import GUEST
+
+LIMITS = PackageLimits()
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    return tmp_path / "compiled"
+
+
+def write(guest: Path, text: str) -> None:
+    guest.write_bytes(wasmtime.wat2wasm(text))
+
+
+async def inspected(text: str, guest: Path, cache_dir: Path) -> Inspection:
+    write(guest, text)
+    return await inspect_component(guest, LIMITS, cache_dir)
+
+
+def importing(imports: str) -> str:
+    return GUEST.replace("(component", f"(component {imports}", 1)
+
+
+async def test_a_component_that_fits_is_runnable(guest: Path, cache_dir: Path) -> None:
+    imports = importing(
+        '(import "guesthouse:process/messaging@0.1.0" (instance (export "has-blob" (func (result bool)))))'
+    )
+    inspection = await inspected(imports, guest, cache_dir)
+    assert inspection.runnable
+    assert [(item.name, item.functions) for item in inspection.imports] == [
+        ("guesthouse:process/messaging@0.1.0", ("has-blob",))
+    ]
+    assert [(item.name, item.functions) for item in inspection.exports] == [
+        ("guesthouse:process/guest@0.1.0", ("run",))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("imports", "names"),
+    [
+        (
+            '(import "evil:host/shell@1.0.0" (instance (export "exec" (func))))',
+            ["exec", "evil:host/shell@1.0.0"],
+        ),
+        (
+            '(import "guesthouse:process/messaging@0.1.0" (instance (export "fly" (func))))',
+            ["fly", "messaging"],
+        ),
+        ('(import "alone" (func))', ["function", "alone"]),
+        ('(import "module" (core module))', ["module"]),
+    ],
+)
+async def test_an_unknown_import_is_named(
+    imports: str, names: list[str], guest: Path, cache_dir: Path
+) -> None:
+    inspection = await inspected(importing(imports), guest, cache_dir)
+    assert not inspection.runnable
+    (problem,) = inspection.problems
+    assert all(name in problem for name in names)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(component)",
+        GUEST.replace("guest@0.1.0", "guest@0.2.0"),
+        GUEST.replace('(export "run" (func $run))', '(export "ran" (func $run))'),
+    ],
+)
+async def test_a_missing_export_is_named(text: str, guest: Path, cache_dir: Path) -> None:
+    inspection = await inspected(text, guest, cache_dir)
+    assert not inspection.runnable
+    assert any("guesthouse:process/guest@0.1.0" in problem for problem in inspection.problems)
+
+
+async def test_a_file_that_is_no_component_is_refused(guest: Path, cache_dir: Path) -> None:
+    write(guest, "(module)")
+    with pytest.raises(CompileError, match="is a core module"):
+        await inspect_component(guest, LIMITS, cache_dir)
+
+
+async def test_more_names_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
+    functions = "".join(f'(export "f{number}" (func))' for number in range(10_001))
+    with pytest.raises(CompileError, match="over 10000 names"):
+        await inspected(importing(f'(import "a:b/c" (instance {functions}))'), guest, cache_dir)
+
+
+async def test_an_import_that_wasmtime_itself_refuses_is_named(guest: Path, cache_dir: Path) -> None:
+    with pytest.raises(CompileError, match="component imports are not supported"):
+        await inspected(importing('(import "inner" (component))'), guest, cache_dir)
