@@ -183,8 +183,7 @@ class Mailbox:
             if operation[0] <= _CLOSE:
                 self._release(operation)
         self._last_consumed = (operation[0], operation[_CHANNEL])
-        if self._paused and self.size * 2 < self._capacity:
-            self._resume()
+        self._resume_with_room()
 
     def end_run(self, *, worker_lost: bool = False) -> str | None:
         """The run is over: what it did not consume waits again. Returns the message that is not delivered
@@ -199,6 +198,7 @@ class Mailbox:
         self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
         self.window_size = 0
+        self._resume_with_room()
         return None if last is None else _in_words(*last)
 
     def begin_run(self, announced: Sequence[Operation]) -> None:
@@ -217,8 +217,7 @@ class Mailbox:
         for operation, size in kept:
             self._keep_for_new_run(operation, size, told, opens)
         self._forgotten.clear()
-        if self._paused and self.size * 2 < self._capacity:
-            self._resume()
+        self._resume_with_room()
 
     def clear(self) -> None:
         """Drop everything and let all feeders go: the process will not return."""
@@ -281,6 +280,7 @@ class Mailbox:
     def _drop(self, operation: Operation, size: int) -> None:
         self.size -= size
         self._release(operation)
+        self._resume_with_room()
 
     def _release(self, operation: Operation) -> None:
         channel_id = operation[_CHANNEL]
@@ -294,6 +294,10 @@ class Mailbox:
             self._opens.pop(channel_id, None)
         elif operation[0] == _CLOSE:
             self._opens.pop(channel_id, None)
+
+    def _resume_with_room(self) -> None:
+        if self._paused and self.size * 2 < self._capacity:
+            self._resume()
 
     def _resume(self) -> None:
         paused, self._paused = self._paused, {}

@@ -188,6 +188,21 @@ def test_messages_of_a_channel_that_the_process_closed_are_dropped() -> None:
     assert mailbox.size == 0
 
 
+def test_dropping_the_messages_of_a_closed_channel_makes_room_for_others() -> None:
+    mailbox, other = Mailbox(10 * MESSAGE_OVERHEAD), Socket()
+    for channel in (1, 2):
+        mailbox.post_open(opening(channel))
+    taken(mailbox)
+    mailbox.consumed(2)
+    payload = bytes(10 * MESSAGE_OVERHEAD)
+    mailbox.post_push(pushing(1, payload), len(payload), Socket())
+    mailbox.post_push(pushing(2), 0, other)
+    assert other.paused
+    assert mailbox.forget_channel(1)
+    assert taken(mailbox) == [pushing(2)]
+    assert not other.paused
+
+
 def test_a_channel_closed_before_its_worker_heard_of_it_is_never_mentioned() -> None:
     mailbox = Mailbox(100_000)
     mailbox.post_open(opening(1))
