@@ -126,6 +126,7 @@ def check_entries(
 
     Raises:
         PackageError: an entry has a name or kind that no package has, or two cannot stand side by side.
+        BadZipFile: an entry lies outside of the archive.
     """
     if len(entries) > limits.files:
         raise _over(archive, "has", limits.files, "files", "files")
@@ -133,7 +134,7 @@ def check_entries(
     names: set[str] = set()
     files = []
     for entry in entries:
-        path = _checked_path(entry, archive)
+        path = _checked_path(entry, archive, limits)
         folders.update(_key(parent) for parent in path.parents[:-1])
         if entry.orig_filename.endswith("/"):
             folders.add(_key(path))
@@ -152,13 +153,15 @@ def _key(path: PurePosixPath) -> str:
     return unicodedata.normalize("NFKC", str(path).casefold()).casefold()
 
 
-def _checked_path(entry: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
+def _checked_path(entry: zipfile.ZipInfo, archive: Path, limits: PackageLimits) -> PurePosixPath:
     name = entry.orig_filename
     path = relative_path(name.removesuffix("/"))
     if path is None:
         raise PackageError(
             f"{archive} has an entry named {_shown(entry)}: names are relative, and no part starts with a dot"
         )
+    if not 0 <= entry.header_offset < limits.zip_bytes:  # `zipfile` would seek there
+        raise zipfile.BadZipFile(f"the content of {_shown(entry)} lies outside of the archive")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if name.endswith("/") else stat.S_IFREG):
         raise PackageError(f"{archive}: {_shown(entry)} is a link or a device: packages hold files only")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from guesthouse.config import PackageLimits
@@ -216,6 +216,34 @@ def test_content_that_does_not_match_its_checksum_is_refused(places: tuple[Path,
     assert "damaged" in refused(archive, unpack_dir)
 
 
+@pytest.mark.parametrize("offset", [(1 << 63) - 1, (1 << 64) - 1, 1 << 40])
+def test_a_position_of_64_bits_outside_of_the_archive_is_refused(
+    offset: int, places: tuple[Path, Path]
+) -> None:
+    """The entry's own zip64 field says where its content is."""
+    archive, unpack_dir = places
+    with zipfile.ZipFile(archive, "w") as out:
+        entry = zipfile.ZipInfo("a")
+        entry.extra = struct.pack("<HHQ", 0x9999, 8, offset)
+        out.writestr(entry, "x")
+    content = bytearray(archive.read_bytes().replace(b"\x99\x99\x08\x00", b"\x01\x00\x08\x00"))
+    at = content.index(b"PK\x01\x02")
+    content[at + 42 : at + 46] = b"\xff" * 4
+    archive.write_bytes(bytes(content))
+    assert "lies outside of the archive" in refused(archive, unpack_dir)
+
+
+def test_a_directory_that_is_not_where_it_is_said_to_be_is_refused(places: tuple[Path, Path]) -> None:
+    archive, unpack_dir = places
+    write_zip(archive, {"a": b"x"})
+    content = bytearray(archive.read_bytes())
+    at = content.rindex(b"PK\x05\x06") + 16
+    said = struct.unpack_from("<L", content, at)[0]
+    struct.pack_into("<L", content, at, said + 100)
+    archive.write_bytes(bytes(content))
+    assert "lies outside of the archive" in refused(archive, unpack_dir)
+
+
 def test_a_file_that_is_no_zip_is_refused(places: tuple[Path, Path]) -> None:
     archive, unpack_dir = places
     archive.write_bytes(b"PK is how it starts")
@@ -239,6 +267,7 @@ NAMES = st.lists(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@example(names=["A"], flips=[(98, 1)])  # a directory that says to be further on than it is
 @given(names=NAMES, flips=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=3))
 def test_any_archive_unpacks_inside_or_is_refused_without_a_trace(
     names: list[str], flips: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
