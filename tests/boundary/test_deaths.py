@@ -9,6 +9,7 @@ import pytest
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
+from guesthouse.worker.boundary.lift import MAX_LIST
 from guesthouse.worker.boundary.values import Ok
 
 from .components import MEMORY
@@ -291,3 +292,25 @@ def test_host_calls_work_on_the_last_bit_of_a_guests_stack() -> None:
     )
     assert death_of(component).cause == ExitCause.STACK_OVERFLOW
     assert depth > 1000
+
+
+@pytest.mark.parametrize(("size", "dies"), [(MAX_LIST, False), (MAX_LIST + 1, True), (2_700_000, True)])
+def test_a_guest_may_pass_a_list_of_so_many_elements_and_no_more(size: int, dies: bool) -> None:
+    heard: list[int] = []
+    pages = size * 4 // 65536 + 1
+    component = load(
+        guest(
+            f"(drop (memory.grow (i32.const {pages}))) (call $say (i32.const 65536) (i32.const {size}))",
+            '(type $numbers (list u32)) (export "say" (func (param "x" $numbers)))',
+            more=IMPORT_SAY,
+        ),
+        Calls({"say": lambda owner, numbers: heard.append(len(numbers))}),
+    )
+    if dies:
+        trap = death_of(component)
+        assert trap.cause == ExitCause.TRAP
+        assert f"a list of {size} elements" in trap.detail
+        assert heard == []
+    else:
+        run(component)
+        assert heard == [size]

@@ -1,7 +1,7 @@
 """`wasmtime_component_val_t` to Python values: one converter per WIT type, compiled once.
 
-wasmtime has checked every value against its type before a host call, so converters read and do not
-check. A converter takes the bytes that hold a value and the value's offset in them.
+wasmtime has checked every value against its type before a host call, so converters read and check
+nothing but the length of lists. A converter takes the bytes that hold a value and the value's offset in them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
+from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import (
     ADDRESS,
@@ -20,7 +21,7 @@ from guesthouse.worker.boundary.capi import (
     VAL_SIZE,
     string_at,
 )
-from guesthouse.worker.boundary.errors import ConversionError
+from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.lower import can_be_none
 from guesthouse.worker.boundary.types import (
     U8,
@@ -47,6 +48,10 @@ _result_parts: Final = Struct("<?7xQ").unpack_from
 
 _CHUNK: Final = 16384
 """`u8` values read at a time: their 32 bytes each stay in the cache."""
+
+
+MAX_LIST: Final = 65_536
+"""Elements of a list that a guest may pass, other than bytes: millions would hold the worker for seconds."""
 
 
 class Caller:
@@ -129,6 +134,11 @@ def _list(type_: Any) -> Lift:
         size, address = _pair(data, offset + 8)
         if not size:
             return []
+        if size > MAX_LIST:
+            raise GuestTrap(
+                ExitCause.TRAP,
+                f"it passed a list of {size} elements; the limit is {MAX_LIST}: pass parts of it",
+            )
         elements = string_at(address, size * VAL_SIZE)
         return [convert(elements, at) for at in range(0, size * VAL_SIZE, VAL_SIZE)]
 

@@ -70,7 +70,8 @@ _pack_f64: Final = Struct("<B7xd16x").pack
 _pack_name: Final = SIZE_AND_ADDRESS.pack
 
 _U8_BLOCK: Final = 4096
-_U8_PATTERN: Final = (bytes([KIND_U8]) + bytes(31)) * _U8_BLOCK
+_U8_KINDS: Final = bytes((KIND_U8,))
+_U8_PATTERN: Final = (_U8_KINDS + bytes(31)) * _U8_BLOCK
 
 
 class Arena:
@@ -111,7 +112,8 @@ class Arena:
                 self._block_address = _address(self._block)
             self._block[8 : 8 + 32 * size : 32] = data
             return self._block_address
-        values = bytearray(_U8_PATTERN[: 32 * size] if size <= _U8_BLOCK else _U8_PATTERN[:32] * size)
+        values = bytearray(32 * size)
+        values[::32] = _U8_KINDS * size
         values[8::32] = data
         self.keep.append(values)
         return _address(values)
