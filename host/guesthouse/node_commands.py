@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from guesthouse.address import Address, ProcessId, canonical
 from guesthouse.control.server import BadRequest, Command
+from guesthouse.kernel.asking import Answered
+from guesthouse.kernel.requests import LONGEST_WAIT
+from guesthouse.kernel.supervisor import NoSuchProcess
 from guesthouse.logs import as_dict
+from guesthouse.message import LazyLoadBlob
 
 if TYPE_CHECKING:
     from guesthouse.kernel.process import Process
@@ -26,7 +33,12 @@ class NodeCommands:
 
     def all(self) -> Mapping[str, Command]:
         """The commands by name."""
-        return {"ps": self.ps, "channels": self.channels, "logs": self.logs, "token": self.token}
+        return {"ps": self.ps, "channels": self.channels, "logs": self.logs, "token": self.token} | {
+            "send": self.send,
+            "restart": self.restart,
+            "stop": self.stop,
+            "kill": self.kill,
+        }
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and what it costs."""
@@ -74,6 +86,60 @@ class NodeCommands:
             raise BadRequest(f"a token's ttl is from 1 to {LONGEST_TOKEN_SECONDS} seconds")
         yield self._node.http.issue_token(ttl)
 
+    async def send(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Send a request as the node's terminal; with `seconds`, yield the response."""
+        target, body = self._target(request.get("address")), request.get("body")
+        blob, seconds = _blob(request.get("blob")), request.get("seconds")
+        if not isinstance(body, str):
+            raise BadRequest("send takes a body")
+        terminal = self._node.router.terminal
+        if seconds is None:
+            terminal.tell(target, body.encode(), blob)
+            return
+        if type(seconds) is not int or not 0 < seconds <= LONGEST_WAIT:
+            raise BadRequest(f"send waits from 1 to {LONGEST_WAIT} seconds")
+        yield _response(await terminal.ask(target, body.encode(), blob, seconds))
+
+    async def restart(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Begin another run of a process, or start one that was stopped."""
+        process_id = _process_id(request)
+        if self._node.router.find(process_id) is not None:
+            await self._node.supervisor.restart(process_id)
+        else:
+            await self._start_again(process_id)
+        yield self._state_of(process_id)
+
+    async def stop(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """End a process for good."""
+        process_id = _process_id(request)
+        await self._node.supervisor.stop(process_id, "it was stopped by the operator")
+        yield self._state_of(process_id)
+
+    async def kill(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """End a run of a process as a trap would."""
+        process_id = _process_id(request)
+        await self._node.supervisor.kill(process_id)
+        yield self._state_of(process_id)
+
+    async def _start_again(self, process_id: ProcessId) -> None:
+        specs = (spec for package in self._node.packages for spec in package.processes)
+        spec = next((spec for spec in specs if spec.id == process_id), None)
+        if spec is None:
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+        if spec.ui is not None:
+            self._node.http.serve_ui(spec.id, spec.ui)
+        await self._node.supervisor.add(spec)
+
+    def _state_of(self, process_id: ProcessId) -> dict[str, Any]:
+        process = self._node.router.find(process_id)
+        state = "stopped" if process is None else process.state.value
+        return {"process": str(process_id), "state": state}
+
+    def _target(self, text: object) -> Address:
+        if not isinstance(text, str):
+            raise BadRequest("send takes an address")
+        return Address.parse(text if "@" in text else f"{self._node.settings.node}@{text}")
+
     def _process(self, process: Process) -> dict[str, Any]:
         up_seconds = None if process.started_at is None else round(time.time() - process.started_at, 1)
         return {
@@ -89,3 +155,37 @@ class NodeCommands:
             "mailbox_bytes": process.mailbox.size,
             "channels": len(self._node.http.open_channels(process.id)),
         }
+
+
+def _process_id(request: Mapping[str, Any]) -> ProcessId:
+    text = request.get("process")
+    if not isinstance(text, str):
+        raise BadRequest("this command takes a process")
+    return canonical(ProcessId.parse(text))
+
+
+def _blob(text: object) -> LazyLoadBlob | None:
+    if text is None:
+        return None
+    try:
+        return LazyLoadBlob(None, base64.b64decode(str(text), validate=True))
+    except binascii.Error:
+        raise BadRequest("a blob is given in base64") from None
+
+
+def _response(answered: Answered) -> dict[str, Any]:
+    """A response as JSON: the body as text where it is UTF-8, and as base64."""
+    try:
+        text = answered.body.decode()
+    except UnicodeDecodeError:
+        text = None
+    blob = answered.blob
+    return {
+        "source": answered.source,
+        "body": text,
+        "body_base64": base64.b64encode(answered.body).decode(),
+        "metadata": answered.metadata,
+        "blob": None
+        if blob is None
+        else {"mime": blob.mime, "bytes_base64": base64.b64encode(blob.bytes).decode()},
+    }

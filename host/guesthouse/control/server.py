@@ -20,7 +20,9 @@ Command: TypeAlias = Callable[[Mapping[str, Any]], AsyncIterator[Any]]
 """Takes a request and yields the items of its answer."""
 
 MAX_CLIENTS: Final = 64
-REQUEST_BYTES: Final = 64 * 1024
+REQUEST_BYTES: Final = 24 * 1024 * 1024
+"""A blob of 16 MiB fits, in base64."""
+_READ_BYTES: Final = 64 * 1024
 REQUEST_SECONDS: Final = 10.0
 
 
@@ -120,7 +122,7 @@ async def _send_items(writer: asyncio.StreamWriter, items: AsyncIterator[Any]) -
 
 async def _until_gone(reader: asyncio.StreamReader) -> None:
     with suppress(ConnectionError):
-        while await reader.read(REQUEST_BYTES):
+        while await reader.read(_READ_BYTES):
             pass
 
 

@@ -8,22 +8,38 @@ response share one table and one timer (`kernel/requests.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
 from guesthouse.config import Settings
 from guesthouse.errors import BadAddress
+from guesthouse.kernel.asking import TERMINAL, Asker
 from guesthouse.kernel.mailbox import Operation
+from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.requests import LONGEST_WAIT, Requests, Waiting
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import ToWorker
-from guesthouse.message import LazyLoadBlob, SendErrorKind
-from guesthouse.ports import HttpServerPort, LogPort
+from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
+from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
 
 _LONGEST_TARGET: Final = 1024
 _NOTHING_TO_SAY: Final = b'{"Ok"'
+
+
+class Sender(Protocol):
+    """Who sends: a process, or the node itself (`Asker`)."""
+
+    @property
+    def id(self) -> ProcessId:
+        """What the source of its messages is stamped with."""
+
+    def answer_await(self, handle: int, operation: Operation, size: int) -> None:
+        """What the run of that handle blocks on is there: a RESPONSE or SEND_FAILURE."""
+
+    def post_answer(self, operation: Operation, size: int) -> bool:
+        """A RESPONSE or SEND_FAILURE for it. Returns False when it has no room."""
 
 
 class Router:
@@ -40,9 +56,13 @@ class Router:
         self._limits = settings.process
         self._log = log
         self._processes: dict[ProcessId, Process] = {}
+        self._modules: dict[ProcessId, Module] = {}
+        self._askers: dict[ProcessId, Asker] = {}
         self._requests = Requests()
+        self._answered: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self.terminal = self.asker(TERMINAL)
 
     @property
     def node(self) -> str:
@@ -56,6 +76,15 @@ class Router:
     def processes(self) -> Sequence[Process]:
         """All processes that are not gone."""
         return list(self._processes.values())
+
+    def asker(self, process: ProcessId) -> Asker:
+        """Make a sender of the node's own, under a free id."""
+        asker = self._askers[process] = Asker(process, self.send)
+        return asker
+
+    def add_module(self, module: Module) -> None:
+        """Make a runtime module known, before the first process."""
+        self._modules[module.id] = module
 
     def add(self, process: Process) -> None:
         """Make a process known. Its id must be free."""
@@ -80,7 +109,7 @@ class Router:
         if self._timer is not None:
             self._timer.cancel()
 
-    def send(self, sender: Process, sent: Operation) -> None:
+    def send(self, sender: Sender, sent: Operation) -> None:
         """Carry out a SEND of a process.
 
         Raises:
@@ -101,6 +130,8 @@ class Router:
             self._give_back(sender, sent, "offline")
         elif canonical(target.process) == HTTP_SERVER:
             self._to_http_server(sender, sent)
+        elif (module := self._modules.get(canonical(target.process))) is not None:
+            self._to_module(sender, sent, module)
         else:
             self._to_process(sender, sent, target.process)
 
@@ -123,12 +154,98 @@ class Router:
         if responder.id not in waiting.holders:
             raise LinkError(f"a worker answers a request that {responder.id} did not receive")
         self._requests.settle(waiting)
-        sender = self._processes.get(waiting.sender)
+        answered = self._answered.pop(request_id, None)
+        if answered is not None:
+            answered(Answer(body, metadata, None if blob is None else LazyLoadBlob(mime, blob)))
+            return
+        sender = self._sender(waiting.sender)
         if sender is not None:
             source = f"{self._node}@{responder.id}"
             self._answer(sender, waiting.sent, source, [body, inherit, metadata], mime, blob)
 
-    def _to_process(self, sender: Process, sent: Operation, target: ProcessId) -> None:
+    # What the HTTP server sends and answers.
+
+    def request(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None = None,
+    ) -> SendErrorKind | None:
+        """See `ports.RouterPort`."""
+        sent = self._deliver(process, request, blob, answered, feeder)
+        return sent if isinstance(sent, str) else None
+
+    async def ask(
+        self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
+    ) -> Answer | SendErrorKind | None:
+        """See `ports.RouterPort`."""
+        future: asyncio.Future[Answer | SendErrorKind] = self._loop.create_future()
+        request_id = self._deliver(process, request, blob, future.set_result, None)
+        if isinstance(request_id, str):
+            return request_id
+        if not request_id:
+            return None
+        try:
+            return await future
+        finally:
+            self._forget(request_id)
+
+    def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
+        """See `ports.RouterPort`."""
+        waiting = self._requests.get(request_id)
+        if waiting is None or waiting.sender != asker or waiting.holders != {HTTP_SERVER}:
+            return False
+        self._requests.settle(waiting)
+        sender = self._processes.get(asker)
+        if sender is not None:
+            mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
+            source = f"{self._node}@{HTTP_SERVER}"
+            self._answer(sender, waiting.sent, source, [body, False, None], mime, payload)
+        return True
+
+    def _deliver(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None,
+    ) -> int | SendErrorKind:
+        """Hand a request of the HTTP server to a process; returns its id, 0 when no answer is wanted."""
+        receiver = self._processes.get(canonical(process))
+        if receiver is None:
+            return "no-such-process"
+        mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
+        size = len(request.body) + len(payload or b"") + len(request.metadata or "")
+        if feeder is None and receiver.mailbox.full:
+            return "mailbox-full"
+        if self._requests.size_of(HTTP_SERVER) > self._limits.outstanding_bytes:
+            return "mailbox-full"
+        seconds, request_id = request.expects_response, 0
+        if seconds is not None:
+            waiting = self._requests.add(
+                HTTP_SERVER, 0, [], 0, self._loop.time() + min(seconds, LONGEST_WAIT)
+            )
+            waiting.holders.add(receiver.id)
+            self._answered[waiting.id] = answered
+            self._arm()
+            request_id = waiting.id
+        head = [int(ToWorker.REQUEST), 0, request_id, f"{self._node}@{HTTP_SERVER}"]
+        fields = [request.body, request.inherit, seconds, request.metadata, mime, payload]
+        receiver.post_request([*head, *fields], size)
+        if feeder is not None:
+            receiver.mailbox.hold_back(feeder.channel_id, feeder)
+        return request_id
+
+    def _forget(self, request_id: int) -> None:
+        waiting = self._requests.get(request_id)
+        self._answered.pop(request_id, None)
+        if waiting is not None:
+            self._requests.settle(waiting)
+
+    def _to_process(self, sender: Sender, sent: Operation, target: ProcessId) -> None:
         receiver = self._processes.get(canonical(target))
         if receiver is None:
             self._give_back(sender, sent, "no-such-process")
@@ -138,21 +255,57 @@ class Router:
             self._give_back(sender, sent, refusal)
             return
         _, _, _, body, inherit, expects_response, metadata, _, mime, blob, _, _ = sent
-        request_id = self._request_id(sender, receiver, sent)
+        request_id = self._request_id(sender, receiver.id, sent)
         source = f"{self._node}@{sender.id}"
         request = [body, inherit, expects_response, metadata, mime, blob]
         receiver.post_request([int(ToWorker.REQUEST), 0, request_id, source, *request], _size(sent))
 
-    def _refusal(self, sender: Process, receiver: Process, sent: Operation) -> SendErrorKind | None:
-        if not receiver.public and receiver.id.package_id != sender.id.package_id:
+    def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
+        refusal = self._unfit(sender, module.id, sent)
+        if refusal is not None:
+            self._give_back(sender, sent, refusal)
+            return
+        request_id = 0 if sent[5] is None else self._request_id(sender, module.id, sent)
+
+        def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
+            self._module_answers(module, request_id, body, blob)
+
+        blob = None if sent[9] is None else LazyLoadBlob(sent[8], sent[9])
+        module.request(ModuleRequest(Address(self._node, sender.id), sent[3], blob, sent[5], answer))
+
+    def _module_answers(
+        self, module: Module, request_id: int, body: bytes, blob: LazyLoadBlob | None
+    ) -> None:
+        waiting = self._requests.get(request_id)
+        sender = None if waiting is None else self._sender(waiting.sender)
+        if waiting is None or sender is None:
+            return
+        self._requests.settle(waiting)
+        mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
+        self._answer(sender, waiting.sent, f"{self._node}@{module.id}", [body, False, None], mime, payload)
+
+    def _sender(self, process: ProcessId) -> Sender | None:
+        return self._processes.get(process) or self._askers.get(process)
+
+    def _refusal(self, sender: Sender, receiver: Process, sent: Operation) -> SendErrorKind | None:
+        if not self._may_message(sender, receiver):
             return "not-authorised"
+        return self._unfit(sender, receiver.id, sent) or ("mailbox-full" if receiver.mailbox.full else None)
+
+    def _may_message(self, sender: Sender, receiver: Process) -> bool:
+        return (
+            receiver.public
+            or receiver.id.package_id == sender.id.package_id
+            or type(sender) is Asker  # the operator's own voice
+        )
+
+    def _unfit(self, sender: Sender, receiver: ProcessId, sent: Operation) -> SendErrorKind | None:
+        """Whether it is too much: for a message, or for what this sender may have waiting."""
         limit = self._limits.message_bytes
         if len(sent[3]) > limit or len(sent[9] or b"") > limit or _size(sent) > 3 * limit:
             self._log.write(
-                str(sender.id), "warning", f"a request to {receiver.id} is over the limit of {limit} bytes"
+                str(sender.id), "warning", f"a request to {receiver} is over the limit of {limit} bytes"
             )
-            return "mailbox-full"
-        if receiver.mailbox.full:
             return "mailbox-full"
         if sent[5] is not None and self._requests.size_of(sender.id) > self._limits.outstanding_bytes:
             self._log.write(
@@ -163,12 +316,12 @@ class Router:
             return "mailbox-full"
         return None
 
-    def _request_id(self, sender: Process, receiver: Process, sent: Operation) -> int:
+    def _request_id(self, sender: Sender, receiver: ProcessId, sent: Operation) -> int:
         expects_response, inherited_id = sent[5], sent[11]
         if expects_response is not None:
             deadline = self._loop.time() + min(expects_response, LONGEST_WAIT)
             waiting = self._requests.add(sender.id, sent[1], sent, _size(sent), deadline)
-            waiting.holders.add(receiver.id)
+            waiting.holders.add(receiver)
             self._arm()
             return waiting.id
         inherited = self._requests.get(inherited_id) if sent[4] else None
@@ -176,18 +329,32 @@ class Router:
             return 0
         if sender.id not in inherited.holders:
             raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
-        inherited.holders.add(receiver.id)
+        inherited.holders.add(receiver)
         return inherited.id
 
-    def _to_http_server(self, sender: Process, sent: Operation) -> None:
+    def _to_http_server(self, sender: Sender, sent: Operation) -> None:
         blob = None if sent[9] is None else LazyLoadBlob(sent[8], sent[9])
-        body = self.http.request(Address(self._node, sender.id), sent[3], blob)
+        body = self.http.request(
+            Address(self._node, sender.id), sent[3], blob, lambda: self._leave_waiting(sender, sent)
+        )
+        if body is None:
+            return
         if sent[5] is not None or not body.startswith(_NOTHING_TO_SAY):
             self._answer(sender, sent, f"{self._node}@{HTTP_SERVER}", [body, False, None], None, None)
 
+    def _leave_waiting(self, sender: Sender, sent: Operation) -> int:
+        """Keep a request to the HTTP server until it is answered or its time is over."""
+        if sent[5] is None:
+            return 0
+        deadline = self._loop.time() + min(sent[5], LONGEST_WAIT)
+        waiting = self._requests.add(sender.id, sent[1], sent, _size(sent), deadline)
+        waiting.holders.add(HTTP_SERVER)
+        self._arm()
+        return waiting.id
+
     def _answer(
         self,
-        sender: Process,
+        sender: Sender,
         sent: Operation,
         source: str,
         response: list[Any],
@@ -199,11 +366,11 @@ class Router:
         operation = [int(ToWorker.RESPONSE), 0, source, *response, context, mime, blob, await_id]
         self._hand_back(sender, sent, operation, size)
 
-    def _give_back(self, sender: Process, sent: Operation, kind: SendErrorKind) -> None:
+    def _give_back(self, sender: Sender, sent: Operation, kind: SendErrorKind) -> None:
         operation = [int(ToWorker.SEND_FAILURE), 0, kind, *sent[2:11]]
         self._hand_back(sender, sent, operation, _size(sent))
 
-    def _hand_back(self, sender: Process, sent: Operation, operation: Operation, size: int) -> None:
+    def _hand_back(self, sender: Sender, sent: Operation, operation: Operation, size: int) -> None:
         if sent[10]:
             sender.answer_await(sent[1], operation, size)
         elif not sender.post_answer(operation, size):
@@ -219,7 +386,11 @@ class Router:
             self._fail(waiting, "no-such-process")
 
     def _fail(self, waiting: Waiting, kind: SendErrorKind) -> None:
-        sender = self._processes.get(waiting.sender)
+        answered = self._answered.pop(waiting.id, None)
+        if answered is not None:
+            answered(kind)
+            return
+        sender = self._sender(waiting.sender)
         if sender is not None:
             self._give_back(sender, waiting.sent, kind)
 

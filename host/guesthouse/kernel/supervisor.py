@@ -65,6 +65,8 @@ class _Care:
     timer: asyncio.TimerHandle | None = None
     stopping: asyncio.Future[None] | None = None
     """Done when the run that was told to stop has ended."""
+    killing: bool = False
+    """Whether that run is to count as one that failed."""
     replacing: bool = False
     """Whether another run follows the one that stops."""
     previous: Path | None = None
@@ -145,6 +147,37 @@ class Supervisor:
         await self._until_started(care)
         return care.process
 
+    async def restart(self, process_id: ProcessId) -> None:
+        """End the run of a process and begin another, at once. Channels stay open and messages wait.
+
+        Raises:
+            NoSuchProcess: it is gone, or never was.
+            ProcessNotStarted: the new run ended before it asked for a message.
+        """
+        care = self._care(process_id)
+        care.backoff = Backoff(self._settings.restart)
+        care.replacing = True
+        if care.started.done():
+            care.started = self._loop.create_future()
+            care.attempts = 0
+        if care.worker is None:
+            self._start(care)
+        else:
+            await self._stop_run(care, "it is restarted")
+        await self._until_started(care)
+
+    async def kill(self, process_id: ProcessId) -> None:
+        """End the run of a process as a trap would; its on-exit says what happens then. Nothing happens to one
+        that is between two runs.
+
+        Raises:
+            NoSuchProcess: it is gone, or never was.
+        """
+        care = self._care(process_id)
+        if care.worker is not None:
+            care.killing = care.stopping is None
+            await self._stop_run(care, "it is killed")
+
     async def stop(self, process_id: ProcessId, reason: str) -> None:
         """End a process for good. Returns when its run is over; a worker that does not end it is ended.
 
@@ -198,7 +231,8 @@ class Supervisor:
         not_again = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)
         care.worker = None
         self._router.run_ended(process)
-        stopped = care.stopping is not None
+        stopped = care.stopping is not None and not care.killing
+        care.killing = False
         if not stopped:
             self._report_end(process, cause, detail, not_again)
         if care.stopping is not None and not care.stopping.done():

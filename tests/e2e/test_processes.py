@@ -1,0 +1,139 @@
+"""Processes that talk to each other, and the commands that act on them: real nodes, real components."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .conftest import StartNode
+from .daemon import NODE, Daemon
+from .waiting import until
+
+A, B, C = (f"{name}:puppet:test.os" for name in "abc")
+NOBODY = "nobody:puppet:test.os"
+
+
+async def tell(node: Daemon, process: str, body: str) -> None:
+    """Send a request that wants no response."""
+    ran = await node.cli("send", process, body)
+    assert ran.code == 0, ran.stderr
+
+
+async def ask(node: Daemon, process: str, body: str, seconds: int = 20) -> str:
+    """Send a request and return the body of its response."""
+    ran = await node.cli("send", process, body, "--await", str(seconds))
+    assert ran.code == 0, ran.stderr
+    return ran.stdout.removesuffix("\n")
+
+
+async def journal(node: Daemon, process: str, *lines: str) -> list[str]:
+    """What a puppet wrote down, once all these lines are in it."""
+
+    async def read() -> list[str]:
+        return [line.rstrip() for line in (await ask(node, process, "journal")).splitlines()]
+
+    return await until(read, lambda written: set(lines) <= set(written), f"{lines} are not all written")
+
+
+async def test_send_asks_a_process_and_prints_what_it_answers(start: StartNode, tmp_path: Path) -> None:
+    node = await start("puppet")
+    assert await ask(node, A, "say hello") == "hello"
+    assert await ask(node, f"{NODE}@{A}", "say hello") == "hello"
+    (tmp_path / "blob").write_bytes(b"the blob")
+    ran = await node.cli("send", A, "blob", "--blob", tmp_path / "blob", "--await", "20", "--json")
+    response = json.loads(ran.stdout)
+    assert (response["source"], response["body"]) == (f"{NODE}@{A}", "the blob")
+
+
+async def test_send_says_why_a_request_was_not_delivered_or_not_answered(start: StartNode) -> None:
+    node = await start("puppet")
+    for arguments, kind in (
+        ((NOBODY, "say hello"), "no-such-process"),
+        ((NOBODY, "say hello", "--await", "20"), "no-such-process"),
+        ((A, "ignore", "--await", "1"), "timeout"),
+        ((f"elsewhere.os@{A}", "say hello", "--await", "20"), "offline"),
+    ):
+        ran = await node.cli("send", *arguments)
+        assert (ran.code, ran.stdout) == (1, "")
+        assert kind in ran.stderr
+        assert ran.stderr.count("\n") == 1
+
+
+async def test_a_process_that_was_stopped_is_gone_until_it_is_restarted(start: StartNode) -> None:
+    node = await start("puppet")
+    await ask(node, A, "set kept")
+    assert (await node.cli("stop", A)).code == 0
+    assert A not in await node.ps()
+    assert "no-such-process" in (await node.cli("send", A, "say hello")).stderr
+    assert (await node.cli("stop", A)).code == 1
+    assert (await node.cli("restart", A, "--json")).json() == {"process": A, "state": "running"}
+    assert await ask(node, A, "get") == "kept"
+
+
+async def test_restarting_and_killing_end_a_run_and_another_follows(start: StartNode) -> None:
+    node = await start("puppet")
+    await tell(node, A, "note before")
+    assert (await node.cli("restart", A)).code == 0
+    assert await ask(node, A, "journal") == ""
+    assert (await node.cli("kill", A)).code == 0
+    assert await ask(node, A, "say back") == "back"
+    assert (await node.ps())[A]["restarts"] == 2
+    assert (await node.cli("kill", C)).code == 0
+    assert C not in await node.ps()
+
+
+async def test_a_request_is_answered_over_three_processes_to_who_asked_first(start: StartNode) -> None:
+    node = await start("puppet")
+    assert await ask(node, A, f"forward {B} forward {C} say from the last") == "from the last"
+    ran = await node.cli("send", A, f"forward {B} forward {C} say who", "--await", "20", "--json")
+    assert ran.json()["source"] == f"{NODE}@{C}"
+
+
+async def test_a_forwarded_request_carries_the_blob_of_the_first(start: StartNode, tmp_path: Path) -> None:
+    node = await start("puppet")
+    assert await ask(node, A, f"carry {B} 20 cargo forward {C} blob") == "cargo"
+
+
+async def test_what_is_asked_of_nobody_or_of_a_process_that_ends_fails_at_once(start: StartNode) -> None:
+    node = await start("puppet")
+    assert await ask(node, A, f"ask {NOBODY} 3600 say x") == "failed no-such-process say x"
+    assert await ask(node, A, f"ask {C} 3600 trap") == "failed no-such-process trap"
+    await ask(node, A, f"post {NOBODY} 3600 first say y")
+    await ask(node, A, f"post {B} 1 second ignore")
+    await ask(node, A, f"post {B} 20 third say z")
+    lines = ("no-such-process first say y", "timeout second ignore", "response third z")
+    assert await journal(node, A, *lines) == [lines[0], lines[2], lines[1]]
+
+
+async def test_messages_queue_while_a_process_awaits_a_response(start: StartNode) -> None:
+    node = await start("puppet")
+    await tell(node, A, f"ask {B} 2 ignore")
+    for number in range(20):
+        await tell(node, A, f"note {number}")
+    assert await journal(node, A, "note 19") == [f"note {number}" for number in range(20)]
+
+
+async def test_the_requests_that_a_process_left_for_its_end_are_sent_when_it_ends(start: StartNode) -> None:
+    node = await start("puppet")
+    await ask(node, A, f"leave {B} note it ended")
+    await tell(node, A, "trap")
+    assert await journal(node, B, "note it ended") == ["note it ended"]
+    assert A not in await node.ps()
+
+
+async def test_a_process_that_never_receives_cannot_fill_the_node(start: StartNode) -> None:
+    node = await start("puppet", settings={"process_mailbox_bytes": 1_000_000})
+    await tell(node, B, f"ask {C} 3600 ignore")
+    await ask(node, A, f"burst {B} 200 16384 0")
+    refused = await until(lambda: ask(node, A, "failures"), lambda count: count != "0", "nothing was refused")
+    assert 130 <= int(refused) <= 145
+    processes = await node.ps()
+    assert processes[B]["mailbox_bytes"] < 1_020_000
+    assert await ask(node, C, "say unharmed") == "unharmed"
+
+
+async def test_a_hundred_thousand_requests_may_wait_and_time_out_together(start: StartNode) -> None:
+    node = await start("puppet", settings={"process_mailbox_bytes": 64 * 2**20})
+    await ask(node, A, f"burst {B} 100000 0 3", seconds=60)
+    assert await ask(node, C, "say meanwhile") == "meanwhile"
+    await until(lambda: ask(node, A, "failures", 60), lambda count: count == "100000", "some did not fail")
