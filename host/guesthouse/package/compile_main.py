@@ -78,11 +78,12 @@ def _compile(content: bytes, reply_fd: int) -> int:
     from wasmtime.component import Component
 
     from guesthouse.package.description import describe
+    from guesthouse.package.names import without_harmful_names
     from guesthouse.worker.boundary.engine import new_engine
 
     engine = new_engine()
     try:
-        component = Component(engine, content)
+        component = Component(engine, without_harmful_names(content))
         description = describe(component.type, engine)
     except (WasmtimeError, ValueError) as error:
         return _refuse(_one_line(str(error)))
