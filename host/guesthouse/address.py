@@ -133,6 +133,11 @@ _ALIASES: Final = {
 """The names that runtime modules have had, all of them: underscores for hyphens, and another publisher."""
 
 
+def is_runtime_module(process: ProcessId) -> bool:
+    """Whether this names a part of the node itself, under any of its names: no process may have that id."""
+    return str(process) in _ALIASES
+
+
 def canonical(process: ProcessId) -> ProcessId:
     """Return the process that an older guest means by this name."""
     return _ALIASES.get(str(process), process)

@@ -27,6 +27,8 @@ from guesthouse.worker.boundary.engine import engine_key
 
 _MODULE: Final = "guesthouse.package.compile_main"
 _REASON_BYTES: Final = 600
+_CUT_OFF: Final = ("unexpected end", "is out of bounds (bound")
+"""What wasmtime says of a file that ends too early."""
 _CPUS: Final = os.cpu_count() or 1
 
 
@@ -152,7 +154,7 @@ class Compiler:
                 f"did not compile within {self._limits.compile_seconds:g} s: make it smaller, "
                 "or raise package.compile_seconds in guesthouse.toml"
             )
-        if status == REFUSED and "unexpected end" in said:
+        if status == REFUSED and any(words in said for words in _CUT_OFF):
             return f"is cut off: copy or build it again ({said})"
         if status == REFUSED:
             return f"is not a component that this host can compile: {said}; build it again"

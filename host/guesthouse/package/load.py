@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from guesthouse.address import ProcessId
+from guesthouse.address import ProcessId, is_runtime_module
 from guesthouse.config import PackageLimits
 from guesthouse.errors import BadProcessId
 from guesthouse.package.archive import unpack
@@ -85,6 +85,7 @@ def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str)
 
 
 def _process(folder: Path, entry: ProcessEntry, limits: PackageLimits, remedy: str) -> ProcessSpec:
+    _check_id(entry.id)
     component = inside(folder, entry.wasm)
     if not component.exists():
         raise PackageError(f"{component}, the component of {entry.id}, does not exist: {remedy}")
@@ -111,6 +112,7 @@ def inside(folder: Path, relative: PurePosixPath) -> Path:
 def _bare(path: Path, process: ProcessId, limits: PackageLimits) -> Package:
     if not path.exists():
         raise PackageError(f"{path} does not exist: name a package folder, its .zip, or a .wasm component")
+    _check_id(process)
     _check_component(path, limits)
     spec = ProcessSpec(process, path.resolve(), on_exit="none", public=False, ui=None)
     return Package(
@@ -121,6 +123,11 @@ def _bare(path: Path, process: ProcessId, limits: PackageLimits) -> Package:
         source=path,
         processes=(spec,),
     )
+
+
+def _check_id(process: ProcessId) -> None:
+    if is_runtime_module(process):
+        raise PackageError(f"{process} is a part of the node itself: give the process another id")
 
 
 def _local_id(path: Path) -> ProcessId:

@@ -76,6 +76,14 @@ def test_a_bad_process_id_is_named(guest: Path, unpack_dir: Path) -> None:
         load_package(f"only:two={guest}", LIMITS, unpack_dir)
 
 
+@pytest.mark.parametrize(
+    "name", ["http-server:distro:sys", "http_server:distro:sys", "http_server:sys:nectar"]
+)
+def test_no_process_takes_the_id_of_a_part_of_the_node(guest: Path, unpack_dir: Path, name: str) -> None:
+    with pytest.raises(PackageError, match=f"{name} is a part of the node itself"):
+        load_package(f"{name}={guest}", PackageLimits(), unpack_dir)
+
+
 def test_a_component_that_was_not_built_says_how(make_package: MakePackage, unpack_dir: Path) -> None:
     folder = make_package()
     (folder / "build" / "chat.wasm").unlink()
