@@ -169,7 +169,7 @@ def load_settings(
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter is for the home itself to say
         return {}
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise BadSetting(f"{path}: {error}: mend or remove the file") from None

@@ -323,11 +323,11 @@ class Supervisor:
 
     async def _until_started(self, care: _Care) -> None:
         """Wait until the process asks for its first message. One that takes long is left to itself."""
+        care.started.add_done_callback(asyncio.Future.exception)  # nobody may be waiting when it fails
         done, _ = await asyncio.wait((care.started,), timeout=START_WAIT_SECONDS)
         if done:
             care.started.result()
             return
-        care.started.add_done_callback(asyncio.Future.exception)
         self._log.write(
             str(care.process.id),
             "warning",
