@@ -62,6 +62,7 @@ class Router:
         self._answered: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._expires_at = 0.0  # when the timer fires; uvloop's handles do not always say
         self.terminal = self.asker(TERMINAL)
 
     @property
@@ -397,10 +398,13 @@ class Router:
     def _arm(self) -> None:
         deadline = self._requests.next_deadline()
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline and not self._timer.cancelled():
+            if deadline is not None and self._expires_at <= deadline:
                 return
             self._timer.cancel()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._expire)
+            self._timer = None
+        if deadline is not None:
+            self._expires_at = deadline
+            self._timer = self._loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
