@@ -1,9 +1,10 @@
 """Makes a component of a world out of a core module that follows the canonical ABI's names.
 
-The module imports functions as `<interface>` `<function>`, and exports `<interface>#<function>`, `memory`
-and `cabi_realloc`: what C compilers and wit-bindgen produce. Around it this writes, as component text, the
-types of the interfaces it uses, lowers their functions for it and lifts its exports; `wasmtime.wat2wasm`
-encodes the text, and the module is put in place of the empty one that stands for it.
+The module imports functions as `<interface>` `<function>`, and exports `<interface>#<function>` (or
+`<function>`, for one of the world itself), `memory` and `cabi_realloc`: what C compilers and wit-bindgen
+produce. Around it this writes, as component text, the types of the interfaces it uses, lowers their functions
+for it and lifts its exports; `wasmtime.wat2wasm` encodes the text, and the module is put in place of the
+empty one that stands for it.
 
 A lowered function needs the module's memory, and the module needs the lowered functions, so the module is
 linked to a *shim* of calls through a table, which a *fixup* module fills once both exist.
@@ -100,6 +101,8 @@ class _Writer:
         yield from self._fixup()
         for interface in self._world.exports:
             yield from self._export(self._wit.interfaces[interface])
+        for name, function in self._world.functions.items():
+            yield from self._export_function(name, function)
         yield ")"
 
     def _check(self) -> None:
@@ -111,6 +114,7 @@ class _Writer:
                     "define that function, or correct its name"
                 )
         needed = [("memory", "memory"), ("cabi_realloc", "func")]
+        needed += [(name, "func") for name in self._world.functions]
         for export in self._world.exports:
             needed += [(f"{export}#{name}", "func") for name in self._wit.interfaces[export].functions]
         for name, kind in needed:
@@ -192,6 +196,13 @@ class _Writer:
             yield f'(export "{name}" (func ${short}-{name}))'
         yield ")"
         yield f'(export "{interface.id}" (instance ${short}))'
+
+    def _export_function(self, name: str, function: Function) -> Iterator[str]:
+        """A function of the component itself; its types are plain ones, since it has no interface for others."""
+        yield f'(alias core export $main "{name}" (core func $core-{name}))'
+        yield f"(func ${name} {_function(function)}"
+        yield f"(canon lift (core func $core-{name}) {_OPTIONS}{self._post_return(name)}))"
+        yield f'(export "{name}" (func ${name}))'
 
     def _post_return(self, core_name: str) -> str:
         name = f"cabi_post_{core_name}"

@@ -10,6 +10,7 @@ from guesthouse.config import PackageLimits
 from guesthouse.errors import BadProcessId
 from guesthouse.package.archive import unpack
 from guesthouse.package.errors import PackageError
+from guesthouse.package.kinode import find_kinode, read_kinode_manifest
 from guesthouse.package.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -29,8 +30,8 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
     """Load what a user named on the command line. Blocks on the file system.
 
     Args:
-        argument: a package folder, its `.zip`, a bare `.wasm` (its process is `name:name:local.os`), or
-            `process:package:publisher=file.wasm`.
+        argument: a package folder (one of the Kinode OS too), its `.zip`, a bare `.wasm` (its process is
+            `name:name:local.os`), or `process:package:publisher=file.wasm`.
         limits: what is refused as too large.
         unpack_dir: where archives are unpacked, each in a folder named by its hash.
 
@@ -54,7 +55,7 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the `package.toml` of a package folder.
+    """Read the `package.toml` of a package folder; of one without it, what the Kinode OS has instead.
 
     Raises:
         PackageError: there is none, or it is refused.
@@ -64,6 +65,9 @@ def read_manifest(folder: Path) -> Manifest:
         with path.open("rb") as file:
             content = file.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
+        place = find_kinode(folder)
+        if place is not None:
+            return read_kinode_manifest(folder, place)
         raise PackageError(
             f"{folder} has no {MANIFEST_NAME}: name a package, or make one with 'guesthouse new NAME'"
         ) from None

@@ -78,7 +78,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     name, publisher = package.text("name"), package.text("publisher")
     entries = top.tables("process", ("name", "wasm", "on-exit", "public", "ui", "build"))
     processes = tuple(_process(entry, name, publisher) for entry in entries)
-    _no_twins(processes, where)
+    check_processes(processes, where)
     return Manifest(
         name=name,
         publisher=publisher,
@@ -122,9 +122,14 @@ def _build(table: _Table) -> BuildSpec:
     return BuildSpec(cast("Language", table.choice("language", LANGUAGES, None)), table.path("source"))
 
 
-def _no_twins(processes: tuple[ProcessEntry, ...], where: str) -> None:
+def check_processes(processes: tuple[ProcessEntry, ...], where: str) -> None:
+    """Return when a package may have these processes.
+
+    Raises:
+        PackageError: there are none, too many, or two of one name.
+    """
     if not processes:
-        raise PackageError(f"{where} names no process: add a [[process]] table")
+        raise PackageError(f"{where} names no process: add one")
     if len(processes) > MAX_PROCESSES:
         raise PackageError(f"{where} names {len(processes)} processes: a package has at most {MAX_PROCESSES}")
     seen: set[ProcessId] = set()
@@ -134,11 +139,19 @@ def _no_twins(processes: tuple[ProcessEntry, ...], where: str) -> None:
         seen.add(process.id)
 
 
-def _version(package: _Table) -> str:
-    version = package.text("version")
-    if _VERSION.fullmatch(version) is None:
-        raise package.wrong("version", "a version such as '0.1.0'")
+def check_version(version: object, where: str) -> str:
+    """Return a package's version when it is one.
+
+    Raises:
+        PackageError: it is something else.
+    """
+    if not isinstance(version, str) or _VERSION.fullmatch(version) is None:
+        raise PackageError(f"{where} is not a version such as '0.1.0': correct it")
     return version
+
+
+def _version(package: _Table) -> str:
+    return check_version(package.text("version"), f"{package.where}: 'version' in [package]")
 
 
 def _description(package: _Table) -> str:

@@ -68,10 +68,13 @@ class Interface:
 
 @dataclass(slots=True)
 class World:
-    """The interfaces that a component of this world may import and must export, by full name."""
+    """The interfaces that a component of this world may import and must export, by full name; and the functions
+    that it exports itself.
+    """
 
     imports: list[str] = field(default_factory=list)
     exports: list[str] = field(default_factory=list)
+    functions: dict[str, Function] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class WitPackage:
 
 
 def read_wit(folder: Path) -> WitPackage:
-    """Read every `.wit` file of a folder as one package.
+    """Read every `.wit` file of a folder; what they define is told apart by full names.
 
     Raises:
         BuildError: there is none, or one does not parse.
@@ -258,8 +261,23 @@ class _Parser:
             side = self._take()
             if side not in ("import", "export"):
                 raise self._error(f"'{side}' is not read in a world")
-            (world.imports if side == "import" else world.exports).append(self._full(self._take()))
+            name = self._take()
+            if not self._skip(":"):
+                name = self._full(name)
+            elif side == "export" and self._peek() == "func":
+                world.functions[name] = self._function()
+                continue
+            else:
+                name = self._of_other_package(name)
+            (world.imports if side == "import" else world.exports).append(name)
             self._take(";")
+
+    def _of_other_package(self, namespace: str) -> str:
+        """The rest of a full name such as `wasi:random/random@0.2.0`, behind its colon."""
+        package = self._take()
+        self._take("/")
+        name = f"{namespace}:{package}/{self._take()}"
+        return f"{name}@{self._take()}" if self._skip("@") else name
 
 
 def _is_gate(token: str) -> bool:
