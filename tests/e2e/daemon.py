@@ -22,7 +22,7 @@ NODE = "e2e-node.os"
 READY_SECONDS = 60.0
 _READY = re.compile(r"ready (?P<url>http://127\.0\.0\.1:\d+) node=(?P<node>\S+)\n")
 _LOGIN = re.compile(r"log in, once, within ten minutes: (\S+)")
-_LOG_LINE = re.compile(
+LOG_LINE = re.compile(
     r"\d\d:\d\d:\d\d (error|warning|info) +\S+( stdout| stderr)?: |    |log in, once, |guesthouse: "
 )
 
@@ -198,7 +198,7 @@ class Daemon:
         return self._stderr.read_text(errors="replace")
 
     def _check_stderr(self) -> None:
-        stray = [line for line in self.stderr().splitlines() if line and not _LOG_LINE.match(line)]
+        stray = [line for line in self.stderr().splitlines() if line and not LOG_LINE.match(line)]
         assert not stray, f"the node wrote what is no log line: {stray}"
 
     def login_url(self) -> str:
