@@ -1,0 +1,129 @@
+"""Applications of the Kinode OS, built from the facts of its interface: C, WIT and `pkg/`, and nothing of
+Guesthouse in them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from guesthouse.package.component import make_component
+from guesthouse.package.wit import read_wit
+
+SOURCES: Final = Path(__file__).parent / "guests/kinode"
+PUBLISHER: Final = "test.os"
+_FLAGS: Final = ("--target=wasm32-freestanding", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-function",
+                 "-nostdlib", "-fno-builtin", "-Wl,--no-entry", "-Wl,--strip-all")  # fmt: skip
+_BUILD_SECONDS: Final = 120
+_GATE: Final = re.compile(r" *// (since|until) (\S+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """One version of the interface, and of the WASI that its applications were built with."""
+
+    name: str
+    package: str
+    order: int
+    """Its place among the versions, as `standard.h` counts them."""
+    wasi: str
+    http_server: str
+    """What its applications call the node's HTTP server."""
+
+    @property
+    def process(self) -> str:
+        """The id of its game."""
+        return f"game:{self.name}:{PUBLISHER}"
+
+
+RC: Final = "0.2.0-rc-2023-11-10"
+ERAS: Final = (
+    Era("kinode-7", "kinode:process@0.7.0", 7, RC, "http_server:sys:nectar"),
+    Era("kinode-8", "kinode:process@0.8.0", 8, "0.2.0", "http_server:distro:sys"),
+    Era("kinode-1", "kinode:process@1.0.0", 10, "0.2.3", "http-server:distro:sys"),
+    Era("hyperware-1", "hyperware:process@1.0.0", 20, "0.2.6", "http-server:distro:sys"),
+)
+_VERSIONS: Final = {"0.7.0": 7, "0.8.0": 8, "1.0.0": 10, "2.0.0": 20}
+
+
+def build_process(era: Era, source: Path, *flags: str) -> bytes:
+    """A component of one era out of one C file."""
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        _write_wit(folder, era)
+        core = folder / "core.wasm"
+        defines = (f"-DERA={era.order}", f'-DWASI="{era.wasi}"', f'-DSTANDARD="{_standard(era)}"', *flags)
+        command = (sys.executable, "-m", "ziglang", "cc", *_FLAGS, *defines, str(source), "-o", str(core))
+        subprocess.run(command, check=True, timeout=_BUILD_SECONDS)
+        return make_component(core.read_bytes(), read_wit(folder), "process", str(source))
+
+
+def build_package(era: Era, folder: Path) -> Path:
+    """The application's package as the Kinode OS lays it out."""
+    pkg = folder / "pkg"
+    (pkg / "ui").mkdir(parents=True)
+    (pkg / "ui/index.html").write_text("<!doctype html><title>Game</title>")
+    (pkg / "ui/game.js").write_text("// the page's own script\n")
+    for name in ("game", "referee"):
+        (pkg / f"{name}.wasm").write_bytes(build_process(era, SOURCES / f"src/{name}.c"))
+    (pkg / "manifest.json").write_text(json.dumps([_entry("game", "Restart"), _entry("referee", "None")]))
+    (folder / "metadata.json").write_text(json.dumps(_metadata(era)))
+    return folder
+
+
+def _entry(name: str, on_exit: str) -> dict[str, object]:
+    return {
+        "process_name": name,
+        "process_wasm_path": f"/{name}.wasm",
+        "on_exit": on_exit,
+        "request_networking": False,
+        "request_capabilities": [
+            "http-server:distro:sys",
+            {"process": "vfs:distro:sys", "params": {"root": True}},
+        ],
+        "grant_capabilities": ["http-server:distro:sys"],
+        "public": False,
+    }
+
+
+def _metadata(era: Era) -> dict[str, object]:
+    return {
+        "name": "A game",
+        "description": "Everyone moves",
+        "image": "",
+        "properties": {
+            "package_name": era.name,
+            "publisher": PUBLISHER,
+            "current_version": "0.1.0",
+            "mirrors": [],
+            "code_hashes": {"0.1.0": ""},
+        },
+    }
+
+
+def _standard(era: Era) -> str:
+    name, version = era.package.split("@")
+    return f"{name}/standard@{version}"
+
+
+def _write_wit(folder: Path, era: Era) -> None:
+    standard = (SOURCES / "standard.wit.in").read_text()
+    lines = "\n".join(line for line in standard.splitlines() if _is_of(era, line))
+    (folder / "standard.wit").write_text(lines.replace("$PACKAGE", era.package).replace("$WASI", era.wasi))
+    wasi = (SOURCES / "wasi.wit.in").read_text().replace("$WASI", era.wasi)
+    for name in ("random", "clocks"):
+        (folder / f"{name}.wit").write_text(wasi.replace("$NAME", name))
+
+
+def _is_of(era: Era, line: str) -> bool:
+    gate = _GATE.search(line)
+    if gate is None:
+        return True
+    order = _VERSIONS[gate[2]]
+    return era.order >= order if gate[1] == "since" else era.order <= order
