@@ -1,4 +1,4 @@
-"""Commands for packages: `build`, `inspect`."""
+"""Commands for packages: `new`, `build`, `inspect`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 
 class CannotRun(GuesthouseError):
     """A component that was inspected cannot run on this host."""
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--template",
+    type=click.Choice(["python", "c"]),
+    default="python",
+    show_default=True,
+    help="The language.",
+)
+@click.option("--publisher", default="example.os", show_default=True, help="Who publishes it.")
+def new(name: str, template: str, publisher: str) -> None:
+    """Write a small package to start from, in a folder of its NAME."""
+    from guesthouse.package.scaffold import scaffold
+
+    folder = scaffold(name, publisher, template, Path())
+    click.echo(f"wrote {folder}: try 'guesthouse run --dev {folder}'")
 
 
 @click.command()

@@ -37,7 +37,8 @@ class StoreLimits:
 
     memory_bytes: int
     table_elements: int
-    memories: int = 4
+    memories: int = 1
+    """A component has one memory, and its limit is the guest's."""
     tables: int = 64
     instances: int = 512
 

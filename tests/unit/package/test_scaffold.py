@@ -1,0 +1,59 @@
+"""What `guesthouse new` writes can be built, and its own test passes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guesthouse.errors import BadProcessId
+from guesthouse.package.build import build_package
+from guesthouse.package.errors import PackageError
+from guesthouse.package.load import read_manifest
+from guesthouse.package.scaffold import TEMPLATES, scaffold
+
+SDK = Path(__file__).parents[3] / "guest_sdk" / "python"
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_package_has_a_manifest_that_is_read_and_a_source_that_exists(
+    tmp_path: Path, template: str
+) -> None:
+    folder = scaffold("hello", "a.os", template, tmp_path)
+    (process,) = read_manifest(folder).processes
+    assert str(process.id) == "hello:hello:a.os"
+    assert process.build is not None
+    assert (folder / process.build.source).is_file()
+
+
+def test_a_new_c_package_builds(tmp_path: Path) -> None:
+    folder = build_package(scaffold("hello", "a.os", "c", tmp_path))
+    assert (folder / "build/hello.wasm").read_bytes().startswith(b"\0asm")
+
+
+def test_a_new_python_package_passes_its_own_test(tmp_path: Path) -> None:
+    folder = scaffold("hello", "a.os", "python", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(SDK)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "hello").mkdir()
+    with pytest.raises(PackageError, match="choose another name"):
+        scaffold("hello", "a.os", "c", tmp_path)
+
+
+def test_a_name_that_no_process_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadProcessId):
+        scaffold("../up", "a.os", "c", tmp_path)
+    assert not any(tmp_path.iterdir())
