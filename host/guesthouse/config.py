@@ -59,6 +59,10 @@ class ConnectionLimits:
     http_body_bytes: int = 16 * MIB
     http_response_seconds: float = 15.0
     """How long a process may take to answer an HTTP request before the client gets 408."""
+    http_longest_response_seconds: float = 120.0
+    """The most that a binding or a request may give a process instead."""
+    encrypted_messages: int = 65_536
+    """Messages that a client may send under one secret."""
     bindings_per_process: int = 256
 
 
@@ -115,6 +119,8 @@ class Settings:
     node: str = "guesthouse.os"
     workers: int = 0
     """Worker subprocesses; 0 means one for each CPU but one, and at least one."""
+    worker_silence_seconds: float = 15.0
+    """How long a worker may say nothing when asked before it is ended, and its processes go on elsewhere."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)

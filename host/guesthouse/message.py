@@ -73,6 +73,10 @@ class WebSocketOpen:
     url_params: Pairs = ()
     query_params: Pairs = ()
     resumed: bool = False
+    bound_path: str | None = None
+    """The path as it was bound; None for a registered channel."""
+    subprotocol: str | None = None
+    """The one that was agreed on, of those that the process speaks."""
 
 
 @dataclass(frozen=True, slots=True)

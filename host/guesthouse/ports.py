@@ -6,11 +6,19 @@ know each other only through these protocols, so each is tested without the othe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from guesthouse.address import Address, ProcessId
-from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Pairs, WebSocketOpen
+from guesthouse.message import (
+    IncomingHttpRequest,
+    LazyLoadBlob,
+    Pairs,
+    Request,
+    SendErrorKind,
+    WebSocketOpen,
+)
 
 
 class Feeder(Protocol):
@@ -55,8 +63,25 @@ class ProcessPort(Protocol):
         """So many more bytes may be pushed to the channel."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a process answered to a request of the HTTP server."""
+
+    body: bytes
+    metadata: str | None = None
+    blob: LazyLoadBlob | None = None
+
+
+class ChannelFeeder(Feeder, Protocol):
+    """A channel's socket."""
+
+    @property
+    def channel_id(self) -> int:
+        """Its channel."""
+
+
 class RouterPort(Protocol):
-    """How the HTTP server finds processes."""
+    """How the HTTP server finds processes, and sends them requests as `http-server:distro:sys`."""
 
     @property
     def node(self) -> str:
@@ -67,6 +92,29 @@ class RouterPort(Protocol):
 
     def processes(self) -> Sequence[ProcessPort]:
         """All processes that are not gone."""
+
+    def request(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None = None,
+    ) -> SendErrorKind | None:
+        """Hand a request to a process; returns None or why it was not. `answered` is called once, later,
+        when the request expects a response. A request that `feeder` brought is taken also by a full
+        mailbox, and `feeder` is paused then.
+        """
+
+    async def ask(
+        self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
+    ) -> Answer | SendErrorKind | None:
+        """`request`, and wait for the answer; None at once when none is expected. Cancelling it is fine."""
+
+    def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
+        """Answer a request of `asker` to `http-server:distro:sys` that was left waiting under that id; False
+        when it waits no more.
+        """
 
 
 class HttpServerPort(Protocol):
@@ -113,15 +161,24 @@ class HttpServerPort(Protocol):
         local_only: bool,
         secure: bool,
         static: LazyLoadBlob | None,
+        response_seconds: float | None = None,
     ) -> str | None:
         """Bind; with `static` the content is served without asking the process."""
+
+    def bind_ui(
+        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
+    ) -> str | None:
+        """Serve the files of the package's `ui` folder under the path."""
 
     def unbind_http_path(self, owner: ProcessId, path: str) -> None:
         """Unbind."""
 
-    def request(self, source: Address, body: bytes, blob: LazyLoadBlob | None) -> bytes:
+    def request(
+        self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
+    ) -> bytes | None:
         """Carry out a JSON request to `http-server:distro:sys`; returns the JSON response body,
-        `{"Ok": null}` or `{"Err": ...}`.
+        `{"Ok": null}` or `{"Err": ...}`; None when `leave_waiting` was called, which keeps the request until
+        `RouterPort.answer` is given the id that it returned (0 when the request wants no response).
         """
 
     def reopen(self, owner: ProcessId) -> None:

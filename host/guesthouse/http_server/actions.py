@@ -6,7 +6,7 @@ and what fails is dropped and logged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -16,13 +16,12 @@ from guesthouse.http_server.closes import MAX_CONTROL, PROCESS_GONE, UNBOUND, Cl
 from guesthouse.http_server.connection import Told, WebSocketConnection
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import Exchanges
-from guesthouse.http_server.framing import SharedFrames, encode
-from guesthouse.http_server.json_form import carry_out
+from guesthouse.http_server.extension import FRAMING, ExtensionPush
+from guesthouse.http_server.framing import SharedFrames
+from guesthouse.http_server.json_form import Sent, carry_out
+from guesthouse.http_server.outgoing import Policy, Reply
 from guesthouse.http_server.paths import BadPath, PathPattern
 from guesthouse.message import HttpResponse, LazyLoadBlob, Pairs, WsMessageType
-
-NOT_SUPPORTED: Final = "not-supported"
-"""The answer to a binding that this node does not offer yet: `secure` and `extension`."""
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _PING: Final = int(WsMessageType.PING)
@@ -63,7 +62,7 @@ class Actions:
             self._dropped(owner, channel_id, problem)
         elif message_type == _CLOSE:
             connection.end(close_of(payload), Told.GONE)
-        elif not connection.push(len(payload), encode(message_type, payload, connection.window_bits)):
+        elif not connection.outgoing.push(len(payload), connection.framed(message_type, payload)):
             self._dropped(owner, channel_id, PushProblem.FULL)
 
     def push_many(
@@ -80,24 +79,66 @@ class Actions:
                 self._dropped(owner, channel_id, problem)
             elif message_type == _CLOSE:
                 connection.end(close_of(payload), Told.GONE)
-            elif not connection.push(len(payload), shared.encode(connection.window_bits)):
+            elif not connection.outgoing.push(len(payload), shared.of(connection)):
                 self._dropped(owner, channel_id, PushProblem.FULL)
 
     def push_unpaid(
-        self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes
-    ) -> PushProblem | None:
-        """A push by a message to `http-server:distro:sys`, which no worker has checked."""
+        self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
+    ) -> list[tuple[int, PushProblem]]:
+        """Pushes by a message to `http-server:distro:sys`, which no worker has checked. Returns the channels
+        that were refused, and why.
+        """
+        problem = payload_problem(message_type, payload, self._max_payload)
+        shared = SharedFrames(message_type, payload)
+        refused: list[tuple[int, PushProblem]] = []
+        for channel_id in channel_ids:
+            connection = self._channels.owned(owner, channel_id)
+            if connection is None:
+                refused.append((channel_id, PushProblem.NOT_FOUND))
+            elif problem is not None:
+                refused.append((channel_id, problem))
+            elif message_type == _CLOSE:
+                connection.end(close_of(payload), Told.GONE)
+            elif not connection.outgoing.push_unpaid(len(payload), shared.of(connection)):
+                refused.append((channel_id, PushProblem.FULL))
+        return refused
+
+    def channels_on(self, owner: ProcessId, path: str) -> list[int]:
+        """The open channels of a process whose path, or whose path as it was bound, is that."""
+        return [each.channel_id for each in self._channels.of(owner) if path in (each.path, each.bound_path)]
+
+    def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> PushProblem | None:
+        """Why nothing of that size can be pushed to an extension; None when it can."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None or not connection.speaks_extension:
+            return PushProblem.NOT_FOUND
+        if size > self._max_payload:
+            return PushProblem.TOO_BIG
+        return None if connection.outgoing.has_room(size + FRAMING) else PushProblem.FULL
+
+    def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
+        """Push in the framing of extensions, after `extension_problem` found none."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is not None:
+            connection.push_to_extension(push)
+
+    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
+        """See `HttpServerPort.set_channel_policy`."""
         connection = self._channels.owned(owner, channel_id)
         if connection is None:
-            return PushProblem.NOT_FOUND
-        problem = payload_problem(message_type, payload, self._max_payload)
-        if problem is not None:
-            return problem
-        if message_type == _CLOSE:
-            connection.end(close_of(payload), Told.GONE)
-            return None
-        sent = connection.push_unpaid(len(payload), encode(message_type, payload, connection.window_bits))
-        return None if sent else PushProblem.FULL
+            return "channel-not-found"
+        if policy not in tuple(Policy):
+            return "no-such-policy"
+        connection.outgoing.set_policy(Policy(policy))
+        return None
+
+    def when_room(self, owner: ProcessId, channel_id: int, size: int, reply: Reply) -> None:
+        """See `HttpServerPort.when_room`."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None:
+            reply("channel-not-found")
+        else:
+            connection.outgoing.when_room(size, reply)
 
     def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
         """See `HttpServerPort.close_channel`."""
@@ -143,12 +184,24 @@ class Actions:
     # Bindings.
 
     def bind_ws_path(
-        self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool,
+        extension: bool,
+        subprotocols: Sequence[str] = (),
     ) -> str | None:
         """See `HttpServerPort.bind_ws_path`."""
-        if secure or extension:
-            return NOT_SUPPORTED
-        return self._context.bindings.bind_ws(owner, path, authenticated=authenticated)
+        return self._context.bindings.bind_ws(
+            owner,
+            path,
+            authenticated=authenticated,
+            secure=secure,
+            extension=extension,
+            subprotocols=subprotocols,
+        )
 
     def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
         """See `HttpServerPort.unbind_ws_path`."""
@@ -169,12 +222,27 @@ class Actions:
         local_only: bool,
         secure: bool,
         static: LazyLoadBlob | None,
+        response_seconds: float | None = None,
     ) -> str | None:
         """See `HttpServerPort.bind_http_path`."""
-        if secure:
-            return NOT_SUPPORTED
         return self._context.bindings.bind_http(
-            owner, path, authenticated=authenticated, local_only=local_only, static=static
+            owner,
+            path,
+            authenticated=authenticated,
+            local_only=local_only,
+            secure=secure,
+            static=static,
+            response_seconds=response_seconds,
+        )
+
+    def bind_ui(
+        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
+    ) -> str | None:
+        """See `HttpServerPort.bind_ui`."""
+        if owner not in self._context.ui_folders:
+            return "no-ui"
+        return self._context.bindings.bind_ui(
+            owner, path, authenticated=authenticated, local_only=local_only, secure=secure
         )
 
     def unbind_http_path(self, owner: ProcessId, path: str) -> None:
@@ -186,9 +254,11 @@ class Actions:
 
     # The JSON form.
 
-    def request(self, source: Address, body: bytes, blob: LazyLoadBlob | None) -> bytes:
+    def request(
+        self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
+    ) -> bytes | None:
         """See `HttpServerPort.request`."""
-        return carry_out(self, self._context.router.node, source, body, blob)
+        return carry_out(self, self._context.router.node, Sent(source, body, blob, leave_waiting))
 
 
 def payload_problem(message_type: int, payload: bytes, max_size: int) -> PushProblem | None:

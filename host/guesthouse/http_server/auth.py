@@ -1,19 +1,21 @@
 """Who a client is: tokens, cookies, one-time logins, and how fast they may be tried. Pure.
 
 A token is a JWT (HS256) with the claims that Kinode's clients know: `username` (the node),
-`subdomain` and `expiration` (Unix seconds).
+`subdomain` and `expiration` (Unix seconds); and our own: `id`, `lifetime`, `session`, and as its scope
+`process` and `channels`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import jwt
 
+from guesthouse.address import ProcessId
 from guesthouse.errors import GuesthouseError
 
 SESSION_SECONDS: Final = 24 * 3600
@@ -24,6 +26,9 @@ ONE_TIME_SECONDS: Final = 600
 
 FREE_ATTEMPTS: Final = 5
 """Failed logins of one address before it has to wait."""
+
+COOKIE_PREFIX: Final = "kinode-auth_"
+"""What the names of the node's own cookies start with."""
 
 MAX_TOKEN: Final = 4096
 _MAX_COOKIES: Final = 8
@@ -42,35 +47,78 @@ class Claims:
 
     username: str
     subdomain: str | None
+    """The process on whose own sub-domain it is valid, and nowhere else; None for the node itself."""
     expiration: int
     session: bool = False
     """Whether it is the cookie of a login, which is renewed while it is used."""
+    token_id: str = ""
+    process: str | None = None
+    """The only process that it opens; None for all."""
+    channels: int | None = None
+    """How many channels may be open with it at once; None for any number."""
+    lifetime: int = 0
+    """Seconds that it was made for."""
+
+    def opens(self, process: ProcessId) -> bool:
+        """Whether it lets its bearer speak to a process."""
+        return self.process is None or self.process == str(process)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a token is good for."""
+
+    subdomain: str | None = None
+    process: str | None = None
+    channels: int | None = None
+    session: bool = False
+
+
+_WHOLE_NODE: Final = Scope()
 
 
 class Tokens:
-    """Makes and checks the tokens of one node."""
+    """Makes and checks the tokens of one node.
 
-    def __init__(self, node: str, secret: bytes) -> None:
+    Args:
+        node: its name.
+        secret: the key that signs.
+        is_revoked: whether the token of that id was taken back.
+    """
+
+    def __init__(self, node: str, secret: bytes, is_revoked: Callable[[str], bool] = lambda _: False) -> None:
         self._node = node
         self._secret = secret
+        self._is_revoked = is_revoked
 
     @property
     def cookie_name(self) -> str:
         """The cookie that carries a token of this node."""
-        return f"kinode-auth_{self._node}"
+        return f"{COOKIE_PREFIX}{self._node}"
 
-    def issue(self, ttl: float, now: float, *, session: bool = False) -> str:
+    def cookie_of(self, subdomain: str | None) -> str:
+        """The cookie of the node itself, or of a process's own sub-domain."""
+        return self.cookie_name if subdomain is None else f"{self.cookie_name}@{subdomain}"
+
+    def issue(self, ttl: float, now: float, scope: Scope = _WHOLE_NODE) -> str:
         """A token that is valid for `ttl` seconds."""
-        claims = {"username": self._node, "subdomain": None, "expiration": int(now + ttl)}
-        if session:
-            claims["session"] = True
+        claims = {
+            "username": self._node,
+            "subdomain": scope.subdomain,
+            "expiration": int(now + ttl),
+            "lifetime": int(ttl),
+            "id": secrets.token_urlsafe(12),
+        }
+        extra = {"session": scope.session or None, "process": scope.process, "channels": scope.channels}
+        claims.update({name: value for name, value in extra.items() if value is not None})
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
-    def verify(self, token: str, now: float) -> Claims:
-        """Check a token.
+    def verify(self, token: str, now: float, subdomain: str | None = None) -> Claims:
+        """Check a token that is to be valid on the node itself, or on the sub-domain of a process.
 
         Raises:
-            AuthError: it is no token, is signed by another, is for another node or has expired.
+            AuthError: it is no token, is signed by another, is for another node or sub-domain, has expired
+                or was revoked.
         """
         if len(token) > MAX_TOKEN:
             raise AuthError("the token is too long: log in again")
@@ -78,30 +126,60 @@ class Tokens:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"])
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise AuthError("the token was not issued by this node: log in again") from None
-        return self._checked(claims, now)
+        return self._checked(claims, now, subdomain, _id_of(token))
 
-    def _checked(self, claims: dict[str, object], now: float) -> Claims:
-        username, subdomain = claims.get("username"), claims.get("subdomain")
-        expiration = claims.get("expiration")
-        if type(expiration) is not int or username != self._node:
+    def _checked(self, claims: dict[str, Any], now: float, subdomain: str | None, token_id: str) -> Claims:
+        expiration, given = claims.get("expiration"), claims.get("subdomain")
+        if type(expiration) is not int or claims.get("username") != self._node:
             raise AuthError("the token is for another node: log in here")
-        if subdomain is not None:
-            raise AuthError("the token is for a subdomain: log in at the node itself")
+        if given != subdomain:
+            raise AuthError(
+                "the token is for a subdomain: log in at the node itself"
+                if subdomain is None
+                else "the token is not for this subdomain: log in here"
+            )
         if expiration <= now:
             raise AuthError("the token has expired: log in again")
-        return Claims(self._node, None, expiration, claims.get("session") is True)
+        if self._is_revoked(token_id):
+            raise AuthError("the token was revoked: log in again")
+        return Claims(
+            self._node,
+            subdomain,
+            expiration,
+            claims.get("session") is True,
+            token_id,
+            claims.get("process"),
+            claims.get("channels"),
+            claims.get("lifetime", SESSION_SECONDS),
+        )
 
-    def verify_cookies(self, headers: Iterable[str], now: float) -> Claims | None:
+    def verify_cookies(
+        self, headers: Iterable[str], now: float, subdomain: str | None = None
+    ) -> Claims | None:
         """The claims of the first valid token among the cookies of a request."""
-        for token in _cookies(headers, self.cookie_name):
+        for token in cookies(headers, self.cookie_of(subdomain)):
             try:
-                return self.verify(token, now)
+                return self.verify(token, now, subdomain)
             except AuthError:
                 continue
         return None
 
+    def revocable(self, token: str) -> tuple[str, int] | None:
+        """The id and the expiration of any token of this node, however it is scoped; None for other text."""
+        try:
+            claims = jwt.decode(token[:MAX_TOKEN], self._secret, algorithms=["HS256"])
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            return None
+        expiration = claims.get("expiration")
+        return (_id_of(token), expiration) if type(expiration) is int else None
 
-def _cookies(headers: Iterable[str], name: str) -> Iterator[str]:
+
+def _id_of(token: str) -> str:
+    """Names a token by what is signed: the text of a signature can be varied, and stay valid."""
+    return hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:32]
+
+
+def cookies(headers: Iterable[str], name: str) -> Iterator[str]:
     """Values of the cookie `name` in `Cookie` headers (RFC 6265, section 4.2.1)."""
     found = 0
     for header in headers:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server.paths import BadPath, PathPattern, Segments
+from guesthouse.http_server.subdomains import is_label, subdomain_of
 from guesthouse.message import LazyLoadBlob, Pairs
 
-BindError: TypeAlias = Literal["bad-path", "too-many"]
+BindError: TypeAlias = Literal["bad-path", "too-many", "no-subdomain", "bad-subprotocol", "no-ui"]
+
+MAX_SUBPROTOCOLS: Final = 16
+"""Subprotocols that one WebSocket binding may speak."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,12 @@ class WsBinding:
 
     pattern: PathPattern
     authenticated: bool
+    secure: bool = False
+    """Only on the sub-domain of its package, and for a login there."""
+    extension: bool = False
+    """For native programs on this machine, in the extension framing."""
+    subprotocols: tuple[str, ...] = ()
+    """Those it speaks, the one it likes best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,19 @@ class HttpBinding:
     local_only: bool
     static: LazyLoadBlob | None = None
     etag: str = ""
+    secure: bool = False
+    response_seconds: float | None = None
+    """How long the process may take to answer; None for as long as the node says."""
+
+
+@dataclass(frozen=True, slots=True)
+class UiBinding:
+    """A path under which the files of the package's `ui` folder are served."""
+
+    segments: Segments
+    authenticated: bool
+    local_only: bool
+    secure: bool = False
 
 
 _Binding = TypeVar("_Binding", WsBinding, HttpBinding)
@@ -96,9 +122,16 @@ class PathTable(Generic[_Binding]):
 class _Bound:
     ws: PathTable[WsBinding] = field(default_factory=PathTable)
     http: PathTable[HttpBinding] = field(default_factory=PathTable)
+    ui: dict[Segments, UiBinding] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.ws) + len(self.http)
+        return len(self.ws) + len(self.http) + len(self.ui)
+
+    @property
+    def secure(self) -> bool:
+        """Whether anything is bound on the sub-domain."""
+        tables = (self.ws.all(), self.http.all(), self.ui.values())
+        return any(binding.secure for table in tables for binding in table)
 
 
 class Bindings:
@@ -114,12 +147,26 @@ class Bindings:
         self._static_bytes = static_bytes
         self._bound: dict[ProcessId, _Bound] = {}
 
-    def bind_ws(self, owner: ProcessId, path: str, *, authenticated: bool) -> BindError | None:
+    def bind_ws(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool = False,
+        extension: bool = False,
+        subprotocols: Sequence[str] = (),
+    ) -> BindError | None:
         """Bind a path to WebSockets; returns None or why not."""
+        spoken = tuple(subprotocols)
         try:
-            binding = WsBinding(PathPattern.parse(path), authenticated)
+            binding = WsBinding(PathPattern.parse(path), authenticated, secure, extension, spoken)
         except BadPath:
             return "bad-path"
+        if len(spoken) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, spoken)):
+            return "bad-subprotocol"
+        if secure and not self._may_have_subdomain(owner):
+            return "no-subdomain"
         bound = self._bound.setdefault(owner, _Bound())
         return self._add(bound, bound.ws, binding)
 
@@ -130,18 +177,58 @@ class Bindings:
         *,
         authenticated: bool,
         local_only: bool,
+        secure: bool = False,
         static: LazyLoadBlob | None = None,
+        response_seconds: float | None = None,
     ) -> BindError | None:
         """Bind a path to HTTP requests; returns None or why not."""
         try:
-            binding = HttpBinding(PathPattern.parse(path), authenticated, local_only, static, _etag(static))
+            pattern = PathPattern.parse(path)
         except BadPath:
             return "bad-path"
+        if secure and not self._may_have_subdomain(owner):
+            return "no-subdomain"
+        binding = HttpBinding(
+            pattern, authenticated, local_only, static, _etag(static), secure, response_seconds
+        )
         bound = self._bound.setdefault(owner, _Bound())
-        others = (each for each in bound.http.all() if each.pattern != binding.pattern)
+        others = (each for each in bound.http.all() if each.pattern != pattern)
         if sum(map(_static_size, others)) + _static_size(binding) > self._static_bytes:
             return "too-many"
         return self._add(bound, bound.http, binding)
+
+    def bind_ui(
+        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
+    ) -> BindError | None:
+        """Serve the package's files under a path, which has no parameters; returns None or why not."""
+        pattern = _parsed(path)
+        if pattern is None or any(pattern.rank):
+            return "bad-path"
+        if secure and not self._may_have_subdomain(owner):
+            return "no-subdomain"
+        bound = self._bound.setdefault(owner, _Bound())
+        if pattern.segments not in bound.ui and len(bound) >= self._per_process:
+            return "too-many"
+        bound.ui[pattern.segments] = UiBinding(pattern.segments, authenticated, local_only, secure)
+        return None
+
+    def find_ui(self, owner: ProcessId, segments: Segments) -> UiBinding | None:
+        """The binding of files that takes the path: the longest."""
+        bound = self._bound.get(owner)
+        if bound is not None and bound.ui:
+            for length in range(len(segments), -1, -1):
+                found = bound.ui.get(segments[:length])
+                if found is not None:
+                    return found
+        return None
+
+    def _may_have_subdomain(self, owner: ProcessId) -> bool:
+        """Whether its sub-domain is one, and no other package has the same."""
+        label = subdomain_of(owner)
+        return is_label(label) and not any(
+            other.package_id != owner.package_id and subdomain_of(other) == label and bound.secure
+            for other, bound in self._bound.items()
+        )
 
     def unbind_ws(self, owner: ProcessId, path: str) -> None:
         """Unbind, if it is bound."""
@@ -154,6 +241,7 @@ class Bindings:
         bound, pattern = self._bound.get(owner), _parsed(path)
         if bound is not None and pattern is not None:
             bound.http.remove(pattern)
+            bound.ui.pop(pattern.segments, None)
 
     def drop(self, owner: ProcessId) -> None:
         """Forget all that a process bound."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
@@ -49,6 +49,7 @@ class ChannelTable(Generic[_Channel]):
         self._draw = draw
         self._channels: dict[int, _Channel] = {}
         self._by_owner: dict[ProcessId, dict[int, _Channel]] = {}
+        self._reserved: set[int] = set()
         self._closed: set[int] = set()
         self._closed_order: deque[int] = deque()
         self.get = self._channels.get
@@ -59,11 +60,22 @@ class ChannelTable(Generic[_Channel]):
     def __iter__(self) -> Iterator[_Channel]:
         return iter(tuple(self._channels.values()))
 
-    def add(self, channel: _Channel) -> int:
-        """Give the channel an id of its own and return it."""
+    def reserve(self) -> int:
+        """An id of its own for a channel that is not open yet."""
         channel_id = self._draw()
-        while channel_id in self._channels or channel_id in self._closed:
+        while channel_id in self._channels or channel_id in self._closed or channel_id in self._reserved:
             channel_id = self._draw()
+        self._reserved.add(channel_id)
+        return channel_id
+
+    def release(self, channel_id: int) -> None:
+        """The channel of a reserved id will not open."""
+        self._reserved.discard(channel_id)
+
+    def add(self, channel: _Channel, reserved: int = 0) -> int:
+        """Open a channel, with the id that was reserved for it or one of its own; returns the id."""
+        channel_id = reserved or self.reserve()
+        self._reserved.discard(channel_id)
         self._channels[channel_id] = channel
         self._by_owner.setdefault(channel.owner, {})[channel_id] = channel
         return channel_id
@@ -94,3 +106,23 @@ class ChannelTable(Generic[_Channel]):
     def of(self, owner: ProcessId) -> tuple[_Channel, ...]:
         """All channels of a process, in the order they were opened."""
         return tuple(self._by_owner.get(owner, {}).values())
+
+
+class TokenChannels:
+    """How many channels are open with each token that may open so many and no more."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def take(self, token_id: str, limit: int | None) -> bool:
+        """Count a channel in; False when the token has as many as it may."""
+        if limit is not None and self._open[token_id] >= limit:
+            return False
+        self._open[token_id] += 1
+        return True
+
+    def give_back(self, token_id: str) -> None:
+        """Count a channel out."""
+        self._open[token_id] -= 1
+        if self._open[token_id] <= 0:
+            del self._open[token_id]

@@ -54,6 +54,10 @@ TOO_BIG: Final = Close(1009, "message too big")
 TOO_MANY_FRAGMENTS: Final = Close(1009, "message has too many fragments")
 PROCESS_GONE: Final = Close(1011, "the process ended")
 NO_PONG: Final = Close(1011, "no pong within the deadline")
+TOKEN_REVOKED: Final = Close(1008, "the token was revoked")
+TOO_SLOW: Final = Close(1013, "the client reads too slowly")
+BAD_SEAL: Final = Close(1008, "not encrypted as agreed")
+SECRET_USED_UP: Final = Close(1008, "the secret is used up: open a new channel")
 
 # The register form, before a channel is open.
 REGISTER_TOO_BIG: Final = Close(1009, "register message too big")
@@ -62,8 +66,9 @@ REGISTER_LATE: Final = Close(4001, "no register message within the deadline")
 BAD_TOKEN: Final = Close(4002, "auth_token is not valid on this node")
 BAD_PROCESS_ID: Final = Close(4003, "target_process is not a process id")
 NO_SUCH_PROCESS: Final = Close(4004, "no such process")
-NOT_ENCRYPTED: Final = Close(4005, "this node does not offer encrypted channels")
+TOO_MANY_CHANNELS: Final = Close(4005, "the token has as many channels open as it may")
 REGISTER_OFF: Final = Close(4006, "the register form is turned off on this node")
+NO_KEY: Final = Close(4007, "no public key within the deadline")
 
 CLOSES: Final = (
     NORMAL,
@@ -76,14 +81,19 @@ CLOSES: Final = (
     TOO_MANY_FRAGMENTS,
     PROCESS_GONE,
     NO_PONG,
+    TOKEN_REVOKED,
+    TOO_SLOW,
+    BAD_SEAL,
+    SECRET_USED_UP,
     REGISTER_TOO_BIG,
     NOT_A_REGISTER,
     REGISTER_LATE,
     BAD_TOKEN,
     BAD_PROCESS_ID,
     NO_SUCH_PROCESS,
-    NOT_ENCRYPTED,
+    TOO_MANY_CHANNELS,
     REGISTER_OFF,
+    NO_KEY,
 )
 
 # Before an upgrade, and for HTTP requests.
@@ -91,7 +101,11 @@ BAD_REQUEST: Final = Refusal(400, "not a valid HTTP request")
 NOT_AUTHORISED: Final = Refusal(401, "log in first, at /login")
 WRONG_ORIGIN: Final = Refusal(403, "a page of another origin may not use this node's login")
 LOCAL_ONLY: Final = Refusal(403, "only clients on the node's own machine may ask for this")
+WRONG_SUBDOMAIN: Final = Refusal(403, "this host is not the one on which that is served")
+WRONG_TOKEN: Final = Refusal(403, "the login is for another process")
+TOKEN_FULL: Final = Refusal(403, "the login has as many channels open as it may")
 NOT_FOUND: Final = Refusal(404, "nothing is bound to this path")
+NO_CHANNEL: Final = Refusal(404, "no channel of that id waits for a key from here")
 METHOD_NOT_ALLOWED: Final = Refusal(405, "this path does not take that method")
 REQUEST_LATE: Final = Refusal(408, "the request did not arrive within the deadline")
 NO_ANSWER: Final = Refusal(408, "the process did not answer within the deadline")
@@ -113,7 +127,11 @@ REFUSALS: Final = (
     NOT_AUTHORISED,
     WRONG_ORIGIN,
     LOCAL_ONLY,
+    WRONG_SUBDOMAIN,
+    WRONG_TOKEN,
+    TOKEN_FULL,
     NOT_FOUND,
+    NO_CHANNEL,
     METHOD_NOT_ALLOWED,
     REQUEST_LATE,
     NO_ANSWER,

@@ -11,10 +11,12 @@ It is a channel while it is open.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -23,22 +25,27 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 
 from guesthouse.address import ProcessId
-from guesthouse.http_server import closes
+from guesthouse.http_server import closes, extension
 from guesthouse.http_server.answers import plain_response
+from guesthouse.http_server.auth import Claims
 from guesthouse.http_server.channels import ChannelRecord
 from guesthouse.http_server.closes import Close, Refusal
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
-from guesthouse.http_server.framing import frame, window_bits
+from guesthouse.http_server.extension import ExtensionPush
+from guesthouse.http_server.framing import encode, frame, window_bits
 from guesthouse.http_server.inbound import InboundFrames
 from guesthouse.http_server.keepalive import Keepalive, Look
 from guesthouse.http_server.origin import shown_address
-from guesthouse.http_server.outbox import Outbox, write_limits
+from guesthouse.http_server.outbox import write_limits
+from guesthouse.http_server.outgoing import Outgoing
 from guesthouse.http_server.protocol import Protocol
 from guesthouse.http_server.register import read_register, registered
+from guesthouse.http_server.sealing import OVERHEAD, Seal
 from guesthouse.http_server.upgrade import BoundForm, Peer, RegisterForm
-from guesthouse.message import WebSocketOpen, WsMessageType
-from guesthouse.ports import ProcessPort
+from guesthouse.message import LazyLoadBlob, SendErrorKind, WebSocketOpen, WsMessageType
+from guesthouse.message import Request as KernelRequest
+from guesthouse.ports import Answer, ProcessPort
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
@@ -55,6 +62,12 @@ _DEFLATE: Final = ServerPerMessageDeflateFactory(
 
 _LOGGER = logging.getLogger("guesthouse.websocket")
 _LOGGER.setLevel(logging.ERROR)
+
+
+def extension_body(channel_id: int) -> bytes:
+    """The body of what a process gets from an extension."""
+    push = {"channel_id": channel_id, "message_type": WsMessageType.BINARY.json_name}
+    return json.dumps({"WebSocketPush": push}).encode()
 
 
 class Told(Enum):
@@ -79,16 +92,16 @@ class WebSocketConnection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_ending", "_event", "_inbound", "_keepalive", "_loop", "_outbox", "_process", "_protocol",
+        "_cbor", "_ending", "_event", "_inbound", "_keepalive", "_loop", "_process", "_protocol",
         "_released", "_transport", "_upgraded", "bound_path", "channel_id", "context", "due",
-        "messages_in", "messages_out", "opened_at", "owner", "peer", "window_bits",
+        "messages_in", "opened_at", "outgoing", "owner", "peer", "seal", "token_id", "window_bits",
     )
     # fmt: on
 
     owner: ProcessId
     _transport: asyncio.Transport
     _event: WebSocketOpen
-    _outbox: Outbox
+    outgoing: Outgoing
 
     def __init__(self, context: Context, peer: Peer, released: Callable[[], None]) -> None:
         limits = context.settings.connections
@@ -96,9 +109,15 @@ class WebSocketConnection(asyncio.Protocol):
         self.peer = peer
         self.channel_id = 0
         self.bound_path: str | None = None
+        self.token_id = ""
+        """Of the token that the channel was opened with; empty without one."""
         self.due = NEVER
         self.opened_at = 0.0
-        self.messages_in = self.messages_out = 0
+        self.messages_in = 0
+        self.seal: Seal | None = None
+        """Of an encrypted channel."""
+        self._cbor = False
+        """Whether the extension at the other end speaks CBOR."""
         self._released = released
         self._loop = asyncio.get_running_loop()
         self._protocol = Protocol(extensions=[_DEFLATE], logger=_LOGGER)
@@ -143,14 +162,16 @@ class WebSocketConnection(asyncio.Protocol):
         self._leave(Told.CLOSED)
         self._ending = True
         self.context.deadlines.set(self, NEVER)
+        if self.token_id:
+            self.context.token_channels.give_back(self.token_id)
         self.context.connections.discard(self)
         self._released()
         self.context.disconnected()
 
     def resume_writing(self) -> None:
         """The client read most of what was waiting for it."""
-        if self.channel_id:
-            self._settle()
+        if self._process is not None:
+            self.outgoing.resume()
 
     # Opening.
 
@@ -172,6 +193,12 @@ class WebSocketConnection(asyncio.Protocol):
             self._reject(form)
             return
         response = protocol.accept(request)
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and isinstance(form, BoundForm):
+            if not self._take_token(form.claims):
+                self._reject(closes.TOKEN_FULL)
+                return
+            if form.subprotocol is not None:
+                response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
         protocol.send_response(response)
         self._flush()
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -185,6 +212,8 @@ class WebSocketConnection(asyncio.Protocol):
         limits = self.context.settings.connections
         if isinstance(form, BoundForm):
             self.bound_path = form.bound_path
+            if form.extension:
+                self._inbound.deliver_to(self._deliver_of_extension)
             self._open(
                 form.process,
                 WebSocketOpen(
@@ -193,6 +222,8 @@ class WebSocketConnection(asyncio.Protocol):
                     forwarded_for=form.forwarded_for,
                     url_params=form.url_params,
                     query_params=form.query_params,
+                    bound_path=form.bound_path,
+                    subprotocol=form.subprotocol,
                 ),
             )
             return
@@ -212,31 +243,65 @@ class WebSocketConnection(asyncio.Protocol):
         if process is None or process.gone:
             self.end(closes.NO_SUCH_PROCESS)
             return
-        self._open(process, self._event, answer=True)
+        if not self._take_token(register.claims):
+            self.end(closes.TOO_MANY_CHANNELS)
+            return
+        if register.encrypted:
+            self._await_key(process)
+            return
+        self._open(process, self._event)
+        self._transport.write(frame(_TEXT, registered(self.channel_id)))
 
-    def _open(self, process: ProcessPort, event: WebSocketOpen, *, answer: bool = False) -> None:
+    def _await_key(self, process: ProcessPort) -> None:
+        """Give the channel an id, by which the client brings its key; the process hears nothing yet."""
+        context = self.context
+        self.owner = process.id
+        self.channel_id = context.channels.reserve()
+        context.awaiting_key[self.channel_id] = self
+        self._inbound.deliver_to(self._deliver_too_early)
+        self._transport.write(frame(_TEXT, registered(self.channel_id)))
+        seconds = context.settings.connections.register_seconds
+        context.deadlines.set(self, context.monotonic() + seconds)
+
+    def open_sealed(self, seal: Seal) -> bool:
+        """The client has brought its key: open the channel. False when its process is gone."""
+        process = self.context.router.find(self.owner)
+        if process is None or process.gone or self._closing:
+            return False
+        self.seal = seal
+        self._inbound.deliver_to(self._deliver_sealed)
+        self._open(process, self._event)
+        self._inbound.limit(self.context.settings.connections.message_bytes + OVERHEAD)
+        return True
+
+    def _take_token(self, claims: Claims | None) -> bool:
+        """Note the token of the channel; False when as many are open with it as may be."""
+        if claims is None:
+            return True
+        if not self.context.token_channels.take(claims.token_id, claims.channels):
+            return False
+        self.token_id = claims.token_id
+        return True
+
+    def _open(self, process: ProcessPort, event: WebSocketOpen) -> None:
         context, limits = self.context, self.context.settings.connections
         self.owner = process.id
-        self.channel_id = context.channels.add(self)
+        self.channel_id = context.channels.add(self, self.channel_id)
+        context.awaiting_key.pop(self.channel_id, None)
         self.opened_at = context.now()
         self._process = process
-        self._outbox = Outbox(limits.outbox_bytes)
+        self.outgoing = Outgoing(self, self._transport, limits.outbox_bytes)
         self._inbound.limit(limits.message_bytes)
         self._protocol.too_big = closes.TOO_BIG
         source = shown_address(self.peer.address, self.peer.port)
         self._event = replace(event, channel_id=self.channel_id, source_socket_addr=source)
-        if answer:
-            self._transport.write(frame(_TEXT, registered(self.channel_id)))
         context.deadlines.set(self, self._keepalive.heard + limits.ping_seconds)
         process.post_open(self._event, limits.outbox_bytes)
 
     def reopen(self, process: ProcessPort) -> None:
         """Post the channel to its process anew. What waits for the client still counts."""
-        window = self.context.settings.connections.outbox_bytes
-        waiting = min(window, self._transport.get_write_buffer_size())
         self._process = process
-        self._outbox = Outbox(window, spent=waiting)
-        process.post_open(replace(self._event, resumed=True), window - waiting)
+        process.post_open(replace(self._event, resumed=True), self.outgoing.begin_anew())
 
     # From the client.
 
@@ -250,6 +315,68 @@ class WebSocketConnection(asyncio.Protocol):
             return
         self.messages_in += 1
         process.post_push(self.channel_id, message_type, payload, self)
+
+    def _deliver_too_early(self, message_type: int, payload: bytes) -> None:
+        """Before the key there is no secret, and nothing may be said in the open."""
+        if message_type <= _BINARY:
+            self._inbound.close = closes.BAD_SEAL.because("there is no secret yet")
+
+    def _deliver_sealed(self, message_type: int, payload: bytes) -> None:
+        if message_type > _BINARY or self.seal is None:
+            self._deliver(message_type, payload)
+        elif message_type == _TEXT:
+            self._inbound.close = closes.BAD_SEAL.because("it is text")
+        else:
+            opened = self.seal.open(payload)
+            if isinstance(opened, Close):
+                self._inbound.close = opened
+            else:
+                self._deliver(_BINARY, opened)
+
+    def _deliver_of_extension(self, message_type: int, payload: bytes) -> None:
+        """Hand over what is in the framing of extensions as what it is; all else as any message."""
+        read = extension.read(payload) if message_type == _BINARY and self._process is not None else None
+        if read is None:
+            self._deliver(message_type, payload)
+            return
+        push, self._cbor = read
+        self.messages_in += 1
+        body, blob = extension_body(self.channel_id), LazyLoadBlob(None, push.blob)
+        router = self.context.router
+        if push.kind == "Response":
+            if not router.answer(push.id, self.owner, body, blob):
+                self._complain("an extension answered what nobody asks any more")
+            return
+        seconds = int(self.context.settings.connections.http_longest_response_seconds)
+        request = KernelRequest(body, expects_response=seconds)
+        refused = router.request(self.owner, request, blob, partial(self._answer_extension, push.id), self)
+        if isinstance(refused, str):
+            self._complain(f"a request of an extension was not delivered: {refused}")
+
+    def _answer_extension(self, number: int, answer: Answer | SendErrorKind) -> None:
+        if isinstance(answer, Answer):
+            blob = answer.body if answer.blob is None else answer.blob.bytes
+            self.push_to_extension(ExtensionPush(number, "Response", blob))
+        else:
+            self._complain(f"a request of an extension was not answered: {answer}")
+
+    def push_to_extension(self, push: ExtensionPush) -> bool:
+        """Send a message in the framing of extensions; False when the outbox has no room for it."""
+        payload = push.pack(cbor=self._cbor)
+        if self._process is None:
+            return False
+        sent = self.outgoing.push_unpaid(len(payload), frame(_BINARY, payload))
+        if not sent:
+            self._complain("a message for an extension was dropped: it reads too slowly")
+        return sent
+
+    @property
+    def speaks_extension(self) -> bool:
+        """Whether the channel is in the framing of extensions."""
+        return self._inbound.delivers_to(self._deliver_of_extension)
+
+    def _complain(self, fault: str) -> None:
+        self.context.complaints.complain(str(self.owner), fault, self.context.monotonic())
 
     def _after_receive(self) -> None:
         close = self._inbound.close
@@ -294,31 +421,31 @@ class WebSocketConnection(asyncio.Protocol):
 
     # To the client.
 
-    def push(self, size: int, frame_bytes: bytes) -> bool:
-        """Send a frame whose payload of `size` bytes the worker's credit pays for; False when it had not
-        that much.
-        """
-        outbox = self._outbox
-        if not outbox.take(size):
-            return False
-        self.messages_out += 1
-        self._transport.write(frame_bytes)
-        if outbox.spent >= outbox.batch:
-            self._settle()
-        return True
+    @property
+    def path(self) -> str:
+        """As in its `WebSocketOpen`."""
+        return self._event.path
 
-    def push_unpaid(self, size: int, frame_bytes: bytes) -> bool:
-        """Send a frame without credit; False when the outbox has no room."""
-        if not self._outbox.has_room(size, self._transport.get_write_buffer_size()):
-            return False
-        self.messages_out += 1
-        self._transport.write(frame_bytes)
-        return True
+    def framed(self, message_type: int, payload: bytes) -> bytes:
+        """A message as this client gets it."""
+        if self.seal is None:
+            return encode(message_type, payload, self.window_bits)
+        if message_type > _BINARY:
+            return frame(message_type, payload)
+        return frame(_BINARY, self.seal.seal(payload))
 
-    def _settle(self) -> None:
-        granted = self._outbox.settle(self._transport.get_write_buffer_size())
-        if granted and self._process is not None:
-            self._process.grant_credit(self.channel_id, granted)
+    def grant_credit(self, size: int) -> None:
+        """See `outgoing.Owner`."""
+        if self._process is not None:
+            self._process.grant_credit(self.channel_id, size)
+
+    def too_slow(self) -> None:
+        """See `outgoing.Owner`."""
+        self.end(closes.TOO_SLOW)
+
+    def dropped(self) -> None:
+        """See `outgoing.Owner`."""
+        self._complain("a message was dropped for newer ones: its client reads too slowly")
 
     def record(self) -> ChannelRecord:
         """The channel as people see it."""
@@ -329,8 +456,8 @@ class WebSocketConnection(asyncio.Protocol):
             self._event.source_socket_addr or "",
             self.opened_at,
             self.messages_in,
-            self.messages_out,
-            self._transport.get_write_buffer_size(),
+            self.outgoing.messages,
+            self.outgoing.waiting,
         )
 
     # Closing.
@@ -390,7 +517,10 @@ class WebSocketConnection(asyncio.Protocol):
         """Stop being a channel, which the process hears of at most once."""
         process, self._process = self._process, None
         if process is None:
+            if self.context.awaiting_key.pop(self.channel_id, None) is not None:
+                self.context.channels.release(self.channel_id)
             return
+        self.outgoing.end()
         self.context.channels.remove(self.channel_id)
         if tell is Told.CLOSED:
             process.post_close(self.channel_id)
@@ -425,7 +555,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._transport.abort()
             return NEVER
         if self._process is None:
-            self.end(closes.REGISTER_LATE)
+            self.end(closes.NO_KEY if self.channel_id else closes.REGISTER_LATE)
             return self.due
         if self._inbound.paused:
             return now + limits.ping_seconds

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import mimetypes
 import stat
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from guesthouse.http_server.bindings import HttpBinding
 from guesthouse.http_server.paths import Segments
+from guesthouse.http_server.ranges import UNSATISFIABLE, wanted
 
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -74,27 +77,46 @@ def file_answer(path: Path, headers: Headers) -> Response:
     return _unless_known(response, headers)
 
 
-def static_answer(binding: HttpBinding, headers: Headers) -> Response:
-    """Content that a process bound to a path, or 304."""
+def static_answer(binding: HttpBinding, request: Request) -> Response:
+    """Content that a process bound to a path, the part of it that is asked for, or 304."""
     content = binding.static
     assert content is not None  # noqa: S101 - for the type checker: callers have looked
     mime = content.mime or ""
     if not mime or not mime.isascii() or not mime.isprintable():
         mime = _UNKNOWN
-    response = Response(content.bytes, headers={**_HEADERS, "ETag": binding.etag})
+    headers = {**_HEADERS, "ETag": binding.etag, "Accept-Ranges": "bytes"}
+    body, status = content.bytes, 200
+    asked = wanted(request.headers, binding.etag, len(body)) if request.method == "GET" else None
+    if asked is UNSATISFIABLE:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{len(body)}"})
+    if isinstance(asked, range):
+        headers["Content-Range"] = f"bytes {asked.start}-{asked.stop - 1}/{len(body)}"
+        body, status = body[asked.start : asked.stop], 206
+    response = Response(body, status, headers)
     response.raw_headers.append((b"content-type", mime.encode()))
-    return _unless_known(response, headers)
+    return _unless_known(response, request.headers)
 
 
 def _unless_known(response: Response, headers: Headers) -> Response:
-    etag = response.headers["etag"]
-    given = headers.get("if-none-match")
-    if given is None:
-        return response
-    tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
-    if etag not in tags and "*" not in tags:
+    """304 when the client has it already (RFC 9110, section 13.2.2)."""
+    etag, given = response.headers["etag"], headers.get("if-none-match")
+    if given is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+        known = etag in tags or "*" in tags
+    else:
+        known = _not_newer(response.headers.get("last-modified"), headers.get("if-modified-since"))
+    if not known:
         return response
     kept = ("etag", "cache-control", "last-modified", "content-security-policy")
     return Response(
         status_code=304, headers={name: response.headers[name] for name in kept if name in response.headers}
     )
+
+
+def _not_newer(modified: str | None, since: str | None) -> bool:
+    if modified is None or since is None:
+        return False
+    try:
+        return parsedate_to_datetime(modified) <= parsedate_to_datetime(since)
+    except (ValueError, TypeError):
+        return False

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guesthouse.address import ProcessId
 from guesthouse.config import Settings
 from guesthouse.http_server.admission import Admission
 from guesthouse.http_server.auth import Tokens
 from guesthouse.http_server.bindings import Bindings
-from guesthouse.http_server.channels import ChannelTable
+from guesthouse.http_server.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import Deadlines
 from guesthouse.http_server.origin import normal_origin
@@ -37,6 +39,11 @@ class Context:
     deadlines: Deadlines
     complaints: Complaints
     gate: Gate
+    token_channels: TokenChannels = field(default_factory=TokenChannels)
+    awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
+    """Encrypted channels whose client has not brought its key, by channel id."""
+    ui_folders: dict[ProcessId, Path] = field(default_factory=dict)
+    """The `ui` folder of each process whose package has one."""
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     stopping: bool = False
@@ -45,10 +52,12 @@ class Context:
     """Called when a WebSocket's socket is closed."""
 
 
-def new_context(router: RouterPort, log: LogPort, settings: Settings, secret: bytes) -> Context:
+def new_context(
+    router: RouterPort, log: LogPort, settings: Settings, secret: bytes, revoked: Container[str] = ()
+) -> Context:
     """The state of a server on which nothing has happened yet."""
     limits, http = settings.connections, settings.http
-    tokens = Tokens(router.node, secret)
+    tokens = Tokens(router.node, secret, revoked.__contains__)
     bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
     trusted = frozenset(http.trusted_proxies)
     return Context(

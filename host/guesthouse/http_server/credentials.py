@@ -1,6 +1,6 @@
-"""What a node keeps in its home to know its people: the token secret and the password. Blocking I/O.
+"""What a node keeps in its home to know its people: the token secret, its key and the password. Blocking I/O.
 
-Both are files that only the node's user may read, and are replaced as a whole or not at all.
+All are files that only the node's user may read, and are replaced as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guesthouse.errors import GuesthouseError
 
 SECRET_FILE: Final = "token.secret"  # noqa: S105 - a file name
+NODE_KEY_FILE: Final = "node.ed25519"
 PASSWORD_FILE: Final = "password.argon2"  # noqa: S105 - a file name
 _SECRET_BYTES: Final = 32
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -34,18 +36,30 @@ def load_secret(home: Path) -> bytes:
     Raises:
         CredentialsError: the file cannot be read or made, or has not 32 bytes.
     """
-    path = home / SECRET_FILE
+    return _load(home / SECRET_FILE, "people log in again")
+
+
+def load_node_key(home: Path) -> Ed25519PrivateKey:
+    """The key by which clients know the node; made on first use.
+
+    Raises:
+        CredentialsError: the file cannot be read or made, or has not 32 bytes.
+    """
+    return Ed25519PrivateKey.from_private_bytes(_load(home / NODE_KEY_FILE, "clients see a new node"))
+
+
+def _load(path: Path, consequence: str) -> bytes:
     try:
         if not path.exists():
             _write_once(path, secrets.token_bytes(_SECRET_BYTES))
         secret = path.read_bytes()
     except OSError as error:
         raise CredentialsError(
-            f"{path}: {error.strerror}: make {home} readable and writable for this user"
+            f"{path}: {error.strerror}: make {path.parent} readable and writable for this user"
         ) from None
     if len(secret) != _SECRET_BYTES:
         raise CredentialsError(
-            f"{path} has {len(secret)} bytes, not {_SECRET_BYTES}: remove it; people log in again"
+            f"{path} has {len(secret)} bytes, not {_SECRET_BYTES}: remove it; {consequence}"
         )
     return secret
 
@@ -59,7 +73,7 @@ def set_password(home: Path, password: str) -> None:
     if not password:
         raise CredentialsError("an empty password protects nothing: choose another")
     try:
-        _replace(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
+        replace_file(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
     except OSError as error:
         raise CredentialsError(f"{home / PASSWORD_FILE}: {error.strerror}: make {home} writable") from None
 
@@ -99,7 +113,8 @@ def _write_once(path: Path, data: bytes) -> None:
         temporary.unlink()
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a file in the place of another, as a whole."""
     _temporary(path, data).replace(path)
 
 

@@ -7,7 +7,7 @@ that agreed on the same window.
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from typing import Final, Protocol
 
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -63,6 +63,21 @@ def encode(message_type: int, payload: bytes, bits: int) -> bytes:
     return frame(message_type, payload)
 
 
+class Framed(Protocol):
+    """A client that messages are framed for."""
+
+    @property
+    def window_bits(self) -> int:
+        """Its compression window; 0 for none."""
+
+    @property
+    def seal(self) -> object:
+        """None unless its messages are encrypted, for it alone."""
+
+    def framed(self, message_type: int, payload: bytes) -> bytes:
+        """A message for this client."""
+
+
 class SharedFrames:
     """One message for many clients, framed once for each compression window among them."""
 
@@ -72,6 +87,12 @@ class SharedFrames:
         self._type = message_type
         self._payload = payload
         self._frames: dict[int, bytes] = {}
+
+    def of(self, client: Framed) -> bytes:
+        """The message as that client gets it."""
+        if client.seal is not None:
+            return client.framed(self._type, self._payload)
+        return self.encode(client.window_bits)
 
     def encode(self, bits: int) -> bytes:
         """As the function `encode`."""

@@ -12,10 +12,8 @@ from starlette.responses import Response
 
 from guesthouse.http_server import closes
 from guesthouse.http_server.answers import refused
-from guesthouse.http_server.auth import without_cookie
+from guesthouse.http_server.auth import COOKIE_PREFIX, without_cookie
 from guesthouse.message import HttpResponse, Pairs
-
-COOKIE_PREFIX: Final = "kinode-auth_"
 
 MAX_ANSWER_HEADERS: Final = 128
 

@@ -76,6 +76,14 @@ class InboundFrames:
         self.close: Close | None = None
         self.limit(max_size)
 
+    def deliver_to(self, deliver: Callable[[int, bytes], None]) -> None:
+        """Hand messages to another from now on."""
+        self._deliver = deliver
+
+    def delivers_to(self, deliver: Callable[[int, bytes], None]) -> bool:
+        """Whether messages are handed to that one."""
+        return self._deliver == deliver
+
     def limit(self, max_size: int) -> None:
         """Set how many bytes a message may have, from the next frame on."""
         self._max_size = max_size

@@ -7,18 +7,38 @@ answer is `{"Ok": null}` or `{"Err": "<error>"}`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final, Protocol
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.http_server.channels import MAX_CHANNEL_ID
 from guesthouse.http_server.closes import NORMAL
+from guesthouse.http_server.extension import KINDS, ExtensionPush
 from guesthouse.message import LazyLoadBlob, WsMessageType
 
 _TYPES: Final = {message_type.json_name: int(message_type) for message_type in WsMessageType}
 _CLOSE: Final = int(WsMessageType.CLOSE)
-_BIND_ERRORS: Final = {"bad-path": "BadPath", "too-many": "TooManyBindings", "not-supported": "NotSupported"}
+_BIND_ERRORS: Final = {
+    "bad-path": "BadPath",
+    "too-many": "TooManyBindings",
+    "no-subdomain": "NoSubdomain",
+    "bad-subprotocol": "BadSubprotocol",
+    "no-ui": "NoUi",
+}
+
+
+class Later(Enum):
+    """The type of `LATER`."""
+
+    LATER = auto()
+
+
+LATER: Final = Later.LATER
+"""What an action gives whose response comes later."""
+
+_MANY_SECONDS: Final = 10**6
 
 
 class JsonError(Exception):
@@ -31,11 +51,32 @@ _MALFORMED: Final = "MalformedRequest"
 class Doer(Protocol):
     """What the requests are carried out by."""
 
-    def push_unpaid(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> str | None:
-        """Push; returns None or the error."""
+    def push_unpaid(
+        self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
+    ) -> Sequence[tuple[int, str]]:
+        """Push; returns the channels that were refused, and the errors."""
+
+    def channels_on(self, owner: ProcessId, path: str) -> Sequence[int]:
+        """The open channels of a path."""
+
+    def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> str | None:
+        """Why nothing of that size can be pushed to an extension; None when it can."""
+
+    def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
+        """Push in the framing of extensions, after `extension_problem` found none."""
+
+    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
+        """Set; returns None or what is wrong."""
 
     def bind_ws_path(
-        self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool,
+        extension: bool,
+        subprotocols: Sequence[str],
     ) -> str | None:
         """Bind; returns None or the name of a `bind-error`."""
 
@@ -51,11 +92,27 @@ class Doer(Protocol):
         local_only: bool,
         secure: bool,
         static: LazyLoadBlob | None,
+        response_seconds: float | None,
+    ) -> str | None:
+        """Bind; returns None or the name of a `bind-error`."""
+
+    def bind_ui(
+        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
     ) -> str | None:
         """Bind; returns None or the name of a `bind-error`."""
 
     def unbind_http_path(self, owner: ProcessId, path: str) -> None:
         """Unbind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request of a process. `leave_waiting` as in `ports.HttpServerPort.request`."""
+
+    source: Address
+    body: bytes
+    blob: LazyLoadBlob | None
+    leave_waiting: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +123,7 @@ class _Asked:
     owner: ProcessId
     content: object
     blob: LazyLoadBlob | None
+    leave_waiting: Callable[[], int]
 
     def channel_id(self, value: object) -> int:
         if type(value) is not int or not 0 <= value <= MAX_CHANNEL_ID:
@@ -76,6 +134,31 @@ class _Asked:
         if not isinstance(self.content, dict):
             raise JsonError(_MALFORMED)
         return self.content.get(name)
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts, which may be left out."""
+        value = self.field(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise JsonError(_MALFORMED)
+        return value
+
+    def seconds(self, name: str) -> float | None:
+        """A time, which may be left out."""
+        value = self.field(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MANY_SECONDS:
+            raise JsonError(_MALFORMED)
+        return float(value)
+
+    def message_type(self) -> int:
+        """The number of a message type."""
+        value = self.field("message_type")
+        if not isinstance(value, str) or value not in _TYPES:
+            raise JsonError(_MALFORMED)
+        return _TYPES[value]
 
     def flag(self, name: str) -> bool:
         value = self.field(name)
@@ -96,19 +179,19 @@ class _Asked:
         return self.blob
 
 
-def carry_out(doer: Doer, node: str, source: Address, body: bytes, blob: LazyLoadBlob | None) -> bytes:
-    """Carry out one request of the process `source`; returns the body of the response."""
+def carry_out(doer: Doer, node: str, sent: Sent) -> bytes | None:
+    """Carry out one request of a process; returns the body of the response, or None when it comes later."""
     try:
-        name, content = _named(body)
+        name, content = _named(sent.body)
         action = _ACTIONS.get(name)
         if action is None:
             raise JsonError(_MALFORMED)
-        if source.node != node:
+        if sent.source.node != node:
             raise JsonError("InvalidSourceProcess")
-        action(_Asked(doer, source.process, content, blob))
+        result = action(_Asked(doer, sent.source.process, content, sent.blob, sent.leave_waiting))
     except JsonError as error:
         return json.dumps({"Err": str(error)}).encode()
-    return b'{"Ok": null}'
+    return None if result is LATER else json.dumps({"Ok": result}).encode()
 
 
 def _named(body: bytes) -> tuple[str, object]:
@@ -121,32 +204,68 @@ def _named(body: bytes) -> tuple[str, object]:
     return next(iter(parsed.items()))
 
 
-def _push(asked: _Asked) -> None:
-    channel_id = asked.channel_id(asked.field("channel_id"))
-    message_type = asked.field("message_type")
-    if not isinstance(message_type, str) or message_type not in _TYPES:
-        raise JsonError(_MALFORMED)
-    number = _TYPES[message_type]
-    payload = asked.blob.bytes if asked.blob is not None else b""
-    if asked.blob is None and number != _CLOSE:
+def _payload(asked: _Asked, message_type: int) -> bytes:
+    if asked.blob is None and message_type != _CLOSE:
         raise JsonError("NoBlob")
-    _raise(asked.doer.push_unpaid(asked.owner, channel_id, number, payload))
+    return b"" if asked.blob is None else asked.blob.bytes
+
+
+def _push(asked: _Asked) -> None:
+    channel_id, number = asked.channel_id(asked.field("channel_id")), asked.message_type()
+    refused = asked.doer.push_unpaid(asked.owner, [channel_id], number, _payload(asked, number))
+    _raise(refused[0][1] if refused else None)
+
+
+def _push_many(asked: _Asked) -> list[tuple[int, str]]:
+    channel_ids, number = asked.field("channel_ids"), asked.message_type()
+    if not isinstance(channel_ids, list):
+        raise JsonError(_MALFORMED)
+    checked = [asked.channel_id(each) for each in channel_ids]
+    return list(asked.doer.push_unpaid(asked.owner, checked, number, _payload(asked, number)))
+
+
+def _push_path(asked: _Asked) -> list[tuple[int, str]]:
+    number = asked.message_type()
+    channel_ids = asked.doer.channels_on(asked.owner, asked.path())
+    return list(asked.doer.push_unpaid(asked.owner, channel_ids, number, _payload(asked, number)))
 
 
 def _close(asked: _Asked) -> None:
     payload = NORMAL.code.to_bytes(2, "big")
-    _raise(asked.doer.push_unpaid(asked.owner, asked.channel_id(asked.content), _CLOSE, payload))
+    refused = asked.doer.push_unpaid(asked.owner, [asked.channel_id(asked.content)], _CLOSE, payload)
+    _raise(refused[0][1] if refused else None)
+
+
+def _policy(asked: _Asked) -> None:
+    channel_id, policy = asked.channel_id(asked.field("channel_id")), asked.field("policy")
+    if not isinstance(policy, str):
+        raise JsonError(_MALFORMED)
+    problem = asked.doer.set_channel_policy(asked.owner, channel_id, policy)
+    _raise(problem and {"channel-not-found": "WsChannelNotFound"}.get(problem, _MALFORMED))
+
+
+def _push_extension(asked: _Asked) -> Later | None:
+    channel_id, kind = asked.channel_id(asked.field("channel_id")), asked.field("desired_reply_type")
+    asked.message_type()
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise JsonError(_MALFORMED)
+    waits = kind == "Response"
+    blob = asked.needed_blob().bytes
+    _raise(asked.doer.extension_problem(asked.owner, channel_id, len(blob)))
+    request_id = asked.leave_waiting() if waits else 0
+    asked.doer.push_to_extension(asked.owner, channel_id, ExtensionPush(request_id, kind, blob))
+    return LATER if request_id else None
 
 
 def _ws_bind(asked: _Asked, *, secure: bool = False) -> None:
-    if asked.flag("encrypted"):
-        raise JsonError("NotSupported")
+    asked.flag("encrypted")  # of the clients' choice, in the register form; older guests say it here
     problem = asked.doer.bind_ws_path(
         asked.owner,
         asked.path(),
         authenticated=asked.flag("authenticated") or secure,
         secure=secure,
         extension=asked.flag("extension"),
+        subprotocols=asked.texts("subprotocols"),
     )
     _raise(problem and _BIND_ERRORS[problem])
 
@@ -163,6 +282,7 @@ def _bind(asked: _Asked, *, secure: bool = False) -> None:
         local_only=asked.flag("local_only"),
         secure=secure,
         static=asked.needed_blob() if asked.flag("cache") else None,
+        response_seconds=asked.seconds("response_seconds"),
     )
     _raise(problem and _BIND_ERRORS[problem])
 
@@ -171,8 +291,15 @@ def _unbind(asked: _Asked) -> None:
     asked.doer.unbind_http_path(asked.owner, asked.path())
 
 
-def _not_supported(asked: _Asked) -> None:
-    raise JsonError("NotSupported")
+def _serve_ui(asked: _Asked) -> None:
+    problem = asked.doer.bind_ui(
+        asked.owner,
+        asked.path(),
+        authenticated=asked.flag("authenticated"),
+        local_only=asked.flag("local_only"),
+        secure=asked.flag("secure"),
+    )
+    _raise(problem and _BIND_ERRORS[problem])
 
 
 def _raise(problem: str | None) -> None:
@@ -180,14 +307,18 @@ def _raise(problem: str | None) -> None:
         raise JsonError(problem)
 
 
-_ACTIONS: Final[dict[str, Callable[[_Asked], None]]] = {
+_ACTIONS: Final[dict[str, Callable[[_Asked], object]]] = {
     "WebSocketPush": _push,
     "WebSocketClose": _close,
     "WebSocketBind": _ws_bind,
     "WebSocketSecureBind": lambda asked: _ws_bind(asked, secure=True),
     "WebSocketUnbind": _ws_unbind,
-    "WebSocketExtPushOutgoing": _not_supported,
+    "WebSocketExtPushOutgoing": _push_extension,
+    "WebSocketPolicy": _policy,
+    "WebSocketPushMany": _push_many,
+    "WebSocketPushPath": _push_path,
     "Bind": _bind,
     "SecureBind": lambda asked: _bind(asked, secure=True),
     "Unbind": _unbind,
+    "ServeUi": _serve_ui,
 }

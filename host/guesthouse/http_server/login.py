@@ -5,20 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, TypeAlias
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from guesthouse.http_server import closes, credentials, pages
 from guesthouse.http_server.answers import PAGE_HEADERS, refused
-from guesthouse.http_server.auth import SESSION_SECONDS, AuthError, Claims, OneTimeTokens, Throttle
+from guesthouse.http_server.auth import (
+    SESSION_SECONDS,
+    AuthError,
+    Claims,
+    OneTimeTokens,
+    Scope,
+    Throttle,
+    cookies,
+)
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
 from guesthouse.http_server.origin import client_scheme, forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
+from guesthouse.http_server.revoked import Revoked
 
 _MAX_BODY = 16 * 1024
 _MAX_WAITING = 8
@@ -29,12 +40,17 @@ NO_PASSWORD = "This node has no password. Use a login link or a token."  # noqa:
 NOTHING_GIVEN = "Type the password or a token."
 
 
+_Realm: TypeAlias = tuple[str | None, ...]
+_NODE_ITSELF: Final[_Realm] = (None,)
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """What a client offers: the hash of the password, or a token."""
 
     password_hash: str = ""
     token: str = ""
+    subdomain: str | None = None
     from_form: bool = False
 
 
@@ -45,6 +61,9 @@ class Login:
     context: Context
     home: Path
     bodies: BodyBudget
+    revoked: Revoked
+    on_revoked: Callable[[str], None]
+    """Told the id of a token that was revoked by logging out."""
     one_time: OneTimeTokens = field(default_factory=OneTimeTokens)
     throttle: Throttle = field(default_factory=Throttle)
     _hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
@@ -61,20 +80,24 @@ class Login:
             return HTMLResponse("", headers=PAGE_HEADERS)
         if not self.one_time.use(token, now):
             return self._page(request, USED_LINK, status=401)
-        return self._logged_in(request, RedirectResponse(target, 303, PAGE_HEADERS))
+        return self._logged_in(request, RedirectResponse(target, 303, PAGE_HEADERS), self._realm(request))
 
     async def submit(self, request: Request) -> Response:
         """`POST /login`: JSON of Kinode's client, or the form."""
         address, now = self._client(request), self.context.monotonic()
         if not self.context.gate.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(closes.WRONG_ORIGIN)
-        attempt = await self._read(request)
+        attempt, realm = await self._read(request), self._realm(request)
         if attempt is None:
             return refused(closes.BAD_REQUEST)
+        if attempt.subdomain:
+            if attempt.subdomain not in realm:
+                return refused(closes.WRONG_SUBDOMAIN)
+            realm = (attempt.subdomain,)
         wait = self.throttle.wait(address, now)
         if wait > 0 or self._waiting >= _MAX_WAITING:
             return self._failed(request, attempt, closes.TOO_MANY_LOGINS.reason, 429, math.ceil(wait) or 1)
-        problem = await self._check(attempt)
+        problem = await self._check(attempt, realm)
         if problem:
             self.throttle.failed(address, self.context.monotonic())
             self.context.complaints.complain(address, "failed login", now)
@@ -84,7 +107,7 @@ class Login:
         response: Response = PlainTextResponse("logged in\n", headers=PAGE_HEADERS)
         if attempt.from_form or redirect is not None:
             response = RedirectResponse(local_path(redirect), 303, PAGE_HEADERS)
-        return self._logged_in(request, response, attempt.token)
+        return self._logged_in(request, response, realm, attempt.token)
 
     async def ask_logout(self, request: Request) -> Response:
         """`GET /logout`: a button, so that no foreign page logs anyone out."""
@@ -95,13 +118,45 @@ class Login:
         if not self.context.gate.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(closes.WRONG_ORIGIN)
         response = RedirectResponse("/login", 303, PAGE_HEADERS)
-        self._set_cookie(request, response, "", 0)
+        for subdomain in self._realm(request):
+            name = self.context.tokens.cookie_of(subdomain)
+            for token in cookies(request.headers.getlist("cookie"), name):
+                await self._revoke(token)
+            self._set_cookie(request, response, subdomain, "", 0)
         return response
+
+    async def renew_token(self, request: Request) -> Response:
+        """`POST /token`: a bearer of a token that is still valid gets one that lasts as long anew."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        now = self.context.now()
+        try:
+            if scheme.lower() != "bearer" or self._realm(request) != _NODE_ITSELF:
+                raise AuthError("give the token in Authorization, as Bearer, to the node itself")
+            claims = self.context.tokens.verify(token.strip(), now)
+        except AuthError as error:
+            return PlainTextResponse(f"{error}\n", 401, {**PAGE_HEADERS, "WWW-Authenticate": "Bearer"})
+        scope = Scope(None, claims.process, claims.channels)
+        renewed = self.context.tokens.issue(claims.lifetime, now, scope)
+        return JSONResponse(
+            {"token": renewed, "expiration": int(now + claims.lifetime)},
+            headers={"Cache-Control": "no-store"},
+        )
 
     def renew(self, request: Request, response: Response, claims: Claims) -> None:
         """Give a client that logged in a fresh cookie when half the time of its own is over."""
         if claims.session and claims.expiration - self.context.now() < SESSION_SECONDS / 2:
-            self._logged_in(request, response)
+            self._logged_in(request, response, (claims.subdomain,))
+
+    async def _revoke(self, token: str) -> None:
+        known, now = self.context.tokens.revocable(token), self.context.now()
+        if known is not None and known[0] not in self.revoked and known[1] > now:
+            await asyncio.to_thread(self.revoked.add, *known, now)
+            self.on_revoked(known[0])
+
+    def _realm(self, request: Request) -> tuple[str | None, ...]:
+        """What a login on this host is for: the node, or the processes whose sub-domain the host is."""
+        processes = self.context.gate.subdomain(RequestHeaders(request))
+        return tuple(map(str, processes)) or _NODE_ITSELF
 
     def _client(self, request: Request) -> str:
         """The address that attempts are counted for: behind a trusted proxy, the client's own."""
@@ -119,14 +174,11 @@ class Login:
                 return _from_form(body)
             return _from_json(body)
 
-    async def _check(self, attempt: _Attempt) -> str:
+    async def _check(self, attempt: _Attempt, realm: _Realm) -> str:
         """What is wrong with an attempt; empty when it is right."""
         if attempt.token:
-            try:
-                self.context.tokens.verify(attempt.token, self.context.now())
-            except AuthError as error:
-                return f"That token does not work: {error}."
-            return ""
+            _, problem = self._verified(attempt.token, realm)
+            return problem
         if not attempt.password_hash:
             return NOTHING_GIVEN
         if not credentials.has_password(self.home):
@@ -138,6 +190,16 @@ class Login:
         finally:
             self._waiting -= 1
         return "" if right else WRONG_PASSWORD
+
+    def _verified(self, token: str, realm: _Realm) -> tuple[Claims | None, str]:
+        """The claims of a token that is valid in the realm, or what is wrong with it."""
+        problem = ""
+        for subdomain in realm:
+            try:
+                return self.context.tokens.verify(token, self.context.now(), subdomain), ""
+            except AuthError as error:
+                problem = f"That token does not work: {error}."
+        return None, problem
 
     def _failed(
         self, request: Request, attempt: _Attempt, problem: str, status: int, retry_after: int | None = None
@@ -159,17 +221,23 @@ class Login:
         )
         return HTMLResponse(page, status, PAGE_HEADERS)
 
-    def _logged_in(self, request: Request, response: Response, token: str = "") -> Response:
-        """Set the cookie: a new session, or the very token that was given, which then lasts no longer."""
+    def _logged_in(self, request: Request, response: Response, realm: _Realm, token: str = "") -> Response:
+        """Set the cookies: new sessions, or the very token that was given, which then lasts no longer."""
+        now = self.context.now()
         if token:
-            expiration = self.context.tokens.verify(token, self.context.now()).expiration
-            self._set_cookie(request, response, token, max(1, int(expiration - self.context.now())))
+            claims, _ = self._verified(token, realm)
+            if claims is not None:
+                left = max(1, int(claims.expiration - now))
+                self._set_cookie(request, response, claims.subdomain, token, left)
             return response
-        token = self.context.tokens.issue(SESSION_SECONDS, self.context.now(), session=True)
-        self._set_cookie(request, response, token, SESSION_SECONDS)
+        for subdomain in realm:
+            session = self.context.tokens.issue(SESSION_SECONDS, now, Scope(subdomain, session=True))
+            self._set_cookie(request, response, subdomain, session, SESSION_SECONDS)
         return response
 
-    def _set_cookie(self, request: Request, response: Response, value: str, max_age: int) -> None:
+    def _set_cookie(
+        self, request: Request, response: Response, subdomain: str | None, value: str, max_age: int
+    ) -> None:
         http, peer = self.context.settings.http, peer_of(request)
         scheme = client_scheme(
             peer.scheme,
@@ -177,14 +245,13 @@ class Login:
             request.headers.getlist("x-forwarded-proto"),
             self.context.gate.trusted_proxies,
         )
-        response.set_cookie(
-            self.context.tokens.cookie_name,
-            value,
-            max_age=max_age,
-            secure=scheme == "https",
-            httponly=not http.register_form,
-            samesite="strict",
-        )
+        parts = [f"{self.context.tokens.cookie_of(subdomain)}={value}", f"Max-Age={max_age}", "Path=/"]
+        if subdomain is not None or not http.register_form:
+            parts.append("HttpOnly")
+        if scheme == "https":
+            parts.append("Secure")
+        parts.append("SameSite=strict")
+        response.raw_headers.append((b"set-cookie", "; ".join(parts).encode("latin-1")))
 
 
 def local_path(redirect: str | None) -> str:
@@ -230,4 +297,4 @@ def _from_json(body: bytes) -> _Attempt | None:
     )
     if not isinstance(given, str) or not isinstance(token, str) or not isinstance(subdomain, str | None):
         return None
-    return _Attempt(given, token)
+    return _Attempt(given, token, subdomain)

@@ -8,7 +8,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""What a proxy adds: a request with any of these speaks for another machine."""
+
 _MAX_FORWARDED: Final = 256
 
 
@@ -76,7 +78,7 @@ def is_local(address: str, header_names: Container[str], hosts: Sequence[str]) -
     A proxy on this machine speaks for others; a `Host` that is not a name of this machine means that a
     page of a stranger made a browser here ask (DNS rebinding). Neither is local.
     """
-    if not is_loopback(address) or any(name in header_names for name in _PROXY_HEADERS) or len(hosts) != 1:
+    if not is_loopback(address) or any(name in header_names for name in PROXY_HEADERS) or len(hosts) != 1:
         return False
     own = _origin(f"http://{hosts[0]}")
     return own is not None and (own[1] == "localhost" or is_loopback(own[1]))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from guesthouse.address import ProcessId, canonical
 from guesthouse.errors import BadProcessId
-from guesthouse.http_server.auth import AuthError, Tokens
-from guesthouse.http_server.closes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, NOT_ENCRYPTED, Close
+from guesthouse.http_server.auth import AuthError, Claims, Tokens
+from guesthouse.http_server.closes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,8 @@ class Register:
     """A register message whose token is valid."""
 
     target: ProcessId
+    claims: Claims
+    encrypted: bool
 
 
 def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Close:
@@ -37,14 +39,17 @@ def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Clos
     if not isinstance(token, str) or not isinstance(target, str) or not isinstance(encrypted, bool | None):
         return NOT_A_REGISTER.because("auth_token and target_process are strings, encrypted is a boolean")
     try:
-        tokens.verify(token, now)
+        claims = tokens.verify(token, now)
     except AuthError as error:
         return BAD_TOKEN.because(str(error))
     try:
         process = ProcessId.parse(target)
     except BadProcessId:
         return BAD_PROCESS_ID.because("write process:package:publisher")
-    return NOT_ENCRYPTED if encrypted else Register(canonical(process))
+    target_id = canonical(process)
+    if not claims.opens(target_id):
+        return BAD_TOKEN.because(f"it is for {claims.process}")
+    return Register(target_id, claims, bool(encrypted))
 
 
 def registered(channel_id: int) -> bytes:

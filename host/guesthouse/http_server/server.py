@@ -8,6 +8,7 @@ import errno
 import functools
 import socket
 import ssl
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -24,17 +25,24 @@ from guesthouse.errors import GuesthouseError
 from guesthouse.http_server import credentials
 from guesthouse.http_server.actions import Actions
 from guesthouse.http_server.app import HttpApp
-from guesthouse.http_server.closes import GOING_AWAY
+from guesthouse.http_server.auth import Scope
+from guesthouse.http_server.closes import GOING_AWAY, TOKEN_REVOKED
 from guesthouse.http_server.complaints import SOURCE
 from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import new_context
 from guesthouse.http_server.exchanges import BodyBudget, Exchanges
 from guesthouse.http_server.http_protocol import HttpConnection
 from guesthouse.http_server.login import Login, local_path
+from guesthouse.http_server.node_api import NodeApi
+from guesthouse.http_server.process_pages import ProcessPages
+from guesthouse.http_server.revoked import Revoked
 from guesthouse.ports import LogPort, RouterPort
 
 CLOSE_SECONDS: Final = 2.0
 """How long a shutdown waits for clients to answer their close frames."""
+
+HSTS: Final = "max-age=31536000"
+"""Over TLS, browsers are told to come by TLS alone for a year."""
 
 _ANSWER_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
@@ -68,12 +76,15 @@ class HttpServer(Actions):
     """
 
     def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
-        context = new_context(router, log, settings, credentials.load_secret(home))
+        revoked = self._revoked = Revoked(home, time.time())
+        context = new_context(router, log, settings, credentials.load_secret(home), revoked)
         exchanges = Exchanges()
         super().__init__(context, exchanges)
         bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
-        self._login = Login(context, home, bodies)
-        self._app = HttpApp(context, exchanges, self._login, bodies)
+        self._login = Login(context, home, bodies, revoked, self.token_revoked)
+        pages = ProcessPages(context, exchanges, self._login, bodies)
+        api = NodeApi(context, bodies, credentials.load_node_key(home))
+        self._app = HttpApp(context, self._login, pages, api)
         self._stack = AsyncExitStack()
         self._server: _Server | None = None
         self._port = settings.http.port
@@ -163,6 +174,7 @@ class HttpServer(Actions):
             backlog=_BACKLOG,
             ssl_certfile=http.tls_cert,
             ssl_keyfile=http.tls_key,
+            headers=[("Strict-Transport-Security", HSTS)] if http.tls_cert else [],
         )
         try:
             config.load()
@@ -196,17 +208,40 @@ class HttpServer(Actions):
         query = {"token": token} if redirect == "/" else {"token": token, "redirect": local_path(redirect)}
         return f"{self.url}/login?{urlencode(query, safe='/:')}"
 
-    def issue_token(self, ttl: float) -> str:
+    def issue_token(self, ttl: float, scope: Scope | None = None) -> str:
         """An auth token that is valid for `ttl` seconds."""
-        return self._context.tokens.issue(ttl, self._context.now())
+        return self._context.tokens.issue(ttl, self._context.now(), scope or Scope())
+
+    def revoke(self, token: str) -> bool:
+        """Take a token back: it opens nothing any more, and channels that were opened with it are closed
+        with 1008. False when it is no token of this node. Durable once it returns.
+
+        Raises:
+            CredentialsError: it cannot be written down; the token is refused until the node ends.
+        """
+        known = self._context.tokens.revocable(token)
+        if known is None:
+            return False
+        token_id, expiration = known
+        try:
+            self._revoked.add(token_id, expiration, self._context.now())
+        finally:
+            self.token_revoked(token_id)
+        return True
+
+    def token_revoked(self, token_id: str) -> None:
+        """Close the channels that were opened with a token."""
+        for connection in tuple(self._context.connections):
+            if connection.token_id == token_id:
+                connection.end(TOKEN_REVOKED)
 
     def serve_ui(self, process_id: ProcessId, folder: Path) -> None:
         """Serve the files of `folder` at `/<process-id>/` to people who are logged in."""
-        self._app.ui_folders[canonical(process_id)] = folder
+        self._context.ui_folders[canonical(process_id)] = folder
 
     def unserve_ui(self, process_id: ProcessId) -> None:
         """Stop serving them."""
-        self._app.ui_folders.pop(canonical(process_id), None)
+        self._context.ui_folders.pop(canonical(process_id), None)
 
 
 class _Server(uvicorn.Server):

@@ -6,12 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from guesthouse.address import ProcessId
 from guesthouse.http_server import closes
-from guesthouse.http_server.auth import Tokens
-from guesthouse.http_server.bindings import Bindings
+from guesthouse.http_server.auth import Claims, Tokens
+from guesthouse.http_server.bindings import Bindings, WsBinding
 from guesthouse.http_server.closes import Refusal
-from guesthouse.http_server.origin import client_scheme, forwarded_for, is_own_origin
+from guesthouse.http_server.origin import (
+    PROXY_HEADERS,
+    client_scheme,
+    forwarded_for,
+    is_local,
+    is_own_origin,
+)
 from guesthouse.http_server.paths import BadPath, query_params, split_process_path
+from guesthouse.http_server.subdomains import first_label, processes_on, subdomain_of
 from guesthouse.message import Pairs
 from guesthouse.ports import ProcessPort, RouterPort
 
@@ -50,6 +58,10 @@ class BoundForm:
     url_params: Pairs
     query_params: Pairs
     forwarded_for: str | None
+    subprotocol: str | None = None
+    extension: bool = False
+    claims: Claims | None = None
+    """Of the login that the binding asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ class Gate:
         path, _, query = target.partition("?")
         behind = forwarded_for(peer.address, headers.get_all("X-Forwarded-For"), self.trusted_proxies)
         if path == "/":
-            return RegisterForm(behind)
+            return closes.WRONG_SUBDOMAIN if self.subdomain(headers) else RegisterForm(behind)
         try:
             asked = split_process_path(path)
         except BadPath:
@@ -78,12 +90,88 @@ class Gate:
         match = None if process is None else self.bindings.find_ws(process.id, asked.segments)
         if process is None or process.gone or match is None:
             return closes.NOT_FOUND
-        if match.binding.authenticated:
-            refusal = self.refuse_stranger(headers, peer, now)
-            if refusal is not None:
-                return refusal
-        text = match.binding.pattern.text
-        return BoundForm(process, text, asked.path, match.params, query_params(query), behind)
+        binding = match.binding
+        claims = self._admit(process.id, binding, headers, peer, now)
+        if isinstance(claims, Refusal):
+            return claims
+        return BoundForm(
+            process,
+            binding.pattern.text,
+            asked.path,
+            match.params,
+            query_params(query),
+            behind,
+            _spoken(binding.subprotocols, headers.get_all("Sec-WebSocket-Protocol")),
+            binding.extension,
+            claims,
+        )
+
+    def _admit(
+        self, process: ProcessId, binding: WsBinding, headers: HeaderValues, peer: Peer, now: float
+    ) -> Claims | Refusal | None:
+        refusal = self.wrong_host(process, headers, secure=binding.secure)
+        if refusal is not None:
+            return refusal
+        if binding.extension:
+            names = [name for name in PROXY_HEADERS if headers.get_all(name)]
+            if not is_local(peer.address, names, headers.get_all("Host")):
+                return closes.LOCAL_ONLY
+            if not self.from_own_page(headers, peer):
+                return closes.WRONG_ORIGIN
+        if not binding.authenticated and not binding.secure:
+            return None
+        return self.admit(process, headers, peer, now, secure=binding.secure)
+
+    def subdomain(self, headers: HeaderValues) -> tuple[ProcessId, ...]:
+        """The processes of the package on whose own sub-domain a request is; none elsewhere."""
+        return processes_on(self.router, first_label(headers.get_all("Host")))
+
+    def wrong_host(self, process: ProcessId, headers: HeaderValues, *, secure: bool) -> Refusal | None:
+        """Why a process serves nothing of that kind on this host, or None.
+
+        What is bound as secure is served on the sub-domain of its package alone, and nothing else is
+        served there: no page of another process may have its origin.
+        """
+        label = first_label(headers.get_all("Host"))
+        right = label == subdomain_of(process) if secure else not processes_on(self.router, label)
+        return None if right else closes.WRONG_SUBDOMAIN
+
+    def admit(
+        self,
+        process: ProcessId,
+        headers: HeaderValues,
+        peer: Peer,
+        now: float,
+        *,
+        secure: bool = False,
+        safe: bool = False,
+    ) -> Claims | Refusal:
+        """The login of a request to a process, or why it has none.
+
+        Args:
+            process: that is asked.
+            headers: of the request.
+            peer: its sender.
+            now: Unix seconds.
+            secure: the login must be one on the sub-domain of the process.
+            safe: the request changes nothing, and its answer stays with pages of this origin.
+        """
+        if not (safe or self.from_own_page(headers, peer, strict=secure)):
+            return closes.WRONG_ORIGIN
+        if secure and not self._is_from_subdomain(headers, peer):
+            return closes.WRONG_ORIGIN
+        subdomain = str(process) if secure else None
+        claims = self.tokens.verify_cookies(headers.get_all("Cookie"), now, subdomain)
+        if claims is None:
+            return closes.NOT_AUTHORISED
+        return claims if claims.opens(process) else closes.WRONG_TOKEN
+
+    def _is_from_subdomain(self, headers: HeaderValues, peer: Peer) -> bool:
+        """Whether no page of another origin has a browser fetch or embed this. Following a link is fine."""
+        sites, modes = headers.get_all("Sec-Fetch-Site"), headers.get_all("Sec-Fetch-Mode")
+        foreign = any(site not in ("same-origin", "none") for site in sites)
+        navigates = list(modes) == ["navigate"] and list(headers.get_all("Sec-Fetch-Dest")) == ["document"]
+        return self.from_own_page(headers, peer, strict=True) and (not foreign or navigates)
 
     def refuse_stranger(self, headers: HeaderValues, peer: Peer, now: float) -> Refusal | None:
         """Why a request may not use the cookie of a login, or None."""
@@ -93,13 +181,21 @@ class Gate:
             return closes.NOT_AUTHORISED
         return None
 
-    def from_own_page(self, headers: HeaderValues, peer: Peer) -> bool:
-        """Whether no page of another origin made a browser send this."""
+    def from_own_page(self, headers: HeaderValues, peer: Peer, *, strict: bool = False) -> bool:
+        """Whether no page of another origin made a browser send this. `strict` leaves out the origins that
+        the node's settings allow.
+        """
         return is_own_origin(
             headers.get_all("Origin"),
             scheme=client_scheme(
                 peer.scheme, peer.address, headers.get_all("X-Forwarded-Proto"), self.trusted_proxies
             ),
             hosts=headers.get_all("Host"),
-            allowed=self.allowed_origins,
+            allowed=frozenset() if strict else self.allowed_origins,
         )
+
+
+def _spoken(speaks: tuple[str, ...], offers: Sequence[str]) -> str | None:
+    """The subprotocol that a process likes best of those that a client offers (RFC 6455, section 4.2.2)."""
+    offered = {token.strip() for offer in offers for token in offer.split(",")}
+    return next((name for name in speaks if name in offered), None)

@@ -122,6 +122,12 @@ class Mailbox:
             self._paused[channel_id] = feeder
             feeder.pause_reading()
 
+    def hold_back(self, channel_id: int, feeder: Feeder) -> None:
+        """Pause the feeder of a message that was posted, when there is no room for another."""
+        if self.size >= self._capacity:
+            self._paused[channel_id] = feeder
+            feeder.pause_reading()
+
     def post_close(self, operation: Operation) -> None:
         """Keep a channel's CLOSE; its feeder is let go."""
         channel_id = operation[_CHANNEL]

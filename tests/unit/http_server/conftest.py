@@ -17,8 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from guesthouse.address import ProcessId, canonical
 from guesthouse.config import ConnectionLimits, HttpSettings, Settings
 from guesthouse.http_server.server import HttpServer
-from guesthouse.message import IncomingHttpRequest, WebSocketOpen
-from guesthouse.ports import Feeder
+from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Request, SendErrorKind, WebSocketOpen
+from guesthouse.ports import Answer, ChannelFeeder, Feeder
 
 NODE = "test-node.os"
 CHAT = ProcessId.parse("chat:chat:guesthouse.os")
@@ -100,6 +100,39 @@ class FakeRouter:
 
     def processes(self) -> Sequence[FakeProcess]:
         return [process for process in self.known.values() if not process.gone]
+
+    requests: asyncio.Queue[tuple[Any, ...]] = field(default_factory=asyncio.Queue)
+    """What processes were asked, with the callback that answers."""
+    answers: list[tuple[int, ProcessId, bytes, LazyLoadBlob | None]] = field(default_factory=list)
+    awaited: set[int] = field(default_factory=set)
+    refusal: SendErrorKind | None = None
+
+    def request(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None = None,
+    ) -> SendErrorKind | None:
+        if self.refusal is None:
+            self.requests.put_nowait((process, request, blob, answered))
+        return self.refusal
+
+    async def ask(
+        self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
+    ) -> Answer | SendErrorKind | None:
+        if self.find(process) is None:
+            return "no-such-process"
+        future: asyncio.Future[Answer | SendErrorKind] = asyncio.get_running_loop().create_future()
+        refused = self.request(process, request, blob, future.set_result)
+        if refused is not None or request.expects_response is None:
+            return refused
+        return await future
+
+    def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
+        self.answers.append((request_id, asker, body, blob))
+        return request_id in self.awaited
 
 
 @dataclass

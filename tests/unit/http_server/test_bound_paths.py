@@ -233,12 +233,6 @@ async def test_a_broken_upgrade_request_is_refused_by_http(
     assert house.chat.quiet
 
 
-async def test_secure_and_extension_bindings_are_refused_by_name(house: House) -> None:
-    for options in ({"secure": True, "extension": False}, {"secure": False, "extension": True}):
-        assert house.server.bind_ws_path(CHAT, "/", authenticated=True, **options) == "not-supported"
-    assert (await answer(house, f"/{CHAT}/"))[0] == 404
-
-
 @pytest.mark.parametrize(
     "path",
     [

@@ -105,7 +105,6 @@ async def test_a_first_message_that_is_no_register_message_is_refused_with_4000(
         ({"target_process": "chat"}, 4003),
         ({"target_process": "chat:chat:guesthouse.os/../x"}, 4003),
         ({"target_process": "none:none:none"}, 4004),
-        ({"encrypted": True}, 4005),
         ({"encrypted": "yes"}, 4000),
         ({"target_process": ["chat"]}, 4000),
         ({"auth_token": None}, 4000),

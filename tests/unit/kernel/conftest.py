@@ -74,8 +74,29 @@ class RecordingHttp:
     ) -> None:
         self.asked.append(("http_response", owner, http_id, status, headers, mime, body))
 
+    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
+        self.asked.append(("set_channel_policy", owner, channel_id, policy))
+        return None if self.channels.get(channel_id) == owner else "channel-not-found"
+
+    def when_room(
+        self, owner: ProcessId, channel_id: int, size: int, reply: Callable[[str | None], None]
+    ) -> None:
+        self.asked.append(("when_room", owner, channel_id, size))
+        reply(None if self.channels.get(channel_id) == owner else "channel-not-found")
+
+    def bind_ui(self, owner: ProcessId, path: str, **how: bool) -> str | None:
+        self.asked.append(("bind_ui", owner, path, how))
+        return None
+
     def bind_ws_path(
-        self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool,
+        extension: bool,
+        subprotocols: Sequence[str] = (),
     ) -> str | None:
         self.asked.append(("bind_ws_path", owner, path, authenticated, secure, extension))
         return None if path.startswith("/") else "bad-path"
@@ -92,6 +113,7 @@ class RecordingHttp:
         local_only: bool,
         secure: bool,
         static: LazyLoadBlob | None,
+        response_seconds: float | None = None,
     ) -> str | None:
         self.asked.append(("bind_http_path", owner, path, authenticated, local_only, secure, static))
         return None
@@ -99,7 +121,9 @@ class RecordingHttp:
     def unbind_http_path(self, owner: ProcessId, path: str) -> None:
         self.asked.append(("unbind_http_path", owner, path))
 
-    def request(self, source: Address, body: bytes, blob: LazyLoadBlob | None) -> bytes:
+    def request(
+        self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
+    ) -> bytes:
         self.asked.append(("request", source, body, blob))
         return b'{"Err":"NoBlob"}' if blob is None else b'{"Ok": null}'
 

@@ -1,0 +1,140 @@
+"""What the node itself answers to programs: `/encryptor:distro:sys` and `/rpc:distro:sys/message`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from guesthouse.address import ProcessId, canonical
+from guesthouse.errors import BadProcessId
+from guesthouse.http_server import closes
+from guesthouse.http_server.answers import refused
+from guesthouse.http_server.context import Context
+from guesthouse.http_server.exchanges import BodyBudget
+from guesthouse.http_server.origin import is_local
+from guesthouse.http_server.requests import Refused, RequestHeaders, body_of, peer_of
+from guesthouse.http_server.sealing import BadKey, Seal, client_key, wrap
+from guesthouse.message import LazyLoadBlob
+from guesthouse.message import Request as KernelRequest
+from guesthouse.ports import Answer
+
+_MAX_KEY_BODY: Final = 4096
+_NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_REFUSALS: Final = {
+    "no-such-process": closes.NOT_FOUND,
+    "offline": closes.NOT_FOUND,
+    "timeout": closes.NO_ANSWER,
+    "mailbox-full": closes.MAILBOX_FULL,
+    "not-authorised": closes.NOT_AUTHORISED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeApi:
+    """The endpoints and what they need."""
+
+    context: Context
+    bodies: BodyBudget
+    node_key: Ed25519PrivateKey
+
+    async def node_public_key(self, request: Request) -> Response:
+        """`GET /encryptor:distro:sys`: the key that signs, for clients that do not know it."""
+        raw = self.node_key.public_key().public_bytes_raw()
+        return JSONResponse(
+            {"node": self.context.router.node, "public_key_hex": raw.hex()}, headers=_NO_STORE
+        )
+
+    async def exchange_keys(self, request: Request) -> Response:
+        """`POST /encryptor:distro:sys`: the client of an encrypted channel brings its public key, once, and
+        gets the secret.
+        """
+        peer = peer_of(request)
+        if not self.context.gate.from_own_page(RequestHeaders(request), peer):
+            return refused(closes.WRONG_ORIGIN)
+        fields = await self._json(request, _MAX_KEY_BODY)
+        channel_id, modulus = fields.get("channel_id"), fields.get("public_key_hex")
+        if type(channel_id) is not int or not isinstance(modulus, str):
+            return refused(closes.BAD_REQUEST)
+        try:
+            key = client_key(modulus)
+        except BadKey:
+            return refused(closes.BAD_REQUEST)
+        connection = self.context.awaiting_key.get(channel_id)
+        seal = Seal(self.context.settings.connections.encrypted_messages)
+        if connection is None or connection.peer.address != peer.address or not connection.open_sealed(seal):
+            return refused(closes.NO_CHANNEL)
+        answer = {
+            "encrypted_secret": wrap(seal.secret, key).hex(),
+            "signed_public_key": self.node_key.sign(bytes.fromhex(modulus)).hex(),
+        }
+        return JSONResponse(answer, 201, headers=_NO_STORE)
+
+    async def send_message(self, request: Request) -> Response:
+        """`POST /rpc:distro:sys/message`: a program on this machine sends a process a request.
+
+        No page may: one of a process would speak to others without asking anyone.
+        """
+        peer, headers = peer_of(request), RequestHeaders(request)
+        if not is_local(peer.address, request.headers, headers.get_all("host")):
+            return refused(closes.LOCAL_ONLY)
+        if "origin" in request.headers or "sec-fetch-site" in request.headers:
+            return refused(closes.WRONG_ORIGIN)
+        limits = self.context.settings
+        fields = await self._json(request, limits.connections.http_body_bytes)
+        target, message, blob = self._message(fields)
+        answer = await self.context.router.ask(target, message, blob)
+        if isinstance(answer, str):
+            return refused(_REFUSALS[answer])
+        return Response(status_code=202) if answer is None else _as_json(answer)
+
+    def _message(self, fields: dict[str, Any]) -> tuple[ProcessId, KernelRequest, LazyLoadBlob | None]:
+        """What to send to whom.
+
+        Raises:
+            Refused: a field is missing or of the wrong shape, or something is too big.
+        """
+        body, data, mime = fields.get("body"), fields.get("data"), fields.get("mime")
+        expects, metadata = fields.get("expects_response"), fields.get("metadata")
+        longest = int(self.context.settings.connections.http_longest_response_seconds)
+        try:
+            target = canonical(ProcessId.parse(fields.get("process", "")))
+            text = "" if body is None else body if isinstance(body, str) else json.dumps(body)
+            payload = None if data is None else base64.b64decode(data, validate=True)
+            if expects is not None and (type(expects) is not int or expects < 0):
+                raise ValueError("expects_response is in seconds")
+            if not isinstance(metadata, str | None) or not isinstance(mime, str | None):
+                raise TypeError("metadata and mime are text")
+        except (BadProcessId, TypeError, ValueError, binascii.Error, AttributeError):
+            raise Refused(closes.BAD_REQUEST) from None
+        if fields.get("node") not in (None, self.context.router.node):
+            raise Refused(closes.NOT_FOUND)
+        encoded = text.encode(errors="replace")
+        if max(len(encoded), len(payload or b"")) > self.context.settings.process.message_bytes:
+            raise Refused(closes.BODY_TOO_BIG)
+        seconds = None if expects is None else min(expects, longest)
+        request = KernelRequest(encoded, expects_response=seconds, metadata=metadata)
+        return target, request, None if payload is None else LazyLoadBlob(mime, payload)
+
+    async def _json(self, request: Request, limit: int) -> dict[str, Any]:
+        seconds = self.context.settings.connections.handshake_seconds
+        async with body_of(request, limit, self.bodies, seconds) as body:
+            try:
+                fields = json.loads(body)
+            except (ValueError, RecursionError):
+                raise Refused(closes.BAD_REQUEST) from None
+        if not isinstance(fields, dict):
+            raise Refused(closes.BAD_REQUEST)
+        return fields
+
+
+def _as_json(answer: Answer) -> Response:
+    blob = answer.blob
+    shown = None if blob is None else {"mime": blob.mime, "bytes": base64.b64encode(blob.bytes).decode()}
+    return JSONResponse({"body": list(answer.body), "lazy_load_blob": shown}, headers=_NO_STORE)

@@ -1,0 +1,178 @@
+"""Extensions: native programs on this machine that speak to a process as one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import cbor2
+import msgpack  # type: ignore[import-untyped] # it has no types of its own
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from guesthouse.address import Address
+from guesthouse.http_server.extension import NAME, ExtensionPush, read
+from guesthouse.message import LazyLoadBlob
+from guesthouse.ports import Answer
+
+from .conftest import CHAT, NODE, OTHER, House
+
+BODY = {"WebSocketPush": {"channel_id": 0, "message_type": "Binary"}}
+
+
+@asynccontextmanager
+async def extension(house: House, **headers: str) -> AsyncIterator[tuple[ClientConnection, int]]:
+    house.server.bind_ws_path(CHAT, "/ext", authenticated=False, secure=False, extension=True)
+    async with connect(
+        f"{house.ws_url}/{CHAT}/ext", additional_headers=headers, ping_interval=None, proxy=None
+    ) as socket:
+        yield socket, (await house.chat.opened()).channel_id
+
+
+def message(number: int, kind: str, blob: bytes) -> dict[str, Any]:
+    return {NAME: {"id": number, "kinode_message_type": kind, "blob": blob}}
+
+
+def outgoing(house: House, channel_id: int, kind: str, blob: bytes, waits: int = 0) -> dict[str, Any] | None:
+    fields = {"channel_id": channel_id, "message_type": "Binary", "desired_reply_type": kind}
+    body = json.dumps({"WebSocketExtPushOutgoing": fields}).encode()
+    answer = house.server.request(Address(NODE, CHAT), body, LazyLoadBlob(None, blob), lambda: waits)
+    parsed: dict[str, Any] | None = None if answer is None else json.loads(answer)
+    return parsed
+
+
+@pytest.mark.parametrize("pack", [msgpack.packb, cbor2.dumps])
+async def test_a_request_is_one_to_the_process_and_its_answer_goes_back(house: House, pack: Any) -> None:
+    async with extension(house) as (socket, channel_id):
+        await socket.send(pack(message(2**63, "Request", b"work")))
+        process, request, blob, answered = await asyncio.wait_for(house.router.requests.get(), 5)
+        assert process == CHAT
+        assert blob == LazyLoadBlob(None, b"work")
+        assert json.loads(request.body)["WebSocketPush"]["channel_id"] == channel_id
+        answered(Answer(b"body", None, LazyLoadBlob(None, b"done")))
+        got = await socket.recv()
+        assert isinstance(got, bytes)
+        unpack = msgpack.unpackb if pack is msgpack.packb else cbor2.loads
+        assert unpack(got) == message(2**63, "Response", b"done")
+
+
+async def test_a_response_answers_what_the_process_asked(house: House) -> None:
+    house.router.awaited.add(41)
+    async with extension(house) as (socket, channel_id):
+        assert outgoing(house, channel_id, "Response", b"please", waits=41) is None
+        got = await socket.recv()
+        assert isinstance(got, bytes)
+        assert msgpack.unpackb(got) == message(41, "Response", b"please")
+        await socket.send(msgpack.packb(message(41, "Response", b"here")))
+        await socket.send("after it")
+        assert await house.chat.next() == ("push", channel_id, 0, b"after it")
+        ((number, asker, body, blob),) = house.router.answers
+        assert (number, asker, blob) == (41, CHAT, LazyLoadBlob(None, b"here"))
+        assert json.loads(body)["WebSocketPush"]["channel_id"] == channel_id
+
+
+async def test_a_response_that_nobody_waits_for_is_logged(house: House) -> None:
+    async with extension(house) as (socket, channel_id):
+        await socket.send(msgpack.packb(message(5, "Response", b"late")))
+        await socket.send("after it")
+        assert await house.chat.next() == ("push", channel_id, 0, b"after it")
+    assert house.log.mentions("answered what nobody asks any more")
+
+
+async def test_what_is_not_in_the_framing_is_a_plain_message(house: House) -> None:
+    async with extension(house) as (socket, channel_id):
+        for payload in (b"\xc1", b"", b"\x81", msgpack.packb({"id": 1}), cbor2.dumps(cbor2.CBORTag(2, b"x"))):
+            await socket.send(payload)
+            assert await house.chat.next() == ("push", channel_id, 1, payload)
+        await socket.send("text")
+        assert await house.chat.next() == ("push", channel_id, 0, b"text")
+
+
+async def test_a_request_that_is_not_taken_is_logged(house: House) -> None:
+    house.router.refusal = "mailbox-full"
+    async with extension(house) as (socket, channel_id):
+        await socket.send(msgpack.packb(message(1, "Request", b"x")))
+        await socket.send("after it")
+        assert await house.chat.next() == ("push", channel_id, 0, b"after it")
+    assert house.log.mentions("a request of an extension was not delivered: mailbox-full")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"X-Forwarded-For": "127.0.0.1"}, 403),
+        ({"Forwarded": "for=127.0.0.1"}, 403),
+        ({"Via": "1.1 proxy"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+    ],
+)
+async def test_only_programs_on_this_machine_may_connect(
+    house: House, headers: dict[str, str], status: int
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with extension(house, **headers):
+            pass
+    assert refused.value.response.status_code == status
+    assert house.chat.quiet
+
+
+async def test_only_a_channel_of_an_extension_of_its_own_can_be_pushed_to(house: House) -> None:
+    async with house.bound() as (_, event), extension(house) as (_, channel_id):
+        assert outgoing(house, event.channel_id, "Request", b"x") == {"Err": "WsChannelNotFound"}
+        assert outgoing(house, 1, "Response", b"x") == {"Err": "WsChannelNotFound"}
+        assert outgoing(house, channel_id, "Maybe", b"x") == {"Err": "MalformedRequest"}
+        fields = {"channel_id": channel_id, "message_type": "Binary", "desired_reply_type": "Request"}
+        body = json.dumps({"WebSocketExtPushOutgoing": fields}).encode()
+        other = house.server.request(Address(NODE, OTHER), body, LazyLoadBlob(None, b"x"), lambda: 0)
+        assert other == b'{"Err": "WsChannelNotFound"}'
+        nothing = house.server.request(Address(NODE, CHAT), body, None, lambda: 0)
+        assert nothing == b'{"Err": "NoBlob"}'
+
+
+async def test_too_much_for_an_extension_is_refused_at_its_limit(house: House) -> None:
+    async with extension(house) as (socket, channel_id):
+        limit = house.server._context.settings.connections.message_bytes
+        assert outgoing(house, channel_id, "Request", b"x" * limit) == {"Ok": None}
+        assert outgoing(house, channel_id, "Request", b"x" * (limit + 1)) == {"Err": "WsMessageTooBig"}
+        socket.transport.abort()
+
+
+@given(st.integers(0, 2**64 - 1), st.sampled_from(["Request", "Response"]), st.binary(), st.booleans())
+def test_every_message_reads_as_it_was_packed(number: int, kind: str, blob: bytes, cbor: bool) -> None:
+    push = ExtensionPush(number, kind, blob)
+    assert read(push.pack(cbor=cbor)) == (push, cbor)
+
+
+@given(st.binary())
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    read(data)
+    read(b"\xa1" + data)
+    read(b"\x81" + data)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": -1, "kinode_message_type": "Request", "blob": b""},
+        {"id": True, "kinode_message_type": "Request", "blob": b""},
+        {"id": 1, "kinode_message_type": "Other", "blob": b""},
+        {"id": 1, "kinode_message_type": [], "blob": b""},
+        {"id": 1, "kinode_message_type": "Request", "blob": [256]},
+        {"id": 1, "kinode_message_type": "Request", "blob": "text"},
+        {"id": 1, "kinode_message_type": "Request", "blob": b"", "more": 1},
+    ],
+)
+def test_a_message_with_a_wrong_field_is_none(fields: dict[str, Any]) -> None:
+    assert read(msgpack.packb({NAME: fields})) is None
+
+
+def test_a_blob_may_be_a_list_of_numbers_and_the_name_left_out() -> None:
+    fields = {"id": 1, "kinode_message_type": "Request", "blob": [1, 255]}
+    assert read(msgpack.packb(fields)) == (ExtensionPush(1, "Request", b"\x01\xff"), False)

@@ -1,0 +1,221 @@
+"""What is bound as secure: on the package's own sub-domain, for a login there, and for no other page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from guesthouse.address import ProcessId
+from guesthouse.http_server.auth import Scope
+from guesthouse.http_server.bindings import Bindings
+from guesthouse.http_server.credentials import password_hash, set_password
+from guesthouse.http_server.subdomains import MAX_LABEL, first_label, is_label, subdomain_of
+from guesthouse.message import LazyLoadBlob
+
+from .conftest import CHAT, NODE, OTHER, House
+
+PASSWORD = "correct horse"
+COOKIE = f"kinode-auth_{NODE}@{CHAT}"
+
+
+def host(house: House, process: ProcessId = CHAT) -> str:
+    return f"{subdomain_of(process)}.localhost:{house.server.port}"
+
+
+@asynccontextmanager
+async def on(house: House, name: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with house.http(headers={"Host": name}) as client:
+        yield client
+
+
+@asynccontextmanager
+async def socket_on(house: House, name: str, path: str, **headers: str) -> AsyncIterator[None]:
+    """A WebSocket to that host name, wherever it leads."""
+    async with connect(
+        f"ws://{name}{path}",
+        host="127.0.0.1",
+        port=house.server.port,
+        additional_headers=headers,
+        ping_interval=None,
+        proxy=None,
+    ):
+        yield
+
+
+def token(house: House, subdomain: ProcessId | None = CHAT) -> str:
+    return house.server.issue_token(60, Scope(None if subdomain is None else str(subdomain)))
+
+
+def bind(house: House) -> None:
+    content = LazyLoadBlob("text/plain", b"secret")
+    rules = {"authenticated": True, "local_only": False, "secure": True}
+    assert house.server.bind_http_path(CHAT, "/page", static=content, **rules) is None
+    assert house.server.bind_ws_path(CHAT, "/ws", authenticated=True, secure=True, extension=False) is None
+
+
+@pytest.mark.parametrize(
+    ("process", "label"),
+    [("chat:chat:guesthouse.os", "chat-guesthouse-os"), ("x:My_App:a.b-c", "my-app-a-b-c")],
+)
+def test_the_subdomain_is_package_and_publisher(process: str, label: str) -> None:
+    assert subdomain_of(ProcessId.parse(process)) == label
+
+
+def test_a_label_is_of_one_host_that_has_more_than_one() -> None:
+    assert first_label(["Chat-X.example.com:80"]) == "chat-x"
+    assert [first_label(hosts) for hosts in ([], ["localhost"], ["a-b.c", "a-b.c"])] == ["", "", ""]
+
+
+def test_a_package_whose_name_is_no_label_has_no_subdomain() -> None:
+    assert is_label("a" * MAX_LABEL)
+    assert not is_label("a" * (MAX_LABEL + 1))
+    bindings = Bindings(10, 100)
+    fits = ProcessId("p", "a" * (MAX_LABEL - 2), "b")
+    long = ProcessId("p", "a" * (MAX_LABEL - 1), "b")
+    assert bindings.bind_ws(fits, "/", authenticated=True, secure=True) is None
+    assert bindings.bind_ws(long, "/", authenticated=True, secure=True) == "no-subdomain"
+
+
+def test_two_packages_never_share_a_subdomain() -> None:
+    bindings = Bindings(10, 100)
+    first, second = ProcessId.parse("p:a-b:c"), ProcessId.parse("p:a:b-c")
+    assert bindings.bind_ws(first, "/", authenticated=True, secure=True) is None
+    assert (
+        bindings.bind_http(second, "/", authenticated=True, local_only=False, secure=True) == "no-subdomain"
+    )
+    bindings.drop(first)
+    assert bindings.bind_ws(second, "/", authenticated=True, secure=True) is None
+
+
+async def test_a_secure_path_is_served_on_its_subdomain_to_a_login_there(house: House) -> None:
+    bind(house)
+    async with on(house, host(house)) as client:
+        answer = await client.get(f"/{CHAT}/page", headers={"Cookie": f"{COOKIE}={token(house)}"})
+    assert (answer.status_code, answer.text) == (200, "secret")
+
+
+async def test_every_other_host_is_refused(house: House) -> None:
+    bind(house)
+    cookie = {"Cookie": f"{COOKIE}={token(house)}; kinode-auth_{NODE}={token(house, None)}"}
+    for name in (f"127.0.0.1:{house.server.port}", host(house, OTHER), f"x.localhost:{house.server.port}"):
+        async with on(house, name) as client:
+            answer = await client.get(f"/{CHAT}/page", headers=cookie)
+        assert answer.status_code == 403, name
+        with pytest.raises(InvalidStatus) as refused:
+            async with socket_on(house, name, f"/{CHAT}/ws", **cookie):
+                pass
+        assert refused.value.response.status_code == 403
+
+
+async def test_the_login_of_the_node_or_of_another_subdomain_is_none_here(house: House) -> None:
+    bind(house)
+    for value in (
+        f"kinode-auth_{NODE}={token(house, None)}",
+        f"{COOKIE}={token(house, None)}",
+        f"{COOKIE}={token(house, OTHER)}",
+        f"kinode-auth_{NODE}@{OTHER}={token(house)}",
+    ):
+        async with on(house, host(house)) as client:
+            answer = await client.get(f"/{CHAT}/page", headers={"Cookie": value})
+        assert answer.status_code == 401, value
+
+
+async def test_the_login_of_a_subdomain_opens_nothing_else(house: House) -> None:
+    house.server.bind_ws_path(CHAT, "/", authenticated=True, secure=False, extension=False)
+    cookie = f"kinode-auth_{NODE}={token(house)}"
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"{house.ws_url}/{CHAT}/", additional_headers={"Cookie": cookie}, proxy=None):
+            pass
+    assert refused.value.response.status_code == 401
+
+
+async def test_nothing_but_what_is_secure_is_served_on_a_subdomain(house: House) -> None:
+    bind(house)
+    page = LazyLoadBlob("text/html", b"<script>")
+    rules = {"authenticated": False, "local_only": False, "secure": False}
+    for process in (CHAT, OTHER):
+        assert house.server.bind_http_path(process, "/open", static=page, **rules) is None
+        assert (
+            house.server.bind_ws_path(process, "/", authenticated=False, secure=False, extension=False)
+            is None
+        )
+    async with on(house, host(house)) as client:
+        for path in (f"/{CHAT}/open", f"/{OTHER}/open", "/"):
+            assert (await client.get(path)).status_code == 403, path
+    for path in (f"/{OTHER}/", f"/{CHAT}/", "/"):
+        with pytest.raises(InvalidStatus) as refused:
+            async with socket_on(house, host(house), path):
+                pass
+        assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:{port}"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, 200),
+    ],
+)
+async def test_no_page_of_another_origin_can_use_the_cookie(
+    house: House, headers: dict[str, str], status: int
+) -> None:
+    bind(house)
+    headers = {name: value.replace("{port}", str(house.server.port)) for name, value in headers.items()}
+    async with on(house, host(house)) as client:
+        cookie = {"Cookie": f"{COOKIE}={token(house)}"}
+        assert (await client.get(f"/{CHAT}/page", headers={**headers, **cookie})).status_code == status
+
+
+async def test_a_channel_opens_from_the_subdomains_own_page_alone(house: House) -> None:
+    bind(house)
+    cookie = {"Cookie": f"{COOKIE}={token(house)}"}
+    for origin in ("http://evil.example", house.server.url, f"http://{host(house, OTHER)}"):
+        with pytest.raises(InvalidStatus) as refused:
+            async with socket_on(house, host(house), f"/{CHAT}/ws", Origin=origin, **cookie):
+                pass
+        assert refused.value.response.status_code == 403
+    own = f"http://{host(house)}"
+    async with socket_on(house, host(house), f"/{CHAT}/ws", Origin=own, **cookie):
+        assert (await house.chat.opened()).path == "/ws"
+
+
+async def test_logging_in_on_a_subdomain_sets_its_cookie_for_no_script(house: House) -> None:
+    bind(house)
+    set_password(house.home, PASSWORD)
+    async with on(house, host(house)) as client:
+        answer = await client.post(
+            "/login", json={"password_hash": password_hash(PASSWORD), "subdomain": str(CHAT)}
+        )
+        (cookie,) = answer.headers.get_list("set-cookie")
+        assert answer.status_code == 200
+        assert cookie.startswith(f"{COOKIE}=")
+        assert "HttpOnly" in cookie
+        page = await client.get(f"/{CHAT}/page", headers={"Cookie": cookie.partition(";")[0]})
+        assert page.text == "secret"
+
+
+async def test_no_token_of_the_node_becomes_a_login_on_a_subdomain(house: House) -> None:
+    bind(house)
+    async with on(house, host(house)) as client:
+        answer = await client.post("/login", json={"token": token(house, None)})
+        assert answer.status_code == 401
+        assert "set-cookie" not in answer.headers
+        assert (await client.post("/login", json={"token": token(house)})).status_code == 200
+
+
+async def test_a_login_for_a_subdomain_is_refused_elsewhere(house: House) -> None:
+    set_password(house.home, PASSWORD)
+    async with house.http() as client:
+        answer = await client.post(
+            "/login", json={"password_hash": password_hash(PASSWORD), "subdomain": str(CHAT)}
+        )
+    assert answer.status_code == 403
