@@ -32,7 +32,7 @@ class Connection(asyncio.Protocol):
         heard = self.heard
         heard.receive(data)
         for payload in heard.pings[self._answered :]:
-            self._transport.write(frames.pong(payload))
+            self.send_last(frames.pong(payload))
         self._answered = len(heard.pings)
         self._wake()
 

@@ -107,7 +107,8 @@ class _Run:
         if self.declined and case.is_raw:
             return
         for step in case.steps:
-            await self._take(step)
+            if not await self._take(step):
+                break
         if case.must_fail:
             await self._expect_failure()
         else:
@@ -116,7 +117,8 @@ class _Run:
             self._connection.send_last(frames.close(heard.code))
             await self._until(lambda: heard.ended)
 
-    async def _take(self, step: Step) -> None:
+    async def _take(self, step: Step) -> bool:
+        """Do one thing. False when what it waits for does not come."""
         heard = self._heard
         match step:
             case Send(data, segment):
@@ -124,11 +126,12 @@ class _Run:
             case Say():
                 await self._connection.send(self._said(step))
             case Await(messages, pongs):
-                await self._until(
+                return await self._until(
                     lambda: heard.over or (len(heard.messages) >= messages and len(heard.pongs) >= pongs)
                 )
             case HalfClose():
                 self._connection.half_close()
+        return True
 
     def _said(self, step: Say) -> bytes:
         payload, rsv = step.message.payload, 0
@@ -151,5 +154,5 @@ class _Run:
             await self._connection.send(case.closing)
         await self._until(lambda: heard.over)
 
-    async def _until(self, done: Callable[[], bool]) -> None:
-        await self._connection.until(done, self._seconds)
+    async def _until(self, done: Callable[[], bool]) -> bool:
+        return await self._connection.until(done, self._seconds)
