@@ -92,7 +92,11 @@ class Node:
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
         self.workers = self.supervisor.workers = Workers(
-            worker_count(settings), log, self._operations, self.supervisor
+            worker_count(settings),
+            log,
+            self._operations,
+            self.supervisor,
+            silence_seconds=settings.worker_silence_seconds,
         )
         await stack.enter_async_context(self.workers)
         stack.push_async_callback(self.supervisor.close)

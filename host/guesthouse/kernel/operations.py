@@ -95,6 +95,8 @@ class Operations:
         handler(process, operation)
 
     def _of_worker(self, operation: Operation) -> None:
+        if operation[0] == ToNode.PONG:
+            return  # that it was heard is all
         if operation[0] == ToNode.USAGE:
             for handle, (cpu_seconds, memory_bytes) in operation[1].items():
                 process = self._runs.get(handle)
@@ -155,7 +157,9 @@ class Operations:
             run.calls -= 1
             _reply(run, call_id, value)
 
-        if name in _STATE_CALLS:
+        if name == Call.AWAIT_ROOM:
+            self._http.when_room(process.id, *arguments, reply)
+        elif name in _STATE_CALLS:
             _STATE_CALLS[name](self._state, process.id, arguments, reply)
         else:
             reply(_BINDING_CALLS[name](self._http, process.id, arguments))
@@ -167,12 +171,19 @@ def _reply(run: Run, call_id: int, value: bytes | str | None) -> None:
 
 
 def _bind_ws(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
-    path, authenticated, secure, extension = arguments
-    return http.bind_ws_path(owner, path, authenticated=authenticated, secure=secure, extension=extension)
+    path, authenticated, secure, extension, subprotocols = arguments
+    return http.bind_ws_path(
+        owner,
+        path,
+        authenticated=authenticated,
+        secure=secure,
+        extension=extension,
+        subprotocols=subprotocols,
+    )
 
 
 def _bind_http(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
-    path, authenticated, local_only, secure, mime, content = arguments
+    path, authenticated, local_only, secure, response_seconds, mime, content = arguments
     return http.bind_http_path(
         owner,
         path,
@@ -180,7 +191,17 @@ def _bind_http(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> 
         local_only=local_only,
         secure=secure,
         static=None if content is None else LazyLoadBlob(mime, content),
+        response_seconds=response_seconds,
     )
+
+
+def _serve_ui(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
+    path, authenticated, local_only, secure = arguments
+    return http.bind_ui(owner, path, authenticated=authenticated, local_only=local_only, secure=secure)
+
+
+def _set_policy(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
+    return http.set_channel_policy(owner, *arguments)
 
 
 def _unbind_ws(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> None:
@@ -196,6 +217,8 @@ _BINDING_CALLS: Final[dict[str, Callable[[HttpServerPort, ProcessId, list[Any]],
     Call.UNBIND_WS: _unbind_ws,
     Call.BIND_HTTP: _bind_http,
     Call.UNBIND_HTTP: _unbind_http,
+    Call.SERVE_UI: _serve_ui,
+    Call.SET_CHANNEL_POLICY: _set_policy,
 }
 
 _Answer = Callable[[bytes | str | None], None]

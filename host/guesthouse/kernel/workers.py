@@ -34,6 +34,9 @@ LONGEST_PAUSE: Final = 10.0
 HEALTHY_SECONDS: Final = 10.0
 """A worker that lived so long is replaced at once; others after a pause that doubles."""
 
+SILENCE_SECONDS: Final = 15.0
+"""A worker that says nothing for so long after it was asked is ended; its processes go on elsewhere."""
+
 _STDERR_CHUNK: Final = 8 * 1024
 _END_SECONDS: Final = 0.5
 _PASSED_ON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
@@ -70,6 +73,7 @@ class Worker:
         self.lost: asyncio.Future[LinkError | None] = loop.create_future()
         """Done when its link is closed; the result is what it did wrong, if anything."""
         self._link: NodeEnd | None = None
+        self._heard_at_ping: int | None = None
 
     @property
     def ready(self) -> bool:
@@ -84,6 +88,16 @@ class Worker:
         """Send it an operation; nothing happens when it is gone."""
         if self._link is not None:
             self._link.send(operation, size)
+
+    def ping(self) -> bool:
+        """Ask whether it is alive. Returns False when it has said nothing at all since it was asked last."""
+        if self._link is None or not self.ready:
+            return True
+        if self._heard_at_ping == self._link.reads:
+            return False
+        self._heard_at_ping = self._link.reads
+        self.send([int(ToWorker.PING)])
+        return True
 
     def abandon(self) -> None:
         """Close its link, which ends it and all its runs."""
@@ -100,6 +114,7 @@ class Workers:
             what to call once it is ready.
         events: told of each worker that becomes ready or is lost.
         command: what to spawn, without `--link-fd N`.
+        silence_seconds: how long a worker may take to say anything.
     """
 
     def __init__(
@@ -109,12 +124,14 @@ class Workers:
         operations: Callable[[Worker, Callable[[], None]], Callable[[Operation], None]],
         events: WorkerEvents,
         command: Sequence[str] | None = None,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self._count = count
         self._log = log
         self._operations = operations
         self._events = events
         self._command = list(command if command is not None else worker_command())
+        self._silence_seconds = silence_seconds
         self._alive: list[Worker] = []
         self._stopping = False
         self._keepers: list[asyncio.Task[None]] = []
@@ -132,6 +149,7 @@ class Workers:
         for name in (f"worker-{number}" for number in range(self._count)):
             self._begun[name] = asyncio.get_running_loop().create_future()
             self._keepers.append(self._tasks.create_task(self._keep(name)))
+        self._keepers.append(self._tasks.create_task(self._watch()))
         try:
             outcomes = await asyncio.gather(*self._begun.values(), return_exceptions=True)
             failures = [outcome for outcome in outcomes if outcome is not None]
@@ -170,6 +188,17 @@ class Workers:
                 pause = 0.0
             await asyncio.sleep(pause)
             pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+
+    async def _watch(self) -> None:
+        """End workers that are alive and do nothing: no guest can cause it, a fault of the machine can."""
+        while True:
+            await asyncio.sleep(self._silence_seconds)
+            for worker in self.alive():
+                if not worker.ping():
+                    self._log.write(
+                        worker.name, "error", f"said nothing for {self._silence_seconds:g} s: it is ended"
+                    )
+                    worker.abandon()
 
     async def _one_life(self, name: str) -> str:
         """Spawn a worker and see it through to its end. Returns why it ended."""

@@ -146,15 +146,19 @@ _FIELDS: Final[dict[int, tuple[Check, ...]]] = {
     ToNode.ON_EXIT: (_u64, _on_exit),
     ToNode.LOG: (_u64, _text, _text, _text),
     ToNode.USAGE: (_usage,),
+    ToNode.PONG: (),
 }
 
 _CALL_ARGUMENTS: Final[dict[str, tuple[Check, ...]]] = {
     "get-state": (),
     "set-state": (_bytes,),
     "clear-state": (),
-    "bind-ws-path": (_text, _bool, _bool, _bool),
+    "bind-ws-path": (_text, _bool, _bool, _bool, _list_of(_text)),
     "unbind-ws-path": (_text,),
-    "bind-http-path": (_text, _bool, _bool, _bool, _maybe_text, _maybe_bytes),
+    "bind-http-path": (_text, _bool, _bool, _bool, _optional(_u32), _maybe_text, _maybe_bytes),
+    "serve-ui": (_text, _bool, _bool, _bool),
+    "set-channel-policy": (_u32, _text),
+    "await-room": (_u32, _u32),
     "unbind-http-path": (_text,),
 }
 

@@ -30,6 +30,8 @@ class NodeEnd(asyncio.Protocol):
     def __init__(
         self, on_operation: Callable[[list[Any]], None], on_lost: Callable[[LinkError | None], None]
     ) -> None:
+        self.reads = 0
+        """How often the worker was heard."""
         self._on_operation = on_operation
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -72,6 +74,7 @@ class NodeEnd(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
+        self.reads += 1
         if self._error is not None:
             return
         try:

@@ -23,7 +23,8 @@ class ToWorker(IntEnum):
     STOP = 2
     """`[op, handle, reason]`: end a process; answered by EXITED."""
     OPEN = 3
-    """`[op, handle, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, credit]`"""
+    """`[op, handle, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, credit, bound_path,
+    subprotocol]`"""
     PUSH = 4
     """`[op, handle, channel_id, message_type, payload]`: the client sent a message."""
     CLOSE = 5
@@ -44,6 +45,8 @@ class ToWorker(IntEnum):
     """`[op, channel_id, bytes]`: so many more bytes may be pushed to the channel."""
     CHANNEL_GONE = 12
     """`[op, channel_id]`: the node closed the channel on its own account; no event for the process."""
+    PING = 13
+    """`[op]`: answered by PONG, or the worker is taken for dead."""
 
 
 class ToNode(IntEnum):
@@ -78,6 +81,8 @@ class ToNode(IntEnum):
     """`[op, handle, stream, level, text]`"""
     USAGE = 13
     """`[op, {handle: [cpu_seconds, memory_bytes]}]`: sent each second while something changed."""
+    PONG = 14
+    """`[op]`: the answer to PING."""
 
 
 class Call:
@@ -90,11 +95,18 @@ class Call:
     CLEAR_STATE: Final = "clear-state"
     """`[]` → None or "storage" """
     BIND_WS: Final = "bind-ws-path"
-    """`[path, authenticated, secure, extension]` → None, "bad-path" or "too-many" """
+    """`[path, authenticated, secure, extension, [subprotocol, …]]` → None or a `bind-error`"""
     UNBIND_WS: Final = "unbind-ws-path"
     """`[path]` → None"""
     BIND_HTTP: Final = "bind-http-path"
-    """`[path, authenticated, local_only, secure, mime | None, static bytes | None]` → as BIND_WS"""
+    """`[path, authenticated, local_only, secure, response_seconds | None, mime | None, static bytes | None]`
+    → as BIND_WS"""
+    SERVE_UI: Final = "serve-ui"
+    """`[path, authenticated, local_only, secure]` → as BIND_WS"""
+    SET_CHANNEL_POLICY: Final = "set-channel-policy"
+    """`[channel_id, policy]` → None or "channel-not-found" """
+    AWAIT_ROOM: Final = "await-room"
+    """`[channel_id, bytes]` → None once the channel has credit for a payload of that size, or a `push-error`"""
     UNBIND_HTTP: Final = "unbind-http-path"
     """`[path]` → None"""
 

@@ -68,6 +68,7 @@ class Worker:
             ToWorker.REPLY: self._reply,
             ToWorker.CREDIT: self._credit,
             ToWorker.CHANNEL_GONE: self._channel_gone,
+            ToWorker.PING: self._ping,
         }
 
     def run(self) -> None:
@@ -120,6 +121,9 @@ class Worker:
             )
         self._outgoing.add([ToNode.READY, PROTOCOL_VERSION, os.getpid()])
 
+    def _ping(self, operation: list[Any]) -> None:
+        self._outgoing.add([ToNode.PONG])
+
     def _start(self, operation: list[Any]) -> None:
         _, handle, settings = operation
         limits = GuestLimits(**{name: settings[name] for name in _LIMITS})
@@ -152,6 +156,7 @@ class Worker:
         if guest is not None:
             channel_id = operation[2]
             guest.channels[channel_id] = operation[9]
+            guest.paths[channel_id] = (operation[3], operation[10])
             self._channels[channel_id] = guest
             guest.deliver(operation)
 
@@ -191,6 +196,7 @@ class Worker:
         guest = self._channels.pop(channel_id, None)
         if guest is not None:
             guest.channels.pop(channel_id, None)
+            guest.paths.pop(channel_id, None)
 
     # Guests
 

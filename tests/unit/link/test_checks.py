@@ -27,6 +27,7 @@ GOOD: list[list[Any]] = [
     [ToNode.ON_EXIT, 1, [["n@p:k:g", b"", None, None, None]]],
     [ToNode.LOG, 1, "print", "info", "hi"],
     [ToNode.USAGE, {1: [0.5, 4096]}],
+    [ToNode.PONG],
 ]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=3),
