@@ -79,6 +79,30 @@ def test_an_answer_that_cannot_be_made_is_a_fault_of_that_guest() -> None:
     fiber.drop()
 
 
+def test_an_answer_that_cannot_be_made_ends_the_guest_also_in_a_call_without_a_result() -> None:
+    went_on: list[str] = []
+    calls = Calls({"wait": lambda owner: PENDING, "on": lambda owner: went_on.append("on")}, ("wait",))
+    text = """(component
+  (import "test:types/host" (instance $host (export "wait" (func)) (export "on" (func))))
+  (core func $wait (canon lower (func $host "wait")))
+  (core func $on (canon lower (func $host "on")))
+  (core module $m (import "h" "wait" (func $wait)) (import "h" "on" (func $on))
+    (func (export "run") call $wait call $on))
+  (core instance $m (instantiate $m
+    (with "h" (instance (export "wait" (func $wait)) (export "on" (func $on))))))
+  (func $run (canon lift (core func $m "run")))
+  (instance $guest (export "run" (func $run)))
+  (export "test:types/guest" (instance $guest)))"""
+    with fiber_of(load(text, calls)) as fiber:
+        finish_step(fiber)
+        fiber.start()
+        assert not fiber.poll()
+        fiber.answer(lambda: 1 / 0)
+        with pytest.raises(GuestTrap, match="ZeroDivisionError"):
+            fiber.poll()
+    assert went_on == []
+
+
 def test_an_answer_of_the_wrong_type_is_a_fault_of_that_guest() -> None:
     fiber = Waiter().blocked()
     fiber.answer(lambda: b"bytes")

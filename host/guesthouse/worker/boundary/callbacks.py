@@ -110,7 +110,7 @@ def _blocking(call: Callable[..., Any], read: Callable[[int], list[Any]], write:
             fiber = FIBERS[context]
             value = call(fiber.owner, *read(args))
             if value is PENDING:
-                fiber.blocked = (write, results, error_out)
+                fiber.blocked = (write, results)
                 memmove(continuation_out, CONTINUATION_STRUCT.pack(_WAIT_ADDRESS, context, 0), 24)
                 return
             write(value, context, results, _ARENA)
@@ -122,18 +122,23 @@ def _blocking(call: Callable[..., Any], read: Callable[[int], list[Any]], write:
 
 
 def _wait(context: int) -> bool:
-    """Whether the host call that the guest waits in has its result now."""
+    """Whether the host call that the guest waits in has its result now.
+
+    wasmtime looks for an error when a host call begins, not when it ends. So a guest whose answer cannot be
+    made stays where it is, and `Fiber.poll` ends it.
+    """
     fiber = FIBERS.get(context)
     if fiber is None:
         return False
     produce = fiber.take_answer()
     if produce is None:
         return False
-    write, results, error_out = fiber.blocked
+    write, results = fiber.blocked
     try:
         write(produce(), context, results, _ARENA)
     except BaseException as error:
-        _set_error(error_out, _fault(context, error))
+        fiber.fault = error
+        return False
     fiber.blocked = None
     return True
 

@@ -113,11 +113,13 @@ class Fiber:
         """
         capi.set_epoch_deadline(self.context, _SLICE)
         if not capi.future_poll(self._future):
+            if self.fault is not None:
+                raise self._trap("")
             return False
         self._end_step()
         error, self._error.value = self._error.value, None
         if error:
-            raise self._trap(error)
+            raise self._trap(capi.take_message(error))
         return True
 
     def start(self, *arguments: Any) -> None:
@@ -177,8 +179,7 @@ class Fiber:
             capi.future_delete(future)
             self._arena.clear()
 
-    def _trap(self, error: int) -> GuestTrap:
-        message = capi.take_message(error)
+    def _trap(self, message: str) -> GuestTrap:
         fault = self.fault
         if isinstance(fault, GuestTrap):
             return fault
