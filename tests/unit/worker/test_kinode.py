@@ -1,0 +1,240 @@
+"""Guests of the Kinode OS in the real worker: how they are run, and what their interface does not say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
+from guesthouse.worker.calls import kinode
+from guesthouse.worker.kinode_form import STANDARD
+from guesthouse.worker.messages import CONTRACT
+
+from .guests import RECEIVE_FOR_EVER, Wasi, data, process
+from .process import OUR, Worker
+from .wasi import OUTPUT, SLEEP
+
+NEWEST: Final = "hyperware:process/standard@1.0.0"
+PRINT: Final = '(export "print-to-terminal" (func (param "verbosity" u8) (param "message" string)))'
+SET_STATE: Final = '(export "set-state" (func (param "bytes" (list u8))))'
+CLEAR_STATE: Final = '(export "clear-state" (func))'
+SAVE: Final = """(type $names' (record (field "process-name" string) (field "package-name" string)
+    (field "publisher-node" string))) (export "process-id" (type $names (eq $names')))
+  (type $address' (record (field "node" string) (field "process" $names)))
+  (export "address" (type $address (eq $address')))
+  (type $capability' (record (field "issuer" $address) (field "params" string)))
+  (export "capability" (type $capability (eq $capability')))
+  (export "save-capabilities" (func (param "caps" (list $capability))))"""
+
+
+def guest(
+    export: str,
+    signature: str,
+    body: str,
+    *,
+    interface: str = NEWEST,
+    functions: dict[str, str] | None = None,
+    run: str = '(param "our" string)',
+    core: str = "(param i32 i32)",
+) -> str:
+    """A component that imports one function of `process/standard` and exports `init`."""
+    name = (functions or {}).get("name", "print-to-terminal")
+    return f"""(component
+  (import "{interface}" (instance $standard {export}))
+  (core module $libc (memory (export "memory") 1)
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "memory" (core memory $memory))
+  (alias core export $libc "cabi_realloc" (core func $realloc))
+  (core func $call (canon lower (func $standard "{name}") (memory $memory) (realloc $realloc)))
+  (core module $main (import "libc" "memory" (memory 0)) (import "host" "call" (func $call {signature}))
+    (func (export "init") {core} {body}))
+  (core instance $main (instantiate $main (with "libc" (instance $libc))
+    (with "host" (instance (export "call" (func $call))))))
+  (func $init {run} (canon lift (core func $main "init") (memory $memory) (realloc $realloc)))
+  (export "init" (func $init)))"""
+
+
+def printing(interface: str = NEWEST, verbosity: int = 0, **how: Any) -> str:
+    """A guest that prints what it is given."""
+    body = f"(call $call (i32.const {verbosity}) (local.get 0) (local.get 1))"
+    return guest(PRINT, "(param i32 i32 i32)", body, interface=interface, **how)
+
+
+VERSIONS: Final = ("kinode:process/standard@0.7.0", "kinode:process/standard@0.8.0",
+                   "kinode:process/standard@1.0.0", "kinode:process/standard@1.0.1", NEWEST)  # fmt: skip
+
+
+@pytest.mark.parametrize("interface", VERSIONS)
+def test_init_is_given_the_address_as_text(worker: Worker, interface: str) -> None:
+    started = worker.start(printing(interface))
+    assert started.expect(ToNode.LOG) == ["print", "info", OUR]
+    assert started.death() == [ExitCause.RETURNED, "its run function returned"]
+
+
+def test_what_is_printed_at_a_higher_verbosity_is_for_who_looks_closer(worker: Worker) -> None:
+    assert worker.start(printing(verbosity=3)).expect(ToNode.LOG) == ["print", "debug", OUR]
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        "kinode:process/standard@0.5.0",
+        "kinode:process/standard@2.0.0",
+        "kinode:process/standard",
+        "hyperware:process/standard@0.7.0",
+        "uqbar:process/standard@0.7.0",
+    ],
+)
+def test_a_version_that_is_not_known_is_refused_by_name(worker: Worker, interface: str) -> None:
+    cause, detail = worker.start(printing(interface)).death()
+    assert cause == ExitCause.NOT_STARTED
+    assert "imports 'print-to-terminal' of " + interface in detail
+    assert "\n" not in detail
+
+
+@pytest.mark.parametrize(
+    ("run", "core"),
+    [
+        ("", ""),
+        ('(param "our" u32)', "(param i32)"),
+        ('(param "our" (list u8))', "(param i32 i32)"),
+        ('(param "our" string) (param "more" u32)', "(param i32 i32 i32)"),
+        ('(param "our" string) (result u32)', "(param i32 i32) (result i32)"),
+    ],
+)
+def test_an_init_of_another_signature_is_not_started(worker: Worker, run: str, core: str) -> None:
+    text = guest(PRINT, "(param i32 i32 i32)", "unreachable", run=run, core=core)
+    cause, detail = worker.start(text).death()
+    assert cause == ExitCause.NOT_STARTED
+    assert "world `process`" in detail
+    assert "\n" not in detail
+
+
+def test_a_component_with_neither_entry_is_told_both(worker: Worker) -> None:
+    cause, detail = worker.start("(component)").death()
+    assert cause == ExitCause.NOT_STARTED
+    assert detail.startswith("exports no guesthouse:process/guest@0.1.0 and no function 'init': ")
+
+
+def test_an_init_that_is_no_function_is_refused(worker: Worker) -> None:
+    cause, detail = worker.start('(component (instance $i) (export "init" (instance $i)))').death()
+    assert (cause, detail.startswith("exports 'init', which is no function")) == (ExitCause.NOT_STARTED, True)
+
+
+def test_a_component_with_both_entries_is_run_by_that_of_the_contract(worker: Worker) -> None:
+    text = process(("system.print", "messaging.receive"), RECEIVE_FOR_EVER)
+    both = (
+        text.rstrip().removesuffix(")")
+        + """
+      (core module $never (func (export "init") (param i32 i32) unreachable))
+      (core instance $never (instantiate $never))
+      (func $init (param "our" string)
+        (canon lift (core func $never "init") (memory $memory) (realloc $realloc)))
+      (export "init" (func $init)))"""
+    )
+    started = worker.start(both).started()
+    assert started.stop()[0] == ExitCause.STOPPED
+
+
+@pytest.mark.parametrize("problem", ["too-big", "storage"])
+def test_state_that_is_not_stored_ends_the_process_since_it_cannot_be_told(
+    worker: Worker, problem: str
+) -> None:
+    body = "(call $call (local.get 0) (local.get 1))"
+    started = worker.start(guest(SET_STATE, "(param i32 i32)", body, functions={"name": "set-state"}))
+    call_id, name, arguments = started.expect(ToNode.CALL)
+    assert (name, arguments) == (Call.SET_STATE, [OUR.encode()])
+    started.send(ToWorker.REPLY, call_id, problem)
+    cause, detail = started.death()
+    assert (cause, f"({problem})" in detail) == (ExitCause.TRAP, True)
+
+
+def test_state_is_stored_before_the_process_goes_on(worker: Worker) -> None:
+    started = worker.start(guest(CLEAR_STATE, "", "(call $call)", functions={"name": "clear-state"}))
+    call_id, name, _ = started.expect(ToNode.CALL)
+    assert (name, worker.got(ToNode.EXITED)) == (Call.CLEAR_STATE, [])
+    started.send(ToWorker.REPLY, call_id, None)
+    assert started.death()[0] == ExitCause.RETURNED
+
+
+def test_capabilities_that_nobody_issued_are_not_kept_and_it_is_said(worker: Worker) -> None:
+    body = "(call $call (i32.const 1024) (i32.const 1))"
+    started = worker.start(guest(SAVE, "(param i32 i32)", body, functions={"name": "save-capabilities"}))
+    stream, level, text = started.expect(ToNode.LOG)
+    assert (stream, level) == ("host", "warning")
+    assert "were not kept" in text
+
+
+def of_version(wasi: tuple[Wasi, ...], version: str) -> tuple[Wasi, ...]:
+    return tuple(replace(each, interface=each.interface.replace("@0.2.0", f"@{version}")) for each in wasi)
+
+
+@pytest.mark.parametrize(
+    "version", ["0.2.0-rc-2023-11-10", "0.2.0-rc-2023-12-05", "0.2.1", "0.2.6", "0.2.12"]
+)
+def test_wasi_of_any_version_writes_and_sleeps(worker: Worker, version: str) -> None:
+    body = """(local i32) (local.set 8 (call $get-stderr))
+      (call $pollable.block (call $subscribe-duration (i64.const 1000000)))
+      (call $output-stream.blocking-write-and-flush (local.get 8) (i32.const 8192) (i32.const 6)
+        (i32.const 64))"""
+    started = worker.start(
+        process((), body, more=data("hello\n", 8192), wasi=of_version((*SLEEP, *OUTPUT), version))
+    )
+    assert started.expect(ToNode.LOG) == ["stderr", "warning", "hello"]
+
+
+def test_the_dialects_have_a_form_for_the_same_messages() -> None:
+    assert STANDARD.received.keys() == CONTRACT.received.keys()
+    assert STANDARD.awaited.keys() == CONTRACT.awaited.keys()
+
+
+class Named:
+    """A guest as far as converters of messages look at it."""
+
+    node = "n.os"
+    our = OUR
+
+    def __init__(self, spellings: dict[str, str]) -> None:
+        self.blob: tuple[str | None, bytes | None] = (None, None)
+        self.spellings = spellings
+        self.current_request = 0
+
+    def set_blob(self, mime: str | None, payload: bytes | None) -> None:
+        self.blob = (mime, payload)
+
+
+@pytest.mark.parametrize("message_type", range(5))
+def test_a_push_says_its_type_by_name(message_type: int) -> None:
+    guest: Any = Named({})
+    _, request = STANDARD.received[ToWorker.PUSH](guest, [ToWorker.PUSH, 1, 7, message_type, b"x"]).value
+    name = ("Text", "Binary", "Ping", "Pong", "Close")[message_type]
+    body = {"WebSocketPush": {"channel_id": 7, "message_type": name}}
+    assert json.loads(request[1]["body"]) == body
+    assert request[1]["expects-response"] is None
+    assert guest.blob == (None, b"x")
+
+
+def test_an_event_comes_from_the_http_server_by_the_name_that_the_process_uses() -> None:
+    for spellings, process_name, publisher in (
+        ({}, "http-server", "sys"),
+        ({"http-server:distro:sys": "http_server:distro:sys"}, "http_server", "sys"),
+        ({"http-server:distro:sys": "http_server:sys:nectar"}, "http_server", "nectar"),
+    ):
+        guest: Any = Named(spellings)
+        source, _ = STANDARD.received[ToWorker.CLOSE](guest, [ToWorker.CLOSE, 1, 7]).value
+        assert source["node"] == "n.os"
+        assert source["process"]["process-name"] == process_name
+        assert source["process"]["publisher-node"] == publisher
+
+
+def test_the_table_of_calls_is_that_of_the_interface() -> None:
+    spawn = {"spawn"}
+    assert set(kinode.CALLS) | spawn == {
+        "print-to-terminal", "our", "get-on-exit", "set-on-exit", "get-state", "set-state", "clear-state", "spawn",
+        "save-capabilities", "drop-capabilities", "our-capabilities", "receive", "has-blob", "get-blob", "last-blob",
+        "send-request", "send-requests", "send-response", "send-and-await-response",
+    }  # fmt: skip
