@@ -132,7 +132,18 @@ def test_a_bad_address_says_what_an_address_is() -> None:
 
 
 def test_older_names_of_the_http_server_mean_it() -> None:
-    for older in ("http_server:distro:sys", "http-server:distro:sys"):
+    for older in ("http_server:distro:sys", "http-server:distro:sys", "http_server:sys:nectar"):
         assert canonical(ProcessId.parse(older)) == HTTP_SERVER
     chat = ProcessId.parse("chat:chat:guesthouse.os")
     assert canonical(chat) is chat
+
+
+@pytest.mark.parametrize(
+    "module", ["vfs", "timer", "state", "kernel", "net", "terminal", "kv", "http-client"]
+)
+def test_older_names_of_the_other_runtime_modules_mean_them(module: str) -> None:
+    written = ProcessId(module, "distro", "sys")
+    for older in (f"{module}:sys:nectar", f"{module.replace('-', '_')}:distro:sys"):
+        assert canonical(ProcessId.parse(older)) == written
+    for other in (f"{module}:distro:nectar", f"{module}:sys:sys", f"{module}:distro:sys.os"):
+        assert canonical(ProcessId.parse(other)) == ProcessId.parse(other)

@@ -103,6 +103,8 @@ def _digest(path: Path) -> str:
 def _write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
     """Write what a node needs of the package, and no sources. The same content makes the same bytes."""
     members = {MANIFEST_NAME: folder / MANIFEST_NAME}
+    if not members[MANIFEST_NAME].is_file():
+        raise PackageError(f"{folder} is a package of the Kinode OS: zip the folder as it is, which runs")
     for entry in manifest.processes:
         members[str(entry.wasm)] = inside(folder, entry.wasm)
         if entry.ui is not None:
