@@ -1,4 +1,4 @@
-"""What processes keep: one byte string each, in SQLite, durable when the call returns.
+"""What processes keep, in SQLite, durable when the call returns.
 
 The database is in WAL mode with `synchronous=FULL`. In WAL mode a commit is atomic whatever happens to
 this process, but only FULL also syncs the log at each commit: with NORMAL, what a guest was told is
@@ -14,9 +14,8 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from guesthouse.address import ProcessId
 from guesthouse.errors import GuesthouseError
@@ -29,26 +28,30 @@ STORAGE: Final = "storage"
 _BATCH: Final = 256
 _LOCK_SECONDS: Final = 5.0
 _SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS state (process TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS state (process TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS kv (package TEXT, db TEXT, key BLOB, value BLOB NOT NULL, expires REAL, "
+    "PRIMARY KEY (package, db, key)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS timers (process TEXT, id TEXT, due REAL NOT NULL, "
+    "PRIMARY KEY (process, id)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS files (package TEXT, path TEXT, folder INTEGER NOT NULL, bytes BLOB NOT NULL, "
+    "PRIMARY KEY (package, path))",
+    "CREATE TABLE IF NOT EXISTS capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER NOT NULL, "
+    "PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
 )
+
+_T = TypeVar("_T")
+_F = TypeVar("_F")
 
 
 class StateError(GuesthouseError):
     """The node's state cannot be opened."""
 
 
-class _Verb(Enum):
-    GET = auto()
-    SET = auto()
-    CLEAR = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
-    verb: _Verb
-    process: str
-    data: bytes
-    answer: Callable[[bytes | str | None], None]
+    work: Callable[[sqlite3.Connection], Any]
+    failed: Any
+    answer: Callable[[Any], None]
 
 
 class State:
@@ -75,18 +78,33 @@ class State:
 
     def get(self, process: ProcessId, answer: Callable[[bytes | str | None], None]) -> None:
         """Answers the stored bytes, or None. Storage that cannot be read answers None and is logged."""
-        self._jobs.put(_Job(_Verb.GET, str(process), b"", answer))
+        self.execute(lambda database: _read(database, str(process)), None, answer)
 
     def set(self, process: ProcessId, data: bytes, answer: Callable[[bytes | str | None], None]) -> None:
         """Answers None once `data` is durable, or `too-big` or `storage`, with what was there untouched."""
         if len(data) > self._quota:
             answer(TOO_BIG)
             return
-        self._jobs.put(_Job(_Verb.SET, str(process), data, answer))
+        self.execute(lambda database: _write(database, str(process), data), STORAGE, answer)
 
     def clear(self, process: ProcessId, answer: Callable[[bytes | str | None], None]) -> None:
         """Answers None once the bytes are durably gone, or `storage`."""
-        self._jobs.put(_Job(_Verb.CLEAR, str(process), b"", answer))
+        self.execute(lambda database: _clear(database, str(process)), STORAGE, answer)
+
+    def execute(
+        self, work: Callable[[sqlite3.Connection], _T], failed: _F, answer: Callable[[_T | _F], None]
+    ) -> None:
+        """Do `work` on the database, in the state's thread, and answer what it returns once that is durable; or
+        `failed` when the database cannot be read or written. What fails is undone with all that was done
+        together with it, so `work` has to bound what it stores beforehand.
+        """
+        self._jobs.put(_Job(work, failed, answer))
+
+    async def executed(self, work: Callable[[sqlite3.Connection], _T], failed: _F) -> _T | _F:
+        """The same, awaited."""
+        done: asyncio.Future[_T | _F] = self._loop.create_future()
+        self.execute(work, failed, lambda value: None if done.cancelled() else done.set_result(value))
+        return await done
 
     async def close(self) -> None:
         """Finish what was asked and close the database."""
@@ -115,29 +133,30 @@ class State:
                 return batch, False
         return batch, True
 
-    def _carry_out(self, batch: list[_Job]) -> list[bytes | str | None]:
+    def _carry_out(self, batch: list[_Job]) -> list[Any]:
         try:
             with self._database:
-                return [self._do(job) for job in batch]
+                return [job.work(self._database) for job in batch]
         except sqlite3.Error as error:
             text = f"{self._path}: {error}: see that the disk has room and is writable"
             self._loop.call_soon_threadsafe(self._log.write, "state", "error", text)
-            return [None if job.verb is _Verb.GET else STORAGE for job in batch]
+            return [job.failed for job in batch]
 
-    def _do(self, job: _Job) -> bytes | None:
-        if job.verb is _Verb.SET:
-            self._database.execute(
-                "INSERT INTO state VALUES (?, ?) ON CONFLICT (process) DO UPDATE SET bytes = excluded.bytes",
-                (job.process, job.data),
-            )
-        elif job.verb is _Verb.CLEAR:
-            self._database.execute("DELETE FROM state WHERE process = ?", (job.process,))
-        else:
-            row = self._database.execute(
-                "SELECT bytes FROM state WHERE process = ?", (job.process,)
-            ).fetchone()
-            return None if row is None else bytes(row[0])
-        return None
+
+def _read(database: sqlite3.Connection, process: str) -> bytes | None:
+    row = database.execute("SELECT bytes FROM state WHERE process = ?", (process,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def _write(database: sqlite3.Connection, process: str, data: bytes) -> None:
+    database.execute(
+        "INSERT INTO state VALUES (?, ?) ON CONFLICT (process) DO UPDATE SET bytes = excluded.bytes",
+        (process, data),
+    )
+
+
+def _clear(database: sqlite3.Connection, process: str) -> None:
+    database.execute("DELETE FROM state WHERE process = ?", (process,))
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -146,7 +165,8 @@ def _open(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         with database:
-            database.execute(_SCHEMA)
+            for table in _SCHEMA:
+                database.execute(table)
     except sqlite3.Error as error:
         raise StateError(
             f"{path}: {error}: make it readable and writable, or move it away to start afresh"
