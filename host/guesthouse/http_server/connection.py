@@ -20,7 +20,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, cast
 
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
@@ -32,6 +31,7 @@ from guesthouse.http_server.channels import ChannelRecord
 from guesthouse.http_server.closes import Close, Refusal
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
+from guesthouse.http_server.deflate import DEFLATE
 from guesthouse.http_server.extension import ExtensionPush
 from guesthouse.http_server.framing import encode, frame, window_bits
 from guesthouse.http_server.inbound import InboundFrames
@@ -52,13 +52,8 @@ _BINARY: Final = int(WsMessageType.BINARY)
 _PING: Final = int(WsMessageType.PING)
 _PONG: Final = int(WsMessageType.PONG)
 
-_DEFLATE: Final = ServerPerMessageDeflateFactory(
-    server_no_context_takeover=True,
-    server_max_window_bits=12,
-    client_max_window_bits=12,
-    compress_settings={"memLevel": 5},
-)
-"""Without a context of the server's own, one compressed frame serves many clients."""
+_VERSION: Final = "13"
+"""A refused client is told which version is spoken (RFC 6455, section 4.4)."""
 
 _LOGGER = logging.getLogger("guesthouse.websocket")
 _LOGGER.setLevel(logging.ERROR)
@@ -120,7 +115,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Whether the extension at the other end speaks CBOR."""
         self._released = released
         self._loop = asyncio.get_running_loop()
-        self._protocol = Protocol(extensions=[_DEFLATE], logger=_LOGGER)
+        self._protocol = Protocol(extensions=[DEFLATE], logger=_LOGGER)
         self._inbound = InboundFrames(
             self._protocol, self._deliver, max_size=limits.register_bytes, fragments=limits.fragments
         )
@@ -199,9 +194,12 @@ class WebSocketConnection(asyncio.Protocol):
                 return
             if form.subprotocol is not None:
                 response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
+        refused = response.status_code != HTTPStatus.SWITCHING_PROTOCOLS
+        if refused:
+            response.headers["Sec-WebSocket-Version"] = _VERSION
         protocol.send_response(response)
         self._flush()
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        if refused:
             self._linger()
             return
         self._upgraded = True

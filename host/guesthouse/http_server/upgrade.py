@@ -78,6 +78,8 @@ class Gate:
         self, target: str, headers: HeaderValues, peer: Peer, now: float
     ) -> RegisterForm | BoundForm | Refusal:
         """Decide about a request target such as `/chat:chat:guesthouse.os/room?name=ann`."""
+        if not headers.get_all("Host"):
+            return closes.BAD_REQUEST
         path, _, query = target.partition("?")
         behind = forwarded_for(peer.address, headers.get_all("X-Forwarded-For"), self.trusted_proxies)
         if path == "/":
