@@ -86,6 +86,7 @@ class Daemon:
         packages: what to run.
         settings: as `{"process_memory_bytes": …}`.
         flags: more flags, such as `--dev`.
+        python: the interpreter that has Guesthouse installed.
     """
 
     def __init__(
@@ -96,8 +97,10 @@ class Daemon:
         workers: int = 1,
         settings: Mapping[str, object] | None = None,
         flags: Sequence[str] = (),
+        python: str | Path = sys.executable,
     ) -> None:
         self.home = home
+        self._python = str(python)
         self.node = NODE
         self.url = ""
         self._arguments = [
@@ -128,7 +131,7 @@ class Daemon:
     async def __aenter__(self) -> Self:
         with self._stderr.open("ab") as stderr:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "guesthouse", "run", *self._arguments),
+                *(self._python, "-m", "guesthouse", "run", *self._arguments),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=stderr,

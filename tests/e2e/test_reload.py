@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .clients import registered
+from .clients import ECHO_C, registered
 from .conftest import StartNode
 from .packages import package
 
@@ -36,3 +36,32 @@ async def test_a_changed_component_is_reloaded_and_its_channels_stay_open(
         (channel,) = await daemon.channels(PROCESS)
         assert channel["channel_id"] == client.channel_id
     assert (await daemon.ps())[PROCESS]["restarts"] == 1
+
+
+async def test_edited_source_is_built_and_swapped_in_with_the_channel_open(
+    start: StartNode, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(package("echo-c"), tmp_path / "echo-c")
+    source = folder / "src/echo.c"
+    code = source.read_text()
+    daemon = await start(folder, flags=["--dev"])
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        assert await client.ask("before") == "before"
+        source.write_text(code.replace("{", "{ this is no C", 1))
+        line = await daemon.log_line("dev", "what ran before runs on", seconds=60)
+        assert "could not be built" in line["text"]
+        assert await client.ask("still") == "still"
+        answer = "gh_send_ws_text(push->channel_id, text.value)"
+        changed = code.replace(answer, answer.replace("text.value", 'gh_text("changed")'))
+        assert changed != code
+        source.write_text(changed)
+        await daemon.log_line("dev", "is reloaded; its channels stayed open", seconds=60)
+        assert await client.ask("after") == "changed"
+        assert [item["channel_id"] for item in await daemon.channels(ECHO_C)] == [client.channel_id]
+
+
+async def test_a_package_that_was_not_built_is_built_first(start: StartNode, tmp_path: Path) -> None:
+    folder = shutil.copytree(package("echo-c"), tmp_path / "echo-c", ignore=shutil.ignore_patterns("build"))
+    daemon = await start(folder, flags=["--dev"])
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        assert await client.ask("built") == "built"
