@@ -91,12 +91,14 @@ class Node:
         self.supervisor = Supervisor(router, Compiler(home.compiled, settings.package, log), settings, log)
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
+        home.compiled.mkdir(mode=0o700, exist_ok=True)
         self.workers = self.supervisor.workers = Workers(
             worker_count(settings),
             log,
             self._operations,
             self.supervisor,
             silence_seconds=settings.worker_silence_seconds,
+            components=home.compiled,
         )
         await stack.enter_async_context(self.workers)
         stack.push_async_callback(self.supervisor.close)

@@ -115,6 +115,7 @@ class Workers:
         events: told of each worker that becomes ready or is lost.
         command: what to spawn, without `--link-fd N`.
         silence_seconds: how long a worker may take to say anything.
+        components: the folder that a worker is confined to reading; None leaves it as it is.
     """
 
     def __init__(
@@ -125,8 +126,10 @@ class Workers:
         events: WorkerEvents,
         command: Sequence[str] | None = None,
         silence_seconds: float = SILENCE_SECONDS,
+        components: Path | None = None,
     ) -> None:
         self._count = count
+        self._settings = {} if components is None else {"components": str(components)}
         self._log = log
         self._operations = operations
         self._events = events
@@ -224,7 +227,7 @@ class Workers:
         take = self._operations(worker, lambda: self._became_ready(worker))
         self._alive.append(worker)
         worker.attach(await connect(sock, take, lambda error: self._lost(worker, error)))
-        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}])
+        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, self._settings])
         try:
             await asyncio.wait(
                 (worker.became_ready, worker.lost), timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED

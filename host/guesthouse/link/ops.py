@@ -17,14 +17,15 @@ class ToWorker(IntEnum):
     """What the node tells a worker."""
 
     CONFIGURE = 0
-    """`[op, version, {setting: value}]`: first frame, once; settings are `WorkerSettings`."""
+    """`[op, version, {setting: value}]`: first frame, once. `components`: the only folder the worker is left
+    to read; without it, it is not confined."""
     START = 1
     """`[op, handle, {our, component, on_exit, limits, node}]`: run a process; answered by STARTED or EXITED."""
     STOP = 2
     """`[op, handle, reason]`: end a process; answered by EXITED."""
     OPEN = 3
-    """`[op, handle, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, credit, bound_path,
-    subprotocol]`"""
+    """`[op, handle, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, credit,
+    bound_path, subprotocol]`"""
     PUSH = 4
     """`[op, handle, channel_id, message_type, payload]`: the client sent a message."""
     CLOSE = 5

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-_MAPS: Final = Path("/proc/self/maps")
+_MAPS: Final = Path("/proc/self/maps").open("rb")  # noqa: SIM115 - opened while files still can be
 WASM_PAGE: Final = 65_536
 
 
@@ -27,11 +27,12 @@ def _writable() -> dict[int, int]:
     """Sizes of the private writable mappings by address; neighbours count as one."""
     regions: dict[int, int] = {}
     last_start, last_end = 0, -1
-    for line in _MAPS.read_text().splitlines():
-        span, mode = line.split(" ", 2)[:2]
-        if mode != "rw-p":
+    _MAPS.seek(0)
+    for line in _MAPS:
+        span, mode = line.split(b" ", 2)[:2]
+        if mode != b"rw-p":
             continue
-        low, _, high = span.partition("-")
+        low, _, high = span.partition(b"-")
         start, end = int(low, 16), int(high, 16)
         if start == last_end:
             regions[last_start] += end - start
