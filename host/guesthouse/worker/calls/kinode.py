@@ -59,8 +59,7 @@ def _receive(guest: Guest) -> Any:
 def _send_request(
     guest: Guest, target: dict[str, Any], request: dict[str, Any], context: bytes | None, blob: Any
 ) -> None:
-    _learn_spelling(guest, target)
-    messaging.send_request(guest, target, request, context, blob)
+    messaging.send_request(guest, _resolved(guest, target), request, context, blob)
 
 
 def _send_requests(guest: Guest, requests: list[tuple[Any, Any, Any, Any]]) -> None:
@@ -69,8 +68,20 @@ def _send_requests(guest: Guest, requests: list[tuple[Any, Any, Any, Any]]) -> N
 
 
 def _send_and_await(guest: Guest, target: dict[str, Any], request: dict[str, Any], blob: Any) -> Any:
+    return messaging.send_and_await(guest, _resolved(guest, target), request, blob, STANDARD)
+
+
+def _set_on_exit(guest: Guest, on_exit: Any) -> None:
+    if not isinstance(on_exit, str):
+        case, requests = on_exit
+        on_exit = case, [(_resolved(guest, target), *rest) for target, *rest in requests]
+    system.set_on_exit(guest, on_exit)
+
+
+def _resolved(guest: Guest, target: dict[str, Any]) -> dict[str, Any]:
+    """A target with the node's name where the guest wrote `our`, which means whatever node it is on."""
     _learn_spelling(guest, target)
-    return messaging.send_and_await(guest, target, request, blob, STANDARD)
+    return target | {"node": guest.node} if target["node"] == _OUR_NODE else target
 
 
 def _learn_spelling(guest: Guest, target: dict[str, Any]) -> None:
@@ -110,6 +121,7 @@ def _keep_no_capabilities(guest: Guest, capabilities: list[Any]) -> None:
 
 
 _NONE: Final[Mapping[str, HostFunction]] = MappingProxyType({})
+_OUR_NODE: Final = "our"
 _RUNTIME_PUBLISHERS: Final = frozenset(("sys", "nectar"))
 
 CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
@@ -117,7 +129,7 @@ CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
         "print-to-terminal": HostFunction(_print),
         "our": HostFunction(system.our),
         "get-on-exit": HostFunction(system.get_on_exit),
-        "set-on-exit": HostFunction(system.set_on_exit),
+        "set-on-exit": HostFunction(_set_on_exit),
         "get-state": HostFunction(system.get_state, blocks=True),
         "set-state": HostFunction(_set_state, blocks=True),
         "clear-state": HostFunction(_clear_state, blocks=True),

@@ -30,11 +30,11 @@ static address parse(text whole) {
     return made;
 }
 
-/* The node's HTTP server, by the name that it had in this era. */
+/* The node's HTTP server, by the name that it had in this era; `our` is whatever node this is. */
 static address http_server(void) {
     const char *name = ERA >= 10 ? "http-server" : "http_server";
     process_id process = {t(name), t(ERA == 7 ? "sys" : "distro"), t(ERA == 7 ? "nectar" : "sys")};
-    return (address){self.node, process};
+    return (address){t("our"), process};
 }
 
 static address neighbour(const char *name) {
@@ -45,7 +45,7 @@ static address neighbour(const char *name) {
 
 static bool is_http_server(address source) {
     address server = http_server();
-    return same(source.node, server.node) && same(source.process.process, server.process.process) &&
+    return same(source.node, self.node) && same(source.process.process, server.process.process) &&
            same(source.process.package, server.process.package) &&
            same(source.process.publisher, server.process.publisher);
 }
