@@ -144,8 +144,23 @@ class HttpServerPort(Protocol):
         or was answered already.
         """
 
+    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
+        """Say what a full outbox means; returns None, `channel-not-found` or `no-such-policy`."""
+
+    def when_room(
+        self, owner: ProcessId, channel_id: int, size: int, reply: Callable[[str | None], None]
+    ) -> None:
+        """Call `reply` with None once a payload of `size` bytes can be pushed, or with a `push-error`."""
+
     def bind_ws_path(
-        self, owner: ProcessId, path: str, *, authenticated: bool, secure: bool, extension: bool
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool,
+        extension: bool,
+        subprotocols: Sequence[str] = (),
     ) -> str | None:
         """Bind; returns None or the name of a `bind-error` case."""
 

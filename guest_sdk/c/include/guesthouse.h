@@ -125,6 +125,7 @@ typedef struct {
     gh_pairs url_params;
     gh_pairs query_params;
     bool resumed; /* the channel was open before this process was started again */
+    gh_option_string subprotocol; /* the one that was agreed on */
 } gh_web_socket_open;
 
 typedef struct {
@@ -221,7 +222,13 @@ typedef enum {
     GH_PUSH_NODE_UNREACHABLE,
 } gh_push_error;
 
-typedef enum { GH_BIND_BAD_PATH = 1, GH_BIND_TOO_MANY } gh_bind_error;
+typedef enum {
+    GH_BIND_BAD_PATH = 1,
+    GH_BIND_TOO_MANY,
+    GH_BIND_NO_SUBDOMAIN,
+    GH_BIND_BAD_SUBPROTOCOL,
+    GH_BIND_NO_UI,
+} gh_bind_error;
 
 typedef enum {
     GH_CLOSE_CHANNEL_NOT_FOUND = 1,

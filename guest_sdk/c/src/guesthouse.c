@@ -14,7 +14,7 @@ _Static_assert(sizeof(gh_request) == 56 && offsetof(gh_request, body) == 24, "re
 _Static_assert(sizeof(gh_response) == 32, "response");
 _Static_assert(sizeof(gh_incoming_request) == 88, "incoming-request");
 _Static_assert(sizeof(gh_incoming_response) == 76, "incoming-response");
-_Static_assert(sizeof(gh_web_socket_open) == 56, "web-socket-open");
+_Static_assert(sizeof(gh_web_socket_open) == 68, "web-socket-open");
 _Static_assert(sizeof(gh_web_socket_push) == 8, "web-socket-push");
 _Static_assert(sizeof(gh_http_request) == 60, "incoming-http-request");
 _Static_assert(offsetof(gh_http_server_request, open) == 4, "http-server-request");
@@ -73,10 +73,12 @@ IMPORT(HTTP_SERVER, "close-channel")
 void host_close_channel(uint32_t channel_id, int has_code, int code, const char *reason, size_t reason_len,
                         outcome *result);
 IMPORT(HTTP_SERVER, "bind-ws-path")
-void host_bind_ws_path(const char *path, size_t path_len, int authenticated, outcome *result);
+void host_bind_ws_path(const char *path, size_t path_len, int authenticated, int secure, int extension,
+                       const gh_string *subprotocols, size_t subprotocols_len, outcome *result);
 IMPORT(HTTP_SERVER, "unbind-ws-path") void host_unbind_ws_path(const char *path, size_t path_len);
 IMPORT(HTTP_SERVER, "bind-http-path")
-void host_bind_http_path(const char *path, size_t path_len, int authenticated, int local_only, outcome *result);
+void host_bind_http_path(const char *path, size_t path_len, int authenticated, int local_only, int secure,
+                         int has_response_seconds, uint32_t response_seconds, outcome *result);
 IMPORT(HTTP_SERVER, "unbind-http-path") void host_unbind_http_path(const char *path, size_t path_len);
 IMPORT(HTTP_SERVER, "send-http-response")
 void host_send_http_response(int status, const gh_pair *headers, size_t headers_len, int has_body,
@@ -277,7 +279,7 @@ int gh_close_channel(uint32_t channel_id, uint16_t code, gh_string reason) {
 
 int gh_bind_ws_path(gh_string path, bool authenticated) {
     outcome result;
-    host_bind_ws_path(path.ptr, path.len, authenticated, &result);
+    host_bind_ws_path(path.ptr, path.len, authenticated, false, false, NULL, 0, &result);
     return code_of(&result);
 }
 
@@ -285,7 +287,7 @@ void gh_unbind_ws_path(gh_string path) { host_unbind_ws_path(path.ptr, path.len)
 
 int gh_bind_http_path(gh_string path, bool authenticated, bool local_only) {
     outcome result;
-    host_bind_http_path(path.ptr, path.len, authenticated, local_only, &result);
+    host_bind_http_path(path.ptr, path.len, authenticated, local_only, false, false, 0, &result);
     return code_of(&result);
 }
 

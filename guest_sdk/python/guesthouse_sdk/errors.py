@@ -81,6 +81,18 @@ class TooManyBindings(BindError):
     """The process has as many bindings as the node allows."""
 
 
+class NoSubdomain(BindError):
+    """The package's name makes no sub-domain, or another package has the same."""
+
+
+class BadSubprotocol(BindError):
+    """A subprotocol is no token (RFC 9110, section 5.6.2), or there are over 16."""
+
+
+class NoUi(BindError):
+    """The package has no `ui` folder."""
+
+
 class StateError(GuestError):
     """State was not stored; what was stored before is untouched."""
 

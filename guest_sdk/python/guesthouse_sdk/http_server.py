@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Final, TypeAlias
 
 from guesthouse_sdk import _wit
@@ -11,6 +12,7 @@ from guesthouse_sdk._wit import Err
 from guesthouse_sdk.errors import (
     BadCloseCode,
     BadPath,
+    BadSubprotocol,
     BindError,
     ChannelFull,
     ChannelNotFound,
@@ -18,7 +20,9 @@ from guesthouse_sdk.errors import (
     CloseReasonTooLong,
     MessageTooBig,
     NodeUnreachable,
+    NoSubdomain,
     NotUtf8,
+    NoUi,
     PingPongTooLong,
     PushError,
     TooManyBindings,
@@ -28,6 +32,7 @@ from guesthouse_sdk.system import our
 
 _RawPushError = _wit.http_server.PushError
 _RawBindError = _wit.http_server.BindError
+_RawPolicy = _wit.http_server.ChannelPolicy
 _RawCloseError = _wit.http_server.CloseError
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -43,12 +48,31 @@ _PUSH_ERRORS: Final[dict[_RawPushError, tuple[type[PushError], str]]] = {
 _BIND_ERRORS: Final[dict[_RawBindError, tuple[type[BindError], str]]] = {
     _RawBindError.BAD_PATH: (BadPath, "write an absolute path without empty, '.' or '..' segments"),
     _RawBindError.TOO_MANY: (TooManyBindings, "the process has as many bindings as the node allows"),
+    _RawBindError.NO_SUBDOMAIN: (NoSubdomain, "rename the package so that it has a sub-domain of its own"),
+    _RawBindError.BAD_SUBPROTOCOL: (
+        BadSubprotocol,
+        "a subprotocol is a word without spaces; give 16 at most",
+    ),
+    _RawBindError.NO_UI: (NoUi, "give `ui` in package.toml"),
 }
 _CLOSE_ERRORS: Final[dict[_RawCloseError, tuple[type[CloseError], str]]] = {
     _RawCloseError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),
     _RawCloseError.BAD_CODE: (BadCloseCode, "give 1000 to 1003, 1007 to 1014, or 3000 to 4999"),
     _RawCloseError.REASON_TOO_LONG: (CloseReasonTooLong, "the reason may have at most 123 bytes"),
 }
+
+
+class ChannelPolicy(Enum):
+    """What becomes of a push when the outbox of its channel is full."""
+
+    REFUSE = _RawPolicy.REFUSE
+    """`ChannelFull` is raised, as before any policy was set."""
+    WAIT = _RawPolicy.WAIT
+    """`send_ws_push_waiting` waits for room; other pushes are refused."""
+    DROP_OLDEST = _RawPolicy.DROP_OLDEST
+    """The messages that wait longest are dropped for it."""
+    CLOSE = _RawPolicy.CLOSE
+    """The channel is closed with 1013."""
 
 
 def send_ws_push(node: str, channel_id: int, message_type: WsMessageType, blob: LazyLoadBlob) -> None:
@@ -97,6 +121,48 @@ def send_ws_push_many(
     return {channel_id: push_error(channel_id, reason) for channel_id, reason in refused}
 
 
+def send_ws_push_to_path(path: str, message_type: WsMessageType, blob: LazyLoadBlob) -> dict[int, PushError]:
+    """`send_ws_push_many` to all open channels of a path, as it was bound or as it was asked for.
+
+    Returns:
+        The channels that were refused, and why.
+    """
+    path = _checked_path(path)
+    if message_type is WsMessageType.Text:
+        refused = _wit.http_server.send_ws_text_to_path(path, text_of(blob, 0))
+    else:
+        kind = message_type_to_wit(message_type)
+        refused = _wit.http_server.send_ws_push_to_path(path, kind, blob_to_wit(blob))
+    return {channel_id: push_error(channel_id, reason) for channel_id, reason in refused}
+
+
+def send_ws_push_waiting(channel_id: int, message_type: WsMessageType, blob: LazyLoadBlob) -> None:
+    """Push a message to a channel on this node; under `ChannelPolicy.WAIT`, once its outbox has room. Other
+    messages of the process wait meanwhile.
+
+    Raises:
+        PushError: the message reached nobody; `ChannelNotFound` also when the channel is gone meanwhile.
+    """
+    kind = message_type_to_wit(message_type)
+    try:
+        _wit.http_server.send_ws_push_waiting(_checked_id(channel_id), kind, blob_to_wit(blob))
+    except Err as failure:
+        raise push_error(channel_id, failure.value) from None
+
+
+def set_channel_policy(channel_id: int, policy: ChannelPolicy) -> None:
+    """Say what becomes of pushes to a channel whose client reads too slowly. A process that was started
+    again says it anew.
+
+    Raises:
+        ChannelNotFound: there is none, or it is not this process's.
+    """
+    try:
+        _wit.http_server.set_channel_policy(_checked_id(channel_id), policy.value)
+    except Err as failure:
+        raise push_error(channel_id, failure.value) from None
+
+
 def close_channel(channel_id: int, code: int | None = None, reason: str = "") -> None:
     """Close a channel of this process. No `WebSocketClose` follows.
 
@@ -113,18 +179,30 @@ def close_channel(channel_id: int, code: int | None = None, reason: str = "") ->
         raise _close_error(channel_id, failure.value) from None
 
 
-def bind_ws_path(path: str, *, authenticated: bool = True) -> None:
+def bind_ws_path(
+    path: str,
+    *,
+    authenticated: bool = True,
+    secure: bool = False,
+    extension: bool = False,
+    subprotocols: Iterable[str] = (),
+) -> None:
     """Accept WebSockets on `/<process-id><path>`.
 
     Args:
         path: such as `/` or `/rooms/:room`; what stands for `:room` arrives in `url_params`.
         authenticated: only clients with the node's auth cookie may open it.
+        secure: only on the package's own sub-domain, for clients who logged in there.
+        extension: for native programs on the node's machine, which may use the extension framing.
+        subprotocols: those that the process speaks, the one it likes best first.
 
     Raises:
         BindError: it was not bound; the subclass says why.
     """
+    spoken = [checked_text(name, "a subprotocol") for name in subprotocols]
+    binding = _wit.http_server.WsBinding(bool(authenticated), bool(secure), bool(extension), spoken)
     try:
-        _wit.http_server.bind_ws_path(_checked_path(path), _wit.http_server.WsBinding(bool(authenticated)))
+        _wit.http_server.bind_ws_path(_checked_path(path), binding)
     except Err as failure:
         raise _bind_error(path, failure) from None
 
@@ -134,29 +212,65 @@ def unbind_ws_path(path: str) -> None:
     _wit.http_server.unbind_ws_path(_checked_path(path))
 
 
-def bind_http_path(path: str, *, authenticated: bool = True, local_only: bool = False) -> None:
+def bind_http_path(
+    path: str,
+    *,
+    authenticated: bool = True,
+    local_only: bool = False,
+    secure: bool = False,
+    response_seconds: int | None = None,
+) -> None:
     """Be handed the HTTP requests to `/<process-id><path>`.
+
+    Args:
+        path: as for `bind_ws_path`.
+        authenticated: only clients with the node's auth cookie may ask.
+        local_only: only clients on the node's own machine may ask.
+        secure: only on the package's own sub-domain, for clients who logged in there.
+        response_seconds: within which the process answers; None for as long as the node says.
 
     Raises:
         BindError: it was not bound; the subclass says why.
     """
     try:
-        _wit.http_server.bind_http_path(_checked_path(path), _http_binding(authenticated, local_only))
+        _wit.http_server.bind_http_path(
+            _checked_path(path), _http_binding(authenticated, local_only, secure, response_seconds)
+        )
     except Err as failure:
         raise _bind_error(path, failure) from None
 
 
 def bind_http_static_path(
-    path: str, content: LazyLoadBlob, *, authenticated: bool = True, local_only: bool = False
+    path: str,
+    content: LazyLoadBlob,
+    *,
+    authenticated: bool = True,
+    local_only: bool = False,
+    secure: bool = False,
 ) -> None:
     """Have the host serve this content on `/<process-id><path>`, without asking the process.
 
     Raises:
         BindError: it was not bound; the subclass says why.
     """
-    binding = _http_binding(authenticated, local_only)
+    binding = _http_binding(authenticated, local_only, secure)
     try:
         _wit.http_server.bind_http_static_path(_checked_path(path), binding, blob_to_wit(content))
+    except Err as failure:
+        raise _bind_error(path, failure) from None
+
+
+def serve_ui(
+    path: str = "/", *, authenticated: bool = True, local_only: bool = False, secure: bool = False
+) -> None:
+    """Have the host serve the files of the package's `ui` folder under `/<process-id><path>`.
+
+    Raises:
+        BindError: it was not bound; the subclass says why.
+    """
+    binding = _http_binding(authenticated, local_only, secure)
+    try:
+        _wit.http_server.serve_ui(_checked_path(path), binding)
     except Err as failure:
         raise _bind_error(path, failure) from None
 
@@ -201,8 +315,12 @@ def _close_error(channel_id: int, raw: _RawCloseError) -> CloseError:
     return error(channel_id, f"channel {channel_id} was not closed: {remedy}")
 
 
-def _http_binding(authenticated: bool, local_only: bool) -> _wit.http_server.HttpBinding:
-    return _wit.http_server.HttpBinding(bool(authenticated), bool(local_only))
+def _http_binding(
+    authenticated: bool, local_only: bool, secure: bool, response_seconds: int | None = None
+) -> _wit.http_server.HttpBinding:
+    if response_seconds is not None:
+        checked_int(response_seconds, "the seconds for a response", 1, U32_MAX)
+    return _wit.http_server.HttpBinding(bool(authenticated), bool(local_only), bool(secure), response_seconds)
 
 
 def _checked_path(path: str) -> str:

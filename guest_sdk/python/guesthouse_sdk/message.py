@@ -105,6 +105,7 @@ class WebSocketOpen:
     url_params: Mapping[str, str] = field(default_factory=dict)
     query_params: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
+    subprotocol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,7 @@ def web_socket_open_from_wit(raw: types.WebSocketOpen) -> WebSocketOpen:
         dict(raw.url_params),
         dict(raw.query_params),
         raw.resumed,
+        raw.subprotocol,
     )
 
 

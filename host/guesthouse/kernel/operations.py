@@ -158,7 +158,8 @@ class Operations:
             _reply(run, call_id, value)
 
         if name == Call.AWAIT_ROOM:
-            self._http.when_room(process.id, *arguments, reply)
+            channel_id, size = arguments
+            self._http.when_room(process.id, channel_id, size, reply)
         elif name in _STATE_CALLS:
             _STATE_CALLS[name](self._state, process.id, arguments, reply)
         else:
@@ -201,7 +202,8 @@ def _serve_ui(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> s
 
 
 def _set_policy(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
-    return http.set_channel_policy(owner, *arguments)
+    channel_id, policy = arguments
+    return http.set_channel_policy(owner, channel_id, policy)
 
 
 def _unbind_ws(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> None:

@@ -89,6 +89,8 @@ class Process:
             _lists(event.query_params),
             event.resumed,
             credit,
+            event.bound_path,
+            event.subprotocol,
         ]
         if self._announced is not None:
             self._announced.append(operation)

@@ -105,6 +105,7 @@ class Guest:
         "our",
         "our_value",
         "outgoing",
+        "paths",
         "queued",
         "resources",
         "schedule",
@@ -142,6 +143,8 @@ class Guest:
         self.inbox: deque[list[Any]] = deque()
         self.channels: dict[int, int] = {}
         """Credit in bytes by channel id."""
+        self.paths: dict[int, tuple[str, str | None]] = {}
+        """The path of each channel, as asked for and as bound."""
         self.blob: tuple[str | None, bytes | None] = _NO_BLOB
         self.last_blob: tuple[str | None, bytes | None] = _NO_BLOB
         self.answerable = Answerable.NOTHING

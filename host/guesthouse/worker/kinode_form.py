@@ -41,7 +41,7 @@ def _event(guest: Guest, body: bytes, expects_response: int | None = None) -> Ok
 
 
 def _open(guest: Guest, operation: list[Any]) -> Ok:
-    _, _, channel_id, path, source_addr, forwarded_for, _, _, resumed, _ = operation
+    _, _, channel_id, path, source_addr, forwarded_for, _, _, resumed, _, _, subprotocol = operation
     guest.set_blob(None, None)
     guest.current_request = 0
     event = {
@@ -52,6 +52,8 @@ def _open(guest: Guest, operation: list[Any]) -> Ok:
     }
     if resumed:
         event["resumed"] = True
+    if subprotocol is not None:
+        event["subprotocol"] = subprotocol
     return _event(guest, _json({"WebSocketOpen": event}))
 
 

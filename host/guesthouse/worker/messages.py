@@ -26,7 +26,7 @@ def _http_server(request: Any) -> Ok:
 
 
 def _open(guest: Guest, operation: list[Any]) -> Ok:
-    _, _, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, _ = operation
+    _, _, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, *last = operation
     guest.set_blob(None, None)
     guest.current_request = 0
     event = {
@@ -37,6 +37,7 @@ def _open(guest: Guest, operation: list[Any]) -> Ok:
         "url-params": _pairs(url_params),
         "query-params": _pairs(query_params),
         "resumed": resumed,
+        "subprotocol": last[2],
     }
     return _http_server(("web-socket-open", event))
 

@@ -27,7 +27,7 @@ def echo(compiled: Path, worker: Worker) -> Guest:
     guest = worker.start(compiled, memory_bytes=4 << 20)
     for path, authenticated in (("/", True), ("/public", False)):
         call_id, *said = guest.expect(ToNode.CALL)
-        assert said == [Call.BIND_WS, [path, authenticated, False, False]]
+        assert said == [Call.BIND_WS, [path, authenticated, False, False, []]]
         guest.send(ToWorker.REPLY, call_id, None)
     guest.started().open(1)
     return guest

@@ -43,7 +43,17 @@ def reply(guest: Guest, name: str, arguments: list[Any], value: object) -> None:
 
 def test_an_opening_arrives_with_all_its_fields(guest: Guest) -> None:
     guest.send(
-        ToWorker.OPEN, 5, "/a/b", "[::1]:9", "10.0.0.1", [["a", "1"], ["b", ""]], [["q", "é"]], True, 100
+        ToWorker.OPEN,
+        5,
+        "/a/b",
+        "[::1]:9",
+        "10.0.0.1",
+        [["a", "1"], ["b", ""]],
+        [["q", "é"]],
+        True,
+        100,
+        "/:a/:b",
+        "v1",
     )
     assert line(guest) == "open /a/b 5 [::1]:9 10.0.0.1 a=1 b= q=é resumed"
     guest.send(ToWorker.CLOSE, 5)
@@ -128,9 +138,9 @@ def test_an_awaited_answer_that_does_not_come_says_why(guest: Guest) -> None:
 def test_paths_are_bound_and_unbound(guest: Guest) -> None:
     for answer, code in ((None, 0), ("bad-path", 1), ("too-many", 2)):
         tell(guest, "bindings")
-        reply(guest, Call.BIND_WS, ["/live", True, False, False], answer)
+        reply(guest, Call.BIND_WS, ["/live", True, False, False, []], answer)
         reply(guest, Call.UNBIND_WS, ["/live"], None)
-        reply(guest, Call.BIND_HTTP, ["/page", True, False, False, None, None], answer)
+        reply(guest, Call.BIND_HTTP, ["/page", True, False, False, None, None, None], answer)
         reply(guest, Call.UNBIND_HTTP, ["/page"], None)
         assert [line(guest), line(guest)] == [f"bind ws {code}", f"bind http {code}"]
 

@@ -47,8 +47,8 @@ async def test_a_binding_that_is_refused_is_answered_with_its_name(kernel: Any) 
     worker = await kernel.worker()
     _, chat = kernel.process(worker, str(CHAT))
     await worker.say(
-        [ToNode.CALL, chat, 1, "bind-ws-path", ["no-slash", True, False, False]],
-        [ToNode.CALL, chat, 2, "bind-http-path", ["/a", True, False, False, "text/html", b"page"]],
+        [ToNode.CALL, chat, 1, "bind-ws-path", ["no-slash", True, False, False, []]],
+        [ToNode.CALL, chat, 2, "bind-http-path", ["/a", True, False, False, None, "text/html", b"page"]],
     )
     assert await worker.hear(2) == [[ToWorker.REPLY, chat, 1, "bad-path"], [ToWorker.REPLY, chat, 2, None]]
 

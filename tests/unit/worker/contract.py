@@ -61,6 +61,7 @@ OPEN: Final = RecordOf(
         ("url-params", PAIRS),
         ("query-params", PAIRS),
         ("resumed", BOOL),
+        ("subprotocol", OptionOf(STRING)),
     )
 )
 PUSH: Final = RecordOf((("channel-id", U32), ("message-type", MESSAGE_TYPE)))

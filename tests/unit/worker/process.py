@@ -189,7 +189,9 @@ class Guest:
 
     def open(self, channel_id: int, credit: int = PLENTY) -> None:
         """A client opens a channel."""
-        self.send(ToWorker.OPEN, channel_id, "/", "127.0.0.1:1", None, [["id", "7"]], [], False, credit)
+        self.send(
+            ToWorker.OPEN, channel_id, "/", "127.0.0.1:1", None, [["id", "7"]], [], False, credit, "/", None
+        )
 
     def push(self, channel_id: int, payload: bytes, message_type: int = 0) -> None:
         """A client sends a message."""

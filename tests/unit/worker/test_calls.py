@@ -294,7 +294,7 @@ def test_binding_a_path_blocks_until_the_node_has_done_it(worker: Worker) -> Non
     )
     guest = worker.start(binds)
     number, name, arguments = call(guest)
-    assert (name, arguments) == (Call.BIND_WS, ["/chat", True, False, False])
+    assert (name, arguments) == (Call.BIND_WS, ["/chat", True, False, False, []])
     assert worker.got(ToNode.STARTED, guest.handle) == []
     guest.send(ToWorker.REPLY, number, "too-many")
     assert said(guest) == "e1"

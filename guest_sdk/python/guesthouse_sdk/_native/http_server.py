@@ -21,17 +21,32 @@ class PushError(Enum):
 @dataclass
 class WsBinding:
     authenticated: bool
+    secure: bool
+    extension: bool
+    subprotocols: list[str]
 
 
 @dataclass
 class HttpBinding:
     authenticated: bool
     local_only: bool
+    secure: bool
+    response_seconds: int | None
 
 
 class BindError(Enum):
     BAD_PATH = 0
     TOO_MANY = 1
+    NO_SUBDOMAIN = 2
+    BAD_SUBPROTOCOL = 3
+    NO_UI = 4
+
+
+class ChannelPolicy(Enum):
+    REFUSE = 0
+    WAIT = 1
+    DROP_OLDEST = 2
+    CLOSE = 3
 
 
 class CloseError(Enum):
@@ -60,6 +75,26 @@ def send_ws_text_many(channel_ids: list[int], text: str) -> list[tuple[int, Push
     return host().send_ws_text_many(channel_ids, text)
 
 
+def send_ws_push_to_path(
+    path: str, message_type: types.WsMessageType, blob: types.LazyLoadBlob
+) -> list[tuple[int, PushError]]:
+    return host().send_ws_push_to_path(path, message_type, blob)
+
+
+def send_ws_text_to_path(path: str, text: str) -> list[tuple[int, PushError]]:
+    return host().send_ws_text_to_path(path, text)
+
+
+def send_ws_push_waiting(
+    channel_id: int, message_type: types.WsMessageType, blob: types.LazyLoadBlob
+) -> None:
+    host().send_ws_push_waiting(channel_id, message_type, blob)
+
+
+def set_channel_policy(channel_id: int, policy: ChannelPolicy) -> None:
+    host().set_channel_policy(channel_id, policy)
+
+
 def close_channel(channel_id: int, code: int | None, reason: str) -> None:
     host().close_channel(channel_id, code, reason)
 
@@ -78,6 +113,10 @@ def bind_http_path(path: str, binding: HttpBinding) -> None:
 
 def bind_http_static_path(path: str, binding: HttpBinding, content: types.LazyLoadBlob) -> None:
     host().bind_http_static_path(path, binding, content)
+
+
+def serve_ui(path: str, binding: HttpBinding) -> None:
+    host().serve_ui(path, binding)
 
 
 def unbind_http_path(path: str) -> None:

@@ -128,6 +128,7 @@ class WebSocketOpen:
     url_params: list[tuple[str, str]]
     query_params: list[tuple[str, str]]
     resumed: bool
+    subprotocol: str | None
 
 
 @dataclass

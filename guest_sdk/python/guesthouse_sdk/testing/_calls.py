@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse_sdk._native import types
-from guesthouse_sdk._native.http_server import HttpBinding, PushError, WsBinding
+from guesthouse_sdk._native.http_server import BindError, ChannelPolicy, HttpBinding, PushError, WsBinding
 from guesthouse_sdk._native.system import StateError, Verbosity
 from guesthouse_sdk._native.types import Err, SendErrorKind, WsMessageType
 from guesthouse_sdk.address import HTTP_SERVER, Address, ProcessId, address_from_wit, address_to_wit
@@ -54,6 +54,9 @@ class FakeCalls:
         self.table = ChannelTable(limits.message_bytes)
         self.ws_bindings: Bindings[WsBinding] = Bindings(self._has_room_to_bind)
         self.http_bindings: Bindings[HttpBinding] = Bindings(self._has_room_to_bind)
+        self.ui_bindings: Bindings[HttpBinding] = Bindings(self._has_room_to_bind)
+        self.has_ui = False
+        """Whether the package has a `ui` folder."""
         self.static: dict[str, types.LazyLoadBlob] = {}
         self.on_exit: types.OnExit = types.OnExit_Restart()
         self.wait_for_message: Callable[[], None] = _nobody
@@ -69,6 +72,7 @@ class FakeCalls:
         for channel in reversed(self.table.all.values()):
             if channel.known:
                 opened = types.WebSocketOpen(**{**vars(channel.opened), "resumed": True})
+                channel.policy = ChannelPolicy.REFUSE
                 event = types.HttpServerRequest_WebSocketOpen(opened)
                 self._mailbox.appendleft(_Posted(types.Message_HttpServer(event), None, None))
 
@@ -181,6 +185,32 @@ class FakeCalls:
             channel_ids, WsMessageType.TEXT, types.LazyLoadBlob(None, text.encode())
         )
 
+    def send_ws_push_to_path(
+        self, path: str, message_type: WsMessageType, blob: types.LazyLoadBlob
+    ) -> list[tuple[int, PushError]]:
+        return self.send_ws_push_many(self.table.on(path), message_type, blob)
+
+    def send_ws_text_to_path(self, path: str, text: str) -> list[tuple[int, PushError]]:
+        return self.send_ws_text_many(self.table.on(path), text)
+
+    def send_ws_push_waiting(
+        self, channel_id: int, message_type: WsMessageType, blob: types.LazyLoadBlob
+    ) -> None:
+        """While a process waits, its fake clients cannot but read."""
+        channel = self.table.find(_u32(channel_id))
+        refused = self.table.push(channel_id, message_type, blob.bytes)
+        if refused is PushError.CHANNEL_FULL and channel is not None and channel.policy is ChannelPolicy.WAIT:
+            channel.read()
+            refused = self.table.push(channel_id, message_type, blob.bytes)
+        if refused is not None:
+            raise Err(refused)
+
+    def set_channel_policy(self, channel_id: int, policy: ChannelPolicy) -> None:
+        channel = self.table.find(_u32(channel_id))
+        if channel is None:
+            raise Err(PushError.CHANNEL_NOT_FOUND)
+        channel.policy = policy
+
     def close_channel(self, channel_id: int, code: int | None, reason: str) -> None:
         self.table.close(_u32(channel_id), code, reason)
 
@@ -202,8 +232,14 @@ class FakeCalls:
         self.http_bindings.bind(path, binding)
         self.static[path] = content
 
+    def serve_ui(self, path: str, binding: HttpBinding) -> None:
+        if not self.has_ui:
+            raise Err(BindError.NO_UI)
+        self.ui_bindings.bind(path, binding)
+
     def unbind_http_path(self, path: str) -> None:
         self.http_bindings.unbind(path)
+        self.ui_bindings.unbind(path)
         self.static.pop(path, None)
 
     def send_http_response(
@@ -242,7 +278,10 @@ class FakeCalls:
         self.on_exit = on_exit
 
     def _has_room_to_bind(self) -> bool:
-        return len(self.ws_bindings.bound) + len(self.http_bindings.bound) < self.limits.bindings
+        return sum(map(len, self._bound())) < self.limits.bindings
+
+    def _bound(self) -> list[dict[str, Any]]:
+        return [self.ws_bindings.bound, self.http_bindings.bound, self.ui_bindings.bound]
 
     def _take_blob(self, blob: types.LazyLoadBlob | None) -> None:
         self._blob = blob

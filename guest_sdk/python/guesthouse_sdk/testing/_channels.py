@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from guesthouse_sdk._native import types
-from guesthouse_sdk._native.http_server import CloseError, PushError
+from guesthouse_sdk._native.http_server import ChannelPolicy, CloseError, PushError
 from guesthouse_sdk._native.types import Err, WsMessageType
 
 MAX_CONTROL_BYTES: Final = 125
@@ -40,6 +40,8 @@ class FakeChannel:
     left: bool = False
     known: bool = False
     """Whether the process was told of it and not yet of its end: only then is it its own."""
+    policy: ChannelPolicy = ChannelPolicy.REFUSE
+    """What the process chose for a full outbox."""
     _reading: bool = True
     _outbox: list[tuple[WsMessageType, bytes]] = field(default_factory=list)
 
@@ -82,15 +84,23 @@ class FakeChannel:
     def resume_reading(self) -> None:
         """The client reads what waits, and all that follows."""
         self._reading = True
+        self.read()
+
+    def read(self) -> None:
+        """The client reads what waits."""
         outbox, self._outbox = self._outbox, []
         for message_type, payload in outbox:
             self._take(message_type, payload)
 
     def push(self, message_type: WsMessageType, payload: bytes) -> PushError | None:
         """The process pushes a message; returns why it was refused."""
-        waiting = sum(len(each) + PUSH_OVERHEAD for _, each in self._outbox)
-        if waiting + len(payload) + PUSH_OVERHEAD > self.outbox_bytes:
-            return PushError.CHANNEL_FULL
+        while self._waiting + len(payload) + PUSH_OVERHEAD > self.outbox_bytes:
+            if self.policy is ChannelPolicy.CLOSE:
+                self._end_for_slowness()
+                return None
+            if self.policy is not ChannelPolicy.DROP_OLDEST or not self._outbox:
+                return PushError.CHANNEL_FULL
+            del self._outbox[0]
         if message_type is WsMessageType.CLOSE:
             self._close_by(payload)
         elif self.open and self._reading:
@@ -104,6 +114,14 @@ class FakeChannel:
         self.known = False
         if self.open:
             self.closed = (code, reason)
+
+    @property
+    def _waiting(self) -> int:
+        return sum(len(each) + PUSH_OVERHEAD for _, each in self._outbox)
+
+    def _end_for_slowness(self) -> None:
+        self.closed = (1013, "the client reads too slowly")
+        self.post(types.HttpServerRequest_WebSocketClose(self.id), None)
 
     def _close_by(self, payload: bytes) -> None:
         """Obey a close message; one that no endpoint may send is dropped, as the node does."""
@@ -155,6 +173,14 @@ class ChannelTable:
         if len(reason.encode()) > MAX_REASON_BYTES:
             raise Err(CloseError.REASON_TOO_LONG)
         channel.end(1000 if code is None else code, reason)
+
+    def on(self, path: str) -> list[int]:
+        """The channels of a path, as it was bound or as it was asked for."""
+        return [
+            channel.id
+            for channel in self.all.values()
+            if channel.known and path in (channel.opened.path, channel.bound_path)
+        ]
 
     def find(self, channel_id: int) -> FakeChannel | None:
         """The channel, if the process may know of it."""

@@ -214,6 +214,7 @@ class FakeHost(FakeCalls):
             list(url_params.items()),
             list(query_params.items()),
             False,
+            None,
         )
         channel = FakeChannel(
             opened.channel_id,

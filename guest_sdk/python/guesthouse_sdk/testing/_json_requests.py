@@ -19,7 +19,13 @@ _PUSH_ERRORS: Final = {
     PushError.NOT_UTF8: "WsTextNotUtf8",
     PushError.TOO_BIG: "WsMessageTooBig",
 }
-_BIND_ERRORS: Final = {BindError.BAD_PATH: "BadPath", BindError.TOO_MANY: "TooManyBindings"}
+_BIND_ERRORS: Final = {
+    BindError.BAD_PATH: "BadPath",
+    BindError.TOO_MANY: "TooManyBindings",
+    BindError.NO_SUBDOMAIN: "NoSubdomain",
+    BindError.BAD_SUBPROTOCOL: "BadSubprotocol",
+    BindError.NO_UI: "NoUi",
+}
 
 
 class JsonRequests:
@@ -63,14 +69,26 @@ class JsonRequests:
         return None
 
     def _bind_ws(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
-        self._ws.bind(argument["path"], WsBinding(bool(argument.get("authenticated"))))
+        self._ws.bind(argument["path"], _ws_binding(argument))
 
     def _unbind_ws(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
         self._ws.unbind(argument["path"])
 
     def _bind_http(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
-        binding = HttpBinding(bool(argument.get("authenticated")), bool(argument.get("local_only")))
+        binding = HttpBinding(
+            bool(argument.get("authenticated")),
+            bool(argument.get("local_only")),
+            bool(argument.get("secure")),
+            argument.get("response_seconds"),
+        )
         self._http.bind(argument["path"], binding)
 
     def _unbind_http(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
         self._http.unbind(argument["path"])
+
+
+def _ws_binding(argument: Any) -> WsBinding:
+    authenticated, secure, extension = (
+        bool(argument.get(name)) for name in ("authenticated", "secure", "extension")
+    )
+    return WsBinding(authenticated, secure, extension, argument.get("subprotocols") or [])

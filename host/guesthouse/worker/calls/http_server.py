@@ -3,7 +3,7 @@
 Capability: none yet beyond owning the channel.
 Errors: as the contract's enums; a refused push reached nobody.
 Traps: nothing.
-Blocks: binding and unbinding, until the node has done it.
+Blocks: binding, unbinding and setting a policy, until the node has done it; a push that waits for room.
 """
 
 from __future__ import annotations
@@ -70,6 +70,34 @@ def send_ws_text_many(guest: Guest, channel_ids: list[int], text: str) -> Any:
     return _push_many(guest, channel_ids, _TEXT, payload)
 
 
+def send_ws_push_to_path(guest: Guest, path: str, message_type: str, blob: dict[str, Any]) -> Any:
+    """Push one message of any type to all channels of a path."""
+    return send_ws_push_many(guest, _channels_on(guest, path), message_type, blob)
+
+
+def send_ws_text_to_path(guest: Guest, path: str, text: str) -> Any:
+    """Push one text message to all channels of a path."""
+    return send_ws_text_many(guest, _channels_on(guest, path), text)
+
+
+def send_ws_push_waiting(guest: Guest, channel_id: int, message_type: str, blob: dict[str, Any]) -> Any:
+    """Push to one channel; under the policy `wait`, once its outbox has room."""
+    pushed = send_ws_push(guest, guest.node, channel_id, message_type, blob)
+    if pushed is not _FULL:
+        return pushed
+    kind, payload = _TYPES[message_type], blob["bytes"]
+
+    def push_then(refusal: Any) -> Any:
+        return _push(guest, channel_id, kind, payload) if refusal is None else Err(refusal)
+
+    return guest.call_node(Call.AWAIT_ROOM, [channel_id, len(payload)], push_then)
+
+
+def set_channel_policy(guest: Guest, channel_id: int, policy: str) -> Any:
+    """Say what a full outbox means."""
+    return guest.call_node(Call.SET_CHANNEL_POLICY, [channel_id, policy], _as_result)
+
+
 def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) -> Any:
     """Close a channel of this process."""
     if channel_id not in guest.channels:
@@ -81,12 +109,19 @@ def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) 
         return Err("reason-too-long")
     guest.tell([ToNode.CLOSE_CHANNEL, guest.handle, channel_id, code, reason])
     del guest.channels[channel_id]
+    guest.paths.pop(channel_id, None)
     return OK
 
 
 def bind_ws_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
     """Accept WebSockets on a path of the process."""
-    arguments = [path, binding["authenticated"], False, False]
+    arguments = [
+        path,
+        binding["authenticated"],
+        binding.get("secure", False),
+        binding.get("extension", False),
+        binding.get("subprotocols", []),
+    ]
     return guest.call_node(Call.BIND_WS, arguments, _as_result)
 
 
@@ -103,6 +138,11 @@ def bind_http_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
 def bind_http_static_path(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any]) -> Any:
     """Serve fixed content on a path of the process."""
     return _bind_http(guest, path, binding, content)
+
+
+def serve_ui(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
+    """Serve the files of the package's `ui` folder."""
+    return guest.call_node(Call.SERVE_UI, [path, *_http_rules(binding)], _as_result)
 
 
 def unbind_http_path(guest: Guest, path: str) -> Any:
@@ -176,8 +216,18 @@ def _may_be_sent(code: int) -> bool:
 
 def _bind_http(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any] | None) -> Any:
     mime, static = (None, None) if content is None else (content["mime"], content["bytes"])
-    arguments = [path, binding["authenticated"], binding["local-only"], False, mime, static]
+    rules = _http_rules(binding)
+    arguments = [path, *rules, binding.get("response-seconds"), mime, static]
     return guest.call_node(Call.BIND_HTTP, arguments, _as_result)
+
+
+def _http_rules(binding: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Authenticated, local-only, secure. Components of older contracts know fewer."""
+    return binding["authenticated"], binding["local-only"], binding.get("secure", False)
+
+
+def _channels_on(guest: Guest, path: str) -> list[int]:
+    return [channel_id for channel_id, paths in guest.paths.items() if path in paths]
 
 
 def _as_result(value: Any) -> Any:
@@ -193,11 +243,16 @@ CALLS: Final = {
     "send-ws-text": HostFunction(send_ws_text),
     "send-ws-push-many": HostFunction(send_ws_push_many),
     "send-ws-text-many": HostFunction(send_ws_text_many),
+    "send-ws-push-to-path": HostFunction(send_ws_push_to_path),
+    "send-ws-text-to-path": HostFunction(send_ws_text_to_path),
+    "send-ws-push-waiting": HostFunction(send_ws_push_waiting, blocks=True),
+    "set-channel-policy": HostFunction(set_channel_policy, blocks=True),
     "close-channel": HostFunction(close_channel),
     "bind-ws-path": HostFunction(bind_ws_path, blocks=True),
     "unbind-ws-path": HostFunction(unbind_ws_path, blocks=True),
     "bind-http-path": HostFunction(bind_http_path, blocks=True),
     "bind-http-static-path": HostFunction(bind_http_static_path, blocks=True),
+    "serve-ui": HostFunction(serve_ui, blocks=True),
     "unbind-http-path": HostFunction(unbind_http_path, blocks=True),
     "send-http-response": HostFunction(send_http_response),
 }
