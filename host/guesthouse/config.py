@@ -81,6 +81,10 @@ class ProcessLimits:
     outstanding_bytes: int = 64 * MIB
     """Requests of one process that wait for their response."""
     state_bytes: int = 16 * MIB
+    kv_bytes: int = 64 * MIB
+    """Keys and values in `kv:distro:sys`, for each package."""
+    drive_bytes: int = 64 * MIB
+    """Files in `vfs:distro:sys`, for each package."""
     log_lines_per_second: int = 200
     log_line_bytes: int = 8 * KIB
     wasi_handles: int = 1024

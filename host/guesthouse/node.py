@@ -30,6 +30,7 @@ from guesthouse.node_commands import NodeCommands
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package
+from guesthouse.runtime.install import install_modules
 
 CHANNELS_SECONDS: Final = 1.0
 """How long clients get to answer the close of their channels when the node stops."""
@@ -88,6 +89,10 @@ class Node:
         stack.push_async_callback(self._state.close)
         router = self.router = Router(settings, log)
         stack.callback(router.close)
+        timer = await install_modules(
+            router, self._state, settings.process, lambda: self.packages, home.unpacked
+        )
+        stack.callback(timer.close)
         self.supervisor = Supervisor(router, Compiler(home.compiled, settings.package, log), settings, log)
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)

@@ -137,7 +137,7 @@ class State:
         try:
             with self._database:
                 return [job.work(self._database) for job in batch]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, OverflowError) as error:  # the latter two: what SQLite cannot hold
             text = f"{self._path}: {error}: see that the disk has room and is writable"
             self._loop.call_soon_threadsafe(self._log.write, "state", "error", text)
             return [job.failed for job in batch]

@@ -1,0 +1,188 @@
+"""`kv:distro:sys`: keys and values of a package, durable when the answer is there.
+
+All processes of a package share its databases; no other package has any part in them. Values travel as
+blobs. A request is `{"package_id": …, "db": NAME, "action": ACTION}`, where `package_id` may be left out; ACTION:
+
+- `"Open"`, `"RemoveDb"`
+- `{"Set": {"key"}}` with the value as blob; `"ttl": SECONDS` lets it expire
+- `{"Get": {"key"}}` or `{"Get": key}`: `{"Get": {"key"}}` with the value as blob, or `{"Err": "KeyNotFound"}`
+- `{"Delete": {"key"}}`
+- `{"List": {"prefix", "after", "limit"}}`: `{"List": {"keys": […]}}`, in order of the keys, at most 1000
+- `{"CompareAndSet": {"key", "expected"}}`: sets the blob (without one, deletes) when the value is `expected`,
+  where null means that there is none; else `{"Err": "Conflict"}` with the present value as blob
+
+Databases come into being with their first key. Quota: `process.kv_bytes` for each package, keys included.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from guesthouse.address import ProcessId
+from guesthouse.kernel.modules import ModuleRequest
+from guesthouse.kernel.state import State
+from guesthouse.message import LazyLoadBlob
+from guesthouse.runtime.forms import BadRequest, as_bytes, encoded, error, field, parse, tagged
+
+KV: Final = ProcessId("kv", "distro", "sys")
+MAX_KEY: Final = 1024
+MAX_DB: Final = 128
+MAX_LIST: Final = 1000
+ENTRY_BYTES: Final = 64
+"""What a key costs beside its bytes and its value's."""
+
+_OK: Final = b'"Ok"'
+_Reply = tuple[bytes, bytes | None]
+_Work = Callable[[sqlite3.Connection], _Reply]
+
+
+class Kv:
+    """The module. Implements `kernel.modules.Module`."""
+
+    id = KV
+
+    def __init__(self, state: State, quota: int) -> None:
+        self._state = state
+        self._quota = quota
+
+    def request(self, request: ModuleRequest) -> None:
+        """See `Module`."""
+        try:
+            work = self._work(request)
+        except BadRequest as bad:
+            request.answer(error("InputError", str(bad)), None)
+            return
+
+        def answer(reply: _Reply) -> None:
+            body, value = reply
+            request.answer(body, None if value is None else LazyLoadBlob(None, value))
+
+        self._state.execute(work, (error("IOError", "the log of the node says more"), None), answer)
+
+    def _work(self, request: ModuleRequest) -> _Work:
+        whole = parse(request.body)
+        package = request.source.process.package_id
+        if not owns(package, field(whole, "package_id", object, None)):
+            raise BadRequest("that package is not the sender's own")
+        name, fields = tagged(whole.get("action"))
+        database = field(whole, "db", str)
+        if not 0 < len(database) <= MAX_DB:
+            raise BadRequest(f"db is from 1 to {MAX_DB} characters")
+        table = _Table(package, database, self._quota)
+        value = None if request.blob is None else request.blob.bytes
+        if name == "Open":
+            return lambda _: (_OK, None)
+        if name == "RemoveDb":
+            return table.remove
+        if name == "List":
+            return table.list(fields)
+        key = _key(fields)
+        if name == "Get":
+            return lambda connection: table.get(connection, key)
+        if name == "Delete":
+            return lambda connection: table.delete(connection, key)
+        if name == "Set":
+            return table.set(key, value, fields)
+        if name == "CompareAndSet":
+            return table.compare_and_set(key, value, fields)
+        raise BadRequest(f"no action is named {name[:40]}")
+
+
+class _Table:
+    """One database of one package."""
+
+    def __init__(self, package: str, name: str, quota: int) -> None:
+        self._where = (package, name)
+        self._quota = quota
+
+    def get(self, connection: sqlite3.Connection, key: bytes) -> _Reply:
+        value = self._value(connection, key)
+        if value is None:
+            return error("KeyNotFound"), None
+        return encoded({"Get": {"key": list(key)}}), value
+
+    def delete(self, connection: sqlite3.Connection, key: bytes) -> _Reply:
+        connection.execute("DELETE FROM kv WHERE package = ? AND db = ? AND key = ?", (*self._where, key))
+        return _OK, None
+
+    def remove(self, connection: sqlite3.Connection) -> _Reply:
+        connection.execute("DELETE FROM kv WHERE package = ? AND db = ?", self._where)
+        return _OK, None
+
+    def set(self, key: bytes, value: bytes | None, fields: Any) -> _Work:
+        if value is None:
+            raise BadRequest("the value to set is the request's blob, and there is none")
+        seconds = field(fields, "ttl", int, None) if isinstance(fields, dict) else None
+        expires = None if seconds is None else time.time() + min(max(seconds, 0), 2**40)
+        return lambda connection: self._store(connection, key, value, expires)
+
+    def compare_and_set(self, key: bytes, value: bytes | None, fields: Any) -> _Work:
+        expected = field(fields, "expected", object, None)
+        wanted = None if expected is None else as_bytes(expected, "expected")
+
+        def work(connection: sqlite3.Connection) -> _Reply:
+            present = self._value(connection, key)
+            if present != wanted:
+                return error("Conflict"), present
+            if value is None:
+                return self.delete(connection, key)
+            return self._store(connection, key, value, None)
+
+        return work
+
+    def list(self, fields: Any) -> _Work:
+        prefix = as_bytes(field(fields, "prefix", object, ""), "prefix")
+        after = as_bytes(field(fields, "after", object, ""), "after")
+        limit = min(max(field(fields, "limit", int, MAX_LIST), 1), MAX_LIST)
+
+        def work(connection: sqlite3.Connection) -> _Reply:
+            rows = connection.execute(
+                "SELECT key FROM kv WHERE package = ? AND db = ? AND key > ? AND substr(key, 1, ?) = ? "
+                "AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?",
+                (*self._where, after, len(prefix), prefix, time.time(), limit),
+            )
+            return encoded({"List": {"keys": [list(key) for (key,) in rows]}}), None
+
+        return work
+
+    def _value(self, connection: sqlite3.Connection, key: bytes) -> bytes | None:
+        row = connection.execute(
+            "SELECT value FROM kv WHERE package = ? AND db = ? AND key = ? AND (expires IS NULL OR expires > ?)",
+            (*self._where, key, time.time()),
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _store(
+        self, connection: sqlite3.Connection, key: bytes, value: bytes, expires: float | None
+    ) -> _Reply:
+        package, name = self._where
+        connection.execute("DELETE FROM kv WHERE package = ? AND expires <= ?", (package, time.time()))
+        (used,) = connection.execute(
+            "SELECT COALESCE(SUM(LENGTH(key) + LENGTH(value) + ?), 0) FROM kv "
+            "WHERE package = ? AND NOT (db = ? AND key = ?)",
+            (ENTRY_BYTES, package, name, key),
+        ).fetchone()
+        if used + len(key) + len(value) + ENTRY_BYTES > self._quota:
+            return error("QuotaExceeded"), None
+        connection.execute(
+            "INSERT OR REPLACE INTO kv (package, db, key, value, expires) VALUES (?, ?, ?, ?, ?)",
+            (package, name, key, value, expires),
+        )
+        return _OK, None
+
+
+def owns(package: str, named: Any) -> bool:
+    """Whether a `package_id` in a request, in either of its forms, is that of the sender; absent counts."""
+    if named is None or named == package:
+        return True
+    return isinstance(named, dict) and f"{named.get('package_name')}:{named.get('publisher_node')}" == package
+
+
+def _key(fields: Any) -> bytes:
+    key = as_bytes(fields.get("key") if isinstance(fields, dict) else fields, "key")
+    if not 0 < len(key) <= MAX_KEY:
+        raise BadRequest(f"a key is from 1 to {MAX_KEY} bytes")
+    return key
