@@ -127,7 +127,7 @@ def _well_formed(parameters: Parameters, *, answer: bool) -> dict[str, int | Non
 def _allows(offered: dict[str, int | None], answered: dict[str, int | None]) -> bool:
     if SERVER_TAKEOVER in offered and SERVER_TAKEOVER not in answered:
         return False
-    if SERVER_BITS in offered and (answered.get(SERVER_BITS) or 16) > (offered[SERVER_BITS] or 15):
+    if SERVER_BITS in offered and (answered.get(SERVER_BITS) or 15) > (offered[SERVER_BITS] or 15):
         return False
     return CLIENT_BITS not in answered or (
         CLIENT_BITS in offered and (answered[CLIENT_BITS] or 15) <= (offered[CLIENT_BITS] or 15)

@@ -36,7 +36,7 @@ _FAULTS = {
 }
 """Groups with failed cases, by fault. Those of ten come from what a server does after a fault of the client."""
 
-_LIBRARY_FAULTS = ("8.3.15", "8.4.", "10.4.23", "12.9.")
+_LIBRARY_FAULTS = ("8.3.15", "8.4.", "10.4.23", "12.9.", "12.13.11", "12.13.12")
 """What `websockets` does otherwise: no Host, no list of versions, late checks of text, final blocks."""
 
 _QUIET = logging.getLogger("conformance.websockets")

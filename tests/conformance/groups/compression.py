@@ -307,6 +307,19 @@ def _bombs(limit: int) -> Iterator[Case]:
     half = deflated(bytes(limit // 2))
     more = fragments(Opcode.BINARY, [half + TAIL, half + TAIL + half], rsv=RSV1)
     yield _raw(section, "a small fragment, then one that is too large with it", more, failed(1009))
+    full = fragments(Opcode.BINARY, [deflated(bytes(limit)) + TAIL, data], rsv=RSV1)
+    yield _raw(section, "a fragment that is full, then a bomb", full, failed(1009))
+    encoder = zlib.compressobj(wbits=-9)
+    final = encoder.compress(b"harmless") + encoder.flush()
+    hidden = _compressed(Opcode.BINARY, final + deflated(bytes(64 * limit)))
+    yield _raw(section, "a bomb behind a final block", hidden, failed(1009))
+    yield section.case(
+        "a hundred thousand final blocks with nothing in them, then a text",
+        _compressed(Opcode.TEXT, b"\x03\x00" * 100_000 + deflated(b"after")),
+        echoed(text("after")),
+        failed(1002, 1007, 1008, 1009),
+        offer=_PLAIN,
+    )
     yield _raw(
         section, "a bomb, then a ping and a close frame", parts + ping("after") + close(), failed(1009)
     )
