@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -60,6 +63,15 @@ def test_there_are_hundreds_of_cases_with_ids_of_their_own() -> None:
     assert len({case.id for case in cases()}) == len(cases()) > 300
     assert {case.group for case in cases()} == set(TITLES)
     assert all("\n" not in case.title and case.section.startswith("RFC ") for case in cases())
+
+
+def test_the_documentation_lists_each_group_with_its_cases() -> None:
+    documentation = (Path(__file__).parents[2] / "docs/conformance.md").read_text()
+    counts = Counter(case.group for case in cases())
+    rows = re.findall(r"^\| (\d+) (.*?) \| (\d+) \|", documentation, re.MULTILINE)
+    assert {int(number): (title, int(count)) for number, title, count in rows} == {
+        number: (title, counts[number]) for number, title in TITLES.items()
+    }
 
 
 async def test_a_server_without_faults_passes() -> None:
