@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from guesthouse.address import Address, ProcessId, canonical
 from guesthouse.control.server import BadRequest, Command
 from guesthouse.kernel.asking import Answered
+from guesthouse.kernel.explain import explained
 from guesthouse.kernel.requests import LONGEST_WAIT
 from guesthouse.kernel.supervisor import NoSuchProcess
 from guesthouse.logs import as_dict
@@ -33,11 +34,14 @@ class NodeCommands:
 
     def all(self) -> Mapping[str, Command]:
         """The commands by name."""
-        return {"ps": self.ps, "channels": self.channels, "logs": self.logs, "token": self.token} | {
+        return {"ps": self.ps, "channels": self.channels, "logs": self.logs} | {
+            "token": self.token,
+            "revoke": self.revoke,
             "send": self.send,
             "restart": self.restart,
             "stop": self.stop,
             "kill": self.kill,
+            "explain": self.explain,
         }
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -86,6 +90,13 @@ class NodeCommands:
             raise BadRequest(f"a token's ttl is from 1 to {LONGEST_TOKEN_SECONDS} seconds")
         yield self._node.http.issue_token(ttl)
 
+    async def revoke(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Take a token back; yields whether it was one of this node."""
+        token = request.get("token")
+        if not isinstance(token, str):
+            raise BadRequest("revoke takes a token")
+        yield self._node.http.revoke(token)
+
     async def send(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Send a request as the node's terminal; with `seconds`, yield the response."""
         target, body = self._target(request.get("address")), request.get("body")
@@ -120,6 +131,14 @@ class NodeCommands:
         process_id = _process_id(request)
         await self._node.supervisor.kill(process_id)
         yield self._state_of(process_id)
+
+    async def explain(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """What a process holds and why, what it lacked, and who may message it."""
+        process_id = _process_id(request)
+        process = self._node.router.find(process_id)
+        if process is None:
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+        yield explained(process)
 
     async def _start_again(self, process_id: ProcessId) -> None:
         specs = (spec for package in self._node.packages for spec in package.processes)

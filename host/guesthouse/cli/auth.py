@@ -1,4 +1,4 @@
-"""Commands for who may come in: `token`, `passwd`."""
+"""Commands for who may come in: `token`, `revoke`, `passwd`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from pathlib import Path
 import click
 
 from guesthouse.cli.options import home_option, home_path
+from guesthouse.errors import GuesthouseError
+
+
+class NotAToken(GuesthouseError):
+    """What is to be revoked is no token of the node."""
+
 
 _DAY = 24 * 3600
 _LONGEST = 10 * 366 * _DAY
@@ -23,17 +29,41 @@ _LONGEST = 10 * 366 * _DAY
     show_default=True,
     help="How long it is valid.",
 )
+@click.option("--process", metavar="PROCESS", help="The only process that it opens.")
+@click.option(
+    "--channels",
+    type=click.IntRange(1, 2**31),
+    metavar="N",
+    help="How many channels may be open with it at once.",
+)
+@click.option("--secure", is_flag=True, help="For the sub-domain of --process, and nothing else.")
 @home_option
-def token(ttl: int, home: str | None) -> None:
+def token(ttl: int, process: str | None, channels: int | None, secure: bool, home: str | None) -> None:
     """Print an auth token of the node, running or not."""
+    from guesthouse.http_server.auth import Tokens, read_scope
+    from guesthouse.http_server.credentials import load_secret
+
+    scope = read_scope(process, channels, secure=secure)
+    folder = home_path(home)
+    node = _node_of(folder)
+    click.echo(Tokens(node, load_secret(folder)).issue(ttl, time.time(), scope))
+
+
+@click.command()
+@click.argument("token", metavar="TOKEN")
+@home_option
+def revoke(token: str, home: str | None) -> None:
+    """Take a token back. Channels that were opened with it are closed."""
     from guesthouse.control.client import NoNode, ask
 
     folder = home_path(home)
     try:
-        (issued,) = ask(folder, "token", ttl=ttl)
+        (known,) = ask(folder, "revoke", token=token)
     except NoNode:
-        issued = _issue(folder, ttl)
-    click.echo(issued)
+        known = _revoke(folder, token)
+    if not known:
+        raise NotAToken("that is no token of this node: give the whole of what `guesthouse token` printed")
+    click.echo("the token is revoked", err=True)
 
 
 @click.command()
@@ -53,13 +83,22 @@ def passwd(home: str | None) -> None:
     click.echo(f"the password of the node on {folder} is set", err=True)
 
 
-def _issue(folder: Path, ttl: int) -> str:
+def _node_of(folder: Path) -> str:
     from guesthouse.config import load_settings
     from guesthouse.home import Home
-    from guesthouse.http_server.auth import Tokens
-    from guesthouse.http_server.credentials import load_secret
 
     home = Home(folder)
     home.prepare()
-    node = home.remembered_node() or load_settings(str(folder)).node
-    return Tokens(node, load_secret(folder)).issue(ttl, time.time())
+    return home.remembered_node() or load_settings(str(folder)).node
+
+
+def _revoke(folder: Path, token: str) -> bool:
+    from guesthouse.http_server.auth import Tokens
+    from guesthouse.http_server.credentials import load_secret
+    from guesthouse.http_server.revoked import Revoked
+
+    now = time.time()
+    known = Tokens(_node_of(folder), load_secret(folder)).revocable(token)
+    if known is not None:
+        Revoked(folder, now).add(*known, now)
+    return known is not None

@@ -8,8 +8,8 @@ import click
 
 import guesthouse
 from guesthouse.cli.ask import channels, logs, ps
-from guesthouse.cli.auth import passwd, token
-from guesthouse.cli.control import kill, restart, send, stop
+from guesthouse.cli.auth import passwd, revoke, token
+from guesthouse.cli.control import explain, kill, restart, send, stop
 from guesthouse.cli.packages import build, inspect, new
 from guesthouse.cli.run import run
 from guesthouse.errors import GuesthouseError
@@ -21,7 +21,23 @@ def cli() -> None:
     """Hold WebSockets, and let untrusted processes answer them."""
 
 
-for command in (run, new, build, inspect, ps, channels, logs, send, restart, stop, kill, token, passwd):
+for command in (
+    run,
+    new,
+    build,
+    inspect,
+    ps,
+    channels,
+    logs,
+    send,
+    restart,
+    stop,
+    kill,
+    explain,
+    token,
+    revoke,
+    passwd,
+):
     cli.add_command(command)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import jwt
 
-from guesthouse.address import ProcessId
+from guesthouse.address import ProcessId, canonical
 from guesthouse.errors import GuesthouseError
 
 SESSION_SECONDS: Final = 24 * 3600
@@ -75,6 +75,19 @@ class Scope:
 
 
 _WHOLE_NODE: Final = Scope()
+
+
+def read_scope(process: str | None, channels: int | None, *, secure: bool) -> Scope:
+    """The scope that a person asks for.
+
+    Raises:
+        BadProcessId: the process is none.
+        AuthError: a token for a sub-domain needs a process.
+    """
+    named = None if process is None else str(canonical(ProcessId.parse(process)))
+    if secure and named is None:
+        raise AuthError("a token for a sub-domain is for one process: give --process")
+    return Scope(named if secure else None, named, channels)
 
 
 class Tokens:

@@ -50,7 +50,7 @@ class Outgoing:
     """The outgoing side of one channel. `push` is what a worker's credit pays for.
 
     Frames go into the socket's write buffer, which is the outbox. Only under `drop-oldest`, and only what
-    is over the buffer's high mark, waits here instead, where it can still be dropped.
+    is over the buffer's high mark, waits here instead, where it can still be dropped. The newest never is.
     """
 
     __slots__ = (
@@ -97,7 +97,7 @@ class Outgoing:
             return True
         self._queue.append((cost, frame))
         self._queued += cost
-        while self._queue and buffered + self._queued > self._window:
+        while len(self._queue) > 1 and buffered + self._queued > self._window:
             self._queued -= self._queue.popleft()[0]
             self._owner.dropped()
         return True

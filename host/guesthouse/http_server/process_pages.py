@@ -111,7 +111,7 @@ class ProcessPages:
         return self.context.gate.admit(process, headers, peer, now, secure=binding.secure, safe=safe)
 
     async def _ask(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
-        limits = self.context.settings.connections
+        limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)
         async with body_of(request, limits.http_body_bytes, self.bodies, limits.handshake_seconds) as body:
             with self.exchanges.open(process.id) as exchange:
                 mime = request.headers.get("content-type")
@@ -119,7 +119,7 @@ class ProcessPages:
                     exchange.http_id, _incoming(request, match), mime, body
                 ):
                     return refused(closes.MAILBOX_FULL, retry_after=1)
-                answer = await _answered(request, exchange, self._seconds(request, match.binding))
+                answer = await _answered(request, exchange, seconds)
         if answer is None:
             return refused(closes.NO_ANSWER)
         return refused(answer, retry_after=1) if isinstance(answer, Refusal) else answer_from_guest(answer)

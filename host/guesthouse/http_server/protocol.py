@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 
 from guesthouse.http_server.closes import NOT_UTF8, PROTOCOL_ERROR, REGISTER_TOO_BIG, Close
@@ -13,6 +13,12 @@ class Protocol(ServerProtocol):
 
     too_big: Close = REGISTER_TOO_BIG
     """The close for a message over the limit. Another one once the channel is open."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a frame. A close frame may come within a message (RFC 6455, section 5.4), which then has no end."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
 
     def fail(self, code: CloseCode | int, reason: str = "") -> None:
         """End the connection for what `websockets` found wrong with a frame."""

@@ -135,6 +135,32 @@ def test_a_token_is_the_nodes_own_whether_it_runs_or_not(daemon: Daemon, running
     assert claims["username"] == "my.os"
 
 
+def test_a_token_can_be_for_one_process_and_so_many_channels(daemon: Daemon) -> None:
+    scope = ("--process", "chat:chat:guesthouse.os", "--channels", "3")
+    token = guesthouse("token", "--home", str(daemon.home), *scope).stdout.strip()
+    secure = guesthouse("token", "--home", str(daemon.home), *scope, "--secure").stdout.strip()
+    secret = (daemon.home / "token.secret").read_bytes()
+    claims = jwt.decode(token, secret, algorithms=["HS256"])
+    assert (claims["process"], claims["channels"], claims["subdomain"]) == (scope[1], 3, None)
+    assert jwt.decode(secure, secret, algorithms=["HS256"])["subdomain"] == scope[1]
+    assert guesthouse("token", "--home", str(daemon.home), "--secure").stderr.startswith(
+        "guesthouse: a token for a sub-domain is for one process"
+    )
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_token_is_revoked_whether_the_node_runs_or_not(daemon: Daemon, running: bool) -> None:
+    home = str(daemon.home)
+    token = guesthouse("token", "--home", home).stdout.strip()
+    if not running:
+        daemon.end(signal.SIGTERM)
+    done = guesthouse("revoke", "--home", home, token)
+    assert (done.returncode, done.stderr) == (0, "the token is revoked\n")
+    assert (daemon.home / "tokens.revoked").read_text().count("\n") == 1
+    other = guesthouse("revoke", "--home", home, "not-a-token")
+    assert (other.returncode, other.stderr.split(":")[1]) == (1, " that is no token of this node")
+
+
 @pytest.mark.parametrize("command", ["ps", "channels", "logs"])
 def test_without_a_node_commands_say_how_to_start_one(command: str, tmp_path: Path) -> None:
     done = guesthouse(command, "--home", str(tmp_path))

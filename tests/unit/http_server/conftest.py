@@ -218,6 +218,13 @@ class House:
         assert head.startswith(b"HTTP/1.1 101"), head
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Return once something is so that the server tells nobody of."""
+    async with asyncio.timeout(5):
+        while not is_so():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)
+
+
 def upgrade_request(path: str, port: int, *headers: str) -> bytes:
     lines = [
         f"GET {path} HTTP/1.1",

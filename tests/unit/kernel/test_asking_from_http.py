@@ -1,0 +1,95 @@
+"""Requests of the HTTP server to processes, and of processes to it that are answered later."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from guesthouse.address import ProcessId
+from guesthouse.kernel.mailbox import Mailbox
+from guesthouse.link.ops import ToWorker
+from guesthouse.message import LazyLoadBlob, Request
+from guesthouse.ports import Answer
+
+from .test_mailbox import Socket
+from .test_router import CHAT, OTHER, respond, send
+
+CHAT_ID, OTHER_ID = ProcessId.parse(CHAT), ProcessId.parse(OTHER)
+SERVER = "home.os@http-server:distro:sys"
+
+
+async def test_a_process_answers_what_the_http_server_asks(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, CHAT)
+    async with asyncio.TaskGroup() as tasks:
+        blob = LazyLoadBlob("x/y", b"blob")
+        asked = tasks.create_task(kernel.router.ask(CHAT_ID, Request(b"hi", expects_response=5), blob))
+        (heard,) = await worker.hear()
+        request_id = heard[2]
+        assert heard == [
+            ToWorker.REQUEST, chat, request_id, SERVER, b"hi", False, 5, None, "x/y", b"blob",
+        ]  # fmt: skip
+        await worker.say(respond(chat, request_id, b"there"))
+    assert asked.result() == Answer(b"there")
+
+
+async def test_who_asks_a_process_that_ends_learns_so(kernel: Any) -> None:
+    worker = await kernel.worker()
+    process, _ = kernel.process(worker, CHAT)
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(kernel.router.ask(CHAT_ID, Request(b"", expects_response=5), None))
+        await worker.hear()
+        kernel.router.remove(process)
+    assert asked.result() == "no-such-process"
+    assert await kernel.router.ask(CHAT_ID, Request(b"", expects_response=5), None) == "no-such-process"
+
+
+async def test_a_request_times_out_and_one_that_is_given_up_is_forgotten(kernel: Any) -> None:
+    worker = await kernel.worker()
+    kernel.process(worker, CHAT)
+    assert await kernel.router.ask(CHAT_ID, Request(b"", expects_response=0), None) == "timeout"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await kernel.router.ask(CHAT_ID, Request(b"", expects_response=60), None)
+    assert len(kernel.router._requests) == len(kernel.router._answered) == 0
+    assert await kernel.router.ask(CHAT_ID, Request(b""), None) is None
+
+
+async def test_only_the_asker_of_a_request_to_the_http_server_is_answered_and_once(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, CHAT)
+    kernel.process(worker, OTHER)
+    left: list[int] = []
+
+    def leave(source: Any, body: bytes, blob: Any, leave_waiting: Any) -> None:
+        left.append(leave_waiting())
+
+    kernel.http.request = leave
+    await worker.say(send(chat, SERVER, expects=5, context=b"mine"))
+    await worker.settled(chat)
+    (request_id,) = left
+    blob = LazyLoadBlob(None, b"result")
+    assert not kernel.router.answer(request_id, OTHER_ID, b"x", blob)
+    assert kernel.router.answer(request_id, CHAT_ID, b"body", blob)
+    assert not kernel.router.answer(request_id, CHAT_ID, b"body", blob)
+    (heard,) = await worker.hear()
+    assert heard == [ToWorker.RESPONSE, chat, SERVER, b"body", False, None, b"mine", None, b"result", 0]
+
+
+def test_a_feeder_is_held_back_by_a_full_mailbox_alone_and_let_go_below_half() -> None:
+    mailbox, socket = Mailbox(2000), Socket()
+    mailbox.post([7, 0, 1], 100)
+    mailbox.hold_back(5, socket)
+    assert not is_paused(socket)
+    mailbox.post([7, 0, 2], 3000)
+    mailbox.hold_back(5, socket)
+    assert is_paused(socket)
+    list(mailbox.take())
+    mailbox.consumed(2)
+    assert not is_paused(socket)
+
+
+def is_paused(socket: Socket) -> bool:
+    return socket.paused
