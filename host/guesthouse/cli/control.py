@@ -1,4 +1,4 @@
-"""Commands that act on processes of the running node: `send`, `restart`, `stop`, `kill`."""
+"""Commands that act on processes of the running node: `send`, `restart`, `stop`, `kill`, `explain`."""
 
 from __future__ import annotations
 
@@ -73,6 +73,31 @@ def stop(process: str, home: str | None, as_json: bool) -> None:
 def kill(process: str, home: str | None, as_json: bool) -> None:
     """End the run of PROCESS as a trap would: its on-exit says what happens then."""
     _act("kill", process, home, as_json)
+
+
+@click.command()
+@click.argument("process", metavar="PROCESS")
+@home_option
+@json_option
+def explain(process: str, home: str | None, as_json: bool) -> None:
+    """Show what PROCESS may do and why, and what it was refused."""
+    from guesthouse.control.client import ask
+    from guesthouse.logs import printable
+
+    (item,) = ask(home_path(home), "explain", process=process)
+    if as_json:
+        print_json(item)
+        return
+    who = (
+        "every process" if item["public"] else f"processes of {item['package']}, and who holds its messaging"
+    )
+    lines = [f"{item['process']} may be messaged by {who}", "it holds"]
+    lines += [f"  {held['params']} of {held['issuer']} ({held['from']})" for held in item["capabilities"]]
+    if item["refused"]:
+        lines.append("it was refused, for want of")
+    lines += [f"  {lack['params']} of {lack['issuer']} ({lack['times']} times)" for lack in item["refused"]]
+    for line in lines:
+        click.echo(printable(line))
 
 
 def _act(command: str, process: str, home: str | None, as_json: bool) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from guesthouse.address import ProcessId
+from guesthouse.address import HTTP_SERVER, ProcessId
+from guesthouse.capabilities import of_node
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.restarts import CAUSES
@@ -24,6 +25,8 @@ from guesthouse.ports import HttpServerPort, LogPort
 MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
 
+NOT_AUTHORISED: Final = "not-authorised"
+_BINDS: Final = frozenset((Call.BIND_WS, Call.BIND_HTTP))
 _STREAMS: Final = frozenset(("print", "stdout", "stderr", "host"))
 _LEVELS: Final = frozenset(("error", "warning", "info", "debug"))
 
@@ -63,6 +66,7 @@ class Operations:
         self._log = log
         self._events = events
         self._on_ready = on_ready
+        self._binding = of_node(router.node, HTTP_SERVER)
         self._handlers: dict[int, Callable[[Process, Operation], None]] = {
             ToNode.STARTED: self._started,
             ToNode.EXITED: self._exited,
@@ -157,11 +161,13 @@ class Operations:
             run.calls -= 1
             _reply(run, call_id, value)
 
-        if name == Call.AWAIT_ROOM:
+        if name in _BINDS and not self._router.may(process, self._binding, f"its call of {name}"):
+            reply(NOT_AUTHORISED)
+        elif name == Call.AWAIT_ROOM:
             channel_id, size = arguments
             self._http.when_room(process.id, channel_id, size, reply)
         elif name in _STATE_CALLS:
-            _STATE_CALLS[name](self._state, process.id, arguments, reply)
+            _STATE_CALLS[name](self._state, process, arguments, reply)
         else:
             reply(_BINDING_CALLS[name](self._http, process.id, arguments))
 
@@ -225,8 +231,14 @@ _BINDING_CALLS: Final[dict[str, Callable[[HttpServerPort, ProcessId, list[Any]],
 
 _Answer = Callable[[bytes | str | None], None]
 
-_STATE_CALLS: Final[dict[str, Callable[[State, ProcessId, list[Any], _Answer], None]]] = {
-    Call.GET_STATE: lambda state, owner, _, answer: state.get(owner, answer),
-    Call.SET_STATE: lambda state, owner, arguments, answer: state.set(owner, arguments[0], answer),
-    Call.CLEAR_STATE: lambda state, owner, _, answer: state.clear(owner, answer),
+
+def _set_state(state: State, owner: Process, arguments: list[Any], answer: _Answer) -> None:
+    """Store as much as its capability says."""
+    state.set(owner.id, arguments[0], answer, owner.holdings.state_bytes())
+
+
+_STATE_CALLS: Final[dict[str, Callable[[State, Process, list[Any], _Answer], None]]] = {
+    Call.GET_STATE: lambda state, owner, _, answer: state.get(owner.id, answer),
+    Call.SET_STATE: _set_state,
+    Call.CLEAR_STATE: lambda state, owner, _, answer: state.clear(owner.id, answer),
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from guesthouse.address import ProcessId
+from guesthouse.capabilities import Holdings
 from guesthouse.kernel.mailbox import Mailbox, Operation
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import IncomingHttpRequest, Pairs, WebSocketOpen
@@ -51,9 +52,18 @@ class Process:
     """A process of this node. Implements `guesthouse.ports.ProcessPort`."""
 
     def __init__(
-        self, process_id: ProcessId, component: Path, *, public: bool, on_exit: OnExit, mailbox_bytes: int
+        self,
+        process_id: ProcessId,
+        component: Path,
+        *,
+        public: bool,
+        on_exit: OnExit,
+        mailbox_bytes: int,
+        holdings: Holdings | None = None,
     ) -> None:
         self.id = process_id
+        self.holdings = Holdings("") if holdings is None else holdings
+        """The capabilities that it holds."""
         self.component = component
         """The compiled component that its next run uses."""
         self.public = public
@@ -174,6 +184,7 @@ class Process:
         finally:
             self._announced = None
         self.mailbox.begin_run(announced)
+        self.holdings.begin_run()
         self.run = run
         self.runs += 1
         self.state = ProcessState.STARTING

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
+from guesthouse.capabilities import Capability, Holdings, defaults, of_node
 from guesthouse.config import Settings
 from guesthouse.errors import BadAddress
 from guesthouse.kernel.asking import TERMINAL, Asker
@@ -64,6 +65,7 @@ class Router:
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at = 0.0  # when the timer fires; uvloop's handles do not always say
         self.terminal = self.asker(TERMINAL)
+        self._given: dict[ProcessId, set[Capability]] = {}  # by manifests of others
 
     @property
     def node(self) -> str:
@@ -82,6 +84,35 @@ class Router:
         """Make a sender of the node's own, under a free id."""
         asker = self._askers[process] = Asker(process, self.send)
         return asker
+
+    def holdings(self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]]) -> Holdings:
+        """What a process holds at first: the defaults, what its manifest requests, and what others gave it."""
+        return Holdings(
+            f"{self._node}@{process}",
+            defaults(self._node, self._limits.state_bytes),
+            frozenset(of_node(self._node, issuer, params) for issuer, params in requests),
+            self._given.setdefault(process, set()),
+        )
+
+    def give(self, issuer: ProcessId, grants: Iterable[tuple[ProcessId, str]]) -> None:
+        """A manifest grants capabilities of its process to others, whether they are there yet or not."""
+        for holder, params in grants:
+            self._given.setdefault(holder, set()).add(of_node(self._node, issuer, params))
+
+    def may(self, sender: Sender, capability: Capability, what: str) -> bool:
+        """Whether a sender holds a capability. What it lacks is noted, and logged with what it was for."""
+        if not isinstance(sender, Process):
+            return True  # the operator's own voice
+        holdings = sender.holdings
+        if holdings.holds(capability):
+            return True
+        if holdings.refuse(capability):
+            self._log.write(
+                str(sender.id),
+                "warning",
+                f"{what} was refused: it lacks the capability {capability}; its manifest may request it",
+            )
+        return False
 
     def add_module(self, module: Module) -> None:
         """Make a runtime module known, before the first process."""
@@ -130,7 +161,10 @@ class Router:
             )
             self._give_back(sender, sent, "offline")
         elif canonical(target.process) == HTTP_SERVER:
-            self._to_http_server(sender, sent)
+            if self.may(sender, of_node(self._node, HTTP_SERVER), f"a request to {HTTP_SERVER}"):
+                self._to_http_server(sender, sent)
+            else:
+                self._give_back(sender, sent, "not-authorised")
         elif (module := self._modules.get(canonical(target.process))) is not None:
             self._to_module(sender, sent, module)
         else:
@@ -262,7 +296,9 @@ class Router:
         receiver.post_request([int(ToWorker.REQUEST), 0, request_id, source, *request], _size(sent))
 
     def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
-        refusal = self._unfit(sender, module.id, sent)
+        refusal: SendErrorKind | None = "not-authorised"
+        if self.may(sender, of_node(self._node, module.id), f"a request to {module.id}"):
+            refusal = self._unfit(sender, module.id, sent)
         if refusal is not None:
             self._give_back(sender, sent, refusal)
             return
@@ -297,7 +333,7 @@ class Router:
         return (
             receiver.public
             or receiver.id.package_id == sender.id.package_id
-            or type(sender) is Asker  # the operator's own voice
+            or self.may(sender, of_node(self._node, receiver.id), f"a request to {receiver.id}")
         )
 
     def _unfit(self, sender: Sender, receiver: ProcessId, sent: Operation) -> SendErrorKind | None:

@@ -80,9 +80,17 @@ class State:
         """Answers the stored bytes, or None. Storage that cannot be read answers None and is logged."""
         self.execute(lambda database: _read(database, str(process)), None, answer)
 
-    def set(self, process: ProcessId, data: bytes, answer: Callable[[bytes | str | None], None]) -> None:
-        """Answers None once `data` is durable, or `too-big` or `storage`, with what was there untouched."""
-        if len(data) > self._quota:
+    def set(
+        self,
+        process: ProcessId,
+        data: bytes,
+        answer: Callable[[bytes | str | None], None],
+        quota: int | None = None,
+    ) -> None:
+        """Answers None once `data` is durable, or `too-big` or `storage`, with what was there untouched.
+        `quota` is that of this process, when it is not the same as all others'.
+        """
+        if len(data) > (self._quota if quota is None else quota):
             answer(TOO_BIG)
             return
         self.execute(lambda database: _write(database, str(process), data), STORAGE, answer)

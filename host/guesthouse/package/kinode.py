@@ -4,7 +4,7 @@ They come from anywhere, so reading is as strict as that of `package.toml`: a ke
 type, a bad name or a path that could leave the package is refused, never repaired. `metadata.json` may hold
 more than is read of it, since it describes the package to others too.
 
-What a manifest asks for in capabilities and networking is checked for its shape and grants nothing.
+What a manifest asks for in capabilities and networking becomes `requests` and `grants`, as in our own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from guesthouse.address import ProcessId
+from guesthouse.capabilities import KERNEL, NETWORK
 from guesthouse.errors import BadProcessId
 from guesthouse.package.errors import PackageError
 from guesthouse.package.manifest import (
@@ -24,8 +25,9 @@ from guesthouse.package.manifest import (
     check_processes,
     check_version,
     relative_path,
+    right_of,
 )
-from guesthouse.package.spec import OnExit
+from guesthouse.package.spec import OnExit, Right
 
 MANIFEST: Final = "manifest.json"
 METADATA: Final = "metadata.json"
@@ -131,9 +133,11 @@ def _process(
         process_id = ProcessId.parse(f"{_text(entry, 'process_name', where)}:{package}:{publisher}")
     except BadProcessId as error:
         raise PackageError(f"{where}: {error}") from None
-    for key in ("request_capabilities", "grant_capabilities", "request_messaging", "grant_messaging"):
-        _check_capabilities(entry.get(key), f"{where}: '{key}'")
-    _flag(entry, "request_networking", where)
+    requests, grants, older_requests, older_grants = (
+        _rights(entry.get(key), f"{where}: '{key}'")
+        for key in ("request_capabilities", "grant_capabilities", "request_messaging", "grant_messaging")
+    )
+    network = ((KERNEL, NETWORK),) if _flag(entry, "request_networking", where) else ()
     return ProcessEntry(
         id=process_id,
         wasm=place / _wasm_path(entry, where),
@@ -141,6 +145,8 @@ def _process(
         public=_flag(entry, "public", where),
         ui=ui,
         build=None,
+        requests=(*requests, *older_requests, *network),
+        grants=(*grants, *older_grants),
     )
 
 
@@ -165,24 +171,25 @@ def _on_exit(entry: Mapping[str, Any], where: str) -> OnExit:
     )
 
 
-def _check_capabilities(value: object, where: str) -> None:
-    """Null, or a list of process ids and of `{process, params}`."""
+def _rights(value: object, where: str) -> tuple[Right, ...]:
+    """Null, or a list of process ids (their messaging capability) and of `{process, params}`."""
     if value is None:
-        return
+        return ()
     if not isinstance(value, list) or len(value) > _MAX_CAPABILITIES:
         raise PackageError(f"{where} is not a list of at most {_MAX_CAPABILITIES} capabilities: correct it")
-    for item in value:
-        name = (
-            item.get("process") if isinstance(item, dict) and item.keys() == {"process", "params"} else item
-        )
-        if not isinstance(name, str):
-            raise PackageError(
-                f"{where} holds what is neither a process id nor process and params: correct it"
-            )
+    return tuple(_right(item, where) for item in value)
+
+
+def _right(item: object, where: str) -> Right:
+    right = right_of(item)
+    if right is not None:
+        return right
+    if isinstance(item, str):
         try:
-            ProcessId.parse(name)
+            ProcessId.parse(item)
         except BadProcessId as error:
             raise PackageError(f"{where}: {error}") from None
+    raise PackageError(f"{where} holds what is neither a process id nor process and params: correct it")
 
 
 def _text(values: Mapping[str, Any], key: str, where: str) -> str:

@@ -97,7 +97,7 @@ def _process(folder: Path, entry: ProcessEntry, limits: PackageLimits, remedy: s
     ui = None if entry.ui is None else inside(folder, entry.ui)
     if ui is not None and not ui.is_dir():
         raise PackageError(f"{ui}, the ui of {entry.id}, is not a folder: make it, or drop 'ui'")
-    return ProcessSpec(entry.id, component, entry.on_exit, entry.public, ui)
+    return ProcessSpec(entry.id, component, entry.on_exit, entry.public, ui, entry.requests, entry.grants)
 
 
 def inside(folder: Path, relative: PurePosixPath) -> Path:

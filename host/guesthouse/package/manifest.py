@@ -6,6 +6,7 @@ name or a path that could leave the package is refused, never repaired.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal, cast
 
-from guesthouse.address import ProcessId
+from guesthouse.address import ProcessId, canonical
+from guesthouse.capabilities import MESSAGING, canonical_params
 from guesthouse.errors import BadProcessId
 from guesthouse.package.errors import PackageError
-from guesthouse.package.spec import OnExit
+from guesthouse.package.spec import OnExit, Right
 
 MANIFEST_NAME: Final = "package.toml"
 MAX_MANIFEST_BYTES: Final = 256 * 1024
+MAX_RIGHTS: Final = 64
+"""Capabilities in one list of a manifest."""
 MAX_PROCESSES: Final = 64
 """Processes in one package."""
 
@@ -50,6 +54,8 @@ class ProcessEntry:
     public: bool
     ui: PurePosixPath | None
     build: BuildSpec | None
+    requests: tuple[Right, ...] = ()
+    grants: tuple[Right, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,10 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     top = _Table(_toml(content, where), where, "the top level", ("package", "process"))
     package = top.table("package", ("name", "publisher", "version", "description"))
     name, publisher = package.text("name"), package.text("publisher")
-    entries = top.tables("process", ("name", "wasm", "on-exit", "public", "ui", "build"))
+    entries = top.tables(
+        "process",
+        ("name", "wasm", "on-exit", "public", "ui", "build", "request-capabilities", "grant-capabilities"),
+    )
     processes = tuple(_process(entry, name, publisher) for entry in entries)
     check_processes(processes, where)
     return Manifest(
@@ -115,6 +124,8 @@ def _process(entry: _Table, package: str, publisher: str) -> ProcessEntry:
         public=entry.flag("public"),
         ui=entry.path("ui") if entry.has("ui") else None,
         build=None if build is None else _build(build),
+        requests=entry.rights("request-capabilities"),
+        grants=entry.rights("grant-capabilities"),
     )
 
 
@@ -159,6 +170,19 @@ def _description(package: _Table) -> str:
     if len(description) > _MAX_DESCRIPTION or not (description.isprintable()):
         raise package.wrong("description", f"one line of at most {_MAX_DESCRIPTION} printable characters")
     return description
+
+
+def right_of(item: object) -> Right | None:
+    """What an item of `request-capabilities` or `grant-capabilities` means; None when it means nothing."""
+    process, params = item, MESSAGING
+    try:
+        if isinstance(item, dict):
+            if item.keys() != {"process", "params"}:
+                return None
+            process, params = item["process"], canonical_params(json.dumps(item["params"]))
+        return (canonical(ProcessId.parse(process)), params) if isinstance(process, str) else None
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def relative_path(text: str) -> PurePosixPath | None:
@@ -243,6 +267,17 @@ class _Table:
         if not isinstance(value, str) or value not in choices:
             raise self.wrong(key, "one of " + ", ".join(f'"{choice}"' for choice in choices))
         return value
+
+    def rights(self, key: str) -> tuple[Right, ...]:
+        """A list of process ids (its messaging capability) and of `{process, params}`."""
+        expected = f"a list of at most {MAX_RIGHTS} process ids, or {{process = …, params = …}}"
+        items = self._values.get(key, [])
+        if not isinstance(items, list) or len(items) > MAX_RIGHTS:
+            raise self.wrong(key, expected)
+        rights = [right_of(item) for item in items]
+        if None in rights:
+            raise self.wrong(key, expected)
+        return tuple(right for right in rights if right is not None)
 
     def path(self, key: str) -> PurePosixPath:
         path = relative_path(self.text(key))

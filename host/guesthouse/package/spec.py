@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from guesthouse.address import ProcessId
+
+Right: TypeAlias = tuple[ProcessId, str]
+"""A process and the JSON params of a capability."""
 
 OnExit = Literal["none", "restart"]
 
@@ -23,6 +26,10 @@ class ProcessSpec:
     """Whether any process may message it."""
     ui: Path | None
     """A folder served at `/<process-id>/` to logged-in clients."""
+    requests: tuple[Right, ...] = ()
+    """Capabilities that its manifest asks for: who issues each, and its params."""
+    grants: tuple[Right, ...] = ()
+    """Capabilities of its own that its manifest grants: to whom, and the params of each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,40 @@
+"""What a process may do, and why, for people and programs. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guesthouse.capabilities import Capability
+from guesthouse.kernel.process import Process
+
+
+def explained(process: Process) -> dict[str, Any]:
+    """A process's capabilities with where each comes from, and what it lacked so far."""
+    return {
+        "process": str(process.id),
+        "package": process.id.package_id,
+        "public": process.public,
+        "capabilities": [
+            {**_named(capability), "from": _origin(process, capability)}
+            for capability in sorted(process.holdings.all())
+        ],
+        "refused": [
+            {**_named(capability), "times": times}
+            for capability, times in sorted(process.holdings.refused.items())
+        ],
+    }
+
+
+def _named(capability: Capability) -> dict[str, str]:
+    return {"issuer": capability.issuer, "params": capability.params}
+
+
+def _origin(process: Process, capability: Capability) -> str:
+    holdings = process.holdings
+    if capability in holdings.default:
+        return "every process has it"
+    if capability in holdings.requested:
+        return "its manifest requests it"
+    if capability in holdings.given:
+        return "the issuer's manifest grants it"
+    return "it was handed to it"

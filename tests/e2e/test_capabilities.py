@@ -1,0 +1,49 @@
+"""What a process may do, and what it is told when it may not: real nodes, real components."""
+
+from __future__ import annotations
+
+from .conftest import StartNode
+from .daemon import NODE
+from .packages import package
+from .test_processes import A, B, C, ask
+
+STRANGER, FRIEND = "d:other:test.os", "c:other:test.os"
+
+
+def puppet_as(process: str) -> str:
+    """An argument of `run`: the puppet's component as a package of its own that requests nothing."""
+    return f"{process}={package('puppet') / 'build/puppet.wasm'}"
+
+
+async def test_a_process_of_another_package_is_not_messaged_without_its_capability(start: StartNode) -> None:
+    node = await start("puppet", puppet_as(STRANGER))
+    assert await ask(node, STRANGER, f"ask {A} 20 say x") == "failed not-authorised say x"
+    line = await node.log_line(STRANGER, "lacks the capability")
+    assert f'"messaging" of {NODE}@{A}' in line["text"]
+    explained = (await node.cli("explain", STRANGER, "--json")).json()
+    assert explained["refused"] == [{"issuer": f"{NODE}@{A}", "params": '"messaging"', "times": 1}]
+    shown = await node.cli("explain", STRANGER)
+    assert f'"messaging" of {NODE}@{A} (1 times)' in shown.stdout
+
+
+async def test_a_manifest_grants_its_process_to_others(start: StartNode) -> None:
+    node = await start(puppet_as(FRIEND), "puppet")
+    assert await ask(node, FRIEND, f"ask {B} 20 say welcome") == "welcome"
+    assert await ask(node, FRIEND, f"ask {A} 20 say x") == "failed not-authorised say x"
+    held = (await node.cli("explain", FRIEND, "--json")).json()["capabilities"]
+    assert {
+        "issuer": f"{NODE}@{B}",
+        "params": '"messaging"',
+        "from": "the issuer's manifest grants it",
+    } in held
+
+
+async def test_runtime_modules_are_used_by_those_whose_manifest_requests_them(start: StartNode) -> None:
+    node = await start("puppet")
+    request = '{"db":"d","action":"Open"}'
+    assert await ask(node, A, f"ask kv:distro:sys 20 {request}") == '"Ok"'
+    assert await ask(node, C, f"ask kv:distro:sys 20 {request}") == f"failed not-authorised {request}"
+    held = (await node.cli("explain", A, "--json")).json()["capabilities"]
+    origins = {item["issuer"].partition("@")[2]: item["from"] for item in held}
+    assert origins["kv:distro:sys"] == "its manifest requests it"
+    assert origins["http-server:distro:sys"] == "every process has it"
