@@ -20,8 +20,8 @@ SECONDS: Final = 10.0
 
 AT_ONCE: Final = 16
 
-_GRACE: Final = 0.5
-"""Seconds that a server has to fail the connection after it answered a ping that came after the fault."""
+_GRACE: Final = 0.2
+"""Of that time, what a server has to fail the connection after it answered a ping that came after the fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class _Run:
         if self._case.probe:
             await self._connection.send(frames.ping(PROBE))
         await self._until(lambda: heard.over or PROBE in heard.pongs)
-        await self._connection.until(lambda: heard.over, min(_GRACE, self._seconds))
+        await self._connection.until(lambda: heard.over, self._seconds * _GRACE)
 
     async def _expect_close(self) -> None:
         case, heard = self._case, self._heard

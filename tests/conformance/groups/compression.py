@@ -294,7 +294,7 @@ def _bombs(limit: int) -> Iterator[Case]:
     section = Section("12.13", "RFC 7692, 8")
     full = _compressed(Opcode.BINARY, deflated(bytes(limit)))
     yield _raw(section, f"{limit} zeros, the most there may be", full, echoed(binary(bytes(limit))))
-    for size in (limit + 1, 2 * limit, 64 * limit):
+    for size in (limit + 1, 2 * limit, 16 * limit):
         data = deflated(bytes(size))
         for opcode in (Opcode.TEXT, Opcode.BINARY):
             frame = _compressed(opcode, data)
@@ -311,7 +311,7 @@ def _bombs(limit: int) -> Iterator[Case]:
     yield _raw(section, "a fragment that is full, then a bomb", full, failed(1009))
     encoder = zlib.compressobj(wbits=-9)
     final = encoder.compress(b"harmless") + encoder.flush()
-    hidden = _compressed(Opcode.BINARY, final + deflated(bytes(64 * limit)))
+    hidden = _compressed(Opcode.BINARY, final + deflated(bytes(16 * limit)))
     yield _raw(section, "a bomb behind a final block", hidden, failed(1009))
     yield section.case(
         "a hundred thousand final blocks with nothing in them, then a text",
