@@ -1,0 +1,103 @@
+"""Components with a function of their own as entry: made, inspected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from guesthouse.config import PackageLimits
+from guesthouse.package.component import make_component
+from guesthouse.package.errors import BuildError
+from guesthouse.package.inspect import inspect_component
+from guesthouse.package.wit import Function, Type, read_wit
+
+LIMITS = PackageLimits()
+WIT = """
+package kinode:process@1.0.0;
+interface standard {
+  print-to-terminal: func(verbosity: u8, message: string);
+}
+world process {
+  import standard;
+  import wasi:random/random@0.2.0-rc-2023-11-10;
+  export init: func(our: string);
+}
+"""
+RANDOM = """
+package wasi:random@0.2.0-rc-2023-11-10;
+interface random { get-random-u64: func() -> u64; }
+"""
+CORE = """(module
+  (import "kinode:process/standard@1.0.0" "print-to-terminal" (func $print (param i32 i32 i32)))
+  (import "wasi:random/random@0.2.0-rc-2023-11-10" "get-random-u64" (func $random (result i64)))
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+  (func (export "init") (param i32 i32) (drop (call $random))
+    (call $print (i32.const 0) (local.get 0) (local.get 1))))"""
+
+
+@pytest.fixture
+def wit(tmp_path: Path) -> Path:
+    folder = tmp_path / "wit"
+    folder.mkdir()
+    (folder / "standard.wit").write_text(WIT)
+    (folder / "random.wit").write_text(RANDOM)
+    return folder
+
+
+def test_a_world_may_export_functions_and_import_from_other_packages(wit: Path) -> None:
+    world = read_wit(wit).worlds["process"]
+    assert world.imports == ["kinode:process/standard@1.0.0", "wasi:random/random@0.2.0-rc-2023-11-10"]
+    assert world.exports == []
+    assert world.functions == {"init": Function((("our", Type("string")),), None)}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "import init: func();",
+        "export wasi:random;",
+        "import wasi/random;",
+        "export init: (our: string);",
+        "export a",
+    ],
+)
+def test_a_world_that_is_none_is_refused_with_its_line(wit: Path, item: str) -> None:
+    (wit / "standard.wit").write_text(f"package a:b;\nworld process {{\n  {item}\n}}\n")
+    with pytest.raises(BuildError, match=r"standard\.wit:\d: "):
+        read_wit(wit)
+
+
+async def test_a_component_that_exports_init_is_runnable(wit: Path, tmp_path: Path) -> None:
+    component = tmp_path / "app.wasm"
+    component.write_bytes(make_component(bytes(wasmtime.wat2wasm(CORE)), read_wit(wit), "process", "app.c"))
+    inspection = await inspect_component(component, LIMITS, tmp_path / "compiled")
+    assert inspection.problems == ()
+    assert [(item.name, item.kind) for item in inspection.exports] == [("init", "function")]
+
+
+def test_a_module_without_the_function_that_its_world_exports_is_refused(wit: Path) -> None:
+    core = bytes(wasmtime.wat2wasm(CORE.replace('"init"', '"begin"')))
+    with pytest.raises(BuildError, match="does not export init"):
+        make_component(core, read_wit(wit), "process", "app.c")
+
+
+async def test_what_is_not_offered_to_kinode_guests_is_said(wit: Path, tmp_path: Path) -> None:
+    for imports, problem in (
+        (
+            '(import "kinode:process/standard@1.0.0" (instance (export "get-block" (func))))',
+            "imports get-block of",
+        ),
+        (
+            '(import "kinode:process/standard@0.4.0" (instance (export "receive" (func))))',
+            "imports receive of",
+        ),
+    ):
+        component = tmp_path / "app.wasm"
+        exported = '(core module $m (func (export "init"))) (core instance $m (instantiate $m))'
+        lifted = '(func $init (canon lift (core func $m "init"))) (export "init" (func $init))'
+        component.write_bytes(wasmtime.wat2wasm(f"(component {imports} {exported} {lifted})"))
+        inspection = await inspect_component(component, LIMITS, tmp_path / "compiled")
+        assert [problem in text for text in inspection.problems] == [True]
