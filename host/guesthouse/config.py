@@ -100,6 +100,8 @@ class PackageLimits:
     unpack_ratio: int = 200
     files: int = 2_000
     component_bytes: int = 64 * MIB
+    processes: int = 256
+    """Processes of one package, with those that they start."""
     compile_seconds: float = 120.0
     compile_memory_bytes: int = 4096 * MIB
 

@@ -57,9 +57,7 @@ class Response:
     metadata: str | None = None
 
 
-SendErrorKind: TypeAlias = Literal[
-    "offline", "timeout", "no-such-process", "mailbox-full", "not-authorised"
-]
+SendErrorKind: TypeAlias = Literal["offline", "timeout", "no-such-process", "mailbox-full", "not-authorised"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TextIO
 
@@ -19,9 +20,11 @@ from guesthouse.control.server import ControlServer
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
 from guesthouse.http_server.server import HttpServer
+from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.router import Router
+from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
 from guesthouse.kernel.workers import Worker, Workers
@@ -30,7 +33,7 @@ from guesthouse.node_commands import NodeCommands
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package
-from guesthouse.runtime.install import install_modules
+from guesthouse.runtime.install import install_modules, package_folder
 
 CHANNELS_SECONDS: Final = 1.0
 """How long clients get to answer the close of their channels when the node stops."""
@@ -89,13 +92,15 @@ class Node:
         stack.push_async_callback(self._state.close)
         router = self.router = Router(settings, log)
         stack.callback(router.close)
-        timer = await install_modules(
-            router, self._state, settings.process, lambda: self.packages, home.unpacked
-        )
+        folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
+        timer = await install_modules(router, self._state, settings.process, folder_of)
         stack.callback(timer.close)
         self.supervisor = Supervisor(router, Compiler(home.compiled, settings.package, log), settings, log)
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
+        self._spawner = await stack.enter_async_context(
+            Spawner(router, self.supervisor, folder_of, settings.package.processes, log)
+        )
         home.compiled.mkdir(mode=0o700, exist_ok=True)
         self.workers = self.supervisor.workers = Workers(
             worker_count(settings),
@@ -106,6 +111,7 @@ class Node:
             components=home.compiled,
         )
         await stack.enter_async_context(self.workers)
+        self.supervisor.restore = partial(kept_capabilities.restore, self._state)
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
@@ -113,7 +119,14 @@ class Node:
 
     def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> Callable[[Operation], None]:
         operations = Operations(
-            worker.runs, self.router, self.http, self._state, self.log, self.supervisor, on_ready
+            worker.runs,
+            self.router,
+            self.http,
+            self._state,
+            self.log,
+            self.supervisor,
+            on_ready,
+            self._spawner.spawn,
         )
         return operations.handle
 

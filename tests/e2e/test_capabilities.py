@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .conftest import StartNode
-from .daemon import NODE
+from .daemon import NODE, Daemon
 from .packages import package
 from .test_processes import A, B, C, ask
 
@@ -13,6 +13,17 @@ STRANGER, FRIEND = "d:other:test.os", "c:other:test.os"
 def puppet_as(process: str) -> str:
     """An argument of `run`: the puppet's component as a package of its own that requests nothing."""
     return f"{process}={package('puppet') / 'build/puppet.wasm'}"
+
+
+async def explained(node: Daemon, process: str) -> list[dict[str, str]]:
+    """What a process holds, from `guesthouse explain`."""
+    held: list[dict[str, str]] = (await node.cli("explain", process, "--json")).json()["capabilities"]
+    return held
+
+
+def held_from(held: list[dict[str, str]], issuer: str) -> str | None:
+    """Where a process has the messaging capability of another from; None when it has it not."""
+    return next((item["from"] for item in held if item["issuer"] == f"{NODE}@{issuer}"), None)
 
 
 async def test_a_process_of_another_package_is_not_messaged_without_its_capability(start: StartNode) -> None:
@@ -47,3 +58,27 @@ async def test_runtime_modules_are_used_by_those_whose_manifest_requests_them(st
     origins = {item["issuer"].partition("@")[2]: item["from"] for item in held}
     assert origins["kv:distro:sys"] == "its manifest requests it"
     assert origins["http-server:distro:sys"] == "every process has it"
+
+
+async def test_nobody_hands_on_what_he_does_not_hold(start: StartNode) -> None:
+    node = await start("puppet")
+    assert await ask(node, B, f'give {C} {A} "messaging"') == "given"
+    assert await ask(node, C, "say ready") == "ready"
+    await node.log_line(B, "capabilities that it does not hold were left out")
+    assert held_from(await explained(node, C), A) is None
+
+
+async def test_what_was_saved_outlives_the_node_and_what_was_dropped_is_gone(start: StartNode) -> None:
+    public = package("puppet")
+    node = await start(public, puppet_as(FRIEND))
+    given = f'{A} "messaging"'
+    assert await ask(node, A, f"give {B} {given}") == "given"
+    assert await ask(node, B, "say ready") == "ready"
+    assert held_from(await explained(node, B), A) == "it was handed to it"
+    await node.kill()
+    node = await start(public, puppet_as(FRIEND), home=node.home)
+    assert held_from(await explained(node, B), A) == "it was handed to it"
+    assert await ask(node, B, f"drop {given}") == "dropped"
+    assert held_from(await explained(node, B), A) is None
+    assert await ask(node, FRIEND, f'drop {B} "messaging"') == "dropped"
+    assert await ask(node, FRIEND, f"ask {B} 20 say x") == "failed not-authorised say x"

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from guesthouse.address import HTTP_SERVER, ProcessId
 from guesthouse.capabilities import of_node
+from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.restarts import CAUSES
@@ -47,6 +48,7 @@ class Operations:
     Args:
         runs: the worker's runs by handle.
         on_ready: called when the worker says that it takes processes.
+        spawn: carries out the call `spawn`; without it, there are no children.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Operations:
         log: LogPort,
         events: RunEvents,
         on_ready: Callable[[], None],
+        spawn: Callable[[Process, list[Any], Callable[[Any], None]], None] | None = None,
     ) -> None:
         self._runs = runs
         self._router = router
@@ -66,6 +69,7 @@ class Operations:
         self._log = log
         self._events = events
         self._on_ready = on_ready
+        self._spawn = spawn
         self._binding = of_node(router.node, HTTP_SERVER)
         self._handlers: dict[int, Callable[[Process, Operation], None]] = {
             ToNode.STARTED: self._started,
@@ -157,12 +161,17 @@ class Operations:
             raise LinkError("a worker makes a call while others of the same run wait")
         run.calls += 1
 
-        def reply(value: bytes | str | None) -> None:
+        def reply(value: Any) -> None:
             run.calls -= 1
             _reply(run, call_id, value)
 
         if name in _BINDS and not self._router.may(process, self._binding, f"its call of {name}"):
             reply(NOT_AUTHORISED)
+        elif name == Call.SPAWN:
+            if self._spawn is None:
+                reply(NOT_AUTHORISED)
+            else:
+                self._spawn(process, arguments, reply)
         elif name == Call.AWAIT_ROOM:
             channel_id, size = arguments
             self._http.when_room(process.id, channel_id, size, reply)
@@ -172,7 +181,7 @@ class Operations:
             reply(_BINDING_CALLS[name](self._http, process.id, arguments))
 
 
-def _reply(run: Run, call_id: int, value: bytes | str | None) -> None:
+def _reply(run: Run, call_id: int, value: Any) -> None:
     size = len(value) if type(value) is bytes else 0
     run.send([int(ToWorker.REPLY), run.handle, call_id, value], size)
 
@@ -229,7 +238,7 @@ _BINDING_CALLS: Final[dict[str, Callable[[HttpServerPort, ProcessId, list[Any]],
     Call.SET_CHANNEL_POLICY: _set_policy,
 }
 
-_Answer = Callable[[bytes | str | None], None]
+_Answer = Callable[[Any], None]
 
 
 def _set_state(state: State, owner: Process, arguments: list[Any], answer: _Answer) -> None:
@@ -240,5 +249,8 @@ def _set_state(state: State, owner: Process, arguments: list[Any], answer: _Answ
 _STATE_CALLS: Final[dict[str, Callable[[State, Process, list[Any], _Answer], None]]] = {
     Call.GET_STATE: lambda state, owner, _, answer: state.get(owner.id, answer),
     Call.SET_STATE: _set_state,
+    Call.SAVE_CAPABILITIES: kept_capabilities.save,
+    Call.DROP_CAPABILITIES: kept_capabilities.drop,
+    Call.OUR_CAPABILITIES: kept_capabilities.ours,
     Call.CLEAR_STATE: lambda state, owner, _, answer: state.clear(owner.id, answer),
 }

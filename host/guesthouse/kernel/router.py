@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
-from guesthouse.capabilities import Capability, Holdings, defaults, of_node
+from guesthouse.capabilities import MOST_IN_MESSAGE, Capability, Holdings, defaults, of_node
 from guesthouse.config import Settings
 from guesthouse.errors import BadAddress
 from guesthouse.kernel.asking import TERMINAL, Asker
+from guesthouse.kernel.kept_capabilities import as_pairs, read_all
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.process import Process
@@ -181,7 +182,7 @@ class Router:
         Raises:
             LinkError: the process never received that request.
         """
-        _, _, request_id, body, inherit, metadata, mime, blob = operation
+        _, _, request_id, body, inherit, metadata, mime, blob, *attached = operation
         waiting = self._requests.get(request_id)
         if waiting is None:
             self._log.write(str(responder.id), "debug", "a response came too late and was dropped")
@@ -196,7 +197,8 @@ class Router:
         sender = self._sender(waiting.sender)
         if sender is not None:
             source = f"{self._node}@{responder.id}"
-            self._answer(sender, waiting.sent, source, [body, inherit, metadata], mime, blob)
+            rights = self._handed_on(responder, sender, attached)
+            self._answer(sender, waiting.sent, source, [body, inherit, metadata], mime, blob, rights)
 
     # What the HTTP server sends and answers.
 
@@ -289,11 +291,26 @@ class Router:
         if refusal is not None:
             self._give_back(sender, sent, refusal)
             return
-        _, _, _, body, inherit, expects_response, metadata, _, mime, blob, _, _ = sent
+        _, _, _, body, inherit, expects_response, metadata, _, mime, blob, *_ = sent
         request_id = self._request_id(sender, receiver.id, sent)
         source = f"{self._node}@{sender.id}"
         request = [body, inherit, expects_response, metadata, mime, blob]
-        receiver.post_request([int(ToWorker.REQUEST), 0, request_id, source, *request], _size(sent))
+        rights = self._handed_on(sender, receiver, sent[12:])
+        receiver.post_request([int(ToWorker.REQUEST), 0, request_id, source, *request, *rights], _size(sent))
+
+    def _handed_on(self, sender: Sender, receiver: Sender, attached: list[list[list[str]]]) -> list[Any]:
+        """The last field of a message: the capabilities that its sender may hand on. Others are left out."""
+        if not attached or not isinstance(sender, Process):
+            return []
+        named = read_all(attached[0][:MOST_IN_MESSAGE])
+        passed = [capability for capability in named if sender.holdings.may_attach(capability)]
+        if len(passed) != len(attached[0]):
+            self._log.write(
+                str(sender.id), "warning", "capabilities that it does not hold were left out of a message"
+            )
+        if isinstance(receiver, Process):
+            receiver.holdings.receive(passed)
+        return [as_pairs(passed)] if passed else []
 
     def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
         refusal: SendErrorKind | None = "not-authorised"
@@ -397,14 +414,15 @@ class Router:
         response: list[Any],
         mime: str | None,
         blob: bytes | None,
+        rights: Sequence[Any] = (),
     ) -> None:
         context, await_id = sent[7], sent[10]
         size = len(response[0]) + len(blob or b"") + len(context or b"") + len(response[2] or "")
-        operation = [int(ToWorker.RESPONSE), 0, source, *response, context, mime, blob, await_id]
+        operation = [int(ToWorker.RESPONSE), 0, source, *response, context, mime, blob, await_id, *rights]
         self._hand_back(sender, sent, operation, size)
 
     def _give_back(self, sender: Sender, sent: Operation, kind: SendErrorKind) -> None:
-        operation = [int(ToWorker.SEND_FAILURE), 0, kind, *sent[2:11]]
+        operation = [int(ToWorker.SEND_FAILURE), 0, kind, *sent[2:11], *sent[12:]]
         self._hand_back(sender, sent, operation, _size(sent))
 
     def _hand_back(self, sender: Sender, sent: Operation, operation: Operation, size: int) -> None:
@@ -460,7 +478,7 @@ def _address(text: str) -> Address | None:
 
 def _size(sent: Operation) -> int:
     """Bytes of a SEND that the sender chose."""
-    _, _, target, body, _, _, metadata, context, mime, blob, _, _ = sent
+    _, _, target, body, _, _, metadata, context, mime, blob, _, _, *attached = sent
     return (
         len(target)
         + len(body)
@@ -468,4 +486,5 @@ def _size(sent: Operation) -> int:
         + len(context or b"")
         + len(mime or "")
         + len(blob or b"")
+        + sum(len(issuer) + len(params) for rights in attached for issuer, params in rights)
     )

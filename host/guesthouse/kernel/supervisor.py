@@ -8,6 +8,7 @@ process is gone: its channels are closed, and who waits for it is told.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -84,6 +85,8 @@ class Supervisor:
 
     http: HttpServerPort
     workers: Workers
+    restore: Callable[[Process], Awaitable[None]] | None = None
+    """Gives a process what earlier lives of the node left for it, before it is started."""
 
     def __init__(self, router: Router, compiler: CompilerPort, settings: Settings, log: LogPort) -> None:
         self._router = router
@@ -103,9 +106,20 @@ class Supervisor:
             NameTaken: a process of that id is there already.
             ProcessNotStarted: it cannot be instantiated, or ended before it asked for a message.
         """
+        process = await self.begin(spec)
+        care = self._cares.get(spec.id)
+        if care is not None:
+            await self._until_started(care)
+        return process
+
+    async def begin(self, spec: ProcessSpec) -> Process:
+        """`add` without waiting for the process to run. One that cannot be started is logged, and gone.
+
+        Raises:
+            CompileError: the component cannot be compiled.
+            NameTaken: a process of that id is there already.
+        """
         compiled = await self._compiler.compiled(spec.component)
-        if spec.id in self._cares:
-            raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
         process = Process(
             spec.id,
             compiled,
@@ -114,12 +128,16 @@ class Supervisor:
             mailbox_bytes=self._settings.process.mailbox_bytes,
             holdings=self._router.holdings(spec.id, spec.requests),
         )
+        if self.restore is not None:
+            await self.restore(process)
+        if spec.id in self._cares:
+            raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
         self._router.give(spec.id, spec.grants)
         care = _Care(process, Backoff(self._settings.restart), self._loop.create_future())
         self._cares[spec.id] = care
         self._router.add(process)
+        care.started.add_done_callback(asyncio.Future.exception)  # whoever wants to know awaits it
         self._start(care)
-        await self._until_started(care)
         return process
 
     async def replace(self, spec: ProcessSpec) -> Process:

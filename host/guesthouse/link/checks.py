@@ -39,6 +39,8 @@ def check(operation: list[Any]) -> None:
         fields = _FIELDS.get(code)
         if fields is None:
             raise LinkError(f"a worker sent operation {code}, which does not exist")
+        if code in _WITH_CAPABILITIES and len(operation) == len(fields) + 2:
+            fields = (*fields, _capabilities)
         if len(operation) == len(fields) + 1 and all(map(_passes, fields, operation[1:])):
             return
     raise LinkError(f"a worker sent a malformed {ToNode(code).name}")
@@ -118,6 +120,9 @@ _maybe_seconds = _optional(_u64)
 _usage_of_one = _record(_seconds, _u64)
 _on_exit_requests = _list_of(_record(_text, _bytes, _maybe_seconds, _maybe_text, _maybe_bytes))
 
+_capabilities = _list_of(_record(_text, _text))
+
+_WITH_CAPABILITIES: Final = frozenset((int(ToNode.SEND), int(ToNode.RESPOND)))
 _PUSH: Final = int(ToNode.PUSH)
 _CONSUMED: Final = int(ToNode.CONSUMED)
 
@@ -160,6 +165,10 @@ _CALL_ARGUMENTS: Final[dict[str, tuple[Check, ...]]] = {
     "set-channel-policy": (_u32, _text),
     "await-room": (_u32, _u32),
     "unbind-http-path": (_text,),
+    "save-capabilities": (_capabilities,),
+    "drop-capabilities": (_capabilities,),
+    "our-capabilities": (),
+    "spawn": (_maybe_text, _text, _on_exit, _capabilities, _list_of(_text), _bool),
 }
 
 

@@ -3,6 +3,9 @@
 `handle` is the number by which node and worker name one run of one process: a process that is
 started again gets a new one, so nothing meant for the old run reaches the new. Channel ids are the
 node's. Payloads are bytes; a message type is its number in `WsMessageType`.
+
+Messages that carry capabilities (SEND, RESPOND; REQUEST, RESPONSE, SEND_FAILURE) have one field more, the last:
+`[[issuer, params], …]`. Most carry none, and then it is left out.
 """
 
 from __future__ import annotations
@@ -110,6 +113,15 @@ class Call:
     """`[channel_id, bytes]` → None once the channel has credit for a payload of that size, or a `push-error`"""
     UNBIND_HTTP: Final = "unbind-http-path"
     """`[path]` → None"""
+    SAVE_CAPABILITIES: Final = "save-capabilities"
+    """`[[[issuer, params], …]]` → None"""
+    DROP_CAPABILITIES: Final = "drop-capabilities"
+    """`[[[issuer, params], …]]` → None"""
+    OUR_CAPABILITIES: Final = "our-capabilities"
+    """`[]` → `[[issuer, params], …]`"""
+    SPAWN: Final = "spawn"
+    """`[name | None, wasm_path, on_exit, [[issuer, params], …], [process id, …], public]` → `[process id]`, or the
+    name of a `spawn-error` case"""
 
 
 class ExitCause:

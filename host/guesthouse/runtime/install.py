@@ -21,8 +21,7 @@ async def install_modules(
     router: Router,
     state: State,
     limits: ProcessLimits,
-    packages: Callable[[], Iterable[Package]],
-    unpacked: Path,
+    folder_of: Callable[[str], Path | None],
 ) -> Timer:
     """Make `kv`, `timer` and `vfs` known. Returns the timer, which is to be closed.
 
@@ -30,8 +29,7 @@ async def install_modules(
         router: where they are made known.
         state: where they keep what they keep.
         limits: their quotas.
-        packages: the packages that the node runs.
-        unpacked: where archives are unpacked.
+        folder_of: the folder of a package's files by its id; None when it has none.
     """
     voice = router.asker(TIMER)
 
@@ -44,18 +42,26 @@ async def install_modules(
             return False
         return True
 
-    def folder_of(package_id: str) -> Path | None:
-        for package in packages():
-            if f"{package.name}:{package.publisher}" == package_id:
-                return _folder(package, unpacked)
-        return None
-
     timer = Timer(state, tell)
     await timer.load()
     vfs = Vfs(state, folder_of, limits.drive_bytes, limits.message_bytes)
     for module in (Kv(state, limits.kv_bytes), timer, vfs):
         router.add_module(module)
     return timer
+
+
+def package_folder(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
+    """Where the files of a package are, by its id.
+
+    Args:
+        packages: the packages that the node runs.
+        unpacked: where archives are unpacked.
+        package_id: `package:publisher`.
+    """
+    for package in packages():
+        if f"{package.name}:{package.publisher}" == package_id:
+            return _folder(package, unpacked)
+    return None
 
 
 def _folder(package: Package, unpacked: Path) -> Path | None:

@@ -90,18 +90,18 @@ def _http(guest: Guest, operation: list[Any]) -> Ok:
 
 
 def _request(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, request_id, source, body, inherit, expects_response, metadata, mime, blob) = operation
+    (_, _, request_id, source, body, inherit, expects_response, metadata, mime, blob, *rights) = operation
     guest.set_blob(mime, blob)
     guest.expect_answer(request_id)
-    request = request_value(body, inherit, expects_response, metadata)
+    request = request_value(body, inherit, expects_response, metadata, *rights)
     return Ok((spelled(guest, source), ("request", request)))
 
 
 def _response(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, source, body, inherit, metadata, context, mime, blob, _) = operation
+    (_, _, source, body, inherit, metadata, context, mime, blob, _, *rights) = operation
     guest.set_blob(mime, blob)
     guest.current_request = 0
-    response = response_value(body, inherit, metadata)
+    response = response_value(body, inherit, metadata, *rights)
     return Ok((spelled(guest, source), ("response", (response, context))))
 
 
@@ -117,11 +117,11 @@ def _awaited_failure(guest: Guest, operation: list[Any]) -> Err:
 
 def _send_error(guest: Guest, operation: list[Any]) -> dict[str, Any]:
     """What is not `offline` is `timeout`, which the interface says of whatever fails on one's own node."""
-    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _) = operation
+    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *rights) = operation
     return {
         "kind": kind if kind == "offline" else "timeout",
         "target": address_value(target),
-        "message": ("request", request_value(body, inherit, expects_response, metadata)),
+        "message": ("request", request_value(body, inherit, expects_response, metadata, *rights)),
         "lazy-load-blob": None if blob is None else {"mime": mime, "bytes": blob},
     }
 

@@ -75,18 +75,18 @@ def _http(guest: Guest, operation: list[Any]) -> Ok:
 
 
 def _request(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, request_id, source, body, inherit, expects_response, metadata, mime, blob) = operation
+    (_, _, request_id, source, body, inherit, expects_response, metadata, mime, blob, *rights) = operation
     guest.set_blob(mime, blob)
     guest.expect_answer(request_id)
-    request = request_value(body, inherit, expects_response, metadata)
+    request = request_value(body, inherit, expects_response, metadata, *rights)
     return Ok(("request", {"source": address_value(source), "request": request}))
 
 
 def _response(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, source, body, inherit, metadata, context, mime, blob, _) = operation
+    (_, _, source, body, inherit, metadata, context, mime, blob, _, *rights) = operation
     guest.set_blob(mime, blob)
     guest.current_request = 0
-    response = response_value(body, inherit, metadata)
+    response = response_value(body, inherit, metadata, *rights)
     return Ok(("response", {"source": address_value(source), "response": response, "context": context}))
 
 
@@ -98,17 +98,21 @@ def _send_failure(guest: Guest, operation: list[Any]) -> Err:
 
 def send_error(operation: list[Any]) -> dict[str, Any]:
     """The `send-error` of a SEND_FAILURE."""
-    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _) = operation
+    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *rights) = operation
     return {
         "kind": kind,
         "target": address_value(target),
-        "request": request_value(body, inherit, expects_response, metadata),
+        "request": request_value(body, inherit, expects_response, metadata, *rights),
         "lazy-load-blob": None if blob is None else {"mime": mime, "bytes": blob},
     }
 
 
 def request_value(
-    body: bytes, inherit: bool, expects_response: int | None, metadata: str | None
+    body: bytes,
+    inherit: bool,
+    expects_response: int | None,
+    metadata: str | None,
+    rights: list[list[str]] | tuple[()] = (),
 ) -> dict[str, Any]:
     """The contract's `request`."""
     return {
@@ -116,13 +120,20 @@ def request_value(
         "expects-response": expects_response,
         "body": body,
         "metadata": metadata,
-        "capabilities": [],
+        "capabilities": capability_values(rights),
     }
 
 
-def response_value(body: bytes, inherit: bool, metadata: str | None) -> dict[str, Any]:
+def response_value(
+    body: bytes, inherit: bool, metadata: str | None, rights: list[list[str]] | tuple[()] = ()
+) -> dict[str, Any]:
     """The contract's `response`."""
-    return {"inherit": inherit, "body": body, "metadata": metadata, "capabilities": []}
+    return {"inherit": inherit, "body": body, "metadata": metadata, "capabilities": capability_values(rights)}
+
+
+def capability_values(rights: list[list[str]] | tuple[()]) -> list[Any]:
+    """The contract's `capability` for each `[issuer, params]`."""
+    return [{"issuer": address_value(issuer), "params": params} for issuer, params in rights]
 
 
 def address_value(text: str) -> dict[str, Any]:

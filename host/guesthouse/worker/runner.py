@@ -179,8 +179,9 @@ class Worker:
         guest = self._guests.get(operation[1])
         if guest is None:
             return
-        if operation[-1]:
-            guest.respond(operation[-1], operation)
+        await_id = operation[9 if operation[0] == ToWorker.RESPONSE else 11]
+        if await_id:
+            guest.respond(await_id, operation)
         else:
             guest.deliver(operation)
 

@@ -78,7 +78,7 @@ async def test_usage_is_noted(kernel: Any) -> None:
         ([ToNode.CONSUMED, 1, -1], "consumed of 0 sent"),
         ([ToNode.EXITED, 1, "worker-lost", ""], "cause of an end"),
         ([ToNode.LOG, 1, "elsewhere", "info", ""], "does not exist"),
-        ([ToNode.CALL, 1, 1, "spawn", []], "does not exist"),
+        ([ToNode.CALL, 1, 1, "format-disk", []], "does not exist"),
         ([ToNode.CALL, 1, 1, "set-state", ["text"]], "malformed call"),
         ([ToNode.READY, 99, 1], "version 99"),
         ([77], "operation 77"),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from guesthouse.worker.boundary.callbacks import Destructor, HostFunction
 from guesthouse.worker.boundary.types import FunctionType
-from guesthouse.worker.calls import http_server, kinode, messaging, system, wasi
+from guesthouse.worker.calls import capabilities, http_server, kinode, messaging, spawning, system, wasi
 from guesthouse.worker.guest import Guest
 
 RUN: Final = ("guesthouse:process/guest@0.1.0", "run")
@@ -23,7 +23,7 @@ ENTRIES: Final[dict[tuple[str | None, str], Callable[[Guest], tuple[Any, ...]]]]
 """What may run a process, the preferred one first, and what it is given."""
 
 _CALLS: Final[dict[str, Mapping[str, HostFunction]]] = {
-    module.INTERFACE: module.CALLS for module in (messaging, http_server, system)
+    module.INTERFACE: module.CALLS for module in (messaging, http_server, system, capabilities, spawning)
 }
 _TYPES_ONLY: Final = frozenset(("guesthouse:process/types",))
 _NO_TYPE: Final = FunctionType((), None)

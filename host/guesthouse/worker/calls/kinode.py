@@ -3,13 +3,10 @@
 The interface is the same kernel under other names: a table from its functions to the contract's calls.
 Versions differ in records and in what is there at all, and linking goes by the component's own types.
 
-Capability: as the contract's calls. Messages carry no capabilities yet, so there is none that a process could
-save: `save-capabilities` and `drop-capabilities` keep nothing, and `our-capabilities` says so with an empty list.
-Errors: `receive` and `send-and-await-response` return send errors.
+Capability: as the contract's calls.
+Errors: `receive` and `send-and-await-response` return send errors; `spawn` its two errors.
 Traps: as the contract's calls; a `set-state` or `clear-state` that fails, since the interface has no word for it.
-Blocks: `receive`, `send-and-await-response`, the state calls.
-
-`spawn` is not here: a component that imports it is refused when it is linked.
+Blocks: `receive`, `send-and-await-response`, the calls for state and capabilities, `spawn`.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from guesthouse.errors import BadAddress
 from guesthouse.link.ops import Call, ExitCause
 from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.calls import messaging, system
+from guesthouse.worker.calls import capabilities, messaging, spawning, system
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.kinode_form import STANDARD
 
@@ -115,9 +112,15 @@ def _stored(problem: str | None) -> None:
         )
 
 
-def _keep_no_capabilities(guest: Guest, capabilities: list[Any]) -> None:
-    if capabilities:
-        guest.log.line("host", "warning", "capabilities were not kept: this node has issued none to it")
+def _spawn(guest: Guest, *arguments: Any) -> Any:
+    """`spawning.spawn`; the interface has two of its errors, and the log says which it was."""
+    name, wasm_path, on_exit, requests, grants, public = arguments
+    held = [item[0] if isinstance(item, tuple) else item for item in requests]
+    return spawning.spawn(guest, name, wasm_path, on_exit, held, grants, public, _two_errors)
+
+
+def _two_errors(value: Any) -> Any:
+    return value if type(value) is not str or value == "name-taken" else "no-file-at-path"
 
 
 _NONE: Final[Mapping[str, HostFunction]] = MappingProxyType({})
@@ -133,9 +136,10 @@ CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
         "get-state": HostFunction(system.get_state, blocks=True),
         "set-state": HostFunction(_set_state, blocks=True),
         "clear-state": HostFunction(_clear_state, blocks=True),
-        "save-capabilities": HostFunction(_keep_no_capabilities),
-        "drop-capabilities": HostFunction(lambda guest, capabilities: None),
-        "our-capabilities": HostFunction(lambda guest: []),
+        "save-capabilities": HostFunction(capabilities.save, blocks=True),
+        "drop-capabilities": HostFunction(capabilities.drop, blocks=True),
+        "our-capabilities": HostFunction(capabilities.ours, blocks=True),
+        "spawn": HostFunction(_spawn, blocks=True),
         "receive": HostFunction(_receive, blocks=True),
         "get-blob": HostFunction(messaging.get_blob),
         "has-blob": HostFunction(messaging.has_blob),

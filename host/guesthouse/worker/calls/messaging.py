@@ -15,6 +15,7 @@ from typing import Any, Final
 from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import PENDING, HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.guest import Answerable, Guest, address_text
 from guesthouse.worker.messages import CONTRACT, Dialect
@@ -86,7 +87,7 @@ def send_response(guest: Guest, response: dict[str, Any], blob: dict[str, Any] |
         ToNode.RESPOND, guest.handle, number, response["body"], response["inherit"],
         response["metadata"], mime, payload,
     ]  # fmt: skip
-    guest.tell(operation)
+    guest.tell(operation + _rights(response))
 
 
 def send_and_await_response(
@@ -132,7 +133,13 @@ def _send(
         ToNode.SEND, guest.handle, address_text(target), body, inherit, request["expects-response"],
         request["metadata"], context, mime, payload, await_id, guest.current_request if inherit else 0,
     ]  # fmt: skip
-    guest.tell(operation)
+    guest.tell(operation + _rights(request))
+
+
+def _rights(message: dict[str, Any]) -> list[Any]:
+    """The last field of a message that carries capabilities; nothing for one that carries none."""
+    attached = message.get("capabilities")
+    return [rights(attached)] if attached else []
 
 
 def _carried(guest: Guest, inherit: bool, blob: dict[str, Any] | None) -> tuple[str | None, bytes | None]:

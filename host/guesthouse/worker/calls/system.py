@@ -53,11 +53,12 @@ def get_on_exit(guest: Guest) -> Any:
 
 def set_on_exit(guest: Guest, on_exit: Any) -> None:
     """Change it."""
-    guest.tell([ToNode.ON_EXIT, guest.handle, _as_operation(on_exit)])
+    guest.tell([ToNode.ON_EXIT, guest.handle, on_exit_operation(on_exit)])
     guest.on_exit = on_exit
 
 
-def _as_operation(on_exit: Any) -> Any:
+def on_exit_operation(on_exit: Any) -> Any:
+    """An on-exit as the link carries it."""
     if isinstance(on_exit, str):
         return on_exit
     requests = []
