@@ -110,7 +110,7 @@ class Actions:
     def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> PushProblem | None:
         """Why nothing of that size can be pushed to an extension; None when it can."""
         connection = self._channels.owned(owner, channel_id)
-        if connection is None or not connection.speaks_extension:
+        if connection is None or connection.extension is None:
             return PushProblem.NOT_FOUND
         if size > self._max_payload:
             return PushProblem.TOO_BIG
@@ -119,8 +119,8 @@ class Actions:
     def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
         """Push in the framing of extensions, after `extension_problem` found none."""
         connection = self._channels.owned(owner, channel_id)
-        if connection is not None:
-            connection.push_to_extension(push)
+        if connection is not None and connection.extension is not None:
+            connection.extension.push(push)
 
     def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
         """See `HttpServerPort.set_channel_policy`."""

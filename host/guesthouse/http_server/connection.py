@@ -11,12 +11,10 @@ It is a channel while it is open.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -24,7 +22,7 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 
 from guesthouse.address import ProcessId
-from guesthouse.http_server import closes, extension
+from guesthouse.http_server import closes
 from guesthouse.http_server.answers import plain_response
 from guesthouse.http_server.auth import Claims
 from guesthouse.http_server.channels import ChannelRecord
@@ -32,7 +30,7 @@ from guesthouse.http_server.closes import Close, Refusal
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
 from guesthouse.http_server.deflate import DEFLATE
-from guesthouse.http_server.extension import ExtensionPush
+from guesthouse.http_server.extension_channel import ExtensionChannel
 from guesthouse.http_server.framing import encode, frame, window_bits
 from guesthouse.http_server.inbound import InboundFrames
 from guesthouse.http_server.keepalive import Keepalive, Look
@@ -43,9 +41,8 @@ from guesthouse.http_server.protocol import Protocol
 from guesthouse.http_server.register import read_register, registered
 from guesthouse.http_server.sealing import OVERHEAD, Seal
 from guesthouse.http_server.upgrade import BoundForm, Peer, RegisterForm
-from guesthouse.message import LazyLoadBlob, SendErrorKind, WebSocketOpen, WsMessageType
-from guesthouse.message import Request as KernelRequest
-from guesthouse.ports import Answer, ProcessPort
+from guesthouse.message import WebSocketOpen, WsMessageType
+from guesthouse.ports import ProcessPort
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
@@ -57,12 +54,6 @@ _VERSION: Final = "13"
 
 _LOGGER = logging.getLogger("guesthouse.websocket")
 _LOGGER.setLevel(logging.ERROR)
-
-
-def extension_body(channel_id: int) -> bytes:
-    """The body of what a process gets from an extension."""
-    push = {"channel_id": channel_id, "message_type": WsMessageType.BINARY.json_name}
-    return json.dumps({"WebSocketPush": push}).encode()
 
 
 class Told(Enum):
@@ -87,8 +78,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_cbor", "_ending", "_event", "_inbound", "_keepalive", "_loop", "_process", "_protocol",
-        "_released", "_transport", "_upgraded", "bound_path", "channel_id", "context", "due",
+        "_ending", "_event", "_inbound", "_keepalive", "_loop", "_process", "_protocol",
+        "_released", "_transport", "_upgraded", "bound_path", "channel_id", "context", "due", "extension",
         "messages_in", "opened_at", "outgoing", "owner", "peer", "seal", "token_id", "window_bits",
     )
     # fmt: on
@@ -111,13 +102,13 @@ class WebSocketConnection(asyncio.Protocol):
         self.messages_in = 0
         self.seal: Seal | None = None
         """Of an encrypted channel."""
-        self._cbor = False
-        """Whether the extension at the other end speaks CBOR."""
+        self.extension: ExtensionChannel | None = None
+        """What speaks the framing of extensions for it."""
         self._released = released
         self._loop = asyncio.get_running_loop()
         self._protocol = Protocol(extensions=[DEFLATE], logger=_LOGGER)
         self._inbound = InboundFrames(
-            self._protocol, self._deliver, max_size=limits.register_bytes, fragments=limits.fragments
+            self._protocol, self.deliver, max_size=limits.register_bytes, fragments=limits.fragments
         )
         self._process: ProcessPort | None = None
         self.window_bits = 0
@@ -211,7 +202,8 @@ class WebSocketConnection(asyncio.Protocol):
         if isinstance(form, BoundForm):
             self.bound_path = form.bound_path
             if form.extension:
-                self._inbound.deliver_to(self._deliver_of_extension)
+                self.extension = ExtensionChannel(self, self.context)
+                self._inbound.deliver_to(self.extension.deliver)
             self._open(
                 form.process,
                 WebSocketOpen(
@@ -303,7 +295,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     # From the client.
 
-    def _deliver(self, message_type: int, payload: bytes) -> None:
+    def deliver(self, message_type: int, payload: bytes) -> None:
+        """Hand a message of the client to the process."""
         process = self._process
         if process is None:
             if not self._closing:
@@ -321,7 +314,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _deliver_sealed(self, message_type: int, payload: bytes) -> None:
         if message_type > _BINARY or self.seal is None:
-            self._deliver(message_type, payload)
+            self.deliver(message_type, payload)
         elif message_type == _TEXT:
             self._inbound.close = closes.BAD_SEAL.because("it is text")
         else:
@@ -329,51 +322,10 @@ class WebSocketConnection(asyncio.Protocol):
             if isinstance(opened, Close):
                 self._inbound.close = opened
             else:
-                self._deliver(_BINARY, opened)
+                self.deliver(_BINARY, opened)
 
-    def _deliver_of_extension(self, message_type: int, payload: bytes) -> None:
-        """Hand over what is in the framing of extensions as what it is; all else as any message."""
-        read = extension.read(payload) if message_type == _BINARY and self._process is not None else None
-        if read is None:
-            self._deliver(message_type, payload)
-            return
-        push, self._cbor = read
-        self.messages_in += 1
-        body, blob = extension_body(self.channel_id), LazyLoadBlob(None, push.blob)
-        router = self.context.router
-        if push.kind == "Response":
-            if not router.answer(push.id, self.owner, body, blob):
-                self._complain("an extension answered what nobody asks any more")
-            return
-        seconds = int(self.context.settings.connections.http_longest_response_seconds)
-        request = KernelRequest(body, expects_response=seconds)
-        refused = router.request(self.owner, request, blob, partial(self._answer_extension, push.id), self)
-        if isinstance(refused, str):
-            self._complain(f"a request of an extension was not delivered: {refused}")
-
-    def _answer_extension(self, number: int, answer: Answer | SendErrorKind) -> None:
-        if isinstance(answer, Answer):
-            blob = answer.body if answer.blob is None else answer.blob.bytes
-            self.push_to_extension(ExtensionPush(number, "Response", blob))
-        else:
-            self._complain(f"a request of an extension was not answered: {answer}")
-
-    def push_to_extension(self, push: ExtensionPush) -> bool:
-        """Send a message in the framing of extensions; False when the outbox has no room for it."""
-        payload = push.pack(cbor=self._cbor)
-        if self._process is None:
-            return False
-        sent = self.outgoing.push_unpaid(len(payload), frame(_BINARY, payload))
-        if not sent:
-            self._complain("a message for an extension was dropped: it reads too slowly")
-        return sent
-
-    @property
-    def speaks_extension(self) -> bool:
-        """Whether the channel is in the framing of extensions."""
-        return self._inbound.delivers_to(self._deliver_of_extension)
-
-    def _complain(self, fault: str) -> None:
+    def complain(self, fault: str) -> None:
+        """Log a fault of this channel."""
         self.context.complaints.complain(str(self.owner), fault, self.context.monotonic())
 
     def _after_receive(self) -> None:
@@ -420,6 +372,11 @@ class WebSocketConnection(asyncio.Protocol):
     # To the client.
 
     @property
+    def is_open(self) -> bool:
+        """Whether it belongs to its process."""
+        return self._process is not None
+
+    @property
     def path(self) -> str:
         """As in its `WebSocketOpen`."""
         return self._event.path
@@ -443,7 +400,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def dropped(self) -> None:
         """See `outgoing.Owner`."""
-        self._complain("a message was dropped for newer ones: its client reads too slowly")
+        self.complain("a message was dropped for newer ones: its client reads too slowly")
 
     def record(self) -> ChannelRecord:
         """The channel as people see it."""

@@ -80,10 +80,6 @@ class InboundFrames:
         """Hand messages to another from now on."""
         self._deliver = deliver
 
-    def delivers_to(self, deliver: Callable[[int, bytes], None]) -> bool:
-        """Whether messages are handed to that one."""
-        return self._deliver == deliver
-
     def limit(self, max_size: int) -> None:
         """Set how many bytes a message may have, from the next frame on."""
         self._max_size = max_size
