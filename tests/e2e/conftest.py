@@ -16,7 +16,7 @@ from .daemon import Daemon
 from .packages import package
 from .waiting import alive, descendants
 
-TEST_SECONDS = 120
+TEST_SECONDS = 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from .clients import ECHO_C, MAYFLY, RECORDER, ROGUE, SECONDS, SPINNER, Client, registered
+from .clients import ECHO_C, MAYFLY, RECORDER, ROGUE, SPINNER, Client, registered
 from .conftest import StartNode
-from .daemon import Daemon, run_command
+from .daemon import Daemon
 from .packages import package
 from .waiting import until
 
@@ -179,7 +178,8 @@ async def test_a_flood_of_log_lines_is_counted_and_escaped(daemon: Daemon) -> No
     assert "\x1b" not in daemon.stderr()
 
 
-async def test_a_flood_of_requests_to_a_neighbour_fills_that_mailbox_and_no_more(daemon: Daemon) -> None:
+async def test_a_flood_of_requests_to_a_neighbour_fills_that_mailbox_and_no_more(start: StartNode) -> None:
+    daemon = await start("echo-c", "rogue")
     token = await daemon.token()
     async with beating(daemon, token) as pulse, registered(daemon, ROGUE, token) as client:
         assert await client.receive() == "opened"
@@ -245,12 +245,10 @@ async def test_many_loops_at_once_leave_time_for_others(start: StartNode) -> Non
             await daemon.log_line(f"loop{number}:test:test.os", "ran out of time", seconds=60)
 
 
-async def test_a_process_that_never_asks_for_a_message_is_no_process(new_home: Callable[[], Path]) -> None:
-    home = new_home()
-    ran = await run_command(
-        home, "run", "--home", home, "--port", "0", package("spinner"), settings=LIMITS, seconds=SECONDS * 3
-    )
-    assert ran.code == 1
-    last = ran.stderr.splitlines()[-1]
-    assert last.startswith(f"guesthouse: {SPINNER} cannot be started: "), ran.stderr
-    assert "Traceback" not in ran.stderr
+async def test_a_process_that_never_asks_for_a_message_is_ended_and_the_node_serves(start: StartNode) -> None:
+    daemon = await start("echo-c", "spinner", settings=LIMITS)
+    await daemon.log_line(SPINNER, "ran out of time", "before it asked for a message")
+    assert set(await daemon.ps()) >= {ECHO_C}
+    await until(daemon.ps, lambda processes: SPINNER not in processes, "the spinner is gone")
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        assert await client.ask("hello") == "hello"
