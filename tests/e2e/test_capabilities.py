@@ -82,3 +82,21 @@ async def test_what_was_saved_outlives_the_node_and_what_was_dropped_is_gone(sta
     assert held_from(await explained(node, B), A) is None
     assert await ask(node, FRIEND, f'drop {B} "messaging"') == "dropped"
     assert await ask(node, FRIEND, f"ask {B} 20 say x") == "failed not-authorised say x"
+
+
+async def test_what_every_process_has_can_be_given_up_and_is_missed_then(start: StartNode) -> None:
+    node = await start("puppet")
+    bound, not_authorised, too_big = "0", "6", "1"
+    assert await ask(node, C, "bind /one") == bound
+    assert await ask(node, C, 'drop http-server:distro:sys "messaging"') == "dropped"
+    assert await ask(node, C, "bind /two") == not_authorised
+    await node.log_line(C, "its call of bind-ws-path was refused", "http-server:distro:sys")
+    request = '{"WebSocketUnbind":{"path":"/one"}}'
+    assert (
+        await ask(node, C, f"ask http-server:distro:sys 20 {request}") == f"failed not-authorised {request}"
+    )
+    assert await ask(node, C, "set kept") == "0"
+    state = next(item for item in await explained(node, C) if "state:distro:sys" in item["issuer"])
+    assert await ask(node, C, f"drop state:distro:sys {state['params']}") == "dropped"
+    assert await ask(node, C, "set more") == too_big
+    assert await ask(node, C, "get") == "kept"

@@ -228,6 +228,7 @@ typedef enum {
     GH_BIND_NO_SUBDOMAIN,
     GH_BIND_BAD_SUBPROTOCOL,
     GH_BIND_NO_UI,
+    GH_BIND_NOT_AUTHORISED,
 } gh_bind_error;
 
 typedef enum {

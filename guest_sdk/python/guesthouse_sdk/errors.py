@@ -93,6 +93,10 @@ class NoUi(BindError):
     """The package has no `ui` folder."""
 
 
+class BindNotAuthorised(BindError):
+    """The process lacks the capability to use the HTTP server."""
+
+
 class StateError(GuestError):
     """State was not stored; what was stored before is untouched."""
 

@@ -14,6 +14,7 @@ from guesthouse_sdk.errors import (
     BadPath,
     BadSubprotocol,
     BindError,
+    BindNotAuthorised,
     ChannelFull,
     ChannelNotFound,
     CloseError,
@@ -54,6 +55,10 @@ _BIND_ERRORS: Final[dict[_RawBindError, tuple[type[BindError], str]]] = {
         "a subprotocol is a word without spaces; give 16 at most",
     ),
     _RawBindError.NO_UI: (NoUi, "give `ui` in package.toml"),
+    _RawBindError.NOT_AUTHORISED: (
+        BindNotAuthorised,
+        "this process lacks the messaging capability of http-server:distro:sys",
+    ),
 }
 _CLOSE_ERRORS: Final[dict[_RawCloseError, tuple[type[CloseError], str]]] = {
     _RawCloseError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),

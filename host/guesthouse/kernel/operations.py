@@ -27,7 +27,7 @@ MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
 
 NOT_AUTHORISED: Final = "not-authorised"
-_BINDS: Final = frozenset((Call.BIND_WS, Call.BIND_HTTP))
+_BINDS: Final = frozenset((Call.BIND_WS, Call.BIND_HTTP, Call.SERVE_UI))
 _STREAMS: Final = frozenset(("print", "stdout", "stderr", "host"))
 _LEVELS: Final = frozenset(("error", "warning", "info", "debug"))
 

@@ -40,6 +40,7 @@ class BindError(Enum):
     NO_SUBDOMAIN = 2
     BAD_SUBPROTOCOL = 3
     NO_UI = 4
+    NOT_AUTHORISED = 5
 
 
 class ChannelPolicy(Enum):

@@ -3,6 +3,7 @@
  *   leave TARGET BODY              sets on-exit to that request
  *   give TARGET ISSUER PARAMS      sends TARGET `save ISSUER PARAMS`, with that capability
  *   save ISSUER PARAMS, drop ISSUER PARAMS
+ *   bind PATH                      answers 0 or 1 and the refusal's place
  *   spawn NAME PATH                answers the child's id, or `refused N` */
 #include "puppet.h"
 
@@ -76,6 +77,8 @@ bool obey_more(gh_string word, gh_string rest) {
         give(rest);
     else if (gh_same(word, gh_text("spawn")))
         spawn(rest);
+    else if (gh_same(word, gh_text("bind")))
+        answer_number((uint32_t)gh_bind_ws_path(rest, true));
     else if (gh_same(word, gh_text("save"))) {
         gh_capability kept = capability(&rest);
         host_save(&kept, 1);
