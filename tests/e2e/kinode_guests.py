@@ -64,6 +64,19 @@ def build_process(era: Era, source: Path, *flags: str) -> bytes:
         return make_component(core.read_bytes(), read_wit(folder), "process", str(source))
 
 
+def build_python(era: Era, app: Path, output: Path) -> Path:
+    """A component of one era out of one Python file, built by componentize-py as it comes."""
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        wit = _wit_of(era).splitlines()
+        text = "\n".join(line for line in wit if not line.startswith("  import wasi:"))  # it brings its own
+        (folder / "standard.wit").write_text(text)
+        command = ("componentize-py", "-d", str(folder), "-w", "process", "componentize", app.stem)
+        tool = (str(Path(sys.executable).with_name(command[0])), *command[1:])
+        subprocess.run((*tool, "-p", str(app.parent), "-o", str(output)), check=True, timeout=_BUILD_SECONDS)
+    return output
+
+
 def build_package(era: Era, folder: Path) -> Path:
     """The application's package as the Kinode OS lays it out."""
     pkg = folder / "pkg"
@@ -85,6 +98,7 @@ def _entry(name: str, on_exit: str) -> dict[str, object]:
         "request_networking": False,
         "request_capabilities": [
             "http-server:distro:sys",
+            "vfs:distro:sys",
             {"process": "vfs:distro:sys", "params": {"root": True}},
         ],
         "grant_capabilities": ["http-server:distro:sys"],
@@ -113,12 +127,16 @@ def _standard(era: Era) -> str:
 
 
 def _write_wit(folder: Path, era: Era) -> None:
-    standard = (SOURCES / "standard.wit.in").read_text()
-    lines = "\n".join(line for line in standard.splitlines() if _is_of(era, line))
-    (folder / "standard.wit").write_text(lines.replace("$PACKAGE", era.package).replace("$WASI", era.wasi))
+    (folder / "standard.wit").write_text(_wit_of(era))
     wasi = (SOURCES / "wasi.wit.in").read_text().replace("$WASI", era.wasi)
     for name in ("random", "clocks"):
         (folder / f"{name}.wit").write_text(wasi.replace("$NAME", name))
+
+
+def _wit_of(era: Era) -> str:
+    standard = (SOURCES / "standard.wit.in").read_text()
+    lines = "\n".join(line for line in standard.splitlines() if _is_of(era, line))
+    return lines.replace("$PACKAGE", era.package).replace("$WASI", era.wasi)
 
 
 def _is_of(era: Era, line: str) -> bool:

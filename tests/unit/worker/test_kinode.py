@@ -21,13 +21,6 @@ NEWEST: Final = "hyperware:process/standard@1.0.0"
 PRINT: Final = '(export "print-to-terminal" (func (param "verbosity" u8) (param "message" string)))'
 SET_STATE: Final = '(export "set-state" (func (param "bytes" (list u8))))'
 CLEAR_STATE: Final = '(export "clear-state" (func))'
-SAVE: Final = """(type $names' (record (field "process-name" string) (field "package-name" string)
-    (field "publisher-node" string))) (export "process-id" (type $names (eq $names')))
-  (type $address' (record (field "node" string) (field "process" $names)))
-  (export "address" (type $address (eq $address')))
-  (type $capability' (record (field "issuer" $address) (field "params" string)))
-  (export "capability" (type $capability (eq $capability')))
-  (export "save-capabilities" (func (param "caps" (list $capability))))"""
 
 
 def guest(
@@ -161,14 +154,6 @@ def test_state_is_stored_before_the_process_goes_on(worker: Worker) -> None:
     assert started.death()[0] == ExitCause.RETURNED
 
 
-def test_capabilities_that_nobody_issued_are_not_kept_and_it_is_said(worker: Worker) -> None:
-    body = "(call $call (i32.const 1024) (i32.const 1))"
-    started = worker.start(guest(SAVE, "(param i32 i32)", body, functions={"name": "save-capabilities"}))
-    stream, level, text = started.expect(ToNode.LOG)
-    assert (stream, level) == ("host", "warning")
-    assert "were not kept" in text
-
-
 def of_version(wasi: tuple[Wasi, ...], version: str) -> tuple[Wasi, ...]:
     return tuple(replace(each, interface=each.interface.replace("@0.2.0", f"@{version}")) for each in wasi)
 
@@ -232,8 +217,7 @@ def test_an_event_comes_from_the_http_server_by_the_name_that_the_process_uses()
 
 
 def test_the_table_of_calls_is_that_of_the_interface() -> None:
-    spawn = {"spawn"}
-    assert set(kinode.CALLS) | spawn == {
+    assert set(kinode.CALLS) == {
         "print-to-terminal", "our", "get-on-exit", "set-on-exit", "get-state", "set-state", "clear-state", "spawn",
         "save-capabilities", "drop-capabilities", "our-capabilities", "receive", "has-blob", "get-blob", "last-blob",
         "send-request", "send-requests", "send-response", "send-and-await-response",

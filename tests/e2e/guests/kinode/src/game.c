@@ -91,6 +91,29 @@ static void close_channel(uint32_t channel) {
     send_requests(&send, 1);
 }
 
+/* Binds a path to a file of the package, which the node's file system hands out. */
+static void serve_file(const char *binding, const char *file) {
+    writer body = {.len = 0};
+    add(&body, t("{\"path\":\"/"));
+    add(&body, self.process.package);
+    add(&body, t(":"));
+    add(&body, self.process.publisher);
+    add(&body, t("/pkg/ui/"));
+    add(&body, t(file));
+    add(&body, t("\",\"action\":\"Read\"}"));
+    process_id vfs = {t("vfs"), t(ERA == 7 ? "sys" : "distro"), t(ERA == 7 ? "nectar" : "sys")};
+    asked ask = {{t("our"), vfs}, {.expects_response = {true, 5}, .body = written(&body)}, no_blob()};
+    answer got;
+    send_and_await_response(&ask, &got);
+    option_blob content;
+    get_blob(&content);
+    if (got.failed || !same(got.message.response.body, t("\"Read\"")) || !content.some) {
+        print("a file was not read: ", written(&body));
+        __builtin_trap();
+    }
+    bind(binding, some_blob("text/html", content.value.bytes));
+}
+
 /* ---- state ----------------------------------------------------------------------------------------- */
 
 static void load(void) {
@@ -141,8 +164,15 @@ static void tell_about(uint32_t channel) {
     add_number(&out, random.len);
     add(&out, t(",\"clock\":"));
     add_number(&out, monotonic_clock_now());
-    add(&out, t(",\"capabilities\":"));
-    add_number(&out, held.len);
+    add(&out, t(",\"capabilities\":["));
+    for (size_t i = 0; i < held.len; i++) {
+        add(&out, t(i == 0 ? "[\"" : ",[\""));
+        add(&out, held.ptr[i].issuer.process.process);
+        add(&out, t("\","));
+        add(&out, held.ptr[i].params);
+        add(&out, t("]"));
+    }
+    add(&out, t("]"));
     add(&out, t(",\"on_exit\":"));
     add_number(&out, setting.kind);
     add(&out, t("}"));
@@ -300,6 +330,8 @@ __attribute__((export_name("init"))) void init(const char *our_name, size_t len)
          no_blob());
     bind("{\"Bind\":{\"path\":\"/rules\",\"authenticated\":true,\"local_only\":false,\"cache\":true}}",
          some_blob("text/html", t("<h1>One move each</h1>")));
+    serve_file("{\"Bind\":{\"path\":\"/page\",\"authenticated\":true,\"local_only\":false,\"cache\":true}}",
+               "index.html");
     size_t mark = heap_used;
     for (;;) {
         heap_used = mark;
