@@ -224,7 +224,15 @@ async def test_channels_and_logins_work_over_tls(start: Start, certificate: tupl
     assert await house.chat.next() == ("close", event.channel_id)
     async with house.http(verify=context) as http:
         answer = await http.get(house.server.login_url())
+        refused = await http.get("/none")
     assert "Secure" in answer.headers["set-cookie"]
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert refused.headers["strict-transport-security"] == "max-age=31536000"
+
+
+async def test_without_tls_nobody_is_told_to_come_by_tls(house: House) -> None:
+    async with house.http() as http:
+        assert "strict-transport-security" not in (await http.get("/login")).headers
 
 
 async def test_a_tls_client_that_breaks_a_rule_reads_why_and_is_closed(
