@@ -127,6 +127,8 @@ async def test_a_game_knows_time_randomness_and_itself(
     assert first["random"] != second["random"]
     assert first["clock"] < second["clock"]
     assert (first["random_bytes"], first["on_exit"]) == (16, 1)
+    for held in (["http-server", "messaging"], ["vfs", "messaging"], ["vfs", {"root": True}]):
+        assert held in first["capabilities"]
     await node.log_line(era.process, f"begin as {NODE}@{era.process}")
 
 
@@ -192,3 +194,16 @@ async def test_a_zip_of_the_package_runs_too(
         await welcome(client)
         await client.send("e4")
         assert (await client.json())["kind"] == "game_update"
+
+
+async def test_a_game_spawns_a_process_from_its_package(
+    start: StartNode, package_of: Callable[[Era], Path], era: Era
+) -> None:
+    node = await start(package_of(era))
+    async with bound(node, era.process, "/", await node.token()) as client:
+        await welcome(client)
+        await client.send("hire")
+        assert await client.json() == {"kind": "hired", "error": 0, "answer": {"legal": True}}
+        assert await client.json() == {"kind": "hired", "error": 1}  # name-taken
+        assert await client.json() == {"kind": "hired", "error": 2}  # no-file-at-path
+    assert f"second-referee:{era.name}:test.os" in await node.ps()

@@ -4,7 +4,8 @@ They come from anywhere, so reading is as strict as that of `package.toml`: a ke
 type, a bad name or a path that could leave the package is refused, never repaired. `metadata.json` may hold
 more than is read of it, since it describes the package to others too.
 
-What a manifest asks for in capabilities and networking becomes `requests` and `grants`, as in our own.
+What a manifest asks for in capabilities and networking becomes `requests` and `grants`, as in our own. Spawning is
+requested for every process: the Kinode OS has no capability for it, so no manifest of its asks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from guesthouse.address import ProcessId
-from guesthouse.capabilities import KERNEL, NETWORK
+from guesthouse.capabilities import KERNEL, NETWORK, SPAWN
 from guesthouse.errors import BadProcessId
 from guesthouse.package.errors import PackageError
 from guesthouse.package.manifest import (
@@ -145,7 +146,7 @@ def _process(
         public=_flag(entry, "public", where),
         ui=ui,
         build=None,
-        requests=(*requests, *older_requests, *network),
+        requests=(*requests, *older_requests, *network, (KERNEL, SPAWN)),
         grants=(*grants, *older_grants),
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import wasmtime
 
+from guesthouse.address import ProcessId
+from guesthouse.capabilities import KERNEL, MESSAGING, NETWORK, SPAWN
 from guesthouse.config import PackageLimits
 from guesthouse.package.build import build_package
 from guesthouse.package.errors import PackageError
@@ -94,6 +96,15 @@ def test_the_ui_is_that_of_the_process_with_the_name_of_the_package_or_else_the_
     for number, (entries, expected) in enumerate((([helper, ENTRY], "chat"), ([other, helper], "other"))):
         package = load(write(tmp_path / str(number), members(entries)), tmp_path)
         assert [spec.id.process_name for spec in package.processes if spec.ui is not None] == [expected]
+
+
+def test_what_a_manifest_asks_for_is_requested_and_spawning_besides(tmp_path: Path) -> None:
+    (spec,) = load(write(tmp_path / "chat", members()), tmp_path).processes
+    http_server, vfs = ProcessId("http-server", "distro", "sys"), ProcessId("vfs", "distro", "sys")
+    assert set(spec.requests) == {
+        (http_server, MESSAGING), (vfs, '{"root":true}'), (KERNEL, NETWORK), (KERNEL, SPAWN)
+    }  # fmt: skip
+    assert spec.grants == ((ProcessId("terminal", "terminal", "sys"), MESSAGING),)
 
 
 def test_what_is_left_out_of_the_manifest_is_the_least(tmp_path: Path) -> None:

@@ -154,6 +154,25 @@ def test_state_is_stored_before_the_process_goes_on(worker: Worker) -> None:
     assert started.death()[0] == ExitCause.RETURNED
 
 
+SPAWN: Final = """(type $on-exit' (enum "none" "restart")) (export "on-exit" (type $on-exit (eq $on-exit')))
+  (export "spawn" (func (param "name" (option string)) (param "wasm-path" string) (param "on-exit" $on-exit)
+    (param "request-capabilities" (list u8)) (param "grant-capabilities" (list u8)) (param "public" bool)
+    (result (result (error u8)))))"""
+
+
+@pytest.mark.parametrize("refusal", ["not-authorised", "too-many"])
+def test_a_refusal_that_spawn_has_no_word_for_ends_the_process(worker: Worker, refusal: str) -> None:
+    zeros = "(i32.const 0) " * 6
+    body = f"(call $call (i32.const 0) (i32.const 0) (i32.const 0) (local.get 0) (local.get 1) {zeros} (i32.const 64))"
+    signature = f"(param {'i32 ' * 12})"
+    started = worker.start(guest(SPAWN, signature, body, functions={"name": "spawn"}))
+    call_id, name, arguments = started.expect(ToNode.CALL)
+    assert (name, arguments) == (Call.SPAWN, [None, OUR, "none", [], [], False])
+    started.send(ToWorker.REPLY, call_id, refusal)
+    cause, detail = started.death()
+    assert (cause, f"({refusal})" in detail) == (ExitCause.TRAP, True)
+
+
 def of_version(wasi: tuple[Wasi, ...], version: str) -> tuple[Wasi, ...]:
     return tuple(replace(each, interface=each.interface.replace("@0.2.0", f"@{version}")) for each in wasi)
 

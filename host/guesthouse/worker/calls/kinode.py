@@ -5,7 +5,8 @@ Versions differ in records and in what is there at all, and linking goes by the 
 
 Capability: as the contract's calls.
 Errors: `receive` and `send-and-await-response` return send errors; `spawn` its two errors.
-Traps: as the contract's calls; a `set-state` or `clear-state` that fails, since the interface has no word for it.
+Traps: as the contract's calls; a `set-state` or `clear-state` that fails and a `spawn` that is refused, since the
+interface has no word for it.
 Blocks: `receive`, `send-and-await-response`, the calls for state and capabilities, `spawn`.
 """
 
@@ -113,18 +114,23 @@ def _stored(problem: str | None) -> None:
 
 
 def _spawn(guest: Guest, *arguments: Any) -> Any:
-    """`spawning.spawn`; the interface has two of its errors, and the log says which it was."""
+    """`spawning.spawn`, of whose errors this interface has two."""
     name, wasm_path, on_exit, requests, grants, public = arguments
     held = [item[0] if isinstance(item, tuple) else item for item in requests]
     return spawning.spawn(guest, name, wasm_path, on_exit, held, grants, public, _two_errors)
 
 
 def _two_errors(value: Any) -> Any:
-    return value if type(value) is not str or value == "name-taken" else "no-file-at-path"
+    if type(value) is str and value not in _SPAWN_ERRORS:
+        raise GuestTrap(
+            ExitCause.TRAP, f"it may not spawn a process ({value}), and its interface cannot say so"
+        )
+    return value
 
 
 _NONE: Final[Mapping[str, HostFunction]] = MappingProxyType({})
 _OUR_NODE: Final = "our"
+_SPAWN_ERRORS: Final = ("name-taken", "no-file-at-path")
 _RUNTIME_PUBLISHERS: Final = frozenset(("sys", "nectar"))
 
 CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(

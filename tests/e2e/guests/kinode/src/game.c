@@ -189,6 +189,31 @@ static void ask(const char *process, text move, uint32_t seconds) {
     send_request(&send);
 }
 
+/* Starts a second referee under a name of its own, asks it, and says what became of each attempt. */
+static void hire(uint32_t channel, const char *name, const char *file) {
+    writer path = {.len = 0};
+    add(&path, self.process.package);
+    add(&path, t(":"));
+    add(&path, self.process.publisher);
+    add(&path, t("/pkg/"));
+    add(&path, t(file));
+    spawned child;
+    spawn(true, name, t(name).len, path.bytes, path.len, 0, 0, 0, 0, 0, 0, 0, false, &child);
+    writer out = {.len = 0};
+    add(&out, t("{\"kind\":\"hired\",\"error\":"));
+    add_number(&out, child.failed ? 1u + child.error : 0);
+    if (!child.failed) {
+        asked question = {neighbour(name), {.expects_response = {true, 5}, .body = t("e4")}, no_blob()};
+        question.target.process = child.process;
+        answer got;
+        send_and_await_response(&question, &got);
+        add(&out, t(",\"answer\":"));
+        add(&out, got.failed ? t("null") : got.message.response.body);
+    }
+    add(&out, t("}"));
+    push(channel, written(&out));
+}
+
 static void on_push(uint32_t channel) {
     option_blob got;
     get_blob(&got);
@@ -203,7 +228,11 @@ static void on_push(uint32_t channel) {
     text move = got.value.bytes;
     if (same(move, t("about")))
         tell_about(channel);
-    else if (same(move, t("nobody")))
+    else if (same(move, t("hire"))) {
+        hire(channel, "second-referee", "referee.wasm");
+        hire(channel, "second-referee", "referee.wasm");
+        hire(channel, "third-referee", "nobody.wasm");
+    } else if (same(move, t("nobody")))
         ask("nobody", move, 5);
     else if (same(move, t("bye")))
         close_channel(channel);

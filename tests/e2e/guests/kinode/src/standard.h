@@ -69,6 +69,7 @@ _Static_assert(sizeof(send_error) == (ERA >= 10 ? 128 : 96), "send-error");
 typedef struct { address target; request request; option_text context; option_blob blob; } sent;
 typedef struct { address target; request request; option_blob blob; } asked;
 typedef struct { uint8_t kind; capabilities requests; } on_exit_setting;
+typedef struct { uint8_t failed; union { process_id process; uint8_t error; }; } spawned;
 typedef struct { uint64_t seconds; uint32_t nanoseconds; } datetime;
 
 #define IMPORT(interface, function) __attribute__((import_module(interface), import_name(function)))
@@ -81,6 +82,10 @@ IMPORT(STANDARD, "set-state") void set_state(const char *bytes, size_t len);
 IMPORT(STANDARD, "clear-state") void clear_state(void);
 IMPORT(STANDARD, "save-capabilities") void save_capabilities(const capability *caps, size_t len);
 IMPORT(STANDARD, "our-capabilities") void our_capabilities(capabilities *result);
+IMPORT(STANDARD, "spawn")
+void spawn(int has_name, const char *name, size_t name_len, const char *path, size_t path_len, int on_exit,
+           const void *requests, size_t requests_len, const capability *wanted, size_t wanted_len,
+           const void *granted, size_t granted_len, int is_public, spawned *result);
 IMPORT(STANDARD, "receive") void receive(received *result);
 IMPORT(STANDARD, "get-blob") void get_blob(option_blob *result);
 IMPORT(STANDARD, "send-request") void send_request(const sent *arguments);
