@@ -148,3 +148,19 @@ async def test_a_worker_that_says_nothing_is_ended_and_its_processes_go_on(start
     await node.log_line("worker-0", "said nothing for 0.5 s")
     assert await ask(node, A, "get") == "before"
     assert node.workers() != {worker}
+
+
+async def test_ps_shows_what_each_process_costs(start: StartNode) -> None:
+    node = await start("puppet")
+    await tell(node, B, f"ask {C} 3600 ignore")
+    for number in range(5):
+        await tell(node, B, f"note {number}")
+    await ask(node, A, "say x")
+    measured = await until(node.ps, lambda all_: all_[A]["memory_bytes"], "no memory is shown")
+    assert 65_536 <= measured[A]["memory_bytes"] <= 1_048_576
+    assert measured[A]["cpu_seconds"] > 0
+    waits = (await node.ps())[B]
+    assert (waits["state"], waits["mailbox_messages"], waits["restarts"]) == ("running", 5, 0)
+    assert waits["mailbox_bytes"] > 5 * 256
+    table = (await node.cli("ps")).stdout
+    assert "MiB" in table or "KiB" in table

@@ -29,7 +29,7 @@ def ps(home: str | None, as_json: bool) -> None:
         ("RESTARTS", lambda item: str(item["restarts"])),
         ("ON EXIT", lambda item: str(item["on_exit"])),
         ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
-        ("MEMORY", lambda item: _size(item["memory_bytes"])),
+        ("MEMORY", lambda item: "-" if item["memory_bytes"] is None else _size(item["memory_bytes"])),
         ("MAILBOX", lambda item: f"{item['mailbox_messages']} ({_size(item['mailbox_bytes'])})"),
         ("CHANNELS", lambda item: str(item["channels"])),
     )

@@ -84,7 +84,7 @@ class ToNode(IntEnum):
     LOG = 12
     """`[op, handle, stream, level, text]`"""
     USAGE = 13
-    """`[op, {handle: [cpu_seconds, memory_bytes]}]`: sent each second while something changed."""
+    """`[op, {handle: [cpu_seconds, memory_bytes]}]`: sent each second while something changed; 0 bytes: not known."""
     PONG = 14
     """`[op]`: the answer to PING."""
 

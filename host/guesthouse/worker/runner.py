@@ -29,7 +29,7 @@ from guesthouse.worker.confinement import confine
 from guesthouse.worker.guest import Guest, GuestLimits
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
-from guesthouse.worker.usage import UsageReport
+from guesthouse.worker.usage import Memories, UsageReport
 
 _READ_BYTES: Final = 262_144
 _TRACE_LINES: Final = 12
@@ -50,12 +50,13 @@ class Worker:
         canary.check(self._engine)
         self._ticker = Ticker(self._engine)
         self._outgoing = Outgoing(link)
-        self._scheduler = Scheduler(self._ended)
+        memories = Memories()
+        self._scheduler = Scheduler(self._ended, memories.instantiated)
         self._guests: dict[int, Guest] = {}
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Component] = WeakValueDictionary()
         self._calls = HostCalls()
-        self._usage = UsageReport(self._outgoing)
+        self._usage = UsageReport(self._outgoing, memories)
         self._dispatch: dict[int, Callable[[list[Any]], None]] = {
             ToWorker.CONFIGURE: self._configure,
             ToWorker.START: self._start,

@@ -23,10 +23,13 @@ FARTHEST: float = 365 * 24 * 3600.0
 
 
 class Scheduler:
-    """Polls guests. `ended` is told of each that ends, with why."""
+    """Polls guests. `ended` is told of each that ends, with why; `instantiated` of each before it runs."""
 
-    def __init__(self, ended: Callable[[Guest, GuestTrap], None]) -> None:
+    def __init__(
+        self, ended: Callable[[Guest, GuestTrap], None], instantiated: Callable[[Guest], None]
+    ) -> None:
         self._ended = ended
+        self._instantiated = instantiated
         self._woken: deque[Guest] = deque()
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
@@ -98,6 +101,7 @@ class Scheduler:
         """The guest was instantiated (then it starts), or its run function returned (then it is over)."""
         if guest.fiber.started:
             raise GuestTrap(ExitCause.RETURNED, "its run function returned")
+        self._instantiated(guest)
         guest.fiber.start(*guest.arguments())
 
     def _drop(self, guest: Guest, trap: GuestTrap) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 _MAPS: Final = Path("/proc/self/maps").open("rb")  # noqa: SIM115 - opened while files still can be
 WASM_PAGE: Final = 65_536
+_RESERVED: Final = 2**30
 
 
 def largest_freed_by(free: Callable[[], None]) -> int:
@@ -21,6 +22,25 @@ def largest_freed_by(free: Callable[[], None]) -> int:
     free()
     after = _writable()
     return max((size for start, size in before.items() if start not in after), default=0)
+
+
+def linear_memories() -> dict[int, int]:
+    """The bytes of each guest's memory in this worker, by address: what it has grown to, used or not.
+
+    wasmtime reserves the addresses of the largest possible memory, so a memory is what can be written at the
+    beginning of a mapping that is over a gigabyte and otherwise cannot.
+    """
+    memories: dict[int, int] = {}
+    start, end = 0, -1
+    _MAPS.seek(0)
+    for line in _MAPS:
+        span, mode = line.split(b" ", 2)[:2]
+        low, _, high = span.partition(b"-")
+        if mode == b"rw-p":
+            start, end = int(low, 16), int(high, 16)
+        elif mode == b"---p" and int(low, 16) == end and int(high, 16) - end > _RESERVED:
+            memories[start] = end - start
+    return memories
 
 
 def _writable() -> dict[int, int]:
