@@ -45,6 +45,8 @@ class Requests:
         self._deadlines: list[tuple[float, int]] = []
         self._last_id = 0
         self._sizes: dict[ProcessId, int] = {}
+        self._sent: dict[ProcessId, set[int]] = {}  # ids by sender
+        self._held: dict[ProcessId, set[int]] = {}  # ids by holder
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -55,8 +57,14 @@ class Requests:
         waiting = Waiting(self._last_id, sender, handle, sent, size + REQUEST_OVERHEAD)
         self._waiting[waiting.id] = waiting
         self._sizes[sender] = self._sizes.get(sender, 0) + waiting.size
+        self._sent.setdefault(sender, set()).add(waiting.id)
         heapq.heappush(self._deadlines, (deadline, waiting.id))
         return waiting
+
+    def hold(self, waiting: Waiting, process: ProcessId) -> None:
+        """`process` was handed the request, and may answer it from now on."""
+        waiting.holders.add(process)
+        self._held.setdefault(process, set()).add(waiting.id)
 
     def get(self, request_id: int) -> Waiting | None:
         """The request, when it still waits."""
@@ -65,6 +73,9 @@ class Requests:
     def settle(self, waiting: Waiting) -> None:
         """The request was answered or has failed: forget it."""
         del self._waiting[waiting.id]
+        _remove(self._sent, waiting.sender, waiting.id)
+        for holder in waiting.holders:
+            _remove(self._held, holder, waiting.id)
         remaining = self._sizes[waiting.sender] - waiting.size
         if remaining:
             self._sizes[waiting.sender] = remaining
@@ -96,16 +107,25 @@ class Requests:
         the requests that nobody can answer any more.
         """
         orphans = []
-        for waiting in list(self._waiting.values()):
-            if process in waiting.holders and waiting.id not in keep:
-                waiting.holders.remove(process)
-                if not waiting.holders:
-                    self.settle(waiting)
-                    orphans.append(waiting)
+        for request_id in sorted(self._held.get(process, set()) - keep):
+            waiting = self._waiting[request_id]
+            waiting.holders.remove(process)
+            _remove(self._held, process, request_id)
+            if not waiting.holders:
+                self.settle(waiting)
+                orphans.append(waiting)
         return orphans
 
     def drop_sender(self, process: ProcessId, *, awaited_only: bool) -> None:
         """Forget the requests of `process`: all, or those that its ended run blocked on."""
-        for waiting in list(self._waiting.values()):
-            if waiting.sender == process and (not awaited_only or waiting.sent[10]):
+        for request_id in sorted(self._sent.get(process, ())):
+            waiting = self._waiting[request_id]
+            if not awaited_only or waiting.sent[10]:
                 self.settle(waiting)
+
+
+def _remove(ids: dict[ProcessId, set[int]], process: ProcessId, request_id: int) -> None:
+    of_process = ids[process]
+    of_process.remove(request_id)
+    if not of_process:
+        del ids[process]

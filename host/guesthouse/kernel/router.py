@@ -265,7 +265,7 @@ class Router:
             waiting = self._requests.add(
                 HTTP_SERVER, 0, [], 0, self._loop.time() + min(seconds, LONGEST_WAIT)
             )
-            waiting.holders.add(receiver.id)
+            self._requests.hold(waiting, receiver.id)
             self._answered[waiting.id] = answered
             self._arm()
             request_id = waiting.id
@@ -375,7 +375,7 @@ class Router:
         if expects_response is not None:
             deadline = self._loop.time() + min(expects_response, LONGEST_WAIT)
             waiting = self._requests.add(sender.id, sent[1], sent, _size(sent), deadline)
-            waiting.holders.add(receiver)
+            self._requests.hold(waiting, receiver)
             self._arm()
             return waiting.id
         inherited = self._requests.get(inherited_id) if sent[4] else None
@@ -383,7 +383,7 @@ class Router:
             return 0
         if sender.id not in inherited.holders:
             raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
-        inherited.holders.add(receiver)
+        self._requests.hold(inherited, receiver)
         return inherited.id
 
     def _to_http_server(self, sender: Sender, sent: Operation) -> None:
@@ -402,7 +402,7 @@ class Router:
             return 0
         deadline = self._loop.time() + min(sent[5], LONGEST_WAIT)
         waiting = self._requests.add(sender.id, sent[1], sent, _size(sent), deadline)
-        waiting.holders.add(HTTP_SERVER)
+        self._requests.hold(waiting, HTTP_SERVER)
         self._arm()
         return waiting.id
 

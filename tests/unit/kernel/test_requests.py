@@ -11,7 +11,7 @@ A, B = ProcessId.parse("a:a:a"), ProcessId.parse("b:b:b")
 
 def added(requests: Requests, deadline: float, *, sender: ProcessId = A, await_id: int = 0) -> Waiting:
     waiting = requests.add(sender, 1, [None] * 10 + [await_id, 0], 10, deadline)
-    waiting.holders.add(B)
+    requests.hold(waiting, B)
     return waiting
 
 
@@ -54,7 +54,7 @@ def test_sizes_are_counted_by_sender() -> None:
 def test_a_request_is_lost_only_with_its_last_holder() -> None:
     requests = Requests()
     one, two = added(requests, 1), added(requests, 1)
-    one.holders.add(A)
+    requests.hold(one, A)
     assert requests.drop_holder(B, keep=set()) == [two]
     assert requests.get(one.id) is one
     assert requests.drop_holder(A, keep={one.id}) == []
