@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -113,6 +114,32 @@ async def test_messages_queue_while_a_process_awaits_a_response(start: StartNode
     for number in range(20):
         await tell(node, A, f"note {number}")
     assert await journal(node, A, "note 19") == [f"note {number}" for number in range(20)]
+
+
+async def test_what_two_processes_send_a_third_arrives_once_and_in_the_order_of_each(
+    start: StartNode,
+) -> None:
+    node = await start("puppet", workers=2)
+    count = 600
+    sent = (ask(node, sender, f"count {B} {count} note {sender[0]}") for sender in (A, C))
+    assert await asyncio.gather(*sent) == ["sent", "sent"]
+    lines = await journal(node, B, f"note a{count - 1:04}", f"note c{count - 1:04}")
+    for sender in "ac":
+        of_one = [line for line in lines if line.startswith(f"note {sender}")]
+        assert of_one == [f"note {sender}{number:04}" for number in range(count)]
+
+
+async def test_messages_that_a_lost_worker_had_not_handed_over_are_kept(start: StartNode) -> None:
+    node = await start("puppet")
+    await ask(node, A, "set kept")
+    await tell(node, A, f"ask {C} 3600 ignore")  # A receives nothing more in this run
+    for number in range(10):
+        await tell(node, A, f"note {number}")
+    (worker,) = node.workers()
+    os.kill(worker.pid, signal.SIGKILL)
+    assert await journal(node, A, "note 9") == [f"note {number}" for number in range(10)]
+    await node.log_line(A, "lost its worker", "a request is not delivered again")
+    assert await ask(node, A, "get") == "kept"
 
 
 async def test_the_requests_that_a_process_left_for_its_end_are_sent_when_it_ends(start: StartNode) -> None:

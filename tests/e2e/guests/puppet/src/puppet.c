@@ -12,6 +12,7 @@
  *   post TARGET SECONDS CONTEXT BODY
  *   forward TARGET BODY             hands the request being handled on (inherit, no response expected)
  *   burst TARGET COUNT SIZE SECONDS sends COUNT requests `ignore` with blobs of SIZE bytes (SECONDS 0: no response)
+ *   count TARGET COUNT BODY         sends COUNT requests: BODY, and the number of each
  *   failures                        answers how many failures came
  *   set TEXT, get                   state
  *   leave TARGET BODY               sets on-exit to that request
@@ -153,6 +154,21 @@ static void burst(gh_string rest) {
     answer(gh_text("sent"));
 }
 
+static void count(gh_string rest) {
+    gh_address target = address(next_word(&rest));
+    uint32_t end = number(next_word(&rest));
+    char body[128];
+    for (uint32_t i = 0; i < end; i++) {
+        size_t len = rest.len < sizeof body - 10 ? rest.len : sizeof body - 10;
+        __builtin_memcpy(body, rest.ptr, len);
+        for (uint32_t unit = 1000; unit; unit /= 10)
+            body[len++] = (char)('0' + i / unit % 10);
+        gh_request request = {.body = {(const uint8_t *)body, len}};
+        gh_send_request(&target, &request, NULL, NULL);
+    }
+    answer(gh_text("sent"));
+}
+
 static void send(gh_string rest, bool inherit) {
     gh_address target = address(next_word(&rest));
     gh_request request = {.inherit = inherit, .body = bytes_of(rest)};
@@ -190,6 +206,8 @@ static bool obey(gh_string rest) {
         post(rest);
     else if (gh_same(word, gh_text("burst")))
         burst(rest);
+    else if (gh_same(word, gh_text("count")))
+        count(rest);
     else if (gh_same(word, gh_text("failures")))
         answer_number(failures);
     else if (gh_same(word, gh_text("set")))
