@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
+import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from websockets.frames import Opcode
 
 from .clients import ECHO_C, FrameClient, bare, close_of, register_message
@@ -101,11 +106,31 @@ async def test_a_process_that_does_not_exist_is_refused_with_4004(daemon: Daemon
     assert await refusal(daemon, register_message(await daemon.token(), target)) == (4004, "no such process")
 
 
-async def test_an_encrypted_channel_is_refused_with_4005(daemon: Daemon) -> None:
+async def test_an_encrypted_channel_without_a_key_is_refused_with_4007(daemon: Daemon) -> None:
     message = register_message(await daemon.token(), ECHO_C, encrypted=True)
-    code, said = await refusal(daemon, message)
-    assert code == 4005
-    assert said.startswith("this node does not offer encrypted channels")
+    async with bare(daemon) as socket:
+        await socket.send(message)
+        assert set(json.loads(await socket.recv())) == {"channel_id"}
+        assert await close_of(socket) == (4007, "no public key within the deadline")
+
+
+async def test_an_encrypted_channel_carries_what_only_its_two_ends_can_read(start: StartNode) -> None:
+    daemon = await start("echo-c")
+    key = rsa.generate_private_key(65537, 2048)
+    modulus = key.public_key().public_numbers().n.to_bytes(256, "big").hex()
+    async with bare(daemon) as socket:
+        await socket.send(register_message(await daemon.token(), ECHO_C, encrypted=True))
+        channel = json.loads(await socket.recv())
+        async with httpx.AsyncClient(base_url=daemon.url, trust_env=False) as http:
+            answer = await http.post("/encryptor:distro:sys", json={**channel, "public_key_hex": modulus})
+        assert answer.status_code == 201
+        oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+        cipher = AESGCM(key.decrypt(bytes.fromhex(answer.json()["encrypted_secret"]), oaep))
+        nonce = os.urandom(12)
+        await socket.send(cipher.encrypt(nonce, b"between us", None) + nonce)
+        got = await socket.recv()
+        assert isinstance(got, bytes)
+        assert cipher.decrypt(got[-12:], got[:-12], None) == b"between us"
 
 
 async def test_silence_is_refused_with_4001(daemon: Daemon) -> None:
