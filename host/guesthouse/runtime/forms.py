@@ -51,8 +51,8 @@ def field(fields: Any, name: str, kind: type, default: Any = ...) -> Any:
     value = fields.get(name, default) if isinstance(fields, dict) else default
     if value is default and default is not ...:
         return value
-    if kind is not object and type(value) is not kind:
-        raise BadRequest(f"{name} is not of type {kind.__name__}")
+    if value is ... or (kind is not object and type(value) is not kind):
+        raise BadRequest(f"{name} is missing, or not of type {kind.__name__}")
     return encodable(value) if isinstance(value, str) else value
 
 

@@ -67,7 +67,7 @@ class Kv:
         package = request.source.process.package_id
         if not owns(package, field(whole, "package_id", object, None)):
             raise BadRequest("that package is not the sender's own")
-        name, fields = tagged(whole.get("action"))
+        name, fields = tagged(field(whole, "action", object))
         database = field(whole, "db", str)
         if not 0 < len(database) <= MAX_DB:
             raise BadRequest(f"db is from 1 to {MAX_DB} characters")

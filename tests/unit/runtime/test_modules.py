@@ -1,0 +1,179 @@
+"""Whatever a process asks of a module, the module answers, and stays within the package."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from guesthouse.address import Address
+from guesthouse.kernel.modules import Module, ModuleRequest
+from guesthouse.kernel.state import State
+from guesthouse.message import LazyLoadBlob
+from guesthouse.runtime.forms import BadRequest
+from guesthouse.runtime.kv import Kv
+from guesthouse.runtime.paths import drive_path
+from guesthouse.runtime.timer import Timer
+from guesthouse.runtime.vfs import Vfs
+
+SOURCE = Address.parse("home.os@a:pack:test.os")
+PACKAGE = "pack:test.os"
+NAMES = [
+    *(
+        "Get",
+        "Set",
+        "Delete",
+        "List",
+        "CompareAndSet",
+        "Open",
+        "RemoveDb",
+        "SetTimer",
+        "Cancel",
+        "Read",
+        "Write",
+    ),
+    *("ReadDir", "Rename", "CopyFile", "SetLen", "Metadata", "RemoveDirAll", "Append", "OpenFile", "Hash"),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(NAMES),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["key", "prefix", "id", "milliseconds", "new_path", "expected", "ttl", *NAMES]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+PATHS = st.lists(
+    st.sampled_from(["", ".", "..", "x", "y", "pkg", PACKAGE, "other:test.os", "a\\b", "\0", "\ud800"]),
+    max_size=6,
+).map("/".join)
+
+
+class Lines:
+    """A log that a test can read."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        self.lines.append(text)
+
+
+class House:
+    """The modules of a node on a real database."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "pkg").mkdir()
+        (folder / "pkg/own.txt").write_text("own")
+        (folder / "pkg/out").symlink_to(folder / "secret")
+        (folder / "secret").write_text("secret")
+        self.log = Lines()
+        self.state = State(folder / "s", 100, self.log)
+        self.timer = Timer(self.state, lambda process, body: True)
+        self.modules: dict[str, Module] = {
+            "kv": Kv(self.state, 10_000),
+            "timer": self.timer,
+            "vfs": Vfs(self.state, lambda _: folder / "pkg", 10_000, 1000),
+        }
+
+    async def ask(
+        self, module: str, body: Any, blob: bytes | None = None
+    ) -> tuple[bytes, LazyLoadBlob | None]:
+        answered: asyncio.Future[tuple[bytes, LazyLoadBlob | None]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given_blob = None if blob is None else LazyLoadBlob(None, blob)
+        request = ModuleRequest(SOURCE, raw, given_blob, 60, lambda *answer: answered.set_result(answer))
+        self.modules[module].request(request)
+        async with asyncio.timeout(5):
+            return await answered
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.timer.close()
+    await made.state.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+async def test_every_request_is_answered_and_none_troubles_the_state(
+    house: House, data: st.DataObject
+) -> None:
+    action = data.draw(JSON)
+    blob = data.draw(st.none() | st.binary(max_size=50))
+    await house.ask("kv", {"db": "d", "action": action}, blob)
+    await house.ask("kv", action, blob)
+    _, content = await house.ask("vfs", {"path": data.draw(PATHS), "action": action}, blob)
+    assert content is None or b"secret" not in content.bytes
+    if action != {"SetTimer": 0}:
+        house.modules["timer"].request(
+            ModuleRequest(SOURCE, json.dumps(action).encode(), None, None, lambda *_: None)
+        )
+    assert house.log.lines == []
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b"null", b"1e999", b'{"a":1,"b":2}', b"[]"])
+async def test_what_is_no_request_is_said_to_be_none(house: House, body: bytes) -> None:
+    for module in ("kv", "timer", "vfs"):
+        answer, _ = await house.ask(module, body)
+        assert b"Err" in answer
+
+
+@given(PATHS)
+def test_no_path_leaves_its_package(text: str) -> None:
+    try:
+        path = drive_path(text, PACKAGE)
+    except BadRequest:
+        return
+    if path is not None:
+        assert text.strip("/").startswith(PACKAGE)
+        assert not {"", ".", ".."} & set(path.segments)
+
+
+async def test_a_link_in_the_package_does_not_lead_out_of_it(house: House) -> None:
+    for action in ("Read", "Metadata", "Hash", "ReadDir"):
+        body, content = await house.ask("vfs", {"path": f"/{PACKAGE}/pkg/out", "action": action})
+        assert (body, content) == (b'{"Err":"NotFound"}', None)
+    body, content = await house.ask("vfs", {"path": f"/{PACKAGE}/pkg/own.txt", "action": "Read"})
+    assert content == LazyLoadBlob(None, b"own")
+
+
+async def test_folders_have_the_names_of_what_is_in_them_and_nothing_deeper(house: House) -> None:
+    for name in ("a/b/c", "a/d", "ab"):
+        await house.ask("vfs", {"path": f"/{PACKAGE}/drive/{name}", "action": "CreateFile"})
+    body, _ = await house.ask("vfs", {"path": f"/{PACKAGE}/drive/a", "action": "ReadDir"})
+    entries = {entry["path"].rpartition("/")[2]: entry["file_type"] for entry in json.loads(body)["ReadDir"]}
+    assert entries == {"b": "Directory", "d": "File"}
+    assert (await house.ask("vfs", {"path": f"/{PACKAGE}/drive/a", "action": "RemoveDirAll"}))[0] == b'"Ok"'
+    body, _ = await house.ask("vfs", {"path": f"/{PACKAGE}/drive", "action": "ReadDir"})
+    assert [entry["path"] for entry in json.loads(body)["ReadDir"]] == [f"{PACKAGE}/drive/ab"]
+
+
+async def test_timers_that_are_moved_for_ever_cost_no_more_than_one(house: House) -> None:
+    for number in range(5000):
+        await house.ask("timer", {"Set": {"id": "one", "milliseconds": 3_600_000 + number}})
+    assert len(house.timer._due) < 3000
+
+
+async def test_a_process_has_a_thousand_durable_timers_and_no_more(house: House) -> None:
+    answers = [
+        (await house.ask("timer", {"Set": {"id": str(number), "milliseconds": 3_600_000}}))[0]
+        for number in range(1001)
+    ]
+    assert answers[-1] == b'{"Err":"TooMany"}'
+    assert set(answers[:-1]) == {b'"Ok"'}
+    await house.ask("timer", {"Cancel": "7"})
+    assert (await house.ask("timer", {"Set": {"id": "new", "milliseconds": 1}}))[0] == b'"Ok"'
