@@ -71,7 +71,8 @@ async def test_kv_refuses_another_package_too_much_and_what_it_does_not_know(sta
     assert await kv(node, {"Set": {"key": "k"}}, "x" * 900, package_id=own) == "Ok"
     assert await kv(node, {"Set": {"key": "k2"}}, "x" * 100) == {"Err": "QuotaExceeded"}
     assert await kv(node, {"Set": {"key": "k"}}, "y" * 920) == "Ok"
-    for strange in ("Fly", {"Set": {"key": 5}}, {"Get": {"key": "\ud800"}}, [], {"Set": {}}, None):
+    refused: list[Any] = ["Fly", {"Set": {"key": 5}}, {"Get": {"key": "\ud800"}}, [], {"Set": {}}, None]
+    for strange in refused:
         assert "InputError" in (await kv(node, strange))["Err"]
     assert await kv(node, {"Get": {"key": "k"}}) == ({"Get": {"key": [107]}}, "y" * 920)
 

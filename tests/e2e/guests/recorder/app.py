@@ -64,7 +64,8 @@ def obey(our: Address, event: WebSocketPush, payload: bytes) -> None:
     if event.message_type is not WsMessageType.Text or not payload.startswith(b"{"):
         return
     match json.loads(payload):
-        case {"push": kind, **more}:
+        case {"push": kind, **given}:
+            more: dict[str, Any] = given
             blob = LazyLoadBlob(None, bytes.fromhex(more.get("payload", "")) + bytes(more.get("size", 0)))
             send_ws_push(our.node, more.get("channel", event.channel_id), WsMessageType(kind), blob)
         case {"sleep": seconds}:
