@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
 from guesthouse_sdk import (
     Address,
@@ -65,7 +65,7 @@ def obey(our: Address, event: WebSocketPush, payload: bytes) -> None:
         return
     match json.loads(payload):
         case {"push": kind, **given}:
-            more: dict[str, Any] = given
+            more = cast(dict[str, Any], given)
             blob = LazyLoadBlob(None, bytes.fromhex(more.get("payload", "")) + bytes(more.get("size", 0)))
             send_ws_push(our.node, more.get("channel", event.channel_id), WsMessageType(kind), blob)
         case {"sleep": seconds}:
