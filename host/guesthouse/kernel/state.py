@@ -27,6 +27,30 @@ STORAGE: Final = "storage"
 
 _BATCH: Final = 256
 _LOCK_SECONDS: Final = 5.0
+
+
+def _counted(table: str, size: str) -> tuple[str, ...]:
+    """Triggers that keep in `used` how many bytes each package has in a table, so that a quota costs one look."""
+
+    def trigger(event: str, change: str) -> str:
+        return (
+            f"CREATE TRIGGER IF NOT EXISTS {table}_{event} AFTER {event} ON {table} BEGIN INSERT INTO used VALUES "  # noqa: S608 - the names are this module's own
+            f"({'old' if event == 'delete' else 'new'}.package, '{table}', {change}) "
+            "ON CONFLICT (package, what) DO UPDATE SET bytes = bytes + excluded.bytes; END"
+        )
+
+    new, old = f"({size.format(row='new')})", f"({size.format(row='old')})"
+    return trigger("insert", new), trigger("delete", f"-{old}"), trigger("update", f"{new} - {old}")
+
+
+def used_bytes(database: sqlite3.Connection, package: str, table: str) -> int:
+    """What a package has in `kv` or `files`, names and a fixed cost each included."""
+    row = database.execute(
+        "SELECT bytes FROM used WHERE package = ? AND what = ?", (package, table)
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS state (process TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS kv (package TEXT, db TEXT, key BLOB, value BLOB NOT NULL, expires REAL, "
@@ -35,6 +59,11 @@ _SCHEMA: Final = (
     "PRIMARY KEY (process, id)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS files (package TEXT, path TEXT, folder INTEGER NOT NULL, bytes BLOB NOT NULL, "
     "PRIMARY KEY (package, path))",
+    "CREATE INDEX IF NOT EXISTS kv_expires ON kv (package, expires) WHERE expires IS NOT NULL",
+    "CREATE TABLE IF NOT EXISTS used (package TEXT, what TEXT, bytes INTEGER NOT NULL, "
+    "PRIMARY KEY (package, what)) WITHOUT ROWID",
+    *_counted("kv", "LENGTH({row}.key) + LENGTH({row}.value) + 64"),
+    *_counted("files", "LENGTH({row}.path) + LENGTH({row}.bytes) + 128"),
     "CREATE TABLE IF NOT EXISTS capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER NOT NULL, "
     "PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
 )

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
+from guesthouse.kernel.state import used_bytes
 from guesthouse.runtime.paths import DrivePath
 
 FILE_OVERHEAD: Final = 128
-"""What a file costs beside its name and content."""
+"""What a file costs beside its name and content; `kernel/state.py` counts it."""
 MOST_ENTRIES: Final = 10_000
 """Names in one answer."""
 
@@ -80,9 +81,9 @@ class Stored:
             raise Absent
         prefix = path.key + "/"
         rows = self._connection.execute(
-            "SELECT substr(path, ?), folder FROM files WHERE package = ? AND substr(path, 1, ?) = ? "
+            "SELECT substr(path, ?), folder FROM files WHERE package = ? AND path > ? AND path < ? "
             "AND instr(substr(path, ?), '/') = 0 ORDER BY path LIMIT ?",
-            (len(prefix) + 1, self._package, len(prefix), prefix, len(prefix) + 1, MOST_ENTRIES),
+            (len(prefix) + 1, self._package, prefix, f"{path.key}0", len(prefix) + 1, MOST_ENTRIES),
         )
         return [(name, bool(folder)) for name, folder in rows]
 
@@ -96,15 +97,15 @@ class Stored:
         self.check_room(path, len(content))
         self._make_folders(path.segments[:-1])
         self._connection.execute(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, 0, ?)", (self._package, path.key, content)
+            "INSERT INTO files VALUES (?, ?, 0, ?) ON CONFLICT (package, path) DO UPDATE SET bytes = excluded.bytes",
+            (self._package, path.key, content),
         )
 
     def check_room(self, path: DrivePath, length: int) -> None:
         """See `Drive`."""
-        (used,) = self._connection.execute(
-            "SELECT COALESCE(SUM(LENGTH(path) + LENGTH(bytes) + ?), 0) FROM files WHERE package = ? AND path != ?",
-            (FILE_OVERHEAD, self._package, path.key),
-        ).fetchone()
+        row = self._row(path.key)
+        before = 0 if row is None else len(path.key) + len(row[1]) + FILE_OVERHEAD
+        used = used_bytes(self._connection, self._package, "files") - before
         folders = sum(len(part) + FILE_OVERHEAD for part in path.segments) * len(path.segments)
         if used + length + folders > self._quota:
             raise Refused("QuotaExceeded")
@@ -123,10 +124,9 @@ class Stored:
             raise Absent
         if folder and not whole and self.entries(path):
             raise Refused("NotEmpty")
-        prefix = path.key + "/"
         self._connection.execute(
-            "DELETE FROM files WHERE package = ? AND (path = ? OR substr(path, 1, ?) = ?)",
-            (self._package, path.key, len(prefix), prefix),
+            "DELETE FROM files WHERE package = ? AND (path = ? OR (path > ? AND path < ?))",
+            (self._package, path.key, f"{path.key}/", f"{path.key}0"),  # "0" is what follows "/"
         )
 
     def _row(self, key: str) -> tuple[int, bytes] | None:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from guesthouse.address import ProcessId
 from guesthouse.kernel.modules import ModuleRequest
-from guesthouse.kernel.state import State
+from guesthouse.kernel.state import State, used_bytes
 from guesthouse.message import LazyLoadBlob
 from guesthouse.runtime.forms import BadRequest, as_bytes, encoded, error, field, parse, tagged
 
@@ -32,7 +32,7 @@ MAX_KEY: Final = 1024
 MAX_DB: Final = 128
 MAX_LIST: Final = 1000
 ENTRY_BYTES: Final = 64
-"""What a key costs beside its bytes and its value's."""
+"""What a key costs beside its bytes and its value's; `kernel/state.py` counts it."""
 
 _OK: Final = b'"Ok"'
 _Reply = tuple[bytes, bytes | None]
@@ -140,9 +140,9 @@ class _Table:
 
         def work(connection: sqlite3.Connection) -> _Reply:
             rows = connection.execute(
-                "SELECT key FROM kv WHERE package = ? AND db = ? AND key > ? AND substr(key, 1, ?) = ? "
+                "SELECT key FROM kv WHERE package = ? AND db = ? AND key > ? AND key >= ? AND key < ? "
                 "AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?",
-                (*self._where, after, len(prefix), prefix, time.time(), limit),
+                (*self._where, after, prefix, _end_of(prefix), time.time(), limit),
             )
             return encoded({"List": {"keys": [list(key) for (key,) in rows]}}), None
 
@@ -160,15 +160,14 @@ class _Table:
     ) -> _Reply:
         package, name = self._where
         connection.execute("DELETE FROM kv WHERE package = ? AND expires <= ?", (package, time.time()))
-        (used,) = connection.execute(
-            "SELECT COALESCE(SUM(LENGTH(key) + LENGTH(value) + ?), 0) FROM kv "
-            "WHERE package = ? AND NOT (db = ? AND key = ?)",
-            (ENTRY_BYTES, package, name, key),
-        ).fetchone()
+        present = self._value(connection, key)
+        before = 0 if present is None else len(key) + len(present) + ENTRY_BYTES
+        used = used_bytes(connection, package, "kv") - before
         if used + len(key) + len(value) + ENTRY_BYTES > self._quota:
             return error("QuotaExceeded"), None
         connection.execute(
-            "INSERT OR REPLACE INTO kv (package, db, key, value, expires) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO kv (package, db, key, value, expires) VALUES (?, ?, ?, ?, ?) ON CONFLICT "
+            "(package, db, key) DO UPDATE SET value = excluded.value, expires = excluded.expires",
             (package, name, key, value, expires),
         )
         return _OK, None
@@ -179,6 +178,12 @@ def owns(package: str, named: Any) -> bool:
     if named is None or named == package:
         return True
     return isinstance(named, dict) and f"{named.get('package_name')}:{named.get('publisher_node')}" == package
+
+
+def _end_of(prefix: bytes) -> bytes:
+    """What is greater than every key that begins with `prefix`."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes((kept[-1] + 1,)) if kept else b"\xff" * (MAX_KEY + 1)
 
 
 def _key(fields: Any) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from guesthouse.address import Address
 from guesthouse.kernel.modules import Module, ModuleRequest
-from guesthouse.kernel.state import State
+from guesthouse.kernel.state import State, used_bytes
 from guesthouse.message import LazyLoadBlob
 from guesthouse.runtime.forms import BadRequest
 from guesthouse.runtime.kv import Kv
@@ -123,6 +125,19 @@ async def test_every_request_is_answered_and_none_troubles_the_state(
             ModuleRequest(SOURCE, json.dumps(action).encode(), None, None, lambda *_: None)
         )
     assert house.log.lines == []
+    for table, size in (
+        ("kv", "LENGTH(key) + LENGTH(value) + 64"),
+        ("files", "LENGTH(path) + LENGTH(bytes) + 128"),
+    ):
+        assert await house.state.executed(partial(used_bytes, package=PACKAGE, table=table), -1) == (
+            await house.state.executed(partial(counted, table=table, size=size), -2)
+        )
+
+
+def counted(database: sqlite3.Connection, table: str, size: str) -> int:
+    """What a package has in a table, counted row by row."""
+    row = database.execute(f"SELECT COALESCE(SUM({size}), 0) FROM {table}").fetchone()  # noqa: S608 - our own
+    return int(row[0])
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b"null", b"1e999", b'{"a":1,"b":2}', b"[]"])
