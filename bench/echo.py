@@ -44,7 +44,7 @@ def measure(rounds: int, seconds: float) -> dict[str, dict[str, list[Round]]]:
         node = stack.enter_context(guesthouse("echo-c", "echo"))
         servers = {
             BARE: stack.enter_context(bare_websockets()),
-            "guesthouse, C guest": f"{node}/echo-c:echo-c:guesthouse.os/",
+            "guesthouse, C guest": f"{node}/echo-c:echo-c:guesthouse.os/public",
             "guesthouse, Python guest": f"{node}/echo:echo:guesthouse.os/public",
         }
         for connections, size in SHAPES:
