@@ -165,7 +165,7 @@ class Operations:
             run.calls -= 1
             _reply(run, call_id, value)
 
-        if name in _BINDS and not self._router.may(process, self._binding, f"its call of {name}"):
+        if name in _BINDS and not self._router.rights.may(process, self._binding, f"its call of {name}"):
             reply(NOT_AUTHORISED)
         elif name == Call.SPAWN:
             if self._spawn is None:

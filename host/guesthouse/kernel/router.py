@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
-from guesthouse.capabilities import MOST_IN_MESSAGE, Capability, Holdings, defaults, of_node
 from guesthouse.config import Settings
 from guesthouse.errors import BadAddress
 from guesthouse.kernel.asking import TERMINAL, Asker
-from guesthouse.kernel.kept_capabilities import as_pairs, read_all
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.requests import LONGEST_WAIT, Requests, Waiting
+from guesthouse.kernel.rights import Rights
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
 from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
 
 _LONGEST_TARGET: Final = 1024
+_FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = b'{"Ok"'
 
 
@@ -66,7 +66,7 @@ class Router:
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at = 0.0  # when the timer fires; uvloop's handles do not always say
         self.terminal = self.asker(TERMINAL)
-        self._given: dict[ProcessId, set[Capability]] = {}  # by manifests of others
+        self.rights = Rights(settings.node, settings.process.state_bytes, log)
 
     @property
     def node(self) -> str:
@@ -85,35 +85,6 @@ class Router:
         """Make a sender of the node's own, under a free id."""
         asker = self._askers[process] = Asker(process, self.send)
         return asker
-
-    def holdings(self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]]) -> Holdings:
-        """What a process holds at first: the defaults, what its manifest requests, and what others gave it."""
-        return Holdings(
-            f"{self._node}@{process}",
-            defaults(self._node, self._limits.state_bytes),
-            frozenset(of_node(self._node, issuer, params) for issuer, params in requests),
-            self._given.setdefault(process, set()),
-        )
-
-    def give(self, issuer: ProcessId, grants: Iterable[tuple[ProcessId, str]]) -> None:
-        """A manifest grants capabilities of its process to others, whether they are there yet or not."""
-        for holder, params in grants:
-            self._given.setdefault(holder, set()).add(of_node(self._node, issuer, params))
-
-    def may(self, sender: Sender, capability: Capability, what: str) -> bool:
-        """Whether a sender holds a capability. What it lacks is noted, and logged with what it was for."""
-        if not isinstance(sender, Process):
-            return True  # the operator's own voice
-        holdings = sender.holdings
-        if holdings.holds(capability):
-            return True
-        if holdings.refuse(capability):
-            self._log.write(
-                str(sender.id),
-                "warning",
-                f"{what} was refused: it lacks the capability {capability}; its manifest may request it",
-            )
-        return False
 
     def add_module(self, module: Module) -> None:
         """Make a runtime module known, before the first process."""
@@ -162,7 +133,7 @@ class Router:
             )
             self._give_back(sender, sent, "offline")
         elif canonical(target.process) == HTTP_SERVER:
-            if self.may(sender, of_node(self._node, HTTP_SERVER), f"a request to {HTTP_SERVER}"):
+            if self.rights.may_message(sender, HTTP_SERVER):
                 self._to_http_server(sender, sent)
             else:
                 self._give_back(sender, sent, "not-authorised")
@@ -197,7 +168,7 @@ class Router:
         sender = self._sender(waiting.sender)
         if sender is not None:
             source = f"{self._node}@{responder.id}"
-            rights = self._handed_on(responder, sender, attached)
+            rights = self.rights.handed_on(responder, sender, attached)
             self._answer(sender, waiting.sent, source, [body, inherit, metadata], mime, blob, rights)
 
     # What the HTTP server sends and answers.
@@ -295,26 +266,12 @@ class Router:
         request_id = self._request_id(sender, receiver.id, sent)
         source = f"{self._node}@{sender.id}"
         request = [body, inherit, expects_response, metadata, mime, blob]
-        rights = self._handed_on(sender, receiver, sent[12:])
+        rights = self.rights.handed_on(sender, receiver, sent[12:])
         receiver.post_request([int(ToWorker.REQUEST), 0, request_id, source, *request, *rights], _size(sent))
-
-    def _handed_on(self, sender: Sender, receiver: Sender, attached: list[list[list[str]]]) -> list[Any]:
-        """The last field of a message: the capabilities that its sender may hand on. Others are left out."""
-        if not attached or not isinstance(sender, Process):
-            return []
-        named = read_all(attached[0][:MOST_IN_MESSAGE])
-        passed = [capability for capability in named if sender.holdings.may_attach(capability)]
-        if len(passed) != len(attached[0]):
-            self._log.write(
-                str(sender.id), "warning", "capabilities that it does not hold were left out of a message"
-            )
-        if isinstance(receiver, Process):
-            receiver.holdings.receive(passed)
-        return [as_pairs(passed)] if passed else []
 
     def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
         refusal: SendErrorKind | None = "not-authorised"
-        if self.may(sender, of_node(self._node, module.id), f"a request to {module.id}"):
+        if self.rights.may_message(sender, module.id):
             refusal = self._unfit(sender, module.id, sent)
         if refusal is not None:
             self._give_back(sender, sent, refusal)
@@ -325,7 +282,11 @@ class Router:
             self._module_answers(module, request_id, body, blob)
 
         blob = None if sent[9] is None else LazyLoadBlob(sent[8], sent[9])
-        module.request(ModuleRequest(Address(self._node, sender.id), sent[3], blob, sent[5], answer))
+        try:
+            module.request(ModuleRequest(Address(self._node, sender.id), sent[3], blob, sent[5], answer))
+        except Exception as fault:  # a module's defect costs its asker an answer, not a worker
+            self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {fault!r}")
+            answer(_FAILED, None)
 
     def _module_answers(
         self, module: Module, request_id: int, body: bytes, blob: LazyLoadBlob | None
@@ -350,7 +311,7 @@ class Router:
         return (
             receiver.public
             or receiver.id.package_id == sender.id.package_id
-            or self.may(sender, of_node(self._node, receiver.id), f"a request to {receiver.id}")
+            or self.rights.may_message(sender, receiver.id)
         )
 
     def _unfit(self, sender: Sender, receiver: ProcessId, sent: Operation) -> SendErrorKind | None:

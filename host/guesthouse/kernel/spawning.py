@@ -69,7 +69,7 @@ class Spawner:
     def spawn(self, parent: Process, arguments: list[Any], reply: Reply) -> None:
         """Start a child of `parent`, as the call `spawn` of the link says; `reply` gets the call's reply."""
         name, wasm_path, on_exit, requests, grantees, public = arguments
-        if not self._router.may(parent, self._right, "spawning a process"):
+        if not self._router.rights.may(parent, self._right, "spawning a process"):
             reply(NOT_AUTHORISED)
             return
         package = parent.id.package_id

@@ -126,13 +126,13 @@ class Supervisor:
             public=spec.public,
             on_exit=spec.on_exit,
             mailbox_bytes=self._settings.process.mailbox_bytes,
-            holdings=self._router.holdings(spec.id, spec.requests),
+            holdings=self._router.rights.holdings(spec.id, spec.requests),
         )
         if self.restore is not None:
             await self.restore(process)
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
-        self._router.give(spec.id, spec.grants)
+        self._router.rights.give(spec.id, spec.grants)
         care = _Care(process, Backoff(self._settings.restart), self._loop.create_future())
         self._cares[spec.id] = care
         self._router.add(process)
@@ -155,8 +155,8 @@ class Supervisor:
             care.previous, care.process.component = care.process.component, compiled
         care.process.public = spec.public
         care.process.on_exit = spec.on_exit
-        care.process.holdings.requested = self._router.holdings(spec.id, spec.requests).requested
-        self._router.give(spec.id, spec.grants)
+        care.process.holdings.requested = self._router.rights.holdings(spec.id, spec.requests).requested
+        self._router.rights.give(spec.id, spec.grants)
         care.backoff = Backoff(self._settings.restart)
         care.replacing = True
         if care.started.done():

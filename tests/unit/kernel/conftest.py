@@ -227,7 +227,7 @@ class Kernel:
             public=public,
             on_exit="none",
             mailbox_bytes=self.settings.process.mailbox_bytes,
-            holdings=self.router.holdings(ProcessId.parse(name), ()),
+            holdings=self.router.rights.holdings(ProcessId.parse(name), ()),
         )
         self.router.add(process)
         return process, self.run(worker, process)

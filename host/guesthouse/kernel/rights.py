@@ -1,0 +1,75 @@
+"""Who may do what on this node: asked before a request is delivered and before a call is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from guesthouse.address import ProcessId
+from guesthouse.capabilities import MOST_IN_MESSAGE, Capability, Holdings, defaults, of_node
+from guesthouse.kernel.kept_capabilities import as_pairs, read_all
+from guesthouse.kernel.process import Process
+from guesthouse.ports import LogPort
+
+
+class Rights:
+    """The capabilities of a node's processes.
+
+    Args:
+        node: the node's name.
+        state_bytes: the state that every process may keep.
+        log: where refusals go.
+    """
+
+    def __init__(self, node: str, state_bytes: int, log: LogPort) -> None:
+        self._node = node
+        self._default = defaults(node, state_bytes)
+        self._log = log
+        self._given: dict[ProcessId, set[Capability]] = {}  # by manifests of others
+
+    def holdings(self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]]) -> Holdings:
+        """What a process holds at first: the defaults, what its manifest requests, and what others gave it."""
+        return Holdings(
+            f"{self._node}@{process}",
+            self._default,
+            frozenset(of_node(self._node, issuer, params) for issuer, params in requests),
+            self._given.setdefault(process, set()),
+        )
+
+    def give(self, issuer: ProcessId, grants: Iterable[tuple[ProcessId, str]]) -> None:
+        """A manifest grants capabilities of its process to others, whether they are there yet or not."""
+        for holder, params in grants:
+            self._given.setdefault(holder, set()).add(of_node(self._node, issuer, params))
+
+    def may_message(self, sender: object, receiver: ProcessId) -> bool:
+        """Whether a sender holds the messaging capability of a process of this node."""
+        return self.may(sender, of_node(self._node, receiver), f"a request to {receiver}")
+
+    def may(self, sender: object, capability: Capability, what: str) -> bool:
+        """Whether a sender holds a capability. What it lacks is noted, and logged with what it was for."""
+        if not isinstance(sender, Process):
+            return True  # the operator's own voice
+        holdings = sender.holdings
+        if holdings.holds(capability):
+            return True
+        if holdings.refuse(capability):
+            self._log.write(
+                str(sender.id),
+                "warning",
+                f"{what} was refused: it lacks the capability {capability}; its manifest may request it",
+            )
+        return False
+
+    def handed_on(self, sender: object, receiver: object, attached: list[list[list[str]]]) -> list[Any]:
+        """The last field of a message: the capabilities that its sender may hand on. Others are left out."""
+        if not attached or not isinstance(sender, Process):
+            return []
+        named = read_all(attached[0][:MOST_IN_MESSAGE])
+        passed = [capability for capability in named if sender.holdings.may_attach(capability)]
+        if len(passed) != len(attached[0]):
+            self._log.write(
+                str(sender.id), "warning", "capabilities that it does not hold were left out of a message"
+            )
+        if isinstance(receiver, Process):
+            receiver.holdings.receive(passed)
+        return [as_pairs(passed)] if passed else []
