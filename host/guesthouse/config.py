@@ -75,6 +75,8 @@ class ProcessLimits:
     cpu_seconds_per_message: float = 10.0
     start_seconds: float = 30.0
     """CPU time from instantiation to the first `receive`."""
+    handover_seconds: float = 5.0
+    """How long the run of an old version may take to finish what it was sent, and to hand over."""
     mailbox_bytes: int = 4 * MIB
     message_bytes: int = 16 * MIB
     """A body or a blob between processes; 16 MiB is also the most that a link frame can carry."""

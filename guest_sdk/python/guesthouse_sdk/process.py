@@ -9,7 +9,7 @@ from typing import Final
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._wit import Err, types
-from guesthouse_sdk.address import Address
+from guesthouse_sdk.address import Address, ProcessId
 from guesthouse_sdk.errors import ChannelNotFound, PushError, SendError
 from guesthouse_sdk.http_server import Headers, close_channel, push_error, send_http_response
 from guesthouse_sdk.log import log_exception
@@ -26,6 +26,8 @@ from guesthouse_sdk.message import (
 from guesthouse_sdk.messaging import Response, received, send_error
 from guesthouse_sdk.system import Verbosity, print_to_log
 
+_KERNEL: Final = ProcessId("kernel", "distro", "sys")
+_HANDOVER: Final = b'{"handover": '
 _TEXT: Final = types.WsMessageType.TEXT
 _BINARY: Final = types.WsMessageType.BINARY
 
@@ -144,6 +146,11 @@ class Process:
     def on_response(self, source: Address, response: IncomingResponse) -> None:
         """Another process answers what was sent with `Request().expects_response(…).send()`."""
 
+    def on_handover(self) -> None:
+        """Another version takes this one's place: store what it needs, and return. Nothing follows. Called
+        when the manifest says `handover = true`; see `docs/upgrades.md` for how long it may take.
+        """
+
     def on_send_error(self, error: SendError) -> None:
         """A request of this process was not delivered or not answered."""
         print_to_log(str(error), Verbosity.WARNING)
@@ -196,6 +203,9 @@ class Process:
             self._handle_event(raw.value)
         elif type(raw) is types.Message_Request:
             request = incoming_request_from_wit(raw.value)
+            if request.source == Address(self.our.node, _KERNEL) and request.body.startswith(_HANDOVER):
+                self.on_handover()
+                return
             response = self.on_request(request.source, request)
             if response is not None:
                 response.send()

@@ -69,6 +69,7 @@ class Mailbox:
         "_fruitless",
         "_kept",
         "_last_consumed",
+        "_last_words",
         "_opens",
         "_paused",
         "_sent",
@@ -91,6 +92,7 @@ class Mailbox:
         self._forgotten: set[int] = set()  # channels that the process closed, with messages still kept
         self._paused: dict[int, Feeder] = {}
         self._last_consumed: tuple[int, Any] | None = None
+        self._last_words: Operation | None = None
         self._fruitless = 0
 
     def __len__(self) -> int:
@@ -191,11 +193,23 @@ class Mailbox:
         self._last_consumed = (operation[0], operation[_CHANNEL])
         self._resume_with_room()
 
+    def send_last(self, operation: Operation) -> None:
+        """A small message that went to this run ahead of what waits, and is for no other run. Nothing may be
+        taken after it.
+        """
+        self._last_words = operation
+        self.size += MESSAGE_OVERHEAD
+        self.window_size += MESSAGE_OVERHEAD
+        self._sent.append((operation, MESSAGE_OVERHEAD))
+
     def end_run(self, *, worker_lost: bool = False) -> str | None:
         """The run is over: what it did not consume waits again. Returns the message that is not delivered
         again, in words: the one it took last, or the one that is given up; None when there is none.
         """
         last, self._last_consumed = self._last_consumed, None
+        if self._sent and self._sent[-1][0] is self._last_words:
+            self.size -= self._sent.pop()[1]
+        self._last_words = None
         if worker_lost and self._sent:
             self._fruitless += 1
         if self._fruitless == FRUITLESS_RUNS:

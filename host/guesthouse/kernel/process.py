@@ -202,6 +202,14 @@ class Process:
         if self.run is not None:
             self.run.flowing = False
 
+    def send_last(self, operation: Operation) -> None:
+        """Hand this run, and no other, one message more, and then nothing."""
+        self.hold_messages()
+        if self.run is not None:
+            operation[1] = self.run.handle
+            self.mailbox.send_last(operation)
+            self.run.send(operation, 0)
+
     def end_run(self, *, worker_lost: bool = False) -> str | None:
         """The run is over. Returns the message that is not delivered again, in words."""
         self.run = None

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from guesthouse.address import ProcessId
+from guesthouse.capabilities import Capability
 from guesthouse.config import Settings
 from guesthouse.errors import GuesthouseError
-from guesthouse.kernel.process import Process, Run
+from guesthouse.kernel.handover import handover_request
+from guesthouse.kernel.process import OnExit, Process, Run
 from guesthouse.kernel.restarts import Backoff, in_words
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.workers import Worker, Workers
@@ -47,11 +49,25 @@ class NoSuchProcess(GuesthouseError):
     """The node has no process of that id."""
 
 
+_ENDS_OF_THE_STOPPED: Final = (ExitCause.STOPPED, ExitCause.RETURNED, ExitCause.WORKER_LOST)
+
+
 class CompilerPort(Protocol):
     """What turns components into what workers map."""
 
     async def compiled(self, component: Path) -> Path:
         """The compiled form of a `.wasm`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """What a process runs as, of what its package says."""
+
+    component: Path
+    public: bool
+    on_exit: OnExit
+    requested: frozenset[Capability]
+    handover: bool
 
 
 @dataclass(slots=True)
@@ -70,8 +86,10 @@ class _Care:
     """Whether that run is to count as one that failed."""
     replacing: bool = False
     """Whether another run follows the one that stops."""
-    previous: Path | None = None
-    """The component to go back to while a new one has not started."""
+    handover: bool = False
+    """Whether its run is asked to hand over when it is replaced."""
+    previous: _Version | None = None
+    """What to go back to while a new version has not started."""
     attempts: int = 0
     """Runs of its component that ended before they asked for a message."""
     waits_for_worker: bool = field(default=False)
@@ -133,7 +151,9 @@ class Supervisor:
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
         self._router.rights.give(spec.id, spec.grants)
-        care = _Care(process, Backoff(self._settings.restart), self._loop.create_future())
+        care = _Care(
+            process, Backoff(self._settings.restart), self._loop.create_future(), handover=spec.handover
+        )
         self._cares[spec.id] = care
         self._router.add(process)
         care.started.add_done_callback(asyncio.Future.exception)  # whoever wants to know awaits it
@@ -141,8 +161,9 @@ class Supervisor:
         return process
 
     async def replace(self, spec: ProcessSpec) -> Process:
-        """Run a process anew from a component that changed. Its channels stay open and its messages wait.
-        A component that cannot be started is given up for the one before. Returns once the new one runs.
+        """Run a process anew, in another version. Its channels stay open and its messages wait; the run of the
+        old one finishes what it was sent, and hands over, within `process.handover_seconds`. A version that
+        cannot be started is given up for the one before. Returns once the new one runs.
 
         Raises:
             CompileError: the component cannot be compiled; the process runs on as it was.
@@ -151,11 +172,10 @@ class Supervisor:
         """
         compiled = await self._compiler.compiled(spec.component)
         care = self._care(spec.id)
-        if care.process.component != compiled:
-            care.previous, care.process.component = care.process.component, compiled
-        care.process.public = spec.public
-        care.process.on_exit = spec.on_exit
-        care.process.holdings.requested = self._router.rights.holdings(spec.id, spec.requests).requested
+        before, hands_over = _version(care), care.handover
+        care.previous = care.previous or before
+        requested = self._router.rights.holdings(spec.id, spec.requests).requested
+        _become(care, _Version(compiled, spec.public, spec.on_exit, requested, spec.handover))
         self._router.rights.give(spec.id, spec.grants)
         care.backoff = Backoff(self._settings.restart)
         care.replacing = True
@@ -165,7 +185,7 @@ class Supervisor:
         if care.worker is None:
             self._start(care)
         else:
-            await self._stop_run(care, "it is replaced")
+            await self._finish_run(care, spec.version, hands_over=hands_over)
         await self._until_started(care)
         return care.process
 
@@ -238,6 +258,8 @@ class Supervisor:
     def run_started(self, process: Process) -> None:
         """See `RunEvents`."""
         care = self._cares[process.id]
+        if care.stopping is not None:  # it is being replaced already
+            return
         care.previous = None
         if process.run is not None:
             self._log.write(str(process.id), "info", f"runs on {process.run.worker}")
@@ -255,7 +277,7 @@ class Supervisor:
         self._router.run_ended(process)
         stopped = care.stopping is not None and not care.killing
         care.killing = False
-        if not stopped:
+        if not stopped or cause not in _ENDS_OF_THE_STOPPED:
             self._report_end(process, cause, detail, not_again)
         if care.stopping is not None and not care.stopping.done():
             care.stopping.set_result(None)
@@ -280,14 +302,13 @@ class Supervisor:
     def _cannot_start(self, care: _Care, cause: str) -> bool:
         """Whether a component that never asked for a message is to be given up.
 
-        Its worker's loss may be another's doing, a few times; and one that returned had no need to ask.
-        One that trapped is given up only when there is another to go back to: else its on-exit decides,
-        or a process could keep its node from starting by what it stored.
+        Its worker's loss may be another's doing, a few times. One that trapped, or returned, is given up only
+        when there is another to go back to: else its on-exit decides, or a process could keep its node from
+        starting by what it stored.
         """
         if care.started.done():
             return False
-        trapped = cause not in (ExitCause.NOT_STARTED, ExitCause.WORKER_LOST)
-        if cause == ExitCause.RETURNED or (trapped and care.previous is None):
+        if care.previous is None and cause not in (ExitCause.NOT_STARTED, ExitCause.WORKER_LOST):
             care.started.set_result(None)
             return False
         care.attempts += 1
@@ -298,7 +319,8 @@ class Supervisor:
             self._end(care, f"it {in_words(cause)}", detail)
             return
         self._not_started(care, detail or f"it {in_words(cause)}")
-        care.process.component, care.previous = care.previous, None
+        _become(care, care.previous)
+        care.previous = None
         self._start(care)
 
     def _restart_after(self, care: _Care, pause: float) -> None:
@@ -356,6 +378,24 @@ class Supervisor:
             f"has not asked for a message in {START_WAIT_SECONDS:g} s: the node goes on without waiting for it",
         )
 
+    async def _finish_run(self, care: _Care, version: str, *, hands_over: bool) -> None:
+        """Let the run finish what it was sent, and hand over, in its time; then stop it."""
+        process, worker, run = care.process, care.worker, care.process.run
+        if worker is None or run is None or not run.flowing or care.stopping is not None:
+            await self._stop_run(care, "it is replaced")
+            return
+        seconds = self._settings.process.handover_seconds
+        ended = care.stopping = self._loop.create_future()
+        process.hold_messages()
+        if hands_over:
+            process.send_last(handover_request(self._settings.node, version, seconds))
+        worker.send([int(ToWorker.FINISH), run.handle, "it is replaced"])
+        done, _ = await asyncio.wait((ended,), timeout=seconds)
+        if not done:
+            text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
+            self._log.write(str(process.id), "warning", text)
+            await self._stop_run(care, "it is replaced")
+
     async def _stop_run(self, care: _Care, reason: str) -> None:
         worker, run = care.worker, care.process.run
         if worker is None or run is None:
@@ -363,7 +403,7 @@ class Supervisor:
         if care.stopping is None:
             care.stopping = self._loop.create_future()
             care.process.hold_messages()
-            worker.send([int(ToWorker.STOP), run.handle, reason])
+        worker.send([int(ToWorker.STOP), run.handle, reason])
         ended = care.stopping
         done, _ = await asyncio.wait((ended,), timeout=STOP_SECONDS)
         if not done:
@@ -409,3 +449,17 @@ class Supervisor:
         if care is None:
             raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
         return care
+
+
+def _version(care: _Care) -> _Version:
+    process = care.process
+    return _Version(
+        process.component, process.public, process.on_exit, process.holdings.requested, care.handover
+    )
+
+
+def _become(care: _Care, version: _Version) -> None:
+    process = care.process
+    process.component, process.public, process.on_exit = version.component, version.public, version.on_exit
+    process.holdings.requested = version.requested
+    care.handover = version.handover

@@ -51,6 +51,8 @@ class ToWorker(IntEnum):
     """`[op, channel_id]`: the node closed the channel on its own account; no event for the process."""
     PING = 13
     """`[op]`: answered by PONG, or the worker is taken for dead."""
+    FINISH = 14
+    """`[op, handle, reason]`: end a process once it has taken all it was sent and asks for more; answered by EXITED."""
 
 
 class ToNode(IntEnum):

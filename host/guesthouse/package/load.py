@@ -84,11 +84,15 @@ def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str)
         version=manifest.version,
         description=manifest.description,
         source=source,
-        processes=tuple(_process(folder, entry, limits, remedy) for entry in manifest.processes),
+        processes=tuple(
+            _process(folder, entry, manifest.version, limits, remedy) for entry in manifest.processes
+        ),
     )
 
 
-def _process(folder: Path, entry: ProcessEntry, limits: PackageLimits, remedy: str) -> ProcessSpec:
+def _process(
+    folder: Path, entry: ProcessEntry, version: str, limits: PackageLimits, remedy: str
+) -> ProcessSpec:
     _check_id(entry.id)
     component = inside(folder, entry.wasm)
     if not component.exists():
@@ -97,7 +101,11 @@ def _process(folder: Path, entry: ProcessEntry, limits: PackageLimits, remedy: s
     ui = None if entry.ui is None else inside(folder, entry.ui)
     if ui is not None and not ui.is_dir():
         raise PackageError(f"{ui}, the ui of {entry.id}, is not a folder: make it, or drop 'ui'")
-    return ProcessSpec(entry.id, component, entry.on_exit, entry.public, ui, entry.requests, entry.grants)
+    return ProcessSpec(
+        *(entry.id, component, entry.on_exit, entry.public, ui, entry.requests, entry.grants),
+        handover=entry.handover,
+        version=version,
+    )
 
 
 def inside(folder: Path, relative: PurePosixPath) -> Path:

@@ -56,6 +56,7 @@ class ProcessEntry:
     build: BuildSpec | None
     requests: tuple[Right, ...] = ()
     grants: tuple[Right, ...] = ()
+    handover: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,10 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     name, publisher = package.text("name"), package.text("publisher")
     entries = top.tables(
         "process",
-        ("name", "wasm", "on-exit", "public", "ui", "build", "request-capabilities", "grant-capabilities"),
+        (
+            *("name", "wasm", "on-exit", "public", "handover", "ui", "build"),
+            *("request-capabilities", "grant-capabilities"),
+        ),
     )
     processes = tuple(_process(entry, name, publisher) for entry in entries)
     check_processes(processes, where)
@@ -126,6 +130,7 @@ def _process(entry: _Table, package: str, publisher: str) -> ProcessEntry:
         build=None if build is None else _build(build),
         requests=entry.rights("request-capabilities"),
         grants=entry.rights("grant-capabilities"),
+        handover=entry.flag("handover"),
     )
 
 

@@ -30,6 +30,10 @@ class ProcessSpec:
     """Capabilities that its manifest asks for: who issues each, and its params."""
     grants: tuple[Right, ...] = ()
     """Capabilities of its own that its manifest grants: to whom, and the params of each."""
+    handover: bool = False
+    """Whether it is asked to hand over before another version takes its place."""
+    version: str = "0"
+    """Its package's version."""
 
 
 @dataclass(frozen=True, slots=True)

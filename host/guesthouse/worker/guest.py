@@ -93,6 +93,7 @@ class Guest:
         "current_request",
         "dialect",
         "fiber",
+        "finishing",
         "gone",
         "handle",
         "inbox",
@@ -160,6 +161,8 @@ class Guest:
         self.next_id = 0
         self.gone = False
         """Whether it ended; what still refers to it leaves it alone."""
+        self.finishing: str | None = None
+        """Why it is to end when it has taken all it was sent; None while it is not."""
         self.serves = False
         """Whether it has asked for a message yet: what it does before is its start."""
         self.queued = False
@@ -176,6 +179,8 @@ class Guest:
         """Take the next message, or block until there is one."""
         self.dialect = dialect
         self.slice_budget = self.limits.cpu_seconds_per_message
+        if self.finishing is not None and not self.inbox:
+            raise GuestTrap(ExitCause.STOPPED, self.finishing)
         if not self.serves:
             self.serves = True
             self.outgoing.add([ToNode.STARTED, self.handle])

@@ -26,7 +26,7 @@ from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls
 from guesthouse.worker.confinement import confine
-from guesthouse.worker.guest import Guest, GuestLimits
+from guesthouse.worker.guest import Guest, GuestLimits, Waiting
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
 from guesthouse.worker.usage import Memories, UsageReport
@@ -61,6 +61,7 @@ class Worker:
             ToWorker.CONFIGURE: self._configure,
             ToWorker.START: self._start,
             ToWorker.STOP: self._stop,
+            ToWorker.FINISH: self._finish,
             ToWorker.OPEN: self._open,
             ToWorker.PUSH: self._message,
             ToWorker.CLOSE: self._close,
@@ -157,6 +158,15 @@ class Worker:
         guest = self._guests.get(operation[1])
         if guest is not None:
             self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, operation[2]))
+
+    def _finish(self, operation: list[Any]) -> None:
+        guest = self._guests.get(operation[1])
+        if guest is None:
+            return
+        if guest.waiting is Waiting.MESSAGE:
+            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, operation[2]))
+        else:
+            guest.finishing = operation[2]
 
     def _open(self, operation: list[Any]) -> None:
         guest = self._guests.get(operation[1])

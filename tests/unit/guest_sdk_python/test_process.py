@@ -263,6 +263,28 @@ def test_other_processes_are_answered_and_asked() -> None:
         assert seen == [(OTHER, b"ask!"), b"lost"]
 
 
+def test_a_process_is_asked_to_hand_over_by_the_kernel_of_its_node_alone() -> None:
+    heard: list[object] = []
+
+    class Careful(Process):
+        def on_handover(self) -> None:
+            heard.append("hand over")
+
+        def on_request(self, source: Address, request: IncomingRequest) -> None:
+            heard.append(str(source))
+
+    body = b'{"handover": {"version": "2.0", "seconds": 5.0}}'
+    sources = [
+        f"{node}.os@{name}:distro:sys"
+        for node, name in (("fake", "kernel"), ("evil", "kernel"), ("fake", "x"))
+    ]
+    with FakeHost() as host:
+        for source in sources:
+            host.request(body, source=source, expects_response=None)
+        host.run(Careful)
+    assert heard == ["hand over", *sources[1:]]
+
+
 def test_exiting_ends_the_process_without_an_error() -> None:
     with FakeHost() as host:
         host.open().send_text("exit")

@@ -1,8 +1,8 @@
 """Speaks the link like a worker, and runs no wasm: what a process does is in its component's name and messages.
 
-A component named `bad` cannot be instantiated; `traps`, `returns` and `kills` never ask for a message. Any
-other takes each push, and answers it with its run's handle and the payload, except `trap`, `return`, `die`,
-`poison` (dies before it says so), `hang` and `garbage`.
+A component named `bad` cannot be instantiated; `traps`, `returns` and `kills` never ask for a message;
+`stubborn` does not finish when it is to. Any other takes each push, and answers it with its run's handle and the
+payload, except `trap`, `return`, `die`, `poison` (dies before it says so), `hang` and `garbage`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 
 from guesthouse.link.frames import FrameReader, encode
 from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
+
+STUBBORN: set[int] = set()
 
 
 def main() -> None:
@@ -48,14 +50,21 @@ def answers(operation: list[Any], link: socket.socket) -> list[list[Any]]:
             return [[ToNode.EXITED.value, handle, "returned", ""]]
         if "kills" in Path(operation[2]["component"]).name:
             os._exit(9)
+        if "stubborn" in Path(operation[2]["component"]).name:
+            STUBBORN.add(handle)
         return [[ToNode.STARTED.value, handle]]
-    if code == ToWorker.STOP:
+    if code == ToWorker.FINISH and handle in STUBBORN:
+        return []
+    if code in (ToWorker.STOP, ToWorker.FINISH):
         return [[ToNode.EXITED.value, handle, "stopped", operation[2]]]
     if code == ToWorker.OPEN:
         told = f"{handle} told of {operation[2]} resumed={operation[8]}"
         return [consumed(handle), push(handle, operation[2], told.encode())]
     if code == ToWorker.PUSH:
         return answer_push(operation, link)
+    if code == ToWorker.REQUEST and b"handover" in operation[4]:
+        asked = f"{handle} asked {operation[3]} {operation[4].decode()}"
+        return [consumed(handle), push(handle, 7, asked.encode())]
     if code in (ToWorker.CLOSE, ToWorker.HTTP, ToWorker.REQUEST):
         return [consumed(handle)]
     return []

@@ -59,6 +59,20 @@ def test_messages_are_sent_in_order_and_kept_until_consumed() -> None:
     assert list(mailbox.kept()) == [second]
 
 
+@pytest.mark.parametrize("taken_too", [False, True])
+def test_the_last_words_to_a_run_are_for_no_other(taken_too: bool) -> None:
+    mailbox = Mailbox(10_000)
+    mailbox.post(last := [REQUEST, 0, 0], 1)
+    assert taken(mailbox) == [last]
+    mailbox.send_last([REQUEST, 0, 0])
+    if taken_too:
+        mailbox.consumed(2)
+    mailbox.end_run()
+    mailbox.begin_run([])
+    assert taken(mailbox) == ([] if taken_too else [last])
+    assert mailbox.size == (0 if taken_too else MESSAGE_OVERHEAD + 1)
+
+
 def test_the_window_holds_so_many_messages() -> None:
     mailbox = Mailbox(10_000_000)
     for _ in range(WINDOW_MESSAGES + 5):

@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from guesthouse.address import ProcessId
-from guesthouse.config import RestartSettings, Settings
+from guesthouse.config import ProcessLimits, RestartSettings, Settings
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.process import ProcessState
 from guesthouse.kernel.router import Router
@@ -230,7 +231,9 @@ async def test_a_replaced_process_keeps_its_channels_and_messages(house: House) 
     assert house.gone.empty()
 
 
-@pytest.mark.parametrize(("name", "why"), [("bad", "unknown import x:y/z"), ("traps", "unreachable")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("bad", "unknown import x:y/z"), ("traps", "unreachable"), ("returns", "returned")]
+)
 async def test_a_component_that_cannot_start_is_given_up_for_the_one_before(
     house: House, name: str, why: str
 ) -> None:
@@ -238,12 +241,36 @@ async def test_a_component_that_cannot_start_is_given_up_for_the_one_before(
     house.http.open_channel(CHAT, 7)
     await house.heard()
     with pytest.raises(ProcessNotStarted, match=why):
-        await house.supervisor.replace(spec(name=name))
+        await house.supervisor.replace(replace(spec("none", name), public=False))
+    assert (process.on_exit, process.public) == ("restart", True)
     house.say(b"still there?")
     while await house.heard() != "3 got still there?":
         pass
     assert process.component == Path("/good.cwasm")
     assert why in house.log
+
+
+async def test_only_a_process_whose_manifest_says_so_is_asked_to_hand_over(house: House) -> None:
+    await house.supervisor.add(replace(spec(), handover=True))
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    await house.supervisor.replace(replace(spec(), version="2.0"))
+    asked = '1 asked home.os@kernel:distro:sys {"handover": {"version": "2.0", "seconds": 5.0}}'
+    assert [await house.heard(), await house.heard()] == [asked, "2 told of 7 resumed=True"]
+    await house.supervisor.replace(spec())
+    assert await house.heard() == "3 told of 7 resumed=True"
+
+
+async def test_a_run_that_does_not_finish_in_its_time_is_stopped(house: House) -> None:
+    house.supervisor._settings = replace(
+        house.supervisor._settings, process=ProcessLimits(handover_seconds=0.05)
+    )
+    await house.add(name="stubborn")
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    await house.supervisor.replace(spec())
+    assert await house.heard() == "2 told of 7 resumed=True"
+    assert "did not finish within 0.05 s" in house.log
 
 
 async def test_a_worker_that_does_not_stop_a_run_is_ended(house: House) -> None:

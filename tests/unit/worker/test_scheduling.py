@@ -43,6 +43,24 @@ def test_stopping_a_guest_twice_ends_it_once(worker: Worker) -> None:
     assert worker.got(ToNode.EXITED, guest.handle) == []
 
 
+def test_a_guest_that_is_to_finish_takes_what_it_was_sent_first(worker: Worker) -> None:
+    guest = worker.start(ECHO).started()
+    guest.open(1)
+    texts = [str(number).encode() for number in range(100)]
+    worker.send(
+        *([ToWorker.PUSH, guest.handle, 1, 0, text] for text in texts),
+        [ToWorker.FINISH, guest.handle, "another takes its place"],
+    )
+    assert [guest.pushed(1) for _ in texts] == texts
+    assert guest.death() == [ExitCause.STOPPED, "another takes its place"]
+
+
+def test_a_waiting_guest_that_is_to_finish_ends_at_once(worker: Worker) -> None:
+    guest = worker.start(ECHO).started()
+    guest.send(ToWorker.FINISH, "another takes its place")
+    assert guest.death() == [ExitCause.STOPPED, "another takes its place"]
+
+
 def test_two_computing_guests_do_not_hold_up_one_that_answers(worker: Worker) -> None:
     hogs = [worker.start(HOG_WHEN_SPOKEN_TO).started() for _ in range(2)]
     for number, hog in enumerate(hogs):

@@ -1,0 +1,19 @@
+"""The last message of a version that is replaced, when its manifest says `handover = true`."""
+
+from __future__ import annotations
+
+import json
+
+from guesthouse.address import Address
+from guesthouse.capabilities import KERNEL
+from guesthouse.kernel.mailbox import Operation
+from guesthouse.link.ops import ToWorker
+
+
+def handover_request(node: str, version: str, seconds: float) -> Operation:
+    """`{"handover": {"version", "seconds"}}`: what takes the process's place, and the time that is left. It wants
+    no response: the process is done when it asks for the next message.
+    """
+    body = json.dumps({"handover": {"version": version, "seconds": seconds}}).encode()
+    source = str(Address(node, KERNEL))
+    return [int(ToWorker.REQUEST), 0, 0, source, body, False, False, None, None, None]
