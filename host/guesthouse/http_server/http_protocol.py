@@ -28,6 +28,9 @@ from guesthouse.http_server.upgrade import Peer
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request line and its headers."""
 
+_AROUND_HEAD: Final = 64
+"""What a head has besides: the method, the version, the ends of lines."""
+
 _MAX_PIPELINED: Final = 16
 _REFUSED_SECONDS: Final = 1.0
 _REFUSALS: Final = {
@@ -61,6 +64,8 @@ class HttpConnection(HttpToolsProtocol):
         self._address = ""
         self._in_head = True
         self._head = 0
+        self._read = 0
+        self._completed = False
         self.due = NEVER
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
@@ -91,6 +96,7 @@ class HttpConnection(HttpToolsProtocol):
         if refusal is not None:
             self._refuse(refusal)
             return
+        self._completed = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -99,10 +105,7 @@ class HttpConnection(HttpToolsProtocol):
             big = isinstance(error.__context__, _HeadTooBig)
             self._refuse(closes.HEADERS_TOO_BIG if big else closes.BAD_REQUEST)
         else:
-            if self._in_head:
-                self._head += len(data)
-                if self._head > MAX_HEAD:
-                    self._refuse(closes.HEADERS_TOO_BIG)
+            self._count_unfinished(len(data))
 
     def _upgrade(self, rest: bytes) -> None:
         if not self._should_upgrade():
@@ -150,7 +153,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_begin()
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise _TooManyPipelined
-        self._in_head, self._head = True, 0
+        self._in_head, self._head, self._read = True, 0, 0
         if self.due == NEVER:
             seconds = self._context.settings.connections.handshake_seconds
             self._context.deadlines.set(self, self._context.monotonic() + seconds)
@@ -171,10 +174,24 @@ class HttpConnection(HttpToolsProtocol):
         self._context.deadlines.set(self, NEVER)
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._completed = True
+        super().on_message_complete()
+
     def _count(self, size: int) -> None:
         self._head += size
         if self._head > MAX_HEAD:
             raise _HeadTooBig
+
+    def _count_unfinished(self, size: int) -> None:
+        """A header is counted once it is whole; until then, count what was read. Bytes that another request
+        ended in are let pass: they are one read.
+        """
+        if self._in_head and not self._completed:
+            self._read += size
+            if self._read > MAX_HEAD + _AROUND_HEAD:
+                self._refuse(closes.HEADERS_TOO_BIG)
 
     # The client's pace.
 
