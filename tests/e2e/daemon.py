@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx
 
-from .waiting import Subprocess, all_gone, descendants, until
+from .waiting import Subprocess, all_gone, command_line, descendants, until
 
 NODE = "e2e-node.os"
 READY_SECONDS = 60.0
@@ -190,11 +190,7 @@ class Daemon:
 
     def workers(self) -> set[Subprocess]:
         """Its workers as the operating system knows them."""
-        return {
-            child
-            for child in descendants(self.pid)
-            if b"guesthouse.worker" in Path(f"/proc/{child.pid}/cmdline").read_bytes()
-        }
+        return {child for child in descendants(self.pid) if b"guesthouse.worker" in command_line(child.pid)}
 
     def stderr(self) -> str:
         """All that nodes on this home wrote on standard error."""

@@ -77,6 +77,14 @@ async def all_gone(subprocesses: set[Subprocess], seconds: float = 5.0) -> None:
         raise
 
 
+def command_line(pid: int) -> bytes:
+    """The arguments of a process, each ended by a zero; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def _stat(pid: int) -> list[str]:
     """`/proc/PID/stat` from the state on; empty when it is gone."""
     try:
