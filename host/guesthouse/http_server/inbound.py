@@ -21,6 +21,7 @@ from guesthouse.http_server.closes import (
     MAX_CONTROL,
     NOT_UTF8,
     TOO_BIG,
+    TOO_LONG_A_LENGTH,
     TOO_MANY_FRAGMENTS,
     Close,
 )
@@ -36,6 +37,12 @@ _BINARY: Final = int(WsMessageType.BINARY)
 _WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
 _KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
 _LONGEST_HEADER: Final = 14
+_COMPRESSED: Final = 0x40
+
+
+def most_compressed(size: int) -> int:
+    """The most that a client's DEFLATE makes of so many bytes: 9 bits of each, and what is around blocks."""
+    return size + (size >> 3) + 64
 
 
 class InboundFrames:
@@ -47,7 +54,7 @@ class InboundFrames:
     Args:
         protocol: decides about every frame that is not plain; what it wants sent stays in it.
         deliver: called with type and payload of each whole message, ping and pong. May set `paused`.
-        max_size: bytes that a message may have, before and after decompression.
+        max_size: bytes that a message may have, after decompression.
         fragments: frames that a message may have.
     """
 
@@ -83,7 +90,7 @@ class InboundFrames:
     def limit(self, max_size: int) -> None:
         """Set how many bytes a message may have, from the next frame on."""
         self._max_size = max_size
-        self._protocol.max_message_size = max_size
+        self._protocol.max_message_size = most_compressed(max_size)
 
     def receive(self, data: bytes) -> None:
         """Take bytes and deliver what is whole, until `paused` or `close` is set. With `b""`, go on
@@ -130,13 +137,25 @@ class InboundFrames:
             self._wanted = start + header - 4
             if available < self._wanted:
                 return 0
+            least = 126 if length == 126 else 65536
             length = int.from_bytes(data[start + 2 : start + header - 4], "big")
-        if length > self._max_size - self._size:
+            if length < least:
+                self.close = TOO_LONG_A_LENGTH
+                return 0
+        if length > self._max_size - self._size and not self._may_shrink(first, length):
             self.close = TOO_BIG
             return 0
         self._header = header
         self._wanted = start + header + length
         return self._wanted if self._wanted <= available else 0
+
+    def _may_shrink(self, first: int, length: int) -> bool:
+        """Whether a frame over the limit can be within it once it is decompressed."""
+        if first & 0x0F:
+            compressed = first & _COMPRESSED
+        else:
+            compressed = any(getattr(each, "decode_cont_data", False) for each in self._protocol.extensions)
+        return bool(compressed) and length <= most_compressed(self._max_size - self._size)
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         message_type = _WHOLE.get(data[start])
@@ -166,7 +185,9 @@ class InboundFrames:
 
     def _on_frame(self, frame: Frame) -> None:
         opcode, payload = frame.opcode, bytes(frame.data)
-        if opcode is Opcode.PING:
+        if len(payload) > self._max_size - self._size:
+            self.close = TOO_BIG
+        elif opcode is Opcode.PING:
             self._deliver(WsMessageType.PING, payload)
         elif opcode is Opcode.PONG:
             self._deliver(WsMessageType.PONG, payload)

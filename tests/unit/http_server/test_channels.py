@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import zlib
 
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from guesthouse.config import ConnectionLimits
 from guesthouse.message import WsMessageType
 
-from .conftest import CHAT, OTHER, House, Start, masked, read_close
+from .conftest import CHAT, OTHER, House, Start, masked, read_close, upgrade_request
 
 TEXT, BINARY, PING, PONG, CLOSE = WsMessageType
 
@@ -100,6 +101,77 @@ async def test_the_size_of_a_message_is_limited(house: House, size: int, compres
             assert house.server.open_channels() == []
 
 
+async def deflating(house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    """Upgrade a bare connection with compression; returns the channel."""
+    offer = "Sec-WebSocket-Extensions: permessage-deflate"
+    writer.write(upgrade_request(f"/{CHAT}/", house.server.port, offer))
+    assert b"permessage-deflate" in await reader.readuntil(b"\r\n\r\n")
+    return (await house.chat.opened()).channel_id
+
+
+def nine_bits_each(size: int) -> bytes:
+    """A payload as the worst client compresses it: one block of fixed codes, all of the longest kind
+    (RFC 1951, section 3.2.6), and the empty block that a sender ends with.
+    """
+    codes = "".join(f"{0b110010000 + byte - 144:09b}" for byte in incompressible(size))
+    bits = "010" + codes + "0000000" + "000"
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[at : at + 8][::-1], 2) for at in range(0, len(bits), 8))
+
+
+def incompressible(size: int) -> bytes:
+    return bytes(144 + byte % 112 for byte in random.Random(7).randbytes(size))
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+@pytest.mark.parametrize("pieces", [1, 2, 4])
+async def test_what_compression_makes_longer_is_judged_by_what_it_stands_for(
+    house: House, over: int, pieces: int
+) -> None:
+    async with house.bound(), house.raw() as (reader, writer):
+        channel = await deflating(house, reader, writer)
+        squeezed = nine_bits_each(4096 + over)
+        size = len(squeezed) // pieces + 1
+        for number in range(pieces):
+            first = (0x42 if number == 0 else 0x00) | (0x80 if number == pieces - 1 else 0)
+            writer.write(masked(first, squeezed[number * size : (number + 1) * size]))
+        if over > 0:
+            assert await read_close(reader) == (1009, "message too big")
+            assert await house.chat.next() == ("close", channel)
+        else:
+            assert await house.chat.next() == ("push", channel, BINARY, incompressible(4096 + over))
+
+
+@pytest.mark.parametrize("first", [0xC2, 0x82])
+async def test_a_frame_that_cannot_shrink_to_the_limit_is_refused_from_its_header(
+    house: House, first: int
+) -> None:
+    async with house.bound(), house.raw() as (reader, writer):
+        await deflating(house, reader, writer)
+        longest = 4096 + 512 + 64 if first & 0x40 else 4096
+        writer.write(masked(first, b"", announce=longest + 1))
+        assert await read_close(reader) == (1009, "message too big")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\x82\xfe\x00\x00",
+        b"\x82\xfe\x00\x7d",
+        b"\x82\xff" + (5).to_bytes(8, "big"),
+        b"\x82\xff" + (65535).to_bytes(8, "big"),
+        b"\x02\xfe\x00\x01",
+    ],
+)
+async def test_a_length_in_a_longer_form_than_it_needs_is_closed_with_1002(
+    house: House, header: bytes
+) -> None:
+    async with house.raw_channel() as (reader, writer, channel):
+        writer.write(header)
+        assert await read_close(reader) == (1002, "protocol error: a length is not in its shortest form")
+        assert await house.chat.next() == ("close", channel)
+
+
 async def test_the_size_limit_is_for_all_fragments_together_and_read_from_the_header(house: House) -> None:
     async with house.raw_channel() as (reader, writer, channel):
         writer.write(masked(0x02, b"x" * 4000) + masked(0x80, b"", announce=97))
@@ -108,14 +180,8 @@ async def test_the_size_limit_is_for_all_fragments_together_and_read_from_the_he
 
 
 async def test_a_decompression_bomb_is_stopped_at_the_limit(house: House) -> None:
-    async with house.bound() as (_, _), house.raw() as (reader, writer):
-        request = "Sec-WebSocket-Extensions: permessage-deflate"
-        from .conftest import upgrade_request
-
-        writer.write(upgrade_request(f"/{CHAT}/", house.server.port, request))
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert b"permessage-deflate" in head
-        channel = (await house.chat.opened()).channel_id
+    async with house.bound(), house.raw() as (reader, writer):
+        channel = await deflating(house, reader, writer)
         squeeze = zlib.compressobj(wbits=-12)
         bomb = squeeze.compress(bytes(3_000_000)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
         assert len(bomb) < 4096
