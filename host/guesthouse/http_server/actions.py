@@ -18,7 +18,7 @@ from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import Exchanges
 from guesthouse.http_server.extension import FRAMING, ExtensionPush
 from guesthouse.http_server.framing import SharedFrames
-from guesthouse.http_server.json_form import Sent, carry_out
+from guesthouse.http_server.json_form import Sent, carry_out, json_answer
 from guesthouse.http_server.outgoing import Policy, Reply
 from guesthouse.http_server.paths import BadPath, PathPattern
 from guesthouse.message import HttpResponse, LazyLoadBlob, Pairs, WsMessageType
@@ -38,6 +38,9 @@ class PushProblem(StrEnum):
     BAD_CLOSE = "WsBadClose"
     FULL = "WsChannelFull"
     BAD_TYPE = "MalformedRequest"
+
+
+_WAITED: Final = {"channel-full": PushProblem.FULL, "channel-not-found": PushProblem.NOT_FOUND}
 
 
 class Actions:
@@ -102,6 +105,31 @@ class Actions:
             elif not connection.outgoing.push_unpaid(len(payload), shared.of(connection)):
                 refused.append((channel_id, PushProblem.FULL))
         return refused
+
+    def may_wait(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> bool:
+        """Whether a push to that channel has to wait for room, as its policy says, and can."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None or message_type == _CLOSE:
+            return False
+        problem = payload_problem(message_type, payload, self._max_payload)
+        return problem is None and connection.outgoing.may_wait(len(payload))
+
+    def push_when_room(
+        self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes, request_id: int
+    ) -> None:
+        """Push once there is room, after `may_wait`, and answer the request then. One whose time was over
+        before pushes nothing.
+        """
+        connection, router = self._channels.owned(owner, channel_id), self._context.router
+        if connection is None:
+            return
+
+        def go_on(refusal: str | None) -> None:
+            body = json_answer(_WAITED.get(refusal) if refusal else None)
+            if router.answer(request_id, owner, body, None) and refusal is None:
+                connection.outgoing.push_now(connection.framed(message_type, payload))
+
+        connection.outgoing.push_when_room(len(payload), go_on)
 
     def channels_on(self, owner: ProcessId, path: str) -> list[int]:
         """The open channels of a process whose path, or whose path as it was bound, is that."""

@@ -56,6 +56,14 @@ class Doer(Protocol):
     ) -> Sequence[tuple[int, str]]:
         """Push; returns the channels that were refused, and the errors."""
 
+    def may_wait(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> bool:
+        """Whether a push to that channel has to wait for room, as its policy says, and can."""
+
+    def push_when_room(
+        self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes, request_id: int
+    ) -> None:
+        """Push once there is room, after `may_wait`, and answer the request then."""
+
     def channels_on(self, owner: ProcessId, path: str) -> Sequence[int]:
         """The open channels of a path."""
 
@@ -190,8 +198,13 @@ def carry_out(doer: Doer, node: str, sent: Sent) -> bytes | None:
             raise JsonError("InvalidSourceProcess")
         result = action(_Asked(doer, sent.source.process, content, sent.blob, sent.leave_waiting))
     except JsonError as error:
-        return json.dumps({"Err": str(error)}).encode()
+        return json_answer(str(error))
     return None if result is LATER else json.dumps({"Ok": result}).encode()
+
+
+def json_answer(error: str | None) -> bytes:
+    """The body of a response that says that it was done, or else why not."""
+    return json.dumps({"Ok": None} if error is None else {"Err": error}).encode()
 
 
 def _named(body: bytes) -> tuple[str, object]:
@@ -210,10 +223,16 @@ def _payload(asked: _Asked, message_type: int) -> bytes:
     return b"" if asked.blob is None else asked.blob.bytes
 
 
-def _push(asked: _Asked) -> None:
+def _push(asked: _Asked) -> Later | None:
     channel_id, number = asked.channel_id(asked.field("channel_id")), asked.message_type()
-    refused = asked.doer.push_unpaid(asked.owner, [channel_id], number, _payload(asked, number))
+    doer, owner, payload = asked.doer, asked.owner, _payload(asked, number)
+    request_id = asked.leave_waiting() if doer.may_wait(owner, channel_id, number, payload) else 0
+    if request_id:
+        doer.push_when_room(owner, channel_id, number, payload, request_id)
+        return LATER
+    refused = doer.push_unpaid(owner, [channel_id], number, payload)
     _raise(refused[0][1] if refused else None)
+    return None
 
 
 def _push_many(asked: _Asked) -> list[tuple[int, str]]:

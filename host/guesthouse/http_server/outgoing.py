@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
@@ -46,6 +47,15 @@ class Owner(Protocol):
         """A message made room for another."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    """A push that waits for room; `paid` when the worker makes it then, with credit."""
+
+    cost: int
+    reply: Reply
+    paid: bool
+
+
 class Outgoing:
     """The outgoing side of one channel. `push` is what a worker's credit pays for.
 
@@ -54,7 +64,7 @@ class Outgoing:
     """
 
     __slots__ = (
-        "_account", "_high", "_owner", "_queue", "_queued", "_transport", "_waiters", "_window",
+        "_account", "_high", "_owner", "_queue", "_queued", "_transport", "_unpaid_waiting", "_waiters", "_window",
         "messages", "policy", "push",
     )  # fmt: skip
 
@@ -66,7 +76,8 @@ class Outgoing:
         self._high, _ = write_limits(window)
         self._queue: deque[tuple[int, bytes]] = deque()
         self._queued = 0
-        self._waiters: deque[tuple[int, Reply]] = deque()
+        self._waiters: deque[_Waiter] = deque()
+        self._unpaid_waiting = 0
         self.messages = 0
         self.policy = Policy.REFUSE
         self.push: Callable[[int, bytes], bool] = self._push_paid
@@ -153,28 +164,51 @@ class Outgoing:
             reply(None)
         elif self.policy is not Policy.WAIT or cost > self._window:
             reply("channel-full")
-        elif self._waiters or not self._make_room(cost):
-            self._waiters.append((cost, reply))
+        elif self._waiters or not self._make_room(cost, paid=True):
+            self._waiters.append(_Waiter(cost, reply, paid=True))
         else:
             reply(None)
 
-    def _make_room(self, cost: int) -> bool:
+    def may_wait(self, size: int) -> bool:
+        """Whether a push without credit has to wait and can: at most as much waits as the outbox holds."""
+        cost = push_cost(size)
+        full = bool(self._waiters) or not self.has_room(size)
+        return self.policy is Policy.WAIT and full and self._unpaid_waiting + cost <= self._window
+
+    def push_when_room(self, size: int, reply: Reply) -> None:
+        """Call `reply` with None once it may `push_now`, and with why not as `when_room`; after `may_wait`."""
+        cost = push_cost(size)
+        self._unpaid_waiting += cost
+        self._waiters.append(_Waiter(cost, reply, paid=False))
+
+    def push_now(self, frame: bytes) -> None:
+        """Send a frame that waited for its room."""
+        self.messages += 1
+        self._transport.write(frame)
+
+    def _make_room(self, cost: int, *, paid: bool) -> bool:
         waiting = self.waiting
         if waiting > self._high and waiting + cost > self._window:
             return False
         spent = min(waiting, self._window - cost)
-        if spent < self._account.spent:
+        if paid and spent < self._account.spent:
             self._owner.grant_credit(self._account.spent - spent)
             self._account.spent = spent
         return True
+
+    def _next_waiter(self) -> Reply:
+        waiter = self._waiters.popleft()
+        if not waiter.paid:
+            self._unpaid_waiting -= waiter.cost
+        return waiter.reply
 
     def resume(self) -> None:
         """The client read most of what was waiting for it."""
         while self._queue and self._transport.get_write_buffer_size() <= self._high:
             self._send_oldest()
         self.settle()
-        while self._waiters and self._make_room(self._waiters[0][0]):
-            self._waiters.popleft()[1](None)
+        while self._waiters and self._make_room(self._waiters[0].cost, paid=self._waiters[0].paid):
+            self._next_waiter()(None)
 
     def settle(self) -> None:
         """Give back credit for what the client has read."""
@@ -192,6 +226,7 @@ class Outgoing:
         """The process was started again: returns the credit that it begins with."""
         self.flush()
         self._waiters.clear()
+        self._unpaid_waiting = 0
         waiting = min(self._window, self.waiting)
         self._account = Outbox(self._window, spent=waiting)
         self.policy, self.push = Policy.REFUSE, self._push_paid
@@ -204,7 +239,7 @@ class Outgoing:
 
     def _end_waiting(self, why: str) -> None:
         while self._waiters:
-            self._waiters.popleft()[1](why)
+            self._next_waiter()(why)
 
     def _send_oldest(self) -> None:
         cost, frame = self._queue.popleft()

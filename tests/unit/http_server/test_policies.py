@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from guesthouse.address import Address
 from guesthouse.config import ConnectionLimits
 from guesthouse.http_server.outgoing import UNLIMITED
 from guesthouse.link.credit import push_cost
+from guesthouse.message import LazyLoadBlob
 
-from .conftest import CHAT, OTHER, House, read_close
+from .conftest import CHAT, NODE, OTHER, House, read_close
 from .test_json_form import ask
 
 WINDOW = 64 * 1024
@@ -113,6 +115,57 @@ async def test_a_push_that_waits_goes_on_when_the_client_reads(house: House) -> 
         assert credit >= push_cost(SIZE)
         house.server.push(CHAT, channel_id, BINARY, numbered(7))
         assert await read_message(reader) == numbered(7)
+
+
+def ask_later(house: House, channel_id: int, number: int, request_id: int) -> bytes | None:
+    """A push in JSON whose response may come later, under that id."""
+    body = json.dumps({"WebSocketPush": {"channel_id": channel_id, "message_type": "Binary"}}).encode()
+    house.router.awaited.add(request_id)
+    blob = LazyLoadBlob(None, numbered(number))
+    return house.server.request(Address(NODE, CHAT), body, blob, lambda: request_id)
+
+
+async def test_a_push_in_json_waits_and_is_answered_once_it_is_queued(house: House) -> None:
+    async with full(house, "wait") as (reader, channel_id, count):
+        assert ask_later(house, channel_id, count, 1) is None
+        assert ask_later(house, channel_id, count + 1, 2) is None
+        assert house.router.answers == []
+        async with asyncio.timeout(10):
+            for number in range(count + 2):
+                assert await read_message(reader) == numbered(number)
+        assert house.router.answers == [(1, CHAT, b'{"Ok": null}', None), (2, CHAT, b'{"Ok": null}', None)]
+
+
+async def test_a_push_in_json_whose_time_is_over_is_not_sent(house: House) -> None:
+    async with full(house, "wait") as (reader, channel_id, count):
+        assert ask_later(house, channel_id, 10_000, 1) is None
+        assert ask_later(house, channel_id, count, 2) is None
+        house.router.awaited.remove(1)
+        async with asyncio.timeout(10):
+            for number in range(count + 1):
+                assert await read_message(reader) == numbered(number)
+
+
+@pytest.mark.parametrize(
+    ("end", "error"), [("refuse", b"WsChannelFull"), (None, b"WsChannelNotFound")], ids=["policy", "close"]
+)
+async def test_a_push_in_json_that_waits_in_vain_says_why(
+    house: House, end: str | None, error: bytes
+) -> None:
+    async with full(house, "wait") as (_, channel_id, count):
+        assert ask_later(house, channel_id, count, 1) is None
+        if end is None:
+            house.server.close_channel(CHAT, channel_id, 1000, "")
+        else:
+            house.server.set_channel_policy(CHAT, channel_id, end)
+        assert house.router.answers == [(1, CHAT, b'{"Err": "' + error + b'"}', None)]
+
+
+async def test_no_more_waits_in_json_than_the_outbox_holds(house: House) -> None:
+    async with full(house, "wait") as (_, channel_id, count):
+        most = WINDOW // push_cost(SIZE)
+        answers = [ask_later(house, channel_id, count, number) for number in range(1, most + 2)]
+        assert answers == [None] * most + [b'{"Err": "WsChannelFull"}']
 
 
 async def test_one_who_waits_learns_that_the_channel_is_gone(house: House) -> None:
