@@ -22,6 +22,9 @@ PAGE_HEADERS: Final = {
 }
 """On the node's own pages."""
 
+HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
+"""Over TLS, browsers are told to come by TLS alone for a year."""
+
 _TEXT_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
@@ -35,7 +38,7 @@ def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = F
     return PlainTextResponse(refusal.reason + "\n", refusal.status, headers)
 
 
-def plain_response(refusal: Refusal) -> bytes:
+def plain_response(refusal: Refusal, *, tls: bool) -> bytes:
     """A refusal for a socket that has no application behind it; the socket is closed after it."""
     body = refusal.reason.encode() + b"\n"
     lines = (
@@ -43,6 +46,7 @@ def plain_response(refusal: Refusal) -> bytes:
         "Connection: close",
         "Content-Type: text/plain; charset=utf-8",
         f"Content-Length: {len(body)}",
+        *([": ".join(HSTS)] if tls else []),
         *(["Retry-After: 1"] if refusal.status in (429, 503) else []),
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

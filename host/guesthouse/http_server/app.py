@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from guesthouse.http_server import closes, pages
-from guesthouse.http_server.answers import PAGE_HEADERS, refused
+from guesthouse.http_server.answers import HSTS, PAGE_HEADERS, refused
 from guesthouse.http_server.complaints import SOURCE
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.login import Login
 from guesthouse.http_server.node_api import NodeApi
 from guesthouse.http_server.paths import split_process_path
 from guesthouse.http_server.process_pages import ProcessPages, our_js
-from guesthouse.http_server.requests import Refused, RequestHeaders
+from guesthouse.http_server.requests import Refused, RequestHeaders, peer_of
 
 ENCRYPTOR: Final = "/encryptor:distro:sys"
 RPC: Final = "/rpc:distro:sys/message"
@@ -74,6 +75,9 @@ class HttpApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        request = Request(scope)
+        if scope["scheme"] != "https" and self._came_by_tls(request):
+            send = _with_hsts(send)
         try:
             if self.context.stopping:
                 raise Refused(closes.STOPPING)
@@ -84,6 +88,9 @@ class HttpApp:
             self.context.log.write(SOURCE, "error", f"{scope['path']!r}: {traceback.format_exc()}")
             with contextlib.suppress(RuntimeError):  # an answer was begun: uvicorn cuts it off
                 await refused(closes.NODE_ERROR, close=True)(scope, receive, send)
+
+    def _came_by_tls(self, request: Request) -> bool:
+        return self.context.gate.scheme(RequestHeaders(request), peer_of(request)) == "https"
 
     # The node's own pages.
 
@@ -106,6 +113,17 @@ class HttpApp:
     async def _our_js(self, request: Request) -> Response:
         process = request.query_params.get("process") or _first_segment(request.headers.get("referer", ""))
         return our_js(self.context.router.node, process)
+
+
+def _with_hsts(send: Send) -> Send:
+    """As `send`, for an answer that a proxy brings to its client by TLS."""
+
+    async def send_with_hsts(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)[HSTS[0]] = HSTS[1]
+        await send(message)
+
+    return send_with_hsts
 
 
 def _first_segment(referer: str) -> str:

@@ -37,6 +37,10 @@ class Refusal:
     status: int
     reason: str
 
+    def because(self, detail: str) -> Refusal:
+        """The same refusal, with more to say."""
+        return Refusal(self.status, f"{self.reason}: {detail}")
+
 
 def is_sendable_code(code: int) -> bool:
     """Whether an endpoint may send this close code (RFC 6455, section 7.4)."""

@@ -18,12 +18,12 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Final, cast
 
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server import closes
-from guesthouse.http_server.answers import plain_response
+from guesthouse.http_server.answers import HSTS, plain_response
 from guesthouse.http_server.auth import Claims
 from guesthouse.http_server.channels import ChannelRecord
 from guesthouse.http_server.closes import Close, Refusal
@@ -166,33 +166,33 @@ class WebSocketConnection(asyncio.Protocol):
         protocol.receive_data(request_bytes)
         events = protocol.events_received()
         if not events or not isinstance(events[0], Request):
-            self._transport.write(b"".join(protocol.data_to_send()) or plain_response(closes.BAD_REQUEST))
+            refusal = plain_response(closes.BAD_REQUEST, tls=self.peer.scheme == "https")
+            self._transport.write(b"".join(protocol.data_to_send()) or refusal)
             self._linger()
             return
         request = events[0]
         context = self.context
         if context.stopping:
-            self._reject(closes.STOPPING)
+            self._reject(closes.STOPPING, request)
             return
         form = context.gate.decide(request.path, request.headers, self.peer, context.now())
         if isinstance(form, Refusal):
-            self._reject(form)
+            self._reject(form, request)
             return
         response = protocol.accept(request)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and isinstance(form, BoundForm):
             if not self._take_token(form.claims):
-                self._reject(closes.TOKEN_FULL)
+                self._reject(closes.TOKEN_FULL, request)
                 return
             if form.subprotocol is not None:
                 response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
         refused = response.status_code != HTTPStatus.SWITCHING_PROTOCOLS
         if refused:
             response.headers["Sec-WebSocket-Version"] = _VERSION
+            self._refuse(response, request)
+            return
         protocol.send_response(response)
         self._flush()
-        if refused:
-            self._linger()
-            return
         self._upgraded = True
         self.window_bits = window_bits(protocol.extensions)
         self._begin(form)
@@ -486,8 +486,13 @@ class WebSocketConnection(asyncio.Protocol):
         """Close the socket now."""
         self._transport.abort()
 
-    def _reject(self, refusal: Refusal) -> None:
-        response = self._protocol.reject(refusal.status, refusal.reason + "\n")
+    def _reject(self, refusal: Refusal, request: Request) -> None:
+        self._refuse(self._protocol.reject(refusal.status, refusal.reason + "\n"), request)
+
+    def _refuse(self, response: Response, request: Request) -> None:
+        """Answer an upgrade request that was not granted."""
+        if self.context.gate.scheme(request.headers, self.peer) == "https":
+            response.headers[HSTS[0]] = HSTS[1]
         self._protocol.send_response(response)
         self._flush()
         self._linger()

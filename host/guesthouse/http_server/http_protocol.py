@@ -23,6 +23,7 @@ from guesthouse.http_server.closes import Refusal
 from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
+from guesthouse.http_server.origin import client_scheme
 from guesthouse.http_server.upgrade import Peer
 
 MAX_HEAD: Final = 64 * 1024
@@ -143,8 +144,16 @@ class HttpConnection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; just close when an answer is under way already."""
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(plain_response(refusal))
+            self.transport.write(plain_response(refusal, tls=self._is_tls()))
         self.transport.close()
+
+    def _is_tls(self) -> bool:
+        """Whether the client comes by TLS, as far as its request was read."""
+        claimed = [
+            value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-proto"
+        ]
+        trusted = self._context.gate.trusted_proxies
+        return client_scheme(self.scheme or "http", self._address, claimed, trusted) == "https"
 
     # What the parser calls.
 

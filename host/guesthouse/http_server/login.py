@@ -27,7 +27,7 @@ from guesthouse.http_server.auth import (
 )
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
-from guesthouse.http_server.origin import client_scheme, forwarded_for
+from guesthouse.http_server.origin import forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.revoked import Revoked
 
@@ -238,13 +238,8 @@ class Login:
     def _set_cookie(
         self, request: Request, response: Response, subdomain: str | None, value: str, max_age: int
     ) -> None:
-        http, peer = self.context.settings.http, peer_of(request)
-        scheme = client_scheme(
-            peer.scheme,
-            peer.address,
-            request.headers.getlist("x-forwarded-proto"),
-            self.context.gate.trusted_proxies,
-        )
+        http = self.context.settings.http
+        scheme = self.context.gate.scheme(RequestHeaders(request), peer_of(request))
         parts = [f"{self.context.tokens.cookie_of(subdomain)}={value}", f"Max-Age={max_age}", "Path=/"]
         if subdomain is not None or not http.register_form:
             parts.append("HttpOnly")

@@ -102,6 +102,7 @@ class NodeApi:
         """
         body, data, mime = fields.get("body"), fields.get("data"), fields.get("mime")
         expects, metadata = fields.get("expects_response"), fields.get("metadata")
+        inherit = False if fields.get("inherit") is None else fields["inherit"]
         longest = int(self.context.settings.connections.http_longest_response_seconds)
         try:
             target = canonical(ProcessId.parse(fields.get("process", "")))
@@ -111,15 +112,19 @@ class NodeApi:
                 raise ValueError("expects_response is in seconds")
             if not isinstance(metadata, str | None) or not isinstance(mime, str | None):
                 raise TypeError("metadata and mime are text")
-        except (BadProcessId, TypeError, ValueError, binascii.Error, AttributeError):
-            raise Refused(closes.BAD_REQUEST) from None
+            if type(inherit) is not bool:
+                raise TypeError("inherit is true or false")
+            if fields.get("context") is not None:
+                raise ValueError("context is for requests of processes: the caller keeps its own")
+        except (BadProcessId, TypeError, ValueError, binascii.Error, AttributeError) as error:
+            raise Refused(closes.BAD_REQUEST.because(str(error))) from None
         if fields.get("node") not in (None, self.context.router.node):
             raise Refused(closes.NOT_FOUND)
         encoded = text.encode(errors="replace")
         if max(len(encoded), len(payload or b"")) > self.context.settings.process.message_bytes:
             raise Refused(closes.BODY_TOO_BIG)
         seconds = None if expects is None else min(expects, longest)
-        request = KernelRequest(encoded, expects_response=seconds, metadata=metadata)
+        request = KernelRequest(encoded, inherit=inherit, expects_response=seconds, metadata=metadata)
         return target, request, None if payload is None else LazyLoadBlob(mime, payload)
 
     async def _json(self, request: Request, limit: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from guesthouse.config import ConnectionLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.http_server import credentials
 from guesthouse.http_server.actions import Actions
+from guesthouse.http_server.answers import HSTS
 from guesthouse.http_server.app import HttpApp
 from guesthouse.http_server.auth import Scope
 from guesthouse.http_server.closes import GOING_AWAY, TOKEN_REVOKED
@@ -40,9 +41,6 @@ from guesthouse.ports import LogPort, RouterPort
 
 CLOSE_SECONDS: Final = 2.0
 """How long a shutdown waits for clients to answer their close frames."""
-
-HSTS: Final = "max-age=31536000"
-"""Over TLS, browsers are told to come by TLS alone for a year."""
 
 _ANSWER_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
@@ -174,7 +172,7 @@ class HttpServer(Actions):
             backlog=_BACKLOG,
             ssl_certfile=http.tls_cert,
             ssl_keyfile=http.tls_key,
-            headers=[("Strict-Transport-Security", HSTS)] if http.tls_cert else [],
+            headers=[HSTS] if http.tls_cert else [],
         )
         try:
             config.load()

@@ -183,15 +183,18 @@ class Gate:
             return closes.NOT_AUTHORISED
         return None
 
+    def scheme(self, headers: HeaderValues, peer: Peer) -> str:
+        """`http` or `https`: how the client reaches the node, also when a trusted proxy ended TLS."""
+        claimed = headers.get_all("X-Forwarded-Proto")
+        return client_scheme(peer.scheme, peer.address, claimed, self.trusted_proxies)
+
     def from_own_page(self, headers: HeaderValues, peer: Peer, *, strict: bool = False) -> bool:
         """Whether no page of another origin made a browser send this. `strict` leaves out the origins that
         the node's settings allow.
         """
         return is_own_origin(
             headers.get_all("Origin"),
-            scheme=client_scheme(
-                peer.scheme, peer.address, headers.get_all("X-Forwarded-Proto"), self.trusted_proxies
-            ),
+            scheme=self.scheme(headers, peer),
             hosts=headers.get_all("Host"),
             allowed=frozenset() if strict else self.allowed_origins,
         )

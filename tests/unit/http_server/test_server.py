@@ -230,6 +230,51 @@ async def test_channels_and_logins_work_over_tls(start: Start, certificate: tupl
     assert refused.headers["strict-transport-security"] == "max-age=31536000"
 
 
+HSTS = b"\r\nstrict-transport-security: max-age=31536000\r\n"
+REFUSED = (
+    b"nonsense\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+    upgrade_request("/none", 1, "X-Forwarded-Proto: https"),
+    upgrade_request("/", 1, "X-Forwarded-Proto: https").replace(b"Version: 13", b"Version: 12"),
+    b"GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-Proto: https\r\n\r\n",
+    b"GET /login HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-Proto: https\r\n\r\n",
+)
+
+
+async def head_of(house: House, request: bytes, tls: ssl.SSLContext | None) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.server.port, ssl=tls)
+    writer.write(request)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    writer.close()
+    return head.lower()
+
+
+@pytest.mark.parametrize("request_bytes", REFUSED, ids=range(len(REFUSED)))
+async def test_over_tls_refusals_too_say_to_come_by_tls(
+    start: Start, certificate: tuple[str, str], request_bytes: bytes
+) -> None:
+    cert, key = certificate
+    house: House = await start(None, HttpSettings(tls_cert=cert, tls_key=key))
+    head = await head_of(house, request_bytes, ssl.create_default_context(cafile=cert))
+    assert head.count(HSTS) == 1
+
+
+@pytest.mark.parametrize("request_bytes", REFUSED[1:], ids=range(1, len(REFUSED)))
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_trusted_proxy_alone_may_say_that_it_ended_tls(
+    start: Start, request_bytes: bytes, trusted: bool
+) -> None:
+    house: House = await start(
+        None, HttpSettings(trusted_proxies=("127.0.0.1",) if trusted else ("10.0.0.1",))
+    )
+    assert (await head_of(house, request_bytes, None)).count(HSTS) == trusted
+    plainly = request_bytes.replace(b"Proto: https", b"Proto: http")
+    assert HSTS not in await head_of(house, plainly, None)
+    async with house.http(headers={"X-Forwarded-Proto": "https"}) as client:
+        cookie = (await client.get(house.server.login_url())).headers["set-cookie"]
+    assert ("; Secure" in cookie) is trusted
+
+
 async def test_without_tls_nobody_is_told_to_come_by_tls(house: House) -> None:
     async with house.http() as http:
         assert "strict-transport-security" not in (await http.get("/login")).headers

@@ -179,6 +179,15 @@ async def test_without_a_wish_for_an_answer_there_is_none(house: House) -> None:
     assert (process, request.body, request.metadata, blob) == (CHAT, b'{"a": 1}', "m", None)
 
 
+async def test_the_process_sees_inherit_and_context_is_refused_with_the_reason(house: House) -> None:
+    for inherit in (True, False, None):
+        assert await ask(house, {"process": str(CHAT), "inherit": inherit, "context": None}) == (202, None)
+        assert house.router.requests.get_nowait()[1].inherit is bool(inherit)
+    async with house.http() as client:
+        answer = await client.post(RPC, json={"process": str(CHAT), "context": "mine"})
+    assert answer.text.startswith("not a valid HTTP request: context is for requests of processes")
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
@@ -192,6 +201,8 @@ async def test_without_a_wish_for_an_answer_there_is_none(house: House) -> None:
         ({"process": str(CHAT), "expects_response": "1"}, 400),
         ({"process": str(CHAT), "expects_response": -1}, 400),
         ({"process": str(CHAT), "mime": 1}, 400),
+        ({"process": str(CHAT), "inherit": 1}, 400),
+        ({"process": str(CHAT), "context": "mine"}, 400),
     ],
 )
 async def test_what_is_no_message_is_refused(house: House, fields: Any, status: int) -> None:
