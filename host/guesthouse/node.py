@@ -20,6 +20,7 @@ from guesthouse.control.server import ControlServer
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
 from guesthouse.http_server.server import HttpServer
+from guesthouse.installing import Installer, finish_purge, tidy
 from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.operations import Operations
@@ -34,6 +35,7 @@ from guesthouse.package.compiler import Compiler
 from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package
 from guesthouse.runtime.install import install_modules, package_folder
+from guesthouse.swapping import Swap
 
 CHANNELS_SECONDS: Final = 1.0
 """How long clients get to answer the close of their channels when the node stops."""
@@ -65,6 +67,8 @@ class Node:
         self.http: HttpServer
         self.supervisor: Supervisor
         self.workers: Workers
+        self.state: State
+        self.installer: Installer
         self._terminal = terminal
         self._stack = AsyncExitStack()
 
@@ -88,14 +92,17 @@ class Node:
         home.remember_node(settings.node)
         log = self.log = Log(home.logs, self._terminal)
         stack.callback(log.close)
-        self._state = State(home.state, settings.process.state_bytes, log)
-        stack.push_async_callback(self._state.close)
+        state = self.state = State(home.state, settings.process.state_bytes, log)
+        stack.push_async_callback(state.close)
+        await asyncio.to_thread(tidy, home)
+        await finish_purge(home, state)
         router = self.router = Router(settings, log)
         stack.callback(router.close)
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
-        timer = await install_modules(router, self._state, settings.process, folder_of)
+        timer = await install_modules(router, state, settings.process, folder_of)
         stack.callback(timer.close)
-        self.supervisor = Supervisor(router, Compiler(home.compiled, settings.package, log), settings, log)
+        compiler = Compiler(home.compiled, settings.package, log)
+        self.supervisor = Supervisor(router, compiler, settings, log)
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
         self._spawner = await stack.enter_async_context(
@@ -111,9 +118,10 @@ class Node:
             components=home.compiled,
         )
         await stack.enter_async_context(self.workers)
-        self.supervisor.restore = partial(kept_capabilities.restore, self._state)
+        self.supervisor.restore = partial(kept_capabilities.restore, state)
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
+        self.installer = await stack.enter_async_context(Installer(self, compiler))
         await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
         log.write("node", "info", f"{settings.node} serves {self.http.url} from {home.path}")
 
@@ -122,7 +130,7 @@ class Node:
             worker.runs,
             self.router,
             self.http,
-            self._state,
+            self.state,
             self.log,
             self.supervisor,
             on_ready,
@@ -157,26 +165,31 @@ class Node:
             raise _first(errors) from None
 
     async def replace(self, package: Package) -> None:
-        """Run the processes of a package that changed anew, with their channels open. Processes that the
-        package no longer has end; those that are new, or are gone, start.
+        """Run another version of a package that runs, with its channels open. Processes that it no longer has
+        end; those that are new, or are gone, start.
 
         Raises:
-            GuesthouseError: one cannot be compiled or started; those before it were replaced.
+            GuesthouseError: one cannot be compiled or started; all run as before.
         """
-        (before,) = (known for known in self.packages if known.source == package.source)
-        wanted = {spec.id for spec in package.processes}
-        for spec in before.processes:
-            if spec.id not in wanted and self.router.find(spec.id) is not None:
-                self.http.unserve_ui(spec.id)
-                await self.supervisor.stop(spec.id, "its package no longer has it")
-        for spec in package.processes:
-            if spec.ui is not None:
-                self.http.serve_ui(spec.id, spec.ui)
-            if self.router.find(spec.id) is None:
-                await self.supervisor.add(spec)
-            else:
-                await self.supervisor.replace(spec)
-        self.packages[self.packages.index(before)] = package
+        swap = self.swap_to(package)
+        await swap.carry_out()
+        self.packages = [*(known for known in self.packages if not _same(known, package)), package]
+        await swap.finish()
+
+    def swap_to(self, package: Package) -> Swap:
+        """What puts a version of a package in the place of the one that runs."""
+        before = [known for known in self.packages if _same(known, package)]
+        return Swap(
+            *(before, package, self.supervisor, self.http),
+            lambda process: self.router.find(process) is not None,
+            self.log,
+        )
+
+
+def _same(known: Package, package: Package) -> bool:
+    """Whether a package takes a known one's place. A component without a package is not all of its package."""
+    alone = package.processes[0].component == package.source.resolve()
+    return known.source == package.source or (known.id == package.id and not alone)
 
 
 def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:

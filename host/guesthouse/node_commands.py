@@ -17,6 +17,7 @@ from guesthouse.kernel.requests import LONGEST_WAIT
 from guesthouse.kernel.supervisor import NoSuchProcess
 from guesthouse.logs import as_dict
 from guesthouse.message import LazyLoadBlob
+from guesthouse.package.installed import parse_package_id
 
 if TYPE_CHECKING:
     from guesthouse.kernel.process import Process
@@ -42,12 +43,19 @@ class NodeCommands:
             "stop": self.stop,
             "kill": self.kill,
             "explain": self.explain,
+            "install": self.install,
+            "uninstall": self.uninstall,
+            "rollback": self.rollback,
+            "packages": self.packages,
         }
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and what it costs."""
+        packages = {item["package"]: item for item in self._node.installer.listed()}
         for process in self._node.router.processes():
-            yield self._process(process)
+            item = packages.get(process.id.package_id, {})
+            version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
+            yield self._process(process) | version
 
     async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each open channel."""
@@ -140,6 +148,26 @@ class NodeCommands:
             raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
         yield explained(process)
 
+    async def install(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Install the package at a path, or another version of one."""
+        yield await self._node.installer.install(_text(request, "package"))
+
+    async def uninstall(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Take a package off the node; with `purge`, what it stored too."""
+        drop_state = request.get("purge", False) is True
+        package_id = parse_package_id(_text(request, "package"))
+        await self._node.installer.uninstall(package_id, drop_state=drop_state)
+        yield package_id
+
+    async def rollback(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Return to the version of a package that was installed before."""
+        yield await self._node.installer.rollback(parse_package_id(_text(request, "package")))
+
+    async def packages(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each package that is installed or runs."""
+        for item in self._node.installer.listed():
+            yield item
+
     async def _start_again(self, process_id: ProcessId) -> None:
         specs = (spec for package in self._node.packages for spec in package.processes)
         spec = next((spec for spec in specs if spec.id == process_id), None)
@@ -174,6 +202,13 @@ class NodeCommands:
             "mailbox_bytes": process.mailbox.size,
             "channels": len(self._node.http.open_channels(process.id)),
         }
+
+
+def _text(request: Mapping[str, Any], key: str) -> str:
+    text = request.get(key)
+    if not isinstance(text, str):
+        raise BadRequest(f"this command takes a {key}")
+    return text
 
 
 def _process_id(request: Mapping[str, Any]) -> ProcessId:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import click
 
-from guesthouse.cli.options import home_option, home_path, json_option, print_json
+from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
 
-_Column = tuple[str, Callable[[dict[str, Any]], str]]
+Columns: TypeAlias = Sequence[tuple[str, Callable[[dict[str, Any]], str]]]
+"""Titles, and what to show of an item."""
 _WIDE: Final = 240
 """Columns of a table that is not for a terminal, so that nothing in it is wrapped."""
 
@@ -21,8 +22,9 @@ _WIDE: Final = 240
 @json_option
 def ps(home: str | None, as_json: bool) -> None:
     """List the processes of the running node."""
-    columns: Sequence[_Column] = (
+    columns: Columns = (
         ("PROCESS", lambda item: str(item["process"])),
+        ("VERSION", lambda item: version_text(item["version"], item["hash"])),
         ("STATE", lambda item: str(item["state"])),
         ("WORKER", lambda item: item["worker"] or "-"),
         ("UP", lambda item: _seconds(item["up_seconds"])),
@@ -41,7 +43,7 @@ def ps(home: str | None, as_json: bool) -> None:
 @json_option
 def channels(home: str | None, as_json: bool) -> None:
     """List the open channels of the running node."""
-    columns: Sequence[_Column] = (
+    columns: Columns = (
         ("CHANNEL", lambda item: str(item["channel_id"])),
         ("PROCESS", lambda item: str(item["process"])),
         ("PATH", lambda item: str(item["path"])),
@@ -76,19 +78,20 @@ def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
         click.echo(json.dumps(item) if as_json else for_people(LogLine(**item)))
 
 
-def _list(command: str, home: str | None, as_json: bool, columns: Sequence[_Column], none: str) -> None:
+def _list(command: str, home: str | None, as_json: bool, columns: Columns, none: str) -> None:
     from guesthouse.control.client import ask
 
     items = list(ask(home_path(home), command))
     if as_json:
         print_json(items)
     elif items:
-        _print_table(items, columns)
+        print_table(items, columns)
     else:
         click.echo(none, err=True)
 
 
-def _print_table(items: Sequence[dict[str, Any]], columns: Sequence[_Column]) -> None:
+def print_table(items: Sequence[dict[str, Any]], columns: Columns) -> None:
+    """Print items as a table for people."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -10,6 +10,7 @@ import guesthouse
 from guesthouse.cli.ask import channels, logs, ps
 from guesthouse.cli.auth import passwd, revoke, token
 from guesthouse.cli.control import explain, kill, restart, send, stop
+from guesthouse.cli.installing import install, packages, rollback, uninstall
 from guesthouse.cli.packages import build, inspect, new
 from guesthouse.cli.run import run
 from guesthouse.errors import GuesthouseError
@@ -26,6 +27,10 @@ for command in (
     new,
     build,
     inspect,
+    install,
+    uninstall,
+    rollback,
+    packages,
     ps,
     channels,
     logs,

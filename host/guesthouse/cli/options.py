@@ -33,3 +33,10 @@ def home_path(home: str | None) -> Path:
 def print_json(value: Any) -> None:
     """Print a value for a program."""
     click.echo(json.dumps(value, indent=2))
+
+
+def version_text(version: str | None, content_hash: str | None) -> str:
+    """A version for people: with the start of its content's hash, where that is known."""
+    if version is None:
+        return "-"
+    return version if content_hash is None else f"{version} ({content_hash[:12]})"

@@ -39,7 +39,7 @@ def run(
     workers: int | None,
     dev: bool | None,
 ) -> None:
-    """Run a node with these packages.
+    """Run a node with these packages, and those that are installed.
 
     A PACKAGE is a package folder, its .zip, a bare .wasm (its process is name:name:local.os), or
     process:package:publisher=file.wasm. Once the node serves, it prints one line on standard output:
@@ -98,6 +98,7 @@ async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
                 await build_missing(argument)
         packages = [await node.load(argument) for argument in arguments]
         await node.add(packages)
+        await node.installer.start()
         with contextlib.suppress(OSError):  # nobody has to read it
             click.echo(f"ready {node.http.url} node={settings.node}")
         if settings.dev:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Final
 
 from guesthouse.package.errors import BuildError, PackageError
 from guesthouse.package.load import inside, read_manifest
-from guesthouse.package.manifest import MANIFEST_NAME, BuildSpec, Manifest, ProcessEntry, relative_path
+from guesthouse.package.manifest import MANIFEST_NAME, BuildSpec, ProcessEntry
+from guesthouse.package.pack import write_archive
 from guesthouse.package.resources import sdk_folder, wit_folder
 from guesthouse.package.toolchains import BUILDERS
 
 _NOT_SOURCES: Final = frozenset(("build", "ui", "tests", "target", "__pycache__", "node_modules"))
 _TOOLS: Final = ("guesthouse", "componentize-py", "ziglang", "wasmtime")
-_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def build_package(
@@ -40,7 +39,9 @@ def build_package(
         _build_process(folder, entry, report)
     if output is None:
         return folder
-    _write_archive(folder, manifest, output)
+    if not (folder / MANIFEST_NAME).is_file():
+        raise PackageError(f"{folder} is a package of the Kinode OS: zip the folder as it is, which runs")
+    write_archive(folder, manifest, output)
     return output
 
 
@@ -98,50 +99,3 @@ def _sources(root: Path) -> Iterator[Path]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
-    """Write what a node needs of the package, and no sources. The same content makes the same bytes."""
-    members = {MANIFEST_NAME: folder / MANIFEST_NAME}
-    if not members[MANIFEST_NAME].is_file():
-        raise PackageError(f"{folder} is a package of the Kinode OS: zip the folder as it is, which runs")
-    for entry in manifest.processes:
-        members[str(entry.wasm)] = inside(folder, entry.wasm)
-        if entry.ui is not None:
-            members |= _ui_members(folder, inside(folder, entry.ui))
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted(members):
-                info = zipfile.ZipInfo(name, _ZIP_TIME)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, members[name].read_bytes())
-        partial.replace(output)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
-
-
-def _ui_members(folder: Path, ui: Path) -> dict[str, Path]:
-    """The files of a ui folder by their names in the archive; nothing hidden, nothing from elsewhere.
-
-    Raises:
-        PackageError: a link leads out of the package or to a folder, or a name is one that no archive may have.
-    """
-    root = folder.resolve()
-    members: dict[str, Path] = {}
-    for place, folders, files in os.walk(ui):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in folders:
-            if Path(place, name).is_symlink():
-                raise PackageError(f"{Path(place, name)} is a link to a folder: put the folder itself there")
-        for name in files:
-            if not name.startswith("."):
-                path = Path(place, name)
-                relative = relative_path(path.relative_to(root).as_posix())
-                if relative is None:
-                    raise PackageError(f"{str(path)!a} has a name that no package may have: rename it")
-                members[str(relative)] = inside(root, relative)
-    return members

@@ -47,3 +47,8 @@ class Package:
     source: Path
     """What the user named: the folder, the archive or the `.wasm`."""
     processes: tuple[ProcessSpec, ...]
+
+    @property
+    def id(self) -> str:
+        """`package:publisher`."""
+        return f"{self.name}:{self.publisher}"

@@ -1,0 +1,280 @@
+"""Installs packages, upgrades them, takes them back: on the node that runs, or in its home while none does.
+
+An operation is one replacement of `installed.json` (`package/installed.py`). With a running node, the new version
+runs before the file says so: whenever the node dies, the next one starts the old version or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from guesthouse.config import Settings
+from guesthouse.errors import GuesthouseError
+from guesthouse.home import Home
+from guesthouse.kernel.purge import purge
+from guesthouse.package.compiler import Compiler
+from guesthouse.package.errors import PackageError
+from guesthouse.package.installed import Installation, Installed, Version, read_installed, write_installed
+from guesthouse.package.spec import Package
+from guesthouse.package.stage import prune, stage, staged
+
+if TYPE_CHECKING:
+    from guesthouse.kernel.state import State
+    from guesthouse.node import Node
+
+SOURCE = "packages"
+_T = TypeVar("_T")
+
+
+class Installer:
+    """What the control socket asks for. Operations follow one another, and one that began goes on when whoever
+    asked for it is gone. An async context manager: leaving it waits for none.
+    """
+
+    def __init__(self, node: Node, compiler: Compiler) -> None:
+        self._node = node
+        self._home = node.home
+        self._compiler = compiler
+        self._turn = asyncio.Lock()
+        self._tasks = asyncio.TaskGroup()
+        self._underway: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in list(self._underway):
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def start(self) -> None:
+        """Start what is installed, except what was named. What cannot be started is logged, and the node goes on."""
+        named = {package.id for package in self._node.packages}
+        for package_id, item in read_installed(self._home.path).packages.items():
+            if package_id in named:
+                text = f"{package_id} runs as it was named, not as it is installed ({item.current.version})"
+                self._node.log.write(SOURCE, "info", text)
+                continue
+            try:
+                await self._node.add([await self._staged(item.current)])
+            except GuesthouseError as error:
+                text = f"{error} (mend it by 'guesthouse rollback' or 'uninstall' of {package_id})"
+                self._node.log.write(SOURCE, "error", text)
+
+    async def install(self, argument: str) -> dict[str, Any]:
+        """Install a package, or another version of one. Returns what `described` says of it.
+
+        Raises:
+            GuesthouseError: it is refused, or cannot be started; what ran before runs.
+        """
+        return await self._in_turn(partial(self._install, argument))
+
+    async def rollback(self, package_id: str) -> dict[str, Any]:
+        """Return to the version before.
+
+        Raises:
+            GuesthouseError: there is none, or it cannot be started; what ran before runs.
+        """
+        return await self._in_turn(partial(self._roll_back, package_id))
+
+    async def uninstall(self, package_id: str, *, drop_state: bool) -> None:
+        """End a package's processes for good; with `drop_state`, all that they stored goes with them.
+
+        Raises:
+            GuesthouseError: it is not installed.
+        """
+        await self._in_turn(partial(self._uninstall, package_id, drop_state=drop_state))
+
+    def listed(self) -> Iterator[dict[str, Any]]:
+        """Each package that is installed or runs."""
+        installed = read_installed(self._home.path).packages
+        running = {package.id: package for package in self._node.packages}
+        for package_id in sorted({*installed, *running}):
+            yield described(
+                package_id, installed.get(package_id), running.get(package_id), self._home.unpacked
+            )
+
+    async def _in_turn(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        outcome: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        outcome.add_done_callback(_heard)
+        task = self._tasks.create_task(self._one(work, outcome))
+        self._underway.add(task)
+        task.add_done_callback(self._underway.discard)
+        return await asyncio.shield(outcome)
+
+    async def _one(self, work: Callable[[], Awaitable[_T]], outcome: asyncio.Future[_T]) -> None:
+        """Whatever goes wrong is for whoever asked, and not the end of the node."""
+        try:
+            async with self._turn:
+                outcome.set_result(await work())
+        except Exception as error:
+            outcome.set_exception(error)
+        finally:
+            outcome.cancel()
+
+    async def _install(self, argument: str) -> dict[str, Any]:
+        limits = self._node.settings.package
+        package = await asyncio.to_thread(stage, argument, limits, self._home.unpacked)
+        version = Version(package.version, package.source.name)
+        return await self._change(package, lambda now: now.with_version(package.id, version))
+
+    async def _roll_back(self, package_id: str) -> dict[str, Any]:
+        wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current
+        return await self._change(await self._staged(wanted), lambda now: now.rolled_back(package_id))
+
+    async def _change(self, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
+        """Run a version, then write that it is the one that is installed; or neither."""
+        node = self._node
+        for spec in package.processes:
+            await self._compiler.compiled(spec.component)
+        before = read_installed(self._home.path)
+        after = change(before)
+        swap = node.swap_to(package)
+        await swap.carry_out()
+        try:
+            await asyncio.to_thread(write_installed, self._home.path, after)
+        except PackageError:
+            await swap.undo()
+            raise
+        node.packages = [*(known for known in node.packages if known.id != package.id), package]
+        await swap.finish()
+        await asyncio.to_thread(_remove, self._home, before.hashes() - after.hashes())
+        text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
+        node.log.write(SOURCE, "info", text)
+        return described(package.id, after.get(package.id), package, self._home.unpacked)
+
+    async def _uninstall(self, package_id: str, *, drop_state: bool) -> None:
+        node, home = self._node, self._home
+        before = read_installed(home.path)
+        after = before.without(package_id, purge=drop_state)
+        await asyncio.to_thread(write_installed, home.path, after)
+        for package in [known for known in node.packages if known.id == package_id]:
+            for spec in package.processes:
+                node.http.unserve_ui(spec.id)
+            node.packages.remove(package)
+        for process in list(node.router.processes()):
+            if process.id.package_id == package_id:
+                await node.supervisor.stop(process.id, "its package is uninstalled")
+        await finish_purge(home, node.state)
+        await asyncio.to_thread(_remove, home, before.hashes() - after.hashes())
+        node.log.write(SOURCE, "info", f"{package_id} is uninstalled")
+
+    async def _staged(self, version: Version) -> Package:
+        return await asyncio.to_thread(staged, version.hash, self._node.settings.package, self._home.unpacked)
+
+
+def _heard(outcome: asyncio.Future[Any]) -> None:
+    """Whoever asked may be gone."""
+    if not outcome.cancelled():
+        outcome.exception()
+
+
+async def finish_purge(home: Home, state: State) -> None:
+    """Drop the state of packages that were uninstalled with it, if that is still to be done."""
+    installed = read_installed(home.path)
+    if installed.purging and await purge(state, installed.purging):
+        done = Installed(installed.packages)
+        await asyncio.to_thread(write_installed, home.path, done)
+
+
+def tidy(home: Home) -> None:
+    """Remove unpacked packages that nothing needs. No node runs on the home."""
+    prune(home.unpacked, read_installed(home.path).hashes())
+
+
+def install_without_node(home: Home, settings: Settings, argument: str) -> dict[str, Any]:
+    """Install a package for the next start of the node.
+
+    Raises:
+        HomeError: a node runs there after all.
+        GuesthouseError: the package is refused.
+    """
+    home.prepare()
+    with home.locked():
+        package = stage(argument, settings.package, home.unpacked)
+        asyncio.run(_compile(package, home, settings))
+        version = Version(package.version, package.source.name)
+        return _changed(home, package, lambda now: now.with_version(package.id, version))
+
+
+def roll_back_without_node(home: Home, settings: Settings, package_id: str) -> dict[str, Any]:
+    """Return to a package's previous version at the next start of the node.
+
+    Raises:
+        HomeError: a node runs there after all.
+        GuesthouseError: there is none.
+    """
+    home.prepare()
+    with home.locked():
+        wanted = read_installed(home.path).rolled_back(package_id).get(package_id).current
+        package = staged(wanted.hash, settings.package, home.unpacked)
+        return _changed(home, package, lambda now: now.rolled_back(package_id))
+
+
+def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> None:
+    """Uninstall a package; its state, if it is to go, goes at the next start of the node.
+
+    Raises:
+        HomeError: a node runs there after all.
+        GuesthouseError: it is not installed.
+    """
+    home.prepare()
+    with home.locked():
+        write_installed(home.path, read_installed(home.path).without(package_id, purge=drop_state))
+        tidy(home)
+
+
+def listed_without_node(home: Home) -> list[dict[str, Any]]:
+    """Each package that is installed."""
+    installed = read_installed(home.path).packages
+    return [
+        described(package_id, item, None, home.unpacked) for package_id, item in sorted(installed.items())
+    ]
+
+
+def _changed(home: Home, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
+    after = change(read_installed(home.path))
+    write_installed(home.path, after)
+    tidy(home)
+    return described(package.id, after.get(package.id), None, home.unpacked)
+
+
+async def _compile(package: Package, home: Home, settings: Settings) -> None:
+    compiler = Compiler(home.compiled, settings.package)
+    for spec in package.processes:
+        await compiler.compiled(spec.component)
+
+
+def described(
+    package_id: str, item: Installation | None, running: Package | None, unpacked: Path
+) -> dict[str, Any]:
+    """A package as JSON: what is installed of it, and what runs."""
+    current, previous = (None, None) if item is None else (item.current, item.previous)
+    return {
+        "package": package_id,
+        "version": None if current is None else current.version,
+        "hash": None if current is None else current.hash,
+        "previous_version": None if previous is None else previous.version,
+        "previous_hash": None if previous is None else previous.hash,
+        "running_version": None if running is None else running.version,
+        "running_hash": None if running is None else content_hash(running, unpacked),
+        "processes": [] if running is None else [str(spec.id) for spec in running.processes],
+    }
+
+
+def content_hash(package: Package, unpacked: Path) -> str | None:
+    """The hash of a package's content; None for a folder or component that may change where it lies."""
+    root = unpacked.resolve()
+    places = (package.source, *package.processes[0].component.parents)
+    return next((place.name for place in places if place.resolve().parent == root), None)
+
+
+def _remove(home: Home, hashes: frozenset[str]) -> None:
+    """Remove what is no longer needed; all else stays, for it may have been named."""
+    if home.unpacked.is_dir():
+        prune(home.unpacked, {path.name for path in home.unpacked.iterdir()} - hashes)

@@ -1,0 +1,28 @@
+"""Drops all that the processes of a package stored."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from guesthouse.kernel.state import State
+
+
+async def purge(state: State, packages: Iterable[str]) -> bool:
+    """Drop it for these packages, durably. Returns whether it is gone; else the log says why."""
+    named = list(packages)
+
+    def work(database: sqlite3.Connection) -> bool:
+        for package in named:
+            _purge(database, package)
+        return True
+
+    return await state.executed(work, False)
+
+
+def _purge(database: sqlite3.Connection, package: str) -> None:
+    ending = f":{package}"
+    for table in ("state", "timers", "capabilities"):
+        database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
+    for table in ("kv", "files"):
+        database.execute(f"DELETE FROM {table} WHERE package = ?", (package,))  # noqa: S608

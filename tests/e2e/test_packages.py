@@ -1,0 +1,143 @@
+"""`guesthouse install`, `uninstall` and `rollback`: on a running node and without one, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from .clients import COUNTER, ECHO_C, registered
+from .conftest import StartNode
+from .daemon import Ran, run_command
+from .packages import package
+from .test_reload import another
+
+PACKAGE = "echo-c:guesthouse.os"
+
+
+def version_of_echo(tmp_path: Path, version: str) -> Path:
+    """The package echo-c under another version number, with other bytes and the same behaviour."""
+    folder = shutil.copytree(package("echo-c"), tmp_path / f"echo-{version}")
+    manifest = folder / "package.toml"
+    manifest.write_text(manifest.read_text().replace('version = "0.1.0"', f'version = "{version}"'))
+    component = folder / "build/echo-c.wasm"
+    component.write_bytes(another(component.read_bytes(), version.encode()))
+    return folder
+
+
+def refused(ran: Ran, *texts: str) -> bool:
+    return ran.code == 1 and ran.stderr.count("\n") == 1 and all(text in ran.stderr for text in texts)
+
+
+async def test_what_is_installed_runs_at_once_and_after_the_next_start(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start()
+    folder = version_of_echo(tmp_path, "0.2.0")
+    item = (await daemon.cli("install", folder, "--json")).json()
+    assert (item["package"], item["version"], item["processes"]) == (PACKAGE, "0.2.0", [ECHO_C])
+    shutil.rmtree(folder)
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        assert await client.ask("hello") == "hello"
+    await daemon.terminate()
+    again = await start(home=daemon.home)
+    (listed,) = (await again.cli("packages", "--json")).json()
+    assert listed == item
+    shown = (await again.ps())[ECHO_C]
+    assert (shown["version"], shown["hash"]) == ("0.2.0", item["hash"])
+    assert "0.2.0 (" + item["hash"][:12] + ")" in (await again.cli("ps")).stdout
+    async with registered(again, ECHO_C, await again.token()) as client:
+        assert await client.ask("again") == "again"
+
+
+async def test_a_folder_and_its_archive_are_the_same_content(start: StartNode, tmp_path: Path) -> None:
+    daemon = await start()
+    folder, archive = version_of_echo(tmp_path, "0.2.0"), tmp_path / "echo.zip"
+    assert (await run_command(daemon.home, "build", folder, "-o", archive)).code == 0
+    first = (await daemon.cli("install", folder, "--json")).json()
+    second = (await daemon.cli("install", archive, "--json")).json()
+    assert first == second
+    assert first["previous_version"] is None
+
+
+async def test_an_upgrade_a_rollback_and_a_rollback_of_it(start: StartNode, tmp_path: Path) -> None:
+    daemon = await start()
+    for version in ("0.1.1", "0.2.0"):
+        await daemon.cli("install", version_of_echo(tmp_path, version))
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        for version in ("0.1.1", "0.2.0"):
+            item = (await daemon.cli("rollback", PACKAGE, "--json")).json()
+            assert (item["version"], item["running_version"]) == (version, version)
+            assert (await daemon.ps())[ECHO_C]["version"] == version
+            assert await client.ask(version) == version
+    assert len(list((daemon.home / "packages").iterdir())) == 2
+    await daemon.cli("install", version_of_echo(tmp_path, "0.3.0"))
+    folders = {path.name for path in (daemon.home / "packages").iterdir()}
+    (listed,) = (await daemon.cli("packages", "--json")).json()
+    assert folders == {listed["hash"], listed["previous_hash"]}
+    assert (listed["version"], listed["previous_version"]) == ("0.3.0", "0.2.0")
+
+
+async def test_uninstalling_ends_the_processes_and_keeps_their_state_unless_purged(start: StartNode) -> None:
+    daemon = await start()
+    counts = []
+    for purge in ([], ["--purge"], []):
+        assert (await daemon.cli("install", package("counter"))).code == 0
+        async with registered(daemon, COUNTER, await daemon.token()) as client:
+            counts.append(await client.receive())
+            assert await client.ask("+") == str(int(counts[-1]) + 1)
+            assert (await daemon.cli("uninstall", "counter:guesthouse.os", *purge)).code == 0
+            assert (await client.closed())[0] == 1011
+        assert await daemon.ps() == {}
+        assert not list((daemon.home / "packages").iterdir())
+    assert counts == ["0", "1", "0"]
+    assert refused(await daemon.cli("uninstall", "counter:guesthouse.os"), "is not installed")
+
+
+async def test_a_package_is_installed_rolled_back_and_uninstalled_while_no_node_runs(
+    start: StartNode, new_home: Callable[[], Path], tmp_path: Path
+) -> None:
+    home = new_home()
+
+    async def command(name: str, *arguments: str | Path) -> Ran:
+        return await run_command(home, name, "--home", home, *arguments)
+
+    assert refused(await command("install", package("echo-c") / "build/echo-c.wasm"), "is no package")
+    assert refused(await command("rollback", PACKAGE), "is not installed")
+    for version in ("0.1.1", "0.2.0"):
+        assert (await command("install", version_of_echo(tmp_path, version))).code == 0
+    assert (await command("rollback", PACKAGE)).code == 0
+    (listed,) = (await command("packages", "--json")).json()
+    assert (listed["version"], listed["previous_version"]) == ("0.1.1", "0.2.0")
+    assert (listed["running_version"], listed["processes"]) == (None, [])
+    daemon = await start(home=home)
+    assert (await daemon.ps())[ECHO_C]["version"] == "0.1.1"
+    await daemon.terminate()
+    assert (await command("uninstall", PACKAGE, "--purge")).code == 0
+    assert json.loads((home / "installed.json").read_text())["purging"] == [PACKAGE]
+    again = await start(home=home)
+    assert await again.ps() == {}
+    assert json.loads((home / "installed.json").read_text())["purging"] == []
+
+
+async def test_a_package_that_is_refused_changes_nothing(start: StartNode, tmp_path: Path) -> None:
+    daemon = await start()
+    await daemon.cli("install", version_of_echo(tmp_path, "0.1.1"))
+    before = (daemon.home / "installed.json").read_bytes()
+    folder = version_of_echo(tmp_path, "0.2.0")
+    (folder / "build/echo-c.wasm").write_bytes(b"no component")
+    assert refused(await daemon.cli("install", folder), "echo-c.wasm", "is text, not a component")
+    assert refused(await daemon.cli("install", tmp_path / "nothing"), "is no package")
+    assert (daemon.home / "installed.json").read_bytes() == before
+    assert (await daemon.ps())[ECHO_C]["version"] == "0.1.1"
+
+
+async def test_a_broken_installation_is_logged_and_the_node_starts(start: StartNode, tmp_path: Path) -> None:
+    daemon = await start()
+    await daemon.cli("install", version_of_echo(tmp_path, "0.1.1"))
+    await daemon.terminate()
+    shutil.rmtree(daemon.home / "packages")
+    again = await start("counter", home=daemon.home)
+    await again.log_line("packages", "is gone: install it again")
+    assert set(await again.ps()) == {COUNTER}
