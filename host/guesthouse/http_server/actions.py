@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import Final
 
 from guesthouse.address import Address, ProcessId
+from guesthouse.http_server.channel_socket import Told
 from guesthouse.http_server.channels import ChannelRecord
 from guesthouse.http_server.closes import MAX_CONTROL, PROCESS_GONE, UNBOUND, Close, is_sendable_code
-from guesthouse.http_server.connection import Told, WebSocketConnection
+from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import Exchanges
 from guesthouse.http_server.extension import FRAMING, ExtensionPush

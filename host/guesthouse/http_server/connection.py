@@ -14,17 +14,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum
 from http import HTTPStatus
 from typing import Final, cast
 
-from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
+from websockets.http11 import Request
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server import closes
-from guesthouse.http_server.answers import HSTS, plain_response
+from guesthouse.http_server.answers import plain_response
 from guesthouse.http_server.auth import Claims
+from guesthouse.http_server.channel_socket import ChannelSocket, Told
 from guesthouse.http_server.channels import ChannelRecord
 from guesthouse.http_server.closes import Close, Refusal
 from guesthouse.http_server.context import Context
@@ -33,7 +32,6 @@ from guesthouse.http_server.deflate import DEFLATE
 from guesthouse.http_server.extension_channel import ExtensionChannel
 from guesthouse.http_server.framing import encode, frame, window_bits
 from guesthouse.http_server.inbound import InboundFrames
-from guesthouse.http_server.keepalive import Keepalive, Look
 from guesthouse.http_server.origin import shown_address
 from guesthouse.http_server.outbox import write_limits
 from guesthouse.http_server.outgoing import Outgoing
@@ -56,19 +54,8 @@ _LOGGER = logging.getLogger("guesthouse.websocket")
 _LOGGER.setLevel(logging.ERROR)
 
 
-class Told(Enum):
-    """What a process hears of the end of its channel."""
-
-    CLOSED = "closed"
-    """`WebSocketClose`: the client or the node ended it."""
-    GONE = "gone"
-    """No event; only its worker forgets the channel: the process asked for the end."""
-    NOTHING = "nothing"
-    """There is no process any more."""
-
-
-class WebSocketConnection(asyncio.Protocol):
-    """One client. It is the `Feeder` of its process's mailbox, and has one deadline at a time.
+class WebSocketConnection(ChannelSocket):
+    """One client. It is the `Feeder` of its process's mailbox.
 
     Args:
         context: the server's state.
@@ -76,28 +63,20 @@ class WebSocketConnection(asyncio.Protocol):
         released: called once, when the socket is closed.
     """
 
-    # fmt: off
     __slots__ = (
-        "_ending", "_event", "_inbound", "_keepalive", "_loop", "_process", "_protocol",
-        "_released", "_transport", "_upgraded", "bound_path", "channel_id", "context", "due", "extension",
-        "messages_in", "opened_at", "outgoing", "owner", "peer", "seal", "token_id", "window_bits",
-    )
-    # fmt: on
+        "_event", "_loop", "_released", "_upgraded", "bound_path", "extension", "messages_in", "opened_at",
+        "owner", "seal", "token_id", "window_bits",
+    )  # fmt: skip
 
     owner: ProcessId
-    _transport: asyncio.Transport
     _event: WebSocketOpen
-    outgoing: Outgoing
 
     def __init__(self, context: Context, peer: Peer, released: Callable[[], None]) -> None:
         limits = context.settings.connections
-        self.context = context
-        self.peer = peer
-        self.channel_id = 0
+        super().__init__(context, peer, Protocol(extensions=[DEFLATE], logger=_LOGGER))
         self.bound_path: str | None = None
         self.token_id = ""
         """Of the token that the channel was opened with; empty without one."""
-        self.due = NEVER
         self.opened_at = 0.0
         self.messages_in = 0
         self.seal: Seal | None = None
@@ -106,15 +85,11 @@ class WebSocketConnection(asyncio.Protocol):
         """What speaks the framing of extensions for it."""
         self._released = released
         self._loop = asyncio.get_running_loop()
-        self._protocol = Protocol(extensions=[DEFLATE], logger=_LOGGER)
         self._inbound = InboundFrames(
             self._protocol, self.deliver, max_size=limits.register_bytes, fragments=limits.fragments
         )
-        self._process: ProcessPort | None = None
         self.window_bits = 0
-        self._keepalive = Keepalive(limits.ping_seconds, limits.pong_seconds, context.monotonic())
         self._upgraded = False
-        self._ending = False
 
     # The socket's events.
 
@@ -414,115 +389,3 @@ class WebSocketConnection(asyncio.Protocol):
             self.outgoing.messages,
             self.outgoing.waiting,
         )
-
-    # Closing.
-
-    @property
-    def _closing(self) -> bool:
-        return self._ending or self._protocol.state > OPEN
-
-    def end(self, close: Close | None, tell: Told = Told.CLOSED) -> None:
-        """Close the channel in order: a close frame (with no status for None; RFC 6455, section 7.1.5),
-        then time for the client to answer it.
-        """
-        self._leave(tell)
-        if self._closing:
-            return
-        if close is None:
-            self._protocol.send_close()
-        else:
-            self._protocol.send_close(close.code, close.reason)
-        self._flush()
-        if self._inbound.paused:
-            self._inbound.paused = False
-            self._transport.resume_reading()
-        self._expect_end()
-
-    def _fail(self, close: Close) -> None:
-        """The client broke a rule: a close frame, and nothing of it is read any more."""
-        self._leave(Told.CLOSED)
-        if not self._protocol.eof_sent:
-            self._protocol.fail_with(close)
-        self._flush()
-        self._linger()
-
-    def _finish(self) -> None:
-        """The closing handshake is done, or the protocol failed the connection."""
-        if self._protocol.close_rcvd is not None:
-            self._ending = True
-            self._transport.close()
-            self._expect_end()
-        else:
-            self._linger()
-
-    def _linger(self) -> None:
-        """Send nothing more, and throw away what still comes: closing at once would reset the
-        connection under a client that is still sending, and lose the close frame.
-        """
-        self._ending = True
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._expect_end()
-
-    def _expect_end(self) -> None:
-        limits = self.context.settings.connections
-        self.context.deadlines.set(self, self.context.monotonic() + limits.close_seconds)
-
-    def _leave(self, tell: Told) -> None:
-        """Stop being a channel, which the process hears of at most once."""
-        process, self._process = self._process, None
-        if process is None:
-            if self.context.awaiting_key.pop(self.channel_id, None) is not None:
-                self.context.channels.release(self.channel_id)
-            return
-        self.outgoing.end()
-        self.context.channels.remove(self.channel_id)
-        if tell is Told.CLOSED:
-            process.post_close(self.channel_id)
-        elif tell is Told.GONE:
-            process.post_channel_gone(self.channel_id)
-
-    def abort(self) -> None:
-        """Close the socket now."""
-        self._transport.abort()
-
-    def _reject(self, refusal: Refusal, request: Request) -> None:
-        self._refuse(self._protocol.reject(refusal.status, refusal.reason + "\n"), request)
-
-    def _refuse(self, response: Response, request: Request) -> None:
-        """Answer an upgrade request that was not granted."""
-        if self.context.gate.scheme(request.headers, self.peer) == "https":
-            response.headers[HSTS[0]] = HSTS[1]
-        self._protocol.send_response(response)
-        self._flush()
-        self._linger()
-
-    def _flush(self) -> None:
-        """Send what the protocol wants sent. While the connection is open that is pongs; a client that
-        reads none of what waits for it gets none.
-        """
-        data = b"".join(self._protocol.data_to_send())
-        window = self.context.settings.connections.outbox_bytes
-        if data and (self._protocol.state is not OPEN or self._transport.get_write_buffer_size() < window):
-            self._transport.write(data)
-
-    # Time.
-
-    def on_deadline(self, now: float) -> float:
-        """A deadline passed: of the register message, the idle time, the pong or the close handshake."""
-        limits = self.context.settings.connections
-        if self._closing:
-            self._transport.abort()
-            return NEVER
-        if self._process is None:
-            self.end(closes.NO_KEY if self.channel_id else closes.REGISTER_LATE)
-            return self.due
-        if self._inbound.paused:
-            return now + limits.ping_seconds
-        look, again = self._keepalive.look(now)
-        if look is Look.GIVE_UP:
-            self._fail(closes.NO_PONG)
-            return self.due
-        if look is Look.PING:
-            self._transport.write(frame(_PING, self._keepalive.ping or b""))
-        return again
