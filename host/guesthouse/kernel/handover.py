@@ -16,4 +16,4 @@ def handover_request(node: str, version: str, seconds: float) -> Operation:
     """
     body = json.dumps({"handover": {"version": version, "seconds": seconds}}).encode()
     source = str(Address(node, KERNEL))
-    return [int(ToWorker.REQUEST), 0, 0, source, body, False, False, None, None, None]
+    return [int(ToWorker.REQUEST), 0, 0, source, body, False, None, None, None, None]
