@@ -21,6 +21,12 @@ from .daemon import NODE, Daemon
 
 @pytest.fixture
 async def daemon(start: StartNode) -> Daemon:
+    return await start("echo-c")
+
+
+@pytest.fixture
+async def hasty(start: StartNode) -> Daemon:
+    """A node that gives clients half a second to register."""
     return await start("echo-c", settings={"connections_register_seconds": 0.5})
 
 
@@ -106,9 +112,9 @@ async def test_a_process_that_does_not_exist_is_refused_with_4004(daemon: Daemon
     assert await refusal(daemon, register_message(await daemon.token(), target)) == (4004, "no such process")
 
 
-async def test_an_encrypted_channel_without_a_key_is_refused_with_4007(daemon: Daemon) -> None:
-    message = register_message(await daemon.token(), ECHO_C, encrypted=True)
-    async with bare(daemon) as socket:
+async def test_an_encrypted_channel_without_a_key_is_refused_with_4007(hasty: Daemon) -> None:
+    message = register_message(await hasty.token(), ECHO_C, encrypted=True)
+    async with bare(hasty) as socket:
         await socket.send(message)
         assert set(json.loads(await socket.recv())) == {"channel_id"}
         assert await close_of(socket) == (4007, "no public key within the deadline")
@@ -133,10 +139,10 @@ async def test_an_encrypted_channel_carries_what_only_its_two_ends_can_read(star
         assert cipher.decrypt(got[-12:], got[:-12], None) == b"between us"
 
 
-async def test_silence_is_refused_with_4001(daemon: Daemon) -> None:
-    async with bare(daemon) as socket:
+async def test_silence_is_refused_with_4001(hasty: Daemon) -> None:
+    async with bare(hasty) as socket:
         assert await close_of(socket) == (4001, "no register message within the deadline")
-    assert await daemon.channels() == []
+    assert await hasty.channels() == []
 
 
 async def test_a_register_message_that_is_too_big_is_refused_with_1009(daemon: Daemon) -> None:
