@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -140,7 +141,8 @@ def write_installed(home: Path, installed: Installed) -> None:
         partial.replace(path)
         _sync(home)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise PackageError(
             f"{path} cannot be written: {error.strerror}; see that the disk has room"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -36,7 +37,8 @@ def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
                 archive.writestr(info, members[name].read_bytes())
         partial.replace(output)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
 
 
