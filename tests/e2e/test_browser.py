@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
@@ -209,6 +211,41 @@ async def test_a_password_opens_the_pages_and_a_wrong_one_does_not(
     await expect(page.locator("#state")).to_have_text("Connected")
     (cookie,) = await person.cookies()
     assert (cookie["name"], cookie["sameSite"]) == (daemon.cookie_name, "Strict")
+
+
+async def test_the_login_page_says_what_is_wrong(
+    start: StartNode, browser: Browser, new_home: Callable[[], Path]
+) -> None:
+    home = new_home()
+    old = await start("chat", home=home, flags=["--dev"])
+    page = await (await browser.person(360, 640)).new_page()
+    await page.goto(f"{old.url}/login")  # by then the node has said how to log in
+    expired = urlsplit(old.login_url()).query
+    await old.terminate()
+    daemon = await start("chat", home=home)
+    assert (await daemon.cli("passwd", stdin="correct horse\n")).code == 0
+    alert, log_in = page.get_by_role("alert"), page.get_by_role("button", name="Log in")
+    await page.goto(f"{daemon.url}/login?{expired}")
+    await expect(alert).to_contain_text("used already or is older than 10 minutes")
+    await page.locator("summary").click()
+    await page.get_by_label("Token", exact=True).fill("no.real.token")
+    await log_in.click()
+    await expect(alert).to_contain_text("That token does not work")
+    await page.get_by_label("Password").fill("wrong horse")
+    await log_in.click()
+    await expect(alert).to_have_text("That password is not right.")
+    statuses = [401]
+    while statuses[-1] == 401:  # the times between grow until even a slow machine is too fast
+        await page.get_by_label("Password").fill("wrong horse")
+        async with page.expect_navigation() as navigation:
+            await log_in.click()
+        answer = await navigation.value
+        statuses.append(answer.status)
+    assert statuses[-1] == 429
+    await expect(alert).to_contain_text("too many failed logins")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert all("401" in problem or "429" in problem for problem in browser.problems), browser.problems
+    browser.problems.clear()
 
 
 async def test_a_page_of_another_origin_gets_no_channel(
