@@ -9,39 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
 from guesthouse.config import Settings
-from guesthouse.errors import BadAddress
 from guesthouse.kernel.asking import TERMINAL, Asker
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.requests import LONGEST_WAIT, Requests, Waiting
 from guesthouse.kernel.rights import Rights
+from guesthouse.kernel.sending import Sender, address_of, size_of, too_much
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
 from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
 
-_LONGEST_TARGET: Final = 1024
 _FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = b'{"Ok"'
-
-
-class Sender(Protocol):
-    """Who sends: a process, or the node itself (`Asker`)."""
-
-    @property
-    def id(self) -> ProcessId:
-        """What the source of its messages is stamped with."""
-
-    def answer_await(self, handle: int, operation: Operation, size: int) -> None:
-        """What the run of that handle blocks on is there: a RESPONSE or SEND_FAILURE."""
-
-    def post_answer(self, operation: Operation, size: int) -> bool:
-        """A RESPONSE or SEND_FAILURE for it. Returns False when it has no room."""
 
 
 class Router:
@@ -122,7 +107,7 @@ class Router:
         expects_response, await_id = sent[5], sent[10]
         if await_id and expects_response is None:
             raise LinkError("a worker awaits a request that expects no response")
-        target = _address(sent[2])
+        target = address_of(sent[2])
         if target is None:
             self._give_back(sender, sent, "no-such-process")
         elif target.node != self._node:
@@ -267,7 +252,9 @@ class Router:
         source = f"{self._node}@{sender.id}"
         request = [body, inherit, expects_response, metadata, mime, blob]
         rights = self.rights.handed_on(sender, receiver, sent[12:])
-        receiver.post_request([int(ToWorker.REQUEST), 0, request_id, source, *request, *rights], _size(sent))
+        receiver.post_request(
+            [int(ToWorker.REQUEST), 0, request_id, source, *request, *rights], size_of(sent)
+        )
 
     def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
         refusal: SendErrorKind | None = "not-authorised"
@@ -316,26 +303,18 @@ class Router:
 
     def _unfit(self, sender: Sender, receiver: ProcessId, sent: Operation) -> SendErrorKind | None:
         """Whether it is too much: for a message, or for what this sender may have waiting."""
-        limit = self._limits.message_bytes
-        if len(sent[3]) > limit or len(sent[9] or b"") > limit or _size(sent) > 3 * limit:
-            self._log.write(
-                str(sender.id), "warning", f"a request to {receiver} is over the limit of {limit} bytes"
-            )
-            return "mailbox-full"
-        if sent[5] is not None and self._requests.size_of(sender.id) > self._limits.outstanding_bytes:
-            self._log.write(
-                str(sender.id),
-                "warning",
-                "a request was refused: too many of its requests wait for a response",
-            )
-            return "mailbox-full"
-        return None
+        waiting = self._requests.size_of(sender.id)
+        problem = too_much(sent, receiver, waiting, self._limits)
+        if problem is None:
+            return None
+        self._log.write(str(sender.id), "warning", problem)
+        return "mailbox-full"
 
     def _request_id(self, sender: Sender, receiver: ProcessId, sent: Operation) -> int:
         expects_response, inherited_id = sent[5], sent[11]
         if expects_response is not None:
             deadline = self._loop.time() + min(expects_response, LONGEST_WAIT)
-            waiting = self._requests.add(sender.id, sent[1], sent, _size(sent), deadline)
+            waiting = self._requests.add(sender.id, sent[1], sent, size_of(sent), deadline)
             self._requests.hold(waiting, receiver)
             self._arm()
             return waiting.id
@@ -362,7 +341,7 @@ class Router:
         if sent[5] is None:
             return 0
         deadline = self._loop.time() + min(sent[5], LONGEST_WAIT)
-        waiting = self._requests.add(sender.id, sent[1], sent, _size(sent), deadline)
+        waiting = self._requests.add(sender.id, sent[1], sent, size_of(sent), deadline)
         self._requests.hold(waiting, HTTP_SERVER)
         self._arm()
         return waiting.id
@@ -384,7 +363,7 @@ class Router:
 
     def _give_back(self, sender: Sender, sent: Operation, kind: SendErrorKind) -> None:
         operation = [int(ToWorker.SEND_FAILURE), 0, kind, *sent[2:11], *sent[12:]]
-        self._hand_back(sender, sent, operation, _size(sent))
+        self._hand_back(sender, sent, operation, size_of(sent))
 
     def _hand_back(self, sender: Sender, sent: Operation, operation: Operation, size: int) -> None:
         if sent[10]:
@@ -426,26 +405,3 @@ class Router:
         for waiting in self._requests.expire(self._loop.time()):
             self._fail(waiting, "timeout")
         self._arm()
-
-
-def _address(text: str) -> Address | None:
-    if len(text) > _LONGEST_TARGET:
-        return None
-    try:
-        return Address.parse(text)
-    except BadAddress:
-        return None
-
-
-def _size(sent: Operation) -> int:
-    """Bytes of a SEND that the sender chose."""
-    _, _, target, body, _, _, metadata, context, mime, blob, _, _, *attached = sent
-    return (
-        len(target)
-        + len(body)
-        + len(metadata or "")
-        + len(context or b"")
-        + len(mime or "")
-        + len(blob or b"")
-        + sum(len(issuer) + len(params) for rights in attached for issuer, params in rights)
-    )
