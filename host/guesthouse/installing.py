@@ -55,16 +55,22 @@ class Installer:
     async def start(self) -> None:
         """Start what is installed, except what was named. What cannot be started is logged, and the node goes on."""
         named = {package.id for package in self._node.packages}
-        for package_id, item in read_installed(self._home.path).packages.items():
-            if package_id in named:
-                text = f"{package_id} runs as it was named, not as it is installed ({item.current.version})"
-                self._node.log.write(SOURCE, "info", text)
-                continue
-            try:
-                await self._node.add([await self._staged(item.current)])
-            except GuesthouseError as error:
-                text = f"{error} (mend it by 'guesthouse rollback' or 'uninstall' of {package_id})"
-                self._node.log.write(SOURCE, "error", text)
+        async with asyncio.TaskGroup() as tasks:
+            for package_id, item in read_installed(self._home.path).packages.items():
+                if package_id in named:
+                    text = (
+                        f"{package_id} runs as it was named, not as it is installed ({item.current.version})"
+                    )
+                    self._node.log.write(SOURCE, "info", text)
+                    continue
+                tasks.create_task(self._start_one(package_id, item.current))
+
+    async def _start_one(self, package_id: str, version: Version) -> None:
+        try:
+            await self._node.add([await self._staged(version)])
+        except GuesthouseError as error:
+            text = f"{error} (mend it by 'guesthouse rollback' or 'uninstall' of {package_id})"
+            self._node.log.write(SOURCE, "error", text)
 
     async def install(self, argument: str) -> dict[str, Any]:
         """Install a package, or another version of one. Returns what `described` says of it.

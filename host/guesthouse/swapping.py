@@ -88,7 +88,7 @@ class Swap:
         if self._runs(spec.id):
             await self._supervisor.replace(spec)
         else:
-            await self._supervisor.add(spec)
+            await self._supervisor.add(spec, strict=True)
 
     async def _end(self, process: ProcessId, reason: str) -> None:
         if self._runs(process):

@@ -138,3 +138,33 @@ async def test_a_version_that_cannot_be_compiled_leaves_the_old_one_alone(
         assert (await daemon.cli("install", tmp_path / "versions-2")).code == 1
         assert await client.ask("after") == "1 2 after"
         assert (await daemon.ps())[VERSIONS]["restarts"] == 0
+
+
+async def test_all_processes_of_a_package_are_swapped_or_none(start: StartNode, tmp_path: Path) -> None:
+    old, new, fails = (version(tmp_path, number) for number in (1, 2, FAILS))
+    shutil.copy(fails / "build/versions.wasm", new / "build/fails.wasm")
+    add_process(old, "goes", "versions")
+    add_process(new, "comes", "versions")
+    add_process(new, "fails", "fails")
+    daemon = await start()
+    first = (await daemon.cli("install", old, "--json")).json()
+    async with registered(daemon, VERSIONS, await daemon.token()) as client:
+        assert await client.ask("before") == "1 1 before"
+        refused = await daemon.cli("install", new)
+        assert refused.code == 1
+        assert "fails:versions:test.os cannot be started" in refused.stderr
+        assert await client.ask("after") == "1 2 after"
+        assert set(await daemon.ps()) == {VERSIONS, "goes:versions:test.os"}
+        assert (await daemon.cli("packages", "--json")).json() == [first]
+        shutil.copy(new / "build/versions.wasm", new / "build/fails.wasm")
+        assert (await daemon.cli("install", new)).code == 0
+        assert await client.ask("then") == "2 3 then"
+        assert set(await daemon.ps()) == {
+            f"{name}:versions:test.os" for name in ("versions", "comes", "fails")
+        }
+
+
+def add_process(folder: Path, name: str, wasm: str) -> None:
+    """One more process in a package, whose component is in `build` already."""
+    table = f'\n[[process]]\nname = "{name}"\nwasm = "build/{wasm}.wasm"\non-exit = "restart"\n'
+    (folder / "package.toml").write_text((folder / "package.toml").read_text() + table)

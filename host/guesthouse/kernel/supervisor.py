@@ -90,6 +90,8 @@ class _Care:
     """Whether its run is asked to hand over when it is replaced."""
     previous: _Version | None = None
     """What to go back to while a new version has not started."""
+    strict: bool = False
+    """Whether it is gone when it traps before it asked for a message."""
     attempts: int = 0
     """Runs of its component that ended before they asked for a message."""
     waits_for_worker: bool = field(default=False)
@@ -116,8 +118,9 @@ class Supervisor:
         self._last_handle = 0
         self._closing = False
 
-    async def add(self, spec: ProcessSpec) -> Process:
-        """Compile a process and start it. Returns once it runs.
+    async def add(self, spec: ProcessSpec, *, strict: bool = False) -> Process:
+        """Compile a process and start it. Returns once it runs. With `strict`, one that traps before it asked for
+        a message is given up whatever its on-exit says.
 
         Raises:
             CompileError: the component cannot be compiled.
@@ -127,6 +130,7 @@ class Supervisor:
         process = await self.begin(spec)
         care = self._cares.get(spec.id)
         if care is not None:
+            care.strict = strict
             await self._until_started(care)
         return process
 
@@ -303,12 +307,14 @@ class Supervisor:
         """Whether a component that never asked for a message is to be given up.
 
         Its worker's loss may be another's doing, a few times. One that trapped, or returned, is given up only
-        when there is another to go back to: else its on-exit decides, or a process could keep its node from
-        starting by what it stored.
+        when there is another to go back to; one that trapped, also when whoever added it wants that. Else its
+        on-exit decides, or a process could keep its node from starting by what it stored.
         """
         if care.started.done():
             return False
-        if care.previous is None and cause not in (ExitCause.NOT_STARTED, ExitCause.WORKER_LOST):
+        trapped = cause not in (ExitCause.NOT_STARTED, ExitCause.WORKER_LOST, ExitCause.RETURNED)
+        may_fail = cause == ExitCause.RETURNED or (trapped and not care.strict)
+        if care.previous is None and may_fail:
             care.started.set_result(None)
             return False
         care.attempts += 1

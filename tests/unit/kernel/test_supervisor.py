@@ -250,6 +250,12 @@ async def test_a_component_that_cannot_start_is_given_up_for_the_one_before(
     assert why in house.log
 
 
+async def test_one_that_is_added_strictly_and_traps_before_it_asks_is_gone(house: House) -> None:
+    with pytest.raises(ProcessNotStarted, match="unreachable"):
+        await house.supervisor.add(spec(name="traps"), strict=True)
+    assert house.router.find(CHAT) is None
+
+
 async def test_only_a_process_whose_manifest_says_so_is_asked_to_hand_over(house: House) -> None:
     await house.supervisor.add(replace(spec(), handover=True))
     house.http.open_channel(CHAT, 7)
