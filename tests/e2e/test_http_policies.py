@@ -97,18 +97,19 @@ async def test_each_policy_does_what_it_says(start: StartNode) -> None:
             assert message == (8, (1013).to_bytes(2, "big") + b"the client reads too slowly")
 
 
-async def test_a_push_that_waits_loses_nothing(start: StartNode) -> None:
+@pytest.mark.parametrize(("form", "gone"), [("wait", "ChannelNotFound"), ("wait_json", "WsChannelNotFound")])
+async def test_a_push_that_waits_loses_nothing(start: StartNode, form: str, gone: str) -> None:
     daemon = await start("pusher", settings=SETTINGS)
     async with bound(daemon, PUSHER, "/control") as control, idle(daemon) as (client, channel):
         assert await do(control, "policy", channel=channel, policy="WAIT") == "ok"
-        await control.send(json.dumps({"do": "wait", "channel": channel, "count": 600, "size": SIZE}))
+        await control.send(json.dumps({"do": form, "channel": channel, "count": 600, "size": SIZE}))
         assert [await client.number() for _ in range(600)] == list(range(600))
         assert await control.json() == "ok"
     async with bound(daemon, PUSHER, "/control") as control:
         async with idle(daemon) as (_, channel):
             await do(control, "policy", channel=channel, policy="WAIT")
-            await control.send(json.dumps({"do": "wait", "channel": channel, "count": 600, "size": SIZE}))
-        assert await control.json() == "ChannelNotFound"
+            await control.send(json.dumps({"do": form, "channel": channel, "count": 600, "size": SIZE}))
+        assert gone in await control.json()
 
 
 async def test_a_client_that_does_not_read_slows_no_other_channel(start: StartNode) -> None:

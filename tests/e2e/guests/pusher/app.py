@@ -12,6 +12,7 @@ from guesthouse_sdk import (
     LazyLoadBlob,
     Process,
     PushError,
+    Request,
     WsMessageType,
     bind_http_path,
     bind_ws_path,
@@ -64,6 +65,18 @@ class Pusher(Process):
                 send_ws_push_waiting(channel, WsMessageType.Binary, payload(number, size))
         except PushError as error:
             return type(error).__name__
+        return "ok"
+
+    def wait_json(self, channel: int, count: int, size: int) -> str:
+        """The same in JSON: each response comes once its message is queued."""
+        body = {"WebSocketPush": {"channel_id": channel, "message_type": "Binary"}}
+        for number in range(count):
+            request = (
+                Request().target(f"{self.our.node}@http-server:distro:sys").body(json.dumps(body).encode())
+            )
+            answer = request.blob(payload(number, size)).send_and_await_response(20)
+            if answer.body != b'{"Ok": null}':
+                return answer.body.decode()
         return "ok"
 
     def room(self, path: str, text: str) -> dict[int, str]:
