@@ -24,5 +24,5 @@ def _purge(database: sqlite3.Connection, package: str) -> None:
     ending = f":{package}"
     for table in ("state", "timers", "capabilities"):
         database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
-    for table in ("kv", "files"):
+    for table in ("kv", "files", "used"):  # the last follows from the others
         database.execute(f"DELETE FROM {table} WHERE package = ?", (package,))  # noqa: S608

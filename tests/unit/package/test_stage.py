@@ -1,0 +1,88 @@
+"""What `guesthouse install` unpacks: the same content below the same hash, whatever form it came in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from guesthouse.config import PackageLimits
+from guesthouse.package.errors import PackageError
+from guesthouse.package.load import read_manifest
+from guesthouse.package.pack import write_archive
+from guesthouse.package.stage import prune, stage, staged
+
+from .conftest import MakePackage, write_zip
+from .test_kinode import members
+
+LIMITS = PackageLimits()
+
+
+def written(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_is_staged_as_its_archive_is_and_without_sources(
+    make_package: MakePackage, tmp_path: Path
+) -> None:
+    folder = make_package()
+    written(folder, {"src/secret.py": b"source", "pkg/data.txt": b"on the drive", ".hidden": b""})
+    write_archive(folder, read_manifest(folder), tmp_path / "it.zip")
+    package = stage(str(folder), LIMITS, tmp_path / "unpacked")
+    assert stage(str(tmp_path / "it.zip"), LIMITS, tmp_path / "unpacked") == package
+    assert package.source.parent == tmp_path / "unpacked"
+    assert {"package.toml", "pkg/data.txt"} < names(package.source)
+    assert not names(package.source) & {"src/secret.py", ".hidden"}
+    assert [path.name for path in (tmp_path / "unpacked").iterdir()] == [package.source.name]
+
+
+def test_what_is_staged_does_not_change_with_the_folder(make_package: MakePackage, tmp_path: Path) -> None:
+    folder = make_package()
+    package = stage(str(folder), LIMITS, tmp_path / "unpacked")
+    shutil.rmtree(folder)
+    assert staged(package.source.name, LIMITS, tmp_path / "unpacked") == package
+
+
+@pytest.mark.parametrize("prefix", ["pkg/", ""])
+def test_a_package_of_the_kinode_os_is_staged_whole(tmp_path: Path, prefix: str) -> None:
+    files = members(prefix=prefix)
+    folder = written(tmp_path / "chat", files)
+    if prefix:
+        written(folder, {"chat/src/lib.rs": b"source", "target/big": b"built"})
+    package = stage(str(folder), LIMITS, tmp_path / "unpacked")
+    assert (package.id, package.version) == ("chat:template.os", "0.1.0")
+    assert names(package.source) == set(files)
+    write_zip(tmp_path / "chat.zip", files)
+    assert stage(str(tmp_path / "chat.zip"), LIMITS, tmp_path / "unpacked").version == "0.1.0"
+
+
+def test_what_is_no_package_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.wasm").write_bytes(b"\0asm")
+    (tmp_path / "empty").mkdir()
+    for argument in ("x.wasm", "absent", "empty"):
+        with pytest.raises(PackageError):
+            stage(str(tmp_path / argument), LIMITS, tmp_path / "unpacked")
+    assert not (tmp_path / "unpacked").exists() or not list((tmp_path / "unpacked").iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(make_package: MakePackage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PackageError, match="cannot be unpacked below"):
+        stage(str(make_package()), LIMITS, tmp_path / "file")
+
+
+def test_pruning_keeps_what_is_needed(tmp_path: Path) -> None:
+    for name in ("a", "b", ".partial-x"):
+        (tmp_path / name).mkdir()
+    prune(tmp_path, ["a"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    prune(tmp_path / "absent", [])
