@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -141,3 +142,32 @@ async def test_a_broken_installation_is_logged_and_the_node_starts(start: StartN
     again = await start("counter", home=daemon.home)
     await again.log_line("packages", "is gone: install it again")
     assert set(await again.ps()) == {COUNTER}
+
+
+async def test_an_installation_goes_on_when_whoever_asked_for_it_is_gone(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start()
+    await daemon.cli("install", version_of_echo(tmp_path, "0.1.1"))
+    folder = version_of_echo(tmp_path, "0.2.0")
+    request = {"command": "install", "package": str(folder)}
+    _, asking = await asyncio.open_unix_connection(str(daemon.home / "control.sock"))
+    asking.write(json.dumps(request).encode() + b"\n")
+    await asking.drain()
+    asking.close()
+    await daemon.log_line("packages", f"{PACKAGE} 0.2.0 runs")
+    (listed,) = (await daemon.cli("packages", "--json")).json()
+    assert (listed["version"], listed["running_version"]) == ("0.2.0", "0.2.0")
+
+
+async def test_a_package_that_is_named_takes_the_place_of_the_installed_one(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start("echo-c")
+    assert (await daemon.cli("install", version_of_echo(tmp_path, "0.2.0"))).code == 0
+    assert (await daemon.ps())[ECHO_C]["version"] == "0.2.0"
+    await daemon.terminate()
+    again = await start("echo-c", home=daemon.home)
+    await again.log_line("packages", "runs as it was named, not as it is installed (0.2.0)")
+    shown = (await again.ps())[ECHO_C]
+    assert (shown["version"], shown["hash"]) == ("0.1.0", None)
