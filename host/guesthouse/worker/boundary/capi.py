@@ -15,10 +15,8 @@ from ctypes import (
     CFUNCTYPE,
     c_bool,
     c_char_p,
-    c_int,
     c_int64,
     c_size_t,
-    c_ssize_t,
     c_uint32,
     c_uint64,
     c_void_p,
@@ -84,9 +82,6 @@ linker_add_resource = _function(
 )  # fmt: skip
 
 val_clone = _function("wasmtime_component_val_clone", None, c_void_p, c_void_p)
-val_delete = _function("wasmtime_component_val_delete", None, c_void_p)
-vallist_new_uninit = _function("wasmtime_component_vallist_new_uninit", None, c_void_p, c_size_t)
-byte_vec_new = _function("wasm_byte_vec_new", None, c_void_p, c_size_t, c_void_p)
 
 resource_host_new = _function("wasmtime_component_resource_host_new", c_void_p, c_bool, c_uint32, c_uint32)
 resource_host_rep = _function("wasmtime_component_resource_host_rep", c_uint32, c_void_p)
@@ -103,12 +98,7 @@ resource_any_delete = _function("wasmtime_component_resource_any_delete", None, 
 error_new = _function("wasmtime_error_new", c_void_p, c_char_p)
 error_message = _function("wasmtime_error_message", None, c_void_p, c_void_p)
 error_delete = _function("wasmtime_error_delete", None, c_void_p)
-error_exit_status = _function("wasmtime_error_exit_status", c_bool, c_void_p, ctypes.POINTER(c_int))
 byte_vec_delete = _function("wasm_byte_vec_delete", None, c_void_p)
-
-memory_view = ctypes.pythonapi.PyMemoryView_FromMemory
-memory_view.restype = ctypes.py_object
-memory_view.argtypes = [c_void_p, c_ssize_t, c_int]
 
 string_at = ctypes.string_at
 memmove = ctypes.memmove

@@ -79,12 +79,6 @@ def lift_arguments(types: tuple[WitType, ...]) -> Callable[[int], list[Any]]:
     return read
 
 
-def lift_at(type_: WitType) -> Callable[[int], Any]:
-    """Compile the reader of one value at an address."""
-    convert = lift(type_)
-    return lambda address: convert(string_at(address, VAL_SIZE), 0)
-
-
 def _scalar(code: str) -> Lift:
     unpack = Struct(f"<{code}").unpack_from
     return lambda data, offset: unpack(data, offset + 8)[0]
