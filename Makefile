@@ -12,7 +12,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench samples clean
+.PHONY: help run test lint bench attacks samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -32,6 +32,9 @@ lint: $(VENV)/installed-dev ## Check style and types
 
 bench: $(VENV)/installed-dev samples ## Measure speed beside a bare websockets server
 	@$(BIN)/python bench/echo.py
+
+attacks: $(VENV)/installed-dev samples ## Attack a node from inside and outside; prints how its neighbours fared
+	@$(BIN)/pytest tests/attacks --attack-table
 
 samples: $(VENV)/installed ## Build the sample processes
 	@for sample in $(SAMPLE_DIRS); do echo "== building $$sample"; $(BIN)/guesthouse build $$sample || exit 1; done

@@ -55,15 +55,26 @@ def new_home(tmp_path: Path, compiled: Path) -> Callable[[], Path]:
     def make() -> Path:
         nonlocal count
         count += 1
-        home = tmp_path / f"node-{count}" / "home"
-        home.mkdir(parents=True, mode=0o700)
-        (compiled / "compiled").mkdir(mode=0o700, exist_ok=True)
-        (home / "compiled").symlink_to(compiled / "compiled")
-        if (compiled / "compiled.key").exists():
-            shutil.copy(compiled / "compiled.key", home / "compiled.key")
-        return home
+        return home_in(tmp_path / f"node-{count}", compiled)
 
     return make
+
+
+def home_in(folder: Path, compiled: Path) -> Path:
+    """A new home in a folder, with the components compiled that were compiled before."""
+    home = folder / "home"
+    home.mkdir(parents=True, mode=0o700)
+    (compiled / "compiled").mkdir(mode=0o700, exist_ok=True)
+    (home / "compiled").symlink_to(compiled / "compiled")
+    if (compiled / "compiled.key").exists():
+        shutil.copy(compiled / "compiled.key", home / "compiled.key")
+    return home
+
+
+def keep_key(home: Path, compiled: Path) -> None:
+    """Keep the key of the components that a home's node compiled, for the homes that follow."""
+    if not (compiled / "compiled.key").exists():
+        shutil.copy(home / "compiled.key", compiled / "compiled.key")
 
 
 @pytest.fixture
@@ -74,8 +85,7 @@ async def start(new_home: Callable[[], Path], compiled: Path) -> AsyncIterator[S
             home = home or new_home()
             arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
             daemon = await stack.enter_async_context(Daemon(home, arguments, **options))
-            if not (compiled / "compiled.key").exists():
-                shutil.copy(home / "compiled.key", compiled / "compiled.key")
+            keep_key(home, compiled)
             return daemon
 
         yield start

@@ -1,0 +1,77 @@
+"""Attacks on a real node, each with its neighbours measured. `make attacks` runs them longer and prints a table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from rich.console import Console
+
+from ..e2e.conftest import compiled, home_in, keep_key, nothing_left_over
+from .figures import Row
+from .harness import LONG, QUICK, Effort, Scene, node_with_neighbours
+from .table import show
+
+__all__ = ["compiled", "nothing_left_over"]
+
+TEST_SECONDS: Final = 120
+_ROWS: Final = pytest.StashKey[list[Row]]()
+_WIDE: Final = 200
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--attack-table",
+        action="store_true",
+        help="measure each attack for longer, and print what came of it",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that takes too long fails as any other does, so that what it started is stopped."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    if config.getoption("attack_table", default=False):
+        rows: list[Row] = config.stash.setdefault(_ROWS, [])
+        show(rows, Console(width=_WIDE))
+
+
+@pytest.fixture(scope="session")
+def rows(pytestconfig: pytest.Config) -> list[Row]:
+    """All rows of the table."""
+    return pytestconfig.stash.setdefault(_ROWS, [])
+
+
+@pytest.fixture(scope="session")
+def effort(pytestconfig: pytest.Config) -> Effort:
+    """How long is measured."""
+    return LONG if pytestconfig.getoption("attack_table", default=False) else QUICK
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, object]:
+    """The settings of a module's node; a module may have its own."""
+    return {}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene(
+    tmp_path_factory: pytest.TempPathFactory,
+    compiled: Path,
+    effort: Effort,
+    rows: list[Row],
+    settings: dict[str, object],
+) -> AsyncIterator[Scene]:
+    """A node that the module's attacks share: its tests need `pytest.mark.asyncio(loop_scope="module")`."""
+    folder = tmp_path_factory.mktemp("attacks")
+    home = home_in(folder, compiled)
+    async with node_with_neighbours(home, folder / "packages", effort, rows, settings) as scene:
+        keep_key(home, compiled)
+        yield scene

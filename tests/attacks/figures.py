@@ -1,0 +1,173 @@
+"""What an attack is judged by: how its neighbours fared, and what the node's OS processes hold. Pure but for /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+MIB: Final = 2**20
+WORST_RATIO: Final = 10.0
+"""The most by which an attack may raise its neighbours' p99, with room for a noisy machine."""
+QUIET_FLOOR_MS: Final = 5.0
+"""A quiet p99 below it is taken for it: on two busy cores a single preemption costs as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a group of neighbours' clients measured in some time. Milliseconds."""
+
+    round_trips: int
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+    time_outs: int
+    lost: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Window:
+        """Read what `neighbours.py` printed."""
+        return cls(**{**value, "lost": tuple(value["lost"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Neighbours in one place, such as on the attacker's own worker: quiet, and under attack."""
+
+    name: str
+    quiet: Window
+    attacked: Window
+
+    @property
+    def ratio(self) -> float:
+        """By how much the attack raised the p99."""
+        return self.attacked.p99_ms / max(self.quiet.p99_ms, 0.001)
+
+    def faults(self) -> list[str]:
+        """What must not be."""
+        window, allowed = self.attacked, WORST_RATIO * max(self.quiet.p99_ms, QUIET_FLOOR_MS)
+        found = [f"{self.name}: {text}" for text in window.lost + self.quiet.lost]
+        if window.time_outs:
+            found.append(f"{self.name}: {window.time_outs} messages were not answered in time")
+        if window.p99_ms > allowed:
+            found.append(
+                f"{self.name}: p99 {window.p99_ms:.1f} ms, quiet {self.quiet.p99_ms:.1f} ms, "
+                f"allowed {allowed:.0f} ms"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an OS process holds."""
+
+    pid: int
+    memory_bytes: int
+    """Resident."""
+    peak_bytes: int
+    """The most that was resident since `forget_peak`."""
+    descriptors: int
+    mappings: int
+    """Each fiber has some, for its stack and its memories."""
+
+    @classmethod
+    def of(cls, pid: int) -> Held:
+        """Look."""
+        folder = Path(f"/proc/{pid}")
+        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        return cls(
+            pid,
+            1024 * int(status["VmRSS"].split()[0]),
+            1024 * int(status["VmHWM"].split()[0]),
+            len(os.listdir(folder / "fd")),
+            (folder / "maps").read_text().count("\n"),
+        )
+
+
+def forget_peak(pid: int) -> None:
+    """Begin to count the peak of a process's memory anew (proc(5), `clear_refs`)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a node holds at a moment at which nothing is attacked."""
+
+    node: Held
+    workers: Mapping[str, Held]
+    """By pid and when it began."""
+    processes: Mapping[str, tuple[str, int]]
+    """State and restarts by process id."""
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """By how much figures may differ after an attack: what allocators keep for the next use."""
+
+    node_bytes: int = 24 * MIB
+    node_peak_bytes: int = 96 * MIB
+    """Above what it had before, at the worst moment."""
+    worker_bytes: int = 64 * MIB
+    descriptors: int = 0
+    mappings: int = 48
+    """The maps of a worker: allocator's arenas come and go, a leaked guest has some for ever."""
+    loses_worker: bool = False
+    """Whether the attack is one that ends a worker."""
+
+
+def leaks(before: Figures, after: Figures, allowed: Allowance) -> list[str]:
+    """What is there after an attack and was not before, or is missing."""
+    found = _grown("the node", before.node, after.node, allowed.node_bytes, allowed)
+    if after.node.pid != before.node.pid:
+        found.append("the node is another")
+    if not allowed.loses_worker:
+        if after.workers.keys() != before.workers.keys():
+            found.append(f"the workers were {sorted(before.workers)} and are {sorted(after.workers)}")
+        for name in before.workers.keys() & after.workers.keys():
+            was, now = before.workers[name], after.workers[name]
+            found += _grown(f"worker {name}", was, now, allowed.worker_bytes, allowed)
+            if now.mappings > was.mappings + allowed.mappings:
+                found.append(f"worker {name} had {was.mappings} mappings and has {now.mappings}")
+    if after.processes != before.processes:
+        changed = set(before.processes.items()) ^ set(after.processes.items())
+        found.append(f"processes changed: {sorted(changed)}")
+    if after.channels != before.channels:
+        found.append(f"{before.channels} channels were open, and {after.channels} are")
+    return found
+
+
+def _grown(what: str, was: Held, now: Held, room: int, allowed: Allowance) -> list[str]:
+    found = []
+    if now.memory_bytes > was.memory_bytes + room:
+        found.append(f"{what} had {was.memory_bytes // MIB} MiB and has {now.memory_bytes // MIB} MiB")
+    if now.descriptors > was.descriptors + allowed.descriptors:
+        found.append(f"{what} had {was.descriptors} descriptors and has {now.descriptors}")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attack in the table."""
+
+    suite: str
+    name: str
+    gets: str
+    """What the attacker gets."""
+    groups: tuple[Group, ...]
+    before: Figures
+    after: Figures
+    log: str
+    """The line that tells a person."""
+
+    @property
+    def node_growth(self) -> int:
+        """Bytes that the node has more than before."""
+        return self.after.node.memory_bytes - self.before.node.memory_bytes
+
+    @property
+    def node_peak(self) -> int:
+        """Bytes that it had more at the worst moment."""
+        return max(0, self.after.node.peak_bytes - self.before.node.memory_bytes)

@@ -1,0 +1,264 @@
+"""The scene of an attack: a real node with two workers, echo processes on both, and their clients elsewhere.
+
+`Scene.attack` measures the neighbours quiet and then under attack, counts what node and workers hold before and
+after, and fails the test when a neighbour was held up, lost anything, or anything was left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from guesthouse.control.client import ask
+
+from ..e2e.daemon import Daemon
+from ..e2e.packages import package
+from ..e2e.waiting import until
+from .figures import Allowance, Figures, Group, Held, Row, Window, forget_peak, leaks
+
+WORKERS: Final = 2
+CLIENTS_PER_NEIGHBOUR: Final = 3
+SETTLE_SECONDS: Final = 15.0
+"""How long what an attack used may take to be given back."""
+NEIGHBOURS: Final = {
+    "c-one": "echo-c",
+    "c-two": "echo-c",
+    "python-one": "echo",
+    "python-two": "echo",
+}
+"""Echo processes and the samples that they are; installed in this order, each kind has one on each worker."""
+
+
+def neighbour(name: str) -> str:
+    """The process id of a neighbour."""
+    return f"{name}:neighbour-{name}:test.os"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long is measured: round trips that each client makes at least, quiet and under attack."""
+
+    quiet: int = 90
+    attacked: int = 90
+
+
+QUICK: Final = Effort()
+LONG: Final = Effort(quiet=500, attacked=500)
+
+
+def package_folder(folder: Path, name: str, wasm: Path | bytes, /, **process: Any) -> Path:
+    """A package of one process, made from a component: `name:name:test.os`, or as `process` says.
+
+    Args:
+        folder: where to make it.
+        name: of the package and, unless given, of the process.
+        wasm: the component or its bytes.
+        process: more keys of the manifest's `[[process]]`, such as `on_exit="restart"`.
+    """
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(wasm, bytes):
+        (folder / "guest.wasm").write_bytes(wasm)
+    else:
+        shutil.copyfile(wasm, folder / "guest.wasm")
+    keys: dict[str, Any] = {"name": name, "wasm": "guest.wasm", "on-exit": "none", "public": True}
+    keys |= {key.replace("_", "-"): value for key, value in process.items()}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    head = (
+        f'[package]\nname = "{name}"\npublisher = "test.os"\nversion = "0.1.0"\ndescription = "An attack"\n'
+    )
+    (folder / "package.toml").write_text(head + "\n[[process]]\n" + "\n".join(lines) + "\n")
+    return folder
+
+
+class Neighbours:
+    """The neighbours' clients: an OS process of their own. An async context manager."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Neighbours:
+        urls = {
+            name: [f"{self._daemon.ws_url}/{neighbour(name)}/public"] * CLIENTS_PER_NEIGHBOUR
+            for name in NEIGHBOURS
+        }
+        script = Path(__file__).with_name("neighbours.py")
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(script), json.dumps(urls)), stdin=PIPE, stdout=PIPE, limit=2**22
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(10):
+                await self._process.wait()
+        finally:
+            if self._process.returncode is None:
+                self._process.kill()
+                await self._process.wait()
+
+    async def window(self, groups: dict[str, list[str]], round_trips: int) -> dict[str, Window]:
+        """What each group measured since it was asked last, once each client made so many round trips."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        asked = json.dumps({"groups": groups, "round_trips": round_trips})
+        self._process.stdin.write(asked.encode() + b"\n")
+        async with asyncio.timeout(60):
+            line = await self._process.stdout.readline()
+        assert line, "the neighbours' clients ended"
+        return {name: Window.from_json(value) for name, value in json.loads(line).items()}
+
+
+@dataclass(slots=True)
+class Attack:
+    """An attack under way: what it says of itself goes into its row."""
+
+    gets: str = ""
+    """What the attacker gets."""
+    log: str = ""
+    """The line of the log that tells a person; empty when there is nothing to tell."""
+
+
+@dataclass
+class Scene:
+    """A node with its neighbours."""
+
+    daemon: Daemon
+    neighbours: Neighbours
+    effort: Effort
+    rows: list[Row]
+    folder: Path
+    """For the packages of attackers."""
+    token: str = ""
+    """Of the node's owner."""
+
+    # The node
+
+    async def ask(self, command: str, **arguments: Any) -> list[Any]:
+        """Ask the node through its control socket."""
+        return await asyncio.to_thread(lambda: list(ask(self.daemon.home, command, **arguments)))
+
+    async def ps(self) -> dict[str, dict[str, Any]]:
+        """Processes by id."""
+        return {item["process"]: item for item in await self.ask("ps")}
+
+    async def install(self, folder: Path) -> None:
+        """Install a package."""
+        await self.ask("install", package=str(folder))
+
+    async def uninstall(self, package_id: str) -> None:
+        """Uninstall a package, with all that it stored."""
+        await self.ask("uninstall", package=package_id, purge=True)
+
+    async def figures(self) -> Figures:
+        """What it holds now."""
+        workers = {f"{each.pid}/{each.began}": Held.of(each.pid) for each in self.daemon.workers()}
+        processes = {name: (item["state"], item["restarts"]) for name, item in (await self.ps()).items()}
+        channels = len(await self.ask("channels"))
+        return Figures(Held.of(self.daemon.pid), workers, processes, channels)
+
+    async def log_line(self, source: str, *texts: str, seconds: float = 20.0) -> str:
+        """The first line of a source that has these texts in it, once it is there."""
+
+        async def found() -> str:
+            for line in await self.ask("logs", lines=100_000):
+                if line["source"] == source and all(text in line["text"] for text in texts):
+                    return f"{line['level']} {source}: {line['text'].splitlines()[0]}"
+            return ""
+
+        return await until(found, bool, f"a line of {source} with {texts}", seconds)
+
+    # Attacks
+
+    @asynccontextmanager
+    async def attack(
+        self, suite: str, name: str, attacker: str | None = None, allowed: Allowance | None = None
+    ) -> AsyncIterator[Attack]:
+        """The block attacks. Before it the neighbours are measured quiet; in it, and for as long after it as a
+        window takes, under attack. At its end all that was there before is there, and nothing else.
+
+        Args:
+            suite: the table that the row is in.
+            name: what the attack is.
+            attacker: the id of the attacking process: neighbours on its worker are shown apart from the others.
+            allowed: what may be left.
+
+        Raises:
+            AssertionError: a neighbour was held up or lost something, or something is left behind.
+        """
+        allowed = allowed or Allowance()
+        groups = await self._groups(attacker)
+        await self.neighbours.window(groups, 1)
+        quiet = await self.neighbours.window(groups, self.effort.quiet)
+        before = await self.figures()
+        forget_peak(before.node.pid)
+        attack = Attack()
+        yield attack
+        attacked = await self.neighbours.window(groups, self.effort.attacked)
+        after, left = await self._settled(before, allowed, attacker)
+        fared = tuple(Group(group, quiet[group], attacked[group]) for group in groups)
+        row = Row(suite, name, attack.gets, fared, before, after, attack.log)
+        self.rows.append(row)
+        found = [fault for group in fared for fault in group.faults()] + left
+        if row.node_peak > allowed.node_peak_bytes:
+            found.append(f"the node took {row.node_peak} bytes more at the worst moment")
+        assert not found, f"{name}: {'; '.join(found)}"
+
+    async def _groups(self, attacker: str | None) -> dict[str, list[str]]:
+        """Neighbours' labels by where they are."""
+        if attacker is None:
+            return {"all": list(NEIGHBOURS)}
+        processes = await self.ps()
+        worker = processes[attacker]["worker"]
+        beside = [name for name in NEIGHBOURS if processes[neighbour(name)]["worker"] == worker]
+        assert 0 < len(beside) < len(NEIGHBOURS), "the neighbours are not spread over the workers"
+        return {"same worker": beside, "other worker": [name for name in NEIGHBOURS if name not in beside]}
+
+    async def _settled(
+        self, before: Figures, allowed: Allowance, attacker: str | None
+    ) -> tuple[Figures, list[str]]:
+        """The figures once nothing is left of an attack; else what is left when the time is over."""
+        spent = {attacker}
+
+        async def look() -> tuple[Figures, list[str]]:
+            after = await self.figures()
+            then, now = (_without(figures, spent) for figures in (before, after))
+            return after, leaks(then, now, allowed)
+
+        try:
+            return await until(look, lambda found: not found[1], "all is as before", SETTLE_SECONDS)
+        except AssertionError:
+            return await look()
+
+
+def _without(figures: Figures, processes: set[str | None]) -> Figures:
+    """Figures without what these processes are: an attacker may have ended."""
+    kept = {name: value for name, value in figures.processes.items() if name not in processes}
+    return Figures(figures.node, figures.workers, kept, figures.channels)
+
+
+@asynccontextmanager
+async def node_with_neighbours(
+    home: Path, folder: Path, effort: Effort, rows: list[Row], settings: Mapping[str, object]
+) -> AsyncIterator[Scene]:
+    """A node with its neighbours and their clients; all is stopped at the end of the block."""
+    async with Daemon(home, [], workers=WORKERS, settings=settings) as daemon:
+        scene = Scene(daemon, Neighbours(daemon), effort, rows, folder)
+        for name, sample in NEIGHBOURS.items():
+            wasm = package(sample) / f"build/{sample}.wasm"
+            made = package_folder(folder, f"neighbour-{name}", wasm, name=name, on_exit="restart")
+            await scene.install(made)
+        (scene.token,) = await scene.ask("token", ttl=3600)
+        async with scene.neighbours:
+            yield scene
