@@ -129,6 +129,10 @@ class Settings:
     """Worker subprocesses; 0 means one for each CPU but one, and at least one."""
     worker_silence_seconds: float = 15.0
     """How long a worker may say nothing when asked before it is ended, and its processes go on elsewhere."""
+    worker_ready_seconds: float = 60.0
+    """How long a worker may take to check its machine and take processes, before another is started."""
+    worker_longest_pause: float = 10.0
+    """The longest wait, in seconds, before a worker that ends again and again is replaced."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)

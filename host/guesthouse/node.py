@@ -115,6 +115,8 @@ class Node:
             self._operations,
             self.supervisor,
             silence_seconds=settings.worker_silence_seconds,
+            ready_seconds=settings.worker_ready_seconds,
+            longest_pause=settings.worker_longest_pause,
             components=home.compiled,
         )
         await stack.enter_async_context(self.workers)

@@ -21,6 +21,7 @@ import guesthouse
 from guesthouse.errors import GuesthouseError
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.process import Process
+from guesthouse.kernel.watchdog import LOOKS, Silence
 from guesthouse.link.frames import LinkError
 from guesthouse.link.node_end import NodeEnd, connect
 from guesthouse.link.ops import PROTOCOL_VERSION, ToWorker
@@ -35,7 +36,7 @@ HEALTHY_SECONDS: Final = 10.0
 """A worker that lived so long is replaced at once; others after a pause that doubles."""
 
 SILENCE_SECONDS: Final = 15.0
-"""A worker that says nothing for so long after it was asked is ended; its processes go on elsewhere."""
+"""A worker that says nothing for so long is ended; its processes go on elsewhere. See `kernel/watchdog.py`."""
 
 _STDERR_CHUNK: Final = 8 * 1024
 _END_SECONDS: Final = 0.5
@@ -73,7 +74,7 @@ class Worker:
         self.lost: asyncio.Future[LinkError | None] = loop.create_future()
         """Done when its link is closed; the result is what it did wrong, if anything."""
         self._link: NodeEnd | None = None
-        self._heard_at_ping: int | None = None
+        self._silence = Silence()
 
     @property
     def ready(self) -> bool:
@@ -90,12 +91,11 @@ class Worker:
             self._link.send(operation, size)
 
     def ping(self) -> bool:
-        """Ask whether it is alive. Returns False when it has said nothing at all since it was asked last."""
+        """Ask whether it is alive. Returns False when it has said nothing at all for too long."""
         if self._link is None or not self.ready:
             return True
-        if self._heard_at_ping == self._link.reads:
+        if self._silence.look(self._link.reads):
             return False
-        self._heard_at_ping = self._link.reads
         self.send([int(ToWorker.PING)])
         return True
 
@@ -114,7 +114,9 @@ class Workers:
             what to call once it is ready.
         events: told of each worker that becomes ready or is lost.
         command: what to spawn, without `--link-fd N`.
-        silence_seconds: how long a worker may take to say anything.
+        silence_seconds: how long a worker may say nothing.
+        ready_seconds: how long one may take until it takes processes.
+        longest_pause: the longest wait before one that keeps ending is replaced.
         components: the folder that a worker is confined to reading; None leaves it as it is.
     """
 
@@ -126,6 +128,8 @@ class Workers:
         events: WorkerEvents,
         command: Sequence[str] | None = None,
         silence_seconds: float = SILENCE_SECONDS,
+        ready_seconds: float = READY_SECONDS,
+        longest_pause: float = LONGEST_PAUSE,
         components: Path | None = None,
     ) -> None:
         self._count = count
@@ -135,6 +139,8 @@ class Workers:
         self._events = events
         self._command = list(command if command is not None else worker_command())
         self._silence_seconds = silence_seconds
+        self._ready_seconds = ready_seconds
+        self._longest_pause = longest_pause
         self._alive: list[Worker] = []
         self._stopping = False
         self._keepers: list[asyncio.Task[None]] = []
@@ -190,12 +196,12 @@ class Workers:
             if loop.time() - began >= HEALTHY_SECONDS:
                 pause = 0.0
             await asyncio.sleep(pause)
-            pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+            pause = min(max(2 * pause, FIRST_PAUSE), self._longest_pause)
 
     async def _watch(self) -> None:
         """End workers that are alive and do nothing: no guest can cause it, a fault of the machine can."""
         while True:
-            await asyncio.sleep(self._silence_seconds)
+            await asyncio.sleep(self._silence_seconds / LOOKS)
             for worker in self.alive():
                 if not worker.ping():
                     self._log.write(
@@ -230,10 +236,12 @@ class Workers:
         worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, self._settings])
         try:
             await asyncio.wait(
-                (worker.became_ready, worker.lost), timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                (worker.became_ready, worker.lost),
+                timeout=self._ready_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
             )
             if not (worker.became_ready.done() or worker.lost.done()):
-                return f"not ready within {READY_SECONDS:g} s"
+                return f"not ready within {self._ready_seconds:g} s"
             fault = await worker.lost
             return None if fault is None else str(fault)
         finally:
