@@ -75,6 +75,8 @@ class ProcessLimits:
     cpu_seconds_per_message: float = 10.0
     start_seconds: float = 30.0
     """CPU time from instantiation to the first `receive`."""
+    first_message_seconds: float = 10.0
+    """How long a process may take to its first `receive`: a new version that takes longer is rolled back."""
     handover_seconds: float = 5.0
     """How long the run of an old version may take to finish what it was sent, and to hand over."""
     mailbox_bytes: int = 4 * MIB

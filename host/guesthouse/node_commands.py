@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from guesthouse.address import Address, ProcessId, canonical
 from guesthouse.control.server import BadRequest, Command
 from guesthouse.kernel.asking import Answered
+from guesthouse.kernel.care import NoSuchProcess
 from guesthouse.kernel.explain import explained
 from guesthouse.kernel.requests import LONGEST_WAIT
-from guesthouse.kernel.supervisor import NoSuchProcess
 from guesthouse.logs import as_dict
 from guesthouse.message import LazyLoadBlob
 from guesthouse.package.installed import parse_package_id

@@ -25,6 +25,7 @@ CHANNELS = 1000
 AT_ONCE = 4
 """Messages that a client has under way."""
 FAILS = 666
+IDLES = 777
 
 
 def version(tmp_path: Path, number: int) -> Path:
@@ -124,6 +125,32 @@ async def test_a_version_that_never_finishes_is_stopped_in_its_time(start: Start
         assert (await daemon.cli("install", version(tmp_path, 2))).code == 0
         assert await client.receive() == "2 1 waits"
         await daemon.log_line(VERSIONS, "did not finish within 0.5 s")
+
+
+async def test_a_version_that_never_asks_for_a_message_is_rolled_back(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start(settings={"process_first_message_seconds": 0.5})
+    await daemon.cli("install", version(tmp_path, 1))
+    async with registered(daemon, VERSIONS, await daemon.token()) as client:
+        assert await client.ask("before") == "1 1 before"
+        refused = await daemon.cli("install", version(tmp_path, IDLES))
+        assert refused.code == 1
+        assert f"{VERSIONS} cannot be started: it has not asked for a message in 0.5 s" in refused.stderr
+        assert await client.ask("after") == "1 2 after"
+    (listed,) = (await daemon.cli("packages", "--json")).json()
+    assert (listed["version"], listed["previous_version"]) == ("0.1.0", None)
+
+
+async def test_a_package_that_never_asks_for_a_message_is_not_installed(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start(settings={"process_first_message_seconds": 0.5})
+    refused = await daemon.cli("install", version(tmp_path, IDLES))
+    assert refused.code == 1
+    assert "has not asked for a message in 0.5 s" in refused.stderr
+    assert await daemon.ps() == {}
+    assert (await daemon.cli("packages", "--json")).json() == []
 
 
 @pytest.mark.parametrize("content", [b"\0asm\x0d\0\x01\0 cut off"])

@@ -15,9 +15,10 @@ from typing import Any, Final, Self
 from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import KERNEL, MESSAGING, SPAWN, BadCapability, Capability, of_node
 from guesthouse.errors import BadAddress, BadProcessId, GuesthouseError
+from guesthouse.kernel.care import NameTaken
 from guesthouse.kernel.process import OnExit, Process
 from guesthouse.kernel.router import Router
-from guesthouse.kernel.supervisor import NameTaken, Supervisor
+from guesthouse.kernel.supervisor import Supervisor
 from guesthouse.package.spec import ProcessSpec, Right
 from guesthouse.ports import LogPort
 from guesthouse.runtime.forms import BadRequest

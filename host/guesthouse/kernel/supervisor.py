@@ -9,45 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from guesthouse.address import ProcessId
-from guesthouse.capabilities import Capability
 from guesthouse.config import Settings
-from guesthouse.errors import GuesthouseError
-from guesthouse.kernel.handover import handover_request
-from guesthouse.kernel.process import OnExit, Process, Run
+from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, Version
+from guesthouse.kernel.process import Process
 from guesthouse.kernel.restarts import Backoff, in_words
 from guesthouse.kernel.router import Router
+from guesthouse.kernel.runs import Runs
 from guesthouse.kernel.workers import Worker, Workers
-from guesthouse.link.ops import ExitCause, ToWorker
+from guesthouse.link.ops import ExitCause
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.ports import HttpServerPort, LogPort
 
-START_WAIT_SECONDS: Final = 10.0
-"""How long whoever adds a process waits for it to ask for its first message."""
-
-STOP_SECONDS: Final = 1.5
-"""How long a worker may take to end a run before it is ended itself."""
-
-
 START_ATTEMPTS: Final = 3
 """Times that a process may lose its worker before it asked for its first message."""
-
-
-class ProcessNotStarted(GuesthouseError):
-    """A process ended before it asked for a message, and another attempt would end the same way."""
-
-
-class NameTaken(GuesthouseError):
-    """Another process of this node has that id."""
-
-
-class NoSuchProcess(GuesthouseError):
-    """The node has no process of that id."""
-
 
 _ENDS_OF_THE_STOPPED: Final = (ExitCause.STOPPED, ExitCause.RETURNED, ExitCause.WORKER_LOST)
 
@@ -57,44 +35,6 @@ class CompilerPort(Protocol):
 
     async def compiled(self, component: Path) -> Path:
         """The compiled form of a `.wasm`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """What a process runs as, of what its package says."""
-
-    component: Path
-    public: bool
-    on_exit: OnExit
-    requested: frozenset[Capability]
-    handover: bool
-
-
-@dataclass(slots=True)
-class _Care:
-    """What the supervisor knows of one process beside the process itself."""
-
-    process: Process
-    backoff: Backoff
-    started: asyncio.Future[None]
-    """Done when the first run, or the first of a new component, has started or cannot be started."""
-    worker: Worker | None = None
-    timer: asyncio.TimerHandle | None = None
-    stopping: asyncio.Future[None] | None = None
-    """Done when the run that was told to stop has ended."""
-    killing: bool = False
-    """Whether that run is to count as one that failed."""
-    replacing: bool = False
-    """Whether another run follows the one that stops."""
-    handover: bool = False
-    """Whether its run is asked to hand over when it is replaced."""
-    previous: _Version | None = None
-    """What to go back to while a new version has not started."""
-    strict: bool = False
-    """Whether it is gone when it traps before it asked for a message."""
-    attempts: int = 0
-    """Runs of its component that ended before they asked for a message."""
-    waits_for_worker: bool = field(default=False)
 
 
 class Supervisor:
@@ -114,18 +54,20 @@ class Supervisor:
         self._settings = settings
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._cares: dict[ProcessId, _Care] = {}
-        self._last_handle = 0
+        self._cares: dict[ProcessId, Care] = {}
+        self._runs = Runs(settings, log)
         self._closing = False
 
     async def add(self, spec: ProcessSpec, *, strict: bool = False) -> Process:
         """Compile a process and start it. Returns once it runs. With `strict`, one that traps before it asked for
-        a message is given up whatever its on-exit says.
+        a message, or does not ask within `process.first_message_seconds`, is given up whatever its on-exit says;
+        without, one that takes longer is not waited for.
 
         Raises:
             CompileError: the component cannot be compiled.
             NameTaken: a process of that id is there already.
-            ProcessNotStarted: it cannot be instantiated, or ended before it asked for a message.
+            ProcessNotStarted: it cannot be instantiated, or ended (or, with `strict`, took too long) before it
+                asked for a message.
         """
         process = await self.begin(spec)
         care = self._cares.get(spec.id)
@@ -155,7 +97,7 @@ class Supervisor:
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
         self._router.rights.give(spec.id, spec.grants)
-        care = _Care(
+        care = Care(
             process, Backoff(self._settings.restart), self._loop.create_future(), handover=spec.handover
         )
         self._cares[spec.id] = care
@@ -167,7 +109,8 @@ class Supervisor:
     async def replace(self, spec: ProcessSpec) -> Process:
         """Run a process anew, in another version. Its channels stay open and its messages wait; the run of the
         old one finishes what it was sent, and hands over, within `process.handover_seconds`. A version that
-        cannot be started is given up for the one before. Returns once the new one runs.
+        cannot be started, or does not ask for a message within `process.first_message_seconds`, is given up for
+        the one before. Returns once the new one runs.
 
         Raises:
             CompileError: the component cannot be compiled; the process runs on as it was.
@@ -176,20 +119,16 @@ class Supervisor:
         """
         compiled = await self._compiler.compiled(spec.component)
         care = self._care(spec.id)
-        before, hands_over = _version(care), care.handover
+        before, hands_over = care.version(), care.handover
         care.previous = care.previous or before
         requested = self._router.rights.holdings(spec.id, spec.requests).requested
-        _become(care, _Version(compiled, spec.public, spec.on_exit, requested, spec.handover))
+        care.become(Version(compiled, spec.public, spec.on_exit, requested, spec.handover))
         self._router.rights.give(spec.id, spec.grants)
-        care.backoff = Backoff(self._settings.restart)
-        care.replacing = True
-        if care.started.done():
-            care.started = self._loop.create_future()
-            care.attempts = 0
+        care.expect_start(Backoff(self._settings.restart))
         if care.worker is None:
             self._start(care)
         else:
-            await self._finish_run(care, spec.version, hands_over=hands_over)
+            await self._runs.finish(care, spec.version, hands_over=hands_over)
         await self._until_started(care)
         return care.process
 
@@ -201,15 +140,11 @@ class Supervisor:
             ProcessNotStarted: the new run ended before it asked for a message.
         """
         care = self._care(process_id)
-        care.backoff = Backoff(self._settings.restart)
-        care.replacing = True
-        if care.started.done():
-            care.started = self._loop.create_future()
-            care.attempts = 0
+        care.expect_start(Backoff(self._settings.restart))
         if care.worker is None:
             self._start(care)
         else:
-            await self._stop_run(care, "it is restarted")
+            await self._runs.stop(care, "it is restarted")
         await self._until_started(care)
 
     async def kill(self, process_id: ProcessId) -> None:
@@ -222,7 +157,7 @@ class Supervisor:
         care = self._care(process_id)
         if care.worker is not None:
             care.killing = care.stopping is None
-            await self._stop_run(care, "it is killed")
+            await self._runs.stop(care, "it is killed")
 
     async def stop(self, process_id: ProcessId, reason: str) -> None:
         """End a process for good. Returns when its run is over; a worker that does not end it is ended.
@@ -231,11 +166,11 @@ class Supervisor:
             NoSuchProcess: it is gone, or never was.
         """
         care = self._care(process_id)
-        care.replacing = False
+        care.replacing = care.overdue = False
         if care.worker is None:
             self._end(care, reason)
         else:
-            await self._stop_run(care, reason)
+            await self._runs.stop(care, reason)
 
     async def close(self) -> None:
         """End all processes, all at once. On-exit rules do not apply: the node stops."""
@@ -290,10 +225,12 @@ class Supervisor:
 
     # --- decisions
 
-    def _what_next(self, care: _Care, cause: str, detail: str, ran_seconds: float, *, stopped: bool) -> None:
+    def _what_next(self, care: Care, cause: str, detail: str, ran_seconds: float, *, stopped: bool) -> None:
         process = care.process
         if care.replacing and not self._closing:
             self._start(care)
+        elif care.overdue and not self._closing:
+            self._give_up_component(care, cause, self._not_asked())
         elif stopped or self._closing:
             self._end(care, "it was stopped")
         elif self._cannot_start(care, cause):
@@ -303,7 +240,7 @@ class Supervisor:
         else:
             self._end(care, f"it {in_words(cause)}", detail)
 
-    def _cannot_start(self, care: _Care, cause: str) -> bool:
+    def _cannot_start(self, care: Care, cause: str) -> bool:
         """Whether a component that never asked for a message is to be given up.
 
         Its worker's loss may be another's doing, a few times. One that trapped, or returned, is given up only
@@ -320,25 +257,25 @@ class Supervisor:
         care.attempts += 1
         return cause != ExitCause.WORKER_LOST or care.attempts >= START_ATTEMPTS
 
-    def _give_up_component(self, care: _Care, cause: str, detail: str) -> None:
+    def _give_up_component(self, care: Care, cause: str, detail: str) -> None:
         if care.previous is None:
             self._end(care, f"it {in_words(cause)}", detail)
             return
-        self._not_started(care, detail or f"it {in_words(cause)}")
-        _become(care, care.previous)
+        care.not_started(detail or f"it {in_words(cause)}")
+        care.become(care.previous)
         care.previous = None
+        care.overdue = False
         self._start(care)
 
-    def _restart_after(self, care: _Care, pause: float) -> None:
+    def _restart_after(self, care: Care, pause: float) -> None:
         if pause == 0.0:
             self._start(care)
             return
         self._log.write(str(care.process.id), "info", f"is started again in {pause:g} s")
         care.timer = self._loop.call_later(pause, self._start, care)
 
-    def _start(self, care: _Care) -> None:
+    def _start(self, care: Care) -> None:
         """Begin a run on the worker with the fewest, or as soon as there is a worker."""
-        process = care.process
         if care.timer is not None:
             care.timer.cancel()
             care.timer = None
@@ -347,79 +284,36 @@ class Supervisor:
         if worker is None:
             return
         care.replacing = False
-        self._last_handle += 1
-        handle = self._last_handle
-        care.worker = worker
-        worker.runs[handle] = process
-        worker.send([int(ToWorker.START), handle, self._start_settings(process)])
-        process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), self.http.reopen)
+        self._runs.begin(care, worker, self.http.reopen)
 
-    def _start_settings(self, process: Process) -> dict[str, object]:
-        limits, connections = self._settings.process, self._settings.connections
-        return {
-            "our": f"{self._settings.node}@{process.id}",
-            "component": str(process.component),
-            "on_exit": process.on_exit,
-            "memory_bytes": limits.memory_bytes,
-            "table_elements": limits.table_elements,
-            "cpu_seconds_per_message": limits.cpu_seconds_per_message,
-            "start_seconds": limits.start_seconds,
-            "log_lines_per_second": limits.log_lines_per_second,
-            "log_line_bytes": limits.log_line_bytes,
-            "wasi_handles": limits.wasi_handles,
-            "message_bytes": connections.message_bytes,
-            "blob_bytes": limits.message_bytes,
-        }
-
-    async def _until_started(self, care: _Care) -> None:
-        """Wait until the process asks for its first message. One that takes long is left to itself."""
-        care.started.add_done_callback(asyncio.Future.exception)  # nobody may be waiting when it fails
-        done, _ = await asyncio.wait((care.started,), timeout=START_WAIT_SECONDS)
-        if done:
-            care.started.result()
+    async def _until_started(self, care: Care) -> None:
+        """Wait until the process asks for its first message. One that takes too long is given up when there is
+        another to go back to, or whoever added it wants that; else it is left to itself.
+        """
+        if await self._runs.until_started(care):
             return
-        self._log.write(
-            str(care.process.id),
-            "warning",
-            f"has not asked for a message in {START_WAIT_SECONDS:g} s: the node goes on without waiting for it",
-        )
-
-    async def _finish_run(self, care: _Care, version: str, *, hands_over: bool) -> None:
-        """Let the run finish what it was sent, and hand over, in its time; then stop it."""
-        process, worker, run = care.process, care.worker, care.process.run
-        if worker is None or run is None or not run.flowing or care.stopping is not None:
-            await self._stop_run(care, "it is replaced")
-            return
-        seconds = self._settings.process.handover_seconds
-        ended = care.stopping = self._loop.create_future()
-        process.hold_messages()
-        if hands_over:
-            process.send_last(handover_request(self._settings.node, version, seconds))
-        worker.send([int(ToWorker.FINISH), run.handle, "it is replaced"])
-        done, _ = await asyncio.wait((ended,), timeout=seconds)
-        if not done:
-            text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
-            self._log.write(str(process.id), "warning", text)
-            await self._stop_run(care, "it is replaced")
-
-    async def _stop_run(self, care: _Care, reason: str) -> None:
-        worker, run = care.worker, care.process.run
-        if worker is None or run is None:
-            return
-        if care.stopping is None:
-            care.stopping = self._loop.create_future()
-            care.process.hold_messages()
-        worker.send([int(ToWorker.STOP), run.handle, reason])
-        ended = care.stopping
-        done, _ = await asyncio.wait((ended,), timeout=STOP_SECONDS)
-        if not done:
+        text = f"has not asked for a message in {self._settings.process.first_message_seconds:g} s"
+        if care.previous is None and not care.strict:
             self._log.write(
-                worker.name, "error", f"did not stop {care.process.id} within {STOP_SECONDS:g} s: it is ended"
+                str(care.process.id), "warning", f"{text}: the node goes on without waiting for it"
             )
-            worker.abandon()
-            await ended
+            return
+        self._log.write(str(care.process.id), "error", f"{text}: it is given up")
+        await self._give_up_overdue(care)
 
-    def _end(self, care: _Care, reason: str, detail: str = "") -> None:
+    async def _give_up_overdue(self, care: Care) -> None:
+        care.overdue = True
+        if care.worker is None:
+            self._give_up_component(care, ExitCause.NOT_STARTED, self._not_asked())
+        else:
+            await self._runs.stop(care, "it has not asked for a message")
+        care.started.result()
+
+    def _not_asked(self) -> str:
+        seconds = self._settings.process.first_message_seconds
+        return f"it has not asked for a message in {seconds:g} s (process.first_message_seconds)"
+
+    def _end(self, care: Care, reason: str, detail: str = "") -> None:
         process = care.process
         if care.timer is not None:
             care.timer.cancel()
@@ -427,17 +321,13 @@ class Supervisor:
         process.end()
         self._router.remove(process)
         self.http.process_gone(process.id, reason)
-        self._not_started(care, detail or reason)
+        care.not_started(detail or reason)
         if type(process.on_exit) is list and not self._closing:
             self._router.send_on_exit(process, process.on_exit)
 
-    def _not_started(self, care: _Care, why: str) -> None:
-        if not care.started.done():
-            care.started.set_exception(ProcessNotStarted(f"{care.process.id} cannot be started: {why}"))
-
-    async def _stop_with_node(self, care: _Care) -> None:
+    async def _stop_with_node(self, care: Care) -> None:
         if care.worker is not None:
-            await self._stop_run(care, "the node stops")
+            await self._runs.stop(care, "the node stops")
         elif not care.process.gone:
             self._end(care, "the node stops")
 
@@ -450,22 +340,8 @@ class Supervisor:
         level = "info" if cause in (ExitCause.RETURNED, ExitCause.STOPPED) else "error"
         self._log.write(str(process.id), level, text)
 
-    def _care(self, process_id: ProcessId) -> _Care:
+    def _care(self, process_id: ProcessId) -> Care:
         care = self._cares.get(process_id)
         if care is None:
             raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
         return care
-
-
-def _version(care: _Care) -> _Version:
-    process = care.process
-    return _Version(
-        process.component, process.public, process.on_exit, process.holdings.requested, care.handover
-    )
-
-
-def _become(care: _Care, version: _Version) -> None:
-    process = care.process
-    process.component, process.public, process.on_exit = version.component, version.public, version.on_exit
-    process.holdings.requested = version.requested
-    care.handover = version.handover

@@ -1,8 +1,8 @@
 """Speaks the link like a worker, and runs no wasm: what a process does is in its component's name and messages.
 
-A component named `bad` cannot be instantiated; `traps`, `returns` and `kills` never ask for a message;
-`stubborn` does not finish when it is to. Any other takes each push, and answers it with its run's handle and the
-payload, except `trap`, `return`, `die`, `poison` (dies before it says so), `hang` and `garbage`.
+A component named `bad` cannot be instantiated; `traps`, `returns` and `kills` never ask for a message; `idles`
+neither, and lives; `stubborn` does not finish when it is to. Any other takes each push, and answers it with its
+run's handle and the payload, except `trap`, `return`, `die`, `poison` (dies before it says so), `hang` and `garbage`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def answers(operation: list[Any], link: socket.socket) -> list[list[Any]]:
             return [[ToNode.EXITED.value, handle, "returned", ""]]
         if "kills" in Path(operation[2]["component"]).name:
             os._exit(9)
+        if "idles" in Path(operation[2]["component"]).name:
+            return []
         if "stubborn" in Path(operation[2]["component"]).name:
             STUBBORN.add(handle)
         return [[ToNode.STARTED.value, handle]]

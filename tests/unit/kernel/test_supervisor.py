@@ -13,10 +13,11 @@ import pytest
 
 from guesthouse.address import ProcessId
 from guesthouse.config import ProcessLimits, RestartSettings, Settings
+from guesthouse.kernel.care import NameTaken, NoSuchProcess, ProcessNotStarted
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.process import ProcessState
 from guesthouse.kernel.router import Router
-from guesthouse.kernel.supervisor import NameTaken, NoSuchProcess, ProcessNotStarted, Supervisor
+from guesthouse.kernel.supervisor import Supervisor
 from guesthouse.kernel.workers import Worker, WorkerFailed, Workers
 from guesthouse.package.spec import ProcessSpec
 
@@ -78,10 +79,12 @@ def spec(on_exit: Literal["none", "restart"] = "restart", name: str = "good") ->
 
 
 @pytest.fixture
-async def house(new_kernel: Callable[..., Any], tmp_path: Path) -> AsyncIterator[House]:
+async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) -> AsyncIterator[House]:
     kernel = new_kernel()
     settings = Settings(
-        node="home.os", restart=RestartSettings(first_delay=0.05, longest_delay=0.2, healthy_after=60)
+        node="home.os",
+        restart=RestartSettings(first_delay=0.05, longest_delay=0.2, healthy_after=60),
+        process=getattr(request, "param", ProcessLimits()),
     )
     router, log, http = kernel.router, kernel.log, kernel.http
     supervisor = Supervisor(router, Compiled(), settings, log)
@@ -256,6 +259,42 @@ async def test_one_that_is_added_strictly_and_traps_before_it_asks_is_gone(house
     assert house.router.find(CHAT) is None
 
 
+IMPATIENT = pytest.mark.parametrize("house", [ProcessLimits(first_message_seconds=0.1)], indirect=True)
+
+
+@IMPATIENT
+async def test_a_version_that_never_asks_for_a_message_is_given_up_for_the_one_before(house: House) -> None:
+    process = await house.add()
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    replacing = asyncio.ensure_future(house.supervisor.replace(replace(spec("none", "idles"), public=False)))
+    await asyncio.sleep(0)
+    house.say(b"meanwhile")
+    with pytest.raises(ProcessNotStarted, match=r"has not asked for a message in 0\.1 s"):
+        await replacing
+    assert (process.on_exit, process.public) == ("restart", True)
+    assert [await house.heard(), await house.heard()] == ["3 told of 7 resumed=True", "3 got meanwhile"]
+    assert house.gone.empty()
+    assert "has not asked for a message in 0.1 s: it is given up" in house.log
+
+
+@IMPATIENT
+async def test_one_that_is_added_strictly_and_never_asks_for_a_message_is_gone(house: House) -> None:
+    with pytest.raises(ProcessNotStarted, match="has not asked for a message"):
+        await house.supervisor.add(spec(name="idles"), strict=True)
+    assert house.router.find(CHAT) is None
+    assert not any(worker.runs for worker in house.workers.alive())
+
+
+@IMPATIENT
+async def test_one_that_takes_long_is_left_to_itself_when_there_is_nothing_to_go_back_to(
+    house: House,
+) -> None:
+    process = await house.add(name="idles")
+    assert process.state is ProcessState.STARTING
+    assert "goes on without waiting for it" in house.log
+
+
 async def test_only_a_process_whose_manifest_says_so_is_asked_to_hand_over(house: House) -> None:
     await house.supervisor.add(replace(spec(), handover=True))
     house.http.open_channel(CHAT, 7)
@@ -267,10 +306,8 @@ async def test_only_a_process_whose_manifest_says_so_is_asked_to_hand_over(house
     assert await house.heard() == "3 told of 7 resumed=True"
 
 
+@pytest.mark.parametrize("house", [ProcessLimits(handover_seconds=0.05)], indirect=True)
 async def test_a_run_that_does_not_finish_in_its_time_is_stopped(house: House) -> None:
-    house.supervisor._settings = replace(
-        house.supervisor._settings, process=ProcessLimits(handover_seconds=0.05)
-    )
     await house.add(name="stubborn")
     house.http.open_channel(CHAT, 7)
     await house.heard()

@@ -44,6 +44,8 @@ static void hand_over(uint32_t count) {
 void gh_run(const gh_address *our) {
     if (VERSION == 666)
         __builtin_trap();
+    while (VERSION == 777) /* never asks for a message */
+        gh_get_state();
     uint32_t count = 0;
     gh_option_bytes kept = gh_get_state();
     if (kept.some && kept.value.len == sizeof count)

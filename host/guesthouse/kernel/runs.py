@@ -1,0 +1,104 @@
+"""How runs of processes begin on workers and are brought to their end. What follows is the supervisor's to say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from guesthouse.address import ProcessId
+from guesthouse.config import Settings
+from guesthouse.kernel.care import Care
+from guesthouse.kernel.handover import handover_request
+from guesthouse.kernel.patience import within
+from guesthouse.kernel.process import Process, Run
+from guesthouse.kernel.workers import Worker
+from guesthouse.link.ops import ToWorker
+from guesthouse.ports import LogPort
+
+STOP_SECONDS: Final = 1.5
+"""How long a worker may take to end a run before it is ended itself."""
+
+
+class Runs:
+    """Begins and ends the runs of a node's processes. Needs a running event loop."""
+
+    def __init__(self, settings: Settings, log: LogPort) -> None:
+        self._settings = settings
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._last_handle = 0
+
+    def begin(self, care: Care, worker: Worker, reopen: Callable[[ProcessId], None]) -> None:
+        """Begin a run on a worker; `reopen` posts the process's open channels."""
+        process = care.process
+        self._last_handle += 1
+        handle = self._last_handle
+        care.worker = worker
+        worker.runs[handle] = process
+        worker.send([int(ToWorker.START), handle, self._start_settings(process)])
+        process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), reopen)
+
+    async def until_started(self, care: Care) -> bool:
+        """Wait until the process asks for its first message. Returns False when it takes too long.
+
+        Raises:
+            ProcessNotStarted: it never will.
+        """
+        care.started.add_done_callback(asyncio.Future.exception)  # nobody may be waiting when it fails
+        seconds = self._settings.process.first_message_seconds
+        done, _ = await asyncio.wait((care.started,), timeout=seconds)
+        if done:
+            care.started.result()
+        return bool(done)
+
+    async def finish(self, care: Care, version: str, *, hands_over: bool) -> None:
+        """Let the run finish what it was sent, and hand over, in its time; then stop it."""
+        process, worker, run = care.process, care.worker, care.process.run
+        if worker is None or run is None or not run.flowing or care.stopping is not None:
+            await self.stop(care, "it is replaced")
+            return
+        seconds = self._settings.process.handover_seconds
+        ended = care.stopping = self._loop.create_future()
+        process.hold_messages()
+        if hands_over:
+            process.send_last(handover_request(self._settings.node, version, seconds))
+        worker.send([int(ToWorker.FINISH), run.handle, "it is replaced"])
+        if not await within(seconds, ended):
+            text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
+            self._log.write(str(process.id), "warning", text)
+            await self.stop(care, "it is replaced")
+
+    async def stop(self, care: Care, reason: str) -> None:
+        """Stop the run, if there is one. Returns when it is over; a worker that does not end it is ended."""
+        worker, run = care.worker, care.process.run
+        if worker is None or run is None:
+            return
+        if care.stopping is None:
+            care.stopping = self._loop.create_future()
+            care.process.hold_messages()
+        worker.send([int(ToWorker.STOP), run.handle, reason])
+        ended = care.stopping
+        if not await within(STOP_SECONDS, ended):
+            self._log.write(
+                worker.name, "error", f"did not stop {care.process.id} within {STOP_SECONDS:g} s: it is ended"
+            )
+            worker.abandon()
+            await ended
+
+    def _start_settings(self, process: Process) -> dict[str, object]:
+        limits, connections = self._settings.process, self._settings.connections
+        return {
+            "our": f"{self._settings.node}@{process.id}",
+            "component": str(process.component),
+            "on_exit": process.on_exit,
+            "memory_bytes": limits.memory_bytes,
+            "table_elements": limits.table_elements,
+            "cpu_seconds_per_message": limits.cpu_seconds_per_message,
+            "start_seconds": limits.start_seconds,
+            "log_lines_per_second": limits.log_lines_per_second,
+            "log_line_bytes": limits.log_line_bytes,
+            "wasi_handles": limits.wasi_handles,
+            "message_bytes": connections.message_bytes,
+            "blob_bytes": limits.message_bytes,
+        }
