@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,26 +108,39 @@ class Neighbours:
                 self._process.kill()
                 await self._process.wait()
 
-    async def window(self, groups: dict[str, list[str]], round_trips: int) -> dict[str, Window]:
-        """What each group measured since it was asked last, once each client made so many round trips."""
+    async def wait(self, round_trips: int) -> None:
+        """Wait until each client has made so many round trips since the last window, or cannot."""
+        await self._ask({"wait": round_trips})
+
+    async def take(self, groups: Mapping[str, Sequence[str]]) -> dict[str, Window]:
+        """What each group measured in the window that ends now; the next one begins."""
+        answer = await self._ask({"take": groups})
+        return {name: Window.from_json(value) for name, value in answer.items()}
+
+    async def _ask(self, asked: Mapping[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        asked = json.dumps({"groups": groups, "round_trips": round_trips})
-        self._process.stdin.write(asked.encode() + b"\n")
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         async with asyncio.timeout(60):
             line = await self._process.stdout.readline()
         assert line, "the neighbours' clients ended"
-        return {name: Window.from_json(value) for name, value in json.loads(line).items()}
+        return json.loads(line)
 
 
 @dataclass(slots=True)
 class Attack:
     """An attack under way: what it says of itself goes into its row."""
 
+    _waiting: asyncio.Task[None]
     gets: str = ""
     """What the attacker gets."""
     log: str = ""
     """The line of the log that tells a person; empty when there is nothing to tell."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether the neighbours were measured for long enough: an attack that is over sooner is made again."""
+        return self._waiting.done()
 
 
 @dataclass
@@ -185,8 +198,8 @@ class Scene:
     async def attack(
         self, suite: str, name: str, attacker: str | None = None, allowed: Allowance | None = None
     ) -> AsyncIterator[Attack]:
-        """The block attacks. Before it the neighbours are measured quiet; in it, and for as long after it as a
-        window takes, under attack. At its end all that was there before is there, and nothing else.
+        """The block attacks. Before it the neighbours are measured quiet, in it under attack: it should last until
+        that was long enough. At its end all that was there before is there, and nothing else.
 
         Args:
             suite: the table that the row is in.
@@ -199,13 +212,15 @@ class Scene:
         """
         allowed = allowed or Allowance()
         groups = await self._groups(attacker)
-        await self.neighbours.window(groups, 1)
-        quiet = await self.neighbours.window(groups, self.effort.quiet)
         before = await self.figures()
         forget_peak(before.node.pid)
-        attack = Attack()
-        yield attack
-        attacked = await self.neighbours.window(groups, self.effort.attacked)
+        await self.neighbours.take(groups)
+        await self.neighbours.wait(self.effort.quiet)
+        quiet = await self.neighbours.take(groups)
+        async with asyncio.TaskGroup() as tasks:
+            attack = Attack(tasks.create_task(self.neighbours.wait(self.effort.attacked)))
+            yield attack
+        attacked = await self.neighbours.take(groups)
         after, left = await self._settled(before, allowed, attacker)
         fared = tuple(Group(group, quiet[group], attacked[group]) for group in groups)
         row = Row(suite, name, attack.gets, fared, before, after, attack.log)

@@ -1,9 +1,9 @@
 """Clients of the attacked node's neighbours, as an OS process of their own: `python neighbours.py JSON`.
 
 Each client sends a numbered message, waits for its echo, and sends the next at its pace. An echo that is late
-stands for all the messages that were not sent because of it, so a stall counts as long as it lasted. Told
-`{"groups": {NAME: [LABEL, …]}, "round_trips": N}` on standard input, it answers with what it measured since it
-was told last, once each client has made so many round trips since then.
+stands for all the messages that were not sent because of it, so a stall counts as long as it lasted. Of its
+standard input it takes lines: `{"wait": N}` is answered once each client has made so many round trips since the
+last window, `{"take": {NAME: [LABEL, …]}}` with what each group of clients measured in the window that ends now.
 """
 
 from __future__ import annotations
@@ -120,14 +120,15 @@ async def serve(urls: dict[str, list[str]]) -> None:
     )
     while line := await reader.readline():
         asked = json.loads(line)
-        await _until(clients, asked["round_trips"], lost)
-        groups = {
-            name: measured([client for client in clients if client.label in labels], lost)
-            for name, labels in asked["groups"].items()
-        }
-        print(json.dumps(groups), flush=True)
-        forget(clients)
-        lost.clear()
+        answer: dict[str, Any] = {}
+        if "wait" in asked:
+            await _until(clients, asked["wait"], lost)
+        else:
+            for name, labels in asked["take"].items():
+                answer[name] = measured([client for client in clients if client.label in labels], lost)
+            forget(clients)
+            lost.clear()
+        print(json.dumps(answer), flush=True)
     for client in clients:
         client.leave()
 
