@@ -126,7 +126,7 @@ async def test_a_client_that_does_not_read_slows_no_other_channel(start: StartNo
         async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
             for number in range(100):
                 tasks.create_task(talk(number))
-        assert (await do(control, "fill", channel=channel, most=100, size=SIZE))["error"] == "ChannelFull"
+        assert (await do(control, "fill", channel=channel, most=10_000, size=SIZE))["error"] == "ChannelFull"
 
 
 async def test_a_room_is_told_in_one_push_and_subprotocols_are_agreed(start: StartNode) -> None:
