@@ -47,12 +47,13 @@ def ours(state: State, process: Process, arguments: list[Any], reply: Reply) -> 
 
 
 async def restore(state: State, process: Process) -> None:
-    """Give a process what it saved in earlier lives of this node, and take what it dropped."""
-    rows: list[tuple[str, str, int]] = await state.executed(
-        lambda database: database.execute(
-            "SELECT issuer, params, kept FROM capabilities WHERE process = ?", (str(process.id),)
-        ).fetchall(),
-        [],
+    """Give a process what it saved in earlier lives of this node, and take what it dropped.
+
+    Raises:
+        StateError: that cannot be read.
+    """
+    rows: list[tuple[str, str, int]] = await state.read(
+        "SELECT issuer, params, kept FROM capabilities WHERE process = ?", str(process.id)
     )
     for issuer, params, kept in rows:
         held = process.holdings.saved if kept == SAVED else process.holdings.dropped

@@ -3,7 +3,11 @@
 The database is in WAL mode with `synchronous=FULL`. In WAL mode a commit is atomic whatever happens to
 this process, but only FULL also syncs the log at each commit: with NORMAL, what a guest was told is
 stored could be lost with the machine's power. That costs one sync a commit, so the one thread that
-owns the database commits everything that waits together, and only then answers.
+owns the database commits everything that waits together, and only then answers. When that fails, each
+piece of work is tried alone, so that one that the database refuses takes no other with it.
+
+Nothing here waits on the event loop: a database that another program holds, or a disk that hangs, costs
+those their time who asked for what is stored, and nobody else.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +30,15 @@ TOO_BIG: Final = "too-big"
 STORAGE: Final = "storage"
 """Names of `state-error` cases in `wit/system.wit`."""
 
+LOCK_SECONDS: Final = 5.0
+"""How long to wait for another program to let go of the database before what is asked fails."""
+
 _BATCH: Final = 256
-_LOCK_SECONDS: Final = 5.0
+_TRY_SECONDS: Final = 0.25
+"""How long one attempt waits for it; a node that stops makes one more."""
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+# The latter two: what SQLite cannot hold.
+_FAULTS: Final = (sqlite3.Error, ValueError, OverflowError)
 
 
 def _counted(table: str, size: str) -> tuple[str, ...]:
@@ -101,13 +113,16 @@ class State:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closing = False
         self._database = _open(path)
         self._thread = threading.Thread(target=self._work, name="state", daemon=True)
         self._thread.start()
 
     def get(self, process: ProcessId, answer: Callable[[bytes | str | None], None]) -> None:
-        """Answers the stored bytes, or None. Storage that cannot be read answers None and is logged."""
-        self.execute(lambda database: _read(database, str(process)), None, answer)
+        """Answers the stored bytes; None when there are none; `storage` when they cannot be read: that is not the
+        same, for whoever takes it for the same begins anew, and stores that.
+        """
+        self.execute(lambda database: _read(database, str(process)), STORAGE, answer)
 
     def set(
         self,
@@ -132,8 +147,8 @@ class State:
         self, work: Callable[[sqlite3.Connection], _T], failed: _F, answer: Callable[[_T | _F], None]
     ) -> None:
         """Do `work` on the database, in the state's thread, and answer what it returns once that is durable; or
-        `failed` when the database cannot be read or written. What fails is undone with all that was done
-        together with it, so `work` has to bound what it stores beforehand.
+        `failed` when the database cannot be read or written, with nothing of it done. It may be called more
+        than once, when what it did was undone, so it has no effect but on the database.
         """
         self._jobs.put(_Job(work, failed, answer))
 
@@ -143,8 +158,22 @@ class State:
         self.execute(work, failed, lambda value: None if done.cancelled() else done.set_result(value))
         return await done
 
+    async def read(self, query: str, *values: str) -> list[Any]:
+        """The rows of a query without which the node, or a process, must not go on.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        rows = await self.executed(lambda database: database.execute(query, values).fetchall(), None)
+        if rows is None:
+            raise StateError(
+                f"{self._path} cannot be read now: the log says why; try again once that is mended"
+            )
+        return rows
+
     async def close(self) -> None:
-        """Finish what was asked and close the database."""
+        """Finish what was asked and close the database. A database that another program holds is not waited for."""
+        self._closing = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -172,12 +201,42 @@ class State:
 
     def _carry_out(self, batch: list[_Job]) -> list[Any]:
         try:
-            with self._database:
-                return [job.work(self._database) for job in batch]
-        except (sqlite3.Error, ValueError, OverflowError) as error:  # the latter two: what SQLite cannot hold
-            text = f"{self._path}: {error}: see that the disk has room and is writable"
+            return self._together(batch, time.monotonic() + LOCK_SECONDS)
+        except _FAULTS as error:
+            fault: Exception = error
+        answers: list[Any] = []
+        failed = 0
+        for job in batch:
+            try:
+                answers += self._together([job], 0.0)
+            except _FAULTS as error:
+                answers.append(job.failed)
+                fault, failed = error, failed + 1
+        if failed:
+            what = "a change or question" if failed == 1 else f"{failed} changes and questions"
+            text = f"{self._path}: {fault}: {what} failed; {_remedy(fault)}"
             self._loop.call_soon_threadsafe(self._log.write, "state", "error", text)
-            return [job.failed for job in batch]
+        return answers
+
+    def _together(self, batch: list[_Job], until: float) -> list[Any]:
+        """Do a batch in one commit; waits for another program's lock until then, and tries once at least."""
+        while True:
+            try:
+                with self._database:
+                    return [job.work(self._database) for job in batch]
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or self._closing or time.monotonic() >= until:
+                    raise
+
+
+def _is_busy(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY  # the rest of an extended code says why
+
+
+def _remedy(error: BaseException) -> str:
+    if _is_busy(error):
+        return "another program holds it: end that program, or let it let go"
+    return "see that the disk has room and is writable"
 
 
 def _read(database: sqlite3.Connection, process: str) -> bytes | None:
@@ -198,12 +257,13 @@ def _clear(database: sqlite3.Connection, process: str) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
-        database = sqlite3.connect(path, timeout=_LOCK_SECONDS, check_same_thread=False)
+        database = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         with database:
             for table in _SCHEMA:
                 database.execute(table)
+        database.execute(f"PRAGMA busy_timeout={round(1000 * _TRY_SECONDS)}")
     except sqlite3.Error as error:
         raise StateError(
             f"{path}: {error}: make it readable and writable, or move it away to start afresh"

@@ -86,7 +86,8 @@ class ToNode(IntEnum):
     LOG = 12
     """`[op, handle, stream, level, text]`"""
     USAGE = 13
-    """`[op, {handle: [cpu_seconds, memory_bytes]}]`: sent each second while something changed; 0 bytes: not known."""
+    """`[op, {handle: [cpu_seconds, …]}]`, with the fields of `link/usage.py`: sent each second while something
+    changed, and once more with what came to rest."""
     PONG = 14
     """`[op]`: the answer to PING."""
 
@@ -95,7 +96,7 @@ class Call:
     """Names of the calls that a worker makes on behalf of a process, with arguments and reply."""
 
     GET_STATE: Final = "get-state"
-    """`[]` → bytes or None"""
+    """`[]` → bytes or None; "storage" when it cannot be read"""
     SET_STATE: Final = "set-state"
     """`[bytes]` → None, "too-big" or "storage" """
     CLEAR_STATE: Final = "clear-state"

@@ -57,10 +57,12 @@ class Timer:
         self._handle: asyncio.TimerHandle | None = None
 
     async def load(self) -> None:
-        """Take up the durable timers of earlier lives of this node."""
-        rows: list[tuple[str, str, float]] = await self._state.executed(
-            lambda database: database.execute("SELECT process, id, due FROM timers").fetchall(), []
-        )
+        """Take up the durable timers of earlier lives of this node.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        rows: list[tuple[str, str, float]] = await self._state.read("SELECT process, id, due FROM timers")
         for process, name, due in rows:
             self._count(process, (process, name))
             self._keep(process, name, due)

@@ -2,7 +2,7 @@
 
 Capability: none. State is limited by the node's `process.state_bytes`.
 Errors: `state-error`.
-Traps: nothing.
+Traps: `get-state`, when the node cannot read what was stored.
 Blocks: the state calls, until the node has read or durably written.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.link.ops import Call, ToNode
+from guesthouse.link.ops import Call, ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import HostFunction
+from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.values import OK, Err
 from guesthouse.worker.guest import Guest, address_text
 
@@ -33,7 +34,18 @@ def print_line(guest: Guest, verbosity: str, text: str) -> None:
 
 def get_state(guest: Guest) -> Any:
     """The bytes stored last."""
-    return guest.call_node(Call.GET_STATE, [], lambda value: value)
+    return guest.call_node(Call.GET_STATE, [], _stored)
+
+
+def _stored(value: bytes | str | None) -> bytes | None:
+    """What was stored; the contract has no error for what cannot be read, and none stored would be a lie.
+
+    Raises:
+        GuestTrap: it cannot be read.
+    """
+    if isinstance(value, str):
+        raise GuestTrap(ExitCause.TRAP, "its state cannot be read; the node's log of `state` says why")
+    return value
 
 
 def set_state(guest: Guest, data: bytes) -> Any:
