@@ -31,6 +31,7 @@ from guesthouse.http_server.deadlines import NEVER
 from guesthouse.http_server.deflate import DEFLATE
 from guesthouse.http_server.extension_channel import ExtensionChannel
 from guesthouse.http_server.framing import encode, frame, window_bits
+from guesthouse.http_server.gone import GoneTransport
 from guesthouse.http_server.inbound import InboundFrames
 from guesthouse.http_server.origin import shown_address
 from guesthouse.http_server.outbox import write_limits
@@ -46,6 +47,7 @@ _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
 _PING: Final = int(WsMessageType.PING)
 _PONG: Final = int(WsMessageType.PONG)
+_CONTROL: Final = 0x08
 
 _VERSION: Final = "13"
 """A refused client is told which version is spoken (RFC 6455, section 4.4)."""
@@ -64,7 +66,7 @@ class WebSocketConnection(ChannelSocket):
     """
 
     __slots__ = (
-        "_event", "_loop", "_released", "_upgraded", "bound_path", "extension", "messages_in", "opened_at",
+        "_event", "_released", "_upgraded", "bound_path", "extension", "messages_in", "opened_at",
         "owner", "seal", "token_id", "window_bits",
     )  # fmt: skip
 
@@ -83,8 +85,7 @@ class WebSocketConnection(ChannelSocket):
         """Of an encrypted channel."""
         self.extension: ExtensionChannel | None = None
         """What speaks the framing of extensions for it."""
-        self._released = released
-        self._loop = asyncio.get_running_loop()
+        self._released: Callable[[], None] | None = released
         self._inbound = InboundFrames(
             self._protocol, self.deliver, max_size=limits.register_bytes, fragments=limits.fragments
         )
@@ -105,11 +106,15 @@ class WebSocketConnection(ChannelSocket):
         if self._ending:
             return
         self._keepalive.heard = self.context.monotonic()
-        if self._upgraded:
+        if not self._upgraded:
+            self._handshake(data)
+        elif (self._process is None or data[0] & _CONTROL) and not self.context.turns.take():
+            self._inbound.paused = self._inbound.sliced = True
             self._inbound.receive(data)
             self._after_receive()
         else:
-            self._handshake(data)
+            self._inbound.receive(data)
+            self._after_receive()
 
     def eof_received(self) -> bool:
         """The client will send no more; without a close frame before, it is gone."""
@@ -118,15 +123,26 @@ class WebSocketConnection(ChannelSocket):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed: whatever was still open ends here."""
-        self._drain_held()
+        """The socket is closed: whatever was still open ends, once the process has what came before."""
+        self._transport = GoneTransport(self._over)
+        if self._process is not None:
+            self.outgoing.move_to(self._transport)
+            if self._inbound.paused and not self._closing:
+                return  # it will be resumed, and then has nothing more to read
+        self.context.turns.run(self._over)
+
+    def _over(self) -> None:
+        """Nothing more comes from the client, or reaches it."""
+        released, self._released = self._released, None
+        if released is None:
+            return
         self._leave(Told.CLOSED)
         self._ending = True
         self.context.deadlines.set(self, NEVER)
         if self.token_id:
             self.context.token_channels.give_back(self.token_id)
         self.context.connections.discard(self)
-        self._released()
+        released()
         self.context.disconnected()
 
     def resume_writing(self) -> None:
@@ -313,6 +329,10 @@ class WebSocketConnection(ChannelSocket):
         if self._protocol.eof_sent:
             self._leave(Told.CLOSED)
             self._finish()
+        elif self._inbound.sliced:
+            self._inbound.sliced = False
+            self._transport.pause_reading()
+            self.context.turns.add(self._resume)
 
     def _registering_close(self, close: Close) -> Close:
         return closes.REGISTER_TOO_BIG if close is closes.TOO_BIG and not self.opened_at else close
@@ -324,9 +344,9 @@ class WebSocketConnection(ChannelSocket):
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The mailbox has room again; delivery goes on in the loop's next turn."""
+        """The mailbox has room again; delivery goes on in a later turn of the loop."""
         if self._inbound.paused:
-            self._loop.call_soon(self._resume)
+            self.context.turns.add(self._resume)
 
     def _resume(self) -> None:
         if not self._inbound.paused or self._ending:
@@ -337,12 +357,6 @@ class WebSocketConnection(ChannelSocket):
         if not self._inbound.paused:
             self._transport.resume_reading()
         self._after_receive()
-
-    def _drain_held(self) -> None:
-        """The socket ends: deliver the whole messages that a pause held back."""
-        if self.channel_id and self._inbound.paused:
-            self._inbound.paused = False
-            self._inbound.receive(b"")
 
     # To the client.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from guesthouse.http_server.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import Deadlines
 from guesthouse.http_server.origin import normal_origin
+from guesthouse.http_server.turns import Turns
 from guesthouse.http_server.upgrade import Gate
 from guesthouse.ports import LogPort, RouterPort
 
@@ -39,6 +41,7 @@ class Context:
     deadlines: Deadlines
     complaints: Complaints
     gate: Gate
+    turns: Turns
     token_channels: TokenChannels = field(default_factory=TokenChannels)
     awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
     """Encrypted channels whose client has not brought its key, by channel id."""
@@ -72,4 +75,5 @@ def new_context(
         deadlines=Deadlines(),
         complaints=Complaints(log),
         gate=Gate(router, tokens, bindings, frozenset(map(normal_origin, http.allowed_origins)), trusted),
+        turns=Turns(lambda work: asyncio.get_running_loop().call_soon(work)),
     )

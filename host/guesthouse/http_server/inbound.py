@@ -38,6 +38,11 @@ _WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
 _KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
 _LONGEST_HEADER: Final = 14
 _COMPRESSED: Final = 0x40
+SLICE: Final = 256
+"""What is done of one read before others have their turn: so many plain frames."""
+_ODD_COST: Final = 16
+"""What another frame costs, in plain ones, besides one for each `_STEP` bytes of its payload."""
+_STEP: Final = 4096
 
 
 def most_compressed(size: int) -> int:
@@ -58,8 +63,8 @@ class InboundFrames:
         fragments: frames that a message may have.
     """
 
-    __slots__ = ("_deliver", "_fragments", "_header", "_held", "_max_fragments", "_max_size", "_protocol", "_size",
-                 "_text", "_type", "_wanted", "close", "paused")  # fmt: skip
+    __slots__ = ("_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments", "_max_size", "_protocol",
+                 "_size", "_text", "_type", "_wanted", "close", "paused", "sliced")  # fmt: skip
 
     def __init__(
         self,
@@ -79,7 +84,10 @@ class InboundFrames:
         self._size = 0
         self._type = 0
         self._text: codecs.IncrementalDecoder | None = None
+        self._left = SLICE
         self.paused = False
+        self.sliced = False
+        """It paused by itself: a slice of what was read is delivered, and the rest waits for its turn."""
         self.close: Close | None = None
         self.limit(max_size)
 
@@ -93,8 +101,8 @@ class InboundFrames:
         self._protocol.max_message_size = most_compressed(max_size)
 
     def receive(self, data: bytes) -> None:
-        """Take bytes and deliver what is whole, until `paused` or `close` is set. With `b""`, go on
-        after a pause.
+        """Take bytes and deliver what is whole, until `paused` or `close` is set; after a slice, `paused`
+        and `sliced` are. With `b""`, go on after a pause.
         """
         held = self._held
         if held:
@@ -103,13 +111,16 @@ class InboundFrames:
                 return
             data = bytes(held)
             held.clear()
-        offset = 0
+        offset, self._left = 0, SLICE
         while not self.paused and self.close is None and not self._protocol.eof_sent:
             end = self._frame_end(data, offset)
             if end == 0:
                 break
             self._take(data, offset, end)
             offset = end
+            self._left -= 1
+            if self._left <= 0 and not self.paused and offset < len(data):
+                self.paused = self.sliced = True
         if self.close is None and not self._protocol.eof_sent and offset < len(data):
             held += memoryview(data)[offset:]
             self._wanted = 0 if self.paused else self._wanted - offset
@@ -178,6 +189,7 @@ class InboundFrames:
 
     def _ask_protocol(self, frames: bytes) -> None:
         was_open = self._protocol.state is OPEN
+        self._left -= _ODD_COST
         self._protocol.receive_data(frames)
         for event in self._protocol.events_received():
             if was_open and isinstance(event, Frame):
@@ -185,6 +197,7 @@ class InboundFrames:
 
     def _on_frame(self, frame: Frame) -> None:
         opcode, payload = frame.opcode, bytes(frame.data)
+        self._left -= len(payload) // _STEP
         if len(payload) > self._max_size - self._size:
             self.close = TOO_BIG
         elif opcode is Opcode.PING:

@@ -232,6 +232,10 @@ class Outgoing:
         self.policy, self.push = Policy.REFUSE, self._push_paid
         return self._window - waiting
 
+    def move_to(self, transport: asyncio.WriteTransport) -> None:
+        """Write to another from now on."""
+        self._transport = transport
+
     def end(self) -> None:
         """The channel is closed: what was pushed is still sent."""
         self.flush()
