@@ -7,7 +7,9 @@ terminal work behind a bounded queue, and what a flood costs is counted and said
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import queue
 import re
 import sys
@@ -15,6 +17,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -68,9 +72,7 @@ class Subscription:
             yield self._lines.popleft()
         if self._missed:
             missed, self._missed = self._missed, 0
-            yield LogLine(
-                "log", "host", "warning", f"{missed} lines were written faster than read here", time.time()
-            )
+            yield _of_log(f"{missed} lines were written faster than read here")
 
 
 class Log:
@@ -160,6 +162,8 @@ class _Writer:
         self._folder = folder
         self._terminal = terminal
         self._file = None if folder is None else _open_file(folder)
+        self._torn = False
+        self._unwritten = 0
         self._lines: queue.Queue[LogLine | None] = queue.Queue(_QUEUED_LINES)
         self._dropped = 0
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
@@ -184,41 +188,68 @@ class _Writer:
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 text = f"{dropped} lines were lost: the disk or the terminal is too slow"
-                self._write(LogLine("log", "host", "warning", text, time.time()))
+                self._write(_of_log(text))
         if self._file is not None:
             self._file.close()
 
     def _write(self, line: LogLine) -> None:
+        self._show(line)
+        if self._folder is None:
+            return
+        try:
+            self._keep(line, self._folder)
+        except (OSError, LogError) as error:
+            if not self._unwritten:
+                why = error if isinstance(error, LogError) else f"{self._folder}: {error.strerror}"
+                self._show(_of_log(f"{why}: until that is mended, lines are shown and not kept"))
+            self._unwritten += 1
+            return
+        if self._unwritten:
+            missing, self._unwritten = self._unwritten, 0
+            self._write(_of_log(f"{missing} lines are missing here: {self._folder} could not be written"))
+
+    def _show(self, line: LogLine) -> None:
         try:
             if self._terminal is not None and line.level != "debug":
                 self._terminal.write(for_people(line) + "\n")
                 self._terminal.flush()
         except (OSError, ValueError):  # the terminal is gone
             self._terminal = None
-        try:
-            if self._file is not None:
-                self._file.write(json.dumps(as_dict(line)) + "\n")
-                self._file.flush()
-                self._rotate()
-        except OSError:  # no room: what is said on the terminal and to subscribers remains
-            self._dropped += 1
 
-    def _rotate(self) -> None:
-        if self._file is None or self._folder is None or self._file.tell() < FILE_BYTES:
-            return
-        self._file.close()
-        for number in range(OLD_FILES, 0, -1):
-            older = self._folder / f"node.{number}.jsonl"
-            newer = self._folder / (f"node.{number - 1}.jsonl" if number > 1 else "node.jsonl")
-            if newer.exists():
-                newer.replace(older)
-        self._file = _open_file(self._folder)
+    def _keep(self, line: LogLine, folder: Path) -> None:
+        """Append a line to the file. One that was cut off by a full disk stays alone on its line."""
+        if self._file is None:
+            self._file = _open_file(folder)
+        data = b"\n" * self._torn + json.dumps(as_dict(line)).encode() + b"\n"
+        written = self._file.write(data)
+        self._torn = written < len(data)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._file.tell() >= FILE_BYTES:
+            self._rotate(folder)
+
+    def _rotate(self, folder: Path) -> None:
+        """Begin another file. Where that fails, the next line opens the old one again, and tries."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        with suppress(OSError):
+            for number in range(OLD_FILES, 0, -1):
+                older = folder / f"node.{number}.jsonl"
+                newer = folder / (f"node.{number - 1}.jsonl" if number > 1 else "node.jsonl")
+                if newer.exists():
+                    newer.replace(older)
 
 
-def _open_file(folder: Path) -> TextIO:
+def _of_log(text: str) -> LogLine:
+    return LogLine("log", "host", "warning", text, time.time())
+
+
+def _open_file(folder: Path) -> FileIO:
+    """Without a buffer: a line that was not written is not written later, out of its place."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        return (folder / "node.jsonl").open("a", encoding="utf-8")
+        return (folder / "node.jsonl").open("ab", buffering=0)
     except OSError as error:
         raise LogError(f"{folder}: {error.strerror}: make it writable for this user") from None
 

@@ -104,7 +104,8 @@ async def test_work_that_the_database_refuses_takes_no_other_with_it(tmp_path: P
         busy = state.executed(lambda _: time.sleep(0.2), None)
         good = [asked(state.set, process, b"kept") for process in (CHAT, OTHER)]
         bad = state.executed(lambda database: database.execute("SELECT ?", (2**70,)), STORAGE)
-        assert await asyncio.gather(busy, good[0], bad, good[1]) == [None, None, STORAGE, None]
+        answers: list[object] = await asyncio.gather(busy, good[0], bad, good[1])
+        assert answers == [None, None, STORAGE, None]
         assert await asked(state.get, CHAT) == await asked(state.get, OTHER) == b"kept"
         assert len(log.lines) == 1
 
