@@ -19,6 +19,7 @@ from guesthouse.errors import GuesthouseError
 
 KIB = 1024
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,14 @@ class Settings:
     """How long a worker may take to check its machine and take processes, before another is started."""
     worker_longest_pause: float = 10.0
     """The longest wait, in seconds, before a worker that ends again and again is replaced."""
+    isolation: str = "shared"
+    """Whose guests may be in one worker: `shared`, everybody's; `package`, those of one package alone."""
+    most_workers: int = 64
+    """Workers that there may be when each package has one of its own."""
+    worker_confinement: str = "best-effort"
+    """When the kernel cannot confine a worker: `best-effort` logs what is lacking, with `required` none runs."""
+    worker_memory_bytes: int = 1024 * GIB
+    """Memory that one worker may write to in all, counting what its guests have been given and not used."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
@@ -152,6 +161,7 @@ _ENVIRONMENT: Final = "GUESTHOUSE_"
 _MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
 _MOST: Final = {"port": 65_535, "message_bytes": 16 * MIB, "state_bytes": 48 * MIB, "workers": 1024}
 _YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_CHOICES: Final = {"isolation": ("shared", "package"), "worker_confinement": ("best-effort", "required")}
 
 
 def load_settings(
@@ -215,6 +225,8 @@ def _checked(name: str, value: Any, where: str) -> Any:
         value = float(value)
     if not isinstance(value, kind) or (kind is int and type(value) is bool):
         raise BadSetting(f"{where} must be {_kind_in_words(kind)}, not {value!a}")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise BadSetting(f"{where} must be one of {', '.join(_CHOICES[name])}, not {value!a}")
     if isinstance(value, int | float) and type(value) is not bool:
         least = 0 if last in _MAY_BE_ZERO else 1 if kind is int else 0.001
         most = _MOST.get(last, 2**53)

@@ -24,6 +24,7 @@ from guesthouse.installing import Installer, finish_purge, tidy
 from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.operations import Operations
+from guesthouse.kernel.placement import Isolation, Placement
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import State
@@ -110,14 +111,14 @@ class Node:
         )
         home.compiled.mkdir(mode=0o700, exist_ok=True)
         self.workers = self.supervisor.workers = Workers(
-            worker_count(settings),
+            placement(settings),
             log,
             self._operations,
             self.supervisor,
             silence_seconds=settings.worker_silence_seconds,
             ready_seconds=settings.worker_ready_seconds,
             longest_pause=settings.worker_longest_pause,
-            components=home.compiled,
+            configuration=worker_configuration(settings, home.compiled),
         )
         await stack.enter_async_context(self.workers)
         self.supervisor.restore = partial(kept_capabilities.restore, state)
@@ -203,3 +204,17 @@ def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:
 def worker_count(settings: Settings) -> int:
     """How many workers the settings ask for; by default one for each CPU but the node's own."""
     return settings.workers or max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def placement(settings: Settings) -> Placement:
+    """Which workers there are at first, and who may share one."""
+    return Placement(Isolation(settings.isolation), worker_count(settings), settings.most_workers)
+
+
+def worker_configuration(settings: Settings, components: Path) -> dict[str, object]:
+    """What a worker is told before anything else: how it is confined."""
+    return {
+        "components": str(components),
+        "required": settings.worker_confinement == "required",
+        "memory_bytes": settings.worker_memory_bytes,
+    }

@@ -82,6 +82,7 @@ class Supervisor:
         Raises:
             CompileError: the component cannot be compiled.
             NameTaken: a process of that id is there already.
+            NoWorkerLeft: its package needs a worker of its own, and cannot have one.
         """
         compiled = await self._compiler.compiled(spec.component)
         process = Process(
@@ -96,6 +97,7 @@ class Supervisor:
             await self.restore(process)
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
+        self.workers.enter(spec.id.package_id)
         self._router.rights.give(spec.id, spec.grants)
         care = Care(
             process, Backoff(self._settings.restart), self._loop.create_future(), handover=spec.handover
@@ -279,7 +281,7 @@ class Supervisor:
         if care.timer is not None:
             care.timer.cancel()
             care.timer = None
-        worker = self.workers.least_loaded()
+        worker = self.workers.least_loaded(care.process.id.package_id)
         care.waits_for_worker = worker is None
         if worker is None:
             return
@@ -318,6 +320,7 @@ class Supervisor:
         if care.timer is not None:
             care.timer.cancel()
         del self._cares[process.id]
+        self.workers.leave(process.id.package_id)
         process.end()
         self._router.remove(process)
         self.http.process_gone(process.id, reason)

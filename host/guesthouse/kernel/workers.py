@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import guesthouse
 from guesthouse.errors import GuesthouseError
 from guesthouse.kernel.mailbox import Operation
+from guesthouse.kernel.placement import Placement
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.watchdog import LOOKS, Silence
 from guesthouse.link.frames import LinkError
@@ -109,7 +110,7 @@ class Workers:
     """The workers of a node. An async context manager: leaving it ends them all.
 
     Args:
-        count: how many to keep alive.
+        placement: which workers to keep alive, and whose processes each may run.
         operations: makes what takes the operations of a worker (`Operations.handle`), given the worker and
             what to call once it is ready.
         events: told of each worker that becomes ready or is lost.
@@ -117,12 +118,13 @@ class Workers:
         silence_seconds: how long a worker may say nothing.
         ready_seconds: how long one may take until it takes processes.
         longest_pause: the longest wait before one that keeps ending is replaced.
-        components: the folder that a worker is confined to reading; None leaves it as it is.
+        configuration: what each worker is told first; with `components`, the folder that it may read, it
+            confines itself.
     """
 
     def __init__(
         self,
-        count: int,
+        placement: Placement,
         log: LogPort,
         operations: Callable[[Worker, Callable[[], None]], Callable[[Operation], None]],
         events: WorkerEvents,
@@ -130,10 +132,10 @@ class Workers:
         silence_seconds: float = SILENCE_SECONDS,
         ready_seconds: float = READY_SECONDS,
         longest_pause: float = LONGEST_PAUSE,
-        components: Path | None = None,
+        configuration: Mapping[str, object] | None = None,
     ) -> None:
-        self._count = count
-        self._settings = {} if components is None else {"components": str(components)}
+        self._placement = placement
+        self._configuration = dict(configuration or {})
         self._log = log
         self._operations = operations
         self._events = events
@@ -143,7 +145,8 @@ class Workers:
         self._longest_pause = longest_pause
         self._alive: list[Worker] = []
         self._stopping = False
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._watcher: asyncio.Task[None] | None = None
         self._tasks = asyncio.TaskGroup()
         self._begun: dict[str, asyncio.Future[None]] = {}
         """Done when a worker of that name became ready or could not, for the first time."""
@@ -155,14 +158,13 @@ class Workers:
             WorkerFailed: none is ready; it is why the first is not.
         """
         await self._tasks.__aenter__()
-        for name in (f"worker-{number}" for number in range(self._count)):
-            self._begun[name] = asyncio.get_running_loop().create_future()
-            self._keepers.append(self._tasks.create_task(self._keep(name)))
-        self._keepers.append(self._tasks.create_task(self._watch()))
+        for name in self._placement.names:
+            self._begin(name)
+        self._watcher = self._tasks.create_task(self._watch())
         try:
             outcomes = await asyncio.gather(*self._begun.values(), return_exceptions=True)
             failures = [outcome for outcome in outcomes if outcome is not None]
-            if failures and len(failures) == self._count:
+            if failures and len(failures) == len(outcomes):
                 raise failures[0]
         except BaseException:
             await self.__aexit__()
@@ -171,18 +173,43 @@ class Workers:
 
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
-        for keeper in self._keepers:
-            keeper.cancel()
+        for task in (*self._keepers.values(), self._watcher):
+            if task is not None:
+                task.cancel()
         await self._tasks.__aexit__(None, None, None)
 
-    def least_loaded(self) -> Worker | None:
-        """The ready worker with the fewest runs; None when none is ready."""
-        ready = (worker for worker in self._alive if worker.ready)
+    def least_loaded(self, package: str) -> Worker | None:
+        """The ready worker with the fewest runs of those that may run a package's processes; None when none is."""
+        may_run = self._placement.may_run
+        ready = (worker for worker in self._alive if worker.ready and may_run(worker.name, package))
         return min(ready, key=lambda worker: len(worker.runs), default=None)
+
+    def enter(self, package: str) -> None:
+        """A process of a package is to be run, now or later. Starts a worker for the package if it needs one.
+
+        Raises:
+            NoWorkerLeft: the package needs a worker of its own, and there are as many as there may be.
+        """
+        name = self._placement.enter(package)
+        if name is not None and not self._stopping:
+            self._begin(name)
+
+    def leave(self, package: str) -> None:
+        """A process that entered is gone. Ends the worker that only its package could use, after the last."""
+        name = self._placement.leave(package)
+        if name is not None and not self._stopping:
+            self._log.write(name, "info", f"ends: {package} has no process left")
+            del self._begun[name]
+            self._keepers.pop(name).cancel()
 
     def alive(self) -> Sequence[Worker]:
         """Those that have a subprocess."""
         return tuple(self._alive)
+
+    def _begin(self, name: str) -> None:
+        begun = self._begun[name] = asyncio.get_running_loop().create_future()
+        begun.add_done_callback(asyncio.Future.exception)  # of those that start later, the log says it
+        self._keepers[name] = self._tasks.create_task(self._keep(name))
 
     async def _keep(self, name: str) -> None:
         loop = asyncio.get_running_loop()
@@ -233,7 +260,7 @@ class Workers:
         take = self._operations(worker, lambda: self._became_ready(worker))
         self._alive.append(worker)
         worker.attach(await connect(sock, take, lambda error: self._lost(worker, error)))
-        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, self._settings])
+        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, self._configuration])
         try:
             await asyncio.wait(
                 (worker.became_ready, worker.lost),
@@ -250,8 +277,9 @@ class Workers:
     def _became_ready(self, worker: Worker) -> None:
         if not worker.became_ready.done():
             worker.became_ready.set_result(None)
-            if not self._begun[worker.name].done():
-                self._begun[worker.name].set_result(None)
+            begun = self._begun.get(worker.name)
+            if begun is not None and not begun.done():
+                begun.set_result(None)
             self._events.worker_ready(worker)
 
     def _lost(self, worker: Worker, fault: LinkError | None) -> None:

@@ -15,6 +15,7 @@ from guesthouse.address import ProcessId
 from guesthouse.config import ProcessLimits, RestartSettings, Settings
 from guesthouse.kernel.care import NameTaken, NoSuchProcess, ProcessNotStarted
 from guesthouse.kernel.operations import Operations
+from guesthouse.kernel.placement import Isolation, Placement
 from guesthouse.kernel.process import ProcessState
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.supervisor import Supervisor
@@ -98,7 +99,7 @@ async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) 
 
         return Operations(worker.runs, router, http, kernel.state, log, supervisor, ready).handle
 
-    workers = Workers(2, log, operations, supervisor, FAKE_WORKER)
+    workers = Workers(Placement(Isolation.SHARED, 2, 2), log, operations, supervisor, FAKE_WORKER)
     supervisor.workers = workers
     house = House(kernel, router, supervisor, workers, became_ready)
     http.push = lambda owner, channel, kind, payload: house.pushed.put_nowait(payload.decode())
@@ -346,9 +347,9 @@ class Nobody:
 
 async def test_a_worker_that_cannot_start_is_said_with_its_last_words(new_kernel: Callable[..., Any]) -> None:
     kernel = new_kernel()
-    workers = Workers(
-        1, kernel.log, lambda worker, ready: lambda operation: None, Nobody(), [*FAKE_WORKER, "--dies"]
-    )
+    placement = Placement(Isolation.SHARED, 1, 1)
+    command = [*FAKE_WORKER, "--dies"]
+    workers = Workers(placement, kernel.log, lambda worker, ready: lambda operation: None, Nobody(), command)
     with pytest.raises(WorkerFailed, match="status 3: this machine is too old"):
         await workers.__aenter__()
 
