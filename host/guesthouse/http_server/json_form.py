@@ -1,7 +1,8 @@
 """The JSON form of the protocol: a Request to `http-server:distro:sys` whose body names the action. Pure.
 
 The body is one of `{"WebSocketPush": {...}}`, `{"WebSocketClose": 7}`, `{"Bind": {...}}` and so on; the
-answer is `{"Ok": null}` or `{"Err": "<error>"}`.
+answer is `{"Ok": null}` or `{"Err": "<error>"}`. Fields that no action has are ignored, since newer guests may
+send them; a field of the wrong type is `MalformedRequest`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.http_server.channels import MAX_CHANNEL_ID
@@ -37,6 +38,9 @@ class Later(Enum):
 
 LATER: Final = Later.LATER
 """What an action gives whose response comes later."""
+
+MAX_BODY: Final = 256 * 1024
+"""Bytes of a body, which hold twenty thousand channel ids: reading one takes the node's own time."""
 
 _MANY_SECONDS: Final = 10**6
 
@@ -168,11 +172,18 @@ class _Asked:
             raise JsonError(_MALFORMED)
         return _TYPES[value]
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """A truth value, which may be left out."""
         value = self.field(name)
-        if value is not None and type(value) is not bool:
+        if value is None:
+            return default
+        if type(value) is not bool:
             raise JsonError(_MALFORMED)
-        return bool(value)
+        return value
+
+    def authenticated(self) -> bool:
+        """Whether only clients who logged in may come: unless it is denied."""
+        return self.flag("authenticated", default=True)
 
     def path(self) -> str:
         """The path, with the leading slash that older guests leave out."""
@@ -208,13 +219,20 @@ def json_answer(error: str | None) -> bytes:
 
 
 def _named(body: bytes) -> tuple[str, object]:
+    if len(body) > MAX_BODY:
+        raise JsonError(_MALFORMED)
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body.decode(), parse_constant=_no_json)
     except (ValueError, RecursionError):
         raise JsonError(_MALFORMED) from None
     if not isinstance(parsed, dict) or len(parsed) != 1:
         raise JsonError(_MALFORMED)
     return next(iter(parsed.items()))
+
+
+def _no_json(name: str) -> NoReturn:
+    """`NaN` and `Infinity`, which Python reads and JSON does not have."""
+    raise ValueError(name)
 
 
 def _payload(asked: _Asked, message_type: int) -> bytes:
@@ -281,7 +299,7 @@ def _ws_bind(asked: _Asked, *, secure: bool = False) -> None:
     problem = asked.doer.bind_ws_path(
         asked.owner,
         asked.path(),
-        authenticated=asked.flag("authenticated") or secure,
+        authenticated=asked.authenticated() or secure,
         secure=secure,
         extension=asked.flag("extension"),
         subprotocols=asked.texts("subprotocols"),
@@ -297,7 +315,7 @@ def _bind(asked: _Asked, *, secure: bool = False) -> None:
     problem = asked.doer.bind_http_path(
         asked.owner,
         asked.path(),
-        authenticated=asked.flag("authenticated") or secure,
+        authenticated=asked.authenticated() or secure,
         local_only=asked.flag("local_only"),
         secure=secure,
         static=asked.needed_blob() if asked.flag("cache") else None,
@@ -314,7 +332,7 @@ def _serve_ui(asked: _Asked) -> None:
     problem = asked.doer.bind_ui(
         asked.owner,
         asked.path(),
-        authenticated=asked.flag("authenticated"),
+        authenticated=asked.authenticated(),
         local_only=asked.flag("local_only"),
         secure=asked.flag("secure"),
     )

@@ -26,7 +26,8 @@ from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
 from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
 
 _FAILED: Final = b'{"Err":"Failed"}'
-_NOTHING_TO_SAY: Final = b'{"Ok"'
+_NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
+"""Responses of the HTTP server that only those get who want one; refusals are told to everyone."""
 
 
 class Router:
@@ -333,7 +334,7 @@ class Router:
         )
         if body is None:
             return
-        if sent[5] is not None or not body.startswith(_NOTHING_TO_SAY):
+        if sent[5] is not None or body not in _NOTHING_TO_SAY:
             self._answer(sender, sent, f"{self._node}@{HTTP_SERVER}", [body, False, None], None, None)
 
     def _leave_waiting(self, sender: Sender, sent: Operation) -> int:

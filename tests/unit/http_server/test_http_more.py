@@ -170,7 +170,7 @@ async def test_files_have_ranges_and_conditions_too(house: House, tmp_path: Path
 async def test_one_call_serves_the_ui_folder_where_the_process_wants_it(house: House, tmp_path: Path) -> None:
     assert ask(house, {"ServeUi": {"path": "/app"}}) == {"Err": "NoUi"}
     house.server.serve_ui(CHAT, ui(tmp_path))
-    assert ask(house, {"ServeUi": {"path": "/app"}}) == {"Ok": None}
+    assert ask(house, {"ServeUi": {"path": "/app", "authenticated": False}}) == {"Ok": None}
     assert ask(house, {"ServeUi": {"path": "/:x"}}) == {"Err": "BadPath"}
     async with house.http() as client:
         assert (await client.get(f"/{CHAT}/app/")).text == "index"

@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.config import ConnectionLimits
+from guesthouse.http_server.json_form import MAX_BODY
 from guesthouse.message import LazyLoadBlob
 
 from .conftest import CHAT, NODE, OTHER, House
@@ -91,6 +94,12 @@ async def test_a_client_that_does_not_read_fills_its_outbox_and_no_more(house: H
     [
         b"",
         b"\xff",
+        b'{"WebSocketClose": 1}'.decode().encode("utf-16"),
+        b'\xef\xbb\xbf{"WebSocketClose": 1}',
+        b'{"WebSocketClose": 1} ' + b'{"WebSocketClose": 1}',
+        b'{"Bind": {"path": "/", "response_seconds": NaN}}',
+        b'{"Bind": {"path": "/", "response_seconds": Infinity}}',
+        b'{"WebSocketClose": ' + b"1" * 5000 + b"}",
         b"[" * 100_000,
         [],
         7,
@@ -108,6 +117,35 @@ async def test_a_client_that_does_not_read_fills_its_outbox_and_no_more(house: H
         push(1, "text"),
         push(1, 0),
         push(1, ["Text"]),
+        push(1.0),
+        push(None),
+        {"WebSocketPush": {"channel_id": 1}},
+        {"WebSocketPush": {"message_type": "Text"}},
+        {"WebSocketPushMany": {"channel_ids": 1, "message_type": "Text"}},
+        {"WebSocketPushMany": {"channel_ids": [1, "2"], "message_type": "Text"}},
+        {"WebSocketPushMany": {"channel_ids": [1]}},
+        {"WebSocketPushPath": {"message_type": "Text"}},
+        {"WebSocketPushPath": {"path": "/", "message_type": "text"}},
+        {"WebSocketPolicy": {"channel_id": 1}},
+        {"WebSocketPolicy": {"channel_id": "1", "policy": "wait"}},
+        {"WebSocketExtPushOutgoing": {"channel_id": 1, "message_type": "Binary"}},
+        {"WebSocketExtPushOutgoing": {"channel_id": 1, "message_type": "Binary", "desired_reply_type": "x"}},
+        {"WebSocketExtPushOutgoing": {"channel_id": 1, "desired_reply_type": "Request"}},
+        {"WebSocketBind": {"path": "/", "extension": "no"}},
+        {"WebSocketBind": {"path": "/", "encrypted": 0}},
+        {"WebSocketBind": {"path": "/", "subprotocols": "v1"}},
+        {"WebSocketBind": {"path": "/", "subprotocols": ["v1", 2]}},
+        {"WebSocketSecureBind": {"extension": True}},
+        {"WebSocketSecureBind": {"path": "/", "extension": 1}},
+        {"SecureBind": {"cache": False}},
+        {"SecureBind": {"path": "/", "cache": "yes"}},
+        {"Bind": {"path": "/", "authenticated": 1}},
+        {"Bind": {"path": "/", "local_only": []}},
+        {"Bind": {"path": "/", "response_seconds": 0}},
+        {"Bind": {"path": "/", "response_seconds": "9"}},
+        {"Bind": {"path": "/", "response_seconds": True}},
+        {"ServeUi": {"authenticated": False}},
+        {"ServeUi": {"path": "/", "secure": "no"}},
         {"WebSocketBind": {}},
         {"WebSocketBind": {"path": 1}},
         {"WebSocketBind": {"path": "/", "authenticated": "no"}},
@@ -119,6 +157,32 @@ async def test_a_client_that_does_not_read_fills_its_outbox_and_no_more(house: H
 )
 async def test_a_request_of_another_shape_is_malformed(house: House, request_body: Any) -> None:
     assert ask(house, request_body, b"blob") == {"Err": "MalformedRequest"}
+
+
+@pytest.mark.parametrize(("more", "answer"), [(-1, OK), (0, OK), (1, {"Err": "MalformedRequest"})])
+async def test_a_body_is_as_long_as_it_may_be(house: House, more: int, answer: object) -> None:
+    body = json.dumps({"WebSocketUnbind": {"path": "/"}}).encode()
+    assert ask(house, body.ljust(MAX_BODY + more)) == answer
+
+
+async def test_what_no_action_has_is_ignored(house: House) -> None:
+    async with house.bound() as (client, event):
+        body = {"channel_id": event.channel_id, "message_type": "Text", "newer": [1]}
+        assert ask(house, {"WebSocketPush": body}, b"x") == OK
+        assert await client.recv() == "x"
+        assert ask(house, {"WebSocketUnbind": {"path": "/", "reason": None}}) == OK
+
+
+async def test_a_path_is_for_people_who_are_logged_in_unless_the_process_says_otherwise(house: House) -> None:
+    assert ask(house, {"Bind": {"path": "/page", "cache": True}}, b"hello") == OK
+    assert ask(house, {"WebSocketBind": {"path": "/ws"}}) == OK
+    async with house.http() as client:
+        assert (await client.get(f"/{CHAT}/page")).status_code == 401
+        assert (await client.get(f"/{CHAT}/page", headers=house.cookie)).text == "hello"
+    with pytest.raises(InvalidStatus) as caught:
+        async with connect(f"{house.ws_url}/{CHAT}/ws"):
+            pass
+    assert caught.value.response.status_code == 401
 
 
 async def test_paths_are_bound_and_unbound(house: House) -> None:
@@ -133,7 +197,9 @@ async def test_paths_are_bound_and_unbound(house: House) -> None:
         assert ask(house, {"Unbind": {"path": "/page"}}) == OK
         assert (await client.get(f"/{CHAT}/page")).status_code == 404
     assert ask(house, {"WebSocketUnbind": {"path": "/ws"}}) == OK
-    assert ask(house, {"Bind": {"path": "/../x"}}) == {"Err": "BadPath"}
+    for path in ("/../x", "/a/./b", "/a\\b", "/a\0b", "/\ud800", "/" + "x" * 2048):
+        assert ask(house, {"Bind": {"path": path}}) == {"Err": "BadPath"}
+        assert ask(house, {"WebSocketUnbind": {"path": path}}) == OK, "nothing is bound there"
     assert ask(house, {"WebSocketBind": {"path": "/a//b"}}) == {"Err": "BadPath"}
     assert ask(house, {"Bind": static}) == {"Err": "NoBlob"}
 

@@ -76,7 +76,7 @@ class JsonRequests:
 
     def _bind_http(self, argument: Any, blob: types.LazyLoadBlob | None) -> None:
         binding = HttpBinding(
-            bool(argument.get("authenticated")),
+            _authenticated(argument),
             bool(argument.get("local_only")),
             bool(argument.get("secure")),
             argument.get("response_seconds"),
@@ -88,7 +88,10 @@ class JsonRequests:
 
 
 def _ws_binding(argument: Any) -> WsBinding:
-    authenticated, secure, extension = (
-        bool(argument.get(name)) for name in ("authenticated", "secure", "extension")
-    )
-    return WsBinding(authenticated, secure, extension, argument.get("subprotocols") or [])
+    secure, extension = bool(argument.get("secure")), bool(argument.get("extension"))
+    return WsBinding(_authenticated(argument), secure, extension, argument.get("subprotocols") or [])
+
+
+def _authenticated(argument: Any) -> bool:
+    """Unless it is denied."""
+    return argument.get("authenticated") is not False
