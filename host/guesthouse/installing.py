@@ -124,10 +124,15 @@ class Installer:
             outcome.cancel()
 
     async def _install(self, argument: str) -> dict[str, Any]:
-        limits = self._node.settings.package
-        package = await asyncio.to_thread(stage, argument, limits, self._home.unpacked)
+        limits, unpacked = self._node.settings.package, self._home.unpacked
+        there = frozenset(path.name for path in unpacked.iterdir()) if unpacked.is_dir() else frozenset()
+        package = await asyncio.to_thread(stage, argument, limits, unpacked)
         version = Version(package.version, package.source.name)
-        return await self._change(package, lambda now: now.with_version(package.id, version))
+        try:
+            return await self._change(package, lambda now: now.with_version(package.id, version))
+        except GuesthouseError:
+            await asyncio.to_thread(_remove, self._home, frozenset((version.hash,)) - there)
+            raise
 
     async def _roll_back(self, package_id: str) -> dict[str, Any]:
         wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current

@@ -50,7 +50,7 @@ class CompileCache:
     """The folder of compiled components of one node. Blocks on the file system."""
 
     def __init__(self, folder: Path, engine_key: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._engine_key = engine_key
         self._key_path = folder.with_name(folder.name + ".key")
         self._in_use: set[Path] = set()
@@ -61,13 +61,13 @@ class CompileCache:
         Raises:
             CompileError: another user owns it or may enter it.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = self._folder.stat()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = self.folder.stat()
         if status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise CompileError(
-                f"{self._folder}, the compile cache, is open to other users and may hold their code: remove it"
+                f"{self.folder}, the compile cache, is open to other users and may hold their code: remove it"
             )
-        return self._folder
+        return self.folder
 
     def find(self, digest: str) -> Artifact | None:
         """The artifact of a component, or None.
@@ -96,17 +96,20 @@ class CompileCache:
         path, note_path = self._paths(digest)
         plain = description.to_json()
         note = {"mac": self._mac(path.name, _digest_own(code), plain), "description": plain}
-        partial = self._folder / f".new-{secrets.token_hex(8)}"
-        partial.touch(mode=0o600, exist_ok=False)
-        partial.write_text(json.dumps(note), encoding="utf-8")
-        code.rename(path)
-        partial.rename(note_path)
+        partial = self.folder / f".new-{secrets.token_hex(8)}"
+        try:
+            partial.touch(mode=0o600, exist_ok=False)
+            partial.write_text(json.dumps(note), encoding="utf-8")
+            code.rename(path)
+            partial.rename(note_path)
+        finally:
+            partial.unlink(missing_ok=True)
         self._in_use.add(path)
         self._prune()
         return Artifact(path, description)
 
     def _paths(self, digest: str) -> tuple[Path, Path]:
-        path = self._folder / f"{digest}-{self._engine_key}.cwasm"
+        path = self.folder / f"{digest}-{self._engine_key}.cwasm"
         return path, path.with_suffix(".json")
 
     def _delete(self, path: Path) -> None:
@@ -118,11 +121,11 @@ class CompileCache:
         """Delete what a killed node left half made, and the longest unused until the rest fits; nothing
         that this node uses.
         """
-        for left in self._folder.glob(".new-*"):
+        for left in self.folder.glob(".new-*"):
             with suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > _HALF_MADE_SECONDS:
                     left.unlink()
-        found = [(path.stat(), path) for path in self._folder.glob("*.cwasm")]
+        found = [(path.stat(), path) for path in self.folder.glob("*.cwasm")]
         total = sum(status.st_size for status, _ in found)
         for status, path in sorted(found, key=lambda each: each[0].st_mtime):
             if total <= MAX_CACHE_BYTES:
@@ -136,14 +139,26 @@ class CompileCache:
         return hmac.new(self._key(), text.encode(), hashlib.sha256).hexdigest()
 
     def _key(self) -> bytes:
-        with suppress(FileExistsError):
-            descriptor = os.open(self._key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
+        if not self._key_path.exists():
+            self._make_key()
         key = _read_own(self._key_path, _KEY_BYTES)
         if len(key) != _KEY_BYTES:
             raise CompileError(f"{self._key_path}, the compile cache's key, is damaged: remove it")
         return key
+
+    def _make_key(self) -> None:
+        """Whole or not at all, whatever ends this node meanwhile; another node's that came first stays."""
+        partial = self._key_path.with_name(f".new-{secrets.token_hex(8)}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(_KEY_BYTES))
+                file.flush()
+                os.fsync(descriptor)
+            with suppress(FileExistsError):
+                self._key_path.hardlink_to(partial)
+        finally:
+            partial.unlink()
 
 
 def _open_own(path: Path) -> int:

@@ -62,14 +62,18 @@ def _confine(job: Job) -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != job.parent:  # it died before the line above
         os._exit(REFUSED)
-    for limit, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_AS, job.memory_bytes),
-        (resource.RLIMIT_CPU, job.cpu_seconds),
-        (resource.RLIMIT_FSIZE, job.memory_bytes),
+    for limit, value, last in (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_NOFILE, 64, 64),
+        (resource.RLIMIT_AS, job.memory_bytes, job.memory_bytes),
+        # The first says which limit it was; the kernel kills at the second, as others may do.
+        (resource.RLIMIT_CPU, job.cpu_seconds, job.cpu_seconds + 1),
+        (resource.RLIMIT_FSIZE, job.memory_bytes, job.memory_bytes),
     ):
-        resource.setrlimit(limit, (value, value))
+        _, most = resource.getrlimit(limit)
+        if most == resource.RLIM_INFINITY:
+            most = last
+        resource.setrlimit(limit, (min(value, most), min(last, most)))
 
 
 def _compile(content: bytes, reply_fd: int) -> int:

@@ -71,12 +71,18 @@ class Compiler:
     async def _artifact(self, component: Path) -> Artifact:
         digest = await asyncio.to_thread(self._read, component)
         lock = self._locks.setdefault(digest, asyncio.Lock())
-        async with lock:
-            found = await asyncio.to_thread(self._find, digest)
-            if found is not None:
-                return found
-            async with self._one_at_a_time:
-                return await self._compile(component, digest)
+        try:
+            async with lock:
+                found = await asyncio.to_thread(self._find, digest)
+                if found is not None:
+                    return found
+                async with self._one_at_a_time:
+                    return await self._compile(component, digest)
+        except OSError as error:
+            raise CompileError(
+                f"{component} cannot be compiled: {self._cache.folder}: {error.strerror}; see that the disk has "
+                "room and is writable, and that this node may have more files open"
+            ) from None
 
     def _read(self, component: Path) -> str:
         """The SHA-256 of a file that looks like a component."""
@@ -149,7 +155,12 @@ class Compiler:
         """Why there is no result, to go after the file's name."""
         reason.seek(0)
         said = " ".join(reason.read(_REASON_BYTES).decode("utf-8", "replace").split())
-        if status is None or status in (-signal.SIGXCPU, -signal.SIGKILL):
+        if status == -signal.SIGKILL:
+            return (
+                "was not compiled, as its compiler was killed from outside, most likely for this machine's lack of "
+                "memory: try again, or make it smaller"
+            )
+        if status is None or status == -signal.SIGXCPU:
             return (
                 f"did not compile within {self._limits.compile_seconds:g} s: make it smaller, "
                 "or raise package.compile_seconds in guesthouse.toml"

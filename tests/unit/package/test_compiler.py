@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -283,6 +285,46 @@ async def test_what_a_killed_compile_left_is_cleared_away(guest: Path, cache_dir
     await Compiler(cache_dir, LIMITS).compiled(guest)
     assert not old.exists()
     assert fresh.exists()
+
+
+async def test_a_compiler_that_is_killed_from_outside_is_not_said_to_be_slow(
+    guest: Path, cache_dir: Path
+) -> None:
+    compiling = asyncio.ensure_future(Compiler(cache_dir, LIMITS).compiled(guest))
+    for _ in range(4000):
+        await asyncio.sleep(0.005)
+        if found := compilers_of(os.getpid()):
+            os.kill(found.pop(), signal.SIGKILL)
+            break
+    with pytest.raises(CompileError, match="was killed from outside"):
+        await compiling
+    assert list(cache_dir.iterdir()) == []
+    assert (await Compiler(cache_dir, LIMITS).compiled(guest)).is_file()
+
+
+def compilers_of(pid: int) -> list[int]:
+    """Compiler subprocesses of a program. One that is not yet the compiler is none."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if b"guesthouse.package.compile_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+async def test_a_disk_without_room_refuses_the_component_and_keeps_no_half_of_it(
+    guest: Path, cache_dir: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    compiler = Compiler(cache_dir, LIMITS)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))
+    try:
+        with pytest.raises(CompileError, match=r"File too large; see that the disk has room"):
+            await compiler.compiled(guest)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(cache_dir.iterdir()) == []
+    assert (await compiler.compiled(guest)).is_file()
 
 
 async def test_a_full_cache_drops_the_longest_unused_but_nothing_in_use(
