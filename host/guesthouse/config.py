@@ -76,6 +76,10 @@ class ProcessLimits:
     cpu_seconds_per_message: float = 10.0
     start_seconds: float = 30.0
     """CPU time from instantiation to the first `receive`."""
+    cpu_share: float = 0.95
+    """Of each second of its worker's time, on average; a process that uses more is held back."""
+    host_calls_per_second: int = 500_000
+    """On average; a process that makes more is held back."""
     first_message_seconds: float = 10.0
     """How long a process may take to its first `receive`: a new version that takes longer is rolled back."""
     handover_seconds: float = 5.0
@@ -159,7 +163,7 @@ class BadSetting(GuesthouseError):
 _SECTIONS: Final = ("http", "connections", "process", "package", "restart")
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 _MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
-_MOST: Final = {"port": 65_535, "message_bytes": 16 * MIB, "state_bytes": 48 * MIB, "workers": 1024}
+_MOST: Final = {"port": 65_535, "message_bytes": 16 * MIB, "state_bytes": 48 * MIB, "workers": 1024, "cpu_share": 1}
 _YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _CHOICES: Final = {"isolation": ("shared", "package"), "worker_confinement": ("best-effort", "required")}
 

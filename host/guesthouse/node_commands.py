@@ -14,13 +14,13 @@ from guesthouse.control.server import BadRequest, Command
 from guesthouse.kernel.asking import Answered
 from guesthouse.kernel.care import NoSuchProcess
 from guesthouse.kernel.explain import explained
+from guesthouse.kernel.listing import listed, state_sizes
 from guesthouse.kernel.requests import LONGEST_WAIT
 from guesthouse.logs import as_dict
 from guesthouse.message import LazyLoadBlob
 from guesthouse.package.installed import parse_package_id
 
 if TYPE_CHECKING:
-    from guesthouse.kernel.process import Process
     from guesthouse.node import Node
 
 MOST_LINES: Final = 100_000
@@ -50,12 +50,14 @@ class NodeCommands:
         }
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Each process: what it is, where it runs, and what it costs."""
+        """Each process: what it is, where it runs, and what it uses of what it may."""
+        sizes = await state_sizes(self._node.state)
         packages = {item["package"]: item for item in self._node.installer.listed()}
         for process in self._node.router.processes():
             item = packages.get(process.id.package_id, {})
             version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
-            yield self._process(process) | version
+            channels = {"channels": len(self._node.http.open_channels(process.id))}
+            yield listed(process, self._node.settings.process, sizes) | channels | version
 
     async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each open channel."""
@@ -186,22 +188,6 @@ class NodeCommands:
         if not isinstance(text, str):
             raise BadRequest("send takes an address")
         return Address.parse(text if "@" in text else f"{self._node.settings.node}@{text}")
-
-    def _process(self, process: Process) -> dict[str, Any]:
-        up_seconds = None if process.started_at is None else round(time.time() - process.started_at, 1)
-        return {
-            "process": str(process.id),
-            "state": process.state.value,
-            "worker": None if process.run is None else process.run.worker,
-            "on_exit": process.on_exit if isinstance(process.on_exit, str) else "requests",
-            "restarts": max(0, process.runs - 1),
-            "up_seconds": up_seconds,
-            "cpu_seconds": round(process.cpu_seconds, 6),
-            "memory_bytes": process.memory_bytes or None,
-            "mailbox_messages": len(process.mailbox),
-            "mailbox_bytes": process.mailbox.size,
-            "channels": len(self._node.http.open_channels(process.id)),
-        }
 
 
 def _text(request: Mapping[str, Any], key: str) -> str:

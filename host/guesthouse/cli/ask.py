@@ -17,25 +17,42 @@ _WIDE: Final = 240
 """Columns of a table that is not for a terminal, so that nothing in it is wrapped."""
 
 
+_PROCESSES: Final[Columns] = (
+    ("PROCESS", lambda item: str(item["process"])),
+    ("VERSION", lambda item: version_text(item["version"], item["hash"])),
+    ("STATE", lambda item: str(item["state"])),
+    ("WORKER", lambda item: item["worker"] or "-"),
+    ("UP", lambda item: _seconds(item["up_seconds"])),
+    ("RESTARTS", lambda item: str(item["restarts"])),
+    ("ON EXIT", lambda item: str(item["on_exit"])),
+    ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
+    ("MEMORY", lambda item: _known_size(item["memory_bytes"])),
+    ("MAILBOX", lambda item: f"{item['mailbox_messages']} ({_size(item['mailbox_bytes'])})"),
+    ("CHANNELS", lambda item: str(item["channels"])),
+)
+
+_LIMITS: Final[Columns] = (
+    ("PROCESS", lambda item: str(item["process"])),
+    ("MEMORY", lambda item: _used_bytes(item, "memory_bytes")),
+    ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
+    ("A MESSAGE", lambda item: _of(item, "cpu_message_seconds", "cpu_seconds_per_message", "{:.3g} s")),
+    ("A SECOND", lambda item: _of(item, "cpu_share", "cpu_share", "{:.0%}")),
+    ("CALLS/S", lambda item: _of(item, "host_calls_per_second", "host_calls_per_second", "{:,}")),
+    ("HELD BACK", lambda item: f"{item['held_seconds']:.1f} s"),
+    ("MAILBOX", lambda item: _used_bytes(item, "mailbox_bytes")),
+    ("STATE", lambda item: _used_bytes(item, "state_bytes")),
+    ("LOG DROPPED", lambda item: f"{item['log_lines_dropped']:,}"),
+    ("RESTARTS", lambda item: str(item["restarts"])),
+)
+
+
 @click.command()
+@click.option("--limits", is_flag=True, help="Show what each uses of what it may.")
 @home_option
 @json_option
-def ps(home: str | None, as_json: bool) -> None:
+def ps(limits: bool, home: str | None, as_json: bool) -> None:
     """List the processes of the running node."""
-    columns: Columns = (
-        ("PROCESS", lambda item: str(item["process"])),
-        ("VERSION", lambda item: version_text(item["version"], item["hash"])),
-        ("STATE", lambda item: str(item["state"])),
-        ("WORKER", lambda item: item["worker"] or "-"),
-        ("UP", lambda item: _seconds(item["up_seconds"])),
-        ("RESTARTS", lambda item: str(item["restarts"])),
-        ("ON EXIT", lambda item: str(item["on_exit"])),
-        ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
-        ("MEMORY", lambda item: "-" if item["memory_bytes"] is None else _size(item["memory_bytes"])),
-        ("MAILBOX", lambda item: f"{item['mailbox_messages']} ({_size(item['mailbox_bytes'])})"),
-        ("CHANNELS", lambda item: str(item["channels"])),
-    )
-    _list("ps", home, as_json, columns, "the node runs no process")
+    _list("ps", home, as_json, _LIMITS if limits else _PROCESSES, "the node runs no process")
 
 
 @click.command()
@@ -120,3 +137,15 @@ def _size(count: int) -> str:
         if count >= length:
             return f"{count / length:.1f} {unit}"
     return f"{count} B"
+
+
+def _known_size(count: int | None) -> str:
+    return "-" if count is None else _size(count)
+
+
+def _used_bytes(item: dict[str, Any], name: str) -> str:
+    return f"{_known_size(item[name])} of {_size(item['limits'][name])}"
+
+
+def _of(item: dict[str, Any], name: str, limit: str, form: str) -> str:
+    return f"{form.format(item[name])} of {form.format(item['limits'][limit])}"

@@ -20,6 +20,7 @@ from guesthouse.kernel.state import State
 from guesthouse.link.checks import check, check_call
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import PROTOCOL_VERSION, Call, ToNode, ToWorker
+from guesthouse.link.usage import Usage
 from guesthouse.message import LazyLoadBlob
 from guesthouse.ports import HttpServerPort, LogPort
 
@@ -106,10 +107,10 @@ class Operations:
         if operation[0] == ToNode.PONG:
             return  # that it was heard is all
         if operation[0] == ToNode.USAGE:
-            for handle, (cpu_seconds, memory_bytes) in operation[1].items():
+            for handle, fields in operation[1].items():
                 process = self._runs.get(handle)
                 if process is not None:
-                    process.cpu_seconds, process.memory_bytes = float(cpu_seconds), memory_bytes
+                    process.usage = Usage(*fields)
             return
         if operation[1] != PROTOCOL_VERSION:
             raise LinkError(

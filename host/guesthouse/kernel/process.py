@@ -17,6 +17,7 @@ from guesthouse.address import ProcessId
 from guesthouse.capabilities import Holdings
 from guesthouse.kernel.mailbox import Mailbox, Operation
 from guesthouse.link.ops import ToWorker
+from guesthouse.link.usage import NOTHING, Usage
 from guesthouse.message import IncomingHttpRequest, Pairs, WebSocketOpen
 from guesthouse.ports import Feeder
 
@@ -73,8 +74,9 @@ class Process:
         self.runs = 0
         self.started_at: float | None = None
         """Unix seconds when its run started."""
-        self.cpu_seconds = 0.0
-        self.memory_bytes = 0
+        self.usage = NOTHING
+        """What its run uses."""
+        self._used_before = NOTHING
         self.mailbox = Mailbox(mailbox_bytes)
         self._twice_full = 2 * mailbox_bytes
         self._announced: list[Operation] | None = None
@@ -83,6 +85,10 @@ class Process:
     def gone(self) -> bool:
         """Whether it ended and will not return."""
         return self.state is ProcessState.GONE
+
+    def used(self) -> Usage:
+        """What it uses, with what its earlier runs used."""
+        return self.usage.after(self._used_before)
 
     # --- what the HTTP server posts
 
@@ -214,7 +220,7 @@ class Process:
         """The run is over. Returns the message that is not delivered again, in words."""
         self.run = None
         self.started_at = None
-        self.memory_bytes = 0
+        self._used_before, self.usage = self.used(), NOTHING
         self.state = ProcessState.WAITING
         return self.mailbox.end_run(worker_lost=worker_lost)
 

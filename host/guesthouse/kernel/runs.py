@@ -96,6 +96,8 @@ class Runs:
             "table_elements": limits.table_elements,
             "cpu_seconds_per_message": limits.cpu_seconds_per_message,
             "start_seconds": limits.start_seconds,
+            "cpu_share": limits.cpu_share,
+            "host_calls_per_second": limits.host_calls_per_second,
             "log_lines_per_second": limits.log_lines_per_second,
             "log_line_bytes": limits.log_line_bytes,
             "wasi_handles": limits.wasi_handles,

@@ -117,7 +117,7 @@ _pairs = _list_of(_record(_text, _text))
 _maybe_text = _optional(_text)
 _maybe_bytes = _optional(_bytes)
 _maybe_seconds = _optional(_u64)
-_usage_of_one = _record(_seconds, _u64)
+_usage_of_one = _record(_seconds, _u64, _seconds, _seconds, _u64, _u64, _seconds, _u64)
 _on_exit_requests = _list_of(_record(_text, _bytes, _maybe_seconds, _maybe_text, _maybe_bytes))
 
 _capabilities = _list_of(_record(_text, _text))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from guesthouse.address import Address
@@ -14,6 +15,7 @@ from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import PENDING
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
+from guesthouse.worker.budget import Budget
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.messages import CONTRACT, Dialect, address_value
 from guesthouse.worker.outgoing import MAX_OPERATION, Outgoing, payload_size
@@ -28,6 +30,8 @@ class GuestLimits:
     table_elements: int
     cpu_seconds_per_message: float
     start_seconds: float
+    cpu_share: float
+    host_calls_per_second: int
     log_lines_per_second: int
     log_line_bytes: int
     wasi_handles: int
@@ -86,6 +90,7 @@ class Guest:
         "answerable_id",
         "arguments",
         "blob",
+        "budget",
         "channels",
         "component",
         "convert",
@@ -170,6 +175,8 @@ class Guest:
         self.taken = 0
         """Messages taken and not yet reported as consumed."""
         self.cpu_seconds = 0.0
+        """Seconds that it held the worker, in all."""
+        self.budget = Budget(limits.cpu_share, limits.host_calls_per_second, monotonic())
         self.slice_budget = limits.start_seconds
         """CPU seconds left for what it is doing now."""
 

@@ -23,6 +23,7 @@ class LogBook:
         "_since",
         "_suppressed",
         "_tokens",
+        "dropped",
     )
 
     def __init__(self, handle: int, lines_per_second: int, line_bytes: int, outgoing: Outgoing) -> None:
@@ -33,12 +34,15 @@ class LogBook:
         self._tokens = self._rate
         self._since = monotonic()
         self._suppressed = 0
+        self.dropped = 0
+        """Lines over the rate, in all."""
         self._partial: dict[str, bytearray] = {}
 
     def line(self, stream: str, level: str, text: str) -> None:
         """Write one line."""
         if not self._admit():
             self._suppressed += 1
+            self.dropped += 1
             return
         if self._suppressed:
             self._send("host", "warning", f"{self._suppressed} log lines over the rate were dropped")
@@ -66,6 +70,10 @@ class LogBook:
         if self._suppressed:
             self._send("host", "warning", f"{self._suppressed} log lines over the rate were dropped")
             self._suppressed = 0
+
+    def warn(self, text: str) -> None:
+        """Write a line of the host's about this guest; not counted against the guest's rate."""
+        self._send("host", "warning", text)
 
     def _stream_line(self, name: str, line: bytes) -> None:
         level = "warning" if name == "stderr" else "info"

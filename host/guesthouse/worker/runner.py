@@ -105,8 +105,10 @@ class Worker:
         if poller.poll(1000 * _LINGER_SECONDS):
             return True
         self._ticker.stop()
-        left = None if seconds is None else 1000 * min(seconds - _LINGER_SECONDS, _LONGEST_WAIT)
-        readable = bool(poller.poll(left))
+        left = min(self._usage.due_seconds(), _LONGEST_WAIT)
+        if seconds is not None:
+            left = min(left, seconds - _LINGER_SECONDS)
+        readable = bool(poller.poll(1000 * left))
         self._ticker.start()
         return readable
 
@@ -230,6 +232,7 @@ class Worker:
         for channel_id in guest.channels:
             self._channels.pop(channel_id, None)
         guest.log.close()
+        self._usage.report_end(guest)
         self._explain(guest, trap)
         self._outgoing.add([ToNode.EXITED, guest.handle, trap.cause, trap.detail])
 

@@ -33,6 +33,7 @@ class Scheduler:
         self._woken: deque[Guest] = deque()
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
+        self._held: list[tuple[float, int, Guest]] = []
         self._tie = count()
 
     def wake(self, guest: Guest) -> None:
@@ -52,13 +53,13 @@ class Scheduler:
             return 0.0
         while self._sleepers and self._sleepers[0][2].waiting is not Waiting.TIME:
             heapq.heappop(self._sleepers)  # ended while it slept
-        if not self._sleepers:
-            return None
-        return max(0.0, self._sleepers[0][0] - monotonic())
+        nearest = min((queue[0][0] for queue in (self._sleepers, self._held) if queue), default=None)
+        return None if nearest is None else max(0.0, nearest - monotonic())
 
     def run_round(self) -> None:
         """Give every woken guest, and one pre-empted, its slice."""
         self._wake_sleepers()
+        self._release_held()
         for _ in range(len(self._woken)):
             self._run(self._woken.popleft())
         if self._preempted:
@@ -75,6 +76,24 @@ class Scheduler:
         now = monotonic()
         while self._sleepers and self._sleepers[0][0] <= now:
             heapq.heappop(self._sleepers)[2].wake_from_sleep()
+
+    def _hold_back(self, guest: Guest) -> bool:
+        """Leave a guest alone that used more than its budget, until it is within it; returns whether it is held."""
+        now = monotonic()
+        seconds, text = guest.budget.hold_seconds(guest.cpu_seconds, guest.fiber.calls, now)
+        if text is not None:
+            guest.log.warn(text)
+        if seconds:
+            guest.queued = True  # what wakes it meanwhile leaves it where it is
+            heapq.heappush(self._held, (now + seconds, next(self._tie), guest))
+        return seconds > 0
+
+    def _release_held(self) -> None:
+        if not self._held:
+            return
+        now = monotonic()
+        while self._held and self._held[0][0] <= now:
+            self._preempted.append(heapq.heappop(self._held)[2])
 
     def _run(self, guest: Guest) -> None:
         guest.queued = False
@@ -93,7 +112,10 @@ class Scheduler:
         guest.slice_budget -= spent
         if guest.slice_budget < 0 and guest.waiting is not Waiting.MESSAGE:
             self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
-        elif step_over or guest.waiting is Waiting.NOTHING:
+            return
+        if guest.budget.is_used_up(guest.cpu_seconds, guest.fiber.calls) and self._hold_back(guest):
+            return
+        if step_over or guest.waiting is Waiting.NOTHING:
             guest.queued = True
             self._preempted.append(guest)
 

@@ -1,17 +1,19 @@
-"""What guests use, told to the node about once a second while it changes."""
+"""What guests use, told to the node about once a second while it changes. See `link/usage.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from math import inf
 from time import monotonic
 from typing import Final
 
 from guesthouse.link.ops import ToNode
-from guesthouse.worker.boundary.memory import linear_memories
+from guesthouse.worker.boundary.memory import WASM_PAGE, linear_memories
 from guesthouse.worker.guest import Guest
 from guesthouse.worker.outgoing import Outgoing
 
 _EVERY_SECONDS: Final = 1.0
+_NEVER: Final = (0.0, 0)
 MOST_MEASURED: Final = 256
 """Guests of one worker whose memory is known: finding it costs a look at all mappings, at each start."""
 
@@ -39,24 +41,83 @@ class Memories:
 
 
 class UsageReport:
-    """Reports the CPU seconds and the memory of the guests that ran since the last report."""
+    """Reports what the guests that ran since the last report use, and once more when they have come to rest."""
 
     def __init__(self, outgoing: Outgoing, memories: Memories) -> None:
         self._outgoing = outgoing
         self._memories = memories
-        self._next = monotonic() + _EVERY_SECONDS
-        self._reported: dict[int, float] = {}
+        self._looked_at = monotonic()
+        self._next = self._looked_at + _EVERY_SECONDS
+        self._last: dict[int, tuple[float, int]] = {}
+        """CPU seconds and host calls at the last report, by handle."""
+        self._busy: set[int] = set()
+        """Those whose last report said that they ran."""
+        self._full: set[int] = set()
+        """Those of which the log says that their memory is full."""
+        self._unreported = False
 
-    def report(self, guests: Iterable[Guest]) -> None:
+    def due_seconds(self) -> float:
+        """In how many seconds `report` has something to say although nothing else happens."""
+        return max(0.0, self._next - monotonic()) if self._unreported else inf
+
+    def report(self, guests: Collection[Guest]) -> None:
         """Report if it is time and something changed."""
         now = monotonic()
         if now < self._next:
+            self._unreported = True
             return
-        self._next = now + _EVERY_SECONDS
-        used = {guest.handle: guest.cpu_seconds for guest in guests}
-        changed = {handle: cpu for handle, cpu in used.items() if cpu != self._reported.get(handle)}
-        self._reported = used
-        if changed:
+        seconds, self._looked_at, self._next = now - self._looked_at, now, now + _EVERY_SECONDS
+        self._forget_the_gone(guests)
+        ran = [guest for guest in guests if guest.cpu_seconds != self._last.get(guest.handle, _NEVER)[0]]
+        resting = self._busy.difference(guest.handle for guest in ran)
+        said = [*ran, *(guest for guest in guests if guest.handle in resting)] if resting else ran
+        if said:
             sizes = self._memories.sizes()
-            usage = {handle: [cpu, sizes.get(handle, 0)] for handle, cpu in changed.items()}
+            usage = {guest.handle: self._usage(guest, seconds, sizes.get(guest.handle, 0)) for guest in said}
             self._outgoing.add([ToNode.USAGE, usage])
+        self._busy = {guest.handle for guest in ran}
+        self._unreported = bool(ran)
+
+    def report_end(self, guest: Guest) -> None:
+        """Report what a run that has just ended used."""
+        seconds = max(_EVERY_SECONDS, monotonic() - self._looked_at)
+        self._outgoing.add([ToNode.USAGE, {guest.handle: self._usage(guest, seconds, 0)}])
+
+    def _usage(self, guest: Guest, seconds: float, memory_bytes: int) -> list[float]:
+        cpu, calls = guest.cpu_seconds, guest.fiber.calls
+        last_cpu, last_calls = self._last.get(guest.handle, _NEVER)
+        self._last[guest.handle] = cpu, calls
+        self._warn_of_full_memory(guest, memory_bytes)
+        return [
+            cpu,
+            memory_bytes,
+            _on_message(guest),
+            (cpu - last_cpu) / seconds,
+            calls,
+            round((calls - last_calls) / seconds),
+            guest.budget.held_seconds,
+            guest.log.dropped,
+        ]
+
+    def _warn_of_full_memory(self, guest: Guest, memory_bytes: int) -> None:
+        """Nothing tells the host that a guest was refused memory; one that is this close has likely been."""
+        limit = guest.limits.memory_bytes
+        if memory_bytes > limit - limit // 16 - WASM_PAGE and guest.handle not in self._full:
+            self._full.add(guest.handle)
+            guest.log.warn(
+                f"its memory is full, or nearly so: {memory_bytes} of {limit} bytes (process.memory_bytes)"
+            )
+
+    def _forget_the_gone(self, guests: Collection[Guest]) -> None:
+        if len(self._last) > len(guests):
+            there = {guest.handle for guest in guests}
+            self._last = {handle: last for handle, last in self._last.items() if handle in there}
+            self._full &= there
+            self._busy &= there
+
+
+def _on_message(guest: Guest) -> float:
+    """CPU seconds charged to the message in hand, or to the last one; to the start, before the first."""
+    limits = guest.limits
+    limit = limits.cpu_seconds_per_message if guest.serves else limits.start_seconds
+    return max(0.0, limit - guest.slice_budget)

@@ -20,8 +20,10 @@ ROWS = [
 
 
 def unit_of(name: str) -> str:
-    if name == "log_lines_per_second":
-        return "lines a second"
+    if name.endswith("_per_second"):
+        return f"{name.split('_')[1]} a second"
+    if name.endswith("_share"):
+        return "share"
     if name.endswith("_bytes"):
         return "bytes"
     return "seconds" if "seconds" in name or name.endswith(("_delay", "_after")) else "count"

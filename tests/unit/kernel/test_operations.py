@@ -6,6 +6,7 @@ import pytest
 
 from guesthouse.address import ProcessId
 from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.link.usage import Usage
 
 CHAT = ProcessId.parse("chat:chat:a.os")
 
@@ -64,9 +65,10 @@ async def test_what_a_process_writes_is_logged_in_its_name(kernel: Any) -> None:
 async def test_usage_is_noted(kernel: Any) -> None:
     worker = await kernel.worker()
     process, chat = kernel.process(worker, str(CHAT))
-    await worker.say([ToNode.USAGE, {chat: [1.5, 4096], 12345: [1, 1]}])
+    usage: list[Any] = [1.5, 4096, 0.5, 0.25, 100, 10, 2.0, 3]
+    await worker.say([ToNode.USAGE, {chat: usage, 12345: usage}])
     await worker.settled(chat)
-    assert (process.cpu_seconds, process.memory_bytes) == (1.5, 4096)
+    assert process.used() == Usage(*usage)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ GOOD: list[list[Any]] = [
     [ToNode.ON_EXIT, 1, "restart"],
     [ToNode.ON_EXIT, 1, [["n@p:k:g", b"", None, None, None]]],
     [ToNode.LOG, 1, "print", "info", "hi"],
-    [ToNode.USAGE, {1: [0.5, 4096]}],
+    [ToNode.USAGE, {1: [0.5, 4096, 0.5, 0.5, 1, 1, 0, 1]}],
     [ToNode.PONG],
 ]
 WITH_FIELDS = [operation for operation in GOOD if len(operation) > 1]

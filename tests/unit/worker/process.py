@@ -30,6 +30,8 @@ LIMITS: Final[dict[str, Any]] = {
     "table_elements": 10_000,
     "cpu_seconds_per_message": 20.0,
     "start_seconds": 20.0,
+    "cpu_share": 1.0,
+    "host_calls_per_second": 10_000_000,
     "log_lines_per_second": 200,
     "log_line_bytes": 8192,
     "wasi_handles": 64,

@@ -85,7 +85,9 @@ def _plain(call: Callable[..., Any], read: Callable[[int], list[Any]], write: _W
     ) -> int:
         try:
             Caller.context = context
-            write(call(FIBERS[context].owner, *read(args)), context, results, _ARENA)
+            fiber = FIBERS[context]
+            fiber.calls += 1
+            write(call(fiber.owner, *read(args)), context, results, _ARENA)
         except BaseException as error:
             return _fault(context, error)
         return 0
@@ -108,6 +110,7 @@ def _blocking(call: Callable[..., Any], read: Callable[[int], list[Any]], write:
         try:
             Caller.context = context
             fiber = FIBERS[context]
+            fiber.calls += 1
             value = call(fiber.owner, *read(args))
             if value is PENDING:
                 fiber.blocked = (write, results)

@@ -62,6 +62,7 @@ class Fiber:
         "_started",
         "_store",
         "blocked",
+        "calls",
         "context",
         "fault",
         "owner",
@@ -69,6 +70,8 @@ class Fiber:
 
     def __init__(self, component: Component, limits: StoreLimits, owner: Any) -> None:
         self.owner = owner
+        self.calls = 0
+        """Host calls that it made."""
         self.fault: BaseException | None = None
         """What a host call raised; it explains the trap that follows."""
         self.blocked: Any = None
