@@ -43,6 +43,7 @@ CLOSE_SECONDS: Final = 2.0
 """How long a shutdown waits for clients to answer their close frames."""
 
 _ANSWER_SECONDS: Final = 1.0
+_LATE_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
 _BACKLOG: Final = 2048
 
@@ -149,8 +150,12 @@ class HttpServer(Actions):
     async def _sweep(self) -> None:
         context = self._context
         tick = _tick(context.settings.connections)
+        loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() + tick
             await asyncio.sleep(tick)
+            if loop.time() - due > _LATE_SECONDS:
+                await asyncio.sleep(tick)  # the node was stopped: what clients sent meanwhile is read first
             try:
                 context.deadlines.run(context.monotonic())
             except Exception:
