@@ -260,7 +260,7 @@ def test_the_canary_finds_a_version_that_was_not_checked(monkeypatch: pytest.Mon
 
 
 def test_the_canary_finds_a_value_that_comes_back_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lower, "_pack_f64", Struct("<B7xf20x").pack)
+    monkeypatch.setattr(lower, "_put_f64", Struct("<B7xf").pack_into)
     with pytest.raises(BoundaryError, match="came back changed"):
         canary.check(ENGINE)
 

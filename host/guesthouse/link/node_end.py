@@ -53,7 +53,7 @@ class NodeEnd(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         batch.append(operation)
         self._batch_size += size
-        if self._batch_size >= BATCH_BYTES:
+        if self._batch_size >= BATCH_BYTES or len(batch) >= 16:
             self._flush()
 
     def close(self) -> None:

@@ -72,6 +72,8 @@ class Answerable(Enum):
 
 
 _NO_BLOB: Final = (None, None)
+_MESSAGE: Final = Waiting.MESSAGE
+_NOTHING: Final = Waiting.NOTHING
 
 
 def _nothing(value: Any) -> None:
@@ -193,7 +195,7 @@ class Guest:
             self.outgoing.add([ToNode.STARTED, self.handle])
         if self.inbox:
             return self._take()
-        self.waiting = Waiting.MESSAGE
+        self.waiting = _MESSAGE
         return PENDING
 
     def call_node(self, name: str, arguments: list[Any], convert: Callable[[Any], Any]) -> Any:
@@ -240,7 +242,7 @@ class Guest:
     def deliver(self, operation: list[Any]) -> None:
         """Queue a message; wakes the guest when it waits for one."""
         self.inbox.append(operation)
-        if self.waiting is Waiting.MESSAGE:
+        if self.waiting is _MESSAGE:
             self._wake(self._take)
 
     def reply(self, call_id: int, value: Any) -> None:
@@ -291,8 +293,8 @@ class Guest:
         return self.dialect.received[operation[0]](self, operation)
 
     def _wake(self, produce: Callable[[], Any]) -> None:
-        self.waiting = Waiting.NOTHING
-        self.fiber.answer(produce)
+        self.waiting = _NOTHING
+        self.fiber.pending_answer = produce
         self.schedule.wake(self)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from guesthouse.address import Address
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import WsMessageType
+from guesthouse.worker.boundary.results import Form
 from guesthouse.worker.boundary.values import Err, Ok
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 MESSAGE_TYPE_NAMES: Final = tuple(kind.name.lower() for kind in WsMessageType)
 """The cases of `ws-message-type` by number."""
+
+
+PUSH: Final = Form(("ok", "http-server", "web-socket-push"), ("channel-id", "message-type"))
+"""What `receive` returns of nearly all messages."""
 
 
 def _http_server(request: Any) -> Ok:
@@ -42,12 +47,11 @@ def _open(guest: Guest, operation: list[Any]) -> Ok:
     return _http_server(("web-socket-open", event))
 
 
-def _push(guest: Guest, operation: list[Any]) -> Ok:
+def _push(guest: Guest, operation: list[Any]) -> tuple[Form, int, str]:
     _, _, channel_id, message_type, payload = operation
     guest.blob = guest.last_blob = (None, payload)
     guest.current_request = 0
-    event = {"channel-id": channel_id, "message-type": MESSAGE_TYPE_NAMES[message_type]}
-    return Ok(("http-server", ("web-socket-push", event)))
+    return PUSH, channel_id, MESSAGE_TYPE_NAMES[message_type]
 
 
 def _close(guest: Guest, operation: list[Any]) -> Ok:

@@ -52,7 +52,7 @@ class Outgoing:
         """Queue an operation. With too much queued, sends it: the guest that goes on has to wait."""
         self._operations.append(operation)
         self._bytes += payload_bytes + _OPERATION_BYTES
-        if self._bytes > FLUSH_BYTES:
+        if self._bytes > FLUSH_BYTES or len(self._operations) >= 16:
             self.flush()
 
     def note_consumer(self, guest: Guest) -> None:

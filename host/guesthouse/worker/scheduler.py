@@ -101,7 +101,7 @@ class Scheduler:
             return
         begin = perf_counter()
         try:
-            step_over = guest.fiber.poll()
+            step_over = guest.fiber.poll(begin)
             if step_over:
                 self._next_step(guest)
         except GuestTrap as trap:

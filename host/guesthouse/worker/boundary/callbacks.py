@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import CONTINUATION_STRUCT, memmove
+from guesthouse.worker.boundary.capi import CONTINUATION_STRUCT, MEMORY
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import FIBERS
 from guesthouse.worker.boundary.lift import Caller, lift_arguments
-from guesthouse.worker.boundary.lower import Arena, lower_result
+from guesthouse.worker.boundary.results import Form, WriteResult, lower_result
 from guesthouse.worker.boundary.types import FunctionType
 
 
@@ -36,6 +36,10 @@ class HostFunction:
     call: Callable[..., Any]
     blocks: bool = False
     """Whether it may return `PENDING`."""
+    utf8: bool = False
+    """Whether it gets its strings as the bytes of their UTF-8."""
+    forms: tuple[Form, ...] = ()
+    """What it may return besides values of its type."""
 
 
 Destructor: TypeAlias = Callable[[Any, int, int], None]
@@ -44,16 +48,11 @@ Destructor: TypeAlias = Callable[[Any, int, int], None]
 _MAX_ERROR: Final = 500
 """Characters of what a host call raised that wasmtime gets to see; the fiber keeps the rest."""
 
-_ARENA: Final = Arena()
-"""One for all results: a result is copied before the next one is made."""
-
-_Write: TypeAlias = Callable[[Any, int, int, Arena], None]
-
 
 def as_callback(function: HostFunction, type_: FunctionType) -> Any:
     """The C function for a host call whose import has that type."""
-    read = lift_arguments(tuple(param for _, param in type_.params))
-    write = _no_result if type_.result is None else lower_result(type_.result)
+    read = lift_arguments(tuple(param for _, param in type_.params), utf8=function.utf8)
+    write = _no_result if type_.result is None else lower_result(type_.result, function.forms)
     make = _blocking if function.blocks else _plain
     return make(function.call, read, write)
 
@@ -74,20 +73,23 @@ def as_destructor(destructor: Destructor, type_number: int) -> Any:
     return capi.DESTRUCTOR(callback)
 
 
-def _no_result(value: Any, context: int, address: int, arena: Arena) -> None:
+def _no_result(value: Any, context: int, address: int) -> None:
     if value is not None:
         raise TypeError(f"a call without a result returned {type(value).__name__}")
 
 
-def _plain(call: Callable[..., Any], read: Callable[[int], list[Any]], write: _Write) -> Any:
-    def callback(
-        env: int, context: int, type_: int, args: int, args_len: int, results: int, results_len: int
-    ) -> int:
+_Read: TypeAlias = Callable[[int], tuple[Any, ...]]
+
+
+def _plain(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
+    fibers = FIBERS
+
+    def callback(env: int, context: int, type_: int, args: int, args_len: int, results: int) -> int:
         try:
             Caller.context = context
-            fiber = FIBERS[context]
+            fiber = fibers[context]
             fiber.calls += 1
-            write(call(fiber.owner, *read(args)), context, results, _ARENA)
+            write(call(fiber.owner, *read(args)), context, results)
         except BaseException as error:
             return _fault(context, error)
         return 0
@@ -95,7 +97,9 @@ def _plain(call: Callable[..., Any], read: Callable[[int], list[Any]], write: _W
     return capi.HOST_CALL(callback)
 
 
-def _blocking(call: Callable[..., Any], read: Callable[[int], list[Any]], write: _Write) -> Any:
+def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
+    fibers, pending, done = FIBERS, PENDING, _DONE
+
     def callback(
         env: int,
         context: int,
@@ -109,17 +113,17 @@ def _blocking(call: Callable[..., Any], read: Callable[[int], list[Any]], write:
     ) -> None:
         try:
             Caller.context = context
-            fiber = FIBERS[context]
+            fiber = fibers[context]
             fiber.calls += 1
             value = call(fiber.owner, *read(args))
-            if value is PENDING:
+            if value is pending:
                 fiber.blocked = (write, results)
-                memmove(continuation_out, CONTINUATION_STRUCT.pack(_WAIT_ADDRESS, context, 0), 24)
+                _put_continuation(MEMORY, continuation_out, _WAIT_ADDRESS, context, 0)
                 return
-            write(value, context, results, _ARENA)
+            write(value, context, results)
         except BaseException as error:
-            _set_error(error_out, _fault(context, error))
-        memmove(continuation_out, _DONE, 24)
+            _put_address(MEMORY, error_out, _fault(context, error))
+        MEMORY[continuation_out : continuation_out + _CONTINUATION_SIZE] = done
 
     return capi.BLOCKING_HOST_CALL(callback)
 
@@ -133,12 +137,12 @@ def _wait(context: int) -> bool:
     fiber = FIBERS.get(context)
     if fiber is None:
         return False
-    produce = fiber.take_answer()
+    produce, fiber.pending_answer = fiber.pending_answer, None
     if produce is None:
         return False
     write, results = fiber.blocked
     try:
-        write(produce(), context, results, _ARENA)
+        write(produce(), context, results)
     except BaseException as error:
         fiber.fault = error
         return False
@@ -152,10 +156,10 @@ _WAIT_ADDRESS: Final = ctypes.cast(_WAIT, ctypes.c_void_p).value or 0
 # A continuation that is done at once needs no Python: `abs(1)` answers with 1, which is true.
 _ABS_ADDRESS: Final = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0
 _DONE: Final = CONTINUATION_STRUCT.pack(_ABS_ADDRESS, 1, 0)
+_CONTINUATION_SIZE: Final = len(_DONE)
 
-
-def _set_error(error_out: int, error: int) -> None:
-    memmove(error_out, capi.ADDRESS.pack(error), 8)
+_put_continuation: Final = CONTINUATION_STRUCT.pack_into
+_put_address: Final = capi.ADDRESS.pack_into
 
 
 def _fault(context: int, error: BaseException) -> int:

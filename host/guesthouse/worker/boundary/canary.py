@@ -88,7 +88,8 @@ def _check_layout() -> None:
         if found != expected:
             raise BoundaryError(f"{what} is {found} in this wasmtime, not {expected}: {_REMEDY}")
     probe = b"canary"
-    if ctypes.string_at(capi.address_of(probe), len(probe)) != probe:
+    start = capi.address_of(probe)
+    if capi.BYTES[start : start + len(probe)] != probe:
         raise BoundaryError("this Python keeps the content of bytes elsewhere: use CPython 3.11 or newer")
 
 

@@ -36,13 +36,15 @@ def _function(name: str, result: Any, *arguments: Any) -> Any:
     return function
 
 
-HOST_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)
-"""`(env, context, type, args, args_len, results, results_len) -> error`: a host function; 0 is no error."""
+HOST_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
+"""`(env, context, type, args, args_len, results) -> error`: a host function; 0 is no error. It is given the
+number of results too, which its type tells: a C function may be declared with fewer parameters than it gets.
+"""
 
 BLOCKING_HOST_CALL: Final = CFUNCTYPE(
     None, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p
 )
-"""`HOST_CALL` with `(…, error_out, continuation_out)` in place of the result."""
+"""`HOST_CALL` with `(…, results_len, error_out, continuation_out)` and no result."""
 
 CONTINUATION: Final = CFUNCTYPE(c_bool, c_void_p)
 """`(env) -> done`: asked at each poll whether a blocking host call is over."""
@@ -100,8 +102,10 @@ error_message = _function("wasmtime_error_message", None, c_void_p, c_void_p)
 error_delete = _function("wasmtime_error_delete", None, c_void_p)
 byte_vec_delete = _function("wasm_byte_vec_delete", None, c_void_p)
 
-string_at = ctypes.string_at
-memmove = ctypes.memmove
+BYTES: Final[Any] = (ctypes.c_char * (2**47)).from_address(0)
+"""The worker's own address space: `BYTES[a:b]` copies what is there into a `bytes`, with the speed of a slice."""
+MEMORY: Final = memoryview((ctypes.c_ubyte * (2**47)).from_address(0)).cast("B")
+"""The same, for `struct` to unpack from and pack into, and to assign to."""
 
 VAL_SIZE: Final = 32
 """Bytes of a `wasmtime_component_val_t`: kind at 0, value from 8."""

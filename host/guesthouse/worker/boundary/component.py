@@ -20,10 +20,11 @@ from wasmtime.component import Linker
 from wasmtime.component import _types as wt
 
 from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.callbacks import Destructor, HostFunction, as_callback, as_destructor
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, WrongType
-from guesthouse.worker.boundary.lower import Arena, lower
-from guesthouse.worker.boundary.types import FunctionType, TypeReader
+from guesthouse.worker.boundary.lower import lower
+from guesthouse.worker.boundary.types import STRING, FunctionType, TypeReader
 
 MAX_IMPORTED_FUNCTIONS: Final = 2048
 
@@ -86,16 +87,18 @@ class Component:
         self.address = ctypes.cast(self._component.ptr(), c_void_p).value
         self.linker_address = ctypes.cast(self._linker.ptr(), c_void_p).value
 
-    def lower_run_arguments(self, arguments: tuple[Any, ...], arena: Arena) -> bytes:
-        """Convert the arguments of the run function; what they point to lives in `arena`.
+    def lower_run_arguments(self, arguments: tuple[Any, ...], arena: Arena) -> int:
+        """Write the arguments of the run function to `arena`; returns where they are.
 
         Raises:
             ConversionError: the component's run function takes other parameters.
         """
         if len(arguments) != len(self._lower_run):
             raise WrongType(f"it has {len(self._lower_run)} parameters, not {len(arguments)}")
-        pairs = zip(self._lower_run, arguments, strict=True)
-        return b"".join([convert(value, arena) for convert, value in pairs])
+        start = arena.take(capi.VAL_SIZE * len(arguments)) if arguments else 0
+        for index, (write, value) in enumerate(zip(self._lower_run, arguments, strict=True)):
+            write(value, start + capi.VAL_SIZE * index, arena)
+        return start
 
     def _link(self, offer: Offer) -> None:
         left = MAX_IMPORTED_FUNCTIONS
@@ -136,6 +139,8 @@ class Component:
         function = offer.function(interface, name, type_)
         if function is None:
             raise LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
+        if function.utf8 and all(param != STRING for _, param in type_.params):
+            raise LinkFailure(f"imports {name!r} of {interface} without its text: build it for the contract")
         callback = as_callback(function, type_)
         self._keep.append(callback)
         add = capi.linker_add_func_async if function.blocks else capi.linker_add_func

@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Callable
 from ctypes import addressof, c_void_p
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime._ffi as ffi
@@ -18,8 +19,9 @@ from wasmtime.component import Instance
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, classify
-from guesthouse.worker.boundary.lower import Arena
+from guesthouse.worker.boundary.ticker import TICK_SECONDS
 
 if TYPE_CHECKING:
     from guesthouse.worker.boundary.component import Component
@@ -29,6 +31,8 @@ FIBERS: Final[dict[int, Fiber]] = {}
 
 _SLICE: Final = 2
 """Epochs a guest may run before it yields: at least one whole tick."""
+_FRESH_SECONDS: Final = TICK_SECONDS
+"""How long a slice counts as new: a guest that is polled again and again need not be given one each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,10 @@ class Fiber:
     """
 
     __slots__ = (
-        "_answer",
         "_arena",
-        "_arguments",
         "_component",
         "_error",
+        "_fresh_until",
         "_function",
         "_future",
         "_instance",
@@ -66,6 +69,7 @@ class Fiber:
         "context",
         "fault",
         "owner",
+        "pending_answer",
     )
 
     def __init__(self, component: Component, limits: StoreLimits, owner: Any) -> None:
@@ -76,7 +80,8 @@ class Fiber:
         """What a host call raised; it explains the trap that follows."""
         self.blocked: Any = None
         """Set while the guest waits in a host call that has no answer yet."""
-        self._answer: Callable[[], Any] | None = None
+        self.pending_answer: Callable[[], Any] | None = None
+        """The answer given last, until the boundary's continuation takes it."""
         self._component = component
         self._store = Store(component.engine)
         store = ctypes.cast(self._store.ptr(), c_void_p).value
@@ -95,8 +100,8 @@ class Fiber:
         self._error = c_void_p()
         self._instance = ffi.wasmtime_component_instance_t()
         self._started = False
+        self._fresh_until = 0.0
         self._arena = Arena()
-        self._arguments = b""
         self._function: Any = None
         self._future: int | None = capi.instantiate_async(
             component.linker_address,
@@ -106,15 +111,20 @@ class Fiber:
             addressof(self._error),
         )
 
-    def poll(self) -> bool:
+    def poll(self, now: float = inf) -> bool:
         """Let the guest run until it blocks, its slice is over, or it ends; returns whether this step ended.
 
         The first step is the instantiation; `start` begins the second, the run.
 
+        Args:
+            now: what `perf_counter` reads, in seconds; without it the guest gets a whole slice in any case.
+
         Raises:
             GuestTrap: the guest is dead.
         """
-        capi.set_epoch_deadline(self.context, _SLICE)
+        if now >= self._fresh_until:
+            self._fresh_until = now + _FRESH_SECONDS
+            capi.set_epoch_deadline(self.context, _SLICE)
         if not capi.future_poll(self._future):
             if self.fault is not None:
                 raise self._trap("")
@@ -138,14 +148,14 @@ class Fiber:
             raise GuestTrap(ExitCause.NOT_STARTED, "the component's run function cannot be found")
         self._function = function
         try:
-            self._arguments = self._component.lower_run_arguments(arguments, self._arena)
+            address = self._component.lower_run_arguments(arguments, self._arena)
         except ConversionError as error:
             detail = f"its run function is not that of the world `process`: {error}"
             raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
         self._future = capi.call_async(
             addressof(function._func),
             self.context,
-            capi.address_of(self._arguments) if arguments else None,
+            address,
             len(arguments),
             None,
             0,
@@ -159,12 +169,7 @@ class Fiber:
 
     def answer(self, produce: Callable[[], Any]) -> None:
         """Give the host call that the guest waits in its result, made when the guest runs next."""
-        self._answer = produce
-
-    def take_answer(self) -> Callable[[], Any] | None:
-        """The answer given last, if there is one; for the boundary's continuation alone."""
-        produce, self._answer = self._answer, None
-        return produce
+        self.pending_answer = produce
 
     def drop(self) -> None:
         """End the guest wherever it is, and free all it had. Idempotent."""
@@ -172,7 +177,7 @@ class Fiber:
         if FIBERS.pop(self.context, None) is not None:
             self._function = None
             self.owner = None
-            self._answer = self.blocked = None
+            self.pending_answer = self.blocked = None
             self._store.close()
             self._arena.clear()
 

@@ -1,7 +1,7 @@
-"""`wasmtime_component_val_t` to Python values: one converter per WIT type, compiled once.
+"""`wasmtime_component_val_t` to Python values: one reader per WIT type, compiled once.
 
-wasmtime has checked every value against its type before a host call, so converters read and check
-nothing but the length of lists. A converter takes the bytes that hold a value and the value's offset in them.
+wasmtime has checked every value against its type before a host call, so readers read and check
+nothing but the length of lists. A reader takes the address of a value.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import (
     ADDRESS,
+    BYTES,
     FIELD_SIZE,
+    MEMORY,
     NAME_SIZE,
     SIZE_AND_ADDRESS,
     VAL_SIZE,
-    string_at,
 )
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.lower import can_be_none
 from guesthouse.worker.boundary.types import (
+    STRING,
     U8,
     EnumOf,
     FlagsOf,
@@ -39,19 +41,18 @@ from guesthouse.worker.boundary.types import (
 )
 from guesthouse.worker.boundary.values import SCALARS, Err, Ok, Some
 
-Lift: TypeAlias = Callable[[bytes, int], Any]
+Lift: TypeAlias = Callable[[int], Any]
 
 _pair: Final = SIZE_AND_ADDRESS.unpack_from
 _address: Final = ADDRESS.unpack_from
 _variant_parts: Final = Struct("<QQQ").unpack_from
 _result_parts: Final = Struct("<?7xQ").unpack_from
 
-_CHUNK: Final = 16384
-"""`u8` values read at a time: their 32 bytes each stay in the cache."""
-
-
 MAX_LIST: Final = 65_536
 """Elements of a list that a guest may pass, other than bytes: millions would hold the worker for seconds."""
+
+_CODES: Final = {"bool": "?", "f32": "f", "f64": "d"} | {name: code for name, (_, code) in SCALARS.items()}
+"""Primitives that are themselves in `struct`: all but char and string."""
 
 
 class Caller:
@@ -61,80 +62,99 @@ class Caller:
 
 
 def lift(type_: WitType) -> Lift:
-    """Compile the converter for a type."""
+    """Compile the reader for a type."""
     return _COMPILERS[type(type_)](type_)
 
 
-def lift_arguments(types: tuple[WitType, ...]) -> Callable[[int], list[Any]]:
-    """Compile the reader of a call's arguments: it takes their address and returns them in order."""
-    converters = [(lift(type_), VAL_SIZE * index) for index, type_ in enumerate(types)]
-    size = VAL_SIZE * len(types)
-    if not converters:
-        return lambda address: []
+def lift_arguments(types: tuple[WitType, ...], *, utf8: bool = False) -> Callable[[int], tuple[Any, ...]]:
+    """Compile the reader of a call's arguments: it takes their address and returns them in order.
 
-    def read(address: int) -> list[Any]:
-        data = string_at(address, size)
-        return [convert(data, offset) for convert, offset in converters]
+    What most arguments are, numbers, strings, bytes and enums, is read by one `unpack` for all of them and
+    an expression each. So the reader is written as source: a loop over closures takes twice the time.
 
+    Args:
+        types: of the arguments, in order.
+        utf8: whether strings are wanted as the bytes of their UTF-8.
+    """
+    if not types:
+        return lambda address: ()
+    layout, names, expressions = "<", [], []
+    scope: dict[str, Any] = {"BYTES": BYTES, "MEMORY": MEMORY}
+    for index, type_ in enumerate(types):
+        code = _CODES.get(type_.name) if isinstance(type_, Primitive) else None
+        size, at = f"n{index}", f"p{index}"
+        if code is not None:
+            layout += f"8x{code}{24 - Struct('<' + code).size}x"
+            names.append(at)
+            expressions.append(at)
+            continue
+        text = _slice_of(type_, f"BYTES[{at}:{at}+{size}]", index, scope, utf8=utf8)
+        if text is None:
+            layout += f"{VAL_SIZE}x"
+            scope[f"read{index}"] = lift(type_)
+            expressions.append(f"read{index}(address + {VAL_SIZE * index})")
+        else:
+            layout += "8xQQ8x"
+            names += [size, at]
+            expressions.append(text)
+    scope["unpack"] = Struct(layout).unpack_from
+    unpack = f" {', '.join(names)}, = unpack(MEMORY, address)\n" if names else ""
+    exec(f"def read(address):\n{unpack} return {', '.join(expressions)},", scope)  # noqa: S102 - of the parts above alone: no name of a guest's is in it
+    read: Callable[[int], tuple[Any, ...]] = scope["read"]
     return read
+
+
+def _slice_of(type_: WitType, text: str, index: int, scope: dict[str, Any], *, utf8: bool) -> str | None:
+    """The expression of an argument that is a length and an address; None for others."""
+    if type_ == STRING:
+        return text if utf8 else f"{text}.decode()"
+    if isinstance(type_, EnumOf):
+        scope[f"names{index}"] = {name.encode(): name for name in type_.names}
+        return f"names{index}[{text}]"
+    if type_ == ListOf(U8):
+        return f"BYTES[p{index} + 8 : p{index} + {VAL_SIZE} * n{index} : {VAL_SIZE}] if n{index} else b''"
+    return None
 
 
 def _scalar(code: str) -> Lift:
     unpack = Struct(f"<{code}").unpack_from
-    return lambda data, offset: unpack(data, offset + 8)[0]
+    return lambda address: unpack(MEMORY, address + 8)[0]
 
 
-def _char(data: bytes, offset: int) -> str:
-    return chr(int.from_bytes(data[offset + 8 : offset + 12], "little"))
+def _char(address: int) -> str:
+    return chr(int.from_bytes(BYTES[address + 8 : address + 12], "little"))
 
 
-def _string(data: bytes, offset: int) -> str:
-    size, address = _pair(data, offset + 8)
-    text: str = string_at(address, size).decode()
+def _string(address: int) -> str:
+    size, start = _pair(MEMORY, address + 8)
+    text: str = BYTES[start : start + size].decode()
     return text
 
 
 def _primitive(type_: Any) -> Lift:
-    name = type_.name
-    if name in SCALARS:
-        return _scalar(SCALARS[name][1])
-    simple: dict[str, Lift] = {
-        "bool": _scalar("?"),
-        "f32": _scalar("f"),
-        "f64": _scalar("d"),
-        "char": _char,
-        "string": _string,
-    }
-    return simple[name]
+    if type_.name in _CODES:
+        return _scalar(_CODES[type_.name])
+    return _char if type_.name == "char" else _string
 
 
-def _bytes(data: bytes, offset: int) -> bytes:
-    size, address = _pair(data, offset + 8)
-    if size <= _CHUNK:
-        return string_at(address, size * VAL_SIZE)[8::VAL_SIZE] if size else b""
-    out = bytearray(size)
-    for start in range(0, size, _CHUNK):
-        count = min(_CHUNK, size - start)
-        out[start : start + count] = string_at(address + start * VAL_SIZE, count * VAL_SIZE)[8::VAL_SIZE]
-    return bytes(out)
+def _bytes(address: int) -> bytes:
+    size, start = _pair(MEMORY, address + 8)
+    return BYTES[start + 8 : start + VAL_SIZE * size : VAL_SIZE] if size else b""
 
 
 def _list(type_: Any) -> Lift:
     if type_.element == U8:
         return _bytes
-    convert = lift(type_.element)
+    read_element = lift(type_.element)
 
-    def read(data: bytes, offset: int) -> list[Any]:
-        size, address = _pair(data, offset + 8)
-        if not size:
-            return []
+    def read(address: int) -> list[Any]:
+        size, start = _pair(MEMORY, address + 8)
         if size > MAX_LIST:
             raise GuestTrap(
                 ExitCause.TRAP,
                 f"it passed a list of {size} elements; the limit is {MAX_LIST}: pass parts of it",
             )
-        elements = string_at(address, size * VAL_SIZE)
-        return [convert(elements, at) for at in range(0, size * VAL_SIZE, VAL_SIZE)]
+        return [read_element(at) for at in range(start, start + size * VAL_SIZE, VAL_SIZE)]
 
     return read
 
@@ -144,22 +164,20 @@ def _record(type_: Any) -> Lift:
         (name, lift(field), FIELD_SIZE * index + NAME_SIZE)
         for index, (name, field) in enumerate(type_.fields)
     ]
-    size = FIELD_SIZE * len(fields)
 
-    def read(data: bytes, offset: int) -> dict[str, Any]:
-        entries = string_at(_address(data, offset + 16)[0], size)
-        return {name: convert(entries, at) for name, convert, at in fields}
+    def read(address: int) -> dict[str, Any]:
+        entries = _address(MEMORY, address + 16)[0]
+        return {name: read_field(entries + at) for name, read_field, at in fields}
 
     return read
 
 
 def _tuple(type_: Any) -> Lift:
     elements = [(lift(element), VAL_SIZE * index) for index, element in enumerate(type_.elements)]
-    size = VAL_SIZE * len(elements)
 
-    def read(data: bytes, offset: int) -> tuple[Any, ...]:
-        parts = string_at(_address(data, offset + 16)[0], size)
-        return tuple([convert(parts, at) for convert, at in elements])
+    def read(address: int) -> tuple[Any, ...]:
+        parts = _address(MEMORY, address + 16)[0]
+        return tuple([read_element(parts + at) for read_element, at in elements])
 
     return read
 
@@ -169,10 +187,10 @@ def _variant(type_: Any) -> Lift:
         name.encode(): (name, None if payload is None else lift(payload)) for name, payload in type_.cases
     }
 
-    def read(data: bytes, offset: int) -> Any:
-        size, name_address, payload_address = _variant_parts(data, offset + 8)
-        name, convert = cases[string_at(name_address, size)]
-        return name if convert is None else (name, convert(string_at(payload_address, VAL_SIZE), 0))
+    def read(address: int) -> Any:
+        size, start, payload = _variant_parts(MEMORY, address + 8)
+        name, read_payload = cases[BYTES[start : start + size]]
+        return name if read_payload is None else (name, read_payload(payload))
 
     return read
 
@@ -180,57 +198,54 @@ def _variant(type_: Any) -> Lift:
 def _enum(type_: Any) -> Lift:
     names: dict[bytes, str] = {name.encode(): name for name in type_.names}
 
-    def read(data: bytes, offset: int) -> str:
-        size, address = _pair(data, offset + 8)
-        return names[string_at(address, size)]
+    def read(address: int) -> str:
+        size, start = _pair(MEMORY, address + 8)
+        return names[BYTES[start : start + size]]
 
     return read
 
 
 def _option(type_: Any) -> Lift:
-    convert = lift(type_.some)
+    read_some = lift(type_.some)
     wrapped = can_be_none(type_.some)
 
-    def read(data: bytes, offset: int) -> Any:
-        address = _address(data, offset + 8)[0]
-        if not address:
+    def read(address: int) -> Any:
+        some = _address(MEMORY, address + 8)[0]
+        if not some:
             return None
-        value = convert(string_at(address, VAL_SIZE), 0)
+        value = read_some(some)
         return Some(value) if wrapped else value
 
     return read
 
 
 def _result(type_: Any) -> Lift:
-    convert_ok = None if type_.ok is None else lift(type_.ok)
-    convert_err = None if type_.err is None else lift(type_.err)
+    read_ok = None if type_.ok is None else lift(type_.ok)
+    read_err = None if type_.err is None else lift(type_.err)
 
-    def read(data: bytes, offset: int) -> Ok | Err:
-        is_ok, address = _result_parts(data, offset + 8)
-        convert = convert_ok if is_ok else convert_err
-        value = None if convert is None else convert(string_at(address, VAL_SIZE), 0)
+    def read(address: int) -> Ok | Err:
+        is_ok, payload = _result_parts(MEMORY, address + 8)
+        read_payload = read_ok if is_ok else read_err
+        value = None if read_payload is None else read_payload(payload)
         return Ok(value) if is_ok else Err(value)
 
     return read
 
 
 def _flags(type_: Any) -> Lift:
-    def read(data: bytes, offset: int) -> frozenset[str]:
-        size, address = _pair(data, offset + 8)
-        if not size:
-            return frozenset()
-        names = string_at(address, size * NAME_SIZE)
-        pairs = (_pair(names, at) for at in range(0, size * NAME_SIZE, NAME_SIZE))
-        return frozenset(string_at(start, length).decode() for length, start in pairs)
+    def read(address: int) -> frozenset[str]:
+        size, start = _pair(MEMORY, address + 8)
+        pairs = (_pair(MEMORY, at) for at in range(start, start + size * NAME_SIZE, NAME_SIZE))
+        return frozenset(BYTES[name : name + length].decode() for length, name in pairs)
 
     return read
 
 
 def _handle(type_: Any) -> Lift:
-    def read(data: bytes, offset: int) -> tuple[int, int]:
+    def read(address: int) -> tuple[int, int]:
         out = ctypes.c_void_p()
         error = capi.resource_any_to_host(
-            Caller.context, _address(data, offset + 8)[0], ctypes.addressof(out)
+            Caller.context, _address(MEMORY, address + 8)[0], ctypes.addressof(out)
         )
         if error:
             raise ConversionError(capi.take_message(error))

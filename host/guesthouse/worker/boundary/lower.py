@@ -1,8 +1,7 @@
-"""Python values to `wasmtime_component_val_t`: one converter per WIT type, compiled once.
+"""Python values to `wasmtime_component_val_t`: one writer per WIT type, compiled once.
 
-A converter returns the 32 bytes of a value. What the value points to (names, fields, payloads) is
-other `bytes`, kept alive by the `Arena` until wasmtime has copied the whole tree in one
-`wasmtime_component_val_clone` or the call is over. So converters share no memory and can nest.
+A writer puts the 32 bytes of a value at an address and what the value points to into an `Arena`, from
+which wasmtime copies the whole tree. Nothing is written that was not checked against its type.
 """
 
 from __future__ import annotations
@@ -14,7 +13,15 @@ from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import SIZE_AND_ADDRESS, address_of
+from guesthouse.worker.boundary.arena import Arena
+from guesthouse.worker.boundary.capi import (
+    FIELD_SIZE,
+    MEMORY,
+    NAME_SIZE,
+    SIZE_AND_ADDRESS,
+    VAL_SIZE,
+    address_of,
+)
 from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType
 from guesthouse.worker.boundary.types import (
     U8,
@@ -44,172 +51,105 @@ from guesthouse.worker.boundary.values import (
     KIND_RESULT,
     KIND_STRING,
     KIND_TUPLE,
-    KIND_U8,
     KIND_VARIANT,
     SCALARS,
     Err,
     Ok,
     Some,
+    Utf8,
 )
 
-_EMPTY_ADDRESS: Final = 8
+_NOWHERE: Final = 8
 """Where an empty list points: aligned and never read."""
 
-_pack_pair: Final = Struct("<B7xQQ8x").pack
+_put_pair: Final = Struct("<B7xQQ").pack_into
 """kind, length, address: string, list, record, tuple, enum, flags."""
-_pack_variant: Final = Struct("<B7xQQQ").pack
+_put_variant: Final = Struct("<B7xQQQ").pack_into
 """kind, length and address of the case's name, address of the payload."""
-_pack_result: Final = Struct("<B7xB7xQ8x").pack
+_put_result: Final = Struct("<B7xB7xQ").pack_into
 """kind, is-ok, address of the payload."""
-_pack_address: Final = Struct("<B7xQ16x").pack
+_put_address: Final = Struct("<B7xQ").pack_into
 """kind, address: option, resource."""
-_pack_bool: Final = Struct("<B7x?23x").pack
-_pack_char: Final = Struct("<B7xI20x").pack
-_pack_f32: Final = Struct("<B7xf20x").pack
-_pack_f64: Final = Struct("<B7xd16x").pack
+_put_bool: Final = Struct("<B7x?").pack_into
+_put_char: Final = Struct("<B7xI").pack_into
+_put_f32: Final = Struct("<B7xf").pack_into
+_put_f64: Final = Struct("<B7xd").pack_into
 _pack_name: Final = SIZE_AND_ADDRESS.pack
 
-_U8_BLOCK: Final = 4096
-_U8_KINDS: Final = bytes((KIND_U8,))
-_U8_PATTERN: Final = (_U8_KINDS + bytes(31)) * _U8_BLOCK
+Write: TypeAlias = Callable[[Any, int, Arena], None]
+"""`(value, address, arena)`."""
 
 
-class Arena:
-    """What one value's tree points to, for as long as it is needed."""
+def lower(type_: WitType) -> Write:
+    """Compile the writer for a type.
 
-    __slots__ = ("_block", "_block_address", "_block_used", "context", "keep", "resources")
-
-    def __init__(self) -> None:
-        self.context = 0
-        """The store that resources are made for."""
-        self.keep: list[object] = []
-        self.resources: list[int] = []
-        """Handles that were made for this tree and are copied with it."""
-        self._block = bytearray()
-        """Made when it is first needed: most fibers' arguments hold no bytes, and it is 128 KiB."""
-        self._block_address = 0
-        self._block_used = False
-
-    def clear(self) -> None:
-        """Forget the tree."""
-        self.keep.clear()
-        self._block_used = False
-        if self.resources:
-            for handle in self.resources:
-                capi.resource_any_delete(handle)
-            self.resources.clear()
-
-    def bytes_as_values(self, data: bytes) -> int:
-        """Spread bytes out into `u8` values; returns the first one's address.
-
-        The first short list of a tree uses memory that is there already.
-        """
-        size = len(data)
-        if size <= _U8_BLOCK and not self._block_used:
-            self._block_used = True
-            if not self._block_address:
-                self._block = bytearray(_U8_PATTERN)
-                self._block_address = _address(self._block)
-            self._block[8 : 8 + 32 * size : 32] = data
-            return self._block_address
-        values = bytearray(32 * size)
-        values[::32] = _U8_KINDS * size
-        values[8::32] = data
-        self.keep.append(values)
-        return _address(values)
-
-
-def _address(data: bytearray) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(data))
-
-
-Lower: TypeAlias = Callable[[Any, Arena], bytes]
-
-
-def lower(type_: WitType) -> Lower:
-    """Compile the converter for a type.
-
-    The converter raises `WrongType`, `OutOfRange` or `NotUnicode` for a value that does not fit.
+    The writer raises `WrongType`, `OutOfRange` or `NotUnicode` for a value that does not fit.
     """
     return _COMPILERS[type(type_)](type_)
-
-
-def lower_result(type_: WitType) -> Callable[[Any, int, int, Arena], None]:
-    """Compile the writer of a host call's result: `(value, context, address, arena)`."""
-    convert = lower(type_)
-
-    def write(value: Any, context: int, address: int, arena: Arena) -> None:
-        arena.context = context
-        try:
-            capi.val_clone(address_of(convert(value, arena)), address)
-        finally:
-            arena.clear()
-
-    return write
 
 
 def _wrong(expected: str, value: object) -> WrongType:
     return WrongType(f"expected {expected}, got {type(value).__name__}")
 
 
-def _integer(kind: int, code: str, name: str) -> Lower:
-    layout = Struct(f"<B7x{code}")
-    pad = bytes(capi.VAL_SIZE - layout.size)
-    pack = layout.pack
+def _integer(kind: int, code: str, name: str) -> Write:
+    put = Struct(f"<B7x{code}").pack_into
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if type(value) is not int:
             raise _wrong(name, value)
         try:
-            return pack(kind, value) + pad
+            put(MEMORY, address, kind, value)
         except struct.error:
             raise OutOfRange(f"{value} does not fit {name}") from None
 
-    return convert
+    return write
 
 
-def _bool(value: Any, arena: Arena) -> bytes:
+def _bool(value: Any, address: int, arena: Arena) -> None:
     if type(value) is not bool:
         raise _wrong("bool", value)
-    return _pack_bool(KIND_BOOL, value)
+    _put_bool(MEMORY, address, KIND_BOOL, value)
 
 
-def _f32(value: Any, arena: Arena) -> bytes:
+def _f32(value: Any, address: int, arena: Arena) -> None:
     if type(value) is not float:
         raise _wrong("f32", value)
     try:
-        return _pack_f32(KIND_F32, value)
+        _put_f32(MEMORY, address, KIND_F32, value)
     except OverflowError:
         raise OutOfRange(f"{value} does not fit f32") from None
 
 
-def _f64(value: Any, arena: Arena) -> bytes:
+def _f64(value: Any, address: int, arena: Arena) -> None:
     if type(value) is not float:
         raise _wrong("f64", value)
-    return _pack_f64(KIND_F64, value)
+    _put_f64(MEMORY, address, KIND_F64, value)
 
 
-def _char(value: Any, arena: Arena) -> bytes:
+def _char(value: Any, address: int, arena: Arena) -> None:
     if type(value) is not str or len(value) != 1:
         raise _wrong("one character", value)
     code = ord(value)
     if 0xD800 <= code <= 0xDFFF:
         raise NotUnicode(f"U+{code:04X} is a surrogate, which no char can be")
-    return _pack_char(KIND_CHAR, code)
+    _put_char(MEMORY, address, KIND_CHAR, code)
 
 
-def _string(value: Any, arena: Arena) -> bytes:
-    if type(value) is not str:
+def _string(value: Any, address: int, arena: Arena) -> None:
+    if type(value) is str:
+        try:
+            data = value.encode()
+        except UnicodeEncodeError as error:
+            raise NotUnicode(f"text holds a lone surrogate at {error.start}") from None
+    elif type(value) is Utf8:
+        data = value.data
+    else:
         raise _wrong("string", value)
-    try:
-        data = value.encode()
-    except UnicodeEncodeError as error:
-        raise NotUnicode(f"text holds a lone surrogate at {error.start}") from None
-    arena.keep.append(data)
-    return _pack_pair(KIND_STRING, len(data), address_of(data))
+    _put_pair(MEMORY, address, KIND_STRING, len(data), arena.keep(data))
 
 
-_SIMPLE: Final[dict[str, Lower]] = {
+_SIMPLE: Final[dict[str, Write]] = {
     "bool": _bool,
     "f32": _f32,
     "f64": _f64,
@@ -218,99 +158,94 @@ _SIMPLE: Final[dict[str, Lower]] = {
 }
 
 
-def _primitive(type_: Any) -> Lower:
+def _primitive(type_: Any) -> Write:
     simple = _SIMPLE.get(type_.name)
     return simple if simple is not None else _integer(*SCALARS[type_.name], type_.name)
 
 
-def _bytes(value: Any, arena: Arena) -> bytes:
+def _bytes(value: Any, address: int, arena: Arena) -> None:
     if type(value) is not bytes:
         raise _wrong("bytes for list<u8>", value)
     size = len(value)
-    return _pack_pair(KIND_LIST, size, arena.bytes_as_values(value) if size else _EMPTY_ADDRESS)
+    _put_pair(MEMORY, address, KIND_LIST, size, arena.bytes_as_values(value) if size else _NOWHERE)
 
 
-def _list(type_: Any) -> Lower:
+def _list(type_: Any) -> Write:
     if type_.element == U8:
         return _bytes
-    convert_element = lower(type_.element)
+    write_element = lower(type_.element)
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if type(value) is not list:
             raise _wrong("list", value)
-        if not value:
-            return _pack_pair(KIND_LIST, 0, _EMPTY_ADDRESS)
-        data = b"".join([convert_element(element, arena) for element in value])
-        arena.keep.append(data)
-        return _pack_pair(KIND_LIST, len(value), address_of(data))
+        size = len(value) * VAL_SIZE
+        start = arena.take(size) if size else _NOWHERE
+        _put_pair(MEMORY, address, KIND_LIST, len(value), start)
+        for at, element in zip(range(start, start + size, VAL_SIZE), value, strict=True):
+            write_element(element, at, arena)
 
-    return convert
+    return write
 
 
-def _record(type_: Any) -> Lower:
-    fields = [(*_named(name), lower(field)) for name, field in type_.fields]
-    count = len(fields)
+def _record(type_: Any) -> Write:
+    fields = [
+        (name, FIELD_SIZE * index + NAME_SIZE, lower(field))
+        for index, (name, field) in enumerate(type_.fields)
+    ]
+    names = [name.encode() for name, _ in type_.fields]
+    template = b"".join(_pack_name(len(name), address_of(name)) + bytes(VAL_SIZE) for name in names)
+    count, size = len(fields), len(template)
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena, _keep: object = names) -> None:
         if type(value) is not dict:
             raise _wrong("dict for a record", value)
-        parts = []
+        entries = arena.take(size)
+        MEMORY[entries : entries + size] = template
+        _put_pair(MEMORY, address, KIND_RECORD, count, entries)
         try:
-            for name, _encoded, header, convert_field in fields:
-                parts.append(header)
-                parts.append(convert_field(value[name], arena))
+            for name, offset, write_field in fields:
+                write_field(value[name], entries + offset, arena)
         except KeyError:
             raise WrongType(f"the record misses the field {name!r}") from None
-        data = b"".join(parts)
-        arena.keep.append(data)
-        return _pack_pair(KIND_RECORD, count, address_of(data))
 
-    return convert
+    return write
 
 
-def _named(name: str) -> tuple[str, bytes, bytes]:
-    """A name, its bytes (to be kept alive) and the 16 bytes that point to them."""
-    encoded = name.encode()
-    return name, encoded, _pack_name(len(encoded), address_of(encoded))
-
-
-def _tuple(type_: Any) -> Lower:
+def _tuple(type_: Any) -> Write:
     elements = [lower(element) for element in type_.elements]
     count = len(elements)
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if type(value) is not tuple or len(value) != count:
             raise _wrong(f"tuple of {count}", value)
-        data = b"".join([element(part, arena) for element, part in zip(elements, value, strict=True)])
-        arena.keep.append(data)
-        return _pack_pair(KIND_TUPLE, count, address_of(data))
+        start = arena.take(VAL_SIZE * count)
+        _put_pair(MEMORY, address, KIND_TUPLE, count, start)
+        for write_element, part in zip(elements, value, strict=True):
+            write_element(part, start, arena)
+            start += VAL_SIZE
 
-    return convert
+    return write
 
 
-def _payload(convert: Lower | None, value: Any, arena: Arena, case: str) -> int:
-    """Lower what a case carries; returns its address, 0 for nothing."""
-    if convert is None:
+def _payload(write: Write | None, value: Any, arena: Arena, case: str) -> int:
+    """Write what a case carries; returns its address, 0 for nothing."""
+    if write is None:
         if value is not None:
             raise WrongType(f"the case {case!r} carries nothing, got {type(value).__name__}")
         return 0
-    data = convert(value, arena)
-    arena.keep.append(data)
-    return address_of(data)
+    address = arena.take(VAL_SIZE)
+    write(value, address, arena)
+    return address
 
 
-def _variant(type_: Any) -> Lower:
-    cases: dict[str, tuple[bytes, int, int, Lower | None]] = {}
+def _variant(type_: Any) -> Write:
+    cases: dict[str, tuple[bytes, int, int, Write | None]] = {}
     for name, payload in type_.cases:
         encoded = name.encode()
-        cases[name] = (
-            encoded,
-            len(encoded),
-            address_of(encoded),
-            None if payload is None else lower(payload),
-        )
+        write_payload = None if payload is None else lower(payload)
+        cases[name] = (encoded, len(encoded), address_of(encoded), write_payload)
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if type(value) is tuple and len(value) == 2:
             name, carried = value
         else:
@@ -318,27 +253,26 @@ def _variant(type_: Any) -> Lower:
         case = cases.get(name) if type(name) is str else None
         if case is None:
             raise WrongType(f"no case of the variant is {name!r}")
-        _encoded, size, address, convert_payload = case
-        return _pack_variant(KIND_VARIANT, size, address, _payload(convert_payload, carried, arena, name))
+        _, size, name_address, write_payload = case
+        payload = _payload(write_payload, carried, arena, name)
+        _put_variant(MEMORY, address, KIND_VARIANT, size, name_address, payload)
 
-    return convert
+    return write
 
 
-def _enum(type_: Any) -> Lower:
-    values: dict[str, bytes] = {}
-    names = [name.encode() for name in type_.names]
-    for name in names:
-        values[name.decode()] = _pack_pair(KIND_ENUM, len(name), address_of(name))
+def _enum(type_: Any) -> Write:
+    names = {name: name.encode() for name in type_.names}
 
-    def convert(value: Any, arena: Arena, _keep: object = names) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if type(value) is not str:
             raise _wrong("the name of an enum case", value)
         try:
-            return values[value]
+            name = names[value]
         except KeyError:
             raise WrongType(f"no case of the enum is {value!r}") from None
+        _put_pair(MEMORY, address, KIND_ENUM, len(name), address_of(name))
 
-    return convert
+    return write
 
 
 def can_be_none(type_: WitType) -> bool:
@@ -346,57 +280,58 @@ def can_be_none(type_: WitType) -> bool:
     return isinstance(type_, OptionOf)
 
 
-def _option(type_: Any) -> Lower:
-    convert_some = lower(type_.some)
+def _option(type_: Any) -> Write:
+    write_some = lower(type_.some)
     wrapped = can_be_none(type_.some)
-    none = _pack_address(KIND_OPTION, 0)
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if value is None:
-            return none
+            _put_address(MEMORY, address, KIND_OPTION, 0)
+            return
         if wrapped:
             if type(value) is not Some:
                 raise _wrong("Some or None for a nested option", value)
             value = value.value
-        data = convert_some(value, arena)
-        arena.keep.append(data)
-        return _pack_address(KIND_OPTION, address_of(data))
+        some = arena.take(VAL_SIZE)
+        write_some(value, some, arena)
+        _put_address(MEMORY, address, KIND_OPTION, some)
 
-    return convert
+    return write
 
 
-def _result(type_: Any) -> Lower:
-    convert_ok = None if type_.ok is None else lower(type_.ok)
-    convert_err = None if type_.err is None else lower(type_.err)
+def _result(type_: Any) -> Write:
+    write_ok = None if type_.ok is None else lower(type_.ok)
+    write_err = None if type_.err is None else lower(type_.err)
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if type(value) is Ok:
-            return _pack_result(KIND_RESULT, 1, _payload(convert_ok, value.value, arena, "ok"))
-        if type(value) is Err:
-            return _pack_result(KIND_RESULT, 0, _payload(convert_err, value.value, arena, "err"))
-        raise _wrong("Ok or Err", value)
+            _put_result(MEMORY, address, KIND_RESULT, 1, _payload(write_ok, value.value, arena, "ok"))
+        elif type(value) is Err:
+            _put_result(MEMORY, address, KIND_RESULT, 0, _payload(write_err, value.value, arena, "err"))
+        else:
+            raise _wrong("Ok or Err", value)
 
-    return convert
+    return write
 
 
-def _flags(type_: Any) -> Lower:
-    names = {name: _named(name) for name in type_.names}
+def _flags(type_: Any) -> Write:
+    names = {name: name.encode() for name in type_.names}
 
-    def convert(value: Any, arena: Arena) -> bytes:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if not isinstance(value, (set, frozenset)):
             raise _wrong("set of flags", value)
         unknown = value - names.keys()
         if unknown:
             raise WrongType(f"no flag is {sorted(map(str, unknown))[0]!r}")
-        data = b"".join([names[name][2] for name in type_.names if name in value])
-        arena.keep.append(data)
-        return _pack_pair(KIND_FLAGS, len(value), address_of(data) if data else _EMPTY_ADDRESS)
+        chosen = (encoded for name, encoded in names.items() if name in value)
+        data = b"".join([_pack_name(len(name), address_of(name)) for name in chosen])
+        _put_pair(MEMORY, address, KIND_FLAGS, len(value), arena.keep(data) if data else _NOWHERE)
 
-    return convert
+    return write
 
 
-def _handle(type_: Any) -> Lower:
-    def convert(value: Any, arena: Arena) -> bytes:
+def _handle(type_: Any) -> Write:
+    def write(value: Any, address: int, arena: Arena) -> None:
         if type(value) is not tuple or len(value) != 2:
             raise _wrong("(resource type, number)", value)
         type_number, number = value
@@ -408,12 +343,12 @@ def _handle(type_: Any) -> Lower:
             raise ConversionError(capi.take_message(error))
         handle = out.value or 0
         arena.resources.append(handle)
-        return _pack_address(KIND_RESOURCE, handle)
+        _put_address(MEMORY, address, KIND_RESOURCE, handle)
 
-    return convert
+    return write
 
 
-_COMPILERS: Final[dict[type, Callable[[Any], Lower]]] = {
+_COMPILERS: Final[dict[type, Callable[[Any], Write]]] = {
     Primitive: _primitive,
     ListOf: _list,
     RecordOf: _record,
@@ -425,5 +360,3 @@ _COMPILERS: Final[dict[type, Callable[[Any], Lower]]] = {
     FlagsOf: _flags,
     Handle: _handle,
 }
-
-__all__ = ["Arena", "Lower", "can_be_none", "lower", "lower_result"]

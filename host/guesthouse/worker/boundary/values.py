@@ -1,6 +1,7 @@
 """How WIT values look in Python.
 
-bool, integers, floats: themselves. char: a `str` of one code point. string: `str`. `list<u8>`:
+bool, integers, floats: themselves. char: a `str` of one code point. string: `str`, or `Utf8` where a call
+asks for it. `list<u8>`:
 `bytes`; other lists: `list`. record: `dict` by WIT field name (lowering ignores further keys, so one
 host call serves several versions of a record). tuple: `tuple`. variant: `(case, payload)`, or the case's
 name alone when it carries nothing. enum: the case's name. option: the value or None; an option whose
@@ -33,6 +34,15 @@ class Some:
     """A present option whose payload may be None."""
 
     value: Any = None
+
+
+class Utf8:
+    """A string as the UTF-8 that it is known to be."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 OK: Final = Ok()

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.link.checks import check
-from guesthouse.link.credit import push_cost
+from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
 from guesthouse.link.ops import Call, ToNode
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.callbacks import HostFunction
@@ -26,6 +25,7 @@ _MAX_REASON: Final = 123
 _NORMAL_CLOSURE: Final = 1000
 _TYPES: Final = {kind.name.lower(): int(kind) for kind in WsMessageType}
 _TEXT: Final = int(WsMessageType.TEXT)
+_PUSH: Final = int(ToNode.PUSH)
 _ONLY_INTEGERS: Final = {int}
 
 _NOT_FOUND: Final = Err("channel-not-found")
@@ -45,12 +45,11 @@ def send_ws_push(guest: Guest, node: str, channel_id: int, message_type: str, bl
     return refusal if refusal is not None else _push(guest, channel_id, kind, payload)
 
 
-def send_ws_text(guest: Guest, channel_id: int, text: str) -> Any:
-    """Push a text message to one channel."""
-    payload = text.encode()
-    if len(payload) > guest.limits.message_bytes:
+def send_ws_text(guest: Guest, channel_id: int, text: bytes) -> Any:
+    """Push a text message to one channel; `text` is UTF-8."""
+    if len(text) > guest.limits.message_bytes:
         return _TOO_BIG
-    return _push(guest, channel_id, _TEXT, payload)
+    return _push(guest, channel_id, _TEXT, text)
 
 
 def send_ws_push_many(guest: Guest, channel_ids: list[int], message_type: str, blob: dict[str, Any]) -> Any:
@@ -62,12 +61,11 @@ def send_ws_push_many(guest: Guest, channel_ids: list[int], message_type: str, b
     return _push_many(guest, channel_ids, kind, payload)
 
 
-def send_ws_text_many(guest: Guest, channel_ids: list[int], text: str) -> Any:
-    """Push one text message to many channels."""
-    payload = text.encode()
-    if len(payload) > guest.limits.message_bytes:
+def send_ws_text_many(guest: Guest, channel_ids: list[int], text: bytes) -> Any:
+    """Push one text message to many channels; `text` is UTF-8."""
+    if len(text) > guest.limits.message_bytes:
         return [(channel_id, _TOO_BIG.value) for channel_id in channel_ids]
-    return _push_many(guest, channel_ids, _TEXT, payload)
+    return _push_many(guest, channel_ids, _TEXT, text)
 
 
 def send_ws_push_to_path(guest: Guest, path: str, message_type: str, blob: dict[str, Any]) -> Any:
@@ -77,7 +75,7 @@ def send_ws_push_to_path(guest: Guest, path: str, message_type: str, blob: dict[
 
 def send_ws_text_to_path(guest: Guest, path: str, text: str) -> Any:
     """Push one text message to all channels of a path."""
-    return send_ws_text_many(guest, _channels_on(guest, path), text)
+    return send_ws_text_many(guest, _channels_on(guest, path), text.encode())
 
 
 def send_ws_push_waiting(guest: Guest, channel_id: int, message_type: str, blob: dict[str, Any]) -> Any:
@@ -180,13 +178,13 @@ def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
     credit = guest.channels.get(channel_id)
     if credit is None:
         return _NOT_FOUND
-    left = credit - push_cost(len(payload))
+    left = credit - len(payload) - PUSH_OVERHEAD
     if left < 0:
         return _FULL
-    operation = [ToNode.PUSH, guest.handle, channel_id, kind, payload]
-    check(operation)
+    if type(channel_id) is not int or type(payload) is not bytes:
+        raise TypeError("a push takes a channel id and bytes")
     guest.channels[channel_id] = left
-    guest.outgoing.add(operation, len(payload))
+    guest.outgoing.add([_PUSH, guest.handle, channel_id, kind, payload], len(payload))
     return OK
 
 
@@ -240,9 +238,9 @@ def _as_nothing(value: Any) -> None:
 
 CALLS: Final = {
     "send-ws-push": HostFunction(send_ws_push),
-    "send-ws-text": HostFunction(send_ws_text),
+    "send-ws-text": HostFunction(send_ws_text, utf8=True),
     "send-ws-push-many": HostFunction(send_ws_push_many),
-    "send-ws-text-many": HostFunction(send_ws_text_many),
+    "send-ws-text-many": HostFunction(send_ws_text_many, utf8=True),
     "send-ws-push-to-path": HostFunction(send_ws_push_to_path),
     "send-ws-text-to-path": HostFunction(send_ws_text_to_path),
     "send-ws-push-waiting": HostFunction(send_ws_push_waiting, blocks=True),

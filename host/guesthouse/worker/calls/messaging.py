@@ -15,10 +15,11 @@ from typing import Any, Final
 from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import PENDING, HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.values import Utf8
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.guest import Answerable, Guest, address_text
-from guesthouse.worker.messages import CONTRACT, Dialect
+from guesthouse.worker.messages import CONTRACT, PUSH, Dialect
 
 INTERFACE: Final = "guesthouse:process/messaging"
 _STATUS_END: Final = 2**16
@@ -34,15 +35,17 @@ def get_blob(guest: Guest) -> dict[str, Any] | None:
     return _blob_value(guest.blob)
 
 
-def get_blob_text(guest: Guest) -> str | None:
+def get_blob_text(guest: Guest) -> Utf8 | None:
     """The same as text; None when it is none or not UTF-8."""
     payload = guest.blob[1]
     if payload is None:
         return None
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        return None
+    if not payload.isascii():
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            return None
+    return Utf8(payload)
 
 
 def has_blob(guest: Guest) -> bool:
@@ -187,7 +190,7 @@ def _text(value: Any) -> str:
 
 
 CALLS: Final = {
-    "receive": HostFunction(receive, blocks=True),
+    "receive": HostFunction(receive, blocks=True, forms=(PUSH,)),
     "get-blob": HostFunction(get_blob),
     "get-blob-text": HostFunction(get_blob_text),
     "has-blob": HostFunction(has_blob),
