@@ -285,6 +285,16 @@ class Guest:
         if payload is not None:
             self.last_blob = self.blob
 
+    def let_go(self) -> None:
+        """Give up all that it holds: it ended. What its run function was to be given refers to it, and the circle
+        would keep its component mapped, and its messages, until the next collection of garbage.
+        """
+        self.component, self.arguments, self.convert = None, tuple, _nothing
+        self.inbox.clear()
+        self.channels.clear()
+        self.paths.clear()
+        self.blob = self.last_blob = _NO_BLOB
+
     def _take(self) -> Any:
         operation = self.inbox.popleft()
         if not self.taken:

@@ -235,6 +235,7 @@ class Worker:
         self._usage.report_end(guest)
         self._explain(guest, trap)
         self._outgoing.add([ToNode.EXITED, guest.handle, trap.cause, trap.detail])
+        guest.let_go()
 
     def _explain(self, guest: Guest, trap: GuestTrap) -> None:
         """Log what only the worker knows: where the guest was, or which host call failed how."""

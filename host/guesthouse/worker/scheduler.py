@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from time import monotonic, perf_counter
+from typing import Final
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
@@ -20,6 +21,8 @@ from guesthouse.worker.guest import Guest, Waiting
 
 FARTHEST: float = 365 * 24 * 3600.0
 """Seconds: a sleep beyond it is one of this length (then the guest sees that it is not over)."""
+_SLACK: Final = 1024
+"""Sleepers that are not looked through for such as ended."""
 
 
 class Scheduler:
@@ -33,6 +36,7 @@ class Scheduler:
         self._woken: deque[Guest] = deque()
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
+        self._compact_at = _SLACK
         self._held: list[tuple[float, int, Guest]] = []
         self._tie = count()
 
@@ -45,6 +49,10 @@ class Scheduler:
     def wake_at(self, guest: Guest, when: float) -> None:
         """Wake it from its sleep when the monotonic clock reads `when`."""
         when = min(when, monotonic() + FARTHEST)
+        if len(self._sleepers) >= self._compact_at:  # those that ended in their sleep are dropped
+            self._sleepers = [entry for entry in self._sleepers if not entry[2].gone]
+            heapq.heapify(self._sleepers)
+            self._compact_at = 2 * len(self._sleepers) + _SLACK
         heapq.heappush(self._sleepers, (when, next(self._tie), guest))
 
     def wait_seconds(self) -> float | None:

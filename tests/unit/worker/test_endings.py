@@ -1,0 +1,79 @@
+"""What a guest that ended leaves behind in its worker: nothing."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import cast
+from weakref import ref
+
+import pytest
+
+from guesthouse.link.ops import ToNode
+from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.scheduler import Scheduler
+
+from .guests import RECEIVE, RECEIVE_FOR_EVER, process
+from .process import Worker
+
+MIB = 1 << 20
+
+
+def mapped(worker: Worker) -> int:
+    """Compiled components that the worker has open or mapped."""
+    folder = f"/proc/{worker.subprocess.pid}"
+    links = [os.readlink(f"{folder}/fd/{name}") for name in os.listdir(f"{folder}/fd")]
+    with open(f"{folder}/maps") as maps:
+        return sum(".cwasm" in line for line in [*links, *maps])
+
+
+def numbered(number: int) -> str:
+    """A component that no other has."""
+    return process(("messaging.receive",), f"(drop (i32.const {number})) {RECEIVE_FOR_EVER}")
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_the_component_of_a_guest_that_ended_is_unmapped_at_once(own_worker: Worker, started: bool) -> None:
+    for number in range(10):
+        guest = own_worker.start(
+            numbered(number) if started else numbered(number).replace('memory") 4)', 'memory") 9999)', 1)
+        )
+        if started:
+            guest.started().stop()
+        else:
+            guest.death()
+    assert own_worker.is_alive()
+    assert mapped(own_worker) <= 4  # the one that was asked whether it is alive
+
+
+def test_the_messages_of_a_guest_that_ended_are_given_up_at_once(own_worker: Worker) -> None:
+    for _ in range(12):
+        guest = own_worker.start(process(("messaging.receive",), f"{RECEIVE} (loop (br 0))"))
+        guest.open(1)
+        for _ in range(16):
+            guest.push(1, b"x" * MIB, 1)
+        own_worker.expect(ToNode.CONSUMED, guest.handle)
+        guest.stop()
+    assert own_worker.is_alive()
+    assert own_worker.rss_kib() < 140 * 1024
+
+
+class Sleeper:
+    """What the scheduler sees of a guest that ends in its sleep."""
+
+    waiting = Waiting.TIME
+    gone = False
+
+
+def test_guests_that_ended_in_their_sleep_are_forgotten() -> None:
+    scheduler = Scheduler(lambda guest, trap: None, lambda guest: None)
+    lives = Sleeper()
+    scheduler.wake_at(cast(Guest, lives), monotonic() + 60)
+    ended: list[ref[Sleeper]] = []
+    for _ in range(10_000):
+        sleeper = Sleeper()
+        scheduler.wake_at(cast(Guest, sleeper), monotonic() + 60)
+        sleeper.gone = True
+        ended.append(ref(sleeper))
+    assert sum(each() is not None for each in ended) < 2500
+    assert 50 < (scheduler.wait_seconds() or 0) <= 60
