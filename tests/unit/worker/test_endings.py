@@ -9,14 +9,11 @@ from weakref import ref
 
 import pytest
 
-from guesthouse.link.ops import ToNode
 from guesthouse.worker.guest import Guest, Waiting
 from guesthouse.worker.scheduler import Scheduler
 
-from .guests import RECEIVE, RECEIVE_FOR_EVER, process
+from .guests import RECEIVE_FOR_EVER, process
 from .process import Worker
-
-MIB = 1 << 20
 
 
 def mapped(worker: Worker) -> int:
@@ -44,18 +41,6 @@ def test_the_component_of_a_guest_that_ended_is_unmapped_at_once(own_worker: Wor
             guest.death()
     assert own_worker.is_alive()
     assert mapped(own_worker) <= 4  # the one that was asked whether it is alive
-
-
-def test_the_messages_of_a_guest_that_ended_are_given_up_at_once(own_worker: Worker) -> None:
-    for _ in range(12):
-        guest = own_worker.start(process(("messaging.receive",), f"{RECEIVE} (loop (br 0))"))
-        guest.open(1)
-        for _ in range(16):
-            guest.push(1, b"x" * MIB, 1)
-        own_worker.expect(ToNode.CONSUMED, guest.handle)
-        guest.stop()
-    assert own_worker.is_alive()
-    assert own_worker.rss_kib() < 140 * 1024
 
 
 class Sleeper:
