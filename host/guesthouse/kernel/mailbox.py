@@ -34,7 +34,7 @@ the process wants no more of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from guesthouse.link.frames import LinkError
@@ -74,6 +74,7 @@ class Mailbox:
         "_paused",
         "_sent",
         "_waiting",
+        "on_full",
         "size",
         "window_size",
     )
@@ -83,6 +84,8 @@ class Mailbox:
         """Bytes of all messages that are not consumed."""
         self.window_size = 0
         """Bytes of the messages that are sent and not consumed."""
+        self.on_full: Callable[[], None] = _nothing
+        """Called when somebody is paused or refused for want of room."""
         self._capacity = capacity
         self._waiting: deque[tuple[Operation, int]] = deque()
         self._sent: deque[tuple[Operation, int]] = deque()
@@ -121,14 +124,18 @@ class Mailbox:
         channel_id = operation[_CHANNEL]
         self._post_of_channel(channel_id, operation, payload_size)
         if self.size >= self._capacity:
-            self._paused[channel_id] = feeder
-            feeder.pause_reading()
+            self._pause(channel_id, feeder)
 
     def hold_back(self, channel_id: int, feeder: Feeder) -> None:
         """Pause the feeder of a message that was posted, when there is no room for another."""
         if self.size >= self._capacity:
-            self._paused[channel_id] = feeder
-            feeder.pause_reading()
+            self._pause(channel_id, feeder)
+
+    def refuses(self) -> bool:
+        """Whether it is full, for a message that is refused then."""
+        if self.full:
+            self.on_full()
+        return self.full
 
     def post_close(self, operation: Operation) -> None:
         """Keep a channel's CLOSE; its feeder is let go."""
@@ -315,6 +322,11 @@ class Mailbox:
         elif operation[0] == _CLOSE:
             self._opens.pop(channel_id, None)
 
+    def _pause(self, channel_id: int, feeder: Feeder) -> None:
+        self._paused[channel_id] = feeder
+        feeder.pause_reading()
+        self.on_full()
+
     def _resume_with_room(self) -> None:
         if self._paused and self.size * 2 < self._capacity:
             self._resume()
@@ -323,6 +335,10 @@ class Mailbox:
         paused, self._paused = self._paused, {}
         for feeder in paused.values():
             feeder.resume_reading()
+
+
+def _nothing() -> None:
+    """What a full mailbox calls that nobody watches."""
 
 
 def _retold(operation: Operation) -> Operation:

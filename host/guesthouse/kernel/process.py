@@ -132,7 +132,7 @@ class Process:
 
     def post_http(self, http_id: int, request: IncomingHttpRequest, mime: str | None, body: bytes) -> bool:
         """See `ProcessPort`."""
-        if self.gone or self.mailbox.full:
+        if self.gone or self.mailbox.refuses():
             return False
         operation: Operation = [
             int(ToWorker.HTTP),

@@ -213,7 +213,7 @@ class Router:
             return "no-such-process"
         mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
         size = len(request.body) + len(payload or b"") + len(request.metadata or "")
-        if feeder is None and receiver.mailbox.full:
+        if feeder is None and receiver.mailbox.refuses():
             return "mailbox-full"
         if self._requests.size_of(HTTP_SERVER) > self._limits.outstanding_bytes:
             return "mailbox-full"
@@ -293,7 +293,9 @@ class Router:
     def _refusal(self, sender: Sender, receiver: Process, sent: Operation) -> SendErrorKind | None:
         if not self._may_message(sender, receiver):
             return "not-authorised"
-        return self._unfit(sender, receiver.id, sent) or ("mailbox-full" if receiver.mailbox.full else None)
+        return self._unfit(sender, receiver.id, sent) or (
+            "mailbox-full" if receiver.mailbox.refuses() else None
+        )
 
     def _may_message(self, sender: Sender, receiver: Process) -> bool:
         return (

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from guesthouse.address import ProcessId
 from guesthouse.config import Settings
 from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, Version
+from guesthouse.kernel.notices import Notices
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.restarts import Backoff, in_words
 from guesthouse.kernel.router import Router
@@ -56,6 +58,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._cares: dict[ProcessId, Care] = {}
         self._runs = Runs(settings, log)
+        self._notices = Notices(log)
         self._closing = False
 
     async def add(self, spec: ProcessSpec, *, strict: bool = False) -> Process:
@@ -93,6 +96,7 @@ class Supervisor:
             mailbox_bytes=self._settings.process.mailbox_bytes,
             holdings=self._router.rights.holdings(spec.id, spec.requests),
         )
+        process.mailbox.on_full = partial(self._notices.say, str(spec.id), "mailbox", self._mailbox_is_full())
         if self.restore is not None:
             await self.restore(process)
         if spec.id in self._cares:
@@ -310,6 +314,12 @@ class Supervisor:
         else:
             await self._runs.stop(care, "it has not asked for a message")
         care.started.result()
+
+    def _mailbox_is_full(self) -> str:
+        return (
+            f"its mailbox is full ({self._settings.process.mailbox_bytes} bytes, process.mailbox_bytes): "
+            "who sends to it waits, or is refused"
+        )
 
     def _not_asked(self) -> str:
         seconds = self._settings.process.first_message_seconds

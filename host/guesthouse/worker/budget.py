@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Final
 
 BURST_SECONDS: Final = 1.0
-"""What an idle guest saves up: that many seconds' worth may be used at once."""
+"""How many seconds' worth a guest saves up. What it has is found out when it is used up and not before, so one that
+rested may use twice that at once."""
 
 SAY_EVERY_SECONDS: Final = 60.0
 """How often the log says that a guest is held back, at most."""
