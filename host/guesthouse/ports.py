@@ -111,6 +111,14 @@ class RouterPort(Protocol):
     ) -> Answer | SendErrorKind | None:
         """`request`, and wait for the answer; None at once when none is expected. Cancelling it is fine."""
 
+    def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
+        """Make a request of the HTTP server's that nobody holds yet; returns its number. `answered` is called
+        once with its response or why there is none, unless it is given to `forget` before.
+        """
+
+    def forget(self, request_id: int) -> None:
+        """A request needs no response any more."""
+
     def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
         """Answer a request of `asker` to `http-server:distro:sys` that was left waiting under that id; False
         when it waits no more.
@@ -142,6 +150,12 @@ class HttpServerPort(Protocol):
     ) -> None:
         """Answer an HTTP request that was posted to `owner`; ignored (and logged) when it is none of its own
         or was answered already.
+        """
+
+    def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
+        """`owner` hands an HTTP request that was posted to it on: returns the number of the request between
+        processes that stands for it, whose response is its answer; 0 when it is none of its own or was
+        answered already.
         """
 
     def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:

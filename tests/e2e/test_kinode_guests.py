@@ -87,15 +87,24 @@ async def test_a_game_answers_http(start: StartNode, package_of: Callable[[Era],
         assert await post(node, era, token, "d4") == (201, {"legal": True})
         assert (await client.json())["data"] == {"move": "d4", "moves": 1}
         assert await post(node, era, token, "cheat") == (400, {"legal": False})
+    handed_on = await ask(node, era, token, "PUT", "the body")
+    assert (handed_on.status_code, handed_on.headers["x-answered-by"]) == (203, "referee")
+    assert handed_on.text == "the body"
     assert (await node.get(f"/{era.process}/moves/anna")).status_code in (302, 303, 401, 403)
 
 
 async def post(node: Daemon, era: Era, token: str, move: str) -> tuple[int, Any]:
     """Make a move over HTTP."""
-    headers = {"Cookie": f"{node.cookie_name}={token}", "Origin": node.url}
-    async with httpx.AsyncClient(trust_env=False, timeout=SECONDS) as client:
-        answer = await client.post(f"{node.url}/{era.process}/moves/anna", content=move, headers=headers)
+    answer = await ask(node, era, token, "POST", move)
     return answer.status_code, answer.json()
+
+
+async def ask(node: Daemon, era: Era, token: str, method: str, body: str) -> httpx.Response:
+    """Ask something of the game's path over HTTP."""
+    headers = {"Cookie": f"{node.cookie_name}={token}", "Origin": node.url}
+    url = f"{node.url}/{era.process}/moves/anna"
+    async with httpx.AsyncClient(trust_env=False, timeout=SECONDS) as client:
+        return await client.request(method, url, content=body, headers=headers)
 
 
 async def test_a_game_serves_its_pages(start: StartNode, package_of: Callable[[Era], Path], era: Era) -> None:

@@ -210,6 +210,10 @@ class Actions:
             context = self._context
             context.complaints.complain(str(owner), "answered no open HTTP request", context.monotonic())
 
+    def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
+        """See `HttpServerPort.hand_on_http`."""
+        return self._exchanges.hand_on(owner, http_id, self._context.router.expect)
+
     # Bindings.
 
     def bind_ws_path(

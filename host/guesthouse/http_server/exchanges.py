@@ -4,29 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from guesthouse.address import ProcessId
+from guesthouse.http_answer import answer_of
 from guesthouse.http_server import closes
 from guesthouse.http_server.closes import Refusal
 from guesthouse.message import HttpResponse
+from guesthouse.ports import Answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """One request that was handed to a process, and the place for its answer."""
 
     http_id: int
     owner: ProcessId
     answer: asyncio.Future[HttpResponse | Refusal]
+    handed_on: int = 0
+    """The request between processes whose response is the answer, when its process handed it on."""
+
+    def settle(self, answer: HttpResponse | Refusal) -> None:
+        """Give the answer, unless there is one."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def take_response(self, response: Answer | str) -> None:
+        """Another process answered, or (a word that says why) will not."""
+        if response == "timeout":
+            return  # the exchange has a time of its own
+        if isinstance(response, str):
+            self.settle(closes.ENDED)
+            return
+        blob = response.blob
+        mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
+        self.settle(answer_of(response.body, mime, payload) or closes.BAD_ANSWER)
 
 
 class Exchanges:
-    """The requests under way, by the number that names each to its process."""
+    """The requests under way, by the number that names each to its process.
 
-    def __init__(self) -> None:
+    Args:
+        forget: told the number of a request between processes that need not be answered any more.
+    """
+
+    def __init__(self, forget: Callable[[int], None]) -> None:
+        self._forget = forget
         self._ids = itertools.count(1)
         self._open: dict[int, Exchange] = {}
 
@@ -42,6 +67,8 @@ class Exchanges:
             yield exchange
         finally:
             del self._open[exchange.http_id]
+            if exchange.handed_on:
+                self._forget(exchange.handed_on)
 
     def answer(self, owner: ProcessId, http_id: int, response: HttpResponse) -> bool:
         """Give the answer; False when that process has no such request to answer."""
@@ -51,17 +78,29 @@ class Exchanges:
         exchange.answer.set_result(response)
         return True
 
+    def hand_on(
+        self, owner: ProcessId, http_id: int, expect: Callable[[Callable[[Answer | str], None]], int]
+    ) -> int:
+        """The process lets others answer in its place, by the response to a request between processes, which
+        `expect` makes. Returns the number of that request; 0 when the process has none to answer.
+        """
+        exchange = self._open.get(http_id)
+        if exchange is None or exchange.owner != owner or exchange.answer.done():
+            return 0
+        if not exchange.handed_on:
+            exchange.handed_on = expect(exchange.take_response)
+        return exchange.handed_on
+
     def fail(self, owner: ProcessId) -> None:
-        """The process ended: its requests get no answer."""
+        """The process ended: its requests get no answer, but those that others answer in its place."""
         for exchange in self._open.values():
-            if exchange.owner == owner and not exchange.answer.done():
-                exchange.answer.set_result(closes.ENDED)
+            if exchange.owner == owner and not exchange.handed_on:
+                exchange.settle(closes.ENDED)
 
     def stop(self) -> None:
         """The node ends: no request gets an answer."""
         for exchange in self._open.values():
-            if not exchange.answer.done():
-                exchange.answer.set_result(closes.STOPPING)
+            exchange.settle(closes.STOPPING)
 
 
 class BodyBudget:

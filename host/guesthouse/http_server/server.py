@@ -77,7 +77,7 @@ class HttpServer(Actions):
     def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
         revoked = self._revoked = Revoked(home, time.time())
         context = new_context(router, log, settings, credentials.load_secret(home), revoked)
-        exchanges = Exchanges()
+        exchanges = Exchanges(context.router.forget)
         super().__init__(context, exchanges)
         bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
         self._login = Login(context, home, bodies, revoked, self.token_revoked)

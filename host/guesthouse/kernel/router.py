@@ -184,7 +184,18 @@ class Router:
         try:
             return await future
         finally:
-            self._forget(request_id)
+            self.forget(request_id)
+
+    def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
+        """See `ports.RouterPort`."""
+        return self._expect(answered, LONGEST_WAIT).id
+
+    def forget(self, request_id: int) -> None:
+        """See `ports.RouterPort`."""
+        waiting = self._requests.get(request_id)
+        self._answered.pop(request_id, None)
+        if waiting is not None:
+            self._requests.settle(waiting)
 
     def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
         """See `ports.RouterPort`."""
@@ -219,12 +230,8 @@ class Router:
             return "mailbox-full"
         seconds, request_id = request.expects_response, 0
         if seconds is not None:
-            waiting = self._requests.add(
-                HTTP_SERVER, 0, [], 0, self._loop.time() + min(seconds, LONGEST_WAIT)
-            )
+            waiting = self._expect(answered, seconds)
             self._requests.hold(waiting, receiver.id)
-            self._answered[waiting.id] = answered
-            self._arm()
             request_id = waiting.id
         head = [int(ToWorker.REQUEST), 0, request_id, f"{self._node}@{HTTP_SERVER}"]
         fields = [request.body, request.inherit, seconds, request.metadata, mime, payload]
@@ -233,11 +240,11 @@ class Router:
             receiver.mailbox.hold_back(feeder.channel_id, feeder)
         return request_id
 
-    def _forget(self, request_id: int) -> None:
-        waiting = self._requests.get(request_id)
-        self._answered.pop(request_id, None)
-        if waiting is not None:
-            self._requests.settle(waiting)
+    def _expect(self, answered: Callable[[Answer | SendErrorKind], None], seconds: float) -> Waiting:
+        waiting = self._requests.add(HTTP_SERVER, 0, [], 0, self._loop.time() + min(seconds, LONGEST_WAIT))
+        self._answered[waiting.id] = answered
+        self._arm()
+        return waiting
 
     def _to_process(self, sender: Sender, sent: Operation, target: ProcessId) -> None:
         receiver = self._processes.get(canonical(target))
@@ -321,6 +328,8 @@ class Router:
             self._requests.hold(waiting, receiver)
             self._arm()
             return waiting.id
+        if sent[4] and inherited_id < 0:
+            return self._hand_on_http(sender, -inherited_id, receiver)
         inherited = self._requests.get(inherited_id) if sent[4] else None
         if inherited is None:
             return 0
@@ -328,6 +337,14 @@ class Router:
             raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
         self._requests.hold(inherited, receiver)
         return inherited.id
+
+    def _hand_on_http(self, sender: Sender, http_id: int, receiver: ProcessId) -> int:
+        """The receiver may answer an HTTP request that the sender has in its hands."""
+        waiting = self._requests.get(self.http.hand_on_http(sender.id, http_id))
+        if waiting is None:
+            return 0
+        self._requests.hold(waiting, receiver)
+        return waiting.id
 
     def _to_http_server(self, sender: Sender, sent: Operation) -> None:
         blob = None if sent[9] is None else LazyLoadBlob(sent[8], sent[9])

@@ -109,6 +109,10 @@ def _seconds(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < _U64
 
 
+def _inherited(value: Any) -> bool:
+    return type(value) is int and -_U64 < value < _U64
+
+
 _u16 = _below(_U16)
 _u32 = _below(_U32)
 _u64 = _below(_U64)
@@ -144,7 +148,7 @@ _FIELDS: Final[dict[int, tuple[Check, ...]]] = {
         _maybe_text,
         _maybe_bytes,
         _u64,
-        _u64,
+        _inherited,
     ),
     ToNode.RESPOND: (_u64, _u64, _bytes, _bool, _maybe_text, _maybe_text, _maybe_bytes),
     ToNode.CALL: (_u64, _u64, _text, _list_of(_any)),

@@ -76,7 +76,8 @@ class ToNode(IntEnum):
     HTTP_RESPONSE = 7
     """`[op, handle, http_id, status, headers, mime, body]`; http_id 0 never appears."""
     SEND = 8
-    """`[op, handle, target, body, inherit, expects_response, metadata, context, mime, blob, await_id, inherited_id]`"""
+    """`[op, handle, target, body, inherit, expects_response, metadata, context, mime, blob, await_id, inherited_id]`.
+    The inherited request is one between processes, or an HTTP request as `-http_id`."""
     RESPOND = 9
     """`[op, handle, request_id, body, inherit, metadata, mime, blob]`"""
     CALL = 10

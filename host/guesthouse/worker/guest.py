@@ -269,8 +269,8 @@ class Guest:
             self.answerable, self.answerable_id = Answerable.REQUEST, request_id
 
     def expect_http_answer(self, http_id: int) -> None:
-        """The message in hand is an HTTP request."""
-        self.current_request = 0
+        """The message in hand is an HTTP request, which it may also hand on."""
+        self.current_request = -http_id
         self.answerable, self.answerable_id = Answerable.HTTP, http_id
 
     def take_answerable(self) -> tuple[Answerable, int]:

@@ -130,6 +130,16 @@ class FakeRouter:
             return refused
         return await future
 
+    expected: dict[int, Callable[[Answer | SendErrorKind], None]] = field(default_factory=dict)
+    """Requests that stand for HTTP requests which were handed on."""
+
+    def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
+        self.expected[len(self.expected) + 1] = answered
+        return len(self.expected)
+
+    def forget(self, request_id: int) -> None:
+        del self.expected[request_id]
+
     def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
         self.answers.append((request_id, asker, body, blob))
         return request_id in self.awaited

@@ -51,6 +51,8 @@ class RecordingHttp:
         self.router = router
         self.asked: list[tuple[Any, ...]] = []
         self.channels: dict[int, ProcessId] = {}
+        self.handed_on: Callable[[], int] | None = None
+        """Gives the request that stands for an HTTP request which is handed on; None when there is none."""
 
     def open_channel(self, owner: ProcessId, channel_id: int) -> None:
         self.channels[channel_id] = owner
@@ -73,6 +75,10 @@ class RecordingHttp:
         self, owner: ProcessId, http_id: int, status: int, headers: Pairs, mime: str | None, body: bytes
     ) -> None:
         self.asked.append(("http_response", owner, http_id, status, headers, mime, body))
+
+    def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
+        self.asked.append(("hand_on_http", owner, http_id))
+        return 0 if self.handed_on is None else self.handed_on()
 
     def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
         self.asked.append(("set_channel_policy", owner, channel_id, policy))

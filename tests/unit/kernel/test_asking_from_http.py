@@ -78,6 +78,49 @@ async def test_only_the_asker_of_a_request_to_the_http_server_is_answered_and_on
     assert heard == [ToWorker.RESPONSE, chat, SERVER, b"body", False, None, b"mine", None, b"result", 0]
 
 
+async def test_an_http_request_is_handed_on_over_processes_and_answered_once(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, CHAT)
+    _, other = kernel.process(worker, OTHER)
+    answers: list[Any] = []
+    request_id = kernel.router.expect(answers.append)
+    kernel.http.handed_on = lambda: request_id
+    for _ in range(2):
+        await worker.say(send(chat, f"home.os@{OTHER}", inherit=True, inherited_id=-7))
+        (heard,) = await worker.hear()
+        assert heard[:4] == [ToWorker.REQUEST, other, request_id, f"home.os@{CHAT}"]
+    assert kernel.http.asked == 2 * [("hand_on_http", CHAT_ID, 7)]
+    await worker.say(respond(other, request_id, b"first"))
+    await worker.say(respond(other, request_id, b"second"))
+    await worker.settled(other)
+    assert answers == [Answer(b"first")]
+    assert len(kernel.router._requests) == len(kernel.router._answered) == 0
+
+
+async def test_an_http_request_that_was_answered_is_handed_on_as_one_that_wants_no_answer(
+    kernel: Any,
+) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, CHAT)
+    _, other = kernel.process(worker, OTHER)
+    await worker.say(send(chat, f"home.os@{OTHER}", inherit=True, inherited_id=-7))
+    (heard,) = await worker.hear()
+    assert heard[:3] == [ToWorker.REQUEST, other, 0]
+
+
+async def test_an_http_request_that_was_handed_on_fails_with_the_last_that_could_answer(kernel: Any) -> None:
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, CHAT)
+    process, _ = kernel.process(worker, OTHER)
+    answers: list[Any] = []
+    request_id = kernel.router.expect(answers.append)
+    kernel.http.handed_on = lambda: request_id
+    await worker.say(send(chat, f"home.os@{OTHER}", inherit=True, inherited_id=-7))
+    await worker.hear()
+    kernel.router.remove(process)
+    assert answers == ["no-such-process"]
+
+
 def test_a_feeder_is_held_back_by_a_full_mailbox_alone_and_let_go_below_half() -> None:
     mailbox, socket = Mailbox(2000), Socket()
     mailbox.post([7, 0, 1], 100)

@@ -9,9 +9,9 @@ Blocks: `receive`, `send-and-await-response`.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
+from guesthouse.http_answer import answer_of
 from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import PENDING, HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
@@ -22,7 +22,6 @@ from guesthouse.worker.guest import Answerable, Guest, address_text
 from guesthouse.worker.messages import CONTRACT, PUSH, Dialect
 
 INTERFACE: Final = "guesthouse:process/messaging"
-_STATUS_END: Final = 2**16
 
 
 def receive(guest: Guest) -> Any:
@@ -167,26 +166,14 @@ def _respond_to_http(
     guest: Guest, http_id: int, body: bytes, mime: str | None, payload: bytes | None
 ) -> None:
     """A response in the JSON form: `{"status": 200, "headers": {}}` with the blob as HTTP body."""
-    try:
-        answer = json.loads(body)
-        status, headers = answer["status"], answer.get("headers", {})
-        status, pairs = int(status), [(_text(name), _text(value)) for name, value in headers.items()]
-        if not 0 <= status < _STATUS_END:
-            raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+    answer = answer_of(body, mime, payload)
+    if answer is None:
         guest.log.line(
             "host", "error", "an HTTP response was not of the form {status, headers}: answered with 500"
         )
         answer_http(guest, http_id, 500, [], None, b"")
-        return
-    answer_http(guest, http_id, status, pairs, mime, payload or b"")
-
-
-def _text(value: Any) -> str:
-    """A value of JSON as text that can be sent; JSON can hold what Unicode cannot (a UnicodeError)."""
-    text = str(value)
-    text.encode()
-    return text
+    else:
+        answer_http(guest, http_id, answer.status, list(answer.headers), mime, answer.body)
 
 
 CALLS: Final = {

@@ -22,6 +22,7 @@ from guesthouse_sdk import (
     PushError,
     Request,
     Response,
+    SendError,
     WsMessageType,
     bind_http_path,
     bind_ws_path,
@@ -68,7 +69,9 @@ class Pusher(Process):
         status, text = int(query.get("status", "200")), json.dumps(asked)
         if "forward" in query:
             forward(f"{self.our.node}@{query['forward']}", text, query.get("blob"))
-        elif query.get("form") == "json":
+            if "first" not in query:
+                return
+        if query.get("form") == "json":
             headers = {"X-Form": "json", "Content-Type": "application/json"}
             answer = json.dumps({"status": status, "headers": headers})
             Response().body(answer).blob(LazyLoadBlob.from_text(text)).send()
@@ -90,6 +93,10 @@ class Pusher(Process):
 
     def on_response(self, source: Address, response: IncomingResponse) -> None:
         self.heard.append(response.body.decode())
+
+    def on_send_error(self, error: SendError) -> None:
+        """What was handed on came back: the client, whose request is the last that wants an answer, learns so."""
+        send_http_response(502, body=type(error).__name__)
 
     def ask(self, body: Any, blob: list[Any] | None = None) -> Any:
         """A request in JSON to the HTTP server; its response."""

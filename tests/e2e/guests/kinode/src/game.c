@@ -253,9 +253,19 @@ static void answer_http(int status, text content) {
     send_response(false, head.bytes, head.len, false, 0, 0, 0, 0, true, false, 0, 0, content.ptr, content.len);
 }
 
-/* GET tells how many moves there were; POST makes one, and waits for the referee. */
+/* Lets a process of the package answer an HTTP request in this one's place. */
+static void hand_on(const char *process, text event) {
+    sent send = {neighbour(process), {.inherit = true, .body = event}, {.some = false}, no_blob()};
+    send_request(&send);
+}
+
+/* GET tells how many moves there were; POST makes one, and waits for the referee; PUT is the referee's to answer. */
 static void on_http(text event) {
     writer out = {.len = 0};
+    if (has(event, "\"method\":\"PUT\"")) {
+        hand_on("referee", event);
+        return;
+    }
     if (has(event, "\"method\":\"POST\"")) {
         option_blob move;
         get_blob(&move);

@@ -1,0 +1,35 @@
+"""What a process answers to an HTTP request in the JSON form: `{"status": 200, "headers": {}}`, the blob being the
+body. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from guesthouse.message import HttpResponse
+
+MAX_HEAD: Final = 2**20
+"""Bytes of the JSON: more than the headers may have that HTTP lets a process answer."""
+
+_STATUS_END: Final = 2**16
+
+
+def answer_of(head: bytes, mime: str | None, payload: bytes | None) -> HttpResponse | None:
+    """The answer that a response and its blob stand for; None when it is of another form."""
+    if len(head) > MAX_HEAD:
+        return None
+    try:
+        answer = json.loads(head)
+        status, headers = int(answer["status"]), answer.get("headers", {})
+        pairs = tuple((_text(name), _text(value)) for name, value in headers.items())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None
+    return HttpResponse(status, pairs, payload or b"", mime) if 0 <= status < _STATUS_END else None
+
+
+def _text(value: Any) -> str:
+    """A value of JSON as text that can be sent; JSON can hold what Unicode cannot (a UnicodeError)."""
+    text = str(value)
+    text.encode()
+    return text
