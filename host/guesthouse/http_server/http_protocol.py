@@ -29,6 +29,9 @@ from guesthouse.http_server.upgrade import Peer
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request line and its headers."""
 
+MAX_HEADERS: Final = 128
+"""Headers of a request: each costs far more than its bytes."""
+
 _AROUND_HEAD: Final = 64
 """What a head has besides: the method, the version, the ends of lines."""
 
@@ -41,7 +44,7 @@ _REFUSALS: Final = {
 
 
 class _HeadTooBig(Exception):
-    """A request line or header went over the limit."""
+    """A request line or a header went over the limit, or there are too many headers."""
 
 
 class _TooManyPipelined(Exception):
@@ -49,7 +52,16 @@ class _TooManyPipelined(Exception):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One accepted socket."""
+    """One accepted socket.
+
+    Args:
+        context: the server's state.
+        config: uvicorn's.
+        server_state: uvicorn's.
+        app_state: uvicorn's.
+        address: of the client.
+        admitted: whether it was counted in; the connection counts it out.
+    """
 
     def __init__(
         self,
@@ -57,30 +69,35 @@ class HttpConnection(HttpToolsProtocol):
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        address: str,
+        admitted: Admitted,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state)
         self._context = context
-        self._admitted = Admitted.DROP
-        self._address = ""
+        self._admitted = admitted
+        self._address = address
         self._in_head = True
         self._head = 0
+        self._headers = 0
         self._read = 0
         self._completed = False
+        self._waiting: list[bytes] = []
+        """What was read and is not looked at yet."""
         self.due = NEVER
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Count the socket, and give its first request a deadline."""
+        """Give the first request a deadline."""
         super().connection_made(transport)
         context = self._context
-        self._address = self.client[0] if self.client else ""
-        self._admitted = context.admission.admit(self._address)
-        if self._admitted is Admitted.DROP:
-            transport.abort()
-            return
         admitted = self._admitted is Admitted.YES
         seconds = context.settings.connections.handshake_seconds if admitted else _REFUSED_SECONDS
         context.deadlines.set(self, context.monotonic() + seconds)
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has the socket. TLS comes first, and may fail."""
+        transport: asyncio.Transport | None = self.transport
+        return transport is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
@@ -89,10 +106,26 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of a request."""
+        """Take bytes of a request, now or when it is their turn."""
+        if self._waiting or not self._context.turns.take():
+            if not self._waiting:
+                self.transport.pause_reading()
+                self._context.turns.add(self._take_turn)
+            self._waiting.append(data)
+        else:
+            self._take(data)
+
+    def _take_turn(self) -> None:
+        data, self._waiting = b"".join(self._waiting), []
         if self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
+        if not self.flow.read_paused:
+            self.transport.resume_reading()
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         refusal = _REFUSALS.get(self._admitted)
         if refusal is not None:
             self._refuse(refusal)
@@ -162,7 +195,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_begin()
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise _TooManyPipelined
-        self._in_head, self._head, self._read = True, 0, 0
+        self._unset_keepalive_if_required()
+        self._in_head, self._head, self._headers, self._read = True, 0, 0, 0
         if self.due == NEVER:
             seconds = self._context.settings.connections.handshake_seconds
             self._context.deadlines.set(self, self._context.monotonic() + seconds)
@@ -175,10 +209,14 @@ class HttpConnection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header, or a trailer of a body. White space around a value is no part of it."""
         self._count(len(name) + len(value) + 4)
+        self._headers += 1
+        if self._headers > MAX_HEADERS:
+            raise _HeadTooBig
         super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self._unset_keepalive_if_required()
         self._in_head = False
         self._context.deadlines.set(self, NEVER)
         super().on_headers_complete()

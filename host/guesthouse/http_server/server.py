@@ -23,6 +23,7 @@ from guesthouse.address import ProcessId, canonical
 from guesthouse.config import ConnectionLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.http_server import credentials
+from guesthouse.http_server.acceptor import Acceptor
 from guesthouse.http_server.actions import Actions
 from guesthouse.http_server.answers import HSTS
 from guesthouse.http_server.app import HttpApp
@@ -30,7 +31,7 @@ from guesthouse.http_server.auth import Scope
 from guesthouse.http_server.closes import GOING_AWAY, TOKEN_REVOKED
 from guesthouse.http_server.complaints import SOURCE
 from guesthouse.http_server.connection import WebSocketConnection
-from guesthouse.http_server.context import new_context
+from guesthouse.http_server.context import Context, new_context
 from guesthouse.http_server.exchanges import BodyBudget, Exchanges
 from guesthouse.http_server.http_protocol import HttpConnection
 from guesthouse.http_server.login import Login, local_path
@@ -95,7 +96,7 @@ class HttpServer(Actions):
         """Bind the port and start to accept."""
         listening = _listen(self._context.settings)
         try:
-            server = self._server = _Server(self._config())
+            server = self._server = _Server(self._context, self._config())
         except BaseException:
             listening.close()
             raise
@@ -165,7 +166,7 @@ class HttpServer(Actions):
         http = self._context.settings.http
         config = uvicorn.Config(
             cast(Any, self._app),
-            http=cast(Any, functools.partial(HttpConnection, self._context)),
+            http=HttpConnection,
             ws=WebSocketConnection,
             loop="none",
             lifespan="off",
@@ -248,10 +249,12 @@ class HttpServer(Actions):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals to the node and says when it accepts."""
+    """uvicorn's server, which leaves signals to the node, accepts by itself and says when it does."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, context: Context, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self._context = context
+        self._acceptor: Acceptor | None = None
         self.accepting = asyncio.Event()
         self.ending = asyncio.Event()
 
@@ -260,15 +263,27 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.accepting.set()
+        assert sockets  # noqa: S101 - for the type checker: `HttpServer` gives its one
+        context, limits = self._context, self._context.settings.connections
+        self._acceptor = Acceptor(
+            sockets[0],
+            context.admission,
+            functools.partial(HttpConnection, context, self.config, self.server_state, {}),
+            tls=self.config.ssl,
+            tls_seconds=limits.handshake_seconds,
+            complain=lambda fault: context.complaints.complain(SOURCE, fault, context.monotonic()),
+        )
+        self.started = True
 
     async def main_loop(self) -> None:
-        """Renew the `Date` header each second until `ending` is set."""
-        while not self.ending.is_set():
-            await self.on_tick(0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ending.wait(), 1)
+        """Accept, and renew the `Date` header each second, until `ending` is set."""
+        assert self._acceptor is not None  # noqa: S101 - for the type checker: `startup` came before
+        async with self._acceptor:
+            self.accepting.set()
+            while not self.ending.is_set():
+                await self.on_tick(0)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.ending.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let answers that are under way be sent, for a while, and close all sockets."""
@@ -287,8 +302,8 @@ class _Server(uvicorn.Server):
             cast(HttpConnection, connection).transport.abort()
 
     def stop_accepting(self) -> None:
-        for server in self.servers:
-            server.close()
+        if self._acceptor is not None:
+            self._acceptor.stop()
 
 
 def _listen(settings: Settings) -> socket.socket:
