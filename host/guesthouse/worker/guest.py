@@ -290,6 +290,7 @@ class Guest:
         would keep its component mapped, and its messages, until the next collection of garbage.
         """
         self.component, self.arguments, self.convert = None, tuple, _nothing
+        del self.fiber
         self.inbox.clear()
         self.channels.clear()
         self.paths.clear()
