@@ -85,8 +85,8 @@ async def test_who_wants_no_response_is_told_only_what_went_wrong(start: StartNo
     async with speaking(daemon, "json") as speaker, room(daemon, "a") as client:
         mine, unknown = client.channel_id, client.channel_id ^ 1
         many = {"WebSocketPushMany": {"channel_ids": [mine, unknown], "message_type": "Text"}}
-        policy, unbind = {"WebSocketPolicy": {}}, {"WebSocketUnbind": {"path": "/"}}
-        bodies: list[Any] = [push(mine), push(unknown), many, policy, unbind]
+        bodies: list[Any] = [push(mine), push(unknown), many]
+        bodies += [{"WebSocketPolicy": {}}, {"WebSocketUnbind": {"path": "/"}}]
         for body in bodies:
             assert await do(speaker.control, "tell", body=body, blob=[b"x".hex(), 0]) == "ok"
         assert [await client.receive(), await client.receive()] == ["x", "x"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from .clients import SECONDS, Client, bound, registered
 from .conftest import StartNode
@@ -58,6 +60,33 @@ async def test_a_game_runs_as_it_is(start: StartNode, package_of: Callable[[Era]
         assert await one.json() == await two.json() == {"kind": "refused"}
     await node.no_channels()
     assert await moves(node, era, token) == 2
+
+
+async def test_a_game_hears_of_its_channels_in_json(
+    start: StartNode, package_of: Callable[[Era], Path], era: Era
+) -> None:
+    node = await start(package_of(era), settings={"http_trusted_proxies": "127.0.0.1"})
+    token = await node.token()
+    async with bound(node, era.process, "/", token) as stays:
+        await welcome(stays)
+        forwarded = {"X-Forwarded-For": "203.0.113.9"}
+        async with bound(node, era.process, "/tables/7?side=white", token, **forwarded) as client:
+            opened = (await welcome(client))["event"]["WebSocketOpen"]
+            channel = opened["channel_id"]
+            assert (opened["path"], opened["forwarded_for"]) == ("/tables/7", "203.0.113.9")
+            assert (opened["url_params"], opened["query_params"]) == ({"table": "7"}, {"side": "white"})
+            await client.send("event")
+            await client.send(b"event")
+            await client.socket.ping(b"event")
+            await client.socket.pong(b"event")
+            for kind in ("Text", "Binary", "Ping", "Pong"):
+                event = {"WebSocketPush": {"channel_id": channel, "message_type": kind}}
+                assert await client.json() == {"kind": "event", "event": event}
+        assert await stays.json() == {"kind": "left", "event": {"WebSocketClose": channel}}
+    url = f"{node.ws_url}/{era.process}/tables/8"
+    cookie = {"Cookie": f"{node.cookie_name}={token}"}
+    async with connect(url, subprotocols=["v2", "v1"], additional_headers=cookie, proxy=None) as socket:  # type: ignore[list-item] # plain text
+        assert json.loads(await socket.recv())["event"]["WebSocketOpen"]["subprotocol"] == "v1"
 
 
 async def moves(node: Daemon, era: Era, token: str) -> int:

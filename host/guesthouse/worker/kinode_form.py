@@ -41,7 +41,7 @@ def _event(guest: Guest, body: bytes, expects_response: int | None = None) -> Ok
 
 
 def _open(guest: Guest, operation: list[Any]) -> Ok:
-    _, _, channel_id, path, source_addr, forwarded_for, _, _, resumed, _, _, subprotocol = operation
+    _, _, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, *last = operation
     guest.set_blob(None, None)
     guest.current_request = 0
     event = {
@@ -50,10 +50,13 @@ def _open(guest: Guest, operation: list[Any]) -> Ok:
         "source_socket_addr": source_addr,
         "forwarded_for": forwarded_for,
     }
-    if resumed:
-        event["resumed"] = True
-    if subprotocol is not None:
-        event["subprotocol"] = subprotocol
+    more = {
+        "url_params": dict(url_params),
+        "query_params": dict(query_params),
+        "resumed": resumed,
+        "subprotocol": last[2],
+    }
+    event |= {name: value for name, value in more.items() if value}
     return _event(guest, _json({"WebSocketOpen": event}))
 
 

@@ -214,7 +214,17 @@ static void hire(uint32_t channel, const char *name, const char *file) {
     push(channel, written(&out));
 }
 
-static void on_push(uint32_t channel) {
+static void tell_event(uint32_t channel, const char *kind, text event) {
+    writer out = {.len = 0};
+    add(&out, t("{\"kind\":\""));
+    add(&out, t(kind));
+    add(&out, t("\",\"event\":"));
+    add(&out, event);
+    add(&out, t("}"));
+    push(channel, written(&out));
+}
+
+static void on_push(uint32_t channel, text event) {
     option_blob got;
     get_blob(&got);
 #if ERA >= 20
@@ -226,7 +236,9 @@ static void on_push(uint32_t channel) {
     if (!got.some)
         __builtin_trap();
     text move = got.value.bytes;
-    if (same(move, t("about")))
+    if (same(move, t("event")))
+        tell_event(channel, "event", event);
+    else if (same(move, t("about")))
         tell_about(channel);
     else if (same(move, t("hire"))) {
         hire(channel, "second-referee", "referee.wasm");
@@ -311,8 +323,10 @@ static void on_event(text body) {
         for (size_t i = 0; i < channel_count; i++)
             if (channels[i] == gone)
                 channels[i--] = channels[--channel_count];
+        for (size_t i = 0; i < channel_count; i++)
+            tell_event(channels[i], "left", body);
     } else if (has(body, "{\"WebSocketPush\":")) {
-        on_push(number_after(body, "\"channel_id\":"));
+        on_push(number_after(body, "\"channel_id\":"), body);
     } else if (has(body, "{\"Http\":")) {
         on_http(body);
     }
@@ -364,6 +378,9 @@ __attribute__((export_name("init"))) void init(const char *our_name, size_t len)
     load();
     set_on_exit(1, 0, 0);
     bind("{\"WebSocketBind\":{\"path\":\"/\",\"authenticated\":true,\"encrypted\":false,\"extension\":false}}",
+         no_blob());
+    bind("{\"WebSocketBind\":{\"path\":\"/tables/:table\",\"authenticated\":true,\"extension\":false,"
+         "\"subprotocols\":[\"v1\"]}}",
          no_blob());
     bind("{\"Bind\":{\"path\":\"/moves/:player\",\"authenticated\":true,\"local_only\":false,\"cache\":false}}",
          no_blob());
