@@ -4,7 +4,7 @@ A message goes through three states: it *waits*, it is *sent* to the worker, it 
 guest took it). The worker holds at most a window of sent messages, so a mailbox is what a slow
 process costs the node, and `capacity` bounds it: a full mailbox pauses the feeders that post to it
 and resumes them below half. A feeder that is paused may still post what it had read already; so may
-the events of channels, which are small and cannot be refused. `full` is for those that can be.
+the events of channels, which are small and cannot be refused. `refuses` is for those that can be.
 
 **When a run ends**, by trap, stop or the loss of its worker, what it had not consumed waits again, in
 order, for the next run. What it had consumed is not delivered again: a message is handed to a guest
@@ -132,10 +132,13 @@ class Mailbox:
             self._pause(channel_id, feeder)
 
     def refuses(self) -> bool:
-        """Whether it is full, for a message that is refused then."""
-        if self.full:
+        """Whether it is full, for a message that is refused then. While feeders are paused it is so from half on:
+        or whoever sends again and again would take the room that they wait for.
+        """
+        refused = self.full or (bool(self._paused) and self.size * 2 >= self._capacity)
+        if refused:
             self.on_full()
-        return self.full
+        return refused
 
     def post_close(self, operation: Operation) -> None:
         """Keep a channel's CLOSE; its feeder is let go."""

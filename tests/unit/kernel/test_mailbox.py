@@ -47,6 +47,29 @@ def taken(mailbox: Mailbox) -> list[list[Any]]:
     return [operation for operation, _ in mailbox.take()]
 
 
+def test_requests_without_end_leave_room_for_a_socket_that_waits_for_it() -> None:
+    """Or whoever sends again and again would keep it waiting for ever."""
+    capacity, size = 16_000, 1000
+    mailbox, socket = Mailbox(capacity), Socket()
+
+    def fill() -> bool:
+        while not mailbox.refuses():
+            mailbox.post([REQUEST, 0, 1], size - MESSAGE_OVERHEAD)
+        return socket.paused
+
+    def take_one() -> bool:
+        taken(mailbox)
+        mailbox.consumed(1)
+        return socket.paused
+
+    mailbox.post_open(opening(1))
+    fill()
+    mailbox.post_push(pushing(1), 0, socket)
+    paused = [take_one() and fill() for _ in range(capacity // size)]
+    assert paused[0]
+    assert not paused[-1]
+
+
 def test_messages_are_sent_in_order_and_kept_until_consumed() -> None:
     mailbox = Mailbox(10_000)
     first, second = pushing(1, b"a"), pushing(1, b"b")
