@@ -78,6 +78,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str) -> Package:
     manifest = read_manifest(folder)
+    if len(manifest.processes) > limits.processes:
+        raise PackageError(
+            f"{source} names over {limits.processes} processes: make them fewer, or raise package.processes "
+            "in guesthouse.toml"
+        )
     return Package(
         name=manifest.name,
         publisher=manifest.publisher,
