@@ -1,0 +1,140 @@
+"""Workers are killed and stopped at random moments under load: what was promised to clients and processes holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+from tests.e2e.conftest import StartNode
+from tests.e2e.daemon import Daemon
+from tests.e2e.waiting import until
+
+from .rounds import LONG_SECONDS, WORKER_KILLS, WORKER_STOPS, chances, each, told
+from .writers import ONE, TWO, LogTail, Writer, connected, ledger, reading, traffic
+
+AT_ONCE: Final = {"restart_first_delay": 0, "worker_longest_pause": 0.05}
+"""Workers and processes return without their pauses, which are for those that fail by themselves."""
+
+SILENCE_SECONDS: Final = 0.7
+
+pytestmark = pytest.mark.timeout(LONG_SECONDS, method="signal")
+
+
+@asynccontextmanager
+async def writers_of(daemon: Daemon, fault: str) -> AsyncIterator[list[Writer]]:
+    """Three clients of each of two processes, connected and listening all through the block."""
+    token = await daemon.token()
+    writers = [
+        Writer(f"w{number}", (ONE, TWO)[number % 2], Random(f"{fault} {number}")) for number in range(6)
+    ]
+    async with connected(daemon, token, writers), reading(writers):
+        yield writers
+
+
+async def lost_in(writers: Sequence[Writer]) -> dict[str, list[Writer]]:
+    """The writers of whom a message is lost, once for each, by process."""
+    lost: dict[str, list[Writer]] = {ONE: [], TWO: []}
+    of_each = await asyncio.gather(*(writer.settle() for writer in writers))
+    for writer, numbers in zip(writers, of_each, strict=True):
+        lost[writer.process] += [writer] * len(numbers)
+    return lost
+
+
+async def hit(lines: LogTail, ended: str) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
+    """What the log says of each process that lost its worker, and all that it says, once it says that the worker has
+    ended.
+    """
+    all_lines: list[tuple[str, str]] = []
+
+    async def more() -> list[tuple[str, str]]:
+        all_lines.extend(lines.take())
+        return all_lines
+
+    await until(more, lambda said: any(ended in text for _, text in said), f"the log says {ended!r}")
+    of_process: dict[str, list[str]] = {}
+    for source, text in all_lines:
+        if text.startswith("lost its worker"):
+            of_process.setdefault(source, []).append(text)
+    return of_process, all_lines
+
+
+def held_to_the_promise(lost: dict[str, list[Writer]], said: dict[str, list[str]]) -> None:
+    """Whoever kept its worker lost nothing. Of the others, what was in hand is lost at most, and the log says so."""
+    for process, writers in lost.items():
+        lines = said.get(process, [])
+        assert len(writers) <= len(lines), f"{process} lost {len(writers)} messages: {lines}"
+        for writer in writers:
+            assert writer.client is not None
+            named = f"the push of channel {writer.client.channel_id} is not delivered again"
+            assert any(named in line for line in lines), f"{named}: {lines}"
+
+
+async def stored_and_whole(writer: Writer) -> None:
+    """What a process says is stored is no older than what it said before."""
+    assert writer.client is not None
+    highest = writer.entered.get("keep", 0)
+    number = await writer.send("keep")
+    await until(lambda: _seen(writer), lambda seen: seen >= number, "the last entry is answered")
+    assert writer.entered["keep"] == number > highest
+
+
+async def _seen(writer: Writer) -> int:
+    return writer.seen
+
+
+async def test_killed_workers_cost_the_message_in_hand_and_nothing_else(start: StartNode) -> None:
+    daemon = await start(ledger(), workers=2, settings=AT_ONCE)
+    lines, victims = LogTail(daemon.home), chances("which worker")
+    total = 0
+    async with writers_of(daemon, "worker kills") as writers:
+        for number, delay in each("worker kills", WORKER_KILLS, 0.0, 0.12):
+            with told("worker kills", number, delay):
+                await traffic(writers, delay)
+                victim = victims.choice(sorted(daemon.workers()))
+                os.kill(victim.pid, signal.SIGKILL)
+                lost = await lost_in(writers)
+                said, _ = await hit(lines, "was ended by signal 9")
+                held_to_the_promise(lost, said)
+                total += sum(map(len, lost.values()))
+        for writer in writers:
+            await stored_and_whole(writer)
+        assert len(await daemon.channels()) == len(writers)
+    sent = sum(writer.last_sent for writer in writers)
+    print(f"{WORKER_KILLS} kills, {sent} messages, {total} lost in hand")
+
+
+async def test_stopped_workers_are_replaced_in_bounded_time_and_the_others_do_not_notice(
+    start: StartNode,
+) -> None:
+    settings = {**AT_ONCE, "worker_silence_seconds": SILENCE_SECONDS, "worker_ready_seconds": 5}
+    daemon = await start(ledger(), workers=2, settings=settings)
+    lines, victims = LogTail(daemon.home), chances("which worker")
+    loop = asyncio.get_running_loop()
+    async with writers_of(daemon, "worker stops") as writers:
+        for number, delay in each("worker stops", WORKER_STOPS, 0.0, 0.12):
+            with told("worker stops", number, delay):
+                await until(lambda: both_ready(daemon), bool, "both workers take processes")
+                await traffic(writers, delay)
+                victim = victims.choice(sorted(daemon.workers()))
+                os.kill(victim.pid, signal.SIGSTOP)
+                began = loop.time()
+                lost = await lost_in(writers)
+                said, all_lines = await hit(lines, "was ended by signal 9")
+                assert any(f"said nothing for {SILENCE_SECONDS:g} s" in text for _, text in all_lines)
+                # One look more than the silence takes, and then what this machine needs to start another.
+                assert loop.time() - began < 1.2 * SILENCE_SECONDS + 5
+                held_to_the_promise(lost, said)
+        assert len(await daemon.channels()) == len(writers)
+
+
+async def both_ready(daemon: Daemon) -> bool:
+    """A worker takes processes once it is confined. One that is stopped before is given up by another deadline."""
+    statuses = [Path(f"/proc/{worker.pid}/status").read_text() for worker in daemon.workers()]
+    return len(statuses) == 2 and all("Seccomp:\t2" in status for status in statuses)
