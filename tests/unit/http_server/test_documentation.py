@@ -45,6 +45,12 @@ def test_every_limit_is_listed_with_its_default_and_unit_and_no_other() -> None:
     assert listed == real
 
 
+def test_every_limit_says_what_happens_at_its_end() -> None:
+    limits = [row for row in ROWS if len(row) == 4 and re.fullmatch(r"`\w+(\.\w+)?`", row[0])]
+    ends = re.compile(r"\b(Over it|After it|Full|The most)\b")
+    assert [row[0] for row in limits if not ends.search(row[3])] == []
+
+
 def test_every_close_code_and_status_is_listed_with_its_reason_and_no_other() -> None:
     listed = {(int(row[0]), row[1]) for row in ROWS if row[0].isdigit()}
     assert listed == {(close.code, close.reason) for close in CLOSES} | {

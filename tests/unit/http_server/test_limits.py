@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.unit.driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
 from websockets.asyncio.client import connect
 
 from guesthouse.config import ConnectionLimits, Settings
@@ -26,10 +27,6 @@ from .test_register import changed
 LIMIT: Final = 1000
 """Of what is counted in bytes."""
 
-SECONDS: Final = 64.0
-"""Of what is counted in seconds; one more or less is `MOMENT`. Binary fractions: sums of them are exact."""
-
-MOMENT: Final = 2.0**-10
 OVERS: Final = (-1, 0, 1)
 
 Edge = Callable[[Start, Path, int], Awaitable[None]]
@@ -285,25 +282,6 @@ async def test_the_head_of_a_request_is_so_big(house: House, over: int, pieces: 
 # The application alone, in a loop whose time is driven.
 
 
-class DrivenLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock stands still until it is told to go on."""
-
-    now = 1024.0
-
-    def time(self) -> float:
-        return self.now
-
-    async def pass_by(self, seconds: float) -> None:
-        await _settle()
-        self.now += seconds
-        await _settle()
-
-
-async def _settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 async def driven(
     home: Path,
     seconds: float,
@@ -314,15 +292,14 @@ async def driven(
 ) -> int:
     """The status of a request whose body, or else whose answer, comes after so many seconds."""
 
-    def run() -> int:
-        home.mkdir()
-        with asyncio.Runner(loop_factory=DrivenLoop) as runner:
-            return runner.run(_asked(home, seconds, limits, headers or [], body_comes=body_comes))
-
-    return await asyncio.to_thread(run)
+    await asyncio.to_thread(home.mkdir)
+    return await in_driven_time(
+        lambda loop: _asked(loop, home, seconds, limits, headers or [], body_comes=body_comes)
+    )
 
 
 async def _asked(
+    loop: DrivenLoop,
     home: Path,
     seconds: float,
     limits: ConnectionLimits,
@@ -330,8 +307,6 @@ async def _asked(
     *,
     body_comes: bool,
 ) -> int:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, DrivenLoop)
     process = FakeProcess(CHAT)
     server = HttpServer(
         FakeRouter(known={CHAT: process}), FakeLog(), Settings(node=NODE, connections=limits), home
@@ -357,7 +332,7 @@ async def _asked(
             arrived.put_nowait(whole)
         await loop.pass_by(seconds)
         arrived.put_nowait(whole)
-        await _settle()
+        await settled()
         if not process.quiet:
             _, http_id, *_ = process.told.get_nowait()
             server.http_response(CHAT, http_id, 200, (), None, b"")

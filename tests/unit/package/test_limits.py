@@ -152,9 +152,8 @@ except OSError as error:
 
 async def compile_memory_bytes(_: Path, __: pytest.MonkeyPatch, over: int) -> None:
     """A subprocess with the limits of a compiler maps as many pages as are left to it; and one less, and one more."""
-    ran = subprocess.run(
-        [sys.executable, "-I", "-c", _MAP, str(over)], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-I", "-c", _MAP, str(over)]
+    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == ((1, "Cannot allocate memory\n") if over > 0 else (0, ""))
 
 

@@ -248,6 +248,9 @@ TIMED: Final[dict[str, Callable[[Callable[..., Driven], int], None]]] = {
 }
 EDGES: Final = frozenset((*COUNTED, *TIMED, log_lines_per_second.__name__))
 
+OF_SETTINGS: Final = EDGES - {"message_bytes", "blob_bytes"}
+"""Those of the section `process`; the other two are what `connections` and the kernel say too."""
+
 
 def test_every_limit_of_a_guest_has_an_edge() -> None:
     assert set(GuestLimits.__dataclass_fields__) == EDGES
