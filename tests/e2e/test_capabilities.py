@@ -29,6 +29,7 @@ def held_from(held: list[dict[str, str]], issuer: str) -> str | None:
 async def test_a_process_of_another_package_is_not_messaged_without_its_capability(start: StartNode) -> None:
     node = await start("puppet", puppet_as(STRANGER))
     assert await ask(node, STRANGER, f"ask {A} 20 say x") == "failed not-authorised say x"
+    assert await ask(node, STRANGER, "missing") == f'"messaging" of {A}'
     line = await node.log_line(STRANGER, "lacks the capability")
     assert f'"messaging" of {NODE}@{A}' in line["text"]
     explained = (await node.cli("explain", STRANGER, "--json")).json()
@@ -54,6 +55,7 @@ async def test_runtime_modules_are_used_by_those_whose_manifest_requests_them(st
     request = '{"db":"d","action":"Open"}'
     assert await ask(node, A, f"ask kv:distro:sys 20 {request}") == '"Ok"'
     assert await ask(node, C, f"ask kv:distro:sys 20 {request}") == f"failed not-authorised {request}"
+    assert await ask(node, C, "missing") == '"messaging" of kv:distro:sys'
     held = (await node.cli("explain", A, "--json")).json()["capabilities"]
     origins = {item["issuer"].partition("@")[2]: item["from"] for item in held}
     assert origins["kv:distro:sys"] == "its manifest requests it"
@@ -90,6 +92,7 @@ async def test_what_every_process_has_can_be_given_up_and_is_missed_then(start: 
     assert await ask(node, C, "bind /one") == bound
     assert await ask(node, C, 'drop http-server:distro:sys "messaging"') == "dropped"
     assert await ask(node, C, "bind /two") == not_authorised
+    assert await ask(node, C, "missing") == '"messaging" of http-server:distro:sys'
     await node.log_line(C, "its call of bind-ws-path was refused", "http-server:distro:sys")
     request = '{"WebSocketUnbind":{"path":"/one"}}'
     assert (
@@ -99,4 +102,17 @@ async def test_what_every_process_has_can_be_given_up_and_is_missed_then(start: 
     state = next(item for item in await explained(node, C) if "state:distro:sys" in item["issuer"])
     assert await ask(node, C, f"drop state:distro:sys {state['params']}") == "dropped"
     assert await ask(node, C, "set more") == too_big
+    assert await ask(node, C, "missing") == '{"bytes":4} of state:distro:sys'
+    await node.log_line(C, "keeping 4 bytes was refused")
     assert await ask(node, C, "get") == "kept"
+
+
+async def test_a_receiver_sees_the_capabilities_that_came_with_a_request_and_a_response(
+    start: StartNode,
+) -> None:
+    node = await start("puppet")
+    shown = f'"messaging" of {A}'
+    assert await ask(node, A, f'hand {B} {A} "messaging" show') == shown
+    assert await ask(node, B, f'ask {A} 20 lend {A} {{"shelf":1}}') == "lent"
+    assert await ask(node, B, "show") == f'{{"shelf":1}} of {A}'
+    assert await ask(node, A, f'hand {B} {C} "messaging" show') == f'{{"shelf":1}} of {A}', "none came"

@@ -22,6 +22,7 @@ async def test_a_child_runs_talks_to_its_parent_and_outlives_its_parents_run(sta
 async def test_spawning_is_refused_for_each_reason(start: StartNode) -> None:
     node = await start("puppet", settings={"package_processes": 4})
     assert await ask(node, B, f"spawn child {PATH}") == NOT_AUTHORISED
+    assert await ask(node, B, "missing") == '"spawn" of kernel:distro:sys'
     await node.log_line(B, "spawning a process was refused", '"spawn" of')
     for path in ("/none.wasm", "/../chat/build/chat.wasm", "/etc/passwd", "", "/src/puppet.c"):
         assert await ask(node, A, f"spawn child {path}") == NO_FILE

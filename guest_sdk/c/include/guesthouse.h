@@ -90,6 +90,11 @@ typedef struct {
 } gh_capabilities;
 
 typedef struct {
+    bool some;
+    gh_capability value;
+} gh_option_capability;
+
+typedef struct {
     bool inherit;
     gh_option_u64 expects_response; /* seconds */
     gh_bytes body;
@@ -185,6 +190,7 @@ typedef struct {
     gh_address target;
     gh_request request;
     gh_option_blob blob;
+    gh_option_capability missing; /* with GH_NOT_AUTHORISED */
 } gh_send_error;
 
 typedef struct {
@@ -212,6 +218,9 @@ typedef struct {
 
 /* Calls that can be refused return GH_OK, or 1 + the refusal's place in its list. */
 #define GH_OK 0
+
+/* The capability that the call refused last was missing: after GH_BIND_NOT_AUTHORISED and GH_STATE_TOO_BIG. */
+gh_option_capability gh_missing(void);
 
 typedef enum {
     GH_PUSH_CHANNEL_NOT_FOUND = 1,

@@ -19,9 +19,9 @@ _Static_assert(sizeof(gh_web_socket_push) == 8, "web-socket-push");
 _Static_assert(sizeof(gh_http_request) == 60, "incoming-http-request");
 _Static_assert(offsetof(gh_http_server_request, open) == 4, "http-server-request");
 _Static_assert(offsetof(gh_message, request) == 8 && sizeof(gh_message) == 96, "message");
-_Static_assert(offsetof(gh_send_error, request) == 40 && sizeof(gh_send_error) == 120, "send-error");
-_Static_assert(offsetof(gh_received, message) == 8 && sizeof(gh_received) == 144, "result<message, send-failure>");
-_Static_assert(sizeof(gh_answer) == 128, "result<message, send-error>");
+_Static_assert(offsetof(gh_send_error, request) == 40 && sizeof(gh_send_error) == 168, "send-error");
+_Static_assert(offsetof(gh_received, message) == 8 && sizeof(gh_received) == 192, "result<message, send-failure>");
+_Static_assert(sizeof(gh_answer) == 176, "result<message, send-error>");
 
 /* ---- what the host offers: functions as the canonical ABI flattens them ----------------------------- */
 
@@ -35,6 +35,17 @@ typedef struct {
     bool failed;
     uint8_t refusal;
 } outcome;
+
+/* The same for refusals of which one says which capability was missing. */
+typedef struct {
+    bool failed;
+    struct {
+        uint8_t refusal;
+        gh_capability missing;
+    } why;
+} named_outcome;
+
+_Static_assert(sizeof(named_outcome) == 48, "result<_, bind-error>");
 
 /* `send-request` and `send-and-await-response` have over 16 flat arguments and take them in memory. */
 typedef struct {
@@ -74,11 +85,11 @@ void host_close_channel(uint32_t channel_id, int has_code, int code, const char 
                         outcome *result);
 IMPORT(HTTP_SERVER, "bind-ws-path")
 void host_bind_ws_path(const char *path, size_t path_len, int authenticated, int secure, int extension,
-                       const gh_string *subprotocols, size_t subprotocols_len, outcome *result);
+                       const gh_string *subprotocols, size_t subprotocols_len, named_outcome *result);
 IMPORT(HTTP_SERVER, "unbind-ws-path") void host_unbind_ws_path(const char *path, size_t path_len);
 IMPORT(HTTP_SERVER, "bind-http-path")
 void host_bind_http_path(const char *path, size_t path_len, int authenticated, int local_only, int secure,
-                         int has_response_seconds, uint32_t response_seconds, outcome *result);
+                         int has_response_seconds, uint32_t response_seconds, named_outcome *result);
 IMPORT(HTTP_SERVER, "unbind-http-path") void host_unbind_http_path(const char *path, size_t path_len);
 IMPORT(HTTP_SERVER, "send-http-response")
 void host_send_http_response(int status, const gh_pair *headers, size_t headers_len, int has_body,
@@ -87,8 +98,8 @@ void host_send_http_response(int status, const gh_pair *headers, size_t headers_
 
 IMPORT(SYSTEM, "print") void host_print(int verbosity, const char *text, size_t text_len);
 IMPORT(SYSTEM, "get-state") void host_get_state(gh_option_bytes *result);
-IMPORT(SYSTEM, "set-state") void host_set_state(const uint8_t *bytes, size_t bytes_len, outcome *result);
-IMPORT(SYSTEM, "clear-state") void host_clear_state(outcome *result);
+IMPORT(SYSTEM, "set-state") void host_set_state(const uint8_t *bytes, size_t bytes_len, named_outcome *result);
+IMPORT(SYSTEM, "clear-state") void host_clear_state(named_outcome *result);
 
 /* ---- memory: one arena from the end of static data on, emptied by every receive --------------------- */
 
@@ -178,6 +189,17 @@ bool gh_same(gh_string a, gh_string b) {
     return true;
 }
 
+static gh_option_capability missing;
+
+gh_option_capability gh_missing(void) { return missing; }
+
+static int named_code_of(const named_outcome *result, int with_capability) {
+    int code = result->failed ? 1 + result->why.refusal : GH_OK;
+    missing.some = code == with_capability;
+    missing.value = result->why.missing;
+    return code;
+}
+
 static int code_of(const outcome *result) { return result->failed ? 1 + result->refusal : GH_OK; }
 
 void gh_print(gh_verbosity verbosity, gh_string text) { host_print((int)verbosity, text.ptr, text.len); }
@@ -189,15 +211,15 @@ gh_option_bytes gh_get_state(void) {
 }
 
 int gh_set_state(gh_bytes bytes) {
-    outcome result;
+    named_outcome result;
     host_set_state(bytes.ptr, bytes.len, &result);
-    return code_of(&result);
+    return named_code_of(&result, GH_STATE_TOO_BIG);
 }
 
 int gh_clear_state(void) {
-    outcome result;
+    named_outcome result;
     host_clear_state(&result);
-    return code_of(&result);
+    return named_code_of(&result, GH_STATE_TOO_BIG);
 }
 
 /* ---- messages -------------------------------------------------------------------------------------- */
@@ -205,6 +227,7 @@ int gh_clear_state(void) {
 const gh_received *gh_receive(void) {
     static gh_received received;
     arena_used = 0;
+    missing.some = false; /* its names were in the arena */
     host_receive(&received);
     return &received;
 }
@@ -278,17 +301,17 @@ int gh_close_channel(uint32_t channel_id, uint16_t code, gh_string reason) {
 }
 
 int gh_bind_ws_path(gh_string path, bool authenticated) {
-    outcome result;
+    named_outcome result;
     host_bind_ws_path(path.ptr, path.len, authenticated, false, false, NULL, 0, &result);
-    return code_of(&result);
+    return named_code_of(&result, GH_BIND_NOT_AUTHORISED);
 }
 
 void gh_unbind_ws_path(gh_string path) { host_unbind_ws_path(path.ptr, path.len); }
 
 int gh_bind_http_path(gh_string path, bool authenticated, bool local_only) {
-    outcome result;
+    named_outcome result;
     host_bind_http_path(path.ptr, path.len, authenticated, local_only, false, false, 0, &result);
-    return code_of(&result);
+    return named_code_of(&result, GH_BIND_NOT_AUTHORISED);
 }
 
 void gh_unbind_http_path(gh_string path) { host_unbind_http_path(path.ptr, path.len); }

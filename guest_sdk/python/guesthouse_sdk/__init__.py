@@ -7,6 +7,12 @@ High level: subclass `Process` and say `main = YourProcess`. Low level: `def mai
 from __future__ import annotations
 
 from guesthouse_sdk.address import HTTP_SERVER, Address, ProcessId
+from guesthouse_sdk.capabilities import (
+    Capability,
+    drop_capabilities,
+    our_capabilities,
+    save_capabilities,
+)
 from guesthouse_sdk.errors import (
     BadAddress,
     BadCloseCode,
@@ -22,7 +28,10 @@ from guesthouse_sdk.errors import (
     GuestError,
     MailboxFull,
     MessageTooBig,
+    MissingCapability,
+    NameTaken,
     NodeUnreachable,
+    NoFileAtPath,
     NoSubdomain,
     NoSuchProcess,
     NotAuthorised,
@@ -32,11 +41,14 @@ from guesthouse_sdk.errors import (
     PingPongTooLong,
     PushError,
     SendError,
+    SpawnError,
+    SpawnNotAuthorised,
     StateError,
     StateNotWritten,
     StateTooBig,
     TimedOut,
     TooManyBindings,
+    TooManyProcesses,
 )
 from guesthouse_sdk.http_server import (
     ChannelPolicy,
@@ -77,6 +89,7 @@ from guesthouse_sdk.messaging import (
 )
 from guesthouse_sdk.on_exit import OnExit, get_on_exit, set_on_exit
 from guesthouse_sdk.process import Channel, HttpResponse, Process
+from guesthouse_sdk.spawning import spawn
 from guesthouse_sdk.system import Verbosity, clear_state, get_state, our, print_to_log, set_state
 
 __version__ = "0.1.0"
@@ -90,6 +103,7 @@ __all__ = [
     "BadSubprotocol",
     "BindError",
     "BindNotAuthorised",
+    "Capability",
     "Channel",
     "ChannelError",
     "ChannelFull",
@@ -107,6 +121,9 @@ __all__ = [
     "MailboxFull",
     "Message",
     "MessageTooBig",
+    "MissingCapability",
+    "NameTaken",
+    "NoFileAtPath",
     "NoSubdomain",
     "NoSuchProcess",
     "NoUi",
@@ -122,11 +139,14 @@ __all__ = [
     "Request",
     "Response",
     "SendError",
+    "SpawnError",
+    "SpawnNotAuthorised",
     "StateError",
     "StateNotWritten",
     "StateTooBig",
     "TimedOut",
     "TooManyBindings",
+    "TooManyProcesses",
     "Verbosity",
     "WebSocketClose",
     "WebSocketOpen",
@@ -137,6 +157,7 @@ __all__ = [
     "bind_ws_path",
     "clear_state",
     "close_channel",
+    "drop_capabilities",
     "get_blob",
     "get_blob_text",
     "get_on_exit",
@@ -144,8 +165,10 @@ __all__ = [
     "has_blob",
     "last_blob",
     "our",
+    "our_capabilities",
     "print_to_log",
     "receive",
+    "save_capabilities",
     "send_http_response",
     "send_ws_push",
     "send_ws_push_many",
@@ -155,6 +178,7 @@ __all__ = [
     "set_channel_policy",
     "set_on_exit",
     "set_state",
+    "spawn",
     "unbind_http_path",
     "unbind_ws_path",
 ]

@@ -6,11 +6,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from guesthouse_sdk.address import Address
+    from guesthouse_sdk.capabilities import Capability
     from guesthouse_sdk.message import LazyLoadBlob
 
 
 class GuestError(Exception):
     """The base of every error that the SDK raises."""
+
+
+class MissingCapability(GuestError):
+    """Refused because this process lacks a capability.
+
+    Attributes:
+        missing: which one; None when the node is older and does not say.
+    """
+
+    missing: Capability | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.missing is None else f"{text} (it lacks {self.missing})"
 
 
 class BadAddress(GuestError, ValueError):
@@ -93,7 +108,7 @@ class NoUi(BindError):
     """The package has no `ui` folder."""
 
 
-class BindNotAuthorised(BindError):
+class BindNotAuthorised(MissingCapability, BindError):
     """The process lacks the capability to use the HTTP server."""
 
 
@@ -101,8 +116,8 @@ class StateError(GuestError):
     """State was not stored; what was stored before is untouched."""
 
 
-class StateTooBig(StateError):
-    """The state is larger than this process may keep."""
+class StateTooBig(MissingCapability, StateError):
+    """The state is larger than this process may keep; `missing` is the capability that would do."""
 
 
 class StateNotWritten(StateError):
@@ -150,5 +165,25 @@ class MailboxFull(SendError):
     """The target's mailbox has no room."""
 
 
-class NotAuthorised(SendError):
+class NotAuthorised(MissingCapability, SendError):
     """The sender may not message the target."""
+
+
+class SpawnError(GuestError):
+    """No process was started."""
+
+
+class NameTaken(SpawnError):
+    """The package has a process of that name, or it is no name."""
+
+
+class NoFileAtPath(SpawnError):
+    """The package has no component there, or it cannot be compiled; the log says why."""
+
+
+class SpawnNotAuthorised(MissingCapability, SpawnError):
+    """The process lacks the capability to start others."""
+
+
+class TooManyProcesses(SpawnError):
+    """The package has as many processes as the node allows."""

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import U16_MAX, U32_MAX, checked_int, checked_text
 from guesthouse_sdk._wit import Err
+from guesthouse_sdk.capabilities import capability_from_wit
 from guesthouse_sdk.errors import (
     BadCloseCode,
     BadPath,
@@ -32,7 +33,6 @@ from guesthouse_sdk.message import LazyLoadBlob, WsMessageType, blob_to_wit, mes
 from guesthouse_sdk.system import our
 
 _RawPushError = _wit.http_server.PushError
-_RawBindError = _wit.http_server.BindError
 _RawPolicy = _wit.http_server.ChannelPolicy
 _RawCloseError = _wit.http_server.CloseError
 
@@ -46,19 +46,25 @@ _PUSH_ERRORS: Final[dict[_RawPushError, tuple[type[PushError], str]]] = {
     _RawPushError.TOO_BIG: (MessageTooBig, "the message is larger than the node allows"),
     _RawPushError.NODE_UNREACHABLE: (NodeUnreachable, "the node named cannot be reached from here"),
 }
-_BIND_ERRORS: Final[dict[_RawBindError, tuple[type[BindError], str]]] = {
-    _RawBindError.BAD_PATH: (BadPath, "write an absolute path without empty, '.' or '..' segments"),
-    _RawBindError.TOO_MANY: (TooManyBindings, "the process has as many bindings as the node allows"),
-    _RawBindError.NO_SUBDOMAIN: (NoSubdomain, "rename the package so that it has a sub-domain of its own"),
-    _RawBindError.BAD_SUBPROTOCOL: (
+_BIND_ERRORS: Final[dict[type[_wit.http_server.BindError], tuple[type[BindError], str]]] = {
+    _wit.http_server.BindError_BadPath: (
+        BadPath,
+        "write an absolute path without empty, '.' or '..' segments",
+    ),
+    _wit.http_server.BindError_TooMany: (
+        TooManyBindings,
+        "the process has as many bindings as the node allows",
+    ),
+    _wit.http_server.BindError_NoSubdomain: (
+        NoSubdomain,
+        "rename the package so that it has a sub-domain of its own",
+    ),
+    _wit.http_server.BindError_BadSubprotocol: (
         BadSubprotocol,
         "a subprotocol is a word without spaces; give 16 at most",
     ),
-    _RawBindError.NO_UI: (NoUi, "give `ui` in package.toml"),
-    _RawBindError.NOT_AUTHORISED: (
-        BindNotAuthorised,
-        "this process lacks the messaging capability of http-server:distro:sys",
-    ),
+    _wit.http_server.BindError_NoUi: (NoUi, "give `ui` in package.toml"),
+    _wit.http_server.BindError_NotAuthorised: (BindNotAuthorised, "this process may not use the HTTP server"),
 }
 _CLOSE_ERRORS: Final[dict[_RawCloseError, tuple[type[CloseError], str]]] = {
     _RawCloseError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),
@@ -340,6 +346,10 @@ def _checked_id(channel_id: int) -> int:
     raise ChannelNotFound(channel_id, f"channel {channel_id} does not exist: ids have 32 bits")
 
 
-def _bind_error(path: str, failure: Err[_RawBindError]) -> BindError:
-    error, remedy = _BIND_ERRORS[failure.value]
-    return error(path, f"{path!r} was not bound: {remedy}")
+def _bind_error(path: str, failure: Err[_wit.http_server.BindError]) -> BindError:
+    raw = failure.value
+    kind, remedy = _BIND_ERRORS[type(raw)]
+    error = kind(path, f"{path!r} was not bound: {remedy}")
+    if isinstance(error, BindNotAuthorised) and isinstance(raw, _wit.http_server.BindError_NotAuthorised):
+        error.missing = capability_from_wit(raw.value)
+    return error

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import Address, address_from_wit
+from guesthouse_sdk.capabilities import Capability, capabilities_from_wit
 from guesthouse_sdk.errors import NotUtf8
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
@@ -154,6 +155,8 @@ class IncomingRequest:
     expects_response: int | None = None
     metadata: str | None = None
     inherit: bool = False
+    capabilities: tuple[Capability, ...] = ()
+    """What its sender handed over with it; `save_capabilities` keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ class IncomingResponse:
     context: bytes | None = None
     metadata: str | None = None
     inherit: bool = False
+    capabilities: tuple[Capability, ...] = ()
 
 
 Message: TypeAlias = HttpServerRequest | IncomingRequest | IncomingResponse
@@ -281,6 +285,7 @@ def incoming_request_from_wit(raw: types.IncomingRequest) -> IncomingRequest:
         request.expects_response,
         request.metadata,
         request.inherit,
+        capabilities_from_wit(request.capabilities) if request.capabilities else (),
     )
 
 
@@ -293,4 +298,5 @@ def incoming_response_from_wit(raw: types.IncomingResponse) -> IncomingResponse:
         raw.context,
         response.metadata,
         response.inherit,
+        capabilities_from_wit(response.capabilities) if response.capabilities else (),
     )

@@ -8,6 +8,7 @@ from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import U64_MAX, checked_bytes, checked_int, checked_text
 from guesthouse_sdk._wit import Err, types
 from guesthouse_sdk.address import Address, address_from_wit, address_to_wit
+from guesthouse_sdk.capabilities import Capability, capabilities_to_wit, capability_from_wit
 from guesthouse_sdk.errors import MailboxFull, NoSuchProcess, NotAuthorised, Offline, SendError, TimedOut
 from guesthouse_sdk.message import (
     IncomingResponse,
@@ -90,7 +91,16 @@ class Request:
     `Request().target("chat:chat:guesthouse.os").body(b"…").blob(blob).send()`
     """
 
-    __slots__ = ("_blob", "_body", "_context", "_expects_response", "_inherit", "_metadata", "_target")
+    __slots__ = (
+        "_blob",
+        "_body",
+        "_capabilities",
+        "_context",
+        "_expects_response",
+        "_inherit",
+        "_metadata",
+        "_target",
+    )
 
     def __init__(self) -> None:
         self._target: Address | None = None
@@ -100,6 +110,7 @@ class Request:
         self._metadata: str | None = None
         self._expects_response: int | None = None
         self._inherit = False
+        self._capabilities: tuple[Capability, ...] = ()
 
     def target(self, target: Address | str) -> Self:
         """Whom it is for: an address, or `node@process:package:publisher`."""
@@ -129,6 +140,13 @@ class Request:
     def context(self, context: bytes | str | None) -> Self:
         """Bytes that come back with the response or the error."""
         self._context = None if context is None else _encoded(context, "a context")
+        return self
+
+    def capabilities(self, *capabilities: Capability) -> Self:
+        """Rights to hand on with it: those that this process holds, was just handed, or issues itself. The host
+        leaves out others.
+        """
+        self._capabilities = capabilities
         return self
 
     def expects_response(self, seconds: int | None) -> Self:
@@ -166,20 +184,22 @@ class Request:
         """The bindings' form of it."""
         if self._target is None:
             raise ValueError("a request needs a target: Request().target(address)")
-        request = types.Request(self._inherit, self._expects_response, self._body, self._metadata, [])
+        rights = capabilities_to_wit(self._capabilities)
+        request = types.Request(self._inherit, self._expects_response, self._body, self._metadata, rights)
         return address_to_wit(self._target), request, optional_blob_to_wit(self._blob)
 
 
 class Response:
     """The answer to the request received last: `Response().body(b"…").send()`."""
 
-    __slots__ = ("_blob", "_body", "_inherit", "_metadata")
+    __slots__ = ("_blob", "_body", "_capabilities", "_inherit", "_metadata")
 
     def __init__(self) -> None:
         self._body = b""
         self._blob: LazyLoadBlob | None = None
         self._metadata: str | None = None
         self._inherit = False
+        self._capabilities: tuple[Capability, ...] = ()
 
     def body(self, body: bytes | str) -> Self:
         """What it says."""
@@ -189,6 +209,11 @@ class Response:
     def blob(self, blob: LazyLoadBlob | None) -> Self:
         """The payload beside it."""
         self._blob = blob
+        return self
+
+    def capabilities(self, *capabilities: Capability) -> Self:
+        """Rights to hand on with it, as for `Request`."""
+        self._capabilities = capabilities
         return self
 
     def inherit(self, inherit: bool = True) -> Self:
@@ -203,9 +228,9 @@ class Response:
 
     def send(self) -> None:
         """Send it. With no request that wants an answer, the host logs and drops it."""
-        _wit.messaging.send_response(
-            types.Response(self._inherit, self._body, self._metadata, []), optional_blob_to_wit(self._blob)
-        )
+        rights = capabilities_to_wit(self._capabilities)
+        response = types.Response(self._inherit, self._body, self._metadata, rights)
+        _wit.messaging.send_response(response, optional_blob_to_wit(self._blob))
 
 
 def _encoded(value: bytes | str, what: str) -> bytes:
@@ -214,6 +239,9 @@ def _encoded(value: bytes | str, what: str) -> bytes:
 
 def send_error(raw: types.SendError, context: bytes | None) -> SendError:
     """The error that stands for a message which the host gave back."""
-    error, reason = _SEND_ERRORS[raw.kind]
-    target = address_from_wit(raw.target)
-    return error(f"{target}: {reason}", target, raw.request.body, blob_from_wit(raw.lazy_load_blob), context)
+    kind, reason = _SEND_ERRORS[raw.kind]
+    target, blob = address_from_wit(raw.target), blob_from_wit(raw.lazy_load_blob)
+    error = kind(f"{target}: {reason}", target, raw.request.body, blob, context)
+    if isinstance(error, NotAuthorised) and raw.missing is not None:
+        error.missing = capability_from_wit(raw.missing)
+    return error

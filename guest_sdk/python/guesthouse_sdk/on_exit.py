@@ -25,10 +25,11 @@ def get_on_exit() -> OnExit:
 
 def set_on_exit(on_exit: OnExit) -> None:
     """Change what happens when this process ends."""
-    _wit.system.set_on_exit(_to_wit(on_exit))
+    _wit.system.set_on_exit(on_exit_to_wit(on_exit))
 
 
-def _to_wit(on_exit: OnExit) -> types.OnExit:
+def on_exit_to_wit(on_exit: OnExit) -> types.OnExit:
+    """The bindings' form of it."""
     if on_exit == "none":
         return types.OnExit_None_()
     if on_exit == "restart":

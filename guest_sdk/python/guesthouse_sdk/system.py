@@ -9,6 +9,7 @@ from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes
 from guesthouse_sdk._wit import Err
 from guesthouse_sdk.address import Address, address_from_wit
+from guesthouse_sdk.capabilities import capability_from_wit
 from guesthouse_sdk.errors import StateError, StateNotWritten, StateTooBig
 
 
@@ -19,18 +20,6 @@ class Verbosity(Enum):
     WARNING = _wit.system.Verbosity.WARNING
     INFO = _wit.system.Verbosity.INFO
     DEBUG = _wit.system.Verbosity.DEBUG
-
-
-_STATE_ERRORS: Final[dict[_wit.system.StateError, tuple[type[StateError], str]]] = {
-    _wit.system.StateError.TOO_BIG: (
-        StateTooBig,
-        "the state is larger than this process may keep: store less",
-    ),
-    _wit.system.StateError.STORAGE: (
-        StateNotWritten,
-        "the node could not write the state; its log says why",
-    ),
-}
 
 
 class _Self:
@@ -95,5 +84,9 @@ def clear_state() -> None:
 
 
 def _state_error(failure: Err[_wit.system.StateError]) -> StateError:
-    error, reason = _STATE_ERRORS[failure.value]
-    return error(reason)
+    raw = failure.value
+    if not isinstance(raw, _wit.system.StateError_TooBig):
+        return StateNotWritten("the node could not write the state; its log says why")
+    error = StateTooBig("the state is larger than this process may keep: store less")
+    error.missing = capability_from_wit(raw.value)
+    return error

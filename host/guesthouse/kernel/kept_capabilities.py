@@ -28,7 +28,12 @@ def read_all(pairs: list[list[str]]) -> list[Capability]:
 
 def as_pairs(capabilities: list[Capability]) -> list[list[str]]:
     """Capabilities as the link carries them."""
-    return [[capability.issuer, capability.params] for capability in capabilities]
+    return [as_pair(capability) for capability in capabilities]
+
+
+def as_pair(capability: Capability) -> list[str]:
+    """One capability as the link carries it."""
+    return [capability.issuer, capability.params]
 
 
 def save(state: State, process: Process, arguments: list[Any], reply: Reply) -> None:

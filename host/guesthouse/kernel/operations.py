@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from guesthouse.address import HTTP_SERVER, ProcessId
-from guesthouse.capabilities import of_node
+from guesthouse.capabilities import KERNEL, SPAWN, Capability, of_node
 from guesthouse.kernel import kept_capabilities
+from guesthouse.kernel.kept_capabilities import as_pair
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.restarts import CAUSES
 from guesthouse.kernel.router import Router
-from guesthouse.kernel.state import State
+from guesthouse.kernel.state import TOO_BIG, State
 from guesthouse.link.checks import check, check_call
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import PROTOCOL_VERSION, Call, ToNode, ToWorker
@@ -49,7 +50,7 @@ class Operations:
     Args:
         runs: the worker's runs by handle.
         on_ready: called when the worker says that it takes processes.
-        spawn: carries out the call `spawn`; without it, there are no children.
+        spawn: carries out the call `spawn`.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Operations:
         log: LogPort,
         events: RunEvents,
         on_ready: Callable[[], None],
-        spawn: Callable[[Process, list[Any], Callable[[Any], None]], None] | None = None,
+        spawn: Callable[[Process, list[Any], Callable[[Any], None]], None],
     ) -> None:
         self._runs = runs
         self._router = router
@@ -72,6 +73,7 @@ class Operations:
         self._on_ready = on_ready
         self._spawn = spawn
         self._binding = of_node(router.node, HTTP_SERVER)
+        self._spawning = of_node(router.node, KERNEL, SPAWN)
         self._handlers: dict[int, Callable[[Process, Operation], None]] = {
             ToNode.STARTED: self._started,
             ToNode.EXITED: self._exited,
@@ -166,13 +168,11 @@ class Operations:
             run.calls -= 1
             _reply(run, call_id, value)
 
-        if name in _BINDS and not self._router.rights.may(process, self._binding, f"its call of {name}"):
-            reply(NOT_AUTHORISED)
+        lacking = self._lacking(process, name, arguments)
+        if lacking is not None:
+            reply([TOO_BIG if name == Call.SET_STATE else NOT_AUTHORISED, *as_pair(lacking)])
         elif name == Call.SPAWN:
-            if self._spawn is None:
-                reply(NOT_AUTHORISED)
-            else:
-                self._spawn(process, arguments, reply)
+            self._spawn(process, arguments, reply)
         elif name == Call.AWAIT_ROOM:
             channel_id, size = arguments
             self._http.when_room(process.id, channel_id, size, reply)
@@ -180,6 +180,15 @@ class Operations:
             _STATE_CALLS[name](self._state, process, arguments, reply)
         else:
             reply(_BINDING_CALLS[name](self._http, process.id, arguments))
+
+    def _lacking(self, process: Process, name: str, arguments: list[Any]) -> Capability | None:
+        """The capability that a process needs for a call and does not hold."""
+        rights = self._router.rights
+        if name in _BINDS:
+            return rights.lacks(process, self._binding, f"its call of {name}")
+        if name == Call.SPAWN:
+            return rights.lacks(process, self._spawning, "spawning a process")
+        return rights.lacks_to_keep(process, len(arguments[0])) if name == Call.SET_STATE else None
 
 
 def _reply(run: Run, call_id: int, value: Any) -> None:

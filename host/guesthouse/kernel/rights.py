@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from guesthouse.address import ProcessId
-from guesthouse.capabilities import MOST_IN_MESSAGE, Capability, Holdings, defaults, of_node
+from guesthouse.capabilities import (
+    MOST_IN_MESSAGE,
+    STATE,
+    Capability,
+    Holdings,
+    canonical_params,
+    defaults,
+    of_node,
+)
 from guesthouse.kernel.kept_capabilities import as_pairs, read_all
 from guesthouse.kernel.process import Process
 from guesthouse.ports import LogPort
@@ -41,24 +50,36 @@ class Rights:
         for holder, params in grants:
             self._given.setdefault(holder, set()).add(of_node(self._node, issuer, params))
 
-    def may_message(self, sender: object, receiver: ProcessId) -> bool:
-        """Whether a sender holds the messaging capability of a process of this node."""
-        return self.may(sender, of_node(self._node, receiver), f"a request to {receiver}")
+    def lacks_to_message(self, sender: object, receiver: ProcessId) -> Capability | None:
+        """The messaging capability of a process of this node, when the sender does not hold it."""
+        return self.lacks(sender, of_node(self._node, receiver), f"a request to {receiver}")
 
-    def may(self, sender: object, capability: Capability, what: str) -> bool:
-        """Whether a sender holds a capability. What it lacks is noted, and logged with what it was for."""
+    def lacks(self, sender: object, capability: Capability, what: str) -> Capability | None:
+        """The capability, when the sender does not hold it: noted then, and logged with what it was for."""
         if not isinstance(sender, Process):
-            return True  # the operator's own voice
+            return None  # the operator's own voice
         holdings = sender.holdings
         if holdings.holds(capability):
-            return True
+            return None
+        self._note(sender, capability, what)
+        return capability
+
+    def lacks_to_keep(self, process: Process, size: int) -> Capability | None:
+        """The capability to keep so many bytes as state, when a process has none for as many."""
+        if size <= process.holdings.state_bytes():
+            return None
+        capability = of_node(self._node, STATE, canonical_params(json.dumps({"bytes": size})))
+        self._note(process, capability, f"keeping {size} bytes")
+        return capability
+
+    def _note(self, sender: Process, capability: Capability, what: str) -> None:
+        holdings = sender.holdings
         if holdings.refuse(capability):
             self._log.write(
                 str(sender.id),
                 "warning",
                 f"{what} was refused: it lacks the capability {capability}; its manifest may request it",
             )
-        return False
 
     def handed_on(self, sender: object, receiver: object, attached: list[list[list[str]]]) -> list[Any]:
         """The last field of a message: the capabilities that its sender may hand on. Others are left out."""

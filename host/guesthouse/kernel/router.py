@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
+from guesthouse.capabilities import Capability
 from guesthouse.config import Settings
 from guesthouse.kernel.asking import TERMINAL, Asker
+from guesthouse.kernel.kept_capabilities import as_pair
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.process import Process
@@ -24,6 +26,9 @@ from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
 from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
+
+Refusal: TypeAlias = SendErrorKind | Capability
+"""Why a message does not reach anybody: a `send-error-kind`, or the capability that was missing."""
 
 _FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
@@ -119,10 +124,11 @@ class Router:
             )
             self._give_back(sender, sent, "offline")
         elif canonical(target.process) == HTTP_SERVER:
-            if self.rights.may_message(sender, HTTP_SERVER):
+            lacking = self.rights.lacks_to_message(sender, HTTP_SERVER)
+            if lacking is None:
                 self._to_http_server(sender, sent)
             else:
-                self._give_back(sender, sent, "not-authorised")
+                self._give_back(sender, sent, lacking)
         elif (module := self._modules.get(canonical(target.process))) is not None:
             self._to_module(sender, sent, module)
         else:
@@ -265,9 +271,7 @@ class Router:
         )
 
     def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
-        refusal: SendErrorKind | None = "not-authorised"
-        if self.rights.may_message(sender, module.id):
-            refusal = self._unfit(sender, module.id, sent)
+        refusal = self.rights.lacks_to_message(sender, module.id) or self._unfit(sender, module.id, sent)
         if refusal is not None:
             self._give_back(sender, sent, refusal)
             return
@@ -297,18 +301,13 @@ class Router:
     def _sender(self, process: ProcessId) -> Sender | None:
         return self._processes.get(process) or self._askers.get(process)
 
-    def _refusal(self, sender: Sender, receiver: Process, sent: Operation) -> SendErrorKind | None:
-        if not self._may_message(sender, receiver):
-            return "not-authorised"
+    def _refusal(self, sender: Sender, receiver: Process, sent: Operation) -> Refusal | None:
+        if not receiver.public and receiver.id.package_id != sender.id.package_id:
+            lacking = self.rights.lacks_to_message(sender, receiver.id)
+            if lacking is not None:
+                return lacking
         return self._unfit(sender, receiver.id, sent) or (
             "mailbox-full" if receiver.mailbox.refuses() else None
-        )
-
-    def _may_message(self, sender: Sender, receiver: Process) -> bool:
-        return (
-            receiver.public
-            or receiver.id.package_id == sender.id.package_id
-            or self.rights.may_message(sender, receiver.id)
         )
 
     def _unfit(self, sender: Sender, receiver: ProcessId, sent: Operation) -> SendErrorKind | None:
@@ -381,8 +380,11 @@ class Router:
         operation = [int(ToWorker.RESPONSE), 0, source, *response, context, mime, blob, await_id, *rights]
         self._hand_back(sender, sent, operation, size)
 
-    def _give_back(self, sender: Sender, sent: Operation, kind: SendErrorKind) -> None:
-        operation = [int(ToWorker.SEND_FAILURE), 0, kind, *sent[2:11], *sent[12:]]
+    def _give_back(self, sender: Sender, sent: Operation, refusal: Refusal) -> None:
+        """Return what was sent, with the reason: a kind of failure, or the capability that was missing."""
+        operation = [int(ToWorker.SEND_FAILURE), 0, refusal, *sent[2:11], *sent[12:]]
+        if isinstance(refusal, Capability):
+            operation[2:] = ["not-authorised", *sent[2:11], *(sent[12:] or [[]]), as_pair(refusal)]
         self._hand_back(sender, sent, operation, size_of(sent))
 
     def _hand_back(self, sender: Sender, sent: Operation, operation: Operation, size: int) -> None:

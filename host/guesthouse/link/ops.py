@@ -42,7 +42,8 @@ class ToWorker(IntEnum):
     """`[op, handle, source, body, inherit, metadata, context, mime, blob, await_id]`; await_id > 0: answers that
     `send-and-await-response`."""
     SEND_FAILURE = 9
-    """`[op, handle, kind, target, body, inherit, expects_response, metadata, context, mime, blob, await_id]`"""
+    """`[op, handle, kind, target, body, inherit, expects_response, metadata, context, mime, blob, await_id]`; with
+    `not-authorised`, after the capabilities that were sent one field more: the `[issuer, params]` that was missing."""
     REPLY = 10
     """`[op, handle, call_id, value]`: the answer to a CALL."""
     CREDIT = 11
@@ -99,11 +100,12 @@ class Call:
     GET_STATE: Final = "get-state"
     """`[]` → bytes or None; "storage" when it cannot be read"""
     SET_STATE: Final = "set-state"
-    """`[bytes]` → None, "too-big" or "storage" """
+    """`[bytes]` → None, "storage" or `["too-big", issuer, params]`"""
     CLEAR_STATE: Final = "clear-state"
     """`[]` → None or "storage" """
     BIND_WS: Final = "bind-ws-path"
-    """`[path, authenticated, secure, extension, [subprotocol, …]]` → None or a `bind-error`"""
+    """`[path, authenticated, secure, extension, [subprotocol, …]]` → None, a `bind-error`, or that with what was
+    missing: `["not-authorised", issuer, params]`"""
     UNBIND_WS: Final = "unbind-ws-path"
     """`[path]` → None"""
     BIND_HTTP: Final = "bind-http-path"
@@ -124,8 +126,8 @@ class Call:
     OUR_CAPABILITIES: Final = "our-capabilities"
     """`[]` → `[[issuer, params], …]`"""
     SPAWN: Final = "spawn"
-    """`[name | None, wasm_path, on_exit, [[issuer, params], …], [process id, …], public]` → `[process id]`, or the
-    name of a `spawn-error` case"""
+    """`[name | None, wasm_path, on_exit, [[issuer, params], …], [process id, …], public]` → `[process id]`, or as
+    BIND_WS a `spawn-error`"""
 
 
 class ExitCause:

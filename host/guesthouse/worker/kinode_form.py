@@ -120,11 +120,11 @@ def _awaited_failure(guest: Guest, operation: list[Any]) -> Err:
 
 def _send_error(guest: Guest, operation: list[Any]) -> dict[str, Any]:
     """What is not `offline` is `timeout`, which the interface says of whatever fails on one's own node."""
-    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *rights) = operation
+    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *last) = operation
     return {
         "kind": kind if kind == "offline" else "timeout",
         "target": address_value(target),
-        "message": ("request", request_value(body, inherit, expects_response, metadata, *rights)),
+        "message": ("request", request_value(body, inherit, expects_response, metadata, *last[:1])),
         "lazy-load-blob": None if blob is None else {"mime": mime, "bytes": blob},
     }
 

@@ -13,10 +13,13 @@ from guesthouse.address import Address
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.results import Form
-from guesthouse.worker.boundary.values import Err, Ok
+from guesthouse.worker.boundary.values import Err, FirstOf, Ok
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
+
+_NOT_AUTHORISED: Final = FirstOf((("not-authorised", None), ("no-such-process", None), ("timeout", None)))
+"""A kind of failure that a component's own type may not have."""
 
 MESSAGE_TYPE_NAMES: Final = tuple(kind.name.lower() for kind in WsMessageType)
 """The cases of `ws-message-type` by number."""
@@ -102,12 +105,13 @@ def _send_failure(guest: Guest, operation: list[Any]) -> Err:
 
 def send_error(operation: list[Any]) -> dict[str, Any]:
     """The `send-error` of a SEND_FAILURE."""
-    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *rights) = operation
+    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *last) = operation
     return {
-        "kind": kind,
+        "kind": _NOT_AUTHORISED if kind == "not-authorised" else kind,
         "target": address_value(target),
-        "request": request_value(body, inherit, expects_response, metadata, *rights),
+        "request": request_value(body, inherit, expects_response, metadata, *last[:1]),
         "lazy-load-blob": None if blob is None else {"mime": mime, "bytes": blob},
+        "missing": capability_values(last[1:])[0] if len(last) > 1 else None,
     }
 
 

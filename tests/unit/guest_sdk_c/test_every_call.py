@@ -13,6 +13,8 @@ from ..worker.process import Guest, Worker
 from .conftest import Built
 
 FRIEND = "n.os@friend:tests:guesthouse.os"
+KEEPER = "n.os@state:distro:sys"
+LACKED = f'missing {{"bytes":9}} of {KEEPER}'
 HERE = Path(__file__).parent
 
 
@@ -80,7 +82,7 @@ def test_a_refused_push_says_why(guest: Guest) -> None:
 def test_state_is_read_written_and_cleared(guest: Guest) -> None:
     for before, set_answer, clear_answer, lines in (
         (b"old", None, None, ["had old", "set 0", "clear 0"]),
-        (None, "too-big", "storage", ["had none", "set 1", "clear 2"]),
+        (None, ["too-big", KEEPER, '{"bytes":9}'], "storage", ["had none", "set 1", LACKED, "clear 2"]),
         (b"", "storage", None, ["had ", "set 2", "clear 0"]),
     ):
         tell(guest, "state")
@@ -110,6 +112,14 @@ def test_a_failure_arrives_with_what_was_sent(guest: Guest) -> None:
         ToWorker.SEND_FAILURE, "mailbox-full", FRIEND, b"body", False, 5, None, b"context", None, b"blob", 0
     )
     assert line(guest) == f"failed 3 {FRIEND} body blob context"
+
+
+@pytest.mark.parametrize("attached", [[], [[FRIEND, "1"]]])
+def test_a_failure_for_want_of_a_capability_names_it(guest: Guest, attached: list[list[str]]) -> None:
+    sent = [FRIEND, b"body", False, 5, None, b"context", None, b"blob", 0]
+    guest.send(ToWorker.SEND_FAILURE, "not-authorised", *sent, attached, [FRIEND, '"messaging"'])
+    assert line(guest) == f"failed 4 {FRIEND} body blob context"
+    assert line(guest) == f'missing "messaging" of {FRIEND}'
 
 
 def test_a_request_is_answered(guest: Guest) -> None:
@@ -143,6 +153,20 @@ def test_paths_are_bound_and_unbound(guest: Guest) -> None:
         reply(guest, Call.BIND_HTTP, ["/page", True, False, False, None, None, None], answer)
         reply(guest, Call.UNBIND_HTTP, ["/page"], None)
         assert [line(guest), line(guest)] == [f"bind ws {code}", f"bind http {code}"]
+
+
+def test_a_path_that_may_not_be_bound_says_what_was_missing(guest: Guest) -> None:
+    tell(guest, "bindings")
+    for kind, arguments in (
+        (Call.BIND_WS, ["/live", True, False, False, []]),
+        (Call.BIND_HTTP, ["/page", True, False, False, None, None, None]),
+    ):
+        reply(guest, kind, arguments, ["not-authorised", FRIEND, '"messaging"'])
+        unbind = Call.UNBIND_WS if kind == Call.BIND_WS else Call.UNBIND_HTTP
+        reply(guest, unbind, arguments[:1], None)
+    lines = [line(guest) for _ in range(4)]
+    missing = f'missing "messaging" of {FRIEND}'
+    assert lines == ["bind ws 6", missing, "bind http 6", missing]
 
 
 def test_an_http_request_is_answered(guest: Guest) -> None:

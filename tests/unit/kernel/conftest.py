@@ -219,11 +219,15 @@ class Kernel:
         ours, theirs = socket.socketpair()
         worker = ScriptedWorker(theirs)
         operations = Operations(
-            worker.runs, self.router, self.http, self.state, self.log, self.ends, lambda: None
+            worker.runs, self.router, self.http, self.state, self.log, self.ends, lambda: None, self.spawn
         )
         worker.link = await connect(ours, operations.handle, worker.on_lost)
         self._workers.append(worker)
         return worker
+
+    def spawn(self, parent: Process, arguments: list[Any], reply: Callable[[Any], None]) -> None:
+        """There are no children here."""
+        reply("no-file-at-path")
 
     def process(self, worker: ScriptedWorker, name: str, *, public: bool = True) -> tuple[Process, int]:
         """Add a process that runs on `worker`; returns it and its handle."""

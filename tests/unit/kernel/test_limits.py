@@ -107,7 +107,8 @@ async def state_bytes(new_kernel: NewKernel, _: Path, over: int) -> None:
     worker = await kernel.worker()
     _process, chat = kernel.process(worker, CHAT)
     await worker.say([ToNode.CALL, chat, 1, Call.SET_STATE, [b"x" * (LIMIT + over)]])
-    assert await worker.hear() == [[ToWorker.REPLY, chat, 1, "too-big" if over > 0 else None]]
+    refusal = ["too-big", "home.os@state:distro:sys", f'{{"bytes":{LIMIT + over}}}']
+    assert await worker.hear() == [[ToWorker.REPLY, chat, 1, refusal if over > 0 else None]]
     await worker.say([ToNode.CALL, chat, 2, Call.GET_STATE, []])
     kept = None if over > 0 else b"x" * (LIMIT + over)
     assert await worker.hear() == [[ToWorker.REPLY, chat, 2, kept]]

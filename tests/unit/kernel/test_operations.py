@@ -54,6 +54,30 @@ async def test_a_binding_that_is_refused_is_answered_with_its_name(kernel: Any) 
     assert await worker.hear(2) == [[ToWorker.REPLY, chat, 1, "bad-path"], [ToWorker.REPLY, chat, 2, None]]
 
 
+@pytest.mark.parametrize(
+    ("call", "arguments", "lacked", "reply"),
+    [
+        ("bind-ws-path", ["/", True, False, False, []], "http-server", "not-authorised"),
+        ("bind-http-path", ["/", True, False, False, None, None, None], "http-server", "not-authorised"),
+        ("serve-ui", ["/", True, False, False], "http-server", "not-authorised"),
+        ("spawn", [None, "/child.wasm", "none", [], [], False], "kernel", "not-authorised"),
+        ("set-state", [b"12345"], "state", "too-big"),
+    ],
+)
+async def test_a_call_without_its_capability_is_answered_with_what_was_missing(
+    kernel: Any, call: str, arguments: list[Any], lacked: str, reply: str
+) -> None:
+    worker = await kernel.worker()
+    process, chat = kernel.process(worker, str(CHAT))
+    process.holdings.drop(process.holdings.all())
+    await worker.say([ToNode.CALL, chat, 1, call, arguments])
+    params = {"http-server": '"messaging"', "kernel": '"spawn"', "state": '{"bytes":5}'}[lacked]
+    issuer = f"home.os@{lacked}:distro:sys"
+    assert await worker.hear() == [[ToWorker.REPLY, chat, 1, [reply, issuer, params]]]
+    assert f"it lacks the capability {params} of {issuer}" in kernel.log
+    assert kernel.http.asked == []
+
+
 async def test_what_a_process_writes_is_logged_in_its_name(kernel: Any) -> None:
     worker = await kernel.worker()
     _, chat = kernel.process(worker, str(CHAT))

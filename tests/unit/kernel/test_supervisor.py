@@ -97,7 +97,9 @@ async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) 
             on_ready()
             became_ready.set()
 
-        return Operations(worker.runs, router, http, kernel.state, log, supervisor, ready).handle
+        return Operations(
+            worker.runs, router, http, kernel.state, log, supervisor, ready, kernel.spawn
+        ).handle
 
     workers = Workers(Placement(Isolation.SHARED, 2, 2), log, operations, supervisor, FAKE_WORKER)
     supervisor.workers = workers

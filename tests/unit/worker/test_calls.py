@@ -5,6 +5,7 @@ from typing import Any, Final
 import pytest
 
 from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
+from guesthouse.worker.boundary.types import FunctionType
 
 from .contract import AWAITED, INCOMING_REQUEST, MESSAGE, REQUEST, field_offset, payload_offset
 from .guests import (
@@ -119,8 +120,16 @@ def _strings(target: tuple[str, ...] = TARGET_PARTS) -> str:
     return data("ping", 9000) + "".join(data(part, 8192 + 64 * index) for index, part in enumerate(target))
 
 
-def awaiting(*, expects: bool = True, target: tuple[str, ...] = TARGET_PARTS) -> str:
-    """A process that at each message sends `ping`, waits, and prints `ok` or `e` and the kind of error."""
+def awaiting(
+    *,
+    expects: bool = True,
+    target: tuple[str, ...] = TARGET_PARTS,
+    types: dict[str, FunctionType] | None = None,
+    then: str = "",
+) -> str:
+    """A process that at each message sends `ping`, waits, and prints `ok` or `e` and the kind of error; `then`
+    is what it does after that.
+    """
     result = SCRATCH + 2048
     kind = result + payload_offset(AWAITED)
     return process(
@@ -129,12 +138,13 @@ def awaiting(*, expects: bool = True, target: tuple[str, ...] = TARGET_PARTS) ->
       (if {IS_PUSH} (then {_arguments(expects=expects, target=target)}
         (call $send-and-await-response (i32.const {ARGUMENTS}) (i32.const {result}))
         (i32.store8 (i32.const {result + 1}) (i32.load8_u (i32.const {kind})))
-        {say_result(result)}))
+        {say_result(result)} {then}))
       (call $get-blob-text (i32.const {SCRATCH + 1024}))
       (if (i32.load8_u (i32.const {SCRATCH + 1024})) (then (call $print (i32.const 2)
         (i32.load (i32.const {SCRATCH + 1028})) (i32.load (i32.const {SCRATCH + 1032})))))
       (br $next))""",
         more=RESULT_NAMES + _strings(target),
+        types=types,
     )
 
 

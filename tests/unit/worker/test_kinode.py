@@ -133,9 +133,18 @@ def test_a_component_with_both_entries_is_run_by_that_of_the_contract(worker: Wo
     assert started.stop()[0] == ExitCause.STOPPED
 
 
-@pytest.mark.parametrize("problem", ["too-big", "storage"])
+@pytest.mark.parametrize(
+    ("problem", "why"),
+    [
+        (
+            ["too-big", "n.os@state:distro:sys", '{"bytes":9}'],
+            'too-big: it lacks {"bytes":9} of n.os@state:distro:sys',
+        ),
+        ("storage", "storage"),
+    ],
+)
 def test_state_that_is_not_stored_ends_the_process_since_it_cannot_be_told(
-    worker: Worker, problem: str
+    worker: Worker, problem: Any, why: str
 ) -> None:
     body = "(call $call (local.get 0) (local.get 1))"
     started = worker.start(guest(SET_STATE, "(param i32 i32)", body, functions={"name": "set-state"}))
@@ -143,7 +152,7 @@ def test_state_that_is_not_stored_ends_the_process_since_it_cannot_be_told(
     assert (name, arguments) == (Call.SET_STATE, [OUR.encode()])
     started.send(ToWorker.REPLY, call_id, problem)
     cause, detail = started.death()
-    assert (cause, f"({problem})" in detail) == (ExitCause.TRAP, True)
+    assert (cause, f"({why})" in detail) == (ExitCause.TRAP, True)
 
 
 def test_state_is_stored_before_the_process_goes_on(worker: Worker) -> None:
@@ -155,22 +164,34 @@ def test_state_is_stored_before_the_process_goes_on(worker: Worker) -> None:
 
 
 SPAWN: Final = """(type $on-exit' (enum "none" "restart")) (export "on-exit" (type $on-exit (eq $on-exit')))
+  (type $spawn-error' (enum "name-taken" "no-file-at-path"))
+  (export "spawn-error" (type $spawn-error (eq $spawn-error')))
   (export "spawn" (func (param "name" (option string)) (param "wasm-path" string) (param "on-exit" $on-exit)
     (param "request-capabilities" (list u8)) (param "grant-capabilities" (list u8)) (param "public" bool)
-    (result (result (error u8)))))"""
+    (result (result (error $spawn-error)))))"""
 
 
-@pytest.mark.parametrize("refusal", ["not-authorised", "too-many"])
-def test_a_refusal_that_spawn_has_no_word_for_ends_the_process(worker: Worker, refusal: str) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "case"),
+    [
+        ("name-taken", 0),
+        ("no-file-at-path", 1),
+        (["not-authorised", "n.os@kernel:distro:sys", '"spawn"'], 1),
+        ("too-many", 1),
+    ],
+)
+def test_a_refusal_that_spawn_has_no_word_for_is_the_closest_that_it_has(
+    worker: Worker, refusal: Any, case: int
+) -> None:
     zeros = "(i32.const 0) " * 6
-    body = f"(call $call (i32.const 0) (i32.const 0) (i32.const 0) (local.get 0) (local.get 1) {zeros} (i32.const 64))"
+    body = f"""(call $call (i32.const 0) (i32.const 0) (i32.const 0) (local.get 0) (local.get 1) {zeros} (i32.const 64))
+      (if (i32.ne (i32.load16_u (i32.const 64)) (i32.const {1 + 256 * case})) (then unreachable))"""
     signature = f"(param {'i32 ' * 12})"
     started = worker.start(guest(SPAWN, signature, body, functions={"name": "spawn"}))
     call_id, name, arguments = started.expect(ToNode.CALL)
     assert (name, arguments) == (Call.SPAWN, [None, OUR, "none", [], [], False])
     started.send(ToWorker.REPLY, call_id, refusal)
-    cause, detail = started.death()
-    assert (cause, f"({refusal})" in detail) == (ExitCause.TRAP, True)
+    assert started.death()[0] == ExitCause.RETURNED
 
 
 def of_version(wasi: tuple[Wasi, ...], version: str) -> tuple[Wasi, ...]:

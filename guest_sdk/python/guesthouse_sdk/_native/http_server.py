@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from guesthouse_sdk._native import types
 from guesthouse_sdk._native.running import host
@@ -34,13 +35,44 @@ class HttpBinding:
     response_seconds: int | None
 
 
-class BindError(Enum):
-    BAD_PATH = 0
-    TOO_MANY = 1
-    NO_SUBDOMAIN = 2
-    BAD_SUBPROTOCOL = 3
-    NO_UI = 4
-    NOT_AUTHORISED = 5
+@dataclass
+class BindError_BadPath:  # noqa: N801 - the bindings' spelling
+    pass
+
+
+@dataclass
+class BindError_TooMany:  # noqa: N801 - the bindings' spelling
+    pass
+
+
+@dataclass
+class BindError_NoSubdomain:  # noqa: N801 - the bindings' spelling
+    pass
+
+
+@dataclass
+class BindError_BadSubprotocol:  # noqa: N801 - the bindings' spelling
+    pass
+
+
+@dataclass
+class BindError_NoUi:  # noqa: N801 - the bindings' spelling
+    pass
+
+
+@dataclass
+class BindError_NotAuthorised:  # noqa: N801 - the bindings' spelling
+    value: types.Capability
+
+
+BindError: TypeAlias = (
+    BindError_BadPath
+    | BindError_TooMany
+    | BindError_NoSubdomain
+    | BindError_BadSubprotocol
+    | BindError_NoUi
+    | BindError_NotAuthorised
+)
 
 
 class ChannelPolicy(Enum):

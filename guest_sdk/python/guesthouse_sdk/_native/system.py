@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from guesthouse_sdk._native import types
 from guesthouse_sdk._native.running import host
@@ -15,9 +17,17 @@ class Verbosity(Enum):
     DEBUG = 3
 
 
-class StateError(Enum):
-    TOO_BIG = 0
-    STORAGE = 1
+@dataclass
+class StateError_TooBig:  # noqa: N801 - the bindings' spelling
+    value: types.Capability
+
+
+@dataclass
+class StateError_Storage:  # noqa: N801 - the bindings' spelling
+    pass
+
+
+StateError: TypeAlias = StateError_TooBig | StateError_Storage
 
 
 def our() -> types.Address:

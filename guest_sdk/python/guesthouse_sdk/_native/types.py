@@ -85,6 +85,7 @@ class SendError:
     target: Address
     request: Request
     lazy_load_blob: LazyLoadBlob | None
+    missing: Capability | None
 
 
 @dataclass

@@ -7,6 +7,7 @@ from guesthouse_sdk.testing._channels import FakeChannel
 from guesthouse_sdk.testing._exchanges import Answer, FakeExchange, FakeHttpExchange, LogLine, SentRequest
 from guesthouse_sdk.testing._host import FakeHost, Handler, Refused
 from guesthouse_sdk.testing._load import load_main
+from guesthouse_sdk.testing._rights import Spawned
 
 __all__ = [
     "Answer",
@@ -19,5 +20,6 @@ __all__ = [
     "LogLine",
     "Refused",
     "SentRequest",
+    "Spawned",
     "load_main",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from guesthouse_sdk._native.http_server import BindError
+from guesthouse_sdk._native.http_server import BindError_BadPath, BindError_TooMany
 from guesthouse_sdk._native.types import Err
 
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -30,9 +30,9 @@ class Bindings(Generic[BindingT]):
             Err: with the `bind-error`.
         """
         if not _is_good(path):
-            raise Err(BindError.BAD_PATH)
+            raise Err(BindError_BadPath())
         if path not in self.bound and not self.has_room():
-            raise Err(BindError.TOO_MANY)
+            raise Err(BindError_TooMany())
         self.bound[path] = binding
 
     def unbind(self, path: str) -> None:

@@ -8,15 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse_sdk._native import types
-from guesthouse_sdk._native.http_server import BindError, ChannelPolicy, HttpBinding, PushError, WsBinding
-from guesthouse_sdk._native.system import StateError, Verbosity
+from guesthouse_sdk._native.http_server import (
+    BindError_NoUi,
+    ChannelPolicy,
+    HttpBinding,
+    PushError,
+    WsBinding,
+)
+from guesthouse_sdk._native.system import Verbosity
 from guesthouse_sdk._native.types import Err, SendErrorKind, WsMessageType
 from guesthouse_sdk.address import HTTP_SERVER, Address, ProcessId, address_from_wit, address_to_wit
+from guesthouse_sdk.capabilities import capabilities_to_wit
 from guesthouse_sdk.message import blob_from_wit, optional_blob_to_wit
 from guesthouse_sdk.testing._bindings import Bindings
 from guesthouse_sdk.testing._channels import ChannelTable
 from guesthouse_sdk.testing._exchanges import FakeExchange, FakeHttpExchange, LogLine, SentRequest
 from guesthouse_sdk.testing._json_requests import JsonRequests
+from guesthouse_sdk.testing._rights import FakeRights
 
 if TYPE_CHECKING:
     from guesthouse_sdk.testing._host import Handler
@@ -41,16 +49,18 @@ class _Posted:
     exchange: FakeHttpExchange | FakeExchange | None
 
 
-class FakeCalls:
+class FakeCalls(FakeRights):
     """Everything a process can call. Public names are the contract's; what they raise is `Err`."""
 
     def __init__(self, our: Address, limits: FakeLimits) -> None:
+        super().__init__(our, limits.state_bytes)
         self.our_address = our
         self.limits = limits
         self.log: list[LogLine] = []
         self.state: bytes | None = None
         self.sent: list[SentRequest] = []
         self.others: dict[ProcessId, Handler] = {}
+        self.private: set[ProcessId] = set()
         self.table = ChannelTable(limits.message_bytes)
         self.ws_bindings: Bindings[WsBinding] = Bindings(self._has_room_to_bind)
         self.http_bindings: Bindings[HttpBinding] = Bindings(self._has_room_to_bind)
@@ -103,6 +113,8 @@ class FakeCalls:
         self._take_blob(posted.blob)
         if isinstance(posted.message, types.SendFailure):
             raise Err(posted.message)
+        if isinstance(posted.message, types.Message_Request):
+            self.receive_capabilities(posted.message.value.request.capabilities)
         self._note_exchange(posted.exchange)
         if isinstance(posted.message, types.Message_HttpServer):
             self._note_event(posted.message.value)
@@ -141,6 +153,8 @@ class FakeCalls:
         if exchange is None:
             self._write("warning", "a response was dropped: no request wants one")
             return
+        if isinstance(exchange, FakeExchange):
+            exchange.capabilities = self.handed_on(response.capabilities)
         exchange.answer_response(response, lazy_load_blob or (self._blob if response.inherit else None))
 
     def send_and_await_response(
@@ -215,6 +229,7 @@ class FakeCalls:
         self.table.close(_u32(channel_id), code, reason)
 
     def bind_ws_path(self, path: str, binding: WsBinding) -> None:
+        self.check_may_bind()
         self.ws_bindings.bind(path, binding)
 
     def unbind_ws_path(self, path: str) -> None:
@@ -225,16 +240,19 @@ class FakeCalls:
                 self.post_event(types.HttpServerRequest_WebSocketClose(channel.id), None)
 
     def bind_http_path(self, path: str, binding: HttpBinding) -> None:
+        self.check_may_bind()
         self.http_bindings.bind(path, binding)
         self.static.pop(path, None)
 
     def bind_http_static_path(self, path: str, binding: HttpBinding, content: types.LazyLoadBlob) -> None:
+        self.check_may_bind()
         self.http_bindings.bind(path, binding)
         self.static[path] = content
 
     def serve_ui(self, path: str, binding: HttpBinding) -> None:
+        self.check_may_bind()
         if not self.has_ui:
-            raise Err(BindError.NO_UI)
+            raise Err(BindError_NoUi())
         self.ui_bindings.bind(path, binding)
 
     def unbind_http_path(self, path: str) -> None:
@@ -264,8 +282,7 @@ class FakeCalls:
         return self.state
 
     def set_state(self, state: bytes) -> None:
-        if len(state) > self.limits.state_bytes:
-            raise Err(StateError.TOO_BIG)
+        self.check_may_keep(len(state))
         self.state = state
 
     def clear_state(self) -> None:
@@ -317,23 +334,35 @@ class FakeCalls:
             context,
             request.metadata,
             request.inherit,
+            self.handed_on(request.capabilities),
         )
         self.sent.append(sent)
+        lacking = self._lacking(target)
+        if lacking is not None:
+            return types.SendError(SendErrorKind.NOT_AUTHORISED, raw_target, request, blob, lacking)
         if target.node != self.our_address.node:
-            return types.SendError(SendErrorKind.OFFLINE, raw_target, request, blob)
+            return types.SendError(SendErrorKind.OFFLINE, raw_target, request, blob, None)
         if target.process == HTTP_SERVER:
             body = self._json.carry_out(request.body, blob)
             return types.IncomingResponse(raw_target, types.Response(False, body, None, []), context), None
         handler = self.others.get(target.process)
         if handler is None:
-            return types.SendError(SendErrorKind.NO_SUCH_PROCESS, raw_target, request, blob)
+            return types.SendError(SendErrorKind.NO_SUCH_PROCESS, raw_target, request, blob, None)
         answer = handler(sent)
         if answer is None and request.expects_response is not None:
-            return types.SendError(SendErrorKind.TIMEOUT, raw_target, request, blob)
+            return types.SendError(SendErrorKind.TIMEOUT, raw_target, request, blob, None)
         if answer is None:
             return types.IncomingResponse(raw_target, types.Response(False, b"", None, []), context), None
-        response = types.Response(False, answer.body, answer.metadata, [])
+        rights = capabilities_to_wit(answer.capabilities)
+        self.receive_capabilities(rights)
+        response = types.Response(False, answer.body, answer.metadata, rights)
         return types.IncomingResponse(raw_target, response, context), optional_blob_to_wit(answer.blob)
+
+    def _lacking(self, target: Address) -> types.Capability | None:
+        """What the process lacks to message a target."""
+        if target.process == HTTP_SERVER or target.process in self.private:
+            return self.lacks_to_message(target)
+        return None
 
     def _write(self, level: str, text: str) -> None:
         self.log.append(LogLine(level, text))

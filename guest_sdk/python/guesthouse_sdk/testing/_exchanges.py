@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from guesthouse_sdk._native import types
 from guesthouse_sdk.address import Address
+from guesthouse_sdk.capabilities import Capability
 from guesthouse_sdk.message import LazyLoadBlob
 
 
@@ -51,12 +52,14 @@ class FakeExchange:
         body: the response's body; None while there is no answer.
         blob: the response's payload.
         metadata: the response's metadata.
+        capabilities: what came with the response.
     """
 
     expects_response: bool
     body: bytes | None = None
     blob: LazyLoadBlob | None = None
     metadata: str | None = None
+    capabilities: tuple[Capability, ...] = ()
 
     def answer_response(self, response: types.Response, blob: types.LazyLoadBlob | None) -> None:
         """Take the process's answer."""
@@ -75,6 +78,7 @@ class SentRequest:
     context: bytes | None
     metadata: str | None
     inherit: bool
+    capabilities: tuple[Capability, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Answer:
     body: bytes = b""
     blob: LazyLoadBlob | None = None
     metadata: str | None = None
+    capabilities: tuple[Capability, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from guesthouse_sdk._native import running, types
 from guesthouse_sdk.address import Address, ProcessId
+from guesthouse_sdk.capabilities import Capability, capabilities_to_wit
 from guesthouse_sdk.entry import Main, checked_main, start
 from guesthouse_sdk.message import LazyLoadBlob
 from guesthouse_sdk.testing._calls import FakeCalls, FakeLimits
@@ -45,6 +46,8 @@ class FakeHost(FakeCalls):
         log: what the process wrote, as `LogLine(level, text)`.
         state: the bytes stored by `set_state`; they outlive a restart.
         sent: the requests that the process sent to others.
+        held: the capabilities of the process; add what its manifest requests.
+        components, spawned: what `spawn` finds, and the children that the process started.
         channels: all channels ever opened, by id.
         ended: whether the process returned.
     """
@@ -184,19 +187,26 @@ class FakeHost(FakeCalls):
         source: str = "fake.os@other:other:guesthouse.os",
         blob: LazyLoadBlob | None = None,
         expects_response: int | None = 5,
+        capabilities: Sequence[Capability] = (),
     ) -> FakeExchange:
         """Another process sends a request; after `run` the exchange has the response."""
         exchange = FakeExchange(expects_response is not None)
-        request = types.Request(False, expects_response, body, None, [])
+        request = types.Request(False, expects_response, body, None, capabilities_to_wit(capabilities))
         message = types.Message_Request(
             types.IncomingRequest(self.raw_address(Address.parse(source)), request)
         )
         self.post(message, None if blob is None else types.LazyLoadBlob(blob.mime, blob.bytes), exchange)
         return exchange
 
-    def process(self, process_id: str, handler: Handler) -> None:
-        """Put another process on this node: `handler` answers what is sent to it."""
-        self.others[ProcessId.parse(process_id)] = handler
+    def process(self, process_id: str, handler: Handler, *, public: bool = True) -> None:
+        """Put another process on this node: `handler` answers what is sent to it. One that is not public answers
+        only when its messaging capability is in `held`.
+        """
+        other = ProcessId.parse(process_id)
+        self.others[other] = handler
+        self.private.discard(other)
+        if not public:
+            self.private.add(other)
 
     def _opened(
         self,

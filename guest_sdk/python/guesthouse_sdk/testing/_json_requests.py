@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from guesthouse_sdk._native import types
-from guesthouse_sdk._native.http_server import BindError, HttpBinding, PushError, WsBinding
+from guesthouse_sdk._native import http_server, types
+from guesthouse_sdk._native.http_server import HttpBinding, PushError, WsBinding
 from guesthouse_sdk._native.types import Err, WsMessageType
 from guesthouse_sdk.testing._bindings import Bindings
 from guesthouse_sdk.testing._channels import ChannelTable
@@ -20,11 +20,11 @@ _PUSH_ERRORS: Final = {
     PushError.TOO_BIG: "WsMessageTooBig",
 }
 _BIND_ERRORS: Final = {
-    BindError.BAD_PATH: "BadPath",
-    BindError.TOO_MANY: "TooManyBindings",
-    BindError.NO_SUBDOMAIN: "NoSubdomain",
-    BindError.BAD_SUBPROTOCOL: "BadSubprotocol",
-    BindError.NO_UI: "NoUi",
+    http_server.BindError_BadPath: "BadPath",
+    http_server.BindError_TooMany: "TooManyBindings",
+    http_server.BindError_NoSubdomain: "NoSubdomain",
+    http_server.BindError_BadSubprotocol: "BadSubprotocol",
+    http_server.BindError_NoUi: "NoUi",
 }
 
 
@@ -52,7 +52,7 @@ class JsonRequests:
         except (ValueError, KeyError, TypeError, AttributeError):
             error = "MalformedRequest"
         except Err as refused:
-            error = _BIND_ERRORS[refused.value]
+            error = _BIND_ERRORS[type(refused.value)]
         return json.dumps({"Ok": None} if error is None else {"Err": error}).encode()
 
     def _push(self, argument: Any, blob: types.LazyLoadBlob | None) -> str | None:

@@ -54,6 +54,7 @@ from guesthouse.worker.boundary.values import (
     KIND_VARIANT,
     SCALARS,
     Err,
+    FirstOf,
     Ok,
     Some,
     Utf8,
@@ -238,7 +239,15 @@ def _payload(write: Write | None, value: Any, arena: Arena, case: str) -> int:
     return address
 
 
+def _first_fitting(value: FirstOf, carries: dict[str, bool]) -> tuple[str, Any]:
+    for name, carried in value.cases:
+        if carries.get(name) is (carried is not None):
+            return name, carried
+    raise WrongType(f"no case is one of {[name for name, _ in value.cases]!r}")
+
+
 def _variant(type_: Any) -> Write:
+    carries = {name: payload is not None for name, payload in type_.cases}
     cases: dict[str, tuple[bytes, int, int, Write | None]] = {}
     for name, payload in type_.cases:
         encoded = name.encode()
@@ -252,6 +261,9 @@ def _variant(type_: Any) -> Write:
             name, carried = value, None
         case = cases.get(name) if type(name) is str else None
         if case is None:
+            if type(value) is FirstOf:
+                write(_first_fitting(value, carries), address, arena)
+                return
             raise WrongType(f"no case of the variant is {name!r}")
         _, size, name_address, write_payload = case
         payload = _payload(write_payload, carried, arena, name)
@@ -264,6 +276,8 @@ def _enum(type_: Any) -> Write:
     names = {name: name.encode() for name in type_.names}
 
     def write(value: Any, address: int, arena: Arena) -> None:
+        if type(value) is FirstOf:
+            value = _first_fitting(value, dict.fromkeys(names, False))[0]
         if type(value) is not str:
             raise _wrong("the name of an enum case", value)
         try:

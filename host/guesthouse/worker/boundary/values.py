@@ -45,6 +45,15 @@ class Utf8:
         self.data = data
 
 
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """A case of a variant or enum that a component's own type may not have, as components are built against
+    contracts of any age: of these cases, each with what it carries, the first that the type has is taken.
+    """
+
+    cases: tuple[tuple[str, Any], ...]
+
+
 OK: Final = Ok()
 
 KIND_BOOL: Final = 0

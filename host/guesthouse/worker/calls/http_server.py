@@ -1,7 +1,7 @@
 """`guesthouse:process/http-server`: pushing to channels, closing them, binding paths.
 
-Capability: none yet beyond owning the channel.
-Errors: as the contract's enums; a refused push reached nobody.
+Capability: to bind, `"messaging"` of `http-server:distro:sys`, which the node checks; to push, owning the channel.
+Errors: as the contract's; a refused push reached nobody.
 Traps: nothing.
 Blocks: binding, unbinding and setting a policy, until the node has done it; a push that waits for room.
 """
@@ -17,6 +17,7 @@ from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.values import OK, Err
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.guest import Answerable, Guest
+from guesthouse.worker.refusals import as_result
 
 INTERFACE: Final = "guesthouse:process/http-server"
 MAX_CONTROL_PAYLOAD: Final = 125
@@ -93,7 +94,7 @@ def send_ws_push_waiting(guest: Guest, channel_id: int, message_type: str, blob:
 
 def set_channel_policy(guest: Guest, channel_id: int, policy: str) -> Any:
     """Say what a full outbox means."""
-    return guest.call_node(Call.SET_CHANNEL_POLICY, [channel_id, policy], _as_result)
+    return guest.call_node(Call.SET_CHANNEL_POLICY, [channel_id, policy], as_result)
 
 
 def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) -> Any:
@@ -120,7 +121,7 @@ def bind_ws_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
         binding.get("extension", False),
         binding.get("subprotocols", []),
     ]
-    return guest.call_node(Call.BIND_WS, arguments, _as_result)
+    return guest.call_node(Call.BIND_WS, arguments, as_result)
 
 
 def unbind_ws_path(guest: Guest, path: str) -> Any:
@@ -140,7 +141,7 @@ def bind_http_static_path(guest: Guest, path: str, binding: dict[str, Any], cont
 
 def serve_ui(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
     """Serve the files of the package's `ui` folder."""
-    return guest.call_node(Call.SERVE_UI, [path, *_http_rules(binding)], _as_result)
+    return guest.call_node(Call.SERVE_UI, [path, *_http_rules(binding)], as_result)
 
 
 def unbind_http_path(guest: Guest, path: str) -> Any:
@@ -216,7 +217,7 @@ def _bind_http(guest: Guest, path: str, binding: dict[str, Any], content: dict[s
     mime, static = (None, None) if content is None else (content["mime"], content["bytes"])
     rules = _http_rules(binding)
     arguments = [path, *rules, binding.get("response-seconds"), mime, static]
-    return guest.call_node(Call.BIND_HTTP, arguments, _as_result)
+    return guest.call_node(Call.BIND_HTTP, arguments, as_result)
 
 
 def _http_rules(binding: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -226,10 +227,6 @@ def _http_rules(binding: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 def _channels_on(guest: Guest, path: str) -> list[int]:
     return [channel_id for channel_id, paths in guest.paths.items() if path in paths]
-
-
-def _as_result(value: Any) -> Any:
-    return OK if value is None else Err(value)
 
 
 def _as_nothing(value: Any) -> None:

@@ -4,9 +4,9 @@ The interface is the same kernel under other names: a table from its functions t
 Versions differ in records and in what is there at all, and linking goes by the component's own types.
 
 Capability: as the contract's calls.
-Errors: `receive` and `send-and-await-response` return send errors; `spawn` its two errors.
-Traps: as the contract's calls; a `set-state` or `clear-state` that fails and a `spawn` that is refused, since the
-interface has no word for it.
+Errors: `receive` and `send-and-await-response` return send errors; `spawn` its two errors, the closest one for a
+refusal that the interface has no word for.
+Traps: as the contract's calls; a `set-state` or `clear-state` that fails, since these have no errors.
 Blocks: `receive`, `send-and-await-response`, the calls for state and capabilities, `spawn`.
 """
 
@@ -106,31 +106,23 @@ def _clear_state(guest: Guest) -> Any:
     return guest.call_node(Call.CLEAR_STATE, [], _stored)
 
 
-def _stored(problem: str | None) -> None:
-    if problem is not None:
-        raise GuestTrap(
-            ExitCause.TRAP, f"its state was not stored ({problem}), and its interface cannot say so"
-        )
+def _stored(problem: Any) -> None:
+    if problem is None:
+        return
+    name, *missing = [problem] if type(problem) is str else problem
+    what = f"{name}: it lacks {missing[1]} of {missing[0]}" if missing else name
+    raise GuestTrap(ExitCause.TRAP, f"its state was not stored ({what}), and its interface cannot say so")
 
 
 def _spawn(guest: Guest, *arguments: Any) -> Any:
-    """`spawning.spawn`, of whose errors this interface has two."""
+    """`spawning.spawn`, of whose errors this interface has two: any other refusal is `no-file-at-path` here."""
     name, wasm_path, on_exit, requests, grants, public = arguments
     held = [item[0] if isinstance(item, tuple) else item for item in requests]
-    return spawning.spawn(guest, name, wasm_path, on_exit, held, grants, public, _two_errors)
-
-
-def _two_errors(value: Any) -> Any:
-    if type(value) is str and value not in _SPAWN_ERRORS:
-        raise GuestTrap(
-            ExitCause.TRAP, f"it may not spawn a process ({value}), and its interface cannot say so"
-        )
-    return value
+    return spawning.spawn(guest, name, wasm_path, on_exit, held, grants, public)
 
 
 _NONE: Final[Mapping[str, HostFunction]] = MappingProxyType({})
 _OUR_NODE: Final = "our"
-_SPAWN_ERRORS: Final = ("name-taken", "no-file-at-path")
 _RUNTIME_PUBLISHERS: Final = frozenset(("sys", "nectar"))
 
 CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(

@@ -8,7 +8,6 @@ Blocks: until the component is compiled and the process begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from guesthouse.address import ProcessId
@@ -18,6 +17,7 @@ from guesthouse.worker.boundary.values import Err, Ok
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.system import on_exit_operation
 from guesthouse.worker.guest import Guest
+from guesthouse.worker.refusals import as_error
 
 INTERFACE: Final = "guesthouse:process/spawning"
 
@@ -30,12 +30,11 @@ def spawn(
     request_capabilities: list[Any],
     grant_capabilities: list[Any],
     public: bool,
-    errors: Callable[[Any], Any] = lambda value: value,
 ) -> Any:
     """Start a process of the package."""
     grants = [_grantee(item) for item in grant_capabilities]
     arguments = [name, wasm_path, on_exit_operation(on_exit), rights(request_capabilities), grants, public]
-    return guest.call_node(Call.SPAWN, arguments, lambda value: _as_result(errors(value)))
+    return guest.call_node(Call.SPAWN, arguments, _as_result)
 
 
 def _grantee(item: Any) -> str:
@@ -45,8 +44,8 @@ def _grantee(item: Any) -> str:
 
 
 def _as_result(value: Any) -> Any:
-    if type(value) is str:
-        return Err(value)
+    if type(value) is str or len(value) > 1:
+        return Err(as_error(value))
     process = ProcessId.parse(value[0])
     return Ok(
         {

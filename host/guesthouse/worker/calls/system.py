@@ -13,8 +13,8 @@ from typing import Any, Final
 from guesthouse.link.ops import Call, ExitCause, ToNode
 from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.values import OK, Err
 from guesthouse.worker.guest import Guest, address_text
+from guesthouse.worker.refusals import as_result
 
 INTERFACE: Final = "guesthouse:process/system"
 _VERBOSITIES: Final = ("error", "warning", "info", "debug")
@@ -50,12 +50,12 @@ def _stored(value: bytes | str | None) -> bytes | None:
 
 def set_state(guest: Guest, data: bytes) -> Any:
     """Store bytes durably."""
-    return guest.call_node(Call.SET_STATE, [data], _as_result)
+    return guest.call_node(Call.SET_STATE, [data], as_result)
 
 
 def clear_state(guest: Guest) -> Any:
     """Forget what was stored."""
-    return guest.call_node(Call.CLEAR_STATE, [], _as_result)
+    return guest.call_node(Call.CLEAR_STATE, [], as_result)
 
 
 def get_on_exit(guest: Guest) -> Any:
@@ -78,10 +78,6 @@ def on_exit_operation(on_exit: Any) -> Any:
         mime, payload = (None, None) if blob is None else (blob["mime"], blob["bytes"])
         requests.append([address_text(target), request["body"], request["expects-response"], mime, payload])
     return requests
-
-
-def _as_result(value: Any) -> Any:
-    return OK if value is None else Err(value)
 
 
 CALLS: Final = {

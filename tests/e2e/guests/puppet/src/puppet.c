@@ -103,6 +103,7 @@ void answer_number(uint32_t value) {
 static const char *const KINDS[] = {"offline", "timeout", "no-such-process", "mailbox-full", "not-authorised"};
 
 static void failed(const gh_send_error *error) {
+    note_missing(error->missing);
     static char text[1024];
     gh_string kind = gh_text(KINDS[error->kind]), body = text_of(error->request.body);
     size_t used = 0, room = sizeof text;
@@ -115,7 +116,19 @@ static void failed(const gh_send_error *error) {
     answer((gh_string){text, used});
 }
 
-/* Sends and answers what came; the answer's blob travels on. */
+/* The answer's blob travels on. */
+void ask_and_answer(const gh_address *target, const gh_request *request, const gh_lazy_load_blob *blob) {
+    const gh_answer *came = gh_send_and_await_response(target, request, blob);
+    if (came->failed) {
+        failed(&came->error);
+        return;
+    }
+    gh_option_blob got = gh_get_blob();
+    note_handed(came->message.response.response.capabilities);
+    gh_response response = {.body = came->message.response.response.body};
+    gh_send_response(&response, got.some ? &got.value : NULL);
+}
+
 static void ask(gh_string rest, bool with_blob) {
     gh_address target = address(next_word(&rest));
     gh_request request = {.expects_response = {true, number(next_word(&rest))}};
@@ -123,14 +136,7 @@ static void ask(gh_string rest, bool with_blob) {
     if (with_blob)
         blob.bytes = bytes_of(next_word(&rest));
     request.body = bytes_of(rest);
-    const gh_answer *came = gh_send_and_await_response(&target, &request, with_blob ? &blob : NULL);
-    if (came->failed) {
-        failed(&came->error);
-        return;
-    }
-    gh_option_blob got = gh_get_blob();
-    gh_response response = {.body = came->message.response.response.body};
-    gh_send_response(&response, got.some ? &got.value : NULL);
+    ask_and_answer(&target, &request, with_blob ? &blob : NULL);
 }
 
 static void post(gh_string rest) {
@@ -175,6 +181,12 @@ static void send(gh_string rest, bool inherit) {
     gh_send_request(&target, &request, NULL, NULL);
 }
 
+static void set(gh_string text) {
+    int code = gh_set_state(bytes_of(text));
+    note_missing(gh_missing());
+    answer_number((uint32_t)code);
+}
+
 static void get(void) {
     gh_option_bytes state = gh_get_state();
     answer(state.some ? text_of(state.value) : gh_text("(none)"));
@@ -211,7 +223,7 @@ static bool obey(gh_string rest) {
     else if (gh_same(word, gh_text("failures")))
         answer_number(failures);
     else if (gh_same(word, gh_text("set")))
-        answer_number((uint32_t)gh_set_state(bytes_of(rest)));
+        set(rest);
     else if (gh_same(word, gh_text("get")))
         get();
     else if (gh_same(word, gh_text("blob")))
@@ -232,12 +244,15 @@ void gh_run(const gh_address *our) {
         if (received->failed) {
             failures++;
             const gh_send_failure *failure = &received->failure;
+            note_missing(failure->error.missing);
             line_of(KINDS[failure->error.kind], text_of(failure->context.value),
                     text_of(failure->error.request.body));
         } else if (received->message.kind == GH_RESPONSE) {
             const gh_incoming_response *response = &received->message.response;
             line_of("response", text_of(response->context.value), text_of(response->response.body));
         } else if (received->message.kind == GH_REQUEST) {
+            if (received->message.request.request.capabilities.len)
+                note_handed(received->message.request.request.capabilities);
             if (!obey(text_of(received->message.request.request.body)))
                 return;
         }

@@ -99,6 +99,20 @@ static void on_open(const gh_web_socket_open *open) {
     print();
 }
 
+static void print_capability(const gh_capability *capability) {
+    add_text("missing ");
+    add(capability->params);
+    add_text(" of ");
+    add_address(capability->issuer);
+    print();
+}
+
+static void print_missing(void) {
+    gh_option_capability missing = gh_missing();
+    if (missing.some)
+        print_capability(&missing.value);
+}
+
 static void state(void) {
     gh_option_bytes before = gh_get_state();
     add_text(before.some ? "had " : "had none");
@@ -106,6 +120,7 @@ static void state(void) {
         add_bytes(before.value);
     print();
     print_code("set", gh_set_state(bytes_of("new state")));
+    print_missing();
     print_code("clear", gh_clear_state());
 }
 
@@ -133,8 +148,10 @@ static void await(void) {
 
 static void bindings(void) {
     print_code("bind ws", gh_bind_ws_path(gh_text("/live"), true));
+    print_missing();
     gh_unbind_ws_path(gh_text("/live"));
     print_code("bind http", gh_bind_http_path(gh_text("/page"), true, false));
+    print_missing();
     gh_unbind_http_path(gh_text("/page"));
 }
 
@@ -226,6 +243,8 @@ static void on_failure(const gh_send_failure *failure) {
     add_text(" ");
     add_bytes(failure->context.value);
     print();
+    if (failure->error.missing.some)
+        print_capability(&failure->error.missing.value);
 }
 
 void gh_run(const gh_address *our) {
