@@ -68,9 +68,12 @@ class Rights:
         """The capability to keep so many bytes as state, when a process has none for as many."""
         if size <= process.holdings.state_bytes():
             return None
-        capability = of_node(self._node, STATE, canonical_params(json.dumps({"bytes": size})))
-        self._note(process, capability, f"keeping {size} bytes")
-        return capability
+        enough = 1 << (size - 1).bit_length()  # noted as this, or each size would be a refusal of its own
+        self._note(process, self._to_keep(enough), f"keeping {size} bytes")
+        return self._to_keep(size)
+
+    def _to_keep(self, size: int) -> Capability:
+        return of_node(self._node, STATE, canonical_params(json.dumps({"bytes": size})))
 
     def _note(self, sender: Process, capability: Capability, what: str) -> None:
         holdings = sender.holdings
