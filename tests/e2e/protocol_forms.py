@@ -76,6 +76,22 @@ class Speaker:
             return await self._refused(body, payload)
         return await self._typed_refused("send_ws_push_to_path", payload, path=path, message_type=kind)
 
+    async def push_extension(
+        self, channel: int, payload: bytes, seconds: int | None = None
+    ) -> tuple[str | None, bytes | None]:
+        """Tell an extension something, or ask it: the error, and the answer (of JSON: whether there is one)."""
+        if self.form == "typed":
+            arguments = {"channel_id": channel, "response_seconds": seconds}
+            call = {"call": "send_ws_extension_push", "blob": packed(payload)}
+            answer = await do(self.control, "typed", **call, **arguments)
+            error = TYPED_ERRORS[answer["Err"]] if "Err" in answer else None
+            return error, bytes.fromhex(answer["Ok"]) if answer.get("Ok") else None
+        kind = "Request" if seconds is None else "Response"
+        fields = {"channel_id": channel, "message_type": "Binary", "desired_reply_type": kind}
+        body = {"WebSocketExtPushOutgoing": fields}
+        answer = await do(self.control, "ask", body=body, blob=packed(payload), seconds=seconds or 10)
+        return answer.get("Err"), bytes.fromhex(answer["blob"]) if "blob" in answer else None
+
     async def close(self, channel: int) -> str | None:
         """Close a channel."""
         if self.form == "json":

@@ -1,18 +1,14 @@
-"""What only the JSON form has: bodies that make no sense, blobs that are missing, responses that nobody asked for,
-and messages to extensions. A real node, a real component.
+"""What only the JSON form has: bodies that make no sense, blobs that are missing, responses that nobody asked for.
+A real node, a real component.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped] # it has no types of its own
-
-from .clients import Client, bound
 from .conftest import StartNode
-from .protocol_forms import PUSHER, Speaker, do
+from .protocol_forms import do
 from .test_http_protocol import room, speaking
 from .waiting import until
 
@@ -70,6 +66,8 @@ async def test_errors_that_calls_of_the_contract_cannot_have_are_said(start: Sta
         assert await speaker.answer(many) == {"Err": "NoBlob"}
         path = {"WebSocketPushPath": {"path": "/rooms/a", "message_type": "Text"}}
         assert await speaker.answer(path) == {"Err": "NoBlob"}
+        fields = {"channel_id": mine, "message_type": "Binary", "desired_reply_type": "Request"}
+        assert await speaker.answer({"WebSocketExtPushOutgoing": fields}) == {"Err": "NoBlob"}
         assert await speaker.answer({"Bind": {"path": "/page", "cache": True}}) == {"Err": "NoBlob"}
         assert await speaker.answer({"SecureBind": {"path": "/page", "cache": True}}) == {"Err": "NoBlob"}
         for payload in (b"x", b"\x03\xe7", b"\x03\xed", b"\x03\xe8\xff"):
@@ -102,47 +100,3 @@ async def test_who_wants_no_response_is_told_only_what_went_wrong(start: StartNo
             {"Ok": [[unknown, "WsChannelNotFound"]]},
             MALFORMED,
         ]
-
-
-async def test_an_extension_is_asked_and_told_in_its_framing(start: StartNode) -> None:
-    daemon = await start("pusher", settings={"connections_message_bytes": 4096})
-    async with speaking(daemon, "json") as speaker:
-        assert await speaker.bind_ws("/ext", authenticated=False, extension=True) is None
-        async with bound(daemon, PUSHER, "/ext") as extension, room(daemon, "a") as ordinary:
-            channel = (await extension.json())["channel_id"]
-
-            def outgoing(kind: str, to: int = channel) -> dict[str, Any]:
-                fields = {"channel_id": to, "message_type": "Binary", "desired_reply_type": kind}
-                return {"WebSocketExtPushOutgoing": fields}
-
-            assert await speaker.answer(outgoing("Request"), b"told") == OK
-            assert (await unpacked(extension))["blob"] == b"told"
-            answer = await answered(speaker, extension, outgoing("Response"))
-            assert answer == {"WebSocketPush": {"channel_id": channel, "message_type": "Binary"}}
-
-            assert await speaker.answer(outgoing("Response")) == {"Err": "NoBlob"}
-            assert await speaker.answer(outgoing("Request"), bytes(4097)) == {"Err": "WsMessageTooBig"}
-            for other in (ordinary.channel_id, channel ^ 1):
-                answer = await speaker.answer(outgoing("Request", other), b"x")
-                assert answer == {"Err": "WsChannelNotFound"}
-
-
-async def unpacked(extension: Client) -> dict[str, Any]:
-    """The next message to an extension."""
-    message = await extension.receive()
-    assert isinstance(message, bytes)
-    ((name, fields),) = msgpack.unpackb(message).items()
-    assert name == "WebSocketExtPushData"
-    said: dict[str, Any] = fields
-    return said
-
-
-async def answered(speaker: Speaker, extension: Client, body: dict[str, Any]) -> Any:
-    """Ask an extension, and answer for it; the response that the process gets."""
-    async with asyncio.TaskGroup() as tasks:
-        asked = tasks.create_task(speaker.answer(body, b"asked"))
-        said = await unpacked(extension)
-        assert (said["kinode_message_type"], said["blob"]) == ("Response", b"asked")
-        reply = {"id": said["id"], "kinode_message_type": "Response", "blob": b"answer"}
-        await extension.send(msgpack.packb({"WebSocketExtPushData": reply}))
-    return asked.result()

@@ -29,7 +29,14 @@ from guesthouse_sdk.errors import (
     PushError,
     TooManyBindings,
 )
-from guesthouse_sdk.message import LazyLoadBlob, WsMessageType, blob_to_wit, message_type_to_wit, text_of
+from guesthouse_sdk.message import (
+    LazyLoadBlob,
+    WsMessageType,
+    blob_from_wit,
+    blob_to_wit,
+    message_type_to_wit,
+    text_of,
+)
 from guesthouse_sdk.system import our
 
 _RawPushError = _wit.http_server.PushError
@@ -159,6 +166,34 @@ def send_ws_push_waiting(channel_id: int, message_type: WsMessageType, blob: Laz
         _wit.http_server.send_ws_push_waiting(_checked_id(channel_id), kind, blob_to_wit(blob))
     except Err as failure:
         raise push_error(channel_id, failure.value) from None
+
+
+def send_ws_extension_push(
+    channel_id: int, blob: LazyLoadBlob, response_seconds: int | None = None
+) -> LazyLoadBlob | None:
+    """Push a message to a channel that an extension opened, in the framing of extensions.
+
+    Args:
+        channel_id: the channel, on a path bound with `extension=True`.
+        blob: the payload.
+        response_seconds: how long to wait for the extension's answer; None to tell it only. What it says
+            to that arrives at `on_request`.
+
+    Returns:
+        The answer; None when it did not come in time, or none is wanted.
+
+    Raises:
+        PushError: the message reached nobody; the subclass says why.
+    """
+    if response_seconds is not None:
+        checked_int(response_seconds, "the seconds for a response", 1, U32_MAX)
+    try:
+        answer = _wit.http_server.send_ws_extension_push(
+            _checked_id(channel_id), blob_to_wit(blob), response_seconds
+        )
+    except Err as failure:
+        raise push_error(channel_id, failure.value) from None
+    return blob_from_wit(answer)
 
 
 def set_channel_policy(channel_id: int, policy: ChannelPolicy) -> None:

@@ -124,6 +124,12 @@ def send_ws_push_waiting(
     host().send_ws_push_waiting(channel_id, message_type, blob)
 
 
+def send_ws_extension_push(
+    channel_id: int, blob: types.LazyLoadBlob, response_seconds: int | None
+) -> types.LazyLoadBlob | None:
+    return host().send_ws_extension_push(channel_id, blob, response_seconds)
+
+
 def set_channel_policy(channel_id: int, policy: ChannelPolicy) -> None:
     host().set_channel_policy(channel_id, policy)
 

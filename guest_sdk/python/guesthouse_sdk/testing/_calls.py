@@ -219,6 +219,15 @@ class FakeCalls(FakeRights):
         if refused is not None:
             raise Err(refused)
 
+    def send_ws_extension_push(
+        self, channel_id: int, blob: types.LazyLoadBlob, response_seconds: int | None
+    ) -> types.LazyLoadBlob | None:
+        channel = self.table.find(_u32(channel_id))
+        if channel is None or channel.extension is None:
+            raise Err(PushError.CHANNEL_NOT_FOUND)
+        answer = channel.extension(blob.bytes)
+        return None if answer is None or response_seconds is None else types.LazyLoadBlob(None, answer)
+
     def set_channel_policy(self, channel_id: int, policy: ChannelPolicy) -> None:
         channel = self.table.find(_u32(channel_id))
         if channel is None:

@@ -40,6 +40,8 @@ class FakeChannel:
     left: bool = False
     known: bool = False
     """Whether the process was told of it and not yet of its end: only then is it its own."""
+    extension: Callable[[bytes], bytes | None] | None = None
+    """Set it to play an extension: it is given what the process pushes in their framing, and answers."""
     policy: ChannelPolicy = ChannelPolicy.REFUSE
     """What the process chose for a full outbox."""
     _reading: bool = True

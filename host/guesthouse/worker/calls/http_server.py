@@ -3,7 +3,8 @@
 Capability: to bind, `"messaging"` of `http-server:distro:sys`, which the node checks; to push, owning the channel.
 Errors: as the contract's; a refused push reached nobody.
 Traps: nothing.
-Blocks: binding, unbinding and setting a policy, until the node has done it; a push that waits for room.
+Blocks: binding, unbinding and setting a policy, until the node has done it; a push that waits for room; a push to an
+extension.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from guesthouse.link.ops import Call, ToNode
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.values import OK, Err
+from guesthouse.worker.calls import extension_push
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.guest import Answerable, Guest
 from guesthouse.worker.refusals import as_result
@@ -90,6 +92,13 @@ def send_ws_push_waiting(guest: Guest, channel_id: int, message_type: str, blob:
         return _push(guest, channel_id, kind, payload) if refusal is None else Err(refusal)
 
     return guest.call_node(Call.AWAIT_ROOM, [channel_id, len(payload)], push_then)
+
+
+def send_ws_extension_push(
+    guest: Guest, channel_id: int, blob: dict[str, Any], response_seconds: int | None
+) -> Any:
+    """Ask or tell an extension, by the request in JSON that does the same."""
+    return extension_push.send(guest, channel_id, blob, response_seconds)
 
 
 def set_channel_policy(guest: Guest, channel_id: int, policy: str) -> Any:
@@ -241,6 +250,7 @@ CALLS: Final = {
     "send-ws-push-to-path": HostFunction(send_ws_push_to_path),
     "send-ws-text-to-path": HostFunction(send_ws_text_to_path),
     "send-ws-push-waiting": HostFunction(send_ws_push_waiting, blocks=True),
+    "send-ws-extension-push": HostFunction(send_ws_extension_push, blocks=True),
     "set-channel-policy": HostFunction(set_channel_policy, blocks=True),
     "close-channel": HostFunction(close_channel),
     "bind-ws-path": HostFunction(bind_ws_path, blocks=True),

@@ -98,9 +98,14 @@ class Pusher(Process):
         """What was handed on came back: the client, whose request is the last that wants an answer, learns so."""
         send_http_response(502, body=type(error).__name__)
 
-    def ask(self, body: Any, blob: list[Any] | None = None) -> Any:
-        """A request in JSON to the HTTP server; its response."""
-        return json.loads(self.to_server(body, blob).send_and_await_response(10).body)
+    def ask(self, body: Any, blob: list[Any] | None = None, seconds: int = 10) -> Any:
+        """A request in JSON to the HTTP server; its response, with its blob."""
+        try:
+            answer = json.loads(self.to_server(body, blob).send_and_await_response(seconds).body)
+        except SendError as error:
+            return {"failed": type(error).__name__}
+        came = get_blob()
+        return answer if came is None else answer | {"blob": came.bytes.hex()}
 
     def tell(self, body: Any, blob: list[Any] | None = None) -> str:
         """The same, with no response wanted."""
@@ -131,6 +136,8 @@ class Pusher(Process):
             made = getattr(guesthouse_sdk, call)(**arguments)
         except GuestError as error:
             return {"Err": type(error).__name__}
+        if isinstance(made, LazyLoadBlob):
+            return {"Ok": made.bytes.hex()}
         return {"Ok": made and [[channel, type(error).__name__] for channel, error in made.items()]}
 
     def policy(self, channel: int, policy: str) -> str:

@@ -1,0 +1,76 @@
+"""Pushes to extensions: typed calls that travel as what they stand for, requests in JSON to the HTTP server.
+
+An extension answers when it likes, so they wait as any request does: in the node's one table, with its one timer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from guesthouse.address import HTTP_SERVER
+from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.worker.boundary.callbacks import PENDING
+from guesthouse.worker.boundary.values import Err, Ok
+from guesthouse.worker.messages import Dialect
+
+if TYPE_CHECKING:
+    from guesthouse.worker.guest import Guest
+
+_TELL_SECONDS: Final = 60
+"""For the node to say that it has sent the push, or why not; it does at once."""
+
+_ERRORS: Final = {
+    "WsChannelFull": "channel-full",
+    "WsMessageTooBig": "too-big",
+}
+"""All others are `channel-not-found`: nothing is there that could be pushed to."""
+
+
+def send(guest: Guest, channel_id: int, blob: dict[str, Any], response_seconds: int | None) -> Any:
+    """Send the request and block for what becomes of it."""
+    if len(blob["bytes"]) > guest.limits.message_bytes:
+        return Err("too-big")
+    kind = "Request" if response_seconds is None else "Response"
+    fields = {"channel_id": channel_id, "message_type": "Binary", "desired_reply_type": kind}
+    body = json.dumps({"WebSocketExtPushOutgoing": fields}).encode()
+    seconds = _TELL_SECONDS if response_seconds is None else response_seconds
+    await_id = guest.await_response(_OUTCOME)
+    target = f"{guest.node}@{HTTP_SERVER}"
+    guest.tell(
+        [
+            ToNode.SEND,
+            guest.handle,
+            target,
+            body,
+            False,
+            seconds,
+            None,
+            None,
+            blob["mime"],
+            blob["bytes"],
+            await_id,
+            0,
+        ]
+    )
+    return PENDING
+
+
+def _answered(guest: Guest, operation: list[Any]) -> Ok | Err:
+    _, _, _, body, _, _, _, mime, payload, *_ = operation
+    if payload is not None:
+        return Ok({"mime": mime, "bytes": payload})
+    said = json.loads(body)
+    return Err(_ERRORS.get(said["Err"], "channel-not-found")) if "Err" in said else Ok(None)
+
+
+def _not_answered(guest: Guest, operation: list[Any]) -> Ok | Err:
+    kind = operation[2]
+    if kind == "timeout":
+        return Ok(None)
+    return Err("channel-full" if kind == "mailbox-full" else "channel-not-found")
+
+
+_OUTCOME: Final = Dialect(
+    received={}, awaited={ToWorker.RESPONSE: _answered, ToWorker.SEND_FAILURE: _not_answered}
+)
