@@ -213,8 +213,10 @@ class _Writer:
             if self._terminal is not None and line.level != "debug":
                 self._terminal.write(for_people(line) + "\n")
                 self._terminal.flush()
-        except (OSError, ValueError):  # the terminal is gone
+        except (BrokenPipeError, ValueError):  # the terminal is gone
             self._terminal = None
+        except OSError:  # it is a file, and its disk is full
+            return
 
     def _keep(self, line: LogLine, folder: Path) -> None:
         """Append a line to the file. One that was cut off by a full disk stays alone on its line."""

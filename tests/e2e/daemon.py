@@ -87,6 +87,8 @@ class Daemon:
         settings: as `{"process_memory_bytes": …}`.
         flags: more flags, such as `--dev`.
         python: the interpreter that has Guesthouse installed.
+        variables: more variables of its environment.
+        module: what to run in the place of `guesthouse`; it takes the same arguments.
     """
 
     def __init__(
@@ -98,9 +100,12 @@ class Daemon:
         settings: Mapping[str, object] | None = None,
         flags: Sequence[str] = (),
         python: str | Path = sys.executable,
+        variables: Mapping[str, str] | None = None,
+        module: str | Path = "guesthouse",
     ) -> None:
         self.home = home
-        self._python = str(python)
+        self._run = [str(python), *(("-m", module) if isinstance(module, str) else (str(module),)), "run"]
+        self._variables = dict(variables or {})
         self.node = NODE
         self.url = ""
         self._arguments = [
@@ -131,11 +136,11 @@ class Daemon:
     async def __aenter__(self) -> Self:
         with self._stderr.open("ab") as stderr:
             self._process = await asyncio.create_subprocess_exec(
-                *(self._python, "-m", "guesthouse", "run", *self._arguments),
+                *(*self._run, *self._arguments),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=stderr,
-                env=environment(self.home, self._settings),
+                env={**environment(self.home, self._settings), **self._variables},
                 cwd=self.home.parent,
             )
         try:

@@ -136,5 +136,9 @@ async def test_stopped_workers_are_replaced_in_bounded_time_and_the_others_do_no
 
 async def both_ready(daemon: Daemon) -> bool:
     """A worker takes processes once it is confined. One that is stopped before is given up by another deadline."""
-    statuses = [Path(f"/proc/{worker.pid}/status").read_text() for worker in daemon.workers()]
-    return len(statuses) == 2 and all("Seccomp:\t2" in status for status in statuses)
+    confined = [_is_confined(worker.pid) for worker in daemon.workers()]
+    return len(confined) == 2 and all(confined)
+
+
+def _is_confined(pid: int) -> bool:
+    return "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
