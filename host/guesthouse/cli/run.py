@@ -88,8 +88,10 @@ async def _run(settings: Settings, arguments: tuple[str, ...]) -> None:
 async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
     import asyncio
 
+    from guesthouse.garbage import SmallPasses
     from guesthouse.node import Node
 
+    loop = asyncio.get_running_loop()
     async with Node(settings) as node:
         if settings.dev:
             from guesthouse.cli.dev import build_missing
@@ -105,8 +107,10 @@ async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
             from guesthouse.cli.dev import watch
 
             click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
-            await watch(node, dict(zip(arguments, packages, strict=True)))
-        await asyncio.get_running_loop().create_future()
+            with SmallPasses(loop.call_soon_threadsafe):
+                await watch(node, dict(zip(arguments, packages, strict=True)))
+        with SmallPasses(loop.call_soon_threadsafe):
+            await loop.create_future()
 
 
 def _login_url(node: Node) -> str:

@@ -142,8 +142,19 @@ class WebSocketConnection(ChannelSocket):
         if self.token_id:
             self.context.token_channels.give_back(self.token_id)
         self.context.connections.discard(self)
+        self._let_go()
         released()
         self.context.disconnected()
+
+    def _let_go(self) -> None:
+        """Leave no cycle of references: what a client cost is freed at once, and no collection needs to find it."""
+        self._transport.close()
+        self._inbound.deliver_to(_nowhere)
+        self._protocol.parser.close()
+        self.extension = None
+        if self.opened_at:
+            self.outgoing.let_go()
+            del self.outgoing
 
     def resume_writing(self) -> None:
         """The client read most of what was waiting for it."""
@@ -349,7 +360,7 @@ class WebSocketConnection(ChannelSocket):
             self.context.turns.add(self._resume)
 
     def _resume(self) -> None:
-        if not self._inbound.paused or self._ending:
+        if self._ending or not self._inbound.paused:
             return
         self._inbound.paused = False
         self._keepalive.start_over(self.context.monotonic())
@@ -403,3 +414,7 @@ class WebSocketConnection(ChannelSocket):
             self.outgoing.messages,
             self.outgoing.waiting,
         )
+
+
+def _nowhere(_message_type: int, _payload: bytes) -> None:
+    """The client is gone."""

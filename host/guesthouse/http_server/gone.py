@@ -11,12 +11,12 @@ class GoneTransport(asyncio.Transport):
     """Takes what is written, which reaches nobody, and holds none of it.
 
     Args:
-        over: called when more would be read, or the socket be closed: then nothing of the client is left.
+        over: called once, when more would be read or the socket be closed: then nothing of the client is left.
     """
 
     def __init__(self, over: Callable[[], None]) -> None:
         super().__init__()
-        self._over = over
+        self._over: Callable[[], None] | None = over
 
     def is_closing(self) -> bool:
         """The channel is not over yet."""
@@ -38,12 +38,14 @@ class GoneTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         """All that came was taken."""
-        self._over()
+        over, self._over = self._over, None
+        if over is not None:
+            over()
 
     def close(self) -> None:
         """Nobody is waited for."""
-        self._over()
+        self.resume_reading()
 
     def abort(self) -> None:
         """Nobody is waited for."""
-        self._over()
+        self.resume_reading()

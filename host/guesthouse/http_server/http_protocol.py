@@ -167,6 +167,7 @@ class HttpConnection(HttpToolsProtocol):
         peer = Peer(address, port, self.scheme or "http")
         release = functools.partial(self._context.admission.release, self._address, self._admitted)
         self._admitted = Admitted.DROP  # counted out by the connection from here on
+        self.parser = None  # type: ignore[assignment] # as uvicorn's own end: it refers to this protocol
         connection = WebSocketConnection(self._context, peer, release)
         connection.connection_made(self.transport)
         self.transport.set_protocol(connection)

@@ -236,6 +236,10 @@ class Outgoing:
         """Write to another from now on."""
         self._transport = transport
 
+    def let_go(self) -> None:
+        """It is used no more: it refers to itself no more."""
+        del self.push
+
     def end(self) -> None:
         """The channel is closed: what was pushed is still sent."""
         self.flush()
