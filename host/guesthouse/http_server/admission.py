@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Container
 from enum import Enum
 
+from guesthouse.http_server.origin import counted_as
+
 
 class Admitted(Enum):
     """What becomes of an accepted socket."""
@@ -17,7 +19,7 @@ class Admitted(Enum):
 
 
 class Admission:
-    """Counts sockets from accept to close.
+    """Counts sockets from accept to close, those from one IPv6 network of 64 bits as from one address.
 
     Past a limit a few sockets are kept for as long as it takes to say why; past that they are dropped
     unread, so that refusing costs no memory either.
@@ -42,7 +44,7 @@ class Admission:
         verdict = self._verdict(address)
         if verdict is Admitted.YES:
             self._open += 1
-            self._counts[address] += 1
+            self._counts[counted_as(address)] += 1
         elif verdict is not Admitted.DROP:
             self._refusing += 1
         return verdict
@@ -51,16 +53,17 @@ class Admission:
         """Count a closed socket out."""
         if verdict is Admitted.YES:
             self._open -= 1
-            self._counts[address] -= 1
-            if not self._counts[address]:
-                del self._counts[address]
+            key = counted_as(address)
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
         elif verdict is not Admitted.DROP:
             self._refusing -= 1
 
     def _verdict(self, address: str) -> Admitted:
         if self._open >= self._total:
             verdict = Admitted.TOO_MANY
-        elif self._counts[address] >= self._per_address and address not in self._exempt:
+        elif self._counts[counted_as(address)] >= self._per_address and address not in self._exempt:
             verdict = Admitted.TOO_MANY_FROM_ADDRESS
         else:
             return Admitted.YES

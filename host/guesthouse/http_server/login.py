@@ -27,7 +27,7 @@ from guesthouse.http_server.auth import (
 )
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
-from guesthouse.http_server.origin import forwarded_for
+from guesthouse.http_server.origin import counted_as, forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.revoked import Revoked
 
@@ -162,7 +162,7 @@ class Login:
         """The address that attempts are counted for: behind a trusted proxy, the client's own."""
         address = peer_of(request).address
         claimed = request.headers.getlist("x-forwarded-for")
-        return forwarded_for(address, claimed, self.context.gate.trusted_proxies) or address
+        return counted_as(forwarded_for(address, claimed, self.context.gate.trusted_proxies) or address)
 
     async def _read(self, request: Request) -> _Attempt | None:
         limits = self.context.settings.connections

@@ -106,6 +106,21 @@ def client_scheme(own: str, address: str, forwarded: Sequence[str], trusted: Con
     return own
 
 
+def counted_as(address: str) -> str:
+    """What a client's address is counted as when it is limited: of IPv6 the network of 64 bits, since whoever has
+    one address of it has all of them.
+    """
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+
+
 def shown_address(address: str, port: int) -> str:
     """`ip:port`, with brackets around an IPv6 address."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

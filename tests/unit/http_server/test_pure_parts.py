@@ -21,6 +21,7 @@ from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import NEVER, Deadlines
 from guesthouse.http_server.framing import SharedFrames, deflated_frame, frame
 from guesthouse.http_server.inbound import InboundFrames
+from guesthouse.http_server.origin import counted_as
 from guesthouse.http_server.outbox import Outbox, write_limits
 from guesthouse.http_server.paths import BadPath, PathPattern, query_params, split
 from guesthouse.link.credit import push_cost
@@ -213,6 +214,23 @@ def test_something_may_ask_to_be_looked_at_again() -> None:
 
 
 # Sockets.
+
+
+def test_who_has_a_whole_ipv6_network_is_counted_as_one() -> None:
+    admission = Admission(total=100, per_address=2)
+    assert admission.admit("2001:db8:1:2::1") is Admitted.YES
+    assert admission.admit("2001:db8:1:2:ffff::9") is Admitted.YES
+    assert admission.admit("2001:db8:1:2:dead:beef::") is Admitted.TOO_MANY_FROM_ADDRESS
+    assert admission.admit("2001:db8:1:3::1") is Admitted.YES
+    assert admission.admit("::ffff:192.0.2.1") is admission.admit("192.0.2.1") is Admitted.YES
+    assert admission.admit("::ffff:192.0.2.1") is Admitted.TOO_MANY_FROM_ADDRESS
+    assert admission.admit("fe80::1%eth0") is admission.admit("fe80::2%eth0") is Admitted.YES
+    assert admission.admit("fe80::3") is Admitted.TOO_MANY_FROM_ADDRESS
+    for address in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "192.0.2.1", "192.0.2.1"):
+        admission.release(address, Admitted.YES)
+    assert admission.admit("2001:db8:1:2:dead:beef::") is Admitted.YES
+    assert counted_as("no address") == "no address"
+    assert counted_as("not:an:address") == "not:an:address"
 
 
 def test_sockets_are_counted_in_and_out() -> None:
