@@ -163,7 +163,13 @@ class BadSetting(GuesthouseError):
 _SECTIONS: Final = ("http", "connections", "process", "package", "restart")
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 _MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
-_MOST: Final = {"port": 65_535, "message_bytes": 16 * MIB, "state_bytes": 48 * MIB, "workers": 1024, "cpu_share": 1}
+_MOST: Final = {
+    "port": 65_535,
+    "message_bytes": 16 * MIB,
+    "state_bytes": 48 * MIB,
+    "workers": 1024,
+    "cpu_share": 1,
+}
 _YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _CHOICES: Final = {"isolation": ("shared", "package"), "worker_confinement": ("best-effort", "required")}
 

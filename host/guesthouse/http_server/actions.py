@@ -58,7 +58,7 @@ class Actions:
     def push(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> None:
         """See `HttpServerPort.push`."""
         connection = self._channels.get(channel_id)
-        if connection is None or connection.owner != owner:
+        if connection is None or (connection.owner is not owner and connection.owner != owner):
             self._dropped(owner, channel_id, PushProblem.NOT_FOUND)
             return
         problem = payload_problem(message_type, payload, self._max_payload)
@@ -296,7 +296,7 @@ class Actions:
 
 def payload_problem(message_type: int, payload: bytes, max_size: int) -> PushProblem | None:
     """What is wrong with a message for a client, whoever it goes to."""
-    if message_type == _TEXT:
+    if message_type == _TEXT and not payload.isascii():
         try:
             payload.decode()
         except UnicodeDecodeError:

@@ -106,7 +106,10 @@ class WebSocketConnection(ChannelSocket):
         if self._ending:
             return
         self._keepalive.heard = self.context.monotonic()
-        if not self._upgraded:
+        if self._process is not None and self._inbound.receive_plain(data):
+            if self._inbound.close is not None:
+                self._after_receive()
+        elif not self._upgraded:
             self._handshake(data)
         elif (self._process is None or data[0] & _CONTROL) and not self.context.turns.take():
             self._inbound.paused = self._inbound.sliced = True

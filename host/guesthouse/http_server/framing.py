@@ -17,6 +17,7 @@ from guesthouse.message import WsMessageType
 
 OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG, Opcode.CLOSE)
 """Opcodes by `WsMessageType`."""
+_FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
 
 COMPRESS_FROM: Final = 1024
 """Payloads of fewer bytes are sent as they are: compressing them costs more than it saves."""
@@ -27,7 +28,7 @@ _SYNC_TAIL: Final = b"\x00\x00\xff\xff"
 
 def frame(message_type: int, payload: bytes) -> bytes:
     """A whole message as one uncompressed frame of a server, which is the same for every client."""
-    return _framed(0x80 | OPCODES[message_type], payload)
+    return _framed(_FIRST[message_type], payload)
 
 
 def _framed(first: int, payload: bytes) -> bytes:

@@ -34,6 +34,8 @@ except ImportError:  # a platform for which `websockets` has no compiled part
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
+_PING: Final = int(WsMessageType.PING)
+_PONG: Final = int(WsMessageType.PONG)
 _WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
 _KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
 _LONGEST_HEADER: Final = 14
@@ -125,6 +127,40 @@ class InboundFrames:
             held += memoryview(data)[offset:]
             self._wanted = 0 if self.paused else self._wanted - offset
 
+    def receive_plain(self, data: bytes) -> bool:
+        """Deliver `data` when it is one whole, unfragmented, uncompressed data frame of under 64 KiB and nothing
+        was left from before: one client's message. False, and nothing is done, when it is anything else.
+        """
+        size = len(data) - 6
+        if size < 0:
+            return False
+        message_type = _WHOLE.get(data[0])
+        length = data[1] - 0x80
+        if length == 126:
+            size -= 2
+            length = data[2] << 8 | data[3]
+            if length < 126:
+                return False
+        protocol = self._protocol
+        if (
+            length != size
+            or message_type is None
+            or self._held
+            or self.paused
+            or size > self._max_size
+            or protocol.current_size is not None
+            or protocol.state is not OPEN
+            or self.close is not None
+        ):
+            return False
+        body = len(data) - size
+        payload = apply_mask(data[body:], data[body - 4 : body])
+        if message_type == _TEXT and not payload.isascii():
+            self._whole(message_type, payload)
+        else:
+            self._deliver(message_type, payload)
+        return True
+
     def _frame_end(self, data: bytes, start: int) -> int:
         """Where the frame at `start` ends. 0 when it is not whole, with `_wanted` the size of `data` at
         which to look again; the end of `data` when the protocol is to see the header, to refuse it.
@@ -179,7 +215,7 @@ class InboundFrames:
         self._whole(message_type, apply_mask(data[body:end], data[body - 4 : body]))
 
     def _whole(self, message_type: int, payload: bytes) -> None:
-        if message_type == _TEXT:
+        if message_type == _TEXT and not payload.isascii():
             try:
                 payload.decode()
             except UnicodeDecodeError:
@@ -201,9 +237,9 @@ class InboundFrames:
         if len(payload) > self._max_size - self._size:
             self.close = TOO_BIG
         elif opcode is Opcode.PING:
-            self._deliver(WsMessageType.PING, payload)
+            self._deliver(_PING, payload)
         elif opcode is Opcode.PONG:
-            self._deliver(WsMessageType.PONG, payload)
+            self._deliver(_PONG, payload)
         elif opcode is Opcode.CLOSE:
             pass  # the protocol has answered it; the connection ends
         elif opcode is not Opcode.CONT and frame.fin:

@@ -140,6 +140,27 @@ class Mailbox:
             self.on_full()
         return refused
 
+    def pass_push(self, operation: Operation, payload_size: int, feeder: Feeder) -> bool:
+        """`post_push` and `take` in one, when nothing waits before it and the window has room: then it is to be
+        sent now. False, and nothing is done, when not.
+        """
+        size = payload_size + MESSAGE_OVERHEAD
+        sent = self._sent
+        if self._waiting or self._forgotten:
+            return False
+        if sent and (self.window_size + size > WINDOW_BYTES or len(sent) >= WINDOW_MESSAGES):
+            return False
+        channel_id = operation[_CHANNEL]
+        kept = self._kept
+        kept[channel_id] = kept.get(channel_id, 0) + 1
+        self.window_size += size
+        self.size += size
+        sent.append((operation, size))
+        if self.size >= self._capacity:
+            self._paused[channel_id] = feeder
+            feeder.pause_reading()
+        return True
+
     def post_close(self, operation: Operation) -> None:
         """Keep a channel's CLOSE; its feeder is let go."""
         channel_id = operation[_CHANNEL]
@@ -192,16 +213,20 @@ class Mailbox:
         sent = self._sent
         if not 0 < count <= len(sent):
             raise LinkError(f"a worker reports {count} messages consumed of {len(sent)} sent")
+        freed = 0
         for _ in range(count):
             operation, size = sent.popleft()
-            self.size -= size
-            self.window_size -= size
-            if operation[0] != _OPEN:
+            freed += size
+            code = operation[0]
+            if code != _OPEN:
                 self._fruitless = 0
-            if operation[0] <= _CLOSE:
+            if code <= _CLOSE:
                 self._release(operation)
+        self.size -= freed
+        self.window_size -= freed
         self._last_consumed = (operation[0], operation[_CHANNEL])
-        self._resume_with_room()
+        if self._paused:
+            self._resume_with_room()
 
     def send_last(self, operation: Operation) -> None:
         """A small message that went to this run ahead of what waits, and is for no other run. Nothing may be
@@ -319,7 +344,7 @@ class Mailbox:
             self._kept[channel_id] = remaining
             return
         del self._kept[channel_id]
-        if channel_id in self._forgotten:
+        if self._forgotten and channel_id in self._forgotten:
             self._forgotten.remove(channel_id)
             self._opens.pop(channel_id, None)
         elif operation[0] == _CLOSE:

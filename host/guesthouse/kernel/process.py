@@ -116,9 +116,14 @@ class Process:
 
     def post_push(self, channel_id: int, message_type: int, payload: bytes, feeder: Feeder) -> None:
         """See `ProcessPort`."""
-        operation = [_PUSH, 0, channel_id, int(message_type), payload]
-        self.mailbox.post_push(operation, len(payload), feeder)
-        self._forward()
+        operation = [_PUSH, 0, channel_id, message_type, payload]
+        run, size = self.run, len(payload)
+        if run is not None and run.flowing and self.mailbox.pass_push(operation, size, feeder):
+            operation[1] = run.handle
+            run.send(operation, size)
+        else:
+            self.mailbox.post_push(operation, size, feeder)
+            self._forward()
 
     def post_close(self, channel_id: int) -> None:
         """See `ProcessPort`."""

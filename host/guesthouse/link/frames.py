@@ -53,6 +53,18 @@ class FrameReader:
         """Bytes received that do not make a whole frame yet."""
         return len(self._buffer)
 
+    def one_frame(self, data: bytes) -> list[list[Any]] | None:
+        """The operations of `data` when it is exactly one frame and nothing was left from before: one read of a
+        busy link. None, and nothing is done, when it is not.
+
+        Raises:
+            LinkError: as `feed`.
+        """
+        size = len(data) - _HEADER
+        if self._buffer or size < 0 or size > MAX_FRAME or int.from_bytes(data[:_HEADER], "little") != size:
+            return None
+        return _operations(data[_HEADER:])
+
     def feed(self, data: bytes) -> Iterator[list[Any]]:
         """Take bytes and yield the operations of every frame that is now whole.
 

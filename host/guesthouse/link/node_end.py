@@ -1,8 +1,8 @@
 """The node's end of a link: operations to one worker, and operations from it.
 
-What is sent within one turn of the event loop leaves as one frame, so a burst of messages costs one
-encoding and one system call. Nothing here waits: how much may be sent is limited by the mailboxes'
-windows and by what the worker itself has asked.
+What is sent within one turn of the event loop leaves in as few frames as may be, so a burst of messages
+costs one encoding and one system call for every `BATCH_OPERATIONS`. Nothing here waits: how much may be
+sent is limited by the mailboxes' windows and by what the worker itself has asked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from guesthouse.link.frames import FrameReader, LinkError, encode
 
 BATCH_BYTES: Final = 1024 * 1024
 """Payload bytes after which a frame is sent although the turn is not over."""
+BATCH_OPERATIONS: Final = 16
+"""Operations after which it is: the worker is to work on the first of a burst while the rest is read."""
 
 
 class NodeEnd(asyncio.Protocol):
@@ -53,7 +55,7 @@ class NodeEnd(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         batch.append(operation)
         self._batch_size += size
-        if self._batch_size >= BATCH_BYTES or len(batch) >= 16:
+        if self._batch_size >= BATCH_BYTES or len(batch) >= BATCH_OPERATIONS:
             self._flush()
 
     def close(self) -> None:
@@ -78,7 +80,7 @@ class NodeEnd(asyncio.Protocol):
         if self._error is not None:
             return
         try:
-            for operation in self._reader.feed(data):
+            for operation in self._reader.one_frame(data) or self._reader.feed(data):
                 self._on_operation(operation)
         except LinkError as error:
             self._fail(error)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Payload bytes after which a frame is sent without waiting for the end of the turn."""
+FLUSH_OPERATIONS: Final = 16
+"""Operations after which one is: the node sends the first answers while the guest makes the others."""
 _OPERATION_BYTES: Final = 64
 """What an operation counts besides its payload."""
 MAX_OPERATION: Final = MAX_FRAME - 2 * FLUSH_BYTES
@@ -52,7 +54,7 @@ class Outgoing:
         """Queue an operation. With too much queued, sends it: the guest that goes on has to wait."""
         self._operations.append(operation)
         self._bytes += payload_bytes + _OPERATION_BYTES
-        if self._bytes > FLUSH_BYTES or len(self._operations) >= 16:
+        if self._bytes > FLUSH_BYTES or len(self._operations) >= FLUSH_OPERATIONS:
             self.flush()
 
     def note_consumer(self, guest: Guest) -> None:

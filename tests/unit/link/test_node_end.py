@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from guesthouse.link.frames import FrameReader, LinkError, encode
-from guesthouse.link.node_end import BATCH_BYTES, NodeEnd, connect
+from guesthouse.link.node_end import BATCH_BYTES, BATCH_OPERATIONS, NodeEnd, connect
 
 
 class Link:
@@ -55,12 +56,13 @@ async def link() -> AsyncIterator[Link]:
     link.worker.close()
 
 
-async def test_what_is_sent_in_one_turn_leaves_as_one_frame(link: Link) -> None:
-    operations = [[11, number, 5] for number in range(100)]
+async def test_what_is_sent_in_one_turn_leaves_as_few_frames(link: Link) -> None:
+    operations = [[11, number, 5] for number in range(2 * BATCH_OPERATIONS + 3)]
     for operation in operations:
         link.end.send(operation)
-    frame = encode(operations)
-    assert await link.read_until(len(frame)) == frame
+    bounds = (0, BATCH_OPERATIONS, 2 * BATCH_OPERATIONS, len(operations))
+    frames = b"".join(encode(operations[start:end]) for start, end in pairwise(bounds))
+    assert await link.read_until(len(frames)) == frames
 
 
 async def test_a_batch_of_large_payloads_is_cut(link: Link) -> None:

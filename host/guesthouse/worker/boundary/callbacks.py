@@ -51,7 +51,11 @@ _MAX_ERROR: Final = 500
 
 def as_callback(function: HostFunction, type_: FunctionType) -> Any:
     """The C function for a host call whose import has that type."""
-    read = lift_arguments(tuple(param for _, param in type_.params), utf8=function.utf8)
+    read = (
+        lift_arguments(tuple(param for _, param in type_.params), utf8=function.utf8)
+        if type_.params
+        else None
+    )
     write = _no_result if type_.result is None else lower_result(type_.result, function.forms)
     make = _blocking if function.blocks else _plain
     return make(function.call, read, write)
@@ -78,7 +82,8 @@ def _no_result(value: Any, context: int, address: int) -> None:
         raise TypeError(f"a call without a result returned {type(value).__name__}")
 
 
-_Read: TypeAlias = Callable[[int], tuple[Any, ...]]
+_Read: TypeAlias = Callable[[int], tuple[Any, ...]] | None
+"""None for a call without arguments."""
 
 
 def _plain(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
@@ -89,7 +94,8 @@ def _plain(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             Caller.context = context
             fiber = fibers[context]
             fiber.calls += 1
-            write(call(fiber.owner, *read(args)), context, results)
+            value = call(fiber.owner) if read is None else call(fiber.owner, *read(args))
+            write(value, context, results)
         except BaseException as error:
             return _fault(context, error)
         return 0
@@ -115,7 +121,7 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             Caller.context = context
             fiber = fibers[context]
             fiber.calls += 1
-            value = call(fiber.owner, *read(args))
+            value = call(fiber.owner) if read is None else call(fiber.owner, *read(args))
             if value is pending:
                 fiber.blocked = (write, results)
                 _put_continuation(MEMORY, continuation_out, _WAIT_ADDRESS, context, 0)

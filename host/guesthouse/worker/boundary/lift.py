@@ -73,11 +73,9 @@ def lift_arguments(types: tuple[WitType, ...], *, utf8: bool = False) -> Callabl
     an expression each. So the reader is written as source: a loop over closures takes twice the time.
 
     Args:
-        types: of the arguments, in order.
+        types: of the arguments, in order; at least one.
         utf8: whether strings are wanted as the bytes of their UTF-8.
     """
-    if not types:
-        return lambda address: ()
     layout, names, expressions = "<", [], []
     scope: dict[str, Any] = {"BYTES": BYTES, "MEMORY": MEMORY}
     for index, type_ in enumerate(types):

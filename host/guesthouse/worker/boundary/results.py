@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.capi import (
+    BYTES_OFFSET,
     FIELD_SIZE,
     MEMORY,
     NAME_SIZE,
@@ -19,6 +20,7 @@ from guesthouse.worker.boundary.capi import (
 )
 from guesthouse.worker.boundary.lower import Write, lower
 from guesthouse.worker.boundary.types import (
+    STRING,
     OptionOf,
     Primitive,
     RecordOf,
@@ -30,10 +32,12 @@ from guesthouse.worker.boundary.values import (
     KIND_OPTION,
     KIND_RECORD,
     KIND_RESULT,
+    KIND_STRING,
     KIND_VARIANT,
     OK,
     Err,
     Ok,
+    Utf8,
 )
 
 WriteResult: TypeAlias = Callable[[Any, int, int], None]
@@ -45,6 +49,8 @@ _ARENA: Final = Arena(64 * 1024)
 _OK_VALUE: Final = Struct("<B7xB23x").pack(KIND_RESULT, 1)
 _NONE_VALUE: Final = Struct("<B31x").pack(KIND_OPTION)
 _pack_pair: Final = Struct("<B7xQQ8x").pack
+_pack_address: Final = Struct("<B7xQ16x").pack
+_put_pair: Final = Struct("<B7xQQ").pack_into
 _pack_variant: Final = Struct("<B7xQQQ").pack
 _pack_result: Final = Struct("<B7xB7xQ8x").pack
 
@@ -81,6 +87,8 @@ def lower_result(type_: WitType, forms: tuple[Form, ...] = ()) -> WriteResult:
         return _in_place(lower(type_))
     if isinstance(type_, ResultOf) and type_.ok is None:
         return _constant(OK, _OK_VALUE, write_any)
+    if type_ == OptionOf(STRING):
+        return _constant(None, _NONE_VALUE, _optional_text(write_any))
     if isinstance(type_, OptionOf):
         return _constant(None, _NONE_VALUE, write_any)
     return write_any
@@ -99,6 +107,23 @@ def _constant(constant: object, image: bytes, otherwise: WriteResult) -> WriteRe
             MEMORY[address : address + VAL_SIZE] = image
         else:
             otherwise(value, context, address)
+
+    return write
+
+
+def _optional_text(otherwise: WriteResult) -> WriteResult:
+    """Of `option<string>`, for text that is UTF-8 already: its two values stand ready but for the text."""
+    block, val_clone = Arena(2 * VAL_SIZE), capi.val_clone
+    root = block.take(2 * VAL_SIZE)
+    MEMORY[root : root + VAL_SIZE] = _pack_address(KIND_OPTION, root + VAL_SIZE)
+
+    def write(value: Any, context: int, address: int, _keep: object = block) -> None:
+        if type(value) is not Utf8:
+            otherwise(value, context, address)
+            return
+        data = value.data
+        _put_pair(MEMORY, root + VAL_SIZE, KIND_STRING, len(data), id(data) + BYTES_OFFSET)
+        val_clone(root, address)
 
     return write
 
