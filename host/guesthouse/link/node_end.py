@@ -8,11 +8,14 @@ sent is limited by the mailboxes' windows and by what the worker itself has aske
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final, cast
 
 from guesthouse.link.frames import FrameReader, LinkError, encode
+from guesthouse.link.vigil import Vigil
 
 BATCH_BYTES: Final = 1024 * 1024
 """Payload bytes after which a frame is sent although the turn is not over."""
@@ -41,6 +44,10 @@ class NodeEnd(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._batch: list[Any] = []
         self._batch_size = 0
+        self._vigil = Vigil()
+        self._awake_until = 0.0
+        """0 while it does not stay awake."""
+        self._reads_before = 0
         self._error: LinkError | None = None
 
     def send(self, operation: list[Any], size: int = 0) -> None:
@@ -99,6 +106,24 @@ class NodeEnd(asyncio.Protocol):
             self._transport.write(encode(batch))
         except LinkError as error:
             self._fail(error)
+            return
+        self._reads_before = self.reads
+        if not self._awake_until:
+            self._awake_until = self._vigil.begin(perf_counter())
+            if self._awake_until:
+                self._loop.call_soon(self._stay_awake)
+
+    def _stay_awake(self) -> None:
+        """A loop with something to call does not sleep: look at all sockets again, until the worker answers."""
+        if self.reads != self._reads_before:
+            self._vigil.heard()
+            self._awake_until = 0.0
+        elif perf_counter() < self._awake_until:
+            os.sched_yield()
+            self._loop.call_soon(self._stay_awake)
+        else:
+            self._vigil.in_vain()
+            self._awake_until = 0.0
 
     def _fail(self, error: LinkError) -> None:
         self._error = error

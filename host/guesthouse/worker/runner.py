@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from socket import socket
+from time import perf_counter
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -18,6 +19,7 @@ from guesthouse.address import Address
 from guesthouse.errors import GuesthouseError
 from guesthouse.link.frames import FrameReader, LinkError
 from guesthouse.link.ops import PROTOCOL_VERSION, ExitCause, ToNode, ToWorker
+from guesthouse.link.vigil import AWAKE_SECONDS, Vigil
 from guesthouse.worker.boundary import canary
 from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.engine import new_engine
@@ -50,6 +52,7 @@ class Worker:
         canary.check(self._engine)
         self._ticker = Ticker(self._engine)
         self._outgoing = Outgoing(link)
+        self._vigil = Vigil()
         memories = Memories()
         self._scheduler = Scheduler(self._ended, memories.instantiated)
         self._guests: dict[int, Guest] = {}
@@ -100,6 +103,8 @@ class Worker:
         The epoch stands still in a long wait.
         """
         seconds = self._scheduler.wait_seconds()
+        if (seconds is None or seconds > AWAKE_SECONDS) and self._heard_awake(poller):
+            return True
         if seconds is not None and seconds <= _LINGER_SECONDS:
             return bool(poller.poll(1000 * seconds))
         if poller.poll(1000 * _LINGER_SECONDS):
@@ -111,6 +116,19 @@ class Worker:
         readable = bool(poller.poll(1000 * left))
         self._ticker.start()
         return readable
+
+    def _heard_awake(self, poller: select.poll) -> bool:
+        """Look at the link for a moment before sleeping; returns whether it has something."""
+        until = self._vigil.begin(perf_counter())
+        if not until:
+            return False
+        while not poller.poll(0):
+            if perf_counter() >= until:
+                self._vigil.in_vain()
+                return False
+            os.sched_yield()
+        self._vigil.heard()
+        return True
 
     # Operations
 
