@@ -14,6 +14,7 @@ from guesthouse.http_server.answers import HSTS
 from guesthouse.http_server.closes import Close, Refusal
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
+from guesthouse.http_server.departure import has_left
 from guesthouse.http_server.framing import frame
 from guesthouse.http_server.inbound import InboundFrames
 from guesthouse.http_server.keepalive import Keepalive, Look
@@ -161,7 +162,6 @@ class ChannelSocket(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> float:
         """A deadline passed: of the register message, the idle time, the pong or the close handshake."""
-        limits = self.context.settings.connections
         if self._closing:
             self._transport.abort()
             return NEVER
@@ -169,7 +169,7 @@ class ChannelSocket(asyncio.Protocol):
             self.end(closes.NO_KEY if self.channel_id else closes.REGISTER_LATE)
             return self.due
         if self._inbound.paused:
-            return now + limits.ping_seconds
+            return self._look_unheard(now)
         look, again = self._keepalive.look(now)
         if look is Look.GIVE_UP:
             self._fail(closes.NO_PONG)
@@ -177,3 +177,15 @@ class ChannelSocket(asyncio.Protocol):
         if look is Look.PING:
             self._transport.write(frame(_PING, self._keepalive.ping or b""))
         return again
+
+    def _look_unheard(self, now: float) -> float:
+        keepalive = self._keepalive
+        look, again = keepalive.look_unheard(now, left=has_left(self._transport, keepalive.answer))
+        if look is not Look.GIVE_UP:
+            return again
+        if self._process is not None:
+            fault = "a client left while the process took no messages: what it sent last may be lost"
+            self.context.complaints.complain(str(self._process.id), fault, now)
+        self._leave(Told.CLOSED)
+        self._transport.abort()
+        return NEVER

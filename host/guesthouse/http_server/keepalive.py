@@ -37,6 +37,19 @@ class Keepalive:
         """Count from now: the client could not be heard until now."""
         self.heard, self.ping = now, None
 
+    def look_unheard(self, now: float, *, left: bool) -> tuple[Look, float]:
+        """The same about a client that is not read: it cannot answer, so all there is to go by is whether it has
+        `left`. One that has is given up once nothing was read for as long as it takes with the others: until then
+        what it sent before it left may be read yet.
+        """
+        idle_until = self.heard + self.idle
+        if now < idle_until:
+            return Look.WAIT, idle_until
+        if not left:
+            return Look.WAIT, now + self.answer
+        until = idle_until + self.answer
+        return (Look.GIVE_UP, now) if now >= until else (Look.WAIT, until)
+
     def look(self, now: float) -> tuple[Look, float]:
         """What to do, and when to look again."""
         if self.ping is not None and self.heard <= self.sent:
