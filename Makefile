@@ -30,8 +30,8 @@ lint: $(VENV)/installed-dev ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/installed-dev samples ## Measure speed beside a bare websockets server
-	@$(BIN)/python bench/echo.py
+bench: $(VENV)/installed-dev samples ## Measure speed beside other servers and hosts; BENCH="echo boundary" selects
+	@$(BIN)/python bench/run.py $(BENCH)
 
 attacks: $(VENV)/installed-dev samples ## Attack a node from inside and outside; prints how its neighbours fared
 	@$(BIN)/pytest tests/attacks --attack-table
@@ -60,7 +60,7 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@echo "== installing the test tools"
-	@$(BIN)/python -m pip install --quiet --progress-bar off --group dev
+	@$(BIN)/python -m pip install --quiet --progress-bar off --group dev --group bench
 	@touch $@
 
 $(VENV)/chromium: | $(VENV)/bin/python

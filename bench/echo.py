@@ -1,107 +1,88 @@
-"""What the sandbox costs: echo through Guesthouse beside a bare `websockets` server, in one run.
+"""What the sandbox costs: echo through Guesthouse beside bare servers.
 
-Rounds are interleaved (A B C A B C …), so that a noisy machine is noisy for all; medians are shown
-with the lowest and the highest round. Ratios are against the bare server.
+Rounds are interleaved (A B C A B C …), so that a noisy machine is noisy for all.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
-import platform
-import statistics
-import subprocess
-import sys
-from pathlib import Path
+from typing import Final
 
-from rich.console import Console
-from rich.table import Table
+from load import Measured, bottleneck_note, load
+from results import Column, Effort, Goal, Result, Table
+from run import only
+from servers import Server, guesthouse, peer
 
-from servers import ROOT, bare_websockets, guesthouse
+BARE: Final = "websockets"
+C_GUEST: Final = "Guesthouse, C guest"
+PYTHON_GUEST: Final = "Guesthouse, Python guest"
+PEERS: Final = {
+    BARE: "websockets_echo",
+    "aiohttp": "aiohttp_echo",
+    "uvicorn + Starlette": "starlette_echo",
+    "picows": "picows_echo",
+}
+SIZE: Final = 128
+SHAPES: Final = (1, 50)
+"""Connections."""
 
-RESULTS = ROOT / "bench" / "results"
-BARE = "bare websockets"
-SHAPES = ((1, 128), (50, 128))
-"""Connections, and bytes of text."""
+_COLUMNS: Final = (
+    Column("messages/s"),
+    Column("to websockets", "x", 2),
+    Column("p50", "µs"),
+    Column("p50 to websockets", "x", 2),
+    Column("p99", "µs"),
+    Column("server CPU a message", "µs", 1),
+    Column("load CPU", "%"),
+)
 
-Round = dict[str, float]
 
-
-def load(url: str, connections: int, size: int, seconds: float) -> Round:
-    """Load one server for some seconds from a process of its own."""
-    command = [sys.executable, str(ROOT / "bench/load.py"), url, "--connections", str(connections)]
-    command += ["--bytes", str(size), "--seconds", str(seconds)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    result: Round = json.loads(output)
+def run(effort: Effort) -> Result:
+    """Measure all servers with all shapes."""
+    result = Result("echo", "Echo of 128 bytes of text")
+    with contextlib.ExitStack() as stack:
+        node = stack.enter_context(guesthouse("echo-c", "echo"))
+        servers = {name: (stack.enter_context(peer(file)), "/") for name, file in PEERS.items()}
+        servers[C_GUEST] = (node, "/echo-c:echo-c:guesthouse.os/public")
+        servers[PYTHON_GUEST] = (node, "/echo:echo:guesthouse.os/public")
+        for connections in SHAPES:
+            table = Table(f"{connections} connection{'s' * (connections > 1)}", list(_COLUMNS))
+            for _ in range(effort.rounds):
+                _round(table, servers, connections, effort.seconds)
+            for row in table.rows:
+                result.notes += bottleneck_note(
+                    f"{row}, {table.title}", [share / 100 for share in table.rounds(row, "load CPU")]
+                )
+            result.tables.append(table)
+    one, fifty = result.tables
+    result.goals = [
+        Goal("C guest, 50 connections, messages/s to bare websockets", 1.0,
+             fifty.rounds(C_GUEST, "to websockets"), at_least=True),
+        Goal("Python guest, 50 connections, messages/s to bare websockets", 0.5,
+             fifty.rounds(PYTHON_GUEST, "to websockets"), at_least=True),
+        Goal("C guest, 1 connection, p50 to bare websockets", 1.5, one.rounds(C_GUEST, "p50 to websockets")),
+    ]  # fmt: skip
     return result
 
 
-def measure(rounds: int, seconds: float) -> dict[str, dict[str, list[Round]]]:
-    """All servers, all shapes, interleaved; by shape and server."""
-    results: dict[str, dict[str, list[Round]]] = {}
-    with contextlib.ExitStack() as stack:
-        node = stack.enter_context(guesthouse("echo-c", "echo"))
-        servers = {
-            BARE: stack.enter_context(bare_websockets()),
-            "guesthouse, C guest": f"{node}/echo-c:echo-c:guesthouse.os/public",
-            "guesthouse, Python guest": f"{node}/echo:echo:guesthouse.os/public",
-        }
-        for connections, size in SHAPES:
-            shape = results.setdefault(
-                f"{connections} connections, {size} B text", {name: [] for name in servers}
-            )
-            for _ in range(rounds):
-                for name, url in servers.items():
-                    shape[name].append(load(url, connections, size, seconds))
-    return results
-
-
-def show(results: dict[str, dict[str, list[Round]]]) -> None:
-    """Print a table for each shape."""
-    for shape, servers in results.items():
-        table = Table(title=f"echo, {shape}")
-        for column in ("", "messages/s", "(low…high)", "ratio", "p50 µs", "ratio", "p99 µs", "load CPU"):
-            table.add_column(column, justify="left" if not column else "right")
-        base = {key: median(servers[BARE], key) for key in ("messages_per_second", "p50_us")}
-        for name, rounds in servers.items():
-            rates = [one["messages_per_second"] for one in rounds]
-            rate, p50 = statistics.median(rates), median(rounds, "p50_us")
-            table.add_row(
-                name,
-                f"{rate:,.0f}",
-                f"{min(rates):,.0f}…{max(rates):,.0f}",
-                f"{rate / base['messages_per_second']:.2f}x",
-                f"{p50:.0f}",
-                f"{p50 / base['p50_us']:.2f}x",
-                f"{median(rounds, 'p99_us'):.0f}",
-                f"{median(rounds, 'load_cpu'):.0%}",
-            )
-        Console(width=120).print(table)
-
-
-def median(rounds: list[Round], key: str) -> float:
-    """The median of one figure over the rounds."""
-    return statistics.median(one[key] for one in rounds)
-
-
-def save(results: dict[str, dict[str, list[Round]]], path: Path) -> None:
-    """Write all rounds, with what they were measured on."""
-    path.parent.mkdir(exist_ok=True)
-    about = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    path.write_text(json.dumps({"about": about, "rounds": results}, indent=1) + "\n")
-
-
-def main() -> None:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="seconds of load in each round")
-    options = parser.parse_args()
-    results = measure(options.rounds, options.seconds)
-    show(results)
-    save(results, RESULTS / "echo.json")
+def _round(table: Table, servers: dict[str, tuple[Server, str]], connections: int, seconds: float) -> None:
+    base: Measured | None = None
+    for name, (server, path) in servers.items():
+        before = server.all().cpu_seconds
+        found = load(server.url + path, connections, SIZE, seconds)
+        spent = server.all().cpu_seconds - before
+        base = base or found
+        table.add(
+            name,
+            messages_s=found["messages_per_second"],
+            to_websockets=found["messages_per_second"] / base["messages_per_second"],
+            p50=found["p50_us"],
+            p50_to_websockets=found["p50_us"] / base["p50_us"],
+            p99=found["p99_us"],
+            server_CPU_a_message=1e6 * spent / found["messages"],
+            load_CPU=100 * found["load_cpu"],
+        )
 
 
 if __name__ == "__main__":
-    main()
+    only(run)

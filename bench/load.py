@@ -1,7 +1,7 @@
 """The load: clients that each send a message, wait for its echo, and send the next.
 
 Runs as its own process, with picows, which costs a fraction of any server measured here. Prints one
-JSON object: messages a second and the round trip's percentiles in microseconds.
+JSON object: messages a second, the round trip's percentiles in microseconds, and its own share of a CPU.
 """
 
 from __future__ import annotations
@@ -10,11 +10,32 @@ import argparse
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from array import array
+from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
+from typing import Final, TypedDict
 
 import uvloop
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+MOST: Final = 17 * 1024 * 1024
+_PATIENCE: Final = 60.0
+_BOTTLENECK: Final = 0.9
+
+
+class Measured(TypedDict):
+    """What one run of load found."""
+
+    messages: int
+    """All that were answered, also those that are not counted."""
+    messages_per_second: float
+    p50_us: float
+    p99_us: float
+    load_cpu: float
+    """The load generator's own share of one CPU."""
 
 
 class Client(WSListener):
@@ -25,6 +46,7 @@ class Client(WSListener):
         self._type = WSMsgType.TEXT if text else WSMsgType.BINARY
         self._finished = finished
         self.times = array("d")
+        self.answered = 0
         self.until = 0.0
         self.measure_from = 0.0
         self._sent = 0.0
@@ -40,11 +62,15 @@ class Client(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         now = perf_counter()
         if frame.msg_type != self._type or frame.payload_size != len(self._payload):
+            if frame.msg_type == WSMsgType.PING:
+                transport.send_pong(frame.get_payload_as_bytes())
+                return
             self.error = (
                 f"got {frame.msg_type} of {frame.payload_size} bytes: {frame.get_payload_as_bytes()[:200]!r}"
             )
             self._finished.set()
             return
+        self.answered += 1
         if self._sent >= self.measure_from:
             self.times.append(now - self._sent)
         if now < self.until:
@@ -54,51 +80,92 @@ class Client(WSListener):
             self._finished.set()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._finished.set()
+        if not self._finished.is_set():
+            self.error = self.error or "the server closed the connection"
+            self._finished.set()
 
 
-async def run(url: str, connections: int, seconds: float, payload: bytes, text: bool) -> dict[str, float]:
-    """Load one server and return what was measured; the first fifth of the time is not counted."""
+async def run(urls: Sequence[str], connections: int, seconds: float, payload: bytes, text: bool) -> Measured:
+    """Load and return what was measured; the first fifth of the time is not counted. Connections are spread
+    over the URLs in turn.
+    """
     events = [asyncio.Event() for _ in range(connections)]
     clients: list[Client] = []
-    for event in events:
+    for place, event in enumerate(events):
         client = Client(payload, text, event)
-        await ws_connect(lambda client=client: client, url)
+        url = urls[place % len(urls)]
+        await ws_connect(lambda client=client: client, url, max_frame_size=MOST)
         clients.append(client)
+    cpu_before = os.times()
     begin = perf_counter()
     for client in clients:
         client.measure_from, client.until = begin + seconds / 5, begin + seconds
         client.begin()
-    async with asyncio.timeout(seconds + 20):
+    async with asyncio.timeout(seconds + _PATIENCE):
         for event in events:
             await event.wait()
-    cpu = os.times()
+    took, cpu = perf_counter() - begin, os.times()
     errors = [client.error for client in clients if client.error]
     if errors:
         raise SystemExit(errors[0])
-    times = sorted(time for client in clients for time in client.times)
     for client in clients:
         client.transport.send_close(WSCloseCode.OK)
+    return _measured(
+        clients, took - seconds / 5, (cpu.user + cpu.system - cpu_before.user - cpu_before.system) / took
+    )
+
+
+def _measured(clients: Sequence[Client], counted_seconds: float, load_cpu: float) -> Measured:
+    """A slow server answers few messages in the time: then the last ones, which came after it, are the figure."""
+    times = sorted(time for client in clients for time in client.times)
+    if not times:
+        raise SystemExit("no message was answered in the time that counts: load for longer")
     return {
-        "messages_per_second": len(times) / (seconds * 4 / 5),
+        "messages": sum(client.answered for client in clients),
+        "messages_per_second": len(times) / counted_seconds,
         "p50_us": times[len(times) // 2] * 1e6,
-        "p99_us": times[int(len(times) * 0.99)] * 1e6,
-        "load_cpu": (cpu.user + cpu.system) / (perf_counter() - begin),
+        "p99_us": times[min(len(times) - 1, int(len(times) * 0.99))] * 1e6,
+        "load_cpu": load_cpu,
     }
 
 
+def load(
+    url: str | Sequence[str], connections: int, size: int, seconds: float, *, text: bool = True
+) -> Measured:
+    """Load one server for some seconds from a process of its own."""
+    urls = [url] if isinstance(url, str) else list(url)
+    command = [sys.executable, str(Path(__file__)), "--connections", str(connections)]
+    command += ["--bytes", str(size), "--seconds", str(seconds), *([] if text else ["--binary"])]
+    done = subprocess.run(command, input="\n".join(urls), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the load on {urls[0]} failed: {done.stderr.strip()[-1000:]}")
+    measured: Measured = json.loads(done.stdout)
+    return measured
+
+
+def bottleneck_note(row: str, load_cpu: Sequence[float]) -> list[str]:
+    """A note when the load generator itself was busy all the time: the server could have done more."""
+    share = max(load_cpu)
+    if share < _BOTTLENECK:
+        return []
+    return [
+        f"{row}: the load generator used {share:.0%} of a CPU: it, not the server, may be what bounds this row."
+    ]
+
+
 def main() -> None:
-    """Read the command line, load, print."""
+    """Read the URLs from standard input, load, print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("url")
     parser.add_argument("--connections", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--bytes", type=int, default=128)
     parser.add_argument("--binary", action="store_true")
     options = parser.parse_args()
+    urls = sys.stdin.read().split()
     payload = b"x" * options.bytes
-    result = uvloop.run(run(options.url, options.connections, options.seconds, payload, not options.binary))
-    print(json.dumps(result))
+    print(
+        json.dumps(uvloop.run(run(urls, options.connections, options.seconds, payload, not options.binary)))
+    )
 
 
 if __name__ == "__main__":

@@ -3,44 +3,124 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
-SAMPLES = ROOT / "sample_processes"
+from guesthouse.package.build import build_package
+from usage import Usage, children
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PEERS: Final = ROOT / "bench" / "peers"
+_PACKAGES: Final = (ROOT / "bench" / "guests", ROOT / "sample_processes")
+_STOP_SECONDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs."""
+
+    url: str
+    """Where its WebSockets are, without a path."""
+    pid: int
+
+    def own(self) -> Usage:
+        """What its first subprocess uses: all of a peer; a node without its workers."""
+        return Usage.of(self.pid)
+
+    def workers(self) -> Usage:
+        """What the workers of a node use."""
+        return Usage.of(*children(self.pid))
+
+    def all(self) -> Usage:
+        """What it uses altogether."""
+        return Usage.of(self.pid, *children(self.pid))
+
+
+def package(name: str) -> Path:
+    """The folder of a sample package or one of `bench/guests`, built if it was not."""
+    (folder,) = (place / name for place in _PACKAGES if (place / name).is_dir())
+    return build_package(folder)
+
+
+def component(name: str) -> Path:
+    """The component of such a package that has one process."""
+    return package(name) / "build" / f"{name}.wasm"
 
 
 @contextlib.contextmanager
-def bare_websockets() -> Iterator[str]:
-    """The bare `websockets` echo server's URL."""
-    with _running([sys.executable, str(ROOT / "bench/peer_websockets.py"), "0"]) as line:
-        yield f"ws://127.0.0.1:{line.split()[1]}/"
+def peer(name: str) -> Iterator[Server]:
+    """A server of `bench/peers`."""
+    with _running([sys.executable, str(PEERS / f"{name}.py"), "0"]) as (line, pid):
+        yield Server(f"ws://127.0.0.1:{line.split()[1]}", pid)
 
 
 @contextlib.contextmanager
-def guesthouse(*samples: str, workers: int = 1) -> Iterator[str]:
-    """The URL of a node that runs the sample packages, without a path."""
-    with tempfile.TemporaryDirectory() as home:
-        packages = [str(SAMPLES / sample) for sample in samples]
-        command = [sys.executable, "-m", "guesthouse", "run", "--home", home, "--port", "0"]
-        with _running([*command, "--workers", str(workers), *packages]) as line:
-            yield "ws://" + urlsplit(line.split()[1]).netloc
+def guesthouse(
+    *packages: str | Path,
+    workers: int = 1,
+    settings: Mapping[str, object] | None = None,
+    home: Path | None = None,
+) -> Iterator[Server]:
+    """A node that runs packages.
+
+    Args:
+        packages: names for `package`, or what `guesthouse run` takes.
+        workers: worker subprocesses.
+        settings: as `{"process_cpu_seconds_per_message": …}`, against the defaults.
+        home: its folder; a new one when None.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="guesthouse-bench-")))
+        arguments = [str(each if _is_argument(each) else package(str(each))) for each in packages]
+        command = [sys.executable, "-m", "guesthouse", "run", "--home", str(folder), "--port", "0"]
+        command += ["--workers", str(workers), *arguments]
+        line, pid = stack.enter_context(_running(command, settings))
+        yield Server("ws://" + urlsplit(line.split()[1]).netloc, pid)
+
+
+def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The environment of a node: this one's without settings of its own, and with those given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GUESTHOUSE_")}
+    return kept | {f"GUESTHOUSE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
+
+
+def _is_argument(name: str | Path) -> bool:
+    return isinstance(name, Path) or "=" in name
 
 
 @contextlib.contextmanager
-def _running(command: list[str]) -> Iterator[str]:
-    """Start a server; yields the line it prints when it is ready."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.startswith("ready"):
-            raise SystemExit(f"{command[1]} did not start")
-        yield line
-    finally:
-        process.terminate()
-        process.wait(10)
+def _running(
+    command: Sequence[str], settings: Mapping[str, object] | None = None
+) -> Iterator[tuple[str, int]]:
+    """Start a server; yields the line that it prints when it is ready, and its pid. Its log is kept for when it
+    does not start.
+    """
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(settings)
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("ready"):
+                process.wait(_STOP_SECONDS)
+                log.seek(0)
+                last = " / ".join(log.read().splitlines()[-3:])
+                raise SystemExit(f"{' '.join(command[1:4])[:200]} did not start: {last[:1000]}")
+            yield line, process.pid
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()

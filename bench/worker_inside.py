@@ -1,0 +1,111 @@
+"""A guest run by the worker's own parts inside this process: everything of a worker but its link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from guesthouse.address import Address
+from guesthouse.config import Settings
+from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.ticker import Ticker
+from guesthouse.worker.calls import ENTRIES, HostCalls
+from guesthouse.worker.guest import Guest, GuestLimits, Waiting
+from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.scheduler import Scheduler
+from worker_link import PLENTY, compiled, opened, start_settings
+
+CHANNEL: Final = 7
+_HANDLE: Final = 1
+
+
+class _Sent(Outgoing):
+    """Takes what a guest tells the node, and sends none of it."""
+
+    def __init__(self) -> None:
+        self.operation: list[Any] = []
+        self.calls: list[list[Any]] = []
+
+    def add(self, operation: list[Any], payload_bytes: int = 0) -> None:
+        self.operation = operation
+        if operation[0] == ToNode.CALL:
+            self.calls.append(operation)
+
+    def note_consumer(self, guest: Guest) -> None:
+        guest.taken = 0
+
+
+class Inside:
+    """One guest with one channel."""
+
+    def __init__(self, wasm: Path) -> None:
+        engine = new_engine()
+        path = compiled(wasm)
+        self._sent = _Sent()
+        self._scheduler = Scheduler(self._ended, lambda guest: None)
+        self._ticker = Ticker(engine)
+        settings = start_settings("bench.os@echo:echo:bench.os", path, Settings())
+        limits = GuestLimits(**{name: settings[name] for name in GuestLimits.__dataclass_fields__})
+        our = Address.parse(settings["our"])
+        component = Component(engine, path, HostCalls(), *ENTRIES)
+        guest = self._guest = Guest(_HANDLE, our, limits, "none", self._sent, self._scheduler)
+        guest.component = component
+        guest.arguments = partial(ENTRIES[component.entry], guest)
+        guest.fiber = Fiber(component, StoreLimits(limits.memory_bytes, limits.table_elements), guest)
+        guest.channels[CHANNEL] = PLENTY
+        self._ticker.start()
+        self._scheduler.wake(guest)
+        self._until(lambda: guest.serves)
+        guest.deliver(opened(_HANDLE, CHANNEL))
+        self._until(lambda: guest.waiting is Waiting.MESSAGE and not guest.inbox)
+
+    def seconds_of(self, payload: bytes, text: bool, count: int) -> float:
+        """Deliver a message so many times, each once the last was answered; returns the seconds it took."""
+        guest, deliver, run_round = self._guest, self._guest.deliver, self._scheduler.run_round
+        wait_seconds, sent, kind = self._scheduler.wait_seconds, self._sent, 0 if text else 1
+        code, answer = int(ToWorker.PUSH), int(ToNode.PUSH)
+        begin = perf_counter()
+        for _ in range(count):
+            deliver([code, _HANDLE, CHANNEL, kind, payload])
+            run_round()
+            while wait_seconds() == 0.0:  # its time slice ended in between
+                run_round()
+        seconds = perf_counter() - begin
+        operation, sent.operation = sent.operation, []
+        if not operation or operation[0] != answer or bytes(operation[4]) != payload:
+            raise SystemExit("the guest sent something else than its message back")
+        guest.channels[CHANNEL] = PLENTY
+        return seconds
+
+    def close(self) -> None:
+        """End the guest."""
+        self._ticker.stop()
+        self._guest.fiber.drop()
+
+    def _until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            self._scheduler.run_round()
+            while self._sent.calls:
+                call = self._sent.calls.pop()
+                self._guest.reply(call[2], None)
+
+    def _ended(self, guest: Guest, trap: GuestTrap) -> None:
+        raise SystemExit(f"the guest ended: {trap.cause}: {trap.detail}")
+
+
+@contextmanager
+def inside_worker(wasm: Path) -> Iterator[Inside]:
+    """A guest of a component."""
+    inside = Inside(wasm)
+    try:
+        yield inside
+    finally:
+        inside.close()

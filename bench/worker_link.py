@@ -1,0 +1,125 @@
+"""A worker subprocess, and the node's end of its link as a benchmark drives it: no node, no sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from wasmtime.component import Component
+
+from guesthouse.config import Settings
+from guesthouse.link.frames import FrameReader, encode
+from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
+from guesthouse.worker.boundary.engine import engine_key, new_engine
+from guesthouse.worker.guest import GuestLimits
+
+_PATIENCE: Final = 120.0
+PLENTY: Final = 1 << 60
+"""Bytes of credit."""
+_READ: Final = 1 << 20
+
+
+def start_settings(our: str, compiled: Path, settings: Settings) -> dict[str, Any]:
+    """What START says of a process, with a node's default limits."""
+    limits: dict[str, Any] = {}
+    for section in (settings.connections, settings.process):
+        limits |= {name: getattr(section, name) for name in type(section).__dataclass_fields__}
+    limits |= {
+        "message_bytes": settings.connections.message_bytes,
+        "blob_bytes": settings.process.message_bytes,
+    }
+    fields = {name: limits[name] for name in GuestLimits.__dataclass_fields__}
+    return {"our": our, "component": str(compiled), "on_exit": "none", **fields}
+
+
+def compiled(wasm: Path) -> Path:
+    """The compiled form of a component, beside it; compiled as the node's compiler does, without its limits."""
+    path = wasm.with_name(f".{wasm.stem}-{engine_key()}.cwasm")
+    if not path.exists() or path.stat().st_mtime < wasm.stat().st_mtime:
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(Component(new_engine(), wasm.read_bytes()).serialize())
+        partial.replace(path)
+    return path
+
+
+def opened(handle: int, channel_id: int) -> list[Any]:
+    """The OPEN of a channel on which a guest may push as much as it likes."""
+    settings: list[Any] = ["/", "127.0.0.1:1", None, [], [], False, PLENTY, "/", None]
+    return [int(ToWorker.OPEN), handle, channel_id, *settings]
+
+
+class Worker:
+    """One worker, which answers as if the node did: every binding is granted."""
+
+    def __init__(self, link: socket.socket, subprocess_: subprocess.Popen[bytes]) -> None:
+        self._link = link
+        self._reader = FrameReader()
+        self._operations: deque[list[Any]] = deque()
+        self._settings = Settings()
+        self._last_handle = 0
+        self.pid = subprocess_.pid
+        self.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}])
+        self.expect(ToNode.READY)
+
+    def send(self, *operations: list[Any]) -> None:
+        """Send operations as one frame."""
+        self._link.sendall(encode(list(operations)))
+
+    def start(self, path: Path) -> int:
+        """Start a guest and wait for nothing; returns its handle."""
+        self._last_handle += 1
+        our = f"bench.os@g{self._last_handle}:bench:bench.os"
+        settings = start_settings(our, path, self._settings)
+        self.send([int(ToWorker.START), self._last_handle, settings])
+        return self._last_handle
+
+    def open(self, handle: int, channel_id: int) -> None:
+        """Tell a guest of a channel."""
+        self.send(opened(handle, channel_id))
+
+    def push(self, handle: int, channel_id: int, payload: bytes) -> None:
+        """Send a guest a text message."""
+        self.send([int(ToWorker.PUSH), handle, channel_id, 0, payload])
+
+    def expect(self, kind: ToNode) -> list[Any]:
+        """Wait for the next operation of a kind; others are dropped, or answered.
+
+        Raises:
+            SystemExit: a guest or the worker ended.
+        """
+        while True:
+            while self._operations:
+                operation = self._operations.popleft()
+                if operation[0] == kind:
+                    return operation
+                if operation[0] == ToNode.EXITED:
+                    raise SystemExit(f"guest {operation[1]} ended: {operation[2]}: {operation[3]}")
+                if operation[0] == ToNode.CALL:
+                    self.send([int(ToWorker.REPLY), operation[1], operation[2], None])
+            data = self._link.recv(_READ)
+            if not data:
+                raise SystemExit("the worker ended")
+            self._operations.extend(self._reader.feed(data))
+
+
+@contextmanager
+def worker() -> Iterator[Worker]:
+    """A worker; at the end it is dead."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(_PATIENCE)
+    with ours:
+        with theirs:
+            command = [sys.executable, "-m", "guesthouse.worker", "--link-fd", str(theirs.fileno())]
+            child = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        try:
+            yield Worker(ours, child)
+        finally:
+            child.kill()
+            child.wait()
