@@ -23,35 +23,31 @@ SAY_EVERY_SECONDS: Final = 60.0
 class Allowance:
     """A total that may grow by so much a second. Pure: the time is an argument, in seconds."""
 
-    __slots__ = ("_burst", "_looked_at", "_per_second", "enough")
+    __slots__ = ("_looked_at", "enough", "per_second", "say_at")
 
     def __init__(self, per_second: float, now: float) -> None:
-        self._per_second = per_second
-        self._burst = per_second * BURST_SECONDS
-        self._looked_at = now
-        self.enough = self._burst
+        self.per_second = per_second
+        self._looked_at = self.say_at = now
+        self.enough = per_second * BURST_SECONDS
         """The total up to which `wait_seconds` need not be asked."""
 
     def wait_seconds(self, total: float, now: float) -> float:
         """How long until a total that is over `enough` is within the allowance; 0 when it is by now."""
-        grown = self.enough + (now - self._looked_at) * self._per_second
-        self.enough = min(grown, total + self._burst)
+        grown = self.enough + (now - self._looked_at) * self.per_second
+        self.enough = min(grown, total + self.per_second * BURST_SECONDS)
         self._looked_at = now
-        return max(0.0, (total - self.enough) / self._per_second)
+        return max(0.0, (total - self.enough) / self.per_second)
 
 
 class Budget:
     """The two allowances of one guest, and how long it was held back by them."""
 
-    __slots__ = ("_say_at", "calls", "calls_per_second", "cpu", "cpu_share", "held_seconds")
+    __slots__ = ("calls", "cpu", "held_seconds")
 
     def __init__(self, cpu_share: float, calls_per_second: int, now: float) -> None:
-        self.cpu_share = cpu_share
-        self.calls_per_second = calls_per_second
         self.cpu = Allowance(cpu_share, now)
         self.calls = Allowance(calls_per_second, now)
         self.held_seconds = 0.0
-        self._say_at = {self.cpu: now, self.calls: now}
 
     def is_used_up(self, cpu_seconds: float, calls: int) -> bool:
         """Whether the totals may be over the budget, so that `hold_seconds` is to be asked."""
@@ -66,18 +62,18 @@ class Budget:
             return 0.0, None
         self.held_seconds += seconds
         which = self.cpu if by_cpu >= by_calls else self.calls
-        if now < self._say_at[which]:
+        if now < which.say_at:
             return seconds, None
-        self._say_at[which] = now + SAY_EVERY_SECONDS
+        which.say_at = now + SAY_EVERY_SECONDS
         return seconds, self._in_words(which)
 
     def _in_words(self, which: Allowance) -> str:
         if which is self.cpu:
             return (
-                f"it uses over {self.cpu_share:.1%} of its worker's time: it is held back to that "
+                f"it uses over {which.per_second:.1%} of its worker's time: it is held back to that "
                 "(process.cpu_share)"
             )
         return (
-            f"it makes over {self.calls_per_second} host calls a second: it is held back to that "
+            f"it makes over {which.per_second:.0f} host calls a second: it is held back to that "
             "(process.host_calls_per_second)"
         )
