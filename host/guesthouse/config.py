@@ -146,8 +146,10 @@ class Settings:
     """Workers that there may be when each package has one of its own."""
     worker_confinement: str = "best-effort"
     """When the kernel cannot confine a worker: `best-effort` logs what is lacking, with `required` none runs."""
-    worker_memory_bytes: int = 1024 * GIB
+    worker_memory_bytes: int = 256 * GIB
     """Memory that one worker may write to in all, counting what its guests have been given and not used."""
+    inspectable: bool = False
+    """Whether other programs of this user, such as debuggers, may look into the node and its workers."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)

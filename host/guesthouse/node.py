@@ -29,7 +29,7 @@ from guesthouse.kernel.router import Router
 from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
-from guesthouse.kernel.workers import Worker, Workers
+from guesthouse.kernel.workers import Worker, Workers, worker_command
 from guesthouse.logs import Log
 from guesthouse.node_commands import NodeCommands
 from guesthouse.package.compiler import Compiler
@@ -115,10 +115,10 @@ class Node:
             log,
             self._operations,
             self.supervisor,
+            worker_command(worker_confinement(settings, home.compiled)),
             silence_seconds=settings.worker_silence_seconds,
             ready_seconds=settings.worker_ready_seconds,
             longest_pause=settings.worker_longest_pause,
-            configuration=worker_configuration(settings, home.compiled),
         )
         await stack.enter_async_context(self.workers)
         self.supervisor.restore = partial(kept_capabilities.restore, state)
@@ -211,10 +211,11 @@ def placement(settings: Settings) -> Placement:
     return Placement(Isolation(settings.isolation), worker_count(settings), settings.most_workers)
 
 
-def worker_configuration(settings: Settings, components: Path) -> dict[str, object]:
-    """What a worker is told before anything else: how it is confined."""
+def worker_confinement(settings: Settings, components: Path) -> dict[str, object]:
+    """What workers are told of how to confine themselves."""
     return {
         "components": str(components),
         "required": settings.worker_confinement == "required",
         "memory_bytes": settings.worker_memory_bytes,
+        "inspectable": settings.inspectable or settings.dev,
     }

@@ -254,7 +254,7 @@ def test_the_canary_finds_a_layout_that_is_not_the_librarys(
 
 
 def test_the_canary_finds_a_version_that_was_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canary, "version", lambda package: "51.0.0")
+    monkeypatch.setattr(canary, "INSTALLED", "51.0.0")
     with pytest.raises(BoundaryError, match=r"51\.0\.0 was never checked.*install wasmtime=="):
         canary.check(ENGINE)
 

@@ -49,7 +49,9 @@ def environment(home: Path, settings: Mapping[str, object] | None = None) -> dic
         if not name.startswith(("GUESTHOUSE_", "PYTHON", "PYTEST"))
     }
     given = {f"GUESTHOUSE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
-    return {**kept, "HOME": str(home.parent), "PYTHONWARNINGS": "default", **given}
+    # Tests look at what nodes have open; root may always.
+    seen = {} if os.geteuid() == 0 else {"GUESTHOUSE_INSPECTABLE": "true"}
+    return {**kept, **seen, "HOME": str(home.parent), "PYTHONWARNINGS": "default", **given}
 
 
 async def run_command(

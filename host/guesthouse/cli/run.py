@@ -49,7 +49,7 @@ def run(
 
     flags = {"node": node, "http.host": host, "http.port": port, "workers": workers, "dev": dev}
     settings = load_settings(home, flags)
-    _give_up_rights()
+    _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
     import asyncio
 
@@ -120,15 +120,17 @@ def _login_url(node: Node) -> str:
     return node.http.login_url("/" if first is None else f"/{first}/")
 
 
-def _give_up_rights() -> None:
-    """As many sockets as this user may have; no core files, which would hold secrets; no new privileges."""
-    import ctypes
+def _give_up_rights(*, inspectable: bool) -> None:
+    """As many sockets as this user may have; no core files, which would hold secrets; no new privileges; and nobody
+    who looks into the memory.
+    """
     import resource
+
+    from guesthouse.confinement import rights
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pr_set_no_new_privs = 38
-    with contextlib.suppress(AttributeError):  # Linux alone has it
-        ctypes.CDLL(None).prctl(pr_set_no_new_privs, 1, 0, 0, 0)
+    rights.give_up_privileges()
+    if not inspectable:
+        rights.hide_from_others()

@@ -8,6 +8,7 @@ its link: the link's end, for whatever reason, ends the worker, and the worker's
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -58,9 +59,14 @@ class WorkerEvents(Protocol):
         """Its link is closed: it is no more, and neither are its runs."""
 
 
-def worker_command() -> list[str]:
-    """The command of a worker, without its `--link-fd N`. `-P`: the current folder holds no modules."""
-    return [sys.executable, "-P", "-m", "guesthouse.worker"]
+def worker_command(confinement: Mapping[str, object] | None = None) -> list[str]:
+    """The command of a worker, without its `--link-fd N`. `-P`: the current folder holds no modules.
+
+    Args:
+        confinement: how it is to confine itself (`worker.confinement.obey`); None: not at all.
+    """
+    how = [] if confinement is None else ["--confinement", json.dumps(confinement)]
+    return [sys.executable, "-P", "-m", "guesthouse.worker", *how]
 
 
 class Worker:
@@ -123,8 +129,6 @@ class Workers:
         silence_seconds: how long a worker may say nothing.
         ready_seconds: how long one may take until it takes processes.
         longest_pause: the longest wait before one that keeps ending is replaced.
-        configuration: what each worker is told first; with `components`, the folder that it may read, it
-            confines itself.
     """
 
     def __init__(
@@ -137,10 +141,8 @@ class Workers:
         silence_seconds: float = SILENCE_SECONDS,
         ready_seconds: float = READY_SECONDS,
         longest_pause: float = LONGEST_PAUSE,
-        configuration: Mapping[str, object] | None = None,
     ) -> None:
         self._placement = placement
-        self._configuration = dict(configuration or {})
         self._log = log
         self._operations = operations
         self._events = events
@@ -265,7 +267,7 @@ class Workers:
         take = self._operations(worker, lambda: self._became_ready(worker))
         self._alive.append(worker)
         worker.attach(await connect(sock, take, lambda error: self._lost(worker, error)))
-        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, self._configuration])
+        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}])
         try:
             await asyncio.wait(
                 (worker.became_ready, worker.lost),

@@ -3,26 +3,27 @@
 It reads one component on standard input, writes the compiled code to standard output (a file) and a
 description to a third descriptor, and exits; a refusal is one line on standard error and exit code 3.
 Wasmtime bounds neither the time nor the memory of compiling, so this subprocess bounds itself before it
-looks at a byte, and dies with whoever started it.
+looks at a byte, and dies with whoever started it. As a fault of the compiler's could be used by who wrote the
+component, it also gives up everything but those descriptors, as a worker does.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
 import resource
-import signal
 import sys
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from guesthouse.confinement import landlock, rights, seccomp
+
 REFUSED: Final = 3
 """The exit code of a refusal."""
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
+_FIRST_TO_GO: Final = 800
+"""When memory runs out on the machine, a compile goes before workers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,21 @@ class Job:
 def main(argument: str) -> int:
     """Do one job; returns the exit code."""
     job = Job.from_argument(argument)
-    _confine(job)
+    _limit(job)
+    _confine()
     content = sys.stdin.buffer.read(job.component_bytes + 1)
     if len(content) > job.component_bytes:
         return _refuse("is too big")
     return _compile(content, job.reply_fd)
 
 
-def _confine(job: Job) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _limit(job: Job) -> None:
+    rights.give_up_privileges()
+    rights.end_with_parent()
     if os.getppid() != job.parent:  # it died before the line above
         os._exit(REFUSED)
+    rights.volunteer_for_oom(_FIRST_TO_GO)
     for limit, value, last in (
-        (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_NOFILE, 64, 64),
         (resource.RLIMIT_AS, job.memory_bytes, job.memory_bytes),
         # The first says which limit it was; the kernel kills at the second, as others may do.
@@ -74,6 +75,18 @@ def _confine(job: Job) -> None:
         if most == resource.RLIM_INFINITY:
             most = last
         resource.setrlimit(limit, (min(value, most), min(last, most)))
+
+
+def _confine() -> None:
+    # Loaded now, as no file can be opened afterwards; but not before there are limits on what that takes.
+    import guesthouse.package.description
+    import guesthouse.package.names
+    import guesthouse.worker.boundary.engine  # noqa: F401
+
+    rights.hide_from_others()
+    # What the kernel lacks, the node's workers say when they start.
+    landlock.restrict(None)
+    seccomp.restrict()
 
 
 def _compile(content: bytes, reply_fd: int) -> int:

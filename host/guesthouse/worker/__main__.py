@@ -1,38 +1,32 @@
-"""`python -m guesthouse.worker --link-fd N`: what the node starts; not for people."""
+"""`python -m guesthouse.worker [--confinement JSON] --link-fd N`: what the node starts; not for people."""
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
-import resource
 import signal
 import socket
 import sys
 
 from guesthouse.errors import GuesthouseError
-from guesthouse.worker.runner import Worker
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
-
-
-def _give_up_rights() -> None:
-    """A worker needs nothing but its link and the files it maps; it ends with the node."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+from guesthouse.worker import confinement
 
 
 def main(arguments: list[str]) -> int:
-    """Serve the link whose descriptor the node passed."""
-    if len(arguments) != 2 or arguments[0] != "--link-fd":
+    """Serve the link whose descriptor the node passed, confined as the node says."""
+    if len(arguments) not in (2, 4) or arguments[-2] != "--link-fd":
         print("this is started by `guesthouse run`, not by hand", file=sys.stderr)
         return 2
-    _give_up_rights()
-    link = socket.socket(fileno=int(arguments[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link_fd = int(arguments[-1])
+    confinement.prepare(link_fd)
+    # Loaded after what was inherited is closed, for it keeps a file open, and before no file can be.
+    from guesthouse.worker.runner import Worker
+
+    link = socket.socket(fileno=link_fd)
     try:
+        # Before the engine: what it starts threads for is to be confined too.
+        confinement.obey(json.loads(arguments[1]) if len(arguments) == 4 else {})
         Worker(link).run()
     except GuesthouseError as error:
         print(error, file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import select
-import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +26,6 @@ from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls
-from guesthouse.worker.confinement import confine
 from guesthouse.worker.guest import Guest, GuestLimits, Waiting
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
@@ -143,10 +141,6 @@ class Worker:
             raise LinkError(
                 f"the node speaks version {operation[1]} of the link, this worker {PROTOCOL_VERSION}"
             )
-        components = operation[2].get("components")
-        if components is not None:
-            for lack in confine(Path(components)):
-                print(f"is not fully confined: {lack}", file=sys.stderr, flush=True)
         self._outgoing.add([ToNode.READY, PROTOCOL_VERSION, os.getpid()])
 
     def _ping(self, operation: list[Any]) -> None:

@@ -22,6 +22,8 @@ from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.boundary.values import Err, Ok
 
+INSTALLED: Final = version("wasmtime")
+"""The version that is here, read while files can be: workers check it when they are confined."""
 _REMEDY: Final = f"install wasmtime=={CHECKED_VERSION}"
 
 _COMPONENT: Final = """
@@ -66,9 +68,8 @@ def check(engine: Engine) -> None:
     Raises:
         BoundaryError: something is not as the boundary believes; the message says what.
     """
-    found = version("wasmtime")
-    if found != CHECKED_VERSION:
-        raise BoundaryError(f"wasmtime {found} was never checked with this host: {_REMEDY}")
+    if INSTALLED != CHECKED_VERSION:
+        raise BoundaryError(f"wasmtime {INSTALLED} was never checked with this host: {_REMEDY}")
     _check_layout()
     _check_round_trip(engine)
 
