@@ -67,7 +67,7 @@ class NodeCommands:
                 "process": str(channel.owner),
                 "path": channel.path,
                 "client": channel.source_socket_addr,
-                "open_seconds": round(time.time() - channel.opened_at, 1),
+                "open_seconds": round(time.monotonic() - channel.opened_at, 1),
                 "messages_in": channel.messages_in,
                 "messages_out": channel.messages_out,
                 "outbox_bytes": channel.outbox_bytes,

@@ -243,7 +243,7 @@ class ChannelInfo(Protocol):
 
     @property
     def opened_at(self) -> float:
-        """Unix seconds."""
+        """Seconds of the monotonic clock."""
 
     @property
     def messages_in(self) -> int:

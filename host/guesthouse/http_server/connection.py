@@ -283,7 +283,7 @@ class WebSocketConnection(ChannelSocket):
         self.owner = process.id
         self.channel_id = context.channels.add(self, self.channel_id)
         context.awaiting_key.pop(self.channel_id, None)
-        self.opened_at = context.now()
+        self.opened_at = context.monotonic()
         self._process = process
         self.outgoing = Outgoing(self, self._transport, limits.outbox_bytes)
         self._inbound.limit(limits.message_bytes)

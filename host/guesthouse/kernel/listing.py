@@ -34,7 +34,7 @@ def listed(process: Process, limits: ProcessLimits, sizes: Mapping[str, int] | N
         "worker": None if process.run is None else process.run.worker,
         "on_exit": process.on_exit if isinstance(process.on_exit, str) else "requests",
         "restarts": max(0, process.runs - 1),
-        "up_seconds": None if process.started_at is None else round(time.time() - process.started_at, 1),
+        "up_seconds": None if process.started_at is None else round(time.monotonic() - process.started_at, 1),
         "cpu_seconds": round(used.cpu_seconds, 6),
         "cpu_message_seconds": round(used.message_seconds, 6),
         "cpu_share": round(used.cpu_share, 3),

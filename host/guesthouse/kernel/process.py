@@ -73,7 +73,7 @@ class Process:
         self.run: Run | None = None
         self.runs = 0
         self.started_at: float | None = None
-        """Unix seconds when its run started."""
+        """When its run started, by the monotonic clock."""
         self.usage = NOTHING
         """What its run uses."""
         self._used_before = NOTHING
@@ -205,7 +205,7 @@ class Process:
         if self.run is not None:
             self.run.flowing = True
             self.state = ProcessState.RUNNING
-            self.started_at = time.time()
+            self.started_at = time.monotonic()
             self._forward()
 
     def hold_messages(self) -> None:
