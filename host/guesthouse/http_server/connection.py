@@ -17,6 +17,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, cast
 
+from websockets import frames
 from websockets.http11 import Request
 
 from guesthouse.address import ProcessId
@@ -182,6 +183,7 @@ class WebSocketConnection(ChannelSocket):
             return
         form = context.gate.decide(request.path, request.headers, self.peer, context.now())
         if isinstance(form, Refusal):
+            context.blame(self.peer.address, f"an upgrade was refused: {form.reason}")
             self._reject(form, request)
             return
         response = protocol.accept(request)
@@ -232,6 +234,7 @@ class WebSocketConnection(ChannelSocket):
             return
         register = read_register(payload, self.context.tokens, self.context.now())
         if isinstance(register, Close):
+            self._blame(register)
             self.end(register)
             return
         process = self.context.router.find(register.target)
@@ -336,17 +339,27 @@ class WebSocketConnection(ChannelSocket):
     def _after_receive(self) -> None:
         close = self._inbound.close
         if close is not None:
-            self._fail(self._registering_close(close))
+            close = self._registering_close(close)
+            self._blame(close)
+            self._fail(close)
             return
         if self._protocol.writes:
             self._flush()
         if self._protocol.eof_sent:
             self._leave(Told.CLOSED)
+            sent = self._protocol.close_sent
+            if sent is not None and self._protocol.close_rcvd is None:
+                self._blame(sent)
             self._finish()
         elif self._inbound.sliced:
             self._inbound.sliced = False
             self._transport.pause_reading()
             self.context.turns.add(self._resume)
+
+    def _blame(self, close: Close | frames.Close) -> None:
+        self.context.blame(
+            self.peer.address, f"a WebSocket was closed with {close.code}: {close.reason.partition(':')[0]}"
+        )
 
     def _registering_close(self, close: Close) -> Close:
         return closes.REGISTER_TOO_BIG if close is closes.TOO_BIG and not self.opened_at else close

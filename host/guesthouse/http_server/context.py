@@ -17,7 +17,7 @@ from guesthouse.http_server.bindings import Bindings
 from guesthouse.http_server.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import Deadlines
-from guesthouse.http_server.origin import normal_origin
+from guesthouse.http_server.origin import counted_as, normal_origin
 from guesthouse.http_server.turns import Turns
 from guesthouse.http_server.upgrade import Gate
 from guesthouse.ports import LogPort, RouterPort
@@ -53,6 +53,10 @@ class Context:
     """The node shuts down: nothing new is taken."""
     disconnected: Callable[[], None] = lambda: None
     """Called when a WebSocket's socket is closed."""
+
+    def blame(self, address: str, fault: str) -> None:
+        """Log what a client did, by its address."""
+        self.complaints.complain(counted_as(address), fault, self.monotonic())
 
 
 def new_context(

@@ -177,6 +177,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; just close when an answer is under way already."""
+        self._context.blame(self._address, f"a request was refused: {refusal.reason}")
         if self.cycle is None or self.cycle.response_complete:
             self.transport.write(plain_response(refusal, tls=self._is_tls()))
         self.transport.close()

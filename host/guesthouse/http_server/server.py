@@ -44,6 +44,7 @@ CLOSE_SECONDS: Final = 2.0
 """How long a shutdown waits for clients to answer their close frames."""
 
 _ANSWER_SECONDS: Final = 1.0
+_KEEP_ALIVE_SECONDS: Final = 5
 _LATE_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
 _BACKLOG: Final = 2048
@@ -176,6 +177,7 @@ class HttpServer(Actions):
             proxy_headers=False,
             server_header=False,
             backlog=_BACKLOG,
+            timeout_keep_alive=_keep_alive(self._context.settings.connections),
             ssl_certfile=http.tls_cert,
             ssl_keyfile=http.tls_key,
             headers=[HSTS] if http.tls_cert else [],
@@ -341,6 +343,11 @@ def _why_not(host: str, port: int, error: OSError) -> str:
             f"port {port} on {host} needs more rights than this user has: choose one from 1024 up with --port"
         )
     return f"cannot listen on {host} port {port} ({error.strerror}): choose another with --host and --port"
+
+
+def _keep_alive(limits: ConnectionLimits) -> int:
+    """Seconds that a client may take from an answer to its next request: no more than for a request."""
+    return max(1, min(_KEEP_ALIVE_SECONDS, int(limits.handshake_seconds)))
 
 
 def _tick(limits: ConnectionLimits) -> float:

@@ -364,6 +364,20 @@ def test_a_flood_of_faults_is_a_line_a_second_that_counts_the_rest() -> None:
     ]
 
 
+def test_a_fault_of_a_thousand_senders_is_logged_of_few_and_the_rest_counted() -> None:
+    log = FakeLog()
+    complaints = Complaints(log)
+    for sender in range(1000):
+        complaints.complain(f"192.0.2.{sender}", "guesses tokens", 1 + sender / 2000)
+    complaints.complain("chat", "pushes too much", 1.5)
+    complaints.complain("192.0.2.7", "guesses tokens", 3)
+    assert [text for _, _, text in log.lines] == [
+        *(f"192.0.2.{sender}: guesses tokens" for sender in range(8)),
+        "chat: pushes too much",
+        "192.0.2.7: guesses tokens (992 more of others)",
+    ]
+
+
 @given(st.text())
 def test_every_path_is_split_or_refused(text: str) -> None:
     try:
