@@ -29,13 +29,24 @@ def test_the_host_offers_nothing_beyond_the_contract(module: object) -> None:
     assert set(vars(module)["CALLS"]) == set(contract.functions)
 
 
-def test_the_c_sdk_imports_calls_of_the_contract() -> None:
-    source = (ROOT / "guest_sdk/c/src/guesthouse.c").read_text()
-    interfaces = dict(re.findall(r'#define (\w+) "(guesthouse:process/[^"]+)"', source))
-    used = re.findall(r'^IMPORT\((\w+), "([a-z-]+)"\)', source, re.MULTILINE)
-    assert len(used) > 10
-    for interface, function in used:
-        assert function in WIT.interfaces[interfaces[interface]].functions
+def test_the_c_sdk_imports_every_call_of_the_contract_and_no_other() -> None:
+    sources = sorted((ROOT / "guest_sdk/c/src").iterdir())
+    text = "\n".join(source.read_text() for source in sources)
+    interfaces = dict(re.findall(r'#define (\w+) "(guesthouse:process/[^"]+)"', text))
+    used = re.findall(r'^IMPORT\((\w+), "([a-z-]+)"\)', text, re.MULTILINE)
+    contract = {(name, function) for name, interface in IMPORTS for function in interface.functions}
+    of_run = {(name, function) for name, function in contract if function == "our"}  # `gh_run` is given it
+    assert len(of_run) == 1
+    assert sorted((interfaces[name], function) for name, function in used) == sorted(contract - of_run)
+
+
+def test_every_function_of_the_c_sdk_is_used_by_its_test_guest() -> None:
+    header = (ROOT / "guest_sdk/c/include/guesthouse.h").read_text()
+    declared = set(re.findall(r"^[a-z].*?\b(gh_\w+)\(", header, re.MULTILINE)) - {"gh_run"}
+    guest = ROOT / "tests/unit/guest_sdk_c/every_call/src"
+    text = "\n".join(source.read_text() for source in guest.glob("*.c"))
+    assert len(declared) > 40
+    assert {name for name in declared if f"{name}(" not in text} == set()
 
 
 def test_the_folders_that_the_architecture_names_exist() -> None:

@@ -1,5 +1,5 @@
 /* The canonical ABI of `guesthouse:process@0.1.0`, done by hand once. Authors read guesthouse.h instead. */
-#include "guesthouse.h"
+#include "abi.h"
 
 /* ---- layout: what the canonical ABI lays down, and the structs must have ---------------------------- */
 
@@ -22,79 +22,26 @@ _Static_assert(offsetof(gh_message, request) == 8 && sizeof(gh_message) == 96, "
 _Static_assert(offsetof(gh_send_error, request) == 40 && sizeof(gh_send_error) == 168, "send-error");
 _Static_assert(offsetof(gh_received, message) == 8 && sizeof(gh_received) == 192, "result<message, send-failure>");
 _Static_assert(sizeof(gh_answer) == 176, "result<message, send-error>");
+_Static_assert(sizeof(gh_sending) == 128 && offsetof(gh_sending, context) == 88, "a request of send-requests");
+_Static_assert(sizeof(gh_last_request) == 112 && offsetof(gh_last_request, blob) == 88, "a request of on-exit");
 
 /* ---- what the host offers: functions as the canonical ABI flattens them ----------------------------- */
 
-#define MESSAGING "guesthouse:process/messaging@0.1.0"
-#define HTTP_SERVER "guesthouse:process/http-server@0.1.0"
-#define SYSTEM "guesthouse:process/system@0.1.0"
-#define IMPORT(interface, function) __attribute__((import_module(interface), import_name(function)))
-
-/* A result without a value: `failed`, and then which refusal it is. */
-typedef struct {
-    bool failed;
-    uint8_t refusal;
-} outcome;
-
-/* The same for refusals of which one says which capability was missing. */
-typedef struct {
-    bool failed;
-    struct {
-        uint8_t refusal;
-        gh_capability missing;
-    } why;
-} named_outcome;
-
-_Static_assert(sizeof(named_outcome) == 48, "result<_, bind-error>");
-
 /* `send-request` and `send-and-await-response` have over 16 flat arguments and take them in memory. */
-typedef struct {
-    gh_address target;
-    gh_request request;
-    gh_option_bytes context;
-    gh_option_blob blob;
-} request_arguments;
-
-typedef struct {
-    gh_address target;
-    gh_request request;
-    gh_option_blob blob;
-} await_arguments;
-
 IMPORT(MESSAGING, "receive") void host_receive(gh_received *result);
 IMPORT(MESSAGING, "get-blob") void host_get_blob(gh_option_blob *result);
 IMPORT(MESSAGING, "get-blob-text") void host_get_blob_text(gh_option_string *result);
 IMPORT(MESSAGING, "has-blob") bool host_has_blob(void);
-IMPORT(MESSAGING, "send-request") void host_send_request(const request_arguments *arguments);
+IMPORT(MESSAGING, "last-blob") void host_last_blob(gh_option_blob *result);
+IMPORT(MESSAGING, "send-requests") void host_send_requests(const gh_sending *requests, size_t len);
+IMPORT(MESSAGING, "send-request") void host_send_request(const gh_sending *arguments);
 IMPORT(MESSAGING, "send-response")
 void host_send_response(int inherit, const uint8_t *body, size_t body_len, int has_metadata,
                         const char *metadata, size_t metadata_len, const gh_capability *capabilities,
                         size_t capabilities_len, int has_blob, int has_mime, const char *mime,
                         size_t mime_len, const uint8_t *bytes, size_t bytes_len);
 IMPORT(MESSAGING, "send-and-await-response")
-void host_send_and_await_response(const await_arguments *arguments, gh_answer *result);
-
-IMPORT(HTTP_SERVER, "send-ws-push")
-void host_send_ws_push(const char *node, size_t node_len, uint32_t channel_id, int message_type, int has_mime,
-                       const char *mime, size_t mime_len, const uint8_t *bytes, size_t bytes_len,
-                       outcome *result);
-IMPORT(HTTP_SERVER, "send-ws-text")
-void host_send_ws_text(uint32_t channel_id, const char *text, size_t text_len, outcome *result);
-IMPORT(HTTP_SERVER, "close-channel")
-void host_close_channel(uint32_t channel_id, int has_code, int code, const char *reason, size_t reason_len,
-                        outcome *result);
-IMPORT(HTTP_SERVER, "bind-ws-path")
-void host_bind_ws_path(const char *path, size_t path_len, int authenticated, int secure, int extension,
-                       const gh_string *subprotocols, size_t subprotocols_len, named_outcome *result);
-IMPORT(HTTP_SERVER, "unbind-ws-path") void host_unbind_ws_path(const char *path, size_t path_len);
-IMPORT(HTTP_SERVER, "bind-http-path")
-void host_bind_http_path(const char *path, size_t path_len, int authenticated, int local_only, int secure,
-                         int has_response_seconds, uint32_t response_seconds, named_outcome *result);
-IMPORT(HTTP_SERVER, "unbind-http-path") void host_unbind_http_path(const char *path, size_t path_len);
-IMPORT(HTTP_SERVER, "send-http-response")
-void host_send_http_response(int status, const gh_pair *headers, size_t headers_len, int has_body,
-                             int has_mime, const char *mime, size_t mime_len, const uint8_t *bytes,
-                             size_t bytes_len);
+void host_send_and_await_response(const gh_last_request *arguments, gh_answer *result);
 
 IMPORT(SYSTEM, "print") void host_print(int verbosity, const char *text, size_t text_len);
 IMPORT(SYSTEM, "get-state") void host_get_state(gh_option_bytes *result);
@@ -151,6 +98,7 @@ void gh_release(size_t mark) {
 #define MAX_NAME 128
 
 static char our_names[4][MAX_NAME];
+static gh_address our;
 
 static gh_string kept(char *place, const char *text, size_t len) {
     if (len > MAX_NAME)
@@ -162,7 +110,7 @@ static gh_string kept(char *place, const char *text, size_t len) {
 __attribute__((export_name("guesthouse:process/guest@0.1.0#run"))) void run(
     const char *node, size_t node_len, const char *process, size_t process_len, const char *package,
     size_t package_len, const char *publisher, size_t publisher_len) {
-    gh_address our = {
+    our = (gh_address){
         kept(our_names[0], node, node_len),
         {
             kept(our_names[1], process, process_len),
@@ -171,6 +119,12 @@ __attribute__((export_name("guesthouse:process/guest@0.1.0#run"))) void run(
         },
     };
     gh_run(&our);
+}
+
+gh_address gh_our(void) { return our; }
+
+gh_address gh_module(const char *name) {
+    return (gh_address){our.node, {gh_text(name), gh_text("distro"), gh_text("sys")}};
 }
 
 gh_string gh_text(const char *text) {
@@ -193,14 +147,12 @@ static gh_option_capability missing;
 
 gh_option_capability gh_missing(void) { return missing; }
 
-static int named_code_of(const named_outcome *result, int with_capability) {
+int gh_abi_named_code_of(const named_outcome *result, int with_capability) {
     int code = result->failed ? 1 + result->why.refusal : GH_OK;
     missing.some = code == with_capability;
     missing.value = result->why.missing;
     return code;
 }
-
-static int code_of(const outcome *result) { return result->failed ? 1 + result->refusal : GH_OK; }
 
 void gh_print(gh_verbosity verbosity, gh_string text) { host_print((int)verbosity, text.ptr, text.len); }
 
@@ -213,13 +165,13 @@ gh_option_bytes gh_get_state(void) {
 int gh_set_state(gh_bytes bytes) {
     named_outcome result;
     host_set_state(bytes.ptr, bytes.len, &result);
-    return named_code_of(&result, GH_STATE_TOO_BIG);
+    return gh_abi_named_code_of(&result, GH_STATE_TOO_BIG);
 }
 
 int gh_clear_state(void) {
     named_outcome result;
     host_clear_state(&result);
-    return named_code_of(&result, GH_STATE_TOO_BIG);
+    return gh_abi_named_code_of(&result, GH_STATE_TOO_BIG);
 }
 
 /* ---- messages -------------------------------------------------------------------------------------- */
@@ -246,13 +198,19 @@ gh_option_string gh_get_blob_text(void) {
 
 bool gh_has_blob(void) { return host_has_blob(); }
 
+gh_option_blob gh_last_blob(void) {
+    gh_option_blob result;
+    host_last_blob(&result);
+    return result;
+}
+
 static gh_option_blob optional(const gh_lazy_load_blob *blob) {
     return blob == NULL ? (gh_option_blob){.some = false} : (gh_option_blob){true, *blob};
 }
 
 void gh_send_request(const gh_address *target, const gh_request *request, const gh_bytes *context,
                      const gh_lazy_load_blob *blob) {
-    request_arguments arguments = {
+    gh_sending arguments = {
         *target,
         *request,
         context == NULL ? (gh_option_bytes){.some = false} : (gh_option_bytes){true, *context},
@@ -260,6 +218,8 @@ void gh_send_request(const gh_address *target, const gh_request *request, const 
     };
     host_send_request(&arguments);
 }
+
+void gh_send_requests(const gh_sending *requests, size_t len) { host_send_requests(requests, len); }
 
 void gh_send_response(const gh_response *response, const gh_lazy_load_blob *blob) {
     gh_option_blob option = optional(blob);
@@ -273,52 +233,7 @@ void gh_send_response(const gh_response *response, const gh_lazy_load_blob *blob
 const gh_answer *gh_send_and_await_response(const gh_address *target, const gh_request *request,
                                             const gh_lazy_load_blob *blob) {
     static gh_answer answer;
-    await_arguments arguments = {*target, *request, optional(blob)};
+    gh_last_request arguments = {*target, *request, optional(blob)};
     host_send_and_await_response(&arguments, &answer);
     return &answer;
-}
-
-/* ---- channels and HTTP ----------------------------------------------------------------------------- */
-
-int gh_send_ws_push(gh_string node, uint32_t channel_id, gh_ws_message_type message_type,
-                    const gh_lazy_load_blob *blob) {
-    outcome result;
-    host_send_ws_push(node.ptr, node.len, channel_id, message_type, blob->mime.some, blob->mime.value.ptr,
-                      blob->mime.value.len, blob->bytes.ptr, blob->bytes.len, &result);
-    return code_of(&result);
-}
-
-int gh_send_ws_text(uint32_t channel_id, gh_string text) {
-    outcome result;
-    host_send_ws_text(channel_id, text.ptr, text.len, &result);
-    return code_of(&result);
-}
-
-int gh_close_channel(uint32_t channel_id, uint16_t code, gh_string reason) {
-    outcome result;
-    host_close_channel(channel_id, true, code, reason.ptr, reason.len, &result);
-    return code_of(&result);
-}
-
-int gh_bind_ws_path(gh_string path, bool authenticated) {
-    named_outcome result;
-    host_bind_ws_path(path.ptr, path.len, authenticated, false, false, NULL, 0, &result);
-    return named_code_of(&result, GH_BIND_NOT_AUTHORISED);
-}
-
-void gh_unbind_ws_path(gh_string path) { host_unbind_ws_path(path.ptr, path.len); }
-
-int gh_bind_http_path(gh_string path, bool authenticated, bool local_only) {
-    named_outcome result;
-    host_bind_http_path(path.ptr, path.len, authenticated, local_only, false, false, 0, &result);
-    return named_code_of(&result, GH_BIND_NOT_AUTHORISED);
-}
-
-void gh_unbind_http_path(gh_string path) { host_unbind_http_path(path.ptr, path.len); }
-
-void gh_send_http_response(uint16_t status, gh_pairs headers, const gh_lazy_load_blob *body) {
-    gh_option_blob option = optional(body);
-    host_send_http_response(status, headers.ptr, headers.len, option.some, option.value.mime.some,
-                            option.value.mime.value.ptr, option.value.mime.value.len, option.value.bytes.ptr,
-                            option.value.bytes.len);
 }

@@ -1,19 +1,19 @@
 /* Uses every call of the SDK, as the texts it is pushed tell it to, and prints what it sees. */
-#include "guesthouse.h"
+#include "lines.h"
 
 static char line[1024];
 static size_t line_len;
 
-static void add(gh_string text) {
+void add(gh_string text) {
     for (size_t i = 0; i < text.len && line_len < sizeof line; i++)
         line[line_len++] = text.ptr[i];
 }
 
-static void add_text(const char *text) { add(gh_text(text)); }
+void add_text(const char *text) { add(gh_text(text)); }
 
-static void add_bytes(gh_bytes bytes) { add((gh_string){(const char *)bytes.ptr, bytes.len}); }
+void add_bytes(gh_bytes bytes) { add((gh_string){(const char *)bytes.ptr, bytes.len}); }
 
-static void add_number(uint64_t number) {
+void add_number(uint64_t number) {
     char digits[20];
     size_t at = sizeof digits;
     do
@@ -38,7 +38,7 @@ static void add_pairs(gh_pairs pairs) {
     }
 }
 
-static void add_address(gh_address address) {
+void add_address(gh_address address) {
     add(address.node);
     add_text("@");
     add(address.process.process_name);
@@ -48,35 +48,35 @@ static void add_address(gh_address address) {
     add(address.process.publisher_node);
 }
 
-static void print(void) {
+void print(void) {
     gh_print(GH_INFO, (gh_string){line, line_len});
     line_len = 0;
 }
 
-static void print_code(const char *what, int code) {
+void print_code(const char *what, int code) {
     add_text(what);
     add_text(" ");
     add_number((uint64_t)code);
     print();
 }
 
-static gh_bytes bytes_of(const char *text) {
+gh_bytes bytes_of(const char *text) {
     gh_string string = gh_text(text);
     return (gh_bytes){(const uint8_t *)string.ptr, string.len};
 }
 
-static const gh_address *friend(void) {
+const gh_address *friend(void) {
     static gh_address address;
     address.node = gh_text("n.os");
     address.process = (gh_process_id){gh_text("friend"), gh_text("tests"), gh_text("guesthouse.os")};
     return &address;
 }
 
-static gh_lazy_load_blob a_blob(void) {
+gh_lazy_load_blob a_blob(void) {
     return (gh_lazy_load_blob){{true, gh_text("text/plain")}, bytes_of("the blob")};
 }
 
-static gh_request a_request(uint64_t seconds) {
+gh_request a_request(uint64_t seconds) {
     return (gh_request){
         .expects_response = {true, seconds},
         .body = bytes_of("a question"),
@@ -107,7 +107,7 @@ static void print_capability(const gh_capability *capability) {
     print();
 }
 
-static void print_missing(void) {
+void print_missing(void) {
     gh_option_capability missing = gh_missing();
     if (missing.some)
         print_capability(&missing.value);
@@ -178,6 +178,8 @@ static void on_text(uint32_t channel_id, gh_string command) {
         scratch();
     else if (gh_same(command, gh_text("foreign")))
         print_code("push", gh_send_ws_text(999, gh_text("not mine")));
+    else if (more(channel_id, command))
+        return;
     else if (gh_same(command, gh_text("close")))
         print_code("close", gh_close_channel(channel_id, 4000, gh_text("bye")));
     else
