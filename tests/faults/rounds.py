@@ -18,8 +18,8 @@ WORKER_KILLS: Final = 80 * TIMES
 WORKER_STOPS: Final = 10 * TIMES
 NODE_STOPS: Final = 60 * TIMES
 NODE_KILLS: Final = 12 * TIMES
-COMPILER_KILLS: Final = 35 * TIMES
-COMPILER_STOPS: Final = 3 * TIMES
+COMPILER_KILLS: Final = 36 * TIMES
+COMPILER_STOPS: Final = 2 * TIMES
 
 LONG_SECONDS: Final = 120 * (TIMES + 1)
 """How long a test of many rounds may take: far more than it does, for a machine that does much else."""

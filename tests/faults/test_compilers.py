@@ -26,7 +26,7 @@ from .rounds import COMPILER_KILLS, COMPILER_STOPS, LONG_SECONDS, each, told
 
 pytestmark = pytest.mark.timeout(LONG_SECONDS, method="signal")
 
-COMPILE_SECONDS: Final = 2.5
+COMPILE_SECONDS: Final = 6.0
 
 
 async def install(daemon: Daemon, folder: Path) -> Any:

@@ -68,7 +68,7 @@ async def test_a_node_stopped_for_longer_than_its_deadlines_ends_no_worker_and_n
     settings = {
         "worker_silence_seconds": SILENCE_SECONDS,
         "connections_ping_seconds": 0.5,
-        "connections_pong_seconds": 1.5,
+        "connections_pong_seconds": 3,
     }
     daemon = await start(ledger(), workers=2, settings=settings)
     token, writers, lines = await daemon.token(), new_writers("long stop"), LogTail(daemon.home)

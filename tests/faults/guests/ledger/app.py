@@ -81,7 +81,9 @@ class Ledger(Process):
         return request.send_and_await_response(30).body == b'"Ok"'
 
     def on_request(self, source: Address, request: IncomingRequest) -> None:
-        self.broadcast(f"rang {json.loads(request.body)['Timer']['id']}")
+        name = json.loads(request.body)["Timer"]["id"]
+        print(f"rang {name}")
+        self.broadcast(f"rang {name}")
 
 
 main = Ledger

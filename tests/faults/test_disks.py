@@ -1,0 +1,242 @@
+"""A disk that is full, read-only or broken, and a database that another program holds: processes are told, nobody is
+held up, what was stored stays, and all is well once the disk is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+from tests.e2e.clients import ECHO_C, registered
+from tests.e2e.conftest import StartNode
+from tests.e2e.daemon import Daemon, run_command
+from tests.e2e.test_packages import version_of_echo
+from tests.e2e.waiting import until
+
+from guesthouse.control.client import Refused
+
+from .machine import Machine
+from .test_compilers import install
+from .writers import ONE, TWO, LogTail, Writer, connected, ledger, reading
+
+PROMPTLY: Final = 5.0
+"""Seconds within which who stores nothing is answered, on a machine that is busy with much else."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, compiled: Path) -> Machine:
+    return Machine(tmp_path, compiled)
+
+
+@asynccontextmanager
+async def writers_of(daemon: Daemon) -> AsyncIterator[list[Writer]]:
+    """A client of each of two processes."""
+    writers = [Writer(name, process, Random(name)) for name, process in (("w1", ONE), ("w2", TWO))]
+    async with connected(daemon, await daemon.token(), writers), reading(writers):
+        yield writers
+
+
+async def answered(writer: Writer, verb: str, seconds: float = 30.0) -> bool:
+    """Send a number; whether it was entered, and not refused."""
+    refused = writer.refused
+    number = await writer.send(verb)
+
+    async def seen() -> int:
+        return writer.seen
+
+    await until(seen, lambda last: last >= number, f"an answer to {verb}", seconds)
+    assert writer.seen == number
+    return writer.refused == refused
+
+
+async def entered(writer: Writer, *verbs: str) -> list[bool]:
+    return [await answered(writer, verb) for verb in verbs]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
+async def test_what_cannot_be_written_is_refused_and_nothing_else_notices(
+    start: StartNode, machine: Machine, error: int
+) -> None:
+    daemon = await start(ledger(), "echo-c", variables=machine.variables)
+    lines = LogTail(daemon.home)
+    async with writers_of(daemon) as (one, two), registered(daemon, ECHO_C, await daemon.token()) as echo:
+        assert all(await entered(one, "keep", "kv", "timer"))
+        machine.writes_fail_with(error)
+        for _ in range(3):
+            assert await entered(one, "keep", "kv", "timer") == [False] * 3
+            assert await answered(two, "say", PROMPTLY)
+            assert await echo.ask("hello") == "hello"
+        machine.writes_fail_with(0)
+        assert all(await entered(one, "keep", "kv", "timer"))
+        assert (await daemon.cli("restart", TWO)).code == 0  # which is logged
+        assert await until(lambda: _said(lines), lambda said: "missing here" in said, "the log goes on")
+        held = stored(daemon.home)
+        assert held[ONE] == {"w1": one.entered["keep"]}
+    assert (await daemon.ps())[ONE]["restarts"] == 0
+
+
+async def _said(lines: LogTail) -> str:
+    return "\n".join(text for _, text in lines.take())
+
+
+def stored(home: Path) -> dict[str, dict[str, int]]:
+    """The state of each ledger, as another program reads it."""
+    database = sqlite3.connect(home / "state.sqlite")
+    rows = database.execute("SELECT process, bytes FROM state").fetchall()
+    database.close()
+    return {process: json.loads(content)["last"] for process, content in rows}
+
+
+async def test_a_commit_that_the_disk_does_not_confirm_is_not_confirmed_to_the_process(
+    start: StartNode, machine: Machine
+) -> None:
+    daemon = await start(ledger(), variables=machine.variables)
+    async with writers_of(daemon) as (one, _):
+        assert await answered(one, "keep")
+        machine.syncs_fail_with(errno.EIO)
+        assert not await answered(one, "keep")
+        machine.syncs_fail_with(0)
+        assert await answered(one, "keep")
+
+
+async def test_a_package_that_finds_no_room_is_refused_and_what_ran_runs_on(
+    machine: Machine, tmp_path: Path
+) -> None:
+    home = tmp_path / "node" / "home"
+    home.mkdir(parents=True, mode=0o700)
+    old, new = (version_of_echo(tmp_path, version) for version in ("0.2.0", "0.3.0"))
+    async with Daemon(home, [], variables=machine.variables) as daemon:
+        await install(daemon, old)
+        async with registered(daemon, ECHO_C, await daemon.token()) as client:
+            machine.writes_fail_with(errno.ENOSPC)
+            with pytest.raises(Refused, match=r"No space left|has room"):
+                await install(daemon, new)
+            assert await client.ask("old") == "old"
+            machine.writes_fail_with(0)
+            (listed,) = (await daemon.cli("packages", "--json")).json()
+            assert (listed["version"], listed["running_version"]) == ("0.2.0", "0.2.0")
+            assert {path.name for path in daemon.home.joinpath("packages").iterdir()} == {listed["hash"]}
+            assert (await install(daemon, new))["version"] == "0.3.0"
+            assert await client.ask("new") == "new"
+
+
+@contextmanager
+def held(home: Path) -> Iterator[sqlite3.Connection]:
+    """Another program has the database for itself."""
+    other = sqlite3.connect(home / "state.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+async def test_a_database_that_another_program_holds_holds_up_only_who_stores(start: StartNode) -> None:
+    daemon = await start(ledger(), "echo-c")
+    async with writers_of(daemon) as (one, two), registered(daemon, ECHO_C, await daemon.token()) as echo:
+        assert await answered(one, "keep")
+        with held(daemon.home) as other:  # for a second
+            keeping = asyncio.ensure_future(answered(one, "keep"))
+            for _ in range(10):
+                assert await echo.ask("meanwhile") == "meanwhile"
+                assert await answered(two, "say", PROMPTLY)
+                await asyncio.sleep(0.1)
+            assert not keeping.done()
+            other.execute("ROLLBACK")
+            assert await keeping
+        with held(daemon.home):  # for ever
+            keeping = asyncio.ensure_future(answered(one, "keep"))
+            while not keeping.done():
+                assert await echo.ask("meanwhile") == "meanwhile"
+            assert not await keeping
+            await daemon.log_line("state", "another program holds it")
+        assert await answered(one, "keep")
+        assert stored(daemon.home)[ONE] == {"w1": one.entered["keep"]}
+
+
+async def test_a_node_that_stops_does_not_wait_for_a_program_that_holds_its_database(
+    start: StartNode,
+) -> None:
+    daemon = await start(ledger())
+    token = await daemon.token()
+    async with registered(daemon, ONE, token) as client:
+        with held(daemon.home):
+            await client.send("keep w1 1")
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            assert await daemon.terminate() == 0
+            assert loop.time() - began < 5
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
+    """A file system of its own on `folder`. Gives what makes it read-only."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted without root: {mounted.stderr.strip()}")
+
+    def make_read_only() -> None:
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+
+    try:
+        yield make_read_only
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+async def test_a_disk_that_fills_up_and_is_cleared_is_lived_through(tmp_path: Path, compiled: Path) -> None:
+    """A real one, of 4 MiB, with another program's file on it."""
+    home = tmp_path / "disk"
+    home.mkdir(mode=0o700)
+    with small_disk(home, "4m"):
+        home.chmod(0o700)
+        (compiled / "compiled").mkdir(mode=0o700, exist_ok=True)
+        (home / "compiled").symlink_to(compiled / "compiled")
+        if (compiled / "compiled.key").exists():
+            shutil.copy(compiled / "compiled.key", home / "compiled.key")
+        async with Daemon(home, [ledger()]) as daemon, writers_of(daemon) as (one, two):
+            assert all(await entered(one, "keep", "kv", "timer"))
+            _fill(home / "other")
+            outcomes = [await answered(one, "keep") for _ in range(12)]
+            assert outcomes[-1] is False
+            assert await answered(two, "say", PROMPTLY)
+            (home / "other").unlink()
+            assert all(await entered(one, "keep", "kv", "timer"))
+            assert stored(home)[ONE] == {"w1": one.entered["keep"]}
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+async def test_a_home_on_a_read_only_disk_is_refused_in_one_line(tmp_path: Path) -> None:
+    home = tmp_path / "disk"
+    home.mkdir(mode=0o700)
+    with small_disk(home, "4m") as make_read_only:
+        home.chmod(0o700)
+        make_read_only()
+        ran = await run_command(home / "node", "run", "--home", home / "node", "--port", "0")
+        assert (ran.code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+        assert "Read-only file system" in ran.stderr
+        ran = await run_command(home, "run", "--home", home, "--port", "0")
+        assert (ran.code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+        assert str(home) in ran.stderr
+    assert os.listdir(home) == []
