@@ -21,7 +21,7 @@ from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
 from guesthouse.http_server.server import HttpServer
 from guesthouse.installing import Installer, finish_purge, tidy
-from guesthouse.kernel import kept_capabilities
+from guesthouse.kernel import children, kept_capabilities
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.placement import Isolation, Placement
@@ -107,8 +107,9 @@ class Node:
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
         self._spawner = await stack.enter_async_context(
-            Spawner(router, self.supervisor, folder_of, settings.package.processes, log)
+            Spawner(router, self.supervisor, state, folder_of, settings.package.processes, log)
         )
+        self.supervisor.ended = self._spawner.ended
         home.compiled.mkdir(mode=0o700, exist_ok=True)
         self.workers = self.supervisor.workers = Workers(
             placement(settings),
@@ -137,7 +138,7 @@ class Node:
             self.log,
             self.supervisor,
             on_ready,
-            self._spawner.spawn,
+            self._spawner,
         )
         return operations.handle
 
@@ -166,6 +167,12 @@ class Node:
                     tasks.create_task(self.supervisor.add(spec))
         except* GuesthouseError as errors:
             raise _first(errors) from None
+        for package_id in dict.fromkeys(package.id for package in packages):
+            await self._spawner.restore(package_id)
+
+    async def forget_absent(self) -> None:
+        """Everything that is to run was added: children of other packages return no more."""
+        await children.forget_all_but(self.state, (package.id for package in self.packages))
 
     async def replace(self, package: Package) -> None:
         """Run another version of a package that runs, with its channels open. Processes that it no longer has

@@ -49,6 +49,10 @@ ERAS: Final = (
     Era("kinode-1", "kinode:process@1.0.0", 10, "0.2.3", "http-server:distro:sys"),
     Era("hyperware-1", "hyperware:process@1.0.0", 20, "0.2.6", "http-server:distro:sys"),
 )
+_MODULES: Final = (
+    *(f"{name}:distro:sys" for name in ("kv", "timer", "sqlite", "eth", "net", "http-client", "terminal")),
+    "homepage:homepage:sys",
+)
 _VERSIONS: Final = {"0.7.0": 7, "0.8.0": 8, "1.0.0": 10, "2.0.0": 20}
 
 
@@ -90,7 +94,17 @@ def build_package(era: Era, folder: Path) -> Path:
     return folder
 
 
-def _entry(name: str, on_exit: str) -> dict[str, object]:
+def build_asker(era: Era, folder: Path) -> Path:
+    """A package whose one process asks what it is told to ask."""
+    pkg = folder / "pkg"
+    pkg.mkdir(parents=True)
+    (pkg / "asker.wasm").write_bytes(build_process(era, SOURCES / "src/asker.c"))
+    (pkg / "manifest.json").write_text(json.dumps([_entry("asker", "Restart", *_MODULES)]))
+    (folder / "metadata.json").write_text(json.dumps(_metadata(era)))
+    return folder
+
+
+def _entry(name: str, on_exit: str, *more: str) -> dict[str, object]:
     return {
         "process_name": name,
         "process_wasm_path": f"/{name}.wasm",
@@ -100,6 +114,7 @@ def _entry(name: str, on_exit: str) -> dict[str, object]:
             "http-server:distro:sys",
             "vfs:distro:sys",
             {"process": "vfs:distro:sys", "params": {"root": True}},
+            *more,
         ],
         "grant_capabilities": ["http-server:distro:sys"],
         "public": False,

@@ -6,7 +6,10 @@ import asyncio
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
+
+from guesthouse.control import client as control
 
 from .conftest import StartNode
 from .daemon import NODE, Daemon
@@ -27,6 +30,14 @@ async def ask(node: Daemon, process: str, body: str, seconds: int = 20) -> str:
     ran = await node.cli("send", process, body, "--await", str(seconds))
     assert ran.code == 0, ran.stderr
     return ran.stdout.removesuffix("\n")
+
+
+async def ask_directly(node: Daemon, process: str, body: str, seconds: int = 20) -> str:
+    """`ask` by the control socket itself: a tenth of the time, for tests that ask a lot."""
+    request = partial(control.ask, node.home, "send", address=process, body=body, seconds=seconds)
+    (response,) = await asyncio.to_thread(lambda: list(request()))
+    text: str = response["body"]
+    return text
 
 
 async def journal(node: Daemon, process: str, *lines: str) -> list[str]:

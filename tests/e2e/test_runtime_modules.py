@@ -43,7 +43,7 @@ async def test_kv_keeps_what_was_set_over_a_kill_of_the_node(start: StartNode) -
     assert await kv(node, {"Get": {"key": "k1"}}) == ({"Get": {"key": [107, 49]}}, "one")
     await node.kill()
     node = await start("puppet", home=node.home)
-    assert await kv(node, {"Get": [107, 50]}) == ({"Get": {"key": [107, 50]}}, "two")
+    assert await kv(node, {"Get": [107, 50]}) == ({"Get": [107, 50]}, "two")
     assert await kv(node, {"List": {"prefix": "k", "after": "k1"}}) == {"List": {"keys": [[107, 50]]}}
     assert await kv(node, {"Delete": {"key": "k2"}}) == "Ok"
     assert await kv(node, {"Get": {"key": "k2"}}) == {"Err": "KeyNotFound"}

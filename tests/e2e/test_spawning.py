@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from .conftest import StartNode
-from .test_processes import NOBODY, A, B, ask
+import shutil
+from pathlib import Path
 
-CHILD = "child:puppet:test.os"
+from .conftest import StartNode
+from .packages import package
+from .test_processes import NOBODY, A, B, C, tell
+from .test_processes import ask_directly as ask
+
+CHILD, FRIEND = "child:puppet:test.os", "c:other:test.os"
 PATH = "/build/puppet.wasm"
 NAME_TAKEN, NO_FILE, NOT_AUTHORISED, TOO_MANY = "0", "1", "2", "3"
 
@@ -41,3 +46,71 @@ async def test_a_child_has_no_right_that_it_was_not_given(start: StartNode) -> N
     assert await ask(node, CHILD, f"spawn grandchild {PATH}") == NOT_AUTHORISED
     refused = await ask(node, CHILD, 'ask kv:distro:sys 20 {"db":"d","action":"Open"}')
     assert refused.startswith("failed not-authorised")
+
+
+KV_RIGHT = 'kv:distro:sys "messaging"'
+
+
+async def test_a_child_that_restarts_returns_with_the_node_and_one_that_does_not_is_gone(
+    start: StartNode,
+) -> None:
+    node = await start("puppet")
+    assert await ask(node, A, f"raise child {PATH} c:other:test.os {KV_RIGHT}") == "child"
+    assert await ask(node, A, f"spawn brief {PATH}") == "brief"
+    assert await ask(node, CHILD, "set kept") == "0"
+    await node.kill()
+    node = await start("puppet", f"{FRIEND}={package('puppet') / 'build/puppet.wasm'}", home=node.home)
+    assert set(await node.ps()) == {A, B, C, CHILD, FRIEND}
+    assert await ask(node, CHILD, "get") == "kept"
+    assert await ask(node, CHILD, 'ask kv:distro:sys 20 {"db":"d","action":"Open"}') == '"Ok"'
+    assert await ask(node, CHILD, f"spawn grandchild {PATH}") == NOT_AUTHORISED
+    assert await ask(node, FRIEND, f"ask {CHILD} 20 say granted") == "granted"
+    assert (await node.cli("kill", CHILD)).code == 0
+    assert await ask(node, CHILD, "get") == "kept"
+    assert (await node.cli("stop", CHILD)).code == 0
+    assert await node.terminate() == 0
+    node = await start("puppet", home=node.home)
+    assert CHILD not in await node.ps(), "it was stopped, so it does not return"
+
+
+async def test_a_child_goes_on_through_its_parents_end_and_an_upgrade_and_goes_with_its_package(
+    start: StartNode, tmp_path: Path
+) -> None:
+    node = await start()
+    folder = tmp_path / "puppet"
+    shutil.copytree(package("puppet"), folder)
+    assert (await node.cli("install", folder)).code == 0
+    assert await ask(node, A, f"raise child {PATH} {NOBODY} {KV_RIGHT}") == "child"
+    await tell(node, CHILD, "note before")
+    manifest = folder / "package.toml"
+    manifest.write_text(manifest.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
+    assert (await node.cli("install", folder)).code == 0
+    assert (await node.cli("stop", A)).code == 0
+    assert (await ask(node, CHILD, "journal")).split() == ["note", "before"], "the same run goes on"
+    assert (await node.cli("uninstall", "puppet:test.os")).code == 0
+    assert await node.ps() == {}
+    assert (await node.cli("install", folder)).code == 0
+    await node.kill()
+    node = await start(home=node.home)
+    assert set(await node.ps()) == {A, B, C}, "the children of an uninstalled package are gone with it"
+
+
+async def test_a_child_that_cannot_return_is_said_and_forgotten_with_its_package(
+    start: StartNode, tmp_path: Path
+) -> None:
+    folder = tmp_path / "puppet"
+    shutil.copytree(package("puppet"), folder)
+    shutil.copy(folder / "build/puppet.wasm", folder / "build/extra.wasm")
+    node = await start(folder)
+    assert await ask(node, A, f"raise child /build/extra.wasm {NOBODY} {KV_RIGHT}") == "child"
+    await node.kill()
+    (folder / "build/extra.wasm").unlink()
+    node = await start(folder, home=node.home)
+    await node.log_line(CHILD, "is not started again", "no component at /build/extra.wasm")
+    assert set(await node.ps()) == {A, B, C}
+    await node.kill()
+    node = await start(home=node.home)  # without its package
+    await node.kill()
+    shutil.copy(folder / "build/puppet.wasm", folder / "build/extra.wasm")
+    node = await start(folder, home=node.home)
+    assert set(await node.ps()) == {A, B, C}

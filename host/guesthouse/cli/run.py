@@ -101,6 +101,7 @@ async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
         packages = [await node.load(argument) for argument in arguments]
         await node.add(packages)
         await node.installer.start()
+        await node.forget_absent()
         with contextlib.suppress(OSError):  # nobody has to read it
             click.echo(f"ready {node.http.url} node={settings.node}")
         if settings.dev:

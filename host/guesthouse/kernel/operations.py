@@ -45,13 +45,23 @@ class RunEvents(Protocol):
         """The worker says that it is no more."""
 
 
+class SpawnerPort(Protocol):
+    """What starts children."""
+
+    def spawn(self, parent: Process, arguments: list[Any], reply: Callable[[Any], None]) -> None:
+        """Start a child of `parent`, which may; `reply` gets the call's reply."""
+
+    def on_exit_changed(self, process: Process) -> None:
+        """A process says that something else happens when it ends."""
+
+
 class Operations:
     """Carries out what one worker says. `handle` is the link's `on_operation`.
 
     Args:
         runs: the worker's runs by handle.
         on_ready: called when the worker says that it takes processes.
-        spawn: carries out the call `spawn`.
+        spawner: carries out the call `spawn`.
     """
 
     def __init__(
@@ -63,7 +73,7 @@ class Operations:
         log: LogPort,
         events: RunEvents,
         on_ready: Callable[[], None],
-        spawn: Callable[[Process, list[Any], Callable[[Any], None]], None],
+        spawner: SpawnerPort,
     ) -> None:
         self._runs = runs
         self._router = router
@@ -72,7 +82,7 @@ class Operations:
         self._log = log
         self._events = events
         self._on_ready = on_ready
-        self._spawn = spawn
+        self._spawner = spawner
         self._binding = of_node(router.node, HTTP_SERVER)
         self._spawning = of_node(router.node, KERNEL, SPAWN)
         self._handlers: dict[int, Callable[[Process, Operation], None]] = {
@@ -156,6 +166,7 @@ class Operations:
 
     def _on_exit(self, process: Process, operation: Operation) -> None:
         process.on_exit = operation[2]
+        self._spawner.on_exit_changed(process)
 
     def _log_line(self, process: Process, operation: Operation) -> None:
         _, _, stream, level, text = operation
@@ -179,7 +190,7 @@ class Operations:
         if lacking is not None:
             reply([TOO_BIG if name == Call.SET_STATE else NOT_AUTHORISED, *as_pair(lacking)])
         elif name == Call.SPAWN:
-            self._spawn(process, arguments, reply)
+            self._spawner.spawn(process, arguments, reply)
         elif name == Call.AWAIT_ROOM:
             channel_id, size = arguments
             self._http.when_room(process.id, channel_id, size, reply)

@@ -22,7 +22,7 @@ async def purge(state: State, packages: Iterable[str]) -> bool:
 
 def _purge(database: sqlite3.Connection, package: str) -> None:
     ending = f":{package}"
-    for table in ("state", "timers", "capabilities"):
+    for table in ("state", "timers", "capabilities", "children"):
         database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
     for table in ("kv", "files", "used"):  # the last follows from the others
         database.execute(f"DELETE FROM {table} WHERE package = ?", (package,))  # noqa: S608

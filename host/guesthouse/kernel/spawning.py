@@ -1,7 +1,7 @@
 """Processes that processes start: children of their package, from its own components.
 
-A child has a name of the package's and no more rights than its parent. It is not of the manifest: it lives until
-it ends, or the node does.
+A child has a name of the package's and no more rights than its parent. It is not of the manifest: it lives until it
+ends or its package goes. One whose on-exit is `restart` returns with the node (`kernel/children.py`).
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from guesthouse.address import Address, ProcessId
-from guesthouse.capabilities import MESSAGING, BadCapability, Capability
-from guesthouse.errors import BadAddress, BadProcessId, GuesthouseError
-from guesthouse.kernel.care import NameTaken
+from guesthouse.capabilities import BadCapability, Capability, canonical_params
+from guesthouse.errors import BadProcessId, GuesthouseError
+from guesthouse.kernel.care import NameTaken, ProcessNotStarted
+from guesthouse.kernel.children import Child, forget, keep, kept
+from guesthouse.kernel.kept_capabilities import read_all
 from guesthouse.kernel.process import OnExit, Process
 from guesthouse.kernel.router import Router
+from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
 from guesthouse.package.spec import ProcessSpec, Right
 from guesthouse.ports import LogPort
@@ -43,12 +47,15 @@ class Spawner:
         self,
         router: Router,
         supervisor: Supervisor,
+        state: State,
         folder_of: Callable[[str], Path | None],
         most: int,
         log: LogPort,
     ) -> None:
         self._router = router
         self._supervisor = supervisor
+        self._state = state
+        self._children: dict[ProcessId, Child] = {}
         self._folder_of = folder_of
         self._most = most
         self._log = log
@@ -67,7 +74,7 @@ class Spawner:
 
     def spawn(self, parent: Process, arguments: list[Any], reply: Reply) -> None:
         """Start a child of `parent`, which may, as the call `spawn` says; `reply` gets the call's reply."""
-        name, wasm_path, on_exit, requests, grantees, public = arguments
+        name, wasm_path, on_exit, requests, grants, public = arguments
         package = parent.id.package_id
         child = self._free_id(parent.id, name)
         component = self._component(package, wasm_path)
@@ -80,18 +87,77 @@ class Spawner:
             self._log.write(str(parent.id), "warning", text)
             reply(TOO_MANY)
             return
-        grants = tuple((grantee, MESSAGING) for grantee in _process_ids(grantees))
-        spec = ProcessSpec(child, component, "none", public, None, self._inherited(parent, requests), grants)
+        asked = self._inherited(parent, requests)
+        whole = Child(child, wasm_path, asked, _grants(grants), public)
         self._names.add(child)
-        task = self._tasks.create_task(self._start(parent, spec, on_exit, reply))
+        task = self._tasks.create_task(
+            self._start(parent, self._spec(whole, component, "none"), whole, on_exit, reply)
+        )
         self._underway.add(task)
         task.add_done_callback(self._underway.discard)
 
-    async def _start(self, parent: Process, spec: ProcessSpec, on_exit: OnExit, reply: Reply) -> None:
+    def on_exit_changed(self, process: Process) -> None:
+        """See `SpawnerPort`: a child returns with the node as long as its on-exit is `restart`."""
+        child = self._children.get(process.id)
+        if child is None:
+            return
+        if process.on_exit == "restart":
+            keep(self._state, child, _nothing)
+        else:
+            forget(self._state, child.id)
+
+    def ended(self, process: Process) -> None:
+        """A process is gone, while the node goes on."""
+        if self._children.pop(process.id, None) is not None:
+            forget(self._state, process.id)
+
+    async def restore(self, package: str) -> None:
+        """Start the children of a package that earlier lives of the node left. What cannot be started is logged.
+
+        Each gets of its capabilities what a process of its package still has, and runs what its package has at its
+        path now.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        for child in await kept(self._state, package):
+            if self._router.find(child.id) is None:
+                await self._restore(child)
+
+    async def _restore(self, child: Child) -> None:
+        package = child.id.package_id
+        family = [process for process in self._router.processes() if process.id.package_id == package]
+        held = tuple(
+            capability
+            for capability in child.capabilities
+            if any(process.holdings.may_attach(capability) for process in family)
+        )
+        component = self._component(package, child.wasm_path)
+        try:
+            if component is None:
+                raise ProcessNotStarted(f"its package has no component at {child.wasm_path} any more")
+            await self._supervisor.begin(self._spec(replace(child, capabilities=held), component, "restart"))
+            self._children[child.id] = child
+        except GuesthouseError as error:
+            self._log.write(str(child.id), "error", f"this child is not started again: {error}")
+
+    def _spec(self, child: Child, component: Path, on_exit: Literal["none", "restart"]) -> ProcessSpec:
+        rights = tuple(
+            (Address.parse(capability.issuer).process, capability.params) for capability in child.capabilities
+        )
+        return ProcessSpec(child.id, component, on_exit, child.public, None, rights, child.grants)
+
+    async def _start(
+        self, parent: Process, spec: ProcessSpec, child: Child, on_exit: OnExit, reply: Reply
+    ) -> None:
         try:
             process = await self._supervisor.begin(spec)
             process.on_exit = on_exit
-            reply([str(spec.id)])
+            self._children[child.id] = child
+            if on_exit == "restart":
+                keep(self._state, child, lambda _: reply([str(child.id)]))
+            else:
+                reply([str(child.id)])
         except NameTaken:
             reply(NAME_TAKEN)
         except GuesthouseError as error:
@@ -123,17 +189,13 @@ class Spawner:
         component = root.joinpath(*path.segments[1:]).resolve()
         return component if component.is_relative_to(root) and component.is_file() else None
 
-    def _inherited(self, parent: Process, requests: list[list[str]]) -> tuple[Right, ...]:
-        """Of the capabilities asked for, those of this node that the parent holds."""
-        rights: list[Right] = []
-        for issuer, params in requests:
-            try:
-                capability = Capability.read(issuer, params)
-                address = Address.parse(capability.issuer)
-            except (BadCapability, BadAddress):
-                continue
-            if address.node == self._router.node and parent.holdings.holds(capability):
-                rights.append((address.process, capability.params))
+    def _inherited(self, parent: Process, requests: list[list[str]]) -> tuple[Capability, ...]:
+        """Of the capabilities asked for, those of this node that the parent may hand on."""
+        rights = []
+        for capability in read_all(requests):
+            here = Address.parse(capability.issuer).node == self._router.node
+            if here and parent.holdings.may_attach(capability):
+                rights.append(capability)
             else:
                 self._log.write(
                     str(parent.id), "warning", f"its child does not get {capability}, which it has not itself"
@@ -141,11 +203,15 @@ class Spawner:
         return tuple(rights)
 
 
-def _process_ids(texts: list[str]) -> list[ProcessId]:
+def _grants(pairs: list[list[str]]) -> tuple[Right, ...]:
     found = []
-    for text in texts[:256]:
+    for grantee, params in pairs:
         try:
-            found.append(ProcessId.parse(text))
-        except BadProcessId:
+            found.append((ProcessId.parse(grantee), canonical_params(params)))
+        except (BadProcessId, BadCapability):
             continue
-    return found
+    return tuple(found)
+
+
+def _nothing(_: object) -> None:
+    """Nobody waits for it."""

@@ -79,6 +79,8 @@ _SCHEMA: Final = (
     *_counted("files", "LENGTH({row}.path) + LENGTH({row}.bytes) + 128"),
     "CREATE TABLE IF NOT EXISTS capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER NOT NULL, "
     "PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS children (process TEXT PRIMARY KEY, wasm_path TEXT NOT NULL, "
+    "capabilities TEXT NOT NULL, grants TEXT NOT NULL, public INTEGER NOT NULL) WITHOUT ROWID",
 )
 
 _T = TypeVar("_T")

@@ -49,6 +49,8 @@ class Supervisor:
     workers: Workers
     restore: Callable[[Process], Awaitable[None]] | None = None
     """Gives a process what earlier lives of the node left for it, before it is started."""
+    ended: Callable[[Process], None] | None = None
+    """Told of each process that is gone, unless the node stops."""
 
     def __init__(self, router: Router, compiler: CompilerPort, settings: Settings, log: LogPort) -> None:
         self._router = router
@@ -335,6 +337,8 @@ class Supervisor:
         self._router.remove(process)
         self.http.process_gone(process.id, reason)
         care.not_started(detail or reason)
+        if self.ended is not None and not self._closing:
+            self.ended(process)
         if type(process.on_exit) is list and not self._closing:
             self._router.send_on_exit(process, process.on_exit)
 

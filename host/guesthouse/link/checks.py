@@ -172,7 +172,7 @@ _CALL_ARGUMENTS: Final[dict[str, tuple[Check, ...]]] = {
     "save-capabilities": (_capabilities,),
     "drop-capabilities": (_capabilities,),
     "our-capabilities": (),
-    "spawn": (_maybe_text, _text, _on_exit, _capabilities, _list_of(_text), _bool),
+    "spawn": (_maybe_text, _text, _on_exit, _capabilities, _list_of(_record(_text, _text)), _bool),
 }
 
 

@@ -126,8 +126,8 @@ class Call:
     OUR_CAPABILITIES: Final = "our-capabilities"
     """`[]` → `[[issuer, params], …]`"""
     SPAWN: Final = "spawn"
-    """`[name | None, wasm_path, on_exit, [[issuer, params], …], [process id, …], public]` → `[process id]`, or as
-    BIND_WS a `spawn-error`"""
+    """`[name | None, wasm_path, on_exit, [[issuer, params], …], [[process id, params], …], public]` → `[process id]`,
+    or as BIND_WS a `spawn-error`"""
 
 
 class ExitCause:

@@ -5,7 +5,7 @@ blobs. A request is `{"package_id": …, "db": NAME, "action": ACTION}`, where `
 
 - `"Open"`, `"RemoveDb"`
 - `{"Set": {"key"}}` with the value as blob; `"ttl": SECONDS` lets it expire
-- `{"Get": {"key"}}` or `{"Get": key}`: `{"Get": {"key"}}` with the value as blob, or `{"Err": "KeyNotFound"}`
+- `{"Get": {"key"}}` or `{"Get": key}`: the same with the value as blob, or `{"Err": "KeyNotFound"}`
 - `{"Delete": {"key"}}`
 - `{"List": {"prefix", "after", "limit"}}`: `{"List": {"keys": […]}}`, in order of the keys, at most 1000
 - `{"CompareAndSet": {"key", "expected"}}`: sets the blob (without one, deletes) when the value is `expected`,
@@ -81,7 +81,7 @@ class Kv:
             return table.list(fields)
         key = _key(fields)
         if name == "Get":
-            return lambda connection: table.get(connection, key)
+            return lambda connection: table.get(connection, key, fields)
         if name == "Delete":
             return lambda connection: table.delete(connection, key)
         if name == "Set":
@@ -98,11 +98,13 @@ class _Table:
         self._where = (package, name)
         self._quota = quota
 
-    def get(self, connection: sqlite3.Connection, key: bytes) -> _Reply:
+    def get(self, connection: sqlite3.Connection, key: bytes, asked: Any) -> _Reply:
+        """The value, and the key in the form in which it was asked for: libraries of each era read their own."""
         value = self._value(connection, key)
         if value is None:
             return error("KeyNotFound"), None
-        return encoded({"Get": {"key": list(key)}}), value
+        named = {"key": list(key)} if isinstance(asked, dict) else list(key)
+        return encoded({"Get": named}), value
 
     def delete(self, connection: sqlite3.Connection, key: bytes) -> _Reply:
         connection.execute("DELETE FROM kv WHERE package = ? AND db = ? AND key = ?", (*self._where, key))

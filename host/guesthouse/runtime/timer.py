@@ -1,6 +1,7 @@
 """`timer:distro:sys`: tells a process when time has passed.
 
-- `{"SetTimer": MILLISECONDS}`: the answer comes then. The request must expect a response, and for long enough.
+- `{"SetTimer": MILLISECONDS}`: the answer comes then. The request must expect a response, and for long enough. Older
+  libraries send the milliseconds alone, as eight bytes with the lowest first.
 - `{"Set": {"id": TEXT, "milliseconds": N}}`: durable. Once it is due, the process gets a request from here, with
   the body `{"Timer": {"id": TEXT}}`, also when it or the node was started again meanwhile. One that is set again
   is moved. It is sent once; a process that is not there then gets it as soon as it is.
@@ -34,6 +35,7 @@ RETRY_SECONDS: Final = 1.0
 
 _OK: Final = b'"Ok"'
 _SLACK: Final = 1024
+_NUMBER_BYTES: Final = 8
 Tell = Callable[[ProcessId, bytes], bool]
 """Sends a process a request; returns False when it cannot take one now."""
 
@@ -81,7 +83,7 @@ class Timer:
             request.answer(error("InputError", str(bad)), None)
 
     def _carry_out(self, request: ModuleRequest) -> None:
-        action, fields = tagged(parse(request.body))
+        action, fields = _action(request.body)
         process = str(request.source.process)
         if action == "SetTimer":
             if request.expects_response is None:
@@ -186,6 +188,15 @@ def _deletion(process: str, name: str) -> Callable[[sqlite3.Connection], None]:
         database.execute("DELETE FROM timers WHERE process = ? AND id = ?", (process, name))
 
     return work
+
+
+def _action(body: bytes) -> tuple[str, Any]:
+    try:
+        return tagged(parse(body))
+    except BadRequest:
+        if len(body) != _NUMBER_BYTES:
+            raise
+        return "SetTimer", int.from_bytes(body, "little")
 
 
 def _seconds(milliseconds: Any) -> float:

@@ -219,7 +219,7 @@ class Kernel:
         ours, theirs = socket.socketpair()
         worker = ScriptedWorker(theirs)
         operations = Operations(
-            worker.runs, self.router, self.http, self.state, self.log, self.ends, lambda: None, self.spawn
+            worker.runs, self.router, self.http, self.state, self.log, self.ends, lambda: None, self
         )
         worker.link = await connect(ours, operations.handle, worker.on_lost)
         self._workers.append(worker)
@@ -228,6 +228,9 @@ class Kernel:
     def spawn(self, parent: Process, arguments: list[Any], reply: Callable[[Any], None]) -> None:
         """There are no children here."""
         reply("no-file-at-path")
+
+    def on_exit_changed(self, process: Process) -> None:
+        """Nor are there any to be kept."""
 
     def process(self, worker: ScriptedWorker, name: str, *, public: bool = True) -> tuple[Process, int]:
         """Add a process that runs on `worker`; returns it and its handle."""

@@ -305,11 +305,14 @@ async def processes(_: NewKernel, folder: Path, over: int) -> None:
             )
         )
     replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    state = State(folder / "state.sqlite", LIMIT, stage.log)
+    places = stage.router, stage.supervisor, state
     parent.holdings.requested |= {of_node("home.os", KERNEL, SPAWN)}
-    async with Spawner(stage.router, stage.supervisor, lambda _: folder, limit, stage.log) as spawner:
+    async with Spawner(*places, lambda _: folder, limit, stage.log) as spawner:
         spawner.spawn(parent, ["child", "/child.wasm", "none", [], [], False], replied.set_result)
         assert await replied == ("too-many" if over > 0 else ["child:chat:a.os"])
     stage.router.close()
+    await state.close()
 
 
 OF_PROCESSES: Final[dict[str, Edge]] = {

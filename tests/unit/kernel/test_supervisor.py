@@ -97,9 +97,7 @@ async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) 
             on_ready()
             became_ready.set()
 
-        return Operations(
-            worker.runs, router, http, kernel.state, log, supervisor, ready, kernel.spawn
-        ).handle
+        return Operations(worker.runs, router, http, kernel.state, log, supervisor, ready, kernel).handle
 
     workers = Workers(Placement(Isolation.SHARED, 2, 2), log, operations, supervisor, FAKE_WORKER)
     supervisor.workers = workers

@@ -192,3 +192,16 @@ async def test_a_process_has_a_thousand_durable_timers_and_no_more(house: House)
     assert set(answers[:-1]) == {b'"Ok"'}
     await house.ask("timer", {"Cancel": "7"})
     assert (await house.ask("timer", {"Set": {"id": "new", "milliseconds": 1}}))[0] == b'"Ok"'
+
+
+async def test_a_key_comes_back_in_the_form_in_which_it_was_asked_for(house: House) -> None:
+    await house.ask("kv", {"db": "d", "action": {"Set": {"key": [107], "tx_id": None}}}, b"value")
+    for action in ({"Get": {"key": [107]}}, {"Get": [107]}):
+        body, value = await house.ask("kv", {"package_id": PACKAGE, "db": "d", "action": action})
+        assert (json.loads(body), value) == (action, LazyLoadBlob(None, b"value"))
+
+
+async def test_a_timer_is_set_by_eight_bytes_too(house: House) -> None:
+    assert await house.ask("timer", (20).to_bytes(8, "little")) == (b"", None)
+    body, _ = await house.ask("timer", (2**63).to_bytes(8, "little"))
+    assert b"InputError" in body

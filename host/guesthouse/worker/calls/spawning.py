@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from guesthouse.address import ProcessId
+from guesthouse.capabilities import MESSAGING
 from guesthouse.link.ops import Call
 from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.values import Err, Ok
@@ -32,15 +33,17 @@ def spawn(
     public: bool,
 ) -> Any:
     """Start a process of the package."""
-    grants = [_grantee(item) for item in grant_capabilities]
+    grants = [_grant(item) for item in grant_capabilities]
     arguments = [name, wasm_path, on_exit_operation(on_exit), rights(request_capabilities), grants, public]
     return guest.call_node(Call.SPAWN, arguments, _as_result)
 
 
-def _grantee(item: Any) -> str:
-    """A process id; in some versions of Kinode's interface with params beside it, which are left out."""
-    process = item[0] if isinstance(item, tuple) else item
-    return f"{process['process-name']}:{process['package-name']}:{process['publisher-node']}"
+def _grant(item: Any) -> list[str]:
+    """To whom, and the params: a process id alone may message the child; in some versions of Kinode's interface the
+    params stand beside it.
+    """
+    process, params = item if isinstance(item, tuple) else (item, MESSAGING)
+    return [f"{process['process-name']}:{process['package-name']}:{process['publisher-node']}", params]
 
 
 def _as_result(value: Any) -> Any:
