@@ -12,7 +12,8 @@ from pathlib import Path
 from .clients import ECHO_C, bound
 from .conftest import StartNode
 from .daemon import Daemon
-from .test_http_policies import PUSHER, SETTINGS, SIZE, do, idle
+from .protocol_forms import PUSHER, do
+from .test_http_policies import SETTINGS, SIZE, idle
 from .waiting import descendants, until
 
 CLIENTS = 64

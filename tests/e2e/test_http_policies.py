@@ -7,18 +7,17 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from .clients import SECONDS, Client, bound
+from .clients import SECONDS, bound
 from .conftest import StartNode
 from .daemon import Daemon
+from .protocol_forms import FORMS, PUSHER, TYPED_ERRORS, Form, Speaker, do
 
-PUSHER = "pusher:pusher:test.os"
 WINDOW = 256 * 1024
 SIZE = 8000
 SETTINGS = {"connections_outbox_bytes": WINDOW, "connections_close_seconds": 1}
@@ -69,20 +68,18 @@ async def idle(daemon: Daemon) -> AsyncIterator[tuple[Idle, int]]:
         writer.transport.abort()
 
 
-async def do(control: Client, what: str, **arguments: Any) -> Any:
-    return json.loads(await control.ask(json.dumps({"do": what, **arguments})))
-
-
-async def test_each_policy_does_what_it_says(start: StartNode) -> None:
+@pytest.mark.parametrize("form", FORMS)
+async def test_each_policy_does_what_it_says(start: StartNode, form: Form) -> None:
     daemon = await start("pusher", settings=SETTINGS)
     async with bound(daemon, PUSHER, "/control") as control:
+        speaker = Speaker(control, form)
         async with idle(daemon) as (_, channel):
-            answer = await do(control, "fill", channel=channel, most=10_000, size=SIZE)
-            assert answer["error"] == "ChannelFull"
+            answer = await do(control, "fill", channel=channel, most=10_000, size=SIZE, form=form)
+            assert TYPED_ERRORS.get(answer["error"], answer["error"]) == "WsChannelFull"
             assert answer["pushed"] >= WINDOW // (SIZE + 64)
         async with idle(daemon) as (client, channel):
-            assert await do(control, "policy", channel=channel, policy="DROP_OLDEST") == "ok"
-            answer = await do(control, "fill", channel=channel, most=2000, size=SIZE)
+            assert await speaker.policy(channel, "drop-oldest") is None
+            answer = await do(control, "fill", channel=channel, most=2000, size=SIZE, form=form)
             assert answer == {"pushed": 2000, "error": None}
             numbers = [await client.number()]
             while numbers[-1] != 1999:
@@ -90,8 +87,8 @@ async def test_each_policy_does_what_it_says(start: StartNode) -> None:
             assert numbers == sorted(set(numbers))
             assert len(numbers) < 2000
         async with idle(daemon) as (client, channel):
-            assert await do(control, "policy", channel=channel, policy="CLOSE") == "ok"
-            await do(control, "fill", channel=channel, most=2000, size=SIZE)
+            assert await speaker.policy(channel, "close") is None
+            await do(control, "fill", channel=channel, most=2000, size=SIZE, form=form)
             while (message := await client.message())[0] == 2:
                 pass
             assert message == (8, (1013).to_bytes(2, "big") + b"the client reads too slowly")

@@ -144,13 +144,23 @@ class Pusher(Process):
         set_channel_policy(channel, ChannelPolicy[policy])
         return "ok"
 
-    def fill(self, channel: int, most: int, size: int) -> dict[str, Any]:
+    def fill(self, channel: int, most: int, size: int, form: str = "typed") -> dict[str, Any]:
         """Push numbered messages until one is refused."""
         for number in range(most):
-            refused = send_ws_push_many([channel], WsMessageType.Binary, payload(number, size))
-            if refused:
-                return {"pushed": number, "error": type(refused[channel]).__name__}
+            error = self.push_one(channel, payload(number, size), form)
+            if error is not None:
+                return {"pushed": number, "error": error}
         return {"pushed": most, "error": None}
+
+    def push_one(self, channel: int, message: LazyLoadBlob, form: str) -> str | None:
+        """Push a message by a push to many, of one; why it was refused."""
+        if form == "json":
+            body = {"WebSocketPushMany": {"channel_ids": [channel], "message_type": "Binary"}}
+            answer = self.to_server(body, None).blob(message).send_and_await_response(10)
+            refusals: list[list[Any]] = json.loads(answer.body)["Ok"]
+            return str(refusals[0][1]) if refusals else None
+        refused = send_ws_push_many([channel], WsMessageType.Binary, message)
+        return type(refused[channel]).__name__ if refused else None
 
     def wait(self, channel: int, count: int, size: int) -> str:
         """Push numbered messages, each of which waits for room."""
