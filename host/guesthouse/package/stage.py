@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from guesthouse.config import PackageLimits
 from guesthouse.package.archive import unpack
@@ -14,6 +16,8 @@ from guesthouse.package.errors import PackageError
 from guesthouse.package.load import load_package, read_manifest
 from guesthouse.package.pack import write_archive
 from guesthouse.package.spec import Package
+
+_GONE: Final = ".gone-"
 
 
 def stage(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
@@ -59,9 +63,18 @@ def staged(digest: str, limits: PackageLimits, unpack_dir: Path) -> Package:
 
 
 def prune(unpack_dir: Path, keep: Iterable[str]) -> None:
-    """Remove what was unpacked and is not needed, or was left half done."""
+    """Remove what was unpacked and is not needed, or was left half done. What cannot be removed whole is left for
+    another time, under a name that no package has.
+    """
     kept = set(keep)
     with suppress(FileNotFoundError):
         for path in list(unpack_dir.iterdir()):
             if path.name not in kept and path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    gone = folder.with_name(f"{_GONE}{secrets.token_hex(8)}")
+    with suppress(OSError):
+        folder.rename(gone)
+        shutil.rmtree(gone)

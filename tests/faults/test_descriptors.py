@@ -1,0 +1,116 @@
+"""A node that may open no more files: who is there already goes on, it does not spin, and it recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.e2e.clients import ECHO_C, Client, registered
+from tests.e2e.conftest import StartNode
+from tests.e2e.daemon import Daemon
+from tests.e2e.test_packages import version_of_echo
+from tests.e2e.waiting import until
+
+from guesthouse.control.client import Refused
+
+from .test_compilers import install
+from .writers import LogTail
+
+SPENT: Final = 0.5
+"""Of one CPU, the most that a node may spend on clients that it cannot take."""
+
+
+@asynccontextmanager
+async def without_descriptors(daemon: Daemon, more: int) -> AsyncIterator[None]:
+    """The node may open `more` files than it has open. Below zero: it has more open than it may."""
+    before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    open_now = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (open_now + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def strangers(daemon: Daemon, count: int) -> list[socket.socket]:
+    """Clients that connect, as far as the kernel is concerned, and ask for nothing."""
+    port = int(daemon.url.rpartition(":")[2])
+    return [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
+
+
+async def echoes(client: Client, seconds: float) -> int:
+    """Ask for so long; how often it was answered."""
+    loop = asyncio.get_running_loop()
+    end, count = loop.time() + seconds, 0
+    while loop.time() < end:
+        count += 1
+        assert await client.ask(str(count)) == str(count)
+        await asyncio.sleep(0.02)
+    return count
+
+
+@pytest.mark.parametrize("more", [3, -5])
+async def test_clients_that_are_there_go_on_and_others_come_once_there_is_room(
+    start: StartNode, more: int
+) -> None:
+    daemon = await start("echo-c")
+    token = await daemon.token()
+    async with registered(daemon, ECHO_C, token) as client:
+        async with without_descriptors(daemon, more):
+            waiting = strangers(daemon, 20)
+            spent = cpu_seconds(daemon.pid)
+            assert await echoes(client, 2.0) > 10
+            assert cpu_seconds(daemon.pid) - spent < SPENT * 2.0
+            for stranger in waiting:
+                stranger.close()
+        line = await daemon.log_line("http-server", "raise the limit on open files")
+        assert line["level"] in ("warning", "error")
+        async with registered(daemon, ECHO_C, token) as other:
+            assert await other.ask("room again") == "room again"
+        assert await client.ask("still here") == "still here"
+        assert len(await daemon.channels()) == 1
+
+
+async def test_a_package_that_cannot_be_compiled_for_lack_of_descriptors_is_refused_in_one_line(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start()
+    async with without_descriptors(daemon, 2):
+        with pytest.raises(Refused) as refused:
+            await install(daemon, version_of_echo(tmp_path, "0.2.0"))
+        assert "\n" not in str(refused.value)
+        assert "Too many open files" in str(refused.value)
+    assert (await install(daemon, tmp_path / "echo-0.2.0"))["version"] == "0.2.0"
+
+
+async def test_a_worker_that_cannot_be_replaced_for_lack_of_descriptors_is_replaced_later(
+    start: StartNode,
+) -> None:
+    daemon = await start("echo-c", settings={"worker_longest_pause": 0.2})
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        (worker,) = daemon.workers()
+        async with without_descriptors(daemon, -8):
+            os.kill(worker.pid, 9)
+            lines = LogTail(daemon.home)
+            await until(
+                lambda: _said(lines),
+                lambda said: "could not be spawned: Too many open files" in said,
+                "why not",
+            )
+        assert await client.ask("replaced") == "replaced"
+
+
+async def _said(lines: LogTail) -> str:
+    return "\n".join(text for _, text in lines.take())
