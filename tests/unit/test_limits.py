@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Final
 
 from guesthouse.config import Settings
 
 from .http_server import test_limits as of_connections
 from .kernel import test_limits as of_kernel
+from .kernel import test_worker_limits as of_workers
 from .package import test_limits as of_packages
 from .worker import test_limits as of_guests
 
-LIMITLESS: Final = frozenset(("http",))
-"""Sections that limit nothing."""
+LIMITLESS: Final = frozenset(("http", "workers"))
+"""A section and a number that limit nothing; what is no number limits nothing either."""
 
 EDGES: Final = frozenset(
     (
+        *of_workers.EDGES,
         *(f"connections.{name}" for name in of_connections.EDGES),
         *(f"process.{name}" for name in of_guests.OF_SETTINGS),
         *(f"process.{name}" for name in of_kernel.OF_PROCESSES),
@@ -27,11 +29,13 @@ EDGES: Final = frozenset(
 
 
 def test_every_limit_of_the_settings_is_tested_at_its_edge() -> None:
-    sections = {each.name: getattr(Settings(), each.name) for each in fields(Settings)}
-    limits = {
-        f"{section}.{each.name}"
-        for section, settings in sections.items()
-        if hasattr(settings, "__dataclass_fields__") and section not in LIMITLESS
-        for each in fields(settings)
-    }
+    limits: set[str] = set()
+    for each in fields(Settings):
+        value = getattr(Settings(), each.name)
+        if each.name in LIMITLESS:
+            continue
+        if is_dataclass(value):
+            limits |= {f"{each.name}.{inner.name}" for inner in fields(value)}
+        elif type(value) in (int, float):
+            limits.add(each.name)
     assert limits == EDGES

@@ -19,6 +19,9 @@ ROWS = [
 ]
 
 
+LIMIT = r"`\w+(\.\w+)?`"
+
+
 def unit_of(name: str) -> str:
     if name.endswith("_per_second"):
         return f"{name.split('_')[1]} a second"
@@ -26,15 +29,17 @@ def unit_of(name: str) -> str:
         return "share"
     if name.endswith("_bytes"):
         return "bytes"
-    return "seconds" if "seconds" in name or name.endswith(("_delay", "_after")) else "count"
+    return "seconds" if "seconds" in name or name.endswith(("_delay", "_after", "_pause")) else "count"
 
 
 def test_every_limit_is_listed_with_its_default_and_unit_and_no_other() -> None:
-    listed = {
-        row[0].strip("`"): row[1:3] for row in ROWS if len(row) == 4 and re.fullmatch(r"`\w+\.\w+`", row[0])
-    }
+    listed = {row[0].strip("`"): row[1:3] for row in ROWS if len(row) == 4 and re.fullmatch(LIMIT, row[0])}
     settings = Settings()
     real = {
+        each.name: (f"{getattr(settings, each.name):.15g}", unit_of(each.name))
+        for each in fields(settings)
+        if type(getattr(settings, each.name)) in (int, float) and each.name != "workers"
+    } | {
         f"{section}.{each.name}": (
             f"{getattr(getattr(settings, section), each.name):.15g}",
             unit_of(each.name),
@@ -46,7 +51,7 @@ def test_every_limit_is_listed_with_its_default_and_unit_and_no_other() -> None:
 
 
 def test_every_limit_says_what_happens_at_its_end() -> None:
-    limits = [row for row in ROWS if len(row) == 4 and re.fullmatch(r"`\w+(\.\w+)?`", row[0])]
+    limits = [row for row in ROWS if len(row) == 4 and re.fullmatch(LIMIT, row[0])]
     ends = re.compile(r"\b(Over it|After it|Full|The most)\b")
     assert [row[0] for row in limits if not ends.search(row[3])] == []
 
