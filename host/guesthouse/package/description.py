@@ -9,6 +9,8 @@ from typing import Any, Final
 import wasmtime
 from wasmtime.component import _types as wt
 
+MAX_IMPORTS: Final = 1024
+"""Imports and their functions of one component; more is refused. A worker looks at each when it links it."""
 MAX_NAMES: Final = 10_000
 """Imports, exports and their functions of one component; more is refused."""
 
@@ -66,10 +68,16 @@ def describe(type_: wt.ComponentType, engine: wasmtime.Engine) -> Description:
         tuple(_item(name, extern, engine) for name, extern in type_.imports(engine).items()),
         tuple(_item(name, extern, engine) for name, extern in type_.exports(engine).items()),
     )
+    if _names(description.imports) > MAX_IMPORTS:
+        raise ValueError(f"it imports over {MAX_IMPORTS} names")
     items = (*description.imports, *description.exports)
-    if len(items) + sum(len(item.functions) for item in items) > MAX_NAMES:
+    if _names(items) > MAX_NAMES:
         raise ValueError(f"it imports and exports over {MAX_NAMES} names")
     return description
+
+
+def _names(items: tuple[Item, ...]) -> int:
+    return len(items) + sum(len(item.functions) for item in items)
 
 
 def _item(name: str, extern: Any, engine: wasmtime.Engine) -> Item:

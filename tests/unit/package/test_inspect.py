@@ -8,6 +8,7 @@ import pytest
 import wasmtime
 
 from guesthouse.config import PackageLimits
+from guesthouse.package.description import MAX_IMPORTS, MAX_NAMES
 from guesthouse.package.errors import CompileError
 from guesthouse.package.inspect import Inspection, inspect_component
 
@@ -92,10 +93,21 @@ async def test_a_file_that_is_no_component_is_refused(guest: Path, cache_dir: Pa
         await inspect_component(guest, LIMITS, cache_dir)
 
 
+async def test_more_imports_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
+    """One interface and its functions: a worker would look at each while no guest runs."""
+    functions = [f'(export "f{number}" (func))' for number in range(MAX_IMPORTS)]
+    with pytest.raises(CompileError, match=f"imports over {MAX_IMPORTS} names"):
+        await inspected(importing(f'(import "a:b/c" (instance {"".join(functions)}))'), guest, cache_dir)
+    inspection = await inspected(
+        importing(f'(import "a:b/c" (instance {"".join(functions[1:])}))'), guest, cache_dir
+    )
+    assert not inspection.runnable
+
+
 async def test_more_names_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
-    functions = "".join(f'(export "f{number}" (func))' for number in range(10_001))
-    with pytest.raises(CompileError, match="over 10000 names"):
-        await inspected(importing(f'(import "a:b/c" (instance {functions}))'), guest, cache_dir)
+    names = "".join(f'(export "n{number}" (func $run))' for number in range(MAX_NAMES + 1))
+    with pytest.raises(CompileError, match=f"over {MAX_NAMES} names"):
+        await inspected(f"{GUEST.rstrip()[:-1]} {names})", guest, cache_dir)
 
 
 async def test_an_import_that_wasmtime_itself_refuses_is_named(guest: Path, cache_dir: Path) -> None:

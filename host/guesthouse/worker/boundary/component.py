@@ -26,7 +26,8 @@ from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, WrongT
 from guesthouse.worker.boundary.lower import lower
 from guesthouse.worker.boundary.types import STRING, FunctionType, TypeReader
 
-MAX_IMPORTED_FUNCTIONS: Final = 2048
+MAX_IMPORTED_FUNCTIONS: Final = 512
+"""Each takes its worker most of a tenth of a millisecond, in which no guest runs."""
 
 _NOT_OFFERED: Final = (
     wt.FuncType,
