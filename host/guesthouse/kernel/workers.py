@@ -284,6 +284,7 @@ class Workers:
     def _became_ready(self, worker: Worker) -> None:
         if not worker.became_ready.done():
             worker.became_ready.set_result(None)
+            self._log.write(worker.name, "debug", f"takes processes (pid {worker.os_pid})")
             begun = self._begun.get(worker.name)
             if begun is not None and not begun.done():
                 begun.set_result(None)
