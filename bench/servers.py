@@ -18,7 +18,8 @@ from usage import Usage, children
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PEERS: Final = ROOT / "bench" / "peers"
-_PACKAGES: Final = (ROOT / "bench" / "guests", ROOT / "sample_processes")
+SAMPLES: Final = ROOT / "sample_processes"
+_PACKAGES: Final = (ROOT / "bench" / "guests", SAMPLES)
 _STOP_SECONDS: Final = 20
 
 

@@ -88,6 +88,11 @@ class Worker:
         """Send a guest a text message."""
         self.send([int(ToWorker.PUSH), handle, channel_id, 0, payload])
 
+    def stop(self, handle: int) -> None:
+        """End a guest and wait for its end."""
+        self.send([int(ToWorker.STOP), handle, "the measurement is over"])
+        self.expect(ToNode.EXITED)
+
     def expect(self, kind: ToNode) -> list[Any]:
         """Wait for the next operation of a kind; others are dropped, or answered.
 

@@ -1,0 +1,101 @@
+"""One message to 10,000 clients: a push by a guest beside `websockets.broadcast`.
+
+The clients are two processes on the same machine, whose own time is in the time until all have it; the
+server's CPU is what a machine apart would see.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+from websockets.sync.client import ClientConnection, connect
+
+from crowd import Crowd, crowd
+from results import Column, Effort, Goal, Result, Table
+from run import only
+from servers import Server, guesthouse, peer
+
+CHANNELS: Final = 10_000
+SIZE: Final = 128
+BARE: Final = "websockets.broadcast"
+TO_PATH: Final = "Guesthouse, send-ws-text-to-path"
+TO_MANY: Final = "Guesthouse, send-ws-text-many"
+_HERALD: Final = "/herald:herald:bench.os"
+_PUSHES_A_ROUND: Final = 5
+
+COLUMNS: Final = (
+    Column("until all have it", "ms", 1),
+    Column("speed to websockets", "x", 2),
+    Column("server CPU", "ms", 1),
+    Column("CPU to websockets", "x", 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Clients of a server, and the connection whose messages go to them all."""
+
+    server: Server
+    crowd: Crowd
+    trigger: ClientConnection
+
+    def tell(self, text: str, times: int) -> tuple[float, float]:
+        """Have all be told, so many times one after the other; returns seconds and CPU seconds a push."""
+        seconds, before = 0.0, self.server.all().cpu_seconds
+        for _ in range(times):
+            self.crowd.expect()
+            begin = perf_counter()
+            self.trigger.send(text)
+            seconds += self.crowd.all_received()[1] - begin
+        return seconds / times, (self.server.all().cpu_seconds - before) / times
+
+
+def audience(stack: ExitStack, server: Server, path: str, channels: int) -> Audience:
+    """Open so many channels on a path, and another on `trigger` beside it."""
+    url = server.url + path
+    trigger = stack.enter_context(connect(url.rstrip("/") + "/trigger", compression=None))
+    return Audience(server, stack.enter_context(crowd(url, channels)), trigger)
+
+
+def run(effort: Effort) -> Result:
+    """Push to all, over and over."""
+    channels = effort.count(CHANNELS)
+    result = Result("broadcast", f"One push of {SIZE} bytes to {channels:,} channels")
+    table = Table("time and CPU", list(COLUMNS))
+    with ExitStack() as stack:
+        bare = audience(stack, stack.enter_context(peer("websockets_echo")), "/", channels)
+        node = audience(stack, stack.enter_context(guesthouse("herald")), _HERALD, channels)
+        for _ in range(effort.rounds):
+            told = {
+                BARE: bare.tell("x" * SIZE, _PUSHES_A_ROUND),
+                TO_PATH: node.tell("x" * SIZE, _PUSHES_A_ROUND),
+                TO_MANY: node.tell("#" * SIZE, _PUSHES_A_ROUND),
+            }
+            note(table, told)
+    result.tables.append(table)
+    result.goals = [
+        Goal(f"{name.removeprefix('Guesthouse, ')}, speed to websockets.broadcast", 1.0,
+             table.rounds(name, "speed to websockets"), at_least=True)
+        for name in (TO_PATH, TO_MANY)
+    ]  # fmt: skip
+    return result
+
+
+def note(table: Table, told: dict[str, tuple[float, float]], suffix: str = "") -> None:
+    """Note a round; the first is what the others are compared with."""
+    base_seconds, base_cpu = next(iter(told.values()))
+    for name, (seconds, cpu) in told.items():
+        table.add(
+            name + suffix,
+            until_all_have_it=1000 * seconds,
+            speed_to_websockets=base_seconds / seconds,
+            server_CPU=1000 * cpu,
+            CPU_to_websockets=cpu / base_cpu if base_cpu else 1.0,
+        )
+
+
+if __name__ == "__main__":
+    only(run)

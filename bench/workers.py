@@ -1,0 +1,54 @@
+"""Whether a second worker is a second CPU: guests that compute, on one worker and on two."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Final
+
+from load import load
+from results import Column, Effort, Goal, Result, Table
+from run import only
+from servers import component, guesthouse
+
+ONE: Final = "Guesthouse, 1 worker"
+TWO: Final = "Guesthouse, 2 workers"
+_GUESTS: Final = 4
+_STEPS_KIB: Final = 2000
+"""Thousand steps that each message costs, and its bytes: about a millisecond."""
+
+
+def run(effort: Effort) -> Result:
+    """The same guests and the same load on both."""
+    result = Result("workers", "Guests that compute, on one worker and on two")
+    table = Table(
+        f"{_GUESTS} guests, one connection each",
+        [Column("messages/s"), Column("to 1 worker", "x", 2), Column("p99", "ms", 1)],
+    )
+    wasm = component("toiler")
+    guests = [f"t{number}:t{number}:bench.os={wasm}" for number in range(_GUESTS)]
+    with ExitStack() as stack:
+        nodes = {
+            ONE: stack.enter_context(guesthouse(*guests, workers=1)),
+            TWO: stack.enter_context(guesthouse(*guests, workers=2)),
+        }
+        for _ in range(effort.rounds):
+            base = 0.0
+            for name, node in nodes.items():
+                urls = [f"{node.url}/t{number}:t{number}:bench.os/" for number in range(_GUESTS)]
+                found = load(urls, _GUESTS, _STEPS_KIB, effort.seconds)
+                base = base or found["messages_per_second"]
+                table.add(
+                    name,
+                    messages_s=found["messages_per_second"],
+                    to_1_worker=found["messages_per_second"] / base,
+                    p99=found["p99_us"] / 1000,
+                )
+    result.tables.append(table)
+    result.goals.append(
+        Goal("2 workers to 1, messages/s", 1.8, table.rounds(TWO, "to 1 worker"), at_least=True)
+    )
+    return result
+
+
+if __name__ == "__main__":
+    only(run)

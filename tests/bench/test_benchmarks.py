@@ -1,0 +1,58 @@
+"""Each benchmark, for a moment and on a small scale: that it works and finds figures, not what they are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+NAMES: Final = (
+    "echo", "boundary", "broadcast", "idle", "guests", "cold", "neighbour", "workers", "growth",
+)  # fmt: skip
+A_MOMENT: Final = ("--rounds", "1", "--seconds", "0.1", "--scale", "0.001")
+
+
+def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "bench/run.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_runs_and_keeps_what_it_found(name: str, tmp_path: Path) -> None:
+    ran = bench(name, *A_MOMENT, "--out", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads((tmp_path / f"{name}.json").read_text())
+    assert result["tables"]
+    for place, table in enumerate(result["tables"]):
+        assert any(row.startswith("Guesthouse") for row in table["rows"])
+        for cells in table["rows"].values():
+            assert cells
+            assert all(rounds and all(figure >= 0 for figure in rounds) for rounds in cells.values())
+        assert "<svg" in (tmp_path / f"{name}-{place + 1}.svg").read_text()
+    assert result["about"]["commit"]
+    assert result["about"]["versions"]["websockets"]
+    assert result["goals"] or name == "growth"
+    assert all(goal["rounds"] for goal in result["goals"])
+
+
+def test_a_benchmark_that_does_not_exist_is_named_with_those_that_do() -> None:
+    ran = bench("ecko")
+    assert ran.returncode == 2
+    assert "there is no benchmark 'ecko': echo, boundary" in ran.stderr
+
+
+def test_the_figures_of_the_page_are_those_of_the_results() -> None:
+    command = [sys.executable, str(ROOT / "bench/report.py"), "--check"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_page_has_a_section_for_each_benchmark() -> None:
+    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"<!-- bench:{name} -->" not in page] == []
