@@ -35,9 +35,9 @@ _LIMITS: Final[Columns] = (
     ("PROCESS", lambda item: str(item["process"])),
     ("MEMORY", lambda item: _used_bytes(item, "memory_bytes")),
     ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
-    ("A MESSAGE", lambda item: _of(item, "cpu_message_seconds", "cpu_seconds_per_message", "{:.3g} s")),
-    ("A SECOND", lambda item: _of(item, "cpu_share", "cpu_share", "{:.0%}")),
-    ("CALLS/S", lambda item: _of(item, "host_calls_per_second", "host_calls_per_second", "{:,}")),
+    ("A MESSAGE", lambda item: _of(item, "cpu_message_seconds", "cpu_seconds_per_message", _span)),
+    ("A SECOND", lambda item: _of(item, "cpu_share", "cpu_share", "{:.0%}".format)),
+    ("CALLS/S", lambda item: _of(item, "host_calls_per_second", "host_calls_per_second", "{:,}".format)),
     ("HELD BACK", lambda item: f"{item['held_seconds']:.1f} s"),
     ("MAILBOX", lambda item: _used_bytes(item, "mailbox_bytes")),
     ("STATE", lambda item: _used_bytes(item, "state_bytes")),
@@ -147,5 +147,9 @@ def _used_bytes(item: dict[str, Any], name: str) -> str:
     return f"{_known_size(item[name])} of {_size(item['limits'][name])}"
 
 
-def _of(item: dict[str, Any], name: str, limit: str, form: str) -> str:
-    return f"{form.format(item[name])} of {form.format(item['limits'][limit])}"
+def _of(item: dict[str, Any], name: str, limit: str, show: Callable[[Any], str]) -> str:
+    return f"{show(item[name])} of {show(item['limits'][limit])}"
+
+
+def _span(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -24,7 +24,6 @@ from typing import Any, Final, TypeVar
 
 from guesthouse.address import ProcessId
 from guesthouse.errors import GuesthouseError
-from guesthouse.kernel.notices import Notices
 from guesthouse.ports import LogPort
 
 TOO_BIG: Final = "too-big"
@@ -114,7 +113,6 @@ class State:
         self._path = path
         self._quota = quota
         self._log = log
-        self._notices = Notices(log)
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = False
@@ -138,10 +136,7 @@ class State:
         """Answers None once `data` is durable, or `too-big` or `storage`, with what was there untouched.
         `quota` is that of this process, when it is not the same as all others'.
         """
-        most = self._quota if quota is None else quota
-        if len(data) > most:
-            text = f"its state of {len(data)} bytes was refused: it may keep {most} bytes"
-            self._notices.say(str(process), "state", text)
+        if len(data) > (self._quota if quota is None else quota):
             answer(TOO_BIG)
             return
         self.execute(lambda database: _write(database, str(process), data), STORAGE, answer)

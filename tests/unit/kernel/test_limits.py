@@ -27,7 +27,7 @@ from guesthouse.kernel.router import Router
 from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
-from guesthouse.kernel.workers import Workers
+from guesthouse.kernel.workers import Worker, Workers
 from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
 from guesthouse.message import LazyLoadBlob
 from guesthouse.package.spec import ProcessSpec
@@ -161,13 +161,11 @@ async def drive_bytes(_: NewKernel, folder: Path, over: int) -> None:
 # What is timed
 
 
-class Subprocess:
+class Subprocess(Worker):
     """A worker that does what a test says."""
 
-    name = "worker-0"
-
     def __init__(self) -> None:
-        self.runs: dict[int, Process] = {}
+        super().__init__("worker-0")
         self.heard: list[list[Any]] = []
 
     def send(self, operation: list[Any], size: int = 0) -> None:

@@ -28,16 +28,19 @@ def linear_memories() -> dict[int, int]:
     """The bytes of each guest's memory in this worker, by address: what it has grown to, used or not.
 
     wasmtime reserves the addresses of the largest possible memory, so a memory is what can be written at the
-    beginning of a mapping that is over a gigabyte and otherwise cannot.
+    beginning of a mapping that is over a gigabyte and otherwise cannot. What it contains from the first may be
+    mapped from the compiled component, in front of the rest.
     """
     memories: dict[int, int] = {}
-    start, end = 0, -1
+    start, end, from_file = 0, -1, False
     _MAPS.seek(0)
     for line in _MAPS:
-        span, mode = line.split(b" ", 2)[:2]
+        span, mode, _, _, inode = line.split(None, 5)[:5]
         low, _, high = span.partition(b"-")
         if mode == b"rw-p":
-            start, end = int(low, 16), int(high, 16)
+            if not from_file or int(low, 16) != end:
+                start = int(low, 16)
+            end, from_file = int(high, 16), inode != b"0"
         elif mode == b"---p" and int(low, 16) == end and int(high, 16) - end > _RESERVED:
             memories[start] = end - start
     return memories
