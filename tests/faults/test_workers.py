@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -17,6 +16,7 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import until
 
 from .rounds import LONG_SECONDS, WORKER_KILLS, WORKER_STOPS, chances, each, told
+from .subprocesses import ready_workers
 from .writers import ONE, TWO, LogTail, Writer, connected, ledger, reading, traffic
 
 AT_ONCE: Final = {"restart_first_delay": 0, "worker_longest_pause": 0.05}
@@ -120,10 +120,9 @@ async def test_stopped_workers_are_replaced_in_bounded_time_and_the_others_do_no
     async with writers_of(daemon, "worker stops") as writers:
         for number, delay in each("worker stops", WORKER_STOPS, 0.0, 0.12):
             with told("worker stops", number, delay):
-                await until(lambda: both_ready(daemon), bool, "both workers take processes")
+                ready = await ready_workers(daemon, 2)
                 await traffic(writers, delay)
-                victim = victims.choice(sorted(daemon.workers()))
-                os.kill(victim.pid, signal.SIGSTOP)
+                os.kill(victims.choice(ready), signal.SIGSTOP)
                 began = loop.time()
                 lost = await lost_in(writers)
                 said, all_lines = await hit(lines, "was ended by signal 9")
@@ -132,13 +131,3 @@ async def test_stopped_workers_are_replaced_in_bounded_time_and_the_others_do_no
                 assert loop.time() - began < 1.2 * SILENCE_SECONDS + 5
                 held_to_the_promise(lost, said)
         assert len(await daemon.channels()) == len(writers)
-
-
-async def both_ready(daemon: Daemon) -> bool:
-    """A worker takes processes once it is confined. One that is stopped before is given up by another deadline."""
-    confined = [_is_confined(worker.pid) for worker in daemon.workers()]
-    return len(confined) == 2 and all(confined)
-
-
-def _is_confined(pid: int) -> bool:
-    return "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
