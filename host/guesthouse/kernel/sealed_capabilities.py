@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -93,6 +94,8 @@ class Verifier:
             raise BadSeal(str(error)) from None
         if (capability.issuer, capability.params) != (sealed.issuer, sealed.params):
             raise BadSeal("it is not in canonical form")
+        if not math.isfinite(sealed.expires):
+            raise BadSeal("it ends at no time")
         self._check_signature(sealed, issuing_node)
         if sealed.audience != self._node:
             raise BadSeal(f"it is for {sealed.audience}, not for {self._node}")

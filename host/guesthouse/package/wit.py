@@ -96,7 +96,11 @@ def read_wit(folder: Path) -> WitPackage:
         raise BuildError(f"{folder} has no .wit file: name the folder of the contract")
     package = WitPackage()
     for file in files:
-        _Parser(file.read_text(encoding="utf-8"), str(file), package).file()
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise BuildError(f"{file} is not UTF-8: save it as UTF-8") from None
+        _Parser(text, str(file), package).file()
     return package
 
 
