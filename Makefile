@@ -7,12 +7,13 @@ SAMPLES := $(wildcard sample_processes/*/package.toml)
 SAMPLE_DIRS := $(SAMPLES:/package.toml=)
 HOME_DIR := .home
 PORT ?= 8080
+MINUTES ?= 10
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench attacks samples clean
+.PHONY: help run test lint bench attacks fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -35,6 +36,9 @@ bench: $(VENV)/installed-dev samples ## Measure speed beside other servers and h
 
 attacks: $(VENV)/installed-dev samples ## Attack a node from inside and outside; prints how its neighbours fared
 	@$(BIN)/pytest tests/attacks --attack-table
+
+fuzz: $(VENV)/installed-dev $(VENV)/installed-fuzz ## Give every parser hostile bytes: MINUTES=10 TARGET=name
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --target ,$(TARGET))
 
 samples: $(VENV)/installed ## Build the sample processes
 	@for sample in $(SAMPLE_DIRS); do echo "== building $$sample"; $(BIN)/guesthouse build $$sample || exit 1; done
@@ -61,6 +65,11 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@echo "== installing the test tools"
 	@$(BIN)/python -m pip install --quiet --progress-bar off --group dev --group bench
+	@touch $@
+
+$(VENV)/installed-fuzz: pyproject.toml $(VENV)/installed
+	@echo "== installing the fuzzer"
+	@$(BIN)/python -m pip install --quiet --progress-bar off --group fuzz
 	@touch $@
 
 $(VENV)/chromium: | $(VENV)/bin/python

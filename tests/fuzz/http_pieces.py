@@ -1,0 +1,170 @@
+"""What a client's request says of itself: paths, origins, cookies, forwarded addresses, ranges, tokens."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+
+from guesthouse.address import ProcessId
+from guesthouse.http_server.auth import AuthError, Claims, Tokens, cookies, without_cookie
+from guesthouse.http_server.closes import Close
+from guesthouse.http_server.extension import read
+from guesthouse.http_server.origin import (
+    client_scheme,
+    counted_as,
+    forwarded_for,
+    is_local,
+    is_own_origin,
+    normal_origin,
+)
+from guesthouse.http_server.paths import BadPath, PathPattern, query_params, split, split_process_path
+from guesthouse.http_server.ranges import UNSATISFIABLE, wanted
+from guesthouse.http_server.register import Register, read_register
+from guesthouse.http_server.subdomains import first_label
+
+from .catalogue import target
+
+NODE: Final = "fuzz-node.os"
+SECRET: Final = b"the same secret in every run: 32"
+NOW: Final = 1_800_000_000.0
+TOKENS: Final = Tokens(NODE, SECRET)
+TOKEN: Final = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
+"""Where every token of this node begins."""
+PATTERNS: Final = [PathPattern.parse(path) for path in ("/", "/a", "/a/:id", "/:x/b", "/files/:name/raw")]
+SIZE: Final = 1000
+
+
+@target()
+def path(data: bytes) -> None:
+    """No segment of a path can be read as two, and none goes up; what is written again reads the same."""
+    text = data.decode("latin-1")
+    raw, _, query = text.partition("?")
+    assert len(query_params(query)) <= 256
+    try:
+        segments, directory = split(raw)
+    except BadPath:
+        return
+    for segment in segments:
+        assert segment not in ("", ".", "..")
+        assert not any(c in "/\\" or ord(c) < 32 for c in segment)
+    again = "/" + "/".join(quote(segment, safe="") for segment in segments) + "/" * directory
+    if len(again) <= 2048 and segments:
+        assert split(again) == (segments, directory)
+    for pattern in PATTERNS:
+        params = pattern.match(segments)
+        assert params is None or all(value in segments for _, value in params)
+    try:
+        asked = split_process_path(raw)
+    except BadPath:
+        return
+    assert asked.path.count("/") == max(1, len(asked.segments))
+
+
+@target()
+def bound_path(data: bytes) -> None:
+    """A path is refused for binding, or the one that is asked for by its own text."""
+    try:
+        pattern = PathPattern.parse(data.decode("utf-8", "surrogateescape"))
+    except BadPath:
+        return
+    assert len(pattern.rank) == len(pattern.segments)
+    assert pattern.match(pattern.segments) is not None
+
+
+@target()
+def origin(data: bytes) -> None:
+    """Nobody but the node's own host and those allowed pass, whatever the headers say."""
+    lines = data.decode("latin-1").split("\n")
+    origins, hosts = lines[:1], lines[1:2]
+    if is_own_origin(origins, scheme="https", hosts=hosts, allowed=frozenset(("https://good.example",))):
+        mine, theirs = normal_origin(f"https://{hosts[0]}"), normal_origin(origins[0])
+        assert theirs == "https://good.example" or (theirs == mine != "")
+    for line in lines:
+        normal = normal_origin(line)
+        assert normal_origin(normal) == normal
+    assert not is_own_origin(["https://evil.example"], scheme="https", hosts=hosts or ["x"], allowed=()) or (
+        normal_origin(f"https://{(hosts or ['x'])[0]}") == "https://evil.example"
+    )
+
+
+@target()
+def addresses_of_clients(data: bytes) -> None:
+    """What proxies claim is bounded, and taken from trusted ones alone."""
+    lines = data.decode("latin-1").split("\n")
+    assert forwarded_for("9.9.9.9", lines, ("10.0.0.1",)) is None
+    claimed = forwarded_for("10.0.0.1", lines, ("10.0.0.1",))
+    assert claimed is None or (0 < len(claimed) <= 256 and "," not in claimed)
+    assert client_scheme("http", "9.9.9.9", lines, ("10.0.0.1",)) == "http"
+    assert client_scheme("http", "10.0.0.1", lines, ("10.0.0.1",)) in ("http", "https")
+    assert counted_as(lines[0])[:0] == ""
+    assert not is_local(lines[0], {"x-forwarded-for"}, ["localhost"])
+    assert not is_local("8.8.8.8", set(), lines[:1])
+    first_label(lines)
+
+
+@target()
+def cookie(data: bytes) -> None:
+    """Only whole cookies of the very name are seen, at most eight; what is taken out is out."""
+    headers = data.decode("latin-1").split("\n")
+    found = list(cookies(headers, TOKENS.cookie_name))
+    assert len(found) <= 8
+    assert all(";" not in value for value in found)
+    for header in headers:
+        assert not list(cookies([without_cookie(header, "kinode-auth_")], TOKENS.cookie_name))
+    claims = TOKENS.verify_cookies(headers, NOW)
+    assert claims is None or _signed(claims)
+
+
+@target()
+def content_range(data: bytes) -> None:
+    """A range lies within the content, or is none."""
+    given, _, condition = data.decode("latin-1").partition("\n")
+    found = wanted(Headers({"range": given, "if-range": condition or '"tag"'}), '"tag"', SIZE)
+    assert found is None or found is UNSATISFIABLE or 0 <= found.start < found.stop <= SIZE
+
+
+@target()
+def token(data: bytes) -> None:
+    """No token is believed whose signed part this node did not sign."""
+    text = data.decode("latin-1")
+    for subdomain in (None, "chat:chat:test.os"):
+        try:
+            claims = TOKENS.verify(text, NOW, subdomain)
+        except AuthError:
+            continue
+        assert _signed(claims)
+        assert claims.subdomain == subdomain
+    TOKENS.revocable(text)
+
+
+def _signed(claims: Claims) -> bool:
+    """Whether it is one of those in the seeds, which are all that were ever issued."""
+    return claims.username == NODE and claims.expiration in (2_000_000_000, 2_000_000_001)
+
+
+@target()
+def register(data: bytes) -> None:
+    """A register message closes the channel by a documented code, or names a process and a token of this node."""
+    result = read_register(data, TOKENS, NOW)
+    if isinstance(result, Close):
+        assert 1000 <= result.code < 5000
+        assert len(result.reason.encode()) <= 123
+        return
+    assert isinstance(result, Register)
+    assert _signed(result.claims)
+    assert ProcessId.parse(str(result.target)) == result.target
+    assert json.loads(data)["auth_token"].startswith(TOKEN)
+
+
+@target()
+def extension(data: bytes) -> None:
+    """A message of an extension is nothing, or the same when it is packed and read again."""
+    found = read(data)
+    if found is not None:
+        push, cbor = found
+        assert push.kind in ("Request", "Response")
+        assert 0 <= push.id < 2**64
+        assert read(push.pack(cbor=cbor)) == (push, cbor)

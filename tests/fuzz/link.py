@@ -1,0 +1,141 @@
+"""What comes out of a worker that a guest has taken over: frames, operations, and what the kernel makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from guesthouse.address import ProcessId
+from guesthouse.config import ProcessLimits, Settings
+from guesthouse.kernel.operations import Operations
+from guesthouse.kernel.process import Process, Run
+from guesthouse.kernel.router import Router
+from guesthouse.kernel.state import State
+from guesthouse.link.checks import check, check_call
+from guesthouse.link.frames import FrameReader, LinkError, encode
+from guesthouse.link.ops import ToNode
+
+from .catalogue import in_a_line, target
+
+NODE: Final = "fuzz-node.os"
+HANDLES: Final = {1: ProcessId.parse("chat:chat:test.os"), 2: ProcessId.parse("echo:echo:test.os")}
+
+
+@target()
+def link_frames(data: bytes) -> None:
+    """Frames are a `LinkError`, or the same operations however the stream was cut."""
+    whole, pieces = FrameReader(), FrameReader()
+    expected = _all(whole, [data])
+    step = 1 + len(data) // 7
+    found = _all(pieces, [data[at : at + step] for at in range(0, len(data), step)])
+    assert repr(found) == repr(expected)
+    assert whole.pending <= len(data)
+    for operation in expected or []:
+        assert type(operation) is list
+        assert type(operation[0]) is int
+    try:
+        at_once = FrameReader().one_frame(data)
+    except LinkError:
+        assert expected is None
+    else:
+        assert at_once is None or repr(at_once) == repr(expected)
+
+
+def _all(reader: FrameReader, pieces: list[bytes]) -> list[list[Any]] | None:
+    try:
+        return [operation for piece in pieces for operation in reader.feed(piece)]
+    except LinkError:
+        return None
+
+
+def operations(data: bytes) -> list[list[Any]]:
+    """The operations that the bytes are, if they are any."""
+    try:
+        return [*FrameReader().feed(len(data).to_bytes(4, "little") + data)]
+    except LinkError:
+        return []
+
+
+@target()
+def link_checks(data: bytes) -> None:
+    """An operation is a `LinkError`, or can be written and is the same when it is read again."""
+    for operation in operations(data):
+        try:
+            check(operation)
+            if operation[0] == ToNode.CALL:
+                check_call(operation[3], operation[4])
+        except LinkError:
+            continue
+        again = [*FrameReader().feed(encode([operation]))]
+        assert repr(again) == repr([operation])
+
+
+class Quiet:
+    """Stands beside the kernel: an HTTP server that has nothing, a log and a supervisor that only listen."""
+
+    def __init__(self) -> None:
+        self.ended: list[Process] = []
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        assert type(text) is str
+
+    def run_started(self, process: Process) -> None:
+        process.run_started()
+
+    def run_ended(self, process: Process, cause: str, detail: str) -> None:
+        self.ended.append(process)
+
+    def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
+        return 0
+
+    def push(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> None:
+        assert owner in HANDLES.values()
+        assert message_type in range(5)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+@target(40)
+def worker_to_kernel(data: bytes) -> None:
+    """Whatever a worker says costs it a `LinkError` at the most; the kernel goes on, and no other run is touched."""
+    asyncio.run(_tell_the_kernel(data))
+
+
+async def _tell_the_kernel(data: bytes) -> None:
+    settings = Settings(node=NODE, process=ProcessLimits(mailbox_bytes=65536, outstanding_bytes=65536))
+    quiet: Any = Quiet()
+    with tempfile.TemporaryDirectory() as folder:
+        state = State(Path(folder) / "state.sqlite", 65536, quiet)
+        router = Router(settings, quiet)
+        router.http = quiet
+        runs, sent = {}, []
+        for handle, name in HANDLES.items():
+            holdings = router.rights.holdings(name, ())
+            process = Process(
+                name, Path("/none"), public=True, on_exit="none", mailbox_bytes=65536, holdings=holdings
+            )
+            router.add(process)
+            process.begin_run(Run(handle, "worker-0", 0.0, lambda *said: sent.append(said)), lambda _: None)
+            process.run_started()
+            if handle == 1:  # the worker was given this run; the other is another worker's
+                runs[handle] = process
+        given: Any = (runs, router, quiet, state, quiet, quiet, lambda: None, lambda *_: None)
+        taken_over = Operations(*given)
+        try:
+            for operation in operations(data):
+                if quiet.ended:
+                    break
+                taken_over.handle(operation)
+        except LinkError as error:
+            in_a_line(error)
+        finally:
+            router.close()
+            await state.close()
+        other = router.find(HANDLES[2])
+        assert other is not None
+        assert other.run is not None
+        assert other.mailbox.size <= 65536 + 1024

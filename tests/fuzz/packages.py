@@ -1,0 +1,160 @@
+"""What packages are made of: archives, manifests, WIT, core modules, components."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from guesthouse.config import PackageLimits
+from guesthouse.package.archive import unpack
+from guesthouse.package.compiler import Compiler
+from guesthouse.package.core_module import read_core_module
+from guesthouse.package.description import Description
+from guesthouse.package.errors import BuildError, CompileError, PackageError
+from guesthouse.package.header import HEADER_BYTES, fault
+from guesthouse.package.kinode import read_kinode_manifest
+from guesthouse.package.manifest import Manifest, parse_manifest
+from guesthouse.package.names import without_harmful_names
+from guesthouse.package.wit import read_wit
+
+from .catalogue import in_a_line, target
+
+LIMITS: Final = PackageLimits(
+    zip_bytes=65536,
+    unpacked_bytes=100_000,
+    unpack_ratio=50,
+    files=20,
+    compile_memory_bytes=2**31,
+    compile_seconds=20,
+)
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """What holds of every manifest that is taken."""
+    assert manifest.processes
+    assert len({process.id for process in manifest.processes}) == len(manifest.processes)
+    for process in manifest.processes:
+        assert process.id.package_id == f"{manifest.name}:{manifest.publisher}"
+        for path in (process.wasm, process.ui):
+            if path is not None:
+                assert not path.is_absolute()
+                assert not {"..", ""} & set(path.parts)
+
+
+@target()
+def manifest(data: bytes) -> None:
+    """A `package.toml` is refused with where it stands, or names files below its folder alone."""
+    try:
+        read = parse_manifest(data, "package.toml")
+    except PackageError as error:
+        in_a_line(error, "package.toml")
+    else:
+        check_manifest(read)
+
+
+@target(200)
+def kinode_manifest(data: bytes) -> None:
+    """The same of Kinode's two files, which are parted by a zero here."""
+    metadata, _, content = data.partition(b"\0")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "metadata.json").write_bytes(metadata)
+        (Path(folder) / "manifest.json").write_bytes(content)
+        try:
+            read = read_kinode_manifest(Path(folder), PurePosixPath())
+        except PackageError:
+            return
+        check_manifest(read)
+
+
+@target(200)
+def archive(data: bytes) -> None:
+    """A zip is refused, and nothing is left of it, or all that is there then is files below one folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        zip_file, unpacked = Path(folder) / "package.zip", Path(folder) / "unpacked"
+        zip_file.write_bytes(data)
+        try:
+            root = unpack(zip_file, LIMITS, unpacked)
+        except PackageError:
+            assert not list(unpacked.iterdir())
+        else:
+            everything = list(root.rglob("*"))
+            assert not any(path.is_symlink() for path in everything)
+            files = [path for path in everything if path.is_file()]
+            assert len(files) <= LIMITS.files
+            assert sum(path.stat().st_size for path in files) <= LIMITS.unpacked_bytes
+            assert list(unpacked.iterdir()) == [root]
+        assert sorted(path.name for path in Path(folder).iterdir()) == ["package.zip", "unpacked"]
+
+
+@target()
+def wit(data: bytes) -> None:
+    """WIT is refused with where it stands, or read."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.wit").write_bytes(data)
+        try:
+            read_wit(Path(folder))
+        except BuildError as error:
+            in_a_line(error, folder)
+
+
+@target()
+def core_module(data: bytes) -> None:
+    """A linker's output is refused, or read."""
+    try:
+        read_core_module(data, "a.wasm")
+    except BuildError as error:
+        in_a_line(error, "a.wasm")
+
+
+@target()
+def component_names(data: bytes) -> None:
+    """Taking harmful names out changes no length, and doing it again nothing."""
+    once = without_harmful_names(data)
+    assert len(once) == len(data)
+    assert without_harmful_names(once) == once
+
+
+@target()
+def component_header(data: bytes) -> None:
+    """The first bytes of a file are a component's, or what is wrong is said."""
+    problem = fault(data[:HEADER_BYTES])
+    assert (problem is None) == (data[:8] == b"\0asm\x0d\0\x01\0")
+
+
+@target()
+def description(data: bytes) -> None:
+    """What a compiler is said to have found is refused, or the same when it is written and read again."""
+    try:
+        found = Description.from_json(json.loads(data))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    assert Description.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+@cache
+def cache_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory()
+
+
+@target(4)
+def component(data: bytes) -> None:
+    """A component is refused in a line by the real compiler, or compiled and described."""
+    folder = Path(cache_folder().name)
+    path = folder / "a.wasm"
+    path.write_bytes(data)
+    compiler = Compiler(folder / "compiled", LIMITS)
+
+    async def compile_it() -> None:
+        try:
+            described = await compiler.described(path)
+        except CompileError as error:
+            in_a_line(error)
+        else:
+            assert (await compiler.compiled(path)).is_file()
+            assert isinstance(described, Description)
+
+    asyncio.run(compile_it())

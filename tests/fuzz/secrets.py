@@ -1,0 +1,90 @@
+"""What is sealed or signed: nothing that was altered is taken, whatever the alteration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from guesthouse.capabilities import Capability
+from guesthouse.http_server.closes import Close
+from guesthouse.http_server.sealing import OVERHEAD, BadKey, Seal, client_key
+from guesthouse.kernel.sealed_capabilities import BadSeal, Sealed, Verifier, seal
+
+from .catalogue import target
+
+KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the key of issuer.os").digest())
+ISSUER: Final = "issuer.os@chat:chat:test.os"
+HOLDER: Final = "holder.os@echo:echo:test.os"
+NOW: Final = 1_800_000_000.0
+FIELDS: Final = ("issuer", "params", "holder", "audience", "expires", "number")
+
+
+@target()
+def encrypted_channel(data: bytes) -> None:
+    """A message that the client did not seal closes the channel; one that it did is taken once."""
+    channel = Seal(10)
+    assert isinstance(channel.open(data), Close)
+    nonce = hashlib.sha256(data).digest()[:12]
+    sealed = AESGCM(channel.secret).encrypt(nonce, data, None) + nonce
+    for altered in _altered(sealed, data):
+        assert isinstance(channel.open(altered), Close)
+    assert channel.open(sealed) == data
+    assert isinstance(channel.open(sealed), Close)
+    assert isinstance(channel.open(channel.seal(data)), Close)
+    assert len(sealed) == len(data) + OVERHEAD
+
+
+def _altered(sealed: bytes, data: bytes) -> list[bytes]:
+    at = int.from_bytes(data[:2], "big") % len(sealed)
+    flipped = bytearray(sealed)
+    flipped[at] ^= 1
+    return [bytes(flipped), sealed[:-1], sealed[1:], sealed + b"\0"]
+
+
+@target()
+def key_of_a_client(data: bytes) -> None:
+    """A key is refused, or has 2048 bits."""
+    try:
+        key = client_key(data.decode("latin-1"))
+    except BadKey:
+        return
+    assert key.key_size == 2048
+
+
+@target()
+def sealed_capability(data: bytes) -> None:
+    """Of what is shown, only what the issuer sealed is taken, by its holder, at its node, in its time, once."""
+    capability = Capability.read(ISSUER, json.dumps("read"))
+    real = seal(KEY, capability, HOLDER, "here.os", NOW + 60)
+    verifier = Verifier("here.os", {"issuer.os": KEY.public_key()}.get)
+    shown = _shown(real, data)
+    try:
+        taken = verifier.take(shown, HOLDER, NOW)
+    except BadSeal:
+        taken = None
+    assert taken is None or (shown == real and taken == capability)
+    if taken is None and shown != real:
+        assert verifier.take(real, HOLDER, NOW) == capability
+
+
+def _shown(real: Sealed, data: bytes) -> Sealed:
+    """The real one, with the fields that the data names replaced by what it says."""
+    fields = {name: getattr(real, name) for name in FIELDS} | {"signature": real.signature}
+    for line in data.decode("utf-8", "replace").split("\n"):
+        name, equals, value = line.partition("=")
+        if equals and name in FIELDS:
+            fields[name] = _number(value) if name == "expires" else value
+        elif equals and name == "signature":
+            fields[name] = value.encode()[:64]
+    return Sealed(**fields)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

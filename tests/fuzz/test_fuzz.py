@@ -1,0 +1,50 @@
+"""Each target on what is kept and on a bounded number of mutations, the same in every run."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import pytest
+
+from . import sockets
+from .catalogue import SEEDS, Target, targets
+from .mutation import mutations
+
+TARGETS = targets()
+PATIENCE = (0.1, 1.0, 5.0)
+"""Seconds of silence that are waited for, if need be."""
+SECONDS_OF_CPU = 5.0
+"""What one input may take: thousands of times what any does, and less than a stall."""
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_no_input_breaks_a_promise(target: Target) -> None:
+    seeds = target.seeds()
+    for data in (b"", *seeds, *mutations(target.name, seeds, target.runs)):
+        began = time.process_time()
+        try:
+            target.run(data)
+        except Exception as error:
+            name = hashlib.sha256(data).hexdigest()[:16]
+            kept = SEEDS / target.name / f"broke-{name}"
+            kept.write_bytes(data)
+            error.add_note(f"the input is kept as {kept}")
+            raise
+        assert time.process_time() - began < SECONDS_OF_CPU, data[:200]
+
+
+def test_every_target_has_seeds_and_every_seed_a_target() -> None:
+    assert {folder.name for folder in SEEDS.iterdir()} == TARGETS.keys()
+    assert all(target.seeds() for target in TARGETS.values())
+
+
+def test_what_a_client_should_say_reaches_the_guest_and_the_login() -> None:
+    """Else the targets behind sockets would find nothing."""
+    text = (SEEDS / "websocket/text").read_bytes()
+    echoes = [(0x81, "grüße".encode()), (0x82, b"\0\1")]
+    assert any(sockets.echoed(text, silence=silence)[1:] == echoes for silence in PATIENCE)
+    for name, answer in (("index", b"200"), ("login", b"303"), ("rpc", b"202")):
+        data = (SEEDS / "http_request" / name).read_bytes()
+        said = (sockets.answer_to_request(data, silence) for silence in PATIENCE)
+        assert any(each.startswith(b"HTTP/1.1 " + answer) for each in said), name
