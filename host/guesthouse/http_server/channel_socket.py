@@ -165,7 +165,7 @@ class ChannelSocket(asyncio.Protocol):
         if self._closing:
             self._transport.abort()
             return NEVER
-        if self._process is None:
+        if self._process is None and not self._inbound.paused:
             self.end(closes.NO_KEY if self.channel_id else closes.REGISTER_LATE)
             return self.due
         if self._inbound.paused:

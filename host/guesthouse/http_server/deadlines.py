@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from typing import Protocol
 
 
@@ -54,12 +55,16 @@ class Deadlines:
         self._heap[:] = kept.values()
         heapq.heapify(self._heap)
 
-    def run(self, now: float) -> None:
-        """Look at everything whose deadline has come."""
+    def run(self, now: float, most: int = sys.maxsize) -> bool:
+        """Look at what has its deadline behind it, at most at so many. Returns whether there is more."""
         heap = self._heap
         while heap and heap[0][0] <= now:
+            if not most:
+                return True
+            most -= 1
             due, _, item = heapq.heappop(heap)
             if item.due == due:
                 item.due = NEVER
                 self._set -= 1
                 self.set(item, item.on_deadline(now))
+        return False

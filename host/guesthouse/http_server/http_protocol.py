@@ -81,6 +81,7 @@ class HttpConnection(HttpToolsProtocol):
         self._headers = 0
         self._read = 0
         self._completed = False
+        self._refused = False
         self._waiting: list[bytes] = []
         """What was read and is not looked at yet."""
         self.due = NEVER
@@ -124,7 +125,7 @@ class HttpConnection(HttpToolsProtocol):
         self._take(data)
 
     def _take(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         refusal = _REFUSALS.get(self._admitted)
         if refusal is not None:
@@ -178,9 +179,24 @@ class HttpConnection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; just close when an answer is under way already."""
         self._context.blame(self._address, f"a request was refused: {refusal.reason}")
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(plain_response(refusal, tls=self._is_tls()))
-        self.transport.close()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        self.transport.write(plain_response(refusal, tls=self._is_tls()))
+        if self.transport.can_write_eof():
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Throw away what still comes: closing at once would reset the connection under a client that is still
+        sending, and lose the answer.
+        """
+        self._refused = True
+        self.transport.write_eof()
+        limits, full = self._context.settings.connections, self._admitted in _REFUSALS
+        seconds = _REFUSED_SECONDS if full else limits.close_seconds
+        self._context.deadlines.set(self, self._context.monotonic() + seconds)
 
     def _is_tls(self) -> bool:
         """Whether the client comes by TLS, as far as its request was read."""
@@ -258,8 +274,10 @@ class HttpConnection(HttpToolsProtocol):
         self._context.deadlines.set(self, NEVER)
 
     def on_deadline(self, now: float) -> float:
-        """The head did not arrive in time, or the answer is not read."""
-        if self.flow.write_paused:
+        """The head did not arrive in time, the answer is not read, or the client does not leave."""
+        if self._waiting:
+            return now + _REFUSED_SECONDS  # it did arrive, and was not looked at yet
+        if self._refused or self.flow.write_paused:
             self.transport.abort()
         else:
             self._refuse(_REFUSALS.get(self._admitted, closes.REQUEST_LATE))

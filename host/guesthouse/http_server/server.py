@@ -45,6 +45,7 @@ CLOSE_SECONDS: Final = 2.0
 
 _ANSWER_SECONDS: Final = 1.0
 _KEEP_ALIVE_SECONDS: Final = 5
+_LOOKS_AT_ONCE: Final = 8
 _LATE_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
 _BACKLOG: Final = 2048
@@ -158,10 +159,18 @@ class HttpServer(Actions):
             await asyncio.sleep(tick)
             if loop.time() - due > _LATE_SECONDS:
                 await asyncio.sleep(tick)  # the node was stopped: what clients sent meanwhile is read first
-            try:
-                context.deadlines.run(context.monotonic())
-            except Exception:
-                context.log.write(SOURCE, "error", f"a deadline failed: {traceback.format_exc()}")
+            self._look()
+
+    def _look(self) -> None:
+        """Look at deadlines that have come; when there are many, the others wait for their turn."""
+        context = self._context
+        try:
+            more = context.deadlines.run(context.monotonic(), _LOOKS_AT_ONCE)
+        except Exception:
+            context.log.write(SOURCE, "error", f"a deadline failed: {traceback.format_exc()}")
+            return
+        if more:
+            context.turns.add(self._look)
 
     def _config(self) -> uvicorn.Config:
         http = self._context.settings.http
