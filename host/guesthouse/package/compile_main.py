@@ -24,8 +24,6 @@ REFUSED: Final = 3
 
 _FIRST_TO_GO: Final = 800
 """When memory runs out on the machine, a compile goes before workers do."""
-_NICENESS: Final = 10
-"""It computes on all CPUs, and those who serve somebody come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,6 @@ def _limit(job: Job) -> None:
     if os.getppid() != job.parent:  # it died before the line above
         os._exit(REFUSED)
     rights.volunteer_for_oom(_FIRST_TO_GO)
-    os.nice(_NICENESS)
     for limit, value, last in (
         (resource.RLIMIT_NOFILE, 64, 64),
         (resource.RLIMIT_AS, job.memory_bytes, job.memory_bytes),
