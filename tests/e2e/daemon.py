@@ -20,7 +20,7 @@ from .waiting import Subprocess, all_gone, command_line, descendants, until
 
 NODE = "e2e-node.os"
 READY_SECONDS = 60.0
-_READY = re.compile(r"ready (?P<url>http://127\.0\.0\.1:\d+) node=(?P<node>\S+)\n")
+_READY = re.compile(r"ready (?P<url>https?://127\.0\.0\.1:\d+) node=(?P<node>\S+)\n")
 _LOGIN = re.compile(r"log in, once, within ten minutes: (\S+)")
 LOG_LINE = re.compile(
     r"\d\d:\d\d:\d\d (error|warning|info) +\S+( stdout| stderr)?: |    |log in, once, |guesthouse: "
@@ -123,7 +123,7 @@ class Daemon:
     @property
     def ws_url(self) -> str:
         """Where WebSockets are opened, without a path."""
-        return self.url.replace("http://", "ws://")
+        return self.url.replace("http", "ws", 1)
 
     @property
     def pid(self) -> int:

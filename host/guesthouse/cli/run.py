@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65_535),
     help="The port to listen on; 0 takes a free one. [default: 8080]",
 )
+@click.option("--tls-cert", metavar="FILE", help="Serve over TLS: the certificate, with its chain, in PEM.")
+@click.option("--tls-key", metavar="FILE", help="The certificate's private key, in PEM.")
 @click.option(
     "--workers", type=click.IntRange(0, 1024), help="Worker subprocesses. [default: one for each CPU but one]"
 )
@@ -36,6 +38,8 @@ def run(
     node: str | None,
     host: str | None,
     port: int | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     workers: int | None,
     dev: bool | None,
 ) -> None:
@@ -43,11 +47,19 @@ def run(
 
     A PACKAGE is a package folder, its .zip, a bare .wasm (its process is name:name:local.os), or
     process:package:publisher=file.wasm. Once the node serves, it prints one line on standard output:
-    ready http://HOST:PORT node=NAME. SIGTERM and Ctrl-C stop it.
+    ready http://HOST:PORT node=NAME (https:// over TLS). SIGTERM and Ctrl-C stop it.
     """
     from guesthouse.config import load_settings
 
-    flags = {"node": node, "http.host": host, "http.port": port, "workers": workers, "dev": dev}
+    flags = {
+        "node": node,
+        "http.host": host,
+        "http.port": port,
+        "http.tls_cert": tls_cert,
+        "http.tls_key": tls_key,
+        "workers": workers,
+        "dev": dev,
+    }
     settings = load_settings(home, flags)
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 

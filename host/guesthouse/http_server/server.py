@@ -191,6 +191,10 @@ class HttpServer(Actions):
             ssl_keyfile=http.tls_key,
             headers=[HSTS] if http.tls_cert else [],
         )
+        if http.tls_key and not http.tls_cert:
+            raise CannotListen(
+                f"TLS with key {http.tls_key} and no certificate cannot be: give a PEM certificate chain with --tls-cert"
+            )
         try:
             config.load()
         except (OSError, ssl.SSLError, AssertionError) as error:

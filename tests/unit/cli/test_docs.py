@@ -33,7 +33,7 @@ def test_a_section_names_exactly_the_options_of_its_command(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(cli.commands))
 def test_a_usage_line_shows_each_option_once(name: str) -> None:
     (usage,) = re.findall(rf"^    guesthouse {name} ?(.*)$", SECTIONS[name], re.MULTILINE)
-    shown = set(re.findall(r"(?<!\w)(--?[a-z]+)", usage))
+    shown = set(re.findall(r"(?<!\w)(--?[a-z-]+)", usage))
     options = (parameter for parameter in cli.commands[name].params if isinstance(parameter, click.Option))
     assert all(len(shown & set(option.opts)) == 1 for option in options)
 

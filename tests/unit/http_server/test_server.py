@@ -41,8 +41,9 @@ async def test_a_host_that_is_not_ours_is_one_line(tmp_path: Path) -> None:
 
 async def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("not a certificate")
-    for cert, key in (("missing.pem", "missing.pem"), ("cert.pem", "cert.pem")):
-        http = HttpSettings(port=0, tls_cert=str(tmp_path / cert), tls_key=str(tmp_path / key))
+    (tmp_path / "key.pem").write_text("not a key")
+    for cert, key in (("missing.pem", "missing.pem"), ("cert.pem", "cert.pem"), (None, "key.pem")):
+        http = HttpSettings(port=0, tls_cert=cert and str(tmp_path / cert), tls_key=str(tmp_path / key))
         server = HttpServer(FakeRouter(), FakeLog(), Settings(http=http), tmp_path)
         with pytest.raises(CannotListen, match="PEM"):
             await server.__aenter__()
