@@ -7,13 +7,14 @@ SAMPLES := $(wildcard sample_processes/*/package.toml)
 SAMPLE_DIRS := $(SAMPLES:/package.toml=)
 HOME_DIR := .home
 PORT ?= 8080
+ROUNDS ?= 5
 MINUTES ?= 10
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench attacks fuzz samples clean
+.PHONY: help run test lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -36,6 +37,9 @@ bench: $(VENV)/installed-dev samples ## Measure speed beside other servers and h
 
 attacks: $(VENV)/installed-dev samples ## Attack a node from inside and outside; prints how its neighbours fared
 	@$(BIN)/pytest tests/attacks --attack-table
+
+faults: $(VENV)/installed-dev samples ## Break parts of nodes at random moments: ROUNDS=5 times 200, SEED=number
+	@GUESTHOUSE_FAULT_ROUNDS=$(ROUNDS) $(addprefix GUESTHOUSE_FAULT_SEED=,$(SEED)) $(BIN)/pytest tests/faults
 
 fuzz: $(VENV)/installed-dev $(VENV)/installed-fuzz ## Give every parser hostile bytes: MINUTES=10 TARGET=name
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --target ,$(TARGET))
