@@ -73,7 +73,8 @@ class ControlServer:
         assert task is not None  # noqa: S101 - asyncio runs this in a task
         self._clients.add(task)
         try:
-            with suppress(ConnectionError):
+            # Whoever cancels it waits for it; asyncio's streams would report a task that ends as cancelled.
+            with suppress(ConnectionError, asyncio.CancelledError):
                 await self._answer(reader, writer)
         finally:
             self._clients.remove(task)
