@@ -332,7 +332,8 @@ class Supervisor:
         if care.timer is not None:
             care.timer.cancel()
         del self._cares[process.id]
-        self.workers.leave(process.id.package_id)
+        if not self._closing:
+            self.workers.leave(process.id.package_id)
         process.end()
         self._router.remove(process)
         self.http.process_gone(process.id, reason)

@@ -1,0 +1,74 @@
+"""What `deploy/` says fits what there is, and systemd finds nothing to complain about."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from guesthouse.cli.run import run
+from guesthouse.config import Settings, load_settings
+
+ROOT = Path(__file__).parents[3]
+SERVICE = ROOT / "deploy/guesthouse.service"
+CONTAINER = ROOT / "deploy/Containerfile"
+
+
+def values(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", SERVICE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", [SERVICE, CONTAINER], ids=lambda file: file.name)
+def test_its_settings_are_settings_and_leave_the_hardened_defaults(file: Path, tmp_path: Path) -> None:
+    variables = dict(re.findall(r"\b(GUESTHOUSE_\w+)=(\S+)", file.read_text()))
+    settings = load_settings(str(tmp_path), environment=variables)
+    assert (settings.worker_confinement, settings.isolation) == ("required", "package")
+    assert not settings.inspectable
+    assert settings != Settings(home=str(tmp_path))
+
+
+@pytest.mark.parametrize("file", [SERVICE, CONTAINER], ids=lambda file: file.name)
+def test_its_flags_are_flags_of_run(file: Path) -> None:
+    (command,) = re.findall(r"^(?:ExecStart=|ENTRYPOINT )(.*)$", file.read_text(), re.MULTILINE)
+    known = {name for parameter in run.params for name in parameter.opts}
+    assert set(re.findall(r"--[a-z-]+", command)) <= known
+
+
+def test_the_service_leaves_what_workers_confine_themselves_with() -> None:
+    filters = " ".join(values("SystemCallFilter"))
+    assert "landlock_restrict_self" in filters
+    assert "MemoryDenyWriteExecute" not in {
+        line.partition("=")[0] for line in SERVICE.read_text().splitlines()
+    }
+    assert values("NoNewPrivileges") == ["yes"]
+    assert values("CapabilityBoundingSet") == [""]
+
+
+def test_the_container_copies_what_is_there_and_runs_as_nobody_special() -> None:
+    text = CONTAINER.read_text()
+    for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
+        assert all((ROOT / source).exists() for source in sources.split())
+    assert re.search(r"^USER 10001$", text, re.MULTILINE)
+
+
+def test_systemd_takes_the_unit_and_calls_its_exposure_low(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = tmp_path / SERVICE.name
+    unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", SERVICE.read_text(), flags=re.MULTILINE))
+    verified = subprocess.run(
+        [analyze, "verify", unit], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")
+    judged = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=20", unit],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout
