@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +20,8 @@ from guesthouse.kernel.router import Router
 from guesthouse.kernel.state import State
 from guesthouse.link.checks import check, check_call
 from guesthouse.link.frames import FrameReader, LinkError, encode
-from guesthouse.link.ops import ToNode
+from guesthouse.link.node_end import connect
+from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
 
 from .catalogue import in_a_line, target
 
@@ -42,6 +47,57 @@ def link_frames(data: bytes) -> None:
         assert expected is None
     else:
         assert at_once is None or repr(at_once) == repr(expected)
+
+
+@target()
+def node_end(data: bytes) -> None:
+    """The node's end hands on the operations before the first fault, and says once that the link is lost, and why."""
+    asyncio.run(_tell_the_node(data))
+
+
+async def _tell_the_node(data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    heard: list[list[Any]] = []
+    lost: asyncio.Future[LinkError | None] = asyncio.get_running_loop().create_future()
+    await connect(ours, heard.append, lost.set_result)
+    with theirs:
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # it was closed for what was said before
+            await loop.sock_sendall(theirs, data)
+    fault = await asyncio.wait_for(lost, 10)
+    expected = _all(FrameReader(), [data])
+    assert (fault is None) == (expected is not None)
+    if expected is not None:
+        assert repr(heard) == repr(expected)
+    if fault is not None:
+        in_a_line(fault)
+
+
+@target(2)
+def worker_end(data: bytes) -> None:
+    """A worker whose node says anything at all ends, and says why in its last line."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        hello = encode([[int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}]])
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "guesthouse.worker", "--link-fd", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        theirs.close()
+        try:
+            ours.sendall(hello + data)
+            ours.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it ended already
+        try:
+            _, said = worker.communicate(timeout=60)
+        finally:
+            worker.kill()
+    assert worker.returncode in (0, 1)
+    assert worker.returncode == 0 or said.strip()
 
 
 def _all(reader: FrameReader, pieces: list[bytes]) -> list[list[Any]] | None:

@@ -16,6 +16,7 @@ from guesthouse.package.core_module import read_core_module
 from guesthouse.package.description import Description
 from guesthouse.package.errors import BuildError, CompileError, PackageError
 from guesthouse.package.header import HEADER_BYTES, fault
+from guesthouse.package.inspect import inspect_component
 from guesthouse.package.kinode import read_kinode_manifest
 from guesthouse.package.manifest import Manifest, parse_manifest
 from guesthouse.package.names import without_harmful_names
@@ -142,19 +143,19 @@ def cache_folder() -> tempfile.TemporaryDirectory[str]:
 
 @target(4)
 def component(data: bytes) -> None:
-    """A component is refused in a line by the real compiler, or compiled and described."""
+    """A component is refused in a line by the real compiler, or inspected and compiled."""
     folder = Path(cache_folder().name)
-    path = folder / "a.wasm"
+    path, compiled = folder / "a.wasm", folder / "compiled"
     path.write_bytes(data)
-    compiler = Compiler(folder / "compiled", LIMITS)
 
-    async def compile_it() -> None:
+    async def inspect() -> None:
         try:
-            described = await compiler.described(path)
+            found = await inspect_component(path, LIMITS, compiled)
         except CompileError as error:
             in_a_line(error)
-        else:
-            assert (await compiler.compiled(path)).is_file()
-            assert isinstance(described, Description)
+            return
+        assert found.runnable == (not found.problems)
+        assert all("\n" not in problem for problem in found.problems)
+        assert (await Compiler(compiled, LIMITS).compiled(path)).is_file()
 
-    asyncio.run(compile_it())
+    asyncio.run(inspect())
