@@ -200,6 +200,7 @@ class WebSocketConnection(ChannelSocket):
             return
         protocol.send_response(response)
         self._flush()
+        protocol.forget_request()
         self._upgraded = True
         self.window_bits = window_bits(protocol.extensions)
         self._begin(form)

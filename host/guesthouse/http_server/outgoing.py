@@ -56,6 +56,11 @@ class _Waiter:
     paid: bool
 
 
+_NO_FRAMES: Final[deque[tuple[int, bytes]]] = deque()
+_NOBODY: Final[deque[_Waiter]] = deque()
+"""Stand for a channel's own until it needs them, and stay empty: a deque takes 760 bytes, and few channels wait."""
+
+
 class Outgoing:
     """The outgoing side of one channel. `push` is what a worker's credit pays for.
 
@@ -74,9 +79,9 @@ class Outgoing:
         self._window = window
         self._account = Outbox(window)
         self._high, _ = write_limits(window)
-        self._queue: deque[tuple[int, bytes]] = deque()
+        self._queue = _NO_FRAMES
         self._queued = 0
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters = _NOBODY
         self._unpaid_waiting = 0
         self.messages = 0
         self.policy = Policy.REFUSE
@@ -108,6 +113,8 @@ class Outgoing:
         if not self._queue and buffered <= self._high:
             self._transport.write(frame)
             return True
+        if self._queue is _NO_FRAMES:
+            self._queue = deque()
         self._queue.append((cost, frame))
         self._queued += cost
         while len(self._queue) > 1 and buffered + self._queued > self._window:
@@ -167,7 +174,7 @@ class Outgoing:
         elif self.policy is not Policy.WAIT or cost > self._window:
             reply("channel-full")
         elif self._waiters or not self._make_room(cost, paid=True):
-            self._waiters.append(_Waiter(cost, reply, paid=True))
+            self._wait(_Waiter(cost, reply, paid=True))
         else:
             reply(None)
 
@@ -181,7 +188,7 @@ class Outgoing:
         """Call `reply` with None once it may `push_now`, and with why not as `when_room`; after `may_wait`."""
         cost = push_cost(size)
         self._unpaid_waiting += cost
-        self._waiters.append(_Waiter(cost, reply, paid=False))
+        self._wait(_Waiter(cost, reply, paid=False))
 
     def push_now(self, frame: bytes) -> None:
         """Send a frame that waited for its room."""
@@ -197,6 +204,11 @@ class Outgoing:
             self._owner.grant_credit(self._account.spent - spent)
             self._account.spent = spent
         return True
+
+    def _wait(self, waiter: _Waiter) -> None:
+        if self._waiters is _NOBODY:
+            self._waiters = deque()
+        self._waiters.append(waiter)
 
     def _next_waiter(self) -> Reply:
         waiter = self._waiters.popleft()

@@ -14,6 +14,11 @@ class Protocol(ServerProtocol):
     too_big: Close = REGISTER_TOO_BIG
     """The close for a message over the limit. Another one once the channel is open."""
 
+    def forget_request(self) -> None:
+        """The connection is open: let go of the request, which the parser that read it would keep as long."""
+        self.parser = self.parse()
+        next(self.parser)
+
     def recv_frame(self, frame: Frame) -> None:
         """Take a frame. A close frame may come within a message (RFC 6455, section 5.4), which then has no end."""
         if frame.opcode is Opcode.CLOSE:
