@@ -13,7 +13,7 @@ from guesthouse.worker.budget import BURST_SECONDS, SAY_EVERY_SECONDS, Allowance
 from .guests import ECHO, HOG, PUSH_CHANNEL, RECEIVE, RECEIVE_FOR_EVER, SCRATCH, process
 from .process import Worker
 
-CALLS = 20_000
+CALLS = 50_000
 STORM = process(
     ("messaging.receive", "messaging.has-blob", "http-server.send-ws-text"),
     f"""(local i32) {RECEIVE} {RECEIVE} (local.set 8 (i32.const {CALLS}))
@@ -93,24 +93,24 @@ def test_the_log_says_which_budget_is_over_and_then_not_again_for_a_while(
 
 
 def test_a_guest_that_storms_the_host_with_calls_is_held_back_and_not_ended(worker: Worker) -> None:
-    guest = worker.start(STORM, host_calls_per_second=CALLS // 2).started()
+    guest = worker.start(STORM, host_calls_per_second=20_000).started()
     guest.open(1)
     guest.push(1, b"storm")
     neighbour = worker.start(ECHO).started()
     neighbour.open(2)
     neighbour.push(2, b"still here")
     assert neighbour.pushed(2) == b"still here"
-    assert worker.got(ToNode.PUSH, guest.handle) == []
     guest.pushed(1)
-    assert any("over 10000 host calls a second" in line for line in guest.log())
+    assert any("over 20000 host calls a second" in line for line in guest.log())
 
 
 def test_a_guest_that_computes_for_ever_leaves_its_worker_the_rest_of_each_second(own_worker: Worker) -> None:
     hog = own_worker.start(HOG, cpu_share=0.05)
     assert hog.expect(ToNode.LOG)[2].startswith("it uses over 5.0% of its worker's time")
-    usage = Usage(*own_worker.expect(ToNode.USAGE)[1][hog.handle])
-    assert 0.05 < usage.cpu_seconds < 0.5
-    assert usage.held_seconds > 0.1
+    usage = Usage()
+    while usage.held_seconds < 1.0:
+        usage = Usage(*own_worker.expect(ToNode.USAGE)[1][hog.handle])
+    assert 0.05 < usage.cpu_seconds < usage.held_seconds / 2
     echo = own_worker.start(ECHO).started()
     echo.open(2)
     echo.push(2, b"still here")
@@ -124,11 +124,11 @@ def test_a_guest_that_is_held_back_is_stopped_at_once(own_worker: Worker) -> Non
 
 
 def test_a_message_for_a_guest_that_is_held_back_waits_and_is_not_lost(worker: Worker) -> None:
-    """Each message costs three calls, so that a few of them are over the budget."""
-    guest = worker.start(ECHO, host_calls_per_second=100).started()
+    """Each message costs three calls, so that most of them are over the budget."""
+    guest = worker.start(ECHO, host_calls_per_second=300).started()
     guest.open(1)
-    texts = [str(number).encode() for number in range(60)]
-    for text in texts:
+    for number in range(250):
+        text = str(number).encode()
         guest.push(1, text)
-    assert [guest.pushed(1) for _ in texts] == texts
-    assert any("over 100 host calls a second" in line for line in guest.log())
+        assert guest.pushed(1) == text
+    assert any("over 300 host calls a second" in line for line in guest.log())
