@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 from guesthouse.package.errors import BuildError
@@ -91,9 +93,11 @@ class _Reader:
         return self.bytes().decode("utf-8", "replace")
 
 
-def _vector(reader: _Reader | None) -> list[_Reader]:
-    """The reader once for each element: whoever takes an element reads exactly it."""
-    return [] if reader is None else [reader] * reader.number()
+def _vector(reader: _Reader | None) -> Iterator[_Reader]:
+    """The reader once for each element: whoever takes an element reads exactly it. How many there are is what the
+    module says, so nothing is made for all of them at once.
+    """
+    return iter(()) if reader is None else repeat(reader, reader.number())
 
 
 def _signature(reader: _Reader) -> Signature:
@@ -112,7 +116,12 @@ def _import(reader: _Reader, types: list[Signature]) -> tuple[str, str, Signatur
     module, name = reader.name(), reader.name()
     if reader.byte() != 0:
         raise BuildError(f"{reader.where} imports {module} {name}, which is not a function: do not import it")
-    return module, name, types[reader.number()]
+    number = reader.number()
+    if number >= len(types):
+        raise BuildError(
+            f"{reader.where} imports {module} {name} as a type that it does not have: build it again"
+        )
+    return module, name, types[number]
 
 
 def _export(reader: _Reader) -> tuple[str, str]:
