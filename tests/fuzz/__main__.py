@@ -7,8 +7,10 @@ put among the seeds of its target, and the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -48,7 +50,13 @@ def holds(target: Target, minutes: float) -> bool:
     """Fuzz one target in a subprocess. Returns whether nothing was found."""
     began = time.monotonic()
     command = (sys.executable, "-m", "tests.fuzz", "--only", target.name, "--minutes", str(minutes))
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    with tempfile.TemporaryDirectory(
+        prefix="guesthouse-fuzz-"
+    ) as folder:  # libFuzzer ends without tidying up
+        environment = {**os.environ, "TMPDIR": folder}
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False
+        )
     output = done.stdout.decode(errors="replace")
     runs = next((line.split()[-1] for line in output.splitlines() if "number_of_executed_units" in line), "?")
     print(f"{target.name:24} {runs:>10} inputs in {time.monotonic() - began:4.0f} s", flush=True)

@@ -179,7 +179,7 @@ async def _tell_the_kernel(data: bytes) -> None:
             process.run_started()
             if handle == 1:  # the worker was given this run; the other is another worker's
                 runs[handle] = process
-        given: Any = (runs, router, quiet, state, quiet, quiet, lambda: None, lambda *_: None)
+        given: Any = (runs, router, quiet, state, quiet, quiet, lambda: None, quiet)
         taken_over = Operations(*given)
         try:
             for operation in operations(data):

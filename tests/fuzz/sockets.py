@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - it is to end after the node, so it is to be loaded before
 import json
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,9 +50,19 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=_SECONDS)
 
 
+_ENDS: Final[list[Callable[[], None]]] = []
+
+
+def end() -> None:
+    """End the node, if there is one."""
+    while _ENDS:
+        _ENDS.pop()()
+    node.cache_clear()
+
+
 @cache
 def node() -> Running:
-    """Start it once; it ends with the interpreter."""
+    """Start it once; `end` ends it."""
     folder = Path(tempfile.mkdtemp(prefix="guesthouse-fuzz-"))
     settings = Settings(
         home=str(folder / "home"),
@@ -84,8 +93,7 @@ def node() -> Running:
         thread.join(10)
         shutil.rmtree(folder, ignore_errors=True)
 
-    # Threads end before `atexit` is reached otherwise, and the node with them.
-    threading._register_atexit(end)  # type: ignore[attr-defined]
+    _ENDS.append(end)
     assert ready.wait(60), "the node did not start"
     return started[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +17,12 @@ PATIENCE = (0.1, 1.0, 5.0)
 """Seconds of silence that are waited for, if need be."""
 SECONDS_OF_CPU = 5.0
 """What one input may take: thousands of times what any does, and less than a stall."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_the_node() -> Iterator[None]:
+    yield
+    sockets.end()
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
