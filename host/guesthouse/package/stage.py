@@ -69,7 +69,8 @@ def prune(unpack_dir: Path, keep: Iterable[str]) -> None:
     kept = set(keep)
     with suppress(FileNotFoundError):
         for path in list(unpack_dir.iterdir()):
-            if path.name not in kept and path.is_dir() and not path.is_symlink():
+            needed = path.name in kept and not path.name.startswith(_GONE)
+            if not needed and path.is_dir() and not path.is_symlink():
                 _remove(path)
 
 
