@@ -67,8 +67,8 @@ async def until(is_so: Callable[[], object]) -> None:
         await asyncio.to_thread(time.sleep, 0.002)
 
 
-def written(log: Lines, lines: int) -> bool:
-    return len(log.lines) == lines
+def ended(log: Lines, lives: int) -> bool:
+    return sum("another is started" in text for _, _, text in log.lines) == lives
 
 
 async def most_workers(_: Path, over: int) -> None:
@@ -129,7 +129,7 @@ async def worker_longest_pause(_: Path, over: int) -> None:
             for lives, pause in ((1, 0.0), (2, 1.0), (3, longest + over * MOMENT)):
                 await until(lambda: any(worker.ready for worker in begun.alive()))
                 begun.alive()[0].abandon()
-                await until(partial(written, log, lives))
+                await until(partial(ended, log, lives))
                 await loop.pass_by(pause)
             if over >= 0:
                 await until(begun.alive)
