@@ -11,7 +11,7 @@ process issues itself it may hand to anybody, and recognises when it comes back.
 | `"messaging"` of a runtime module | messaging it; of `http-server:distro:sys`, binding paths too |
 | `{"bytes": N}` of `state:distro:sys` | keeping that many bytes with `set-state` |
 | `"spawn"` of `kernel:distro:sys` | starting processes of one's own package |
-| `"network"` of `kernel:distro:sys` | reserved: messaging other nodes |
+| `"network"` of `kernel:distro:sys` | messaging processes of other nodes, and being messaged by them |
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ class Holdings:
     dropped: set[Capability] = field(default_factory=set)
     received: dict[Capability, None] = field(default_factory=dict)
     """What came with messages of this run, oldest first."""
+    seals: dict[Capability, object] = field(default_factory=dict)
+    """For those of other nodes: what shows there that it holds them, as it came, oldest first. Not kept."""
     refused: dict[Capability, int] = field(default_factory=dict)
     """What it lacked, and how often."""
 
@@ -151,6 +153,13 @@ class Holdings:
             self.received[capability] = None
             if len(self.received) > MOST_RECEIVED:
                 del self.received[next(iter(self.received))]
+
+    def keep_seal(self, capability: Capability, seal: object) -> None:
+        """With this it can show a capability of another node there."""
+        self.seals.pop(capability, None)
+        self.seals[capability] = seal
+        if len(self.seals) > MOST_RECEIVED:
+            del self.seals[next(iter(self.seals))]
 
     def save(self, capabilities: Iterable[Capability]) -> list[Capability]:
         """Keep those that it was handed in this run, or holds or issues. Returns them."""

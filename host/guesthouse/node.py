@@ -15,16 +15,20 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self, TextIO
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from guesthouse.config import Settings
 from guesthouse.control.server import ControlServer
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
+from guesthouse.http_server.credentials import load_node_key
 from guesthouse.http_server.server import HttpServer
 from guesthouse.installing import Installer, finish_purge, tidy
 from guesthouse.kernel import children, kept_capabilities
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.placement import Isolation, Placement
+from guesthouse.kernel.remote import KeyOf, Remote
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import State
@@ -35,6 +39,7 @@ from guesthouse.node_commands import NodeCommands
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package
+from guesthouse.ports import Transport
 from guesthouse.runtime.install import install_modules, package_folder
 from guesthouse.swapping import Swap
 
@@ -141,6 +146,22 @@ class Node:
             self._spawner,
         )
         return operations.handle
+
+    def join(self, transport: Transport, key_of: KeyOf) -> Callable[[bytes], None]:
+        """Reach other nodes by a transport, from now on; before the first process. Returns what takes the frames that
+        come for this node.
+
+        Args:
+            transport: carries frames to other nodes.
+            key_of: the public key of a node by its name; None for one that is not known.
+        """
+        remote = Remote(self.router, load_node_key(self.home.path), key_of, transport, self.log)
+        self.router.remote = remote
+        return remote.incoming
+
+    def public_key(self) -> Ed25519PublicKey:
+        """By which other nodes know what this one says."""
+        return load_node_key(self.home.path).public_key()
 
     async def load(self, argument: str) -> Package:
         """Load what a user named on the command line.

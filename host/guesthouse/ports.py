@@ -7,10 +7,11 @@ know each other only through these protocols, so each is tested without the othe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from guesthouse.address import Address, ProcessId
+from guesthouse.capabilities import Capability
 from guesthouse.message import (
     IncomingHttpRequest,
     LazyLoadBlob,
@@ -70,6 +71,19 @@ class Answer:
     body: bytes
     metadata: str | None = None
     blob: LazyLoadBlob | None = None
+    source: str = field(default="", compare=False)
+    """The address of the process that answered, when the kernel says it."""
+    capabilities: tuple[Capability, ...] = ()
+    """What came with the answer."""
+
+
+class Transport(Protocol):
+    """What carries frames to other nodes, such as a message broker. It is not believed: frames are signed, and
+    what is forged, altered or repeated is dropped. Frames to one node arrive in the order they were sent in.
+    """
+
+    def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
+        """Send a frame to a node; "offline" when it cannot be reached now. Never blocks; what it holds is bounded."""
 
 
 class ChannelFeeder(Feeder, Protocol):

@@ -8,7 +8,9 @@ from typing import Any
 
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import (
+    KERNEL,
     MOST_IN_MESSAGE,
+    NETWORK,
     STATE,
     Capability,
     Holdings,
@@ -34,6 +36,8 @@ class Rights:
         self._node = node
         self._default = defaults(node, state_bytes)
         self._log = log
+        self.network = of_node(node, KERNEL, NETWORK)
+        """The right to message processes of other nodes, and to be messaged by them."""
         self._given: dict[ProcessId, set[Capability]] = {}  # by manifests of others
 
     def holdings(self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]]) -> Holdings:

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
 from guesthouse.capabilities import Capability
 from guesthouse.config import Settings
+from guesthouse.kernel.alarm import Alarm
 from guesthouse.kernel.asking import TERMINAL, Asker
-from guesthouse.kernel.kept_capabilities import as_pair
+from guesthouse.kernel.kept_capabilities import as_pairs, read_all
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.process import Process
+from guesthouse.kernel.remote import at_node
 from guesthouse.kernel.requests import LONGEST_WAIT, Requests, Waiting
+from guesthouse.kernel.returns import Refusal, Returns
 from guesthouse.kernel.rights import Rights
-from guesthouse.kernel.sending import Sender, address_of, size_of, too_much
+from guesthouse.kernel.sending import RemotePort, Sender, address_of, size_of, too_much
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
 from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
-
-Refusal: TypeAlias = SendErrorKind | Capability
-"""Why a message does not reach anybody: a `send-error-kind`, or the capability that was missing."""
 
 _FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
@@ -43,6 +43,8 @@ class Router:
 
     http: HttpServerPort
     """The node's HTTP server, which is made after the router and set before the first process."""
+    remote: RemotePort | None = None
+    """What reaches other nodes, set before the first process; None while this node is alone."""
 
     def __init__(self, settings: Settings, log: LogPort) -> None:
         self._node = settings.node
@@ -52,12 +54,17 @@ class Router:
         self._modules: dict[ProcessId, Module] = {}
         self._askers: dict[ProcessId, Asker] = {}
         self._requests = Requests()
+        self._returns = Returns(log)
         self._answered: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._expires_at = 0.0  # when the timer fires; uvloop's handles do not always say
+        self._alarm = Alarm(self._requests.next_deadline, self._expire)
         self.terminal = self.asker(TERMINAL)
         self.rights = Rights(settings.node, settings.process.state_bytes, log)
+
+    @property
+    def message_bytes(self) -> int:
+        """The largest body or blob between processes."""
+        return self._limits.message_bytes
 
     @property
     def node(self) -> str:
@@ -101,8 +108,7 @@ class Router:
 
     def close(self) -> None:
         """Stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.close()
 
     def send(self, sender: Sender, sent: Operation) -> None:
         """Carry out a SEND of a process.
@@ -115,24 +121,36 @@ class Router:
             raise LinkError("a worker awaits a request that expects no response")
         target = address_of(sent[2])
         if target is None:
-            self._give_back(sender, sent, "no-such-process")
+            self._returns.give_back(sender, sent, "no-such-process")
         elif target.node != self._node:
-            self._log.write(
-                str(sender.id),
-                "warning",
-                f"a request to {target} was refused: node {self._node} is not connected to other nodes",
-            )
-            self._give_back(sender, sent, "offline")
+            self._to_other_node(sender, sent, target)
         elif canonical(target.process) == HTTP_SERVER:
             lacking = self.rights.lacks_to_message(sender, HTTP_SERVER)
             if lacking is None:
                 self._to_http_server(sender, sent)
             else:
-                self._give_back(sender, sent, lacking)
+                self._returns.give_back(sender, sent, lacking)
         elif (module := self._modules.get(canonical(target.process))) is not None:
             self._to_module(sender, sent, module)
         else:
             self._to_process(sender, sent, target.process)
+
+    def _to_other_node(self, sender: Sender, sent: Operation, target: Address) -> None:
+        if self.remote is None:
+            text = f"a request to {target} was refused: node {self._node} is not connected to other nodes"
+            self._log.write(str(sender.id), "warning", text)
+            self._returns.give_back(sender, sent, "offline")
+            return
+        lacking = self.rights.lacks(sender, self.rights.network, f"a request to {target}")
+        refusal = lacking or self._unfit(sender, target.process, sent)
+        if refusal is not None:
+            self._returns.give_back(sender, sent, refusal)
+            return
+        request_id = self._request_id(sender, at_node(target.node), sent)
+        if not self.remote.send(sender, sent, target, request_id):
+            if sent[5] is not None:
+                self.forget(request_id)
+            self._returns.give_back(sender, sent, "offline")
 
     def send_on_exit(self, sender: Process, requests: Iterable[Sequence[Any]]) -> None:
         """Send the requests that a process left for its end. It is gone, so no answer comes to anyone."""
@@ -155,13 +173,15 @@ class Router:
         self._requests.settle(waiting)
         answered = self._answered.pop(request_id, None)
         if answered is not None:
-            answered(Answer(body, metadata, None if blob is None else LazyLoadBlob(mime, blob)))
+            rights = read_all(*self.rights.handed_on(responder, None, attached)) if attached else []
+            payload = None if blob is None else LazyLoadBlob(mime, blob)
+            answered(Answer(body, metadata, payload, f"{self._node}@{responder.id}", tuple(rights)))
             return
         sender = self._sender(waiting.sender)
         if sender is not None:
             source = f"{self._node}@{responder.id}"
             rights = self.rights.handed_on(responder, sender, attached)
-            self._answer(sender, waiting.sent, source, [body, inherit, metadata], mime, blob, rights)
+            self._returns.answer(sender, waiting.sent, source, [body, inherit, metadata], mime, blob, rights)
 
     # What the HTTP server sends and answers.
 
@@ -176,6 +196,54 @@ class Router:
         """See `ports.RouterPort`."""
         sent = self._deliver(process, request, blob, answered, feeder)
         return sent if isinstance(sent, str) else None
+
+    # What comes from other nodes.
+
+    def deliver(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        *,
+        source: Address,
+        rights: Sequence[Capability],
+    ) -> SendErrorKind | None:
+        """Hand over a request of a process of another node; returns None or why it was not. `answered` is called
+        once, later, when it expects a response.
+        """
+        sent = self._deliver(process, request, blob, answered, None, source, rights)
+        return sent if isinstance(sent, str) else None
+
+    def asker_of(self, request_id: int) -> ProcessId | None:
+        """Who waits for the answer to a request."""
+        waiting = self._requests.get(request_id)
+        return None if waiting is None else waiting.sender
+
+    def answered_by(self, node: str, request_id: int, outcome: Answer | Refusal) -> bool:
+        """Another node says what became of a request that it was sent; False when it waits for no such thing."""
+        waiting = self._requests.get(request_id)
+        if waiting is None or at_node(node) not in waiting.holders:
+            return False
+        self._requests.settle(waiting)
+        answered = self._answered.pop(request_id, None)
+        sender = self._sender(waiting.sender)
+        if answered is not None:
+            answered("not-authorised" if isinstance(outcome, Capability) else outcome)
+        elif sender is not None and isinstance(outcome, Answer):
+            self._answer_from_afar(sender, waiting.sent, outcome)
+        elif sender is not None and not isinstance(outcome, Answer):
+            self._returns.give_back(sender, waiting.sent, outcome)
+        return True
+
+    def _answer_from_afar(self, sender: Sender, sent: Operation, answer: Answer) -> None:
+        if isinstance(sender, Process):
+            sender.holdings.receive(answer.capabilities)
+        rights = [as_pairs(list(answer.capabilities))] if answer.capabilities else []
+        mime, payload = (None, None) if answer.blob is None else (answer.blob.mime, answer.blob.bytes)
+        self._returns.answer(
+            sender, sent, answer.source, [answer.body, False, answer.metadata], mime, payload, rights
+        )
 
     async def ask(
         self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
@@ -213,7 +281,7 @@ class Router:
         if sender is not None:
             mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
             source = f"{self._node}@{HTTP_SERVER}"
-            self._answer(sender, waiting.sent, source, [body, False, None], mime, payload)
+            self._returns.answer(sender, waiting.sent, source, [body, False, None], mime, payload)
         return True
 
     def _deliver(
@@ -223,8 +291,12 @@ class Router:
         blob: LazyLoadBlob | None,
         answered: Callable[[Answer | SendErrorKind], None],
         feeder: ChannelFeeder | None,
+        source: Address | None = None,
+        rights: Sequence[Capability] = (),
     ) -> int | SendErrorKind:
-        """Hand a request of the HTTP server to a process; returns its id, 0 when no answer is wanted."""
+        """Hand a request of the HTTP server, or of another node's process, to a process; returns its id, 0 when no
+        answer is wanted.
+        """
         receiver = self._processes.get(canonical(process))
         if receiver is None:
             return "no-such-process"
@@ -232,34 +304,41 @@ class Router:
         size = len(request.body) + len(payload or b"") + len(request.metadata or "")
         if feeder is None and receiver.mailbox.refuses():
             return "mailbox-full"
-        if self._requests.size_of(HTTP_SERVER) > self._limits.outstanding_bytes:
+        asker = HTTP_SERVER if source is None else at_node(source.node)
+        if self._requests.size_of(asker) > self._limits.outstanding_bytes:
             return "mailbox-full"
         seconds, request_id = request.expects_response, 0
         if seconds is not None:
-            waiting = self._expect(answered, seconds)
+            waiting = self._expect(answered, seconds, asker)
             self._requests.hold(waiting, receiver.id)
             request_id = waiting.id
-        head = [int(ToWorker.REQUEST), 0, request_id, f"{self._node}@{HTTP_SERVER}"]
+        head = [int(ToWorker.REQUEST), 0, request_id, str(source or Address(self._node, HTTP_SERVER))]
         fields = [request.body, request.inherit, seconds, request.metadata, mime, payload]
-        receiver.post_request([*head, *fields], size)
+        receiver.holdings.receive(rights)
+        receiver.post_request([*head, *fields, *([as_pairs(list(rights))] if rights else [])], size)
         if feeder is not None:
             receiver.mailbox.hold_back(feeder.channel_id, feeder)
         return request_id
 
-    def _expect(self, answered: Callable[[Answer | SendErrorKind], None], seconds: float) -> Waiting:
-        waiting = self._requests.add(HTTP_SERVER, 0, [], 0, self._loop.time() + min(seconds, LONGEST_WAIT))
+    def _expect(
+        self,
+        answered: Callable[[Answer | SendErrorKind], None],
+        seconds: float,
+        asker: ProcessId = HTTP_SERVER,
+    ) -> Waiting:
+        waiting = self._requests.add(asker, 0, [], 0, self._loop.time() + min(seconds, LONGEST_WAIT))
         self._answered[waiting.id] = answered
-        self._arm()
+        self._alarm.set()
         return waiting
 
     def _to_process(self, sender: Sender, sent: Operation, target: ProcessId) -> None:
         receiver = self._processes.get(canonical(target))
         if receiver is None:
-            self._give_back(sender, sent, "no-such-process")
+            self._returns.give_back(sender, sent, "no-such-process")
             return
         refusal = self._refusal(sender, receiver, sent)
         if refusal is not None:
-            self._give_back(sender, sent, refusal)
+            self._returns.give_back(sender, sent, refusal)
             return
         _, _, _, body, inherit, expects_response, metadata, _, mime, blob, *_ = sent
         request_id = self._request_id(sender, receiver.id, sent)
@@ -273,7 +352,7 @@ class Router:
     def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
         refusal = self.rights.lacks_to_message(sender, module.id) or self._unfit(sender, module.id, sent)
         if refusal is not None:
-            self._give_back(sender, sent, refusal)
+            self._returns.give_back(sender, sent, refusal)
             return
         request_id = 0 if sent[5] is None else self._request_id(sender, module.id, sent)
 
@@ -296,7 +375,9 @@ class Router:
             return
         self._requests.settle(waiting)
         mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
-        self._answer(sender, waiting.sent, f"{self._node}@{module.id}", [body, False, None], mime, payload)
+        self._returns.answer(
+            sender, waiting.sent, f"{self._node}@{module.id}", [body, False, None], mime, payload
+        )
 
     def _sender(self, process: ProcessId) -> Sender | None:
         return self._processes.get(process) or self._askers.get(process)
@@ -325,7 +406,7 @@ class Router:
             deadline = self._loop.time() + min(expects_response, LONGEST_WAIT)
             waiting = self._requests.add(sender.id, sent[1], sent, size_of(sent), deadline)
             self._requests.hold(waiting, receiver)
-            self._arm()
+            self._alarm.set()
             return waiting.id
         if sent[4] and inherited_id < 0:
             return self._hand_on_http(sender, -inherited_id, receiver)
@@ -353,7 +434,7 @@ class Router:
         if body is None:
             return
         if sent[5] is not None or body not in _NOTHING_TO_SAY:
-            self._answer(sender, sent, f"{self._node}@{HTTP_SERVER}", [body, False, None], None, None)
+            self._returns.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", [body, False, None], None, None)
 
     def _leave_waiting(self, sender: Sender, sent: Operation) -> int:
         """Keep a request to the HTTP server until it is answered or its time is over."""
@@ -362,41 +443,8 @@ class Router:
         deadline = self._loop.time() + min(sent[5], LONGEST_WAIT)
         waiting = self._requests.add(sender.id, sent[1], sent, size_of(sent), deadline)
         self._requests.hold(waiting, HTTP_SERVER)
-        self._arm()
+        self._alarm.set()
         return waiting.id
-
-    def _answer(
-        self,
-        sender: Sender,
-        sent: Operation,
-        source: str,
-        response: list[Any],
-        mime: str | None,
-        blob: bytes | None,
-        rights: Sequence[Any] = (),
-    ) -> None:
-        context, await_id = sent[7], sent[10]
-        size = len(response[0]) + len(blob or b"") + len(context or b"") + len(response[2] or "")
-        operation = [int(ToWorker.RESPONSE), 0, source, *response, context, mime, blob, await_id, *rights]
-        self._hand_back(sender, sent, operation, size)
-
-    def _give_back(self, sender: Sender, sent: Operation, refusal: Refusal) -> None:
-        """Return what was sent, with the reason: a kind of failure, or the capability that was missing."""
-        operation = [int(ToWorker.SEND_FAILURE), 0, refusal, *sent[2:11], *sent[12:]]
-        if isinstance(refusal, Capability):
-            operation[2:] = ["not-authorised", *sent[2:11], *(sent[12:] or [[]]), as_pair(refusal)]
-        self._hand_back(sender, sent, operation, size_of(sent))
-
-    def _hand_back(self, sender: Sender, sent: Operation, operation: Operation, size: int) -> None:
-        if sent[10]:
-            sender.answer_await(sent[1], operation, size)
-        elif not sender.post_answer(operation, size):
-            what = ToWorker(operation[0]).name.lower().replace("_", " ")
-            self._log.write(
-                str(sender.id),
-                "error",
-                f"a {what} for it is lost: its mailbox is twice over its limit, it sends and does not receive",
-            )
 
     def _fail_all(self, orphans: Iterable[Waiting]) -> None:
         for waiting in orphans:
@@ -409,21 +457,8 @@ class Router:
             return
         sender = self._sender(waiting.sender)
         if sender is not None:
-            self._give_back(sender, waiting.sent, kind)
-
-    def _arm(self) -> None:
-        deadline = self._requests.next_deadline()
-        if self._timer is not None:
-            if deadline is not None and self._expires_at <= deadline:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            self._expires_at = deadline
-            self._timer = self._loop.call_at(deadline, self._expire)
+            self._returns.give_back(sender, waiting.sent, kind)
 
     def _expire(self) -> None:
-        self._timer = None
         for waiting in self._requests.expire(self._loop.time()):
             self._fail(waiting, "timeout")
-        self._arm()

@@ -29,14 +29,18 @@ class Runs:
         self._loop = asyncio.get_running_loop()
         self._last_handle = 0
 
-    def begin(self, care: Care, worker: Worker, reopen: Callable[[ProcessId], None]) -> None:
-        """Begin a run on a worker; `reopen` posts the process's open channels."""
+    def begin(
+        self, care: Care, worker: Worker, reopen: Callable[[ProcessId], None], *, connected: bool
+    ) -> None:
+        """Begin a run on a worker; `reopen` posts the process's open channels, `connected` says whether the node
+        reaches others.
+        """
         process = care.process
         self._last_handle += 1
         handle = self._last_handle
         care.worker = worker
         worker.runs[handle] = process
-        worker.send([int(ToWorker.START), handle, self._start_settings(process)])
+        worker.send([int(ToWorker.START), handle, self._start_settings(process) | {"connected": connected}])
         process.begin_run(Run(handle, worker.name, self._loop.time(), worker.sender), reopen)
 
     async def until_started(self, care: Care) -> bool:

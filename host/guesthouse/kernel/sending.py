@@ -26,6 +26,13 @@ class Sender(Protocol):
         """A RESPONSE or SEND_FAILURE for it. Returns False when it has no room."""
 
 
+class RemotePort(Protocol):
+    """What reaches other nodes (`kernel/remote.py`)."""
+
+    def send(self, sender: Sender, sent: Operation, target: Address, request_id: int) -> bool:
+        """Send a request of a process of this node. Returns False when the node cannot be reached."""
+
+
 def address_of(text: str) -> Address | None:
     """Whom a SEND is for; None when that is no address."""
     if len(text) > _LONGEST_TARGET:

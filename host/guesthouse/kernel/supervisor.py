@@ -292,7 +292,7 @@ class Supervisor:
         if worker is None:
             return
         care.replacing = False
-        self._runs.begin(care, worker, self.http.reopen)
+        self._runs.begin(care, worker, self.http.reopen, connected=self._router.remote is not None)
 
     async def _until_started(self, care: Care) -> None:
         """Wait until the process asks for its first message. One that takes too long is given up when there is

@@ -39,6 +39,8 @@ class GuestLimits:
     """The largest push."""
     blob_bytes: int
     """The largest body or blob between processes."""
+    connected: bool
+    """Whether its node reaches others."""
 
 
 class Schedule(Protocol):

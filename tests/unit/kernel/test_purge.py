@@ -12,6 +12,7 @@ ROWS = {
     "state": ("process", "bytes"),
     "timers": ("process", "id", "due"),
     "capabilities": ("process", "issuer", "params", "kept"),
+    "children": ("process", "wasm_path", "capabilities", "grants", "public"),
     "kv": ("package", "db", "key", "value"),
     "files": ("package", "path", "folder", "bytes"),
     "used": ("package", "what", "bytes"),

@@ -9,8 +9,10 @@ extension.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
+from guesthouse.address import HTTP_SERVER
 from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
 from guesthouse.link.ops import Call, ToNode
 from guesthouse.message import WsMessageType
@@ -41,10 +43,10 @@ _UNREACHABLE: Final = Err("node-unreachable")
 
 def send_ws_push(guest: Guest, node: str, channel_id: int, message_type: str, blob: dict[str, Any]) -> Any:
     """Push a message of any type to one channel."""
-    if node != guest.node:
-        return _UNREACHABLE
     kind, payload = _TYPES[message_type], blob["bytes"]
     refusal = _unfit(guest, kind, payload)
+    if node != guest.node:
+        return refusal or _push_afar(guest, node, channel_id, kind, payload)
     return refusal if refusal is not None else _push(guest, channel_id, kind, payload)
 
 
@@ -195,6 +197,17 @@ def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
         raise TypeError("a push takes a channel id and bytes")
     guest.channels[channel_id] = left
     guest.outgoing.add([_PUSH, guest.handle, channel_id, kind, payload], len(payload))
+    return OK
+
+
+def _push_afar(guest: Guest, node: str, channel_id: int, kind: int, payload: bytes) -> Any:
+    """A push to another node is a request to its HTTP server, which asks whether it may be."""
+    if not guest.limits.connected:
+        return _UNREACHABLE
+    push = {"channel_id": channel_id, "message_type": WsMessageType(kind).json_name}
+    body = json.dumps({"WebSocketPush": push}, separators=(",", ":")).encode()
+    target = f"{node}@{HTTP_SERVER}"
+    guest.tell([ToNode.SEND, guest.handle, target, body, False, None, None, None, None, payload, 0, 0])
     return OK
 
 

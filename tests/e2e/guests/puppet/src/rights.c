@@ -6,6 +6,7 @@
  *   show                             answers the capabilities that came last, with a request or a response
  *   lend ISSUER PARAMS               answers `lent`, with that capability
  *   save ISSUER PARAMS, drop ISSUER PARAMS
+ *   push NODE CHANNEL TEXT           pushes to a channel of a node; answers 0 or 1 and the refusal's place
  *   bind PATH                        answers 0 or 1 and the refusal's place
  *   spawn NAME PATH                  answers the child's id, or the refusal's place
  *   raise NAME PATH GRANTEE ISSUER PARAMS
@@ -128,6 +129,13 @@ static void raise(gh_string rest) {
     report(&result);
 }
 
+static void push(gh_string rest) {
+    gh_string node = next_word(&rest);
+    uint32_t channel = number(next_word(&rest));
+    gh_lazy_load_blob blob = {.bytes = bytes_of(rest)};
+    answer_number((uint32_t)gh_send_ws_push(node, channel, GH_TEXT, &blob));
+}
+
 static void bind(gh_string path) {
     int code = gh_bind_ws_path(path, true);
     note_missing(gh_missing());
@@ -149,6 +157,8 @@ bool obey_rights(gh_string word, gh_string rest) {
         spawn(rest);
     else if (gh_same(word, gh_text("raise")))
         raise(rest);
+    else if (gh_same(word, gh_text("push")))
+        push(rest);
     else if (gh_same(word, gh_text("bind")))
         bind(rest);
     else if (gh_same(word, gh_text("save"))) {

@@ -1,0 +1,365 @@
+"""Two nodes, joined by a transport that does whatever one on the way could do: real workers, real components."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cbor2
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from websockets.asyncio.client import connect
+
+from guesthouse.address import Address
+from guesthouse.capabilities import Capability
+from guesthouse.config import HttpSettings, Settings
+from guesthouse.http_server.credentials import load_node_key
+from guesthouse.kernel.envelopes import Envelopes
+from guesthouse.kernel.remote import FAILURE, REQUEST, RESPONSE
+from guesthouse.kernel.sealed_capabilities import Sealed, seal
+from guesthouse.node import Node
+
+from .clients import register_message
+from .packages import package
+from .waiting import until
+
+ONE, TWO = "one.os", "two.os"
+A, B, C = (f"{name}:puppet:test.os" for name in "abc")
+OPEN = "open:puppet:test.os"
+"""Public, and may use the network; a may use it too, and is not public; c may not."""
+NETWORK = '{ process = "kernel:distro:sys", params = "network" }'
+Alter = Callable[[bytes], list[bytes]]
+
+
+@dataclass
+class Net:
+    """What is between the nodes. `alter` makes of each frame those that arrive."""
+
+    incoming: dict[str, Callable[[bytes], None]] = field(default_factory=dict)
+    reachable: set[str] = field(default_factory=set)
+    keys: dict[str, Ed25519PublicKey] = field(default_factory=dict)
+    seen: list[tuple[str, bytes]] = field(default_factory=list)
+    alter: Alter = lambda frame: [frame]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The transport of one node."""
+
+    net: Net
+
+    def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
+        """See `Transport`."""
+        if node not in self.net.reachable:
+            return "offline"
+        self.net.seen.append((node, frame))
+        for arrives in self.net.alter(frame):
+            asyncio.get_running_loop().call_soon(self.net.incoming[node], arrives)
+        return None
+
+
+@dataclass
+class World:
+    """Both nodes, each with the same puppets."""
+
+    net: Net
+    nodes: dict[str, Node]
+
+    async def ask(self, node: str, process: str, body: str, seconds: int = 20) -> str:
+        """What a process answers."""
+        terminal = self.nodes[node].router.terminal
+        answer = await terminal.ask(Address.parse(f"{node}@{process}"), body.encode(), None, seconds)
+        return answer.body.decode()
+
+    def logged(self, node: str, part: str) -> list[str]:
+        """The lines of a node's log that have this in them."""
+        files = self.nodes[node].home.logs.glob("*")
+        return [line for file in files for line in file.read_text().splitlines() if part in line]
+
+    async def dropped(self, node: str, why: str, times: int = 1) -> None:
+        """Wait until so much was dropped by a node, for that reason."""
+
+        async def lines() -> list[str]:
+            return self.logged(node, why)
+
+        await until(lines, lambda found: len(found) >= times, f"{node} does not say: {why}")
+
+
+def the_puppets(folder: Path) -> Path:
+    """The puppets' package, with `open`, and the right to use the network for two of them."""
+    built = package("puppet")
+    text = (built / "package.toml").read_text()
+    text = text.replace("request-capabilities = [", f"request-capabilities = [{NETWORK}, ", 1)
+    text += f"""
+[[process]]
+name = "open"
+wasm = "build/puppet.wasm"
+on-exit = "restart"
+public = true
+request-capabilities = [{NETWORK}]
+"""
+    (folder / "build").mkdir(parents=True)
+    (folder / "build/puppet.wasm").write_bytes((built / "build/puppet.wasm").read_bytes())
+    (folder / "package.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    net, nodes = Net(), dict[str, Node]()
+    source = the_puppets(tmp_path / "source")
+    async with AsyncExitStack() as stack:
+        for name in (ONE, TWO):
+            settings = Settings(home=str(tmp_path / name), node=name, workers=1, http=HttpSettings(port=0))
+            node = nodes[name] = await stack.enter_async_context(Node(settings, None))
+            net.keys[name] = node.public_key()
+            net.incoming[name] = node.join(Wire(net), net.keys.get)
+            net.reachable.add(name)
+            await node.add([await node.load(str(source))])
+        yield World(net, nodes)
+
+
+async def test_a_request_with_a_capability_goes_there_and_its_response_comes_back(world: World) -> None:
+    assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
+    # open of two.os may not message a of one.os, until a hands it the right to
+    assert await world.ask(TWO, OPEN, f"ask {ONE}@{A} 20 say x") == "failed not-authorised say x"
+    assert await world.ask(TWO, OPEN, "missing") == f'"messaging" of {A}'
+    assert await world.ask(ONE, A, f'hand {TWO}@{OPEN} {ONE}@{A} "messaging" show') == f'"messaging" of {A}'
+    for _ in range(2):
+        assert await world.ask(TWO, OPEN, f"ask {ONE}@{A} 20 say welcome") == "welcome"
+    # what came with a response can be shown again, to whom it is of
+    assert await world.ask(TWO, OPEN, f'ask {ONE}@{A} 20 lend {ONE}@{A} {{"shelf":7}}') == "lent"
+    assert await world.ask(TWO, OPEN, "show") == f'{{"shelf":7}} of {A}'
+    assert (
+        await world.ask(TWO, OPEN, f'hand {ONE}@{A} {ONE}@{A} {{"shelf":7}} show') == f'{{"shelf":7}} of {A}'
+    )
+    carried = await world.ask(ONE, A, f"carry {TWO}@{OPEN} 20 payload blob")
+    assert carried == "payload"
+
+
+async def test_what_each_lacks_is_said_and_nothing_is_delivered(world: World) -> None:
+    assert await world.ask(ONE, C, f"ask {TWO}@{OPEN} 20 say x") == "failed not-authorised say x"
+    assert await world.ask(ONE, C, "missing") == '"network" of kernel:distro:sys'
+    assert world.net.seen == [], "nothing left the node"
+    for target, kind in (
+        (C, "not-authorised"),
+        (B, "not-authorised"),
+        ("nobody:puppet:test.os", "no-such-process"),
+    ):
+        assert await world.ask(ONE, A, f"ask {TWO}@{target} 20 say x") == f"failed {kind} say x"
+    assert await world.ask(ONE, A, f"ask {TWO}@kv:distro:sys 20 say x") == "failed no-such-process say x"
+    assert await world.ask(ONE, A, f"ask far.os@{OPEN} 20 say x") == "failed offline say x"
+    world.net.reachable.discard(TWO)
+    assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say x") == "failed offline say x"
+
+
+async def test_a_capability_of_another_process_is_not_handed_on_nor_shown(world: World) -> None:
+    given = await world.ask(ONE, A, f'hand {TWO}@{OPEN} {ONE}@{A} "messaging" show')
+    assert given == f'"messaging" of {A}'
+    # b of two.os is handed it by open, but it was sealed for open alone
+    assert await world.ask(TWO, OPEN, f'give {B} {ONE}@{A} "messaging"') == "given"
+    process = world.nodes[TWO].router.find(Address.parse(f"{TWO}@{B}").process)
+    assert process is not None
+    process.holdings.given.add(world.nodes[TWO].router.rights.network)
+    assert await world.ask(TWO, B, f"ask {ONE}@{A} 20 say x") == "failed not-authorised say x"
+
+
+def fields_of(frame: bytes) -> tuple[list[Any], bytes]:
+    body, signature = cbor2.loads(frame)
+    return cbor2.loads(body), signature
+
+
+def signed(fields: list[Any], key: Ed25519PrivateKey) -> bytes:
+    body = cbor2.dumps(fields)
+    return cbor2.dumps([body, key.sign(b"guesthouse envelope 1\0" + body)])
+
+
+def tampered(change: Callable[[list[Any]], None]) -> Alter:
+    """Another message under the same signature."""
+
+    def alter(frame: bytes) -> list[bytes]:
+        fields, signature = fields_of(frame)
+        change(fields[5])
+        return [cbor2.dumps([cbor2.dumps(fields), signature])]
+
+    return alter
+
+
+def in_the_name_of_one(frame: bytes) -> list[bytes]:
+    """The same, signed by a key that is not the node's."""
+    return [signed(fields_of(frame)[0], Ed25519PrivateKey.generate())]
+
+
+def for_another_node(frame: bytes) -> list[bytes]:
+    fields, signature = fields_of(frame)
+    fields[2] = "three.os"
+    return [cbor2.dumps([cbor2.dumps(fields), signature])]
+
+
+def other_body(message: list[Any]) -> None:
+    message[4] = b"note forged"
+
+
+def other_source(message: list[Any]) -> None:
+    message[2] = C
+
+
+ALTERED: list[tuple[Alter, str]] = [
+    (tampered(other_body), "is not signed by one.os"),
+    (tampered(other_source), "is not signed by one.os"),
+    (in_the_name_of_one, "is not signed by one.os"),
+    (for_another_node, "is not signed by one.os"),
+    (lambda frame: [bytes([*frame[:-1], frame[-1] ^ 1])], "is not signed by one.os"),
+    (lambda frame: [frame[:-1]], "is not CBOR"),
+]
+
+
+async def test_what_is_forged_or_altered_on_the_way_is_dropped_and_logged(world: World) -> None:
+    reasons: list[str] = []
+    for alter, why in ALTERED:
+        world.net.alter = alter
+        reasons.append(why)
+        assert await world.ask(ONE, A, f"post {TWO}@{OPEN} 1 context note real") == "posted"
+        await world.dropped(TWO, why, reasons.count(why))
+    world.net.alter = lambda frame: [frame]
+    assert await world.ask(TWO, OPEN, "journal") == "", "nothing was delivered"
+
+    async def timed_out() -> int:
+        return (await world.ask(ONE, A, "journal")).count("timeout context note real")
+
+    await until(timed_out, lambda count: count == len(ALTERED), "what was lost on the way does not come back")
+
+
+async def test_what_is_heard_again_is_dropped_and_logged(world: World) -> None:
+    world.net.alter = lambda frame: [frame, frame]
+    assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 1 note once") == "failed timeout note once"
+    await world.dropped(TWO, "what one.os sent was heard before")
+    assert (await world.ask(TWO, OPEN, "journal")).split() == ["note", "once"]
+    assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
+    await world.dropped(ONE, "what two.os sent was heard before")
+    to_two = [frame for node, frame in world.net.seen if node == TWO]
+    for frame in to_two:
+        world.net.incoming[TWO](frame)
+    assert (await world.ask(TWO, OPEN, "journal")).split() == ["note", "once"]
+
+
+class Malicious:
+    """Node two.os, when it is not what it was: it has its key, and sends what it likes."""
+
+    def __init__(self, world: World) -> None:
+        self._key = load_node_key(world.nodes[TWO].home.path)
+        self._envelopes = Envelopes(TWO, self._key, world.net.keys.get)
+        self._world = world
+
+    def request(self, body: str, *shown: Sealed, source: str = OPEN, target: str = A) -> None:
+        seals = [list(asdict(seal).values()) for seal in shown]
+        message = [REQUEST, 1, source, target, body.encode(), False, 5, None, None, b"payload", [], seals]
+        self._world.net.incoming[ONE](self._envelopes.close(message, ONE, time.time()))
+
+    def forged(self, issuer: str, params: str, holder: str) -> Sealed:
+        return seal(self._key, Capability.read(issuer, params), holder, time.time() + 60)
+
+
+async def handed_over(world: World) -> Sealed:
+    """The seal that a of one.os gives to open of two.os, as it was on the way."""
+    await world.ask(ONE, A, f'hand {TWO}@{OPEN} {ONE}@{A} "messaging" show')
+    requests = [fields_of(frame)[0][5] for node, frame in world.net.seen if node == TWO]
+    return Sealed(*requests[-1][10][0])
+
+
+async def test_a_capability_that_is_forged_altered_or_stolen_opens_nothing(world: World) -> None:
+    two, stolen = Malicious(world), await handed_over(world)
+    right = f'"messaging" of {ONE}@{A}'
+    assert (stolen.holder, stolen.params) == (f"{TWO}@{OPEN}", '"messaging"')
+    two.request("note real", stolen)
+    for shown, source, why in (
+        (two.forged(f"{ONE}@{A}", '"messaging"', f"{TWO}@{OPEN}"), OPEN, "it is not signed by one.os"),
+        (replace(stolen, holder=f"{TWO}@{B}"), B, "it is not signed by one.os"),
+        (replace(stolen, issuer=f"{ONE}@{B}"), OPEN, "it is not signed by one.os"),
+        (replace(stolen, expires=stolen.expires + 60), OPEN, "it is not signed by one.os"),
+        (stolen, B, f"it was given to {TWO}@{OPEN}, not to {TWO}@{B}"),
+    ):
+        two.request("note forged", shown, source=source)
+        await world.dropped(ONE, why)
+    assert (await world.ask(ONE, A, "journal")).split() == ["note", "real"], right
+    world.net.seen.clear()
+    two.request("note forged", two.forged(f"{TWO}@{OPEN}", '"messaging"', f"{TWO}@{OPEN}"))
+    assert fields_of(world.net.seen[0][1])[0][5][:3] == [FAILURE, 1, "not-authorised"]
+
+
+async def test_a_node_answers_only_what_it_was_asked(world: World) -> None:
+    envelopes = Envelopes(TWO, load_node_key(world.nodes[TWO].home.path), world.net.keys.get)
+    world.net.alter = lambda frame: []
+    waits = asyncio.ensure_future(world.ask(ONE, A, f"ask {TWO}@{OPEN} 1 say x"))
+
+    async def seen() -> bool:
+        return bool(world.net.seen)
+
+    await until(seen, bool, "nothing was sent")
+    asked = fields_of(world.net.seen[0][1])[0][5][1]
+    for number in (asked + 1, asked + 7, 2**63):
+        answer: list[Any] = [RESPONSE, number, OPEN, b"forged", None, None, None, []]
+        world.net.incoming[ONE](envelopes.close(answer, ONE, time.time()))
+    shapeless: Any
+    for shapeless in ([], [9], [REQUEST], [FAILURE, 1, "no-such-kind", None], [RESPONSE, "1"], [[]]):
+        world.net.incoming[ONE](envelopes.close(shapeless, ONE, time.time()))
+    assert await waits == "failed timeout say x"
+    assert len(world.logged(ONE, "no known form")) == 6
+
+
+async def test_a_process_pushes_to_a_channel_of_another_node_that_it_was_given(world: World) -> None:
+    http = world.nodes[TWO].http
+    token = http.issue_token(60)
+    url = http.url.replace("http", "ws", 1)
+    async with connect(url, proxy=None) as mine, connect(url, proxy=None) as foreign:
+        await mine.send(register_message(token, OPEN))
+        await foreign.send(register_message(token, B))
+        channel: int = json.loads(await mine.recv())["channel_id"]
+        other: int = json.loads(await foreign.recv())["channel_id"]
+        # it may not yet: the push is refused by the other node, and nothing comes
+        assert await world.ask(ONE, A, f"push {TWO} {channel} too early") == "0"
+        assert (
+            await world.ask(ONE, A, f'hand {TWO}@{OPEN} {ONE}@{A} "messaging" show') == f'"messaging" of {A}'
+        )
+        kept = f'save {TWO}@{OPEN} {{"channel":{channel}}}'
+        assert (
+            await world.ask(TWO, OPEN, f'hand {ONE}@{A} {TWO}@{OPEN} {{"channel":{channel}}} {kept}')
+            == "saved"
+        )
+        assert await world.ask(ONE, A, f"push {TWO} {channel} hello") == "0"
+        assert await asyncio.wait_for(mine.recv(), 20) == "hello"
+        # a right that its issuer does not have opens nothing: that channel is another process's
+        forged = f'save {TWO}@{OPEN} {{"channel":{other}}}'
+        assert (
+            await world.ask(TWO, OPEN, f'hand {ONE}@{A} {TWO}@{OPEN} {{"channel":{other}}} {forged}')
+            == "saved"
+        )
+        assert await world.ask(ONE, A, f"push {TWO} {other} never") == "0"
+        assert await world.ask(ONE, A, f"push {TWO} {channel} again") == "0"
+        assert await asyncio.wait_for(mine.recv(), 20) == "again"
+        body = json.dumps({"WebSocketPush": {"channel_id": other, "message_type": "Text"}})
+        target = f"{TWO}@http-server:distro:sys"
+        assert await world.ask(ONE, A, f"carry {target} 20 never {body}") == '{"Err": "WsChannelNotFound"}'
+        requests: list[Any] = [
+            {"WebSocketClose": channel},
+            {"Bind": {"path": "/"}},
+            "x",
+            [],
+            {"WebSocketPush": None},
+        ]
+        for refused in requests:
+            answer = await world.ask(ONE, A, f"carry {target} 20 never {json.dumps(refused)}")
+            assert set(json.loads(answer)) == {"Err"}, refused
+        await foreign.close()
+        assert [message async for message in foreign] == []
+    world.net.reachable.discard(TWO)
+    assert await world.ask(ONE, A, f"push {TWO} {channel} lost") == "0"
+    assert "offline" in await world.ask(ONE, A, "journal"), "what could not be sent comes back"
+    assert await world.ask(ONE, C, f"push {TWO} {channel} x") == "0"
+    assert "not-authorised" in await world.ask(ONE, C, "journal")
