@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.faults import rounds
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guarantees.md").read_text()
@@ -49,3 +50,8 @@ def test_every_test_of_faults_in_a_node_is_named() -> None:
     files = {path.name for path in (ROOT / "tests/faults").glob("test_*.py")}
     assert files == {Path(path).name for path, _ in _NAMED.findall(PAGE) if path.startswith("tests/faults/")}
     assert len(named) >= len(files)
+
+
+def test_two_hundred_rounds_are_played() -> None:
+    workers, nodes = rounds.WORKER_KILLS + rounds.WORKER_STOPS, rounds.NODE_KILLS + rounds.NODE_STOPS
+    assert workers + nodes + rounds.COMPILER_KILLS + rounds.COMPILER_STOPS == 200 * rounds.TIMES

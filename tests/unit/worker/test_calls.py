@@ -62,6 +62,13 @@ def test_state_is_read_written_and_cleared_by_the_node(worker: Worker) -> None:
     guest.started()
 
 
+def test_state_that_the_node_cannot_read_ends_the_guest_and_is_not_told_as_none(worker: Worker) -> None:
+    guest = worker.start(STATE)
+    guest.send(ToWorker.REPLY, call(guest)[0], "storage")
+    cause, detail = guest.death()
+    assert (cause, detail) == (ExitCause.TRAP, "its state cannot be read; the node's log of `state` says why")
+
+
 def test_a_reply_that_nobody_asked_for_is_dropped(worker: Worker) -> None:
     guest = worker.start(STATE)
     number, _, _ = call(guest)

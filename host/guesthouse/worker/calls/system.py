@@ -17,6 +17,7 @@ from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.refusals import as_result
 
 INTERFACE: Final = "guesthouse:process/system"
+_UNREADABLE: Final = "storage"
 _VERBOSITIES: Final = ("error", "warning", "info", "debug")
 
 
@@ -37,13 +38,13 @@ def get_state(guest: Guest) -> Any:
     return guest.call_node(Call.GET_STATE, [], _stored)
 
 
-def _stored(value: bytes | str | None) -> bytes | None:
+def _stored(value: Any) -> Any:
     """What was stored; the contract has no error for what cannot be read, and none stored would be a lie.
 
     Raises:
         GuestTrap: it cannot be read.
     """
-    if isinstance(value, str):
+    if value == _UNREADABLE:
         raise GuestTrap(ExitCause.TRAP, "its state cannot be read; the node's log of `state` says why")
     return value
 
