@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..e2e.conftest import compiled, home_in, keep_key, nothing_left_over
 from .figures import Row
-from .harness import LONG, QUICK, Effort, Scene, node_with_neighbours
+from .harness import LONG, NEIGHBOURS, QUICK, Effort, Scene, node_with_neighbours
 from .table import show
 
 __all__ = ["compiled", "nothing_left_over"]
@@ -61,17 +61,25 @@ def settings() -> dict[str, object]:
     return {}
 
 
+@pytest.fixture(scope="module")
+def samples() -> dict[str, str]:
+    """The neighbours of a module's node, and which samples they are."""
+    return NEIGHBOURS
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[Path]:
+    """The home of a module's node."""
+    home = home_in(tmp_path_factory.mktemp("attacks"), compiled)
+    yield home
+    keep_key(home, compiled)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
-    tmp_path_factory: pytest.TempPathFactory,
-    compiled: Path,
-    effort: Effort,
-    rows: list[Row],
-    settings: dict[str, object],
+    home: Path, effort: Effort, rows: list[Row], settings: dict[str, object], samples: dict[str, str]
 ) -> AsyncIterator[Scene]:
     """A node that the module's attacks share: its tests need `pytest.mark.asyncio(loop_scope="module")`."""
-    folder = tmp_path_factory.mktemp("attacks")
-    home = home_in(folder, compiled)
-    async with node_with_neighbours(home, folder / "packages", effort, rows, settings) as scene:
-        keep_key(home, compiled)
+    folder = home.with_name("packages")
+    async with node_with_neighbours(home, folder, effort, rows, settings, samples) as scene:
         yield scene

@@ -4,6 +4,7 @@ Each client sends a numbered message, waits for its echo, and sends the next at 
 stands for all the messages that were not sent because of it, so a stall counts as long as it lasted. Of its
 standard input it takes lines: `{"wait": N}` is answered once each client has made so many round trips since the
 last window, `{"take": {NAME: [LABEL, …]}}` with what each group of clients measured in the window that ends now.
+Each line has a `number`, which its answer begins with.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ async def serve(urls: dict[str, list[str]]) -> None:
                 answer[name] = measured([client for client in clients if client.label in labels], lost)
             forget(clients)
             lost.clear()
-        print(json.dumps(answer), flush=True)
+        print(json.dumps([asked["number"], answer]), flush=True)
     for client in clients:
         client.leave()
 

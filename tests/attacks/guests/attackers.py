@@ -1,0 +1,124 @@
+"""Attacking processes: each does one thing for each message that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import wasmtime
+
+from guesthouse.worker.boundary.types import FunctionType
+
+from ...e2e.waiting import until
+from ...unit.worker.guests import RECEIVE, Wasi, process
+from ..figures import Allowance
+from ..harness import Scene, package_folder
+
+SUITE: Final = "Hostile guests"
+ARMED: Final = 512
+"""Where an attacker's memory says whether it got its message."""
+RECEIVING: Final = "messaging.receive"
+_ARM: Final = f"(i32.store (i32.const {ARMED}) (i32.const 1))"
+
+
+@dataclass(frozen=True, slots=True)
+class Attacker:
+    """A component of WAT that does one thing when it gets a message."""
+
+    body: str
+    """What its run function does then; locals come first, after the eight of its parameters."""
+    gets: str
+    """What that gets it."""
+    told: tuple[str, ...] = ()
+    """What the log says of it; nothing when the process lives on and there is nothing to tell."""
+    calls: tuple[str, ...] = ()
+    more: str = ""
+    wasi: tuple[Wasi, ...] = ()
+    types: dict[str, FunctionType] = field(default_factory=dict)
+    locals: str = ""
+    allocator: str = ""
+    """What its allocator does instead of allocating, once it got the message."""
+    lives: bool = False
+    holds_worker: bool = False
+    """Whether it makes host calls that take long: one is not interrupted, and neighbours on its worker wait."""
+    keys: dict[str, Any] = field(default_factory=dict)
+    """More of its manifest's `[[process]]`."""
+    allowed: Allowance = Allowance()  # noqa: RUF009 - frozen
+
+    def wat(self) -> str:
+        """The component."""
+        calls = (RECEIVING, *self.calls) if RECEIVING not in self.calls else self.calls
+        text = process(
+            calls,
+            f"{self.locals} (loop $attack {RECEIVE} {_ARM} {self.body} (br $attack))",
+            self.more,
+            self.wasi,
+            self.types,
+        )
+        return with_allocator(text, self.allocator) if self.allocator else text
+
+    def wasm(self) -> bytes:
+        """The component, encoded."""
+        return bytes(wasmtime.wat2wasm(self.wat()))
+
+
+def with_allocator(text: str, body: str) -> str:
+    """A guest whose `cabi_realloc`, which has two locals `$start` and `$end`, does this once it is armed."""
+    first = "(local.set $start (i32.and"
+    return text.replace(
+        first, f"(if (i32.load (i32.const {ARMED})) (then (return {body})))\n      {first}", 1
+    )
+
+
+def id_of(name: str) -> str:
+    """The process id of an attacker."""
+    return f"{name}:{name}:test.os"
+
+
+@asynccontextmanager
+async def installed(scene: Scene, name: str, wasm: bytes, **keys: Any) -> AsyncIterator[str]:
+    """An attacker's process id, between its installation and its end."""
+    await scene.install(package_folder(scene.folder, name, wasm, **keys))
+    try:
+        yield id_of(name)
+    finally:
+        await scene.uninstall(f"{name}:test.os")
+
+
+async def begin(scene: Scene, process_id: str, body: str = "go") -> None:
+    """Send a process its message."""
+    await scene.ask("send", address=process_id, body=body)
+
+
+async def gone(scene: Scene, process_id: str) -> None:
+    """Wait until a process has ended."""
+    await until(scene.ps, lambda processes: process_id not in processes, f"{process_id} ends", 30)
+
+
+async def carry_out(scene: Scene, title: str, attacker: Attacker) -> None:
+    """Attack with a process again and again, for as long as is measured, and judge it."""
+    name = title.replace(" ", "-").replace(",", "")
+    async with installed(scene, name, attacker.wasm(), **attacker.keys) as process_id:
+        async with scene.attack(
+            SUITE, title, process_id, attacker.allowed, holds_worker=attacker.holds_worker
+        ) as attack:
+            attack.gets = attacker.gets
+            await begin(scene, process_id)
+            if attacker.told:
+                attack.log = await scene.log_line(process_id, *attacker.told)
+            while not attack.measured:
+                if not attacker.lives:
+                    await gone(scene, process_id)
+                await _stands_ready(scene, process_id)
+                await begin(scene, process_id)
+            if not attacker.lives:
+                await gone(scene, process_id)
+        assert (process_id in await scene.ps()) == attacker.lives
+
+
+async def _stands_ready(scene: Scene, process_id: str) -> None:
+    """Start the process again if it ended."""
+    if process_id not in await scene.ps():
+        await scene.ask("restart", process=process_id)

@@ -1,0 +1,74 @@
+"""Guests that want all the memory there is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from ...unit.worker.guests import SCRATCH
+from ..harness import Scene, tried_again
+from .attackers import Attacker, carry_out, id_of, installed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LIMITED: Final = "its limit of memory, and no more"
+ENDED: Final = "its limit of memory; then it is ended"
+FULL: Final = ("ran out of memory: its memory was full",)
+GROW_AND_TOUCH: Final = """(loop $more
+  (local.set 8 (memory.grow (i32.const 16)))
+  (if (i32.ne (local.get 8) (i32.const -1)) (then
+    (i32.store (i32.mul (local.get 8) (i32.const 65536)) (i32.const 1)) (br $more))))"""
+"""Takes memory a megabyte at a time, and uses each, until it is refused."""
+
+ATTACKERS: Final = {
+    "memory by pages": Attacker(GROW_AND_TOUCH, LIMITED, locals="(local i32)", lives=True),
+    "memory by pages, then a trap": Attacker(
+        f"{GROW_AND_TOUCH} unreachable", ENDED, FULL, locals="(local i32)"
+    ),
+    "memory all at once": Attacker(
+        "(if (i32.ne (memory.grow (i32.const 65000)) (i32.const -1)) (then unreachable))",
+        "a refusal",
+        lives=True,
+    ),
+    "tables": Attacker(
+        """(loop $more (br_if $more (i32.ne
+             (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1))))""",
+        "its limit of table elements, and no more",
+        more="(table $t 1 funcref)",
+        lives=True,
+    ),
+    "an allocator that wastes a page a call": Attacker(
+        f"(loop $more (call $get-blob-text (i32.const {SCRATCH})) (call $our (i32.const {SCRATCH})) (br $more))",
+        ENDED,
+        FULL,
+        calls=("system.our", "messaging.get-blob-text"),
+        allocator="""(local.set $start (memory.grow (i32.const 1)))
+          (if (i32.eq (local.get $start) (i32.const -1)) (then unreachable))
+          (i32.mul (local.get $start) (i32.const 65536))""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKERS)
+@tried_again
+async def test_a_guest_that_takes_memory_gets_its_limit_and_no_more(scene: Scene, name: str) -> None:
+    await carry_out(scene, name, ATTACKERS[name])
+
+
+@tried_again
+async def test_a_guest_of_many_memories_is_refused_at_its_start(scene: Scene) -> None:
+    """Each would have the limit for itself."""
+    text = Attacker("", "").wat()
+    many = "".join(f"(core instance (instantiate $spare)) ;; {number}\n" for number in range(400))
+    text = text.replace("(core module $main", f"(core module $spare (memory 1))\n{many}(core module $main", 1)
+    import wasmtime
+
+    from guesthouse.control.client import Refused
+
+    async with scene.attack("Hostile guests", "400 memories") as attack:
+        attack.gets = "it is not installed"
+        with pytest.raises(Refused, match="cannot be started"):
+            async with installed(scene, "memories", bytes(wasmtime.wat2wasm(text))):
+                pass
+        attack.log = await scene.log_line(id_of("memories"), "trapped")

@@ -1,0 +1,83 @@
+"""A guest in Python that does harm in the ways that Python has. The interpreter in it is as little trusted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from guesthouse.control.client import Refused
+from guesthouse.package.build import build_package
+
+from ..harness import Scene, tried_again
+from .attackers import SUITE, begin, gone, installed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ENDED: Final = "ended alone; it starts again"
+HARMS: Final = {
+    "small_allocations": ("its limit of memory, or 1 s of CPU", "is not delivered again"),
+    "recursion": (ENDED, "overflowed its stack"),
+    "exits": ("its own end", "exited with code"),
+    "raises": ("its own end", "returned"),
+    "sleeps": ("its sleep", ""),
+    "spins": ("1 s of CPU, in slices; then it is ended", "ran out of time"),
+    "prints": ("200 lines a second, and 1 s of CPU", "ran out of time"),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hydra(scene: Scene) -> AsyncIterator[str]:
+    """The process id of a hydra, which is not started again by itself."""
+    wasm = build_package(Path(__file__).with_name("hydra")) / "build/hydra.wasm"
+    async with installed(scene, "hydra", wasm.read_bytes()) as process_id:
+        yield process_id
+
+
+async def _stands_ready(scene: Scene, process_id: str) -> None:
+    """Give it a new run, whatever its last one does."""
+    with suppress(Refused):
+        await scene.ask("stop", process=process_id)
+    await scene.ask("restart", process=process_id)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@tried_again
+async def test_a_python_guest_that_does_harm_harms_itself_alone(scene: Scene, hydra: str, harm: str) -> None:
+    gets, told = HARMS[harm]
+    await _stands_ready(scene, hydra)
+    async with scene.attack(SUITE, f"Python: {harm.replace('_', ' ')}", hydra) as attack:
+        attack.gets = gets
+        await begin(scene, hydra, harm)
+        if told:
+            attack.log = await scene.log_line(hydra, told)
+            await gone(scene, hydra)
+        while not attack.measured:
+            await _stands_ready(scene, hydra)
+            await begin(scene, hydra, harm)
+            if told:
+                await gone(scene, hydra)
+
+
+@tried_again
+async def test_a_python_guest_finds_no_environment_files_or_network(scene: Scene, hydra: str) -> None:
+    await _stands_ready(scene, hydra)
+    async with scene.attack(SUITE, "Python: files, sockets, environment", hydra) as attack:
+        attack.gets = "nothing is there"
+        while True:
+            (answer,) = await scene.ask("send", address=hydra, body="reaches_out", seconds=20)
+            assert answer["body"] == ""
+            if attack.measured:
+                break
+
+
+async def test_a_python_guest_that_is_gone_answers_nobody(scene: Scene, hydra: str) -> None:
+    await _stands_ready(scene, hydra)
+    await begin(scene, hydra, "exits")
+    await gone(scene, hydra)
+    with pytest.raises(Refused, match="no-such-process"):
+        await begin(scene, hydra, "sleeps")
