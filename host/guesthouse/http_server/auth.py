@@ -11,9 +11,8 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
-
-import jwt
 
 from guesthouse.address import ProcessId, canonical
 from guesthouse.errors import GuesthouseError
@@ -124,7 +123,8 @@ class Tokens:
         }
         extra = {"session": scope.session or None, "process": scope.process, "channels": scope.channels}
         claims.update({name: value for name, value in extra.items() if value is not None})
-        return jwt.encode(claims, self._secret, algorithm="HS256")
+        token: str = _jwt().encode(claims, self._secret, algorithm="HS256")
+        return token
 
     def verify(self, token: str, now: float, subdomain: str | None = None) -> Claims:
         """Check a token that is to be valid on the node itself, or on the sub-domain of a process.
@@ -135,11 +135,19 @@ class Tokens:
         """
         if len(token) > MAX_TOKEN:
             raise AuthError("the token is too long: log in again")
-        try:
-            claims = jwt.decode(token, self._secret, algorithms=["HS256"])
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
-            raise AuthError("the token was not issued by this node: log in again") from None
+        claims = self._signed(token)
+        if claims is None:
+            raise AuthError("the token was not issued by this node: log in again")
         return self._checked(claims, now, subdomain, _id_of(token))
+
+    def _signed(self, token: str) -> dict[str, Any] | None:
+        """The claims that this node signed, whatever they say; None when it did not."""
+        jwt = _jwt()
+        try:
+            claims: dict[str, Any] = jwt.decode(token, self._secret, algorithms=["HS256"])
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            return None
+        return claims
 
     def _checked(self, claims: dict[str, Any], now: float, subdomain: str | None, token_id: str) -> Claims:
         expiration, given = claims.get("expiration"), claims.get("subdomain")
@@ -179,12 +187,18 @@ class Tokens:
 
     def revocable(self, token: str) -> tuple[str, int] | None:
         """The id and the expiration of any token of this node, however it is scoped; None for other text."""
-        try:
-            claims = jwt.decode(token[:MAX_TOKEN], self._secret, algorithms=["HS256"])
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
+        claims = self._signed(token[:MAX_TOKEN])
+        if claims is None:
             return None
         expiration = claims.get("expiration")
         return (_id_of(token), expiration) if type(expiration) is int else None
+
+
+def _jwt() -> ModuleType:
+    """The library, loaded by the first token: with all of `cryptography` it is a tenth of a node's start."""
+    import jwt
+
+    return jwt
 
 
 def _id_of(token: str) -> str:

@@ -79,7 +79,7 @@ def _limit(job: Job) -> None:
 
 def _confine() -> None:
     # Loaded now, as no file can be opened afterwards; but not before there are limits on what that takes.
-    import guesthouse.package.description
+    import guesthouse.package.describing
     import guesthouse.package.names
     import guesthouse.worker.boundary.engine  # noqa: F401
 
@@ -94,7 +94,7 @@ def _compile(content: bytes, reply_fd: int) -> int:
     from wasmtime import WasmtimeError
     from wasmtime.component import Component
 
-    from guesthouse.package.description import describe
+    from guesthouse.package.describing import describe
     from guesthouse.package.names import without_harmful_names
     from guesthouse.worker.boundary.engine import new_engine
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import wasmtime._ffi as ffi
-from wasmtime import Config, Engine
+if TYPE_CHECKING:
+    from wasmtime import Engine
 
 CHECKED_VERSION: Final = "50.0.1"
 """The version of the `wasmtime` package whose C API layout the boundary was checked with."""
@@ -33,6 +33,10 @@ _FIBER: Final = {"concurrency_support": False, "async_stack_size": FIBER_STACK}
 
 def new_engine() -> Engine:
     """An engine with the settings that every part of Guesthouse uses."""
+    # Here, so that whoever wants no more than the key does not load the library.
+    import wasmtime._ffi as ffi
+    from wasmtime import Config, Engine
+
     config = Config()
     for name, value in _PROPERTIES.items():
         setattr(config, name, value)
