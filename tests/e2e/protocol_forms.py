@@ -25,6 +25,7 @@ TYPED_ERRORS: Final = {
     "PingPongTooLong": "WsPingPongTooLong",
     "NotUtf8": "WsTextNotUtf8",
     "MessageTooBig": "WsMessageTooBig",
+    "BadClose": "WsBadClose",
     "BadCloseCode": "WsBadClose",
     "BadPath": "BadPath",
     "TooManyBindings": "TooManyBindings",

@@ -92,6 +92,8 @@ async def test_what_is_wrong_with_a_push_is_said_and_costs_the_channel_nothing(
         assert await speaker.push(mine, "Text", b"\xff") == "WsTextNotUtf8"
         for kind in ("Ping", "Pong", "Close"):
             assert await speaker.push(mine, kind, bytes(126)) == "WsPingPongTooLong"
+        for payload in (b"x", b"\x03\xe7", b"\x03\xed", b"\x03\xe8\xff"):
+            assert await speaker.push(mine, "Close", payload) == "WsBadClose"
         async with bound(daemon, "echo-c:echo-c:guesthouse.os", "/", token):
             (foreign,) = await daemon.channels("echo-c:echo-c:guesthouse.os")
             for unknown in (foreign["channel_id"], mine ^ 1):

@@ -230,6 +230,7 @@ typedef enum {
     GH_PUSH_NOT_UTF8,
     GH_PUSH_TOO_BIG,
     GH_PUSH_NODE_UNREACHABLE,
+    GH_PUSH_BAD_CLOSE,
 } gh_push_error;
 
 typedef enum {

@@ -15,6 +15,7 @@ from guesthouse_sdk.capabilities import (
 )
 from guesthouse_sdk.errors import (
     BadAddress,
+    BadClose,
     BadCloseCode,
     BadPath,
     BadSubprotocol,
@@ -99,6 +100,7 @@ __all__ = [
     "HTTP_SERVER",
     "Address",
     "BadAddress",
+    "BadClose",
     "BadCloseCode",
     "BadPath",
     "BadSubprotocol",

@@ -72,6 +72,10 @@ class NodeUnreachable(PushError):
     """The node named in a push cannot be reached from here."""
 
 
+class BadClose(PushError):
+    """The payload of a close is no code that an endpoint may send, with a reason in UTF-8."""
+
+
 class BadCloseCode(CloseError):
     """Not a code that an endpoint may send (RFC 6455, section 7.4)."""
 

@@ -11,6 +11,7 @@ from guesthouse_sdk._checks import U16_MAX, U32_MAX, checked_int, checked_text
 from guesthouse_sdk._wit import Err
 from guesthouse_sdk.capabilities import capability_from_wit
 from guesthouse_sdk.errors import (
+    BadClose,
     BadCloseCode,
     BadPath,
     BadSubprotocol,
@@ -52,6 +53,7 @@ _PUSH_ERRORS: Final[dict[_RawPushError, tuple[type[PushError], str]]] = {
     _RawPushError.NOT_UTF8: (NotUtf8, "a text message must be UTF-8"),
     _RawPushError.TOO_BIG: (MessageTooBig, "the message is larger than the node allows"),
     _RawPushError.NODE_UNREACHABLE: (NodeUnreachable, "the node named cannot be reached from here"),
+    _RawPushError.BAD_CLOSE: (BadClose, "a close carries nothing, or a code that may be sent and text"),
 }
 _BIND_ERRORS: Final[dict[type[_wit.http_server.BindError], tuple[type[BindError], str]]] = {
     _wit.http_server.BindError_BadPath: (

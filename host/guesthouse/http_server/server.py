@@ -193,7 +193,7 @@ class HttpServer(Actions):
         )
         if http.tls_key and not http.tls_cert:
             raise CannotListen(
-                f"TLS with key {http.tls_key} and no certificate cannot be: give a PEM certificate chain with --tls-cert"
+                f"TLS with key {http.tls_key} and no certificate cannot be: give a PEM certificate as tls_cert"
             )
         try:
             config.load()

@@ -114,7 +114,8 @@ def test_children_are_started_or_refused(guest: Guest) -> None:
     own = OUR
     tell(guest, "spawn")
     reply(guest, Call.SPAWN, [None, "/child.wasm", "none", [], [], False], ["child:every_call:tests.os"])
-    whole = ["kid", "/child.wasm", "restart", [[own, '"mine"']], ["friend:tests:guesthouse.os"], True]
+    grants = [["friend:tests:guesthouse.os", '"messaging"']]
+    whole = ["kid", "/child.wasm", "restart", [[own, '"mine"']], grants, True]
     for answer in ("name-taken", "no-file-at-path", "too-many", ["not-authorised", FRIEND, '"spawn"']):
         reply(guest, Call.SPAWN, whole, answer)
     assert lines(guest, 4) == ["child:every_call:tests.os", "spawn 1", "spawn 2", "spawn 4"]

@@ -214,12 +214,13 @@ REFUSALS: Final = (
         ("tests/e2e/test_seed_chat.py::test_a_message_for_another_node_is_not_shown_as_sent",),
         "a request in JSON to another node comes back as the send error `offline`",
     ),
+    Refusal("WsBadClose", "push-error.bad-close", *_both(_WRONG)),
     Refusal("WsChannelNotFound", "close-error.channel-not-found", *_both(_CLOSE)),
     Refusal(
         "WsBadClose",
         "close-error.bad-code",
         (f"{WORKER}/test_channels.py::test_a_close_that_no_endpoint_may_send_is_refused",),
-        (_ALONE,),
+        (_both(_WRONG)[1][0],),
     ),
     Refusal(
         "WsPingPongTooLong",

@@ -50,7 +50,15 @@ RESPONSE: Final = RecordOf(
 )
 MESSAGE_TYPE: Final = EnumOf(("text", "binary", "ping", "pong", "close"))
 PUSH_ERROR: Final = EnumOf(
-    ("channel-not-found", "channel-full", "ping-pong-too-long", "not-utf8", "too-big", "node-unreachable")
+    (
+        "channel-not-found",
+        "channel-full",
+        "ping-pong-too-long",
+        "not-utf8",
+        "too-big",
+        "node-unreachable",
+        "bad-close",
+    )
 )
 OPEN: Final = RecordOf(
     (

@@ -212,7 +212,7 @@ def say_result(at: int) -> str:
         (else (i32.const 600))) (i32.const 2))"""
 
 
-RESULT_NAMES: Final = data("oke0e1e2e3e4e5", 600)
+RESULT_NAMES: Final = data("oke0e1e2e3e4e5e6", 600)
 
 
 def text_to(channel: int) -> str:

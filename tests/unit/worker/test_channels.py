@@ -6,6 +6,7 @@ import pytest
 
 from guesthouse.link.credit import push_cost
 from guesthouse.link.ops import ExitCause, ToNode, ToWorker
+from guesthouse.message import WsMessageType
 
 from .contract import OPEN, PUSH_ERROR, field_offset
 from .guests import (
@@ -82,8 +83,9 @@ def test_bytes_of_every_size_are_echoed(worker: Worker, size: int) -> None:
 def test_every_message_type_reaches_the_guest_and_comes_back(worker: Worker, message_type: int) -> None:
     guest = worker.start(BLOB_ECHO)
     guest.open(1)
-    guest.push(1, b"x" * 125, message_type)
-    assert guest.expect(ToNode.PUSH) == [1, message_type, b"x" * 125]
+    payload = (b"\x0f\xa1" if message_type == WsMessageType.CLOSE else b"xx") + b"x" * 123
+    guest.push(1, payload, message_type)
+    assert guest.expect(ToNode.PUSH) == [1, message_type, payload]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,9 @@ def test_every_message_type_reaches_the_guest_and_comes_back(worker: Worker, mes
         (b"x" * 126, 2, "ping-pong-too-long"),
         (b"x" * 126, 3, "ping-pong-too-long"),
         (b"x" * 126, 4, "ping-pong-too-long"),
+        (b"x", 4, "bad-close"),
+        (b"\x03\xed", 4, "bad-close"),
+        (b"\x03\xe8\xff", 4, "bad-close"),
         (b"\xff", 0, "not-utf8"),
         (b"\xed\xa0\x80", 0, "not-utf8"),
         (b"x" * 1001, 0, "too-big"),

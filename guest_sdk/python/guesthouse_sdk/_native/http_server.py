@@ -17,6 +17,7 @@ class PushError(Enum):
     NOT_UTF8 = 3
     TOO_BIG = 4
     NODE_UNREACHABLE = 5
+    BAD_CLOSE = 6
 
 
 @dataclass

@@ -126,10 +126,9 @@ class FakeChannel:
         self.post(types.HttpServerRequest_WebSocketClose(self.id), None)
 
     def _close_by(self, payload: bytes) -> None:
-        """Obey a close message; one that no endpoint may send is dropped, as the node does."""
+        """Obey a close message."""
         code = int.from_bytes(payload[:2], "big") if payload else 1000
-        if may_send(code) and _is_utf8(payload[2:]):
-            self.end(code, payload[2:].decode())
+        self.end(code, payload[2:].decode())
 
     def _take(self, message_type: WsMessageType, payload: bytes) -> None:
         if message_type is WsMessageType.TEXT:
@@ -154,6 +153,8 @@ class ChannelTable:
         if message_type in _CONTROL:
             if len(payload) > MAX_CONTROL_BYTES:
                 return PushError.PING_PONG_TOO_LONG
+            if message_type is WsMessageType.CLOSE and not is_close(payload):
+                return PushError.BAD_CLOSE
         elif len(payload) > self._message_bytes:
             return PushError.TOO_BIG
         if message_type is WsMessageType.TEXT and not _is_utf8(payload):
@@ -188,6 +189,12 @@ class ChannelTable:
         """The channel, if the process may know of it."""
         channel = self.all.get(channel_id)
         return channel if channel is not None and channel.known else None
+
+
+def is_close(payload: bytes) -> bool:
+    """Whether a close may carry it: nothing, or a code that may be sent and a reason in UTF-8."""
+    code = int.from_bytes(payload[:2], "big")
+    return not payload or (len(payload) >= 2 and may_send(code) and _is_utf8(payload[2:]))
 
 
 def may_send(code: int) -> bool:

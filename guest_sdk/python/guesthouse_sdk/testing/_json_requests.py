@@ -18,6 +18,7 @@ _PUSH_ERRORS: Final = {
     PushError.PING_PONG_TOO_LONG: "WsPingPongTooLong",
     PushError.NOT_UTF8: "WsTextNotUtf8",
     PushError.TOO_BIG: "WsMessageTooBig",
+    PushError.BAD_CLOSE: "WsBadClose",
 }
 _BIND_ERRORS: Final = {
     http_server.BindError_BadPath: "BadPath",

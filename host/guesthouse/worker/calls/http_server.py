@@ -30,6 +30,7 @@ _MAX_REASON: Final = 123
 _NORMAL_CLOSURE: Final = 1000
 _TYPES: Final = {kind.name.lower(): int(kind) for kind in WsMessageType}
 _TEXT: Final = int(WsMessageType.TEXT)
+_CLOSE: Final = int(WsMessageType.CLOSE)
 _PUSH: Final = int(ToNode.PUSH)
 _ONLY_INTEGERS: Final = {int}
 
@@ -39,6 +40,7 @@ _TOO_BIG: Final = Err("too-big")
 _NOT_UTF8: Final = Err("not-utf8")
 _CONTROL_TOO_LONG: Final = Err("ping-pong-too-long")
 _UNREACHABLE: Final = Err("node-unreachable")
+_BAD_CLOSE: Final = Err("bad-close")
 
 
 def send_ws_push(guest: Guest, node: str, channel_id: int, message_type: str, blob: dict[str, Any]) -> Any:
@@ -175,7 +177,9 @@ def send_http_response(
 def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
     """Why a payload cannot be a message of that kind; None when it can."""
     if kind >= WsMessageType.PING:
-        return _CONTROL_TOO_LONG if len(payload) > MAX_CONTROL_PAYLOAD else None
+        if len(payload) > MAX_CONTROL_PAYLOAD:
+            return _CONTROL_TOO_LONG
+        return _BAD_CLOSE if kind == _CLOSE and payload and not _is_close(payload) else None
     if len(payload) > guest.limits.message_bytes:
         return _TOO_BIG
     if kind == _TEXT:
@@ -228,6 +232,15 @@ def _push_many(guest: Guest, channel_ids: list[int], kind: int, payload: bytes) 
         operation = [ToNode.PUSH_MANY, guest.handle, accepted, kind, payload]
         guest.outgoing.add(operation, len(payload) + 4 * len(accepted))
     return refused
+
+
+def _is_close(payload: bytes) -> bool:
+    """Whether it is a code and a reason (RFC 6455, section 5.5.1)."""
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return False
+    return len(payload) >= 2 and _may_be_sent(int.from_bytes(payload[:2], "big"))
 
 
 def _may_be_sent(code: int) -> bool:
