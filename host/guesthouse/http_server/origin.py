@@ -56,7 +56,7 @@ def _origin(text: str) -> tuple[str, str, int] | None:
     except ValueError:
         return None
     scheme, host = parts.scheme.lower(), parts.hostname
-    if not host or parts.username is not None or parts.path or parts.query or parts.fragment:
+    if not scheme or not host or parts.username is not None or parts.path or parts.query or parts.fragment:
         return None
     port = _DEFAULT_PORTS.get(scheme) if port is None else port
     return None if port is None else (scheme, host, port)
