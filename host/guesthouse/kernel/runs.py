@@ -40,7 +40,7 @@ class Runs:
         handle = self._last_handle
         care.worker = worker
         worker.runs[handle] = process
-        worker.send([int(ToWorker.START), handle, self._start_settings(process) | {"connected": connected}])
+        worker.send([int(ToWorker.START), handle, self._start_settings(process, connected=connected)])
         process.begin_run(Run(handle, worker.name, self._loop.time(), worker.sender), reopen)
 
     async def until_started(self, care: Care) -> bool:
@@ -90,9 +90,10 @@ class Runs:
             worker.abandon()
             await ended
 
-    def _start_settings(self, process: Process) -> dict[str, object]:
+    def _start_settings(self, process: Process, *, connected: bool) -> dict[str, object]:
         limits, connections = self._settings.process, self._settings.connections
         return {
+            **({"connected": True} if connected else {}),
             "our": f"{self._settings.node}@{process.id}",
             "component": str(process.component),
             "on_exit": process.on_exit,

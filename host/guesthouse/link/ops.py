@@ -23,7 +23,8 @@ class ToWorker(IntEnum):
     """`[op, version, {setting: value}]`: first frame, once. `components`: the only folder the worker is left
     to read; without it, it is not confined."""
     START = 1
-    """`[op, handle, {our, component, on_exit, limits, node}]`: run a process; answered by STARTED or EXITED."""
+    """`[op, handle, {our, component, on_exit, …limits}]`: run a process; answered by STARTED or EXITED. `connected` is
+    there when the node reaches others."""
     STOP = 2
     """`[op, handle, reason]`: end a process; answered by EXITED."""
     OPEN = 3

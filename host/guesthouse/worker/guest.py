@@ -39,8 +39,6 @@ class GuestLimits:
     """The largest push."""
     blob_bytes: int
     """The largest body or blob between processes."""
-    connected: bool
-    """Whether its node reaches others."""
 
 
 class Schedule(Protocol):
@@ -97,6 +95,7 @@ class Guest:
         "budget",
         "channels",
         "component",
+        "connected",
         "convert",
         "cpu_seconds",
         "current_request",
@@ -135,8 +134,12 @@ class Guest:
         on_exit: Any,
         outgoing: Outgoing,
         schedule: Schedule,
+        *,
+        connected: bool = False,
     ) -> None:
         self.handle = handle
+        self.connected = connected
+        """Whether its node reaches others."""
         self.our = our
         self.node = our.node
         self.our_value = address_value(str(our))

@@ -156,6 +156,7 @@ class Worker:
             settings["on_exit"],
             self._outgoing,
             self._scheduler,
+            connected="connected" in settings,
         )
         try:
             component = self._component(settings["component"])

@@ -37,7 +37,6 @@ LIMITS: Final[dict[str, Any]] = {
     "wasi_handles": 64,
     "message_bytes": 1 << 20,
     "blob_bytes": 16 << 20,
-    "connected": False,
 }
 
 

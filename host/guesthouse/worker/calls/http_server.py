@@ -206,7 +206,7 @@ def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
 
 def _push_afar(guest: Guest, node: str, channel_id: int, kind: int, payload: bytes) -> Any:
     """A push to another node is a request to its HTTP server, which asks whether it may be."""
-    if not guest.limits.connected:
+    if not guest.connected:
         return _UNREACHABLE
     push = {"channel_id": channel_id, "message_type": WsMessageType(kind).json_name}
     body = json.dumps({"WebSocketPush": push}, separators=(",", ":")).encode()
