@@ -6,6 +6,7 @@ import asyncio
 from enum import Enum
 from typing import Final
 
+from websockets import frames
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 
@@ -98,6 +99,11 @@ class ChannelSocket(asyncio.Protocol):
         self._flush()
         self._linger()
 
+    def _blame(self, close: Close | frames.Close) -> None:
+        """Log that the client is the reason for its end."""
+        reason = close.reason.partition(":")[0]
+        self.context.blame(self.peer.address, f"a WebSocket was closed with {close.code}: {reason}")
+
     def _finish(self) -> None:
         """The closing handshake is done, or the protocol failed the connection."""
         if self._protocol.close_rcvd is not None:
@@ -166,12 +172,15 @@ class ChannelSocket(asyncio.Protocol):
             self._transport.abort()
             return NEVER
         if self._process is None and not self._inbound.paused:
-            self.end(closes.NO_KEY if self.channel_id else closes.REGISTER_LATE)
+            late = closes.NO_KEY if self.channel_id else closes.REGISTER_LATE
+            self._blame(late)
+            self.end(late)
             return self.due
         if self._inbound.paused:
             return self._look_unheard(now)
         look, again = self._keepalive.look(now)
         if look is Look.GIVE_UP:
+            self._blame(closes.NO_PONG)
             self._fail(closes.NO_PONG)
             return self.due
         if look is Look.PING:

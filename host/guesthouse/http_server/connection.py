@@ -17,7 +17,6 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, cast
 
-from websockets import frames
 from websockets.http11 import Request
 
 from guesthouse.address import ProcessId
@@ -356,11 +355,6 @@ class WebSocketConnection(ChannelSocket):
             self._inbound.sliced = False
             self._transport.pause_reading()
             self.context.turns.add(self._resume)
-
-    def _blame(self, close: Close | frames.Close) -> None:
-        self.context.blame(
-            self.peer.address, f"a WebSocket was closed with {close.code}: {close.reason.partition(':')[0]}"
-        )
 
     def _registering_close(self, close: Close) -> Close:
         return closes.REGISTER_TOO_BIG if close is closes.TOO_BIG and not self.opened_at else close

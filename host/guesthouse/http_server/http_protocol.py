@@ -47,6 +47,10 @@ class _HeadTooBig(Exception):
     """A request line or a header went over the limit, or there are too many headers."""
 
 
+class _NotInOrder(Exception):
+    """A head parses, but two servers could read it in two ways."""
+
+
 class _TooManyPipelined(Exception):
     """A client sent more requests than it may without reading an answer."""
 
@@ -179,9 +183,13 @@ class HttpConnection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; just close when an answer is under way already."""
         self._context.blame(self._address, f"a request was refused: {refusal.reason}")
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.close()
-            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or self.pipeline:
+                self.transport.close()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
         self.transport.write(plain_response(refusal, tls=self._is_tls()))
         if self.transport.can_write_eof():
             self._linger()
@@ -234,6 +242,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if not self._is_in_order():
+            raise _NotInOrder
         self._unset_keepalive_if_required()
         self._in_head = False
         self._context.deadlines.set(self, NEVER)
@@ -243,6 +253,13 @@ class HttpConnection(HttpToolsProtocol):
         """A request is whole."""
         self._completed = True
         super().on_message_complete()
+
+    def _is_in_order(self) -> bool:
+        """Whether it is HTTP/1.1 or 1.0, asks one host (RFC 9112, section 3.2), and for a path of it."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        version = self.parser.get_http_version()
+        one_host = hosts == 1 or (hosts == 0 and version == "1.0")
+        return version in ("1.0", "1.1") and one_host and self.url.startswith(b"/")
 
     def _count(self, size: int) -> None:
         self._head += size

@@ -170,7 +170,12 @@ async def test_a_body_that_does_not_come_is_answered_408(start: Start) -> None:
         (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
         (b"GET //evil HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-        (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http://b/login HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /login HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET /login HTTP/1.1\r\n\r\n", 400),
+        (b"GET /login\r\n\r\n", 400),
+        (b"GET /login HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 128 + b"\r\n", 431),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ],
 )
