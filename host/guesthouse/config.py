@@ -50,6 +50,8 @@ class ConnectionLimits:
     message_bytes: int = 1 * MIB
     fragments: int = 1024
     """Frames in one message."""
+    unfinished_bytes: int = 256 * MIB
+    """What all clients together may have sent of messages that they have not finished."""
     outbox_bytes: int = 4 * MIB
     """What may wait to be read by one client."""
     ping_seconds: float = 20.0

@@ -61,6 +61,7 @@ PROCESS_GONE: Final = Close(1011, "the process ended")
 NO_PONG: Final = Close(1011, "no pong within the deadline")
 TOKEN_REVOKED: Final = Close(1008, "the token was revoked")
 TOO_SLOW: Final = Close(1013, "the client reads too slowly")
+CROWDED: Final = Close(1013, "the node holds as many unfinished messages as it may")
 BAD_SEAL: Final = Close(1008, "not encrypted as agreed")
 SECRET_USED_UP: Final = Close(1008, "the secret is used up: open a new channel")
 
@@ -88,6 +89,7 @@ CLOSES: Final = (
     NO_PONG,
     TOKEN_REVOKED,
     TOO_SLOW,
+    CROWDED,
     BAD_SEAL,
     SECRET_USED_UP,
     REGISTER_TOO_BIG,

@@ -39,6 +39,7 @@ from guesthouse.http_server.outgoing import Outgoing
 from guesthouse.http_server.protocol import Protocol
 from guesthouse.http_server.register import read_register, registered
 from guesthouse.http_server.sealing import OVERHEAD, Seal
+from guesthouse.http_server.unfinished import FREE
 from guesthouse.http_server.upgrade import BoundForm, Peer, RegisterForm
 from guesthouse.message import WebSocketOpen, WsMessageType
 from guesthouse.ports import ProcessPort
@@ -66,7 +67,7 @@ class WebSocketConnection(ChannelSocket):
     """
 
     __slots__ = (
-        "_event", "_released", "_upgraded", "bound_path", "extension", "messages_in", "opened_at",
+        "_event", "_noted", "_released", "_upgraded", "bound_path", "extension", "messages_in", "opened_at",
         "owner", "seal", "token_id", "window_bits",
     )  # fmt: skip
 
@@ -91,6 +92,8 @@ class WebSocketConnection(ChannelSocket):
         )
         self.window_bits = 0
         self._upgraded = False
+        self._noted = -1
+        """How many messages had come when it was noted to hold an unfinished one; -1 when it is not."""
 
     # The socket's events.
 
@@ -145,6 +148,8 @@ class WebSocketConnection(ChannelSocket):
         if self.token_id:
             self.context.token_channels.give_back(self.token_id)
         self.context.connections.discard(self)
+        if self._noted >= 0:
+            self.context.unfinished.note(self, 0)
         self._let_go()
         released()
         self.context.disconnected()
@@ -355,6 +360,17 @@ class WebSocketConnection(ChannelSocket):
             self._inbound.sliced = False
             self._transport.pause_reading()
             self.context.turns.add(self._resume)
+        held = self._inbound.unfinished
+        if held > FREE or self._noted >= 0:
+            anew, self._noted = self.messages_in != self._noted, self.messages_in if held > FREE else -1
+            self.context.unfinished.note(self, held, anew=anew)
+
+    def make_room(self) -> None:
+        """See `unfinished.Holder`."""
+        self._noted = -1
+        self._inbound.drop()
+        self._blame(closes.CROWDED)
+        self._fail(closes.CROWDED)
 
     def _registering_close(self, close: Close) -> Close:
         return closes.REGISTER_TOO_BIG if close is closes.TOO_BIG and not self.opened_at else close

@@ -19,6 +19,7 @@ from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import Deadlines
 from guesthouse.http_server.origin import counted_as, normal_origin
 from guesthouse.http_server.turns import Turns
+from guesthouse.http_server.unfinished import Unfinished
 from guesthouse.http_server.upgrade import Gate
 from guesthouse.ports import LogPort, RouterPort
 
@@ -42,6 +43,7 @@ class Context:
     complaints: Complaints
     gate: Gate
     turns: Turns
+    unfinished: Unfinished
     token_channels: TokenChannels = field(default_factory=TokenChannels)
     awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
     """Encrypted channels whose client has not brought its key, by channel id."""
@@ -79,5 +81,6 @@ def new_context(
         deadlines=Deadlines(),
         complaints=Complaints(log),
         gate=Gate(router, tokens, bindings, frozenset(map(normal_origin, http.allowed_origins)), trusted),
+        unfinished=Unfinished(limits.unfinished_bytes),
         turns=Turns(lambda work: asyncio.get_running_loop().call_soon(work)),
     )

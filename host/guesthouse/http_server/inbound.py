@@ -97,6 +97,16 @@ class InboundFrames:
         """Hand messages to another from now on."""
         self._deliver = deliver
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes of a message whose end has not come. What waits because of a pause is not the client's fault."""
+        return self._size + (0 if self.paused else len(self._held))
+
+    def drop(self) -> None:
+        """Forget what came of an unfinished message. Nothing may be received after it."""
+        self._held.clear()
+        self._fragments, self._size = [], 0
+
     def limit(self, max_size: int) -> None:
         """Set how many bytes a message may have, from the next frame on."""
         self._max_size = max_size
