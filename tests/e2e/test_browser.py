@@ -244,6 +244,9 @@ async def test_the_login_page_says_what_is_wrong(
     assert statuses[-1] == 429
     await expect(alert).to_contain_text("too many failed logins")
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for control in (page.get_by_label("Password"), log_in):  # large enough for a thumb, and not zoomed into
+        assert await control.evaluate("(it) => it.getBoundingClientRect().height >= 44")
+        assert await control.evaluate("(it) => parseFloat(getComputedStyle(it).fontSize) >= 16")
     assert all("401" in problem or "429" in problem for problem in browser.problems), browser.problems
     browser.problems.clear()
 
