@@ -17,6 +17,7 @@ from .test_capabilities import explained, held_from
 from .test_processes import ask_directly as ask
 
 OLD, NEW = ERAS[0], ERAS[-1]
+BOTH = pytest.mark.parametrize("era", [OLD, NEW], ids=[OLD.name, NEW.name])
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ async def asked(node: Daemon, era: Era, module: str, body: Any) -> Any:
     return text if text.startswith("failed") else json.loads(text)
 
 
-@pytest.mark.parametrize("era", ERAS, ids=[era.name for era in ERAS])
+@BOTH
 async def test_what_the_library_asks_is_answered_in_its_json(
     start: StartNode, asker_of: Callable[[Era], Path], era: Era
 ) -> None:
@@ -98,7 +99,7 @@ async def test_what_this_node_does_not_have_fails_at_once(
     assert other_node == "failed 0"
 
 
-@pytest.mark.parametrize("era", [OLD, NEW], ids=[OLD.name, NEW.name])
+@BOTH
 async def test_a_child_gets_what_it_asks_for_and_grants_what_it_says(
     start: StartNode, asker_of: Callable[[Era], Path], era: Era
 ) -> None:
@@ -120,7 +121,7 @@ async def test_a_child_gets_what_it_asks_for_and_grants_what_it_says(
         assert refused == "failed not-authorised say welcome", "a right of its own is no right to message it"
 
 
-@pytest.mark.parametrize("era", ERAS, ids=[era.name for era in ERAS])
+@BOTH
 async def test_a_receiver_sees_the_capabilities_that_came(
     start: StartNode, asker_of: Callable[[Era], Path], era: Era
 ) -> None:
