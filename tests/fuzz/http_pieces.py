@@ -85,9 +85,8 @@ def origin(data: bytes) -> None:
     for line in lines:
         normal = normal_origin(line)
         assert normal_origin(normal) == normal
-    assert not is_own_origin(["https://evil.example"], scheme="https", hosts=hosts or ["x"], allowed=()) or (
-        normal_origin(f"https://{(hosts or ['x'])[0]}") == "https://evil.example"
-    )
+    if is_own_origin(["https://evil.example"], scheme="https", hosts=hosts, allowed=()):
+        assert normal_origin(f"https://{hosts[0]}") == "https://evil.example"
 
 
 @target()
@@ -99,7 +98,7 @@ def addresses_of_clients(data: bytes) -> None:
     assert claimed is None or (0 < len(claimed) <= 256 and "," not in claimed)
     assert client_scheme("http", "9.9.9.9", lines, ("10.0.0.1",)) == "http"
     assert client_scheme("http", "10.0.0.1", lines, ("10.0.0.1",)) in ("http", "https")
-    assert counted_as(lines[0])[:0] == ""
+    assert counted_as(counted_as(lines[0])) == counted_as(lines[0])
     assert not is_local(lines[0], {"x-forwarded-for"}, ["localhost"])
     assert not is_local("8.8.8.8", set(), lines[:1])
     first_label(lines)

@@ -1,4 +1,4 @@
-"""A whole node, a real worker and a real guest, behind three sockets that say anything."""
+"""A whole node with a real guest, and clients that say anything to its sockets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -30,13 +29,40 @@ _LIMITS: Final = ConnectionLimits(
 )
 
 
-@dataclass(slots=True)
 class Running:
-    """A node on a thread of its own."""
+    """A node on a thread of its own, from when it is made until `end`."""
 
     node: Node
     token: str
-    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="guesthouse-fuzz-"))
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(60), "the node did not start"
+
+    async def _live(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        settings = Settings(
+            home=str(self._folder / "home"),
+            node="fuzz-node.os",
+            workers=1,
+            http=HttpSettings(port=0),
+            connections=_LIMITS,
+            process=ProcessLimits(log_lines_per_second=20),
+        )
+        async with Node(settings, None) as self.node:
+            set_password(self.node.home.path, PASSWORD)
+            await self.node.add([await self.node.load(str(package("echo-c")))])
+            self.token = self.node.http.issue_token(86400)
+            self._ready.set()
+            await self._stop.wait()
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def port(self) -> int:
@@ -50,52 +76,17 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=_SECONDS)
 
 
-_ENDS: Final[list[Callable[[], None]]] = []
+@cache
+def node() -> Running:
+    """The one node, started when it is first asked for."""
+    return Running()
 
 
 def end() -> None:
     """End the node, if there is one."""
-    while _ENDS:
-        _ENDS.pop()()
-    node.cache_clear()
-
-
-@cache
-def node() -> Running:
-    """Start it once; `end` ends it."""
-    folder = Path(tempfile.mkdtemp(prefix="guesthouse-fuzz-"))
-    settings = Settings(
-        home=str(folder / "home"),
-        node="fuzz-node.os",
-        workers=1,
-        http=HttpSettings(port=0),
-        connections=_LIMITS,
-        process=ProcessLimits(log_lines_per_second=20),
-    )
-    started: list[Running] = []
-    ready, stop = threading.Event(), asyncio.Event()
-
-    async def live() -> None:
-        async with Node(settings, None) as node:
-            set_password(node.home.path, PASSWORD)
-            await node.add([await node.load(str(package("echo-c")))])
-            loop = asyncio.get_running_loop()
-            started.append(Running(node, node.http.issue_token(86400), loop))
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True)
-    thread.start()
-
-    def end() -> None:
-        if started:
-            started[0].loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        shutil.rmtree(folder, ignore_errors=True)
-
-    _ENDS.append(end)
-    assert ready.wait(60), "the node did not start"
-    return started[0]
+    if node.cache_info().currsize:
+        node().end()
+        node.cache_clear()
 
 
 def answer_to(client: socket.socket, *pieces: bytes, silence: float = SILENCE) -> bytes:

@@ -18,7 +18,7 @@ from .catalogue import in_a_line, target
 @target()
 def address(data: bytes) -> None:
     """An address is refused, or is written as it was read."""
-    text = data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace") if _decodes(data) else ""
+    text = data.decode("utf-8", "surrogateescape")
     try:
         parsed = Address.parse(text)
     except BadAddress:
@@ -39,14 +39,6 @@ def address(data: bytes) -> None:
         assert 0 < len(text) < 300
     except BadNodeName:
         pass
-
-
-def _decodes(data: bytes) -> bool:
-    try:
-        data.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 @target()
