@@ -50,12 +50,12 @@ async def lag_of_the_loop(work: asyncio.Future[Any]) -> float:
     return worst
 
 
-async def test_a_lock_of_a_second_is_waited_for_and_holds_up_nobody_but_who_stores(tmp_path: Path) -> None:
+async def test_a_lock_that_is_let_go_is_waited_for_and_holds_up_nobody_but_who_stores(tmp_path: Path) -> None:
     async with opened(tmp_path / "s") as (state, log):
         with held(tmp_path / "s") as other:
             storing = asyncio.ensure_future(asked(state.set, CHAT, b"one"))
-            asyncio.get_running_loop().call_later(1.0, other.execute, "ROLLBACK")
-            assert await lag_of_the_loop(storing) < 0.5
+            asyncio.get_running_loop().call_later(1.5, other.execute, "ROLLBACK")
+            assert await lag_of_the_loop(storing) < 1.0
         assert await storing is None
         assert await asked(state.get, CHAT) == b"one"
         assert log.lines == []
@@ -64,13 +64,13 @@ async def test_a_lock_of_a_second_is_waited_for_and_holds_up_nobody_but_who_stor
 async def test_a_lock_for_ever_fails_what_stores_names_the_remedy_and_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_module, "LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(state_module, "LOCK_SECONDS", 1.5)
     async with opened(tmp_path / "s") as (state, log):
         assert await asked(state.set, CHAT, b"one") is None
         with held(tmp_path / "s"):
             storing = asyncio.ensure_future(asked(state.set, CHAT, b"two"))
             reading = asyncio.ensure_future(asked(state.get, CHAT))  # together with what cannot be done
-            assert await lag_of_the_loop(storing) < 0.4
+            assert await lag_of_the_loop(storing) < 1.0
             assert (await storing, await reading) == (STORAGE, b"one")
         assert "database is locked" in log.lines[0]
         assert "another program holds it: end that program" in log.lines[0]
