@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+import compiled as compiled_parts
 from guesthouse.link.ops import ToNode
 from results import Column, Effort, Goal, Result, Table
 from run import only
@@ -93,11 +94,13 @@ def _installed(folder: Path, effort: Effort) -> Path:
     packages = [package(name) for name in _PYTHON_SAMPLES[:python]]
     packages += [_renamed("echo-c", f"small-{number}", folder) for number in range(_C_PACKAGES)]
     home = folder / "home"
+    compiled_parts.give(home)
     for each in packages:
         command = [sys.executable, "-m", "guesthouse", "install", "--home", str(home), str(each)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
         if done.returncode:
             raise SystemExit(f"{each} cannot be installed: {done.stderr}")
+    compiled_parts.keep(home)
     return home
 
 

@@ -73,7 +73,7 @@ class Client(WSListener):
         self.answered += 1
         if self._sent >= self.measure_from:
             self.times.append(now - self._sent)
-        if now < self.until:
+        if now < self.until or not self.times:
             self._sent = now
             transport.send(self._type, self._payload)
         else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import compiled
 from guesthouse.package.build import build_package
 from usage import Usage, children
 
@@ -82,7 +83,9 @@ def guesthouse(
         arguments = [str(each if _is_argument(each) else package(str(each))) for each in packages]
         command = [sys.executable, "-m", "guesthouse", "run", "--home", str(folder), "--port", "0"]
         command += ["--workers", str(workers), *arguments]
+        compiled.give(folder)
         line, pid = stack.enter_context(_running(command, settings))
+        compiled.keep(folder)
         yield Server("ws://" + urlsplit(line.split()[1]).netloc, pid)
 
 

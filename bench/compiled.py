@@ -1,0 +1,53 @@
+"""Compiled components, kept from one node of a benchmark to the next: compiling is not what is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+KEPT: Final = Path(__file__).resolve().parent / ".compiled"
+_KEY: Final = "compiled.key"
+_FOLDER: Final = "compiled"
+_MOST: Final = 40
+"""Files; a component has two."""
+
+
+def give(home: Path) -> None:
+    """Put what is kept into a home that is new. It is under the key that it was made with, which comes along."""
+    if (KEPT / _KEY).exists() and not (home / _FOLDER).exists():
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copytree(KEPT / _FOLDER, home / _FOLDER)
+        shutil.copy2(KEPT / _KEY, home / _KEY)
+
+
+def keep(home: Path) -> None:
+    """Keep what a home has compiled, unless its key is another's: then all is left as it is."""
+    if not (home / _KEY).exists():
+        return
+    if not KEPT.exists():
+        _keep_all(home)
+    elif (KEPT / _KEY).read_bytes() == (home / _KEY).read_bytes():
+        for path in (home / _FOLDER).glob("[0-9a-f]*"):
+            if not (KEPT / _FOLDER / path.name).exists():
+                _copy(path, KEPT / _FOLDER)
+        if sum(1 for _ in (KEPT / _FOLDER).iterdir()) > _MOST:
+            shutil.rmtree(KEPT)
+
+
+def _copy(path: Path, folder: Path) -> None:
+    partial = folder / f".new-{path.name}"
+    shutil.copy2(path, partial)
+    partial.replace(folder / path.name)
+
+
+def _keep_all(home: Path) -> None:
+    """In one step, as another benchmark may be at it."""
+    with tempfile.TemporaryDirectory(dir=KEPT.parent, prefix=".compiled-") as work:
+        made = Path(work) / "made"
+        shutil.copytree(home / _FOLDER, made / _FOLDER)
+        shutil.copy2(home / _KEY, made / _KEY)
+        with contextlib.suppress(OSError):  # the other was first
+            made.rename(KEPT)
