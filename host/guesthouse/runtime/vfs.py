@@ -12,8 +12,9 @@ A request is `{"path": "/package:publisher/drive/…", "action": ACTION}`. Conte
 
 The drive `pkg` shows what came with the package, and can only be read. All other drives stand in the node's
 database, so a change is whole or not at all and durable with its answer. There are no open files: `OpenFile`
-checks, and `Seek` and `ReadExact` are not there. Errors are `{"Err": NAME}` with one of `NoCap` (another
-package's), `NotFound`, `AlreadyExists`, `ReadOnly`, `NotEmpty`, `QuotaExceeded`, `NotUtf8`, `IOError`, `BadRequest`.
+checks, and `Seek` and `ReadExact` are not there. Errors are `{"Err": {NAME: {"path", "action", "error"}}}` with one of
+`NoCap` (another package's), `NotFound`, `AlreadyExists`, `ReadOnly`, `NotEmpty`, `QuotaExceeded`, `NotUtf8`,
+`BadRequest`; of a request that is none, and of `IOError`, `error` alone is sure to be there.
 Quota: `process.drive_bytes` for each package.
 """
 
@@ -82,7 +83,7 @@ class Vfs:
         if name in _WITH_TARGET:
             target = drive_path(field(fields, "new_path", str), package)
         if path is None or target is None:
-            return lambda _: (error("NoCap"), None)
+            return lambda _: (_refused("NoCap", whole["path"], name), None)
         argument = target if name in _WITH_TARGET else fields
         here, folder = path, self._folder_of(package)
 
@@ -92,9 +93,14 @@ class Vfs:
             try:
                 return act(drive, here, argument, blob)
             except Refused as refused:
-                return error(str(refused)), None
+                return _refused(str(refused), whole["path"], name), None
 
         return work
+
+
+def _refused(kind: str, path: str, action: str) -> bytes:
+    """An error with all the fields that libraries of the Kinode OS read of one of its kinds."""
+    return encoded({"Err": {kind: {"path": path, "action": action, "error": kind}}})
 
 
 _Act = Callable[[Drive, DrivePath, Any, bytes | None], _Reply]

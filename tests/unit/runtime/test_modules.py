@@ -161,7 +161,9 @@ def test_no_path_leaves_its_package(text: str) -> None:
 async def test_a_link_in_the_package_does_not_lead_out_of_it(house: House) -> None:
     for action in ("Read", "Metadata", "Hash", "ReadDir"):
         body, content = await house.ask("vfs", {"path": f"/{PACKAGE}/pkg/out", "action": action})
-        assert (body, content) == (b'{"Err":"NotFound"}', None)
+        path = f"/{PACKAGE}/pkg/out"
+        error = {"NotFound": {"path": path, "action": action, "error": "NotFound"}}
+        assert (json.loads(body), content) == ({"Err": error}, None)
     body, content = await house.ask("vfs", {"path": f"/{PACKAGE}/pkg/own.txt", "action": "Read"})
     assert content == LazyLoadBlob(None, b"own")
 
