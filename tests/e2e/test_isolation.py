@@ -41,12 +41,12 @@ async def placed(daemon: Daemon) -> dict[str, str]:
 
 
 async def test_each_package_has_a_worker_that_maps_its_components_alone(start: StartNode) -> None:
-    daemon = await start("echo-c", "rogue", "counter", settings=ALONE)
+    daemon = await start("echo-c", "rogue", "puppet", settings=ALONE)
     places = await placed(daemon)
     assert places[ROGUE] == places[MAYFLY]
     assert len(set(places.values())) == 3
     workers = daemon.workers()
-    assert {await worker_of(daemon, name) for name in ("echo-c", "rogue", "counter")} == workers
+    assert {await worker_of(daemon, name) for name in ("echo-c", "rogue", "puppet")} == workers
     assert [len(mapped(worker)) for worker in workers] == [1, 1, 1]
 
 
@@ -95,11 +95,9 @@ async def test_a_worker_ends_with_the_last_process_of_its_package_and_is_nobody_
 
 async def test_a_package_too_many_is_refused_by_name_and_the_others_run_on(start: StartNode) -> None:
     daemon = await start("echo-c", settings={**ALONE, "most_workers": 1})
-    refused = await daemon.cli("install", await asyncio.to_thread(package, "counter"))
+    refused = await daemon.cli("install", await asyncio.to_thread(package, "puppet"))
     assert refused.code != 0
-    assert "counter:guesthouse.os needs a worker of its own, and all 1 belong to other packages" in (
-        refused.stderr
-    )
+    assert "puppet:test.os needs a worker of its own, and all 1 belong to other packages" in (refused.stderr)
     assert len(daemon.workers()) == 1
     async with registered(daemon, ECHO_C, await daemon.token()) as echo:
         assert await echo.ask("hello") == "hello"

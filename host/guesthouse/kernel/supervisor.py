@@ -78,6 +78,7 @@ class Supervisor:
         care = self._cares.get(spec.id)
         if care is not None:
             care.strict = strict
+            await self.workers.there_for(spec.id.package_id)
             await self._until_started(care)
         return process
 

@@ -201,6 +201,14 @@ class Workers:
         if name is not None and not self._stopping:
             self._begin(name)
 
+    async def there_for(self, package: str) -> None:
+        """Return once a worker that may run a package's processes became ready, or could not, for the first time: it
+        is not the process's fault when its own worker takes long to start.
+        """
+        begun = [done for name, done in self._begun.items() if self._placement.may_run(name, package)]
+        if begun:
+            await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
+
     def leave(self, package: str) -> None:
         """A process that entered is gone. Ends the worker that only its package could use, after the last."""
         name = self._placement.leave(package)

@@ -22,6 +22,8 @@ STUBBORN: set[int] = set()
 
 def main() -> None:
     link = socket.socket(fileno=int(sys.argv[-1]))
+    if "--slow" in sys.argv:
+        time.sleep(0.5)
     if "--dies" in sys.argv:
         print("this machine is too old", file=sys.stderr)
         sys.exit(3)

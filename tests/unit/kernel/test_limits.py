@@ -195,6 +195,9 @@ class Stage:
     def enter(self, package: str) -> None:
         """See `Workers`: there is room for any."""
 
+    async def there_for(self, package: str) -> None:
+        """See `Workers`: it is there."""
+
     def leave(self, package: str) -> None:
         """See `Workers`."""
 

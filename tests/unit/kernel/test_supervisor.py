@@ -52,6 +52,7 @@ class House:
         workers: Workers,
         became_ready: asyncio.Event,
     ) -> None:
+        self.kernel = kernel
         self.log, self.http, self.router = kernel.log, kernel.http, router
         self.supervisor, self.workers = supervisor, workers
         self.pushed: asyncio.Queue[str] = asyncio.Queue()
@@ -364,3 +365,21 @@ async def test_workers_get_no_environment_and_a_session_of_their_own(house: Hous
 def environment_of(os_pid: int) -> set[str]:
     entries = Path(f"/proc/{os_pid}/environ").read_text().split("\0")
     return {entry.partition("=")[0] for entry in entries if entry}
+
+
+@IMPATIENT
+async def test_a_process_is_not_blamed_for_the_time_in_which_its_own_worker_starts(house: House) -> None:
+    placement = Placement(Isolation.PACKAGE, 1, 2)
+    placement.enter("first:test.os")  # has the worker that there is at the start
+    kernel, supervisor = house.kernel, house.supervisor
+
+    def operations(worker: Worker, on_ready: Callable[[], None]) -> Callable[[list[Any]], None]:
+        runs, http, state = worker.runs, kernel.http, kernel.state
+        return Operations(runs, house.router, http, state, kernel.log, supervisor, on_ready, kernel).handle
+
+    async with Workers(placement, kernel.log, operations, supervisor, [*FAKE_WORKER, "--slow"]) as workers:
+        supervisor.workers = workers
+        process = await supervisor.add(spec(), strict=True)
+        assert process.run is not None
+        assert (process.state, process.run.worker) == (ProcessState.RUNNING, "worker-1")
+        await supervisor.stop(CHAT, "the test is over")
