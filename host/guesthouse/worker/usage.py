@@ -15,7 +15,7 @@ from guesthouse.worker.outgoing import Outgoing
 _EVERY_SECONDS: Final = 1.0
 _NEVER: Final = (0.0, 0)
 MOST_MEASURED: Final = 256
-"""Guests of one worker whose memory is known: finding it costs a look at all mappings, at each start."""
+"""Memories in one worker, known whose or not, beyond which no more are told apart: it costs a look at all mappings."""
 
 
 class Memories:
@@ -23,20 +23,28 @@ class Memories:
 
     def __init__(self) -> None:
         self._of: dict[int, Guest] = {}
+        self._nobodys: set[int] = set()
+        """Memories that appeared with others, so that nobody knows whose they are."""
 
     def instantiated(self, guest: Guest) -> None:
         """Find the memory of a guest that was just instantiated. With many guests it stays unknown."""
         self._of = {start: other for start, other in self._of.items() if not other.gone}
-        if len(self._of) < MOST_MEASURED:
-            new = linear_memories().keys() - self._of.keys()
-            if len(new) == 1:
-                self._of[new.pop()] = guest
+        if len(self._of) + len(self._nobodys) >= MOST_MEASURED:
+            return
+        now = linear_memories().keys()
+        new = now - self._of.keys() - self._nobodys
+        self._nobodys &= now
+        if len(new) == 1:
+            self._of[new.pop()] = guest
+        else:
+            self._nobodys |= new
 
     def sizes(self) -> dict[int, int]:
         """Bytes of the memories that are known, by the handles of their guests."""
-        if not self._of:
+        if not self._of and not self._nobodys:
             return {}
         now = linear_memories()
+        self._nobodys &= now.keys()
         return {guest.handle: now.get(start, 0) for start, guest in self._of.items() if not guest.gone}
 
 
