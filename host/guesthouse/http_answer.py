@@ -1,5 +1,5 @@
 """What a process answers to an HTTP request in the JSON form: `{"status": 200, "headers": {}}`, the blob being the
-body. Pure.
+body; a header's value may be a list. Pure.
 """
 
 from __future__ import annotations
@@ -22,10 +22,17 @@ def answer_of(head: bytes, mime: str | None, payload: bytes | None) -> HttpRespo
     try:
         answer = json.loads(head)
         status, headers = int(answer["status"]), answer.get("headers", {})
-        pairs = tuple((_text(name), _text(value)) for name, value in headers.items())
+        pairs = tuple(
+            (_text(name), _text(each)) for name, value in headers.items() for each in _values(value)
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     return HttpResponse(status, pairs, payload or b"", mime) if 0 <= status < _STATUS_END else None
+
+
+def _values(value: Any) -> list[Any]:
+    """A header's values: one, or a list of them, as several cookies are."""
+    return value if isinstance(value, list) else [value]
 
 
 def _text(value: Any) -> str:

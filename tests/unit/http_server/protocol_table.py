@@ -267,7 +267,14 @@ ANSWERS: Final = (
         "`send-http-response`, with several Set-Cookie",
         (_both(_HTTP)[0][0], f"{UNIT}/test_http_more.py::test_an_answer_may_set_several_cookies"),
     ),
-    Line("`{status, headers}` with the blob as body", (_both(_HTTP)[1][0], _GAME_HTTP)),
+    Line(
+        "`{status, headers}` with the blob as body, with several Set-Cookie",
+        (
+            _both(_HTTP)[1][0],
+            _GAME_HTTP,
+            f"{UNIT}/test_http_handed_on.py::test_a_header_in_json_may_have_several_values",
+        ),
+    ),
     Line(
         "unanswered: 408, by the node, the binding and the request",
         (

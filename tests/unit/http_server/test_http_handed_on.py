@@ -54,3 +54,15 @@ async def test_a_request_that_was_handed_on_has_the_time_of_any_other(start: Sta
         house.router.expected[request_id]("timeout")
         assert (await pending).status_code == 408
     assert house.router.expected == {}
+
+
+async def test_a_header_in_json_may_have_several_values(house: House) -> None:
+    bind(house, "/")
+    async with asked(house, "GET", "/") as (http_id, _, _, _, pending):
+        request_id = house.server.hand_on_http(CHAT, http_id)
+        head = b'{"status": 200, "headers": {"Set-Cookie": ["a=1", "b=2; Path=/"], "X-A": "1", "X-B": []}}'
+        house.router.expected[request_id](Answer(head))
+        answer = await pending
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2; Path=/"]
+    assert answer.headers["x-a"] == "1"
+    assert "x-b" not in answer.headers
