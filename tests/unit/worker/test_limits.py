@@ -135,6 +135,7 @@ class Driven:
 
     def __init__(self, patch: pytest.MonkeyPatch, link: socket.socket, **limits: Any) -> None:
         self.now = 1024.0
+        self.on_cpu = 0.0
         self.calls = 0
         """Of the guest: what the scheduler asks of its fiber is asked of this object."""
         self.spend: Callable[[], None] = lambda: None
@@ -143,6 +144,7 @@ class Driven:
         for module, clocks in ((scheduler, ("monotonic", "perf_counter")), (guest_module, ("monotonic",))):
             for clock in clocks:
                 patch.setattr(module, clock, lambda: self.now)
+        patch.setattr(scheduler, "thread_time", lambda: self.on_cpu)
         self.scheduler = Scheduler(lambda _, trap: self.ended.append(trap), lambda _: None)
         known = {name: {**LIMITS, **limits}[name] for name in GuestLimits.__dataclass_fields__}
         self.guest = Guest(
@@ -159,11 +161,12 @@ class Driven:
     def drop(self) -> None:
         """See `Fiber`."""
 
-    def run_slice(self, *, seconds: float = 0.0, calls: int = 0) -> None:
-        """Let the guest run once, and use that much."""
+    def run_slice(self, *, seconds: float = 0.0, elsewhere: float = 0.0, calls: int = 0) -> None:
+        """Let the guest run once, and use that much, while the machine is `elsewhere` for so many seconds more."""
 
         def spend() -> None:
-            self.now += seconds
+            self.now += seconds + elsewhere
+            self.on_cpu += seconds
             self.calls += calls
 
         self.spend = spend
@@ -268,6 +271,16 @@ def test_a_limit_on_what_is_timed_holds_at_its_edge(
     driven: Callable[..., Driven], name: str, over: int
 ) -> None:
     TIMED[name](driven, over)
+
+
+def test_time_that_the_worker_had_no_cpu_for_is_not_the_guests(driven: Callable[..., Driven]) -> None:
+    stage = driven(start_seconds=2.0, cpu_share=0.5)
+    for _ in range(8):
+        stage.run_slice(seconds=0.25, elsewhere=100.0)
+    assert stage.ended == []
+    assert stage.guest.cpu_seconds == 2.0
+    stage.run_slice(seconds=0.25, elsewhere=100.0)
+    assert [trap.cause for trap in stage.ended] == [ExitCause.OUT_OF_TIME]
 
 
 @pytest.mark.parametrize("over", OVERS)
