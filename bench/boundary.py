@@ -6,6 +6,8 @@ All three peers run a guest that takes bytes and hands the same bytes back, call
   `get-blob-text` and `send-ws-text` for text, or `get-blob` and `send-ws-push` for binary.
 - extism: its Python host calls a plug-in that copies its input to its output, the way its C kit does.
 - `wasmtime.component`: the very same component, its imports answered by plain Python functions.
+
+Time is that of this thread's CPU: nothing here waits, and what else the machine does is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _GOALS: Final = {128: 0.7, 4096: 1.0, 65_536: 1.0, 1_048_576: 1.0}
 _MOST_CALLS: Final = 2000
 
 Echo = Callable[[bytes, bool, int], float]
-"""Sends a payload through, as text or not, so many times; returns the seconds it took."""
+"""Sends a payload through, as text or not, so many times; returns the CPU seconds it took."""
 
 
 def run(effort: Effort) -> Result:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 from typing import Any, Final
 
 from guesthouse.address import Address
@@ -68,17 +68,17 @@ class Inside:
         self._until(lambda: guest.waiting is Waiting.MESSAGE and not guest.inbox)
 
     def seconds_of(self, payload: bytes, text: bool, count: int) -> float:
-        """Deliver a message so many times, each once the last was answered; returns the seconds it took."""
+        """Deliver a message so many times, each once the last was answered; returns the CPU seconds it took."""
         guest, deliver, run_round = self._guest, self._guest.deliver, self._scheduler.run_round
         wait_seconds, sent, kind = self._scheduler.wait_seconds, self._sent, 0 if text else 1
         code, answer = int(ToWorker.PUSH), int(ToNode.PUSH)
-        begin = perf_counter()
+        begin = thread_time()
         for _ in range(count):
             deliver([code, _HANDLE, CHANNEL, kind, payload])
             run_round()
             while wait_seconds() == 0.0:  # its time slice ended in between
                 run_round()
-        seconds = perf_counter() - begin
+        seconds = thread_time() - begin
         operation, sent.operation = sent.operation, []
         if not operation or operation[0] != answer or bytes(operation[4]) != payload:
             raise SystemExit("the guest sent something else than its message back")
