@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from guesthouse.address import ProcessId
 from guesthouse.config import ProcessLimits, Settings
@@ -26,6 +27,7 @@ from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
 from .catalogue import in_a_line, target
 
 NODE: Final = "fuzz-node.os"
+MAILBOX: Final = 65536
 HANDLES: Final = {1: ProcessId.parse("chat:chat:test.os"), 2: ProcessId.parse("echo:echo:test.os")}
 
 
@@ -115,7 +117,7 @@ def operations(data: bytes) -> list[list[Any]]:
         return []
 
 
-@target()
+@target(1000)
 def link_checks(data: bytes) -> None:
     """An operation is a `LinkError`, or can be written and is the same when it is read again."""
     for operation in operations(data):
@@ -155,43 +157,72 @@ class Quiet:
         return lambda *_, **__: None
 
 
-@target(40)
-def worker_to_kernel(data: bytes) -> None:
-    """Whatever a worker says costs it a `LinkError` at the most; the kernel goes on, and no other run is touched."""
-    asyncio.run(_tell_the_kernel(data))
+class Kernel:
+    """A loop and a database that all inputs share; the processes are new for each."""
 
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._runner = asyncio.Runner()
+        self._state = self._runner.run(self._open())
 
-async def _tell_the_kernel(data: bytes) -> None:
-    settings = Settings(node=NODE, process=ProcessLimits(mailbox_bytes=65536, outstanding_bytes=65536))
-    quiet: Any = Quiet()
-    with tempfile.TemporaryDirectory() as folder:
-        state = State(Path(folder) / "state.sqlite", 65536, quiet)
+    async def _open(self) -> State:
+        return State(Path(self._folder.name) / "state.sqlite", 65536, cast(Any, Quiet()))
+
+    def end(self) -> None:
+        self._runner.run(self._state.close())
+        self._runner.close()
+        self._folder.cleanup()
+
+    def hear(self, data: bytes) -> None:
+        """Carry out operations of a worker that was given the first of two runs."""
+        self._runner.run(self._hear(data))
+
+    async def _hear(self, data: bytes) -> None:
+        settings = Settings(node=NODE, process=ProcessLimits(mailbox_bytes=MAILBOX, outstanding_bytes=65536))
+        quiet: Any = Quiet()
         router = Router(settings, quiet)
         router.http = quiet
-        runs, sent = {}, []
-        for handle, name in HANDLES.items():
-            holdings = router.rights.holdings(name, ())
-            process = Process(
-                name, Path("/none"), public=True, on_exit="none", mailbox_bytes=65536, holdings=holdings
-            )
-            router.add(process)
-            process.begin_run(Run(handle, "worker-0", 0.0, lambda *said: sent.append(said)), lambda _: None)
-            process.run_started()
-            if handle == 1:  # the worker was given this run; the other is another worker's
-                runs[handle] = process
-        given: Any = (runs, router, quiet, state, quiet, quiet, lambda: None, quiet)
+        mine, others = (self._process(router, handle) for handle in HANDLES)
+        given: Any = ({1: mine}, router, quiet, self._state, quiet, quiet, lambda: None, quiet)
         taken_over = Operations(*given)
         try:
             for operation in operations(data):
-                if quiet.ended:
-                    break
-                taken_over.handle(operation)
+                if not quiet.ended:
+                    taken_over.handle(operation)
         except LinkError as error:
             in_a_line(error)
         finally:
             router.close()
-            await state.close()
-        other = router.find(HANDLES[2])
-        assert other is not None
-        assert other.run is not None
-        assert other.mailbox.size <= 65536 + 1024
+        assert router.find(others.id) is others
+        assert others.run is not None
+        assert others.mailbox.size <= MAILBOX + 1024
+
+    def _process(self, router: Router, handle: int) -> Process:
+        name = HANDLES[handle]
+        holdings = router.rights.holdings(name, ())
+        process = Process(
+            name, Path("/none"), public=True, on_exit="none", mailbox_bytes=MAILBOX, holdings=holdings
+        )
+        router.add(process)
+        process.begin_run(Run(handle, "worker-0", 0.0, lambda *_: None), lambda _: None)
+        process.run_started()
+        return process
+
+
+@cache
+def kernel() -> Kernel:
+    """The one kernel, made when it is first asked for."""
+    return Kernel()
+
+
+def end() -> None:
+    """End the kernel, if there is one."""
+    if kernel.cache_info().currsize:
+        kernel().end()
+        kernel.cache_clear()
+
+
+@target(1000)
+def worker_to_kernel(data: bytes) -> None:
+    """Whatever a worker says costs it a `LinkError` at the most; the kernel goes on, and no other run is touched."""
+    kernel().hear(data)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import sockets
+from guesthouse.link.checks import check
+
+from . import link, sockets
 from .catalogue import SEEDS, Target, targets
 from .mutation import mutations
 
@@ -20,9 +22,10 @@ SECONDS_OF_CPU = 5.0
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _end_the_node() -> Iterator[None]:
+def _end_what_targets_share() -> Iterator[None]:
     yield
     sockets.end()
+    link.end()
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -55,3 +58,11 @@ def test_what_a_client_should_say_reaches_the_guest_and_the_login() -> None:
         data = (SEEDS / "http_request" / name).read_bytes()
         said = (sockets.answer_to_request(data, silence) for silence in PATIENCE)
         assert any(each.startswith(b"HTTP/1.1 " + answer) for each in said), name
+
+
+def test_what_a_worker_should_say_is_taken() -> None:
+    """Else the seeds speak an older version of the link."""
+    for seed in (SEEDS / "link_checks").glob("*"):
+        for operation in link.operations(seed.read_bytes()):
+            if not seed.name.startswith("broken-"):
+                check(operation)
