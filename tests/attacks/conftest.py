@@ -17,7 +17,7 @@ from .table import show
 
 __all__ = ["compiled", "nothing_left_over"]
 
-TEST_SECONDS: Final = 120
+TEST_SECONDS: Final = 300
 _ROWS: Final = pytest.StashKey[list[Row]]()
 _WIDE: Final = 200
 

@@ -1,8 +1,9 @@
 """Guests that pass what is as large as can be, up to wasmtime's limits of a host call and past them.
 
-Wasmtime reads a call's values before the host sees them, and nothing interrupts it: lists of so many elements
-take their worker a tenth of a second at a time. Neighbours on it wait so long, and lose nothing; those on other
-workers notice nothing (`isolation = "package"` gives each package workers of its own).
+Nothing interrupts an instruction that fills memory, nor wasmtime when it reads a call's values, which it does
+before the host sees them: lists of so many elements take their worker a tenth of a second at a time. Neighbours
+on it wait so long, and lose nothing; those on other workers notice nothing (`isolation = "package"` gives each
+package workers of its own).
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ from ...unit.worker.guests import SCRATCH
 from ..figures import Allowance
 from ..harness import Scene, tried_again
 from .attackers import Attacker, carry_out
+from .conftest import MEMORY_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LARGE: Final = 40 * MIB
+LARGE: Final = 16 * MIB
 MAKE: Final = f"""(if (i32.lt_u (memory.size) (i32.const {LARGE // 65536})) (then
     (if (i32.eq (memory.grow (i32.const {LARGE // 65536 + 4})) (i32.const -1)) (then unreachable))))
   (memory.fill (i32.const 262144) (i32.const 97) (i32.const {LARGE}))"""
-"""Makes 40 MiB of the letter a, from 262144 on."""
+"""Makes 16 MiB of the letter a, from 262144 on."""
 STRING: Final = f"(i32.const 262144) (i32.const {LARGE})"
 ROOM: Final = Allowance(worker_bytes=128 * MIB)
 
 
 def same_again(count: int, at: int = 8192) -> str:
-    """Writes `count` pairs of strings that are all the same 40 MiB, to where no one else writes."""
+    """Writes `count` pairs of strings that are all the same 16 MiB, to where no one else writes."""
     return f"""(local.set 8 (i32.const 0)) (loop $fill
       (i32.store (i32.add (i32.const {at}) (i32.mul (local.get 8) (i32.const 8))) (i32.const 262144))
       (i32.store (i32.add (i32.const {at + 4}) (i32.mul (local.get 8) (i32.const 8))) (i32.const {LARGE}))
@@ -38,20 +40,22 @@ def same_again(count: int, at: int = 8192) -> str:
 
 
 ATTACKERS: Final = {
-    "a line of 40 MiB": Attacker(
+    "a line of 16 MiB": Attacker(
         f"{MAKE} (call $print (i32.const 2) {STRING})",
         "a line of 8 KiB",
         ("aaaaaa",),
         calls=("system.print",),
         lives=True,
         allowed=ROOM,
+        holds_worker=True,
     ),
-    "a text of 40 MiB": Attacker(
+    "a text of 16 MiB": Attacker(
         f"{MAKE} (call $send-ws-text (i32.const 1) {STRING} (i32.const {SCRATCH}))",
         "`too-big`",
         calls=("http-server.send-ws-text",),
         lives=True,
         allowed=ROOM,
+        holds_worker=True,
     ),
     "a list of 65,537": Attacker(
         f"""{MAKE} (call $send-ws-text-many (i32.const 262144) (i32.const 65537)
@@ -60,23 +64,24 @@ ATTACKERS: Final = {
         ("trapped: it passed a list of 65537 elements",),
         calls=("http-server.send-ws-text-many",),
         allowed=ROOM,
+        holds_worker=True,
     ),
     "lists of 65,536": Attacker(
         f"""{MAKE} (loop (call $send-ws-text-many (i32.const 262144) (i32.const 65536)
           (i32.const 0) (i32.const 0) (i32.const {SCRATCH})) (call $reset) (br 0))""",
-        "1 s of CPU; then it is ended",
+        "3 s of CPU; then it is ended",
         ("ran out of time",),
         calls=("http-server.send-ws-text-many",),
-        holds_worker=True,
         allowed=ROOM,
+        holds_worker=True,
     ),
     "bytes by the million": Attacker(
         f"""{MAKE} (loop (call $set-state (i32.const 262144) (i32.const {2 * MIB}) (i32.const {SCRATCH})) (br 0))""",
         "2 MiB of state, stored again and again",
         ("ran out of time",),
         calls=("system.set-state",),
-        holds_worker=True,
         allowed=ROOM,
+        holds_worker=True,
     ),
     "more bytes than a host call takes": Attacker(
         f"{MAKE} (call $set-state (i32.const 262144) (i32.const {4 * MIB}) (i32.const {SCRATCH}))",
@@ -84,6 +89,7 @@ ATTACKERS: Final = {
         ("trapped: ",),
         calls=("system.set-state",),
         allowed=ROOM,
+        holds_worker=True,
     ),
     "one string as ten thousand": Attacker(
         f"""{MAKE} {same_again(10_000)}
@@ -93,10 +99,15 @@ ATTACKERS: Final = {
         ("trapped: ",),
         calls=("http-server.send-http-response",),
         locals="(local i32)",
-        holds_worker=True,
         allowed=ROOM,
+        holds_worker=True,
     ),
 }
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, object]:
+    return {"process_cpu_seconds_per_message": 3, "process_memory_bytes": MEMORY_BYTES}
 
 
 @pytest.mark.parametrize("name", ATTACKERS)
