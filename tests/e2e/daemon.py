@@ -19,7 +19,7 @@ import httpx
 from .waiting import Subprocess, all_gone, command_line, descendants, until
 
 NODE = "e2e-node.os"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 _READY = re.compile(r"ready (?P<url>https?://127\.0\.0\.1:\d+) node=(?P<node>\S+)\n")
 _LOGIN = re.compile(r"log in, once, within ten minutes: (\S+)")
 LOG_LINE = re.compile(
