@@ -54,3 +54,27 @@ with garbage.SmallPasses(due.append) as passes:
     print(Cycle.alive, passes.full_passes)
 """)
     assert said.split("\n") == ["True", "True 0", "True", "0 1", ""]
+
+
+def test_memory_that_a_storm_took_is_given_back_and_what_is_used_is_left_alone() -> None:
+    said = run("""
+looks = []
+class Handle:
+    def cancel(self): looks.clear()
+def call_later(seconds, look):
+    looks[:] = [look]
+    return Handle()
+with garbage.GiveBack(call_later) as back:
+    looks[0]()
+    print(back.times)
+    storm = [b"x" * (100_000 + number) for number in range(600)]
+    pieces = storm[::100]
+    at_most = garbage._resident()
+    del storm
+    looks[0]()
+    print(back.times, garbage._resident() < at_most - 40 * 2**20, len(pieces))
+    looks[0]()
+    print(back.times)
+print(looks)
+""")
+    assert said.split("\n") == ["0", "1 True 6", "1", "[]", ""]

@@ -100,7 +100,7 @@ async def _run(settings: Settings, arguments: tuple[str, ...]) -> None:
 async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
     import asyncio
 
-    from guesthouse.garbage import SmallPasses
+    from guesthouse.garbage import GiveBack, SmallPasses
     from guesthouse.node import Node
 
     loop = asyncio.get_running_loop()
@@ -120,9 +120,9 @@ async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
             from guesthouse.cli.dev import watch
 
             click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
-            with SmallPasses(loop.call_soon_threadsafe):
+            with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
                 await watch(node, dict(zip(arguments, packages, strict=True)))
-        with SmallPasses(loop.call_soon_threadsafe):
+        with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
             await loop.create_future()
 
 

@@ -148,8 +148,6 @@ class WebSocketConnection(ChannelSocket):
         if self.token_id:
             self.context.token_channels.give_back(self.token_id)
         self.context.connections.discard(self)
-        if self._noted >= 0:
-            self.context.unfinished.note(self, 0)
         self._let_go()
         released()
         self.context.disconnected()
@@ -159,6 +157,7 @@ class WebSocketConnection(ChannelSocket):
         self._transport.close()
         self._inbound.deliver_to(_nowhere)
         self._protocol.parser.close()
+        self._drop_input()
         self.extension = None
         if self.opened_at:
             self.outgoing.let_go()
@@ -347,6 +346,7 @@ class WebSocketConnection(ChannelSocket):
             close = self._registering_close(close)
             self._blame(close)
             self._fail(close)
+            self._drop_input()
             return
         if self._protocol.writes:
             self._flush()
@@ -356,6 +356,7 @@ class WebSocketConnection(ChannelSocket):
             if sent is not None and self._protocol.close_rcvd is None:
                 self._blame(sent)
             self._finish()
+            self._drop_input()
         elif self._inbound.sliced:
             self._inbound.sliced = False
             self._transport.pause_reading()
@@ -367,10 +368,17 @@ class WebSocketConnection(ChannelSocket):
 
     def make_room(self) -> None:
         """See `unfinished.Holder`."""
-        self._noted = -1
-        self._inbound.drop()
         self._blame(closes.CROWDED)
         self._fail(closes.CROWDED)
+        self._drop_input()
+
+    def _drop_input(self) -> None:
+        """Nothing that came is of use any more, nor what is wrong with it, which holds what was decompressed."""
+        self._inbound.drop()
+        if self._noted >= 0:
+            self._noted = -1
+            self.context.unfinished.note(self, 0)
+        self._protocol.parser_exc = self._protocol.handshake_exc = None
 
     def _registering_close(self, close: Close) -> Close:
         return closes.REGISTER_TOO_BIG if close is closes.TOO_BIG and not self.opened_at else close

@@ -12,11 +12,12 @@ from ...conformance import frames
 from ...conformance.deflate import NAME, TAIL
 from ...conformance.frames import RSV1, Opcode
 from ...conformance.opening import Target
-from .wire import Tally, Wire, dial, each
+from .wire import SECONDS, Tally, Wire, dial, each
 
 OVER: Final = 2**20 + 1
 """More bytes than a message may have."""
-_FLOOD_BYTES: Final = 2**18
+_FLOODED_SECONDS: Final = 50.0
+_HELD_SECONDS: Final = 1.5
 _BAD_UTF8: Final = {
     "a lone continuation byte": b"\x80",
     "an overlong slash": b"\xc0\xaf",
@@ -104,7 +105,7 @@ async def explosions(target: Target, count: int) -> Tally:
         async with dial(target) as wire:
             await wire.open(offered=NAME)
             await wire.send(sent[name])
-            return await wire.outcome()
+            return await wire.outcome(_HELD_SECONDS if name == "never finished" else SECONDS)
 
     return await each(list(sent) * count, one, at_once=len(sent) * count)
 
@@ -122,7 +123,7 @@ async def _send_each(
     return await each(list(sent) * count, one)
 
 
-async def floods(target: Target, count: int, seconds: float) -> Tally:
+async def floods(target: Target, count: int, messages: int) -> Tally:
     """Send as fast as the node takes it: pings, one-byte messages, fragments; then close in order."""
     shapes = {
         "pings": frames.ping(),
@@ -133,15 +134,10 @@ async def floods(target: Target, count: int, seconds: float) -> Tally:
     }
 
     async def one(name: str) -> str:
-        data = shapes[name] * (_FLOOD_BYTES // len(shapes[name]))
-        loop = asyncio.get_running_loop()
         async with dial(target) as wire, asyncio.TaskGroup() as tasks:
             await wire.open()
-            ending = tasks.create_task(wire.outcome(2 * seconds + 20))
-            end = loop.time() + seconds
-            while loop.time() < end:
-                await wire.send(data)
-            await wire.send(frames.close())
+            ending = tasks.create_task(wire.outcome(_FLOODED_SECONDS))
+            await wire.send(shapes[name] * messages, frames.close())
             return await ending
 
     return await each(list(shapes) * count, one)
