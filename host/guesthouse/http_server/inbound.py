@@ -100,7 +100,7 @@ class InboundFrames:
     @property
     def unfinished(self) -> int:
         """Bytes of a message whose end has not come. What waits because of a pause is not the client's fault."""
-        return self._size + (0 if self.paused else len(self._held))
+        return self._size + (0 if self.paused else max(0, len(self._held) - _LONGEST_HEADER))
 
     def drop(self) -> None:
         """Forget what came of an unfinished message. Nothing may be received after it."""

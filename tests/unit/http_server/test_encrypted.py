@@ -178,7 +178,7 @@ async def test_the_limit_is_of_what_is_said_not_of_what_is_sealed(
 
 
 async def test_a_key_is_brought_once_and_in_time(start: Start) -> None:
-    house = await start(ConnectionLimits(register_seconds=0.2))
+    house = await start(ConnectionLimits(register_seconds=1.0))
     async with encrypted(house) as client:
         assert (await exchange(house, client.channel_id)).status_code == 404
     async with registered(house) as (socket, channel_id):

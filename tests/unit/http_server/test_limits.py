@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from guesthouse.config import ConnectionLimits, Settings
 from guesthouse.http_server.http_protocol import MAX_HEAD
 from guesthouse.http_server.server import HttpServer
+from guesthouse.http_server.unfinished import FREE
 from guesthouse.link.credit import PUSH_OVERHEAD
 
 from .conftest import CHAT, NODE, FakeLog, FakeProcess, FakeRouter, House, Start, masked, read_close, until
@@ -224,6 +225,16 @@ async def encrypted_messages(start: Start, _: Path, over: int) -> None:
             assert house.server.open_channels() != []
 
 
+async def unfinished_bytes(start: Start, _: Path, over: int) -> None:
+    house: House = await start(ConnectionLimits(unfinished_bytes=4 * FREE))
+    async with house.raw_channel() as (reader, writer, channel):
+        writer.write(masked(0x02, bytes(4 * FREE + over)) + (masked(0x89, b"here") if over <= 0 else b""))
+        if over > 0:
+            assert (await asyncio.wait_for(reader.read(), 5))[2:4] == (1013).to_bytes(2, "big")
+        else:
+            assert (await house.chat.next())[1:] == (channel, 2, b"here")
+
+
 async def bindings_per_process(start: Start, _: Path, over: int) -> None:
     house: House = await start(ConnectionLimits(bindings_per_process=3))
     answers = [ask(house, {"WebSocketBind": {"path": f"/{number}"}}) for number in range(3 + over)]
@@ -240,6 +251,7 @@ EDGES: Final[dict[str, Edge]] = {
         register_bytes,
         message_bytes,
         fragments,
+        unfinished_bytes,
         outbox_bytes,
         ping_seconds,
         pong_seconds,
