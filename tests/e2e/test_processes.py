@@ -172,7 +172,8 @@ async def test_a_process_that_never_receives_cannot_fill_the_node(start: StartNo
 
 
 async def test_a_hundred_thousand_requests_may_wait_and_time_out_together(start: StartNode) -> None:
-    node = await start("puppet", settings={"process_mailbox_bytes": 64 * 2**20})
+    settings = {"process_mailbox_bytes": 64 * 2**20, "process_cpu_seconds_per_message": 60}
+    node = await start("puppet", settings=settings)
     await ask(node, A, f"burst {B} 100000 0 3", seconds=60)
     assert await ask(node, C, "say meanwhile") == "meanwhile"
     await until(lambda: ask(node, A, "failures", 60), lambda count: count == "100000", "some did not fail")
