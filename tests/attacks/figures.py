@@ -13,6 +13,21 @@ WORST_RATIO: Final = 10.0
 """The most by which an attack may raise its neighbours' p99, with room for a noisy machine."""
 QUIET_FLOOR_MS: Final = 10.0
 """A quiet p99 below it is taken for it: on two busy cores a preemption or two cost as much."""
+IDLE_ENOUGH: Final = 0.2
+"""Part of the quiet machine's time that must be left for delays to be judged: node, neighbours and their clients
+take less than half. Losses and leaks are judged on any machine.
+"""
+
+
+def machine_time() -> tuple[int, int]:
+    """Ticks that all CPUs were idle, and all that passed (proc(5), `stat`)."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def idle_share(began: tuple[int, int], ended: tuple[int, int]) -> float:
+    """Which part of the time between two readings was idle."""
+    return (ended[0] - began[0]) / max(1, ended[1] - began[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ from typing import Final
 
 import pytest
 
+from guesthouse.config import MIB
+
 from ...unit.worker.guests import SCRATCH
 from ...unit.worker.wasi import EXIT, OUTPUT, RANDOM, SLEEP
+from ..figures import Allowance
 from ..harness import Scene, tried_again
 from .attackers import Attacker, carry_out
 from .test_computing import OUT_OF_TIME
@@ -67,6 +70,9 @@ ATTACKERS: Final = {
         OUT_OF_TIME,
         wasi=OUTPUT,
         locals="(local i32)",
+        allowed=Allowance(
+            node_bytes=64 * MIB
+        ),  # the last lines are kept: 2 Mi characters, and 4096 to be written
     ),
     "randomness without end": Attacker(
         "(loop (call $get-random-bytes (i64.const 65536) (i32.const 4096)) (call $reset) (br 0))",
