@@ -41,7 +41,7 @@ class Runs:
         care.worker = worker
         worker.runs[handle] = process
         worker.send([int(ToWorker.START), handle, self._start_settings(process, connected=connected)])
-        process.begin_run(Run(handle, worker.name, self._loop.time(), worker.sender), reopen)
+        process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), reopen)
 
     async def until_started(self, care: Care) -> bool:
         """Wait until the process asks for its first message. Returns False when it takes too long.

@@ -97,11 +97,6 @@ class Worker:
         if self._link is not None:
             self._link.send(operation, size)
 
-    @property
-    def sender(self) -> Callable[[Operation, int], None]:
-        """`send` without the question whether there is a link: a ready worker had one."""
-        return self.send if self._link is None else self._link.send
-
     def ping(self) -> bool:
         """Ask whether it is alive. Returns False when it has said nothing at all for too long."""
         if self._link is None or not self.ready:

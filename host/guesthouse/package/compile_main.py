@@ -96,9 +96,9 @@ def _compile(content: bytes, reply_fd: int) -> int:
 
     from guesthouse.package.describing import describe
     from guesthouse.package.names import without_harmful_names
-    from guesthouse.worker.boundary.engine import new_engine
+    from guesthouse.worker.boundary.engine import is_small, new_engine
 
-    engine = new_engine()
+    engine = new_engine(small=is_small(len(content)))
     try:
         component = Component(engine, without_harmful_names(content))
         description = describe(component.type, engine)

@@ -22,7 +22,7 @@ from guesthouse.link.vigil import AWAKE_SECONDS, Vigil
 from guesthouse.worker.boundary import canary
 from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.engine import new_engine
-from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.errors import GuestTrap, NotLoaded
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls
@@ -46,13 +46,13 @@ class Worker:
 
     def __init__(self, link: socket) -> None:
         self._link = link
-        self._engine = new_engine()
-        canary.check(self._engine)
-        self._ticker = Ticker(self._engine)
+        self._engines = (new_engine(), new_engine(small=True))
+        canary.check(self._engines[0])
+        self._ticker = Ticker(*self._engines)
         self._outgoing = Outgoing(link)
         self._vigil = Vigil()
         memories = Memories()
-        self._scheduler = Scheduler(self._ended, memories.instantiated)
+        self._scheduler = Scheduler(self._ended, memories.instantiated, self._ticker.hurry)
         self._guests: dict[int, Guest] = {}
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Component] = WeakValueDictionary()
@@ -94,6 +94,8 @@ class Worker:
             self._scheduler.run_round()
             self._usage.report(self._guests.values())
             self._outgoing.flush()
+            if self._ticker.fast:
+                self._ticker.relax(perf_counter())
 
     def _wait(self, poller: select.poll) -> bool:
         """Wait for the link or the next thing to do; returns whether the link has something.
@@ -236,8 +238,17 @@ class Worker:
     def _component(self, path: str) -> Component:
         component = self._components.get(path)
         if component is None:
-            component = Component(self._engine, Path(path), self._calls, *ENTRIES)
-            self._components[path] = component
+            component = self._components[path] = self._load(Path(path))
+        return component
+
+    def _load(self, path: Path) -> Component:
+        """Load a component with the engine that compiled it."""
+        main, small = self._engines
+        try:
+            return Component(main, path, self._calls, *ENTRIES)
+        except NotLoaded:
+            component = Component(small, path, self._calls, *ENTRIES)
+        self._ticker.use(small)
         return component
 
     def _ended(self, guest: Guest, trap: GuestTrap) -> None:

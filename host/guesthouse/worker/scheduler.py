@@ -17,6 +17,7 @@ from typing import Final
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.memory import WASM_PAGE, largest_freed_by
+from guesthouse.worker.boundary.ticker import TICK_SECONDS
 from guesthouse.worker.guest import Guest, Waiting
 
 _LONG: Final = 0.001
@@ -29,13 +30,19 @@ _SLACK: Final = 1024
 
 
 class Scheduler:
-    """Polls guests. `ended` is told of each that ends, with why; `instantiated` of each before it runs."""
+    """Polls guests. `ended` is told of each that ends, with why; `instantiated` of each before it runs;
+    `computed_long`, with what `perf_counter` reads, of each slice of more than a tick.
+    """
 
     def __init__(
-        self, ended: Callable[[Guest, GuestTrap], None], instantiated: Callable[[Guest], None]
+        self,
+        ended: Callable[[Guest, GuestTrap], None],
+        instantiated: Callable[[Guest], None],
+        computed_long: Callable[[float], None],
     ) -> None:
         self._ended = ended
         self._instantiated = instantiated
+        self._computed_long = computed_long
         self._woken: deque[Guest] = deque()
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
@@ -131,6 +138,8 @@ class Scheduler:
             spent = self._on_cpu(spent)
         guest.cpu_seconds += spent
         guest.slice_budget -= spent
+        if spent > TICK_SECONDS:
+            self._computed_long(begin + spent)
         if guest.slice_budget < 0 and guest.waiting is not Waiting.MESSAGE:
             self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
             return

@@ -72,7 +72,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_the_result_is_what_the_engine_loads(guest: Path, cache_dir: Path) -> None:
     path = await Compiler(cache_dir, LIMITS).compiled(guest)
-    engine = new_engine()
+    engine = new_engine(small=True)
     component = Component.deserialize_file(engine, str(path))
     assert list(component.type.exports(engine)) == ["guesthouse:process/guest@0.1.0"]
     assert cache_dir.stat().st_mode & 0o077 == 0

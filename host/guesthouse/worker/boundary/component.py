@@ -22,7 +22,7 @@ from wasmtime.component import _types as wt
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.callbacks import Destructor, HostFunction, as_callback, as_destructor
-from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, WrongType
+from guesthouse.worker.boundary.errors import LinkFailure, NotLoaded, WrongType
 from guesthouse.worker.boundary.lower import lower
 from guesthouse.worker.boundary.types import STRING, FunctionType, TypeReader
 
@@ -75,7 +75,7 @@ class Component:
 
         Raises:
             LinkFailure: it imports what is not offered or has none of the entries.
-            BoundaryError: the file is not of this engine.
+            NotLoaded: the file is not of this engine.
         """
         self.engine = engine
         self._component = _load(engine, source)
@@ -172,7 +172,7 @@ def _load(engine: Engine, source: Path | bytes | str) -> WasmComponent:
         return WasmComponent(engine, source)
     except WasmtimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise BoundaryError(f"the component cannot be loaded: {reason}") from None
+        raise NotLoaded(f"the component cannot be loaded: {reason}") from None
 
 
 _Found: TypeAlias = tuple[wasm_component.ExportIndex, FunctionType]

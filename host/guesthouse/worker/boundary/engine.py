@@ -1,4 +1,4 @@
-"""The one engine configuration: what compiles a component and what runs it must agree to the letter."""
+"""The two engine configurations: what compiles a component and what runs it must agree to the letter."""
 
 from __future__ import annotations
 
@@ -30,9 +30,32 @@ _PROPERTIES: Final[dict[str, bool | int]] = {
 }
 _FIBER: Final = {"concurrency_support": False, "async_stack_size": FIBER_STACK}
 
+SMALL_COMPONENT: Final = 256 * 1024
+"""Bytes of a component below which it is a small one."""
+_SMALL_MEMORY: Final = {
+    "memory_reservation": 0,
+    "memory_guard_size": 0,
+    "memory_reservation_for_growth": 2**32,
+    "memory_init_cow": False,
+}
+"""A guest's memory is five mappings of a worker by default, of the 65,530 that Linux gives a process: its data,
+copied on write, is one of them, and so are the guards that stand in for bounds checks. A small guest has little
+data and computes little, and there may be ten thousand of it: its memory is two mappings. The addresses that it
+may grow into are reserved all the same, so growing moves nothing, and `memory.py` knows it by them.
+"""
 
-def new_engine() -> Engine:
-    """An engine with the settings that every part of Guesthouse uses."""
+
+def is_small(component_bytes: int) -> bool:
+    """Whether a component of that size is compiled for the small engine."""
+    return component_bytes < SMALL_COMPONENT
+
+
+def new_engine(*, small: bool = False) -> Engine:
+    """An engine with the settings that every part of Guesthouse uses.
+
+    Args:
+        small: for small components. What one engine compiled the other refuses to load.
+    """
     # Here, so that whoever wants no more than the key does not load the library.
     import wasmtime._ffi as ffi
     from wasmtime import Config, Engine
@@ -42,10 +65,13 @@ def new_engine() -> Engine:
         setattr(config, name, value)
     ffi.wasmtime_config_concurrency_support_set(config.ptr(), _FIBER["concurrency_support"])
     ffi.wasmtime_config_async_stack_size_set(config.ptr(), _FIBER["async_stack_size"])
+    if small:
+        for name, size in _SMALL_MEMORY.items():
+            getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), size)
     return Engine(config)
 
 
 def engine_key() -> str:
     """A short name of the wasmtime version and every setting that changes compiled code."""
-    text = json.dumps([version("wasmtime"), _PROPERTIES, _FIBER], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    settings = [version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _SMALL_MEMORY]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

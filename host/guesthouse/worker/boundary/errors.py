@@ -32,6 +32,10 @@ class UnsupportedType(BoundaryError):
     """A component's type uses something that this host does not pass (streams, futures, maps), or is too big."""
 
 
+class NotLoaded(BoundaryError):
+    """The file is not what this engine compiled."""
+
+
 class LinkFailure(BoundaryError):
     """A component imports what the host does not offer, or lacks what every process exports."""
 

@@ -19,6 +19,10 @@ from guesthouse.worker.boundary.errors import BoundaryError
 
 TICK_SECONDS: Final = 0.002
 """How long a computing guest may hold the worker before others get their turn."""
+CALM_SECONDS: Final = 0.01
+"""How long the first one may that computes after a while in which none did."""
+_ALERT_SECONDS: Final = 1.0
+"""How long that while is."""
 
 _CLOCK_MONOTONIC: Final = 1
 _SIGEV_THREAD: Final = 2
@@ -49,40 +53,76 @@ _libc.timer_settime.argtypes = [c_void_p, c_int, POINTER(_TimerSpec), c_void_p]
 
 
 class Ticker:
-    """Advances one engine's epoch every `TICK_SECONDS` while it runs."""
+    """Advances the epoch of engines while it runs: every `TICK_SECONDS` while guests compute for long, and every
+    `CALM_SECONDS` when none did for a while, since each tick is a thread's start and end.
 
-    def __init__(self, engine: Engine) -> None:
-        event = _SigEvent()
-        event.value = ctypes.cast(engine.ptr(), c_void_p).value
-        event.notify = _SIGEV_THREAD
-        event.function = ctypes.cast(capi.increment_epoch, c_void_p).value
-        self._timer = c_void_p()
+    Args:
+        engines: the first ticks whenever this runs, the others from when they are `use`d.
+    """
+
+    def __init__(self, *engines: Engine) -> None:
         self.running = False
-        if _libc.timer_create(_CLOCK_MONOTONIC, byref(event), byref(self._timer)) != 0:
-            raise BoundaryError(
-                f"the timer that pre-empts guests cannot be made (errno {ctypes.get_errno()}): "
-                "raise the limit of pending signals (ulimit -i)"
-            )
-        # Runs at the interpreter's exit too: a tick must not find the engine freed.
-        weakref.finalize(self, _delete, self._timer, engine)
+        self.fast = True
+        self._calm_at = 0.0
+        self._timers = [(engine, _make(engine)) for engine in engines]
+        self._used = [timer for _, timer in self._timers[:1]]
+        # Runs at the interpreter's exit too: a tick must not find an engine freed.
+        weakref.finalize(self, _delete, self._timers)
+
+    def use(self, engine: Engine) -> None:
+        """Guests of that engine run from now on."""
+        for owner, timer in self._timers:
+            if owner is engine and timer not in self._used:
+                self._used.append(timer)
+                self._set(timer)
 
     def start(self) -> None:
         """Tick from now on."""
         if not self.running:
-            self._set(TICK_SECONDS)
             self.running = True
+            self._set(*self._used)
 
     def stop(self) -> None:
         """Stand still."""
         if self.running:
-            self._set(0.0)
             self.running = False
+            self._set(*self._used)
 
-    def _set(self, seconds: float) -> None:
+    def hurry(self, now: float) -> None:
+        """A guest computed for long: tick fast for a while from `now` (seconds of any one clock)."""
+        self._calm_at = now + _ALERT_SECONDS
+        if not self.fast:
+            self.fast = True
+            self._set(*self._used)
+
+    def relax(self, now: float) -> None:
+        """Tick slowly, if no guest computed for long for a while."""
+        if self.fast and now >= self._calm_at:
+            self.fast = False
+            self._set(*self._used)
+
+    def _set(self, *timers: c_void_p) -> None:
+        seconds = (TICK_SECONDS if self.fast else CALM_SECONDS) if self.running else 0.0
         span = _TimeSpec(int(seconds), int(seconds % 1 * 1e9))
-        _libc.timer_settime(self._timer, 0, byref(_TimerSpec(span, span)), None)
+        for timer in timers:
+            _libc.timer_settime(timer, 0, byref(_TimerSpec(span, span)), None)
 
 
-def _delete(timer: c_void_p, engine: Engine) -> None:
-    """Delete the timer; `engine` is an argument so that it lives until then."""
-    _libc.timer_delete(timer)
+def _make(engine: Engine) -> c_void_p:
+    event = _SigEvent()
+    event.value = ctypes.cast(engine.ptr(), c_void_p).value
+    event.notify = _SIGEV_THREAD
+    event.function = ctypes.cast(capi.increment_epoch, c_void_p).value
+    timer = c_void_p()
+    if _libc.timer_create(_CLOCK_MONOTONIC, byref(event), byref(timer)) != 0:
+        raise BoundaryError(
+            f"the timer that pre-empts guests cannot be made (errno {ctypes.get_errno()}): "
+            "raise the limit of pending signals (ulimit -i)"
+        )
+    return timer
+
+
+def _delete(timers: list[tuple[Engine, c_void_p]]) -> None:
+    """Delete the timers; the engines are arguments so that they live until then."""
+    for _, timer in timers:
+        _libc.timer_delete(timer)
