@@ -13,7 +13,7 @@ from guesthouse.address import Address
 from guesthouse.config import Settings
 from guesthouse.link.ops import ToNode, ToWorker
 from guesthouse.worker.boundary.component import Component
-from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.worker.boundary.engine import is_small, new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
@@ -47,10 +47,10 @@ class Inside:
     """One guest with one channel."""
 
     def __init__(self, wasm: Path) -> None:
-        engine = new_engine()
+        engine = new_engine(small=is_small(wasm.stat().st_size))
         path = compiled(wasm)
         self._sent = _Sent()
-        self._scheduler = Scheduler(self._ended, lambda guest: None)
+        self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now: None)
         self._ticker = Ticker(engine)
         settings = start_settings("bench.os@echo:echo:bench.os", path, Settings())
         limits = GuestLimits(**{name: settings[name] for name in GuestLimits.__dataclass_fields__})
