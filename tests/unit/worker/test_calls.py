@@ -82,7 +82,7 @@ def test_a_reply_that_nobody_asked_for_is_dropped(worker: Worker) -> None:
     assert name == Call.SET_STATE
 
 
-@pytest.mark.parametrize("reply", [5, "text", [b"list"], {"a": 1}, True])
+@pytest.mark.parametrize("reply", [5, [b"list"], {"a": 1}, True])
 def test_a_reply_of_the_wrong_type_ends_the_guest_alone(worker: Worker, reply: Any) -> None:
     guest = worker.start(STATE)
     guest.send(ToWorker.REPLY, call(guest)[0], reply)
