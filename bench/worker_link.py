@@ -17,7 +17,7 @@ from wasmtime.component import Component
 from guesthouse.config import Settings
 from guesthouse.link.frames import FrameReader, encode
 from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
-from guesthouse.worker.boundary.engine import engine_key, new_engine
+from guesthouse.worker.boundary.engine import engine_key, is_small, new_engine
 from guesthouse.worker.guest import GuestLimits
 
 _PATIENCE: Final = 120.0
@@ -44,7 +44,8 @@ def compiled(wasm: Path) -> Path:
     path = wasm.with_name(f".{wasm.stem}-{engine_key()}.cwasm")
     if not path.exists() or path.stat().st_mtime < wasm.stat().st_mtime:
         partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(Component(new_engine(), wasm.read_bytes()).serialize())
+        content = wasm.read_bytes()
+        partial.write_bytes(Component(new_engine(small=is_small(len(content))), content).serialize())
         partial.replace(path)
     return path
 
