@@ -50,7 +50,7 @@ class Inside:
         engine = new_engine(small=is_small(wasm.stat().st_size))
         path = compiled(wasm)
         self._sent = _Sent()
-        self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now: None)
+        self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now, spent: None)
         self._ticker = Ticker(engine)
         settings = start_settings("bench.os@echo:echo:bench.os", path, Settings())
         limits = GuestLimits(**{name: settings[name] for name in GuestLimits.__dataclass_fields__})

@@ -89,6 +89,20 @@ def finish_step(fiber: Fiber, polls: int = 10_000) -> None:
     raise AssertionError(f"the guest was not done after {polls} polls")
 
 
+def let_block(fiber: Fiber, polls: int = 10_000) -> None:
+    """Poll until the guest waits in a host call that has no answer yet; it may be pre-empted on the way.
+
+    Raises:
+        GuestTrap: the guest died.
+        AssertionError: it did not come to that.
+    """
+    for _ in range(polls):
+        assert not fiber.poll()
+        if fiber.blocked is not None and fiber.pending_answer is None:
+            return
+    raise AssertionError(f"the guest did not wait after {polls} polls")
+
+
 def run(component: Component, *arguments: Any, owner: Any = None, limits: StoreLimits = LIMITS) -> None:
     """Instantiate and run to the end.
 

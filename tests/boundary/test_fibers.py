@@ -11,7 +11,7 @@ from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import FIBERS, Fiber
 
-from .harness import LIMITS, Calls, fiber_of, finish_step, guest, load, run
+from .harness import LIMITS, Calls, fiber_of, finish_step, guest, let_block, load, run
 
 WAIT = '(export "wait" (func (result string))) (export "say" (func (param "text" string)))'
 IMPORTS = """(import "host" "wait" (func $wait (param i32)))
@@ -37,7 +37,7 @@ class Waiter:
         fiber = Fiber(self.component, LIMITS, None)
         finish_step(fiber)
         fiber.start()
-        assert not fiber.poll()
+        let_block(fiber)
         assert fiber.blocked is not None
         return fiber
 
@@ -55,7 +55,7 @@ def test_a_blocked_guest_goes_on_with_the_answer_it_is_given() -> None:
     fiber = waiter.blocked()
     for text in ("one", "€uro", ""):
         fiber.answer(lambda text=text: text)  # type: ignore[misc]
-        assert not fiber.poll()
+        let_block(fiber)
     fiber.drop()
     assert waiter.said == ["one", "€uro", ""]
     assert waiter.waits == 4
@@ -96,7 +96,7 @@ def test_an_answer_that_cannot_be_made_ends_the_guest_also_in_a_call_without_a_r
     with fiber_of(load(text, calls)) as fiber:
         finish_step(fiber)
         fiber.start()
-        assert not fiber.poll()
+        let_block(fiber)
         fiber.answer(lambda: 1 / 0)
         with pytest.raises(GuestTrap, match="ZeroDivisionError"):
             fiber.poll()
@@ -159,7 +159,7 @@ def test_a_start_function_may_block_in_a_host_call() -> None:
     text = guest("", WAIT, more=f"{IMPORTS} (func $begin (call $wait (i32.const 0))) (start $begin)")
     component = load(text, Calls({"wait": wait, "say": print}, ("wait",)))
     with fiber_of(component, "owner") as fiber:
-        assert not fiber.poll()
+        let_block(fiber)
         assert not fiber.started
         fiber.answer(lambda: "go")
         finish_step(fiber)
@@ -182,11 +182,11 @@ def test_each_host_call_knows_which_of_many_fibers_calls() -> None:
     for fiber in fibers:
         finish_step(fiber)
         fiber.start()
-        assert not fiber.poll()
+        let_block(fiber)
     for fiber in reversed(fibers):
         fiber.answer(lambda number=fiber.owner: str(number))  # type: ignore[misc]
     for fiber in fibers:
-        assert not fiber.poll()
+        let_block(fiber)
         fiber.drop()
     assert heard == [(number, str(number)) for number in range(50)]
 
@@ -199,7 +199,7 @@ def test_computing_guests_share_the_thread_with_one_that_answers() -> None:
         for hog in hogs:
             assert not hog.poll()
         fiber.answer(lambda number=number: str(number))  # type: ignore[misc]
-        assert not fiber.poll()
+        let_block(fiber)
     assert waiter.said == ["0", "1", "2"]
     for each in (*hogs, fiber):
         each.drop()

@@ -19,7 +19,7 @@ from guesthouse.link.vigil import Vigil
 
 BATCH_BYTES: Final = 1024 * 1024
 """Payload bytes after which a frame is sent although the turn is not over."""
-BATCH_OPERATIONS: Final = 16
+BATCH_OPERATIONS: Final = 32
 """Operations after which it is: the worker is to work on the first of a burst while the rest is read."""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Payload bytes after which a frame is sent without waiting for the end of the turn."""
-FLUSH_OPERATIONS: Final = 16
+FLUSH_OPERATIONS: Final = 32
 """Operations after which one is: the node sends the first answers while the guest makes the others."""
 _OPERATION_BYTES: Final = 64
 """What an operation counts besides its payload."""

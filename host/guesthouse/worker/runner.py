@@ -8,6 +8,7 @@ import select
 import traceback
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 from socket import socket
 from time import perf_counter
@@ -24,7 +25,7 @@ from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap, NotLoaded
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
-from guesthouse.worker.boundary.ticker import Ticker
+from guesthouse.worker.boundary.ticker import TICK_SECONDS, Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls
 from guesthouse.worker.guest import Guest, GuestLimits, Waiting
 from guesthouse.worker.outgoing import Outgoing
@@ -52,7 +53,7 @@ class Worker:
         self._outgoing = Outgoing(link)
         self._vigil = Vigil()
         memories = Memories()
-        self._scheduler = Scheduler(self._ended, memories.instantiated, self._ticker.hurry)
+        self._scheduler = Scheduler(self._ended, memories.instantiated, self._was_preempted)
         self._guests: dict[int, Guest] = {}
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Component] = WeakValueDictionary()
@@ -83,6 +84,7 @@ class Worker:
         poller.register(self._link.fileno(), select.POLLIN)
         gc.collect()
         gc.freeze()
+        self._ticker.relax(inf)
         self._ticker.start()
         while True:
             if self._wait(poller):
@@ -91,7 +93,9 @@ class Worker:
                     return
                 for operation in reader.feed(data):
                     self._take(operation)
-            self._scheduler.run_round()
+            self._scheduler.run_woken()
+            self._outgoing.flush()  # what was answered does not wait for a guest that computes
+            self._scheduler.run_preempted()
             self._usage.report(self._guests.values())
             self._outgoing.flush()
             if self._ticker.fast:
@@ -129,6 +133,11 @@ class Worker:
             os.sched_yield()
         self._vigil.heard()
         return True
+
+    def _was_preempted(self, now: float, spent: float) -> None:
+        """A guest's slice ended before it was done: one that computes for long gets short slices from now on."""
+        if self._ticker.fast or spent > 2 * TICK_SECONDS:
+            self._ticker.hurry(now)
 
     # Operations
 

@@ -17,7 +17,6 @@ from typing import Final
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.memory import WASM_PAGE, largest_freed_by
-from guesthouse.worker.boundary.ticker import TICK_SECONDS
 from guesthouse.worker.guest import Guest, Waiting
 
 _LONG: Final = 0.001
@@ -31,18 +30,19 @@ _SLACK: Final = 1024
 
 class Scheduler:
     """Polls guests. `ended` is told of each that ends, with why; `instantiated` of each before it runs;
-    `computed_long`, with what `perf_counter` reads, of each slice of more than a tick.
+    `was_preempted`, with what `perf_counter` read at its begin and how long it was, of each slice that ended before
+    the guest was done.
     """
 
     def __init__(
         self,
         ended: Callable[[Guest, GuestTrap], None],
         instantiated: Callable[[Guest], None],
-        computed_long: Callable[[float], None],
+        was_preempted: Callable[[float, float], None],
     ) -> None:
         self._ended = ended
         self._instantiated = instantiated
-        self._computed_long = computed_long
+        self._was_preempted = was_preempted
         self._woken: deque[Guest] = deque()
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
@@ -77,10 +77,18 @@ class Scheduler:
 
     def run_round(self) -> None:
         """Give every woken guest, and one pre-empted, its slice."""
+        self.run_woken()
+        self.run_preempted()
+
+    def run_woken(self) -> None:
+        """Give every woken guest its slice."""
         self._wake_sleepers()
         self._release_held()
         for _ in range(len(self._woken)):
             self._run(self._woken.popleft())
+
+    def run_preempted(self) -> None:
+        """Give one pre-empted guest its slice."""
         if self._preempted:
             self._run(self._preempted.popleft())
 
@@ -138,14 +146,13 @@ class Scheduler:
             spent = self._on_cpu(spent)
         guest.cpu_seconds += spent
         guest.slice_budget -= spent
-        if spent > TICK_SECONDS:
-            self._computed_long(begin + spent)
         if guest.slice_budget < 0 and guest.waiting is not Waiting.MESSAGE:
             self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
             return
         if guest.budget.is_used_up(guest.cpu_seconds, guest.fiber.calls) and self._hold_back(guest):
             return
         if step_over or guest.waiting is Waiting.NOTHING:
+            self._was_preempted(begin, spent)
             guest.queued = True
             self._preempted.append(guest)
 

@@ -51,7 +51,7 @@ class Sleeper:
 
 
 def test_guests_that_ended_in_their_sleep_are_forgotten() -> None:
-    scheduler = Scheduler(lambda guest, trap: None, lambda guest: None, lambda now: None)
+    scheduler = Scheduler(lambda guest, trap: None, lambda guest: None, lambda now, spent: None)
     lives = Sleeper()
     scheduler.wake_at(cast(Guest, lives), monotonic() + 60)
     ended: list[ref[Sleeper]] = []

@@ -145,7 +145,7 @@ class Driven:
             for clock in clocks:
                 patch.setattr(module, clock, lambda: self.now)
         patch.setattr(scheduler, "thread_time", lambda: self.on_cpu)
-        self.scheduler = Scheduler(lambda _, trap: self.ended.append(trap), lambda _: None, lambda _: None)
+        self.scheduler = Scheduler(lambda _, trap: self.ended.append(trap), lambda _: None, lambda *_: None)
         known = {name: {**LIMITS, **limits}[name] for name in GuestLimits.__dataclass_fields__}
         self.guest = Guest(
             1, Address.parse(OUR), GuestLimits(**known), "none", Outgoing(link), self.scheduler

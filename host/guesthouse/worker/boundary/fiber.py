@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 FIBERS: Final[dict[int, Fiber]] = {}
 """Every live fiber by the address of its store's context: how a host call learns who calls."""
 
-_SLICE: Final = 2
-"""Epochs a guest may run before it yields: at least one whole tick."""
+_SLICE: Final = 1
+"""Epochs a guest may run before it yields: at most one tick."""
 _FRESH_SECONDS: Final = TICK_SECONDS
 """How long a slice counts as new: a guest that is polled again and again need not be given one each time."""
 

@@ -17,8 +17,8 @@ from wasmtime import Engine
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import BoundaryError
 
-TICK_SECONDS: Final = 0.002
-"""How long a computing guest may hold the worker before others get their turn."""
+TICK_SECONDS: Final = 0.001
+"""How long a guest that computes for long may hold the worker before others get their turn."""
 CALM_SECONDS: Final = 0.01
 """How long the first one may that computes after a while in which none did."""
 _ALERT_SECONDS: Final = 1.0
