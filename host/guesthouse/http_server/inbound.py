@@ -165,10 +165,7 @@ class InboundFrames:
             return False
         body = len(data) - size
         payload = apply_mask(data[body:], data[body - 4 : body])
-        if message_type == _TEXT and not payload.isascii():
-            self._whole(message_type, payload)
-        else:
-            self._deliver(message_type, payload)
+        self._whole(message_type, payload)
         return True
 
     def _frame_end(self, data: bytes, start: int) -> int:

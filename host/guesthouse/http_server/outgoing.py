@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
 from guesthouse.http_server.outbox import Outbox, write_limits
-from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
+from guesthouse.link.credit import push_cost
 
 UNLIMITED: Final = 2**60
 """Bytes of credit that no worker spends: the node itself decides about every message."""
@@ -95,13 +95,11 @@ class Outgoing:
     def _push_paid(self, size: int, frame: bytes) -> bool:
         """Send a frame whose payload has `size` bytes; False when the worker had not that much credit."""
         account = self._account
-        spent = account.spent + size + PUSH_OVERHEAD
-        if spent > account.window:
+        if not account.take(size):
             return False
-        account.spent = spent
         self.messages += 1
         self._transport.write(frame)
-        if spent >= account.batch:
+        if account.spent >= account.batch:
             self.settle()
         return True
 

@@ -157,8 +157,7 @@ class Mailbox:
         self.size += size
         sent.append((operation, size))
         if self.size >= self._capacity:
-            self._paused[channel_id] = feeder
-            feeder.pause_reading()
+            self._pause(channel_id, feeder)
         return True
 
     def post_close(self, operation: Operation) -> None:

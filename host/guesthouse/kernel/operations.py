@@ -29,7 +29,6 @@ MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
 
 NOT_AUTHORISED: Final = "not-authorised"
-_PUSH: Final = int(ToNode.PUSH)
 _BINDS: Final = frozenset((Call.BIND_WS, Call.BIND_HTTP, Call.SERVE_UI))
 _STREAMS: Final = frozenset(("print", "stdout", "stderr", "host"))
 _LEVELS: Final = frozenset(("error", "warning", "info", "debug"))
@@ -107,13 +106,7 @@ class Operations:
             LinkError: no correct worker sends it.
         """
         check(operation)
-        code = operation[0]
-        if code == _PUSH:
-            process = self._runs.get(operation[1])
-            if process is not None:
-                self._http.push(process.id, operation[2], operation[3], operation[4])
-                return
-        handler = self._handlers.get(code)
+        handler = self._handlers.get(operation[0])
         if handler is None:
             self._of_worker(operation)
             return

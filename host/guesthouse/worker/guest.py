@@ -193,15 +193,13 @@ class Guest:
         """Take the next message, or block until there is one."""
         self.dialect = dialect
         self.slice_budget = self.limits.cpu_seconds_per_message
-        if self.inbox and self.serves:
-            return self._take()
         if self.finishing is not None and not self.inbox:
             raise GuestTrap(ExitCause.STOPPED, self.finishing)
         if not self.serves:
             self.serves = True
             self.outgoing.add([ToNode.STARTED, self.handle])
-            if self.inbox:
-                return self._take()
+        if self.inbox:
+            return self._take()
         self.waiting = _MESSAGE
         return PENDING
 
@@ -312,7 +310,7 @@ class Guest:
 
     def _wake(self, produce: Callable[[], Any]) -> None:
         self.waiting = _NOTHING
-        self.fiber.pending_answer = produce
+        self.fiber.answer(produce)
         self.schedule.wake(self)
 
 

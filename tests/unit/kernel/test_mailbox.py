@@ -132,6 +132,39 @@ def test_a_full_mailbox_pauses_its_feeders_and_resumes_them_below_half() -> None
     assert states == [True, False]
 
 
+def test_what_passes_an_empty_mailbox_counts_as_what_was_posted_and_taken() -> None:
+    passed, posted = Mailbox(10_000), Mailbox(10_000)
+    assert passed.pass_push(pushing(1, b"text"), 4, Socket())
+    posted.post_push(pushing(1, b"text"), 4, Socket())
+    assert taken(posted) == [pushing(1, b"text")]
+    assert taken(passed) == []
+    assert (passed.size, passed.window_size, list(passed.kept())) == (
+        posted.size, posted.window_size, list(posted.kept()),
+    )  # fmt: skip
+    passed.consumed(1)
+    assert (passed.size, passed.window_size) == (0, 0)
+
+
+def test_nothing_passes_what_waits_or_a_full_window() -> None:
+    mailbox = Mailbox(10**9)
+    mailbox.post_push(pushing(1), 0, Socket())
+    assert not mailbox.pass_push(pushing(1), 0, Socket())
+    taken(mailbox)
+    for _ in range(WINDOW_MESSAGES - 1):
+        assert mailbox.pass_push(pushing(1), 0, Socket())
+    assert not mailbox.pass_push(pushing(1), 0, Socket())
+    assert len(mailbox) == WINDOW_MESSAGES
+
+
+def test_what_passes_and_fills_a_mailbox_pauses_its_feeder_and_is_told() -> None:
+    mailbox, feeder, told = Mailbox(2 * MESSAGE_OVERHEAD), Socket(), []
+    mailbox.on_full = lambda: told.append(True)
+    assert mailbox.pass_push(pushing(1), 0, feeder)
+    assert (feeder.paused, told) == (False, [])
+    assert mailbox.pass_push(pushing(1), 0, feeder)
+    assert (feeder.paused, told) == (True, [True])
+
+
 def test_a_closed_channel_is_not_resumed() -> None:
     mailbox = Mailbox(MESSAGE_OVERHEAD)
     feeder = Socket()

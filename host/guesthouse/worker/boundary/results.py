@@ -10,7 +10,6 @@ from typing import Any, Final, TypeAlias
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.capi import (
-    BYTES_OFFSET,
     FIELD_SIZE,
     MEMORY,
     NAME_SIZE,
@@ -122,7 +121,7 @@ def _optional_text(otherwise: WriteResult) -> WriteResult:
             otherwise(value, context, address)
             return
         data = value.data
-        _put_pair(MEMORY, root + VAL_SIZE, KIND_STRING, len(data), id(data) + BYTES_OFFSET)
+        _put_pair(MEMORY, root + VAL_SIZE, KIND_STRING, len(data), address_of(data))
         val_clone(root, address)
 
     return write
@@ -167,8 +166,9 @@ def _record_of(type_: WitType | None, form: Form) -> RecordOf | None:
             type_ = dict(type_.cases).get(step)
         else:
             return None
-    is_it = isinstance(type_, RecordOf) and tuple(name for name, _ in type_.fields) == form.fields
-    return type_ if is_it and isinstance(type_, RecordOf) else None
+    if isinstance(type_, RecordOf) and tuple(name for name, _ in type_.fields) == form.fields:
+        return type_
+    return None
 
 
 def _filler(form: Form, record: RecordOf) -> _Fill:

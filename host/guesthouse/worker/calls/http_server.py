@@ -13,7 +13,7 @@ import json
 from typing import Any, Final
 
 from guesthouse.address import HTTP_SERVER
-from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
+from guesthouse.link.credit import push_cost
 from guesthouse.link.ops import Call, ToNode
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.callbacks import HostFunction
@@ -194,7 +194,7 @@ def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
     credit = guest.channels.get(channel_id)
     if credit is None:
         return _NOT_FOUND
-    left = credit - len(payload) - PUSH_OVERHEAD
+    left = credit - push_cost(len(payload))
     if left < 0:
         return _FULL
     if type(channel_id) is not int or type(payload) is not bytes:
