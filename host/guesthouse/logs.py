@@ -32,6 +32,11 @@ KEPT_CHARACTERS: Final = 2 * 1024 * 1024
 HOST_LINES_PER_SECOND: Final = 200
 """Lines a second that the host writes about one source; a worker limits what the source itself writes."""
 
+ALIKE_LINES_PER_SECOND: Final = 150
+"""Of those, lines that begin alike: what a flood says leaves room for the line that tells of something else."""
+
+_ALIKE_CHARACTERS: Final = 24
+
 FILE_BYTES: Final = 8 * 1024 * 1024
 OLD_FILES: Final = 3
 _QUEUED_LINES: Final = 4096
@@ -99,7 +104,7 @@ class Log:
         if stream == "host":
             for summary in self._rate.summaries(now):
                 self._write(LogLine(*summary, now))
-            if not self._rate.allows(source):
+            if not self._rate.allows(source, text):
                 return
         shown = text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + " …"
         self._write(LogLine(source, stream, cast(Any, level), shown, now))
@@ -138,21 +143,29 @@ class _Rate:
     def __init__(self) -> None:
         self._second = 0
         self._counts: dict[str, int] = {}
+        self._alike: dict[tuple[str, str], int] = {}
+        self._dropped: dict[str, int] = {}
 
     def summaries(self, now: float) -> list[tuple[str, str, Any, str]]:
         if int(now) == self._second:
             return []
-        over = [(source, count - HOST_LINES_PER_SECOND) for source, count in self._counts.items()]
-        self._second, self._counts = int(now), {}
+        dropped = self._dropped
+        self._second, self._counts, self._alike, self._dropped = int(now), {}, {}, {}
         return [
-            (source, "host", "warning", f"{more} more lines were dropped")
-            for source, more in over
-            if more > 0
+            (source, "host", "warning", f"{count} more lines were dropped")
+            for source, count in dropped.items()
         ]
 
-    def allows(self, source: str) -> bool:
-        self._counts[source] = count = self._counts.get(source, 0) + 1
-        return count <= HOST_LINES_PER_SECOND
+    def allows(self, source: str, text: str) -> bool:
+        count = self._counts.get(source, 0)
+        kind = source, text[:_ALIKE_CHARACTERS]
+        alike = self._alike.get(kind, 0)
+        if count >= HOST_LINES_PER_SECOND or alike >= ALIKE_LINES_PER_SECOND:
+            self._dropped[source] = self._dropped.get(source, 0) + 1
+            return False
+        self._counts[source] = count + 1
+        self._alike[kind] = alike + 1
+        return True
 
 
 class _Writer:

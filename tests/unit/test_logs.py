@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guesthouse import logs
-from guesthouse.logs import HOST_LINES_PER_SECOND, Log, for_people, printable
+from guesthouse.logs import ALIKE_LINES_PER_SECOND, HOST_LINES_PER_SECOND, Log, for_people, printable
 from guesthouse.message import LogLine
 
 ESCAPE_SEQUENCE = "\x1b[31mred\u202e\x07"
@@ -53,15 +53,26 @@ def test_a_flood_of_host_lines_about_one_source_is_counted(monkeypatch: pytest.M
     log = Log(None, None)
     now = [1000.0]
     monkeypatch.setattr("time.time", lambda: now[0])
-    for _ in range(HOST_LINES_PER_SECOND + 50):
+    for _ in range(ALIKE_LINES_PER_SECOND + 50):
         log.write("flooder", "info", "again")
+    log.write("flooder", "warning", "the one line that a person needs")
     log.write("other", "info", "is heard")
     now[0] += 1
     log.write("other", "info", "next second")
     texts = [line.text for line in log.recent(10_000)]
-    assert texts.count("again") == HOST_LINES_PER_SECOND
+    assert texts.count("again") == ALIKE_LINES_PER_SECOND
+    assert "the one line that a person needs" in texts
     assert "is heard" in texts
     assert "50 more lines were dropped" in texts
+    log.close()
+
+
+def test_host_lines_of_many_kinds_are_counted_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(None, None)
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    for number in range(HOST_LINES_PER_SECOND + 50):
+        log.write("flooder", "info", f"{number} times")
+    assert len(log.recent(10_000)) == HOST_LINES_PER_SECOND
     log.close()
 
 
