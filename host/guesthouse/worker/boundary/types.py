@@ -92,6 +92,8 @@ class Handle:
     """`own<resource>` or `borrow<resource>`."""
 
     owned: bool
+    resource: tuple[str, str] | None = None
+    """The interface and the name that the component imports the resource by, where that is known."""
 
 
 WitType: TypeAlias = (

@@ -1,0 +1,50 @@
+"""A guest's linear memory: what values of the canonical ABI are read from and written to.
+
+The engine reserves the addresses that a memory may grow into, so it never moves; and a memory never shrinks.
+So its address and a size that it has had hold for as long as the guest lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary.errors import GuestTrap
+
+
+class LinearMemory:
+    """The memory of one guest. An address in it is an offset from `base`, which the guest chose: check it first.
+
+    Args:
+        base: where it begins in the worker's address space.
+        size_now: asks for its size in bytes.
+    """
+
+    __slots__ = ("_size_now", "allocate", "base", "size")
+
+    def __init__(self, base: int, size_now: Callable[[], int]) -> None:
+        self.base: Final = base
+        self._size_now = size_now
+        self.size = size_now()
+        """Bytes that it has at least; it may have grown since."""
+        self.allocate: Callable[[int, int], int] = _cannot
+        """`(alignment, size) -> address`: room that the guest makes for the result of the call in hand; checked."""
+
+    def check(self, address: int, size: int) -> None:
+        """See that so many bytes from an address lie within it. Callers look at `size` first: this asks anew.
+
+        Raises:
+            GuestTrap: they do not.
+        """
+        if address + size > self.size:
+            self.size = self._size_now()
+            if address + size > self.size:
+                raise GuestTrap(
+                    ExitCause.TRAP,
+                    f"it pointed to {size} bytes at {address}, outside of its memory of {self.size} bytes",
+                )
+
+
+def _cannot(alignment: int, size: int) -> int:
+    raise GuestTrap(ExitCause.TRAP, "it imports a function that returns memory without saying how to get any")
