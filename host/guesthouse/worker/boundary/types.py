@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from wasmtime.component import ResourceType
 from wasmtime.component import _types as wt
 
 from guesthouse.worker.boundary.errors import UnsupportedType
@@ -135,9 +136,14 @@ _PRIMITIVES: Final[dict[type, Primitive]] = {
 
 
 class TypeReader:
-    """Reads the types of one component's functions, and counts their nodes while it unfolds them."""
+    """Reads the types of one component's functions, and counts their nodes while it unfolds them.
 
-    def __init__(self) -> None:
+    Args:
+        resource: tells the interface and the name of a resource; without it no `Handle` has them.
+    """
+
+    def __init__(self, resource: Callable[[ResourceType], tuple[str, str] | None] | None = None) -> None:
+        self._resource = resource
         self._left = MAX_COMPONENT_NODES
         self._function_left = 0
 
@@ -181,6 +187,10 @@ class TypeReader:
         """Read a type that may be missing."""
         return None if source is None else self.read(source)
 
+    def handle(self, source: wt.OwnType | wt.BorrowType, *, owned: bool) -> Handle:
+        """Read the type of a handle."""
+        return Handle(owned, None if self._resource is None else self._resource(source.ty))
+
     def pairs(self, source: list[tuple[str, wt.ValType]]) -> Iterator[tuple[str, WitType]]:
         """Read the types of fields."""
         return ((name, self.read(type_)) for name, type_ in source)
@@ -195,6 +205,6 @@ _COMPOUNDS: Final[dict[type, Callable[[TypeReader, wt.ValType], WitType]]] = {
     wt.OptionType: lambda r, t: OptionOf(r.read(t.payload)),  # type: ignore[attr-defined]
     wt.ResultType: lambda r, t: ResultOf(r.optional(t.ok), r.optional(t.err)),  # type: ignore[attr-defined]
     wt.FlagsType: lambda r, t: FlagsOf(tuple(t.names)),  # type: ignore[attr-defined]
-    wt.OwnType: lambda r, t: Handle(owned=True),
-    wt.BorrowType: lambda r, t: Handle(owned=False),
+    wt.OwnType: lambda r, t: r.handle(t, owned=True),  # type: ignore[arg-type]
+    wt.BorrowType: lambda r, t: r.handle(t, owned=False),  # type: ignore[arg-type]
 }

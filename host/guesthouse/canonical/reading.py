@@ -1,0 +1,135 @@
+"""Reads the binary format of components and core modules: numbers, names and sections, never past their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+MODULE: Final = b"\0asm\x01\0\0\0"
+COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+PREAMBLE_BYTES: Final = 8
+
+_MAX_U32: Final = 2**32 - 1
+_MAX_SECTIONS: Final = 20_000
+"""Of one component or module. A component of a Python guest has some 400."""
+
+
+class Unplanned(Exception):
+    """The component is not taken apart, but run whole by the engine; the message says why."""
+
+
+class Reader:
+    """A place in some bytes, and where they end for it.
+
+    Every method raises `Unplanned` for what is cut off or malformed.
+    """
+
+    __slots__ = ("at", "content", "end")
+
+    def __init__(self, content: bytes, at: int, end: int) -> None:
+        self.content: Final = content
+        self.at = at
+        self.end: Final = end
+
+    def more(self) -> bool:
+        """Whether there is anything left."""
+        return self.at < self.end
+
+    def byte(self) -> int:
+        """Read one byte."""
+        if self.at >= self.end:
+            raise Unplanned("it is cut off")
+        value = self.content[self.at]
+        self.at += 1
+        return value
+
+    def number(self) -> int:
+        """Read an unsigned LEB128 number of 32 bits."""
+        value = 0
+        for shift in range(0, 35, 7):
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+        else:
+            raise Unplanned("a number is over five bytes long")
+        if value > _MAX_U32:
+            raise Unplanned("a number is over 32 bits wide")
+        return value
+
+    def count(self, most: int, what: str) -> int:
+        """Read the length of a vector, whose elements are a byte long at least."""
+        value = self.number()
+        if value > most:
+            raise Unplanned(f"it has {value} {what}, over {most}")
+        if value > self.end - self.at:
+            raise Unplanned("it is cut off")
+        return value
+
+    def take(self, size: int) -> bytes:
+        """Read so many bytes."""
+        start = self.at
+        if size > self.end - start:
+            raise Unplanned("it is cut off")
+        self.at = start + size
+        return self.content[start : self.at]
+
+    def name(self) -> str:
+        """Read a name."""
+        try:
+            return self.take(self.number()).decode("utf-8")
+        except UnicodeDecodeError:
+            raise Unplanned("a name is not UTF-8") from None
+
+    def finish(self) -> None:
+        """See that all was read."""
+        if self.at != self.end:
+            raise Unplanned("a section is longer than what is in it")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section: where it begins with its kind and size, and where its content begins and ends."""
+
+    kind: int
+    start: int
+    body: int
+    end: int
+
+
+def sections(content: bytes, start: int, end: int, preamble: bytes) -> Iterator[Section]:
+    """The sections of the component or module that stands at `start`.
+
+    Raises:
+        Unplanned: it has another preamble, or its sections do not fill it.
+    """
+    reader = Reader(content, start, end)
+    if reader.take(PREAMBLE_BYTES) != preamble:
+        raise Unplanned("it is of an unknown version of the format")
+    for _ in range(_MAX_SECTIONS):
+        if not reader.more():
+            return
+        begin = reader.at
+        kind, size = reader.byte(), reader.number()
+        section = Section(kind, begin, reader.at, reader.at + size)
+        if size > reader.end - reader.at:
+            raise Unplanned("it is cut off")
+        reader.at = section.end
+        yield section
+    raise Unplanned(f"it has over {_MAX_SECTIONS} sections")
+
+
+def encoded_number(value: int) -> bytes:
+    """A number as unsigned LEB128."""
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def encoded_section(kind: int, body: bytes) -> bytes:
+    """A section with its kind and size."""
+    return bytes((kind,)) + encoded_number(len(body)) + body
