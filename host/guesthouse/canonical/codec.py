@@ -247,9 +247,9 @@ def _read_type(value: _Json) -> WitType:
     return _READERS[word](*rest)
 
 
+_INTEGERS: Final = ("s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64")
 _PRIMITIVES: Final[Mapping[str, Primitive]] = {
-    name: Primitive(name)
-    for name in ["bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string"]
+    name: Primitive(name) for name in ("bool", *_INTEGERS, "f32", "f64", "char", "string")
 }
 _READERS: Final[Mapping[str, Callable[..., WitType]]] = {
     "list": lambda element: ListOf(_read_type(element)),

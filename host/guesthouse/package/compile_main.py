@@ -2,6 +2,8 @@
 
 It reads one component on standard input, writes the compiled code to standard output (a file) and a
 description to a third descriptor, and exits; a refusal is one line on standard error and exit code 3.
+The compiled code is a plan and one part for each core module, one after the other, or, of a component that
+is not taken apart, one part alone; the description says how long they are.
 Wasmtime bounds neither the time nor the memory of compiling, so this subprocess bounds itself before it
 looks at a byte, and dies with whoever started it. As a fault of the compiler's could be used by who wrote the
 component, it also gives up everything but those descriptors, as a worker does.
@@ -15,9 +17,13 @@ import os
 import resource
 import sys
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from guesthouse.confinement import landlock, rights, seccomp
+from guesthouse.package.description import Description
+
+if TYPE_CHECKING:
+    from wasmtime import Engine
 
 REFUSED: Final = 3
 """The exit code of a refusal."""
@@ -79,9 +85,10 @@ def _limit(job: Job) -> None:
 
 def _confine() -> None:
     # Loaded now, as no file can be opened afterwards; but not before there are limits on what that takes.
+    import guesthouse.canonical.codec
+    import guesthouse.canonical.planner
     import guesthouse.package.describing
-    import guesthouse.package.names
-    import guesthouse.worker.boundary.engine  # noqa: F401
+    import guesthouse.package.names  # noqa: F401
 
     rights.hide_from_others()
     # What the kernel lacks, the node's workers say when they start.
@@ -92,24 +99,63 @@ def _confine() -> None:
 def _compile(content: bytes, reply_fd: int) -> int:
     # Imported late, so that the limits hold for what loading them takes, too.
     from wasmtime import WasmtimeError
-    from wasmtime.component import Component
 
-    from guesthouse.package.describing import describe
     from guesthouse.package.names import without_harmful_names
     from guesthouse.worker.boundary.engine import is_small, new_engine
 
     engine = new_engine(small=is_small(len(content)))
+    harmless = without_harmful_names(content)
     try:
-        component = Component(engine, without_harmful_names(content))
-        description = describe(component.type, engine)
+        compiled = _taken_apart(harmless, engine) or _whole(harmless, engine)
     except (WasmtimeError, ValueError) as error:
         return _refuse(_one_line(str(error)))
-    reply = {"sha256": hashlib.sha256(content).hexdigest(), "description": description.to_json()}
+    reply = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "description": compiled.description.to_json(),
+        "planned": compiled.planned,
+        "sizes": [len(part) for part in compiled.parts],
+    }
     with open(reply_fd, "w", encoding="utf-8") as file:
         json.dump(reply, file)
-    sys.stdout.buffer.write(component.serialize())
+    for part in compiled.parts:
+        sys.stdout.buffer.write(part)
     sys.stdout.buffer.flush()
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    description: Description
+    planned: bool
+    parts: list[bytes | bytearray]
+
+
+def _taken_apart(component: bytes, engine: Engine) -> _Compiled | None:
+    """None for a component that has to be run as a whole, or that is faulty: what compiles it then says how."""
+    from wasmtime import Module, WasmtimeError
+
+    from guesthouse.canonical.codec import plan_to_json
+    from guesthouse.canonical.planner import take_apart
+    from guesthouse.canonical.reading import Unplanned
+    from guesthouse.package.describing import describe
+
+    try:
+        parts = take_apart(component, engine)
+        description = describe(parts.type, engine)
+        plan = plan_to_json(parts.plan)
+        modules = [Module(engine, module).serialize() for module in parts.modules]
+    except (Unplanned, WasmtimeError, ValueError):
+        return None
+    return _Compiled(description, True, [plan, *modules])
+
+
+def _whole(component: bytes, engine: Engine) -> _Compiled:
+    from wasmtime.component import Component
+
+    from guesthouse.package.describing import describe
+
+    compiled = Component(engine, component)
+    return _Compiled(describe(compiled.type, engine), False, [compiled.serialize()])
 
 
 def _refuse(reason: str) -> int:

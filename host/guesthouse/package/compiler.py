@@ -17,7 +17,7 @@ from typing import IO, Final
 from weakref import WeakValueDictionary
 
 from guesthouse.config import PackageLimits
-from guesthouse.package.cache import MAX_NOTE_BYTES, Artifact, CompileCache, Tampered
+from guesthouse.package.cache import MAX_MODULES, MAX_NOTE_BYTES, Artifact, CompileCache, Made, Tampered
 from guesthouse.package.compile_main import REFUSED, Job
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError
@@ -53,7 +53,7 @@ class Compiler:
         self._one_at_a_time = asyncio.Semaphore(1)
 
     async def compiled(self, component: Path) -> Path:
-        """Return the compiled form of a component, from the cache if it is there.
+        """Return the compiled form of a component, from the cache if it is there: its plan, or all of its code.
 
         Raises:
             CompileError: the file is not a component, or goes over a limit; one line with the remedy.
@@ -115,10 +115,10 @@ class Compiler:
                 status = await self._run(source, output, note, reason)
             if status != 0:
                 raise CompileError(f"{component} {self._complaint(status, reason)}")
-            compiled_digest, description = _reply(note)
+            compiled_digest, made = _reply(note, code)
             if compiled_digest != digest:
                 raise CompileError(f"{component} changed while it was compiled: try again")
-            return await asyncio.to_thread(self._cache.store, digest, code, description)
+            return await asyncio.to_thread(self._cache.store, digest, made)
 
     async def _run(
         self, source: IO[bytes], output: IO[bytes], note: IO[bytes], reason: IO[bytes]
@@ -194,12 +194,26 @@ def _unnamed(folder: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield one, other
 
 
-def _reply(note: IO[bytes]) -> tuple[str, Description]:
+def _reply(note: IO[bytes], code: Path) -> tuple[str, Made]:
     note.seek(0)
     try:
         reply = json.loads(note.read(MAX_NOTE_BYTES))
-        return str(reply["sha256"]), Description.from_json(reply["description"])
+        planned, sizes = reply["planned"] is True, reply["sizes"]
+        if not _are_sizes(sizes, code.stat().st_size) or (len(sizes) != 1 and not planned):
+            raise ValueError("these are not the sizes of its parts")
+        made = Made(code, tuple(sizes), planned, Description.from_json(reply["description"]))
+        return str(reply["sha256"]), made
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CompileError(
             "the compiler subprocess gave no description: see its report as a defect"
         ) from None
+
+
+def _are_sizes(sizes: object, total: int) -> bool:
+    """Whether these are the sizes of what there is so much of altogether."""
+    return (
+        isinstance(sizes, list)
+        and 1 <= len(sizes) <= MAX_MODULES + 1
+        and all(type(size) is int and size >= 0 for size in sizes)
+        and sum(sizes) == total
+    )

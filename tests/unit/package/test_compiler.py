@@ -16,6 +16,10 @@ import pytest
 import wasmtime
 from wasmtime.component import Component
 
+from guesthouse.canonical.codec import plan_from_json
+from guesthouse.canonical.files import core_path
+from guesthouse.canonical.plan import Export
+from guesthouse.canonical.planner import plan_component
 from guesthouse.config import MIB, PackageLimits
 from guesthouse.package.cache import CompileCache
 from guesthouse.package.compiler import Compiler
@@ -25,6 +29,7 @@ from guesthouse.worker.boundary.engine import new_engine
 from .conftest import GUEST
 
 LIMITS = PackageLimits()
+LIFT = '(core func $i "run")'
 
 
 class Lines:
@@ -70,13 +75,54 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def test_the_result_is_what_the_engine_loads(guest: Path, cache_dir: Path) -> None:
-    path = await Compiler(cache_dir, LIMITS).compiled(guest)
+@pytest.fixture
+def unusual(tmp_path: Path) -> Path:
+    """A component that is not taken apart."""
+    path = tmp_path / "unusual.wasm"
+    path.write_bytes(wasmtime.wat2wasm(GUEST.replace(LIFT, f"{LIFT} string-encoding=utf16")))
+    return path
+
+
+async def test_a_component_that_is_not_taken_apart_is_one_file_that_the_engine_loads(
+    unusual: Path, cache_dir: Path
+) -> None:
+    path = await Compiler(cache_dir, LIMITS).compiled(unusual)
     engine = new_engine(small=True)
     component = Component.deserialize_file(engine, str(path))
     assert list(component.type.exports(engine)) == ["guesthouse:process/guest@0.1.0"]
-    assert cache_dir.stat().st_mode & 0o077 == 0
-    assert path.stat().st_mode & 0o077 == 0
+    assert {each.name for each in cache_dir.iterdir()} == {path.name, path.with_suffix(".json").name}
+    assert all(each.stat().st_mode & 0o077 == 0 for each in (cache_dir, *cache_dir.iterdir()))
+
+
+async def test_a_component_taken_apart_is_its_plan_and_modules_that_the_engine_loads(
+    guest: Path, cache_dir: Path
+) -> None:
+    path = await Compiler(cache_dir, LIMITS).compiled(guest)
+    plan = plan_from_json(path.read_bytes())
+    assert [(each.name, each.function) for each in plan.exports] == [("run", Export(0, "run"))]
+    assert plan.modules == 1
+    module = wasmtime.Module.deserialize_file(new_engine(small=plan.small), str(core_path(path, 0)))
+    assert [export.name for export in module.exports] == ["run"]
+    assert set(cache_dir.iterdir()) == {path, core_path(path, 0), path.with_suffix(".json")}
+    assert all(each.stat().st_mode & 0o077 == 0 for each in (cache_dir, *cache_dir.iterdir()))
+
+
+async def test_the_parts_of_a_component_are_what_its_modules_compile_to(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    """They pass through one file, so each must begin and end where it should."""
+    component = tmp_path / "three.wasm"
+    content = wasmtime.wat2wasm(
+        "(component" + "".join(f'(core module (func (export "f{n}")) (memory {n}))' for n in range(3)) + ")"
+    )
+    component.write_bytes(content)
+    path = await Compiler(cache_dir, LIMITS).compiled(component)
+    engine = new_engine(small=True)
+    planned = plan_component(bytes(content), engine)
+    assert planned is not None
+    assert plan_from_json(path.read_bytes()) == planned[0]
+    for number, module in enumerate(planned[1]):
+        assert core_path(path, number).read_bytes() == wasmtime.Module(engine, module).serialize()
 
 
 async def test_a_component_is_described(guest: Path, cache_dir: Path) -> None:
@@ -108,11 +154,6 @@ async def test_a_component_is_compiled_once_whoever_asks(
     assert len(set(paths)) == 1
     assert await Compiler(cache_dir, LIMITS).compiled(guest) == paths[0]
     assert started == 1
-
-
-async def test_nothing_is_left_beside_the_results(guest: Path, cache_dir: Path) -> None:
-    path = await Compiler(cache_dir, LIMITS).compiled(guest)
-    assert {each.name for each in cache_dir.iterdir()} == {path.name, path.with_suffix(".json").name}
 
 
 @pytest.mark.parametrize(
@@ -209,49 +250,116 @@ async def test_a_cancelled_compile_leaves_no_subprocess(
     assert list(cache_dir.iterdir()) == []
 
 
-async def other(tmp_path: Path, cache_dir: Path) -> Path:
+async def other(tmp_path: Path, cache_dir: Path, like: Path | None = None) -> Path:
     """Another component's compiled form: what a poisoner would like to run."""
     component = tmp_path / "other.wasm"
-    component.write_bytes(wasmtime.wat2wasm(GUEST.replace('"run")))', '"run") unreachable))', 1)))
+    text = GUEST.replace('"run")))', '"run") unreachable))', 1)
+    if like is not None and like.name == "unusual.wasm":
+        text = text.replace(LIFT, f"{LIFT} string-encoding=utf16")
+    component.write_bytes(wasmtime.wat2wasm(text))
     return await Compiler(cache_dir, LIMITS).compiled(component)
 
 
-@pytest.mark.parametrize("poison", ["bytes", "swap", "swap both", "cut", "open", "link", "hard link", "note"])
+POISONS = (
+    *(
+        "bytes",
+        "swap",
+        "swap all",
+        "cut",
+        "open",
+        "link",
+        "hard link",
+        "note",
+        "more",
+        "fewer",
+        "another form",
+    ),
+    "modules as text",
+)
+
+
+@pytest.mark.parametrize("part", ["whole", "plan", "module"])
+@pytest.mark.parametrize("poison", POISONS)
 async def test_a_poisoned_result_is_never_handed_out(
-    poison: str, guest: Path, tmp_path: Path, cache_dir: Path
+    poison: str, part: str, guest: Path, unusual: Path, tmp_path: Path, cache_dir: Path
 ) -> None:
-    path = await Compiler(cache_dir, LIMITS).compiled(guest)
-    good = path.read_bytes()
+    """Whichever of a component's files it is that was changed."""
+    component = unusual if part == "whole" else guest
+    path = await Compiler(cache_dir, LIMITS).compiled(component)
+    good = contents(cache_dir)
+    attacked = core_path(path, 0) if part == "module" else path
     note = path.with_suffix(".json")
-    evil = await other(tmp_path, cache_dir)
+    evil = await other(tmp_path, cache_dir, like=component)
     match poison:
         case "bytes":
-            path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+            attacked.write_bytes(good[attacked.name][:-1] + bytes([good[attacked.name][-1] ^ 1]))
         case "swap":
-            shutil.copyfile(evil, path)
-        case "swap both":
-            shutil.copyfile(evil, path)
-            shutil.copyfile(evil.with_suffix(".json"), note)
+            shutil.copyfile(evil.with_suffix(".json") if part == "plan" else same(attacked, evil), attacked)
+        case "swap all":
+            for each in cache_dir.glob(f"{path.stem}.*"):
+                shutil.copyfile(same(each, evil), each)
         case "cut":
-            path.write_bytes(good[: len(good) // 2])
+            attacked.write_bytes(good[attacked.name][: len(good[attacked.name]) // 2])
         case "open":
-            path.chmod(0o666)
+            attacked.chmod(0o666)
         case "link":
-            path.rename(tmp_path / "elsewhere")
-            path.symlink_to(tmp_path / "elsewhere")
+            attacked.rename(tmp_path / "elsewhere")
+            attacked.symlink_to(tmp_path / "elsewhere")
         case "hard link":
-            (tmp_path / "elsewhere").hardlink_to(path)
+            (tmp_path / "elsewhere").hardlink_to(attacked)
         case "note":
             note.write_text(note.read_text().replace('"run"', '"ran"'))
+        case "more":
+            shutil.copy(attacked, core_path(path, 1))
+        case "fewer":
+            note.write_text(note.read_text().replace('"modules": 1', '"modules": 0'))
+            if part == "whole":
+                note.write_text(note.read_text().replace("null", "0"))
+        case "another form":
+            shutil.copy(attacked, path.with_suffix(".plan" if part == "whole" else ".cwasm"))
+        case "modules as text":
+            note.write_text(note.read_text().replace('"modules": ', '"modules": "../x", "was": '))
     log = Lines()
-    again = await Compiler(cache_dir, LIMITS, log).compiled(guest)
-    assert again == path
-    assert not path.is_symlink()
-    assert path.stat().st_nlink == 1
-    assert path.stat().st_mode & 0o077 == 0
-    assert path.read_bytes() != evil.read_bytes()
+    assert await Compiler(cache_dir, LIMITS, log).compiled(component) == path
+    assert {name: content for name, content in contents(cache_dir).items() if name in good} == good
+    for each in cache_dir.glob(f"{path.stem}.*"):
+        assert each.name in good
+        assert not each.is_symlink()
+        assert each.stat().st_nlink == 1
+        assert each.stat().st_mode & 0o077 == 0
     assert len(log.lines) == 1
-    assert path.name in log.lines[0]
+    assert path.stem in log.lines[0]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def same(path: Path, other: Path) -> Path:
+    """The file of another component that is to it what this one is to its own."""
+    return other.with_name(other.name.partition(".")[0] + "." + path.name.partition(".")[2])
+
+
+@pytest.mark.parametrize("lost", [".plan", ".0.core", ".json"])
+async def test_a_result_of_which_a_file_is_lost_is_made_anew(lost: str, guest: Path, cache_dir: Path) -> None:
+    path = await Compiler(cache_dir, LIMITS).compiled(guest)
+    good = contents(cache_dir)
+    path.with_suffix(lost).unlink()
+    assert await Compiler(cache_dir, LIMITS).compiled(guest) == path
+    assert contents(cache_dir) == good
+
+
+async def test_what_a_component_was_compiled_to_before_does_not_stay_beside_the_new(
+    guest: Path, cache_dir: Path
+) -> None:
+    """As when a node ended before it had written the note."""
+    path = await Compiler(cache_dir, LIMITS).compiled(guest)
+    good = contents(cache_dir)
+    for left in (".cwasm", ".1.core", ".2.core"):
+        path.with_suffix(left).touch()
+    path.with_suffix(".json").unlink()
+    await Compiler(cache_dir, LIMITS).compiled(guest)
+    assert contents(cache_dir) == good
 
 
 async def test_a_result_forged_without_the_key_is_not_handed_out(guest: Path, cache_dir: Path) -> None:
@@ -333,6 +441,6 @@ async def test_a_full_cache_drops_the_longest_unused_but_nothing_in_use(
     unused = await other(tmp_path, cache_dir)
     monkeypatch.setattr("guesthouse.package.cache.MAX_CACHE_BYTES", 1)
     path = await Compiler(cache_dir, LIMITS).compiled(guest)
-    assert path.is_file()
+    assert {each.name.partition(".")[0] for each in cache_dir.iterdir()} == {path.stem}
+    assert len(list(cache_dir.iterdir())) == 3
     assert not unused.exists()
-    assert not unused.with_suffix(".json").exists()

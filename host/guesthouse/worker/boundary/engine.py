@@ -7,6 +7,8 @@ import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from guesthouse.canonical.files import PLAN_VERSION
+
 if TYPE_CHECKING:
     from wasmtime import Engine
 
@@ -72,6 +74,6 @@ def new_engine(*, small: bool = False) -> Engine:
 
 
 def engine_key() -> str:
-    """A short name of the wasmtime version and every setting that changes compiled code."""
-    settings = [version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _SMALL_MEMORY]
+    """A short name of the wasmtime version, every setting that changes compiled code, and the plans' form."""
+    settings = [version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _SMALL_MEMORY, PLAN_VERSION]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
