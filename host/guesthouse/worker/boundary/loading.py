@@ -148,12 +148,14 @@ class Source:
     def segment(self, emit: Callable[[], str]) -> str:
         """Add what `emit` adds, with the numbers that it reads unpacked before it."""
         outer, self._segment = self._segment, _Segment()
-        lines, self.lines = self.lines, []
+        before = len(self.lines)
+        self.lines.append("")
         expression = emit()
         if self._segment.names:
             unpack = self.constant(Struct(self._segment.layout).unpack_from)
-            lines.append(f"{' ' * self._indent}{', '.join(self._segment.names)}, = {unpack}(MEMORY, at)")
-        self.lines = lines + self.lines
+            self.lines[before] = (
+                f"{' ' * self._indent}{', '.join(self._segment.names)}, = {unpack}(MEMORY, at)"
+            )
         self._segment = outer
         return expression
 
