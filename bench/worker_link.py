@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from wasmtime.component import Component
-
+from guesthouse.canonical.files import PLAN_SUFFIX, core_path
 from guesthouse.config import Settings
 from guesthouse.link.frames import FrameReader, encode
 from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
-from guesthouse.worker.boundary.engine import engine_key, is_small, new_engine
+from guesthouse.package.compiling import compile_component
+from guesthouse.worker.boundary.engine import engine_key
 from guesthouse.worker.guest import GuestLimits
 
 _PATIENCE: Final = 120.0
@@ -41,13 +41,23 @@ def start_settings(our: str, compiled: Path, settings: Settings) -> dict[str, An
 
 def compiled(wasm: Path) -> Path:
     """The compiled form of a component, beside it; compiled as the node's compiler does, without its limits."""
-    path = wasm.with_name(f".{wasm.stem}-{engine_key()}.cwasm")
-    if not path.exists() or path.stat().st_mtime < wasm.stat().st_mtime:
-        partial = path.with_suffix(f".{os.getpid()}")
-        content = wasm.read_bytes()
-        partial.write_bytes(Component(new_engine(small=is_small(len(content))), content).serialize())
-        partial.replace(path)
+    stem = f".{wasm.stem}-{engine_key()}"
+    for path in (wasm.with_name(stem + PLAN_SUFFIX), wasm.with_name(f"{stem}.cwasm")):
+        if path.exists() and path.stat().st_mtime >= wasm.stat().st_mtime:
+            return path
+    made = compile_component(wasm.read_bytes())
+    path = wasm.with_name(stem + (PLAN_SUFFIX if made.planned else ".cwasm"))
+    first, *modules = made.parts
+    for number, module in enumerate(modules):
+        _write(core_path(path, number), module)
+    _write(path, first)
     return path
+
+
+def _write(path: Path, content: bytes | bytearray) -> None:
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(path)
 
 
 def opened(handle: int, channel_id: int) -> list[Any]:

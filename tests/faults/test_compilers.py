@@ -64,11 +64,11 @@ def _command_line(pid: int) -> bytes:
 
 
 def nothing_half_done(home: Path) -> None:
-    """Compiled components come in pairs, and only installed packages are unpacked."""
+    """Compiled components have a note and no less than it says, and only installed packages are unpacked."""
     names = {path.name for path in (home / "compiled").iterdir()}
     assert not [name for name in names if name.startswith(".")]
     assert {name.partition(".")[0] for name in names if name.endswith(".json")} == {
-        name.partition(".")[0] for name in names if name.endswith(".cwasm")
+        name.partition(".")[0] for name in names if name.endswith((".cwasm", ".plan"))
     }
     unpacked = {path.name for path in (home / "packages").iterdir()}
     assert unpacked == read_installed(home).hashes()

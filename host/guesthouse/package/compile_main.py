@@ -17,13 +17,9 @@ import os
 import resource
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from guesthouse.confinement import landlock, rights, seccomp
-from guesthouse.package.description import Description
-
-if TYPE_CHECKING:
-    from wasmtime import Engine
 
 REFUSED: Final = 3
 """The exit code of a refusal."""
@@ -85,10 +81,7 @@ def _limit(job: Job) -> None:
 
 def _confine() -> None:
     # Loaded now, as no file can be opened afterwards; but not before there are limits on what that takes.
-    import guesthouse.canonical.codec
-    import guesthouse.canonical.planner
-    import guesthouse.package.describing
-    import guesthouse.package.names  # noqa: F401
+    import guesthouse.package.compiling  # noqa: F401
 
     rights.hide_from_others()
     # What the kernel lacks, the node's workers say when they start.
@@ -100,13 +93,10 @@ def _compile(content: bytes, reply_fd: int) -> int:
     # Imported late, so that the limits hold for what loading them takes, too.
     from wasmtime import WasmtimeError
 
-    from guesthouse.package.names import without_harmful_names
-    from guesthouse.worker.boundary.engine import is_small, new_engine
+    from guesthouse.package.compiling import compile_component
 
-    engine = new_engine(small=is_small(len(content)))
-    harmless = without_harmful_names(content)
     try:
-        compiled = _taken_apart(harmless, engine) or _whole(harmless, engine)
+        compiled = compile_component(content)
     except (WasmtimeError, ValueError) as error:
         return _refuse(_one_line(str(error)))
     reply = {
@@ -121,41 +111,6 @@ def _compile(content: bytes, reply_fd: int) -> int:
         sys.stdout.buffer.write(part)
     sys.stdout.buffer.flush()
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    description: Description
-    planned: bool
-    parts: list[bytes | bytearray]
-
-
-def _taken_apart(component: bytes, engine: Engine) -> _Compiled | None:
-    """None for a component that has to be run as a whole, or that is faulty: what compiles it then says how."""
-    from wasmtime import Module, WasmtimeError
-
-    from guesthouse.canonical.codec import plan_to_json
-    from guesthouse.canonical.planner import take_apart
-    from guesthouse.canonical.reading import Unplanned
-    from guesthouse.package.describing import describe
-
-    try:
-        parts = take_apart(component, engine)
-        description = describe(parts.type, engine)
-        plan = plan_to_json(parts.plan)
-        modules = [Module(engine, module).serialize() for module in parts.modules]
-    except (Unplanned, WasmtimeError, ValueError):
-        return None
-    return _Compiled(description, True, [plan, *modules])
-
-
-def _whole(component: bytes, engine: Engine) -> _Compiled:
-    from wasmtime.component import Component
-
-    from guesthouse.package.describing import describe
-
-    compiled = Component(engine, component)
-    return _Compiled(describe(compiled.type, engine), False, [compiled.serialize()])
 
 
 def _refuse(reason: str) -> int:

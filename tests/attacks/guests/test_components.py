@@ -105,8 +105,13 @@ def speaker(word: str) -> bytes:
     return Attacker("", "", calls=("system.print",), more=data(word, 700), locals=body).wasm()
 
 
+def stem(path: Path) -> str:
+    """What the files of a compiled component have in common."""
+    return path.name.partition(".")[0]
+
+
 def poison(how: str, good: Path, evil: Path) -> None:
-    """Do to a compiled component what somebody might who can write to the cache."""
+    """Do to a compiled component what somebody might who can write to the cache: here to its module's code."""
     content = good.read_bytes()
     match how:
         case "flipped bytes":
@@ -115,7 +120,7 @@ def poison(how: str, good: Path, evil: Path) -> None:
             shutil.copyfile(evil, good)
         case "another component's code and note":
             shutil.copyfile(evil, good)
-            shutil.copyfile(evil.with_suffix(".json"), good.with_suffix(".json"))
+            shutil.copyfile(evil.with_name(f"{stem(evil)}.json"), good.with_name(f"{stem(good)}.json"))
         case "open to all":
             good.chmod(0o666)
         case "a link":
@@ -138,16 +143,16 @@ def poison(how: str, good: Path, evil: Path) -> None:
 @tried_again
 async def test_a_poisoned_compile_cache_is_not_believed(scene: Scene, how: str) -> None:
     cache, word = scene.daemon.home / "compiled", how.replace(" ", "-")
-    before = set(cache.glob("*.cwasm"))
+    before = set(cache.glob("*.0.core"))
     async with installed(scene, "evil", speaker("evil")):
-        (evil,) = set(cache.glob("*.cwasm")) - before
+        (evil,) = set(cache.glob("*.0.core")) - before
         async with installed(scene, "good", speaker(word)):
-            (good,) = set(cache.glob("*.cwasm")) - before - {evil}
+            (good,) = set(cache.glob("*.0.core")) - before - {evil}
         async with scene.attack(SUITE, f"a poisoned compile cache: {how}") as attack:
             poison(how, good, evil)
             async with installed(scene, "good", speaker(word)):
                 attack.gets = "its file is deleted, and the component compiled anew"
-                attack.log = await scene.log_line("compiler", good.name, "was not what was stored")
+                attack.log = await scene.log_line("compiler", stem(good), "was not what was stored")
     said = [
         line["text"] for line in await scene.ask("logs", lines=1000) if line["source"].startswith("good:")
     ]
