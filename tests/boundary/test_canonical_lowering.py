@@ -9,7 +9,6 @@ from guesthouse.worker.boundary.errors import (
     ConversionError,
     NotUnicode,
     OutOfRange,
-    UnsupportedType,
     WrongType,
 )
 from guesthouse.worker.boundary.results import Form
@@ -210,15 +209,6 @@ def test_of_cases_that_a_type_may_not_have_the_first_that_it_has_is_taken() -> N
     assert every_way(ENUM, FirstOf((("blue", None), ("green", None), ("red", None)))) == ["green"] * 4
     choice = FirstOf((("none", 1), ("some", 2), ("none", None)))
     assert every_way(VARIANT, choice) == [("some", 2)] * 4
-
-
-def test_a_handle_is_lowered_as_its_number() -> None:
-    handle = Handle(False, RESOURCE)
-    assert every_way(handle, (model.RESOURCE, 2**32 - 1)) == [(model.RESOURCE, 2**32 - 1)] * 4
-    with pytest.raises(OutOfRange, match="4294967296 does not fit u32"):
-        written(handle, (model.RESOURCE, 2**32))
-    with pytest.raises(UnsupportedType, match="unknown resource"):
-        lower_result(Handle(True), (), number)
 
 
 def test_room_is_asked_for_as_the_type_needs_it_and_not_for_nothing() -> None:

@@ -23,7 +23,6 @@ from guesthouse.worker.boundary.types import (
     F64,
     STRING,
     U8,
-    U64,
     ListOf,
     OptionOf,
     ResultOf,
@@ -219,8 +218,8 @@ DEEP = 97
     ids=["tuple", "list", "option", "result", "variant"],
 )
 def test_values_as_deep_as_types_may_be_pass_both_ways(wrap: Any) -> None:
-    type_: WitType = U64
-    value: Any = 5
+    type_: WitType = STRING
+    value: Any = "deep"
     for _ in range(DEEP):
         outer = wrap(type_)
         value = _wrapped(outer, type_, value)

@@ -14,7 +14,7 @@ from guesthouse.worker.boundary.layout import Shape, cases_of
 from guesthouse.worker.boundary.linear import LinearMemory
 from guesthouse.worker.boundary.loading import ResourceNumber
 from guesthouse.worker.boundary.scalars import Convert, bytes_of, case_of, convert, utf8_of, wrong
-from guesthouse.worker.boundary.storing import copied, elements, record_values
+from guesthouse.worker.boundary.storing import copied, elements, misses
 from guesthouse.worker.boundary.types import (
     F32,
     F64,
@@ -74,7 +74,17 @@ def _list(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Flatten:
 def _record(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Flatten:
     names = [name for name, _ in type_.fields]
     inner = _tuple(TupleOf(tuple(field for _, field in type_.fields)), shape, resource_number)
-    return lambda value, memory: inner(record_values(value, names), memory)
+
+    def flat(value: Any, memory: LinearMemory) -> list[int]:
+        if type(value) is not dict:
+            raise wrong("dict for a record", value)
+        try:
+            values = tuple([value[name] for name in names])
+        except KeyError as missing:
+            raise misses(missing) from None
+        return inner(values, memory)
+
+    return flat
 
 
 def _tuple(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Flatten:

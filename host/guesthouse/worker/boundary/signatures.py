@@ -14,10 +14,16 @@ from guesthouse.worker.boundary.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS,
 from guesthouse.worker.boundary.linear import LinearMemory
 from guesthouse.worker.boundary.loading import Place, ResourceNumber, Source, needs_meter, text
 from guesthouse.worker.boundary.results import Form
-from guesthouse.worker.boundary.scalars import code_of, convert
-from guesthouse.worker.boundary.storing import Store, room, store
+from guesthouse.worker.boundary.scalars import convert
+from guesthouse.worker.boundary.storing import Fields, Store, room, store
 from guesthouse.worker.boundary.traps import misaligned
 from guesthouse.worker.boundary.types import (
+    F32,
+    F64,
+    S8,
+    S16,
+    S32,
+    S64,
     STRING,
     OptionOf,
     RecordOf,
@@ -106,12 +112,25 @@ def lower_result(type_: WitType, forms: tuple[Form, ...], resource_number: Resou
     shape = shape_of(type_)
     if len(shape.flat) > MAX_FLAT_RESULTS:
         return ResultWriter(True, _in_memory(type_, shape, forms, resource_number))
+    return ResultWriter(False, _in_slot(type_, shape, resource_number))
+
+
+def _in_slot(
+    type_: WitType, shape: Shape, resource_number: ResourceNumber
+) -> Callable[[Any, LinearMemory, int], None]:
+    number = convert(type_, resource_number)
+    if number is not None and type_ not in (S8, S16, S32, S64, F32, F64):
+
+        def write_number(value: Any, memory: LinearMemory, where: int) -> None:
+            _put_bits(MEMORY, where, number(value))
+
+        return write_number
     flat = flatten(type_, shape, resource_number)
 
     def write(value: Any, memory: LinearMemory, where: int) -> None:
         _put_bits(MEMORY, where, flat(value, memory)[0])
 
-    return ResultWriter(False, write)
+    return write
 
 
 def _in_memory(
@@ -146,11 +165,8 @@ def _constant(type_: WitType) -> object:
 
 _NO_CONSTANT: Final = object()
 
-_Fill: TypeAlias = Callable[[tuple[Any, ...], int, LinearMemory], None]
-"""Writes `(form, *values)` to a native address."""
 
-
-def _or_form(write: Store, fills: dict[Form, _Fill]) -> Store:
+def _or_form(write: Store, fills: dict[Form, Store]) -> Store:
     def write_either(value: Any, at: int, memory: LinearMemory) -> None:
         if type(value) is not tuple:
             write(value, at, memory)
@@ -166,14 +182,14 @@ def _or_form(write: Store, fills: dict[Form, _Fill]) -> Store:
 
 def _compiled(
     type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber
-) -> dict[Form, _Fill]:
+) -> dict[Form, Store]:
     fills = ((form, _filler(type_, shape, form, resource_number)) for form in forms)
     return {form: fill for form, fill in fills if fill is not None}
 
 
-def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: ResourceNumber) -> _Fill | None:
+def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: ResourceNumber) -> Store | None:
     """What writes a form of a type: all its numbers at once. None when the type has another shape."""
-    numbers, offset = _Numbers(), 0
+    fields, offset = Fields(resource_number), 0
     for step in form.path:
         if not isinstance(type_, ResultOf | VariantOf):
             return None
@@ -181,47 +197,13 @@ def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: Re
         if step not in names:
             return None
         index = names.index(step)
-        numbers.add(shape.discriminant, offset, str(index))
+        fields.number(shape.discriminant, offset, str(index))
         offset += shape.offsets[0]
         type_, shape = cases_of(type_)[index][1], shape.parts[index]
     if not isinstance(type_, RecordOf) or tuple(name for name, _ in type_.fields) != form.fields:
         return None
-    return _fields_filler(type_, shape, offset, numbers, resource_number)
-
-
-def _fields_filler(
-    type_: RecordOf, shape: Shape, start: int, numbers: _Numbers, resource_number: ResourceNumber
-) -> _Fill:
-    scope: dict[str, Any] = {"MEMORY": MEMORY}
-    names, rest = [f"v{index}" for index in range(len(type_.fields))], ""
-    for name, (_, field), part, offset in zip(names, type_.fields, shape.parts, shape.offsets, strict=True):
-        number = convert(field, resource_number)
-        if number is None:
-            scope[f"write_{name}"] = store(field, part, resource_number)
-            rest += f" write_{name}({name}, at + {start + offset}, memory)\n"
-        else:
-            scope[f"number_{name}"] = number
-            numbers.add(code_of(field, part), start + offset, f"number_{name}({name})")
-    scope["pack"] = Struct(numbers.layout).pack_into
-    text = f"def fill(value, at, memory):\n _, {', '.join(names)} = value\n"
-    text += f" pack(MEMORY, at, {', '.join(numbers.expressions)})\n{rest}"
-    exec(text, scope)  # noqa: S102 - of the parts above alone: no name of a guest's is in it
-    fill: _Fill = scope["fill"]
-    return fill
-
-
-class _Numbers:
-    """Numbers that one `pack` writes."""
-
-    def __init__(self) -> None:
-        self.layout = "<"
-        self.expressions: list[str] = []
-        self._end = 0
-
-    def add(self, code: str, offset: int, expression: str) -> None:
-        self.layout += f"{offset - self._end}x{code}"
-        self._end = offset + Struct("<" + code).size
-        self.expressions.append(expression)
+    variables = fields.all(tuple(field for _, field in type_.fields), shape, offset)
+    return fields.finish(f" _, {', '.join(variables)} = value\n")
 
 
 def lower_parameters(
