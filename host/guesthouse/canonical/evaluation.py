@@ -205,10 +205,10 @@ class _Evaluator:
         """Section 8: functions lifted and lowered, and resources dropped."""
         match reader.byte():
             case 0x00:
-                _zero(reader)
+                _one_of((0x00,), reader)
                 self._lift(frame, reader)
             case 0x01:
-                _zero(reader)
+                _one_of((0x00,), reader)
                 self._lower(frame, reader)
             case 0x03:
                 resource = frame.item(Sort.TYPE, reader.number())
@@ -270,7 +270,7 @@ class _Evaluator:
         """Section 11: which also defines it once more."""
         name = _extern_name(reader)
         sort, item = self._sorted_item(frame, reader)
-        if reader.byte():
+        if _one_of((0x00, 0x01), reader):
             described, bound = _description(frame, reader)
             if described != sort or sort in (Sort.INSTANCE, Sort.COMPONENT):
                 raise Unplanned(f"it exports {name!r} with less than it has")
@@ -324,9 +324,9 @@ def _description(frame: Frame, reader: Reader) -> tuple[Sort, Item | None]:
     """What sort of thing is imported or exported; of a type, the one that it is equal to."""
     match reader.byte():
         case 0x03:
-            if reader.byte() == 0x00:
-                return Sort.TYPE, frame.item(Sort.TYPE, reader.number())
-            return Sort.TYPE, None
+            if _one_of((0x00, 0x01), reader):
+                return Sort.TYPE, None
+            return Sort.TYPE, frame.item(Sort.TYPE, reader.number())
         case (0x01 | 0x04 | 0x05) as kind:
             frame.item(Sort.TYPE, reader.number())
             return Sort(kind), None
@@ -335,8 +335,7 @@ def _description(frame: Frame, reader: Reader) -> tuple[Sort, Item | None]:
 
 
 def _extern_name(reader: Reader) -> str:
-    if reader.byte() not in (0x00, 0x01):
-        raise Unplanned("it has a name of an unknown form")
+    _one_of((0x00, 0x01), reader)
     return reader.name()
 
 
@@ -352,6 +351,8 @@ def _core_kind(value: int | None) -> Kind:
     return Kind(value)
 
 
-def _zero(reader: Reader) -> None:
-    if reader.byte() != 0x00:
-        raise Unplanned("it lifts or lowers in an unknown way")
+def _one_of(known: tuple[int, ...], reader: Reader) -> int:
+    value = reader.byte()
+    if value not in known:
+        raise Unplanned(f"it has {value:#x} where one of {known} is known")
+    return value

@@ -158,7 +158,7 @@ class _Planner:
     def _lifted(self) -> Iterator[Lifted]:
         """What the component exports, by the names of its type: an instance may have more than that shows."""
         for name, item in self._exports.items():
-            _, value = self._exported[name]
+            _, value = self._exported.get(name, (None, None))
             if isinstance(item, wt.ComponentInstanceType):
                 inner = {inside: extern.ty for inside, extern in item.exports(self._engine).items()}
                 bag = value.exports if isinstance(value, Bag) else {}
