@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from guesthouse.canonical.codec import plan_from_json, plan_to_json
 from guesthouse.config import PackageLimits
 from guesthouse.package.archive import unpack
 from guesthouse.package.compiler import Compiler
@@ -22,6 +23,7 @@ from guesthouse.package.manifest import Manifest, parse_manifest
 from guesthouse.package.names import without_harmful_names
 from guesthouse.package.wit import read_wit
 
+from ..unit.canonical.soundness import check
 from .catalogue import in_a_line, target
 
 LIMITS: Final = PackageLimits(
@@ -134,6 +136,22 @@ def description(data: bytes) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return
     assert Description.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+@target(150)
+def component_plan(data: bytes) -> None:
+    """A component is left to the engine, or what it is taken apart to comes to life as the engine says."""
+    check(data)
+
+
+@target()
+def plan(data: bytes) -> None:
+    """A plan is refused, or the same when it is written and read again."""
+    try:
+        found = plan_from_json(data)
+    except ValueError:
+        return
+    assert plan_from_json(plan_to_json(found)) == found
 
 
 @cache

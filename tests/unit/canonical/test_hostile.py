@@ -9,18 +9,13 @@ import pytest
 import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
-from wasmtime.component import Component
 
-from guesthouse.canonical.codec import plan_from_json, plan_to_json
-from guesthouse.canonical.planner import Parts, take_apart
+from guesthouse.canonical.planner import take_apart
 from guesthouse.canonical.reading import COMPONENT, Unplanned, encoded_section, sections
-from guesthouse.package.describing import describe
-from guesthouse.worker.boundary.engine import new_engine
 
 from . import shapes
-from .following import follow
+from .soundness import ENGINE, check
 
-ENGINE = new_engine(small=True)
 FLIPS = 150
 """Of each component."""
 
@@ -28,29 +23,6 @@ FLIPS = 150
 @cache
 def whole(name: str) -> bytes:
     return bytes(wasmtime.wat2wasm(shapes.PLANNED[name]))
-
-
-def check(content: bytes) -> Parts | None:
-    """What must hold of any bytes: they are refused cleanly, or what is made of them is sound."""
-    try:
-        parts = take_apart(content, ENGINE)
-    except Unplanned:
-        return None
-    assert plan_from_json(plan_to_json(parts.plan)) == parts.plan
-    try:
-        for module in parts.modules:
-            wasmtime.Module(ENGINE, module)
-    except wasmtime.WasmtimeError:
-        return None  # its code is faulty
-    engine_says = Component(ENGINE, content)
-    assert describe(parts.type, ENGINE) == describe(engine_says.type, ENGINE)
-    try:
-        follow(parts.plan, parts.modules, lambda call, arguments: None)
-    except wasmtime.Trap:
-        pass  # of its start, or of where its data and elements go
-    except TypeError:
-        assert any(each.start is not None for each in parts.plan.instantiations)  # it wanted a number
-    return parts
 
 
 @pytest.mark.parametrize("name", shapes.PLANNED)
