@@ -10,8 +10,8 @@ from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.lift import MAX_LIST
 from guesthouse.worker.boundary.linear import LinearMemory
+from guesthouse.worker.boundary.metering import MAX_VALUES, SHARED_BYTES
 from guesthouse.worker.boundary.signatures import Slots, lift_arguments, lower_result
-from guesthouse.worker.boundary.traps import MAX_ELEMENTS, SHARED_BYTES
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -262,13 +262,23 @@ def test_a_list_of_pointers_to_the_same_text_is_not_copied_without_end() -> None
 
 
 def test_a_list_of_pointers_to_the_same_list_is_not_read_without_end() -> None:
-    content = struct.pack("<II", 1024, MAX_LIST) * 8
+    most = MAX_VALUES // MAX_LIST
+    content = struct.pack("<II", 1024, MAX_LIST) * most
     content = content.ljust(1024, b"\0") + bytes(MAX_LIST)
-    most = MAX_ELEMENTS // MAX_LIST
-    refused("elements of lists in one call", read, ListOf(ListOf(BOOL)), 0, most, content=content)
+    # The lists themselves are values too.
+    refused("values in one call", read, ListOf(ListOf(BOOL)), 0, most, content=content)
     assert len(read(ListOf(ListOf(BOOL)), 0, most - 1, content=content)) == most - 1
     # Each call begins anew.
     assert len(read(ListOf(ListOf(BOOL)), 0, most - 1, content=content)) == most - 1
+
+
+def test_what_is_within_the_elements_of_a_list_counts_too() -> None:
+    some = OptionOf(VariantOf((("two", TupleOf((BOOL, BOOL))), ("none", None))))
+    wide = RecordOf((("a", TupleOf((U8,) * 10)), ("b", some), ("c", EnumOf(("x",)))))
+    within, content = 1 + 11 + 5 + 1, bytes(MAX_LIST * 16)
+    most = MAX_VALUES // within
+    assert len(read(ListOf(wide), 0, most, content=content)) == most
+    refused("values in one call", read, ListOf(wide), 0, most + 1, content=content)
 
 
 def test_a_component_chooses_no_word_of_the_code_that_reads_its_calls() -> None:

@@ -19,14 +19,8 @@ from guesthouse.worker.boundary.errors import UnsupportedType
 from guesthouse.worker.boundary.layout import Shape, cases_of
 from guesthouse.worker.boundary.lift import MAX_LIST
 from guesthouse.worker.boundary.lower import can_be_none
-from guesthouse.worker.boundary.traps import (
-    BUDGET,
-    misaligned,
-    no_case,
-    no_character,
-    not_unicode,
-    too_long,
-)
+from guesthouse.worker.boundary.metering import BUDGET, values_in
+from guesthouse.worker.boundary.traps import misaligned, no_case, no_character, not_unicode, too_long
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -62,9 +56,6 @@ _NESTING: Final = 12
 _EAGER: Final = 8
 """Numbers of a payload that are read with the others before it is known whether it is there: that costs less
 than to begin anew."""
-
-_SMALL: Final = 4
-"""Texts and lists of plain elements that one call may pass unmetered: each is within the guest's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,27 +180,6 @@ class Source:
         return start, self.number("I", place.part(4, 1).offset)
 
 
-def needs_meter(types: tuple[WitType, ...]) -> bool:
-    """Whether a guest could pass much more than it has memory, by pointing to the same bytes again and again."""
-    return sum(map(_pointers, types)) > _SMALL
-
-
-def _pointers(type_: WitType | None) -> int:
-    match type_:
-        case ListOf(element):
-            return 1 if not _pointers(element) and isinstance(element, Primitive) else _SMALL + 1
-        case Primitive(name):
-            return name == "string"
-        case RecordOf(fields):
-            return sum(_pointers(field) for _, field in fields)
-        case TupleOf(elements):
-            return sum(map(_pointers, elements))
-        case VariantOf() | OptionOf() | ResultOf():
-            return sum(_pointers(payload) for _, payload in cases_of(type_))
-        case _:
-            return 0
-
-
 def _primitive(source: Source, type_: Any, shape: Shape, place: Place) -> str:
     if type_.name == "string":
         return text(source, place)
@@ -252,7 +222,7 @@ def _list(source: Source, type_: Any, shape: Shape, place: Place) -> str:
         source.say(f"if {start} & {element.align - 1}: misaligned({start}, {element.align})")
     source.say(f"if {count} > {MAX_LIST}: too_long({count})")
     if source.metered:
-        source.say(f"BUDGET.elements({count})")
+        source.say(f"BUDGET.values({count} * {values_in(type_.element)})")
     end = source.name()
     source.say(f"{end} = {count} * {element.size}")
     source.bounds(start, end)

@@ -12,7 +12,8 @@ from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.flattening import flatten
 from guesthouse.worker.boundary.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Shape, cases_of, shape_of
 from guesthouse.worker.boundary.linear import LinearMemory
-from guesthouse.worker.boundary.loading import Place, ResourceNumber, Source, needs_meter, text
+from guesthouse.worker.boundary.loading import Place, ResourceNumber, Source, text
+from guesthouse.worker.boundary.metering import needs_meter
 from guesthouse.worker.boundary.results import Form
 from guesthouse.worker.boundary.scalars import convert
 from guesthouse.worker.boundary.storing import Fields, Store, room, store
