@@ -1,14 +1,12 @@
-"""What a core module imports and exports, and two forms of it that the planner makes.
+"""What a core module of a component imports and exports, and what its start section names.
 
-Its *skeleton* has the same types, imports and exports, but neither code nor data: the engine compiles that at
-once, and tells from it all that concerns the component around. The form *without start* exports the function
-that its start section names, as the host calls that itself.
+The host calls that function itself, so the module is compiled *without start*: it exports the function instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -19,15 +17,14 @@ MAX_MODULE_IMPORTS: Final = 50_000
 """Of one module, and of all modules of a component together."""
 MAX_MODULE_EXPORTS: Final = 200_000
 
-_IMPORT, _EXPORT, _START, _CODE = 2, 7, 8, 10
-_DROPPED: Final = (0, 11, 12)
-"""Custom sections, data and its count: the skeleton does without."""
-_KEPT: Final = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13)
-"""Types, imports, functions, tables, memories, globals, exports, start, elements, tags: as they are."""
+IMPORTS: Final = 2
+EXPORTS: Final = 7
+START: Final = 8
+CODE: Final = 10
+"""Sections."""
 
-_NO_BODY: Final = b"\x03\x00\x00\x0b"
-"""A function's body: three bytes, no locals, `unreachable`, `end`."""
-_MAX_FUNCTIONS: Final = 1_000_000
+_CUSTOM: Final = 0
+_LAST_SECTION: Final = 13
 _VALUE_TYPES: Final = frozenset((0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F))
 _REFERENCE_TYPES: Final = frozenset((0x70, 0x6F))
 
@@ -59,7 +56,15 @@ class CoreModule:
     exports: Mapping[str, Kind]
     start: int | None
     """The number of the function in its start section."""
-    sections: tuple[Section, ...]
+    sections: Mapping[int, Section]
+    """All but the custom ones, in their order, by their kind."""
+
+    def reader(self, kind: int) -> Reader:
+        """Reads the content of a section; one that it does not have is an empty vector."""
+        section = self.sections.get(kind)
+        if section is None:
+            return Reader(b"\0", 0, 1)
+        return Reader(self.content, section.body, section.end)
 
 
 def read_module(content: bytes) -> CoreModule:
@@ -68,32 +73,27 @@ def read_module(content: bytes) -> CoreModule:
     Raises:
         Unplanned: it is malformed, or does something unknown.
     """
-    sections = tuple(sections_of(content, 0, len(content), MODULE))
-    for section in sections:
-        if section.kind not in (*_DROPPED, *_KEPT, _CODE):
+    sections: dict[int, Section] = {}
+    for section in sections_of(content, 0, len(content), MODULE):
+        if section.kind > _LAST_SECTION:
             raise Unplanned(f"a module has a section of the unknown kind {section.kind}")
-    found = {section.kind: Reader(content, section.body, section.end) for section in sections if section.kind}
-    if len(found) != sum(1 for section in sections if section.kind):
-        raise Unplanned("a module has two sections of one kind")
-    start = found.get(_START)
-    return CoreModule(
-        content,
-        _imports(found[_IMPORT]) if _IMPORT in found else (),
-        _exports(found[_EXPORT]) if _EXPORT in found else {},
-        None if start is None else start.number(),
-        sections,
+        if section.kind in sections:
+            raise Unplanned("a module has two sections of one kind")
+        if section.kind != _CUSTOM:
+            sections[section.kind] = section
+    module = CoreModule(content, (), {}, None, sections)
+    return replace(
+        module,
+        imports=_imports(module.reader(IMPORTS)),
+        exports=_exports(module.reader(EXPORTS)),
+        start=_start(module.reader(START)) if START in sections else None,
     )
 
 
-def skeleton(module: CoreModule) -> bytes:
-    """The module without code and data. Validates just if all of the module but those does."""
-    parts = [MODULE]
-    for section in module.sections:
-        if section.kind in _KEPT:
-            parts.append(module.content[section.start : section.end])
-        elif section.kind == _CODE:
-            parts.append(encoded_section(_CODE, _bodies(Reader(module.content, section.body, section.end))))
-    return b"".join(parts)
+def _start(reader: Reader) -> int:
+    number = reader.number()
+    reader.finish()
+    return number
 
 
 def without_start(module: CoreModule) -> tuple[bytes, str | None]:
@@ -107,27 +107,19 @@ def without_start(module: CoreModule) -> tuple[bytes, str | None]:
     while name in module.exports:
         name += "'"
     encoded = name.encode()
-    entry = encoded_number(len(encoded)) + encoded + b"\0" + encoded_number(module.start)
-    parts, without_exports = [MODULE], all(section.kind != _EXPORT for section in module.sections)
-    for section in module.sections:
-        if section.kind == _EXPORT:
-            parts.append(_with_entry(module.content, section, entry))
-        elif section.kind != _START:
-            parts.append(module.content[section.start : section.end])
-        elif without_exports:  # their place is right before the start section's
-            parts.append(encoded_section(_EXPORT, encoded_number(1) + entry))
-    return b"".join(parts), name
+    entry = encoded_number(len(encoded)) + encoded + bytes((Kind.FUNCTION,)) + encoded_number(module.start)
+    exports = encoded_section(EXPORTS, _with(entry, module.reader(EXPORTS)))
+    start = module.sections[START]
+    # Without a section of exports, their place is where the start section is, which comes right after it.
+    old = module.sections.get(EXPORTS, start)
+    pieces = module.content[: old.start], exports, module.content[old.end : start.start]
+    return b"".join((*pieces, module.content[max(old.end, start.end) :])), name
 
 
-def _with_entry(content: bytes, section: Section, entry: bytes) -> bytes:
-    reader = Reader(content, section.body, section.end)
-    count = reader.number()
-    return encoded_section(_EXPORT, encoded_number(count + 1) + content[reader.at : section.end] + entry)
-
-
-def _bodies(code: Reader) -> bytes:
-    count = code.count(_MAX_FUNCTIONS, "functions")
-    return encoded_number(count) + _NO_BODY * count
+def _with(entry: bytes, vector: Reader) -> bytes:
+    """A vector with one more element."""
+    count = vector.number()
+    return encoded_number(count + 1) + vector.content[vector.at : vector.end] + entry
 
 
 def _imports(reader: Reader) -> tuple[Wanted, ...]:

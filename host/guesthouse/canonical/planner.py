@@ -1,9 +1,10 @@
 """Makes a plan of a component: how a worker runs it by its core modules alone.
 
 What the definitions wire together is found by reading them (`evaluation.py`); what types the functions have is
-asked of the engine, which compiles the component's *skeleton* for it: the same component, but with core modules
-that have neither code nor data. As the modules' types, imports and exports stay to the byte, the engine
-thereby checks all of the component but that code, which it checks when it compiles the modules one by one.
+asked of the engine, which compiles the component's *skeleton* for it (`skeleton.py`): the same component, but
+with core modules that have neither code nor data. As the modules' imports and exports and their types stay, the
+engine thereby checks all of the component but the inside of the modules, which it checks when it compiles them
+one by one.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from wasmtime import Engine, WasmtimeError
 from wasmtime.component import Component, ResourceType
 from wasmtime.component import _types as wt
 
-from guesthouse.canonical.core_modules import skeleton, without_start
+from guesthouse.canonical.core_modules import without_start
 from guesthouse.canonical.evaluation import Outcome, evaluate
 from guesthouse.canonical.plan import Call, Dropped, Import, Lifted, Plan
-from guesthouse.canonical.reading import Unplanned, encoded_section
+from guesthouse.canonical.reading import Unplanned
+from guesthouse.canonical.skeleton import component_skeleton
 from guesthouse.canonical.values import Bag, Item, LiftedFunction, Sort
-from guesthouse.canonical.wiring import Wiring
 from guesthouse.worker.boundary.engine import is_small
 from guesthouse.worker.boundary.errors import UnsupportedType
 from guesthouse.worker.boundary.types import TypeReader
@@ -31,7 +32,6 @@ MAX_FUNCTIONS: Final = 1024
 MAX_RESOURCES: Final = 256
 MAX_EXPORTS: Final = 1024
 
-_CORE_MODULE: Final = 1
 _Name = tuple[str, str]
 
 
@@ -58,7 +58,7 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
     """
     outcome = evaluate(content)
     try:
-        compiled = Component(engine, _skeleton(content, outcome.wiring))
+        compiled = Component(engine, component_skeleton(content, outcome.wiring.placed()))
         plan = _Planner(outcome, compiled.type, engine).plan(small=is_small(len(content)))
     except (WasmtimeError, UnsupportedType) as error:
         raise Unplanned(str(error)) from None
@@ -72,14 +72,6 @@ def plan_component(content: bytes, engine: Engine) -> tuple[Plan, list[bytes]] |
     except Unplanned:
         return None
     return parts.plan, list(parts.modules)
-
-
-def _skeleton(content: bytes, wiring: Wiring) -> bytes:
-    pieces, at = [], 0
-    for module, section in zip(wiring.modules, wiring.places, strict=True):
-        pieces += [content[at : section.start], encoded_section(_CORE_MODULE, skeleton(module))]
-        at = section.end
-    return b"".join((*pieces, content[at:]))
 
 
 class _Planner:

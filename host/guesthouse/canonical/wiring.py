@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from guesthouse.canonical.core_modules import MAX_MODULE_IMPORTS, CoreModule, Kind, read_module, without_start
@@ -21,8 +21,7 @@ class Wiring:
 
     def __init__(self) -> None:
         self.modules: Final[list[CoreModule]] = []
-        self.places: Final[list[Section]] = []
-        """The section of each module in the component."""
+        self._places: Final[list[Section]] = []
         self.instantiations: Final[list[Instantiation]] = []
         self.calls: Final[list[Call]] = []
         self.memory: Export | None = None
@@ -34,8 +33,12 @@ class Wiring:
         if len(self.modules) == MAX_MODULES:
             raise Unplanned(f"it has over {MAX_MODULES} modules")
         self.modules.append(read_module(content[section.body : section.end]))
-        self.places.append(section)
+        self._places.append(section)
         return len(self.modules) - 1
+
+    def placed(self) -> Iterator[tuple[CoreModule, Section]]:
+        """Each module, and the section of the component that holds it."""
+        return zip(self.modules, self._places, strict=True)
 
     def instantiate(self, number: int, arguments: Mapping[str, CoreInstance | CoreBag]) -> CoreInstance:
         """Add an instance of a module, whose imports are found in these instances."""

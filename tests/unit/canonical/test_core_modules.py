@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from guesthouse.canonical.core_modules import Kind, Wanted, read_module, skeleton, without_start
+from guesthouse.canonical.core_modules import Kind, Wanted, read_module, without_start
 from guesthouse.canonical.reading import MODULE, Unplanned, encoded_section
+from guesthouse.canonical.skeleton import module_skeleton
 from guesthouse.worker.boundary.engine import new_engine
 
 ENGINE = new_engine()
@@ -79,13 +80,32 @@ def test_imports_and_exports_are_read_in_order() -> None:
     assert module.start == 1
 
 
-def test_a_skeleton_has_the_types_of_its_module_and_nothing_else() -> None:
+def test_a_skeleton_has_the_types_of_its_module_but_neither_code_nor_data() -> None:
     whole = binary(EVERYTHING)
-    bones = skeleton(read_module(whole))
+    bones = module_skeleton(read_module(whole))
     assert types(bones) == types(whole)
     assert b"data" in whole
     assert b"data" not in bones
-    assert skeleton(read_module(bones)) == bones
+    assert module_skeleton(read_module(bones)) == bones
+
+
+def test_a_skeleton_has_the_functions_that_are_exported_and_no_others() -> None:
+    exports = '(export "imported" (func $i)) (export "second" (func $b)) (export "first" (func $a))'
+    whole = binary(
+        '(module (import "" "i" (func $i (param f32))) (func) (func $a (result i64) unreachable) (func)'
+        f'(func $b (param i32)) (func) {exports} (func) (export "second again" (func $b)))'
+    )
+    bones = module_skeleton(read_module(whole))
+    assert types(bones) == types(whole)
+    assert bones.count(b"\x03\x00\x00\x0b") == 2
+
+
+def test_a_skeleton_of_a_function_that_is_not_there_is_none() -> None:
+    content = binary('(module (func $a) (func (export "a")) (start $a))')
+    for old, new in ((b"\x01a\x00\x01", b"\x01a\x00\x02"), (bytes((8, 1, 0)), bytes((8, 1, 9)))):
+        assert old in content
+        with pytest.raises(Unplanned, match="does not have"):
+            module_skeleton(read_module(content.replace(old, new)))
 
 
 def test_a_module_without_start_exports_that_function() -> None:
@@ -129,7 +149,7 @@ def test_a_start_function_with_parameters_makes_no_valid_skeleton() -> None:
     module = read_module(content)
     wasmtime.Module(ENGINE, without_start(module)[0])
     with pytest.raises(wasmtime.WasmtimeError, match="start function"):
-        wasmtime.Module(ENGINE, skeleton(module))
+        wasmtime.Module(ENGINE, module_skeleton(module))
 
 
 @pytest.mark.parametrize(
