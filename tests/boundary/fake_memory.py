@@ -11,11 +11,6 @@ from guesthouse.worker.boundary.linear import LinearMemory
 GUARD = 4096
 
 
-def printable(drawn: object) -> bool:
-    """Whether what hypothesis drew is small enough for it to print, which it wants to be able to."""
-    return len(repr(drawn)) < 20_000
-
-
 class FakeMemory:
     """`linear` is what a converter gets. What stands around it must neither change nor matter."""
 

@@ -57,10 +57,10 @@ def _name_lists(longest: int) -> st.SearchStrategy[list[str]]:
     return st.lists(_names, min_size=1, max_size=longest, unique=True)
 
 
-def _named(types: st.SearchStrategy[Any], longest: int) -> st.SearchStrategy[tuple[tuple[str, Any], ...]]:
-    return st.lists(st.tuples(_names, types), min_size=1, max_size=longest, unique_by=lambda p: p[0]).map(
-        tuple
-    )
+@st.composite
+def _named(draw: st.DrawFn, types: st.SearchStrategy[Any], longest: int) -> tuple[tuple[str, Any], ...]:
+    # Names first: a list of pairs that draws one anew describes all of `types` for it, which is too long.
+    return tuple((name, draw(types)) for name in draw(_name_lists(longest)))
 
 
 def _compound(types: st.SearchStrategy[WitType]) -> st.SearchStrategy[WitType]:
