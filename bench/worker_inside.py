@@ -15,7 +15,7 @@ from guesthouse.link.ops import ToNode, ToWorker
 from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.engine import is_small, new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.fiber import StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls
 from guesthouse.worker.guest import Guest, GuestLimits, Waiting
@@ -59,7 +59,7 @@ class Inside:
         guest = self._guest = Guest(_HANDLE, our, limits, "none", self._sent, self._scheduler)
         guest.component = component
         guest.arguments = partial(ENTRIES[component.entry], guest)
-        guest.fiber = Fiber(component, StoreLimits(limits.memory_bytes, limits.table_elements), guest)
+        guest.fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
         guest.channels[CHANNEL] = PLENTY
         self._ticker.start()
         self._scheduler.wake(guest)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from wasmtime import Module, wat2wasm
+
+from guesthouse.canonical.planner import take_apart
+from guesthouse.canonical.reading import Unplanned
+from guesthouse.worker.boundary.assembly import Assembly
 from guesthouse.worker.boundary.callbacks import PENDING, HostFunction
-from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary.component import Component, Offer
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
@@ -15,6 +20,7 @@ from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.boundary.types import FunctionType
 
 from .components import MEMORY, RUN
+from .lanes import Lane
 
 LIMITS: Final = StoreLimits(memory_bytes=64 << 20, table_elements=1000)
 
@@ -62,14 +68,31 @@ class Recorder:
         self.taken.append(value)
 
 
-def load(wat: str, calls: Calls) -> Component:
-    return Component(ENGINE, wat, calls, RUN)
+def load(wat: str, calls: Offer, *entries: tuple[str | None, str]) -> Component | Assembly:
+    """A component of WAT, linked to the calls."""
+    if Lane.apart:
+        with suppress(Unplanned):
+            return apart(bytes(wat2wasm(wat)), calls, *(entries or (RUN,)))
+    return Component(ENGINE, wat, calls, *(entries or (RUN,)))
+
+
+def apart(content: bytes, calls: Offer, *entries: tuple[str | None, str]) -> Assembly:
+    """A component that is taken apart.
+
+    Raises:
+        Unplanned: that cannot be done.
+    """
+    parts = take_apart(content, ENGINE)
+    modules = [Module(ENGINE, module) for module in parts.modules]
+    return Assembly(ENGINE, parts.plan, modules, calls, *entries)
 
 
 @contextmanager
-def fiber_of(component: Component, owner: Any = None, limits: StoreLimits = LIMITS) -> Iterator[Fiber]:
+def fiber_of(
+    component: Component | Assembly, owner: Any = None, limits: StoreLimits = LIMITS
+) -> Iterator[Fiber]:
     """A new fiber, dropped in the end."""
-    fiber = Fiber(component, limits, owner)
+    fiber = component.new_fiber(limits, owner)
     try:
         yield fiber
     finally:
@@ -103,7 +126,9 @@ def let_block(fiber: Fiber, polls: int = 10_000) -> None:
     raise AssertionError(f"the guest did not wait after {polls} polls")
 
 
-def run(component: Component, *arguments: Any, owner: Any = None, limits: StoreLimits = LIMITS) -> None:
+def run(
+    component: Component | Assembly, *arguments: Any, owner: Any = None, limits: StoreLimits = LIMITS
+) -> None:
     """Instantiate and run to the end.
 
     Raises:
@@ -115,7 +140,7 @@ def run(component: Component, *arguments: Any, owner: Any = None, limits: StoreL
         finish_step(fiber)
 
 
-def death_of(component: Component, *arguments: Any, limits: StoreLimits = LIMITS) -> GuestTrap:
+def death_of(component: Component | Assembly, *arguments: Any, limits: StoreLimits = LIMITS) -> GuestTrap:
     """Run a guest that must die; returns what killed it."""
     try:
         run(component, *arguments, limits=limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -55,11 +56,11 @@ def test_what_a_guest_does_to_itself_is_named(body: str, cause: str, detail: str
     [
         (
             "(i32.store (i32.const 0) (i32.const 0xff)) (call $say (i32.const 0) (i32.const 1))",
-            "invalid utf-8",
+            "invalid utf-8|not UTF-8",
         ),
-        ("(call $say (i32.const -16) (i32.const 100))", "out of bounds"),
-        ("(call $say (i32.const 0) (i32.const -1))", "out of bounds"),
-        ("(call $say (i32.const 262140) (i32.const 5))", "out of bounds"),
+        ("(call $say (i32.const -16) (i32.const 100))", "out of bounds|outside of its memory"),
+        ("(call $say (i32.const 0) (i32.const -1))", "out of bounds|outside of its memory"),
+        ("(call $say (i32.const 262140) (i32.const 5))", "out of bounds|outside of its memory"),
     ],
 )
 def test_a_malformed_string_traps_before_the_host_call(body: str, detail: str) -> None:
@@ -69,7 +70,7 @@ def test_a_malformed_string_traps_before_the_host_call(body: str, detail: str) -
     )
     trap = death_of(component)
     assert trap.cause == ExitCause.TRAP
-    assert detail in trap.detail
+    assert re.search(detail, trap.detail)
     assert heard == []
 
 
@@ -79,15 +80,35 @@ ENUM = '(type $k-raw (enum "a" "b")) (export "k" (type $k (eq $k-raw)))'
 @pytest.mark.parametrize(
     ("type_", "core", "arguments", "detail"),
     [
-        ("$k", "i32", "(i32.const 2)", "discriminant 2 out of range"),
-        ("$k", "i32", "(i32.const -1)", "out of range"),
-        ("char", "i32", "(i32.const 0xd800)", "out of range for `char`"),
-        ("char", "i32", "(i32.const 0x110000)", "out of range for `char`"),
-        ("(option u8)", "i32 i32", "(i32.const 2) (i32.const 0)", "discriminant 2 out of range"),
-        ("(result u8)", "i32 i32", "(i32.const 9) (i32.const 0)", "discriminant 9 out of range"),
-        ("(list u64)", "i32 i32", "(i32.const 4) (i32.const 1)", "not aligned"),
-        ("(list u64)", "i32 i32", "(i32.const 0) (i32.const 0x20000001)", "out of bounds"),
-        ("(list (list string))", "i32 i32", "(i32.const 0) (i32.const -1)", "out of bounds"),
+        ("$k", "i32", "(i32.const 2)", "discriminant 2 out of range|case number 2 of"),
+        ("$k", "i32", "(i32.const -1)", "out of range|case number 4294967295 of"),
+        ("char", "i32", "(i32.const 0xd800)", "out of range for `char`|no character"),
+        ("char", "i32", "(i32.const 0x110000)", "out of range for `char`|no character"),
+        (
+            "(option u8)",
+            "i32 i32",
+            "(i32.const 2) (i32.const 0)",
+            "discriminant 2 out of range|case number 2 of",
+        ),
+        (
+            "(result u8)",
+            "i32 i32",
+            "(i32.const 9) (i32.const 0)",
+            "discriminant 9 out of range|case number 9 of",
+        ),
+        ("(list u64)", "i32 i32", "(i32.const 4) (i32.const 1)", "not aligned|no multiple of 8"),
+        (
+            "(list u64)",
+            "i32 i32",
+            "(i32.const 0) (i32.const 0x20000001)",
+            "out of bounds|list of 536870913 elements",
+        ),
+        (
+            "(list (list string))",
+            "i32 i32",
+            "(i32.const 0) (i32.const -1)",
+            "out of bounds|list of 4294967295 elements",
+        ),
     ],
 )
 def test_a_malformed_value_traps_before_the_host_call(
@@ -101,15 +122,15 @@ def test_a_malformed_value_traps_before_the_host_call(
     more = f'(import "host" "say" (func $say (param {core})))'
     trap = death_of(load(guest(body, exports, more=more), Calls({"say": lambda owner, x: heard.append(x)})))
     assert trap.cause == ExitCause.TRAP
-    assert detail in trap.detail
+    assert re.search(detail, trap.detail)
     assert heard == []
 
 
 @pytest.mark.parametrize(
     ("realloc", "detail"),
     [
-        ("(i32.const -8)", "beyond end of memory"),
-        ("(i32.const 262142)", "beyond end of memory"),
+        ("(i32.const -8)", "beyond end of memory|outside of its memory"),
+        ("(i32.const 262142)", "beyond end of memory|outside of its memory"),
         ("unreachable", "unreachable"),
     ],
 )
@@ -120,7 +141,7 @@ def test_a_wild_allocator_traps_its_own_guest(realloc: str, detail: str) -> None
     )
     trap = death_of(component)
     assert trap.cause == ExitCause.TRAP
-    assert detail in trap.detail
+    assert re.search(detail, trap.detail)
 
 
 @pytest.mark.parametrize("pointer", [-4, 1, 262144])
@@ -131,7 +152,7 @@ def test_a_wild_place_for_a_result_traps_its_own_guest(pointer: int) -> None:
     assert death_of(component).cause == ExitCause.TRAP
 
 
-def test_an_allocator_that_loops_for_ever_is_pre_empted() -> None:
+def test_an_allocator_that_loops_for_ever_is_pre_empted_or_ended(lane: str) -> None:
     component = load(
         guest("(call $ask (i32.const 0))", ASK, more=IMPORT_ASK, libc=allocator("(loop (br 0)) unreachable")),
         Calls({"ask": _says_hello}),
@@ -139,8 +160,12 @@ def test_an_allocator_that_loops_for_ever_is_pre_empted() -> None:
     with fiber_of(component) as fiber:
         finish_step(fiber)
         fiber.start()
-        assert [fiber.poll() for _ in range(3)] == [False, False, False]
-        assert fiber.blocked is None
+        if lane == "apart":
+            with pytest.raises(GuestTrap, match="its allocator took over 250 ms"):
+                finish_step(fiber)
+        else:
+            assert [fiber.poll() for _ in range(3)] == [False, False, False]
+            assert fiber.blocked is None
 
 
 def test_an_infinite_loop_is_pre_empted_again_and_again() -> None:
@@ -271,7 +296,7 @@ def test_a_host_call_cannot_be_made_while_the_host_writes_a_result() -> None:
     calls = Calls({"say": lambda owner, text: heard.append(text), "ask": _says_hello})
     trap = death_of(load(component_text, calls))
     assert trap.cause == ExitCause.TRAP
-    assert "cannot leave component instance" in trap.detail
+    assert re.search("cannot leave component instance|its allocator called the host", trap.detail)
     assert heard == []
 
 

@@ -34,7 +34,7 @@ class Waiter:
         return PENDING
 
     def blocked(self) -> Fiber:
-        fiber = Fiber(self.component, LIMITS, None)
+        fiber = self.component.new_fiber(LIMITS, None)
         finish_step(fiber)
         fiber.start()
         let_block(fiber)
@@ -43,7 +43,7 @@ class Waiter:
 
 
 def computing() -> Fiber:
-    fiber = Fiber(load(guest("(loop (br 0))"), Calls({})), LIMITS, None)
+    fiber = load(guest("(loop (br 0))"), Calls({})).new_fiber(LIMITS, None)
     finish_step(fiber)
     fiber.start()
     assert not fiber.poll()
@@ -118,7 +118,7 @@ def test_a_fiber_dropped_while_it_is_instantiated_is_gone(polls: int) -> None:
         '(core instance $m (instantiate $m)) (func $run (canon lift (core func $m "run"))) '
         '(instance $g (export "run" (func $run))) (export "test:types/guest" (instance $g)))'
     )
-    fiber = Fiber(load(started, Calls({})), LIMITS, None)
+    fiber = load(started, Calls({})).new_fiber(LIMITS, None)
     for _ in range(polls):
         assert not fiber.poll()
     assert not fiber.started
@@ -135,7 +135,7 @@ def test_a_fiber_dropped_in_the_middle_is_gone_and_may_be_dropped_twice(make: An
 
 
 def test_a_fiber_dropped_between_its_steps_is_gone() -> None:
-    fiber = Fiber(Waiter().component, LIMITS, None)
+    fiber = Waiter().component.new_fiber(LIMITS, None)
     finish_step(fiber)
     fiber.drop()
     assert fiber.context not in FIBERS
@@ -178,7 +178,7 @@ def test_each_host_call_knows_which_of_many_fibers_calls() -> None:
         guest(REPEAT, WAIT, more=IMPORTS),
         Calls({"wait": wait, "say": lambda owner, text: heard.append((owner, text))}, ("wait",)),
     )
-    fibers = [Fiber(component, LIMITS, number) for number in range(50)]
+    fibers = [component.new_fiber(LIMITS, number) for number in range(50)]
     for fiber in fibers:
         finish_step(fiber)
         fiber.start()

@@ -90,7 +90,6 @@ def _failures() -> Callable[[], None]:
 def _dropped_fibers() -> Callable[[], None]:
     """Guests dropped before they ran, while they compute, and while they wait."""
     from guesthouse.worker.boundary.callbacks import PENDING
-    from guesthouse.worker.boundary.fiber import Fiber
 
     from .harness import LIMITS, Calls, finish_step, guest, load
 
@@ -103,8 +102,8 @@ def _dropped_fibers() -> Callable[[], None]:
 
     def once() -> None:
         for _ in range(20):
-            Fiber(waiting, LIMITS, None).drop()
-            fiber = Fiber(waiting, LIMITS, None)
+            waiting.new_fiber(LIMITS, None).drop()
+            fiber = waiting.new_fiber(LIMITS, None)
             finish_step(fiber)
             fiber.start()
             fiber.poll()

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from guesthouse.canonical.core_modules import MAX_MODULE_IMPORTS, CoreModule, Kind, read_module, without_start
+from guesthouse.canonical.core_modules import (
+    MAX_MODULE_EXPORTS,
+    MAX_MODULE_IMPORTS,
+    CoreModule,
+    Kind,
+    read_module,
+    without_start,
+)
 from guesthouse.canonical.plan import Call, CallOf, Dropped, Export, Instantiation, Lowered, Source
 from guesthouse.canonical.reading import Section, Unplanned
 from guesthouse.canonical.values import CoreBag, CoreInstance, ImportedFunction, ImportedType
@@ -27,12 +34,17 @@ class Wiring:
         self.memory: Export | None = None
         self.reallocs: Final[dict[Export, int]] = {}
         self._imports = 0
+        self._exports = 0
 
     def module(self, content: bytes, section: Section) -> int:
         """Add a core module; returns its number."""
         if len(self.modules) == MAX_MODULES:
             raise Unplanned(f"it has over {MAX_MODULES} modules")
-        self.modules.append(read_module(content[section.body : section.end]))
+        module = read_module(content[section.body : section.end])
+        self._exports += len(module.exports)
+        if self._exports > MAX_MODULE_EXPORTS:
+            raise Unplanned(f"its modules export over {MAX_MODULE_EXPORTS} things together")
+        self.modules.append(module)
         self._places.append(section)
         return len(self.modules) - 1
 

@@ -21,10 +21,10 @@ from guesthouse.link.frames import FrameReader, LinkError
 from guesthouse.link.ops import PROTOCOL_VERSION, ExitCause, ToNode, ToWorker
 from guesthouse.link.vigil import AWAKE_SECONDS, Vigil
 from guesthouse.worker.boundary import canary
-from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary.artifact import Engines, Loaded
 from guesthouse.worker.boundary.engine import new_engine
-from guesthouse.worker.boundary.errors import GuestTrap, NotLoaded
-from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.fiber import StoreLimits
 from guesthouse.worker.boundary.ticker import TICK_SECONDS, Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls
 from guesthouse.worker.guest import Guest, GuestLimits, Waiting
@@ -47,16 +47,16 @@ class Worker:
 
     def __init__(self, link: socket) -> None:
         self._link = link
-        self._engines = (new_engine(), new_engine(small=True))
-        canary.check(self._engines[0])
-        self._ticker = Ticker(*self._engines)
+        self._engines = Engines(new_engine(), new_engine(small=True))
+        canary.check(self._engines.main)
+        self._ticker = Ticker(self._engines.main, self._engines.small)
         self._outgoing = Outgoing(link)
         self._vigil = Vigil()
         memories = Memories()
         self._scheduler = Scheduler(self._ended, memories.instantiated, self._was_preempted)
         self._guests: dict[int, Guest] = {}
         self._channels: dict[int, Guest] = {}
-        self._components: WeakValueDictionary[str, Component] = WeakValueDictionary()
+        self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._calls = HostCalls()
         self._usage = UsageReport(self._outgoing, memories)
         self._dispatch: dict[int, Callable[[list[Any]], None]] = {
@@ -176,7 +176,7 @@ class Worker:
             return
         guest.component = component
         guest.arguments = partial(ENTRIES[component.entry], guest)
-        guest.fiber = Fiber(component, StoreLimits(limits.memory_bytes, limits.table_elements), guest)
+        guest.fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
         self._guests[handle] = guest
         self._scheduler.wake(guest)
 
@@ -244,20 +244,12 @@ class Worker:
 
     # Guests
 
-    def _component(self, path: str) -> Component:
+    def _component(self, path: str) -> Loaded:
         component = self._components.get(path)
         if component is None:
-            component = self._components[path] = self._load(Path(path))
-        return component
-
-    def _load(self, path: Path) -> Component:
-        """Load a component with the engine that compiled it."""
-        main, small = self._engines
-        try:
-            return Component(main, path, self._calls, *ENTRIES)
-        except NotLoaded:
-            component = Component(small, path, self._calls, *ENTRIES)
-        self._ticker.use(small)
+            component = self._engines.load(Path(path), self._calls, *ENTRIES)
+            self._components[path] = component
+            self._ticker.use(component.engine)
         return component
 
     def _ended(self, guest: Guest, trap: GuestTrap) -> None:

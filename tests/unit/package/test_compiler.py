@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 import resource
 import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 import wasmtime
@@ -111,9 +114,11 @@ async def test_the_parts_of_a_component_are_what_its_modules_compile_to(
     tmp_path: Path, cache_dir: Path
 ) -> None:
     """They pass through one file, so each must begin and end where it should."""
-    component = tmp_path / "three.wasm"
+    component = tmp_path / "four.wasm"
     content = wasmtime.wat2wasm(
-        "(component" + "".join(f'(core module (func (export "f{n}")) (memory {n}))' for n in range(3)) + ")"
+        "(component"
+        + "".join(f'(core module (func (export "f{n}")) (memory {n}))' for n in range(3))
+        + '(core instance $i (instantiate 0)) (func (export "run") (canon lift (core func $i "f0"))))'
     )
     component.write_bytes(content)
     path = await Compiler(cache_dir, LIMITS).compiled(component)
@@ -121,6 +126,7 @@ async def test_the_parts_of_a_component_are_what_its_modules_compile_to(
     planned = plan_component(bytes(content), engine)
     assert planned is not None
     assert plan_from_json(path.read_bytes()) == planned[0]
+    assert len(planned[1]) == 4
     for number, module in enumerate(planned[1]):
         assert core_path(path, number).read_bytes() == wasmtime.Module(engine, module).serialize()
 
@@ -338,6 +344,40 @@ def contents(folder: Path) -> dict[str, bytes]:
 def same(path: Path, other: Path) -> Path:
     """The file of another component that is to it what this one is to its own."""
     return other.with_name(other.name.partition(".")[0] + "." + path.name.partition(".")[2])
+
+
+@pytest.mark.parametrize(
+    ("planned", "sizes"),
+    [
+        (True, []),
+        (True, [4, 7]),
+        (True, [13, -1]),
+        (True, [12, "0"]),
+        (True, [11, True]),
+        (True, {"12": 12}),
+        (False, [5, 7]),
+        (1, [5, 7]),
+        (True, [12] + [0] * 1025),
+        (True, None),
+    ],
+)
+async def test_parts_that_are_not_what_there_is_are_not_stored(
+    planned: object, sizes: object, guest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever broke the compiler says what it likes."""
+
+    async def lying(_: Compiler, source: IO[bytes], output: IO[bytes], note: IO[bytes], __: IO[bytes]) -> int:
+        output.write(b"twelve bytes")
+        description: dict[str, object] = {"imports": [], "exports": []}
+        digest = hashlib.sha256(source.read()).hexdigest()
+        reply = {"sha256": digest, "description": description, "planned": planned, "sizes": sizes}
+        note.write(json.dumps(reply).encode())
+        return 0
+
+    monkeypatch.setattr(Compiler, "_run", lying)
+    with pytest.raises(CompileError, match="gave no description"):
+        await Compiler(cache_dir, LIMITS).compiled(guest)
+    assert list(cache_dir.iterdir()) == []
 
 
 @pytest.mark.parametrize("lost", [".plan", ".0.core", ".json"])

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from wasmtime.component import Component
+from wasmtime import wat2wasm
 
+from guesthouse.canonical.files import PLAN_SUFFIX, core_path
 from guesthouse.link.frames import FrameReader, encode
 from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
-from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.package.compiling import compile_component
 
 PATIENCE: Final = 30.0
 """Seconds after which something that must come is said not to come."""
@@ -49,7 +50,6 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._engine = new_engine()
         self._compiled: dict[str, Path] = {}
         self._reader = FrameReader()
         self._got: deque[list[Any]] = deque()
@@ -134,9 +134,13 @@ class Worker:
         """The file of a compiled guest; each text is compiled once."""
         path = self._compiled.get(wat)
         if path is None:
-            path = self._folder / f"{len(self._compiled)}.cwasm"
-            path.write_bytes(Component(self._engine, wat).serialize())
-            self._compiled[wat] = path
+            made = compile_component(bytes(wat2wasm(wat)))
+            suffix = PLAN_SUFFIX if made.planned else ".cwasm"
+            path = self._compiled[wat] = self._folder / f"{len(self._compiled)}{suffix}"
+            first, *modules = made.parts
+            path.write_bytes(first)
+            for number, module in enumerate(modules):
+                core_path(path, number).write_bytes(module)
         return path
 
     def start(self, guest: str | Path, **limits: Any) -> Guest:

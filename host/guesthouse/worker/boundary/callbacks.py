@@ -10,12 +10,13 @@ import ctypes
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import CONTINUATION_STRUCT, MEMORY
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import FIBERS
+from guesthouse.worker.boundary.fiber import FIBERS, Fiber
 from guesthouse.worker.boundary.lift import Caller, lift_arguments
 from guesthouse.worker.boundary.results import Form, WriteResult, lower_result
 from guesthouse.worker.boundary.types import FunctionType
@@ -104,7 +105,7 @@ def _plain(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
 
 
 def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
-    fibers, pending, done = FIBERS, PENDING, _DONE
+    fibers, pending, done = FIBERS, PENDING, DONE
 
     def callback(
         env: int,
@@ -123,13 +124,13 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             fiber.calls += 1
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(args))
             if value is pending:
-                fiber.blocked = (write, results)
-                _put_continuation(MEMORY, continuation_out, _WAIT_ADDRESS, context, 0)
+                fiber.blocked = partial(write, context=context, address=results)
+                put_wait(MEMORY, continuation_out, WAIT_ADDRESS, context, 0)
                 return
             write(value, context, results)
         except BaseException as error:
-            _put_address(MEMORY, error_out, _fault(context, error))
-        MEMORY[continuation_out : continuation_out + _CONTINUATION_SIZE] = done
+            put_address(MEMORY, error_out, _fault(context, error))
+        MEMORY[continuation_out : continuation_out + len(done)] = done
 
     return capi.BLOCKING_HOST_CALL(callback)
 
@@ -146,9 +147,8 @@ def _wait(context: int) -> bool:
     produce, fiber.pending_answer = fiber.pending_answer, None
     if produce is None:
         return False
-    write, results = fiber.blocked
     try:
-        write(produce(), context, results)
+        fiber.blocked(produce())
     except BaseException as error:
         fiber.fault = error
         return False
@@ -157,22 +157,26 @@ def _wait(context: int) -> bool:
 
 
 _WAIT: Final = capi.CONTINUATION(_wait)
-_WAIT_ADDRESS: Final = ctypes.cast(_WAIT, ctypes.c_void_p).value or 0
+WAIT_ADDRESS: Final = ctypes.cast(_WAIT, ctypes.c_void_p).value or 0
+"""The continuation of a host call that waits, with the context of its store."""
 
 # A continuation that is done at once needs no Python: `abs(1)` answers with 1, which is true.
 _ABS_ADDRESS: Final = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0
-_DONE: Final = CONTINUATION_STRUCT.pack(_ABS_ADDRESS, 1, 0)
-_CONTINUATION_SIZE: Final = len(_DONE)
+DONE: Final = CONTINUATION_STRUCT.pack(_ABS_ADDRESS, 1, 0)
+"""The continuation of a blocking host call that has its result."""
 
-_put_continuation: Final = CONTINUATION_STRUCT.pack_into
-_put_address: Final = capi.ADDRESS.pack_into
+put_wait: Final = CONTINUATION_STRUCT.pack_into
+put_address: Final = capi.ADDRESS.pack_into
 
 
 def _fault(context: int, error: BaseException) -> int:
-    """Keep what a host call raised and return the error that traps its caller."""
-    fiber = FIBERS.get(context)
+    made: int = capi.error_new(note_fault(FIBERS.get(context), error))
+    return made
+
+
+def note_fault(fiber: Fiber | None, error: BaseException) -> bytes:
+    """Keep what a host call raised; returns what wasmtime gets to see of it."""
     if fiber is not None and fiber.fault is None:
         fiber.fault = error
     text = str(error) if isinstance(error, GuestTrap) else traceback.format_exception_only(error)[-1].strip()
-    made: int = capi.error_new(text[:_MAX_ERROR].encode("utf-8", "replace").replace(b"\0", b" "))
-    return made
+    return text[:_MAX_ERROR].encode("utf-8", "replace").replace(b"\0", b" ")

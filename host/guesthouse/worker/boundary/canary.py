@@ -11,15 +11,31 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import wasmtime._ffi as ffi
-from wasmtime import Engine
+from wasmtime import Engine, Module
 
-from guesthouse.worker.boundary import capi, values
+from guesthouse.canonical.plan import CallOf, Export, Import, Instantiation, Lifted, Lowered, Plan
+from guesthouse.worker.boundary import capi, capi_core, values
+from guesthouse.worker.boundary.assembly import Assembly
 from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.engine import CHECKED_VERSION
 from guesthouse.worker.boundary.errors import BoundaryError, GuestTrap
-from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.worker.boundary.fiber import StoreLimits
+from guesthouse.worker.boundary.types import (
+    CHAR,
+    F64,
+    STRING,
+    U8,
+    U16,
+    U64,
+    EnumOf,
+    FunctionType,
+    ListOf,
+    OptionOf,
+    RecordOf,
+    ResultOf,
+    TupleOf,
+)
 from guesthouse.worker.boundary.values import Err, Ok
 
 INSTALLED: Final = version("wasmtime")
@@ -62,6 +78,47 @@ _COMPONENT: Final = """
 """
 
 
+_MEMORY_MODULE: Final = """
+(module
+  (memory (export "memory") 1)
+  (global $next (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.set $next (i32.and (i32.add (global.get $next) (i32.const 15)) (i32.const -16)))
+    (global.get $next)
+    (global.set $next (i32.add (global.get $next) (local.get 3)))))
+"""
+_MAIN_MODULE: Final = """
+(module
+  (import "host" "take" (func $take (param i32 i32 i32 i32 i32 i32 i32 i32 i64 f64 i32)))
+  (func (export "run") (param i32 i32 i32 i32 i32 i32 i32 i32 i64 f64)
+    (call $take (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)
+      (local.get 6) (local.get 7) (local.get 8) (local.get 9) (i32.const 1024))))
+"""
+_BIRD: Final = RecordOf(
+    (
+        ("name", STRING),
+        ("song", ListOf(U8)),
+        ("kind", EnumOf(("chirp", "sing"))),
+        ("age", OptionOf(U16)),
+        ("end", ResultOf(U64, CHAR)),
+    )
+)
+_PAIR: Final = TupleOf((_BIRD, F64))
+_ENTRY: Final = ("canary:canary/guest", "run")
+_PLAN: Final = Plan(
+    modules=2,
+    small=False,
+    instantiations=(Instantiation(0, ()), Instantiation(1, (CallOf(0),))),
+    calls=(Lowered("canary:canary/host", "take", 0),),
+    memory=Export(0, "memory"),
+    reallocs=(Export(0, "cabi_realloc"),),
+    functions=(Import("canary:canary/host", "take", FunctionType((("pair", _PAIR),), _PAIR)),),
+    resources=(),
+    exports=(Lifted(*_ENTRY, Export(1, "run"), FunctionType((("pair", _PAIR),), None), 0),),
+)
+"""The same component, taken apart."""
+
+
 def check(engine: Engine) -> None:
     """Check version, struct sizes and one round trip of every layout.
 
@@ -71,7 +128,10 @@ def check(engine: Engine) -> None:
     if INSTALLED != CHECKED_VERSION:
         raise BoundaryError(f"wasmtime {INSTALLED} was never checked with this host: {_REMEDY}")
     _check_layout()
-    _check_round_trip(engine)
+    cage = _Cage()
+    _check_round_trip(Component(engine, _COMPONENT, cage, _ENTRY), cage)
+    modules = [Module(engine, text) for text in (_MEMORY_MODULE, _MAIN_MODULE)]
+    _check_round_trip(Assembly(engine, _PLAN, modules, cage, _ENTRY), cage)
 
 
 def _check_layout() -> None:
@@ -80,11 +140,19 @@ def _check_layout() -> None:
         "a record entry's size": (ctypes.sizeof(ffi.wasmtime_component_valrecord_entry_t), capi.FIELD_SIZE),
         "a name's size": (ctypes.sizeof(ffi.wasm_name_t), capi.NAME_SIZE),
         "a continuation's size": (ctypes.sizeof(ffi.wasmtime_async_continuation_t), 24),
+        "an extern's size": (ctypes.sizeof(ffi.wasmtime_extern_t), capi_core.EXTERN_SIZE),
+        "where an extern is": (ffi.wasmtime_extern_t.of.offset, capi_core.EXTERN_OF),
+        "an instance's size": (ctypes.sizeof(ffi.wasmtime_instance_t), capi_core.INSTANCE_SIZE),
+        "a raw value's size": (ctypes.sizeof(ffi.wasmtime_val_raw_t), capi_core.RAW_SIZE),
+        "a core value's size": (ctypes.sizeof(ffi.wasmtime_val_t), capi_core.TAGGED_SIZE),
+        "where a core value is": (ffi.wasmtime_val_t.of.offset, capi_core.TAGGED_OF),
     }
     for name in dir(values):
         if name.startswith("KIND_"):
             constant = getattr(ffi, "WASMTIME_COMPONENT_" + name.removeprefix("KIND_"))
             believed[f"the kind {name}"] = (constant.value, getattr(values, name))
+    for name, kind in capi_core.KINDS.items():
+        believed[f"the kind {name}"] = (getattr(ffi, f"WASMTIME_{name.upper()}").value, kind)
     for what, (found, expected) in believed.items():
         if found != expected:
             raise BoundaryError(f"{what} is {found} in this wasmtime, not {expected}: {_REMEDY}")
@@ -112,14 +180,12 @@ class _Cage:
         return None
 
 
-def _check_round_trip(engine: Engine) -> None:
-    cage = _Cage()
-    component = Component(engine, _COMPONENT, cage, ("canary:canary/guest", "run"))
+def _check_round_trip(component: Component | Assembly, cage: _Cage) -> None:
     for bird in (
         {"name": "Tweet €", "song": bytes(range(256)), "kind": "sing", "age": 7, "end": Ok(2**63)},
         {"name": "", "song": b"", "kind": "chirp", "age": None, "end": Err("\U0001f426")},
     ):
-        fiber = Fiber(component, StoreLimits(1 << 20, 100), None)
+        fiber = component.new_fiber(StoreLimits(1 << 20, 100), None)
         try:
             while not fiber.poll():
                 pass

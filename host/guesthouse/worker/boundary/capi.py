@@ -11,6 +11,7 @@ is loaded before any guest runs.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import (
     CFUNCTYPE,
     c_bool,
@@ -29,7 +30,8 @@ import wasmtime._ffi as ffi
 _lib = ctypes.PyDLL(str(ffi.filename))
 
 
-def _function(name: str, result: Any, *arguments: Any) -> Any:
+def bind(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of the library as ctypes calls it."""
     function = getattr(_lib, name)
     function.restype = result
     function.argtypes = list(arguments)
@@ -52,55 +54,49 @@ CONTINUATION: Final = CFUNCTYPE(c_bool, c_void_p)
 DESTRUCTOR: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_uint32)
 """`(env, context, rep) -> error`: a guest dropped a resource of the host."""
 
-call_async = _function(
+call_async = bind(
     "wasmtime_component_func_call_async",
     c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p,
 )  # fmt: skip
-instantiate_async = _function(
+instantiate_async = bind(
     "wasmtime_component_linker_instantiate_async", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p
 )
-future_poll = _function("wasmtime_call_future_poll", c_bool, c_void_p)
-future_delete = _function("wasmtime_call_future_delete", None, c_void_p)
+future_poll = bind("wasmtime_call_future_poll", c_bool, c_void_p)
+future_delete = bind("wasmtime_call_future_delete", None, c_void_p)
 
 # The package declares an error result; the library returns nothing.
-epoch_yield = _function("wasmtime_context_epoch_deadline_async_yield_and_update", None, c_void_p, c_uint64)
-set_epoch_deadline = _function("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
-increment_epoch = _function("wasmtime_engine_increment_epoch", None, c_void_p)
-store_limiter = _function(
-    "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64
-)
+epoch_yield = bind("wasmtime_context_epoch_deadline_async_yield_and_update", None, c_void_p, c_uint64)
+set_epoch_deadline = bind("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
+increment_epoch = bind("wasmtime_engine_increment_epoch", None, c_void_p)
+store_limiter = bind("wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64)
 
-linker_add_func = _function(
+linker_add_func = bind(
     "wasmtime_component_linker_instance_add_func",
     c_void_p, c_void_p, c_char_p, c_size_t, HOST_CALL, c_void_p, c_void_p,
 )  # fmt: skip
-linker_add_func_async = _function(
+linker_add_func_async = bind(
     "wasmtime_component_linker_instance_add_func_async",
     c_void_p, c_void_p, c_char_p, c_size_t, BLOCKING_HOST_CALL, c_void_p, c_void_p,
 )  # fmt: skip
-linker_add_resource = _function(
+linker_add_resource = bind(
     "wasmtime_component_linker_instance_add_resource",
     c_void_p, c_void_p, c_char_p, c_size_t, c_void_p, DESTRUCTOR, c_void_p, c_void_p,
 )  # fmt: skip
 
-val_clone = _function("wasmtime_component_val_clone", None, c_void_p, c_void_p)
+val_clone = bind("wasmtime_component_val_clone", None, c_void_p, c_void_p)
 
-resource_host_new = _function("wasmtime_component_resource_host_new", c_void_p, c_bool, c_uint32, c_uint32)
-resource_host_rep = _function("wasmtime_component_resource_host_rep", c_uint32, c_void_p)
-resource_host_type = _function("wasmtime_component_resource_host_type", c_uint32, c_void_p)
-resource_host_delete = _function("wasmtime_component_resource_host_delete", None, c_void_p)
-resource_host_to_any = _function(
-    "wasmtime_component_resource_host_to_any", c_void_p, c_void_p, c_void_p, c_void_p
-)
-resource_any_to_host = _function(
-    "wasmtime_component_resource_any_to_host", c_void_p, c_void_p, c_void_p, c_void_p
-)
-resource_any_delete = _function("wasmtime_component_resource_any_delete", None, c_void_p)
+resource_host_new = bind("wasmtime_component_resource_host_new", c_void_p, c_bool, c_uint32, c_uint32)
+resource_host_rep = bind("wasmtime_component_resource_host_rep", c_uint32, c_void_p)
+resource_host_type = bind("wasmtime_component_resource_host_type", c_uint32, c_void_p)
+resource_host_delete = bind("wasmtime_component_resource_host_delete", None, c_void_p)
+resource_host_to_any = bind("wasmtime_component_resource_host_to_any", c_void_p, c_void_p, c_void_p, c_void_p)
+resource_any_to_host = bind("wasmtime_component_resource_any_to_host", c_void_p, c_void_p, c_void_p, c_void_p)
+resource_any_delete = bind("wasmtime_component_resource_any_delete", None, c_void_p)
 
-error_new = _function("wasmtime_error_new", c_void_p, c_char_p)
-error_message = _function("wasmtime_error_message", None, c_void_p, c_void_p)
-error_delete = _function("wasmtime_error_delete", None, c_void_p)
-byte_vec_delete = _function("wasm_byte_vec_delete", None, c_void_p)
+error_new = bind("wasmtime_error_new", c_void_p, c_char_p)
+error_message = bind("wasmtime_error_message", None, c_void_p, c_void_p)
+error_delete = bind("wasmtime_error_delete", None, c_void_p)
+byte_vec_delete = bind("wasm_byte_vec_delete", None, c_void_p)
 
 BYTES: Final[Any] = (ctypes.c_char * (2**47)).from_address(0)
 """The worker's own address space: `BYTES[a:b]` copies what is there into a `bytes`, with the speed of a slice."""
@@ -133,11 +129,17 @@ MAX_MESSAGE: Final = 65_536
 
 def take_message(error: int) -> str:
     """Read the end of a `wasmtime_error_t`, where its cause stands, and free it."""
+    text = take_bytes(lambda vector: error_message(error, vector))
+    error_delete(error)
+    return text
+
+
+def take_bytes(write: Callable[[int], None]) -> str:
+    """The end of the text that is written to a vector at an address."""
     vector = ffi.wasm_byte_vec_t()
-    error_message(error, ctypes.addressof(vector))
+    write(ctypes.addressof(vector))
     size = min(vector.size, MAX_MESSAGE)
     start = ctypes.cast(vector.data, c_void_p).value or 0
     text: str = ctypes.string_at(start + vector.size - size, size).decode("utf-8", "replace")
     byte_vec_delete(ctypes.addressof(vector))
-    error_delete(error)
     return text

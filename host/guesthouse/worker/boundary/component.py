@@ -22,7 +22,9 @@ from wasmtime.component import _types as wt
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.callbacks import Destructor, HostFunction, as_callback, as_destructor
+from guesthouse.worker.boundary.component_fiber import ComponentFiber
 from guesthouse.worker.boundary.errors import LinkFailure, NotLoaded, WrongType
+from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.lower import lower
 from guesthouse.worker.boundary.types import STRING, FunctionType, TypeReader
 
@@ -88,6 +90,10 @@ class Component:
         self.address = ctypes.cast(self._component.ptr(), c_void_p).value
         self.linker_address = ctypes.cast(self._linker.ptr(), c_void_p).value
 
+    def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
+        """A new guest."""
+        return ComponentFiber(self, limits, owner)
+
     def lower_run_arguments(self, arguments: tuple[Any, ...], arena: Arena) -> int:
         """Write the arguments of the run function to `arena`; returns where they are.
 
@@ -139,7 +145,7 @@ class Component:
     ) -> None:
         function = offer.function(interface, name, type_)
         if function is None:
-            raise LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
+            raise not_offered(name, interface)
         if function.utf8 and all(param != STRING for _, param in type_.params):
             raise LinkFailure(f"imports {name!r} of {interface} without its text: build it for the contract")
         callback = as_callback(function, type_)
@@ -188,8 +194,29 @@ def _find_entry(
         if (name if interface is None else interface) in exports:
             find = _find_root if interface is None else _find_inside
             return entry, *find(component, engine, interface or "", name, types)
+    raise no_entry(entries)
+
+
+def no_entry(entries: Sequence[tuple[str | None, str]]) -> LinkFailure:
+    """The error for a component that has nothing by which it could be run."""
     names = " and no ".join(interface or f"function {name!r}" for interface, name in entries)
-    raise LinkFailure(f"exports no {names}: build it for the world `process`")
+    return LinkFailure(f"exports no {names}: build it for the world `process`")
+
+
+def not_offered(name: str, interface: str) -> LinkFailure:
+    """The error for a component that imports a function which the host does not have."""
+    return LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
+
+
+def with_result(entry: str) -> LinkFailure:
+    """The error for a component whose entry returns something."""
+    return LinkFailure(f"exports {entry} with a result: build it for the world `process`")
+
+
+def where_is(entry: tuple[str | None, str]) -> str:
+    """An entry, for people."""
+    interface, name = entry
+    return repr(name) if interface is None else f"{name!r} of {interface}"
 
 
 def _find_inside(
@@ -217,5 +244,5 @@ def _checked(
     if not isinstance(item, wt.FuncType) or index is None:
         raise LinkFailure(f"{otherwise}: build it for the world `process`")
     if item.result is not None:
-        raise LinkFailure(f"exports {where} with a result: build it for the world `process`")
+        raise with_result(where)
     return index, types.function(item)

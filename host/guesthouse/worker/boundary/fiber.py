@@ -7,29 +7,24 @@ there when the guest waits in a blocking host call or when its time slice is ove
 from __future__ import annotations
 
 import ctypes
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from ctypes import addressof, c_void_p
+from ctypes import c_void_p
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import wasmtime._ffi as ffi
-from wasmtime import Store
-from wasmtime.component import Instance
+from wasmtime import Engine, Store
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.arena import Arena
-from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, classify
+from guesthouse.worker.boundary.errors import GuestTrap, classify
 from guesthouse.worker.boundary.ticker import TICK_SECONDS
-
-if TYPE_CHECKING:
-    from guesthouse.worker.boundary.component import Component
 
 FIBERS: Final[dict[int, Fiber]] = {}
 """Every live fiber by the address of its store's context: how a host call learns who calls."""
 
-_SLICE: Final = 1
+SLICE: Final = 1
 """Epochs a guest may run before it yields: at most one tick."""
 _FRESH_SECONDS: Final = TICK_SECONDS
 """How long a slice counts as new: a guest that is polled again and again need not be given one each time."""
@@ -47,21 +42,23 @@ class StoreLimits:
     instances: int = 512
 
 
-class Fiber:
-    """One guest: its store, its instance and the call that runs it.
+class Running:
+    """Whose turn it is: core functions of the host are not told who calls."""
+
+    fiber: Any = None
+
+
+class Fiber(ABC):
+    """One guest: its store, its instances and the call that runs it.
 
     `owner` is what host calls get as their first argument. After a `GuestTrap` the fiber is dead and
     must be dropped.
     """
 
     __slots__ = (
-        "_arena",
-        "_component",
         "_error",
         "_fresh_until",
-        "_function",
         "_future",
-        "_instance",
         "_started",
         "_store",
         "blocked",
@@ -70,9 +67,10 @@ class Fiber:
         "fault",
         "owner",
         "pending_answer",
+        "store_address",
     )
 
-    def __init__(self, component: Component, limits: StoreLimits, owner: Any) -> None:
+    def __init__(self, engine: Engine, limits: StoreLimits, owner: Any) -> None:
         self.owner = owner
         self.calls = 0
         """Host calls that it made."""
@@ -82,11 +80,10 @@ class Fiber:
         """Set while the guest waits in a host call that has no answer yet."""
         self.pending_answer: Callable[[], Any] | None = None
         """The answer given last, until the boundary's continuation takes it."""
-        self._component = component
-        self._store = Store(component.engine)
-        store = ctypes.cast(self._store.ptr(), c_void_p).value
+        self._store = Store(engine)
+        self.store_address = ctypes.cast(self._store.ptr(), c_void_p).value
         capi.store_limiter(
-            store,
+            self.store_address,
             limits.memory_bytes,
             limits.table_elements,
             limits.instances,
@@ -94,22 +91,11 @@ class Fiber:
             limits.memories,
         )
         self.context: int = ctypes.cast(self._store._context(), c_void_p).value or 0
-        capi.epoch_yield(self.context, _SLICE)
-        capi.set_epoch_deadline(self.context, _SLICE)
         FIBERS[self.context] = self
         self._error = c_void_p()
-        self._instance = ffi.wasmtime_component_instance_t()
         self._started = False
         self._fresh_until = 0.0
-        self._arena = Arena()
-        self._function: Any = None
-        self._future: int | None = capi.instantiate_async(
-            component.linker_address,
-            self.context,
-            component.address,
-            addressof(self._instance),
-            addressof(self._error),
-        )
+        self._future: int | None = None
 
     def poll(self, now: float = inf) -> bool:
         """Let the guest run until it blocks, its slice is over, or it ends; returns whether this step ended.
@@ -124,43 +110,24 @@ class Fiber:
         """
         if now >= self._fresh_until:
             self._fresh_until = now + _FRESH_SECONDS
-            capi.set_epoch_deadline(self.context, _SLICE)
-        if not capi.future_poll(self._future):
-            if self.fault is not None:
-                raise self._trap("")
-            return False
-        self._end_step()
-        error, self._error.value = self._error.value, None
-        if error:
-            raise self._trap(capi.take_message(error))
-        return True
+            capi.set_epoch_deadline(self.context, SLICE)
+        Running.fiber = self
+        if self._future is not None:
+            if not capi.future_poll(self._future):
+                if self.fault is not None:
+                    raise self._trap("")
+                return False
+            self._end_step()
+            self._raise_error()
+        return self._step_ended()
 
+    @abstractmethod
     def start(self, *arguments: Any) -> None:
         """Begin the run with the process's arguments, once the instantiation has ended.
 
         Raises:
             GuestTrap: the component's run function takes other arguments.
         """
-        self._started = True
-        instance = Instance._from_raw(self._instance)
-        function = instance.get_func(self._store, self._component.run_index)
-        if function is None:
-            raise GuestTrap(ExitCause.NOT_STARTED, "the component's run function cannot be found")
-        self._function = function
-        try:
-            address = self._component.lower_run_arguments(arguments, self._arena)
-        except ConversionError as error:
-            detail = f"its run function is not that of the world `process`: {error}"
-            raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
-        self._future = capi.call_async(
-            addressof(function._func),
-            self.context,
-            address,
-            len(arguments),
-            None,
-            0,
-            addressof(self._error),
-        )
 
     @property
     def started(self) -> bool:
@@ -175,17 +142,30 @@ class Fiber:
         """End the guest wherever it is, and free all it had. Idempotent."""
         self._end_step()
         if FIBERS.pop(self.context, None) is not None:
-            self._function = None
+            if Running.fiber is self:
+                Running.fiber = None
             self.owner = None
             self.pending_answer = self.blocked = None
             self._store.close()
-            self._arena.clear()
+            self._let_go()
+
+    def _step_ended(self) -> bool:
+        """A call of the guest's returned; returns whether that was the last one of the step."""
+        return True
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """The store is gone: give up what referred to it."""
 
     def _end_step(self) -> None:
         future, self._future = self._future, None
         if future:
             capi.future_delete(future)
-            self._arena.clear()
+
+    def _raise_error(self) -> None:
+        error, self._error.value = self._error.value, None
+        if error:
+            raise self._trap(capi.take_message(error))
 
     def _trap(self, message: str) -> GuestTrap:
         fault = self.fault

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary.capi import BYTES, MEMORY
 from guesthouse.worker.boundary.errors import UnsupportedType
+from guesthouse.worker.boundary.handles import lend, take
 from guesthouse.worker.boundary.layout import Shape, cases_of
 from guesthouse.worker.boundary.lift import MAX_LIST
 from guesthouse.worker.boundary.lower import can_be_none
@@ -318,8 +320,8 @@ def _flags(source: Source, type_: Any, shape: Shape, place: Place) -> str:
 def _handle(source: Source, type_: Any, shape: Shape, place: Place) -> str:
     if type_.resource is None:
         raise UnsupportedType("a handle of an unknown resource cannot be passed: import its interface")
-    number = source.constant(source.resource_number(type_.resource))
-    return f"({number}, {source.number('I', place.offset)})"
+    lift = partial(take if type_.owned else lend, source.resource_number(type_.resource))
+    return f"{source.constant(lift)}({source.number('I', place.offset)})"
 
 
 _SCOPE: Final[dict[str, Any]] = {

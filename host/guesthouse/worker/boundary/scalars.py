@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Any, Final, NoReturn, TypeAlias
 
 from guesthouse.worker.boundary.errors import NotUnicode, OutOfRange, UnsupportedType, WrongType
+from guesthouse.worker.boundary.handles import give
 from guesthouse.worker.boundary.layout import Shape
 from guesthouse.worker.boundary.loading import ResourceNumber
 from guesthouse.worker.boundary.lower import can_be_none
@@ -160,7 +161,7 @@ def _handle(type_: Handle, resource_number: ResourceNumber) -> Convert:
             raise wrong("(resource type, number)", value)
         if value[0] != expected:
             raise WrongType(f"expected a resource of the type {expected}, got one of the type {value[0]!r}")
-        return fits(value[1])
+        return give(expected, fits(value[1]))
 
     return number
 

@@ -1,0 +1,224 @@
+"""A component that was taken apart into core modules, linked to the host's calls by its plan.
+
+The same as `component.py` for whoever uses it. There wasmtime passes values between guest and host one by one,
+a structure of 32 bytes for each, bytes of a list included; here the host reads and writes them where they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import c_void_p
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wasmtime import Engine, FuncType, Module, ValType
+
+from guesthouse.canonical.plan import CallOf, Dropped, Lifted, Plan, Source
+from guesthouse.worker.boundary import capi, capi_core
+from guesthouse.worker.boundary.capi_core import EXTERN_SIZE, INSTANCE_SIZE
+from guesthouse.worker.boundary.component import (
+    MAX_IMPORTED_FUNCTIONS,
+    Offer,
+    no_entry,
+    not_offered,
+    where_is,
+    with_result,
+)
+from guesthouse.worker.boundary.core_calls import as_core_call, as_core_drop
+from guesthouse.worker.boundary.core_fiber import CoreFiber
+from guesthouse.worker.boundary.errors import LinkFailure, WrongType
+from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.layout import core_signature
+from guesthouse.worker.boundary.linear import LinearMemory
+from guesthouse.worker.boundary.signatures import lower_parameters
+from guesthouse.worker.boundary.types import STRING
+
+_VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instantiation, as a fiber does it. Offsets are in bytes, into its externs and its instances."""
+
+    module: int
+    """The address of the compiled module."""
+    fetched: tuple[tuple[int, int | None, bytes, int], ...]
+    """What no step before needed: offset of the extern, offset of the instance that exports it (None for a call of
+    the host), its name and the length of that."""
+    imports: tuple[int, ...]
+    """Offsets of the externs it is given."""
+    memory: bytes | None
+    """The name under which it exports the guest's memory, if it does."""
+    start: bytes | None
+    """The exported function to call then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The function that runs the process."""
+
+    instance: int
+    name: bytes
+    realloc: int | None
+
+
+class Assembly:
+    """One component and its linker. Lives as long as any instance of it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        plan: Plan,
+        modules: Sequence[Module],
+        offer: Offer,
+        *entries: tuple[str | None, str],
+    ) -> None:
+        """Link.
+
+        Args:
+            engine: that compiled the modules.
+            plan: of the component.
+            modules: its core modules, by number.
+            offer: the host's calls.
+            entries: as for `Component`.
+
+        Raises:
+            LinkFailure: it imports what is not offered or has none of the entries.
+        """
+        self.engine = engine
+        self._modules = modules
+        self._keep: list[object] = []
+        self.entry, lifted = _find_entry(plan, entries)
+        self.run = Run(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
+        self._linker = _Linker(engine)
+        self.linker = self._linker.address
+        self._numbers = _resource_numbers(plan, offer)
+        self._run_parameters = len(lifted.type.params)
+        self._lower_run = lower_parameters(
+            tuple(type_ for _, type_ in lifted.type.params), self._numbers.__getitem__
+        )
+        self._link(plan, offer)
+        self.sources, self.steps = _steps(
+            plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules]
+        )
+        self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
+
+    def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
+        """A new guest."""
+        return CoreFiber(self, limits, owner)
+
+    def lower_run_arguments(
+        self, arguments: tuple[Any, ...], memory: LinearMemory | None
+    ) -> list[tuple[str, int]]:
+        """The arguments of the run function as core values: type and bits.
+
+        Raises:
+            ConversionError: the component's run function takes other parameters.
+        """
+        if len(arguments) != self._run_parameters:
+            raise WrongType(f"it has {self._run_parameters} parameters, not {len(arguments)}")
+        return self._lower_run(arguments, memory)
+
+    def _link(self, plan: Plan, offer: Offer) -> None:
+        if len(plan.functions) > MAX_IMPORTED_FUNCTIONS:
+            raise LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
+        offered = {}
+        for each in plan.functions:
+            function = offer.function(each.interface, each.name, each.type)
+            if function is None:
+                raise not_offered(each.name, each.interface)
+            if function.utf8 and all(param != STRING for _, param in each.type.params):
+                raise LinkFailure(
+                    f"imports {each.name!r} of {each.interface} without its text: build it for the contract"
+                )
+            offered[each.interface, each.name] = function, each.type
+        for number, call in enumerate(plan.calls):
+            if isinstance(call, Dropped):
+                callback = as_core_drop(offer.destructor, self._numbers[call.interface, call.name])
+                self._linker.define(number, callback, (("i32",), ()))
+            else:
+                function, type_ = offered[call.interface, call.name]
+                callback = as_core_call(function, type_, call.realloc, self._numbers.__getitem__)
+                self._linker.define(number, callback, core_signature(type_), blocks=function.blocks)
+
+
+class _Linker:
+    """The host's core functions, by their number in the plan."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.address = capi_core.linker_new(ctypes.cast(engine.ptr(), c_void_p).value)
+        self._keep: list[object] = [engine]
+        self._delete = capi_core.linker_delete
+
+    def define(
+        self,
+        number: int,
+        callback: Any,
+        signature: tuple[Sequence[str], Sequence[str]],
+        *,
+        blocks: bool = False,
+    ) -> None:
+        params, results = ([_VALUE_TYPES[name]() for name in names] for names in signature)
+        type_ = FuncType(params, results)
+        name = b"%d" % number
+        define = capi_core.linker_define_async if blocks else capi_core.linker_define
+        type_address = ctypes.cast(type_.ptr(), c_void_p).value
+        error = define(self.address, b"", 0, name, len(name), type_address, callback, None, None)
+        if error:
+            raise LinkFailure(capi.take_message(error))
+        self._keep.append(callback)
+
+    def __del__(self) -> None:
+        self._delete(self.address)
+
+
+def _resource_numbers(plan: Plan, offer: Offer) -> dict[tuple[str, str], int]:
+    numbers = {}
+    for interface, name in plan.resources:
+        number = offer.resource(interface, name)
+        if number is None:
+            raise LinkFailure(f"imports the resource {name!r} of {interface}, which this host does not offer")
+        numbers[interface, name] = number
+    return numbers
+
+
+def _find_entry(
+    plan: Plan, entries: Sequence[tuple[str | None, str]]
+) -> tuple[tuple[str | None, str], Lifted]:
+    """The first entry that the component has, by which it is run."""
+    exported = {(each.interface, each.name): each for each in plan.exports}
+    for entry in entries:
+        found = exported.get(entry)
+        if found is not None:
+            if found.type.result is not None:
+                raise with_result(where_is(entry))
+            return entry, found
+    raise no_entry(entries)
+
+
+def _steps(plan: Plan, modules: Sequence[int]) -> tuple[int, tuple[Step, ...]]:
+    """How many externs an instance needs in all, and what to do with them."""
+    offsets: dict[Source, int] = {}
+    steps = []
+    for number, each in enumerate(plan.instantiations):
+        fetched = []
+        for source in dict.fromkeys(each.imports):
+            if source not in offsets:
+                offset = offsets[source] = EXTERN_SIZE * len(offsets)
+                fetched.append(_fetch(offset, source))
+        memory = (
+            plan.memory.name.encode() if plan.memory is not None and plan.memory.instance == number else None
+        )
+        start = None if each.start is None else each.start.encode()
+        imports = tuple(offsets[source] for source in each.imports)
+        steps.append(Step(modules[each.module], tuple(fetched), imports, memory, start))
+    return len(offsets), tuple(steps)
+
+
+def _fetch(offset: int, source: Source) -> tuple[int, int | None, bytes, int]:
+    if isinstance(source, CallOf):
+        name, instance = b"%d" % source.number, None
+    else:
+        name, instance = source.name.encode(), INSTANCE_SIZE * source.instance
+    return offset, instance, name, len(name)

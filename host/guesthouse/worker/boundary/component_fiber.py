@@ -1,0 +1,69 @@
+"""A guest that is a component to wasmtime, too: its instance is the component's, its values are the C API's."""
+
+from __future__ import annotations
+
+from ctypes import addressof
+from typing import TYPE_CHECKING, Any
+
+import wasmtime._ffi as ffi
+from wasmtime.component import Instance
+
+from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.arena import Arena
+from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
+from guesthouse.worker.boundary.fiber import SLICE, Fiber, StoreLimits
+
+if TYPE_CHECKING:
+    from guesthouse.worker.boundary.component import Component
+
+
+class ComponentFiber(Fiber):
+    """See `Fiber`."""
+
+    __slots__ = ("_arena", "_component", "_function", "_instance")
+
+    def __init__(self, component: Component, limits: StoreLimits, owner: Any) -> None:
+        super().__init__(component.engine, limits, owner)
+        self._component = component
+        capi.epoch_yield(self.context, SLICE)
+        self._instance = ffi.wasmtime_component_instance_t()
+        self._arena = Arena()
+        self._function: Any = None
+        self._future = capi.instantiate_async(
+            component.linker_address,
+            self.context,
+            component.address,
+            addressof(self._instance),
+            addressof(self._error),
+        )
+
+    def start(self, *arguments: Any) -> None:
+        """See `Fiber`."""
+        self._started = True
+        instance = Instance._from_raw(self._instance)
+        function = instance.get_func(self._store, self._component.run_index)
+        if function is None:
+            raise GuestTrap(ExitCause.NOT_STARTED, "the component's run function cannot be found")
+        self._function = function
+        try:
+            address = self._component.lower_run_arguments(arguments, self._arena)
+        except ConversionError as error:
+            detail = f"its run function is not that of the world `process`: {error}"
+            raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
+        self._future = capi.call_async(
+            addressof(function._func),
+            self.context,
+            address,
+            len(arguments),
+            None,
+            0,
+            addressof(self._error),
+        )
+
+    def _end_step(self) -> None:
+        super()._end_step()
+        self._arena.clear()
+
+    def _let_go(self) -> None:
+        self._function = None

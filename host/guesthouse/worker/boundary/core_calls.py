@@ -1,0 +1,173 @@
+"""Host calls as core functions: `callbacks.py` for guests that the boundary has put together itself.
+
+A call lifts its arguments from the core parameters and the guest's memory, and lowers its result there. Room
+for that comes from the guest's allocator, which runs while the call does. Until it is done the guest may not
+call the host: that traps, as the component model has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from struct import Struct
+from typing import Any, Final, NoReturn, TypeAlias
+
+from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary.callbacks import (
+    DONE,
+    PENDING,
+    WAIT_ADDRESS,
+    Destructor,
+    HostFunction,
+    note_fault,
+    put_address,
+    put_wait,
+)
+from guesthouse.worker.boundary.capi import MEMORY
+from guesthouse.worker.boundary.capi_core import (
+    ASYNC_CALL,
+    KINDS,
+    RAW_SIZE,
+    TAGGED_OF,
+    TAGGED_SIZE,
+    UNCHECKED_CALL,
+    trap_new,
+)
+from guesthouse.worker.boundary.core_fiber import CoreFiber
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.fiber import Running
+from guesthouse.worker.boundary.handles import take
+from guesthouse.worker.boundary.layout import core_signature
+from guesthouse.worker.boundary.linear import LinearMemory
+from guesthouse.worker.boundary.signatures import Slots, lift_arguments, lower_result
+from guesthouse.worker.boundary.types import FunctionType
+
+ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
+"""The host's number of a resource type, by interface and name."""
+
+_Read: TypeAlias = Callable[[int, LinearMemory | None], tuple[Any, ...]] | None
+"""None for a call without arguments."""
+_Finish: TypeAlias = Callable[..., None]
+"""`(value, fiber, address of the core parameters, address of the core results)`: lower the result."""
+
+_u32: Final = Struct("<I").unpack_from
+
+
+def as_core_call(
+    function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
+) -> Any:
+    """The C function for a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
+    slots = Slots.TAGGED if function.blocks else Slots.RAW
+    types = tuple(param for _, param in type_.params)
+    read = lift_arguments(types, slots, number, utf8=function.utf8) if types else None
+    finish = _finisher(function, type_, realloc, number)
+    return (_blocking if function.blocks else _plain)(function.call, read, finish)
+
+
+def as_core_drop(destructor: Destructor, type_number: int) -> Any:
+    """The C function by which a guest drops a resource of the host."""
+
+    def call(owner: Any, number: int) -> None:
+        destructor(owner, type_number, number)
+
+    def read(slots: int, memory: LinearMemory | None) -> tuple[int]:
+        return (take(type_number, _u32(MEMORY, slots)[0])[1],)
+
+    return _plain(call, read, _no_result)
+
+
+def _finisher(
+    function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
+) -> _Finish:
+    if type_.result is None:
+        return _no_result
+    writer = lower_result(type_.result, function.forms, number)
+    params, results = core_signature(type_)
+    if writer.by_address:
+        last = len(params) - 1
+        at = last * TAGGED_SIZE + TAGGED_OF if function.blocks else last * RAW_SIZE
+        return _into_memory(writer.write, at, realloc)
+    if function.blocks:
+        return _into_tagged(writer.write, KINDS[results[0]])
+    return lambda value, fiber, params, results: writer.write(value, fiber.memory, results)
+
+
+def _no_result(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
+    if value is not None:
+        raise TypeError(f"a call without a result returned {type(value).__name__}")
+
+
+def _into_memory(write: Callable[[Any, Any, int], None], at: int, realloc: int | None) -> _Finish:
+    def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
+        if fiber.realloc != realloc:
+            fiber.use_allocator(realloc)
+        write(value, fiber.memory, _u32(MEMORY, params + at)[0])
+
+    return finish
+
+
+def _into_tagged(write: Callable[[Any, Any, int], None], kind: int) -> _Finish:
+    def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
+        MEMORY[results] = kind
+        write(value, fiber.memory, results + TAGGED_OF)
+
+    return finish
+
+
+def _refuse_call() -> NoReturn:
+    raise GuestTrap(ExitCause.TRAP, "its allocator called the host, which waits for it")
+
+
+def _plain(call: Callable[..., Any], read: _Read, finish: _Finish) -> Any:
+    running = Running
+
+    def callback(env: int, caller: int, slots: int, count: int) -> int:
+        fiber = running.fiber
+        try:
+            if fiber.must_finish:
+                _refuse_call()
+            fiber.calls += 1
+            value = call(fiber.owner) if read is None else call(fiber.owner, *read(slots, fiber.memory))
+            finish(value, fiber, slots, slots)
+        except BaseException as error:
+            return _fault(fiber, error)
+        return 0
+
+    return UNCHECKED_CALL(callback)
+
+
+def _blocking(call: Callable[..., Any], read: _Read, finish: _Finish) -> Any:
+    running, pending, done = Running, PENDING, DONE
+
+    def callback(
+        env: int,
+        caller: int,
+        params: int,
+        params_len: int,
+        results: int,
+        results_len: int,
+        trap_out: int,
+        continuation_out: int,
+    ) -> None:
+        fiber = running.fiber
+        try:
+            if fiber.must_finish:
+                _refuse_call()
+            fiber.calls += 1
+            value = call(fiber.owner) if read is None else call(fiber.owner, *read(params, fiber.memory))
+            if value is pending:
+                fiber.blocked = partial(finish, fiber=fiber, params=params, results=results)
+                put_wait(MEMORY, continuation_out, WAIT_ADDRESS, fiber.context, 0)
+                return
+            finish(value, fiber, params, results)
+        except BaseException as error:
+            put_address(MEMORY, trap_out, _fault(fiber, error))
+        MEMORY[continuation_out : continuation_out + len(done)] = done
+
+    return ASYNC_CALL(callback)
+
+
+def _fault(fiber: CoreFiber, error: BaseException) -> int:
+    text = note_fault(fiber, error)
+    made: int = trap_new(text, len(text))
+    return made

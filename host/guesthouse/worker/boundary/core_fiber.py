@@ -1,0 +1,226 @@
+"""A guest that the boundary has put together from core modules, as its plan says."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import addressof, c_void_p
+from functools import partial
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary import capi, capi_core
+from guesthouse.worker.boundary.capi import address_of
+from guesthouse.worker.boundary.capi_core import (
+    EXTERN_OF,
+    EXTERN_SIZE,
+    INSTANCE_SIZE,
+    KINDS,
+    TAGGED_SIZE,
+)
+from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, classify
+from guesthouse.worker.boundary.fiber import Fiber, Running, StoreLimits
+from guesthouse.worker.boundary.handles import Handles
+from guesthouse.worker.boundary.linear import LinearMemory
+from guesthouse.worker.boundary.slices import let_yield
+
+if TYPE_CHECKING:
+    from guesthouse.worker.boundary.assembly import Assembly, Step
+
+_ARGUMENTS: Final = (ctypes.c_uint64 * 8)()
+_ARGUMENTS_ADDRESS: Final = addressof(_ARGUMENTS)
+_put_arguments: Final = Struct("<I12xI12xI12xI12x").pack_into
+_result: Final = Struct("<I").unpack_from
+_put_value: Final = Struct("<B7xQ").pack_into
+_TRAP: Final = c_void_p()
+_TRAP_ADDRESS: Final = addressof(_TRAP)
+
+
+class CoreFiber(Fiber):
+    """See `Fiber`."""
+
+    __slots__ = (
+        "_assembly",
+        "_called",
+        "_externs",
+        "_instances",
+        "_memory_extern",
+        "_next",
+        "_reallocs",
+        "_trapped",
+        "finish_by",
+        "handles",
+        "memory",
+        "must_finish",
+        "realloc",
+    )
+
+    def __init__(self, assembly: Assembly, limits: StoreLimits, owner: Any) -> None:
+        super().__init__(assembly.engine, limits, owner)
+        self._assembly = assembly
+        self.memory: LinearMemory | None = None
+        """Where its values are, once that exists."""
+        self.handles = Handles()
+        self.must_finish = False
+        """Whether the host waits for guest code on its own stack: it may neither call the host nor be pre-empted."""
+        self.finish_by = 0.0
+        """When that, which has gone on past a slice, has to be done (`perf_counter`); 0 for no such."""
+        self._trapped = c_void_p()
+        self._next = 0
+        self._instances = bytearray(INSTANCE_SIZE * len(assembly.steps))
+        self._externs = bytearray(EXTERN_SIZE * assembly.sources)
+        self._memory_extern = bytearray(EXTERN_SIZE)
+        self._reallocs: dict[int | None, Callable[[int, int], int]] = {None: no_allocator}
+        self.realloc: int | None = -1
+        """The allocator in use, by its number in the plan."""
+        self._called: object = None
+        """What the call under way is read from."""
+        let_yield(self.store_address)
+
+    def start(self, *arguments: Any) -> None:
+        """See `Fiber`."""
+        self._started = True
+        Running.fiber = self
+        run = self._assembly.run
+        try:
+            self.use_allocator(run.realloc)
+            values = self._assembly.lower_run_arguments(arguments, self.memory)
+        except ConversionError as error:
+            detail = f"its run function is not that of the world `process`: {error}"
+            raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
+        arguments_array = bytearray(TAGGED_SIZE * len(values))
+        for index, (kind, bits) in enumerate(values):
+            _put_value(arguments_array, TAGGED_SIZE * index, KINDS[kind], bits)
+        self._call(run.instance, run.name, bytes(arguments_array), len(values))
+
+    def use_allocator(self, number: int | None) -> None:
+        """Have room in the guest's memory made by that function of its own."""
+        found = self._reallocs.get(number)
+        if found is None:
+            found = self._reallocs[number] = self._allocator(*self._assembly.reallocs[number or 0])
+        if self.memory is not None:
+            self.memory.allocate = found
+        self.realloc = number
+
+    def _allocator(self, instance: int, name: bytes) -> Callable[[int, int], int]:
+        memory = self.memory
+        if memory is None:
+            return no_allocator
+        extern = self._export(instance, name)
+        return partial(_allocate, self, memory, extern, _address(extern) + EXTERN_OF)
+
+    def _step_ended(self) -> bool:
+        return self._started or self._put_together()
+
+    def _put_together(self) -> bool:
+        """Instantiate the modules one by one; returns False when one is to be started first."""
+        steps = self._assembly.steps
+        while self._next < len(steps):
+            step = steps[self._next]
+            self._instantiate(step)
+            self._next += 1
+            if step.start is not None:
+                self._call(self._next - 1, step.start, b"", 0)
+                return False
+        self._externs = bytearray()  # a guest of many modules has some 100 KiB of them
+        return True
+
+    def _instantiate(self, step: Step) -> None:
+        externs, instances, context = self._externs, _address(self._instances), self.context
+        at = _address(externs) if externs else 0
+        linker, get_call, get_export = self._assembly.linker, capi_core.linker_get, capi_core.instance_export
+        for slot, instance, name, size in step.fetched:
+            if instance is None:
+                found = get_call(linker, context, b"", 0, name, size, at + slot)
+            else:
+                found = get_export(context, instances + instance, name, size, at + slot)
+            if not found:
+                raise GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
+        imports = b"".join([externs[slot : slot + EXTERN_SIZE] for slot in step.imports])
+        self.must_finish = True  # what initialises a module runs on the worker's own stack
+        self.finish_by = 0.0
+        error = capi_core.instance_new(
+            context,
+            step.module,
+            address_of(imports),
+            len(step.imports),
+            instances + INSTANCE_SIZE * self._next,
+            addressof(self._trapped),
+        )
+        self.must_finish = False
+        self._error.value = error
+        self._raise_error()
+        if step.memory is not None:
+            self._find_memory(step.memory)
+
+    def _find_memory(self, name: bytes) -> None:
+        extern = self._export(self._next, name)
+        self._memory_extern = extern
+        where, context = _address(extern) + EXTERN_OF, self.context
+        self.memory = LinearMemory(
+            capi_core.memory_data(context, where), partial(capi_core.memory_data_size, context, where)
+        )
+
+    def _export(self, instance: int, name: bytes) -> bytearray:
+        extern = bytearray(EXTERN_SIZE)
+        where = _address(self._instances) + INSTANCE_SIZE * instance
+        if not capi_core.instance_export(self.context, where, name, len(name), _address(extern)):
+            raise GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
+        return extern
+
+    def _call(self, instance: int, name: bytes, arguments: bytes, count: int) -> None:
+        extern = self._export(instance, name)
+        self._called = extern, arguments
+        self._future = capi_core.func_call_async(
+            self.context,
+            _address(extern) + EXTERN_OF,
+            address_of(arguments),
+            count,
+            None,
+            0,
+            addressof(self._trapped),
+            addressof(self._error),
+        )
+
+    def _raise_error(self) -> None:
+        trap, self._trapped.value = self._trapped.value, None
+        if trap:
+            raise self._trap(capi_core.take_trap(trap))
+        super()._raise_error()
+
+    def _let_go(self) -> None:
+        self.memory = None
+        self._reallocs.clear()
+
+
+def no_allocator(alignment: int, size: int) -> int:
+    """For a function that was lowered without one; a component with it is not valid."""
+    raise GuestTrap(ExitCause.TRAP, "it takes memory from a function without saying how to get any")
+
+
+def _allocate(
+    fiber: CoreFiber, memory: LinearMemory, keep: object, function: int, alignment: int, size: int
+) -> int:
+    """Call the guest's `realloc` within a call of its own. Guest code runs, on the same stack, until it is done."""
+    _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
+    fiber.must_finish = True
+    fiber.finish_by = 0.0
+    try:
+        error = capi_core.func_call(fiber.context, function, _ARGUMENTS_ADDRESS, 4, _TRAP_ADDRESS)
+        trap, _TRAP.value = _TRAP.value, None
+    finally:
+        fiber.must_finish = False
+    if error or trap:
+        raise classify(capi_core.take_trap(trap) if trap else capi.take_message(error))
+    address: int = _result(_ARGUMENTS)[0]
+    if address % alignment:
+        raise GuestTrap(ExitCause.TRAP, f"its allocator gave {address}, which is no multiple of {alignment}")
+    if address + size > memory.size:
+        memory.check(address, size)
+    return address
+
+
+def _address(data: bytearray) -> int:
+    """Of its content, which must not be empty."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(data))

@@ -1,0 +1,42 @@
+"""The end of a time slice, for guests that call the host on their own stack.
+
+While the host waits for such a guest's allocator, Python's frames stand on the guest's stack: it must not be
+left before they are done. So what happens at the end of a slice is decided here each time.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any, Final
+
+from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.capi import MEMORY
+from guesthouse.worker.boundary.capi_core import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
+from guesthouse.worker.boundary.fiber import FIBERS, SLICE
+
+LONGEST_SECONDS: Final = 0.25
+"""How long a guest's allocator may take at a time; nobody else runs meanwhile."""
+
+
+def _slice_over(context: int, env: int, delta_out: int, kind_out: int) -> int:
+    put_u64(MEMORY, delta_out, SLICE)
+    fiber: Any = FIBERS[context]
+    if not fiber.must_finish:
+        MEMORY[kind_out] = YIELD
+        return 0
+    MEMORY[kind_out] = CONTINUE
+    now = perf_counter()
+    if not fiber.finish_by:
+        fiber.finish_by = now + LONGEST_SECONDS
+    elif now > fiber.finish_by:
+        made: int = capi.error_new(b"its allocator took over %d ms" % (1000 * LONGEST_SECONDS))
+        return made
+    return 0
+
+
+_SLICE_OVER: Final = EPOCH_CALL(_slice_over)
+
+
+def let_yield(store: int | None) -> None:
+    """Have the guest of a store yield at the end of each slice, unless the host waits for its allocator."""
+    epoch_callback(store, _SLICE_OVER, None, None)
