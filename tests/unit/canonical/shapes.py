@@ -145,6 +145,7 @@ REFUSED: Final = {
         ),
         "the export 'x' of an instance that has none",
     ),
+    "it exports nothing": (component(""), "exports no function"),
     "it defines core types": (component("(core type (func))"), "section of the kind 3"),
     "its texts are UTF-16": (
         f'(component {TEXT} {LIBC} (core func (canon lower (func $t "g") {MEMORY} {REALLOC} '
@@ -236,6 +237,10 @@ REFUSED: Final = {
         + '(core instance (instantiate $m (with "many" (instance $all))))' * 51
         + ")",
         "import over 50000 things together",
+    ),
+    "its modules export too much": (
+        f"(component {f'(core module (func $f) {MANY_EXPORTS})' * 101})",
+        "export over 100000 things together",
     ),
     "it lowers too often": (
         f'(component {IMPORT} (alias export $i "f" (func $f))' + f"{LOWER * 10_001})",

@@ -18,6 +18,7 @@ from guesthouse.package.describing import describe
 from guesthouse.worker.boundary.engine import is_small, new_engine
 from guesthouse.worker.boundary.types import STRING, U32, FunctionType, Handle
 
+from ...e2e.kinode_guests import ERAS, SOURCES, Era, build_process
 from . import shapes
 from .following import Followed, follow, names
 
@@ -174,6 +175,15 @@ def test_a_guest_that_a_tool_chain_made_is_taken_apart(path: Path) -> None:
     assert plan_from_json(plan_to_json(parts.plan)) == parts.plan
     if small:
         follow(parts.plan, parts.modules)
+
+
+@pytest.mark.parametrize("era", ERAS, ids=lambda era: era.name)
+def test_an_application_of_the_kinode_os_is_taken_apart(era: Era) -> None:
+    content = build_process(era, SOURCES / "src/game.c")
+    parts = take_apart(content, new_engine(small=True))
+    assert names(parts.plan.exports) == [(None, "init")]
+    assert parts.plan.functions[0].interface == f"{era.package.replace('@', '/standard@')}"
+    follow(parts.plan, parts.modules)
 
 
 @pytest.mark.timeout(300)
