@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guesthouse.worker.boundary.errors import UnsupportedType
@@ -48,6 +48,7 @@ def names(count: int) -> tuple[str, ...]:
     return tuple(f"n{index}" for index in range(count))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(type_=wit_types)
 def test_any_type_is_laid_out_as_the_model_says(type_: WitType) -> None:
     assert size_of(type_) == model.size_of(type_)
@@ -123,6 +124,7 @@ def test_a_function_has_the_core_signature_of_the_abi(type_: FunctionType, lower
     assert core_signature_lifted(type_) == lifted
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(params=st.lists(wit_types, max_size=6), result=st.none() | wit_types)
 def test_any_function_has_the_core_signature_that_the_model_says(
     params: list[WitType], result: WitType | None

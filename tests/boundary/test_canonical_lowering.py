@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from guesthouse.worker.boundary import storing
 from guesthouse.worker.boundary.errors import (
     ConversionError,
     NotUnicode,
@@ -240,6 +241,16 @@ def test_what_no_guest_can_take_is_refused_before_it_is_asked_for_room() -> None
     assert memory.allocations == []
 
 
+def test_text_that_no_guest_can_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storing, "MAX_BYTES", 8)
+    memory = FakeMemory(bytes(ROOM), top=64)
+    writer = lower_result(STRING, (), number)
+    writer.write("8 bytes.", memory.linear, 0)
+    with pytest.raises(OutOfRange, match="9 bytes do not fit a guest"):
+        writer.write("9 bytes..", memory.linear, 0)
+    assert len(memory.allocations) == 1
+
+
 def test_a_negative_number_fills_a_core_result_as_wide_as_its_type() -> None:
     slot = CoreArguments([("i64", 0)], 0, 16)
     memory = FakeMemory(b"").linear
@@ -259,6 +270,18 @@ def test_a_form_is_written_like_the_value_that_it_stands_for() -> None:
     expected = Ok(("event", {"channel": 7, "kind": "green", "text": "text"}))
     assert FORM.expand(value[1:]) == expected
     assert written(RECEIVED, value, (FORM,)) == written(RECEIVED, expected, (FORM,)) == expected
+
+
+class Ready(Form):
+    """A form that stands ready where the type has it."""
+
+    def expand(self, values: tuple[Any, ...]) -> Any:
+        raise AssertionError("it is written as it stands")
+
+
+def test_a_form_that_the_type_has_is_not_made_a_value_first() -> None:
+    form = Ready(FORM.path, FORM.fields)
+    assert written(RECEIVED, (form, 7, "green", "x"), (form,)) == FORM.expand((7, "green", "x"))
 
 
 @pytest.mark.parametrize(

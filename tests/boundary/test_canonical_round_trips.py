@@ -7,11 +7,11 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.layout import MAX_FLAT_PARAMS
+from guesthouse.worker.boundary.layout import MAX_DEPTH, MAX_FLAT_PARAMS
 from guesthouse.worker.boundary.signatures import (
     Slots,
     lift_arguments,
@@ -38,6 +38,8 @@ from .values import comparable, values_of, wit_types
 
 ROOM = 64 * 1024
 slots = st.sampled_from(Slots)
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""To draw types takes longer than to convert their values."""
 typed_values = wit_types.flatmap(lambda type_: st.tuples(st.just(type_), values_of(type_)))
 arguments = st.lists(typed_values, min_size=1, max_size=6)
 
@@ -56,6 +58,7 @@ def lowered(types: list[WitType], values: list[Any], guest: model.Model) -> mode
     return [("i32", address)]
 
 
+@unhurried
 @given(arguments=arguments, slots=slots, garbage=st.integers(0, 255), start=st.integers(0, 9))
 def test_what_a_guest_passes_is_what_a_host_call_gets(
     arguments: list[tuple[WitType, Any]], slots: Slots, garbage: int, start: int
@@ -71,6 +74,7 @@ def test_what_a_guest_passes_is_what_a_host_call_gets(
     assert comparable(read(core.address, exact.linear)) == comparable(tuple(values))
 
 
+@unhurried
 @given(typed=typed_values, start=st.integers(0, 9))
 def test_what_a_host_call_returns_is_what_the_guest_finds(typed: tuple[WitType, Any], start: int) -> None:
     type_, value = typed
@@ -91,6 +95,7 @@ def test_what_a_host_call_returns_is_what_the_guest_finds(typed: tuple[WitType, 
     memory.check_guards()
 
 
+@unhurried
 @given(arguments=arguments)
 def test_parameters_reach_an_export(arguments: list[tuple[WitType, Any]]) -> None:
     types, values = [type_ for type_, _ in arguments], tuple(value for _, value in arguments)
@@ -130,7 +135,7 @@ def hostile_words(seed: int, count: int, size: int) -> bytes:
 SMALL = 256
 
 
-@settings(max_examples=300)
+@settings(unhurried, max_examples=300)
 @given(
     types=st.lists(wit_types, min_size=1, max_size=4),
     slots=slots,
@@ -167,6 +172,7 @@ def test_a_guest_that_passes_anything_gets_what_the_abi_says_or_dies(
         assert memory.content == content
 
 
+@unhurried
 @given(type_=wit_types, seed=st.integers(0, 2**32), top=st.integers(0, SMALL))
 def test_a_guest_without_room_dies_and_nothing_is_written_outside_of_its_memory(
     type_: WitType, seed: int, top: int
@@ -207,7 +213,8 @@ def _longest(type_: WitType) -> Any:
     return model.Model(bytearray()).lift_flat(type_, [1])
 
 
-DEEP = 97
+DEEP = MAX_DEPTH - 2
+"""The arguments together are a level too, and so is what is innermost."""
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,15 @@ def test_a_list_of_pointers_to_the_same_text_is_not_copied_without_end() -> None
     refused("bytes in one call", read, ListOf(many), 0, 1, content=content)
 
 
+def test_many_pointers_to_the_same_text_in_one_argument_are_not_copied_without_end() -> None:
+    size, count = 1024 * 1024, 64
+    content = struct.pack("<III", 1, 1024, size - 1024) * count
+    content = content.ljust(1024, b"x").ljust(size, b"x")
+    few = SHARED_BYTES // size
+    assert len(read(TupleOf((OptionOf(STRING),) * few), 0, content=content)) == few
+    refused("bytes in one call", read, TupleOf((OptionOf(STRING),) * count), 0, content=content)
+
+
 def test_a_list_of_pointers_to_the_same_list_is_not_read_without_end() -> None:
     most = MAX_VALUES // MAX_LIST
     content = struct.pack("<II", 1024, MAX_LIST) * most
