@@ -12,8 +12,8 @@ from typing import Any, Final
 from guesthouse.address import Address
 from guesthouse.config import Settings
 from guesthouse.link.ops import ToNode, ToWorker
-from guesthouse.worker.boundary.component import Component
-from guesthouse.worker.boundary.engine import is_small, new_engine
+from guesthouse.worker.boundary.artifact import Engines
+from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
@@ -47,15 +47,15 @@ class Inside:
     """One guest with one channel."""
 
     def __init__(self, wasm: Path) -> None:
-        engine = new_engine(small=is_small(wasm.stat().st_size))
         path = compiled(wasm)
+        engines = Engines(new_engine(), new_engine(small=True))
         self._sent = _Sent()
         self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now, spent: None)
-        self._ticker = Ticker(engine)
         settings = start_settings("bench.os@echo:echo:bench.os", path, Settings())
         limits = GuestLimits(**{name: settings[name] for name in GuestLimits.__dataclass_fields__})
         our = Address.parse(settings["our"])
-        component = Component(engine, path, HostCalls(), *ENTRIES)
+        component = engines.load(path, HostCalls(), *ENTRIES)
+        self._ticker = Ticker(component.engine)
         guest = self._guest = Guest(_HANDLE, our, limits, "none", self._sent, self._scheduler)
         guest.component = component
         guest.arguments = partial(ENTRIES[component.entry], guest)

@@ -9,7 +9,12 @@ import pytest
 from .lanes import Lane
 
 
-@pytest.fixture(scope="module", autouse=True, params=["whole", "apart"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    alone = metafunc.module.__name__.rpartition(".")[2].startswith("test_canonical")
+    metafunc.parametrize("lane", ["apart"] if alone else ["whole", "apart"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
 def lane(request: pytest.FixtureRequest) -> Iterator[str]:
     """Which of the two, while the module's tests run."""
     Lane.apart = request.param == "apart"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary.assembly import Assembly
 from guesthouse.worker.boundary.callbacks import PENDING
 from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.errors import GuestTrap
@@ -211,7 +212,7 @@ THING = """(export "thing" (type $thing (sub resource)))
     (export "eat" (func (param "it" (own $thing))))"""
 
 
-def _with_resource(body: str, calls: Calls) -> Component:
+def _with_resource(body: str, calls: Calls) -> Component | Assembly:
     more = """(import "host" "make" (func $make (result i32)))
     (import "host" "look" (func $look (param i32)))
     (import "host" "eat" (func $eat (param i32)))

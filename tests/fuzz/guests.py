@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
+from guesthouse.worker.boundary.assembly import Assembly
 from guesthouse.worker.boundary.component import Component
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.types import (
@@ -37,7 +38,7 @@ VALUE: Final = TupleOf(
 
 
 @cache
-def guest() -> tuple[Component, Recorder]:
+def guest() -> tuple[Component | Assembly, Recorder]:
     """A guest whose `run(memory)` calls `take` with a value that lies where its argument was copied to."""
     writer = TypeWriter()
     wide = writer.reference(padded(VALUE))

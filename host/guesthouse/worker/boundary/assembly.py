@@ -108,9 +108,7 @@ class Assembly:
         """A new guest."""
         return CoreFiber(self, limits, owner)
 
-    def lower_run_arguments(
-        self, arguments: tuple[Any, ...], memory: LinearMemory | None
-    ) -> list[tuple[str, int]]:
+    def lower_run_arguments(self, arguments: tuple[Any, ...], memory: LinearMemory) -> list[tuple[str, int]]:
         """The arguments of the run function as core values: type and bits.
 
         Raises:

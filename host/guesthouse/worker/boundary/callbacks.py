@@ -10,7 +10,6 @@ import ctypes
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
@@ -124,7 +123,7 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             fiber.calls += 1
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(args))
             if value is pending:
-                fiber.blocked = partial(write, context=context, address=results)
+                fiber.blocked = _waiting(write, context, results)
                 put_wait(MEMORY, continuation_out, WAIT_ADDRESS, context, 0)
                 return
             write(value, context, results)
@@ -133,6 +132,10 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
         MEMORY[continuation_out : continuation_out + len(done)] = done
 
     return capi.BLOCKING_HOST_CALL(callback)
+
+
+def _waiting(write: WriteResult, context: int, address: int) -> Callable[[Any], None]:
+    return lambda value: write(value, context, address)
 
 
 def _wait(context: int) -> bool:

@@ -45,7 +45,7 @@ from guesthouse.worker.boundary.types import FunctionType
 ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
 """The host's number of a resource type, by interface and name."""
 
-_Read: TypeAlias = Callable[[int, LinearMemory | None], tuple[Any, ...]] | None
+_Read: TypeAlias = Callable[[int, LinearMemory], tuple[Any, ...]] | None
 """None for a call without arguments."""
 _Finish: TypeAlias = Callable[..., None]
 """`(value, fiber, address of the core parameters, address of the core results)`: lower the result."""
@@ -70,7 +70,7 @@ def as_core_drop(destructor: Destructor, type_number: int) -> Any:
     def call(owner: Any, number: int) -> None:
         destructor(owner, type_number, number)
 
-    def read(slots: int, memory: LinearMemory | None) -> tuple[int]:
+    def read(slots: int, memory: LinearMemory) -> tuple[int]:
         return (take(type_number, _u32(MEMORY, slots)[0])[1],)
 
     return _plain(call, read, _no_result)

@@ -22,7 +22,7 @@ from guesthouse.worker.boundary.capi_core import (
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, classify
 from guesthouse.worker.boundary.fiber import Fiber, Running, StoreLimits
 from guesthouse.worker.boundary.handles import Handles
-from guesthouse.worker.boundary.linear import LinearMemory
+from guesthouse.worker.boundary.linear import NO_MEMORY, LinearMemory, no_allocator
 from guesthouse.worker.boundary.slices import let_yield
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class CoreFiber(Fiber):
     def __init__(self, assembly: Assembly, limits: StoreLimits, owner: Any) -> None:
         super().__init__(assembly.engine, limits, owner)
         self._assembly = assembly
-        self.memory: LinearMemory | None = None
+        self.memory = NO_MEMORY
         """Where its values are, once that exists."""
         self.handles = Handles()
         self.must_finish = False
@@ -99,13 +99,12 @@ class CoreFiber(Fiber):
         found = self._reallocs.get(number)
         if found is None:
             found = self._reallocs[number] = self._allocator(*self._assembly.reallocs[number or 0])
-        if self.memory is not None:
-            self.memory.allocate = found
+        self.memory.allocate = found
         self.realloc = number
 
     def _allocator(self, instance: int, name: bytes) -> Callable[[int, int], int]:
         memory = self.memory
-        if memory is None:
+        if memory is NO_MEMORY:
             return no_allocator
         extern = self._export(instance, name)
         return partial(_allocate, self, memory, extern, _address(extern) + EXTERN_OF)
@@ -190,13 +189,8 @@ class CoreFiber(Fiber):
         super()._raise_error()
 
     def _let_go(self) -> None:
-        self.memory = None
+        self.memory = NO_MEMORY
         self._reallocs.clear()
-
-
-def no_allocator(alignment: int, size: int) -> int:
-    """For a function that was lowered without one; a component with it is not valid."""
-    raise GuestTrap(ExitCause.TRAP, "it takes memory from a function without saying how to get any")
 
 
 def _allocate(

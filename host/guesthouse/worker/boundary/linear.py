@@ -28,7 +28,7 @@ class LinearMemory:
         self._size_now = size_now
         self.size = size_now()
         """Bytes that it has at least; it may have grown since."""
-        self.allocate: Callable[[int, int], int] = _cannot
+        self.allocate: Callable[[int, int], int] = no_allocator
         """`(alignment, size) -> address`: room that the guest makes for the result of the call in hand; checked."""
 
     def check(self, address: int, size: int) -> None:
@@ -46,5 +46,10 @@ class LinearMemory:
                 )
 
 
-def _cannot(alignment: int, size: int) -> int:
-    raise GuestTrap(ExitCause.TRAP, "it imports a function that returns memory without saying how to get any")
+def no_allocator(alignment: int, size: int) -> int:
+    """`allocate` of a function that was lowered without one; a component that needs it is not valid."""
+    raise GuestTrap(ExitCause.TRAP, "it takes memory from a function without saying how to get any")
+
+
+NO_MEMORY: Final = LinearMemory(0, lambda: 0)
+"""Of a guest that has none, or none yet: every address is outside of it."""

@@ -123,6 +123,7 @@ def _make(engine: Engine) -> c_void_p:
 
 
 def _delete(timers: list[tuple[Engine, c_void_p]]) -> None:
-    """Delete the timers; the engines are arguments so that they live until then."""
-    for _, timer in timers:
+    """Delete the timers. A tick's thread may be on its way even so: the engines stay as long as the worker."""
+    for engine, timer in timers:
         _libc.timer_delete(timer)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
