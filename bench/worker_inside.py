@@ -56,6 +56,7 @@ class Inside:
         our = Address.parse(settings["our"])
         component = engines.load(path, HostCalls(), *ENTRIES)
         self._ticker = Ticker(component.engine)
+        self._ticker.use(component.engine)
         guest = self._guest = Guest(_HANDLE, our, limits, "none", self._sent, self._scheduler)
         guest.component = component
         guest.arguments = partial(ENTRIES[component.entry], guest)

@@ -26,6 +26,7 @@ LIMITS: Final = StoreLimits(memory_bytes=64 << 20, table_elements=1000)
 
 ENGINE: Final = new_engine()
 TICKER: Final = Ticker(ENGINE)
+TICKER.use(ENGINE)
 TICKER.start()
 
 

@@ -114,7 +114,7 @@ async def test_a_worker_has_its_limits_no_environment_and_no_descriptor_but_its_
     found = limits(worker)
     assert {name: found[name] for name in ("core file size", "open files", "file size", "data size")} == {
         "core file size": ("0", "0"),
-        "open files": ("4096", "4096"),
+        "open files": ("16384", "16384"),
         "file size": ("0", "0"),
         "data size": (str(2**36), str(2**36)),
     }
@@ -122,7 +122,7 @@ async def test_a_worker_has_its_limits_no_environment_and_no_descriptor_but_its_
         "/dev/null",
         "/dev/null",
         "/proc/N/maps",
-        "component",
+        *["module"] * 3,
         "socket:[N]",
         "socket:[N]",
     ]

@@ -15,8 +15,8 @@ from typing import Any, Final
 from guesthouse.confinement import landlock, rights, seccomp
 from guesthouse.errors import GuesthouseError
 
-_OPEN_FILES: Final = 4096
-"""wasmtime keeps each component that it has mapped open."""
+_OPEN_FILES: Final = 16_384
+"""wasmtime keeps each core module that it has mapped open: a C guest has three, a Python guest fourteen."""
 _FIRST_TO_GO: Final = 500
 """When memory runs out on the machine, workers go before the node: it starts their processes again."""
 

@@ -189,6 +189,8 @@ class CoreFiber(Fiber):
         super()._raise_error()
 
     def _let_go(self) -> None:
+        if self.memory is not NO_MEMORY:
+            self.memory.allocate = no_allocator  # it refers to this fiber: a circle would keep the assembly
         self.memory = NO_MEMORY
         self._reallocs.clear()
 

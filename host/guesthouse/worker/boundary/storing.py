@@ -80,10 +80,10 @@ def room(memory: LinearMemory, align: int, size: int) -> int:
 
 
 def copied(data: bytes, memory: LinearMemory) -> int:
-    """Have bytes copied into the guest; returns their address in it."""
+    """Have bytes copied into the guest; returns their address in it. For none too its allocator is asked, as the
+    canonical ABI has it: guests free what they get, whatever its size.
+    """
     size = len(data)
-    if not size:
-        return 1
     # As in `room`, without a call: this is where every payload goes through.
     address = memory.allocate(1, size) if size <= MAX_BYTES else room(memory, 1, size)
     start = memory.base + address
@@ -114,8 +114,6 @@ def elements(
         if type(value) is not list:
             raise wrong("list", value)
         total = len(value) * size
-        if not total:
-            return align
         data = None if together is None else together(value)
         address = room(memory, align, total)
         start = memory.base + address

@@ -57,7 +57,7 @@ class Ticker:
     `CALM_SECONDS` when none did for a while, since each tick is a thread's start and end.
 
     Args:
-        engines: the first ticks whenever this runs, the others from when they are `use`d.
+        engines: each ticks from when it is `use`d, while this runs.
     """
 
     def __init__(self, *engines: Engine) -> None:
@@ -65,7 +65,7 @@ class Ticker:
         self.fast = True
         self._calm_at = 0.0
         self._timers = [(engine, _make(engine)) for engine in engines]
-        self._used = [timer for _, timer in self._timers[:1]]
+        self._used: list[c_void_p] = []
         # Runs at the interpreter's exit too: a tick must not find an engine freed.
         weakref.finalize(self, _delete, self._timers)
 
