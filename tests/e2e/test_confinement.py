@@ -123,7 +123,7 @@ async def test_a_worker_has_its_limits_no_environment_and_no_descriptor_but_its_
         "/dev/null",
         "/proc/N/maps",
         "component",
-        "socket:[N]",
+        "pipe:[N]",
         "socket:[N]",
     ]
     assert variables(worker) <= {"PYTHONPATH", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR"}

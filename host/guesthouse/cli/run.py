@@ -11,6 +11,7 @@ from guesthouse.cli.options import home_option
 
 if TYPE_CHECKING:
     from guesthouse.config import Settings
+    from guesthouse.head_start import HeadStart
     from guesthouse.node import Node
 
 
@@ -63,15 +64,18 @@ def run(
     settings = load_settings(home, flags)
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
-    import asyncio
+    from guesthouse.head_start import HeadStart
 
-    import uvloop
+    with HeadStart(settings) as head_start:  # all that is loaded from here on, is loaded beside the workers
+        import asyncio
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, packages))
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings, packages, head_start))
 
 
-async def _run(settings: Settings, arguments: tuple[str, ...]) -> None:
+async def _run(settings: Settings, arguments: tuple[str, ...], head_start: HeadStart) -> None:
     """Run the node until a signal comes, whatever it is doing then."""
     import asyncio
     import signal
@@ -90,21 +94,21 @@ async def _run(settings: Settings, arguments: tuple[str, ...]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, arguments)
+        await _serve(settings, arguments, head_start)
     except asyncio.CancelledError:
         if not stopping:
             raise
         task.uncancel()
 
 
-async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
+async def _serve(settings: Settings, arguments: tuple[str, ...], head_start: HeadStart) -> None:
     import asyncio
 
     from guesthouse.garbage import GiveBack, SmallPasses
     from guesthouse.node import Node
 
     loop = asyncio.get_running_loop()
-    async with Node(settings) as node:
+    async with Node(settings, head_start=head_start) as node:
         if settings.dev:
             from guesthouse.cli.dev import build_missing
 
