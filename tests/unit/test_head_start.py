@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,3 +127,12 @@ async def test_one_that_ended_before_it_was_taken_is_said_with_its_last_words() 
     with pytest.raises(WorkerFailed, match="status 3: this machine is too old"):
         await workers(Lines(), ahead, 1).__aenter__()
     assert ahead.take() is None
+
+
+def test_nothing_of_the_node_is_loaded_before_the_workers_are_spawned() -> None:
+    script = (
+        "import sys, guesthouse.cli.main, guesthouse.cli.run, guesthouse.config, guesthouse.head_start\n"
+        "print([name for name in ('asyncio', 'uvloop', 'uvicorn', 'guesthouse.node') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
