@@ -7,7 +7,6 @@ notice: channels first, then processes, workers, state.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from guesthouse.config import Settings
 from guesthouse.control.server import ControlServer
 from guesthouse.errors import GuesthouseError
+from guesthouse.head_start import HeadStart, command_of_workers, placement
 from guesthouse.home import Home
 from guesthouse.http_server.credentials import load_node_key
 from guesthouse.http_server.server import HttpServer
@@ -27,13 +27,12 @@ from guesthouse.installing import Installer, finish_purge, tidy
 from guesthouse.kernel import children, kept_capabilities
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.operations import Operations
-from guesthouse.kernel.placement import Isolation, Placement
 from guesthouse.kernel.remote import KeyOf, Remote
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
-from guesthouse.kernel.workers import Worker, Workers, worker_command
+from guesthouse.kernel.workers import Worker, Workers
 from guesthouse.logs import Log
 from guesthouse.node_commands import NodeCommands
 from guesthouse.package.compiler import Compiler
@@ -57,6 +56,7 @@ class Node:
     Args:
         settings: with `home` set.
         terminal: where the log for people goes.
+        head_start: workers that were spawned before; whoever began them ends those that are left.
 
     Raises:
         HomeError: on entry: the home cannot be used, or another node uses it.
@@ -64,7 +64,12 @@ class Node:
         WorkerFailed: on entry: this machine cannot run guests.
     """
 
-    def __init__(self, settings: Settings, terminal: TextIO | None = sys.stderr) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        terminal: TextIO | None = sys.stderr,
+        head_start: HeadStart | None = None,
+    ) -> None:
         self.settings = settings
         self.home = Home(Path(settings.home))
         self.packages: list[Package] = []
@@ -76,6 +81,7 @@ class Node:
         self.state: State
         self.installer: Installer
         self._terminal = terminal
+        self._ahead = (head_start or HeadStart(settings)).take
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -115,13 +121,13 @@ class Node:
             Spawner(router, self.supervisor, state, folder_of, settings.package.processes, log)
         )
         self.supervisor.ended = self._spawner.ended
-        home.compiled.mkdir(mode=0o700, exist_ok=True)
         self.workers = self.supervisor.workers = Workers(
             placement(settings),
             log,
             self._operations,
             self.supervisor,
-            worker_command(worker_confinement(settings, home.compiled)),
+            command_of_workers(settings, home),
+            self._ahead,
             silence_seconds=settings.worker_silence_seconds,
             ready_seconds=settings.worker_ready_seconds,
             longest_pause=settings.worker_longest_pause,
@@ -227,23 +233,3 @@ def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:
     """One of several errors: a person mends one thing at a time."""
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def worker_count(settings: Settings) -> int:
-    """How many workers the settings ask for; by default one for each CPU but the node's own."""
-    return settings.workers or max(1, len(os.sched_getaffinity(0)) - 1)
-
-
-def placement(settings: Settings) -> Placement:
-    """Which workers there are at first, and who may share one."""
-    return Placement(Isolation(settings.isolation), worker_count(settings), settings.most_workers)
-
-
-def worker_confinement(settings: Settings, components: Path) -> dict[str, object]:
-    """What workers are told of how to confine themselves."""
-    return {
-        "components": str(components),
-        "required": settings.worker_confinement == "required",
-        "memory_bytes": settings.worker_memory_bytes,
-        "inspectable": settings.inspectable or settings.dev,
-    }

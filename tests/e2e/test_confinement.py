@@ -71,7 +71,7 @@ def limits(pid: int) -> dict[str, tuple[str, str]]:
 
 def descriptors(pid: int) -> list[str]:
     names = (os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    return sorted(re.sub(r"\d+", "N", re.sub(r".*/compiled/.*", "component", name)) for name in names)
+    return sorted(re.sub(r"\d+", "N", re.sub(r".*/compiled/.*", "module", name)) for name in names)
 
 
 def of_proc(pid: int, name: str) -> str:
@@ -123,7 +123,7 @@ async def test_a_worker_has_its_limits_no_environment_and_no_descriptor_but_its_
         "/dev/null",
         "/proc/N/maps",
         *["module"] * 3,
-        "socket:[N]",
+        "pipe:[N]",
         "socket:[N]",
     ]
     assert variables(worker) <= {"PYTHONPATH", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR"}

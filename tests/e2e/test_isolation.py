@@ -19,12 +19,12 @@ ALONE = {"isolation": "package"}
 
 
 def mapped(worker: Subprocess) -> set[str]:
-    """The compiled components that a worker has mapped."""
+    """The compiled components that a worker has mapped, whatever number of modules each has."""
     try:
         maps = Path(f"/proc/{worker.pid}/maps").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return set()
-    return set(re.findall(r"/compiled/(\S+)", maps))
+    return set(re.findall(r"/compiled/([^.\s]+)", maps))
 
 
 async def worker_of(daemon: Daemon, name: str) -> Subprocess:
@@ -47,7 +47,7 @@ async def test_each_package_has_a_worker_that_maps_its_components_alone(start: S
     assert len(set(places.values())) == 3
     workers = daemon.workers()
     assert {await worker_of(daemon, name) for name in ("echo-c", "rogue", "puppet")} == workers
-    assert [len({file.name.split('.')[0] for file in mapped(worker)}) for worker in workers] == [1, 1, 1]
+    assert [len(mapped(worker)) for worker in workers] == [1, 1, 1]
 
 
 async def test_a_killed_worker_is_replaced_for_its_package_and_no_other_notices(start: StartNode) -> None:

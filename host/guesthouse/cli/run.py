@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +13,7 @@ from guesthouse.cli.options import home_option
 
 if TYPE_CHECKING:
     from guesthouse.config import Settings
+    from guesthouse.head_start import HeadStart
     from guesthouse.node import Node
 
 
@@ -63,15 +66,18 @@ def run(
     settings = load_settings(home, flags)
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
-    import asyncio
+    from guesthouse.head_start import HeadStart
 
-    import uvloop
+    with HeadStart(settings) as head_start:  # all that is loaded from here on, is loaded beside the workers
+        import asyncio
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, packages))
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings, packages, head_start))
 
 
-async def _run(settings: Settings, arguments: tuple[str, ...]) -> None:
+async def _run(settings: Settings, arguments: tuple[str, ...], head_start: HeadStart) -> None:
     """Run the node until a signal comes, whatever it is doing then."""
     import asyncio
     import signal
@@ -90,21 +96,22 @@ async def _run(settings: Settings, arguments: tuple[str, ...]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, arguments)
+        await _serve(settings, arguments, head_start)
     except asyncio.CancelledError:
         if not stopping:
             raise
         task.uncancel()
 
 
-async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
+async def _serve(settings: Settings, arguments: tuple[str, ...], head_start: HeadStart) -> None:
     import asyncio
 
-    from guesthouse.garbage import GiveBack, SmallPasses
-    from guesthouse.node import Node
+    with _no_passes():
+        from guesthouse.garbage import GiveBack, SmallPasses
+        from guesthouse.node import Node
 
     loop = asyncio.get_running_loop()
-    async with Node(settings) as node:
+    async with Node(settings, head_start=head_start) as node:
         if settings.dev:
             from guesthouse.cli.dev import build_missing
 
@@ -124,6 +131,16 @@ async def _serve(settings: Settings, arguments: tuple[str, ...]) -> None:
                 await watch(node, dict(zip(arguments, packages, strict=True)))
         with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
             await loop.create_future()
+
+
+@contextlib.contextmanager
+def _no_passes() -> Iterator[None]:
+    """No garbage is looked for: what is loaded stays, and the passes over it are a twentieth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _login_url(node: Node) -> str:

@@ -112,6 +112,8 @@ class WebSocketConnection(ChannelSocket):
         if self._process is not None and self._inbound.receive_plain(data):
             if self._inbound.close is not None:
                 self._after_receive()
+        elif self._keepalive.ping is not None and self._inbound.is_pong(data, self._keepalive.ping):
+            return  # it is heard, which is all
         elif not self._upgraded:
             self._handshake(data)
         elif (self._process is None or data[0] & _CONTROL) and not self.context.turns.take():

@@ -13,8 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guesthouse.errors import GuesthouseError
@@ -70,6 +68,8 @@ def set_password(home: Path, password: str) -> None:
     Raises:
         CredentialsError: the password is empty, or the file cannot be written.
     """
+    from argon2 import PasswordHasher  # not at the start: most nodes never need it
+
     if not password:
         raise CredentialsError("an empty password protects nothing: choose another")
     try:
@@ -92,6 +92,9 @@ def check_password(home: Path, given_hash: str) -> bool:
     """Whether `given_hash` (see `password_hash`) is that of the node's password. Takes a good part of a
     tenth of a second and 64 MiB, on purpose.
     """
+    from argon2 import PasswordHasher
+    from argon2.exceptions import InvalidHashError, VerificationError
+
     given = given_hash.lower()
     if _HEX_SHA256.fullmatch(given) is None:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import sys
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Timed(Protocol):
@@ -18,53 +18,72 @@ class Timed(Protocol):
 
 
 NEVER = float("inf")
-_FEW = 64
+
+_SLOTS_A_SECOND: Final = 16
 
 
 class Deadlines:
-    """A heap of deadlines.
+    """What is due, by the sixteenth of a second in which it is.
 
     Something that is busy need not tell: it is looked at when its deadline comes, and gives its next.
-    So traffic costs nothing here. A moved deadline leaves its old entry to be skipped; when most entries
-    are such, they are thrown away, so that a storm of connections is not kept until its deadlines pass.
+    So traffic costs nothing here. A deadline that is moved or taken away leaves nothing behind: a storm of
+    connections is neither kept until its deadlines pass, nor does it cost anything then.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
-        self._count = 0
-        self._set = 0
-        """Items that have a deadline."""
+        self._slots: dict[int, dict[Timed, None]] = {}
+        self._order: list[int] = []
+        """A heap of the slots that there are."""
+        self._passed: list[Timed] = []
+        """What was due when it was last looked for, and is not looked at yet."""
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return sum(map(len, self._slots.values()))
 
     def set(self, item: Timed, due: float) -> None:
         """Give `item` another deadline; `NEVER` takes it away."""
         if item.due == due:
             return
-        self._set += (due != NEVER) - (item.due != NEVER)
+        if item.due != NEVER:
+            self._take_away(item)
         item.due = due
         if due != NEVER:
-            self._count += 1
-            heapq.heappush(self._heap, (due, self._count, item))
-        if len(self._heap) > 2 * self._set + _FEW:
-            self._throw_away()
-
-    def _throw_away(self) -> None:
-        kept = {id(entry[2]): entry for entry in self._heap if entry[2].due == entry[0]}
-        self._heap[:] = kept.values()
-        heapq.heapify(self._heap)
+            number = int(due * _SLOTS_A_SECOND)
+            slot = self._slots.get(number)
+            if slot is None:
+                slot = self._slots[number] = {}
+                heapq.heappush(self._order, number)
+            slot[item] = None
 
     def run(self, now: float, most: int = sys.maxsize) -> bool:
-        """Look at what has its deadline behind it, at most at so many. Returns whether there is more."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
+        """Look at what has its deadline behind it, at most at so many. Returns whether there may be more."""
+        while self._passed or self._pass(now):
             if not most:
                 return True
-            most -= 1
-            due, _, item = heapq.heappop(heap)
-            if item.due == due:
-                item.due = NEVER
-                self._set -= 1
+            item = self._passed.pop()
+            if item.due <= now:  # unless another of them moved it
+                most -= 1
+                self.set(item, NEVER)
                 self.set(item, item.on_deadline(now))
+        return False
+
+    def _take_away(self, item: Timed) -> None:
+        slot = self._slots.get(int(item.due * _SLOTS_A_SECOND))
+        if slot is not None:
+            slot.pop(item, None)
+            if not slot:
+                slot.clear()  # which frees what it had grown to
+
+    def _pass(self, now: float) -> bool:
+        """Take what is due out of the first slot that has any; False when nothing is."""
+        while self._order and self._order[0] <= now * _SLOTS_A_SECOND:
+            slot = self._slots[self._order[0]]
+            self._passed = [item for item in slot if item.due <= now]
+            if len(self._passed) < len(slot):  # the slot of this very moment
+                for item in self._passed:
+                    del slot[item]
+                return bool(self._passed)
+            del self._slots[heapq.heappop(self._order)]
+            if self._passed:
+                return True
         return False

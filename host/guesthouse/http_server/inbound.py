@@ -37,6 +37,7 @@ _BINARY: Final = int(WsMessageType.BINARY)
 _PING: Final = int(WsMessageType.PING)
 _PONG: Final = int(WsMessageType.PONG)
 _WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
+_WHOLE_PONG: Final = 0x8A
 _KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
 _LONGEST_HEADER: Final = 14
 _COMPRESSED: Final = 0x40
@@ -167,6 +168,21 @@ class InboundFrames:
         payload = apply_mask(data[body:], data[body - 4 : body])
         self._whole(message_type, payload)
         return True
+
+    def is_pong(self, data: bytes, payload: bytes) -> bool:
+        """Whether `data` is one whole pong with this payload and nothing was left from before. It may stand between
+        the fragments of a message. Then nothing is to be done about it; else nothing is said of it.
+        """
+        return (
+            len(data) == 6 + len(payload)
+            and data[0] == _WHOLE_PONG
+            and data[1] == 0x80 + len(payload)
+            and not self._held
+            and not self.paused
+            and self.close is None
+            and self._protocol.state is OPEN
+            and apply_mask(data[6:], data[2:6]) == payload
+        )
 
     def _frame_end(self, data: bytes, start: int) -> int:
         """Where the frame at `start` ends. 0 when it is not whole, with `_wanted` the size of `data` at

@@ -8,6 +8,7 @@ process is gone: its channels are closed, and who waits for it is told.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final, Protocol
 from guesthouse.address import ProcessId
 from guesthouse.config import Settings
 from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, Version
+from guesthouse.kernel.lanes import Lanes
 from guesthouse.kernel.notices import Notices
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.restarts import Backoff, in_words
@@ -28,6 +30,9 @@ from guesthouse.ports import HttpServerPort, LogPort
 
 START_ATTEMPTS: Final = 3
 """Times that a process may lose its worker before it asked for its first message."""
+
+LONG_LOOKUP_SECONDS: Final = 0.1
+"""A component that is not compiled by then is being compiled."""
 
 _ENDS_OF_THE_STOPPED: Final = (ExitCause.STOPPED, ExitCause.RETURNED, ExitCause.WORKER_LOST)
 
@@ -61,6 +66,7 @@ class Supervisor:
         self._cares: dict[ProcessId, Care] = {}
         self._runs = Runs(settings, log)
         self._notices = Notices(log)
+        self._lookups = Lanes(len(os.sched_getaffinity(0)), LONG_LOOKUP_SECONDS)
         self._closing = False
 
     async def add(self, spec: ProcessSpec, *, strict: bool = False) -> Process:
@@ -90,7 +96,7 @@ class Supervisor:
             NameTaken: a process of that id is there already.
             NoWorkerLeft: its package needs a worker of its own, and cannot have one.
         """
-        compiled = await self._compiler.compiled(spec.component)
+        compiled = await self._compiled(spec.component)
         process = Process(
             spec.id,
             compiled,
@@ -126,7 +132,7 @@ class Supervisor:
             NoSuchProcess: it is gone, or never was.
             ProcessNotStarted: the component cannot be started; the one before runs again.
         """
-        compiled = await self._compiler.compiled(spec.component)
+        compiled = await self._compiled(spec.component)
         care = self._care(spec.id)
         before, hands_over = care.version(), care.handover
         care.previous = care.previous or before
@@ -231,6 +237,11 @@ class Supervisor:
             care.stopping.set_result(None)
         care.stopping = None
         self._what_next(care, cause, detail, ran_seconds, stopped=stopped)
+
+    async def _compiled(self, component: Path) -> Path:
+        """To look through a compiled component takes a CPU. Where many are to start, the first run meanwhile."""
+        async with self._lookups.lane():
+            return await self._compiler.compiled(component)
 
     # --- decisions
 

@@ -8,22 +8,17 @@ its link: the link's end, for whatever reason, ends the worker, and the worker's
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import socket
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-import guesthouse
 from guesthouse.errors import GuesthouseError
 from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.placement import Placement
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.watchdog import LOOKS, Silence
+from guesthouse.kernel.worker_subprocess import WorkerSubprocess, spawn, worker_command
 from guesthouse.link.frames import LinkError
 from guesthouse.link.node_end import NodeEnd, connect
 from guesthouse.link.ops import PROTOCOL_VERSION, ToWorker
@@ -40,9 +35,7 @@ HEALTHY_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 15.0
 """A worker that says nothing for so long is ended; its processes go on elsewhere. See `kernel/watchdog.py`."""
 
-_STDERR_CHUNK: Final = 8 * 1024
 _END_SECONDS: Final = 0.5
-_PASSED_ON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
 
 
 class WorkerFailed(GuesthouseError):
@@ -57,16 +50,6 @@ class WorkerEvents(Protocol):
 
     def worker_lost(self, worker: Worker) -> None:
         """Its link is closed: it is no more, and neither are its runs."""
-
-
-def worker_command(confinement: Mapping[str, object] | None = None) -> list[str]:
-    """The command of a worker, without its `--link-fd N`. `-P`: the current folder holds no modules.
-
-    Args:
-        confinement: how it is to confine itself (`worker.confinement.obey`); None: not at all.
-    """
-    how = [] if confinement is None else ["--confinement", json.dumps(confinement)]
-    return [sys.executable, "-P", "-m", "guesthouse.worker", *how]
 
 
 class Worker:
@@ -121,6 +104,7 @@ class Workers:
             what to call once it is ready.
         events: told of each worker that becomes ready or is lost.
         command: what to spawn, without `--link-fd N`.
+        ahead: gives one that was spawned by this command already; None when there is none left.
         silence_seconds: how long a worker may say nothing.
         ready_seconds: how long one may take until it takes processes.
         longest_pause: the longest wait before one that keeps ending is replaced.
@@ -133,6 +117,7 @@ class Workers:
         operations: Callable[[Worker, Callable[[], None]], Callable[[Operation], None]],
         events: WorkerEvents,
         command: Sequence[str] | None = None,
+        ahead: Callable[[], WorkerSubprocess | None] = lambda: None,
         silence_seconds: float = SILENCE_SECONDS,
         ready_seconds: float = READY_SECONDS,
         longest_pause: float = LONGEST_PAUSE,
@@ -142,6 +127,7 @@ class Workers:
         self._operations = operations
         self._events = events
         self._command = list(command if command is not None else worker_command())
+        self._ahead = ahead
         self._silence_seconds = silence_seconds
         self._ready_seconds = ready_seconds
         self._longest_pause = longest_pause
@@ -247,9 +233,9 @@ class Workers:
                     worker.abandon()
 
     async def _one_life(self, name: str) -> str:
-        """Spawn a worker and see it through to its end. Returns why it ended."""
+        """Spawn a worker, or take one that was, and see it through to its end. Returns why it ended."""
         try:
-            subprocess, ours = await _spawn(self._command)
+            subprocess = self._ahead() or spawn(self._command)
         except OSError as error:  # too many open files, too little memory: it may work later
             return f"could not be spawned: {error.strerror}"
         worker = Worker(name)
@@ -257,11 +243,11 @@ class Workers:
         try:
             async with asyncio.TaskGroup() as tasks:
                 last_words = tasks.create_task(self._read_stderr(name, subprocess))
-                fault = await self._serve(worker, ours)
+                fault = await self._serve(worker, subprocess.link)
                 status = await _wait_or_kill(subprocess)
         finally:
             worker.abandon()
-            _kill(subprocess)
+            subprocess.kill()
             await subprocess.wait()
         return fault or _end_in_words(status, last_words.result())
 
@@ -299,66 +285,24 @@ class Workers:
             worker.lost.set_result(fault)
         self._events.worker_lost(worker)
 
-    async def _read_stderr(self, name: str, subprocess: asyncio.subprocess.Process) -> str:
+    async def _read_stderr(self, name: str, subprocess: WorkerSubprocess) -> str:
         """Log what a worker says on its standard error: faults of the host, never a guest's words. Returns the
         last line.
         """
-        assert subprocess.stderr is not None  # noqa: S101 - `_spawn` pipes it
         last = ""
-        rest = b""
-        while chunk := await subprocess.stderr.read(_STDERR_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > _STDERR_CHUNK:
-                lines, rest = [*lines, rest], b""
-            for line in filter(None, lines):
-                last = line.decode(errors="replace")
-                self._log.write(name, "error", last)
-        return rest.decode(errors="replace") or last
+        async for last in subprocess.stderr_lines():
+            self._log.write(name, "error", last)
+        return last
 
 
-async def _spawn(command: Sequence[str]) -> tuple[asyncio.subprocess.Process, socket.socket]:
-    """A worker subprocess, and the node's end of its link.
-
-    Raises:
-        OSError: the operating system refuses.
-    """
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # Where this very package is, which an uninstalled checkout's `-P` would not find.
-    environment["PYTHONPATH"] = str(Path(guesthouse.__file__).parent.parent)
-    environment["LC_ALL"] = "C.UTF-8"
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            subprocess = await asyncio.create_subprocess_exec(
-                *(*command, "--link-fd", str(theirs.fileno())),
-                pass_fds=(theirs.fileno(),),
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-            )
-        except BaseException:
-            ours.close()
-            raise
-    return subprocess, ours
-
-
-async def _wait_or_kill(subprocess: asyncio.subprocess.Process) -> int:
+async def _wait_or_kill(subprocess: WorkerSubprocess) -> int:
     """Give it a moment to end by itself, for its status says more than that of a kill."""
     try:
         async with asyncio.timeout(_END_SECONDS):
             return await subprocess.wait()
     except TimeoutError:
-        _kill(subprocess)
+        subprocess.kill()
         return await subprocess.wait()
-
-
-def _kill(subprocess: asyncio.subprocess.Process) -> None:
-    if subprocess.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(subprocess.pid, signal.SIGKILL)
 
 
 def _end_in_words(status: int, last_words: str) -> str:

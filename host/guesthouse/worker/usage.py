@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from math import inf
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Final
 
 from guesthouse.link.ops import ToNode
@@ -16,36 +16,64 @@ _EVERY_SECONDS: Final = 1.0
 _NEVER: Final = (0.0, 0)
 MOST_MEASURED: Final = 256
 """Memories in one worker, known whose or not, beyond which no more are told apart: it costs a look at all mappings."""
+LOOK_SHARE: Final = 0.001
+"""Of the worker's time may go into looks at all mappings: with 16,000 one takes 8 ms, in which no guest runs."""
+LONGEST_PAUSE: Final = 10.0
+"""Seconds after which it is looked again in any case."""
 
 
 class Memories:
-    """Which memory is whose: the one that is there after a guest was instantiated and was not before."""
+    """Which memory is whose: the one that is there after a guest was instantiated and was not before.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds.
+        cpu: seconds that this thread had a CPU for.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = monotonic, cpu: Callable[[], float] = thread_time
+    ) -> None:
+        self._clock = clock
+        self._cpu = cpu
         self._of: dict[int, Guest] = {}
         self._nobodys: set[int] = set()
         """Memories that appeared with others, so that nobody knows whose they are."""
+        self._found: dict[int, int] = {}
+        """By the last look."""
+        self._next_look = 0.0
 
     def instantiated(self, guest: Guest) -> None:
         """Find the memory of a guest that was just instantiated. With many guests it stays unknown."""
         self._of = {start: other for start, other in self._of.items() if not other.gone}
         if len(self._of) + len(self._nobodys) >= MOST_MEASURED:
             return
-        now = linear_memories().keys()
-        new = now - self._of.keys() - self._nobodys
-        self._nobodys &= now
+        self._look()
+        new = self._found.keys() - self._of.keys() - self._nobodys
         if len(new) == 1:
             self._of[new.pop()] = guest
         else:
             self._nobodys |= new
 
-    def sizes(self) -> dict[int, int]:
-        """Bytes of the memories that are known, by the handles of their guests."""
-        if not self._of and not self._nobodys:
-            return {}
-        now = linear_memories()
-        self._nobodys &= now.keys()
-        return {guest.handle: now.get(start, 0) for start, guest in self._of.items() if not guest.gone}
+    def sizes(self, handles: Collection[int]) -> tuple[dict[int, int], bool]:
+        """Bytes of the memories that are known, by the handles of their guests, and whether those of `handles` are as
+        they are now: after a look that took long the next is put off.
+        """
+        wanted = any(guest.handle in handles for guest in self._of.values())
+        if not wanted and not self._nobodys:
+            return {}, True
+        late = self._clock() < self._next_look
+        if not late:
+            self._look()
+        found = self._found
+        sizes = {guest.handle: found.get(start, 0) for start, guest in self._of.items() if not guest.gone}
+        return sizes, not (late and wanted)
+
+    def _look(self) -> None:
+        begin = self._cpu()
+        self._found = linear_memories()
+        self._nobodys &= self._found.keys()
+        pause = (self._cpu() - begin) / LOOK_SHARE
+        self._next_look = self._clock() + min(pause, LONGEST_PAUSE)
 
 
 class UsageReport:
@@ -79,12 +107,16 @@ class UsageReport:
         ran = [guest for guest in guests if guest.cpu_seconds != self._last.get(guest.handle, _NEVER)[0]]
         resting = self._busy.difference(guest.handle for guest in ran)
         said = [*ran, *(guest for guest in guests if guest.handle in resting)] if resting else ran
-        if said:
-            sizes = self._memories.sizes()
-            usage = {guest.handle: self._usage(guest, seconds, sizes.get(guest.handle, 0)) for guest in said}
-            self._outgoing.add([ToNode.USAGE, usage])
-        self._busy = {guest.handle for guest in ran}
-        self._unreported = bool(ran)
+        latest = self._say(said, seconds) if said else True
+        self._busy = {guest.handle for guest in (ran if latest else said)}
+        self._unreported = bool(self._busy)
+
+    def _say(self, guests: Collection[Guest], seconds: float) -> bool:
+        """Report these guests; returns whether nothing more is to be said of them unless they run."""
+        sizes, latest = self._memories.sizes({guest.handle for guest in guests})
+        usage = {guest.handle: self._usage(guest, seconds, sizes.get(guest.handle, 0)) for guest in guests}
+        self._outgoing.add([ToNode.USAGE, usage])
+        return latest
 
     def report_end(self, guest: Guest) -> None:
         """Report what a run that has just ended used."""

@@ -7,17 +7,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from guesthouse import node
+from guesthouse import head_start
 from guesthouse.cli.main import main
-from guesthouse.kernel.workers import worker_command
+from guesthouse.kernel.worker_subprocess import worker_command
 
 
 def liars(confinement: Mapping[str, object] | None = None) -> list[str]:
-    """See `guesthouse.kernel.workers.worker_command`."""
+    """See `guesthouse.kernel.worker_subprocess.worker_command`."""
     liar = str(Path(__file__).with_name("liar.py"))
     return [sys.executable, "-P", liar, os.environ["LIES_FILE"], *worker_command(confinement)]
 
 
 if __name__ == "__main__":
-    node.worker_command = liars  # type: ignore[attr-defined] # the node's own import of it
+    head_start.worker_command = liars  # type: ignore[attr-defined] # its own import of it
     main()

@@ -26,7 +26,7 @@ from guesthouse.http_server.outbox import Outbox, write_limits
 from guesthouse.http_server.paths import BadPath, PathPattern, query_params, split
 from guesthouse.link.credit import push_cost
 
-from .conftest import CHAT, OTHER, FakeLog
+from .conftest import CHAT, OTHER, FakeLog, masked
 
 # Frames.
 
@@ -173,10 +173,61 @@ def test_a_message_without_credit_needs_room_beside_what_waits() -> None:
     assert not outbox.has_room(room, buffered=1)
 
 
+# Pongs.
+
+
+def pong(payload: bytes, first: int = 0x8A) -> bytes:
+    mask = b"mask"
+    body = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    return bytes((first, 0x80 | len(payload))) + mask + body
+
+
+def test_the_pong_that_is_waited_for_is_known_and_delivered_to_nobody() -> None:
+    frames, got = inbound()
+    assert frames.is_pong(pong(b"12345678"), b"12345678")
+    frames.receive(masked(0x01, b"half"))
+    assert frames.is_pong(pong(b"12345678"), b"12345678")  # between the fragments of a message
+    frames.receive(masked(0x80, b" of it"))
+    assert got == [(0, b"half of it")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        pong(b"12345678")[:-1],
+        pong(b"12345678") + b"\x8a",
+        pong(b"12345679"),
+        pong(b"12345678", 0x8A ^ 0x03),  # a ping
+        pong(b"12345678", 0x0A),  # a fragment of a pong, which there is not
+        pong(b"12345678", 0xCA),  # a compressed one, which there is not
+        b"\x8a\x08" + b"12345678" + b"\x00" * 4,  # without a mask
+    ],
+)
+def test_what_is_not_just_that_pong_goes_the_long_way(data: bytes) -> None:
+    frames, _ = inbound()
+    assert not frames.is_pong(data, b"12345678")
+
+
+def test_bytes_that_look_like_the_pong_and_are_the_middle_of_a_frame_are_not_it() -> None:
+    frames, got = inbound()
+    middle = pong(b"12345678")
+    frames.receive(bytes((0x82, 0x80 | 4 + len(middle))) + b"mask" + b"size")
+    assert not frames.is_pong(middle, b"12345678")
+    frames.receive(middle)
+    assert [len(payload) for _, payload in got] == [4 + len(middle)]
+
+
+def test_a_pong_is_kept_for_later_while_nothing_is_to_be_delivered() -> None:
+    frames, _ = inbound()
+    frames.paused = True
+    assert not frames.is_pong(pong(b"12345678"), b"12345678")
+
+
 # Deadlines.
 
 
-@dataclass
+@dataclass(eq=False)
 class Item:
     follow_up: float = NEVER
     due: float = NEVER
@@ -221,6 +272,79 @@ def test_something_may_ask_to_be_looked_at_again() -> None:
     item.follow_up = NEVER
     deadlines.run(20)
     assert item.seen == 2
+
+
+def test_so_many_are_looked_at_as_may_be_and_then_the_others() -> None:
+    deadlines, items = Deadlines(), [Item() for _ in range(20)]
+    for number, item in enumerate(items):
+        deadlines.set(item, 1 + number % 3)
+    assert [deadlines.run(5, most=8) for _ in range(4)] == [True, True, False, False]
+    assert [item.seen for item in items] == [1] * 20
+    assert len(deadlines) == 0
+
+
+def test_what_another_took_away_while_it_waited_its_turn_is_not_looked_at() -> None:
+    deadlines = Deadlines()
+    items = [Item() for _ in range(3)]
+
+    class Ends(Item):
+        def on_deadline(self, now: float) -> float:
+            deadlines.set(items[0], NEVER)
+            deadlines.set(items[1], 9)
+            deadlines.set(items[2], 9)
+            deadlines.set(items[2], 2)
+            return super().on_deadline(now)
+
+    for item in items:
+        deadlines.set(item, 1)
+    ends = Ends()
+    deadlines.set(ends, 1)
+    assert deadlines.run(5) is False
+    assert ends.seen == 1
+    assert [item.due for item in items] == [NEVER, 9, NEVER]
+    assert [item.seen for item in items] == [0, 0, 1]  # once, though it was passed and set anew
+
+
+def test_one_that_fails_is_not_looked_at_again_and_the_others_are() -> None:
+    deadlines, items = Deadlines(), [Item(), Item()]
+
+    class Fails(Item):
+        def on_deadline(self, now: float) -> float:
+            raise ValueError("a defect")
+
+    failing = Fails()
+    for item in (*items, failing):
+        deadlines.set(item, 1)
+    with pytest.raises(ValueError, match="a defect"):
+        deadlines.run(2)
+    assert deadlines.run(2) is False
+    assert [item.seen for item in items] == [1, 1]
+    assert failing.due == NEVER
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.01, 0.05, 1.0, 7.5, NEVER]), st.booleans()),
+        max_size=60,
+    )
+)
+def test_everything_is_looked_at_when_it_is_due_and_never_before(
+    steps: list[tuple[int, float, bool]],
+) -> None:
+    deadlines, items, now = Deadlines(), [Item() for _ in range(5)], 100.0
+    dues = [NEVER] * 5
+    for which, seconds, go_on in steps:
+        deadlines.set(items[which], now + seconds)
+        dues[which] = now + seconds
+        if go_on:
+            now += 0.03
+            seen = [item.seen for item in items]
+            deadlines.run(now)
+            for place, item in enumerate(items):
+                assert item.seen - seen[place] == (dues[place] <= now)
+                dues[place] = NEVER if dues[place] <= now else dues[place]
+                assert item.due == dues[place]
+    assert len(deadlines) == sum(due != NEVER for due in dues)
 
 
 # Sockets.

@@ -15,7 +15,14 @@ import pytest
 
 from guesthouse.kernel.placement import Isolation, NoWorkerLeft, Placement
 from guesthouse.kernel.watchdog import LOOKS
-from guesthouse.kernel.workers import Worker, WorkerFailed, Workers
+from guesthouse.kernel.workers import (
+    LONGEST_PAUSE,
+    READY_SECONDS,
+    SILENCE_SECONDS,
+    Worker,
+    WorkerFailed,
+    Workers,
+)
 from guesthouse.link.ops import ToNode
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time
@@ -52,11 +59,27 @@ class Nobody:
         """See `WorkerEvents`."""
 
 
-def workers(log: Lines, command: list[str], **how: float) -> Workers:
+def workers(
+    log: Lines,
+    command: list[str],
+    *,
+    silence_seconds: float = SILENCE_SECONDS,
+    ready_seconds: float = READY_SECONDS,
+    longest_pause: float = LONGEST_PAUSE,
+) -> Workers:
     def operations(_: Worker, ready: Callable[[], None]) -> Callable[[list[Any]], None]:
         return lambda operation: ready() if operation[0] == ToNode.READY else None
 
-    return Workers(Placement(Isolation.SHARED, 1, 1), log, operations, Nobody(), command, **how)
+    return Workers(
+        Placement(Isolation.SHARED, 1, 1),
+        log,
+        operations,
+        Nobody(),
+        command,
+        silence_seconds=silence_seconds,
+        ready_seconds=ready_seconds,
+        longest_pause=longest_pause,
+    )
 
 
 async def until(is_so: Callable[[], object]) -> None:

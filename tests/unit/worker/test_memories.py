@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from guesthouse.worker import usage
-from guesthouse.worker.usage import MOST_MEASURED, Memories
+from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.usage import LONGEST_PAUSE, LOOK_SHARE, MOST_MEASURED, Memories, UsageReport
 
 
 class Mappings:
-    """The memories of a worker, as a test has them come and go."""
+    """The memories of a worker, as a test has them come and go, and what time it is."""
 
     def __init__(self) -> None:
         self.sizes: dict[int, int] = {}
         self.looks = 0
+        self.takes = 0.0
+        self.now = 100.0
 
     def __call__(self) -> dict[int, int]:
         self.looks += 1
+        self.now += self.takes
         return dict(self.sizes)
+
+    def memories(self) -> Memories:
+        return Memories(lambda: self.now, lambda: self.now)
 
 
 @pytest.fixture
@@ -31,25 +39,35 @@ def mappings(monkeypatch: pytest.MonkeyPatch) -> Mappings:
 
 
 def a_guest(handle: int) -> Any:
-    return SimpleNamespace(handle=handle, gone=False)
+    return SimpleNamespace(
+        handle=handle,
+        gone=False,
+        cpu_seconds=0.0,
+        serves=True,
+        slice_budget=1.0,
+        fiber=SimpleNamespace(calls=0),
+        limits=SimpleNamespace(memory_bytes=2**30, cpu_seconds_per_message=1.0),
+        budget=SimpleNamespace(held_seconds=0.0),
+        log=SimpleNamespace(dropped=0),
+    )
 
 
 def test_a_memory_is_that_of_the_guest_it_appeared_with(mappings: Mappings) -> None:
-    memories = Memories()
+    memories = mappings.memories()
     for handle in (1, 2):
         mappings.sizes[handle] = 100 * handle
         memories.instantiated(a_guest(handle))
-    assert memories.sizes() == {1: 100, 2: 200}
+    assert memories.sizes({1, 2}) == ({1: 100, 2: 200}, True)
 
 
 def test_memories_that_appear_together_are_nobodys_and_the_next_is_known_again(mappings: Mappings) -> None:
     memories = Memories()
     mappings.sizes = {1: 100, 2: 200}
     memories.instantiated(a_guest(1))
-    assert memories.sizes() == {}
+    assert memories.sizes({1}) == ({}, True)
     mappings.sizes[3] = 300
     memories.instantiated(a_guest(3))
-    assert memories.sizes() == {3: 300}
+    assert memories.sizes({3})[0] == {3: 300}
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -64,11 +82,74 @@ def test_starting_thousands_of_guests_looks_at_the_mappings_a_bounded_number_of_
 
 
 def test_once_many_guests_are_gone_memories_are_told_apart_again(mappings: Mappings) -> None:
-    memories = Memories()
+    memories = mappings.memories()
     mappings.sizes = dict.fromkeys(range(2 * MOST_MEASURED), 100)
     memories.instantiated(a_guest(1))
     mappings.sizes = {}
-    assert memories.sizes() == {}
+    mappings.now += LONGEST_PAUSE
+    assert memories.sizes({1}) == ({}, True)
     mappings.sizes = {7: 700}
     memories.instantiated(a_guest(7))
-    assert memories.sizes() == {7: 700}
+    assert memories.sizes({7})[0] == {7: 700}
+
+
+@pytest.mark.parametrize("takes", [0.001, 0.008, 0.5])
+def test_looks_take_a_bounded_share_of_the_time_and_what_was_found_is_said_meanwhile(
+    mappings: Mappings, takes: float
+) -> None:
+    memories = mappings.memories()
+    mappings.sizes, mappings.takes = {1: 100}, takes
+    memories.instantiated(a_guest(1))
+    mappings.sizes = {1: 200}
+    pause = min(takes / LOOK_SHARE, LONGEST_PAUSE)
+    mappings.now += 0.99 * pause
+    assert memories.sizes({1}) == ({1: 100}, False)
+    mappings.now += 0.02 * pause
+    assert memories.sizes({1}) == ({1: 200}, True)
+    assert mappings.looks == 2
+
+
+def test_nobody_looks_for_guests_whose_memory_is_not_known(mappings: Mappings) -> None:
+    memories = mappings.memories()
+    mappings.sizes = {1: 100}
+    memories.instantiated(a_guest(1))
+    assert memories.sizes({2, 3}) == ({}, True)
+    assert mappings.looks == 1
+
+
+def test_a_memory_that_has_the_address_of_a_dead_guests_is_of_its_own_size(mappings: Mappings) -> None:
+    memories, dead = mappings.memories(), a_guest(1)
+    mappings.sizes, mappings.takes = {1: 900}, 1.0
+    memories.instantiated(dead)
+    dead.gone = True
+    mappings.sizes = {1: 100}
+    memories.instantiated(a_guest(2))
+    assert memories.sizes({2}) == ({2: 100}, False)
+
+
+class Said:
+    """What a worker says."""
+
+    def __init__(self) -> None:
+        self.usage: list[dict[int, list[float]]] = []
+
+    def add(self, operation: list[Any]) -> None:
+        self.usage.append(operation[1])
+
+
+def test_a_guest_that_came_to_rest_before_its_memory_was_looked_at_is_reported_until_it_was(
+    mappings: Mappings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "monotonic", lambda: mappings.now)
+    said, memories = Said(), mappings.memories()
+    guest = a_guest(1)
+    report = UsageReport(cast(Outgoing, said), memories)
+    mappings.sizes, mappings.takes = {1: 100}, 0.0025
+    memories.instantiated(guest)
+    mappings.sizes = {1: 200}
+    guest.cpu_seconds = 0.5
+    for _ in range(6):
+        mappings.now += 1.0
+        report.report([guest])
+    assert [item[1][1] for item in said.usage] == [100, 100, 200]
+    assert report.due_seconds() == inf
