@@ -9,8 +9,10 @@ from typing import Final
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import bind
 
-UNCHECKED_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_size_t)
-"""`(env, caller, args_and_results, slots) -> trap`: a host function; 0 is no trap."""
+UNCHECKED_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p)
+"""`(env, caller, args_and_results) -> trap`: a host function; 0 is no trap. It is given the number of them too, which
+its type tells: a C function may be declared with fewer parameters than it gets.
+"""
 
 ASYNC_CALL: Final = CFUNCTYPE(
     None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p

@@ -121,7 +121,7 @@ def _refuse_call() -> NoReturn:
 def _plain(call: Callable[..., Any], read: _Read, finish: _Finish) -> Any:
     running = Running
 
-    def callback(env: int, caller: int, slots: int, count: int) -> int:
+    def callback(env: int, caller: int, slots: int) -> int:
         fiber = running.fiber
         try:
             if fiber.must_finish:

@@ -34,6 +34,7 @@ _put_arguments: Final = Struct("<I12xI12xI12xI12x").pack_into
 _result: Final = Struct("<I").unpack_from
 _put_value: Final = Struct("<B7xQ").pack_into
 _TRAP: Final = c_void_p()
+_func_call: Final = capi_core.func_call
 _TRAP_ADDRESS: Final = addressof(_TRAP)
 
 
@@ -202,12 +203,10 @@ def _allocate(
     _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
     fiber.must_finish = True
     fiber.finish_by = 0.0
-    try:
-        error = capi_core.func_call(fiber.context, function, _ARGUMENTS_ADDRESS, 4, _TRAP_ADDRESS)
+    error = _func_call(fiber.context, function, _ARGUMENTS_ADDRESS, 4, _TRAP_ADDRESS)
+    fiber.must_finish = False
+    if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None
-    finally:
-        fiber.must_finish = False
-    if error or trap:
         raise classify(capi_core.take_trap(trap) if trap else capi.take_message(error))
     address: int = _result(_ARGUMENTS)[0]
     if address % alignment:
