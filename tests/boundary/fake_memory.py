@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 
 from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary.apart.linear import LinearMemory
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.linear import LinearMemory
 
 GUARD = 4096
 

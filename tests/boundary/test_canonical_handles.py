@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from guesthouse.worker.boundary.apart.handles import Handles
+from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_parameters, lower_result
 from guesthouse.worker.boundary.errors import GuestTrap, OutOfRange, UnsupportedType
 from guesthouse.worker.boundary.fiber import Running
-from guesthouse.worker.boundary.handles import Handles
-from guesthouse.worker.boundary.signatures import Slots, lift_arguments, lower_parameters, lower_result
 from guesthouse.worker.boundary.types import Handle, ListOf, OptionOf, TupleOf, WitType
 
 from . import abi_model as model

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guesthouse.worker.boundary.errors import UnsupportedType
-from guesthouse.worker.boundary.layout import (
+from guesthouse.worker.boundary.apart.layout import (
     MAX_DEPTH,
     align_of,
     core_signature,
@@ -15,6 +14,7 @@ from guesthouse.worker.boundary.layout import (
     flat_types,
     size_of,
 )
+from guesthouse.worker.boundary.errors import UnsupportedType
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,

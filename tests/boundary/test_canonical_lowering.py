@@ -5,16 +5,15 @@ from typing import Any
 
 import pytest
 
-from guesthouse.worker.boundary import storing
+from guesthouse.worker.boundary.apart import storing
+from guesthouse.worker.boundary.apart.signatures import ResultWriter, lower_parameters, lower_result
+from guesthouse.worker.boundary.apart.storing import MAX_BYTES, room
 from guesthouse.worker.boundary.errors import (
     ConversionError,
     NotUnicode,
     OutOfRange,
     WrongType,
 )
-from guesthouse.worker.boundary.results import Form
-from guesthouse.worker.boundary.signatures import ResultWriter, lower_parameters, lower_result
-from guesthouse.worker.boundary.storing import MAX_BYTES, room
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -39,6 +38,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import OK, Err, FirstOf, Ok, Some, Utf8
+from guesthouse.worker.boundary.whole.results import Form
 
 from . import abi_model as model
 from .fake_memory import CoreArguments, FakeMemory

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.layout import MAX_DEPTH, MAX_FLAT_PARAMS
-from guesthouse.worker.boundary.signatures import (
+from guesthouse.worker.boundary.apart.layout import MAX_DEPTH, MAX_FLAT_PARAMS
+from guesthouse.worker.boundary.apart.signatures import (
     Slots,
     lift_arguments,
     lower_parameters,
     lower_result,
 )
+from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.types import (
     F32,
     F64,

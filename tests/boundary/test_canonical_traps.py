@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.metering import MAX_VALUES, SHARED_BYTES
+from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_result
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.lift import MAX_LIST
-from guesthouse.worker.boundary.linear import LinearMemory
-from guesthouse.worker.boundary.metering import MAX_VALUES, SHARED_BYTES
-from guesthouse.worker.boundary.signatures import Slots, lift_arguments, lower_result
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -33,6 +32,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import Err, Ok
+from guesthouse.worker.boundary.whole.lift import MAX_LIST
 
 from .fake_memory import CoreArguments, FakeMemory
 

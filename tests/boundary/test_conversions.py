@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 
 from guesthouse.link.ops import ExitCause
-from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.capi import VAL_SIZE
 from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType
-from guesthouse.worker.boundary.lower import lower
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -30,6 +28,8 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import Err, Ok, Some
+from guesthouse.worker.boundary.whole.arena import Arena
+from guesthouse.worker.boundary.whole.lower import lower
 
 from .components import PADDING, in_memory
 from .harness import Recorder, death_of, load, run

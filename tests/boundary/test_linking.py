@@ -11,11 +11,12 @@ from wasmtime import Config, Engine
 from wasmtime.component import Component as WasmComponent
 
 from guesthouse.link.ops import ExitCause
-from guesthouse.worker.boundary import canary, capi, lower, values
-from guesthouse.worker.boundary.component import MAX_IMPORTED_FUNCTIONS, Component
+from guesthouse.worker.boundary import canary, capi, values
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType
 from guesthouse.worker.boundary.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES
+from guesthouse.worker.boundary.whole import lower
+from guesthouse.worker.boundary.whole.component import MAX_IMPORTED_FUNCTIONS, Component
 
 from .components import MEMORY, RUN
 from .harness import ENGINE, Calls, death_of, load, run

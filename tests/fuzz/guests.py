@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from guesthouse.worker.boundary.assembly import Assembly
-from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.types import (
     EnumOf,
@@ -19,6 +18,7 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
     VariantOf,
 )
+from guesthouse.worker.boundary.whole.component import Component
 
 from ..boundary.components import TypeWriter, _component, padded
 from ..boundary.harness import Recorder, load, run

@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 from guesthouse.address import Address
 from guesthouse.link.checks import check, check_call
 from guesthouse.link.ops import ExitCause, ToNode
-from guesthouse.worker.boundary.callbacks import PENDING
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
+from guesthouse.worker.boundary.whole.callbacks import PENDING
 from guesthouse.worker.budget import Budget
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.messages import CONTRACT, Dialect, address_value

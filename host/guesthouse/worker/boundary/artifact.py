@@ -10,9 +10,9 @@ from wasmtime import Engine, Module, WasmtimeError
 
 from guesthouse.canonical.codec import plan_from_json
 from guesthouse.canonical.files import PLAN_SUFFIX, core_path
-from guesthouse.worker.boundary.assembly import Assembly
-from guesthouse.worker.boundary.component import Component, Offer
+from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import NotLoaded
+from guesthouse.worker.boundary.whole.component import Component, Offer
 
 Loaded: TypeAlias = Component | Assembly
 

@@ -14,10 +14,9 @@ import wasmtime._ffi as ffi
 from wasmtime import Engine, Module
 
 from guesthouse.canonical.plan import CallOf, Export, Import, Instantiation, Lifted, Lowered, Plan
-from guesthouse.worker.boundary import capi, capi_core, values
-from guesthouse.worker.boundary.assembly import Assembly
-from guesthouse.worker.boundary.callbacks import HostFunction
-from guesthouse.worker.boundary.component import Component
+from guesthouse.worker.boundary import capi, values
+from guesthouse.worker.boundary.apart import capi as capi_core
+from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.engine import CHECKED_VERSION
 from guesthouse.worker.boundary.errors import BoundaryError, GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
@@ -37,6 +36,8 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
 )
 from guesthouse.worker.boundary.values import Err, Ok
+from guesthouse.worker.boundary.whole.callbacks import HostFunction
+from guesthouse.worker.boundary.whole.component import Component
 
 INSTALLED: Final = version("wasmtime")
 """The version that is here, read while files can be: workers check it when they are confined."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from guesthouse.link.ops import Call, ExitCause
-from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.whole.callbacks import HostFunction
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.messages import capability_values
 

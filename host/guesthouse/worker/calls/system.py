@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from guesthouse.link.ops import Call, ExitCause, ToNode
-from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.whole.callbacks import HostFunction
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.refusals import as_result
 

@@ -18,10 +18,10 @@ from time import monotonic_ns, time_ns
 from typing import Any, Final
 
 from guesthouse.link.ops import ExitCause
-from guesthouse.worker.boundary.callbacks import HostFunction
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.types import EnumOf, FunctionType, ResultOf
 from guesthouse.worker.boundary.values import OK, Err, Ok
+from guesthouse.worker.boundary.whole.callbacks import HostFunction
 from guesthouse.worker.guest import Guest
 
 PREFIX: Final = "wasi:"

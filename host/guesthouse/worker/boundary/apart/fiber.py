@@ -10,23 +10,24 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse.link.ops import ExitCause
-from guesthouse.worker.boundary import capi, capi_core
-from guesthouse.worker.boundary.capi import address_of
-from guesthouse.worker.boundary.capi_core import (
+from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.apart import capi as capi_core
+from guesthouse.worker.boundary.apart.capi import (
     EXTERN_OF,
     EXTERN_SIZE,
     INSTANCE_SIZE,
     KINDS,
     TAGGED_SIZE,
 )
+from guesthouse.worker.boundary.apart.handles import Handles
+from guesthouse.worker.boundary.apart.linear import NO_MEMORY, LinearMemory, no_allocator
+from guesthouse.worker.boundary.apart.slices import let_yield
+from guesthouse.worker.boundary.capi import address_of
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, classify
 from guesthouse.worker.boundary.fiber import Fiber, Running, StoreLimits
-from guesthouse.worker.boundary.handles import Handles
-from guesthouse.worker.boundary.linear import NO_MEMORY, LinearMemory, no_allocator
-from guesthouse.worker.boundary.slices import let_yield
 
 if TYPE_CHECKING:
-    from guesthouse.worker.boundary.assembly import Assembly, Step
+    from guesthouse.worker.boundary.apart.assembly import Assembly, Step
 
 _ARGUMENTS: Final = (ctypes.c_uint64 * 8)()
 _ARGUMENTS_ADDRESS: Final = addressof(_ARGUMENTS)

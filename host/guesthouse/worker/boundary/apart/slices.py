@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import Any, Final
 
 from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.apart.capi import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
 from guesthouse.worker.boundary.capi import MEMORY
-from guesthouse.worker.boundary.capi_core import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
 from guesthouse.worker.boundary.fiber import FIBERS, SLICE
 
 LONGEST_SECONDS: Final = 0.25

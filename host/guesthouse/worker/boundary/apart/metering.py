@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.worker.boundary.layout import cases_of
-from guesthouse.worker.boundary.lift import MAX_LIST
-from guesthouse.worker.boundary.traps import trap
+from guesthouse.worker.boundary.apart.layout import cases_of
+from guesthouse.worker.boundary.apart.traps import trap
 from guesthouse.worker.boundary.types import (
     ListOf,
     OptionOf,
@@ -17,6 +16,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
+from guesthouse.worker.boundary.whole.lift import MAX_LIST
 
 MAX_VALUES: Final = 16 * MAX_LIST
 """Values in all lists that one call passes, those within others counted too: each is an object here."""

@@ -10,12 +10,12 @@ from wasmtime.component import Instance
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.fiber import SLICE, Fiber, StoreLimits
+from guesthouse.worker.boundary.whole.arena import Arena
 
 if TYPE_CHECKING:
-    from guesthouse.worker.boundary.component import Component
+    from guesthouse.worker.boundary.whole.component import Component
 
 
 class ComponentFiber(Fiber):

@@ -16,9 +16,9 @@ from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import CONTINUATION_STRUCT, MEMORY
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import FIBERS, Fiber
-from guesthouse.worker.boundary.lift import Caller, lift_arguments
-from guesthouse.worker.boundary.results import Form, WriteResult, lower_result
 from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.worker.boundary.whole.lift import Caller, lift_arguments
+from guesthouse.worker.boundary.whole.results import Form, WriteResult, lower_result
 
 
 class _Pending:

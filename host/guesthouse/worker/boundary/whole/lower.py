@@ -13,7 +13,6 @@ from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.capi import (
     FIELD_SIZE,
     MEMORY,
@@ -59,6 +58,7 @@ from guesthouse.worker.boundary.values import (
     Some,
     Utf8,
 )
+from guesthouse.worker.boundary.whole.arena import Arena
 
 _NOWHERE: Final = 8
 """Where an empty list points: aligned and never read."""

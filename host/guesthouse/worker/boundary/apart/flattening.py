@@ -10,11 +10,11 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
-from guesthouse.worker.boundary.layout import Shape, cases_of
-from guesthouse.worker.boundary.linear import LinearMemory
-from guesthouse.worker.boundary.loading import ResourceNumber
-from guesthouse.worker.boundary.scalars import Convert, bytes_of, case_of, convert, utf8_of, wrong
-from guesthouse.worker.boundary.storing import copied, elements, misses
+from guesthouse.worker.boundary.apart.layout import Shape, cases_of
+from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.loading import ResourceNumber
+from guesthouse.worker.boundary.apart.scalars import Convert, bytes_of, case_of, convert, utf8_of, wrong
+from guesthouse.worker.boundary.apart.storing import copied, elements, misses
 from guesthouse.worker.boundary.types import (
     F32,
     F64,

@@ -13,7 +13,25 @@ from struct import Struct
 from typing import Any, Final, NoReturn, TypeAlias
 
 from guesthouse.link.ops import ExitCause
-from guesthouse.worker.boundary.callbacks import (
+from guesthouse.worker.boundary.apart.capi import (
+    ASYNC_CALL,
+    KINDS,
+    RAW_SIZE,
+    TAGGED_OF,
+    TAGGED_SIZE,
+    UNCHECKED_CALL,
+    trap_new,
+)
+from guesthouse.worker.boundary.apart.fiber import CoreFiber
+from guesthouse.worker.boundary.apart.handles import take
+from guesthouse.worker.boundary.apart.layout import core_signature
+from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_result
+from guesthouse.worker.boundary.capi import MEMORY
+from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.fiber import Running
+from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.worker.boundary.whole.callbacks import (
     DONE,
     PENDING,
     WAIT_ADDRESS,
@@ -23,24 +41,6 @@ from guesthouse.worker.boundary.callbacks import (
     put_address,
     put_wait,
 )
-from guesthouse.worker.boundary.capi import MEMORY
-from guesthouse.worker.boundary.capi_core import (
-    ASYNC_CALL,
-    KINDS,
-    RAW_SIZE,
-    TAGGED_OF,
-    TAGGED_SIZE,
-    UNCHECKED_CALL,
-    trap_new,
-)
-from guesthouse.worker.boundary.core_fiber import CoreFiber
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import Running
-from guesthouse.worker.boundary.handles import take
-from guesthouse.worker.boundary.layout import core_signature
-from guesthouse.worker.boundary.linear import LinearMemory
-from guesthouse.worker.boundary.signatures import Slots, lift_arguments, lower_result
-from guesthouse.worker.boundary.types import FunctionType
 
 ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
 """The host's number of a resource type, by interface and name."""

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, NoReturn, TypeAlias
 
+from guesthouse.worker.boundary.apart.handles import give
+from guesthouse.worker.boundary.apart.layout import Shape
+from guesthouse.worker.boundary.apart.loading import ResourceNumber
 from guesthouse.worker.boundary.errors import NotUnicode, OutOfRange, UnsupportedType, WrongType
-from guesthouse.worker.boundary.handles import give
-from guesthouse.worker.boundary.layout import Shape
-from guesthouse.worker.boundary.loading import ResourceNumber
-from guesthouse.worker.boundary.lower import can_be_none
 from guesthouse.worker.boundary.types import (
     EnumOf,
     FlagsOf,
@@ -25,6 +24,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import SCALARS, Err, FirstOf, Ok, Some, Utf8
+from guesthouse.worker.boundary.whole.lower import can_be_none
 
 Convert: TypeAlias = Callable[[Any], Any]
 """A value that is one number of the ABI, checked, to that number."""

@@ -8,7 +8,6 @@ from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.arena import Arena
 from guesthouse.worker.boundary.capi import (
     FIELD_SIZE,
     MEMORY,
@@ -17,7 +16,6 @@ from guesthouse.worker.boundary.capi import (
     VAL_SIZE,
     address_of,
 )
-from guesthouse.worker.boundary.lower import Write, lower
 from guesthouse.worker.boundary.types import (
     STRING,
     OptionOf,
@@ -38,6 +36,8 @@ from guesthouse.worker.boundary.values import (
     Ok,
     Utf8,
 )
+from guesthouse.worker.boundary.whole.arena import Arena
+from guesthouse.worker.boundary.whole.lower import Write, lower
 
 WriteResult: TypeAlias = Callable[[Any, int, int], None]
 """`(value, context, address)`."""

@@ -15,9 +15,18 @@ from typing import Any, Final
 from wasmtime import Engine, FuncType, Module, ValType
 
 from guesthouse.canonical.plan import CallOf, Dropped, Lifted, Plan, Source
-from guesthouse.worker.boundary import capi, capi_core
-from guesthouse.worker.boundary.capi_core import EXTERN_SIZE, INSTANCE_SIZE
-from guesthouse.worker.boundary.component import (
+from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.apart import capi as capi_core
+from guesthouse.worker.boundary.apart.calls import as_core_call, as_core_drop
+from guesthouse.worker.boundary.apart.capi import EXTERN_SIZE, INSTANCE_SIZE
+from guesthouse.worker.boundary.apart.fiber import CoreFiber
+from guesthouse.worker.boundary.apart.layout import core_signature
+from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.signatures import lower_parameters
+from guesthouse.worker.boundary.errors import LinkFailure, WrongType
+from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.types import STRING
+from guesthouse.worker.boundary.whole.component import (
     MAX_IMPORTED_FUNCTIONS,
     Offer,
     no_entry,
@@ -25,14 +34,6 @@ from guesthouse.worker.boundary.component import (
     where_is,
     with_result,
 )
-from guesthouse.worker.boundary.core_calls import as_core_call, as_core_drop
-from guesthouse.worker.boundary.core_fiber import CoreFiber
-from guesthouse.worker.boundary.errors import LinkFailure, WrongType
-from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
-from guesthouse.worker.boundary.layout import core_signature
-from guesthouse.worker.boundary.linear import LinearMemory
-from guesthouse.worker.boundary.signatures import lower_parameters
-from guesthouse.worker.boundary.types import STRING
 
 _VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
 

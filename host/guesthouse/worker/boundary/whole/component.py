@@ -20,13 +20,13 @@ from wasmtime.component import Linker
 from wasmtime.component import _types as wt
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.arena import Arena
-from guesthouse.worker.boundary.callbacks import Destructor, HostFunction, as_callback, as_destructor
-from guesthouse.worker.boundary.component_fiber import ComponentFiber
 from guesthouse.worker.boundary.errors import LinkFailure, NotLoaded, WrongType
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
-from guesthouse.worker.boundary.lower import lower
 from guesthouse.worker.boundary.types import STRING, FunctionType, TypeReader
+from guesthouse.worker.boundary.whole.arena import Arena
+from guesthouse.worker.boundary.whole.callbacks import Destructor, HostFunction, as_callback, as_destructor
+from guesthouse.worker.boundary.whole.fiber import ComponentFiber
+from guesthouse.worker.boundary.whole.lower import lower
 
 MAX_IMPORTED_FUNCTIONS: Final = 512
 """Each takes its worker most of a tenth of a millisecond, in which no guest runs."""

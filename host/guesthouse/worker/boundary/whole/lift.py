@@ -23,7 +23,6 @@ from guesthouse.worker.boundary.capi import (
     VAL_SIZE,
 )
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
-from guesthouse.worker.boundary.lower import can_be_none
 from guesthouse.worker.boundary.types import (
     STRING,
     U8,
@@ -40,6 +39,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import SCALARS, Err, Ok, Some
+from guesthouse.worker.boundary.whole.lower import can_be_none
 
 Lift: TypeAlias = Callable[[int], Any]
 

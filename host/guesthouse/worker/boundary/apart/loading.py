@@ -15,14 +15,12 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
+from guesthouse.worker.boundary.apart.handles import lend, take
+from guesthouse.worker.boundary.apart.layout import Shape, cases_of
+from guesthouse.worker.boundary.apart.metering import BUDGET, values_in
+from guesthouse.worker.boundary.apart.traps import misaligned, no_case, no_character, not_unicode, too_long
 from guesthouse.worker.boundary.capi import BYTES, MEMORY
 from guesthouse.worker.boundary.errors import UnsupportedType
-from guesthouse.worker.boundary.handles import lend, take
-from guesthouse.worker.boundary.layout import Shape, cases_of
-from guesthouse.worker.boundary.lift import MAX_LIST
-from guesthouse.worker.boundary.lower import can_be_none
-from guesthouse.worker.boundary.metering import BUDGET, values_in
-from guesthouse.worker.boundary.traps import misaligned, no_case, no_character, not_unicode, too_long
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -41,6 +39,8 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import SCALARS, Err, Ok, Some
+from guesthouse.worker.boundary.whole.lift import MAX_LIST
+from guesthouse.worker.boundary.whole.lower import can_be_none
 
 Load: TypeAlias = Callable[[int, Any], Any]
 """`(native address, memory)`."""

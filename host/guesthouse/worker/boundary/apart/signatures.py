@@ -8,16 +8,21 @@ from enum import Enum
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
+from guesthouse.worker.boundary.apart.flattening import flatten
+from guesthouse.worker.boundary.apart.layout import (
+    MAX_FLAT_PARAMS,
+    MAX_FLAT_RESULTS,
+    Shape,
+    cases_of,
+    shape_of,
+)
+from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.loading import Place, ResourceNumber, Source, text
+from guesthouse.worker.boundary.apart.metering import needs_meter
+from guesthouse.worker.boundary.apart.scalars import convert
+from guesthouse.worker.boundary.apart.storing import Fields, Store, room, store
+from guesthouse.worker.boundary.apart.traps import misaligned
 from guesthouse.worker.boundary.capi import MEMORY
-from guesthouse.worker.boundary.flattening import flatten
-from guesthouse.worker.boundary.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Shape, cases_of, shape_of
-from guesthouse.worker.boundary.linear import LinearMemory
-from guesthouse.worker.boundary.loading import Place, ResourceNumber, Source, text
-from guesthouse.worker.boundary.metering import needs_meter
-from guesthouse.worker.boundary.results import Form
-from guesthouse.worker.boundary.scalars import convert
-from guesthouse.worker.boundary.storing import Fields, Store, room, store
-from guesthouse.worker.boundary.traps import misaligned
 from guesthouse.worker.boundary.types import (
     F32,
     F64,
@@ -34,6 +39,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import OK
+from guesthouse.worker.boundary.whole.results import Form
 
 
 class Slots(Enum):

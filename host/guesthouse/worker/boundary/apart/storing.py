@@ -11,13 +11,10 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
-from guesthouse.worker.boundary.capi import MEMORY
-from guesthouse.worker.boundary.errors import OutOfRange, WrongType
-from guesthouse.worker.boundary.layout import Shape, cases_of
-from guesthouse.worker.boundary.linear import LinearMemory
-from guesthouse.worker.boundary.loading import ResourceNumber
-from guesthouse.worker.boundary.lower import can_be_none
-from guesthouse.worker.boundary.scalars import (
+from guesthouse.worker.boundary.apart.layout import Shape, cases_of
+from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.loading import ResourceNumber
+from guesthouse.worker.boundary.apart.scalars import (
     CODES,
     Convert,
     bytes_of,
@@ -27,6 +24,8 @@ from guesthouse.worker.boundary.scalars import (
     utf8_of,
     wrong,
 )
+from guesthouse.worker.boundary.capi import MEMORY
+from guesthouse.worker.boundary.errors import OutOfRange, WrongType
 from guesthouse.worker.boundary.types import (
     BOOL,
     F32,
@@ -42,6 +41,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
+from guesthouse.worker.boundary.whole.lower import can_be_none
 
 Store: TypeAlias = Callable[[Any, int, LinearMemory], None]
 """`(value, native address, memory)`."""
