@@ -14,10 +14,11 @@ from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.host_functions import PENDING, HostFunction
+from guesthouse.worker.boundary.offers import Offer
 from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.boundary.types import FunctionType
-from guesthouse.worker.boundary.whole.callbacks import PENDING, HostFunction
-from guesthouse.worker.boundary.whole.component import Component, Offer
+from guesthouse.worker.boundary.whole.component import Component
 
 from .components import MEMORY, RUN
 from .lanes import Lane

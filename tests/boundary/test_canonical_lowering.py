@@ -37,8 +37,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import OK, Err, FirstOf, Ok, Some, Utf8
-from guesthouse.worker.boundary.whole.results import Form
+from guesthouse.worker.boundary.values import OK, Err, FirstOf, Form, Ok, Some, Utf8
 
 from . import abi_model as model
 from .fake_memory import CoreArguments, FakeMemory

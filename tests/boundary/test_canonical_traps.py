@@ -31,8 +31,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import Err, Ok
-from guesthouse.worker.boundary.whole.lift import MAX_LIST
+from guesthouse.worker.boundary.values import MAX_LIST, Err, Ok
 
 from .fake_memory import CoreArguments, FakeMemory
 

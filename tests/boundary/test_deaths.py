@@ -10,8 +10,7 @@ import pytest
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
-from guesthouse.worker.boundary.values import Ok
-from guesthouse.worker.boundary.whole.lift import MAX_LIST
+from guesthouse.worker.boundary.values import MAX_LIST, Ok
 
 from .components import MEMORY
 from .harness import Calls, death_of, fiber_of, finish_step, guest, load, run

@@ -91,7 +91,7 @@ def _failures() -> Callable[[], None]:
 
 def _dropped_fibers() -> Callable[[], None]:
     """Guests dropped before they ran, while they compute, and while they wait."""
-    from guesthouse.worker.boundary.whole.callbacks import PENDING
+    from guesthouse.worker.boundary.host_functions import PENDING
 
     from .harness import LIMITS, Calls, finish_step, guest, load
 

@@ -14,9 +14,10 @@ from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import canary, capi, values
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType
+from guesthouse.worker.boundary.offers import MAX_IMPORTED_FUNCTIONS
 from guesthouse.worker.boundary.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES
 from guesthouse.worker.boundary.whole import lower
-from guesthouse.worker.boundary.whole.component import MAX_IMPORTED_FUNCTIONS, Component
+from guesthouse.worker.boundary.whole.component import Component
 
 from .components import MEMORY, RUN
 from .harness import ENGINE, Calls, death_of, load, run

@@ -14,7 +14,7 @@ from guesthouse.link.checks import check, check_call
 from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
-from guesthouse.worker.boundary.whole.callbacks import PENDING
+from guesthouse.worker.boundary.host_functions import PENDING
 from guesthouse.worker.budget import Budget
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.messages import CONTRACT, Dialect, address_value

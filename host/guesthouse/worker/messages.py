@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from guesthouse.address import Address
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import WsMessageType
-from guesthouse.worker.boundary.values import Err, FirstOf, Ok
-from guesthouse.worker.boundary.whole.results import Form
+from guesthouse.worker.boundary.values import Err, FirstOf, Form, Ok
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest

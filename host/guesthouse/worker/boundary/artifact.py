@@ -12,7 +12,8 @@ from guesthouse.canonical.codec import plan_from_json
 from guesthouse.canonical.files import PLAN_SUFFIX, core_path
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import NotLoaded
-from guesthouse.worker.boundary.whole.component import Component, Offer
+from guesthouse.worker.boundary.offers import Offer
+from guesthouse.worker.boundary.whole.component import Component
 
 Loaded: TypeAlias = Component | Assembly
 

@@ -20,6 +20,7 @@ from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.engine import CHECKED_VERSION
 from guesthouse.worker.boundary.errors import BoundaryError, GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
+from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.types import (
     CHAR,
     F64,
@@ -36,7 +37,6 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
 )
 from guesthouse.worker.boundary.values import Err, Ok
-from guesthouse.worker.boundary.whole.callbacks import HostFunction
 from guesthouse.worker.boundary.whole.component import Component
 
 INSTALLED: Final = version("wasmtime")

@@ -110,6 +110,11 @@ F32, F64 = Primitive("f32"), Primitive("f64")
 CHAR, STRING = Primitive("char"), Primitive("string")
 
 
+def can_be_none(type_: WitType) -> bool:
+    """Whether None is a value of the type, so that an option of it needs `Some`."""
+    return isinstance(type_, OptionOf)
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionType:
     """Parameters in order, and the result if there is one."""

@@ -54,7 +54,30 @@ class FirstOf:
     cases: tuple[tuple[str, Any], ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """A result that is the same each time but for the fields of one record.
+
+    A call that offers the form returns `(form, *values)`. Where the import's type has it, its tree was
+    made when the import was linked, and only the fields are written anew.
+    """
+
+    path: tuple[str, ...]
+    """From the result down to the record: `ok`, `err`, or the name of a variant's case."""
+    fields: tuple[str, ...]
+
+    def expand(self, values: tuple[Any, ...]) -> Any:
+        """The same as a value of its type."""
+        value: Any = dict(zip(self.fields, values, strict=True))
+        for step in reversed(self.path):
+            value = {"ok": Ok, "err": Err}[step](value) if step in ("ok", "err") else (step, value)
+        return value
+
+
 OK: Final = Ok()
+
+MAX_LIST: Final = 65_536
+"""Elements of a list that a guest may pass, other than bytes: millions would hold the worker for seconds."""
 
 KIND_BOOL: Final = 0
 KIND_S8: Final = 1

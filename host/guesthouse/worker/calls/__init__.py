@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from guesthouse.worker.boundary.host_functions import Destructor, HostFunction
 from guesthouse.worker.boundary.types import FunctionType
-from guesthouse.worker.boundary.whole.callbacks import Destructor, HostFunction
 from guesthouse.worker.calls import capabilities, http_server, kinode, messaging, spawning, system, wasi
 from guesthouse.worker.guest import Guest
 

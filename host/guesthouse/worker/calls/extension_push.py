@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse.address import HTTP_SERVER
 from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.worker.boundary.host_functions import PENDING
 from guesthouse.worker.boundary.values import Err, Ok
-from guesthouse.worker.boundary.whole.callbacks import PENDING
 from guesthouse.worker.messages import Dialect
 
 if TYPE_CHECKING:

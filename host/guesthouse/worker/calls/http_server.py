@@ -16,8 +16,8 @@ from guesthouse.address import HTTP_SERVER
 from guesthouse.link.credit import push_cost
 from guesthouse.link.ops import Call, ToNode
 from guesthouse.message import WsMessageType
+from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.values import OK, Err
-from guesthouse.worker.boundary.whole.callbacks import HostFunction
 from guesthouse.worker.calls import extension_push
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.guest import Answerable, Guest

@@ -20,7 +20,7 @@ from guesthouse.address import Address, canonical
 from guesthouse.errors import BadAddress
 from guesthouse.link.ops import Call, ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.whole.callbacks import HostFunction
+from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.calls import capabilities, messaging, spawning, system
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.kinode_form import STANDARD

@@ -14,8 +14,8 @@ from typing import Any, Final
 from guesthouse.http_answer import answer_of
 from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.host_functions import PENDING, HostFunction
 from guesthouse.worker.boundary.values import Utf8
-from guesthouse.worker.boundary.whole.callbacks import PENDING, HostFunction
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.guest import Answerable, Guest, address_text

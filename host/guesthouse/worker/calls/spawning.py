@@ -13,8 +13,8 @@ from typing import Any, Final
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import MESSAGING
 from guesthouse.link.ops import Call
+from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.values import Err, Ok
-from guesthouse.worker.boundary.whole.callbacks import HostFunction
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.system import on_exit_operation
 from guesthouse.worker.guest import Guest

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from guesthouse.link.ops import Call, ExitCause, ToNode
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.whole.callbacks import HostFunction
+from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.refusals import as_result
 

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.types import EnumOf, FunctionType, ResultOf
 from guesthouse.worker.boundary.values import OK, Err, Ok
-from guesthouse.worker.boundary.whole.callbacks import HostFunction
 from guesthouse.worker.guest import Guest
 
 PREFIX: Final = "wasi:"

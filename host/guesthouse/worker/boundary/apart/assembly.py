@@ -25,8 +25,7 @@ from guesthouse.worker.boundary.apart.linear import LinearMemory
 from guesthouse.worker.boundary.apart.signatures import lower_parameters
 from guesthouse.worker.boundary.errors import LinkFailure, WrongType
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
-from guesthouse.worker.boundary.types import STRING
-from guesthouse.worker.boundary.whole.component import (
+from guesthouse.worker.boundary.offers import (
     MAX_IMPORTED_FUNCTIONS,
     Offer,
     no_entry,
@@ -34,6 +33,7 @@ from guesthouse.worker.boundary.whole.component import (
     where_is,
     with_result,
 )
+from guesthouse.worker.boundary.types import STRING
 
 _VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
 

@@ -30,8 +30,7 @@ from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, l
 from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Running
-from guesthouse.worker.boundary.types import FunctionType
-from guesthouse.worker.boundary.whole.callbacks import (
+from guesthouse.worker.boundary.host_functions import (
     DONE,
     PENDING,
     WAIT_ADDRESS,
@@ -41,6 +40,7 @@ from guesthouse.worker.boundary.whole.callbacks import (
     put_address,
     put_wait,
 )
+from guesthouse.worker.boundary.types import FunctionType
 
 ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
 """The host's number of a resource type, by interface and name."""

@@ -37,10 +37,9 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
     VariantOf,
     WitType,
+    can_be_none,
 )
-from guesthouse.worker.boundary.values import SCALARS, Err, Ok, Some
-from guesthouse.worker.boundary.whole.lift import MAX_LIST
-from guesthouse.worker.boundary.whole.lower import can_be_none
+from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Some
 
 Load: TypeAlias = Callable[[int, Any], Any]
 """`(native address, memory)`."""

@@ -16,7 +16,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.whole.lift import MAX_LIST
+from guesthouse.worker.boundary.values import MAX_LIST
 
 MAX_VALUES: Final = 16 * MAX_LIST
 """Values in all lists that one call passes, those within others counted too: each is an object here."""

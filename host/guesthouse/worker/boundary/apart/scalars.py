@@ -22,9 +22,9 @@ from guesthouse.worker.boundary.types import (
     ResultOf,
     VariantOf,
     WitType,
+    can_be_none,
 )
 from guesthouse.worker.boundary.values import SCALARS, Err, FirstOf, Ok, Some, Utf8
-from guesthouse.worker.boundary.whole.lower import can_be_none
 
 Convert: TypeAlias = Callable[[Any], Any]
 """A value that is one number of the ABI, checked, to that number."""

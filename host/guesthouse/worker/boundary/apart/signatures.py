@@ -38,8 +38,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import OK
-from guesthouse.worker.boundary.whole.results import Form
+from guesthouse.worker.boundary.values import OK, Form
 
 
 class Slots(Enum):

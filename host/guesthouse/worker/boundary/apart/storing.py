@@ -40,8 +40,8 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
     VariantOf,
     WitType,
+    can_be_none,
 )
-from guesthouse.worker.boundary.whole.lower import can_be_none
 
 Store: TypeAlias = Callable[[Any, int, LinearMemory], None]
 """`(value, native address, memory)`."""

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.whole.lift import MAX_LIST
+from guesthouse.worker.boundary.values import MAX_LIST
 
 
 def trap(detail: str) -> GuestTrap:

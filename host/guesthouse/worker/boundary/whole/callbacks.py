@@ -6,47 +6,25 @@ guest alone. An exception that crossed into wasmtime would end the worker.
 
 from __future__ import annotations
 
-import ctypes
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import CONTINUATION_STRUCT, MEMORY
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import FIBERS, Fiber
+from guesthouse.worker.boundary.capi import MEMORY
+from guesthouse.worker.boundary.fiber import FIBERS
+from guesthouse.worker.boundary.host_functions import (
+    DONE,
+    PENDING,
+    WAIT_ADDRESS,
+    Destructor,
+    HostFunction,
+    note_fault,
+    put_address,
+    put_wait,
+)
 from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.boundary.whole.lift import Caller, lift_arguments
-from guesthouse.worker.boundary.whole.results import Form, WriteResult, lower_result
-
-
-class _Pending:
-    """The type of `PENDING`."""
-
-
-PENDING: Final = _Pending()
-"""What a blocking host call returns when it has no result yet: `Fiber.answer` gives it later."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostFunction:
-    """A host call. `call` gets the fiber's owner and the lifted arguments."""
-
-    call: Callable[..., Any]
-    blocks: bool = False
-    """Whether it may return `PENDING`."""
-    utf8: bool = False
-    """Whether it gets its strings as the bytes of their UTF-8."""
-    forms: tuple[Form, ...] = ()
-    """What it may return besides values of its type."""
-
-
-Destructor: TypeAlias = Callable[[Any, int, int], None]
-"""`(owner, resource type number, number)`."""
-
-_MAX_ERROR: Final = 500
-"""Characters of what a host call raised that wasmtime gets to see; the fiber keeps the rest."""
+from guesthouse.worker.boundary.whole.results import WriteResult, lower_result
 
 
 def as_callback(function: HostFunction, type_: FunctionType) -> Any:
@@ -138,48 +116,6 @@ def _waiting(write: WriteResult, context: int, address: int) -> Callable[[Any], 
     return lambda value: write(value, context, address)
 
 
-def _wait(context: int) -> bool:
-    """Whether the host call that the guest waits in has its result now.
-
-    wasmtime looks for an error when a host call begins, not when it ends. So a guest whose answer cannot be
-    made stays where it is, and `Fiber.poll` ends it.
-    """
-    fiber = FIBERS.get(context)
-    if fiber is None:
-        return False
-    produce, fiber.pending_answer = fiber.pending_answer, None
-    if produce is None:
-        return False
-    try:
-        fiber.blocked(produce())
-    except BaseException as error:
-        fiber.fault = error
-        return False
-    fiber.blocked = None
-    return True
-
-
-_WAIT: Final = capi.CONTINUATION(_wait)
-WAIT_ADDRESS: Final = ctypes.cast(_WAIT, ctypes.c_void_p).value or 0
-"""The continuation of a host call that waits, with the context of its store."""
-
-# A continuation that is done at once needs no Python: `abs(1)` answers with 1, which is true.
-_ABS_ADDRESS: Final = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0
-DONE: Final = CONTINUATION_STRUCT.pack(_ABS_ADDRESS, 1, 0)
-"""The continuation of a blocking host call that has its result."""
-
-put_wait: Final = CONTINUATION_STRUCT.pack_into
-put_address: Final = capi.ADDRESS.pack_into
-
-
 def _fault(context: int, error: BaseException) -> int:
     made: int = capi.error_new(note_fault(FIBERS.get(context), error))
     return made
-
-
-def note_fault(fiber: Fiber | None, error: BaseException) -> bytes:
-    """Keep what a host call raised; returns what wasmtime gets to see of it."""
-    if fiber is not None and fiber.fault is None:
-        fiber.fault = error
-    text = str(error) if isinstance(error, GuestTrap) else traceback.format_exception_only(error)[-1].strip()
-    return text[:_MAX_ERROR].encode("utf-8", "replace").replace(b"\0", b" ")

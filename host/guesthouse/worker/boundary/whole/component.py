@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import c_void_p
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from wasmtime import Engine, WasmtimeError
 from wasmtime import component as wasm_component
@@ -22,14 +22,18 @@ from wasmtime.component import _types as wt
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import LinkFailure, NotLoaded, WrongType
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
+from guesthouse.worker.boundary.offers import (
+    MAX_IMPORTED_FUNCTIONS,
+    Offer,
+    no_entry,
+    not_offered,
+    with_result,
+)
 from guesthouse.worker.boundary.types import STRING, FunctionType, TypeReader
 from guesthouse.worker.boundary.whole.arena import Arena
-from guesthouse.worker.boundary.whole.callbacks import Destructor, HostFunction, as_callback, as_destructor
+from guesthouse.worker.boundary.whole.callbacks import as_callback, as_destructor
 from guesthouse.worker.boundary.whole.fiber import ComponentFiber
 from guesthouse.worker.boundary.whole.lower import lower
-
-MAX_IMPORTED_FUNCTIONS: Final = 512
-"""Each takes its worker most of a tenth of a millisecond, in which no guest runs."""
 
 _NOT_OFFERED: Final = (
     wt.FuncType,
@@ -39,20 +43,6 @@ _NOT_OFFERED: Final = (
     wasm_component.ResourceType,
 )
 """What no component gets unless it is a function or a resource of an interface."""
-
-
-class Offer(Protocol):
-    """What the host offers to components, by name."""
-
-    def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction | None:
-        """The call of that name; None when there is none."""
-
-    def resource(self, interface: str, name: str) -> int | None:
-        """The number of the host's resource type of that name; None when there is none."""
-
-    @property
-    def destructor(self) -> Destructor:
-        """What is called when a guest drops a resource of the host."""
 
 
 class Component:
@@ -195,28 +185,6 @@ def _find_entry(
             find = _find_root if interface is None else _find_inside
             return entry, *find(component, engine, interface or "", name, types)
     raise no_entry(entries)
-
-
-def no_entry(entries: Sequence[tuple[str | None, str]]) -> LinkFailure:
-    """The error for a component that has nothing by which it could be run."""
-    names = " and no ".join(interface or f"function {name!r}" for interface, name in entries)
-    return LinkFailure(f"exports no {names}: build it for the world `process`")
-
-
-def not_offered(name: str, interface: str) -> LinkFailure:
-    """The error for a component that imports a function which the host does not have."""
-    return LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
-
-
-def with_result(entry: str) -> LinkFailure:
-    """The error for a component whose entry returns something."""
-    return LinkFailure(f"exports {entry} with a result: build it for the world `process`")
-
-
-def where_is(entry: tuple[str | None, str]) -> str:
-    """An entry, for people."""
-    interface, name = entry
-    return repr(name) if interface is None else f"{name!r} of {interface}"
 
 
 def _find_inside(

@@ -37,9 +37,9 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
     VariantOf,
     WitType,
+    can_be_none,
 )
-from guesthouse.worker.boundary.values import SCALARS, Err, Ok, Some
-from guesthouse.worker.boundary.whole.lower import can_be_none
+from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Some
 
 Lift: TypeAlias = Callable[[int], Any]
 
@@ -47,9 +47,6 @@ _pair: Final = SIZE_AND_ADDRESS.unpack_from
 _address: Final = ADDRESS.unpack_from
 _variant_parts: Final = Struct("<QQQ").unpack_from
 _result_parts: Final = Struct("<?7xQ").unpack_from
-
-MAX_LIST: Final = 65_536
-"""Elements of a list that a guest may pass, other than bytes: millions would hold the worker for seconds."""
 
 _CODES: Final = {"bool": "?", "f32": "f", "f64": "d"} | {name: code for name, (_, code) in SCALARS.items()}
 """Primitives that are themselves in `struct`: all but char and string."""

@@ -35,6 +35,7 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
     VariantOf,
     WitType,
+    can_be_none,
 )
 from guesthouse.worker.boundary.values import (
     KIND_BOOL,
@@ -287,11 +288,6 @@ def _enum(type_: Any) -> Write:
         _put_pair(MEMORY, address, KIND_ENUM, len(name), address_of(name))
 
     return write
-
-
-def can_be_none(type_: WitType) -> bool:
-    """Whether None is a value of the type, so that an option of it needs `Some`."""
-    return isinstance(type_, OptionOf)
 
 
 def _option(type_: Any) -> Write:

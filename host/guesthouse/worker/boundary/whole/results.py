@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
@@ -32,8 +31,7 @@ from guesthouse.worker.boundary.values import (
     KIND_STRING,
     KIND_VARIANT,
     OK,
-    Err,
-    Ok,
+    Form,
     Utf8,
 )
 from guesthouse.worker.boundary.whole.arena import Arena
@@ -52,26 +50,6 @@ _pack_address: Final = Struct("<B7xQ16x").pack
 _put_pair: Final = Struct("<B7xQQ").pack_into
 _pack_variant: Final = Struct("<B7xQQQ").pack
 _pack_result: Final = Struct("<B7xB7xQ8x").pack
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Form:
-    """A result that is the same each time but for the fields of one record.
-
-    A call that offers the form returns `(form, *values)`. Where the import's type has it, its tree was
-    made when the import was linked, and only the fields are written anew.
-    """
-
-    path: tuple[str, ...]
-    """From the result down to the record: `ok`, `err`, or the name of a variant's case."""
-    fields: tuple[str, ...]
-
-    def expand(self, values: tuple[Any, ...]) -> Any:
-        """The same as a value of its type."""
-        value: Any = dict(zip(self.fields, values, strict=True))
-        for step in reversed(self.path):
-            value = {"ok": Ok, "err": Err}[step](value) if step in ("ok", "err") else (step, value)
-        return value
 
 
 def lower_result(type_: WitType, forms: tuple[Form, ...] = ()) -> WriteResult:

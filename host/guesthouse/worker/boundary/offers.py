@@ -1,0 +1,49 @@
+"""What the host offers to components, and the errors of one that asks for something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from guesthouse.worker.boundary.errors import LinkFailure
+from guesthouse.worker.boundary.host_functions import Destructor, HostFunction
+from guesthouse.worker.boundary.types import FunctionType
+
+MAX_IMPORTED_FUNCTIONS: Final = 512
+"""Each takes its worker most of a tenth of a millisecond, in which no guest runs."""
+
+
+class Offer(Protocol):
+    """What the host offers to components, by name."""
+
+    def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction | None:
+        """The call of that name; None when there is none."""
+
+    def resource(self, interface: str, name: str) -> int | None:
+        """The number of the host's resource type of that name; None when there is none."""
+
+    @property
+    def destructor(self) -> Destructor:
+        """What is called when a guest drops a resource of the host."""
+
+
+def no_entry(entries: Sequence[tuple[str | None, str]]) -> LinkFailure:
+    """The error for a component that has nothing by which it could be run."""
+    names = " and no ".join(interface or f"function {name!r}" for interface, name in entries)
+    return LinkFailure(f"exports no {names}: build it for the world `process`")
+
+
+def not_offered(name: str, interface: str) -> LinkFailure:
+    """The error for a component that imports a function which the host does not have."""
+    return LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
+
+
+def with_result(entry: str) -> LinkFailure:
+    """The error for a component whose entry returns something."""
+    return LinkFailure(f"exports {entry} with a result: build it for the world `process`")
+
+
+def where_is(entry: tuple[str | None, str]) -> str:
+    """An entry, for people."""
+    interface, name = entry
+    return repr(name) if interface is None else f"{name!r} of {interface}"
