@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -292,3 +293,18 @@ def test_components_and_fibers_leave_nothing_behind() -> None:
         Waiter().blocked().drop()
         run(load(guest(""), Calls({})))
     assert len(FIBERS) == before
+
+
+def test_an_ended_guest_leaves_no_circle_that_would_keep_its_component() -> None:
+    component = load(
+        guest("(call $wait (i32.const 0))", WAIT, more=IMPORTS),
+        Calls({"wait": lambda owner: "x", "say": print}, ("wait",)),
+    )
+    gone = weakref.ref(component)
+    gc.disable()
+    try:
+        run(component)
+        del component
+        assert gone() is None
+    finally:
+        gc.enable()
