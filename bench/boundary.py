@@ -22,7 +22,7 @@ from peers.stock_component import StockEcho
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import component
-from worker_inside import inside_worker
+from worker_inside import inside_worker, seconds_in_new_guests
 
 OURS: Final = "Guesthouse, C guest"
 PYTHON: Final = "Guesthouse, Python guest"
@@ -67,7 +67,7 @@ def echoes() -> Iterator[dict[str, Echo]]:
     with ExitStack() as stack:
         yield {
             OURS: stack.enter_context(inside_worker(component("echo-c"))).seconds_of,
-            PYTHON: stack.enter_context(inside_worker(component("echo"))).seconds_of,
+            PYTHON: seconds_in_new_guests(component("echo")),
             EXTISM: ExtismEcho().seconds_of,
             STOCK: StockEcho(component("echo-c")).seconds_of,
         }
