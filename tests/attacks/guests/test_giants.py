@@ -1,9 +1,8 @@
 """Guests that pass what is as large as can be, up to wasmtime's limits of a host call and past them.
 
-Nothing interrupts an instruction that fills memory, nor wasmtime when it reads a call's values, which it does
-before the host sees them: lists of so many elements take their worker a tenth of a second at a time. Neighbours
-on it wait so long, and lose nothing; those on other workers notice nothing (`isolation = "package"` gives each
-package workers of its own).
+Nothing interrupts an instruction that fills memory, nor the host when it reads a call's values: lists of so many
+elements take their worker some hundredths of a second at a time. Neighbours on it wait so long, and lose nothing;
+those on other workers notice nothing (`isolation = "package"` gives each package workers of its own).
 """
 
 from __future__ import annotations
@@ -76,18 +75,22 @@ ATTACKERS: Final = {
         holds_worker=True,
     ),
     "bytes by the million": Attacker(
-        f"""{MAKE} (loop (call $set-state (i32.const 262144) (i32.const {2 * MIB}) (i32.const {SCRATCH})) (br 0))""",
-        "2 MiB of state, stored again and again",
-        ("ran out of time",),
+        f"""{MAKE} (local.set 8 (i32.const 0)) (loop $again
+          (call $set-state (i32.const 262144) (i32.const {2 * MIB}) (i32.const {SCRATCH}))
+          (br_if $again (i32.lt_u (local.tee 8 (i32.add (local.get 8) (i32.const 1))) (i32.const 20))))""",
+        "2 MiB of state, stored twenty times a message",
         calls=("system.set-state",),
+        locals="(local i32)",
+        lives=True,
         allowed=ROOM,
         holds_worker=True,
     ),
-    "more bytes than a host call takes": Attacker(
-        f"{MAKE} (call $set-state (i32.const 262144) (i32.const {4 * MIB}) (i32.const {SCRATCH}))",
-        "ended alone",
-        ("trapped: ",),
+    "more than may be kept as state": Attacker(
+        f"{MAKE} (call $set-state (i32.const 196608) (i32.const {LARGE + 65536}) (i32.const {SCRATCH}))",
+        "`too-big`",
+        ("keeping 16842752 bytes was refused",),
         calls=("system.set-state",),
+        lives=True,
         allowed=ROOM,
         holds_worker=True,
     ),

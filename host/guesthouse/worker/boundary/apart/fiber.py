@@ -67,7 +67,7 @@ class CoreFiber(Fiber):
         self.must_finish = False
         """Whether the host waits for guest code on its own stack: it may neither call the host nor be pre-empted."""
         self.finish_by = 0.0
-        """When that, which has gone on past a slice, has to be done (`perf_counter`); 0 for no such."""
+        """When that, which has gone on past a slice, has to be done (`thread_time`); 0 for no such."""
         self._trapped = c_void_p()
         self._next = 0
         self._instances = bytearray(INSTANCE_SIZE * len(assembly.steps))
