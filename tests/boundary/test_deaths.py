@@ -160,7 +160,7 @@ def test_an_allocator_that_loops_for_ever_is_pre_empted_or_ended(lane: str) -> N
         finish_step(fiber)
         fiber.start()
         if lane == "apart":
-            with pytest.raises(GuestTrap, match="its allocator took over 50 ms"):
+            with pytest.raises(GuestTrap, match="its allocator took over 25 ms"):
                 finish_step(fiber)
         else:
             assert [fiber.poll() for _ in range(3)] == [False, False, False]

@@ -14,7 +14,7 @@ from guesthouse.worker.boundary.apart.capi import CONTINUE, EPOCH_CALL, YIELD, e
 from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.fiber import FIBERS, SLICE
 
-LONGEST_SECONDS: Final = 0.05
+LONGEST_SECONDS: Final = 0.025
 """CPU time that a guest's allocator may take at a time, past a slice: nobody else runs meanwhile."""
 
 
