@@ -20,8 +20,8 @@ CLIENTS = 16
 MESSAGE = os.urandom(65536)
 EACH = 1024
 """16 clients of 1024 messages of 64 KiB: 1 GiB in all."""
-PATIENT = 4
-"""Messages of a client that waits for its answers."""
+PATIENT = 3
+"""Messages of a client that waits for its answers: they come all at once, and its outbox has room for so many."""
 MAY_GROW = 64 * 1024 * 1024
 MOMENT = 0.05
 """Seconds that an answer may take on a busy machine, however quick the quiet ones were."""
