@@ -69,7 +69,7 @@ async def test_an_install_that_is_killed_leaves_the_old_version_or_the_new_one(
     folders, components = two_versions(tmp_path)
     chance = random.Random(11)
     loop = asyncio.get_running_loop()
-    for folder in folders.values():
+    for folder in 2 * tuple(folders.values()):  # the second time nothing is compiled, as in what follows
         began = loop.time()
         assert (await run_command(home, "install", "--home", home, folder)).code == 0
         takes = loop.time() - began

@@ -44,10 +44,13 @@ def stage(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
 
 def _from_folder(path: Path, limits: PackageLimits, unpack_dir: Path) -> Path:
     load_package(str(path), limits, unpack_dir)
-    with tempfile.TemporaryDirectory(dir=unpack_dir, prefix=".partial-") as scratch:
-        archive = Path(scratch) / f"{path.name or 'package'}.zip"
+    scratch = Path(tempfile.mkdtemp(dir=unpack_dir, prefix=".partial-"))
+    try:
+        archive = scratch / f"{path.name or 'package'}.zip"
         write_archive(path, read_manifest(path), archive)
         return unpack(archive, limits, unpack_dir)
+    finally:
+        _remove(scratch)
 
 
 def staged(digest: str, limits: PackageLimits, unpack_dir: Path) -> Package:

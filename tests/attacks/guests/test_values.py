@@ -54,7 +54,9 @@ ATTACKERS: Final = {
     "text cut within a character": Attacker(
         prints("700", "1"), ENDED, ("trapped: ", "not UTF-8"), calls=PRINT, more=data("€", 700)
     ),
-    "text beyond memory": Attacker(prints("-16", "4096"), ENDED, ("trapped: ", "outside of its memory"), calls=PRINT),
+    "text beyond memory": Attacker(
+        prints("-16", "4096"), ENDED, ("trapped: ", "outside of its memory"), calls=PRINT
+    ),
     "text as long as memory can be": Attacker(
         prints("0", "-1"), ENDED, ("trapped: ", "outside of its memory"), calls=PRINT
     ),
@@ -77,7 +79,9 @@ ATTACKERS: Final = {
     "an allocator that returns wild pointers": receives_into("(i32.const -8)", "trapped: "),
     "an allocator that returns odd pointers": receives_into("(i32.const 0x7fffffff)", "trapped: "),
     "an allocator that traps": receives_into("unreachable", "trapped: "),
-    "an allocator that loops for ever": receives_into("(loop (br 0)) unreachable", "its allocator took over 25 ms"),
+    "an allocator that loops for ever": receives_into(
+        "(loop (br 0)) unreachable", "its allocator took over 25 ms"
+    ),
     "an allocator that grows for ever": receives_into(
         "(loop (drop (memory.grow (i32.const 1))) (br 0)) unreachable", "its allocator took over 25 ms"
     ),

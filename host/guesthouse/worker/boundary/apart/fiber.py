@@ -206,6 +206,8 @@ def _allocate(
     fiber.finish_by = 0.0
     error = _func_call(fiber.context, function, _ARGUMENTS_ADDRESS, 4, _TRAP_ADDRESS)
     fiber.must_finish = False
+    if fiber.finish_by:  # its slice ended meanwhile
+        capi.set_epoch_deadline(fiber.context, 0)
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None
         raise classify(capi_core.take_trap(trap) if trap else capi.take_message(error))
