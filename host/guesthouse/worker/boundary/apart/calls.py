@@ -50,6 +50,11 @@ _Read: TypeAlias = Callable[[int, LinearMemory], tuple[Any, ...]] | None
 _Finish: TypeAlias = Callable[..., None]
 """`(value, fiber, address of the core parameters, address of the core results)`: lower the result."""
 
+_Converters: TypeAlias = tuple[_Read, _Finish]
+"""Compiled when a function is called first: a Python guest imports some hundred and calls few, and all of them would
+take its worker 40 ms whenever it starts.
+"""
+
 _u32: Final = Struct("<I").unpack_from
 
 
@@ -57,11 +62,14 @@ def as_core_call(
     function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
 ) -> Any:
     """The C function for a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
-    slots = Slots.TAGGED if function.blocks else Slots.RAW
-    types = tuple(param for _, param in type_.params)
-    read = lift_arguments(types, slots, number, utf8=function.utf8) if types else None
-    finish = _finisher(function, type_, realloc, number)
-    return (_blocking if function.blocks else _plain)(function.call, read, finish)
+
+    def compiled() -> _Converters:
+        slots = Slots.TAGGED if function.blocks else Slots.RAW
+        types = tuple(param for _, param in type_.params)
+        read = lift_arguments(types, slots, number, utf8=function.utf8) if types else None
+        return read, _finisher(function, type_, realloc, number)
+
+    return (_blocking if function.blocks else _plain)(function.call, compiled)
 
 
 def as_core_drop(destructor: Destructor, type_number: int) -> Any:
@@ -73,7 +81,7 @@ def as_core_drop(destructor: Destructor, type_number: int) -> Any:
     def read(slots: int, memory: LinearMemory) -> tuple[int]:
         return (take(type_number, _u32(MEMORY, slots)[0])[1],)
 
-    return _plain(call, read, _no_result)
+    return _plain(call, lambda: (read, _no_result))
 
 
 def _finisher(
@@ -118,14 +126,19 @@ def _refuse_call() -> NoReturn:
     raise GuestTrap(ExitCause.TRAP, "its allocator called the host, which waits for it")
 
 
-def _plain(call: Callable[..., Any], read: _Read, finish: _Finish) -> Any:
+def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
     running = Running
+    read: _Read = None
+    finish: _Finish | None = None
 
     def callback(env: int, caller: int, slots: int) -> int:
+        nonlocal read, finish
         fiber = running.fiber
         try:
             if fiber.must_finish:
                 _refuse_call()
+            if finish is None:
+                read, finish = compiled()
             fiber.calls += 1
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(slots, fiber.memory))
             finish(value, fiber, slots, slots)
@@ -136,8 +149,10 @@ def _plain(call: Callable[..., Any], read: _Read, finish: _Finish) -> Any:
     return UNCHECKED_CALL(callback)
 
 
-def _blocking(call: Callable[..., Any], read: _Read, finish: _Finish) -> Any:
+def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
     running, pending, done = Running, PENDING, DONE
+    read: _Read = None
+    finish: _Finish | None = None
 
     def callback(
         env: int,
@@ -149,10 +164,13 @@ def _blocking(call: Callable[..., Any], read: _Read, finish: _Finish) -> Any:
         trap_out: int,
         continuation_out: int,
     ) -> None:
+        nonlocal read, finish
         fiber = running.fiber
         try:
             if fiber.must_finish:
                 _refuse_call()
+            if finish is None:
+                read, finish = compiled()
             fiber.calls += 1
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(params, fiber.memory))
             if value is pending:
