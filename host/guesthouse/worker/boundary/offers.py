@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from guesthouse.worker.boundary.errors import LinkFailure
 from guesthouse.worker.boundary.host_functions import Destructor, HostFunction
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.worker.boundary.types import STRING, FunctionType
 
 MAX_IMPORTED_FUNCTIONS: Final = 512
 """Each takes its worker most of a tenth of a millisecond, in which no guest runs."""
@@ -33,9 +33,30 @@ def no_entry(entries: Sequence[tuple[str | None, str]]) -> LinkFailure:
     return LinkFailure(f"exports no {names}: build it for the world `process`")
 
 
-def not_offered(name: str, interface: str) -> LinkFailure:
-    """The error for a component that imports a function which the host does not have."""
-    return LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
+def offered_function(offer: Offer, interface: str, name: str, type_: FunctionType) -> HostFunction:
+    """The call for an imported function.
+
+    Raises:
+        LinkFailure: the host has none, or none that takes what the import passes.
+    """
+    function = offer.function(interface, name, type_)
+    if function is None:
+        raise LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
+    if function.utf8 and all(param != STRING for _, param in type_.params):
+        raise LinkFailure(f"imports {name!r} of {interface} without its text: build it for the contract")
+    return function
+
+
+def offered_resource(offer: Offer, interface: str, name: str) -> int:
+    """The number of an imported resource type.
+
+    Raises:
+        LinkFailure: the host has none of that name.
+    """
+    number = offer.resource(interface, name)
+    if number is None:
+        raise LinkFailure(f"imports the resource {name!r} of {interface}, which this host does not offer")
+    return number
 
 
 def with_result(entry: str) -> LinkFailure:

@@ -29,11 +29,11 @@ from guesthouse.worker.boundary.offers import (
     MAX_IMPORTED_FUNCTIONS,
     Offer,
     no_entry,
-    not_offered,
+    offered_function,
+    offered_resource,
     where_is,
     with_result,
 )
-from guesthouse.worker.boundary.types import STRING
 
 _VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
 
@@ -94,7 +94,7 @@ class Assembly:
         self.run = Run(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
         self._linker = _Linker(engine)
         self.linker = self._linker.address
-        self._numbers = _resource_numbers(plan, offer)
+        self._numbers = {name: offered_resource(offer, *name) for name in plan.resources}
         self._run_parameters = len(lifted.type.params)
         self._lower_run = lower_parameters(
             tuple(type_ for _, type_ in lifted.type.params), self._numbers.__getitem__
@@ -124,13 +124,7 @@ class Assembly:
             raise LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
         offered = {}
         for each in plan.functions:
-            function = offer.function(each.interface, each.name, each.type)
-            if function is None:
-                raise not_offered(each.name, each.interface)
-            if function.utf8 and all(param != STRING for _, param in each.type.params):
-                raise LinkFailure(
-                    f"imports {each.name!r} of {each.interface} without its text: build it for the contract"
-                )
+            function = offered_function(offer, each.interface, each.name, each.type)
             offered[each.interface, each.name] = function, each.type
         for number, call in enumerate(plan.calls):
             if isinstance(call, Dropped):
@@ -170,16 +164,6 @@ class _Linker:
 
     def __del__(self) -> None:
         self._delete(self.address)
-
-
-def _resource_numbers(plan: Plan, offer: Offer) -> dict[tuple[str, str], int]:
-    numbers = {}
-    for interface, name in plan.resources:
-        number = offer.resource(interface, name)
-        if number is None:
-            raise LinkFailure(f"imports the resource {name!r} of {interface}, which this host does not offer")
-        numbers[interface, name] = number
-    return numbers
 
 
 def _find_entry(

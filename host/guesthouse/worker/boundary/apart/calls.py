@@ -26,6 +26,7 @@ from guesthouse.worker.boundary.apart.fiber import CoreFiber
 from guesthouse.worker.boundary.apart.handles import take
 from guesthouse.worker.boundary.apart.layout import core_signature
 from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.loading import ResourceNumber
 from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_result
 from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.errors import GuestTrap
@@ -41,9 +42,6 @@ from guesthouse.worker.boundary.host_functions import (
     put_wait,
 )
 from guesthouse.worker.boundary.types import FunctionType
-
-ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
-"""The host's number of a resource type, by interface and name."""
 
 _Read: TypeAlias = Callable[[int, LinearMemory], tuple[Any, ...]] | None
 """None for a call without arguments."""

@@ -72,7 +72,8 @@ class CoreFiber(Fiber):
         self._next = 0
         self._instances = bytearray(INSTANCE_SIZE * len(assembly.steps))
         self._externs = bytearray(EXTERN_SIZE * assembly.sources)
-        self._memory_extern = bytearray(EXTERN_SIZE)
+        self._memory_extern = bytearray()
+        """By which `memory` asks for its size: kept, as only its address is."""
         self._reallocs: dict[int | None, Callable[[int, int], int]] = {None: no_allocator}
         self.realloc: int | None = -1
         """The allocator in use, by its number in the plan."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Running
 
-_LARGEST: int = 2**28 - 1
+_LARGEST: Final = 2**28 - 1
 """The canonical ABI's bound of an index."""
 
 

@@ -193,9 +193,7 @@ CaseOf: TypeAlias = Callable[[Any], tuple[int, Any]]
 def case_of(type_: VariantOf | OptionOf | ResultOf) -> CaseOf:
     """Compile what tells the case of a value."""
     if isinstance(type_, OptionOf):
-        return (
-            _wrapped if can_be_none(type_.some) else lambda value: (0, None) if value is None else (1, value)
-        )
+        return _wrapped if can_be_none(type_.some) else _plain_option
     if isinstance(type_, ResultOf):
         return _result_case(type_)
     return _variant_case(type_)

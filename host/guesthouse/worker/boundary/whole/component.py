@@ -26,10 +26,11 @@ from guesthouse.worker.boundary.offers import (
     MAX_IMPORTED_FUNCTIONS,
     Offer,
     no_entry,
-    not_offered,
+    offered_function,
+    offered_resource,
     with_result,
 )
-from guesthouse.worker.boundary.types import STRING, FunctionType, TypeReader
+from guesthouse.worker.boundary.types import FunctionType, TypeReader
 from guesthouse.worker.boundary.whole.arena import Arena
 from guesthouse.worker.boundary.whole.callbacks import as_callback, as_destructor
 from guesthouse.worker.boundary.whole.fiber import ComponentFiber
@@ -133,11 +134,7 @@ class Component:
     def _link_function(
         self, where: int | None, interface: str, name: str, type_: FunctionType, offer: Offer
     ) -> None:
-        function = offer.function(interface, name, type_)
-        if function is None:
-            raise not_offered(name, interface)
-        if function.utf8 and all(param != STRING for _, param in type_.params):
-            raise LinkFailure(f"imports {name!r} of {interface} without its text: build it for the contract")
+        function = offered_function(offer, interface, name, type_)
         callback = as_callback(function, type_)
         self._keep.append(callback)
         add = capi.linker_add_func_async if function.blocks else capi.linker_add_func
@@ -145,9 +142,7 @@ class Component:
         _check(add(where, encoded, len(encoded), callback, None, None))
 
     def _link_resource(self, where: int | None, interface: str, name: str, offer: Offer) -> None:
-        number = offer.resource(interface, name)
-        if number is None:
-            raise LinkFailure(f"imports the resource {name!r} of {interface}, which this host does not offer")
+        number = offered_resource(offer, interface, name)
         type_ = wasm_component.ResourceType.host(number)
         callback = as_destructor(offer.destructor, number)
         self._keep += (type_, callback)
