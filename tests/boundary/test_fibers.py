@@ -170,6 +170,34 @@ def test_a_start_function_may_block_in_a_host_call() -> None:
     assert calls == ["owner"]
 
 
+def test_guests_of_one_component_are_put_together_side_by_side() -> None:
+    heard: list[Any] = []
+    begin = """(func $begin (call $wait (i32.const 0))) (start $begin)"""
+    body = """(call $wait (i32.const 0)) (call $say (i32.load (i32.const 0)) (i32.load (i32.const 4)))"""
+    component = load(
+        guest(body, WAIT, more=f"{IMPORTS} {begin}"),
+        Calls(
+            {"wait": lambda owner: PENDING, "say": lambda owner, text: heard.append((owner, text))}, ("wait",)
+        ),
+    )
+    fibers = [component.new_fiber(LIMITS, number) for number in range(6)]
+    for fiber in fibers:
+        let_block(fiber)  # all are in their start function, with a module to come or not
+    fibers.pop(1).drop()
+    fibers.append(component.new_fiber(LIMITS, 6))
+    let_block(fibers[-1])
+    for fiber in reversed(fibers):
+        fiber.answer(lambda: "go")
+        finish_step(fiber)
+        fiber.start()
+        let_block(fiber)
+    for fiber in fibers:
+        fiber.answer(lambda number=fiber.owner: str(number))  # type: ignore[misc]
+        finish_step(fiber)
+        fiber.drop()
+    assert heard == [(number, str(number)) for number in (0, 2, 3, 4, 5, 6)]
+
+
 def test_each_host_call_knows_which_of_many_fibers_calls() -> None:
     heard: list[Any] = []
 

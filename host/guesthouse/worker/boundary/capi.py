@@ -23,7 +23,7 @@ from ctypes import (
     c_void_p,
 )
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import wasmtime._ffi as ffi
 
@@ -37,6 +37,23 @@ def bind(name: str, result: Any, *arguments: Any) -> Any:
     function.argtypes = list(arguments)
     return function
 
+
+def bind_ready(name: str, result: Any) -> Any:
+    """The same function, to be called with arguments that are `Ready` alone: ctypes has nothing to check or to turn
+    into C's then, which is most of what a call takes.
+    """
+    function = _lib[name]  # an object of its own, unlike an attribute
+    function.restype = result
+    return function
+
+
+Ready: TypeAlias = Any
+"""An argument as C takes it, made once for many calls."""
+
+ready_pointer: Final[Callable[[int], Ready]] = c_void_p.from_param
+ready_size: Final[Callable[[int], Ready]] = c_size_t.from_param
+ready_text: Final[Callable[[bytes], Ready]] = c_char_p.from_param
+"""It keeps the text."""
 
 HOST_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
 """`(env, context, type, args, args_len, results) -> error`: a host function; 0 is no error. It is given the
@@ -61,12 +78,13 @@ call_async = bind(
 instantiate_async = bind(
     "wasmtime_component_linker_instantiate_async", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p
 )
-future_poll = bind("wasmtime_call_future_poll", c_bool, c_void_p)
+ready_future_poll = bind_ready("wasmtime_call_future_poll", c_bool)
 future_delete = bind("wasmtime_call_future_delete", None, c_void_p)
 
 # The package declares an error result; the library returns nothing.
 epoch_yield = bind("wasmtime_context_epoch_deadline_async_yield_and_update", None, c_void_p, c_uint64)
 set_epoch_deadline = bind("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
+ready_set_epoch_deadline = bind_ready("wasmtime_context_set_epoch_deadline", None)
 increment_epoch = bind("wasmtime_engine_increment_epoch", None, c_void_p)
 store_limiter = bind("wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64)
 

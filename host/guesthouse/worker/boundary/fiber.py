@@ -26,6 +26,7 @@ FIBERS: Final[dict[int, Fiber]] = {}
 
 SLICE: Final = 1
 """Epochs a guest may run before it yields: at most one tick."""
+_READY_SLICE: Final = capi.ready_size(SLICE)
 _FRESH_SECONDS: Final = TICK_SECONDS
 """How long a slice counts as new: a guest that is polled again and again need not be given one each time."""
 
@@ -67,6 +68,7 @@ class Fiber(ABC):
         "fault",
         "owner",
         "pending_answer",
+        "ready_context",
         "store_address",
     )
 
@@ -91,11 +93,12 @@ class Fiber(ABC):
             limits.memories,
         )
         self.context: int = ctypes.cast(self._store._context(), c_void_p).value or 0
+        self.ready_context = capi.ready_pointer(self.context)
         FIBERS[self.context] = self
         self._error = c_void_p()
         self._started = False
         self._fresh_until = 0.0
-        self._future: int | None = None
+        self._future: capi.Ready | None = None
 
     def poll(self, now: float = inf) -> bool:
         """Let the guest run until it blocks, its slice is over, or it ends; returns whether this step ended.
@@ -110,10 +113,10 @@ class Fiber(ABC):
         """
         if now >= self._fresh_until:
             self._fresh_until = now + _FRESH_SECONDS
-            capi.set_epoch_deadline(self.context, SLICE)
+            capi.ready_set_epoch_deadline(self.ready_context, _READY_SLICE)
         Running.fiber = self
         if self._future is not None:
-            if not capi.future_poll(self._future):
+            if not capi.ready_future_poll(self._future):
                 if self.fault is not None:
                     raise self._trap("")
                 return False

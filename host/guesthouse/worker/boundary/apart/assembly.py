@@ -18,11 +18,11 @@ from guesthouse.canonical.plan import CallOf, Dropped, Lifted, Plan, Source
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.apart import capi as capi_core
 from guesthouse.worker.boundary.apart.calls import as_core_call, as_core_drop
-from guesthouse.worker.boundary.apart.capi import EXTERN_SIZE, INSTANCE_SIZE
 from guesthouse.worker.boundary.apart.fiber import CoreFiber
 from guesthouse.worker.boundary.apart.layout import core_signature
 from guesthouse.worker.boundary.apart.linear import LinearMemory
 from guesthouse.worker.boundary.apart.signatures import lower_parameters
+from guesthouse.worker.boundary.apart.workbench import Imports, Workbench
 from guesthouse.worker.boundary.errors import LinkFailure, WrongType
 from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
 from guesthouse.worker.boundary.offers import (
@@ -40,15 +40,11 @@ _VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f3
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One instantiation, as a fiber does it. Offsets are in bytes, into its externs and its instances."""
+    """One instantiation, as a fiber does it."""
 
     module: int
     """The address of the compiled module."""
-    fetched: tuple[tuple[int, int | None, bytes, int], ...]
-    """What no step before needed: offset of the extern, offset of the instance that exports it (None for a call of
-    the host), its name and the length of that."""
-    imports: tuple[int, ...]
-    """Offsets of the externs it is given."""
+    imports: Imports
     memory: bytes | None
     """The name under which it exports the guest's memory, if it does."""
     start: bytes | None
@@ -93,21 +89,30 @@ class Assembly:
         self.entry, lifted = _find_entry(plan, entries)
         self.run = Run(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
         self._linker = _Linker(engine)
-        self.linker = self._linker.address
         self._numbers = {name: offered_resource(offer, *name) for name in plan.resources}
         self._run_parameters = len(lifted.type.params)
         self._lower_run = lower_parameters(
             tuple(type_ for _, type_ in lifted.type.params), self._numbers.__getitem__
         )
         self._link(plan, offer)
-        self.sources, self.steps = _steps(
-            plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules]
-        )
+        self.steps = _steps(plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules])
+        self._benches: list[Workbench] = []
         self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
 
     def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
         """A new guest."""
         return CoreFiber(self, limits, owner)
+
+    def take_bench(self) -> Workbench:
+        """Room to put a guest together, to be given back by `give_bench`."""
+        if self._benches:
+            return self._benches.pop()
+        return Workbench([step.imports for step in self.steps], self._linker.address)
+
+    def give_bench(self, bench: Workbench) -> None:
+        """The guest is put together, or will not be. Two at a time are rare: one bench is kept."""
+        if not self._benches:
+            self._benches.append(bench)
 
     def lower_run_arguments(self, arguments: tuple[Any, ...], memory: LinearMemory) -> list[tuple[str, int]]:
         """The arguments of the run function as core values: type and bits.
@@ -180,28 +185,25 @@ def _find_entry(
     raise no_entry(entries)
 
 
-def _steps(plan: Plan, modules: Sequence[int]) -> tuple[int, tuple[Step, ...]]:
-    """How many externs an instance needs in all, and what to do with them."""
-    offsets: dict[Source, int] = {}
+def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
+    """What to do for an instance of the component."""
     steps = []
+    first = 0
     for number, each in enumerate(plan.instantiations):
-        fetched = []
-        for source in dict.fromkeys(each.imports):
-            if source not in offsets:
-                offset = offsets[source] = EXTERN_SIZE * len(offsets)
-                fetched.append(_fetch(offset, source))
         memory = (
             plan.memory.name.encode() if plan.memory is not None and plan.memory.instance == number else None
         )
         start = None if each.start is None else each.start.encode()
-        imports = tuple(offsets[source] for source in each.imports)
-        steps.append(Step(modules[each.module], tuple(fetched), imports, memory, start))
-    return len(offsets), tuple(steps)
+        steps.append(Step(modules[each.module], _imports(first, each.imports), memory, start))
+        first += len(each.imports)
+    return tuple(steps)
 
 
-def _fetch(offset: int, source: Source) -> tuple[int, int | None, bytes, int]:
-    if isinstance(source, CallOf):
-        name, instance = b"%d" % source.number, None
-    else:
-        name, instance = source.name.encode(), INSTANCE_SIZE * source.instance
-    return offset, instance, name, len(name)
+def _imports(first: int, sources: Sequence[Source]) -> Imports:
+    calls, exports = [], []
+    for place, source in enumerate(sources, first):
+        if isinstance(source, CallOf):
+            calls.append((place, b"%d" % source.number))
+        else:
+            exports.append((place, source.instance, source.name.encode()))
+    return Imports(first, len(sources), tuple(calls), tuple(exports))

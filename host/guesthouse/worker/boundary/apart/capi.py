@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import bind
+from guesthouse.worker.boundary.capi import bind, bind_ready
 
 UNCHECKED_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p)
 """`(env, caller, args_and_results) -> trap`: a host function; 0 is no trap. It is given the number of them too, which
@@ -32,9 +32,8 @@ linker_define_async = bind(
     "wasmtime_linker_define_async_func",
     c_void_p, c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, c_void_p, ASYNC_CALL, c_void_p, c_void_p,
 )  # fmt: skip
-linker_get = bind(
-    "wasmtime_linker_get", c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, c_void_p
-)
+ready_linker_get = bind_ready("wasmtime_linker_get", c_bool)
+"""`(linker, context, module, module_len, name, name_len, extern_out) -> found`."""
 
 instance_new = bind(
     "wasmtime_instance_new", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p
@@ -42,10 +41,12 @@ instance_new = bind(
 instance_export = bind(
     "wasmtime_instance_export_get", c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p
 )
+ready_instance_export = bind_ready("wasmtime_instance_export_get", c_bool)
 memory_data = bind("wasmtime_memory_data", c_size_t, c_void_p, c_void_p)
 memory_data_size = bind("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
 
-func_call = bind("wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
+ready_func_call = bind_ready("wasmtime_func_call_unchecked", c_void_p)
+"""`(context, function, args_and_results, their_number, trap_out) -> error`."""
 func_call_async = bind(
     "wasmtime_func_call_async",
     c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p,

@@ -28,6 +28,7 @@ from guesthouse.worker.boundary.fiber import Fiber, Running, StoreLimits
 
 if TYPE_CHECKING:
     from guesthouse.worker.boundary.apart.assembly import Assembly, Step
+    from guesthouse.worker.boundary.apart.workbench import Workbench
 
 _ARGUMENTS: Final = (ctypes.c_uint64 * 8)()
 _ARGUMENTS_ADDRESS: Final = addressof(_ARGUMENTS)
@@ -35,8 +36,11 @@ _put_arguments: Final = Struct("<I12xI12xI12xI12x").pack_into
 _result: Final = Struct("<I").unpack_from
 _put_value: Final = Struct("<B7xQ").pack_into
 _TRAP: Final = c_void_p()
-_func_call: Final = capi_core.func_call
 _TRAP_ADDRESS: Final = addressof(_TRAP)
+_func_call: Final = capi_core.ready_func_call
+_READY_ARGUMENTS: Final = capi.ready_pointer(_ARGUMENTS_ADDRESS)
+_READY_COUNT: Final = capi.ready_size(4)
+_READY_TRAP: Final = capi.ready_pointer(_TRAP_ADDRESS)
 
 
 class CoreFiber(Fiber):
@@ -44,8 +48,8 @@ class CoreFiber(Fiber):
 
     __slots__ = (
         "_assembly",
+        "_bench",
         "_called",
-        "_externs",
         "_instances",
         "_memory_extern",
         "_next",
@@ -70,8 +74,9 @@ class CoreFiber(Fiber):
         """When that, which has gone on past a slice, has to be done (`thread_time`); 0 for no such."""
         self._trapped = c_void_p()
         self._next = 0
-        self._instances = bytearray(INSTANCE_SIZE * len(assembly.steps))
-        self._externs = bytearray(EXTERN_SIZE * assembly.sources)
+        self._bench: Workbench | None = None
+        """Where it is being put together."""
+        self._instances = bytearray()
         self._memory_extern = bytearray()
         """By which `memory` asks for its size: kept, as only its address is."""
         self._reallocs: dict[int | None, Callable[[int, int], int]] = {None: no_allocator}
@@ -110,7 +115,7 @@ class CoreFiber(Fiber):
         if memory is NO_MEMORY:
             return no_allocator
         extern = self._export(instance, name)
-        return partial(_allocate, self, memory, extern, _address(extern) + EXTERN_OF)
+        return partial(_allocate, self, memory, extern, capi.ready_pointer(_address(extern) + EXTERN_OF))
 
     def _step_ended(self) -> bool:
         return self._started or self._put_together()
@@ -118,36 +123,37 @@ class CoreFiber(Fiber):
     def _put_together(self) -> bool:
         """Instantiate the modules one by one; returns False when one is to be started first."""
         steps = self._assembly.steps
+        if self._bench is None:
+            self._bench = self._assembly.take_bench()
+            self._instances = self._bench.instances
         while self._next < len(steps):
             step = steps[self._next]
-            self._instantiate(step)
+            self._instantiate(step, self._bench)
             self._next += 1
             if step.start is not None:
                 self._call(self._next - 1, step.start, b"", 0)
                 return False
-        self._externs = bytearray()  # a guest of many modules has some 100 KiB of them
+        self._leave_bench()
         return True
 
-    def _instantiate(self, step: Step) -> None:
-        externs, instances, context = self._externs, _address(self._instances), self.context
-        at = _address(externs) if externs else 0
-        linker, get_call, get_export = self._assembly.linker, capi_core.linker_get, capi_core.instance_export
-        for slot, instance, name, size in step.fetched:
-            if instance is None:
-                found = get_call(linker, context, b"", 0, name, size, at + slot)
-            else:
-                found = get_export(context, instances + instance, name, size, at + slot)
-            if not found:
-                raise GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
-        imports = b"".join([externs[slot : slot + EXTERN_SIZE] for slot in step.imports])
+    def _leave_bench(self) -> None:
+        """Others may use it: keep what is still needed, which is little."""
+        bench, self._bench = self._bench, None
+        if bench is not None:
+            self._instances = bytearray(bench.instances)
+            self._assembly.give_bench(bench)
+
+    def _instantiate(self, step: Step, bench: Workbench) -> None:
+        if not bench.fetch(self._next, self.context):
+            raise GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
         self.must_finish = True  # what initialises a module runs on the worker's own stack
         self.finish_by = 0.0
         error = capi_core.instance_new(
-            context,
+            self.context,
             step.module,
-            address_of(imports),
-            len(step.imports),
-            instances + INSTANCE_SIZE * self._next,
+            bench.externs_address + EXTERN_SIZE * step.imports.first,
+            step.imports.count,
+            bench.instances_address + INSTANCE_SIZE * self._next,
             addressof(self._trapped),
         )
         self.must_finish = False
@@ -174,15 +180,17 @@ class CoreFiber(Fiber):
     def _call(self, instance: int, name: bytes, arguments: bytes, count: int) -> None:
         extern = self._export(instance, name)
         self._called = extern, arguments
-        self._future = capi_core.func_call_async(
-            self.context,
-            _address(extern) + EXTERN_OF,
-            address_of(arguments),
-            count,
-            None,
-            0,
-            addressof(self._trapped),
-            addressof(self._error),
+        self._future = capi.ready_pointer(
+            capi_core.func_call_async(
+                self.context,
+                _address(extern) + EXTERN_OF,
+                address_of(arguments),
+                count,
+                None,
+                0,
+                addressof(self._trapped),
+                addressof(self._error),
+            )
         )
 
     def _raise_error(self) -> None:
@@ -192,6 +200,7 @@ class CoreFiber(Fiber):
         super()._raise_error()
 
     def _let_go(self) -> None:
+        self._leave_bench()
         if self.memory is not NO_MEMORY:
             self.memory.allocate = no_allocator  # it refers to this fiber: a circle would keep the assembly
         self.memory = NO_MEMORY
@@ -199,13 +208,13 @@ class CoreFiber(Fiber):
 
 
 def _allocate(
-    fiber: CoreFiber, memory: LinearMemory, keep: object, function: int, alignment: int, size: int
+    fiber: CoreFiber, memory: LinearMemory, keep: object, function: capi.Ready, alignment: int, size: int
 ) -> int:
     """Call the guest's `realloc` within a call of its own. Guest code runs, on the same stack, until it is done."""
     _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
     fiber.must_finish = True
     fiber.finish_by = 0.0
-    error = _func_call(fiber.context, function, _ARGUMENTS_ADDRESS, 4, _TRAP_ADDRESS)
+    error = _func_call(fiber.ready_context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
     fiber.must_finish = False
     if fiber.finish_by:  # its slice ended meanwhile
         capi.set_epoch_deadline(fiber.context, 0)

@@ -30,12 +30,14 @@ class ComponentFiber(Fiber):
         self._instance = ffi.wasmtime_component_instance_t()
         self._arena = Arena()
         self._function: Any = None
-        self._future = capi.instantiate_async(
-            component.linker_address,
-            self.context,
-            component.address,
-            addressof(self._instance),
-            addressof(self._error),
+        self._future = capi.ready_pointer(
+            capi.instantiate_async(
+                component.linker_address,
+                self.context,
+                component.address,
+                addressof(self._instance),
+                addressof(self._error),
+            )
         )
 
     def start(self, *arguments: Any) -> None:
@@ -51,14 +53,16 @@ class ComponentFiber(Fiber):
         except ConversionError as error:
             detail = f"its run function is not that of the world `process`: {error}"
             raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
-        self._future = capi.call_async(
-            addressof(function._func),
-            self.context,
-            address,
-            len(arguments),
-            None,
-            0,
-            addressof(self._error),
+        self._future = capi.ready_pointer(
+            capi.call_async(
+                addressof(function._func),
+                self.context,
+                address,
+                len(arguments),
+                None,
+                0,
+                addressof(self._error),
+            )
         )
 
     def _end_step(self) -> None:
