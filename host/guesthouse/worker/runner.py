@@ -52,9 +52,9 @@ class Worker:
         self._ticker = Ticker(self._engines.main, self._engines.small)
         self._outgoing = Outgoing(link)
         self._vigil = Vigil()
-        memories = Memories()
-        self._scheduler = Scheduler(self._ended, memories.instantiated, self._was_preempted)
         self._guests: dict[int, Guest] = {}
+        memories = Memories(self._guests)
+        self._scheduler = Scheduler(self._ended, memories.instantiated, self._was_preempted)
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._calls = HostCalls()

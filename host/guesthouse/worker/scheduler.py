@@ -16,7 +16,7 @@ from typing import Final
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.memory import WASM_PAGE, largest_freed_by
+from guesthouse.worker.boundary.memory import WASM_PAGE, freed_with
 from guesthouse.worker.guest import Guest, Waiting
 
 _LONG: Final = 0.001
@@ -166,7 +166,7 @@ class Scheduler:
     def _drop(self, guest: Guest, trap: GuestTrap) -> None:
         guest.gone = True
         if trap.cause == ExitCause.TRAP:
-            freed = largest_freed_by(guest.fiber.drop)
+            freed = freed_with(guest.fiber)
             limit = guest.limits.memory_bytes
             if freed > limit - limit // 16 - WASM_PAGE:
                 detail = f"its memory was full ({freed} of {limit} bytes): {trap.detail}"

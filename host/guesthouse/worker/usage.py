@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from time import monotonic, thread_time
 from typing import Final
@@ -15,7 +15,9 @@ from guesthouse.worker.outgoing import Outgoing
 _EVERY_SECONDS: Final = 1.0
 _NEVER: Final = (0.0, 0)
 MOST_MEASURED: Final = 256
-"""Memories in one worker, known whose or not, beyond which no more are told apart: it costs a look at all mappings."""
+"""Memories in one worker that are looked for, known whose or not, beyond which no more are told apart: it costs a look
+at all mappings.
+"""
 LOOK_SHARE: Final = 0.001
 """Of the worker's time may go into looks at all mappings: with 16,000 one takes 8 ms, in which no guest runs."""
 LONGEST_PAUSE: Final = 10.0
@@ -23,16 +25,22 @@ LONGEST_PAUSE: Final = 10.0
 
 
 class Memories:
-    """Which memory is whose: the one that is there after a guest was instantiated and was not before.
+    """Which memory is whose. Most guests know theirs; of the others it is the one that is there after a guest was
+    instantiated and was not before.
 
     Args:
+        guests: all that are in this worker.
         clock: seconds.
         cpu: seconds that this thread had a CPU for.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = monotonic, cpu: Callable[[], float] = thread_time
+        self,
+        guests: Mapping[int, Guest],
+        clock: Callable[[], float] = monotonic,
+        cpu: Callable[[], float] = thread_time,
     ) -> None:
+        self._guests = guests
         self._clock = clock
         self._cpu = cpu
         self._of: dict[int, Guest] = {}
@@ -43,7 +51,11 @@ class Memories:
         self._next_look = 0.0
 
     def instantiated(self, guest: Guest) -> None:
-        """Find the memory of a guest that was just instantiated. With many guests it stays unknown."""
+        """Find the memory of a guest that was just instantiated. With many that do not know theirs it stays
+        unknown.
+        """
+        if guest.fiber.known_memory() is not None:
+            return
         self._of = {start: other for start, other in self._of.items() if not other.gone}
         if len(self._of) + len(self._nobodys) >= MOST_MEASURED:
             return
@@ -54,10 +66,23 @@ class Memories:
         else:
             self._nobodys |= new
 
-    def sizes(self, handles: Collection[int]) -> tuple[dict[int, int], bool]:
-        """Bytes of the memories that are known, by the handles of their guests, and whether those of `handles` are as
+    def sizes(self, guests: Collection[Guest]) -> tuple[dict[int, int], bool]:
+        """Bytes of the memories that are known, by the handles of their guests, and whether those of `guests` are as
         they are now: after a look that took long the next is put off.
         """
+        sizes, others = {}, set()
+        for guest in guests:
+            known = guest.fiber.known_memory()
+            if known is None:
+                others.add(guest.handle)
+            else:
+                sizes[guest.handle] = known[1]
+        if not others:
+            return sizes, True
+        looked_for, latest = self._looked_for(others)
+        return sizes | looked_for, latest
+
+    def _looked_for(self, handles: Collection[int]) -> tuple[dict[int, int], bool]:
         wanted = any(guest.handle in handles for guest in self._of.values())
         if not wanted and not self._nobodys:
             return {}, True
@@ -71,6 +96,10 @@ class Memories:
     def _look(self) -> None:
         begin = self._cpu()
         self._found = linear_memories()
+        for guest in self._guests.values():
+            known = guest.fiber.known_memory()
+            if known is not None:
+                self._found.pop(known[0], None)
         self._nobodys &= self._found.keys()
         pause = (self._cpu() - begin) / LOOK_SHARE
         self._next_look = self._clock() + min(pause, LONGEST_PAUSE)
@@ -113,7 +142,7 @@ class UsageReport:
 
     def _say(self, guests: Collection[Guest], seconds: float) -> bool:
         """Report these guests; returns whether nothing more is to be said of them unless they run."""
-        sizes, latest = self._memories.sizes({guest.handle for guest in guests})
+        sizes, latest = self._memories.sizes(guests)
         usage = {guest.handle: self._usage(guest, seconds, sizes.get(guest.handle, 0)) for guest in guests}
         self._outgoing.add([ToNode.USAGE, usage])
         return latest

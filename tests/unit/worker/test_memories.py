@@ -21,6 +21,7 @@ class Mappings:
         self.looks = 0
         self.takes = 0.0
         self.now = 100.0
+        self.guests: dict[int, Any] = {}
 
     def __call__(self) -> dict[int, int]:
         self.looks += 1
@@ -28,7 +29,7 @@ class Mappings:
         return dict(self.sizes)
 
     def memories(self) -> Memories:
-        return Memories(lambda: self.now, lambda: self.now)
+        return Memories(self.guests, lambda: self.now, lambda: self.now)
 
 
 @pytest.fixture
@@ -38,18 +39,22 @@ def mappings(monkeypatch: pytest.MonkeyPatch) -> Mappings:
     return found
 
 
-def a_guest(handle: int) -> Any:
+def a_guest(handle: int, memory: tuple[int, int] | None = None) -> Any:
     return SimpleNamespace(
         handle=handle,
         gone=False,
         cpu_seconds=0.0,
         serves=True,
         slice_budget=1.0,
-        fiber=SimpleNamespace(calls=0),
+        fiber=SimpleNamespace(calls=0, known_memory=lambda: memory),
         limits=SimpleNamespace(memory_bytes=2**30, cpu_seconds_per_message=1.0),
         budget=SimpleNamespace(held_seconds=0.0),
         log=SimpleNamespace(dropped=0),
     )
+
+
+def guests(*handles: int) -> list[Any]:
+    return [a_guest(handle) for handle in handles]
 
 
 def test_a_memory_is_that_of_the_guest_it_appeared_with(mappings: Mappings) -> None:
@@ -57,24 +62,24 @@ def test_a_memory_is_that_of_the_guest_it_appeared_with(mappings: Mappings) -> N
     for handle in (1, 2):
         mappings.sizes[handle] = 100 * handle
         memories.instantiated(a_guest(handle))
-    assert memories.sizes({1, 2}) == ({1: 100, 2: 200}, True)
+    assert memories.sizes(guests(1, 2)) == ({1: 100, 2: 200}, True)
 
 
 def test_memories_that_appear_together_are_nobodys_and_the_next_is_known_again(mappings: Mappings) -> None:
-    memories = Memories()
+    memories = Memories({})
     mappings.sizes = {1: 100, 2: 200}
     memories.instantiated(a_guest(1))
-    assert memories.sizes({1}) == ({}, True)
+    assert memories.sizes(guests(1)) == ({}, True)
     mappings.sizes[3] = 300
     memories.instantiated(a_guest(3))
-    assert memories.sizes({3})[0] == {3: 300}
+    assert memories.sizes(guests(3))[0] == {3: 300}
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_starting_thousands_of_guests_looks_at_the_mappings_a_bounded_number_of_times(
     mappings: Mappings, at_once: int
 ) -> None:
-    memories = Memories()
+    memories = Memories({})
     for handle in range(3000):
         mappings.sizes.update({handle * 2 + more: 100 for more in range(at_once)})
         memories.instantiated(a_guest(handle))
@@ -87,10 +92,10 @@ def test_once_many_guests_are_gone_memories_are_told_apart_again(mappings: Mappi
     memories.instantiated(a_guest(1))
     mappings.sizes = {}
     mappings.now += LONGEST_PAUSE
-    assert memories.sizes({1}) == ({}, True)
+    assert memories.sizes(guests(1)) == ({}, True)
     mappings.sizes = {7: 700}
     memories.instantiated(a_guest(7))
-    assert memories.sizes({7})[0] == {7: 700}
+    assert memories.sizes(guests(7))[0] == {7: 700}
 
 
 @pytest.mark.parametrize("takes", [0.001, 0.008, 0.5])
@@ -103,9 +108,9 @@ def test_looks_take_a_bounded_share_of_the_time_and_what_was_found_is_said_meanw
     mappings.sizes = {1: 200}
     pause = min(takes / LOOK_SHARE, LONGEST_PAUSE)
     mappings.now += 0.99 * pause
-    assert memories.sizes({1}) == ({1: 100}, False)
+    assert memories.sizes(guests(1)) == ({1: 100}, False)
     mappings.now += 0.02 * pause
-    assert memories.sizes({1}) == ({1: 200}, True)
+    assert memories.sizes(guests(1)) == ({1: 200}, True)
     assert mappings.looks == 2
 
 
@@ -113,7 +118,7 @@ def test_nobody_looks_for_guests_whose_memory_is_not_known(mappings: Mappings) -
     memories = mappings.memories()
     mappings.sizes = {1: 100}
     memories.instantiated(a_guest(1))
-    assert memories.sizes({2, 3}) == ({}, True)
+    assert memories.sizes(guests(2, 3)) == ({}, True)
     assert mappings.looks == 1
 
 
@@ -124,7 +129,24 @@ def test_a_memory_that_has_the_address_of_a_dead_guests_is_of_its_own_size(mappi
     dead.gone = True
     mappings.sizes = {1: 100}
     memories.instantiated(a_guest(2))
-    assert memories.sizes({2}) == ({2: 100}, False)
+    assert memories.sizes(guests(2)) == ({2: 100}, False)
+
+
+def test_guests_that_know_their_memory_cost_no_look_and_leave_those_of_others_known(
+    mappings: Mappings,
+) -> None:
+    memories = mappings.memories()
+    for handle in range(1, 2 * MOST_MEASURED):
+        mappings.guests[handle] = a_guest(handle, (1000 * handle, 10 * handle))
+        mappings.sizes[1000 * handle] = 10 * handle
+        memories.instantiated(mappings.guests[handle])
+    assert mappings.looks == 0
+    assert memories.sizes([mappings.guests[3], mappings.guests[5]]) == ({3: 30, 5: 50}, True)
+    assert mappings.looks == 0
+    other = mappings.guests[0] = a_guest(0)
+    mappings.sizes[7] = 700
+    memories.instantiated(other)
+    assert memories.sizes([mappings.guests[3], other]) == ({3: 30, 0: 700}, True)
 
 
 class Said:

@@ -1,8 +1,9 @@
-"""How much memory a guest had when it died, from what vanishes with it.
+"""How much memory a guest has, and had when it died.
 
-The C API tells no one that `memory.grow` was refused, nor how large a memory is. But a memory is a
-mapping of its own, so what disappears from `/proc/self/maps` when a store is freed is what it had.
-Read only when a guest traps: that is rare, and costs about 1 ms per 2,000 mappings.
+Nothing tells the host that `memory.grow` was refused. Of a guest that the boundary has put together itself the size
+is known; of one that runs as a component it is not, but a memory is a mapping of its own, and what disappears from
+`/proc/self/maps` when its store is freed is what it had. The mappings are read when such a guest is instantiated,
+now and then while it runs, and when it traps: that costs about 1 ms per 2,000 of them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from guesthouse.worker.boundary.fiber import Fiber
+
 _MAPS: Final = Path("/proc/self/maps").open("rb")  # noqa: SIM115 - opened while files still can be
 WASM_PAGE: Final = 65_536
 _RESERVED: Final = 2**30
+
+
+def freed_with(fiber: Fiber) -> int:
+    """Drop a guest's fiber and return the bytes of memory it had."""
+    known = fiber.known_memory()
+    if known is None:
+        return largest_freed_by(fiber.drop)
+    fiber.drop()
+    return known[1]
 
 
 def largest_freed_by(free: Callable[[], None]) -> int:

@@ -102,6 +102,11 @@ class CoreFiber(Fiber):
             _put_value(arguments_array, TAGGED_SIZE * index, KINDS[kind], bits)
         self._call(run.instance, run.name, bytes(arguments_array), len(values))
 
+    def known_memory(self) -> tuple[int, int] | None:
+        """See `Fiber`."""
+        memory = self.memory
+        return None if memory is NO_MEMORY else (memory.base, memory.grown())
+
     def use_allocator(self, number: int | None) -> None:
         """Have room in the guest's memory made by that function of its own."""
         found = self._reallocs.get(number)

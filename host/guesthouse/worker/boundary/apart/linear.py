@@ -31,19 +31,22 @@ class LinearMemory:
         self.allocate: Callable[[int, int], int] = no_allocator
         """`(alignment, size) -> address`: room that the guest makes for the result of the call in hand; checked."""
 
+    def grown(self) -> int:
+        """Bytes that it has now."""
+        self.size = self._size_now()
+        return self.size
+
     def check(self, address: int, size: int) -> None:
         """See that so many bytes from an address lie within it. Callers look at `size` first: this asks anew.
 
         Raises:
             GuestTrap: they do not.
         """
-        if address + size > self.size:
-            self.size = self._size_now()
-            if address + size > self.size:
-                raise GuestTrap(
-                    ExitCause.TRAP,
-                    f"it pointed to {size} bytes at {address}, outside of its memory of {self.size} bytes",
-                )
+        if address + size > self.size and address + size > self.grown():
+            raise GuestTrap(
+                ExitCause.TRAP,
+                f"it pointed to {size} bytes at {address}, outside of its memory of {self.size} bytes",
+            )
 
 
 def no_allocator(alignment: int, size: int) -> int:
