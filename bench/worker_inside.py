@@ -50,7 +50,7 @@ class Inside:
         path = compiled(wasm)
         engines = Engines(new_engine(), new_engine(small=True))
         self._sent = _Sent()
-        self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now, spent: None)
+        self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now, spent: None, lambda: None)
         settings = start_settings("bench.os@echo:echo:bench.os", path, Settings())
         limits = GuestLimits(**{name: settings[name] for name in GuestLimits.__dataclass_fields__})
         our = Address.parse(settings["our"])

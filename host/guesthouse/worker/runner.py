@@ -39,6 +39,8 @@ _LONGEST_WAIT: Final = 24 * 3600.0
 """Seconds; `poll` takes no more than about 24 days, and a guest may sleep for longer."""
 _LINGER_SECONDS: Final = 0.05
 """How long the epoch goes on ticking when there is nothing to do: stopping it costs a system call."""
+_ABOUT_SECONDS: Final = 0.02
+"""How long after the last quick guest was woken those that compute for long make way for the next one."""
 _LIMITS: Final = tuple(GuestLimits.__dataclass_fields__)
 
 
@@ -52,9 +54,12 @@ class Worker:
         self._ticker = Ticker(self._engines.main, self._engines.small)
         self._outgoing = Outgoing(link)
         self._vigil = Vigil()
+        self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
         memories = Memories(self._guests)
-        self._scheduler = Scheduler(self._ended, memories.instantiated, self._was_preempted)
+        self._scheduler = Scheduler(
+            self._ended, memories.instantiated, self._was_preempted, self._outgoing.flush
+        )
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._calls = HostCalls()
@@ -93,13 +98,32 @@ class Worker:
                     return
                 for operation in reader.feed(data):
                     self._take(operation)
-            self._scheduler.run_woken()
-            self._outgoing.flush()  # what was answered does not wait for a guest that computes
-            self._scheduler.run_preempted()
+            self._run_guests()
             self._usage.report(self._guests.values())
             self._outgoing.flush()
             if self._ticker.fast:
                 self._ticker.relax(perf_counter())
+
+    def _run_guests(self) -> None:
+        ticker, scheduler = self._ticker, self._scheduler
+        if ticker.fast:
+            ticker.begin_round()
+        quick = scheduler.run_woken()
+        self._outgoing.flush()  # what was answered does not wait for a guest that computes
+        guest = scheduler.preempted
+        if guest is not None:
+            if ticker.fast and not guest.gone:
+                ticker.begin_slice(guest.fiber.engine, short=self._are_quick_ones_about(quick))
+            scheduler.run_preempted()
+
+    def _are_quick_ones_about(self, quick: bool) -> bool:
+        """Whether guests were woken lately that are done within less than a short slice, and so wait for them most of
+        their time. Others lose more by short slices than they gain.
+        """
+        now = perf_counter()
+        if quick:
+            self._quick_until = now + _ABOUT_SECONDS
+        return now < self._quick_until
 
     def _wait(self, poller: select.poll) -> bool:
         """Wait for the link or the next thing to do; returns whether the link has something.

@@ -17,10 +17,13 @@ from typing import Final
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.memory import WASM_PAGE, freed_with
+from guesthouse.worker.boundary.ticker import SHORT_SECONDS
 from guesthouse.worker.guest import Guest, Waiting
 
 _LONG: Final = 0.001
-"""Seconds of a slice from which on it is worth a system call to learn how much of it was on a CPU."""
+"""Seconds of a slice from which on it is worth system calls: to learn how much of it was on a CPU, and to let go what
+was said.
+"""
 
 FARTHEST: float = 365 * 24 * 3600.0
 """Seconds: a sleep beyond it is one of this length (then the guest sees that it is not over)."""
@@ -31,7 +34,8 @@ _SLACK: Final = 1024
 class Scheduler:
     """Polls guests. `ended` is told of each that ends, with why; `instantiated` of each before it runs;
     `was_preempted`, with what `perf_counter` read at its begin and how long it was, of each slice that ended before
-    the guest was done.
+    the guest was done. `took_long` is called after each long slice: what the guest said then, and those before it,
+    should not wait for those behind it.
     """
 
     def __init__(
@@ -39,16 +43,19 @@ class Scheduler:
         ended: Callable[[Guest, GuestTrap], None],
         instantiated: Callable[[Guest], None],
         was_preempted: Callable[[float, float], None],
+        took_long: Callable[[], None],
     ) -> None:
         self._ended = ended
         self._instantiated = instantiated
         self._was_preempted = was_preempted
+        self._took_long = took_long
         self._woken: deque[Guest] = deque()
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
         self._compact_at = _SLACK
         self._held: list[tuple[float, int, Guest]] = []
         self._tie = count()
+        self._was_quick = False
         self._cpu = thread_time()
 
     def wake(self, guest: Guest) -> None:
@@ -80,12 +87,19 @@ class Scheduler:
         self.run_woken()
         self.run_preempted()
 
-    def run_woken(self) -> None:
-        """Give every woken guest its slice."""
+    def run_woken(self) -> bool:
+        """Give every woken guest its slice; returns whether there was one that was done soon."""
         self._wake_sleepers()
         self._release_held()
+        self._was_quick = False
         for _ in range(len(self._woken)):
             self._run(self._woken.popleft())
+        return self._was_quick
+
+    @property
+    def preempted(self) -> Guest | None:
+        """Who `run_preempted` gives a slice."""
+        return self._preempted[0] if self._preempted else None
 
     def run_preempted(self) -> None:
         """Give one pre-empted guest its slice."""
@@ -135,7 +149,7 @@ class Scheduler:
             return
         begin = perf_counter()
         try:
-            step_over = guest.fiber.poll(begin)
+            step_over = guest.fiber.poll()
             if step_over:
                 self._next_step(guest)
         except GuestTrap as trap:
@@ -143,6 +157,7 @@ class Scheduler:
             return
         spent = perf_counter() - begin
         if spent > _LONG:
+            self._took_long()
             spent = self._on_cpu(spent)
         guest.cpu_seconds += spent
         guest.slice_budget -= spent
@@ -155,6 +170,8 @@ class Scheduler:
             self._was_preempted(begin, spent)
             guest.queued = True
             self._preempted.append(guest)
+        elif spent < SHORT_SECONDS:
+            self._was_quick = True
 
     def _next_step(self, guest: Guest) -> None:
         """The guest was instantiated (then it starts), or its run function returned (then it is over)."""

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from guesthouse.link.ops import ToNode, ToWorker
 
+from .driven import Driven
 from .process import Worker
 
 
@@ -35,3 +37,11 @@ def own_worker(tmp_path: Path) -> Iterator[Worker]:
     with Worker(tmp_path) as worker:
         worker.configure()
         yield worker
+
+
+@pytest.fixture
+def driven(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Driven]]:
+    """Makes schedulers whose time the test drives; the arguments are limits of the one guest."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield lambda **limits: Driven(monkeypatch, ours, **limits)

@@ -6,23 +6,19 @@ What is counted is counted by real guests of a real worker. What is measured in 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
 
-from guesthouse.address import Address
 from guesthouse.link.ops import ExitCause, ToNode
-from guesthouse.worker import guest as guest_module
-from guesthouse.worker import logbook, scheduler
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import Fiber
-from guesthouse.worker.guest import Guest, GuestLimits, Waiting
+from guesthouse.worker import logbook
+from guesthouse.worker.guest import GuestLimits
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.outgoing import Outgoing
-from guesthouse.worker.scheduler import Scheduler
 
 from .contract import REQUEST, field_offset
+from .driven import Driven
 from .guests import (
     OPEN_CHANNEL_AT,
     RECEIVE,
@@ -33,7 +29,7 @@ from .guests import (
     process,
     say_result,
 )
-from .process import LIMITS, OUR, Worker
+from .process import Worker
 from .wasi import SLEEP
 
 PAGE: Final = 65536
@@ -130,64 +126,6 @@ def blob_bytes(worker: Worker, over: int) -> None:
         assert len(guest.expect(ToNode.SEND)[1]) == size
 
 
-class Driven:
-    """A scheduler and one guest whose every slice takes as much as a test says, by a clock of its own."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, link: socket.socket, **limits: Any) -> None:
-        self.now = 1024.0
-        self.on_cpu = 0.0
-        self.calls = 0
-        """Of the guest: what the scheduler asks of its fiber is asked of this object."""
-        self.spend: Callable[[], None] = lambda: None
-        self.ended: list[GuestTrap] = []
-        self.polls = 0
-        for module, clocks in ((scheduler, ("monotonic", "perf_counter")), (guest_module, ("monotonic",))):
-            for clock in clocks:
-                patch.setattr(module, clock, lambda: self.now)
-        patch.setattr(scheduler, "thread_time", lambda: self.on_cpu)
-        self.scheduler = Scheduler(lambda _, trap: self.ended.append(trap), lambda _: None, lambda *_: None)
-        known = {name: {**LIMITS, **limits}[name] for name in GuestLimits.__dataclass_fields__}
-        self.guest = Guest(
-            1, Address.parse(OUR), GuestLimits(**known), "none", Outgoing(link), self.scheduler
-        )
-        self.guest.fiber = cast(Fiber, self)
-        self.guest.waiting = Waiting.TIME
-
-    def poll(self, now: float) -> bool:
-        self.polls += 1
-        self.spend()
-        return False
-
-    def drop(self) -> None:
-        """See `Fiber`."""
-
-    def run_slice(self, *, seconds: float = 0.0, elsewhere: float = 0.0, calls: int = 0) -> None:
-        """Let the guest run once, and use that much, while the machine is `elsewhere` for so many seconds more."""
-
-        def spend() -> None:
-            self.now += seconds + elsewhere
-            self.on_cpu += seconds
-            self.calls += calls
-
-        self.spend = spend
-        self.scheduler.wake(self.guest)
-        self.scheduler.run_round()
-        self.spend = lambda: None
-
-    def is_held(self, seconds: float) -> bool:
-        """Whether the guest is left alone for exactly so long, and then runs again; else it is not held at all."""
-        if self.scheduler.wait_seconds() is None:
-            return False
-        assert self.scheduler.wait_seconds() == seconds
-        before = self.polls
-        self.scheduler.run_round()
-        assert self.polls == before
-        self.now += seconds
-        self.scheduler.run_round()
-        assert self.polls == before + 1
-        return True
-
-
 def cpu_seconds_per_message(driven: Callable[..., Driven], over: int) -> None:
     stage = driven(cpu_seconds_per_message=2.0)
     stage.guest.serves = True
@@ -232,13 +170,6 @@ def log_lines_per_second(patch: pytest.MonkeyPatch, over: int) -> None:
         now += 1 / 64
         book.line("print", "info", "x")
         assert book.dropped == max(0, over)
-
-
-@pytest.fixture
-def driven(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Driven]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield lambda **limits: Driven(monkeypatch, ours, **limits)
 
 
 COUNTED: Final[dict[str, Callable[[Worker, int], None]]] = {

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ctypes import c_void_p
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Final
 
 from wasmtime import Engine, Store
@@ -19,16 +18,13 @@ from wasmtime import Engine, Store
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import GuestTrap, classify
-from guesthouse.worker.boundary.ticker import TICK_SECONDS
 
 FIBERS: Final[dict[int, Fiber]] = {}
 """Every live fiber by the address of its store's context: how a host call learns who calls."""
 
 SLICE: Final = 1
-"""Epochs a guest may run before it yields: at most one tick."""
+"""Epochs a guest may run before it yields: at most until the next tick."""
 _READY_SLICE: Final = capi.ready_size(SLICE)
-_FRESH_SECONDS: Final = TICK_SECONDS
-"""How long a slice counts as new: a guest that is polled again and again need not be given one each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +54,13 @@ class Fiber(ABC):
 
     __slots__ = (
         "_error",
-        "_fresh_until",
         "_future",
         "_started",
         "_store",
         "blocked",
         "calls",
         "context",
+        "engine",
         "fault",
         "owner",
         "pending_answer",
@@ -73,6 +69,7 @@ class Fiber(ABC):
     )
 
     def __init__(self, engine: Engine, limits: StoreLimits, owner: Any) -> None:
+        self.engine = engine
         self.owner = owner
         self.calls = 0
         """Host calls that it made."""
@@ -97,23 +94,17 @@ class Fiber(ABC):
         FIBERS[self.context] = self
         self._error = c_void_p()
         self._started = False
-        self._fresh_until = 0.0
         self._future: capi.Ready | None = None
 
-    def poll(self, now: float = inf) -> bool:
+    def poll(self) -> bool:
         """Let the guest run until it blocks, its slice is over, or it ends; returns whether this step ended.
 
         The first step is the instantiation; `start` begins the second, the run.
 
-        Args:
-            now: what `perf_counter` reads, in seconds; without it the guest gets a whole slice in any case.
-
         Raises:
             GuestTrap: the guest is dead.
         """
-        if now >= self._fresh_until:
-            self._fresh_until = now + _FRESH_SECONDS
-            capi.ready_set_epoch_deadline(self.ready_context, _READY_SLICE)
+        capi.ready_set_epoch_deadline(self.ready_context, _READY_SLICE)
         Running.fiber = self
         if self._future is not None:
             if not capi.ready_future_poll(self._future):
