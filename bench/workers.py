@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import ExitStack
 from typing import Final
 
@@ -12,9 +14,20 @@ from servers import component, guesthouse
 
 ONE: Final = "Guesthouse, 1 worker"
 TWO: Final = "Guesthouse, 2 workers"
+BARE_ONE: Final = "1 process"
+BARE_TWO: Final = "2 processes"
 _GUESTS: Final = 4
 _STEPS_KIB: Final = 2000
 """Thousand steps that each message costs, and its bytes: about a millisecond."""
+_LOOP: Final = """
+import sys, time
+end, turns = time.perf_counter() + float(sys.argv[1]), 0
+while time.perf_counter() < end:
+    for _ in range(1000): pass
+    turns += 1
+print(turns)
+"""
+"""Computes for some seconds; prints how much."""
 
 
 def run(effort: Effort) -> Result:
@@ -23,6 +36,10 @@ def run(effort: Effort) -> Result:
     table = Table(
         f"{_GUESTS} guests, one connection each",
         [Column("messages/s"), Column("to 1 worker", "x", 2), Column("p99", "ms", 1)],
+    )
+    machine = Table(
+        "the machine: processes that do nothing but compute",
+        [Column("turns/s"), Column("to 1 process", "x", 2)],
     )
     wasm = component("toiler")
     guests = [f"t{number}:t{number}:bench.os={wasm}" for number in range(_GUESTS)]
@@ -43,11 +60,23 @@ def run(effort: Effort) -> Result:
                     to_1_worker=found["messages_per_second"] / base,
                     p99=found["p99_us"] / 1000,
                 )
-    result.tables.append(table)
+            _measure_machine(machine, effort.seconds)
+    result.tables += [table, machine]
     result.goals.append(
         Goal("2 workers to 1, messages/s", 1.8, table.rounds(TWO, "to 1 worker"), at_least=True)
     )
     return result
+
+
+def _measure_machine(table: Table, seconds: float) -> None:
+    """What a second CPU is worth here at most: others may share it, or its core."""
+    base = 0.0
+    for name, count in ((BARE_ONE, 1), (BARE_TWO, 2)):
+        command = [sys.executable, "-c", _LOOP, str(seconds)]
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+        turns = sum(int(process.communicate()[0]) for process in processes) / seconds
+        base = base or turns
+        table.add(name, turns_s=turns, to_1_process=turns / base)
 
 
 if __name__ == "__main__":
