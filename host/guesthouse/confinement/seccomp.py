@@ -16,14 +16,14 @@ from typing import Final
 
 from guesthouse.confinement.system_calls import ALLOWED, NEWER, Architecture, Argument, Call
 
-_PR_SET_SECCOMP: Final = 22
-_MODE_FILTER: Final = 2
+_SET_MODE_FILTER: Final = 1
+_ALL_THREADS: Final = 1
 
 _MACHINES: Final = {
-    "x86_64": (Architecture.X86_64, 0xC000003E),
-    "aarch64": (Architecture.AARCH64, 0xC00000B7),
+    "x86_64": (Architecture.X86_64, 0xC000003E, 317),
+    "aarch64": (Architecture.AARCH64, 0xC00000B7, 277),
 }
-"""Each with the number that the kernel's audit gives it."""
+"""Each with the number that the kernel's audit gives it, and that of its call `seccomp`."""
 _X32_BIT: Final = 0x40000000
 
 _LOAD: Final = 0x20
@@ -38,10 +38,12 @@ _ARCHITECTURE_AT: Final = 4
 _ARGUMENTS_AT: Final = 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 
 
 def restrict() -> tuple[str, ...]:
-    """Leave this thread, and those that it starts, the calls of the table. It must have no_new_privs.
+    """Leave all threads of this OS process, and those that they start, the calls of the table. They must have
+    no_new_privs.
 
     Returns:
         What this kernel or machine has no means for, a line each.
@@ -49,11 +51,13 @@ def restrict() -> tuple[str, ...]:
     machine = platform.machine()
     if machine not in _MACHINES:
         return (f"no system call filter is written for {machine}: workers can open sockets",)
-    instructions = program(*_MACHINES[machine], os.getpid())
+    architecture, audit_number, call = _MACHINES[machine]
+    instructions = program(architecture, audit_number, os.getpid())
     code = ctypes.create_string_buffer(b"".join(instructions))
     header = struct.pack("<H6xQ", len(instructions), ctypes.addressof(code))
-    if _libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, header, 0, 0) != 0:
-        reason = os.strerror(ctypes.get_errno())
+    thread = _libc.syscall(call, _SET_MODE_FILTER, _ALL_THREADS, header)
+    if thread:
+        reason = os.strerror(ctypes.get_errno()) if thread < 0 else f"thread {thread} has one of its own"
         return (f"the kernel refused the system call filter ({reason}): workers can open sockets",)
     return ()
 

@@ -21,12 +21,13 @@ def main(arguments: list[str]) -> int:
     link_fd = int(arguments[-1])
     confinement.prepare(link_fd)
     # Loaded after what was inherited is closed, for it keeps a file open, and before no file can be.
+    from guesthouse.worker.boundary import ticker
     from guesthouse.worker.runner import Worker
 
     link = socket.socket(fileno=link_fd)
     try:
         # Before the engine: what it starts threads for is to be confined too.
-        confinement.obey(json.loads(arguments[1]) if len(arguments) == 4 else {})
+        confinement.obey(json.loads(arguments[1]) if len(arguments) == 4 else {}, ticker.start_thread)
         Worker(link).run()
     except GuesthouseError as error:
         print(error, file=sys.stderr)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,18 +33,23 @@ def prepare(link_fd: int) -> None:
     rights.volunteer_for_oom(_FIRST_TO_GO)
 
 
-def obey(configuration: Mapping[str, Any]) -> None:
+def obey(configuration: Mapping[str, Any], start_threads: Callable[[], None]) -> None:
     """Confine this worker as the node says; without `components`, not at all.
+
+    Args:
+        configuration: what the node says.
+        start_threads: called in between, see `confine`.
 
     Raises:
         NotConfined: `required` is set, and something is lacking.
     """
     components = configuration.get("components")
     if components is None:
+        start_threads()
         return
     if not configuration.get("inspectable", False):
         rights.hide_from_others()
-    lacks = confine(Path(components), configuration["memory_bytes"])
+    lacks = confine(Path(components), configuration["memory_bytes"], start_threads)
     if lacks and configuration["required"]:
         raise NotConfined(
             f"{'; '.join(lacks)}. Use a kernel that has it, or set worker_confinement to best-effort"
@@ -53,13 +58,16 @@ def obey(configuration: Mapping[str, Any]) -> None:
         print(f"is not fully confined: {lack}", file=sys.stderr, flush=True)
 
 
-def confine(readable: Path, memory_bytes: int) -> tuple[str, ...]:
+def confine(
+    readable: Path, memory_bytes: int, start_threads: Callable[[], None] = lambda: None
+) -> tuple[str, ...]:
     """Give up everything but reading files below `readable`. Cannot be undone.
 
     Args:
         readable: a folder.
         memory_bytes: memory that may be written to, used or not. Addresses alone are not limited, for wasmtime
             reserves more than it ever uses.
+        start_threads: starts threads with calls that are denied afterwards. They are confined like all others.
 
     Returns:
         What this kernel has no means for, a line each; empty when everything is in force.
@@ -72,4 +80,6 @@ def confine(readable: Path, memory_bytes: int) -> tuple[str, ...]:
         (resource.RLIMIT_DATA, memory_bytes),
     ):
         rights.lower(limit, value)
-    return (*landlock.restrict(readable), *seccomp.restrict())
+    lacks = landlock.restrict(readable)
+    start_threads()  # they inherit what is in force by now; the filter below is set for all threads
+    return (*lacks, *seccomp.restrict())

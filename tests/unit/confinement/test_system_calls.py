@@ -59,3 +59,26 @@ def test_every_other_system_call_is_refused_by_the_kernel_before_it_does_anythin
     assert len(outcomes) > 900
     for number, result, error in outcomes:
         assert (result, int(error)) in (("-1", errno.EPERM), ("-1", errno.ENOSYS)), number
+
+
+OTHER_THREAD = """
+import ctypes, threading
+from guesthouse.confinement import rights, seccomp
+libc = ctypes.CDLL(None, use_errno=True)
+rights.give_up_privileges()
+begin, outcome = threading.Event(), []
+def call():
+    begin.wait()
+    outcome.append((libc.socket(2, 1, 0), ctypes.get_errno()))
+thread = threading.Thread(target=call)
+thread.start()
+print(seccomp.restrict())
+begin.set()
+thread.join()
+print(outcome)
+"""
+
+
+def test_threads_that_were_there_before_are_held_to_it_too() -> None:
+    said = subprocess.check_output([sys.executable, "-c", OTHER_THREAD], text=True, timeout=60)
+    assert said.splitlines() == ["()", f"[(-1, {errno.EPERM})]"]

@@ -17,6 +17,7 @@ from typing import Final
 
 from wasmtime import Engine
 
+from guesthouse.turns import short_turns
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import BoundaryError
 
@@ -64,6 +65,20 @@ _RELATIVE: Final = c_int.from_param(0)
 _NO_OLD: Final = c_void_p.from_param(None)
 
 
+_TURN_SECONDS: Final = 0.0001
+"""How long a tick may keep a CPU from others: a tick that comes late while all CPUs are busy makes a slice long."""
+
+
+def start_thread() -> None:
+    """Start libc's thread for the timers of this OS process, which starts one for each tick, with short turns.
+
+    To be called before the system call filter, which leaves no means to ask for them, and after everything else
+    that threads inherit. Without it the thread starts with the first timer, with turns like any.
+    """
+    with short_turns(_TURN_SECONDS):
+        _libc.timer_delete(_create(None))
+
+
 class _Span:
     """When the first tick comes, and how long after each the next. Seconds; zeros for no tick."""
 
@@ -91,7 +106,7 @@ class Ticker:
         self.running = False
         self.fast = True
         self._calm_at = 0.0
-        self._timers = [(engine, _make(engine)) for engine in engines]
+        self._timers = [(engine, _create(ctypes.cast(engine.ptr(), c_void_p).value)) for engine in engines]
         self._used: list[tuple[Engine, capi.Ready]] = []
         # Runs at the interpreter's exit too: a tick must not find an engine freed.
         weakref.finalize(self, _delete, self._timers)
@@ -147,9 +162,10 @@ class Ticker:
             _timer_settime(timer, _RELATIVE, span.ready, _NO_OLD)
 
 
-def _make(engine: Engine) -> c_void_p:
+def _create(engine: int | None) -> c_void_p:
+    """A timer that is not set yet."""
     event = _SigEvent()
-    event.value = ctypes.cast(engine.ptr(), c_void_p).value
+    event.value = engine
     event.notify = _SIGEV_THREAD
     event.function = ctypes.cast(capi.increment_epoch, c_void_p).value
     timer = c_void_p()
