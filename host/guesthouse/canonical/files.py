@@ -8,7 +8,7 @@ from typing import Final
 PLAN_SUFFIX: Final = ".plan"
 """Of the plan's file: its JSON."""
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 """To be raised when plans change, in their form or in what they make of a component: the compile cache then
 holds none of the old ones.
 """

@@ -4,18 +4,21 @@ A component is a program for a linker: it instantiates core modules one after th
 imports from those before it, and says how the functions of interfaces are lowered to core functions and
 lifted from them (the component model's `canon` definitions). A plan is that program with all names resolved,
 so that a worker follows it without looking at the component.
+
+What there is much of is a tuple, as a Python guest has two thousand, made and looked up each time it is loaded. Those
+that stand for one another, a `CallOf` and an `Export`, a `Lowered` and a `Dropped`, differ in length and so are
+never equal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from guesthouse.worker.boundary.types import FunctionType
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
+class Export(NamedTuple):
     """What a core instance exports, once it exists."""
 
     instance: int
@@ -23,8 +26,7 @@ class Export:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lowered:
+class Lowered(NamedTuple):
     """A core function that is an imported function, lowered (`canon lower`)."""
 
     interface: str
@@ -33,8 +35,7 @@ class Lowered:
     """The number in `Plan.reallocs` of what allocates room for its result in the guest's memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(NamedTuple):
     """A core function that drops a handle of a resource of the host (`canon resource.drop`)."""
 
     interface: str
@@ -45,8 +46,7 @@ class Dropped:
 Call: TypeAlias = Lowered | Dropped
 
 
-@dataclass(frozen=True, slots=True)
-class CallOf:
+class CallOf(NamedTuple):
     """A core function of the host."""
 
     number: int
@@ -80,8 +80,7 @@ class Lifted:
     realloc: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(NamedTuple):
     """A function that the component imports from an interface."""
 
     interface: str

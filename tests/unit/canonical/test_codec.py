@@ -178,3 +178,65 @@ def test_types_too_deep_are_not_written() -> None:
     function = FunctionType((("x", type_),), None)
     with pytest.raises(ValueError, match="over 200 deep"):
         plan_to_json(Plan(0, True, (), (), None, (), (Import("a", "f", function),), (), ()))
+
+
+def with_types(entries: list[Any], *numbers: int) -> bytes:
+    """A plan with these types, and a function that takes some of them."""
+    value = json.loads(plan_to_json(PLAN))
+    names = [f"x{number}" for number in range(len(numbers))]
+    value |= {"types": entries, "exports": [], "functions": [["a", "f", names, numbers, None]]}
+    return json.dumps(value).encode()
+
+
+def test_a_type_that_is_used_often_is_written_once_and_read_as_one_object() -> None:
+    pair = TupleOf((ListOf(U8), ListOf(U8)))
+    functions = tuple(Import("a", name, FunctionType((("x", pair),), pair)) for name in "fg")
+    text = plan_to_json(Plan(0, True, (), (), None, (), functions, (), ()))
+    assert json.loads(text)["types"] == ["u8", ["list", 0], ["tuple", [1, 1]]]
+    f, g = (each.type for each in plan_from_json(text).functions)
+    assert f.params[0][1] is f.result is g.result
+    assert isinstance(f.result, TupleOf)
+    assert f.result.elements[0] is f.result.elements[1]
+
+
+@pytest.mark.parametrize("number", [1, 2, -1, True, None, "0"])
+def test_a_type_names_types_before_it_alone(number: Any) -> None:
+    with pytest.raises(ValueError, match=r"number|none of"):
+        plan_from_json(with_types(["u8", ["list", number]], 1))
+    assert plan_from_json(with_types(["u8", ["list", 0]], 1)).functions[0].type.params[0][1] == ListOf(U8)
+
+
+def test_types_that_unfold_without_end_are_not_read() -> None:
+    """A short table in which each type has the one before it twice."""
+    doubled: list[Any] = ["u8", *(["tuple", [number, number]] for number in range(40))]
+    with pytest.raises(ValueError, match="have no end"):
+        plan_from_json(with_types(doubled, 40))
+    with pytest.raises(ValueError, match="over 16384 types"):
+        plan_from_json(with_types(doubled[:12], *[11] * 5))
+    assert plan_from_json(with_types(doubled[:12], *[11] * 4))
+
+
+def test_types_too_deep_are_not_read() -> None:
+    nested: list[Any] = ["u8", *(["list", number] for number in range(200))]
+    with pytest.raises(ValueError, match="have no end"):
+        plan_from_json(with_types(nested, 0))
+    assert plan_from_json(with_types(nested[:200], 199))
+
+
+def test_a_module_gets_nothing_of_an_instance_that_comes_after_it() -> None:
+    text = plan_to_json(PLAN).decode()
+    for before, after in (
+        ('[[0,["memory"]]]', '[[1,["memory"]]]'),
+        ('[[0,["memory"]]]', '[[2,["memory"]]]'),
+        ('[[0,["memory"]]]', '[[1,["run"]],[0,["memory"]]]'),
+        ("[0,1,2]", "[0,1,3]"),
+    ):
+        assert before in text
+        with pytest.raises(ValueError, match=r"number|order"):
+            plan_from_json(text.replace(before, after).encode())
+
+
+def test_a_call_and_an_export_are_never_the_same_nor_are_a_call_and_a_drop() -> None:
+    call, export = CallOf(0), Export(0, "")
+    assert len({call, export}) == 2
+    assert len({Lowered("a", "f"), Dropped("a", "f")}) == 2
