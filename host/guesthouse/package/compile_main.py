@@ -3,7 +3,8 @@
 It reads one component on standard input, writes the compiled code to standard output (a file) and a
 description to a third descriptor, and exits; a refusal is one line on standard error and exit code 3.
 The compiled code is a plan and one part for each core module, one after the other, or, of a component that
-is not taken apart, one part alone; the description says how long they are.
+is not taken apart, one part alone; the description says how long they are, and which of the modules are handed back as
+they were. Those are compiled by subprocesses of their own (`task.py`).
 Wasmtime bounds neither the time nor the memory of compiling, so this subprocess bounds itself before it
 looks at a byte, and dies with whoever started it. As a fault of the compiler's could be used by who wrote the
 component, it also gives up everything but those descriptors, as a worker does.
@@ -16,37 +17,13 @@ import json
 import os
 import resource
 import sys
-from dataclasses import asdict, dataclass
 from typing import Final
 
 from guesthouse.confinement import landlock, rights, seccomp
-
-REFUSED: Final = 3
-"""The exit code of a refusal."""
+from guesthouse.package.task import REFUSED, Job, Task
 
 _FIRST_TO_GO: Final = 800
 """When memory runs out on the machine, a compile goes before workers do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What the subprocess is told on its command line."""
-
-    parent: int
-    """The OS process id of whoever started it."""
-    reply_fd: int
-    component_bytes: int
-    memory_bytes: int
-    cpu_seconds: int
-
-    def to_argument(self) -> str:
-        """The job as one argument."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_argument(cls, text: str) -> Job:
-        """Read what `to_argument` gave."""
-        return cls(**json.loads(text))
 
 
 def main(argument: str) -> int:
@@ -57,7 +34,7 @@ def main(argument: str) -> int:
     content = sys.stdin.buffer.read(job.component_bytes + 1)
     if len(content) > job.component_bytes:
         return _refuse("is too big")
-    return _compile(content, job.reply_fd)
+    return _compile(content, job)
 
 
 def _limit(job: Job) -> None:
@@ -71,7 +48,7 @@ def _limit(job: Job) -> None:
         (resource.RLIMIT_AS, job.memory_bytes, job.memory_bytes),
         # The first says which limit it was; the kernel kills at the second, as others may do.
         (resource.RLIMIT_CPU, job.cpu_seconds, job.cpu_seconds + 1),
-        (resource.RLIMIT_FSIZE, job.memory_bytes, job.memory_bytes),
+        (resource.RLIMIT_FSIZE, job.output_bytes, job.output_bytes),
     ):
         _, most = resource.getrlimit(limit)
         if most == resource.RLIM_INFINITY:
@@ -89,14 +66,20 @@ def _confine() -> None:
     seccomp.restrict()
 
 
-def _compile(content: bytes, reply_fd: int) -> int:
+def _compile(content: bytes, job: Job) -> int:
     # Imported late, so that the limits hold for what loading them takes, too.
     from wasmtime import WasmtimeError
 
-    from guesthouse.package.compiling import compile_component
+    from guesthouse.package.compiling import compile_component, compile_module, compile_whole
 
     try:
-        compiled = compile_component(content)
+        match job.task:
+            case Task.COMPONENT:
+                compiled = compile_component(content, share=True)
+            case Task.WHOLE:
+                compiled = compile_whole(content)
+            case Task.MODULE:
+                compiled = compile_module(content)
     except (WasmtimeError, ValueError) as error:
         return _refuse(_one_line(str(error)))
     reply = {
@@ -104,8 +87,9 @@ def _compile(content: bytes, reply_fd: int) -> int:
         "description": compiled.description.to_json(),
         "planned": compiled.planned,
         "sizes": [len(part) for part in compiled.parts],
+        "handed_back": sorted(compiled.handed_back),
     }
-    with open(reply_fd, "w", encoding="utf-8") as file:
+    with open(job.reply_fd, "w", encoding="utf-8") as file:
         json.dump(reply, file)
     for part in compiled.parts:
         sys.stdout.buffer.write(part)

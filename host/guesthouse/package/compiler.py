@@ -1,35 +1,33 @@
-"""Compiles components in a subprocess with limits, once each, and keeps the results."""
+"""Compiles components in subprocesses with limits, once each, and keeps the results.
+
+One subprocess takes a component apart. The core modules with much code it hands back: each is compiled by a
+subprocess of its own, unless another component had it before.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import math
 import os
-import signal
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import IO, Final
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from guesthouse.config import PackageLimits
-from guesthouse.package.cache import MAX_MODULES, MAX_NOTE_BYTES, Artifact, CompileCache, Made, Tampered
-from guesthouse.package.compile_main import REFUSED, Job
+from guesthouse.package.cache import Artifact, CompileCache, Made
+from guesthouse.package.compile_run import CompileRun, Failed
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError
 from guesthouse.package.header import HEADER_BYTES, fault
+from guesthouse.package.own_files import Digests, Tampered, copy, new_file
+from guesthouse.package.task import Task
 from guesthouse.ports import LogPort
 from guesthouse.worker.boundary.engine import engine_key
 
-_MODULE: Final = "guesthouse.package.compile_main"
-_REASON_BYTES: Final = 600
-_CUT_OFF: Final = ("unexpected end", "is out of bounds (bound")
-"""What wasmtime says of a file that ends too early."""
-_CPUS: Final = os.cpu_count() or 1
+_T = TypeVar("_T")
 
 
 class Compiler:
@@ -48,8 +46,10 @@ class Compiler:
         self._limits = limits
         self._log = log
         self._cache = CompileCache(cache_dir, engine_key())
+        self._digests = Digests()
+        """Of components. Each start of a process asks for that of its own."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        # One compile keeps all CPUs busy, and its limit of memory is its own.
+        # One compile keeps all CPUs busy, and its limit of memory is its own. What components share is compiled once.
         self._one_at_a_time = asyncio.Semaphore(1)
 
     async def compiled(self, component: Path) -> Path:
@@ -96,124 +96,61 @@ class Compiler:
                         f"{component} is over {self._limits.component_bytes} bytes: make it smaller, "
                         "or raise package.component_bytes in guesthouse.toml"
                     )
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                return self._digests.of_open(component, file)
         except OSError as error:
             raise CompileError(f"{component} cannot be read: {error.strerror}; check the path") from None
 
     def _find(self, digest: str) -> Artifact | None:
         self._cache.prepare()
+        return self._found(self._cache.find, digest)
+
+    def _found(self, find: Callable[[str], _T | None], digest: str) -> _T | None:
         try:
-            return self._cache.find(digest)
+            return find(digest)
         except Tampered as error:
             if self._log is not None:
                 self._log.write("compiler", "warning", f"{error}; compiling it anew")
             return None
 
     async def _compile(self, component: Path, digest: str) -> Artifact:
-        with _new_file(self._cache.prepare()) as code, _unnamed(code.parent) as (note, reason):
-            with component.open("rb") as source, code.open("wb") as output:
-                status = await self._run(source, output, note, reason)
-            if status != 0:
-                raise CompileError(f"{component} {self._complaint(status, reason)}")
-            compiled_digest, made = _reply(note, code)
-            if compiled_digest != digest:
-                raise CompileError(f"{component} changed while it was compiled: try again")
-            return await asyncio.to_thread(self._cache.store, digest, made)
+        folder, run = self._cache.prepare(), CompileRun(self._limits)
+        with new_file(folder) as code, component.open("rb") as source:
+            try:
+                made = await run.made(Task.COMPONENT, source, digest, code)
+                try:
+                    shared = await self._share(made, run)
+                except Failed as failure:
+                    if not failure.refused:
+                        raise
+                    # A module of it is faulty. The engine says what is wrong in words of the component.
+                    made, shared = await run.made(Task.WHOLE, source, digest, code), {}
+            except Failed as failure:
+                raise CompileError(f"{component} {failure}") from None
+            return await asyncio.to_thread(self._cache.store, digest, made, shared)
 
-    async def _run(
-        self, source: IO[bytes], output: IO[bytes], note: IO[bytes], reason: IO[bytes]
-    ) -> int | None:
-        """The subprocess's exit code; negative for a signal, None when its time was over."""
-        limits = self._limits
-        job = Job(
-            parent=os.getpid(),
-            reply_fd=note.fileno(),
-            component_bytes=limits.component_bytes,
-            memory_bytes=limits.compile_memory_bytes,
-            cpu_seconds=math.ceil(limits.compile_seconds * _CPUS),
-        )
-        subprocess = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-m", _MODULE, job.to_argument()),
-            stdin=source,
-            stdout=output,
-            stderr=reason,
-            pass_fds=(note.fileno(),),
-            env={},
-            cwd="/",
-            start_new_session=True,
-        )
-        try:
-            return await asyncio.wait_for(subprocess.wait(), limits.compile_seconds)
-        except TimeoutError:
-            return None
-        finally:
-            if subprocess.returncode is None:
-                subprocess.kill()
-                await subprocess.wait()
+    async def _share(self, made: Made, run: CompileRun) -> dict[int, str]:
+        """See that the modules that were handed back are in the cache; returns their digests, by number."""
+        shared = {}
+        at = 0
+        for number, size in enumerate(made.sizes, -1):
+            if number in made.handed_back:
+                with tempfile.TemporaryFile(dir=made.file.parent, buffering=0) as module:
+                    shared[number] = await asyncio.to_thread(_taken_out, made.file, at, size, module)
+                    await self._share_one(module, shared[number], run)
+            at += size
+        return shared
 
-    def _complaint(self, status: int | None, reason: IO[bytes]) -> str:
-        """Why there is no result, to go after the file's name."""
-        reason.seek(0)
-        said = " ".join(reason.read(_REASON_BYTES).decode("utf-8", "replace").split())
-        if status == -signal.SIGKILL:
-            return (
-                "was not compiled, as its compiler was killed from outside, most likely for this machine's lack of "
-                "memory: try again, or make it smaller"
-            )
-        if status is None or status == -signal.SIGXCPU:
-            return (
-                f"did not compile within {self._limits.compile_seconds:g} s: make it smaller, "
-                "or raise package.compile_seconds in guesthouse.toml"
-            )
-        if status == REFUSED and any(words in said for words in _CUT_OFF):
-            return f"is cut off: copy or build it again ({said})"
-        if status == REFUSED:
-            return f"is not a component that this host can compile: {said}; build it again"
-        if "ModuleNotFoundError" in said:
-            return f"cannot be compiled, as Guesthouse is not installed for {sys.executable}: run 'pip install .'"
-        return (
-            f"broke the compiler (exit {status}), most likely by its {self._limits.compile_memory_bytes} bytes "
-            "of memory: make it smaller, or raise package.compile_memory_bytes in guesthouse.toml"
-        )
+    async def _share_one(self, module: FileIO, digest: str, run: CompileRun) -> None:
+        """The digest is this node's own, and the subprocess sees that module alone: see `shared_modules.py`."""
+        if await asyncio.to_thread(self._found, self._cache.modules.find, digest) is None:
+            with new_file(self._cache.folder) as code:
+                await run.made(Task.MODULE, module, digest, code)
+                await asyncio.to_thread(self._cache.modules.store, digest, code)
 
 
-@contextmanager
-def _new_file(folder: Path) -> Iterator[Path]:
-    """A file of this user alone, deleted at the end unless it was renamed."""
-    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=folder)
-    os.close(descriptor)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _unnamed(folder: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    with tempfile.TemporaryFile(dir=folder) as one, tempfile.TemporaryFile(dir=folder) as other:
-        yield one, other
-
-
-def _reply(note: IO[bytes], code: Path) -> tuple[str, Made]:
-    note.seek(0)
-    try:
-        reply = json.loads(note.read(MAX_NOTE_BYTES))
-        planned, sizes = reply["planned"] is True, reply["sizes"]
-        if not _are_sizes(sizes, code.stat().st_size) or (len(sizes) != 1 and not planned):
-            raise ValueError("these are not the sizes of its parts")
-        made = Made(code, tuple(sizes), planned, Description.from_json(reply["description"]))
-        return str(reply["sha256"]), made
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise CompileError(
-            "the compiler subprocess gave no description: see its report as a defect"
-        ) from None
-
-
-def _are_sizes(sizes: object, total: int) -> bool:
-    """Whether these are the sizes of what there is so much of altogether."""
-    return (
-        isinstance(sizes, list)
-        and 1 <= len(sizes) <= MAX_MODULES + 1
-        and all(type(size) is int and size >= 0 for size in sizes)
-        and sum(sizes) == total
-    )
+def _taken_out(file: Path, at: int, size: int, to: FileIO) -> str:
+    """Copy part of a file that a subprocess wrote to one that it has never had; returns the digest of the copy."""
+    with file.open("rb") as source:
+        copy(source.fileno(), at, size, to.fileno())
+    to.seek(0)
+    return hashlib.file_digest(to, "sha256").hexdigest()

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 import wasmtime
+
+from guesthouse.config import PackageLimits
+from guesthouse.package.compile_run import CompileRun
+from guesthouse.package.compiler import Compiler
+from guesthouse.package.task import Task
+
+from .large import A, B, Runs, written
 
 MANIFEST = """
 [package]
@@ -78,3 +89,45 @@ def package_members() -> dict[str, bytes]:
         "build/chat.wasm": bytes(wasmtime.wat2wasm(GUEST)),
         "ui/index.html": b"<p>hello</p>",
     }
+
+
+@pytest.fixture(scope="session")
+def home_with_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which A is compiled."""
+    folder = tmp_path_factory.mktemp("with-a")
+    asyncio.run(Compiler(folder / "compiled", PackageLimits()).compiled(written(folder, "a", A)))
+    return folder
+
+
+@pytest.fixture
+def cache_with_a(tmp_path: Path, home_with_a: Path) -> Path:
+    """A cache that has A."""
+    home = tmp_path / "home"
+    shutil.copytree(home_with_a, home)
+    return home / "compiled"
+
+
+@pytest.fixture
+def a(cache_with_a: Path) -> Path:
+    """The component A."""
+    return cache_with_a.with_name("a.wasm")
+
+
+@pytest.fixture
+def b(tmp_path: Path) -> Path:
+    """The component B, which has a module of A's."""
+    return written(tmp_path, "b", B)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """What compiler subprocesses get, in their order."""
+    seen: Runs = []
+    real = CompileRun._run
+
+    async def watched(run: CompileRun, task: Task, source: IO[bytes], *rest: IO[bytes]) -> int | None:
+        seen.append((task, os.pread(source.fileno(), 1 << 30, 0)))
+        return await real(run, task, source, *rest)
+
+    monkeypatch.setattr(CompileRun, "_run", watched)
+    return seen

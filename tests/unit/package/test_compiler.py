@@ -25,8 +25,10 @@ from guesthouse.canonical.plan import Export
 from guesthouse.canonical.planner import plan_component
 from guesthouse.config import MIB, PackageLimits
 from guesthouse.package.cache import CompileCache
+from guesthouse.package.compile_run import CompileRun
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.errors import CompileError
+from guesthouse.package.task import Task
 from guesthouse.worker.boundary.engine import new_engine
 
 from .conftest import GUEST
@@ -366,15 +368,23 @@ async def test_parts_that_are_not_what_there_is_are_not_stored(
 ) -> None:
     """Whoever broke the compiler says what it likes."""
 
-    async def lying(_: Compiler, source: IO[bytes], output: IO[bytes], note: IO[bytes], __: IO[bytes]) -> int:
+    async def lying(
+        _: CompileRun, __: Task, source: IO[bytes], output: IO[bytes], note: IO[bytes], ___: IO[bytes]
+    ) -> int:
         output.write(b"twelve bytes")
         description: dict[str, object] = {"imports": [], "exports": []}
         digest = hashlib.sha256(source.read()).hexdigest()
-        reply = {"sha256": digest, "description": description, "planned": planned, "sizes": sizes}
+        reply = {
+            "sha256": digest,
+            "description": description,
+            "planned": planned,
+            "sizes": sizes,
+            "handed_back": [],
+        }
         note.write(json.dumps(reply).encode())
         return 0
 
-    monkeypatch.setattr(Compiler, "_run", lying)
+    monkeypatch.setattr(CompileRun, "_run", lying)
     with pytest.raises(CompileError, match="gave no description"):
         await Compiler(cache_dir, LIMITS).compiled(guest)
     assert list(cache_dir.iterdir()) == []

@@ -138,10 +138,11 @@ async def compile_seconds(folder: Path, patch: pytest.MonkeyPatch, over: int) ->
 
 _MAP: Final = """
 import json, mmap, os, sys
-from guesthouse.package.compile_main import Job, _limit
+from guesthouse.package.compile_main import _limit
+from guesthouse.package.task import Job, Task
 pages, over = 4096, int(sys.argv[1])
 limit = (int(open("/proc/self/statm").read().split()[0]) + pages) * mmap.PAGESIZE
-_limit(Job(os.getppid(), 0, 0, limit, 60))
+_limit(Job(Task.COMPONENT, os.getppid(), 0, 0, limit, limit, 60))
 left = limit // mmap.PAGESIZE - int(open("/proc/self/statm").read().split()[0])
 try:
     mmap.mmap(-1, (left + over) * mmap.PAGESIZE)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from wasmtime import Engine, Module, WasmtimeError
 
 from guesthouse.canonical.codec import plan_from_json
-from guesthouse.canonical.files import PLAN_SUFFIX, core_path
+from guesthouse.canonical.files import MODULE_SUFFIX, PLAN_SUFFIX, module_paths
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import NotLoaded
 from guesthouse.worker.boundary.offers import Offer
@@ -24,6 +25,9 @@ class Engines:
 
     main: Engine
     small: Engine
+    _shared: WeakValueDictionary[tuple[bool, Path], Module] = field(default_factory=WeakValueDictionary)
+    """The modules that components share, as long as there is one that has them, by whether they are of the small
+    engine, and their file: what an engine runs it must have loaded."""
 
     def load(self, path: Path, offer: Offer, *entries: tuple[str | None, str]) -> Loaded:
         """Load a component with the engine that compiled it, and link it.
@@ -48,11 +52,16 @@ class Engines:
         try:
             plan = plan_from_json(path.read_bytes())
             engine = self.small if plan.small else self.main
-            modules = [
-                Module.deserialize_file(engine, str(core_path(path, number)))
-                for number in range(plan.modules)
-            ]
+            modules = [self._module(path, small=plan.small) for path in module_paths(path, plan.modules)]
         except (OSError, ValueError, WasmtimeError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise NotLoaded(f"the component cannot be loaded: {reason}") from None
         return Assembly(engine, plan, modules, offer, *entries)
+
+    def _module(self, path: Path, *, small: bool) -> Module:
+        module = self._shared.get((small, path))
+        if module is None:
+            module = Module.deserialize_file(self.small if small else self.main, str(path))
+            if path.suffix == MODULE_SUFFIX:
+                self._shared[small, path] = module
+        return module

@@ -1,0 +1,52 @@
+"""What a compiler subprocess is told to do. Imports nothing that is slow to load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final
+
+REFUSED: Final = 3
+"""The exit code of a refusal."""
+
+SHARED_BYTES: Final = 128 * 1024
+"""Of code in a core module that components share. To compile as much takes 0.1 s, half as long as to start the
+subprocess that each of them gets: modules with less would cost more, when they are new, than they ever save.
+"""
+
+
+class Task(StrEnum):
+    """What to make of what is read."""
+
+    COMPONENT = "component"
+    """A component is taken apart, if it can be, and those of its modules are handed back that others may share."""
+    WHOLE = "whole"
+    """A component is compiled as one."""
+    MODULE = "module"
+    """A core module is compiled, and nothing else seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the subprocess is told on its command line."""
+
+    task: Task
+    parent: int
+    """The OS process id of whoever started it."""
+    reply_fd: int
+    component_bytes: int
+    memory_bytes: int
+    output_bytes: int
+    """What it may write."""
+    cpu_seconds: int
+
+    def to_argument(self) -> str:
+        """The job as one argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_argument(cls, text: str) -> Job:
+        """Read what `to_argument` gave."""
+        job = json.loads(text)
+        return cls(**{**job, "task": Task(job["task"])})
