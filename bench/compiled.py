@@ -11,8 +11,10 @@ from typing import Final
 KEPT: Final = Path(__file__).resolve().parent / ".compiled"
 _KEY: Final = "compiled.key"
 _FOLDER: Final = "compiled"
-_MOST: Final = 40
-"""Files; a component has two."""
+_MOST: Final = 20
+"""Components."""
+_NOTES: Final = "*.json"
+"""There is one for each."""
 
 
 def give(home: Path) -> None:
@@ -33,7 +35,7 @@ def keep(home: Path) -> None:
         for path in (home / _FOLDER).glob("[0-9a-f]*"):
             if not (KEPT / _FOLDER / path.name).exists():
                 _copy(path, KEPT / _FOLDER)
-        if sum(1 for _ in (KEPT / _FOLDER).iterdir()) > _MOST:
+        if sum(1 for _ in (KEPT / _FOLDER).glob(_NOTES)) > _MOST:
             shutil.rmtree(KEPT)
 
 
