@@ -241,10 +241,11 @@ class CompileCache:
         total = 0
         components: dict[str, list[os.stat_result]] = {}
         for path in self.folder.glob("[!.]*.*"):
-            status = path.stat()
-            total += status.st_size
-            if path.suffix not in (MODULE_SUFFIX, SEAL_SUFFIX):
-                components.setdefault(path.name.partition(".")[0], []).append(status)
+            with suppress(FileNotFoundError):  # another node may be at it, too
+                status = path.stat()
+                total += status.st_size
+                if path.suffix not in (MODULE_SUFFIX, SEAL_SUFFIX):
+                    components.setdefault(path.name.partition(".")[0], []).append(status)
         named = Counter(name for stem in components for name in self._named_by(stem))
         total -= self.modules.prune(+named, _HALF_MADE_SECONDS)
         for stem in sorted(components, key=lambda stem: max(status.st_mtime for status in components[stem])):

@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -134,8 +135,8 @@ class Compiler:
         at = 0
         for number, size in enumerate(made.sizes, -1):
             if number in made.handed_back:
-                with tempfile.TemporaryFile(dir=made.file.parent, buffering=0) as module:
-                    shared[number] = await asyncio.to_thread(_taken_out, made.file, at, size, module)
+                module, shared[number] = await asyncio.to_thread(_taken_out, made.file, at, size)
+                with module:
                     await self._share_one(module, shared[number], run)
             at += size
         return shared
@@ -148,9 +149,14 @@ class Compiler:
                 await asyncio.to_thread(self._cache.modules.store, digest, code)
 
 
-def _taken_out(file: Path, at: int, size: int, to: FileIO) -> str:
-    """Copy part of a file that a subprocess wrote to one that it has never had; returns the digest of the copy."""
-    with file.open("rb") as source:
-        copy(source.fileno(), at, size, to.fileno())
-    to.seek(0)
-    return hashlib.file_digest(to, "sha256").hexdigest()
+def _taken_out(file: Path, at: int, size: int) -> tuple[FileIO, str]:
+    """Copy part of a file that a subprocess wrote to one that it has never had; returns that, open, and its digest."""
+    with ExitStack() as undo:
+        # It is this thread's own until then: a task that is cancelled does not close it under the thread.
+        taken = undo.enter_context(tempfile.TemporaryFile(dir=file.parent, buffering=0))
+        with file.open("rb") as source:
+            copy(source.fileno(), at, size, taken.fileno())
+        taken.seek(0)
+        digest = hashlib.file_digest(taken, "sha256").hexdigest()
+        undo.pop_all()
+    return taken, digest

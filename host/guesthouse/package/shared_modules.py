@@ -56,12 +56,12 @@ class SharedModules:
                 content = self._digests.of(path)
             if not self._seal.holds(mac, _KIND, path.name, content):
                 raise Tampered("the content is another")
+            os.utime(_seal_of(path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, Tampered) as error:
             self._delete(path)
             raise Tampered(f"{path} was not what was stored ({error}) and is deleted") from None
-        os.utime(_seal_of(path))
         self._in_use.add(path.name)
         return path
 
@@ -71,7 +71,8 @@ class SharedModules:
         mac = self._seal.mac(_KIND, path.name, self._digests.of(code))
         with new_file(self._folder) as written:
             written.write_text(mac, encoding="ascii")
-            self._delete(path)
+            # What was there is replaced, and never missing: another node may have named it and be about to load it.
+            _seal_of(path).unlink(missing_ok=True)
             code.rename(path)
             written.rename(_seal_of(path))
         self._in_use.add(path.name)
