@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -153,6 +154,29 @@ async def test_a_module_that_goes_over_a_limit_refuses_its_component(
     with pytest.raises(CompileError, match=r"both\.wasm did not compile within 120 s"):
         await Compiler(cache_dir, LIMITS).compiled(both)
     assert contents(cache_dir) == before
+
+
+async def test_a_compile_that_is_cancelled_at_a_module_leaves_no_subprocess_and_no_half_of_it(
+    tmp_path: Path, a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    at_module = asyncio.Event()
+    real = asyncio.create_subprocess_exec
+
+    async def watched(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await real(*arguments, **options))
+        if Job.from_argument(arguments[-1]).task is Task.MODULE:
+            at_module.set()
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
+    cache_dir = tmp_path / "new" / "compiled"
+    async with asyncio.TaskGroup() as group:
+        compiling = group.create_task(Compiler(cache_dir, LIMITS).compiled(a))
+        await at_module.wait()
+        compiling.cancel()
+    assert [each.returncode for each in started] == [0, -signal.SIGKILL]
+    assert list(cache_dir.iterdir()) == []
 
 
 def age(*paths: Path) -> None:
