@@ -7,7 +7,7 @@ not have its form is refused all the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby, repeat
 from typing import Final
@@ -17,6 +17,7 @@ from guesthouse.canonical.json_values import (
     all_of,
     below,
     boolean,
+    columns,
     number,
     numbers_below,
     optional,
@@ -40,6 +41,9 @@ from guesthouse.canonical.type_table import ReadTypes, WrittenTypes
 MAX_PLAN_BYTES: Final = 4 * 1024 * 1024
 """Of a plan's JSON. That of a Python guest has 0.1 MB."""
 
+_DROP: Final = "drop"
+"""What stands for a call that drops a handle where others have the number of their allocator."""
+
 
 def plan_to_json(plan: Plan) -> bytes:
     """The plan as JSON.
@@ -57,14 +61,16 @@ def plan_to_json(plan: Plan) -> bytes:
             [each.module, [numbers[source] for source in each.imports], each.start]
             for each in plan.instantiations
         ],
-        "calls": plan.calls,
+        "calls": _calls(plan.calls),
         "memory": plan.memory,
         "reallocs": plan.reallocs,
-        "functions": [[each.interface, each.name, *types.function(each.type)] for each in plan.functions],
+        "functions": [*_named(plan.functions), *types.functions(each.type for each in plan.functions)],
         "resources": plan.resources,
         "exports": [
-            [each.interface, each.name, each.function, each.realloc, *types.function(each.type)]
-            for each in plan.exports
+            *_named(plan.exports),
+            [each.function for each in plan.exports],
+            [each.realloc for each in plan.exports],
+            *types.functions(each.type for each in plan.exports),
         ],
         "types": types.to_json(),
     }
@@ -93,7 +99,7 @@ def _plan(value: Json) -> Plan:
     types = ReadTypes(value["types"])
     made, modules = len(value["instantiations"]), number(value["modules"])
     reallocs = all_of(partial(_read_export, made), value["reallocs"])
-    calls = all_of(partial(_read_call, len(reallocs)), value["calls"])
+    calls = _read_calls(len(reallocs), *columns(3, value["calls"]))
     sources = _Sources(len(calls), value["imported"], made)
     return Plan(
         modules=modules,
@@ -105,10 +111,19 @@ def _plan(value: Json) -> Plan:
         calls=calls,
         memory=optional(partial(_read_export, made), value["memory"]),
         reallocs=reallocs,
-        functions=all_of(partial(_read_import, types), value["functions"]),
+        functions=_read_imports(types, *columns(5, value["functions"])),
         resources=all_of(_read_resource, value["resources"]),
-        exports=all_of(partial(_read_lifted, types, made, len(reallocs)), value["exports"]),
+        exports=_read_lifted(types, made, len(reallocs), *columns(7, value["exports"])),
     )
+
+
+def _named(functions: Sequence[Import | Lifted]) -> list[Json]:
+    return [[each.interface for each in functions], [each.name for each in functions]]
+
+
+def _calls(calls: Sequence[Call]) -> list[Json]:
+    reallocs = [_DROP if isinstance(call, Dropped) else call.realloc for call in calls]
+    return [[call.interface for call in calls], [call.name for call in calls], reallocs]
 
 
 def _numbered(plan: Plan) -> tuple[list[Json], Mapping[Source, int]]:
@@ -153,18 +168,17 @@ def _read_export(made: int, value: Json) -> Export:
     return Export(below(made, instance), text(name))
 
 
-def _read_call(reallocs: int, value: Json) -> Call:
-    """What is lowered says whether it needs an allocator, and so is one longer than what drops a handle."""
-    interface, name, *realloc = value
-    if not realloc:
-        return Dropped(text(interface), text(name))
-    (number,) = realloc
-    return Lowered(text(interface), text(name), None if number is None else below(reallocs, number))
+def _read_calls(bound: int, interfaces: Json, names: Json, reallocs: Json) -> tuple[Call, ...]:
+    numbers_below(bound, [each for each in reallocs if each is not None and each != _DROP])
+    named = zip(texts(interfaces), texts(names), reallocs, strict=True)
+    return tuple(
+        Dropped(interface, name) if realloc == _DROP else Lowered(interface, name, realloc)
+        for interface, name, realloc in named
+    )
 
 
-def _read_import(types: ReadTypes, value: Json) -> Import:
-    interface, name, *type_ = value
-    return Import(text(interface), text(name), types.function(*type_))
+def _read_imports(types: ReadTypes, interfaces: Json, names: Json, *type_: Json) -> tuple[Import, ...]:
+    return tuple(map(Import, texts(interfaces), texts(names), types.functions(*type_)))
 
 
 def _read_resource(value: Json) -> tuple[str, str]:
@@ -172,12 +186,23 @@ def _read_resource(value: Json) -> tuple[str, str]:
     return text(interface), text(name)
 
 
-def _read_lifted(types: ReadTypes, made: int, reallocs: int, value: Json) -> Lifted:
-    interface, name, function, realloc, *type_ = value
-    return Lifted(
-        optional(text, interface),
-        text(name),
-        _read_export(made, function),
-        types.function(*type_),
-        optional(partial(below, reallocs), realloc),
+def _read_lifted(
+    types: ReadTypes,
+    made: int,
+    bound: int,
+    interfaces: Json,
+    names: Json,
+    functions: Json,
+    reallocs: Json,
+    *type_: Json,
+) -> tuple[Lifted, ...]:
+    return tuple(
+        map(
+            Lifted,
+            [optional(text, interface) for interface in interfaces],
+            texts(names),
+            [_read_export(made, function) for function in functions],
+            types.functions(*type_),
+            [optional(partial(below, bound), realloc) for realloc in reallocs],
+        )
     )

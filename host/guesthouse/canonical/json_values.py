@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -35,6 +36,22 @@ def texts(values: Json) -> tuple[str, ...]:
     return tuple(values)
 
 
+def columns(count: int, values: Json) -> list[list[Json]]:
+    """So many lists, each as long as the others: what there is much of is listed by what it consists of."""
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError(f"a plan has {count} lists there")
+    if {*map(type, values)} != {list} or len({*map(len, values)}) != 1:
+        raise ValueError("a plan has lists of one length there")
+    return values
+
+
+def flat(values: list[Json]) -> list[Json]:
+    """What is in a list of lists."""
+    if not {*map(type, values)} <= {list}:
+        raise ValueError("a plan has lists there")
+    return list(chain.from_iterable(values))
+
+
 def number(value: Json) -> int:
     """A number that counts something."""
     if type(value) is not int or value < 0:
@@ -53,9 +70,9 @@ def numbers_below(bound: int, values: Json) -> list[int]:
 
 def below(bound: int, value: Json) -> int:
     """The number of a thing of which there are so many."""
-    if number(value) >= bound:
-        raise ValueError(f"a plan speaks of the number {value} of {bound}")
-    return int(value)
+    if type(value) is not int or not 0 <= value < bound:
+        raise ValueError(f"a plan has the number of one of {bound} there")
+    return value
 
 
 def boolean(value: Json) -> bool:

@@ -6,10 +6,10 @@ it alone, so reading one takes no recursion, and what is the same type is one ob
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from guesthouse.canonical.json_values import Json, below, numbers_below, texts
+from guesthouse.canonical.json_values import Json, below, flat, numbers_below, texts
 from guesthouse.worker.boundary.types import (
     MAX_COMPONENT_NODES,
     EnumOf,
@@ -42,14 +42,20 @@ class WrittenTypes:
         """All entries so far."""
         return list(self._numbers)
 
-    def function(self, type_: FunctionType) -> list[Json]:
-        """A function's type: the names of its parameters, their types, and that of its result.
+    def functions(self, types: Iterable[FunctionType]) -> list[Json]:
+        """The types of functions, as columns: the names of the parameters of each, their types, and that of its result.
 
         Raises:
             ValueError: types are too deep.
         """
-        result = None if type_.result is None else self._number(type_.result, _MAX_DEPTH)
-        return [*self._pairs(type_.params, _MAX_DEPTH), result]
+        columns: list[Json] = [[], [], []]
+        for each in types:
+            names, numbers = self._pairs(each.params, _MAX_DEPTH)
+            for column, value in zip(
+                columns, (names, numbers, self._number(each.result, _MAX_DEPTH)), strict=True
+            ):
+                column.append(value)
+        return columns
 
     def _number(self, type_: WitType | None, depth: int) -> int | None:
         if type_ is None:
@@ -117,43 +123,39 @@ class ReadTypes:
             self._inside.append(self._count)
             self._depths.append(self._depth + 1)
 
-    def function(self, names: Json, numbers: Json, result: Json) -> FunctionType:
-        """A function's type.
+    def functions(self, names: Json, numbers: Json, results: Json) -> list[FunctionType]:
+        """The types of functions that were written as columns.
 
         Raises:
-            ValueError, TypeError: it is none, or with those before it has too many types.
+            ValueError, TypeError: they are none, or with those before them have too many types.
         """
-        used = numbers if result is None else [*numbers, result]
-        types = list(map(self._types.__getitem__, numbers_below(len(self._types), used)))
-        self._left -= sum(map(self._inside.__getitem__, used))
+        texts(flat(names))
+        used = [*flat(numbers), *(result for result in results if result is not None)]
+        self._left -= sum(map(self._inside.__getitem__, numbers_below(len(self._types), used)))
         if self._left < 0:
             raise ValueError(f"a plan's functions have over {MAX_COMPONENT_NODES} types")
-        returned = None if result is None else types.pop()
-        return FunctionType(tuple(zip(texts(names), types, strict=True)), returned)
+        get = self._types.__getitem__
+        return [
+            FunctionType(
+                tuple(zip(names, map(get, numbers), strict=True)), None if result is None else get(result)
+            )
+            for names, numbers, result in zip(names, numbers, results, strict=True)
+        ]
 
-    def many(self, numbers: Json) -> list[WitType]:
-        """The types of those numbers, within another."""
-        types = list(map(self._types.__getitem__, numbers_below(len(self._types), numbers)))
-        self._count += sum(map(self._inside.__getitem__, numbers))
-        self._depth = max([self._depth, *map(self._depths.__getitem__, numbers)])
-        return types
+    def inner(self, number: Json) -> WitType:
+        """The type of that number, within another."""
+        self._count += self._inside[below(len(self._types), number)]
+        if self._depth < self._depths[number]:
+            self._depth = self._depths[number]
+        return self._types[number]
 
     def optional(self, number: Json) -> WitType | None:
         """The type of that number, within another; None has none."""
-        if number is None:
-            return None
-        self._count += self._inside[below(len(self._types), number)]
-        self._depth = max(self._depth, self._depths[number])
-        return self._types[number]
-
-    def get(self, number: Json) -> WitType:
-        """The type of that number, within another."""
-        (type_,) = self.many([number])
-        return type_
+        return None if number is None else self.inner(number)
 
     def fields(self, names: Json, numbers: Json) -> tuple[tuple[str, WitType], ...]:
         """Names with types."""
-        return tuple(zip(texts(names), self.many(numbers), strict=True))
+        return tuple(zip(texts(names), map(self.inner, numbers), strict=True))
 
     def cases(self, names: Json, numbers: Json) -> tuple[tuple[str, WitType | None], ...]:
         """Names with types, or without."""
@@ -171,11 +173,11 @@ _PRIMITIVES: Final[Mapping[str, Primitive]] = {
     name: Primitive(name) for name in ("bool", *_INTEGERS, "f32", "f64", "char", "string")
 }
 _READERS: Final[Mapping[str, Callable[..., WitType]]] = {
-    "list": lambda types, element: ListOf(types.get(element)),
-    "option": lambda types, some: OptionOf(types.get(some)),
+    "list": lambda types, element: ListOf(types.inner(element)),
+    "option": lambda types, some: OptionOf(types.inner(some)),
     "record": lambda types, names, numbers: RecordOf(types.fields(names, numbers)),
     "variant": lambda types, names, numbers: VariantOf(types.cases(names, numbers)),
-    "tuple": lambda types, numbers: TupleOf(tuple(types.many(numbers))),
+    "tuple": lambda types, numbers: TupleOf(tuple(map(types.inner, numbers))),
     "enum": lambda types, names: EnumOf(texts(names)),
     "flags": lambda types, names: FlagsOf(texts(names)),
     "result": lambda types, ok, err: ResultOf(types.optional(ok), types.optional(err)),

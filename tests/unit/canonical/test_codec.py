@@ -184,7 +184,8 @@ def with_types(entries: list[Any], *numbers: int) -> bytes:
     """A plan with these types, and a function that takes some of them."""
     value = json.loads(plan_to_json(PLAN))
     names = [f"x{number}" for number in range(len(numbers))]
-    value |= {"types": entries, "exports": [], "functions": [["a", "f", names, numbers, None]]}
+    functions = [["a"], ["f"], [names], [numbers], [None]]
+    value |= {"types": entries, "exports": [[]] * 7, "functions": functions}
     return json.dumps(value).encode()
 
 
