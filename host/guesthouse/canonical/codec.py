@@ -105,8 +105,8 @@ def _plan(value: Json) -> Plan:
         modules=modules,
         small=boolean(value["small"]),
         instantiations=tuple(
-            _read_instantiation(sources, modules, number, each)
-            for number, each in enumerate(value["instantiations"])
+            _read_instantiation(sources, modules, before, each)
+            for before, each in enumerate(value["instantiations"])
         ),
         calls=calls,
         memory=optional(partial(_read_export, made), value["memory"]),
