@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 from guesthouse.canonical.files import PLAN_SUFFIX, shared_names
+from guesthouse.worker.boundary.engine import engine_key
 
 from .clients import COUNTER, ECHO, bound, registered
 from .conftest import StartNode
@@ -19,8 +20,7 @@ async def shared_by(daemon: Daemon, name: str) -> set[str]:
     """The files of the modules that a package's component shares."""
     folder = await asyncio.to_thread(package, name)
     digest = hashlib.sha256((folder / f"build/{name}.wasm").read_bytes()).hexdigest()
-    plans = (daemon.home / "compiled").glob(f"{digest}-*{PLAN_SUFFIX}")
-    return {shared for plan in plans for shared in shared_names(plan).values()}
+    return set(shared_names(daemon.home / "compiled" / f"{digest}-{engine_key()}{PLAN_SUFFIX}").values())
 
 
 def code_mapped(worker: Subprocess, file: str) -> int:
