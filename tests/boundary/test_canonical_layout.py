@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from guesthouse.worker.boundary.apart.layout import (
     MAX_DEPTH,
+    Known,
     align_of,
     core_signature,
     core_signature_lifted,
     flat_types,
+    shape_of,
     size_of,
 )
 from guesthouse.worker.boundary.errors import UnsupportedType
@@ -147,6 +149,25 @@ def test_any_function_has_the_core_signature_that_the_model_says(
 def test_a_type_that_the_abi_has_no_layout_for_is_not_supported(type_: WitType) -> None:
     with pytest.raises(UnsupportedType):
         size_of(ListOf(type_))
+
+
+def test_a_type_that_is_known_already_is_no_deeper_within_others() -> None:
+    inner: WitType = U8
+    for _ in range(MAX_DEPTH - 2):
+        inner = TupleOf((inner,))
+    once, twice = TupleOf((inner,)), TupleOf((TupleOf((inner,)),))
+    known: Known = {}
+    assert shape_of(inner, known=known).height == MAX_DEPTH - 1
+    assert shape_of(once, known=known) == shape_of(once)
+    with pytest.raises(UnsupportedType, match="nested over 100 deep"):
+        shape_of(twice, known=known)
+
+
+def test_types_that_are_laid_out_together_lie_as_each_does_alone() -> None:
+    known: Known = {}
+    part = RecordOf((("a", U8), ("b", OptionOf(STRING))))
+    for whole in (part, TupleOf((part, U8, part)), ListOf(part), OptionOf(TupleOf((U8, part)))):
+        assert shape_of(whole, known=known) == shape_of(whole)
 
 
 def test_a_type_is_nested_as_deep_as_the_limit_and_no_deeper() -> None:

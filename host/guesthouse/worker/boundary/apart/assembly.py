@@ -19,7 +19,7 @@ from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.apart import capi as capi_core
 from guesthouse.worker.boundary.apart.calls import as_core_call, as_core_drop
 from guesthouse.worker.boundary.apart.fiber import CoreFiber
-from guesthouse.worker.boundary.apart.layout import core_signature
+from guesthouse.worker.boundary.apart.layout import CoreSignature, Known, core_signature
 from guesthouse.worker.boundary.apart.linear import LinearMemory
 from guesthouse.worker.boundary.apart.signatures import lower_parameters
 from guesthouse.worker.boundary.apart.workbench import Imports, Workbench
@@ -131,6 +131,7 @@ class Assembly:
         for each in plan.functions:
             function = offered_function(offer, each.interface, each.name, each.type)
             offered[each.interface, each.name] = function, each.type
+        known: Known = {}
         for number, call in enumerate(plan.calls):
             if isinstance(call, Dropped):
                 callback = as_core_drop(offer.destructor, self._numbers[call.interface, call.name])
@@ -138,7 +139,7 @@ class Assembly:
             else:
                 function, type_ = offered[call.interface, call.name]
                 callback = as_core_call(function, type_, call.realloc, self._numbers.__getitem__)
-                self._linker.define(number, callback, core_signature(type_), blocks=function.blocks)
+                self._linker.define(number, callback, core_signature(type_, known), blocks=function.blocks)
 
 
 class _Linker:
@@ -148,17 +149,20 @@ class _Linker:
         self.address = capi_core.linker_new(ctypes.cast(engine.ptr(), c_void_p).value)
         self._keep: list[object] = [engine]
         self._delete = capi_core.linker_delete
+        self._types: dict[CoreSignature, FuncType] = {}
 
     def define(
         self,
         number: int,
         callback: Any,
-        signature: tuple[Sequence[str], Sequence[str]],
+        signature: CoreSignature,
         *,
         blocks: bool = False,
     ) -> None:
-        params, results = ([_VALUE_TYPES[name]() for name in names] for names in signature)
-        type_ = FuncType(params, results)
+        type_ = self._types.get(signature)
+        if type_ is None:
+            params, results = ([_VALUE_TYPES[name]() for name in names] for names in signature)
+            type_ = self._types[signature] = FuncType(params, results)
         name = b"%d" % number
         define = capi_core.linker_define_async if blocks else capi_core.linker_define
         type_address = ctypes.cast(type_.ptr(), c_void_p).value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Final
+from typing import Final, TypeAlias
 
 from guesthouse.worker.boundary.errors import UnsupportedType
 from guesthouse.worker.boundary.types import (
@@ -53,6 +53,8 @@ class Shape:
     """Of the fields or elements in memory. Of what has cases: the payload's alone."""
     discriminant: str = ""
     """Of what has cases and of flags: the code in `struct` of the number in memory."""
+    height: int = 1
+    """Levels of types within one another."""
 
 
 _PRIMITIVES: Final[dict[str, Shape]] = {
@@ -71,35 +73,61 @@ _PRIMITIVES: Final[dict[str, Shape]] = {
     "string": Shape(8, 4, ("i32", "i32")),
 }
 
-_EMPTY: Final = Shape(0, 1, ())
+_EMPTY: Final = Shape(0, 1, (), height=0)
 _HANDLE: Final = Shape(4, 4, ("i32",))
 _DISCRIMINANTS: Final = {1: "B", 2: "H", 4: "I"}
 
 
-def shape_of(type_: WitType, depth: int = 0) -> Shape:
+Known: TypeAlias = dict[int, tuple[WitType, Shape]]
+"""Types that were laid out, by their identity: the types of a plan share their parts."""
+
+
+def shape_of(type_: WitType, depth: int = 0, known: Known | None = None) -> Shape:
     """Lay out a type.
+
+    Args:
+        type_: the type.
+        depth: in how many others it is.
+        known: what was laid out before; it learns of this one.
 
     Raises:
         UnsupportedType: it has no layout, or its tree is too deep.
     """
-    if depth >= MAX_DEPTH:
-        raise UnsupportedType(f"a type is nested over {MAX_DEPTH} deep: use a flatter one")
+    if known is None:
+        known = {}
+    _, shape = known.get(id(type_), (None, None))
+    if shape is None:
+        if depth >= MAX_DEPTH:
+            raise _too_deep()
+        shape = _new_shape(type_, depth, known)
+        known[id(type_)] = type_, shape
+    elif depth + shape.height > MAX_DEPTH:
+        raise _too_deep()
+    return shape
+
+
+def _new_shape(type_: WitType, depth: int, known: Known) -> Shape:
     match type_:
         case Primitive(name):
             return _PRIMITIVES[name]
         case Handle():
             return _HANDLE
         case ListOf(element):
-            return Shape(8, 4, ("i32", "i32"), (shape_of(element, depth + 1),))
+            inner = shape_of(element, depth + 1, known)
+            return Shape(8, 4, ("i32", "i32"), (inner,), height=1 + inner.height)
         case RecordOf(fields):
-            return _fields([shape_of(field, depth + 1) for _, field in fields])
+            return _fields([shape_of(field, depth + 1, known) for _, field in fields])
         case TupleOf(elements):
-            return _fields([shape_of(element, depth + 1) for element in elements])
+            return _fields([shape_of(element, depth + 1, known) for element in elements])
         case FlagsOf(names):
             return _flags(len(names))
         case _:
             payloads = [payload for _, payload in cases_of(type_)]
-            return _cases([_EMPTY if p is None else shape_of(p, depth + 1) for p in payloads])
+            return _cases([_EMPTY if p is None else shape_of(p, depth + 1, known) for p in payloads])
+
+
+def _too_deep() -> UnsupportedType:
+    return UnsupportedType(f"a type is nested over {MAX_DEPTH} deep: use a flatter one")
 
 
 def cases_of(type_: VariantOf | EnumOf | OptionOf | ResultOf) -> Cases:
@@ -129,7 +157,8 @@ def _fields(parts: list[Shape]) -> Shape:
         offsets.append(offset)
         offset += part.size
     flat = tuple(core for part in parts for core in part.flat)
-    return Shape(_align_up(offset, align), align, flat, tuple(parts), tuple(offsets))
+    height = 1 + max(part.height for part in parts)
+    return Shape(_align_up(offset, align), align, flat, tuple(parts), tuple(offsets), height=height)
 
 
 def _flags(count: int) -> Shape:
@@ -148,7 +177,8 @@ def _cases(parts: list[Shape]) -> Shape:
     end = offset + max(part.size for part in parts)
     align = max(size, payload_align)
     flat = ("i32", *_joined(part.flat for part in parts))
-    return Shape(_align_up(end, align), align, flat, tuple(parts), (offset,), _DISCRIMINANTS[size])
+    height = 1 + max(part.height for part in parts)
+    return Shape(_align_up(end, align), align, flat, tuple(parts), (offset,), _DISCRIMINANTS[size], height)
 
 
 def _joined(payloads: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -181,9 +211,14 @@ CoreSignature = tuple[tuple[str, ...], tuple[str, ...]]
 """The core types of a function's parameters and results."""
 
 
-def core_signature(type_: FunctionType) -> CoreSignature:
-    """The core function that a lowered import is: a result that is not flat goes where its last parameter points."""
-    params, results = _params(type_), _results(type_)
+def core_signature(type_: FunctionType, known: Known | None = None) -> CoreSignature:
+    """The core function that a lowered import is: a result that is not flat goes where its last parameter points.
+
+    Args:
+        type_: of the function.
+        known: as for `shape_of`.
+    """
+    params, results = _params(type_, known), _results(type_, known)
     return (params, results) if len(results) <= MAX_FLAT_RESULTS else ((*params, "i32"), ())
 
 
@@ -193,10 +228,10 @@ def core_signature_lifted(type_: FunctionType) -> CoreSignature:
     return _params(type_), results if len(results) <= MAX_FLAT_RESULTS else ("i32",)
 
 
-def _params(type_: FunctionType) -> tuple[str, ...]:
-    flat = tuple(core for _, param in type_.params for core in shape_of(param).flat)
+def _params(type_: FunctionType, known: Known | None = None) -> tuple[str, ...]:
+    flat = tuple(core for _, param in type_.params for core in shape_of(param, 0, known).flat)
     return flat if len(flat) <= MAX_FLAT_PARAMS else ("i32",)
 
 
-def _results(type_: FunctionType) -> tuple[str, ...]:
-    return () if type_.result is None else shape_of(type_.result).flat
+def _results(type_: FunctionType, known: Known | None = None) -> tuple[str, ...]:
+    return () if type_.result is None else shape_of(type_.result, 0, known).flat
