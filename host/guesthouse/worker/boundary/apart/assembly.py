@@ -193,21 +193,26 @@ def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
     """What to do for an instance of the component."""
     steps = []
     first = 0
+    places: dict[Source, int] = {}
     for number, each in enumerate(plan.instantiations):
         memory = (
             plan.memory.name.encode() if plan.memory is not None and plan.memory.instance == number else None
         )
         start = None if each.start is None else each.start.encode()
-        steps.append(Step(modules[each.module], _imports(first, each.imports), memory, start))
+        steps.append(Step(modules[each.module], _imports(first, each.imports, places), memory, start))
         first += len(each.imports)
     return tuple(steps)
 
 
-def _imports(first: int, sources: Sequence[Source]) -> Imports:
-    calls, exports = [], []
+def _imports(first: int, sources: Sequence[Source], places: dict[Source, int]) -> Imports:
+    """What a module imports, from its first place on; `places` are those of all sources so far, and learns of these."""
+    calls, exports, again = [], [], []
     for place, source in enumerate(sources, first):
-        if isinstance(source, CallOf):
+        where = places.setdefault(source, place)
+        if where != place:
+            again.append((place, where))
+        elif isinstance(source, CallOf):
             calls.append((place, b"%d" % source.number))
         else:
             exports.append((place, source.instance, source.name.encode()))
-    return Imports(first, len(sources), tuple(calls), tuple(exports))
+    return Imports(first, len(sources), tuple(calls), tuple(exports), tuple(again))

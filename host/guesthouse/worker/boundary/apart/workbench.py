@@ -38,6 +38,8 @@ class Imports:
     """Those that are calls of the host: place and name."""
     exports: tuple[tuple[int, int, bytes], ...]
     """Those that a module before it exports: place, number of the instance, and name."""
+    again: tuple[tuple[int, int], ...]
+    """Those that were imported before: place, and where they are."""
 
 
 class Workbench:
@@ -62,7 +64,8 @@ class Workbench:
             ready_pointer(self.instances_address + INSTANCE_SIZE * number) for number in range(len(modules))
         ]
         self._fetches = [
-            (self._calls(module, names), self._exports(module, names, instances)) for module in modules
+            (self._calls(module, names), self._exports(module, names, instances), _slices(module.again))
+            for module in modules
         ]
 
     def fetch(self, module: int, context: int) -> bool:
@@ -72,11 +75,15 @@ class Workbench:
             module: its number; those before it have their instances.
             context: of the guest's store.
         """
-        calls, exports = self._fetches[module]
+        calls, exports, again = self._fetches[module]
         store = repeat(ready_pointer(context))
-        return all(map(ready_linker_get, self._linker, store, _NO_NAME, _NO_SIZE, *calls)) and all(
+        found = all(map(ready_linker_get, self._linker, store, _NO_NAME, _NO_SIZE, *calls)) and all(
             map(ready_instance_export, store, *exports)
         )
+        externs = self._externs
+        for place, where in again:
+            externs[place] = externs[where]
+        return found
 
     def _calls(self, module: Imports, names: dict[bytes, Ready]) -> _Columns:
         texts = [_ready_name(name, names) for _, name in module.calls]
@@ -91,6 +98,14 @@ class Workbench:
 
     def _place(self, number: int) -> Ready:
         return ready_pointer(self.externs_address + EXTERN_SIZE * number)
+
+
+def _slices(pairs: Sequence[tuple[int, int]]) -> list[tuple[slice, slice]]:
+    return [(_slice(place), _slice(where)) for place, where in pairs]
+
+
+def _slice(place: int) -> slice:
+    return slice(EXTERN_SIZE * place, EXTERN_SIZE * (place + 1))
 
 
 def _ready_name(name: bytes, names: dict[bytes, Ready]) -> Ready:
