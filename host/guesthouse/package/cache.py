@@ -106,9 +106,9 @@ class CompileCache:
     def __init__(self, folder: Path, engine_key: str) -> None:
         self.folder = folder
         self._engine_key = engine_key
-        self._seal = Seal(folder.with_name(folder.name + ".key"))
+        self.seal = Seal(folder.with_name(folder.name + ".key"))
         self._digests = Digests()
-        self.modules: Final = SharedModules(folder, engine_key, self._seal, self._digests)
+        self.modules: Final = SharedModules(folder, engine_key, self.seal, self._digests)
         """What its components share."""
         self._in_use: set[str] = set()
         """By the names that their files have in common."""
@@ -156,7 +156,7 @@ class CompileCache:
         if set(self._all_of(stem)) - {*paths, self._note(stem)}:
             raise Tampered("there are more files than were stored")
         content = {path.name: self._digests.of(path) for path in paths}
-        if not self._seal.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
+        if not self.seal.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
             raise Tampered("the content is another")
         return Artifact(paths[0], Description.from_json(note["description"])), layout
 
@@ -177,7 +177,7 @@ class CompileCache:
                 parts.insert(1, self._naming(shared, unfinished))
             content = {path.name: self._digests.of(part) for path, part in zip(paths, parts, strict=True)}
             plain = made.description.to_json()
-            mac = self._seal.mac(_KIND, content, layout.to_note(), plain)
+            mac = self.seal.mac(_KIND, content, layout.to_note(), plain)
             written = unfinished.enter_context(new_file(self.folder))
             note = {"mac": mac, **layout.to_note(), "description": plain}
             written.write_text(json.dumps(note), encoding="utf-8")

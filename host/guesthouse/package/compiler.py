@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from guesthouse.config import PackageLimits
@@ -23,12 +23,16 @@ from guesthouse.package.compile_run import CompileRun, Failed
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError
 from guesthouse.package.header import HEADER_BYTES, fault
-from guesthouse.package.own_files import Digests, Tampered, copy, new_file
+from guesthouse.package.kept_digests import KeptDigests
+from guesthouse.package.own_files import Tampered, copy, new_file
 from guesthouse.package.task import Task
 from guesthouse.ports import LogPort
 from guesthouse.worker.boundary.engine import engine_key
 
 _T = TypeVar("_T")
+
+_KEPT_DIGESTS: Final = ".digests"
+"""Beside the cache's folder, which workers can read: it tells where components are."""
 
 
 class Compiler:
@@ -47,7 +51,7 @@ class Compiler:
         self._limits = limits
         self._log = log
         self._cache = CompileCache(cache_dir, engine_key())
-        self._digests = Digests()
+        self._digests = KeptDigests(cache_dir.with_name(cache_dir.name + _KEPT_DIGESTS), self._cache.seal)
         """Of components. Each start of a process asks for that of its own."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # One compile keeps all CPUs busy, and its limit of memory is its own. What components share is compiled once.
@@ -102,7 +106,7 @@ class Compiler:
             raise CompileError(f"{component} cannot be read: {error.strerror}; check the path") from None
 
     def _find(self, digest: str) -> Artifact | None:
-        self._cache.prepare()
+        self._digests.keep(self._cache.prepare())
         return self._found(self._cache.find, digest)
 
     def _found(self, find: Callable[[str], _T | None], digest: str) -> _T | None:

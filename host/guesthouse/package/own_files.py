@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 _SETTLED_NS: Final = 2_000_000_000
 """A change of a file shows in its times if it comes so long after the one before: file systems count in steps."""
+
+
+Stamp: TypeAlias = tuple[int, ...]
+"""Device, inode, size, and the times of the last change to content and to either, in nanoseconds."""
 
 
 class Tampered(Exception):
@@ -32,7 +36,7 @@ class Digests:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, ...], str]] = {}
+        self._known: dict[Path, tuple[Stamp, str]] = {}
 
     def of(self, path: Path) -> str:
         """The digest of a file of this user's.
@@ -53,6 +57,7 @@ class Digests:
         if known is not None and known[0] == stamp:
             return known[1]
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._known.pop(path, None)
         if now - status.st_ctime_ns > _SETTLED_NS:
             self._known[path] = stamp, digest
         return digest

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import wasmtime
@@ -131,3 +133,24 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 
     monkeypatch.setattr(CompileRun, "_run", watched)
     return seen
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by each file that is read."""
+    seen: list[int] = []
+    real: Callable[..., Any] = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        seen.append(1)
+        return real(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    return seen
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files were written some time ago."""
+    real = time.time_ns
+    monkeypatch.setattr("guesthouse.package.own_files.time.time_ns", lambda: real() + 10_000_000_000)

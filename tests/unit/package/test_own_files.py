@@ -5,16 +5,11 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from guesthouse.package.own_files import Digests, Tampered
-
-LATER_NS = 10_000_000_000
 
 
 @pytest.fixture
@@ -23,27 +18,6 @@ def file(tmp_path: Path) -> Path:
     path.write_bytes(b"content")
     path.chmod(0o600)
     return path
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by each file that is read."""
-    seen: list[int] = []
-    real: Callable[..., Any] = hashlib.file_digest
-
-    def counted(file: Any, name: str) -> Any:
-        seen.append(1)
-        return real(file, name)
-
-    monkeypatch.setattr(hashlib, "file_digest", counted)
-    return seen
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All files were written some time ago."""
-    real = time.time_ns
-    monkeypatch.setattr("guesthouse.package.own_files.time.time_ns", lambda: real() + LATER_NS)
 
 
 def sha256(content: bytes) -> str:

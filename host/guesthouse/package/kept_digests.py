@@ -1,0 +1,75 @@
+"""The SHA-256 of components, kept from one run of a node to the next: a node with many large ones starts sooner.
+
+What is compiled is always read at a node's start (`own_files.py`), for it is native code and disks fail. Of a component
+itself only its name in the compile cache depends on what is kept here.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from guesthouse.package.own_files import Digests, Stamp, Tampered, new_file, read_own
+from guesthouse.package.seal import Seal
+
+MOST_KEPT: Final = 1024
+"""Files; those that were read longest ago are forgotten."""
+_MOST_BYTES: Final = 8 * 1024 * 1024
+_KIND: Final = "digests"
+
+
+class KeptDigests(Digests):
+    """As `Digests`, which remembers.
+
+    Args:
+        kept_in: a file of this user alone. Without it, and when it is not what was written, all is read anew.
+        seal: what shows that a node wrote it.
+    """
+
+    def __init__(self, kept_in: Path, seal: Seal) -> None:
+        super().__init__()
+        self._kept_in = kept_in
+        self._seal = seal
+        self._lock = Lock()
+        self._loaded = False
+        self._learnt = False
+
+    def of_open(self, path: Path, file: BufferedReader) -> str:
+        """See `Digests`."""
+        with self._lock:
+            if not self._loaded:
+                self._loaded = True
+                self._known = self._load()
+        known = self._known.get(path)
+        digest = super().of_open(path, file)
+        if self._known.get(path) is not known:
+            self._learnt = True
+        return digest
+
+    def keep(self, folder: Path) -> None:
+        """Write down what was learnt, if anything was; if that cannot be done, it will be learnt again.
+
+        Args:
+            folder: for what is half written, on the same file system.
+        """
+        if not self._learnt:
+            return
+        with self._lock, suppress(OSError):
+            self._learnt = False
+            known = list(self._known.items())[-MOST_KEPT:]
+            plain = [[str(path), stamp, digest] for path, (stamp, digest) in known]
+            with new_file(folder) as written:
+                text = json.dumps({"mac": self._seal.mac(_KIND, plain), "digests": plain})
+                written.write_text(text, encoding="ascii")
+                written.rename(self._kept_in)
+
+    def _load(self) -> dict[Path, tuple[Stamp, str]]:
+        with suppress(OSError, ValueError, KeyError, TypeError, Tampered, RecursionError):
+            read: Any = json.loads(read_own(self._kept_in, _MOST_BYTES))
+            if self._seal.holds(read["mac"], _KIND, read["digests"]):
+                return {Path(path): (tuple(stamp), digest) for path, stamp, digest in read["digests"]}
+        return {}
