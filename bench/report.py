@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from results import RESULTS, ROOT, Result, figure, shown
 
@@ -71,14 +71,20 @@ def machine(folder: Path) -> Iterator[str]:
     yield ""
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items()) + "."
     yield ""
-    yield "| benchmark | commit | date | rounds | took | load before |"
-    yield "|---|---|---|---:|---:|---:|"
+    yield "| benchmark | commit | date | rounds | took | one CPU (million turns/s) | all CPUs to one |"
+    yield "|---|---|---|---:|---:|---:|---:|"
     for result in found:
         one = result.about
         yield (
             f"| {result.name} | {one['commit']} | {one['date'][:16].replace('T', ' ')} | {result.effort.rounds} "
-            f"| {one['seconds']:.0f} s | {one['load_at_start']} |"
+            f"| {one['seconds']:.0f} s | {_before_and_after(one, 'one_cpu')} | {_before_and_after(one, 'all_to_one')} |"
         )
+
+
+def _before_and_after(about: dict[str, Any], what: str) -> str:
+    """How fast the machine was before a benchmark and after it."""
+    before, after = (speed[what] for speed in about["speed"])
+    return f"{before} → {after}"
 
 
 def tables(result: Result) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from machine import speed
 from results import RESULTS, Effort, Result, about_this_machine, figure, shown
 
 NAMES: Final = (
@@ -37,10 +38,12 @@ def measured(run: Callable[[Effort], Result], effort: Effort) -> Result:
     """Run a benchmark and note what it ran on."""
     raise_file_limit()
     about = about_this_machine()
+    before = speed()
     begin = time.perf_counter()
     result = run(effort)
+    seconds = round(time.perf_counter() - begin, 1)
     result.effort = effort
-    result.about = about | {"seconds": round(time.perf_counter() - begin, 1)}
+    result.about = about | {"seconds": seconds, "speed": [before, speed()]}
     return result
 
 

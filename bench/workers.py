@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import ExitStack
 from typing import Final
 
 from load import load
+from machine import thousand_turns_a_second
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import component, guesthouse
@@ -19,15 +18,6 @@ BARE_TWO: Final = "2 processes"
 _GUESTS: Final = 4
 _STEPS_KIB: Final = 2000
 """Thousand steps that each message costs, and its bytes: about a millisecond."""
-_LOOP: Final = """
-import sys, time
-end, turns = time.perf_counter() + float(sys.argv[1]), 0
-while time.perf_counter() < end:
-    for _ in range(1000): pass
-    turns += 1
-print(turns)
-"""
-"""Computes for some seconds; prints how much."""
 
 
 def run(effort: Effort) -> Result:
@@ -39,7 +29,7 @@ def run(effort: Effort) -> Result:
     )
     machine = Table(
         "the machine: processes that do nothing but compute",
-        [Column("turns/s"), Column("to 1 process", "x", 2)],
+        [Column("turns/s", "million", 1), Column("to 1 process", "x", 2)],
     )
     wasm = component("toiler")
     guests = [f"t{number}:t{number}:bench.os={wasm}" for number in range(_GUESTS)]
@@ -72,9 +62,7 @@ def _measure_machine(table: Table, seconds: float) -> None:
     """What a second CPU is worth here at most: others may share it, or its core."""
     base = 0.0
     for name, count in ((BARE_ONE, 1), (BARE_TWO, 2)):
-        command = [sys.executable, "-c", _LOOP, str(seconds)]
-        processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
-        turns = sum(int(process.communicate()[0]) for process in processes) / seconds
+        turns = thousand_turns_a_second(count, seconds) / 1000
         base = base or turns
         table.add(name, turns_s=turns, to_1_process=turns / base)
 

@@ -21,7 +21,8 @@ def a_result() -> Result:
     goal = Goal("messages/s", 1.0, table.ratios("Guesthouse", "websockets", "messages/s"), at_least=True)
     about = {"cpu": "a CPU", "cpus": 2, "memory_gib": 4, "kernel": "6", "machine": "x86_64", "python": "3.11",
              "versions": {"websockets": "17"}, "commit": "abc", "date": "2026-01-02T03:04:05", "seconds": 1.0,
-             "load_at_start": 0.1}  # fmt: skip
+             "load_at_start": 0.1, "speed": [{"one_cpu": 40.0, "all_to_one": 2.0},
+                                             {"one_cpu": 25.0, "all_to_one": 1.2}]}  # fmt: skip
     return Result("echo", "Echo", [table], [goal], ["a note"], Effort(rounds=3), about)
 
 

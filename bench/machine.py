@@ -1,0 +1,34 @@
+"""How fast the machine computes just now: what shares it with others is not always as fast."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Final
+
+_LOOP: Final = """
+import sys, time
+end, turns = time.perf_counter() + float(sys.argv[1]), 0
+while time.perf_counter() < end:
+    for _ in range(1000): pass
+    turns += 1
+print(turns)
+"""
+"""Computes for some seconds; prints how much, in thousand turns."""
+_SECONDS: Final = 0.3
+
+
+def thousand_turns_a_second(processes: int, seconds: float) -> float:
+    """What some processes that do nothing but compute get done together."""
+    command = [sys.executable, "-S", "-c", _LOOP, str(seconds)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
+    return sum(int(process.communicate()[0]) for process in running) / seconds
+
+
+def speed() -> dict[str, float]:
+    """Million turns of a loop a second on one CPU, and how many times as many on all."""
+    one = thousand_turns_a_second(1, _SECONDS)
+    cpus = len(os.sched_getaffinity(0))
+    together = thousand_turns_a_second(cpus, _SECONDS)
+    return {"one_cpu": round(one / 1000, 1), "all_to_one": round(together / one, 2)}
