@@ -167,6 +167,30 @@ def test_an_allocator_that_loops_for_ever_is_pre_empted_or_ended(lane: str) -> N
             assert fiber.blocked is None
 
 
+def test_all_that_an_allocator_does_in_one_slice_counts_together(lane: str) -> None:
+    """A list of texts has it called for each, and each call is over soon."""
+    some_ms = "(local $left i32) (local.set $left (i32.const 5000000))" + (
+        "(loop (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
+    )
+    component = load(
+        guest(
+            "(call $ask (i32.const 0))",
+            '(export "ask" (func (result (list string))))',
+            more=IMPORT_ASK,
+            libc=allocator(f"{some_ms} (i32.const 1024)"),
+        ),
+        Calls({"ask": lambda owner: ["hello"] * 100}),
+    )
+    with fiber_of(component) as fiber:
+        finish_step(fiber)
+        fiber.start()
+        if lane == "apart":
+            with pytest.raises(GuestTrap, match="its allocator took over 25 ms"):
+                finish_step(fiber)
+        else:
+            assert not fiber.poll()
+
+
 def test_an_infinite_loop_is_pre_empted_again_and_again() -> None:
     with fiber_of(load(guest("(loop (br 0))"), Calls({}))) as fiber:
         finish_step(fiber)

@@ -43,6 +43,8 @@ class Running:
     """Whose turn it is: core functions of the host are not told who calls."""
 
     fiber: Any = None
+    finish_by: float = 0.0
+    """When that guest's allocator, which has gone on past the slice, has to be done (`thread_time`); 0 for no such."""
 
 
 class Fiber(ABC):
@@ -106,6 +108,7 @@ class Fiber(ABC):
         """
         capi.ready_set_epoch_deadline(self.ready_context, _READY_SLICE)
         Running.fiber = self
+        Running.finish_by = 0.0
         if self._future is not None:
             if not capi.ready_future_poll(self._future):
                 if self.fault is not None:

@@ -55,7 +55,6 @@ class CoreFiber(Fiber):
         "_next",
         "_reallocs",
         "_trapped",
-        "finish_by",
         "handles",
         "memory",
         "must_finish",
@@ -70,8 +69,6 @@ class CoreFiber(Fiber):
         self.handles = Handles()
         self.must_finish = False
         """Whether the host waits for guest code on its own stack: it may neither call the host nor be pre-empted."""
-        self.finish_by = 0.0
-        """When that, which has gone on past a slice, has to be done (`thread_time`); 0 for no such."""
         self._trapped = c_void_p()
         self._next = 0
         self._bench: Workbench | None = None
@@ -152,7 +149,6 @@ class CoreFiber(Fiber):
         if not bench.fetch(self._next, self.context):
             raise GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
         self.must_finish = True  # what initialises a module runs on the worker's own stack
-        self.finish_by = 0.0
         error = capi_core.instance_new(
             self.context,
             step.module,
@@ -218,10 +214,9 @@ def _allocate(
     """Call the guest's `realloc` within a call of its own. Guest code runs, on the same stack, until it is done."""
     _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
     fiber.must_finish = True
-    fiber.finish_by = 0.0
     error = _func_call(fiber.ready_context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
     fiber.must_finish = False
-    if fiber.finish_by:  # its slice ended meanwhile
+    if Running.finish_by:  # its slice ended meanwhile, or in a call of the same slice before
         capi.set_epoch_deadline(fiber.context, 0)
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None

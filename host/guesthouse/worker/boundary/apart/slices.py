@@ -12,10 +12,10 @@ from typing import Any, Final
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.apart.capi import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
 from guesthouse.worker.boundary.capi import MEMORY
-from guesthouse.worker.boundary.fiber import FIBERS, SLICE
+from guesthouse.worker.boundary.fiber import FIBERS, SLICE, Running
 
 LONGEST_SECONDS: Final = 0.025
-"""CPU time that a guest's allocator may take at a time, past a slice: nobody else runs meanwhile."""
+"""CPU time that a guest's allocator may take past a slice, all calls of it together: nobody else runs meanwhile."""
 
 
 def _slice_over(context: int, env: int, delta_out: int, kind_out: int) -> int:
@@ -26,9 +26,9 @@ def _slice_over(context: int, env: int, delta_out: int, kind_out: int) -> int:
         return 0
     MEMORY[kind_out] = CONTINUE
     now = thread_time()
-    if not fiber.finish_by:
-        fiber.finish_by = now + LONGEST_SECONDS
-    elif now > fiber.finish_by:
+    if not Running.finish_by:
+        Running.finish_by = now + LONGEST_SECONDS
+    elif now > Running.finish_by:
         made: int = capi.error_new(b"its allocator took over %d ms" % (1000 * LONGEST_SECONDS))
         return made
     return 0
