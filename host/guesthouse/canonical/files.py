@@ -49,11 +49,23 @@ def shared_names(plan: Path) -> dict[int, str]:
         OSError, ValueError: they cannot be read.
     """
     try:
-        written: Any = json.loads(plan.with_suffix(SHARED_SUFFIX).read_bytes())
+        return names_in(plan.with_suffix(SHARED_SUFFIX).read_bytes())
     except FileNotFoundError:
         return {}
+
+
+def names_in(text: bytes) -> dict[int, str]:
+    """What a file that ends in `SHARED_SUFFIX` says.
+
+    Raises:
+        ValueError: nothing of the kind.
+    """
+    try:
+        written: Any = json.loads(text)
+    except RecursionError:
+        written = None
     if not isinstance(written, dict) or not all(_is_name(name) for name in written.values()):
-        raise ValueError(f"{plan.name} does not say which modules it shares")
+        raise ValueError("it is not said which modules are shared")
     return {int(number): name for number, name in written.items()}
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from guesthouse.canonical.files import MODULE_SUFFIX, PLAN_SUFFIX, SHARED_SUFFIX, core_path, shared_names
+from guesthouse.canonical.files import MODULE_SUFFIX, PLAN_SUFFIX, SHARED_SUFFIX, core_path, names_in
 from guesthouse.config import MIB
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError
@@ -146,8 +146,14 @@ class CompileCache:
             return None
         # Of the note, as a file whose times change is read again.
         os.utime(self._note(stem))
-        self._in_use.add(stem)
+        self._use(stem, layout)
         return artifact
+
+    def store_module(self, digest: str, code: Path) -> None:
+        """Take a file of the folder with the code of a module that components share into the cache."""
+        self.modules.store(digest, code)
+        # Now, too: the component that it is for may never come to be.
+        self._prune()
 
     def _checked(self, stem: str) -> tuple[Artifact, _Layout]:
         note = json.loads(read_own(self._note(stem), MAX_NOTE_BYTES))
@@ -185,9 +191,13 @@ class CompileCache:
             for part, path in zip(parts, paths, strict=True):
                 part.rename(path)
             written.rename(self._note(stem))
-        self._in_use.add(stem)
+        self._use(stem, layout)
         self._prune()
         return Artifact(paths[0], made.description)
+
+    def _use(self, stem: str, layout: _Layout) -> None:
+        self._in_use.add(stem)
+        self.modules.use(layout.shared.values())
 
     def _split(self, made: Made, unfinished: ExitStack) -> list[Path]:
         """The parts of what was made as files of their own, but for what was handed back."""
@@ -236,13 +246,13 @@ class CompileCache:
         """
         for left in self.folder.glob(".new-*"):
             with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > _HALF_MADE_SECONDS:
+                if time.time() - left.lstat().st_mtime > _HALF_MADE_SECONDS:
                     left.unlink()
         total = 0
         components: dict[str, list[os.stat_result]] = {}
         for path in self.folder.glob("[!.]*.*"):
             with suppress(FileNotFoundError):  # another node may be at it, too
-                status = path.stat()
+                status = path.lstat()
                 total += status.st_size
                 if path.suffix not in (MODULE_SUFFIX, SEAL_SUFFIX):
                     components.setdefault(path.name.partition(".")[0], []).append(status)
@@ -260,6 +270,7 @@ class CompileCache:
     def _named_by(self, stem: str) -> set[str]:
         """The files of the modules that a component shares. What is damaged names none, as it is compiled anew."""
         try:
-            return set(shared_names(self.folder / f"{stem}{PLAN_SUFFIX}").values())
-        except (OSError, ValueError):
+            text = read_own(self.folder / f"{stem}{SHARED_SUFFIX}", MAX_NOTE_BYTES)
+            return set(names_in(text).values())
+        except (OSError, ValueError, Tampered):
             return set()

@@ -150,7 +150,7 @@ class Compiler:
         if await asyncio.to_thread(self._found, self._cache.modules.find, digest) is None:
             with new_file(self._cache.folder) as code:
                 await run.made(Task.MODULE, module, digest, code)
-                await asyncio.to_thread(self._cache.modules.store, digest, code)
+                await asyncio.to_thread(self._cache.store_module, digest, code)
 
 
 def _taken_out(file: Path, at: int, size: int) -> tuple[FileIO, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -62,7 +62,6 @@ class SharedModules:
         except (OSError, ValueError, Tampered) as error:
             self._delete(path)
             raise Tampered(f"{path} was not what was stored ({error}) and is deleted") from None
-        self._in_use.add(path.name)
         return path
 
     def store(self, digest: str, code: Path) -> Path:
@@ -75,8 +74,13 @@ class SharedModules:
             _seal_of(path).unlink(missing_ok=True)
             code.rename(path)
             written.rename(_seal_of(path))
-        self._in_use.add(path.name)
         return path
+
+    def use(self, digests: Iterable[str]) -> None:
+        """See that `prune` lets these be: this node uses a component that has them. One that could not be compiled is
+        none.
+        """
+        self._in_use.update(self.path(digest).name for digest in digests)
 
     def prune(self, named: Container[str], unused_seconds: float) -> int:
         """Delete the modules that no component names, by the names of their files, but none that this node
@@ -111,6 +115,6 @@ def _size_and_use(path: Path) -> tuple[int, float]:
     size, used = 0, 0.0
     for each in (path, _seal_of(path)):
         with suppress(FileNotFoundError):
-            status = each.stat()
+            status = each.lstat()
             size, used = size + status.st_size, max(used, status.st_mtime)
     return size, used

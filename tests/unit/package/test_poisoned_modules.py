@@ -246,9 +246,40 @@ async def test_which_modules_a_component_shares_is_not_changed(
     assert len(log.lines) == (change != "none")
 
 
+@pytest.mark.parametrize("what", ["queue", "without end", "deep", "link", "circle"])
+async def test_what_stands_for_the_names_of_shared_modules_holds_up_no_compile(
+    what: str, cache_dir: Path, guest: Path
+) -> None:
+    names = cache_dir / f"{'0' * 64}-key.shared"
+    match what:
+        case "queue":
+            os.mkfifo(names, 0o600)
+        case "without end":
+            names.touch(mode=0o600)
+            os.truncate(names, 1 << 40)
+        case "deep":
+            names.write_text("[" * 100_000)
+            names.chmod(0o600)
+        case "link":
+            names.symlink_to("/dev/zero")
+        case "circle":
+            names.symlink_to(names)
+    compiled = await Compiler(cache_dir, LIMITS).compiled(guest)
+    assert compiled.exists()
+
+
 @pytest.mark.parametrize(
     "text",
-    ["[]", "{", '{"0": 1}', '{"0": "a/b.module"}', '{"0": "x"}', '{"2": "x.module"}', '{"x": "x.module"}'],
+    [
+        "[]",
+        "{",
+        "[" * 100_000,
+        '{"0": 1}',
+        '{"0": "a/b.module"}',
+        '{"0": "x"}',
+        '{"2": "x.module"}',
+        '{"x": "x.module"}',
+    ],
 )
 def test_a_worker_opens_no_file_but_those_beside_the_plan(text: str, tmp_path: Path) -> None:
     plan = tmp_path / "x.plan"

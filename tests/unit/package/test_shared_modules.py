@@ -29,6 +29,8 @@ from .large import (
     BOTH,
     MODULE,
     ONE,
+    OTHER,
+    TWO,
     A,
     B,
     Runs,
@@ -215,6 +217,30 @@ async def test_what_a_node_uses_stays_though_no_component_names_it(
     age(*cache_dir.iterdir())
     await compiler.compiled(guest)
     assert shared(cache_dir, MODULE).exists()
+
+
+async def test_what_is_left_of_components_that_could_not_be_compiled_goes_though_none_ever_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever has such components compiled could fill the disk."""
+    real = CompileRun._run
+
+    async def late(self: CompileRun, task: Task, source: IO[bytes], *files: IO[bytes]) -> int | None:
+        if task is Task.MODULE and os.pread(source.fileno(), 1 << 30, 0) == OTHER:
+            return None
+        return await real(self, task, source, *files)
+
+    monkeypatch.setattr(CompileRun, "_run", late)
+    cache_dir = tmp_path / "new" / "compiled"
+    compiler = Compiler(cache_dir, LIMITS)
+    for own in (ONE, library(3), library(4)):
+        stored = set(cache_dir.glob("*.module"))
+        age(*cache_dir.glob("*"))
+        path = written(tmp_path, "late", component("late", own, TWO))
+        with pytest.raises(CompileError, match="did not compile within"):
+            await compiler.compiled(path)
+        assert not any(module.exists() for module in stored)
+        assert len(list(cache_dir.glob("*.module"))) == 1
 
 
 async def test_a_full_cache_counts_a_shared_module_once_and_drops_it_with_the_last_of_its_components(
