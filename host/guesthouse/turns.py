@@ -8,6 +8,7 @@ as it wakes, from those that take longer turns.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import struct
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ _CALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275)}
 """The numbers of `sched_setattr` and `sched_getattr`."""
 _ATTRIBUTES: Final = struct.Struct("<IIQiIQQQ")
 """`struct sched_attr`: size, policy, flags, nice, priority, runtime, deadline, period. Times in nanoseconds."""
+_POLICY, _RUNTIME = 1, 5
+"""Places therein."""
+_NORMAL: Final = (os.SCHED_OTHER, os.SCHED_BATCH)
+"""The policies that have turns of that kind."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,15 +47,21 @@ def turn_seconds(thread: int = 0) -> float:
     Args:
         thread: its OS thread id; 0 is this one's.
     """
+    attributes = _get(thread)
+    return 0.0 if attributes is None else float(attributes[_RUNTIME] / 1e9)
+
+
+def _get(thread: int) -> list[int] | None:
     numbers = _CALLS.get(platform.machine())
     attributes = ctypes.create_string_buffer(_ATTRIBUTES.size)
     if numbers is None or _libc.syscall(numbers[_GET], thread, attributes, _ATTRIBUTES.size, 0):
-        return 0.0
-    return float(_ATTRIBUTES.unpack(attributes.raw)[5] / 1e9)
+        return None
+    return list(_ATTRIBUTES.unpack(attributes.raw))
 
 
 def _set(seconds: float) -> None:
-    numbers = _CALLS.get(platform.machine())
-    if numbers is not None:
-        attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, 0, 0, 0, 0, round(seconds * 1e9), 0, 0)
-        _libc.syscall(numbers[_SET], 0, attributes, 0)
+    """Leave everything else as it is: how nice it is was decided by whoever started this."""
+    attributes = _get(0)
+    if attributes is not None and attributes[_POLICY] in _NORMAL:
+        attributes[_RUNTIME] = round(seconds * 1e9)
+        _libc.syscall(_CALLS[platform.machine()][_SET], 0, _ATTRIBUTES.pack(*attributes), 0)
