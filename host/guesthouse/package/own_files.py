@@ -67,9 +67,9 @@ class Digests:
         self._known.pop(path, None)
 
 
-def read_own(path: Path, limit: int) -> bytes:
-    """So much of a file that is this user's alone."""
-    with open(_open(path), "rb") as file:
+def read_own(path: Path, limit: int, *, linked: bool = False) -> bytes:
+    """So much of a file that is this user's alone; `linked` if it may have more than one name."""
+    with open(_open(path, linked=linked), "rb") as file:
         return file.read(limit)
 
 
@@ -94,7 +94,7 @@ def copy(source: int, at: int, size: int, to: int) -> None:
         at += sent
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, *, linked: bool = False) -> int:
     """Open a regular file that this user alone can read and write, not through a link."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     status = os.fstat(descriptor)
@@ -102,7 +102,7 @@ def _open(path: Path) -> int:
         not stat.S_ISREG(status.st_mode)
         or status.st_uid != os.geteuid()
         or status.st_mode & 0o077
-        or status.st_nlink != 1
+        or (status.st_nlink != 1 and not linked)
     ):
         os.close(descriptor)
         raise Tampered(f"{path} is not a file of this user alone")

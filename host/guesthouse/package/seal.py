@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from guesthouse.package.errors import CompileError
-from guesthouse.package.own_files import read_own
+from guesthouse.package.own_files import Tampered, read_own
 
 _KEY_BYTES: Final = 32
 
@@ -39,7 +39,11 @@ class Seal:
     def _key(self) -> bytes:
         if not self._key_path.exists():
             self._make_key()
-        key = read_own(self._key_path, _KEY_BYTES)
+        try:
+            # Another node that makes it just now, or was killed as it did, has a second name for it.
+            key = read_own(self._key_path, _KEY_BYTES, linked=True)
+        except Tampered as error:
+            raise CompileError(f"{error}, and is the compile cache's key: remove it") from None
         if len(key) != _KEY_BYTES:
             raise CompileError(f"{self._key_path}, the compile cache's key, is damaged: remove it")
         return key

@@ -421,6 +421,26 @@ async def test_a_result_forged_without_the_key_is_not_handed_out(guest: Path, ca
     assert len(log.lines) == 1
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+async def test_a_key_with_a_second_name_is_taken_as_another_node_may_be_making_it(
+    compiled: bool, guest: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    path = await Compiler(cache_dir, LIMITS).compiled(guest)
+    (tmp_path / "left").hardlink_to(cache_dir.with_name(cache_dir.name + ".key"))
+    if not compiled:
+        path.with_suffix(".json").unlink()
+    log = Lines()
+    assert await Compiler(cache_dir, LIMITS, log).compiled(guest) == path
+    assert not log.lines
+
+
+async def test_a_key_that_others_can_read_is_refused(guest: Path, cache_dir: Path) -> None:
+    await Compiler(cache_dir, LIMITS).compiled(guest)
+    cache_dir.with_name(cache_dir.name + ".key").chmod(0o644)
+    with pytest.raises(CompileError, match="the compile cache's key: remove it"):
+        await Compiler(cache_dir, LIMITS).compiled(guest)
+
+
 async def test_a_cache_that_others_can_enter_is_refused(guest: Path, cache_dir: Path) -> None:
     cache_dir.mkdir(parents=True)
     cache_dir.chmod(0o755)
