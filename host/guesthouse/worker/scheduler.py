@@ -17,7 +17,7 @@ from typing import Final
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.memory import WASM_PAGE, freed_with
-from guesthouse.worker.boundary.ticker import SHORT_SECONDS
+from guesthouse.worker.boundary.ticker import ROUND_SECONDS, SHORT_SECONDS
 from guesthouse.worker.guest import Guest, Waiting
 
 _LONG: Final = 0.001
@@ -34,8 +34,9 @@ _SLACK: Final = 1024
 class Scheduler:
     """Polls guests. `ended` is told of each that ends, with why; `instantiated` of each before it runs;
     `was_preempted`, with what `perf_counter` read at its begin and how long it was, of each slice that ended before
-    the guest was done. `took_long` is called after each long slice: what the guest said then, and those before it,
-    should not wait for those behind it.
+    the guest was done, or would have in a round while guests compute for long: else one that always waits for
+    something just before the next of few ticks would have ten times as much as others. `took_long` is called after
+    each long slice: what the guest said then, and those before it, should not wait for those behind it.
     """
 
     def __init__(
@@ -172,6 +173,8 @@ class Scheduler:
             self._preempted.append(guest)
         elif spent < SHORT_SECONDS:
             self._was_quick = True
+        elif spent > ROUND_SECONDS:
+            self._was_preempted(begin, spent)
 
     def _next_step(self, guest: Guest) -> None:
         """The guest was instantiated (then it starts), or its run function returned (then it is over)."""

@@ -31,6 +31,8 @@ class Driven:
         self.spend: Callable[[], None] = lambda: None
         self.ended: list[GuestTrap] = []
         self.polls = 0
+        self.preempted: list[float] = []
+        """How long the slices were that the ticker hears of."""
         self.let_go = 0
         """How often what was said is let go between slices."""
         for module, clocks in ((scheduler, ("monotonic", "perf_counter")), (guest_module, ("monotonic",))):
@@ -38,7 +40,10 @@ class Driven:
                 patch.setattr(module, clock, lambda: self.now)
         patch.setattr(scheduler, "thread_time", lambda: self.on_cpu)
         self.scheduler = Scheduler(
-            lambda _, trap: self.ended.append(trap), lambda _: None, lambda *_: None, self._let_go
+            lambda _, trap: self.ended.append(trap),
+            lambda _: None,
+            lambda _, spent: self.preempted.append(spent),
+            self._let_go,
         )
         known = {name: {**LIMITS, **limits}[name] for name in GuestLimits.__dataclass_fields__}
         self.guest = Guest(

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from guesthouse.worker.boundary.ticker import SHORT_SECONDS
+from guesthouse.worker.boundary.ticker import ROUND_SECONDS, SHORT_SECONDS
 from guesthouse.worker.guest import Waiting
 
 from .driven import Driven
@@ -15,6 +15,7 @@ from .driven import Driven
 QUICK: Final = 2.0**-12
 SLOW: Final = 2.0**-11
 LONG: Final = 2.0**-9
+TOO_LONG: Final = 2.0**-8
 """Seconds; binary fractions, as sums of them are exact."""
 
 
@@ -43,6 +44,19 @@ def test_a_guest_that_was_not_done_is_not_quick_and_goes_on_later(driven: Callab
     assert stage.scheduler.preempted is stage.guest
     stage.scheduler.run_preempted()
     assert stage.polls == 2
+
+
+@pytest.mark.parametrize("seconds", [QUICK, SLOW, LONG, TOO_LONG])
+@pytest.mark.parametrize("done", [True, False])
+def test_a_long_slice_makes_ticks_fast_though_the_guest_waited_before_the_next_one(
+    seconds: float, done: bool, driven: Callable[..., Driven]
+) -> None:
+    assert LONG < ROUND_SECONDS < TOO_LONG
+    stage = driven()
+    if not done:
+        stage.guest.waiting = Waiting.NOTHING
+    run_woken(stage, seconds)
+    assert stage.preempted == ([] if done and seconds != TOO_LONG else [seconds])
 
 
 def test_that_one_was_quick_is_forgotten_by_the_next_round(driven: Callable[..., Driven]) -> None:
