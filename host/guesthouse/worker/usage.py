@@ -22,6 +22,8 @@ LOOK_SHARE: Final = 0.001
 """Of the worker's time may go into looks at all mappings: with 16,000 one takes 8 ms, in which no guest runs."""
 LONGEST_PAUSE: Final = 10.0
 """Seconds after which it is looked again in any case."""
+SHORT_LOOK: Final = 0.001
+"""Seconds that a look may take without there being any pause before a guest is instantiated."""
 
 
 class Memories:
@@ -48,20 +50,28 @@ class Memories:
         """Memories that appeared with others, so that nobody knows whose they are."""
         self._found: dict[int, int] = {}
         """By the last look."""
+        self._took = 0.0
+        """How long that was."""
         self._next_look = 0.0
+        self._missed = False
+        """Whether guests were instantiated since then."""
 
     def instantiated(self, guest: Guest) -> None:
         """Find the memory of a guest that was just instantiated. With many that do not know theirs it stays
-        unknown.
+        unknown, and while looks take long: whoever starts guests would have all others wait.
         """
         if guest.fiber.known_memory() is not None:
             return
         self._of = {start: other for start, other in self._of.items() if not other.gone}
         if len(self._of) + len(self._nobodys) >= MOST_MEASURED:
             return
+        if self._took > SHORT_LOOK and self._clock() < self._next_look:
+            self._missed = True
+            return
         self._look()
         new = self._found.keys() - self._of.keys() - self._nobodys
-        if len(new) == 1:
+        missed, self._missed = self._missed, False
+        if len(new) == 1 and not missed:
             self._of[new.pop()] = guest
         else:
             self._nobodys |= new
@@ -101,8 +111,8 @@ class Memories:
             if known is not None:
                 self._found.pop(known[0], None)
         self._nobodys &= self._found.keys()
-        pause = (self._cpu() - begin) / LOOK_SHARE
-        self._next_look = self._clock() + min(pause, LONGEST_PAUSE)
+        self._took = self._cpu() - begin
+        self._next_look = self._clock() + min(self._took / LOOK_SHARE, LONGEST_PAUSE)
 
 
 class UsageReport:

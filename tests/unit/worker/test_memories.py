@@ -10,7 +10,14 @@ import pytest
 
 from guesthouse.worker import usage
 from guesthouse.worker.outgoing import Outgoing
-from guesthouse.worker.usage import LONGEST_PAUSE, LOOK_SHARE, MOST_MEASURED, Memories, UsageReport
+from guesthouse.worker.usage import (
+    LONGEST_PAUSE,
+    LOOK_SHARE,
+    MOST_MEASURED,
+    SHORT_LOOK,
+    Memories,
+    UsageReport,
+)
 
 
 class Mappings:
@@ -63,6 +70,36 @@ def test_a_memory_is_that_of_the_guest_it_appeared_with(mappings: Mappings) -> N
         mappings.sizes[handle] = 100 * handle
         memories.instantiated(a_guest(handle))
     assert memories.sizes(guests(1, 2)) == ({1: 100, 2: 200}, True)
+
+
+def test_guests_that_are_started_all_the_time_make_no_long_looks_all_the_time(mappings: Mappings) -> None:
+    memories = mappings.memories()
+    mappings.takes = 2 * SHORT_LOOK
+    memories.instantiated(a_guest(1))
+    for handle in range(2, 10):
+        mappings.sizes[handle] = 100
+        memories.instantiated(a_guest(handle))
+    assert mappings.looks == 1
+    del mappings.sizes[3], mappings.sizes[4]
+    mappings.now += 2 * SHORT_LOOK / LOOK_SHARE
+    memories.instantiated(a_guest(10))
+    assert mappings.looks == 2
+    assert memories.sizes(guests(*range(11))) == ({}, True)
+
+
+def test_the_memory_of_a_guest_that_was_not_looked_for_is_not_that_of_the_next(mappings: Mappings) -> None:
+    memories = mappings.memories()
+    mappings.takes = 2 * SHORT_LOOK
+    memories.instantiated(a_guest(1))
+    mappings.sizes[2] = 100
+    memories.instantiated(a_guest(2))
+    mappings.now += 2 * SHORT_LOOK / LOOK_SHARE
+    memories.instantiated(a_guest(3))
+    assert memories.sizes(guests(2, 3)) == ({}, True)
+    mappings.now += 2 * SHORT_LOOK / LOOK_SHARE
+    mappings.sizes[4] = 400
+    memories.instantiated(a_guest(4))
+    assert memories.sizes(guests(2, 3, 4))[0] == {4: 400}
 
 
 def test_memories_that_appear_together_are_nobodys_and_the_next_is_known_again(mappings: Mappings) -> None:
@@ -124,7 +161,7 @@ def test_nobody_looks_for_guests_whose_memory_is_not_known(mappings: Mappings) -
 
 def test_a_memory_that_has_the_address_of_a_dead_guests_is_of_its_own_size(mappings: Mappings) -> None:
     memories, dead = mappings.memories(), a_guest(1)
-    mappings.sizes, mappings.takes = {1: 900}, 1.0
+    mappings.sizes, mappings.takes = {1: 900}, SHORT_LOOK / 2
     memories.instantiated(dead)
     dead.gone = True
     mappings.sizes = {1: 100}
