@@ -145,7 +145,8 @@ class CompileCache:
         if not all(self.modules.find(shared) for shared in layout.shared.values()):
             return None
         # Of the note, as a file whose times change is read again.
-        os.utime(self._note(stem))
+        with suppress(FileNotFoundError):  # another node that had it compiled, too, stores it just now
+            os.utime(self._note(stem))
         self._use(stem, layout)
         return artifact
 
@@ -187,9 +188,11 @@ class CompileCache:
             written = unfinished.enter_context(new_file(self.folder))
             note = {"mac": mac, **layout.to_note(), "description": plain}
             written.write_text(json.dumps(note), encoding="utf-8")
-            self._delete(stem)
+            # What was there is replaced, and never missing: a worker of another node may be about to load it.
+            self._note(stem).unlink(missing_ok=True)
             for part, path in zip(parts, paths, strict=True):
                 part.rename(path)
+            self._delete(stem, *paths)
             written.rename(self._note(stem))
         self._use(stem, layout)
         self._prune()
@@ -234,9 +237,9 @@ class CompileCache:
     def _all_of(self, stem: str) -> Iterator[Path]:
         return self.folder.glob(f"{stem}.*")
 
-    def _delete(self, stem: str) -> None:
+    def _delete(self, stem: str, *but: Path) -> None:
         # The note goes first: without it nothing is believed.
-        for each in (self._note(stem), *self._all_of(stem)):
+        for each in (self._note(stem), *(set(self._all_of(stem)) - set(but))):
             self._digests.forget(each)
             each.unlink(missing_ok=True)
 

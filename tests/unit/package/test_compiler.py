@@ -421,6 +421,33 @@ async def test_a_result_forged_without_the_key_is_not_handed_out(guest: Path, ca
     assert len(log.lines) == 1
 
 
+@pytest.mark.parametrize("moment", ["stored", "noted"])
+async def test_what_another_node_loads_or_looks_for_is_there_while_it_is_stored_again(
+    moment: str, guest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both had it compiled at once, and the other was done first."""
+    other = Compiler(cache_dir, LIMITS)
+    path = await other.compiled(guest)
+    stored, seen, real = contents(cache_dir), 0, Path.rename
+    path.with_suffix(".json").rename(cache_dir.with_name("note"))
+
+    def rename(self: Path, target: Path) -> Path:
+        nonlocal seen
+        if target.parent == cache_dir:
+            seen += 1
+            assert {name for name in stored if not name.endswith(".json")} <= set(contents(cache_dir))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    if moment == "stored":
+        await Compiler(cache_dir, LIMITS).compiled(guest)
+        assert seen == len(stored)
+    else:
+        real(cache_dir.with_name("note"), path.with_suffix(".json"))
+        monkeypatch.setattr(os, "utime", lambda _: path.with_suffix(".missing").stat())
+        assert await other.compiled(guest) == path
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 async def test_a_key_with_a_second_name_is_taken_as_another_node_may_be_making_it(
     compiled: bool, guest: Path, cache_dir: Path, tmp_path: Path
