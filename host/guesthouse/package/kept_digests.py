@@ -1,12 +1,14 @@
 """The SHA-256 of components, kept from one run of a node to the next: a node with many large ones starts sooner.
 
 What is compiled is always read at a node's start (`own_files.py`), for it is native code and disks fail. Of a component
-itself only its name in the compile cache depends on what is kept here.
+itself only its name in the compile cache depends on what is kept here. Nothing is kept of those on a file system that
+is mounted for reading.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -37,6 +39,8 @@ class KeptDigests(Digests):
         self._lock = Lock()
         self._loaded = False
         self._learnt = False
+        self._read_only: set[Path] = set()
+        """Those on a file system that is mounted for reading."""
 
     def of_open(self, path: Path, file: BufferedReader) -> str:
         """See `Digests`."""
@@ -44,6 +48,10 @@ class KeptDigests(Digests):
             if not self._loaded:
                 self._loaded = True
                 self._known = self._load()
+            if path not in self._read_only and os.fstatvfs(file.fileno()).f_flag & os.ST_RDONLY:
+                # An image of a disk says itself when its files changed, and the one before it may have said the same.
+                self._read_only.add(path)
+                self._known.pop(path, None)
         known = self._known.get(path)
         digest = super().of_open(path, file)
         if self._known.get(path) is not known:
@@ -60,7 +68,7 @@ class KeptDigests(Digests):
             return
         with self._lock, suppress(OSError):
             self._learnt = False
-            known = list(self._known.items())[-MOST_KEPT:]
+            known = [each for each in self._known.items() if each[0] not in self._read_only][-MOST_KEPT:]
             plain = [[str(path), stamp, digest] for path, (stamp, digest) in known]
             with new_file(folder) as written:
                 text = json.dumps({"mac": self._seal.mac(_KIND, plain), "digests": plain})

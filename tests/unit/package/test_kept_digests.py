@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +68,17 @@ def test_another_file_in_its_place_is_read(home: Home, reads: list[int]) -> None
     home.run()
     other.rename(home.component)
     assert home.run() == [sha256(b"changed")]
+
+
+@pytest.mark.parametrize("first", [os.ST_RDONLY, 0])
+def test_one_of_an_image_is_read_by_each_run_as_images_choose_its_times(
+    first: int, home: Home, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for flags in (first, os.ST_RDONLY, os.ST_RDONLY):
+        mounted = SimpleNamespace(f_flag=flags | os.ST_NODEV)
+        monkeypatch.setattr(os, "fstatvfs", lambda _, mounted=mounted: mounted)
+        assert home.run(home.component, home.component) == [sha256(b"content")] * 2
+    assert len(reads) == 3
 
 
 def spoil_digest(kept: dict[str, Any]) -> None:
