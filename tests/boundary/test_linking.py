@@ -15,7 +15,7 @@ from guesthouse.worker.boundary import canary, capi, values
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType
 from guesthouse.worker.boundary.offers import MAX_IMPORTED_FUNCTIONS
-from guesthouse.worker.boundary.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES
+from guesthouse.worker.boundary.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES, NAMES_IN_NODE
 from guesthouse.worker.boundary.whole import lower
 from guesthouse.worker.boundary.whole.component import Component
 
@@ -146,6 +146,21 @@ def test_the_types_of_all_functions_together_may_have_so_many_nodes_and_no_more(
     with pytest.raises(UnsupportedType) as error:
         load(of_host(graph(7) + functions(fits + 1, parameter)), anything())
     assert f"over {MAX_COMPONENT_NODES}" in one_line(error)
+
+
+@pytest.mark.parametrize("what", ["enum", "variant"])
+def test_a_type_of_many_names_counts_as_many_nodes_wherever_it_is(what: str) -> None:
+    names = [f'"c{number}"' for number in range(NAMES_IN_NODE * 100)]
+    cases = " ".join(names if what == "enum" else [f"(case {name})" for name in names])
+    for uses, fits in ((40, True), (41, False)):
+        text = f"""(type $many' ({what} {cases})) (export "many" (type $many (eq $many')))
+            (type $t' (tuple {"$many " * uses})) (export "t" (type $t (eq $t')))"""
+        component = of_host(text + functions(1, '(param "x" $t)'))
+        if fits:
+            run(load(component, anything()))
+        else:
+            with pytest.raises(UnsupportedType, match=f"over {MAX_TYPE_NODES}"):
+                load(component, anything())
 
 
 def test_a_type_that_unfolds_without_end_is_refused() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from guesthouse.canonical.json_values import Json, below, flat, numbers_below, texts
 from guesthouse.worker.boundary.types import (
     MAX_COMPONENT_NODES,
+    NAMES_IN_NODE,
     EnumOf,
     FlagsOf,
     FunctionType,
@@ -159,7 +160,12 @@ class ReadTypes:
 
     def cases(self, names: Json, numbers: Json) -> tuple[tuple[str, WitType | None], ...]:
         """Names with types, or without."""
-        return tuple(zip(texts(names), map(self.optional, numbers), strict=True))
+        return tuple(zip(self.names(names), map(self.optional, numbers), strict=True))
+
+    def names(self, names: Json) -> tuple[str, ...]:
+        """Names of cases or flags."""
+        self._count += len(names) // NAMES_IN_NODE
+        return texts(names)
 
     def _entry(self, value: Json) -> WitType:
         if isinstance(value, str):
@@ -178,8 +184,8 @@ _READERS: Final[Mapping[str, Callable[..., WitType]]] = {
     "record": lambda types, names, numbers: RecordOf(types.fields(names, numbers)),
     "variant": lambda types, names, numbers: VariantOf(types.cases(names, numbers)),
     "tuple": lambda types, numbers: TupleOf(tuple(map(types.inner, numbers))),
-    "enum": lambda types, names: EnumOf(texts(names)),
-    "flags": lambda types, names: FlagsOf(texts(names)),
+    "enum": lambda types, names: EnumOf(types.names(names)),
+    "flags": lambda types, names: FlagsOf(types.names(names)),
     "result": lambda types, ok, err: ResultOf(types.optional(ok), types.optional(err)),
     "own": lambda types, resource: Handle(True, _resource(resource)),
     "borrow": lambda types, resource: Handle(False, _resource(resource)),

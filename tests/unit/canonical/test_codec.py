@@ -24,6 +24,7 @@ from guesthouse.canonical.plan import (
 )
 from guesthouse.worker.boundary.types import (
     CHAR,
+    MAX_COMPONENT_NODES,
     STRING,
     U8,
     EnumOf,
@@ -215,6 +216,19 @@ def test_types_that_unfold_without_end_are_not_read() -> None:
     with pytest.raises(ValueError, match="over 16384 types"):
         plan_from_json(with_types(doubled[:12], *[11] * 5))
     assert plan_from_json(with_types(doubled[:12], *[11] * 4))
+
+
+@pytest.mark.parametrize("word", ["enum", "flags", "variant"])
+def test_names_count_wherever_their_type_is_used(word: str) -> None:
+    """Who reads or writes a value of a type knows all names of it."""
+    names = [f"c{number}" for number in range(1600)]
+    many: list[Any] = [word, names, *([[None] * 1600] if word == "variant" else [])]
+    fits = MAX_COMPONENT_NODES // 101
+    assert plan_from_json(with_types([many, ["tuple", [0] * (fits - 1)]], 1))
+    with pytest.raises(ValueError, match="over 16384 types"):
+        plan_from_json(with_types([many, ["tuple", [0] * (fits - 1)]], 1, 0, 0))
+    with pytest.raises(ValueError, match="have no end"):
+        plan_from_json(with_types([many, ["tuple", [0] * (fits + 1)]], 1))
 
 
 def test_types_too_deep_are_not_read() -> None:

@@ -6,7 +6,7 @@ compare by value and can be built by a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -22,6 +22,9 @@ MAX_COMPONENT_NODES: Final = 16_384
 """Nodes in the types of all functions that a component imports: each costs the worker some 50 µs and
 1 KiB. A Python process has about 1,200.
 """
+
+NAMES_IN_NODE: Final = 16
+"""Names of cases or flags that count as one more node: a type that has thousands costs that wherever it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +180,9 @@ class TypeReader:
             )
         return compound(self, source)
 
-    def _count(self) -> None:
-        self._left -= 1
-        self._function_left -= 1
+    def _count(self, nodes: int = 1) -> None:
+        self._left -= nodes
+        self._function_left -= nodes
         if self._function_left < 0:
             raise UnsupportedType(f"a function's types have over {MAX_TYPE_NODES} parts: use smaller ones")
         if self._left < 0:
@@ -200,16 +203,28 @@ class TypeReader:
         """Read the types of fields."""
         return ((name, self.read(type_)) for name, type_ in source)
 
+    def names(self, source: Sequence[str]) -> tuple[str, ...]:
+        """Read the names of an enum or of flags."""
+        self._count(len(source) // NAMES_IN_NODE)
+        return tuple(source)
+
+    def cases(
+        self, source: Sequence[tuple[str, wt.ValType | None]]
+    ) -> tuple[tuple[str, WitType | None], ...]:
+        """Read the cases of a variant."""
+        self._count(len(source) // NAMES_IN_NODE)
+        return tuple((name, self.optional(payload)) for name, payload in source)
+
 
 _COMPOUNDS: Final[dict[type, Callable[[TypeReader, wt.ValType], WitType]]] = {
     wt.ListType: lambda r, t: ListOf(r.read(t.element)),  # type: ignore[attr-defined]
     wt.RecordType: lambda r, t: RecordOf(tuple(r.pairs(t.fields))),  # type: ignore[attr-defined]
     wt.TupleType: lambda r, t: TupleOf(tuple(r.read(e) for e in t.elements)),  # type: ignore[attr-defined]
-    wt.VariantType: lambda r, t: VariantOf(tuple((n, r.optional(p)) for n, p in t.cases)),  # type: ignore[attr-defined]
-    wt.EnumType: lambda r, t: EnumOf(tuple(t.names)),  # type: ignore[attr-defined]
+    wt.VariantType: lambda r, t: VariantOf(r.cases(t.cases)),  # type: ignore[attr-defined]
+    wt.EnumType: lambda r, t: EnumOf(r.names(t.names)),  # type: ignore[attr-defined]
     wt.OptionType: lambda r, t: OptionOf(r.read(t.payload)),  # type: ignore[attr-defined]
     wt.ResultType: lambda r, t: ResultOf(r.optional(t.ok), r.optional(t.err)),  # type: ignore[attr-defined]
-    wt.FlagsType: lambda r, t: FlagsOf(tuple(t.names)),  # type: ignore[attr-defined]
+    wt.FlagsType: lambda r, t: FlagsOf(r.names(t.names)),  # type: ignore[attr-defined]
     wt.OwnType: lambda r, t: r.handle(t, owned=True),  # type: ignore[arg-type]
     wt.BorrowType: lambda r, t: r.handle(t, owned=False),  # type: ignore[arg-type]
 }
