@@ -421,8 +421,7 @@ class WebSocketConnection(ChannelSocket):
     def framed(self, message_type: int, payload: bytes) -> bytes:
         """A message as this client gets it."""
         if self.seal is None:
-            bits = self.window_bits
-            return encode(message_type, payload, bits) if bits else frame(message_type, payload)
+            return encode(message_type, payload, self.window_bits)
         if message_type > _BINARY:
             return frame(message_type, payload)
         return frame(_BINARY, self.seal.seal(payload))

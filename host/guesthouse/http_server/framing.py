@@ -7,7 +7,6 @@ that agreed on the same window.
 from __future__ import annotations
 
 import zlib
-from struct import Struct
 from typing import Final, Protocol
 
 from websockets.extensions import Extension
@@ -19,9 +18,6 @@ from guesthouse.message import WsMessageType
 OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG, Opcode.CLOSE)
 """Opcodes by `WsMessageType`."""
 _FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
-_SHORT: Final = tuple(tuple(bytes((first, size)) for size in range(126)) for first in _FIRST)
-"""Headers of frames of under 126 bytes, by type and size."""
-_medium: Final = Struct(">BBH").pack
 
 COMPRESS_FROM: Final = 1024
 """Payloads of fewer bytes are sent as they are: compressing them costs more than it saves."""
@@ -32,9 +28,6 @@ _SYNC_TAIL: Final = b"\x00\x00\xff\xff"
 
 def frame(message_type: int, payload: bytes) -> bytes:
     """A whole message as one uncompressed frame of a server, which is the same for every client."""
-    size = len(payload)
-    if size < 126:
-        return _SHORT[message_type][size] + payload
     return _framed(_FIRST[message_type], payload)
 
 
@@ -43,7 +36,7 @@ def _framed(first: int, payload: bytes) -> bytes:
     if size < 126:
         return bytes((first, size)) + payload
     if size < 65536:
-        return _medium(first, 126, size) + payload
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
     return bytes((first, 127)) + size.to_bytes(8, "big") + payload
 
 

@@ -166,10 +166,7 @@ class InboundFrames:
             return False
         body = len(data) - size
         payload = apply_mask(data[body:], data[body - 4 : body])
-        if message_type != _TEXT or payload.isascii():
-            self._deliver(message_type, payload)
-        else:
-            self._whole(message_type, payload)
+        self._whole(message_type, payload)
         return True
 
     def is_pong(self, data: bytes, payload: bytes) -> bool:

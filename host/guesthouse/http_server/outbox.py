@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
+from guesthouse.link.credit import push_cost
 
 BATCH: Final = 4
 """Credit goes back once a fourth of the window can."""
@@ -26,7 +26,7 @@ class Outbox:
 
     def take(self, size: int) -> bool:
         """Spend the worker's credit on a payload of `size` bytes; False when it never had that much."""
-        spent = self.spent + size + PUSH_OVERHEAD  # `push_cost`, which each message would wait for
+        spent = self.spent + push_cost(size)
         if spent > self.window:
             return False
         self.spent = spent

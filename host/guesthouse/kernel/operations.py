@@ -18,7 +18,7 @@ from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.restarts import CAUSES
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.state import TOO_BIG, State
-from guesthouse.link.checks import check, check_call, is_push
+from guesthouse.link.checks import check, check_call
 from guesthouse.link.frames import LinkError
 from guesthouse.link.ops import PROTOCOL_VERSION, Call, ToNode, ToWorker
 from guesthouse.link.usage import Usage
@@ -29,7 +29,6 @@ MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
 
 NOT_AUTHORISED: Final = "not-authorised"
-_PUSH: Final = int(ToNode.PUSH)
 _BINDS: Final = frozenset((Call.BIND_WS, Call.BIND_HTTP, Call.SERVE_UI))
 _STREAMS: Final = frozenset(("print", "stdout", "stderr", "host"))
 _LEVELS: Final = frozenset(("error", "warning", "info", "debug"))
@@ -106,11 +105,6 @@ class Operations:
         Raises:
             LinkError: no correct worker sends it.
         """
-        if operation[0] == _PUSH and is_push(operation):  # nearly all are
-            process = self._runs.get(operation[1])
-            if process is not None:
-                self._http.push(process.id, operation[2], operation[3], operation[4])
-                return
         check(operation)
         handler = self._handlers.get(operation[0])
         if handler is None:

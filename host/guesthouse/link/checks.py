@@ -30,7 +30,7 @@ def check(operation: list[Any]) -> None:
     """
     code = operation[0]
     if code == _PUSH:
-        if is_push(operation):
+        if _is_push(operation):
             return
     elif code == _CONSUMED:
         if len(operation) == 3 and type(operation[1]) is int and type(operation[2]) is int:
@@ -46,8 +46,7 @@ def check(operation: list[Any]) -> None:
     raise LinkError(f"a worker sent a malformed {ToNode(code).name}")
 
 
-def is_push(operation: list[Any]) -> bool:
-    """Whether an operation whose code is PUSH is well formed."""
+def _is_push(operation: list[Any]) -> bool:
     if len(operation) != 5:
         return False
     _, handle, channel_id, message_type, payload = operation
