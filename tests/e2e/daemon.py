@@ -133,7 +133,12 @@ class Daemon:
     @property
     def cookie_name(self) -> str:
         """The cookie that carries a token of this node."""
-        return f"kinode-auth_{self.node}"
+        return self.cookie_names[0]
+
+    @property
+    def cookie_names(self) -> tuple[str, str]:
+        """The names under which a login sets its cookie."""
+        return f"kinode-auth_{self.node}", f"hyperware-auth_{self.node}"
 
     async def __aenter__(self) -> Self:
         with self._stderr.open("ab") as stderr:

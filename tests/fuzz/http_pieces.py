@@ -9,7 +9,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 
 from guesthouse.address import ProcessId
-from guesthouse.http_server.auth import AuthError, Claims, Tokens, cookies, without_cookie
+from guesthouse.http_server.auth import AuthError, Claims, Tokens, cookies, without_own_cookies
 from guesthouse.http_server.closes import Close
 from guesthouse.http_server.extension import read
 from guesthouse.http_server.origin import (
@@ -106,13 +106,14 @@ def addresses_of_clients(data: bytes) -> None:
 
 @target()
 def cookie(data: bytes) -> None:
-    """Only whole cookies of the very name are seen, at most eight; what is taken out is out."""
+    """Only whole cookies of the very names are seen, at most eight of each; what is taken out is out."""
     headers = data.decode("latin-1").split("\n")
-    found = list(cookies(headers, TOKENS.cookie_name))
-    assert len(found) <= 8
-    assert all(";" not in value for value in found)
+    for name in TOKENS.cookie_names():
+        found = list(cookies(headers, name))
+        assert len(found) <= 8
+        assert all(";" not in value for value in found)
     for header in headers:
-        assert not list(cookies([without_cookie(header, "kinode-auth_")], TOKENS.cookie_name))
+        assert not list(TOKENS.in_cookies([without_own_cookies(header)]))
     claims = TOKENS.verify_cookies(headers, NOW)
     assert claims is None or _signed(claims)
 

@@ -26,8 +26,10 @@ ONE_TIME_SECONDS: Final = 600
 FREE_ATTEMPTS: Final = 5
 """Failed logins of one address before it has to wait."""
 
-COOKIE_PREFIX: Final = "kinode-auth_"
-"""What the names of the node's own cookies start with."""
+COOKIE_PREFIXES: Final = ("kinode-auth_", "hyperware-auth_")
+"""What the names of the node's own cookies start with. Pages of each era read the name of theirs, so a login sets
+one of each, with the same token.
+"""
 
 MAX_TOKEN: Final = 4096
 _MAX_COOKIES: Final = 8
@@ -103,14 +105,10 @@ class Tokens:
         self._secret = secret
         self._is_revoked = is_revoked
 
-    @property
-    def cookie_name(self) -> str:
-        """The cookie that carries a token of this node."""
-        return f"{COOKIE_PREFIX}{self._node}"
-
-    def cookie_of(self, subdomain: str | None) -> str:
-        """The cookie of the node itself, or of a process's own sub-domain."""
-        return self.cookie_name if subdomain is None else f"{self.cookie_name}@{subdomain}"
+    def cookie_names(self, subdomain: str | None = None) -> tuple[str, ...]:
+        """The cookies that carry a token of the node itself, or of a process's own sub-domain."""
+        rest = self._node if subdomain is None else f"{self._node}@{subdomain}"
+        return tuple(prefix + rest for prefix in COOKIE_PREFIXES)
 
     def issue(self, ttl: float, now: float, scope: Scope = _WHOLE_NODE) -> str:
         """A token that is valid for `ttl` seconds."""
@@ -178,12 +176,18 @@ class Tokens:
         self, headers: Iterable[str], now: float, subdomain: str | None = None
     ) -> Claims | None:
         """The claims of the first valid token among the cookies of a request."""
-        for token in cookies(headers, self.cookie_of(subdomain)):
+        for token in self.in_cookies(headers, subdomain):
             try:
                 return self.verify(token, now, subdomain)
             except AuthError:
                 continue
         return None
+
+    def in_cookies(self, headers: Iterable[str], subdomain: str | None = None) -> Iterator[str]:
+        """The tokens among the cookies of a request, valid or not."""
+        given = tuple(headers)
+        for name in self.cookie_names(subdomain):
+            yield from cookies(given, name)
 
     def revocable(self, token: str) -> tuple[str, int] | None:
         """The id and the expiration of any token of this node, however it is scoped; None for other text."""
@@ -217,10 +221,10 @@ def cookies(headers: Iterable[str], name: str) -> Iterator[str]:
                 yield value[1:-1] if len(value) >= 2 and value[0] == value[-1] == '"' else value
 
 
-def without_cookie(header: str, prefix: str) -> str:
-    """A `Cookie` header without the cookies whose name starts with `prefix`."""
+def without_own_cookies(header: str) -> str:
+    """A `Cookie` header without the node's own cookies."""
     kept = (pair.strip(" \t") for pair in header.split(";"))
-    return "; ".join(pair for pair in kept if pair and not pair.startswith(prefix))
+    return "; ".join(pair for pair in kept if pair and not pair.startswith(COOKIE_PREFIXES))
 
 
 class OneTimeTokens:

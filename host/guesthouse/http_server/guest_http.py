@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from guesthouse.http_server import closes
 from guesthouse.http_server.answers import refused
-from guesthouse.http_server.auth import COOKIE_PREFIX, without_cookie
+from guesthouse.http_server.auth import COOKIE_PREFIXES, without_own_cookies
 from guesthouse.message import HttpResponse, Pairs
 
 MAX_ANSWER_HEADERS: Final = 128
@@ -35,7 +35,7 @@ def headers_for_guest(headers: Pairs) -> Pairs:
     shown: list[tuple[str, str]] = []
     for name, value in headers:
         if name.lower() == "cookie":
-            value = without_cookie(value, COOKIE_PREFIX)
+            value = without_own_cookies(value)
             if not value:
                 continue
         shown.append((name, value))
@@ -61,5 +61,5 @@ def answer_from_guest(answer: HttpResponse) -> Response:
 
 def _is_the_guests(name: str, value: str) -> bool:
     if name == "set-cookie":
-        return not value.lstrip(" \t").lower().startswith(COOKIE_PREFIX)
+        return not value.lstrip(" \t").lower().startswith(COOKIE_PREFIXES)
     return name not in _NOT_THE_GUESTS

@@ -23,7 +23,6 @@ from guesthouse.http_server.auth import (
     OneTimeTokens,
     Scope,
     Throttle,
-    cookies,
 )
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
@@ -119,8 +118,7 @@ class Login:
             return refused(closes.WRONG_ORIGIN)
         response = RedirectResponse("/login", 303, PAGE_HEADERS)
         for subdomain in self._realm(request):
-            name = self.context.tokens.cookie_of(subdomain)
-            for token in cookies(request.headers.getlist("cookie"), name):
+            for token in self.context.tokens.in_cookies(request.headers.getlist("cookie"), subdomain):
                 await self._revoke(token)
             self._set_cookie(request, response, subdomain, "", 0)
         return response
@@ -240,13 +238,15 @@ class Login:
     ) -> None:
         http = self.context.settings.http
         scheme = self.context.gate.scheme(RequestHeaders(request), peer_of(request))
-        parts = [f"{self.context.tokens.cookie_of(subdomain)}={value}", f"Max-Age={max_age}", "Path=/"]
+        parts = [f"Max-Age={max_age}", "Path=/"]
         if subdomain is not None or not http.register_form:
             parts.append("HttpOnly")
         if scheme == "https":
             parts.append("Secure")
         parts.append("SameSite=strict")
-        response.raw_headers.append((b"set-cookie", "; ".join(parts).encode("latin-1")))
+        for name in self.context.tokens.cookie_names(subdomain):
+            cookie = "; ".join((f"{name}={value}", *parts))
+            response.raw_headers.append((b"set-cookie", cookie.encode("latin-1")))
 
 
 def local_path(redirect: str | None) -> str:

@@ -117,6 +117,7 @@ async def test_an_authenticated_path_takes_a_valid_cookie_in_any_place(house: Ho
         f"Cookie:  a=b;kinode-auth_{NODE}={token}",
         f"Cookie: kinode-auth_{NODE}=stale; kinode-auth_{NODE}={token}",
         f"cookie: x=y\r\nCOOKIE: kinode-auth_{NODE}={token}",
+        cookie(token, f"hyperware-auth_{NODE}"),
     ):
         assert (await answer(house, f"/{CHAT}/room", header))[0] == 101, header
 
@@ -131,6 +132,7 @@ async def test_an_authenticated_path_refuses_everything_else_with_401(house: Hou
         cookie(token + "x"),
         cookie(token, "kinode-auth_other.os"),
         cookie(token, f"kinode-auth_{NODE}x"),
+        cookie(token, "hyperware-auth_other.os"),
         cookie(house.server.issue_token(-1)),
         f"Cookie: x=kinode-auth_{NODE}={token}",
         f"Authorization: Bearer {token}",

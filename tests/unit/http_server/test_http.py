@@ -74,12 +74,14 @@ async def test_a_request_goes_to_the_process_and_its_answer_to_the_client(house:
 async def test_a_process_neither_sees_nor_sets_the_nodes_own_cookies(house: House) -> None:
     bind(house, "/", authenticated=True)
     cookie = house.cookie["Cookie"]
-    async with asked(house, "GET", "/", headers={"Cookie": f"a=1; {cookie}; b=2"}) as ask:
+    newer = cookie.replace("kinode", "hyperware")
+    async with asked(house, "GET", "/", headers={"Cookie": f"a=1; {cookie}; b=2; {newer}"}) as ask:
         http_id, request, _, _, pending = ask
         assert dict(request.headers)["cookie"] == "a=1; b=2"
         mine = (
             ("Set-Cookie", f"kinode-auth_{NODE}=evil"),
             ("set-cookie", " Kinode-Auth_x=y"),
+            ("Set-Cookie", f"hyperware-auth_{NODE}=evil"),
             ("Set-Cookie", "c=3"),
         )
         house.server.http_response(CHAT, http_id, 200, mine, None, b"")

@@ -23,20 +23,36 @@ from guesthouse.http_server.credentials import (
 
 from .conftest import CHAT, NODE, OTHER, House, Start
 
-COOKIE = f"kinode-auth_{NODE}"
+COOKIE, HYPERWARE = f"kinode-auth_{NODE}", f"hyperware-auth_{NODE}"
 
 
 def cookie_of(answer: httpx.Response) -> tuple[str, set[str]]:
-    """Value and attributes of the cookie that an answer sets."""
-    name, _, rest = answer.headers["set-cookie"].partition("=")
+    """Value and attributes of the cookies that an answer sets, which are the same under both names."""
+    (name, _, rest), *others = (line.partition("=") for line in answer.headers.get_list("set-cookie"))
     assert name == COOKIE
+    assert others == [(HYPERWARE, "=", rest)]
     value, *attributes = rest.split("; ")
     return value, {attribute.lower() for attribute in attributes}
 
 
-async def is_logged_in(house: House, value: str) -> bool:
-    async with house.http(headers={"Cookie": f"{COOKIE}={value}"}) as client:
+async def is_logged_in(house: House, value: str, name: str = COOKIE) -> bool:
+    async with house.http(headers={"Cookie": f"{name}={value}"}) as client:
         return (await client.get("/")).status_code == 200
+
+
+async def test_a_login_counts_under_the_name_of_either_era_until_it_logs_out(house: House) -> None:
+    async with house.http() as client:
+        value, _ = cookie_of(await client.get(house.server.login_url()))
+        assert await is_logged_in(house, value)
+        assert await is_logged_in(house, value, HYPERWARE)
+        assert not await is_logged_in(house, "stale", HYPERWARE)
+        assert not await is_logged_in(house, value, f"other-auth_{NODE}")
+        stale_first = {"Cookie": f"{COOKIE}=stale; {HYPERWARE}={value}"}
+        assert (await client.get("/", headers=stale_first)).status_code == 200
+        only_new = {"Cookie": f"{HYPERWARE}={value}", "Origin": house.server.url}
+        assert (await client.post("/logout", headers=only_new)).status_code == 303
+        assert not await is_logged_in(house, value)
+        assert not await is_logged_in(house, value, HYPERWARE)
 
 
 async def test_a_one_time_url_logs_in_once_and_goes_where_it_says(house: House) -> None:

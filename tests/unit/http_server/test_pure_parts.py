@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server.admission import Admission, Admitted
-from guesthouse.http_server.auth import OneTimeTokens, Throttle, without_cookie
+from guesthouse.http_server.auth import OneTimeTokens, Throttle, without_own_cookies
 from guesthouse.http_server.channels import ChannelTable
 from guesthouse.http_server.closes import is_sendable_code
 from guesthouse.http_server.complaints import Complaints
@@ -468,8 +468,9 @@ def test_the_memory_of_failures_is_bounded() -> None:
 
 
 def test_a_cookie_header_without_the_nodes_cookies_keeps_the_others() -> None:
-    assert without_cookie("a=1; kinode-auth_x=2;b=3 ; kinode-auth_x@p=4;", "kinode-auth_") == "a=1; b=3"
-    assert without_cookie("kinode-auth_x=2", "kinode-auth_") == ""
+    for prefix in ("kinode-auth_", "hyperware-auth_"):
+        assert without_own_cookies(f"a=1; {prefix}x=2;b=3 ; {prefix}x@p=4;") == "a=1; b=3"
+        assert without_own_cookies(f"{prefix}x=2") == ""
 
 
 # The rest.
