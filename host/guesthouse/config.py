@@ -34,6 +34,8 @@ class HttpSettings:
     """Origins besides the node's own hosts that may open cookie-authenticated WebSockets."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose `X-Forwarded-For` is believed."""
+    renewable_seconds: int = 30 * 24 * 3600
+    """How long tokens and logins can be renewed, from the first of them on. One made for longer lasts so long."""
     register_form: bool = True
     """Pages may read their token from the cookie and register a channel on `/`. Turned off, the cookie is HttpOnly."""
 

@@ -38,6 +38,7 @@ class NodeCommands:
         return {"ps": self.ps, "channels": self.channels, "logs": self.logs} | {
             "token": self.token,
             "revoke": self.revoke,
+            "password-changed": self.password_changed,
             "send": self.send,
             "restart": self.restart,
             "stop": self.stop,
@@ -101,11 +102,21 @@ class NodeCommands:
         yield self._node.http.issue_token(ttl)
 
     async def revoke(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Take a token back; yields whether it was one of this node."""
+        """Take back a token and its family, or `all` there are; yields whether it was one of this node."""
         token = request.get("token")
+        if request.get("all") is True:
+            self._node.http.revoke_all()
+            self._node.log.write("node", "info", "all tokens were revoked")
+            yield True
+            return
         if not isinstance(token, str):
             raise BadRequest("revoke takes a token")
         yield self._node.http.revoke(token)
+
+    async def password_changed(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """The password was set: end the logins by the one before."""
+        self._node.http.password_changed()
+        yield True
 
     async def send(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Send a request as the node's terminal; with `seconds`, yield the response."""

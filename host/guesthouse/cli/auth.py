@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from guesthouse.errors import GuesthouseError
 
 
 class NotAToken(GuesthouseError):
-    """What is to be revoked is no token of the node."""
+    """What is to be revoked is no token of the node, or is not said."""
 
 
 _DAY = 24 * 3600
@@ -40,36 +41,47 @@ _LONGEST = 10 * 366 * _DAY
 @home_option
 def token(ttl: int, process: str | None, channels: int | None, secure: bool, home: str | None) -> None:
     """Print an auth token of the node, running or not."""
+    from guesthouse.config import load_settings
     from guesthouse.http_server.auth import Tokens, read_scope
     from guesthouse.http_server.credentials import load_secret
 
     scope = read_scope(process, channels, secure=secure)
     folder = home_path(home)
-    node = _node_of(folder)
-    click.echo(Tokens(node, load_secret(folder)).issue(ttl, time.time(), scope))
+    renewable = load_settings(str(folder)).http.renewable_seconds
+    tokens = Tokens(_node_of(folder), load_secret(folder), renewable=renewable)
+    click.echo(tokens.issue(ttl, time.time(), scope))
 
 
 @click.command()
-@click.argument("token", metavar="TOKEN")
+@click.argument("token", metavar="TOKEN", required=False)
+@click.option(
+    "--all", "every", is_flag=True, help="All tokens of the node: logins, and those that were printed."
+)
 @home_option
-def revoke(token: str, home: str | None) -> None:
-    """Take a token back. Channels that were opened with it are closed."""
+def revoke(token: str | None, every: bool, home: str | None) -> None:
+    """Take a token back, with all that was made from it by renewal. Channels that were opened with them are closed."""
     from guesthouse.control.client import NoNode, ask
 
     folder = home_path(home)
+    if every is (token is not None):
+        raise NotAToken("say what to revoke: a TOKEN, or --all")
     try:
-        (known,) = ask(folder, "revoke", token=token)
+        (known,) = ask(folder, "revoke", token=token, all=every)
     except NoNode:
         known = _revoke(folder, token)
     if not known:
         raise NotAToken("that is no token of this node: give the whole of what `guesthouse token` printed")
-    click.echo("the token is revoked", err=True)
+    click.echo("all tokens are revoked" if every else "the token is revoked", err=True)
 
 
 @click.command()
 @home_option
 def passwd(home: str | None) -> None:
-    """Set the password of the node's login page. It is read from standard input when that is no terminal."""
+    """Set the password of the node's login page. It is read from standard input when that is no terminal.
+
+    Whoever is logged in has to log in again. Tokens from `guesthouse token` stay: see `guesthouse revoke --all`.
+    """
+    from guesthouse.control.client import NoNode, ask
     from guesthouse.home import Home
     from guesthouse.http_server.credentials import set_password
 
@@ -80,7 +92,9 @@ def passwd(home: str | None) -> None:
         password = sys.stdin.readline().rstrip("\r\n")
     Home(folder).prepare()
     set_password(folder, password)
-    click.echo(f"the password of the node on {folder} is set", err=True)
+    with suppress(NoNode):  # which finds the new one when it starts
+        list(ask(folder, "password-changed"))
+    click.echo(f"the password of the node on {folder} is set, and its logins are over", err=True)
 
 
 def _node_of(folder: Path) -> str:
@@ -92,13 +106,19 @@ def _node_of(folder: Path) -> str:
     return home.remembered_node() or load_settings(str(folder)).node
 
 
-def _revoke(folder: Path, token: str) -> bool:
+def _revoke(folder: Path, token: str | None) -> bool:
+    """Revoke a token, or all, without a node. The home is held meanwhile: a node that starts would not see it."""
+    from guesthouse.home import Home
     from guesthouse.http_server.auth import Tokens
-    from guesthouse.http_server.credentials import load_secret
+    from guesthouse.http_server.credentials import load_secret, replace_secret
     from guesthouse.http_server.revoked import Revoked
 
-    now = time.time()
-    known = Tokens(_node_of(folder), load_secret(folder)).revocable(token)
-    if known is not None:
-        Revoked(folder, now).add(*known, now)
-    return known is not None
+    node, now = _node_of(folder), time.time()
+    with Home(folder).locked():
+        if token is None:
+            replace_secret(folder)
+            return True
+        known = Tokens(node, load_secret(folder)).revocable(token)
+        if known is not None:
+            Revoked(folder, now).add(*known, now)
+        return known is not None

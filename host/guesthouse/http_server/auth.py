@@ -3,6 +3,10 @@
 A token is a JWT (HS256) with the claims that Kinode's clients know: `username` (the node),
 `subdomain` and `expiration` (Unix seconds); and our own: `id`, `lifetime`, `session`, and as its scope
 `process` and `channels`.
+
+A token and all that is ever made from it, by renewal or for a page, are one *family*: `family` names it, `ends` is
+when the last of it expires, and `login` says by which password it was logged in. A family is revoked as one, and its
+channels are counted together.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from guesthouse.errors import GuesthouseError
 
 SESSION_SECONDS: Final = 24 * 3600
 """How long the cookie of a login lasts; it is renewed once half of that is over."""
+
+RENEWABLE_SECONDS: Final = 30 * 24 * 3600
+"""How long a family lasts by renewal, unless its first token lasts longer (`http.renewable_seconds`)."""
 
 ONE_TIME_SECONDS: Final = 600
 """How long a one-time login URL can be used."""
@@ -52,7 +59,12 @@ class Claims:
     expiration: int
     session: bool = False
     """Whether it is the cookie of a login, which is renewed while it is used."""
-    token_id: str = ""
+    family: str = ""
+    """What it is revoked and counted by."""
+    ends: int = 0
+    """When the last token of its family expires."""
+    login: str | None = None
+    """For a family that began by logging in, the password as it was then (`credentials.LoginKey`)."""
     process: str | None = None
     """The only process that it opens; None for all."""
     channels: int | None = None
@@ -97,29 +109,64 @@ class Tokens:
     Args:
         node: its name.
         secret: the key that signs.
-        is_revoked: whether the token of that id was taken back.
+        is_revoked: whether a family was taken back.
+        login_key: names the password that the node has now; logins by another are over.
+        renewable: seconds that a family lasts by renewal.
     """
 
-    def __init__(self, node: str, secret: bytes, is_revoked: Callable[[str], bool] = lambda _: False) -> None:
+    def __init__(
+        self,
+        node: str,
+        secret: bytes,
+        is_revoked: Callable[[str], bool] = lambda _: False,
+        login_key: Callable[[], str] = lambda: "",
+        renewable: float = RENEWABLE_SECONDS,
+    ) -> None:
         self._node = node
         self._secret = secret
         self._is_revoked = is_revoked
+        self.login_key = login_key
+        """Names the password that the node has now."""
+        self._renewable = renewable
+
+    def sign_with(self, secret: bytes) -> None:
+        """Use another key from now on; no token that there is is valid any more."""
+        self._secret = secret
 
     def cookie_names(self, subdomain: str | None = None) -> tuple[str, ...]:
         """The cookies that carry a token of the node itself, or of a process's own sub-domain."""
         rest = self._node if subdomain is None else f"{self._node}@{subdomain}"
         return tuple(prefix + rest for prefix in COOKIE_PREFIXES)
 
-    def issue(self, ttl: float, now: float, scope: Scope = _WHOLE_NODE) -> str:
-        """A token that is valid for `ttl` seconds."""
+    def issue(
+        self, ttl: float, now: float, scope: Scope = _WHOLE_NODE, *, made_from: Claims | None = None
+    ) -> str:
+        """A token that is valid for `ttl` seconds.
+
+        Args:
+            ttl: seconds; it is cut to the end of the family.
+            now: Unix seconds.
+            scope: what it is good for. Whoever makes it from another token gives it no more than that has.
+            made_from: the token whose family it belongs to; None begins a family.
+        """
+        made = secrets.token_urlsafe(12)
+        ends = int(now + max(ttl, self._renewable)) if made_from is None else made_from.ends
+        login = self.login_key() if scope.session else None
         claims = {
             "username": self._node,
             "subdomain": scope.subdomain,
-            "expiration": int(now + ttl),
+            "expiration": min(int(now + ttl), ends),
             "lifetime": int(ttl),
-            "id": secrets.token_urlsafe(12),
+            "id": made,
+            "family": made if made_from is None else made_from.family,
+            "ends": ends,
         }
-        extra = {"session": scope.session or None, "process": scope.process, "channels": scope.channels}
+        extra = {
+            "session": scope.session or None,
+            "process": scope.process,
+            "channels": scope.channels,
+            "login": login if made_from is None else made_from.login,
+        }
         claims.update({name: value for name, value in extra.items() if value is not None})
         token: str = _jwt().encode(claims, self._secret, algorithm="HS256")
         return token
@@ -136,7 +183,7 @@ class Tokens:
         claims = self._signed(token)
         if claims is None:
             raise AuthError("the token was not issued by this node: log in again")
-        return self._checked(claims, now, subdomain, _id_of(token))
+        return self._checked(claims, now, subdomain, token)
 
     def _signed(self, token: str) -> dict[str, Any] | None:
         """The claims that this node signed, whatever they say; None when it did not."""
@@ -147,7 +194,7 @@ class Tokens:
             return None
         return claims
 
-    def _checked(self, claims: dict[str, Any], now: float, subdomain: str | None, token_id: str) -> Claims:
+    def _checked(self, claims: dict[str, Any], now: float, subdomain: str | None, token: str) -> Claims:
         expiration, given = claims.get("expiration"), claims.get("subdomain")
         if type(expiration) is not int or claims.get("username") != self._node:
             raise AuthError("the token is for another node: log in here")
@@ -159,14 +206,20 @@ class Tokens:
             )
         if expiration <= now:
             raise AuthError("the token has expired: log in again")
-        if self._is_revoked(token_id):
+        family, ends = _family_of(claims, token, expiration)
+        if self._is_revoked(family):
             raise AuthError("the token was revoked: log in again")
+        session, login = claims.get("session") is True, claims.get("login")
+        if (session or login is not None) and login != self.login_key():
+            raise AuthError("the password was changed since: log in again")
         return Claims(
             self._node,
             subdomain,
             expiration,
-            claims.get("session") is True,
-            token_id,
+            session,
+            family,
+            ends,
+            login,
             claims.get("process"),
             claims.get("channels"),
             claims.get("lifetime", SESSION_SECONDS),
@@ -190,12 +243,12 @@ class Tokens:
             yield from cookies(given, name)
 
     def revocable(self, token: str) -> tuple[str, int] | None:
-        """The id and the expiration of any token of this node, however it is scoped; None for other text."""
+        """The family of any token of this node, however it is scoped, and when that ends; None for other text."""
         claims = self._signed(token[:MAX_TOKEN])
         if claims is None:
             return None
         expiration = claims.get("expiration")
-        return (_id_of(token), expiration) if type(expiration) is int else None
+        return _family_of(claims, token, expiration) if type(expiration) is int else None
 
 
 def _jwt() -> ModuleType:
@@ -205,9 +258,14 @@ def _jwt() -> ModuleType:
     return jwt
 
 
-def _id_of(token: str) -> str:
-    """Names a token by what is signed: the text of a signature can be varied, and stay valid."""
-    return hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:32]
+def _family_of(claims: dict[str, Any], token: str, expiration: int) -> tuple[str, int]:
+    """The family of a token and its end. One from before there were families is its own, and named by what is signed:
+    the text of a signature can be varied, and stay valid.
+    """
+    family, ends = claims.get("family"), claims.get("ends")
+    if isinstance(family, str) and family and type(ends) is int:
+        return family, ends
+    return hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:32], expiration
 
 
 def cookies(headers: Iterable[str], name: str) -> Iterator[str]:
@@ -244,6 +302,10 @@ class OneTimeTokens:
     def is_valid(self, token: str, now: float) -> bool:
         """Whether `use` would succeed."""
         return self._expiry.get(_hash(token), 0.0) > now
+
+    def forget(self) -> None:
+        """None of them can be used any more."""
+        self._expiry.clear()
 
     def use(self, token: str, now: float) -> bool:
         """Use a token up; False when it is unknown, used or too old."""

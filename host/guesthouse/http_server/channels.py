@@ -109,20 +109,20 @@ class ChannelTable(Generic[_Channel]):
 
 
 class TokenChannels:
-    """How many channels are open with each token that may open so many and no more."""
+    """How many channels are open with each family of tokens."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
-    def take(self, token_id: str, limit: int | None) -> bool:
-        """Count a channel in; False when the token has as many as it may."""
-        if limit is not None and self._open[token_id] >= limit:
+    def take(self, family: str, limit: int | None) -> bool:
+        """Count a channel in; False when the family has as many as it may."""
+        if limit is not None and self._open[family] >= limit:
             return False
-        self._open[token_id] += 1
+        self._open[family] += 1
         return True
 
-    def give_back(self, token_id: str) -> None:
+    def give_back(self, family: str) -> None:
         """Count a channel out."""
-        self._open[token_id] -= 1
-        if self._open[token_id] <= 0:
-            del self._open[token_id]
+        self._open[family] -= 1
+        if self._open[family] <= 0:
+            del self._open[family]

@@ -68,7 +68,7 @@ class WebSocketConnection(ChannelSocket):
 
     __slots__ = (
         "_event", "_noted", "_released", "_upgraded", "bound_path", "extension", "messages_in", "opened_at",
-        "owner", "seal", "token_id", "window_bits",
+        "owner", "seal", "token_family", "token_login", "window_bits",
     )  # fmt: skip
 
     owner: ProcessId
@@ -78,8 +78,10 @@ class WebSocketConnection(ChannelSocket):
         limits = context.settings.connections
         super().__init__(context, peer, Protocol(extensions=[DEFLATE], logger=_LOGGER))
         self.bound_path: str | None = None
-        self.token_id = ""
+        self.token_family = ""
         """Of the token that the channel was opened with; empty without one."""
+        self.token_login: str | None = None
+        """Of that token, if it was got by logging in."""
         self.opened_at = 0.0
         self.messages_in = 0
         self.seal: Seal | None = None
@@ -147,8 +149,8 @@ class WebSocketConnection(ChannelSocket):
         self._leave(Told.CLOSED)
         self._ending = True
         self.context.deadlines.set(self, NEVER)
-        if self.token_id:
-            self.context.token_channels.give_back(self.token_id)
+        if self.token_family:
+            self.context.token_channels.give_back(self.token_family)
         self.context.connections.discard(self)
         self._let_go()
         released()
@@ -282,9 +284,9 @@ class WebSocketConnection(ChannelSocket):
         """Note the token of the channel; False when as many are open with it as may be."""
         if claims is None:
             return True
-        if not self.context.token_channels.take(claims.token_id, claims.channels):
+        if not self.context.token_channels.take(claims.family, claims.channels):
             return False
-        self.token_id = claims.token_id
+        self.token_family, self.token_login = claims.family, claims.login
         return True
 
     def _open(self, process: ProcessPort, event: WebSocketOpen) -> None:

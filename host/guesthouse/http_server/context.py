@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,12 +61,9 @@ class Context:
         self.complaints.complain(counted_as(address), fault, self.monotonic())
 
 
-def new_context(
-    router: RouterPort, log: LogPort, settings: Settings, secret: bytes, revoked: Container[str] = ()
-) -> Context:
+def new_context(router: RouterPort, log: LogPort, settings: Settings, tokens: Tokens) -> Context:
     """The state of a server on which nothing has happened yet."""
     limits, http = settings.connections, settings.http
-    tokens = Tokens(router.node, secret, revoked.__contains__)
     bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
     trusted = frozenset(http.trusted_proxies)
     return Context(

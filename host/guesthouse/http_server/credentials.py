@@ -62,6 +62,47 @@ def _load(path: Path, consequence: str) -> bytes:
     return secret
 
 
+def replace_secret(home: Path) -> bytes:
+    """Make another key to sign tokens with; no token that was issued before is valid any more.
+
+    Raises:
+        CredentialsError: it cannot be written.
+    """
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    try:
+        replace_file(home / SECRET_FILE, secret)
+    except OSError as error:
+        raise CredentialsError(f"{home / SECRET_FILE}: {error.strerror}: make {home} writable") from None
+    return secret
+
+
+class LoginKey:
+    """Names the password that the node has now, in a text that tells nothing of it: calling it gives the text. One
+    login differs from another by it when the password was set in between, by whatever command.
+
+    Args:
+        home: the node's folder.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / PASSWORD_FILE
+        self._seen: tuple[int, int, int] | None = None
+        self._key = ""
+
+    def __call__(self) -> str:
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen != self._seen:
+                self._key = hashlib.sha256(b"login" + self._path.read_bytes()).hexdigest()[:32]
+                self._seen = seen
+        except FileNotFoundError:
+            self._seen, self._key = None, ""
+        except OSError:
+            self._seen, self._key = None, secrets.token_hex(16)  # unreadable: no login is one by it
+        return self._key
+
+
 def set_password(home: Path, password: str) -> None:
     """Store a password; it replaces the one before.
 

@@ -62,7 +62,7 @@ class Login:
     bodies: BodyBudget
     revoked: Revoked
     on_revoked: Callable[[str], None]
-    """Told the id of a token that was revoked by logging out."""
+    """Told the family of a token that was revoked by logging out."""
     one_time: OneTimeTokens = field(default_factory=OneTimeTokens)
     throttle: Throttle = field(default_factory=Throttle)
     _hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
@@ -96,12 +96,10 @@ class Login:
         wait = self.throttle.wait(address, now)
         if wait > 0 or self._waiting >= _MAX_WAITING:
             return self._failed(request, attempt, closes.TOO_MANY_LOGINS.reason, 429, math.ceil(wait) or 1)
-        problem = await self._check(attempt, realm)
+        problem = await self._checked(attempt, realm, address)
         if problem:
-            self.throttle.failed(address, self.context.monotonic())
             self.context.complaints.complain(address, "failed login", now)
             return self._failed(request, attempt, problem, 401)
-        self.throttle.succeeded(address)
         redirect = request.query_params.get("redirect")
         response: Response = PlainTextResponse("logged in\n", headers=PAGE_HEADERS)
         if attempt.from_form or redirect is not None:
@@ -134,16 +132,17 @@ class Login:
         except AuthError as error:
             return PlainTextResponse(f"{error}\n", 401, {**PAGE_HEADERS, "WWW-Authenticate": "Bearer"})
         scope = Scope(None, claims.process, claims.channels)
-        renewed = self.context.tokens.issue(claims.lifetime, now, scope)
+        renewed = self.context.tokens.issue(claims.lifetime, now, scope, made_from=claims)
+        expiration = min(int(now + claims.lifetime), claims.ends)
         return JSONResponse(
-            {"token": renewed, "expiration": int(now + claims.lifetime)},
-            headers={"Cache-Control": "no-store"},
+            {"token": renewed, "expiration": expiration}, headers={"Cache-Control": "no-store"}
         )
 
     def renew(self, request: Request, response: Response, claims: Claims) -> None:
-        """Give a client that logged in a fresh cookie when half the time of its own is over."""
-        if claims.session and claims.expiration - self.context.now() < SESSION_SECONDS / 2:
-            self._logged_in(request, response, (claims.subdomain,))
+        """Give a client that logged in a fresh cookie, of the same family, when half the time of its own is over."""
+        half_over = claims.expiration - self.context.now() < SESSION_SECONDS / 2
+        if claims.session and half_over and claims.expiration < claims.ends:
+            self._set_session(request, response, claims.subdomain, claims)
 
     async def _revoke(self, token: str) -> None:
         known, now = self.context.tokens.revocable(token), self.context.now()
@@ -172,22 +171,36 @@ class Login:
                 return _from_form(body)
             return _from_json(body)
 
-    async def _check(self, attempt: _Attempt, realm: _Realm) -> str:
-        """What is wrong with an attempt; empty when it is right."""
+    async def _checked(self, attempt: _Attempt, realm: _Realm, address: str) -> str:
+        """What is wrong with an attempt; empty when it is right.
+
+        One with the password counts as failed from its beginning, so that those made at once are counted too. The
+        password alone clears what an address has failed: any bearer of a token could, and guess on.
+        """
         if attempt.token:
             _, problem = self._verified(attempt.token, realm)
+            if problem:
+                self.throttle.failed(address, self.context.monotonic())
             return problem
+        self.throttle.failed(address, self.context.monotonic())
         if not attempt.password_hash:
             return NOTHING_GIVEN
         if not credentials.has_password(self.home):
             return NO_PASSWORD
+        if not await self._is_password(attempt.password_hash):
+            return WRONG_PASSWORD
+        self.throttle.succeeded(address)
+        return ""
+
+    async def _is_password(self, password_hash: str) -> bool:
+        key = self.context.tokens.login_key()
         self._waiting += 1
         try:
             async with self._hashing:
-                right = await asyncio.to_thread(credentials.check_password, self.home, attempt.password_hash)
+                right = await asyncio.to_thread(credentials.check_password, self.home, password_hash)
         finally:
             self._waiting -= 1
-        return "" if right else WRONG_PASSWORD
+        return right and key == self.context.tokens.login_key()  # or it was changed meanwhile
 
     def _verified(self, token: str, realm: _Realm) -> tuple[Claims | None, str]:
         """The claims of a token that is valid in the realm, or what is wrong with it."""
@@ -229,9 +242,17 @@ class Login:
                 self._set_cookie(request, response, claims.subdomain, token, left)
             return response
         for subdomain in realm:
-            session = self.context.tokens.issue(SESSION_SECONDS, now, Scope(subdomain, session=True))
-            self._set_cookie(request, response, subdomain, session, SESSION_SECONDS)
+            self._set_session(request, response, subdomain)
         return response
+
+    def _set_session(
+        self, request: Request, response: Response, subdomain: str | None, renewed: Claims | None = None
+    ) -> None:
+        """Set the cookie of a login: a new one, or of the same family as the one that it renews."""
+        tokens, now, scope = self.context.tokens, self.context.now(), Scope(subdomain, session=True)
+        left = SESSION_SECONDS if renewed is None else max(1, min(SESSION_SECONDS, int(renewed.ends - now)))
+        session = tokens.issue(SESSION_SECONDS, now, scope, made_from=renewed)
+        self._set_cookie(request, response, subdomain, session, left)
 
     def _set_cookie(
         self, request: Request, response: Response, subdomain: str | None, value: str, max_age: int

@@ -1,4 +1,4 @@
-"""Tokens that were taken back, kept until they would have expired anyway. Blocking I/O in `load` and `add`."""
+"""Families of tokens that were taken back, kept until their last token would have expired anyway. Blocking I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COMPACT_AT: Final = 4096
 
 
 class Revoked:
-    """The ids of revoked tokens. One line of the file is `<id> <expiration>`; it is only appended to, and
+    """The revoked families. One line of the file is `<family> <end>`; it is only appended to, and
     written anew without what has expired when it grew.
 
     Args:
@@ -26,12 +26,12 @@ class Revoked:
 
     def __init__(self, home: Path, now: float) -> None:
         self._path = home / REVOKED_FILE
-        self._expirations: dict[str, int] = {}
+        self._ends: dict[str, int] = {}
         self._lines = 0
         self.reload(now)
 
-    def __contains__(self, token_id: object) -> bool:
-        return token_id in self._expirations
+    def __contains__(self, family: object) -> bool:
+        return family in self._ends
 
     def reload(self, now: float) -> None:
         """Read the file, which another process may have appended to."""
@@ -41,24 +41,24 @@ class Revoked:
             raise CredentialsError(f"{self._path}: {error}: make it readable for this user") from None
         self._lines = len(lines)
         for line in lines:
-            token_id, _, expiration = line.partition(" ")
-            if expiration.isdigit() and int(expiration) > now:
-                self._expirations[token_id] = int(expiration)
+            family, _, ends = line.partition(" ")
+            if ends.isdigit() and int(ends) > now:
+                self._ends[family] = int(ends)
 
-    def add(self, token_id: str, expiration: int, now: float) -> None:
-        """Revoke a token; durable once it returns.
+    def add(self, family: str, ends: int, now: float) -> None:
+        """Revoke a family; durable once it returns.
 
         Raises:
-            CredentialsError: it could not be written. The token is refused by this node until it ends.
+            CredentialsError: it could not be written. The family is refused by this node until it ends.
         """
-        self._expirations[token_id] = expiration
+        self._ends[family] = ends
         try:
             if self._lines >= _COMPACT_AT:
                 self._compact(now)
                 return
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "a") as file:
-                file.write(f"{token_id} {expiration}\n")
+                file.write(f"{family} {ends}\n")
                 file.flush()
                 os.fsync(file.fileno())
             self._lines += 1
@@ -66,7 +66,7 @@ class Revoked:
             raise CredentialsError(f"{self._path}: {error.strerror}: make it writable") from None
 
     def _compact(self, now: float) -> None:
-        self._expirations = {token: until for token, until in self._expirations.items() if until > now}
-        lines = [f"{token} {until}\n" for token, until in self._expirations.items()]
+        self._ends = {family: ends for family, ends in self._ends.items() if ends > now}
+        lines = [f"{family} {ends}\n" for family, ends in self._ends.items()]
         replace_file(self._path, "".join(lines).encode())
         self._lines = len(lines)

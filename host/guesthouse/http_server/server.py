@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from guesthouse.http_server.acceptor import Acceptor
 from guesthouse.http_server.actions import Actions
 from guesthouse.http_server.answers import HSTS
 from guesthouse.http_server.app import HttpApp
-from guesthouse.http_server.auth import Scope
+from guesthouse.http_server.auth import Scope, Tokens
 from guesthouse.http_server.closes import GOING_AWAY, TOKEN_REVOKED
 from guesthouse.http_server.complaints import SOURCE
 from guesthouse.http_server.connection import WebSocketConnection
@@ -79,11 +79,20 @@ class HttpServer(Actions):
 
     def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
         revoked = self._revoked = Revoked(home, time.time())
-        context = new_context(router, log, settings, credentials.load_secret(home), revoked)
+        self._login_key = credentials.LoginKey(home)
+        tokens = Tokens(
+            router.node,
+            credentials.load_secret(home),
+            revoked.__contains__,
+            self._login_key,
+            settings.http.renewable_seconds,
+        )
+        context = new_context(router, log, settings, tokens)
+        self._home = home
         exchanges = Exchanges(context.router.forget)
         super().__init__(context, exchanges)
         bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
-        self._login = Login(context, home, bodies, revoked, self.token_revoked)
+        self._login = Login(context, home, bodies, revoked, self.family_revoked)
         pages = ProcessPages(context, exchanges, self._login, bodies)
         api = NodeApi(context, bodies, credentials.load_node_key(home))
         self._app = HttpApp(context, self._login, pages, api)
@@ -232,8 +241,8 @@ class HttpServer(Actions):
         return self._context.tokens.issue(ttl, self._context.now(), scope or Scope())
 
     def revoke(self, token: str) -> bool:
-        """Take a token back: it opens nothing any more, and channels that were opened with it are closed
-        with 1008. False when it is no token of this node. Durable once it returns.
+        """Take a token back, and all of its family: they open nothing any more, and channels that were opened with
+        them are closed with 1008. False when it is no token of this node. Durable once it returns.
 
         Raises:
             CredentialsError: it cannot be written down; the token is refused until the node ends.
@@ -241,17 +250,36 @@ class HttpServer(Actions):
         known = self._context.tokens.revocable(token)
         if known is None:
             return False
-        token_id, expiration = known
+        family, ends = known
         try:
-            self._revoked.add(token_id, expiration, self._context.now())
+            self._revoked.add(family, ends, self._context.now())
         finally:
-            self.token_revoked(token_id)
+            self.family_revoked(family)
         return True
 
-    def token_revoked(self, token_id: str) -> None:
-        """Close the channels that were opened with a token."""
+    def revoke_all(self) -> None:
+        """Take back every token that there is, one-time links too. Durable once it returns.
+
+        Raises:
+            CredentialsError: it cannot be written down; nothing is revoked.
+        """
+        self._context.tokens.sign_with(credentials.replace_secret(self._home))
+        self._login.one_time.forget()
+        self._end_channels(lambda connection: bool(connection.token_family))
+
+    def password_changed(self) -> None:
+        """End the logins by the password before: one-time links and channels. Their cookies are refused already."""
+        self._login.one_time.forget()
+        key = self._login_key()
+        self._end_channels(lambda connection: connection.token_login not in (None, key))
+
+    def family_revoked(self, family: str) -> None:
+        """Close the channels that were opened with tokens of a family."""
+        self._end_channels(lambda connection: connection.token_family == family)
+
+    def _end_channels(self, concerned: Callable[[WebSocketConnection], bool]) -> None:
         for connection in tuple(self._context.connections):
-            if connection.token_id == token_id:
+            if concerned(connection):
                 connection.end(TOKEN_REVOKED)
 
     def serve_ui(self, process_id: ProcessId, folder: Path) -> None:

@@ -17,6 +17,8 @@ import jwt
 import pytest
 import wasmtime
 
+from guesthouse.home import Home
+
 GUESTHOUSE = [sys.executable, "-m", "guesthouse"]
 
 
@@ -161,6 +163,33 @@ def test_a_token_is_revoked_whether_the_node_runs_or_not(daemon: Daemon, running
     assert (other.returncode, other.stderr.split(":")[1]) == (1, " that is no token of this node")
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_all_tokens_are_revoked_whether_the_node_runs_or_not(daemon: Daemon, running: bool) -> None:
+    home = str(daemon.home)
+    token = guesthouse("token", "--home", home).stdout.strip()
+    if not running:
+        daemon.end(signal.SIGTERM)
+    done = guesthouse("revoke", "--home", home, "--all")
+    assert (done.returncode, done.stderr) == (0, "all tokens are revoked\n")
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(token, (daemon.home / "token.secret").read_bytes(), algorithms=["HS256"])
+    again = guesthouse("revoke", "--home", home, token)
+    assert (again.returncode, again.stderr.split(":")[1]) == (1, " that is no token of this node")
+
+
+@pytest.mark.parametrize("arguments", [(), ("token", "--all")])
+def test_it_is_said_what_to_revoke(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = guesthouse("revoke", "--home", str(tmp_path), *arguments)
+    assert (done.returncode, done.stderr) == (1, "guesthouse: say what to revoke: a TOKEN, or --all\n")
+
+
+def test_no_token_is_revoked_behind_the_back_of_a_node_that_starts(tmp_path: Path) -> None:
+    with Home(tmp_path).locked():
+        done = guesthouse("revoke", "--home", str(tmp_path), "--all")
+    assert done.returncode == 1
+    assert "another node" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["ps", "channels", "logs"])
 def test_without_a_node_commands_say_how_to_start_one(command: str, tmp_path: Path) -> None:
     done = guesthouse(command, "--home", str(tmp_path))
@@ -210,6 +239,16 @@ def test_a_password_is_read_from_standard_input(tmp_path: Path) -> None:
     stored = tmp_path / "home" / "password.argon2"
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
     assert guesthouse("passwd", "--home", str(tmp_path / "home"), stdin="\n").returncode == 1
+
+
+def test_another_password_ends_the_logins_of_the_node_that_runs(daemon: Daemon) -> None:
+    home = str(daemon.home)
+    assert guesthouse("passwd", "--home", home, stdin="one\n").returncode == 0
+    with httpx.Client(base_url=daemon.ready.split()[1]) as client:
+        assert client.post("/login", data={"password": "one"}).status_code == 303
+        assert client.get("/").status_code == 200
+        assert guesthouse("passwd", "--home", home, stdin="two\n").returncode == 0
+        assert client.get("/").status_code == 303
 
 
 def test_help_needs_none_of_the_heavy_modules() -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from guesthouse.config import HttpSettings
+from guesthouse.http_server.auth import Scope
 from guesthouse.http_server.credentials import (
     PASSWORD_FILE,
     SECRET_FILE,
@@ -210,6 +211,27 @@ async def test_many_logins_at_once_do_not_all_hash(house: House) -> None:
     statuses = [answer.status_code for answer in answers]
     assert statuses.count(429) >= 4
     assert set(statuses) == {401, 429}
+
+
+async def test_guesses_at_once_count_as_those_one_after_another(house: House) -> None:
+    set_password(house.home, "right")
+    async with house.http(timeout=30) as client:
+        for _ in range(3):
+            await client.post("/login", data={"password": "wrong"})
+        answers = await asyncio.gather(*(client.post("/login", data={"password": "wrong"}) for _ in range(7)))
+    assert sorted(answer.status_code for answer in answers) == [401] * 2 + [429] * 5
+
+
+async def test_a_token_does_not_clear_what_its_bearer_has_guessed(house: House) -> None:
+    token = house.server.issue_token(60, Scope(process=str(CHAT), channels=1))
+    set_password(house.home, "right")
+    async with house.http() as client:
+        for _ in range(4):
+            assert (await client.post("/login", data={"password": "wrong"})).status_code == 401
+            assert (await client.post("/login", data={"token": token})).status_code == 303
+        assert (await client.post("/login", data={"password": "wrong"})).status_code == 401
+        assert (await client.post("/login", data={"token": token})).status_code == 429
+        assert (await client.post("/login", data={"password": "right"})).status_code == 429
 
 
 @pytest.mark.parametrize(
