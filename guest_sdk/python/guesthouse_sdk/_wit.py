@@ -7,7 +7,7 @@ told apart by class, so those must be the bindings'.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from guesthouse_sdk._native import capabilities, http_server, messaging, spawning, system, types
@@ -22,4 +22,16 @@ else:
         from guesthouse_sdk._native import capabilities, http_server, messaging, spawning, system, types
         from guesthouse_sdk._native.types import Err
 
-__all__ = ["Err", "capabilities", "http_server", "messaging", "spawning", "system", "types"]
+__all__ = ["Err", "capabilities", "http_server", "messaging", "refusal", "spawning", "system", "types"]
+
+T = TypeVar("T")
+
+
+def refusal(failure: Err[T]) -> T:
+    """What the host answered in the place of a result.
+
+    The traceback goes: its frames are those of the bindings, which have `failure` in a variable. That circle would keep
+    all that was sent until garbage is collected, long after a process that sends much had run out of memory.
+    """
+    failure.with_traceback(None)
+    return failure.value

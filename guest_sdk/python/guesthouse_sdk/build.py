@@ -3,7 +3,8 @@
 The module given must name its entry `main`: a `Process` subclass, or a function that takes the
 process's own address. Its folder is on the import path, so it may import its neighbours.
 
-One line on stderr says what is wrong, and the exit code is 1. Needs `componentize-py`.
+One line on stderr says what is wrong, and the exit code is 1. Needs `componentize-py`, whose components are changed
+so that they free the bytes they send: see `freeing.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from guesthouse_sdk.freeing import UnknownRuntimeError, with_bytes_freed
+
 COMPONENTIZE_PY: Final = "0.25.1"
-"""The version of componentize-py that this SDK is checked with."""
+"""The version of componentize-py that this SDK is checked with, and whose components `freeing` knows."""
 
 ENTRY_MODULE: Final = "guesthouse_guest"
 WORLD: Final = "process"
@@ -102,9 +106,32 @@ def build(source: Path, output: Path) -> None:
             )
             if done.returncode != 0 or not built.is_file():
                 raise BuildError(explain(source.name, done.stderr + done.stdout))
+            _free_bytes(built)
             built.replace(output)
         finally:
             built.unlink(missing_ok=True)
+
+
+def _free_bytes(component: Path) -> None:
+    """Have a component free the bytes that it sends. Those of another version of componentize-py are left as they are:
+    it may have learnt to.
+    """
+    try:
+        found = version("componentize-py")
+    except PackageNotFoundError:
+        found = "of an unknown version"
+    if found != COMPONENTIZE_PY:
+        print(
+            f"componentize-py is {found}, not {COMPONENTIZE_PY}: bytes that the process sends may never be freed",
+            file=sys.stderr,
+        )
+        return
+    try:
+        component.write_bytes(with_bytes_freed(component.read_bytes()))
+    except UnknownRuntimeError as error:
+        raise BuildError(
+            f"componentize-py made an unknown component ({error}): install componentize-py=={COMPONENTIZE_PY} again"
+        ) from None
 
 
 def explain(name: str, output: str) -> str:

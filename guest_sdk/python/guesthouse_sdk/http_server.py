@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import U16_MAX, U32_MAX, checked_int, checked_text
-from guesthouse_sdk._wit import Err
+from guesthouse_sdk._wit import Err, refusal
 from guesthouse_sdk.capabilities import capability_from_wit
 from guesthouse_sdk.errors import (
     BadClose,
@@ -116,7 +116,7 @@ def send_ws_push(node: str, channel_id: int, message_type: WsMessageType, blob: 
             node = checked_text(node, "a node")
             _wit.http_server.send_ws_push(node, _checked_id(channel_id), kind, blob_to_wit(blob))
     except Err as failure:
-        raise push_error(channel_id, failure.value) from None
+        raise push_error(channel_id, refusal(failure)) from None
 
 
 def send_ws_push_many(
@@ -167,7 +167,7 @@ def send_ws_push_waiting(channel_id: int, message_type: WsMessageType, blob: Laz
     try:
         _wit.http_server.send_ws_push_waiting(_checked_id(channel_id), kind, blob_to_wit(blob))
     except Err as failure:
-        raise push_error(channel_id, failure.value) from None
+        raise push_error(channel_id, refusal(failure)) from None
 
 
 def send_ws_extension_push(
@@ -194,7 +194,7 @@ def send_ws_extension_push(
             _checked_id(channel_id), blob_to_wit(blob), response_seconds
         )
     except Err as failure:
-        raise push_error(channel_id, failure.value) from None
+        raise push_error(channel_id, refusal(failure)) from None
     return blob_from_wit(answer)
 
 
@@ -208,7 +208,7 @@ def set_channel_policy(channel_id: int, policy: ChannelPolicy) -> None:
     try:
         _wit.http_server.set_channel_policy(_checked_id(channel_id), policy.value)
     except Err as failure:
-        raise push_error(channel_id, failure.value) from None
+        raise push_error(channel_id, refusal(failure)) from None
 
 
 def close_channel(channel_id: int, code: int | None = None, reason: str = "") -> None:
@@ -224,7 +224,7 @@ def close_channel(channel_id: int, code: int | None = None, reason: str = "") ->
             _checked_id(channel_id), code, checked_text(reason, "the reason for closing a channel")
         )
     except Err as failure:
-        raise _close_error(channel_id, failure.value) from None
+        raise _close_error(channel_id, refusal(failure)) from None
 
 
 def bind_ws_path(
@@ -252,7 +252,7 @@ def bind_ws_path(
     try:
         _wit.http_server.bind_ws_path(_checked_path(path), binding)
     except Err as failure:
-        raise _bind_error(path, failure) from None
+        raise _bind_error(path, refusal(failure)) from None
 
 
 def unbind_ws_path(path: str) -> None:
@@ -285,7 +285,7 @@ def bind_http_path(
             _checked_path(path), _http_binding(authenticated, local_only, secure, response_seconds)
         )
     except Err as failure:
-        raise _bind_error(path, failure) from None
+        raise _bind_error(path, refusal(failure)) from None
 
 
 def bind_http_static_path(
@@ -305,7 +305,7 @@ def bind_http_static_path(
     try:
         _wit.http_server.bind_http_static_path(_checked_path(path), binding, blob_to_wit(content))
     except Err as failure:
-        raise _bind_error(path, failure) from None
+        raise _bind_error(path, refusal(failure)) from None
 
 
 def serve_ui(
@@ -320,7 +320,7 @@ def serve_ui(
     try:
         _wit.http_server.serve_ui(_checked_path(path), binding)
     except Err as failure:
-        raise _bind_error(path, failure) from None
+        raise _bind_error(path, refusal(failure)) from None
 
 
 def unbind_http_path(path: str) -> None:
@@ -383,8 +383,7 @@ def _checked_id(channel_id: int) -> int:
     raise ChannelNotFound(channel_id, f"channel {channel_id} does not exist: ids have 32 bits")
 
 
-def _bind_error(path: str, failure: Err[_wit.http_server.BindError]) -> BindError:
-    raw = failure.value
+def _bind_error(path: str, raw: _wit.http_server.BindError) -> BindError:
     kind, remedy = _BIND_ERRORS[type(raw)]
     error = kind(path, f"{path!r} was not bound: {remedy}")
     if isinstance(error, BindNotAuthorised) and isinstance(raw, _wit.http_server.BindError_NotAuthorised):

@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import U64_MAX, checked_bytes, checked_int, checked_text
-from guesthouse_sdk._wit import Err, types
+from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, address_from_wit, address_to_wit
 from guesthouse_sdk.capabilities import Capability, capabilities_to_wit, capability_from_wit
 from guesthouse_sdk.errors import MailboxFull, NoSuchProcess, NotAuthorised, Offline, SendError, TimedOut
@@ -54,7 +54,8 @@ def receive() -> Message:
     try:
         raw = _wit.messaging.receive()
     except Err as failure:
-        raise send_error(failure.value.error, failure.value.context) from None
+        raw_failure = refusal(failure)
+        raise send_error(raw_failure.error, raw_failure.context) from None
     message = message_from_wit(raw)
     if type(message) is WebSocketPush:
         received.is_text = message.message_type is WsMessageType.Text
@@ -176,7 +177,7 @@ class Request:
         try:
             raw = _wit.messaging.send_and_await_response(target, request, blob)
         except Err as failure:
-            raise send_error(failure.value, None) from None
+            raise send_error(refusal(failure), None) from None
         assert type(raw) is types.Message_Response, raw  # noqa: S101 - the host answers with a response
         return incoming_response_from_wit(raw.value)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
-from guesthouse_sdk._wit import Err, types
+from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
 from guesthouse_sdk.errors import ChannelNotFound, PushError, SendError
 from guesthouse_sdk.http_server import Headers, close_channel, push_error, send_http_response
@@ -70,7 +70,7 @@ class Channel:
                 raw = types.LazyLoadBlob(None, checked_bytes(message, "a message"))
                 _wit.http_server.send_ws_push(self._process.our.node, self.id, _BINARY, raw)
         except Err as failure:
-            raise push_error(self.id, failure.value) from None
+            raise push_error(self.id, refusal(failure)) from None
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the channel. It leaves `channels` at once and `on_close` is not called for it. Closing
@@ -189,7 +189,7 @@ class Process:
         try:
             raw = _wit.messaging.receive()
         except Err as failure:
-            self._handle_failure(failure.value)
+            self._handle_failure(refusal(failure))
             return
         try:
             self._handle(raw)

@@ -7,7 +7,7 @@ from typing import Final
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_text
-from guesthouse_sdk._wit import Err, types
+from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import ProcessId
 from guesthouse_sdk.capabilities import Capability, capabilities_to_wit, capability_from_wit
 from guesthouse_sdk.errors import NameTaken, NoFileAtPath, SpawnError, SpawnNotAuthorised, TooManyProcesses
@@ -69,7 +69,7 @@ def spawn(
             bool(public),
         )
     except Err as failure:
-        raise _spawn_error(wasm_path, failure.value) from None
+        raise _spawn_error(wasm_path, refusal(failure)) from None
     return ProcessId(raw.process_name, raw.package_name, raw.publisher_node)
 
 

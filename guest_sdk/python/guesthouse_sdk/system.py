@@ -7,7 +7,7 @@ from typing import Final
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes
-from guesthouse_sdk._wit import Err
+from guesthouse_sdk._wit import Err, refusal
 from guesthouse_sdk.address import Address, address_from_wit
 from guesthouse_sdk.capabilities import capability_from_wit
 from guesthouse_sdk.errors import StateError, StateNotWritten, StateTooBig
@@ -68,7 +68,7 @@ def set_state(state: bytes) -> None:
     try:
         _wit.system.set_state(checked_bytes(state, "the state"))
     except Err as failure:
-        raise _state_error(failure) from None
+        raise _state_error(refusal(failure)) from None
 
 
 def clear_state() -> None:
@@ -80,11 +80,10 @@ def clear_state() -> None:
     try:
         _wit.system.clear_state()
     except Err as failure:
-        raise _state_error(failure) from None
+        raise _state_error(refusal(failure)) from None
 
 
-def _state_error(failure: Err[_wit.system.StateError]) -> StateError:
-    raw = failure.value
+def _state_error(raw: _wit.system.StateError) -> StateError:
     if not isinstance(raw, _wit.system.StateError_TooBig):
         return StateNotWritten("the node could not write the state; its log says why")
     error = StateTooBig("the state is larger than this process may keep: store less")

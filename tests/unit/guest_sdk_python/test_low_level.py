@@ -13,6 +13,7 @@ from guesthouse_sdk import (
     ChannelFull,
     ChannelNotFound,
     CloseReasonTooLong,
+    GuestError,
     Http,
     IncomingRequest,
     IncomingResponse,
@@ -54,6 +55,7 @@ from guesthouse_sdk import (
     send_ws_push_many,
     set_on_exit,
     set_state,
+    spawn,
     unbind_http_path,
     unbind_ws_path,
 )
@@ -572,3 +574,29 @@ def test_addresses_are_written_as_they_are_read() -> None:
     assert json.dumps(WsMessageType.Text) == '"Text"'
     for message_type in WsMessageType:
         assert WsMessageType[message_type.name.upper()] is message_type
+
+
+def test_a_refusal_keeps_nothing_of_what_was_sent() -> None:
+    """Frames of real bindings have the refusal in a variable: a traceback would make that a circle."""
+    calls: list[Callable[[Address], object]] = [
+        lambda our: send_ws_push(our.node, 99, WsMessageType.Binary, LazyLoadBlob(None, b"payload")),
+        lambda our: close_channel(99),
+        lambda our: bind_ws_path("//"),
+        lambda our: set_state(bytes(9)),
+        lambda our: Request().target(Address.parse(f"{our.node}@{OTHER}")).send_and_await_response(1),
+        lambda our: spawn("/none.wasm"),
+    ]
+    with FakeHost(limits=FakeLimits(state_bytes=8)) as host:
+        host.open()
+
+        def refusals(our: Address) -> list[BaseException | None]:
+            caught = []
+            for call in calls:
+                with pytest.raises(GuestError) as error:
+                    call(our)
+                caught.append(error.value.__context__)
+            return caught
+
+        found = run_once(refusals, host)
+    assert [type(each).__name__ for each in found] == ["Err"] * len(calls)
+    assert [each.__traceback__ for each in found] == [None] * len(calls)
