@@ -17,7 +17,7 @@ process issues itself it may hand to anybody, and recognises when it comes back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,6 +35,10 @@ MOST_IN_MESSAGE: Final = 32
 MOST_RECEIVED: Final = 256
 """Capabilities that came with messages of this run and may still be saved."""
 MOST_SAVED: Final = 256
+MOST_NAMED: Final = 256
+"""Capabilities in one call, and grants of one process that another starts."""
+MOST_DROPPED: Final = 1024
+"""Capabilities that a process gave up and that nobody grants it any more."""
 MOST_REFUSALS: Final = 64
 
 
@@ -109,10 +113,11 @@ class Holdings:
     default: frozenset[Capability] = frozenset()
     requested: frozenset[Capability] = frozenset()
     """What its manifest requests, granted by the operator who runs it."""
-    given: set[Capability] = field(default_factory=set)
-    """What manifests of other processes grant it."""
+    given: Set[Capability] = field(default_factory=frozenset)
+    """What other processes grant it."""
     saved: set[Capability] = field(default_factory=set)
-    dropped: set[Capability] = field(default_factory=set)
+    dropped: dict[Capability, None] = field(default_factory=dict)
+    """What it gave up of what it is granted, oldest first."""
     received: dict[Capability, None] = field(default_factory=dict)
     """What came with messages of this run, oldest first."""
     seals: dict[Capability, object] = field(default_factory=dict)
@@ -122,16 +127,14 @@ class Holdings:
 
     def all(self) -> set[Capability]:
         """Everything it holds."""
-        return {*self.default, *self.requested, *self.given, *self.saved} - self.dropped
+        return {*self.default, *self.requested, *self.given, *self.saved} - self.dropped.keys()
 
     def holds(self, capability: Capability) -> bool:
         """Whether it holds this one."""
-        return capability not in self.dropped and (
-            capability in self.default
-            or capability in self.requested
-            or capability in self.given
-            or capability in self.saved
-        )
+        return capability not in self.dropped and (self._is_granted(capability) or capability in self.saved)
+
+    def _is_granted(self, capability: Capability) -> bool:
+        return capability in self.default or capability in self.requested or capability in self.given
 
     def refuse(self, capability: Capability) -> bool:
         """Note that it lacked this one. Returns whether that is worth a line in the log: the first time, the
@@ -167,7 +170,7 @@ class Holdings:
         for capability in capabilities:
             if self.may_attach(capability) and (capability in self.saved or len(self.saved) < MOST_SAVED):
                 self.saved.add(capability)
-                self.dropped.discard(capability)
+                self.dropped.pop(capability, None)
                 kept.append(capability)
         return kept
 
@@ -175,8 +178,18 @@ class Holdings:
         """Hold these no more, also in later runs. Returns those that it held."""
         lost = [capability for capability in capabilities if self.holds(capability)]
         self.saved.difference_update(lost)
-        self.dropped.update(lost)
+        self.dropped.update((capability, None) for capability in lost if self._is_granted(capability))
         return lost
+
+    def forget_dropped(self) -> list[Capability]:
+        """Forget what it gave up beyond `MOST_DROPPED`, of what nobody grants it any more. Returns those."""
+        over = len(self.dropped) - MOST_DROPPED
+        if over <= 0:
+            return []
+        void = [capability for capability in self.dropped if not self._is_granted(capability)][:over]
+        for capability in void:
+            del self.dropped[capability]
+        return void
 
     def state_bytes(self) -> int:
         """How many bytes it may keep as its state."""

@@ -26,8 +26,9 @@ from guesthouse.errors import GuesthouseError
 from guesthouse.message import LogLine
 
 LINE_CHARACTERS: Final = 8 * 1024
+KEPT_LINES: Final = 32_768
 KEPT_CHARACTERS: Final = 2 * 1024 * 1024
-"""Characters of lines that `guesthouse logs` can show of the time before it was called."""
+"""What `guesthouse logs` can show of the time before it was called: so many lines, of so many characters in all."""
 
 HOST_LINES_PER_SECOND: Final = 200
 """Lines a second that the host writes about one source; a worker limits what the source itself writes."""
@@ -130,7 +131,7 @@ class Log:
     def _write(self, line: LogLine) -> None:
         self._recent.append(line)
         self._recent_size += len(line.text)
-        while self._recent_size > KEPT_CHARACTERS:
+        while self._recent_size > KEPT_CHARACTERS or len(self._recent) > KEPT_LINES:
             self._recent_size -= len(self._recent.popleft().text)
         for subscription in self._subscriptions:
             subscription.put(line)

@@ -120,6 +120,7 @@ class Node:
         self._spawner = await stack.enter_async_context(
             Spawner(router, self.supervisor, state, folder_of, settings.package.processes, log)
         )
+        self._spawner.forget_timers = timer.forget
         self.supervisor.ended = self._spawner.ended
         self.workers = self.supervisor.workers = Workers(
             placement(settings),

@@ -166,7 +166,7 @@ async def test_a_capability_of_another_process_is_not_handed_on_nor_shown(world:
     assert await world.ask(TWO, OPEN, f'give {B} {ONE}@{A} "messaging"') == "given"
     process = world.nodes[TWO].router.find(Address.parse(f"{TWO}@{B}").process)
     assert process is not None
-    process.holdings.given.add(world.nodes[TWO].router.rights.network)
+    process.holdings.requested |= {world.nodes[TWO].router.rights.network}
     assert await world.ask(TWO, B, f"ask {ONE}@{A} 20 say x") == "failed not-authorised say x"
 
 

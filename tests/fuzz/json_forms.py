@@ -136,6 +136,17 @@ class DirectState:
     def execute(self, work: Callable[[Any], Any], failed: Any, answer: Callable[[Any], None]) -> None:
         answer(work(self.database))
 
+    def execute_for(
+        self,
+        package: str,
+        size: int,
+        work: Callable[[Any], Any],
+        failed: Any,
+        answer: Callable[[Any], None],
+    ) -> None:
+        assert package == MINE
+        self.execute(work, failed, answer)
+
     def check(self) -> None:
         """What another package stored is as it was, and this one's is within its quota."""
         for table in ("kv", "files"):

@@ -11,6 +11,7 @@ from guesthouse.capabilities import Capability
 from guesthouse.errors import GuesthouseError
 from guesthouse.kernel.process import OnExit, Process
 from guesthouse.kernel.restarts import Backoff
+from guesthouse.package.spec import Right
 
 if TYPE_CHECKING:
     from guesthouse.kernel.workers import Worker
@@ -37,6 +38,7 @@ class Version:
     on_exit: OnExit
     requested: frozenset[Capability]
     handover: bool
+    grants: tuple[Right, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,6 +61,8 @@ class Care:
     """Whether the run that stops is one that did not ask for a message in its time."""
     handover: bool = False
     """Whether its run is asked to hand over when it is replaced."""
+    grants: tuple[Right, ...] = ()
+    """Capabilities of its own that others hold by its manifest, or by who started it."""
     previous: Version | None = None
     """What to go back to while a new version has not started."""
     strict: bool = False
@@ -71,7 +75,9 @@ class Care:
         """What it runs as now."""
         process = self.process
         return Version(
-            process.component, process.public, process.on_exit, process.holdings.requested, self.handover
+            *(process.component, process.public, process.on_exit, process.holdings.requested),
+            self.handover,
+            self.grants,
         )
 
     def become(self, version: Version) -> None:
@@ -80,7 +86,7 @@ class Care:
         process.component, process.public = version.component, version.public
         process.on_exit = version.on_exit
         process.holdings.requested = version.requested
-        self.handover = version.handover
+        self.handover, self.grants = version.handover, version.grants
 
     def expect_start(self, backoff: Backoff) -> None:
         """Another run follows that somebody may wait for: its failures count from here."""

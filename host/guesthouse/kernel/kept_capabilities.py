@@ -11,6 +11,9 @@ from guesthouse.kernel.process import Process
 from guesthouse.kernel.state import State
 
 Reply = Callable[[Any], None]
+MOST_KEPT: Final = 65_536
+"""Capabilities that are kept for all processes of one package, whether there or not."""
+
 SAVED: Final = 1
 DROPPED: Final = 0
 
@@ -38,12 +41,17 @@ def as_pair(capability: Capability) -> list[str]:
 
 def save(state: State, process: Process, arguments: list[Any], reply: Reply) -> None:
     """Keep what may be kept."""
-    _keep(state, process, process.holdings.save(read_all(arguments[0])), SAVED, reply)
+    kept = process.holdings.save(read_all(arguments[0]))
+    _store(state, process, dict.fromkeys(kept, SAVED), [], reply)
 
 
 def drop(state: State, process: Process, arguments: list[Any], reply: Reply) -> None:
-    """Give up what it held."""
-    _keep(state, process, process.holdings.drop(read_all(arguments[0])), DROPPED, reply)
+    """Give up what it held. What it had only saved leaves no trace: nobody grants it that again."""
+    holdings = process.holdings
+    lost = holdings.drop(read_all(arguments[0]))
+    dropped = {capability: DROPPED for capability in lost if capability in holdings.dropped}
+    void = [capability for capability in lost if capability not in dropped]
+    _store(state, process, dropped, [*void, *holdings.forget_dropped()], reply)
 
 
 def ours(state: State, process: Process, arguments: list[Any], reply: Reply) -> None:
@@ -61,14 +69,34 @@ async def restore(state: State, process: Process) -> None:
         "SELECT issuer, params, kept FROM capabilities WHERE process = ?", str(process.id)
     )
     for issuer, params, kept in rows:
-        held = process.holdings.saved if kept == SAVED else process.holdings.dropped
-        held.add(Capability(issuer, params))
+        if kept == SAVED:
+            process.holdings.saved.add(Capability(issuer, params))
+        else:
+            process.holdings.dropped[Capability(issuer, params)] = None
 
 
-def _keep(state: State, process: Process, capabilities: list[Capability], kept: int, reply: Reply) -> None:
-    rows = [(str(process.id), *pair, kept) for pair in as_pairs(capabilities)]
+def _store(
+    state: State, process: Process, kept: dict[Capability, int], void: list[Capability], reply: Reply
+) -> None:
+    rows = [(str(process.id), *as_pair(capability), how) for capability, how in kept.items()]
+    rows_dropped = [row for row in rows if row[-1] == DROPPED]
+    package = process.id.package_id
+    gone = [(str(process.id), *pair) for pair in as_pairs(void)]
 
     def work(database: sqlite3.Connection) -> None:
-        database.executemany("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?)", rows)
+        database.executemany("DELETE FROM capabilities WHERE process = ? AND issuer = ? AND params = ?", gone)
+        database.executemany(_INSERT, rows if _has_room(database, package) else rows_dropped)
 
     state.execute(work, None, reply)
+
+
+_INSERT: Final = "INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?)"
+
+
+def _has_room(database: sqlite3.Connection, package: str) -> bool:
+    """Whether more is kept for a package; what it saves beyond that is its processes' until the node stops."""
+    ending = f":{package}"
+    (kept,) = database.execute(
+        "SELECT COUNT(*) FROM capabilities WHERE substr(process, -?) = ?", (len(ending), ending)
+    ).fetchone()
+    return bool(kept < MOST_KEPT)

@@ -17,6 +17,10 @@ Answer = Callable[[bytes, LazyLoadBlob | None], None]
 """Takes the response's body and blob. Called at most once; too late, it does nothing."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleRequest:
     """A request to a module. The router stamped `source`."""
@@ -26,6 +30,13 @@ class ModuleRequest:
     blob: LazyLoadBlob | None
     expects_response: int | None
     answer: Answer
+    waits: Callable[[], bool] = _always
+    """Whether somebody still waits for the answer."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it brings."""
+        return len(self.body) + (0 if self.blob is None else len(self.blob.bytes))
 
 
 class Module(Protocol):

@@ -10,7 +10,7 @@ from guesthouse.ports import LogPort
 
 EVERY_SECONDS: Final = 60.0
 _KEPT: Final = 1024
-"""Lines that are remembered; beyond it, those whose time is over are forgotten."""
+"""Lines that are remembered; beyond it, the oldest are forgotten, and may be written again."""
 
 
 class Notices:
@@ -29,9 +29,10 @@ class Notices:
         if now < again_at:
             self._said[source, what] = again_at, unsaid + 1
             return
-        if len(self._said) >= _KEPT:
-            self._said = {key: said for key, said in self._said.items() if now < said[0]}
+        self._said.pop((source, what), None)
         self._said[source, what] = now + EVERY_SECONDS, 0
+        if len(self._said) > _KEPT:
+            del self._said[next(iter(self._said))]
         self._log.write(
             source, "warning", f"{text} ({unsaid} times more since it was said last)" if unsaid else text
         )

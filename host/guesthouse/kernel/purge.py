@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from typing import Final
 
+from guesthouse.address import ProcessId
 from guesthouse.kernel.state import State
+
+_OF_PROCESSES: Final = ("state", "timers", "capabilities", "children")
+
+
+def forget_process(state: State, process: ProcessId) -> None:
+    """Drop what a process stored that nobody can name again."""
+
+    def work(database: sqlite3.Connection) -> None:
+        for table in _OF_PROCESSES:
+            database.execute(f"DELETE FROM {table} WHERE process = ?", (str(process),))  # noqa: S608
+
+    state.execute(work, None, lambda _: None)
 
 
 async def purge(state: State, packages: Iterable[str]) -> bool:
@@ -22,7 +36,7 @@ async def purge(state: State, packages: Iterable[str]) -> bool:
 
 def _purge(database: sqlite3.Connection, package: str) -> None:
     ending = f":{package}"
-    for table in ("state", "timers", "capabilities", "children"):
+    for table in _OF_PROCESSES:
         database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
     for table in ("kv", "files", "used"):  # the last follows from the others
         database.execute(f"DELETE FROM {table} WHERE package = ?", (package,))  # noqa: S608

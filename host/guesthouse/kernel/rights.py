@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 from guesthouse.address import ProcessId
@@ -23,6 +23,30 @@ from guesthouse.kernel.process import Process
 from guesthouse.ports import LogPort
 
 
+class Given(Set[Capability]):
+    """What grants of others give to one process, as they stand now.
+
+    Args:
+        table: what is granted to whom.
+        holder: the process.
+    """
+
+    __slots__ = ("_holder", "_table")
+
+    def __init__(self, table: dict[ProcessId, set[Capability]], holder: ProcessId) -> None:
+        self._table = table
+        self._holder = holder
+
+    def __contains__(self, capability: object) -> bool:
+        return capability in self._table.get(self._holder, ())
+
+    def __iter__(self) -> Iterator[Capability]:
+        return iter(self._table.get(self._holder, ()))
+
+    def __len__(self) -> int:
+        return len(self._table.get(self._holder, ()))
+
+
 class Rights:
     """The capabilities of a node's processes.
 
@@ -38,7 +62,8 @@ class Rights:
         self._log = log
         self.network = of_node(node, KERNEL, NETWORK)
         """The right to message processes of other nodes, and to be messaged by them."""
-        self._given: dict[ProcessId, set[Capability]] = {}  # by manifests of others
+        self._given: dict[ProcessId, set[Capability]] = {}  # by holder, of grants that stand
+        self._grants: dict[ProcessId, tuple[tuple[ProcessId, Capability], ...]] = {}  # the same by issuer
 
     def holdings(self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]]) -> Holdings:
         """What a process holds at first: the defaults, what its manifest requests, and what others gave it."""
@@ -46,13 +71,27 @@ class Rights:
             f"{self._node}@{process}",
             self._default,
             frozenset(of_node(self._node, issuer, params) for issuer, params in requests),
-            self._given.setdefault(process, set()),
+            Given(self._given, process),
         )
 
     def give(self, issuer: ProcessId, grants: Iterable[tuple[ProcessId, str]]) -> None:
-        """A manifest grants capabilities of its process to others, whether they are there yet or not."""
-        for holder, params in grants:
-            self._given.setdefault(holder, set()).add(of_node(self._node, issuer, params))
+        """A process grants capabilities of its own to others, whether they are there yet or not: these, and no longer
+        those that it granted before.
+        """
+        self.take_back(issuer)
+        granted = tuple((holder, of_node(self._node, issuer, params)) for holder, params in grants)
+        if granted:
+            self._grants[issuer] = granted
+        for holder, capability in granted:
+            self._given.setdefault(holder, set()).add(capability)
+
+    def take_back(self, issuer: ProcessId) -> None:
+        """A process is gone: nobody holds what it granted any more."""
+        for holder, capability in self._grants.pop(issuer, ()):
+            held = self._given.get(holder, set())
+            held.discard(capability)
+            if not held:
+                self._given.pop(holder, None)
 
     def lacks_to_message(self, sender: object, receiver: ProcessId) -> Capability | None:
         """The messaging capability of a process of this node, when the sender does not hold it."""

@@ -95,6 +95,7 @@ class Router:
     def remove(self, process: Process) -> None:
         """A process will not return: who waits for it learns so, and what it waited for is forgotten."""
         del self._processes[process.id]
+        self.rights.take_back(process.id)
         self._requests.drop_sender(process.id, awaited_only=False)
         self._fail_all(self._requests.drop_holder(process.id, set()))
 
@@ -125,6 +126,8 @@ class Router:
         elif target.node != self._node:
             self._to_other_node(sender, sent, target)
         elif canonical(target.process) == HTTP_SERVER:
+            if isinstance(sender, Process) and sender.gone:
+                return  # by its on-exit: what it bound now would never be unbound
             lacking = self.rights.lacks_to_message(sender, HTTP_SERVER)
             if lacking is None:
                 self._to_http_server(sender, sent)
@@ -359,9 +362,13 @@ class Router:
         def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
             self._module_answers(module, request_id, body, blob)
 
+        def waits() -> bool:
+            return self._requests.get(request_id) is not None
+
         blob = None if sent[9] is None else LazyLoadBlob(sent[8], sent[9])
+        source = Address(self._node, sender.id)
         try:
-            module.request(ModuleRequest(Address(self._node, sender.id), sent[3], blob, sent[5], answer))
+            module.request(ModuleRequest(source, sent[3], blob, sent[5], answer, waits))
         except Exception as fault:  # a module's defect costs its asker an answer, not a worker
             self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {fault!r}")
             answer(_FAILED, None)

@@ -20,6 +20,7 @@ from guesthouse.kernel.care import NameTaken, ProcessNotStarted
 from guesthouse.kernel.children import Child, forget, keep, kept
 from guesthouse.kernel.kept_capabilities import read_all
 from guesthouse.kernel.process import OnExit, Process
+from guesthouse.kernel.purge import forget_process
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
@@ -43,6 +44,9 @@ class Spawner:
         most: processes that one package may have.
     """
 
+    forget_timers: Callable[[ProcessId], None] | None = None
+    """Drops the durable timers of a process that is gone and whose name nobody can choose again."""
+
     def __init__(
         self,
         router: Router,
@@ -56,6 +60,7 @@ class Spawner:
         self._supervisor = supervisor
         self._state = state
         self._children: dict[ProcessId, Child] = {}
+        self._nameless: set[ProcessId] = set()
         self._folder_of = folder_of
         self._most = most
         self._log = log
@@ -91,7 +96,14 @@ class Spawner:
         whole = Child(child, wasm_path, asked, _grants(grants), public)
         self._names.add(child)
         task = self._tasks.create_task(
-            self._start(parent, self._spec(whole, component, "none"), whole, on_exit, reply)
+            self._start(
+                parent,
+                self._spec(whole, component, "none"),
+                whole,
+                on_exit,
+                reply,
+                nameless=name is None,
+            )
         )
         self._underway.add(task)
         task.add_done_callback(self._underway.discard)
@@ -107,8 +119,15 @@ class Spawner:
             forget(self._state, child.id)
 
     def ended(self, process: Process) -> None:
-        """A process is gone, while the node goes on."""
-        if self._children.pop(process.id, None) is not None:
+        """A process is gone, while the node goes on. Nothing is kept of a child whose name nobody chose."""
+        if self._children.pop(process.id, None) is None:
+            return
+        if process.id in self._nameless:
+            self._nameless.discard(process.id)
+            forget_process(self._state, process.id)
+            if self.forget_timers is not None:
+                self.forget_timers(process.id)
+        else:
             forget(self._state, process.id)
 
     async def restore(self, package: str) -> None:
@@ -148,12 +167,21 @@ class Spawner:
         return ProcessSpec(child.id, component, on_exit, child.public, None, rights, child.grants)
 
     async def _start(
-        self, parent: Process, spec: ProcessSpec, child: Child, on_exit: OnExit, reply: Reply
+        self,
+        parent: Process,
+        spec: ProcessSpec,
+        child: Child,
+        on_exit: OnExit,
+        reply: Reply,
+        *,
+        nameless: bool,
     ) -> None:
         try:
             process = await self._supervisor.begin(spec)
             process.on_exit = on_exit
             self._children[child.id] = child
+            if nameless:
+                self._nameless.add(child.id)
             if on_exit == "restart":
                 keep(self._state, child, lambda _: reply([str(child.id)]))
             else:

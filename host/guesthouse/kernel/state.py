@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 
 from guesthouse.address import ProcessId
 from guesthouse.errors import GuesthouseError
+from guesthouse.kernel.notices import Notices
 from guesthouse.ports import LogPort
 
 TOO_BIG: Final = "too-big"
@@ -33,7 +34,16 @@ STORAGE: Final = "storage"
 LOCK_SECONDS: Final = 5.0
 """How long to wait for another program to let go of the database before what is asked fails."""
 
+MOST_WAITING: Final = 64 * 1024 * 1024
+"""Bytes of what one package asked for and that is not done yet."""
+JOB_OVERHEAD: Final = 1024
+"""What each piece of work costs beside the bytes that it stores."""
+MOST_KEPT: Final = 1024
+"""Processes of one package, whether there or not, whose state is kept."""
+
 _BATCH: Final = 256
+_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""Once what was read is so much, it is handed over before more is read."""
 _TRY_SECONDS: Final = 0.25
 """How long one attempt waits for it; a node that stops makes one more."""
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -115,6 +125,8 @@ class State:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._notices = Notices(log)
+        self._waiting: dict[str, int] = {}  # bytes by package
         self._closing = False
         self._database = _open(path)
         self._thread = threading.Thread(target=self._work, name="state", daemon=True)
@@ -139,11 +151,49 @@ class State:
         if len(data) > (self._quota if quota is None else quota):
             answer(TOO_BIG)
             return
-        self.execute(lambda database: _write(database, str(process), data), STORAGE, answer)
+        name, package = str(process), process.package_id
+        self.execute(lambda database: self._write(database, name, package, data), STORAGE, answer)
+
+    def _write(
+        self, database: sqlite3.Connection, process: str, package: str, data: bytes
+    ) -> bytes | str | None:
+        if _set(database, process, package, data):
+            return None
+        text = f"the state of {process} is not kept: that of {MOST_KEPT} processes of {package} is already"
+        self._loop.call_soon_threadsafe(self._notices.say, "state", package, text)
+        return STORAGE
 
     def clear(self, process: ProcessId, answer: Callable[[bytes | str | None], None]) -> None:
         """Answers None once the bytes are durably gone, or `storage`."""
         self.execute(lambda database: _clear(database, str(process)), STORAGE, answer)
+
+    def execute_for(
+        self,
+        package: str,
+        size: int,
+        work: Callable[[sqlite3.Connection], _T],
+        failed: _F,
+        answer: Callable[[_T | _F], None],
+    ) -> None:
+        """`execute` for a package, which holds `size` bytes for it until it is done. Answers `failed` at once when as
+        much of the package's waits as may.
+        """
+        cost = JOB_OVERHEAD + size
+        held = self._waiting.get(package, 0)
+        if held + cost > MOST_WAITING:
+            text = f"{package} asks faster than the disk stores: beyond {MOST_WAITING} bytes it is refused"
+            self._notices.say("state", package, text)
+            answer(failed)
+            return
+        self._waiting[package] = held + cost
+
+        def done(value: _T | _F) -> None:
+            self._waiting[package] -= cost
+            if not self._waiting[package]:
+                del self._waiting[package]
+            answer(value)
+
+        self.execute(work, failed, done)
 
     def execute(
         self, work: Callable[[sqlite3.Connection], _T], failed: _F, answer: Callable[[_T | _F], None]
@@ -183,9 +233,15 @@ class State:
         stopping = False
         while not stopping:
             batch, stopping = self._batch()
-            answers = self._carry_out(batch)
-            for job, answer in zip(batch, answers, strict=True):
-                self._loop.call_soon_threadsafe(job.answer, answer)
+            while batch:
+                answers = self._carry_out(batch)
+                for job, answer in zip(batch, answers, strict=False):
+                    self._loop.call_soon_threadsafe(job.answer, answer)
+                if len(answers) < len(batch):  # until these are taken, no more is read
+                    taken = threading.Event()
+                    self._loop.call_soon_threadsafe(taken.set)
+                    taken.wait()
+                batch = batch[len(answers) :]
         self._database.close()
 
     def _batch(self) -> tuple[list[_Job], bool]:
@@ -202,18 +258,22 @@ class State:
         return batch, True
 
     def _carry_out(self, batch: list[_Job]) -> list[Any]:
+        """Do the first pieces of work of a batch, one at least, and return their answers."""
         try:
             return self._together(batch, time.monotonic() + LOCK_SECONDS)
         except _FAULTS as error:
             fault: Exception = error
         answers: list[Any] = []
-        failed = 0
+        failed = size = 0
         for job in batch:
+            if size > _ANSWER_BYTES:
+                break
             try:
                 answers += self._together([job], 0.0)
             except _FAULTS as error:
                 answers.append(job.failed)
                 fault, failed = error, failed + 1
+            size += _size_of(answers[-1])
         if failed:
             what = "a change or question" if failed == 1 else f"{failed} changes and questions"
             text = f"{self._path}: {fault}: {what} failed; {_remedy(fault)}"
@@ -225,10 +285,26 @@ class State:
         while True:
             try:
                 with self._database:
-                    return [job.work(self._database) for job in batch]
+                    return self._answers(batch)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or self._closing or time.monotonic() >= until:
                     raise
+
+    def _answers(self, batch: list[_Job]) -> list[Any]:
+        answers: list[Any] = []
+        size = 0
+        for job in batch:
+            answers.append(job.work(self._database))
+            size += _size_of(answers[-1])
+            if size > _ANSWER_BYTES:
+                break
+        return answers
+
+
+def _size_of(answer: Any) -> int:
+    if type(answer) is tuple:
+        return sum(map(_size_of, answer))
+    return len(answer) if type(answer) is bytes else 0
 
 
 def _is_busy(error: BaseException) -> bool:
@@ -246,11 +322,17 @@ def _read(database: sqlite3.Connection, process: str) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
-def _write(database: sqlite3.Connection, process: str, data: bytes) -> None:
-    database.execute(
-        "INSERT INTO state VALUES (?, ?) ON CONFLICT (process) DO UPDATE SET bytes = excluded.bytes",
-        (process, data),
-    )
+def _set(database: sqlite3.Connection, process: str, package: str, data: bytes) -> bool:
+    """Returns False when the package has as many kept as it may, and this would be one more."""
+    if database.execute("UPDATE state SET bytes = ? WHERE process = ?", (data, process)).rowcount:
+        return True
+    ending = f":{package}"
+    (kept,) = database.execute(
+        "SELECT COUNT(*) FROM state WHERE substr(process, -?) = ?", (len(ending), ending)
+    ).fetchone()
+    if kept < MOST_KEPT:
+        database.execute("INSERT INTO state VALUES (?, ?)", (process, data))
+    return bool(kept < MOST_KEPT)
 
 
 def _clear(database: sqlite3.Connection, process: str) -> None:

@@ -113,7 +113,9 @@ class Supervisor:
         self.workers.enter(spec.id.package_id)
         self._router.rights.give(spec.id, spec.grants)
         care = Care(
-            process, Backoff(self._settings.restart), self._loop.create_future(), handover=spec.handover
+            *(process, Backoff(self._settings.restart), self._loop.create_future()),
+            handover=spec.handover,
+            grants=spec.grants,
         )
         self._cares[spec.id] = care
         self._router.add(process)
@@ -137,8 +139,9 @@ class Supervisor:
         before, hands_over = care.version(), care.handover
         care.previous = care.previous or before
         requested = self._router.rights.holdings(spec.id, spec.requests).requested
-        care.become(Version(compiled, spec.public, spec.on_exit, requested, spec.handover))
-        self._router.rights.give(spec.id, spec.grants)
+        self._become(
+            care, Version(compiled, spec.public, spec.on_exit, requested, spec.handover, spec.grants)
+        )
         care.expect_start(Backoff(self._settings.restart))
         if care.worker is None:
             self._start(care)
@@ -282,10 +285,14 @@ class Supervisor:
             self._end(care, f"it {in_words(cause)}", detail)
             return
         care.not_started(detail or f"it {in_words(cause)}")
-        care.become(care.previous)
+        self._become(care, care.previous)
         care.previous = None
         care.overdue = False
         self._start(care)
+
+    def _become(self, care: Care, version: Version) -> None:
+        care.become(version)
+        self._router.rights.give(care.process.id, version.grants)
 
     def _restart_after(self, care: Care, pause: float) -> None:
         if pause == 0.0:

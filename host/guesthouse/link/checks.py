@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from guesthouse.capabilities import MOST_NAMED
 from guesthouse.link.frames import LinkError
-from guesthouse.link.ops import ToNode
+from guesthouse.link.ops import MOST_ON_EXIT, ToNode
 from guesthouse.message import WsMessageType
 
 Check = Callable[[Any], bool]
@@ -71,8 +72,10 @@ def _optional(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _list_of(check: Check) -> Check:
-    return lambda value: type(value) is list and all(map(check, value))
+def _list_of(check: Check, most: int | None = None) -> Check:
+    if most is None:
+        return lambda value: type(value) is list and all(map(check, value))
+    return lambda value: type(value) is list and len(value) <= most and all(map(check, value))
 
 
 def _record(*checks: Check) -> Check:
@@ -122,9 +125,9 @@ _maybe_text = _optional(_text)
 _maybe_bytes = _optional(_bytes)
 _maybe_seconds = _optional(_u64)
 _usage_of_one = _record(_seconds, _u64, _seconds, _seconds, _u64, _u64, _seconds, _u64)
-_on_exit_requests = _list_of(_record(_text, _bytes, _maybe_seconds, _maybe_text, _maybe_bytes))
+_on_exit_requests = _list_of(_record(_text, _bytes, _maybe_seconds, _maybe_text, _maybe_bytes), MOST_ON_EXIT)
 
-_capabilities = _list_of(_record(_text, _text))
+_capabilities = _list_of(_record(_text, _text), MOST_NAMED)
 
 _WITH_CAPABILITIES: Final = frozenset((int(ToNode.SEND), int(ToNode.RESPOND)))
 _PUSH: Final = int(ToNode.PUSH)
@@ -172,7 +175,7 @@ _CALL_ARGUMENTS: Final[dict[str, tuple[Check, ...]]] = {
     "save-capabilities": (_capabilities,),
     "drop-capabilities": (_capabilities,),
     "our-capabilities": (),
-    "spawn": (_maybe_text, _text, _on_exit, _capabilities, _list_of(_record(_text, _text)), _bool),
+    "spawn": (_maybe_text, _text, _on_exit, _capabilities, _capabilities, _bool),
 }
 
 

@@ -15,6 +15,9 @@ from typing import Final
 
 PROTOCOL_VERSION: Final = 1
 
+MOST_ON_EXIT: Final = 64
+"""Requests that a process may leave for its end."""
+
 
 class ToWorker(IntEnum):
     """What the node tells a worker."""

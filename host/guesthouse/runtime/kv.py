@@ -60,7 +60,9 @@ class Kv:
             body, value = reply
             request.answer(body, None if value is None else LazyLoadBlob(None, value))
 
-        self._state.execute(work, (error("IOError", "the log of the node says more"), None), answer)
+        package, size = request.source.process.package_id, request.size
+        failed = error("IOError", "the log of the node says more"), None
+        self._state.execute_for(package, size, work, failed, answer)
 
     def _work(self, request: ModuleRequest) -> _Work:
         whole = parse(request.body)

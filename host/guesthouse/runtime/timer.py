@@ -7,8 +7,8 @@
   is moved. It is sent once; a process that is not there then gets it as soon as it is.
 - `{"Cancel": TEXT}`: forgets a durable timer.
 
-One heap and one timer for the node. A process has at most 1000 durable timers; the others are limited by what may
-wait for a response (`process.outstanding_bytes`).
+One heap and one timer for the node. A process has at most 1000 durable timers, a package 10,000; the others are
+limited by what may wait for a response (`process.outstanding_bytes`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from guesthouse.runtime.forms import BadRequest, encodable, encoded, error, fiel
 
 TIMER: Final = ProcessId("timer", "distro", "sys")
 MOST_TIMERS: Final = 1000
+MOST_OF_PACKAGE: Final = 10_000
 MAX_ID: Final = 256
 LONGEST_MILLISECONDS: Final = 366 * 24 * 3600 * 1000
 RETRY_SECONDS: Final = 1.0
@@ -54,7 +55,7 @@ class Timer:
         ] = []  # act, and is it wanted
         self._compact_at = 2 * _SLACK
         self._durable: dict[tuple[str, str], float] = {}  # (process, id): when, in Unix seconds
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, int] = {}  # of durable timers, by process and by package
         self._tie = count()
         self._handle: asyncio.TimerHandle | None = None
 
@@ -68,6 +69,13 @@ class Timer:
         for process, name, due in rows:
             self._count(process, (process, name))
             self._keep(process, name, due)
+
+    def forget(self, process: ProcessId) -> None:
+        """Fire none of a process's durable timers any more; what is stored of them is dropped elsewhere."""
+        name = str(process)
+        if name in self._counts:
+            for key in [key for key in self._durable if key[0] == name]:
+                self._forget(*key)
 
     def close(self) -> None:
         """Fire nothing more."""
@@ -93,7 +101,7 @@ class Timer:
                 raise BadRequest(
                     f"the timer is {seconds:g} s, and its request waits {request.expects_response} s for it"
                 )
-            self._at(time.monotonic() + seconds, lambda: answer(b"", None), lambda: True)
+            self._at(time.monotonic() + seconds, lambda: answer(b"", None), request.waits)
         elif action == "Set":
             due = time.time() + _seconds(field(fields, "milliseconds", int))
             self._set(request, process, _name(field(fields, "id", str)), due)
@@ -123,23 +131,29 @@ class Timer:
             work(database)
             return _OK
 
-        self._state.execute(done, error("IOError"), lambda body: request.answer(body, None))
+        package = request.source.process.package_id
+        self._state.execute_for(
+            package, request.size, done, error("IOError"), lambda body: request.answer(body, None)
+        )
 
     def _count(self, process: str, key: tuple[str, str]) -> bool:
         if key in self._durable:
             return True
-        held = self._counts.get(process, 0)
-        if held >= MOST_TIMERS:
+        package = _package(process)
+        held, together = self._counts.get(process, 0), self._counts.get(package, 0)
+        if held >= MOST_TIMERS or together >= MOST_OF_PACKAGE:
             return False
         self._counts[process] = held + 1
+        self._counts[package] = together + 1
         self._durable[key] = 0.0
         return True
 
     def _forget(self, process: str, name: str) -> None:
         if self._durable.pop((process, name), None) is not None:
-            self._counts[process] -= 1
-            if not self._counts[process]:
-                del self._counts[process]
+            for counted in (process, _package(process)):
+                self._counts[counted] -= 1
+                if not self._counts[counted]:
+                    del self._counts[counted]
 
     def _keep(self, process: str, name: str, due: float) -> None:
         self._durable[process, name] = due
@@ -181,6 +195,10 @@ class Timer:
         while self._due and self._due[0][0] <= now:
             heapq.heappop(self._due)[2]()
         self._arm()
+
+
+def _package(process: str) -> str:
+    return process.partition(":")[2]
 
 
 def _deletion(process: str, name: str) -> Callable[[sqlite3.Connection], None]:

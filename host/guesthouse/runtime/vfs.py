@@ -68,7 +68,9 @@ class Vfs:
             body, content = reply
             request.answer(body, None if content is None else LazyLoadBlob(None, content))
 
-        self._state.execute(work, (error("IOError", "the log of the node says more"), None), answer)
+        package, size = request.source.process.package_id, request.size
+        failed = error("IOError", "the log of the node says more"), None
+        self._state.execute_for(package, size, work, failed, answer)
 
     def _work(self, request: ModuleRequest) -> Callable[[sqlite3.Connection], _Reply]:
         whole = parse(request.body)

@@ -91,7 +91,7 @@ async def test_only_a_process_that_uses_the_network_is_reached_and_only_by_who_m
     worker = await kernel.worker()
     process, chat = kernel.process(worker, CHAT, public=False)
     far.ask(b"one")
-    process.holdings.given.add(kernel.router.rights.network)
+    process.holdings.requested |= {kernel.router.rights.network}
     far.ask(b"two")
     far.ask(b"three", shown=[right(f"home.os@{CHAT}", '"messaging"')])
     refused = [FAILURE, 5, "not-authorised", [f"home.os@{CHAT}", '"messaging"']]
@@ -102,7 +102,7 @@ async def test_only_a_process_that_uses_the_network_is_reached_and_only_by_who_m
 
 async def test_a_full_mailbox_and_too_much_at_once_are_said(far: Far, kernel: Any) -> None:
     process, _ = kernel.process(await kernel.worker(), CHAT)
-    process.holdings.given.add(kernel.router.rights.network)
+    process.holdings.requested |= {kernel.router.rights.network}
     limit = kernel.router.message_bytes
     far.ask(b"x" * (limit + 1))
     assert far.heard == []
@@ -117,7 +117,7 @@ async def test_a_full_mailbox_and_too_much_at_once_are_said(far: Far, kernel: An
 async def test_a_request_that_waits_for_a_node_is_answered_by_no_other(far: Far, kernel: Any) -> None:
     worker = await kernel.worker()
     process, chat = kernel.process(worker, CHAT)
-    process.holdings.given.add(kernel.router.rights.network)
+    process.holdings.requested |= {kernel.router.rights.network}
     await worker.say(send(chat, f"far.os@{FAR}", b"question", expects=60))
     await worker.settled(chat)
     ((kind, number, source, target, body, *_),) = far.heard

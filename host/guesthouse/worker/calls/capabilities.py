@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from guesthouse.capabilities import MOST_NAMED
 from guesthouse.link.ops import Call, ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import HostFunction
@@ -17,7 +18,6 @@ from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.messages import capability_values
 
 INTERFACE: Final = "guesthouse:process/capabilities"
-MOST: Final = 256
 
 
 def save(guest: Guest, capabilities: list[Any]) -> Any:
@@ -37,9 +37,18 @@ def ours(guest: Guest) -> Any:
 
 def rights(capabilities: list[Any]) -> list[list[str]]:
     """Capabilities as the link carries them: `[issuer, params]`."""
-    if len(capabilities) > MOST:
-        raise GuestTrap(ExitCause.TRAP, f"it named {len(capabilities)} capabilities; the limit is {MOST}")
+    refuse_many(capabilities, "capabilities")
     return [[address_text(capability["issuer"]), capability["params"]] for capability in capabilities]
+
+
+def refuse_many(items: list[Any], what: str) -> None:
+    """Return when a call names no more than it may.
+
+    Raises:
+        GuestTrap: it does.
+    """
+    if len(items) > MOST_NAMED:
+        raise GuestTrap(ExitCause.TRAP, f"it named {len(items)} {what}; the limit is {MOST_NAMED}")
 
 
 def _nothing(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 Capability: `"spawn"` of `kernel:distro:sys`; the node checks it.
 Errors: `spawn-error`.
-Traps: more than 256 capabilities or grants.
+Traps: more than 256 capabilities or grants; an on-exit of more than 64 requests.
 Blocks: until the component is compiled and the process begins.
 """
 
@@ -15,7 +15,7 @@ from guesthouse.capabilities import MESSAGING
 from guesthouse.link.ops import Call
 from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.values import Err, Ok
-from guesthouse.worker.calls.capabilities import rights
+from guesthouse.worker.calls.capabilities import refuse_many, rights
 from guesthouse.worker.calls.system import on_exit_operation
 from guesthouse.worker.guest import Guest
 from guesthouse.worker.refusals import as_error
@@ -33,6 +33,7 @@ def spawn(
     public: bool,
 ) -> Any:
     """Start a process of the package."""
+    refuse_many(grant_capabilities, "grants")
     grants = [_grant(item) for item in grant_capabilities]
     arguments = [name, wasm_path, on_exit_operation(on_exit), rights(request_capabilities), grants, public]
     return guest.call_node(Call.SPAWN, arguments, _as_result)

@@ -2,7 +2,7 @@
 
 Capability: none. State is limited by the node's `process.state_bytes`.
 Errors: `state-error`.
-Traps: `get-state`, when the node cannot read what was stored.
+Traps: `get-state`, when the node cannot read what was stored; an on-exit of more than 64 requests.
 Blocks: the state calls, until the node has read or durably written.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.link.ops import Call, ExitCause, ToNode
+from guesthouse.link.ops import MOST_ON_EXIT, Call, ExitCause, ToNode
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.guest import Guest, address_text
@@ -74,6 +74,9 @@ def on_exit_operation(on_exit: Any) -> Any:
     """An on-exit as the link carries it."""
     if isinstance(on_exit, str):
         return on_exit
+    if len(on_exit[1]) > MOST_ON_EXIT:
+        text = f"its on-exit has {len(on_exit[1])} requests; the limit is {MOST_ON_EXIT}"
+        raise GuestTrap(ExitCause.TRAP, text)
     requests = []
     for target, request, blob in on_exit[1]:
         mime, payload = (None, None) if blob is None else (blob["mime"], blob["bytes"])

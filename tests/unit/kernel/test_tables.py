@@ -1,0 +1,540 @@
+"""Every table of the node that is keyed by what a guest, a client or another node says has a bound and an end.
+
+Each entry of the table in `docs/security.md` is filled with ten thousand keys of its own, twice: what the first round
+leaves is within the bound, and the second takes no more memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import re
+import threading
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+
+from guesthouse.address import Address, ProcessId
+from guesthouse.capabilities import KERNEL, SPAWN, Capability, of_node
+from guesthouse.config import ProcessLimits, Settings
+from guesthouse.http_server.auth import OneTimeTokens, Throttle
+from guesthouse.http_server.bindings import Bindings
+from guesthouse.http_server.channels import ChannelTable, TokenChannels
+from guesthouse.http_server.complaints import Complaints
+from guesthouse.http_server.exchanges import Exchanges
+from guesthouse.kernel import kept_capabilities
+from guesthouse.kernel.mailbox import Mailbox
+from guesthouse.kernel.modules import ModuleRequest
+from guesthouse.kernel.notices import Notices
+from guesthouse.kernel.process import Process
+from guesthouse.kernel.requests import Requests
+from guesthouse.kernel.router import Router
+from guesthouse.kernel.spawning import Spawner
+from guesthouse.kernel.state import JOB_OVERHEAD, MOST_KEPT, MOST_WAITING, State
+from guesthouse.kernel.supervisor import Supervisor
+from guesthouse.kernel.workers import Worker, Workers
+from guesthouse.link.checks import check, check_call
+from guesthouse.link.frames import LinkError
+from guesthouse.link.ops import MOST_ON_EXIT, ExitCause, ToNode, ToWorker
+from guesthouse.logs import Log
+from guesthouse.message import LazyLoadBlob
+from guesthouse.package.spec import ProcessSpec
+from guesthouse.runtime.kv import Kv
+from guesthouse.runtime.timer import MOST_OF_PACKAGE, MOST_TIMERS, Timer
+
+from .conftest import RecordingHttp
+
+ROOT: Final = Path(__file__).parents[3]
+MANY: Final = 10_000
+SLACK: Final = 400_000
+"""Bytes that a round may leave behind; of ten thousand entries the smallest would leave more than twice as much."""
+
+PARENT: Final = ProcessId.parse("parent:pack:test.os")
+SOURCE: Final = Address("home.os", PARENT)
+Fill = Callable[[int], Awaitable[None]]
+"""Fills a table with so many keys; each call names others."""
+
+
+class NoLog:
+    """A log that keeps nothing."""
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        """See `LogPort`."""
+
+
+class Channel:
+    """One of the parent's."""
+
+    owner = PARENT
+
+
+class Deaf(Worker):
+    """A worker that keeps nothing of what it is told."""
+
+    def send(self, operation: list[Any], size: int = 0) -> None:
+        """See `Worker`."""
+
+
+class House:
+    """A router, a supervisor and a spawner with real state, whose one worker is scripted."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = Settings(node="home.os", process=ProcessLimits())
+        self.folder = folder
+        (folder / "child.wasm").write_bytes(b"")
+        self.log = NoLog()
+        self.router = Router(settings, self.log)
+        self.worker = Deaf("worker-0")
+        self.supervisor = Supervisor(self.router, self, settings, self.log)
+        self.http = self.supervisor.http = self.router.http = RecordingHttp(self.router)
+        self.supervisor.workers = cast(Workers, self)
+        self.state = State(folder / "state.sqlite", 1_000_000, self.log)
+        self.timer = Timer(self.state, lambda process, body: False)
+        self._number = 0
+
+    async def compiled(self, component: Path) -> Path:
+        """See `CompilerPort`."""
+        return component
+
+    def enter(self, package: str) -> None:
+        """See `Workers`: there is room for any."""
+
+    def leave(self, package: str) -> None:
+        """See `Workers`."""
+
+    def least_loaded(self, package: str) -> Worker:
+        """See `Workers`."""
+        return self.worker
+
+    async def begin(self, name: str, **how: Any) -> Process:
+        spec = ProcessSpec(ProcessId.parse(name), Path("/none.wasm"), "none", public=True, ui=None, **how)
+        return await self.supervisor.begin(spec)
+
+    def end(self, process: Process) -> None:
+        assert process.run is not None
+        del self.worker.runs[process.run.handle]
+        self.supervisor.run_ended(process, ExitCause.RETURNED, "")
+        self.http.asked.clear()
+
+    def number(self) -> int:
+        """Another one each time, so that no key is like an earlier one."""
+        self._number += 1
+        return self._number
+
+    async def stored(self) -> None:
+        """Return once all that was asked of the state is done."""
+        await self.state.executed(lambda database: None, None)
+
+
+@asynccontextmanager
+async def house_in(folder: Path) -> AsyncIterator[House]:
+    house = House(folder)
+    yield house
+    house.timer.close()
+    house.router.close()
+    await house.state.close()
+
+
+def rights(count: int, number: int) -> list[list[str]]:
+    return [[str(SOURCE), f'"{number}-{each}"'] for each in range(count)]
+
+
+@asynccontextmanager
+async def grants(house: House) -> AsyncIterator[Fill]:
+    """Children that grant as much as they may, to processes that never come, and end."""
+    parent = await house.begin(str(PARENT))
+    parent.holdings.requested |= {of_node("home.os", KERNEL, SPAWN)}
+    places = house.router, house.supervisor, house.state, lambda _: house.folder, 256, house.log
+    async with Spawner(*places) as spawner:
+        house.supervisor.ended = spawner.ended
+        spawner.forget_timers = house.timer.forget
+
+        async def fill(count: int) -> None:
+            for _ in range(count // 250):
+                replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                named = [[f"p{house.number()}:other:b.os", '"messaging"'] for _ in range(250)]
+                spawner.spawn(parent, [None, "/child.wasm", "none", [], named, True], replied.set_result)
+                child = house.router.find(ProcessId.parse((await replied)[0]))
+                assert child is not None
+                house.end(child)
+            await house.stored()
+
+        yield fill
+
+
+@asynccontextmanager
+async def children(house: House) -> AsyncIterator[Fill]:
+    """Children that nobody named, which end."""
+    for number in range(5000):  # names that were read lately are remembered, up to 4,096
+        ProcessId.parse(f"p{number}:pack:test.os")
+    parent = await house.begin(str(PARENT))
+    places = house.router, house.supervisor, house.state, lambda _: house.folder, 256, house.log
+    async with Spawner(*places) as spawner:
+        house.supervisor.ended = spawner.ended
+        spawner.forget_timers = house.timer.forget
+
+        async def fill(count: int) -> None:
+            for each in range(count):
+                replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                spawner.spawn(parent, [None, "/child.wasm", "none", [], [], True], replied.set_result)
+                child = house.router.find(ProcessId.parse((await replied)[0]))
+                assert child is not None
+                if each % 100 == 0:
+                    timer = b'{"Set": {"id": "x", "milliseconds": 9000000}}'
+                    source = Address("home.os", child.id)
+                    house.timer.request(ModuleRequest(source, timer, None, None, lambda *_: None))
+                house.end(child)
+            await house.stored()
+
+        yield fill
+
+
+@asynccontextmanager
+async def dropped(house: House) -> AsyncIterator[Fill]:
+    """Capabilities of its own that a process saves and gives up."""
+    process = await house.begin(str(PARENT))
+
+    async def fill(count: int) -> None:
+        for _ in range(count // 250):
+            named = rights(250, house.number())
+            for call in (kept_capabilities.save, kept_capabilities.drop):
+                replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                call(house.state, process, [named], replied.set_result)
+                await replied
+        (rows,) = (await house.state.read("SELECT COUNT(*) FROM capabilities"))[0]
+        assert rows == 0
+
+    yield fill
+
+
+@asynccontextmanager
+async def holdings(house: House) -> AsyncIterator[Fill]:
+    """What a process is handed, and what it lacks."""
+    process = await house.begin(str(PARENT))
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            capability = Capability("home.os@door:other:b.os", f'"{house.number()}"')
+            process.holdings.receive([capability])
+            process.holdings.keep_seal(capability, object())
+            process.holdings.refuse(capability)
+
+    yield fill
+
+
+@asynccontextmanager
+async def lines(house: House) -> AsyncIterator[Fill]:
+    """Lines of a guest with nothing in them."""
+    log = Log(None, None)
+
+    async def fill(count: int) -> None:
+        for _ in range(4 * count):
+            log.write(str(PARENT), "info", "", stream="print")
+
+    yield fill
+    log.close()
+
+
+@asynccontextmanager
+async def notices(house: House) -> AsyncIterator[Fill]:
+    """Lines that are written once a minute, about ever other processes; of clients, once a second."""
+    kept, complaints = Notices(house.log, lambda: 0.0), Complaints(house.log)
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            kept.say(f"p{house.number()}:pack:test.os", "mailbox", "it is full")
+            complaints.complain(f"10.0.0.{house.number()}", "it sends garbage", 0.0)
+
+    yield fill
+
+
+@asynccontextmanager
+async def volatile_timers(house: House) -> AsyncIterator[Fill]:
+    """Timers of a year whose processes have ended."""
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            house.timer.request(
+                ModuleRequest(SOURCE, b'{"SetTimer": 31536000000}', None, 32_000_000, _drop, lambda: False)
+            )
+
+    yield fill
+
+
+@asynccontextmanager
+async def durable_timers(house: House) -> AsyncIterator[Fill]:
+    """As many durable timers as a package may have, and more."""
+
+    async def fill(count: int) -> None:
+        number = house.number()
+        refused: list[bytes] = []
+        for each in range(count + 1000):
+            source = Address("home.os", ProcessId.parse(f"p{each // MOST_TIMERS}:pack{number}:test.os"))
+            body = f'{{"Set": {{"id": "{each}", "milliseconds": 9000000}}}}'.encode()
+            house.timer.request(
+                ModuleRequest(source, body, None, None, lambda body, _: refused.append(body), lambda: True)
+            )
+        await house.stored()
+        assert refused.count(b'{"Err":"TooMany"}') == count + 1000 - MOST_OF_PACKAGE
+        for each in range(count // MOST_TIMERS + 1):
+            house.timer.forget(ProcessId.parse(f"p{each}:pack{number}:test.os"))
+
+    yield fill
+
+
+@asynccontextmanager
+async def bindings(house: House) -> AsyncIterator[Fill]:
+    """Paths of processes that end."""
+    table = Bindings(256, 1_000_000)
+
+    async def fill(count: int) -> None:
+        for _ in range(count // 250):
+            owner = ProcessId.parse(f"p{house.number()}:pack:test.os")
+            for each in range(300):
+                refused = table.bind_ws(owner, f"/{each}", authenticated=True)
+                assert refused == (None if each < 256 else "too-many")
+            table.drop(owner)
+
+    yield fill
+
+
+@asynccontextmanager
+async def channels(house: House) -> AsyncIterator[Fill]:
+    """Channels that open and close, and ids that are kept for one that never opens."""
+    ids = iter(range(1, 2**32))
+    table: ChannelTable[Channel] = ChannelTable(lambda: next(ids))
+    tokens, channel = TokenChannels(), Channel()
+    for _ in range(3 * 65_536):
+        table.remove(table.add(channel))
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            table.remove(table.add(channel))
+            table.release(table.reserve())
+            token = str(house.number())
+            assert tokens.take(token, 1)
+            assert not tokens.take(token, 1)
+            tokens.give_back(token)
+
+    yield fill
+
+
+@asynccontextmanager
+async def requests(house: House) -> AsyncIterator[Fill]:
+    """Requests of processes that end, and of clients."""
+    table = Requests()
+    exchanges = Exchanges(lambda _: None)
+
+    async def fill(count: int) -> None:
+        for _ in range(count // 100):
+            sender = ProcessId.parse(f"p{house.number()}:pack:test.os")
+            for _ in range(100):
+                table.hold(table.add(sender, 1, [0] * 12, 10, 1000.0), PARENT)
+            table.drop_sender(sender, awaited_only=False)
+        for _ in range(count):
+            with exchanges.open(PARENT):
+                pass
+
+    yield fill
+
+
+@asynccontextmanager
+async def mailboxes(house: House) -> AsyncIterator[Fill]:
+    """Channels that a process hears of and closes."""
+    mailbox = Mailbox(1_000_000)
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            channel = house.number()
+            mailbox.post_open([int(ToWorker.OPEN), 0, channel, "/", "", None, [], [], False, 1, "/", None])
+            for _sent in mailbox.take():
+                pass
+            mailbox.consumed(1)
+            mailbox.forget_channel(channel)
+
+    yield fill
+
+
+@asynccontextmanager
+async def logins(house: House) -> AsyncIterator[Fill]:
+    """Addresses that guess, and login URLs that nobody uses."""
+    throttle, one_time = Throttle(), OneTimeTokens()
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            throttle.failed(f"10.{house.number()}", 0.0)
+            one_time.issue(0.0)
+
+    yield fill
+
+
+def _drop(body: bytes, blob: LazyLoadBlob | None) -> None:
+    """An answer that nobody waits for."""
+
+
+TABLES: Final = (
+    *(grants, children, dropped, holdings, lines, notices, volatile_timers, durable_timers, bindings),
+    *(channels, requests, mailboxes, logins),
+)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
+async def test_ten_thousand_keys_leave_no_memory_taken(table: Callable[[House], Any], tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        async with house_in(tmp_path) as house, table(house) as fill:
+            await fill(200 if table is children else MANY)
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            await fill(MANY)
+            gc.collect()
+            left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert left < SLACK
+
+
+async def test_what_a_package_has_waiting_for_the_disk_is_bounded(tmp_path: Path) -> None:
+    """Ten thousand values without a wish for an answer, while another program holds the database."""
+    async with house_in(tmp_path) as house:
+        kv, refused, size = Kv(house.state, 10**9), 0, 100_000
+
+        def answered(body: bytes, blob: LazyLoadBlob | None) -> None:
+            nonlocal refused
+            refused += b"IOError" in body
+
+        held = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        go_on = threading.Event()
+
+        def hold(_: object) -> None:
+            loop.call_soon_threadsafe(held.set)
+            go_on.wait()
+
+        house.state.execute(hold, None, lambda _: None)
+        await held.wait()
+        value = LazyLoadBlob(None, bytes(size))
+        for number in range(MANY):
+            body = f'{{"db": "d", "action": {{"Set": {{"key": "{number % 50}"}}}}}}'.encode()
+            kv.request(ModuleRequest(SOURCE, body, value, None, answered))
+        taken = MANY - refused
+        assert taken * (size + JOB_OVERHEAD) <= MOST_WAITING < (taken + 1) * (size + JOB_OVERHEAD + 100)
+        other = Address("home.os", ProcessId.parse("x:other:b.os"))
+        kv.request(ModuleRequest(other, body, value, None, answered))
+        assert refused == MANY - taken, "another package's is taken all the same"
+        go_on.set()
+        await house.stored()
+        kv.request(ModuleRequest(SOURCE, body, value, None, answered))
+        assert refused == MANY - taken
+
+
+async def test_values_that_are_read_together_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
+    """Two hundred requests for one value of 8 MiB."""
+    async with house_in(tmp_path) as house:
+        kv, answers = Kv(house.state, 10**9), 0
+        done = asyncio.Event()
+
+        def answered(body: bytes, blob: LazyLoadBlob | None) -> None:
+            nonlocal answers
+            answers += 1
+            if answers == 201:
+                done.set()
+
+        value = LazyLoadBlob(None, bytes(8 * 1024 * 1024))
+        kv.request(
+            ModuleRequest(SOURCE, b'{"db": "d", "action": {"Set": {"key": "k"}}}', value, None, answered)
+        )
+        await house.stored()
+        tracemalloc.start()
+        try:
+            for _ in range(200):
+                body = b'{"db": "d", "action": {"Get": {"key": "k"}}}'
+                kv.request(ModuleRequest(SOURCE, body, None, None, answered))
+            await done.wait()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 100 * 1024 * 1024
+
+
+async def test_the_state_of_so_many_processes_of_a_package_is_kept_and_no_more(tmp_path: Path) -> None:
+    async with house_in(tmp_path) as house:
+        told: list[Any] = []
+        for number in range(MANY):
+            house.state.set(ProcessId.parse(f"p{number}:pack:test.os"), b"x", told.append)
+        await house.stored()
+        assert told == [None] * MOST_KEPT + ["storage"] * (MANY - MOST_KEPT)
+        house.state.set(ProcessId.parse("p0:pack:test.os"), b"another", told.append)
+        house.state.set(ProcessId.parse("p0:other:b.os"), b"x", told.append)
+        await house.stored()
+        assert told[-2:] == [None, None]
+
+
+async def test_what_a_process_grants_is_held_as_long_as_it_is_there(tmp_path: Path) -> None:
+    async with house_in(tmp_path) as house:
+        holder = await house.begin("holder:other:b.os")
+        granted = of_node("home.os", PARENT, '"door"')
+        issuer = await house.begin(str(PARENT), grants=((holder.id, '"door"'),))
+        assert holder.holdings.holds(granted)
+        house.end(issuer)
+        assert not holder.holdings.holds(granted)
+        again = await house.begin(str(PARENT), grants=((holder.id, '"window"'),))
+        assert again.id == issuer.id
+        assert not holder.holdings.holds(granted)
+        assert holder.holdings.holds(of_node("home.os", PARENT, '"window"'))
+
+
+async def test_what_a_process_gave_up_it_does_not_hold_whatever_else_it_gives_up(tmp_path: Path) -> None:
+    """Of its other ten thousand, those are forgotten that nobody grants it any more."""
+    async with house_in(tmp_path) as house:
+        holder = await house.begin("holder:other:b.os")
+        default = next(iter(holder.holdings.default))
+        assert holder.holdings.drop([default]) == [default]
+        for number in range(40):
+            params = tuple((holder.id, f'"{number}-{each}"') for each in range(250))
+            issuer = await house.begin(f"i{number}:pack:test.os", grants=params)
+            assert len(holder.holdings.drop(list(holder.holdings.given))) == 250
+            house.end(issuer)
+            holder.holdings.forget_dropped()
+        assert not holder.holdings.holds(default)
+        assert len(holder.holdings.dropped) <= 1024
+
+
+@pytest.mark.parametrize("place", [3, 4], ids=["requests", "grants"])
+def test_a_spawn_with_65536_grants_is_refused_before_anything_is_done(place: int) -> None:
+    arguments: list[Any] = [None, "/child.wasm", "none", [], [], True]
+    arguments[place] = [["p:other:b.os", '"messaging"']] * 256
+    check_call("spawn", arguments)
+    arguments[place] = [["p:other:b.os", '"messaging"']] * 65_536
+    with pytest.raises(LinkError, match="malformed"):
+        check_call("spawn", arguments)
+
+
+def test_an_on_exit_of_many_requests_is_refused() -> None:
+    request = ["home.os@p:other:b.os", b"", None, None, None]
+    check([int(ToNode.ON_EXIT), 1, [request] * MOST_ON_EXIT])
+    with pytest.raises(LinkError, match="malformed"):
+        check([int(ToNode.ON_EXIT), 1, [request] * (MOST_ON_EXIT + 1)])
+
+
+async def test_a_process_that_is_gone_binds_nothing(tmp_path: Path) -> None:
+    """By its on-exit: what it bound then would never be unbound."""
+    async with house_in(tmp_path) as house:
+        process = await house.begin(str(PARENT))
+        bind = b'{"WebSocketBind": {"path": "/x", "authenticated": true, "encrypted": false}}'
+        process.on_exit = [["home.os@http-server:distro:sys", bind, None, None, None]]
+        asked: list[Any] = []
+        cast(Any, house.http).request = lambda *request: asked.append(request)
+        house.end(process)
+        assert asked == []
+
+
+def test_the_page_lists_each_table() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    section = page.split("## Tables", 1)[1].split("\n## ", 1)[0]
+    named = set(re.findall(r"\| (\w+)(?: \(`[\w/.]+`\))? \|$", section, re.MULTILINE)) - {"case"}
+    assert named == {table.__name__ for table in TABLES} | {"disk", "worker", "elsewhere"}
