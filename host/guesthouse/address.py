@@ -106,6 +106,9 @@ def _quoted(text: str) -> str:
 
 HTTP_SERVER: Final = ProcessId("http-server", "distro", "sys")
 """The runtime module that owns channels and HTTP bindings."""
+RPC: Final = ProcessId("rpc", "distro", "sys")
+"""Whom messages by RPC come from: programs on the node's machine, and not its HTTP server."""
+
 
 _MODULES: Final = (
     *(
@@ -117,6 +120,7 @@ _MODULES: Final = (
         "kns-indexer",
         "kv",
         "net",
+        "rpc",
         "sqlite",
         "state",
     ),

@@ -34,6 +34,10 @@ class HttpSettings:
     """Origins besides the node's own hosts that may open cookie-authenticated WebSockets."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose `X-Forwarded-For` is believed."""
+    local_access: str = "secret"
+    """What a program on this machine shows to be the node's user's: the `secret` of the home, or that it is on this
+    `machine`, as every other user's programs are.
+    """
     renewable_seconds: int = 30 * 24 * 3600
     """How long tokens and logins can be renewed, from the first of them on. One made for longer lasts so long."""
     register_form: bool = True
@@ -177,7 +181,11 @@ _MOST: Final = {
     "cpu_share": 1,
 }
 _YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-_CHOICES: Final = {"isolation": ("shared", "package"), "worker_confinement": ("best-effort", "required")}
+_CHOICES: Final = {
+    "isolation": ("shared", "package"),
+    "worker_confinement": ("best-effort", "required"),
+    "http.local_access": ("secret", "machine"),
+}
 
 
 def load_settings(

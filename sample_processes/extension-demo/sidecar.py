@@ -2,7 +2,8 @@
 
     python sidecar.py ws://127.0.0.1:8080
 
-It needs `websockets` and `msgpack`. When the node is not there, or restarts, it connects again.
+It needs `websockets` and `msgpack`. What tells it from other programs on the machine is the secret in the node's home.
+When the node is not there, or restarts, it connects again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 import sys
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped] # it has no types of its own
@@ -21,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 PATH = "/extension-demo:extension-demo:guesthouse.os/ext"
+HEADER = "Guesthouse-Local"
 NAME = "WebSocketExtPushData"
 FIRST_REPORT = 2**32
 """Ids from here on are those of our own reports, whose answers need no answer."""
@@ -62,12 +65,20 @@ async def report(socket: ClientConnection, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-async def serve(url: str, seconds: float) -> None:
+def shown(home: Path) -> dict[str, str]:
+    """The header that tells this program from others on the machine."""
+    return {HEADER: (home / "local.secret").read_text().strip()}
+
+
+async def serve(url: str, home: Path, seconds: float) -> None:
     """Be the side-car of the node at `url`, for ever."""
     wait = FIRST_WAIT
     while True:
         try:
-            async with connect(url + PATH, proxy=None) as socket, asyncio.TaskGroup() as tasks:
+            async with (
+                connect(url + PATH, additional_headers=shown(home), proxy=None) as socket,
+                asyncio.TaskGroup() as tasks,
+            ):
                 print("connected", flush=True)
                 wait = FIRST_WAIT
                 reports = tasks.create_task(report(socket, seconds))
@@ -83,10 +94,12 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url", help="such as ws://127.0.0.1:8080")
+    home = os.environ.get("GUESTHOUSE_HOME") or "~/.guesthouse"
+    parser.add_argument("--home", default=home, help="the node's folder")
     parser.add_argument("--seconds", type=float, default=5.0, help="between two reports")
     options = parser.parse_args()
     try:
-        asyncio.run(serve(options.url, options.seconds))
+        asyncio.run(serve(options.url, Path(options.home).expanduser(), options.seconds))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -273,6 +273,11 @@ class Daemon:
             await follow.communicate()
         raise AssertionError(f"no line of {source} with {texts} within {seconds:g} s: {self.stderr()}")
 
+    @property
+    def local(self) -> dict[str, str]:
+        """What shows that a program is one of the node's user."""
+        return {"Guesthouse-Local": (self.home / "local.secret").read_text().strip()}
+
     async def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
         """`GET` a path of this node, with a cookie when a token is given."""
         if token is not None:

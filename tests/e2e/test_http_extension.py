@@ -20,9 +20,9 @@ SIDECAR = ROOT / "sample_processes" / "extension-demo" / "sidecar.py"
 
 
 @asynccontextmanager
-async def sidecar(url: str) -> AsyncIterator[asyncio.StreamReader]:
+async def sidecar(url: str, home: Path) -> AsyncIterator[asyncio.StreamReader]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SIDECAR), url, "--seconds", "0.2", stdout=PIPE
+        sys.executable, str(SIDECAR), url, "--home", str(home), "--seconds", "0.2", stdout=PIPE
     )
     assert process.stdout is not None
     try:
@@ -54,7 +54,7 @@ async def test_a_side_car_does_what_a_component_cannot_and_returns_after_a_resta
     token = await daemon.token()
     port = daemon.url.rpartition(":")[2]
     assert await answer_to(daemon, token, "disk") == {"error": "the side-car is not connected"}
-    async with sidecar(daemon.ws_url) as output:
+    async with sidecar(daemon.ws_url, home) as output:
         await connected(output)
         answer = await answer_to(daemon, token, "disk")
         assert answer["disk"]["total"] > answer["disk"]["free"] > 0

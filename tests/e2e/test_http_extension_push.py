@@ -47,7 +47,7 @@ async def test_an_extension_is_asked_and_told(start: StartNode, form: Form) -> N
     daemon = await start("pusher", settings=SETTINGS)
     async with speaking(daemon, form) as speaker:
         assert await speaker.bind_ws("/ext", authenticated=False, extension=True) is None
-        async with bound(daemon, PUSHER, "/ext") as extension, room(daemon, "a") as ordinary:
+        async with bound(daemon, PUSHER, "/ext", **daemon.local) as extension, room(daemon, "a") as ordinary:
             channel = await channel_of(extension)
             assert await speaker.push_extension(channel, b"told") == (None, None)
             said = await unpacked(extension)
@@ -77,7 +77,7 @@ async def test_what_an_extension_asks_is_a_request_and_its_answer_has_the_same_i
     unpack = msgpack.unpackb if pack is msgpack.packb else cbor2.loads
     async with speaking(daemon, "json") as speaker:
         assert await speaker.bind_ws("/ext", authenticated=False, extension=True) is None
-        async with bound(daemon, PUSHER, "/ext") as extension:
+        async with bound(daemon, PUSHER, "/ext", **daemon.local) as extension:
             channel = await channel_of(extension)
             await extension.send(pack(packed(2**63 + 1, "Request", b"a question")))
             said = await unpacked(extension, unpack)

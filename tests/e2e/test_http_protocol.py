@@ -171,9 +171,16 @@ async def test_an_extensions_path_takes_programs_on_this_machine_alone(start: St
     daemon = await start("pusher")
     async with speaking(daemon, form) as speaker:
         assert await speaker.bind_ws("/ext", authenticated=False, extension=True) is None
-        assert await refused(daemon, "/ext", additional_headers={"X-Forwarded-For": "10.0.0.1"}) == 403
-        assert await refused(daemon, "/ext", origin="http://elsewhere.example") == 403
-        async with bound(daemon, PUSHER, "/ext") as client:
+        assert (
+            await refused(daemon, "/ext", additional_headers=daemon.local | {"X-Forwarded-For": "10.0.0.1"})
+            == 403
+        )
+        assert (
+            await refused(daemon, "/ext", additional_headers=daemon.local, origin="http://elsewhere.example")
+            == 403
+        )
+        assert await refused(daemon, "/ext") == 403
+        async with bound(daemon, PUSHER, "/ext", **daemon.local) as client:
             assert (await client.json())["path"] == "/ext"
 
 
@@ -235,8 +242,10 @@ async def test_a_path_is_bound_to_requests_and_the_process_answers_them(start: S
         assert (await daemon.get(f"/{PUSHER}/mine")).status_code == 401
         assert (await daemon.get(f"/{PUSHER}/mine", token)).status_code == 200
         assert await speaker.bind("/here", authenticated=False, local_only=True) is None
-        assert (await daemon.get(f"/{PUSHER}/here")).status_code == 200
-        proxied = {"X-Forwarded-For": "10.0.0.1"}
+        assert (await daemon.get(f"/{PUSHER}/here")).status_code == 401
+        assert (await daemon.get(f"/{PUSHER}/here", token)).status_code == 200
+        assert (await daemon.get(f"/{PUSHER}/here", **daemon.local)).status_code == 200
+        proxied = daemon.local | {"X-Forwarded-For": "10.0.0.1"}
         assert (await daemon.get(f"/{PUSHER}/here", **proxied)).status_code == 403
         assert await speaker.bind("/more", authenticated=False) == "TooManyBindings"
 
@@ -258,8 +267,8 @@ async def test_content_is_served_without_asking_the_process(start: StartNode, fo
         part = await daemon.get(path, Range="bytes=1-2")
         assert (part.status_code, part.text) == (206, "ir")
         assert await speaker.bind("/page", b"second", authenticated=False, local_only=True) is None
-        assert (await daemon.get(path, **{"If-None-Match": tag})).text == "second"
-        assert (await daemon.get(path, **{"X-Forwarded-For": "10.0.0.1"})).status_code == 403
+        assert (await daemon.get(path, **daemon.local, **{"If-None-Match": tag})).text == "second"
+        assert (await daemon.get(path, **daemon.local, **{"X-Forwarded-For": "10.0.0.1"})).status_code == 403
         assert await speaker.bind("/page", b"third", authenticated=True) is None
         assert (await daemon.get(path)).status_code == 401
         assert await speaker.bind("/big", bytes(96), authenticated=False) == "TooManyBindings"
@@ -276,14 +285,14 @@ async def test_the_files_of_the_package_are_served_in_one_call(
     async with speaking(daemon, form) as speaker:
         assert await speaker.serve_ui("/a/../b") == "BadPath"
         assert await speaker.serve_ui("/site", authenticated=False, local_only=True) is None
-        page = await daemon.get(f"/{PUSHER}/site/")
+        page = await daemon.get(f"/{PUSHER}/site/", **daemon.local)
         assert (page.status_code, "<title>Pusher</title>" in page.text) == (200, True)
-        script = await daemon.get(f"/{PUSHER}/site/app.js")
+        script = await daemon.get(f"/{PUSHER}/site/app.js", **daemon.local)
         assert script.text == "// the script of the page\n"
         assert script.headers["content-type"].startswith("text/javascript")
-        proxied = {"X-Forwarded-For": "10.0.0.1"}
+        proxied = daemon.local | {"X-Forwarded-For": "10.0.0.1"}
         assert (await daemon.get(f"/{PUSHER}/site/", **proxied)).status_code == 403
-        assert (await daemon.get(f"/{PUSHER}/site/none.js")).status_code == 404
+        assert (await daemon.get(f"/{PUSHER}/site/none.js", **daemon.local)).status_code == 404
         assert await speaker.serve_ui("/more") == "TooManyBindings"
         assert await speaker.serve_ui("/site", authenticated=True) is None
         assert (await daemon.get(f"/{PUSHER}/site/app.js")).status_code == 401

@@ -73,13 +73,15 @@ async def test_a_program_on_the_nodes_machine_asks_a_process_and_nobody_else_doe
         "data": blob,
     }
     async with httpx.AsyncClient(base_url=daemon.url, trust_env=False) as client:
+        assert (await client.post(RPC, json=message)).status_code == 403
+        client.headers.update(daemon.local)
         answer = await client.post(RPC, json=message)
         assert answer.status_code == 200
         said = answer.json()
         assert json.loads(bytes(said["body"]))["status"] == 203
         came = json.loads(base64.b64decode(said["lazy_load_blob"]["bytes"]))
         assert came == {
-            "source": f"{daemon.node}@http-server:distro:sys", "body": "a question", "blob": "the blob",
+            "source": f"{daemon.node}@rpc:distro:sys", "body": "a question", "blob": "the blob",
         }  # fmt: skip
         for headers in ({"X-Forwarded-For": "127.0.0.1"}, {"Host": "elsewhere"}, {"Origin": daemon.url}):
             assert (await client.post(RPC, json=message, headers=headers)).status_code == 403

@@ -108,6 +108,7 @@ BAD_REQUEST: Final = Refusal(400, "not a valid HTTP request")
 NOT_AUTHORISED: Final = Refusal(401, "log in first, at /login")
 WRONG_ORIGIN: Final = Refusal(403, "a page of another origin may not use this node's login")
 LOCAL_ONLY: Final = Refusal(403, "only clients on the node's own machine may ask for this")
+NO_LOCAL_SECRET: Final = Refusal(403, "show the secret of the node's home, or log in")
 WRONG_SUBDOMAIN: Final = Refusal(403, "this host is not the one on which that is served")
 WRONG_TOKEN: Final = Refusal(403, "the login is for another process")
 TOKEN_FULL: Final = Refusal(403, "the login has as many channels open as it may")
@@ -117,6 +118,7 @@ METHOD_NOT_ALLOWED: Final = Refusal(405, "this path does not take that method")
 REQUEST_LATE: Final = Refusal(408, "the request did not arrive within the deadline")
 NO_ANSWER: Final = Refusal(408, "the process did not answer within the deadline")
 BODY_TOO_BIG: Final = Refusal(413, "the request body is too big")
+NOT_JSON: Final = Refusal(415, "the body must be sent as application/json")
 PATH_TOO_LONG: Final = Refusal(414, "the path is too long")
 TOO_MANY_FROM_ADDRESS: Final = Refusal(429, "this address has as many connections as it may hold")
 TOO_MANY_LOGINS: Final = Refusal(429, "too many failed logins from this address: wait, then try again")
@@ -134,6 +136,7 @@ REFUSALS: Final = (
     NOT_AUTHORISED,
     WRONG_ORIGIN,
     LOCAL_ONLY,
+    NO_LOCAL_SECRET,
     WRONG_SUBDOMAIN,
     WRONG_TOKEN,
     TOKEN_FULL,
@@ -144,6 +147,7 @@ REFUSALS: Final = (
     NO_ANSWER,
     BODY_TOO_BIG,
     PATH_TOO_LONG,
+    NOT_JSON,
     TOO_MANY_FROM_ADDRESS,
     TOO_MANY_LOGINS,
     HEADERS_TOO_BIG,

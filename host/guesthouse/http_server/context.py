@@ -17,6 +17,7 @@ from guesthouse.http_server.bindings import Bindings
 from guesthouse.http_server.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import Deadlines
+from guesthouse.http_server.local_access import LocalAccess
 from guesthouse.http_server.origin import counted_as, normal_origin
 from guesthouse.http_server.turns import Turns
 from guesthouse.http_server.unfinished import Unfinished
@@ -61,7 +62,9 @@ class Context:
         self.complaints.complain(counted_as(address), fault, self.monotonic())
 
 
-def new_context(router: RouterPort, log: LogPort, settings: Settings, tokens: Tokens) -> Context:
+def new_context(
+    router: RouterPort, log: LogPort, settings: Settings, tokens: Tokens, local: LocalAccess
+) -> Context:
     """The state of a server on which nothing has happened yet."""
     limits, http = settings.connections, settings.http
     bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
@@ -77,7 +80,9 @@ def new_context(router: RouterPort, log: LogPort, settings: Settings, tokens: To
         admission=Admission(limits.total, limits.per_address, exempt=trusted),
         deadlines=Deadlines(),
         complaints=Complaints(log),
-        gate=Gate(router, tokens, bindings, frozenset(map(normal_origin, http.allowed_origins)), trusted),
+        gate=Gate(
+            router, tokens, bindings, frozenset(map(normal_origin, http.allowed_origins)), trusted, local
+        ),
         unfinished=Unfinished(limits.unfinished_bytes),
         turns=Turns(lambda work: asyncio.get_running_loop().call_soon(work)),
     )

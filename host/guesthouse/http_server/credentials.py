@@ -19,6 +19,7 @@ from guesthouse.errors import GuesthouseError
 
 SECRET_FILE: Final = "token.secret"  # noqa: S105 - a file name
 NODE_KEY_FILE: Final = "node.ed25519"
+LOCAL_SECRET_FILE: Final = "local.secret"  # noqa: S105 - a file name
 PASSWORD_FILE: Final = "password.argon2"  # noqa: S105 - a file name
 _SECRET_BYTES: Final = 32
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,6 +45,26 @@ def load_node_key(home: Path) -> Ed25519PrivateKey:
         CredentialsError: the file cannot be read or made, or has not 32 bytes.
     """
     return Ed25519PrivateKey.from_private_bytes(_load(home / NODE_KEY_FILE, "clients see a new node"))
+
+
+def load_local_secret(home: Path) -> str:
+    """What programs of the node's user show to the running node; made on first use. Text, for scripts.
+
+    Raises:
+        CredentialsError: the file cannot be read or made, or has not 64 hexadecimal digits.
+    """
+    path = home / LOCAL_SECRET_FILE
+    try:
+        if not path.exists():
+            _write_once(path, f"{secrets.token_hex(_SECRET_BYTES)}\n".encode())
+        secret = path.read_text(errors="replace").strip()
+    except OSError as error:
+        raise CredentialsError(f"{path}: {error.strerror}: make it readable for this user") from None
+    if _HEX_SHA256.fullmatch(secret) is None:
+        raise CredentialsError(
+            f"{path} does not have 64 hexadecimal digits: remove it; the node makes another"
+        )
+    return secret
 
 
 def _load(path: Path, consequence: str) -> bytes:

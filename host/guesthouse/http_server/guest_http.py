@@ -13,6 +13,7 @@ from starlette.responses import Response
 from guesthouse.http_server import closes
 from guesthouse.http_server.answers import refused
 from guesthouse.http_server.auth import COOKIE_PREFIXES, without_own_cookies
+from guesthouse.http_server.local_access import SECRET_HEADER
 from guesthouse.message import HttpResponse, Pairs
 
 MAX_ANSWER_HEADERS: Final = 128
@@ -31,14 +32,15 @@ _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
 
 
 def headers_for_guest(headers: Pairs) -> Pairs:
-    """The request's headers without the node's own cookies."""
+    """The request's headers without the node's own cookies, and without the secret of its home."""
     shown: list[tuple[str, str]] = []
     for name, value in headers:
         if name.lower() == "cookie":
             value = without_own_cookies(value)
             if not value:
                 continue
-        shown.append((name, value))
+        if name.lower() != SECRET_HEADER:
+            shown.append((name, value))
     return tuple(shown)
 
 

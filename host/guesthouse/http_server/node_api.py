@@ -18,7 +18,6 @@ from guesthouse.http_server import closes
 from guesthouse.http_server.answers import refused
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
-from guesthouse.http_server.origin import is_local
 from guesthouse.http_server.requests import Refused, RequestHeaders, body_of, peer_of
 from guesthouse.http_server.sealing import BadKey, Seal, client_key, wrap
 from guesthouse.message import LazyLoadBlob
@@ -82,10 +81,11 @@ class NodeApi:
         No page may: one of a process would speak to others without asking anyone.
         """
         peer, headers = peer_of(request), RequestHeaders(request)
-        if not is_local(peer.address, request.headers, headers.get_all("host")):
-            return refused(closes.LOCAL_ONLY)
-        if "origin" in request.headers or "sec-fetch-site" in request.headers:
-            return refused(closes.WRONG_ORIGIN)
+        refusal = self.context.gate.local.refusal_of_program(peer.address, headers)
+        if refusal is not None:
+            return refused(refusal)
+        if not _is_json(request):
+            return refused(closes.NOT_JSON)
         limits = self.context.settings
         fields = await self._json(request, limits.connections.http_body_bytes)
         target, message, blob = self._message(fields)
@@ -137,6 +137,12 @@ class NodeApi:
         if not isinstance(fields, dict):
             raise Refused(closes.BAD_REQUEST)
         return fields
+
+
+def _is_json(request: Request) -> bool:
+    """Whether it says that its body is JSON, which no page can send elsewhere without being asked first."""
+    mime = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return mime == "application/json" or mime.endswith("+json")
 
 
 def _as_json(answer: Answer) -> Response:

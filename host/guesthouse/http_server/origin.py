@@ -8,7 +8,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+PROXY_HEADERS: Final = (
+    *("forwarded", "via", "x-real-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+    *("x-forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"),
+    *("x-forwarded-server", "x-forwarded-by", "x-forwarded-prefix", "x-forwarded-scheme", "x-forwarded-ssl"),
+    *("x-original-forwarded-for", "x-original-host", "x-envoy-external-address", "forwarded-for"),
+    *("cf-connecting-ip", "fastly-client-ip", "fly-client-ip", "x-appengine-user-ip", "x-azure-clientip"),
+)
 """What a proxy adds: a request with any of these speaks for another machine."""
 
 _MAX_FORWARDED: Final = 256

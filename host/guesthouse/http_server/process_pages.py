@@ -25,7 +25,7 @@ from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget, Exchange, Exchanges
 from guesthouse.http_server.guest_http import answer_from_guest, headers_for_guest
 from guesthouse.http_server.login import Login
-from guesthouse.http_server.origin import is_local, shown_address
+from guesthouse.http_server.origin import shown_address
 from guesthouse.http_server.paths import MAX_PATH, BadPath, ProcessPath, query_params, split_process_path
 from guesthouse.http_server.requests import Refused, RequestHeaders, body_of, peer_of, raw_path
 from guesthouse.message import HttpResponse, IncomingHttpRequest
@@ -103,9 +103,14 @@ class ProcessPages:
         refusal = self.context.gate.wrong_host(process, headers, secure=binding.secure)
         if refusal is not None:
             return refusal
-        if binding.local_only and not is_local(peer.address, request.headers, headers.get_all("host")):
-            return closes.LOCAL_ONLY
-        if not binding.authenticated and not binding.secure:
+        needs_login = binding.authenticated or binding.secure
+        if binding.local_only:
+            refusal = self.context.gate.local.refusal(peer.address, headers)
+            if refusal is closes.NO_LOCAL_SECRET:
+                needs_login = True
+            elif refusal is not None:
+                return refusal
+        if not needs_login:
             return None
         now, safe = self.context.now(), request.method in _SAFE
         return self.context.gate.admit(process, headers, peer, now, secure=binding.secure, safe=safe)

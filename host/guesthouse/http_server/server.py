@@ -34,6 +34,7 @@ from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context, new_context
 from guesthouse.http_server.exchanges import BodyBudget, Exchanges
 from guesthouse.http_server.http_protocol import HttpConnection
+from guesthouse.http_server.local_access import LocalAccess
 from guesthouse.http_server.login import Login, local_path
 from guesthouse.http_server.node_api import NodeApi
 from guesthouse.http_server.process_pages import ProcessPages
@@ -87,7 +88,9 @@ class HttpServer(Actions):
             self._login_key,
             settings.http.renewable_seconds,
         )
-        context = new_context(router, log, settings, tokens)
+        required = settings.http.local_access == "secret"
+        local = LocalAccess(credentials.load_local_secret(home), required)
+        context = new_context(router, log, settings, tokens, local)
         self._home = home
         exchanges = Exchanges(context.router.forget)
         super().__init__(context, exchanges)

@@ -11,11 +11,10 @@ from guesthouse.http_server import closes
 from guesthouse.http_server.auth import Claims, Tokens
 from guesthouse.http_server.bindings import Bindings, WsBinding
 from guesthouse.http_server.closes import Refusal
+from guesthouse.http_server.local_access import LocalAccess
 from guesthouse.http_server.origin import (
-    PROXY_HEADERS,
     client_scheme,
     forwarded_for,
-    is_local,
     is_own_origin,
 )
 from guesthouse.http_server.paths import BadPath, query_params, split_process_path
@@ -73,6 +72,7 @@ class Gate:
     bindings: Bindings
     allowed_origins: frozenset[str]
     trusted_proxies: frozenset[str]
+    local: LocalAccess
 
     def decide(
         self, target: str, headers: HeaderValues, peer: Peer, now: float
@@ -115,11 +115,9 @@ class Gate:
         if refusal is not None:
             return refusal
         if binding.extension:
-            names = [name for name in PROXY_HEADERS if headers.get_all(name)]
-            if not is_local(peer.address, names, headers.get_all("Host")):
-                return closes.LOCAL_ONLY
-            if not self.from_own_page(headers, peer):
-                return closes.WRONG_ORIGIN
+            refusal = self.local.refusal_of_program(peer.address, headers)
+            if refusal is not None:
+                return refusal
         if not binding.authenticated and not binding.secure:
             return None
         return self.admit(process, headers, peer, now, secure=binding.secure)

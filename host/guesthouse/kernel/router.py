@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
+from guesthouse.address import HTTP_SERVER, RPC, Address, ProcessId, canonical
 from guesthouse.capabilities import Capability
 from guesthouse.config import Settings
 from guesthouse.kernel.alarm import Alarm
@@ -253,7 +253,8 @@ class Router:
     ) -> Answer | SendErrorKind | None:
         """See `ports.RouterPort`."""
         future: asyncio.Future[Answer | SendErrorKind] = self._loop.create_future()
-        request_id = self._deliver(process, request, blob, future.set_result, None)
+        source = Address(self._node, RPC)
+        request_id = self._deliver(process, request, blob, future.set_result, None, source)
         if isinstance(request_id, str):
             return request_id
         if not request_id:
@@ -297,9 +298,7 @@ class Router:
         source: Address | None = None,
         rights: Sequence[Capability] = (),
     ) -> int | SendErrorKind:
-        """Hand a request of the HTTP server, or of another node's process, to a process; returns its id, 0 when no
-        answer is wanted.
-        """
+        """Hand a request of the HTTP server, or of `source`, to a process; returns its id, 0 if no answer is wanted."""
         receiver = self._processes.get(canonical(process))
         if receiver is None:
             return "no-such-process"
@@ -307,7 +306,9 @@ class Router:
         size = len(request.body) + len(payload or b"") + len(request.metadata or "")
         if feeder is None and receiver.mailbox.refuses():
             return "mailbox-full"
-        asker = HTTP_SERVER if source is None else at_node(source.node)
+        asker = HTTP_SERVER
+        if source is not None:
+            asker = source.process if source.node == self._node else at_node(source.node)
         if self._requests.size_of(asker) > self._limits.outstanding_bytes:
             return "mailbox-full"
         seconds, request_id = request.expects_response, 0

@@ -186,6 +186,11 @@ class House:
         return {"Cookie": f"kinode-auth_{NODE}={self.server.issue_token(60)}"}
 
     @property
+    def local(self) -> dict[str, str]:
+        """What shows that a program is one of the node's user."""
+        return {"Guesthouse-Local": (self.home / "local.secret").read_text().strip()}
+
+    @property
     def register(self) -> dict[str, object]:
         return {"auth_token": self.server.issue_token(60), "target_process": str(CHAT), "encrypted": False}
 

@@ -30,7 +30,7 @@ BODY = {"WebSocketPush": {"channel_id": 0, "message_type": "Binary"}}
 async def extension(house: House, **headers: str) -> AsyncIterator[tuple[ClientConnection, int]]:
     house.server.bind_ws_path(CHAT, "/ext", authenticated=False, secure=False, extension=True)
     async with connect(
-        f"{house.ws_url}/{CHAT}/ext", additional_headers=headers, ping_interval=None, proxy=None
+        f"{house.ws_url}/{CHAT}/ext", additional_headers=house.local | headers, ping_interval=None, proxy=None
     ) as socket:
         yield socket, (await house.chat.opened()).channel_id
 

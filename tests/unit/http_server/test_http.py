@@ -247,7 +247,7 @@ async def test_local_only_means_this_machine_and_no_proxy_and_no_rebound_name(ho
         {"Host": f"evil.example:{house.server.port}"},
         {"Host": "127.0.0.1.evil.example"},
     ]
-    async with house.http() as client:
+    async with house.http(headers=house.local) as client:
         for host in ("127.0.0.1", "localhost", f"LOCALHOST:{house.server.port}", "[::1]:80"):
             assert (await client.get(f"/{CHAT}/", headers={"Host": host})).text == "local"
         for headers in refused:

@@ -158,7 +158,7 @@ async def test_a_bearer_renews_a_token_with_the_same_scope(house: House) -> None
 
 async def ask(house: House, fields: Any, **headers: str) -> tuple[int, Any]:
     async with house.http() as client, asyncio.TaskGroup() as tasks:
-        pending = tasks.create_task(client.post(RPC, json=fields, headers=headers))
+        pending = tasks.create_task(client.post(RPC, json=fields, headers=house.local | headers))
         if isinstance(fields, dict) and fields.get("expects_response") is not None and not headers:
             _, request, blob, answered = await asyncio.wait_for(house.router.requests.get(), 5)
             answered(Answer(request.body[::-1], None, blob))
@@ -184,7 +184,7 @@ async def test_the_process_sees_inherit_and_context_is_refused_with_the_reason(h
         assert await ask(house, {"process": str(CHAT), "inherit": inherit, "context": None}) == (202, None)
         assert house.router.requests.get_nowait()[1].inherit is bool(inherit)
     async with house.http() as client:
-        answer = await client.post(RPC, json={"process": str(CHAT), "context": "mine"})
+        answer = await client.post(RPC, json={"process": str(CHAT), "context": "mine"}, headers=house.local)
     assert answer.text.startswith("not a valid HTTP request: context is for requests of processes")
 
 
@@ -207,7 +207,7 @@ async def test_the_process_sees_inherit_and_context_is_refused_with_the_reason(h
 )
 async def test_what_is_no_message_is_refused(house: House, fields: Any, status: int) -> None:
     async with house.http() as client:
-        assert (await client.post(RPC, json=fields)).status_code == status
+        assert (await client.post(RPC, json=fields, headers=house.local)).status_code == status
     assert house.router.requests.empty()
 
 

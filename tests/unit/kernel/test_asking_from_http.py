@@ -20,7 +20,7 @@ CHAT_ID, OTHER_ID = ProcessId.parse(CHAT), ProcessId.parse(OTHER)
 SERVER = "home.os@http-server:distro:sys"
 
 
-async def test_a_process_answers_what_the_http_server_asks(kernel: Any) -> None:
+async def test_a_process_answers_what_is_asked_by_rpc_and_can_tell_that_it_is(kernel: Any) -> None:
     worker = await kernel.worker()
     _, chat = kernel.process(worker, CHAT)
     async with asyncio.TaskGroup() as tasks:
@@ -29,7 +29,7 @@ async def test_a_process_answers_what_the_http_server_asks(kernel: Any) -> None:
         (heard,) = await worker.hear()
         request_id = heard[2]
         assert heard == [
-            ToWorker.REQUEST, chat, request_id, SERVER, b"hi", False, 5, None, "x/y", b"blob",
+            ToWorker.REQUEST, chat, request_id, "home.os@rpc:distro:sys", b"hi", False, 5, None, "x/y", b"blob",
         ]  # fmt: skip
         await worker.say(respond(chat, request_id, b"there"))
     assert asked.result() == Answer(b"there")
