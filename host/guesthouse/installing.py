@@ -142,7 +142,7 @@ class Installer:
         """Run a version, then write that it is the one that is installed; or neither."""
         node = self._node
         for spec in package.processes:
-            await self._compiler.compiled(spec.component)
+            await self._compiler.runnable(spec.component)
         before = read_installed(self._home.path)
         after = change(before)
         swap = node.swap_to(package)
@@ -258,7 +258,7 @@ def _changed(home: Home, package: Package, change: Callable[[Installed], Install
 async def _compile(package: Package, home: Home, settings: Settings) -> None:
     compiler = Compiler(home.compiled, settings.package)
     for spec in package.processes:
-        await compiler.compiled(spec.component)
+        await compiler.runnable(spec.component)
 
 
 def described(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
+import weakref
 from typing import Any
 
 import pytest
@@ -25,6 +27,13 @@ def allocator(body: str) -> str:
     return MEMORY.replace(
         MEMORY[MEMORY.index("(local $start") : MEMORY.index("(core instance")], f"{body}))\n  "
     )
+
+
+class Payload:
+    """What a guest passed."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
 
 
 def _says_hello(owner: Any) -> str:
@@ -273,9 +282,39 @@ def test_whatever_a_host_call_raises_is_a_fault_of_that_guest_alone(
     )
     trap = death_of(component)
     assert trap.cause == ExitCause.HOST_FAULT
-    assert trap.__cause__ is raised
+    assert trap.detail.startswith(type(raised).__name__)
+    assert raised.__traceback__ is None
     fail = False
     run(component)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_fault_that_quotes_a_hundred_megabytes_is_told_in_few_words_and_keeps_nothing(
+    blocking: bool,
+) -> None:
+    kept: list[weakref.ref[Payload]] = []
+
+    def ask(owner: Any) -> str:
+        payload = Payload(bytes(100 << 20))
+        kept.append(weakref.ref(payload))
+        values = {"bytes": payload.content}
+        raise LookupError(values, [values] * 1000, payload.content, payload, 1 << 100_000)
+
+    component = load(
+        guest("(call $ask (i32.const 0))", ASK, more=IMPORT_ASK),
+        Calls({"ask": ask}, ("ask",) if blocking else ()),
+    )
+    tracemalloc.start()
+    try:
+        trap = death_of(component)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert trap.detail.startswith("LookupError: {'bytes': b'")
+    assert len(trap.detail) <= 500
+    assert "in ask" in trap.trace
+    assert most < 110 << 20
+    assert [each() for each in kept] == [None]
 
 
 def test_a_trap_that_a_host_call_raises_on_purpose_keeps_its_cause() -> None:

@@ -77,7 +77,7 @@ def test_an_answer_that_cannot_be_made_is_a_fault_of_that_guest() -> None:
     with pytest.raises(GuestTrap) as death:
         fiber.poll()
     assert death.value.cause == ExitCause.HOST_FAULT
-    assert isinstance(death.value.__cause__, ZeroDivisionError)
+    assert death.value.detail.startswith("ZeroDivisionError: ")
     fiber.drop()
 
 

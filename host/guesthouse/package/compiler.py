@@ -65,6 +65,17 @@ class Compiler:
         """
         return (await self._artifact(component)).path
 
+    async def runnable(self, component: Path) -> Path:
+        """The same as `compiled`, of a component that this host can run.
+
+        Raises:
+            CompileError: as for `compiled`, or a worker would not run it.
+        """
+        artifact = await self._artifact(component)
+        for problem in artifact.description.problems:
+            raise CompileError(f"{component} {problem}")
+        return artifact.path
+
     async def described(self, component: Path) -> Description:
         """Return what a component imports and exports. It is compiled for it, unless it was before.
 

@@ -6,7 +6,7 @@ Without any limits: this is what a compiler subprocess does once it has given it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from wasmtime import Engine, Module, WasmtimeError
@@ -18,6 +18,7 @@ from guesthouse.canonical.planner import take_apart
 from guesthouse.canonical.reading import MODULE, Unplanned, sections
 from guesthouse.package.describing import describe
 from guesthouse.package.description import Description
+from guesthouse.package.judging import problems_of_plan, problems_of_whole
 from guesthouse.package.names import without_harmful_names
 from guesthouse.package.task import SHARED_BYTES
 from guesthouse.worker.boundary.engine import is_small, new_engine
@@ -77,6 +78,7 @@ def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled |
     try:
         parts = take_apart(component, engine)
         description = describe(parts.type, engine)
+        description = replace(description, problems=problems_of_plan(description, parts.plan))
         plan = plan_to_json(parts.plan)
         handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
         modules = [
@@ -105,4 +107,6 @@ def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:
 
 def _whole(component: bytes, engine: Engine) -> Compiled:
     compiled = Component(engine, component)
-    return Compiled(describe(compiled.type, engine), False, (compiled.serialize(),))
+    description = describe(compiled.type, engine)
+    problems = problems_of_whole(description, compiled.type, engine)
+    return Compiled(replace(description, problems=problems), False, (compiled.serialize(),))

@@ -123,7 +123,7 @@ class _Writer:
 
     def _imported_interfaces(self) -> Iterator[str]:
         used = {module for module, _, _ in self._imports} | set(self._world.exports)
-        for interface in _with_sources(used, self._wit):
+        for interface in with_sources(used, self._wit):
             if interface.id not in self._world.exports:
                 functions = [name for module, name, _ in self._imports if module == interface.id]
                 yield from self._import(interface, functions)
@@ -131,7 +131,7 @@ class _Writer:
     def _import(self, interface: Interface, functions: Sequence[str]) -> Iterator[str]:
         short = _short(interface.id)
         yield f"(type ${short}-type (instance"
-        for name, definition in _in_order(interface):
+        for name, definition in in_order(interface):
             if isinstance(definition, Use):
                 yield f"(alias outer 1 ${_short(definition.interface)}.{definition.name} (type ${name}-raw))"
             else:
@@ -209,7 +209,7 @@ class _Writer:
         return f' (post-return (func $main "{name}"))' if self._exports.get(name) == "func" else ""
 
 
-def _with_sources(used: set[str], wit: WitPackage) -> list[Interface]:
+def with_sources(used: set[str], wit: WitPackage) -> list[Interface]:
     """The used interfaces and those whose types they take, sources first."""
     ordered: dict[str, Interface] = {}
 
@@ -227,7 +227,7 @@ def _with_sources(used: set[str], wit: WitPackage) -> list[Interface]:
     return list(ordered.values())
 
 
-def _in_order(interface: Interface) -> Iterator[tuple[str, Type | Use | Composite]]:
+def in_order(interface: Interface) -> Iterator[tuple[str, Type | Use | Composite]]:
     """The types of an interface, each after those it is made of: WIT has no order, a component has one."""
     written: set[str] = set()
 

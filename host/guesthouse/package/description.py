@@ -10,6 +10,10 @@ MAX_IMPORTS: Final = 1024
 MAX_NAMES: Final = 10_000
 """Imports, exports and their functions of one component; more is refused."""
 
+MAX_PROBLEMS: Final = 20
+MAX_PROBLEM: Final = 400
+"""Characters of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -30,10 +34,16 @@ class Description:
 
     imports: tuple[Item, ...]
     exports: tuple[Item, ...]
+    problems: tuple[str, ...] = ()
+    """Why this host cannot run it, a line each. A worker looks for itself."""
 
     def to_json(self) -> dict[str, object]:
         """The description as values that JSON has."""
-        return {"imports": _plain(self.imports), "exports": _plain(self.exports)}
+        return {
+            "imports": _plain(self.imports),
+            "exports": _plain(self.exports),
+            "problems": list(self.problems),
+        }
 
     @classmethod
     def from_json(cls, value: object) -> Description:
@@ -44,7 +54,7 @@ class Description:
         """
         if not isinstance(value, dict):
             raise ValueError("a description is an object")
-        return cls(_items(value.get("imports")), _items(value.get("exports")))
+        return cls(_items(value.get("imports")), _items(value.get("exports")), _lines(value.get("problems")))
 
 
 def _plain(items: tuple[Item, ...]) -> list[list[object]]:
@@ -55,6 +65,15 @@ def _items(value: object) -> tuple[Item, ...]:
     if not isinstance(value, list) or len(value) > MAX_NAMES:
         raise ValueError("imports and exports are lists")
     return tuple(_read(item) for item in value)
+
+
+def _lines(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_PROBLEMS:
+        raise ValueError("problems are a list")
+    for line in value:
+        if not isinstance(line, str) or len(line) > MAX_PROBLEM or not line.isprintable():
+            raise ValueError("a problem is a line")
+    return tuple(value)
 
 
 def _read(value: object) -> Item:

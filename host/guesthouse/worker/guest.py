@@ -71,6 +71,8 @@ class Answerable(Enum):
     HTTP = auto()
 
 
+_MAX_NAME: Final = 1024
+"""Characters of part of a name that goes to the node, which says what is wrong with one that nothing has."""
 _NO_BLOB: Final = (None, None)
 _MESSAGE: Final = Waiting.MESSAGE
 _NOTHING: Final = Waiting.NOTHING
@@ -315,7 +317,23 @@ class Guest:
 
 
 def address_text(value: dict[str, Any]) -> str:
-    """The contract's record as `node@process:package:publisher`; not checked."""
+    """The contract's record as `node@process:package:publisher`; not checked but for its size.
+
+    Raises:
+        GuestTrap: a name is longer than any is.
+    """
     process = value["process"]
-    name = f"{process['process-name']}:{process['package-name']}:{process['publisher-node']}"
-    return f"{value['node']}@{name}"
+    names = (value["node"], process["process-name"], process["package-name"], process["publisher-node"])
+    node, *parts = map(name_part, names)
+    return f"{node}@{':'.join(parts)}"
+
+
+def name_part(value: Any) -> str:
+    """Part of a name that a guest passed.
+
+    Raises:
+        GuestTrap: it is none, or longer than any is.
+    """
+    if type(value) is not str or len(value) > _MAX_NAME:
+        raise GuestTrap(ExitCause.TRAP, f"it used a name with a part over {_MAX_NAME} characters")
+    return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import select
-import traceback
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -26,7 +25,7 @@ from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
 from guesthouse.worker.boundary.ticker import TICK_SECONDS, Ticker
-from guesthouse.worker.calls import ENTRIES, HostCalls
+from guesthouse.worker.calls import ENTRIES, HostCalls, check_entry
 from guesthouse.worker.guest import Guest, GuestLimits, Waiting
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
@@ -272,6 +271,7 @@ class Worker:
         component = self._components.get(path)
         if component is None:
             component = self._engines.load(Path(path), self._calls, *ENTRIES)
+            check_entry(component.entry, component.entry_type)
             self._components[path] = component
             self._ticker.use(component.engine)
         return component
@@ -288,9 +288,6 @@ class Worker:
 
     def _explain(self, guest: Guest, trap: GuestTrap) -> None:
         """Log what only the worker knows: where the guest was, or which host call failed how."""
-        text = trap.trace
-        if trap.cause == ExitCause.HOST_FAULT and trap.__cause__ is not None:
-            text = "".join(traceback.format_exception(trap.__cause__))
-        if text:
-            lines = [line[:_TRACE_CHARACTERS] for line in text.strip().splitlines()[-_TRACE_LINES:]]
+        if trap.trace:
+            lines = [line[:_TRACE_CHARACTERS] for line in trap.trace.strip().splitlines()[-_TRACE_LINES:]]
             self._outgoing.add([ToNode.LOG, guest.handle, "host", "error", "\n".join(lines)])

@@ -67,7 +67,7 @@ class Scheduler:
 
     def wake_at(self, guest: Guest, when: float) -> None:
         """Wake it from its sleep when the monotonic clock reads `when`."""
-        when = min(when, monotonic() + FARTHEST)
+        when = min(monotonic() + FARTHEST, when)  # in this order it is never what is no number
         if len(self._sleepers) >= self._compact_at:  # those that ended in their sleep are dropped
             self._sleepers = [entry for entry in self._sleepers if not entry[2].gone]
             heapq.heapify(self._sleepers)

@@ -5,23 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+import wasmtime
 
-from guesthouse.worker.boundary.types import F64, STRING, FunctionType
+from guesthouse.control.client import Refused
 
-from ...unit.worker.contract import PUSHED
+from ...boundary.test_import_types import LIES
 from ...unit.worker.guests import SCRATCH, data
 from ..harness import Scene, tried_again
-from .attackers import Attacker, carry_out
+from .attackers import SUITE, Attacker, carry_out, installed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ENDED: Final = "ended alone, before the host hears of it"
 PRINT: Final = ("system.print",)
-TEXT: Final = ("http-server.send-ws-text",)
-
-
-def function(result: object, *params: object) -> FunctionType:
-    return FunctionType(tuple((f"p{number}", param) for number, param in enumerate(params)), result)  # type: ignore[arg-type, misc]
 
 
 def prints(pointer: str, length: str) -> str:
@@ -34,14 +30,6 @@ def receives_into(allocator: str, told: str) -> Attacker:
         f"(call $our (i32.const {SCRATCH}))", ENDED, (told,), calls=("system.our",), allocator=allocator
     )
 
-
-NAN_CHANNELS: Final = "".join(
-    f"(call $send-ws-text (f64.const {number}) (i32.const 0) (i32.const 0) (i32.const {SCRATCH}))"
-    for number in ("nan:0x7ffffffffffff", "-nan", "inf")
-)
-REENTERING: Final = """
-  (core module $table (table (export "table") 1 funcref))
-  (core instance $table (instantiate $table))"""
 
 ATTACKERS: Final = {
     "text that is not UTF-8": Attacker(
@@ -92,13 +80,6 @@ ATTACKERS: Final = {
         calls=("system.our",),
         allocator="(memory.fill (i32.const 0) (i32.const 255) (i32.const 262144)) (i32.const 1024)",
     ),
-    "NaN and infinity for a channel": Attacker(
-        NAN_CHANNELS,
-        "channel-not-found",
-        calls=TEXT,
-        types={"send-ws-text": function(PUSHED, F64, STRING)},
-        lives=True,
-    ),
 }
 
 
@@ -106,3 +87,17 @@ ATTACKERS: Final = {
 @tried_again
 async def test_a_guest_of_malformed_values_ends_alone(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])
+
+
+@tried_again
+async def test_imports_of_another_type_than_the_interfaces_are_not_installed(scene: Scene) -> None:
+    async with scene.attack(SUITE, "imports of other types") as attack:
+        for number, (component, words) in enumerate(LIES.values()):
+            with pytest.raises(Refused) as refused:
+                async with installed(scene, f"liar-{number}", bytes(wasmtime.wat2wasm(component))):
+                    pass
+            text = str(refused.value)
+            assert words in text
+            assert "\n" not in text
+        attack.gets = "it is not installed"
+        attack.log = text.partition(" ")[2]

@@ -163,12 +163,21 @@ def test_state_is_stored_before_the_process_goes_on(worker: Worker) -> None:
     assert started.death()[0] == ExitCause.RETURNED
 
 
-SPAWN: Final = """(type $on-exit' (enum "none" "restart")) (export "on-exit" (type $on-exit (eq $on-exit')))
+SPAWN: Final = """(type $on-exit' (variant (case "none") (case "restart")))
+  (export "on-exit" (type $on-exit (eq $on-exit')))
+  (type $process-id'
+    (record (field "process-name" string) (field "package-name" string) (field "publisher-node" string)))
+  (export "process-id" (type $process-id (eq $process-id')))
+  (type $address' (record (field "node" string) (field "process" $process-id)))
+  (export "address" (type $address (eq $address')))
+  (type $capability' (record (field "issuer" $address) (field "params" string)))
+  (export "capability" (type $capability (eq $capability')))
   (type $spawn-error' (enum "name-taken" "no-file-at-path"))
   (export "spawn-error" (type $spawn-error (eq $spawn-error')))
   (export "spawn" (func (param "name" (option string)) (param "wasm-path" string) (param "on-exit" $on-exit)
-    (param "request-capabilities" (list u8)) (param "grant-capabilities" (list u8)) (param "public" bool)
-    (result (result (error $spawn-error)))))"""
+    (param "request-capabilities" (list $capability))
+    (param "grant-capabilities" (list (tuple $process-id string))) (param "public" bool)
+    (result (result $process-id (error $spawn-error)))))"""
 
 
 @pytest.mark.parametrize(
@@ -185,7 +194,8 @@ def test_a_refusal_that_spawn_has_no_word_for_is_the_closest_that_it_has(
 ) -> None:
     zeros = "(i32.const 0) " * 6
     body = f"""(call $call (i32.const 0) (i32.const 0) (i32.const 0) (local.get 0) (local.get 1) {zeros} (i32.const 64))
-      (if (i32.ne (i32.load16_u (i32.const 64)) (i32.const {1 + 256 * case})) (then unreachable))"""
+      (if (i32.ne (i32.load8_u (i32.const 64)) (i32.const 1)) (then unreachable))
+      (if (i32.ne (i32.load8_u (i32.const 68)) (i32.const {case})) (then unreachable))"""
     signature = f"(param {'i32 ' * 12})"
     started = worker.start(guest(SPAWN, signature, body, functions={"name": "spawn"}))
     call_id, name, arguments = started.expect(ToNode.CALL)

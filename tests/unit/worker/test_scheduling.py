@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from guesthouse.link.ops import ExitCause, ToNode, ToWorker
-from guesthouse.worker.boundary.types import STRING, U32, FunctionType, RecordOf
+from guesthouse.worker.boundary.types import FunctionType
 
-from .contract import PUSHED
 from .guests import (
     ECHO,
     HOG,
@@ -251,28 +250,6 @@ def test_a_file_that_was_not_compiled_here_is_not_started(worker: Worker, conten
 def test_a_file_that_is_not_there_is_not_started(worker: Worker) -> None:
     cause, _ = worker.start(worker.compiled(ECHO).with_name("none.cwasm")).death()
     assert cause == ExitCause.NOT_STARTED
-
-
-def test_a_fault_that_quotes_a_hundred_megabytes_is_told_in_few_words(own_worker: Worker) -> None:
-    lie = FunctionType(
-        (("node", STRING), ("channel", U32), ("kind", STRING), ("blob", RecordOf((("bytes", STRING),)))),
-        PUSHED,
-    )
-    body = f"""(if (i32.eq (memory.grow (i32.const 2500)) (i32.const -1)) (then unreachable))
-      (memory.fill (i32.const 262144) (i32.const 97) (i32.const 100000000))
-      (memory.copy (i32.const 700) (i32.const 690) (i32.const 4))
-      (i32.store (i32.const 700) (i32.const 0x736f2e6e))
-      (call $send-ws-push (i32.const 700) (i32.const 4) (i32.const 1) (i32.const 262144) (i32.const 100000000)
-        (i32.const 0) (i32.const 0) (i32.const {SCRATCH}))"""
-    guest = own_worker.start(
-        process(("http-server.send-ws-push",), body, types={"send-ws-push": lie}), memory_bytes=256 * MIB
-    )
-    cause, detail = guest.death()
-    assert cause == ExitCause.HOST_FAULT
-    assert detail.startswith("KeyError")
-    assert len(detail) <= 500
-    assert all(len(line) < 10_000 for line in guest.log())
-    assert own_worker.is_alive()
 
 
 def test_a_function_with_a_name_of_a_megabyte_dies_in_few_words(worker: Worker) -> None:

@@ -336,12 +336,13 @@ def test_a_handle_of_another_kind_ends_the_guest(worker: Worker, body: str) -> N
     assert dies(worker, body, *SLEEP, *OUTPUT)[0] == ExitCause.TRAP
 
 
-def test_a_resource_that_passes_for_another_by_a_lie_ends_the_guest(worker: Worker) -> None:
+def test_a_resource_that_passes_for_another_by_a_lie_is_not_linked(worker: Worker) -> None:
     """The component says that standard output is a pollable: each resource has its own type in the host."""
     lie = Wasi(
         "wasi:cli/stdout@0.2.0",
         '(export "get-stdout" (func (result (own $pollable))))',
         {"get-stdout": "(result i32)"},
     )
-    cause, _ = dies(worker, "(call $pollable.block (call $get-stdout))", POLL, CLOCK, lie)
-    assert cause in (ExitCause.HOST_FAULT, ExitCause.TRAP)
+    cause, detail = dies(worker, "(call $pollable.block (call $get-stdout))", POLL, CLOCK, lie)
+    assert cause == ExitCause.NOT_STARTED
+    assert "own<pollable> for its result, where the interface has own<output-stream>" in detail

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from guesthouse.canonical.files import PLAN_VERSION
@@ -47,6 +48,9 @@ may grow into are reserved all the same, so growing moves nothing, and `memory.p
 """
 
 
+_JUDGED_BY: Final = Path(__file__).parents[1] / "served"
+
+
 def is_small(component_bytes: int) -> bool:
     """Whether a component of that size is compiled for the small engine."""
     return component_bytes < SMALL_COMPONENT
@@ -74,6 +78,11 @@ def new_engine(*, small: bool = False) -> Engine:
 
 
 def engine_key() -> str:
-    """A short name of the wasmtime version, every setting that changes compiled code, and the plans' form."""
-    settings = [version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _SMALL_MEMORY, PLAN_VERSION]
+    """A short name of the wasmtime version, every setting that changes compiled code, the plans' form, and the types by
+    which a component was judged when it was compiled.
+    """
+    settings = [
+        *(version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _SMALL_MEMORY, PLAN_VERSION),
+        [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(_JUDGED_BY.glob("*.py"))],
+    ]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

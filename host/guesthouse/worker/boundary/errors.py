@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import traceback
+from reprlib import Repr
+from typing import Any, Final
 
 from guesthouse.errors import GuesthouseError
 from guesthouse.link.ops import ExitCause
@@ -55,6 +57,52 @@ class GuestTrap(Exception):
         self.cause = cause
         self.detail = detail
         self.trace = trace
+
+
+class _Brief(Repr):
+    """Looks at no more of a value than it shows: a guest's may be hundreds of megabytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring = 2, 80
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 3
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        """Bytes, cut before they are written out."""
+        return repr(value) if len(value) <= self.maxstring else f"{value[: self.maxstring]!r}..."
+
+    def repr_int(self, value: int, level: int) -> str:
+        """A number, if it is of a size that WIT has."""
+        return str(value) if value.bit_length() <= 64 else "a large number"
+
+    def repr_instance(self, value: object, level: int) -> str:
+        """Whatever else: its own `repr` may show all that it holds."""
+        return repr(value) if value is None or type(value) in (bool, float) else f"<{type(value).__name__}>"
+
+
+_BRIEF: Final = _Brief()
+_FRAMES: Final = 8
+"""Of a traceback, the innermost."""
+
+
+def brief(value: Any) -> str:
+    """A value for people, in few words however large it is."""
+    return _BRIEF.repr(value)[:_MAX_DETAIL]
+
+
+def host_fault(error: BaseException) -> GuestTrap:
+    """What a host call raised, as the end of its guest. Nothing of the error is kept: the frames that its traceback
+    names hold all that the guest had passed, and quoting that would make it several times as much.
+    """
+    if isinstance(error, GuestTrap):
+        trap = error
+    else:
+        words = ", ".join(each[:_MAX_DETAIL] if type(each) is str else brief(each) for each in error.args[:4])
+        detail = f"{type(error).__name__}: {words}".encode("utf-8", "replace").decode()
+        frames = "".join(traceback.format_tb(error.__traceback__, -_FRAMES))
+        trap = GuestTrap(ExitCause.HOST_FAULT, detail, f"{frames}{detail}")
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return trap
 
 
 _MARK: Final = "wasm trap: "

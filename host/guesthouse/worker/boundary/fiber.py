@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from wasmtime import Engine, Store
 
-from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import GuestTrap, classify
 
@@ -75,7 +74,7 @@ class Fiber(ABC):
         self.owner = owner
         self.calls = 0
         """Host calls that it made."""
-        self.fault: BaseException | None = None
+        self.fault: GuestTrap | None = None
         """What a host call raised; it explains the trap that follows."""
         self.blocked: Any = None
         """Set while the guest waits in a host call that has no answer yet."""
@@ -171,11 +170,5 @@ class Fiber(ABC):
             raise self._trap(capi.take_message(error))
 
     def _trap(self, message: str) -> GuestTrap:
-        fault = self.fault
-        if isinstance(fault, GuestTrap):
-            return fault
-        if fault is not None:
-            trap = GuestTrap(ExitCause.HOST_FAULT, f"{type(fault).__name__}: {fault}", message)
-            trap.__cause__ = fault
-            return trap
-        return classify(message)
+        fault, self.fault = self.fault, None  # once raised it knows this fiber: a circle
+        return classify(message) if fault is None else fault

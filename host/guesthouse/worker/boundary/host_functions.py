@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import CONTINUATION_STRUCT
-from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.errors import host_fault
 from guesthouse.worker.boundary.fiber import FIBERS, Fiber
 from guesthouse.worker.boundary.values import Form
 
@@ -39,9 +38,6 @@ class HostFunction:
 Destructor: TypeAlias = Callable[[Any, int, int], None]
 """`(owner, resource type number, number)`."""
 
-_MAX_ERROR: Final = 500
-"""Characters of what a host call raised that wasmtime gets to see; the fiber keeps the rest."""
-
 
 def _wait(context: int) -> bool:
     """Whether the host call that the guest waits in has its result now.
@@ -58,7 +54,7 @@ def _wait(context: int) -> bool:
     try:
         fiber.blocked(produce())
     except BaseException as error:
-        fiber.fault = error
+        note_fault(fiber, error)
         return False
     fiber.blocked = None
     return True
@@ -78,8 +74,8 @@ put_address: Final = capi.ADDRESS.pack_into
 
 
 def note_fault(fiber: Fiber | None, error: BaseException) -> bytes:
-    """Keep what a host call raised; returns what wasmtime gets to see of it."""
+    """Keep what a host call raised, in few words; returns what wasmtime gets to see of it."""
+    fault = host_fault(error)
     if fiber is not None and fiber.fault is None:
-        fiber.fault = error
-    text = str(error) if isinstance(error, GuestTrap) else traceback.format_exception_only(error)[-1].strip()
-    return text[:_MAX_ERROR].encode("utf-8", "replace").replace(b"\0", b" ")
+        fiber.fault = fault
+    return str(fault).encode("utf-8", "replace").replace(b"\0", b" ")

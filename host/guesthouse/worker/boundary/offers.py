@@ -17,7 +17,11 @@ class Offer(Protocol):
     """What the host offers to components, by name."""
 
     def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction | None:
-        """The call of that name; None when there is none."""
+        """The call of that name; None when there is none.
+
+        Raises:
+            LinkFailure: it was not written for such a type.
+        """
 
     def resource(self, interface: str, name: str) -> int | None:
         """The number of the host's resource type of that name; None when there is none."""
@@ -62,6 +66,11 @@ def offered_resource(offer: Offer, interface: str, name: str) -> int:
 def with_result(entry: str) -> LinkFailure:
     """The error for a component whose entry returns something."""
     return LinkFailure(f"exports {entry} with a result: build it for the world `process`")
+
+
+def too_many_functions() -> LinkFailure:
+    """The error for a component that imports more than any process needs."""
+    return LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
 
 
 def where_is(entry: tuple[str | None, str]) -> str:

@@ -21,9 +21,11 @@ from guesthouse.errors import BadAddress
 from guesthouse.link.ops import Call, ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import HostFunction
+from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.calls import capabilities, messaging, spawning, system
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.kinode_form import STANDARD
+from guesthouse.worker.served.kinode import BY_VERSION
 
 VERSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
@@ -34,19 +36,22 @@ VERSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 """The interfaces, and the versions of each whose functions and records are known (without the last number)."""
 
 
-def find(interface: str, version: str) -> Mapping[str, HostFunction] | None:
-    """The calls of an interface without its version; None for one that is not Kinode's.
+def find(interface: str, version: str) -> tuple[Mapping[str, HostFunction] | None, dict[str, FunctionType]]:
+    """The calls of an interface without its version, and their types; None for one that is not Kinode's.
 
     Of a version that is not known there are none.
     """
     versions = VERSIONS.get(interface)
     if versions is None:
-        return None
-    return CALLS if version.rpartition(".")[0] in versions else _NONE
+        return None, {}
+    known, _, _ = version.rpartition(".")
+    return (CALLS, BY_VERSION[known]) if known in versions else (_NONE, {})
 
 
 def _print(guest: Guest, verbosity: int, text: str) -> None:
     """Verbosity 0 is always shown; what is above it is for whoever looks closer."""
+    if type(verbosity) is not int or type(text) is not str:
+        raise TypeError("a line of the log has a verbosity and a text")
     guest.log.line("print", "info" if verbosity == 0 else "debug", text)
 
 

@@ -17,7 +17,7 @@ from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.values import Err, Ok
 from guesthouse.worker.calls.capabilities import refuse_many, rights
 from guesthouse.worker.calls.system import on_exit_operation
-from guesthouse.worker.guest import Guest
+from guesthouse.worker.guest import Guest, name_part
 from guesthouse.worker.refusals import as_error
 
 INTERFACE: Final = "guesthouse:process/spawning"
@@ -44,7 +44,8 @@ def _grant(item: Any) -> list[str]:
     params stand beside it.
     """
     process, params = item if isinstance(item, tuple) else (item, MESSAGING)
-    return [f"{process['process-name']}:{process['package-name']}:{process['publisher-node']}", params]
+    names = (process["process-name"], process["package-name"], process["publisher-node"])
+    return [":".join(map(name_part, names)), params]
 
 
 def _as_result(value: Any) -> Any:

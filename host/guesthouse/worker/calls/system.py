@@ -28,8 +28,8 @@ def our(guest: Guest) -> dict[str, Any]:
 
 def print_line(guest: Guest, verbosity: str, text: str) -> None:
     """Write to the log."""
-    if verbosity not in _VERBOSITIES:
-        raise ValueError(f"no verbosity is {verbosity!r}")
+    if type(verbosity) is not str or verbosity not in _VERBOSITIES or type(text) is not str:
+        raise ValueError("a line of the log has a verbosity and a text")
     guest.log.line("print", verbosity, text)
 
 

@@ -23,6 +23,7 @@ from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.types import EnumOf, FunctionType, ResultOf
 from guesthouse.worker.boundary.values import OK, Err, Ok
 from guesthouse.worker.guest import Guest
+from guesthouse.worker.served.wasi import FUNCTIONS
 
 PREFIX: Final = "wasi:"
 INTERFACES: Final = frozenset(("cli", "clocks", "filesystem", "io", "random", "sockets"))
@@ -88,11 +89,18 @@ def _resolution(guest: Guest) -> int:
 
 
 def _subscribe_instant(guest: Guest, when: int) -> tuple[int, int]:
-    return guest.resources.add(RESOURCES["pollable"], Pollable(when))
+    return guest.resources.add(RESOURCES["pollable"], Pollable(_moment(when)))
 
 
 def _subscribe_duration(guest: Guest, duration: int) -> tuple[int, int]:
-    return guest.resources.add(RESOURCES["pollable"], Pollable(monotonic_ns() + duration))
+    return guest.resources.add(RESOURCES["pollable"], Pollable(monotonic_ns() + _moment(duration)))
+
+
+def _moment(value: int) -> int:
+    """A number that can be put in order: one that is none at the head of all that sleep would wake nobody again."""
+    if type(value) is not int:
+        raise TypeError("a time is a whole number of nanoseconds")
+    return value
 
 
 def _datetime(nanoseconds: int) -> dict[str, int]:
@@ -273,19 +281,24 @@ _DENIALS: Final = ("access-denied", "access", "not-permitted", "not-supported")
 """Error codes of WASI interfaces that say no, the plainest first."""
 
 
-def find(interface: str, name: str, type_: FunctionType) -> HostFunction | None:
-    """The call for an import of WASI 0.2; `interface` is without its version.
+def find(interface: str) -> tuple[dict[str, HostFunction] | None, dict[str, FunctionType]]:
+    """The calls of an interface of WASI 0.2 without its version, and their types; None for another interface."""
+    if not is_denied(interface):
+        return None, {}
+    plain = interface.removeprefix(PREFIX)
+    return _PLAIN.get(plain, {}), FUNCTIONS.get(plain, {})
 
-    A function of a known interface that is not here is denied. None for an unknown interface.
-    """
-    package, _, rest = interface.removeprefix(PREFIX).partition("/")
-    if not interface.startswith(PREFIX) or package not in INTERFACES:
+
+def is_denied(interface: str) -> bool:
+    """Whether functions of this interface that are not here are denied, rather than unknown."""
+    package, _, _ = interface.removeprefix(PREFIX).partition("/")
+    return interface.startswith(PREFIX) and package in INTERFACES
+
+
+def denied(interface: str, name: str, type_: FunctionType) -> HostFunction | None:
+    """What stands for a function that is not here; None for that of an unknown interface."""
+    if not is_denied(interface):
         return None
-    known = _PLAIN.get(f"{package}/{rest}", {}).get(name)
-    return known if known is not None else _denied(interface, name, type_)
-
-
-def _denied(interface: str, name: str, type_: FunctionType) -> HostFunction:
     result = type_.result
     if isinstance(result, ResultOf) and isinstance(result.err, EnumOf):
         for denial in _DENIALS:

@@ -31,6 +31,7 @@ from guesthouse.worker.boundary.offers import (
     no_entry,
     offered_function,
     offered_resource,
+    too_many_functions,
     where_is,
     with_result,
 )
@@ -87,6 +88,7 @@ class Assembly:
         self._modules = modules
         self._keep: list[object] = []
         self.entry, lifted = _find_entry(plan, entries)
+        self.entry_type = lifted.type
         self.run = Run(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
         self._linker = _Linker(engine)
         self._numbers = {name: offered_resource(offer, *name) for name in plan.resources}
@@ -126,7 +128,7 @@ class Assembly:
 
     def _link(self, plan: Plan, offer: Offer) -> None:
         if len(plan.functions) > MAX_IMPORTED_FUNCTIONS:
-            raise LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
+            raise too_many_functions()
         offered = {}
         for each in plan.functions:
             function = offered_function(offer, each.interface, each.name, each.type)

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from guesthouse.worker.boundary.apart.handles import give
 from guesthouse.worker.boundary.apart.layout import Shape
 from guesthouse.worker.boundary.apart.loading import ResourceNumber
-from guesthouse.worker.boundary.errors import NotUnicode, OutOfRange, UnsupportedType, WrongType
+from guesthouse.worker.boundary.errors import NotUnicode, OutOfRange, UnsupportedType, WrongType, brief
 from guesthouse.worker.boundary.types import (
     EnumOf,
     FlagsOf,
@@ -123,7 +123,7 @@ def _enum(names: tuple[str, ...]) -> Convert:
             raise wrong("the name of an enum case", value)
         found = numbers.get(value)
         if found is None:
-            raise WrongType(f"no case of the enum is {value!r}")
+            raise WrongType(f"no case of the enum is {brief(value)}")
         return found
 
     return number
@@ -145,7 +145,7 @@ def _flags(names: tuple[str, ...]) -> Convert:
             raise wrong("set of flags", value)
         unknown = value - bits.keys()
         if unknown:
-            raise WrongType(f"no flag is {sorted(map(str, unknown))[0]!r}")
+            raise WrongType(f"no flag is {brief(next(iter(unknown)))}")
         return sum([bits[name] for name in value])
 
     return number
@@ -160,7 +160,9 @@ def _handle(type_: Handle, resource_number: ResourceNumber) -> Convert:
         if type(value) is not tuple or len(value) != 2:
             raise wrong("(resource type, number)", value)
         if value[0] != expected:
-            raise WrongType(f"expected a resource of the type {expected}, got one of the type {value[0]!r}")
+            raise WrongType(
+                f"expected a resource of the type {expected}, got one of the type {brief(value[0])}"
+            )
         return give(expected, fits(value[1]))
 
     return number
@@ -212,7 +214,7 @@ def _wrapped(value: Any) -> tuple[int, Any]:
 
 
 def _carries_nothing(case: str, value: Any) -> NoReturn:
-    raise WrongType(f"the case {case!r} carries nothing, got {type(value).__name__}")
+    raise WrongType(f"the case {brief(case)} carries nothing, got {type(value).__name__}")
 
 
 def _result_case(type_: ResultOf) -> CaseOf:
@@ -240,7 +242,7 @@ def _variant_case(type_: VariantOf) -> CaseOf:
         name, carried = value if type(value) is tuple and len(value) == 2 else (value, None)
         number = numbers.get(name) if type(name) is str else None
         if number is None:
-            raise WrongType(f"no case of the variant is {name!r}")
+            raise WrongType(f"no case of the variant is {brief(name)}")
         if carried is not None and not carries[name]:
             _carries_nothing(name, carried)
         return number, carried

@@ -8,7 +8,7 @@ the contract that asks for it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import c_void_p
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -28,6 +28,7 @@ from guesthouse.worker.boundary.offers import (
     no_entry,
     offered_function,
     offered_resource,
+    too_many_functions,
     with_result,
 )
 from guesthouse.worker.boundary.types import FunctionType, TypeReader
@@ -35,6 +36,9 @@ from guesthouse.worker.boundary.whole.arena import Arena
 from guesthouse.worker.boundary.whole.callbacks import as_callback, as_destructor
 from guesthouse.worker.boundary.whole.fiber import ComponentFiber
 from guesthouse.worker.boundary.whole.lower import lower
+
+_MAX_RESOURCES: Final = 256
+"""Imported ones that are known by name; a call of the host's that takes one beyond them is not linked."""
 
 _NOT_OFFERED: Final = (
     wt.FuncType,
@@ -74,9 +78,11 @@ class Component:
         self._component = _load(engine, source)
         self._linker = Linker(engine)
         self._keep: list[object] = []
-        self._types = TypeReader()
-        self.entry, self.run_index, run_type = _find_entry(self._component, engine, entries, self._types)
-        self._lower_run = [lower(type_) for _, type_ in run_type.params]
+        self._types = TypeReader(named_resources(self._component.type, engine))
+        self.entry, self.run_index, self.entry_type = _find_entry(
+            self._component, engine, entries, self._types
+        )
+        self._lower_run = [lower(type_) for _, type_ in self.entry_type.params]
         self._link(offer)
         self.address = ctypes.cast(self._component.ptr(), c_void_p).value
         self.linker_address = ctypes.cast(self._linker.ptr(), c_void_p).value
@@ -109,7 +115,7 @@ class Component:
                 elif isinstance(item, _NOT_OFFERED):
                     raise LinkFailure(f"imports {interface!r}, which this host does not offer")
                 if left < 0:
-                    raise LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
+                    raise too_many_functions()
 
     def _link_interface(
         self,
@@ -149,6 +155,20 @@ class Component:
         encoded = name.encode()
         type_address = ctypes.cast(type_.ptr(), c_void_p).value
         _check(capi.linker_add_resource(where, encoded, len(encoded), type_address, callback, None, None))
+
+
+def named_resources(
+    type_: wt.ComponentType, engine: Engine
+) -> Callable[[wasm_component.ResourceType], tuple[str, str] | None]:
+    """What tells the interface and the name that a component imports a resource by."""
+    named = [
+        (inner.ty, (interface, name))
+        for interface, extern in type_.imports(engine).items()
+        if isinstance(extern.ty, wt.ComponentInstanceType)
+        for name, inner in extern.ty.exports(engine).items()
+        if isinstance(inner.ty, wasm_component.ResourceType)
+    ]
+    return lambda sought: next((name for known, name in named[:_MAX_RESOURCES] if known == sought), None)
 
 
 def _check(error: int | None) -> None:

@@ -21,7 +21,7 @@ from guesthouse.worker.boundary.capi import (
     VAL_SIZE,
     address_of,
 )
-from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType
+from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType, brief
 from guesthouse.worker.boundary.types import (
     U8,
     EnumOf,
@@ -233,7 +233,7 @@ def _payload(write: Write | None, value: Any, arena: Arena, case: str) -> int:
     """Write what a case carries; returns its address, 0 for nothing."""
     if write is None:
         if value is not None:
-            raise WrongType(f"the case {case!r} carries nothing, got {type(value).__name__}")
+            raise WrongType(f"the case {brief(case)} carries nothing, got {type(value).__name__}")
         return 0
     address = arena.take(VAL_SIZE)
     write(value, address, arena)
@@ -265,7 +265,7 @@ def _variant(type_: Any) -> Write:
             if type(value) is FirstOf:
                 write(_first_fitting(value, carries), address, arena)
                 return
-            raise WrongType(f"no case of the variant is {name!r}")
+            raise WrongType(f"no case of the variant is {brief(name)}")
         _, size, name_address, write_payload = case
         payload = _payload(write_payload, carried, arena, name)
         _put_variant(MEMORY, address, KIND_VARIANT, size, name_address, payload)
@@ -284,7 +284,7 @@ def _enum(type_: Any) -> Write:
         try:
             name = names[value]
         except KeyError:
-            raise WrongType(f"no case of the enum is {value!r}") from None
+            raise WrongType(f"no case of the enum is {brief(value)}") from None
         _put_pair(MEMORY, address, KIND_ENUM, len(name), address_of(name))
 
     return write
@@ -332,7 +332,7 @@ def _flags(type_: Any) -> Write:
             raise _wrong("set of flags", value)
         unknown = value - names.keys()
         if unknown:
-            raise WrongType(f"no flag is {sorted(map(str, unknown))[0]!r}")
+            raise WrongType(f"no flag is {brief(next(iter(unknown)))}")
         chosen = (encoded for name, encoded in names.items() if name in value)
         data = b"".join([_pack_name(len(name), address_of(name)) for name in chosen])
         _put_pair(MEMORY, address, KIND_FLAGS, len(value), arena.keep(data) if data else _NOWHERE)
