@@ -37,6 +37,29 @@ public = true
 ui = "ui"
 """
 
+TYPES = "guesthouse:process/types@0.1.0"
+PROCESS = f"""
+(component
+  (import "{TYPES}" (instance $types
+    (type $process-id'
+      (record (field "process-name" string) (field "package-name" string) (field "publisher-node" string)))
+    (export "process-id" (type $process-id (eq $process-id')))
+    (type $address' (record (field "node" string) (field "process" $process-id)))
+    (export "address" (type $address (eq $address')))))
+  (alias export $types "address" (type $address))
+  (core module $m (memory (export "memory") 1)
+    (func (export "run") (param i32 i32 i32 i32 i32 i32 i32 i32))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $i (instantiate $m))
+  (alias core export $i "memory" (core memory $memory))
+  (alias core export $i "realloc" (core func $realloc))
+  (func $run (param "our" $address) (canon lift (core func $i "run") (memory $memory) (realloc $realloc)))
+  (instance $guest (export "run" (func $run)))
+  (export "guesthouse:process/guest@0.1.0" (instance $guest))
+)
+"""
+"""The smallest component of a process that can be run."""
+
 GUEST = """
 (component
   (core module $m (func (export "run")))

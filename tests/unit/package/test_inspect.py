@@ -12,7 +12,7 @@ from guesthouse.package.description import MAX_IMPORTS, MAX_NAMES
 from guesthouse.package.errors import CompileError
 from guesthouse.package.inspect import Inspection, inspect_component
 
-from .conftest import GUEST
+from .conftest import PROCESS, TYPES
 
 LIMITS = PackageLimits()
 
@@ -32,7 +32,7 @@ async def inspected(text: str, guest: Path, cache_dir: Path) -> Inspection:
 
 
 def importing(imports: str) -> str:
-    return GUEST.replace("(component", f"(component {imports}", 1)
+    return PROCESS.replace("(component", f"(component {imports}", 1)
 
 
 async def test_a_component_that_fits_is_runnable(guest: Path, cache_dir: Path) -> None:
@@ -42,7 +42,8 @@ async def test_a_component_that_fits_is_runnable(guest: Path, cache_dir: Path) -
     inspection = await inspected(imports, guest, cache_dir)
     assert inspection.runnable
     assert [(item.name, item.functions) for item in inspection.imports] == [
-        ("guesthouse:process/messaging@0.1.0", ("has-blob",))
+        ("guesthouse:process/messaging@0.1.0", ("has-blob",)),
+        (TYPES, ()),
     ]
     assert [(item.name, item.functions) for item in inspection.exports] == [
         ("guesthouse:process/guest@0.1.0", ("run",))
@@ -77,8 +78,8 @@ async def test_an_unknown_import_is_named(
     "text",
     [
         "(component)",
-        GUEST.replace("guest@0.1.0", "guest@0.2.0"),
-        GUEST.replace('(export "run" (func $run))', '(export "ran" (func $run))'),
+        PROCESS.replace("guest@0.1.0", "guest@0.2.0"),
+        PROCESS.replace('(export "run" (func $run))', '(export "ran" (func $run))'),
     ],
 )
 async def test_a_missing_export_is_named(text: str, guest: Path, cache_dir: Path) -> None:
@@ -95,7 +96,7 @@ async def test_a_file_that_is_no_component_is_refused(guest: Path, cache_dir: Pa
 
 async def test_more_imports_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
     """One interface and its functions: a worker would look at each while no guest runs."""
-    functions = [f'(export "f{number}" (func))' for number in range(MAX_IMPORTS)]
+    functions = [f'(export "f{number}" (func))' for number in range(MAX_IMPORTS - 1)]  # and those types
     with pytest.raises(CompileError, match=f"imports over {MAX_IMPORTS} names"):
         await inspected(importing(f'(import "a:b/c" (instance {"".join(functions)}))'), guest, cache_dir)
     inspection = await inspected(
@@ -107,9 +108,18 @@ async def test_more_imports_than_a_process_needs_are_refused(guest: Path, cache_
 async def test_more_names_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
     names = "".join(f'(export "n{number}" (func $run))' for number in range(MAX_NAMES + 1))
     with pytest.raises(CompileError, match=f"over {MAX_NAMES} names"):
-        await inspected(f"{GUEST.rstrip()[:-1]} {names})", guest, cache_dir)
+        await inspected(f"{PROCESS.rstrip()[:-1]} {names})", guest, cache_dir)
 
 
 async def test_an_import_that_wasmtime_itself_refuses_is_named(guest: Path, cache_dir: Path) -> None:
     with pytest.raises(CompileError, match="component imports are not supported"):
         await inspected(importing('(import "inner" (component))'), guest, cache_dir)
+
+
+async def test_a_run_function_that_would_not_be_started_is_said(guest: Path, cache_dir: Path) -> None:
+    """`inspect` promises nothing that a worker refuses."""
+    text = PROCESS.replace('(param "our" $address)', "").replace(
+        " (param i32 i32 i32 i32 i32 i32 i32 i32)", ""
+    )
+    inspection = await inspected(text, guest, cache_dir)
+    assert [problem.startswith("exports 'run' of") for problem in inspection.problems] == [True]

@@ -96,8 +96,13 @@ async def test_what_is_not_offered_to_kinode_guests_is_said(wit: Path, tmp_path:
         ),
     ):
         component = tmp_path / "app.wasm"
-        exported = '(core module $m (func (export "init"))) (core instance $m (instantiate $m))'
-        lifted = '(func $init (canon lift (core func $m "init"))) (export "init" (func $init))'
+        exported = """(core module $m (memory (export "memory") 1) (func (export "init") (param i32 i32))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
+          (core instance $m (instantiate $m)) (alias core export $m "memory" (core memory $memory))
+          (alias core export $m "realloc" (core func $realloc))"""
+        lifted = """(func $init (param "our" string)
+            (canon lift (core func $m "init") (memory $memory) (realloc $realloc)))
+          (export "init" (func $init))"""
         component.write_bytes(wasmtime.wat2wasm(f"(component {imports} {exported} {lifted})"))
         inspection = await inspect_component(component, LIMITS, tmp_path / "compiled")
         assert [problem in text for text in inspection.problems] == [True]

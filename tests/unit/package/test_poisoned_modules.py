@@ -61,7 +61,7 @@ def says(
         json.dumps(
             {
                 "sha256": hashlib.sha256(os.pread(source.fileno(), 1 << 30, 0)).hexdigest(),
-                "description": {"imports": [], "exports": []},
+                "description": {"imports": [], "exports": [], "problems": []},
                 "planned": planned,
                 "sizes": [len(part) for part in parts],
                 "handed_back": handed_back,
