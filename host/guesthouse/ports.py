@@ -51,8 +51,8 @@ class ProcessPort(Protocol):
         once there is room; the message itself is always taken.
         """
 
-    def post_close(self, channel_id: int) -> None:
-        """Tell the process that the client of a channel is gone."""
+    def post_close(self, channel_id: int, reason: bytes | None = None) -> None:
+        """Tell the process that the client of a channel is gone; `reason` is that of the close frame which it sent."""
 
     def post_channel_gone(self, channel_id: int) -> None:
         """The node closed the channel for the process (which asked for it): forget it, no event."""

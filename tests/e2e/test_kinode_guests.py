@@ -82,7 +82,14 @@ async def test_a_game_hears_of_its_channels_in_json(
             for kind in ("Text", "Binary", "Ping", "Pong"):
                 event = {"WebSocketPush": {"channel_id": channel, "message_type": kind}}
                 assert await client.json() == {"kind": "event", "event": event}
+            await client.socket.close(4001, "bye")
+        frame = {"WebSocketPush": {"channel_id": channel, "message_type": "Close"}}
+        assert await stays.json() == {"kind": "said bye", "event": frame}
         assert await stays.json() == {"kind": "left", "event": {"WebSocketClose": channel}}
+        async with bound(node, era.process, "/", token) as client:
+            gone = (await welcome(client))["event"]["WebSocketOpen"]["channel_id"]
+            client.socket.transport.abort()
+        assert await stays.json() == {"kind": "left", "event": {"WebSocketClose": gone}}
     url = f"{node.ws_url}/{era.process}/tables/8"
     cookie = {"Cookie": f"{node.cookie_name}={token}"}
     async with connect(url, subprotocols=["v2", "v1"], additional_headers=cookie, proxy=None) as socket:  # type: ignore[list-item] # plain text
@@ -100,10 +107,10 @@ async def moves(node: Daemon, era: Era, token: str) -> int:
 async def test_a_game_answers_http(start: StartNode, package_of: Callable[[Era], Path], era: Era) -> None:
     node = await start(package_of(era))
     token = await node.token()
-    answer = await node.get(f"/{era.process}/moves/anna?side=white&side=black", token, accept="text/x-moves")
+    answer = await node.get(f"/{era.process}/moves/anna/?side=white&side=black", token, accept="text/x-moves")
     event = answer.json()["event"]["Http"]
     assert event["method"] == "GET"
-    assert event["url"] == f"{node.url}/{era.process}/moves/anna?side=white&side=black"
+    assert event["url"] == f"http://127.0.0.1/{era.process}/moves/anna"
     assert event["bound_path"] == f"/{era.process}/moves/:player"
     assert event["url_params"] == {"player": "anna"}
     assert event["query_params"] == {"side": "black"}

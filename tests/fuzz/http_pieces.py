@@ -33,7 +33,9 @@ NOW: Final = 1_800_000_000.0
 TOKENS: Final = Tokens(NODE, SECRET)
 TOKEN: Final = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
 """Where every token of this node begins."""
-PATTERNS: Final = [PathPattern.parse(path) for path in ("/", "/a", "/a/:id", "/:x/b", "/files/:name/raw")]
+PATTERNS: Final = [
+    PathPattern.parse(path) for path in ("/", "/a", "/a/:id", "/:x/b", "/files/:name/raw", "/b/*rest/c", "/*")
+]
 SIZE: Final = 1000
 
 
@@ -70,7 +72,7 @@ def bound_path(data: bytes) -> None:
         pattern = PathPattern.parse(data.decode("utf-8", "surrogateescape"))
     except BadPath:
         return
-    assert len(pattern.rank) == len(pattern.segments)
+    assert len(pattern.kinds) == len(pattern.segments)
     assert pattern.match(pattern.segments) is not None
 
 
@@ -164,7 +166,7 @@ def extension(data: bytes) -> None:
     """A message of an extension is nothing, or the same when it is packed and read again."""
     found = read(data)
     if found is not None:
-        push, cbor = found
+        push, dialect = found
         assert push.kind in ("Request", "Response")
         assert 0 <= push.id < 2**64
-        assert read(push.pack(cbor=cbor)) == (push, cbor)
+        assert read(push.pack(dialect)) == (push, dialect)

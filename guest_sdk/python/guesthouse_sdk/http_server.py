@@ -238,7 +238,8 @@ def bind_ws_path(
     """Accept WebSockets on `/<process-id><path>`.
 
     Args:
-        path: such as `/` or `/rooms/:room`; what stands for `:room` arrives in `url_params`.
+        path: such as `/`, `/rooms/:room` or `/files/*path`; what stands for `:room` (one segment) and `*path` (all
+            that are left, at least one) arrives in `url_params`.
         authenticated: only clients with the node's auth cookie may open it.
         secure: only on the package's own sub-domain, for clients who logged in there.
         extension: for native programs on the node's machine, which may use the extension framing.

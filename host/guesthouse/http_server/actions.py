@@ -17,7 +17,7 @@ from guesthouse.http_server.closes import MAX_CONTROL, PROCESS_GONE, UNBOUND, Cl
 from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import Exchanges
-from guesthouse.http_server.extension import FRAMING, ExtensionPush
+from guesthouse.http_server.extension import FRAMING, Dialect, ExtensionPush
 from guesthouse.http_server.framing import SharedFrames
 from guesthouse.http_server.json_form import Sent, carry_out, json_answer
 from guesthouse.http_server.outgoing import Policy, Reply
@@ -25,6 +25,7 @@ from guesthouse.http_server.paths import BadPath, PathPattern
 from guesthouse.message import HttpResponse, LazyLoadBlob, Pairs, WsMessageType
 
 _TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
 _PING: Final = int(WsMessageType.PING)
 _CLOSE: Final = int(WsMessageType.CLOSE)
 
@@ -137,19 +138,26 @@ class Actions:
         return [each.channel_id for each in self._channels.of(owner) if path in (each.path, each.bound_path)]
 
     def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> PushProblem | None:
-        """Why nothing of that size can be pushed to an extension; None when it can."""
+        """Why nothing of that size can be pushed in the framing of extensions; None when it can."""
         connection = self._channels.owned(owner, channel_id)
-        if connection is None or connection.extension is None:
+        if connection is None:
             return PushProblem.NOT_FOUND
         if size > self._max_payload:
             return PushProblem.TOO_BIG
         return None if connection.outgoing.has_room(size + FRAMING) else PushProblem.FULL
 
     def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
-        """Push in the framing of extensions, after `extension_problem` found none."""
+        """Push in the framing of extensions, after `extension_problem` found none. A client of any other path gets it
+        in the framing too; what it answers is an ordinary message.
+        """
         connection = self._channels.owned(owner, channel_id)
-        if connection is not None and connection.extension is not None:
+        if connection is None:
+            return
+        if connection.extension is not None:
             connection.extension.push(push)
+        else:
+            payload = push.pack(Dialect())
+            connection.outgoing.push_unpaid(len(payload), connection.framed(_BINARY, payload))
 
     def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
         """See `HttpServerPort.set_channel_policy`."""

@@ -83,14 +83,14 @@ class PathTable(Generic[_Binding]):
         return len(self._exact) + len(self._patterns)
 
     def __contains__(self, pattern: PathPattern) -> bool:
-        if any(pattern.rank):
+        if not pattern.literal:
             return any(binding.pattern == pattern for binding in self._patterns)
         return pattern.segments in self._exact
 
     def add(self, binding: _Binding) -> None:
         """Bind; a binding of the same path is replaced."""
         self.remove(binding.pattern)
-        if any(binding.pattern.rank):
+        if not binding.pattern.literal:
             self._patterns.append(binding)
             self._patterns.sort(key=lambda each: each.pattern.rank)
         else:
@@ -98,8 +98,10 @@ class PathTable(Generic[_Binding]):
 
     def remove(self, pattern: PathPattern) -> None:
         """Unbind; a path that is not bound is none of our concern."""
-        self._exact.pop(pattern.segments, None)
-        self._patterns[:] = [binding for binding in self._patterns if binding.pattern != pattern]
+        if pattern.literal:
+            self._exact.pop(pattern.segments, None)
+        else:
+            self._patterns[:] = [binding for binding in self._patterns if binding.pattern != pattern]
 
     def all(self) -> Iterator[_Binding]:
         """Every binding."""
@@ -202,7 +204,7 @@ class Bindings:
     ) -> BindError | None:
         """Serve the package's files under a path, which has no parameters; returns None or why not."""
         pattern = _parsed(path)
-        if pattern is None or any(pattern.rank):
+        if pattern is None or not pattern.literal:
             return "bad-path"
         if secure and not self._may_have_subdomain(owner):
             return "no-subdomain"
@@ -256,6 +258,10 @@ class Bindings:
         """The HTTP binding of that process that takes the path."""
         bound = self._bound.get(owner)
         return None if bound is None else bound.http.find(segments)
+
+    def root_of(self, owner: ProcessId) -> Match[HttpBinding] | None:
+        """What the process bound at `/`, which also takes what no other binding of it and no file does."""
+        return self.find_http(owner, ())
 
     def _add(self, bound: _Bound, table: PathTable[_Binding], binding: _Binding) -> BindError | None:
         if binding.pattern not in table and len(bound) >= self._per_process:

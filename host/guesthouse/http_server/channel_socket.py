@@ -136,7 +136,8 @@ class ChannelSocket(asyncio.Protocol):
         self.outgoing.end()
         self.context.channels.remove(self.channel_id)
         if tell is Told.CLOSED:
-            process.post_close(self.channel_id)
+            said = self._protocol.close_rcvd
+            process.post_close(self.channel_id, None if said is None else said.reason.encode())
         elif tell is Told.GONE:
             process.post_channel_gone(self.channel_id)
 

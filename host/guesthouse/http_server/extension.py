@@ -1,7 +1,8 @@
 """The framing of extensions: native programs that connect as clients and speak to a process as one. Pure.
 
 A message is `{"WebSocketExtPushData": {"id", "kinode_message_type", "blob"}}` in MessagePack with named
-fields, or in CBOR; the two cannot be mistaken for each other.
+fields, or in CBOR; the two cannot be mistaken for each other. Since the Kinode OS became Hyperware the type is in
+`hyperware_message_type`: until an extension has spoken, both are written, and then the one that it wrote.
 """
 
 from __future__ import annotations
@@ -13,13 +14,24 @@ import cbor2
 import msgpack  # type: ignore[import-untyped] # it has no types of its own
 
 NAME: Final = "WebSocketExtPushData"
-FRAMING: Final = 96
+FRAMING: Final = 128
 """Bytes at most that the framing adds to a blob."""
 
 KINDS: Final = ("Request", "Response")
+_ONE_KIND: Final = [[kind] for kind in KINDS]
 _MAX_ID: Final = 2**64
 _MAX_DEPTH: Final = 4
-_FIELDS: Final = frozenset(("id", "kinode_message_type", "blob"))
+_TYPE_FIELDS: Final = ("kinode_message_type", "hyperware_message_type")
+_FIELDS: Final = frozenset(("id", "blob"))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How messages are written to one extension."""
+
+    cbor: bool = False
+    type_fields: tuple[str, ...] = _TYPE_FIELDS
+    """What the field with the message type is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +43,21 @@ class ExtensionPush:
     """`Request` or `Response`."""
     blob: bytes
 
-    def pack(self, *, cbor: bool = False) -> bytes:
+    def pack(self, dialect: Dialect) -> bytes:
         """The message as it is sent."""
-        named = {NAME: {"id": self.id, "kinode_message_type": self.kind, "blob": self.blob}}
-        packed: bytes = cbor2.dumps(named) if cbor else msgpack.packb(named)
+        fields = {"id": self.id, **dict.fromkeys(dialect.type_fields, self.kind), "blob": self.blob}
+        packed: bytes = cbor2.dumps({NAME: fields}) if dialect.cbor else msgpack.packb({NAME: fields})
         return packed
 
 
-def read(data: bytes) -> tuple[ExtensionPush, bool] | None:
-    """The message, and whether it was CBOR; None for anything else."""
+def read(data: bytes) -> tuple[ExtensionPush, Dialect] | None:
+    """The message, and how it was written; None for anything else."""
     cbor = data[:1] in (b"\xa1", b"\xa3", b"\xbf")
     try:
         value = _from_cbor(data) if cbor else msgpack.unpackb(data, max_ext_len=0)
     except (ValueError, RecursionError, OverflowError, msgpack.UnpackException, cbor2.CBORDecodeError):
         return None
-    push = _checked(value)
-    return None if push is None else (push, cbor)
+    return _checked(value, cbor=cbor)
 
 
 def _from_cbor(data: bytes) -> Any:
@@ -67,15 +78,18 @@ def _refuse_tag(*_: object) -> Any:
     raise ValueError("a message of an extension has no tags")
 
 
-def _checked(value: Any) -> ExtensionPush | None:
+def _checked(value: Any, *, cbor: bool) -> tuple[ExtensionPush, Dialect] | None:
     fields = value.get(NAME, value) if isinstance(value, dict) else None
-    if not isinstance(fields, dict) or fields.keys() != _FIELDS:
+    if not isinstance(fields, dict):
         return None
-    number, kind = fields["id"], fields["kinode_message_type"]
-    blob = _bytes(fields["blob"])
-    if type(number) is not int or not 0 <= number < _MAX_ID or kind not in KINDS or blob is None:
+    types = tuple(name for name in _TYPE_FIELDS if name in fields)
+    kinds = [fields[name] for name in types]
+    if fields.keys() != _FIELDS.union(types) or kinds[:1] not in _ONE_KIND or kinds != kinds[:1] * len(kinds):
         return None
-    return ExtensionPush(number, kind, blob)
+    number, blob = fields["id"], _bytes(fields["blob"])
+    if type(number) is not int or not 0 <= number < _MAX_ID or blob is None:
+        return None
+    return ExtensionPush(number, kinds[0], blob), Dialect(cbor, types)
 
 
 def _bytes(value: object) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server.context import Context
-from guesthouse.http_server.extension import ExtensionPush, read
+from guesthouse.http_server.extension import Dialect, ExtensionPush, read
 from guesthouse.http_server.framing import frame
 from guesthouse.http_server.outgoing import Outgoing
 from guesthouse.message import LazyLoadBlob, Request, SendErrorKind, WsMessageType
@@ -36,14 +36,14 @@ class Channel(ChannelFeeder, Protocol):
 
 
 class ExtensionChannel:
-    """Speaks the framing of extensions for one channel: MessagePack, or CBOR once the other end did."""
+    """Speaks the framing of extensions for one channel, as the other end did last."""
 
-    __slots__ = ("_cbor", "_channel", "_context")
+    __slots__ = ("_channel", "_context", "_dialect")
 
     def __init__(self, channel: Channel, context: Context) -> None:
         self._channel = channel
         self._context = context
-        self._cbor = False
+        self._dialect = Dialect()
 
     def deliver(self, message_type: int, payload: bytes) -> None:
         """Hand over what is in the framing as what it is; all else as any message."""
@@ -52,7 +52,7 @@ class ExtensionChannel:
         if found is None:
             channel.deliver(message_type, payload)
             return
-        push, self._cbor = found
+        push, self._dialect = found
         channel.messages_in += 1
         body, blob = _body(channel.channel_id), LazyLoadBlob(None, push.blob)
         if push.kind == "Response":
@@ -75,7 +75,7 @@ class ExtensionChannel:
     def push(self, push: ExtensionPush) -> None:
         """Send a message. One that its outbox has no room for is dropped, and logged."""
         channel = self._channel
-        payload = push.pack(cbor=self._cbor)
+        payload = push.pack(self._dialect)
         if channel.is_open and not channel.outgoing.push_unpaid(len(payload), frame(_BINARY, payload)):
             channel.complain("a message for an extension was dropped: it reads too slowly")
 

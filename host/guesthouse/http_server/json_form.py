@@ -50,6 +50,7 @@ class JsonError(Exception):
 
 
 _MALFORMED: Final = "MalformedRequest"
+_NOT_FOUND: Final = "WsChannelNotFound"
 
 
 class Doer(Protocol):
@@ -72,7 +73,7 @@ class Doer(Protocol):
         """The open channels of a path."""
 
     def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> str | None:
-        """Why nothing of that size can be pushed to an extension; None when it can."""
+        """Why nothing of that size can be pushed in the framing of extensions; None when it can."""
 
     def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
         """Push in the framing of extensions, after `extension_problem` found none."""
@@ -249,7 +250,8 @@ def _push(asked: _Asked) -> Later | None:
         doer.push_when_room(owner, channel_id, number, payload, request_id)
         return LATER
     refused = doer.push_unpaid(owner, [channel_id], number, payload)
-    _raise(refused[0][1] if refused else None)
+    if refused and not (number == _CLOSE and refused[0][1] == _NOT_FOUND):
+        raise JsonError(refused[0][1])
     return None
 
 
@@ -268,9 +270,9 @@ def _push_path(asked: _Asked) -> list[tuple[int, str]]:
 
 
 def _close(asked: _Asked) -> None:
+    """A channel that is not there is closed, whoever's it was: then there is nothing to be refused."""
     payload = NORMAL.code.to_bytes(2, "big")
-    refused = asked.doer.push_unpaid(asked.owner, [asked.channel_id(asked.content)], _CLOSE, payload)
-    _raise(refused[0][1] if refused else None)
+    asked.doer.push_unpaid(asked.owner, [asked.channel_id(asked.content)], _CLOSE, payload)
 
 
 def _policy(asked: _Asked) -> None:
@@ -278,7 +280,7 @@ def _policy(asked: _Asked) -> None:
     if not isinstance(policy, str):
         raise JsonError(_MALFORMED)
     problem = asked.doer.set_channel_policy(asked.owner, channel_id, policy)
-    _raise(problem and {"channel-not-found": "WsChannelNotFound"}.get(problem, _MALFORMED))
+    _raise(problem and {"channel-not-found": _NOT_FOUND}.get(problem, _MALFORMED))
 
 
 def _push_extension(asked: _Asked) -> Later | None:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,7 +28,7 @@ from guesthouse.ports import Answer
 _MAX_KEY_BODY: Final = 4096
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _REFUSALS: Final = {
-    "no-such-process": closes.NOT_FOUND,
+    "no-such-process": closes.ENDED,  # it was there when it was asked
     "offline": closes.NOT_FOUND,
     "timeout": closes.NO_ANSWER,
     "mailbox-full": closes.MAILBOX_FULL,
@@ -89,10 +90,15 @@ class NodeApi:
         limits = self.context.settings
         fields = await self._json(request, limits.connections.http_body_bytes)
         target, message, blob = self._message(fields)
+        if self.context.router.find(target) is None:
+            return refused(closes.NOT_FOUND)
         answer = await self.context.router.ask(target, message, blob)
         if isinstance(answer, str):
-            return refused(_REFUSALS[answer])
-        return Response(status_code=202) if answer is None else _as_json(answer)
+            refusal = _REFUSALS[answer]
+            return refused(
+                refusal, retry_after=1 if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+            )
+        return Response(headers=_NO_STORE) if answer is None else _as_json(answer)
 
     def _message(self, fields: dict[str, Any]) -> tuple[ProcessId, KernelRequest, LazyLoadBlob | None]:
         """What to send to whom.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -25,6 +26,7 @@ MAX_QUERY_PARAMS: Final = 256
 
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+_NO_LITERAL = re.compile(r"[*?#]")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -98,57 +100,94 @@ def _decoded(part: str) -> str:
     return text
 
 
+class SegmentKind(IntEnum):
+    """What a segment of a bound path takes. Of two bindings the one with the lower kind further left wins."""
+
+    LITERAL = 0
+    PARAMETER = 1
+    """`:name`: any one segment."""
+    WILDCARD = 2
+    """`*` or `*name`: one segment or more."""
+
+
+_END: Final = 3
+"""Stands behind the kinds of a path, so that what goes on after the same beginning wins over what ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class PathPattern:
-    """A bound path. A segment `:name` takes any one segment and delivers it as a parameter."""
+    """A bound path. `:name` takes any one segment, `*name` all that are left for it, at least one; each is delivered
+    as a parameter. `*` takes the same and delivers nothing.
+    """
 
     text: str
     segments: Segments
+    kinds: tuple[SegmentKind, ...]
 
     @classmethod
     def parse(cls, text: str) -> PathPattern:
-        """Read a path as a process binds it, such as `/items/:id`.
+        """Read a path as a process binds it, such as `/items/:id` or `/files/*path`.
 
         Raises:
             BadPath: it is not absolute, has an empty, `.` or `..` segment or a character that no path
-                has, names a parameter twice, or is too long.
+                has, names a parameter twice, has two wildcards or one that is part of a segment, or is too long.
         """
         if text == "/":
-            return cls("/", ())
+            return cls("/", (), ())
         if not text.startswith("/") or len(text.encode(errors="replace")) > MAX_PATH:
             raise BadPath(f"{text[:80]!a} cannot be bound: start with '/', at most {MAX_PATH} bytes")
-        segments = tuple(text[1:].split("/"))
-        for segment in segments:
-            _check_bound(segment)
-        names = [segment for segment in segments if segment.startswith(":")]
-        if len(names) != len(set(names)):
+        given = text[1:].split("/")
+        kinds = tuple(_KINDS.get(segment[:1], SegmentKind.LITERAL) for segment in given)
+        segments = tuple(map(_bound_segment, given, kinds))
+        named = [segment for segment in zip(kinds, segments, strict=True) if segment[0] and segment[1] != "*"]
+        if len(named) != len({segment[1:] for _, segment in named}):
             raise BadPath(f"{text[:80]!a} cannot be bound: a parameter is named twice")
-        return cls(text, segments)
+        if kinds.count(SegmentKind.WILDCARD) > 1:
+            raise BadPath(f"{text[:80]!a} cannot be bound: only one segment may be a wildcard")
+        return cls(text, segments, kinds)
 
     @property
-    def rank(self) -> tuple[bool, ...]:
-        """Sorts patterns of one length: those with literal segments further left come first."""
-        return tuple(segment.startswith(":") for segment in self.segments)
+    def literal(self) -> bool:
+        """Whether it takes the one path that it is."""
+        return not any(self.kinds)
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Sorts patterns: those with literal segments further left come first."""
+        return (*self.kinds, _END)
 
     def match(self, segments: Segments) -> Pairs | None:
         """The parameters when this pattern takes the path, else None."""
-        if len(segments) != len(self.segments):
-            return None
+        more = len(segments) - len(self.segments)
         params: list[tuple[str, str]] = []
-        for expected, given in zip(self.segments, segments, strict=True):
-            if expected.startswith(":"):
-                params.append((expected[1:], given))
-            elif expected != given:
+        place = 0
+        for expected, kind in zip(self.segments, self.kinds, strict=True):
+            taken = 1 + more if kind is SegmentKind.WILDCARD else 1
+            given = segments[place : place + taken]
+            if taken < 1 or len(given) < taken or (kind is SegmentKind.LITERAL and given != (expected,)):
                 return None
-        return tuple(params)
+            if kind and expected != "*":
+                params.append((expected[1:], "/".join(given)))
+            place += taken
+        return tuple(params) if place == len(segments) else None
 
 
-def _check_bound(segment: str) -> None:
-    if segment in ("", ".", "..") or _FORBIDDEN.search(segment) is not None:
-        raise BadPath(f"{segment[:80]!a} is not a segment of a path that can be bound")
-    if segment.startswith(":") and _PARAMETER.fullmatch(segment[1:]) is None:
-        raise BadPath(f"{segment[:80]!a} does not name a parameter: write ':' and a word")
+_KINDS: Final = {":": SegmentKind.PARAMETER, "*": SegmentKind.WILDCARD}
+
+
+def _bound_segment(segment: str, kind: SegmentKind) -> str:
+    """A checked segment of a bound path. A literal one is decoded, as those of a client's path are."""
+    if kind is not SegmentKind.LITERAL:
+        if segment != "*" and _PARAMETER.fullmatch(segment[1:]) is None:
+            raise BadPath(f"{segment[:80]!a} does not name a parameter: write {segment[:1]!r} and a word")
+        return segment
+    if _NO_LITERAL.search(segment) is not None:
+        raise BadPath(f"{segment[:80]!a} is no segment of a path: write *, ? and # encoded")
     try:
-        segment.encode()
-    except UnicodeEncodeError:
+        literal = segment if _PERCENT.search(segment) else unquote_to_bytes(segment).decode()
+        literal.encode()
+    except UnicodeError:
         raise BadPath("a bound path is not UTF-8") from None
+    if literal in ("", ".", "..") or _FORBIDDEN.search(literal) is not None:
+        raise BadPath(f"{segment[:80]!a} is not a segment of a path that can be bound")
+    return literal

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -33,6 +32,9 @@ from guesthouse.ports import ProcessPort
 
 TIMEOUT_HEADER: Final = "guesthouse-timeout"
 """A request may say in it how many seconds it gives the process."""
+
+_OLD_TIMEOUT_HEADERS: Final = ("x-hyperware-http-server-timeout", "x-kinode-http-server-timeout")
+"""The same as tools of Hyperware and the Kinode OS say it: whole seconds; what is none does not count."""
 
 _SAFE: Final = ("GET", "HEAD")
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
@@ -70,16 +72,18 @@ class ProcessPages:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, process: ProcessPort, asked: ProcessPath) -> Response:
-        match = self.context.bindings.find_http(process.id, asked.segments)
+        bindings = self.context.bindings
+        match = bindings.find_http(process.id, asked.segments)
         if match is not None:
             return await self._bound(request, process, match)
         if asked.segments == ("our.js",) and request.method in _SAFE:
             return our_js(self.context.router.node, str(process.id))
-        folder = self.context.ui_folders.get(process.id)
-        if folder is None:
-            return refused(closes.NOT_FOUND)
-        binding = self.context.bindings.find_ui(process.id, asked.segments) or _PACKAGE_UI
-        return await self._file(request, process, asked, folder, binding)
+        root = bindings.root_of(process.id)
+        if process.id in self.context.ui_folders:
+            response = await self._file(request, process, asked, otherwise=root is not None)
+            if response is not None:
+                return response
+        return refused(closes.NOT_FOUND) if root is None else await self._bound(request, process, root)
 
     async def _bound(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
         binding = match.binding
@@ -137,31 +141,41 @@ class ProcessPages:
             if _SECONDS.fullmatch(given.strip()) is None:
                 raise Refused(closes.BAD_REQUEST)
             return min(float(given), limits.http_longest_response_seconds)
+        for name in _OLD_TIMEOUT_HEADERS:
+            given = request.headers.get(name, "").strip()
+            if given.isascii() and given.isdigit():
+                return min(float(given[:9]), limits.http_longest_response_seconds)
         if binding.response_seconds is not None:
             return min(binding.response_seconds, limits.http_longest_response_seconds)
         return limits.http_response_seconds
 
     async def _file(
-        self, request: Request, process: ProcessPort, asked: ProcessPath, folder: Path, binding: UiBinding
-    ) -> Response:
+        self, request: Request, process: ProcessPort, asked: ProcessPath, *, otherwise: bool
+    ) -> Response | None:
+        """A file of the package's `ui` folder, or why not. With `otherwise`, None for what it has no answer to; what
+        may be seen is found out first, so that nobody else learns which files there are.
+        """
+        binding = self.context.bindings.find_ui(process.id, asked.segments) or _PACKAGE_UI
         claims = self._admit(request, process.id, binding)
         if isinstance(claims, Refusal):
-            return _refused_page(request, claims)
+            return None if otherwise else _refused_page(request, claims)
         if request.method not in _SAFE:
-            return _only_safe()
-        inside = asked.segments[len(binding.segments) :]
+            return None if otherwise else _only_safe()
+        folder, inside = self.context.ui_folders[process.id], asked.segments[len(binding.segments) :]
         found = await asyncio.to_thread(find_file, folder, inside, directory=asked.directory)
-        if found is None:
-            return refused(closes.NOT_FOUND)
-        if found.name == "index.html" and not asked.directory and inside[-1:] != ("index.html",):
+        if found is None and _wants_page(request) and not otherwise:
+            found = await asyncio.to_thread(
+                find_file, folder, (), directory=True
+            )  # a route of the page's own
+        elif found and found.name == "index.html" and not asked.directory and inside[-1:] != (found.name,):
             return RedirectResponse(f"{raw_path(request)}/", 307)
         try:
-            response = file_answer(found, request.headers)
+            response = None if found is None else file_answer(found, request.headers)
         except OSError:
-            return refused(closes.NOT_FOUND)
-        if claims is not None:
+            response = None
+        if response is not None and claims is not None:
             self.login.renew(request, response, claims)
-        return response
+        return response if response is not None or otherwise else refused(closes.NOT_FOUND)
 
 
 def our_js(node: str, process: str) -> Response:
@@ -212,10 +226,14 @@ def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpReques
 
 def _refused_page(request: Request, refusal: Refusal) -> Response:
     """A refusal; a person who has not logged in is sent to do so."""
-    wants_page = request.method in _SAFE and "text/html" in request.headers.get("accept", "")
-    if refusal is closes.NOT_AUTHORISED and wants_page:
+    if refusal is closes.NOT_AUTHORISED and _wants_page(request):
         return RedirectResponse(f"/login?redirect={quote(_target(request), safe='/:')}", 303, PAGE_HEADERS)
     return refused(refusal)
+
+
+def _wants_page(request: Request) -> bool:
+    """Whether a browser is to show the answer as a page."""
+    return request.method in _SAFE and "text/html" in request.headers.get("accept", "")
 
 
 def _target(request: Request) -> str:

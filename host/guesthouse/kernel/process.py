@@ -125,9 +125,10 @@ class Process:
             self.mailbox.post_push(operation, size, feeder)
             self._forward()
 
-    def post_close(self, channel_id: int) -> None:
+    def post_close(self, channel_id: int, reason: bytes | None = None) -> None:
         """See `ProcessPort`."""
-        self.mailbox.post_close([int(ToWorker.CLOSE), 0, channel_id])
+        said = [] if reason is None else [reason]
+        self.mailbox.post_close([int(ToWorker.CLOSE), 0, channel_id, *said])
         self._forward()
 
     def post_channel_gone(self, channel_id: int) -> None:

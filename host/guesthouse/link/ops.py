@@ -36,7 +36,7 @@ class ToWorker(IntEnum):
     PUSH = 4
     """`[op, handle, channel_id, message_type, payload]`: the client sent a message."""
     CLOSE = 5
-    """`[op, handle, channel_id]`: the client is gone."""
+    """`[op, handle, channel_id]`: the client is gone; with the reason, as bytes, when it sent a close frame."""
     HTTP = 6
     """`[op, handle, http_id, method, url, bound_path, headers, url_params, query_params, source_addr, mime, body]`"""
     REQUEST = 7

@@ -96,6 +96,7 @@ class Guest:
         "blob",
         "budget",
         "channels",
+        "closed_channel",
         "component",
         "connected",
         "convert",
@@ -160,6 +161,8 @@ class Guest:
         """Credit in bytes by channel id."""
         self.paths: dict[int, tuple[str, str | None]] = {}
         """The path of each channel, as asked for and as bound."""
+        self.closed_channel = 0
+        """Of which it took the client's close frame, and not yet the end; only in Kinode's form."""
         self.blob: tuple[str | None, bytes | None] = _NO_BLOB
         self.last_blob: tuple[str | None, bytes | None] = _NO_BLOB
         self.answerable = Answerable.NOTHING

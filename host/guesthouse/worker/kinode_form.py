@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from guesthouse.address import HTTP_SERVER
 from guesthouse.link.ops import ToWorker
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 HTTP_SECONDS: Final = 15
 """What an HTTP request says in `expects-response`, as the reference does."""
 
+_WITH_REASON: Final = 3
+_CLOSE_FRAME: Final = int(WsMessageType.CLOSE)
 _TYPES: Final = tuple(kind.json_name for kind in WsMessageType)
 _HTTP_SERVER: Final = str(HTTP_SERVER)
 
@@ -69,9 +72,20 @@ def _push(guest: Guest, operation: list[Any]) -> Ok:
 
 
 def _close(guest: Guest, operation: list[Any]) -> Ok:
+    """A close frame of the client comes as a push of its own, with the reason as blob, and the end after it."""
+    channel_id = operation[2]
+    if len(operation) > _WITH_REASON:
+        guest.closed_channel = channel_id
+        return _push(guest, [*operation[:3], _CLOSE_FRAME, operation[_WITH_REASON]])
+    return closed(guest, channel_id)
+
+
+def closed(guest: Guest, channel_id: int) -> Ok:
+    """What a guest receives of the end of a channel."""
+    guest.closed_channel = 0
     guest.set_blob(None, None)
     guest.current_request = 0
-    return _event(guest, b'{"WebSocketClose":%d}' % operation[2])
+    return _event(guest, b'{"WebSocketClose":%d}' % channel_id)
 
 
 def _http(guest: Guest, operation: list[Any]) -> Ok:
@@ -83,8 +97,8 @@ def _http(guest: Guest, operation: list[Any]) -> Ok:
     event = {
         "source_socket_addr": source_addr,
         "method": method,
-        "url": url,
-        "bound_path": f"/{guest.our.process}{bound_path}",
+        "url": _bare_url(url),
+        "bound_path": f"/{guest.our.process}{bound_path}".rstrip("/"),
         "headers": _joined(headers),
         "url_params": dict(url_params),
         "query_params": dict(query_params),
@@ -127,6 +141,15 @@ def _send_error(guest: Guest, operation: list[Any]) -> dict[str, Any]:
         "message": ("request", request_value(body, inherit, expects_response, metadata, *last[:1])),
         "lazy-load-blob": None if blob is None else {"mime": mime, "bytes": blob},
     }
+
+
+def _bare_url(url: str) -> str:
+    """A URL as the reference writes it: without port, query and the slash at its end. Libraries compare its path with
+    what was bound.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{parts.path.rstrip('/')}"
 
 
 def _joined(headers: list[Any]) -> dict[str, str]:

@@ -486,7 +486,10 @@ def test_http_requests_are_answered_with_parameters_headers_and_mime() -> None:
         assert (logo.status, logo.body, logo.mime) == (200, b"<svg/>", "image/svg+xml")
 
 
-@pytest.mark.parametrize("path", ["", "a", "/a/", "//a", "/../a", "/./a", "/a\\b", "/:", "/:a/:a", "/\x00"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "a", "/a/", "//a", "/../a", "/./a", "/a\\b", "/:", "/:a/:a", "/\x00", "/a*", "/*/*", "/*1", "/a?b"],
+)
 def test_a_bad_path_is_not_bound(path: str) -> None:
     def bind(our: Address) -> None:
         with pytest.raises(BadPath):
@@ -497,6 +500,31 @@ def test_a_bad_path_is_not_bound(path: str) -> None:
     with FakeHost() as host:
         host.open()
         run_once(bind, host)
+
+
+def test_a_wildcard_takes_what_is_left_and_the_root_what_nothing_else_does() -> None:
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    def step(our: Address, message: Message) -> None:
+        if isinstance(message, Http):
+            seen.append((message.bound_path, dict(message.url_params)))
+        else:
+            for path in ("/", "/x/*name", "/x/:id/end", "/y/*"):
+                bind_http_path(path)
+
+    with FakeHost() as host:
+        host.open()
+        host.run(each_message(step))
+        for path in ("/x/a/b", "/x/a/end", "/y/a/b", "/y", "/elsewhere/7"):
+            host.http("GET", path)
+        host.run()
+    assert seen == [
+        ("/x/*name", {"name": "a/b"}),
+        ("/x/:id/end", {"id": "a"}),
+        ("/y/*", {}),
+        ("/", {}),
+        ("/", {}),
+    ]
 
 
 def test_bindings_of_both_kinds_count_against_one_limit() -> None:

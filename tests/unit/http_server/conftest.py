@@ -43,6 +43,8 @@ class FakeProcess:
     granted: list[tuple[int, int]] = field(default_factory=list)
     feeders: dict[int, Feeder] = field(default_factory=dict)
     pushes: int = 0
+    close_reasons: dict[int, bytes | None] = field(default_factory=dict)
+    """Of the close frames of clients, by channel; None for one that sent none."""
     _grant: asyncio.Event = field(default_factory=asyncio.Event)
 
     def post_open(self, event: WebSocketOpen, credit: int) -> None:
@@ -55,7 +57,8 @@ class FakeProcess:
             feeder.pause_reading()
         self.told.put_nowait(("push", channel_id, message_type, payload))
 
-    def post_close(self, channel_id: int) -> None:
+    def post_close(self, channel_id: int, reason: bytes | None = None) -> None:
+        self.close_reasons[channel_id] = reason
         self.told.put_nowait(("close", channel_id))
 
     def post_channel_gone(self, channel_id: int) -> None:

@@ -215,7 +215,13 @@ REFUSALS: Final = (
         "a request in JSON to another node comes back as the send error `offline`",
     ),
     Refusal("WsBadClose", "push-error.bad-close", *_both(_WRONG)),
-    Refusal("WsChannelNotFound", "close-error.channel-not-found", *_both(_CLOSE)),
+    Refusal(
+        None,
+        "close-error.channel-not-found",
+        _both(_CLOSE)[0],
+        (f"{UNIT}/test_json_form.py::test_closing_what_is_not_there_is_done_whoever_asks",),
+        "a request in JSON to close a channel that is not there is answered with `Ok`",
+    ),
     Refusal(
         "WsBadClose",
         "close-error.bad-code",

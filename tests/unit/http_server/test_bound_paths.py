@@ -304,3 +304,54 @@ async def test_a_literal_binding_wins_over_a_parameter(house: House) -> None:
             (connection,) = house.server._channels.of(CHAT)
             assert connection.bound_path == bound
         await house.chat.next()
+
+
+async def test_a_wildcard_takes_what_is_left_of_a_path_and_whatever_is_bound_closer_wins(
+    house: House,
+) -> None:
+    for path in ("/shared/*", "/x/*name", "/x/a/:id", "/x/a/end", "/mid/*in/raw", "/a b/100%"):
+        bind(house, path)
+    for path, bound, params in (
+        ("/shared/a", "/shared/*", ()),
+        ("/shared/a/b%20c/d", "/shared/*", ()),
+        ("/x/y/z", "/x/*name", (("name", "y/z"),)),
+        ("/x/a", "/x/*name", (("name", "a"),)),
+        ("/x/a/7", "/x/a/:id", (("id", "7"),)),
+        ("/x/a/end", "/x/a/end", ()),
+        ("/x/a/7/8", "/x/*name", (("name", "a/7/8"),)),
+        ("/mid/1/2/raw", "/mid/*in/raw", (("in", "1/2"),)),
+        ("/a%20b/100%25", "/a b/100%", ()),
+    ):
+        async with connect(f"{house.ws_url}/{CHAT}{path}"):
+            opened = await house.chat.opened()
+            assert (opened.bound_path, opened.url_params) == (bound, params)
+        await house.chat.next()
+    for path in ("/shared", "/x", "/mid/raw", "/mid/1/2", "/", "/elsewhere"):
+        assert (await answer(house, f"/{CHAT}{path}"))[0] == 404, path
+
+
+async def test_a_path_that_would_never_match_is_not_bound(house: House) -> None:
+    for path in (
+        "/a*",
+        "/a*b/c",
+        "/**",
+        "/*/*",
+        "/*a/*b",
+        "/*1",
+        "/:a/*a",
+        "/a?b",
+        "/a#b",
+        "/a%2Fb",
+        "/%2e%2e",
+    ):
+        bound = house.server.bind_ws_path(CHAT, path, authenticated=False, secure=False, extension=False)
+        assert bound == "bad-path", path
+
+
+async def test_a_path_is_bound_encoded_or_not(house: House) -> None:
+    bind(house, "/caf%C3%A9/%3F")
+    async with connect(f"{house.ws_url}/{CHAT}/caf%c3%a9/%3f"):
+        assert (await house.chat.opened()).bound_path == "/caf%C3%A9/%3F"
+    await house.chat.next()
+    house.server.unbind_ws_path(CHAT, "/café/%3F")
+    assert (await answer(house, f"/{CHAT}/caf%C3%A9/%3F"))[0] == 404

@@ -17,12 +17,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from guesthouse.address import Address
-from guesthouse.http_server.extension import NAME, ExtensionPush, read
+from guesthouse.http_server.extension import FRAMING, NAME, Dialect, ExtensionPush, read
 from guesthouse.message import LazyLoadBlob
 from guesthouse.ports import Answer
 
 from .conftest import CHAT, NODE, OTHER, House
 
+BOTH = ("kinode_message_type", "hyperware_message_type")
 BODY = {"WebSocketPush": {"channel_id": 0, "message_type": "Binary"}}
 
 
@@ -68,7 +69,9 @@ async def test_a_response_answers_what_the_process_asked(house: House) -> None:
         assert outgoing(house, channel_id, "Response", b"please", waits=41) is None
         got = await socket.recv()
         assert isinstance(got, bytes)
-        assert msgpack.unpackb(got) == message(41, "Response", b"please")
+        asked = message(41, "Response", b"please")
+        asked[NAME]["hyperware_message_type"] = "Response"
+        assert msgpack.unpackb(got) == asked
         await socket.send(msgpack.packb(message(41, "Response", b"here")))
         await socket.send("after it")
         assert await house.chat.next() == ("push", channel_id, 0, b"after it")
@@ -123,9 +126,37 @@ async def test_only_programs_on_this_machine_may_connect(
     assert house.chat.quiet
 
 
-async def test_only_a_channel_of_an_extension_of_its_own_can_be_pushed_to(house: House) -> None:
-    async with house.bound() as (_, event), extension(house) as (_, channel_id):
-        assert outgoing(house, event.channel_id, "Request", b"x") == {"Err": "WsChannelNotFound"}
+async def test_a_client_of_another_path_gets_the_framing_too_and_answers_as_any_client(house: House) -> None:
+    async with house.bound() as (socket, event):
+        assert outgoing(house, event.channel_id, "Request", b"told") == {"Ok": None}
+        assert outgoing(house, event.channel_id, "Response", b"asked", 7) is None
+        told, asked = [msgpack.unpackb(await socket.recv())[NAME] for _ in range(2)]
+        assert (told["kinode_message_type"], told["blob"]) == ("Request", b"told")
+        assert asked == {
+            "id": 7,
+            "kinode_message_type": "Response",
+            "hyperware_message_type": "Response",
+            "blob": b"asked",
+        }
+        answer = msgpack.packb(message(7, "Response", b"done"))
+        await socket.send(answer)
+        assert (await house.chat.next())[1:] == (event.channel_id, 1, answer)
+        assert house.router.answers == []
+
+
+@pytest.mark.parametrize("name", ["kinode_message_type", "hyperware_message_type"])
+async def test_an_extension_is_written_to_as_it_writes(house: House, name: str) -> None:
+    async with extension(house) as (socket, channel_id):
+        await socket.send(msgpack.packb({NAME: {"id": 5, name: "Request", "blob": b"work"}}))
+        *_, answered = await asyncio.wait_for(house.router.requests.get(), 5)
+        answered(Answer(b"done"))
+        assert msgpack.unpackb(await socket.recv())[NAME] == {"id": 5, name: "Response", "blob": b"done"}
+        assert outgoing(house, channel_id, "Request", b"x") == {"Ok": None}
+        assert msgpack.unpackb(await socket.recv())[NAME] == {"id": 0, name: "Request", "blob": b"x"}
+
+
+async def test_only_a_channel_of_its_own_can_be_pushed_to(house: House) -> None:
+    async with extension(house) as (_, channel_id):
         assert outgoing(house, 1, "Response", b"x") == {"Err": "WsChannelNotFound"}
         assert outgoing(house, channel_id, "Maybe", b"x") == {"Err": "MalformedRequest"}
         fields = {"channel_id": channel_id, "message_type": "Binary", "desired_reply_type": "Request"}
@@ -144,10 +175,16 @@ async def test_too_much_for_an_extension_is_refused_at_its_limit(house: House) -
         socket.transport.abort()
 
 
-@given(st.integers(0, 2**64 - 1), st.sampled_from(["Request", "Response"]), st.binary(), st.booleans())
-def test_every_message_reads_as_it_was_packed(number: int, kind: str, blob: bytes, cbor: bool) -> None:
+@given(
+    st.integers(0, 2**64 - 1),
+    st.sampled_from(["Request", "Response"]),
+    st.binary(),
+    st.builds(Dialect, st.booleans(), st.sampled_from([BOTH, BOTH[:1], BOTH[1:]])),
+)
+def test_every_message_reads_as_it_was_packed(number: int, kind: str, blob: bytes, dialect: Dialect) -> None:
     push = ExtensionPush(number, kind, blob)
-    assert read(push.pack(cbor=cbor)) == (push, cbor)
+    assert read(push.pack(dialect)) == (push, dialect)
+    assert len(push.pack(dialect)) <= len(blob) + FRAMING
 
 
 @given(st.binary())
@@ -167,6 +204,8 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         {"id": 1, "kinode_message_type": "Request", "blob": [256]},
         {"id": 1, "kinode_message_type": "Request", "blob": "text"},
         {"id": 1, "kinode_message_type": "Request", "blob": b"", "more": 1},
+        {"id": 1, "kinode_message_type": "Request", "hyperware_message_type": "Response", "blob": b""},
+        {"id": 1, "blob": b""},
     ],
 )
 def test_a_message_with_a_wrong_field_is_none(fields: dict[str, Any]) -> None:
@@ -175,4 +214,7 @@ def test_a_message_with_a_wrong_field_is_none(fields: dict[str, Any]) -> None:
 
 def test_a_blob_may_be_a_list_of_numbers_and_the_name_left_out() -> None:
     fields = {"id": 1, "kinode_message_type": "Request", "blob": [1, 255]}
-    assert read(msgpack.packb(fields)) == (ExtensionPush(1, "Request", b"\x01\xff"), False)
+    assert read(msgpack.packb(fields)) == (
+        ExtensionPush(1, "Request", b"\x01\xff"),
+        Dialect(type_fields=("kinode_message_type",)),
+    )

@@ -14,7 +14,7 @@ from guesthouse.http_server.guest_http import MAX_ANSWER_HEADERS
 from guesthouse.http_server.paths import MAX_PATH
 from guesthouse.message import LazyLoadBlob
 
-from .conftest import CHAT, House, Start, until
+from .conftest import CHAT, OTHER, House, Start, until
 from .test_http import answered, asked, bind
 from .test_json_form import ask
 
@@ -39,6 +39,18 @@ async def test_a_request_can_say_how_long_it_waits(house: House) -> None:
     status, seconds = await status_after(house, **{"Guesthouse-Timeout": "0.2"})
     assert status == 408
     assert 0.1 < seconds < 2
+
+
+@pytest.mark.parametrize("name", ["X-Hyperware-Http-Server-Timeout", "X-Kinode-Http-Server-Timeout"])
+async def test_a_request_of_older_tools_can_say_how_long_it_waits(house: House, name: str) -> None:
+    bind(house, "/")
+    status, seconds = await status_after(house, **{name: "1"})
+    assert status == 408
+    assert 0.9 < seconds < 4
+    for value in ("soon", "-1", "1.5", "٣", ""):
+        async with asked(house, "GET", "/", headers=[(name, value.encode())]) as (http_id, _, _, _, pending):
+            house.server.http_response(CHAT, http_id, 200, (), None, b"")
+            assert (await pending).status_code == 200
 
 
 async def test_a_binding_can_say_how_long_its_process_takes(house: House) -> None:
@@ -202,3 +214,74 @@ async def test_a_chunked_body_is_limited_while_it_comes(start: Start, over: int,
             house.server.http_response(CHAT, http_id, 200, (), None, b"")
         answer: httpx.Response = await pending
     assert answer.status_code == status
+
+
+# What nothing else takes.
+
+
+async def test_a_path_that_nothing_else_takes_is_for_what_the_process_bound_at_its_root(house: House) -> None:
+    async with house.http() as client:
+        assert (await client.get(f"/{CHAT}/tables/7")).status_code == 404
+    bind(house, "/")
+    bind(house, "/tables/:id")
+    async with asked(house, "POST", "/deep/route?q=1", content=b"x") as (http_id, request, _, body, pending):
+        assert (request.bound_path, request.url_params, body) == ("/", (), b"x")
+        assert request.url.endswith(f"/{CHAT}/deep/route?q=1")
+        house.server.http_response(CHAT, http_id, 200, (), None, b"")
+        assert (await pending).status_code == 200
+    async with asked(house, "GET", "/tables/7") as (http_id, request, _, _, pending):
+        assert request.bound_path == "/tables/:id"
+        house.server.http_response(CHAT, http_id, 200, (), None, b"")
+        assert (await pending).status_code == 200
+    house.server.unbind_http_path(CHAT, "/")
+    async with house.http() as client:
+        assert (await client.get(f"/{CHAT}/deep/route")).status_code == 404
+        assert (await client.get(f"/{OTHER}/deep/route")).status_code == 404
+
+
+async def test_the_rules_of_the_root_hold_for_what_falls_back_to_it(house: House) -> None:
+    page = LazyLoadBlob("text/html", b"<h1>one page</h1>")
+    bind(house, "/", authenticated=True, static=page)
+    async with house.http() as client:
+        refused = await client.get(f"/{CHAT}/route")
+        assert refused.status_code == 401
+        known = await client.get(f"/{CHAT}/route", headers=house.cookie)
+        assert (known.status_code, known.text) == (200, "<h1>one page</h1>")
+        assert (await client.post(f"/{CHAT}/route", headers=house.cookie)).status_code == 405
+    bind(house, "/", local_only=True, static=page)
+    async with house.http() as client:
+        assert (await client.get(f"/{CHAT}/route", headers={"Via": "1.1 proxy"})).status_code == 403
+
+
+@pytest.fixture
+def site(house: House, tmp_path: Path) -> Path:
+    (tmp_path / "index.html").write_text("the page")
+    (tmp_path / "app.js").write_text("the script")
+    house.server.serve_ui(CHAT, tmp_path)
+    return tmp_path
+
+
+async def test_files_come_before_the_root_and_strangers_do_not_learn_which_there_are(
+    house: House, site: Path
+) -> None:
+    bind(house, "/", static=LazyLoadBlob("text/plain", b"the root"))
+    async with house.http() as client:
+        for path, stranger, known in (
+            ("/app.js", "the root", "the script"),
+            ("/none.js", "the root", "the root"),
+            ("/", "the root", "the root"),
+        ):
+            assert (await client.get(f"/{CHAT}{path}")).text == stranger
+            assert (await client.get(f"/{CHAT}{path}", headers=house.cookie)).text == known
+
+
+@pytest.mark.usefixtures("site")
+async def test_a_route_of_a_page_that_is_served_from_files_is_the_page_itself(house: House) -> None:
+    browser = {**house.cookie, "Accept": "text/html,*/*"}
+    async with house.http() as client:
+        page = await client.get(f"/{CHAT}/tables/7", headers=browser)
+        assert (page.status_code, page.text) == (200, "the page")
+        assert (await client.get(f"/{CHAT}/none.js", headers=house.cookie)).status_code == 404
+        assert (await client.post(f"/{CHAT}/tables/7", headers=browser)).status_code == 405
+        stranger = await client.get(f"/{CHAT}/tables/7", headers={"Accept": "text/html"})
+        assert stranger.headers["location"] == f"/login?redirect=/{CHAT}/tables/7"

@@ -61,7 +61,19 @@ async def test_a_channel_is_closed_by_its_id(house: House) -> None:
         assert ask(house, {"WebSocketClose": channel}) == OK
         assert await reader.readexactly(4) == b"\x88\x02\x03\xe8"
         assert await house.chat.next() == ("gone", channel)
-        assert ask(house, {"WebSocketClose": channel}) == {"Err": "WsChannelNotFound"}
+        assert ask(house, {"WebSocketClose": channel}) == OK
+
+
+async def test_closing_what_is_not_there_is_done_whoever_asks(house: House) -> None:
+    async with house.bound() as (client, event):
+        mine = event.channel_id
+        for channel in (mine, mine ^ 1):
+            for body in ({"WebSocketClose": channel}, push(channel, "Close")):
+                assert ask(house, body, source=OTHER) == OK
+        assert ask(house, {"WebSocketClose": mine ^ 1}) == OK
+        assert ask(house, push(mine ^ 1, "Close"), b"x") == OK
+        assert ask(house, push(mine), b"still open") == OK
+        assert await client.recv() == "still open"
 
 
 async def test_what_is_wrong_with_a_push_is_said(house: House) -> None:
@@ -75,7 +87,6 @@ async def test_what_is_wrong_with_a_push_is_said(house: House) -> None:
         unknown = ask(house, push(mine ^ 1), b"x")
         assert unknown == {"Err": "WsChannelNotFound"}
         assert ask(house, push(mine), b"x", source=OTHER) == unknown
-        assert ask(house, {"WebSocketClose": mine}, source=OTHER) == unknown
         assert ask(house, push(mine), b"fine") == OK
         assert await client.recv() == "fine"
 

@@ -163,7 +163,7 @@ async def ask(house: House, fields: Any, **headers: str) -> tuple[int, Any]:
             _, request, blob, answered = await asyncio.wait_for(house.router.requests.get(), 5)
             answered(Answer(request.body[::-1], None, blob))
         answer = await pending
-    return answer.status_code, answer.json() if answer.status_code == 200 else None
+    return answer.status_code, answer.json() if answer.content and answer.status_code == 200 else None
 
 
 async def test_a_program_here_sends_a_message_and_gets_the_answer(house: House) -> None:
@@ -174,14 +174,14 @@ async def test_a_program_here_sends_a_message_and_gets_the_answer(house: House) 
 
 
 async def test_without_a_wish_for_an_answer_there_is_none(house: House) -> None:
-    assert await ask(house, {"process": str(CHAT), "body": {"a": 1}, "metadata": "m"}) == (202, None)
+    assert await ask(house, {"process": str(CHAT), "body": {"a": 1}, "metadata": "m"}) == (200, None)
     process, request, blob, _ = house.router.requests.get_nowait()
     assert (process, request.body, request.metadata, blob) == (CHAT, b'{"a": 1}', "m", None)
 
 
 async def test_the_process_sees_inherit_and_context_is_refused_with_the_reason(house: House) -> None:
     for inherit in (True, False, None):
-        assert await ask(house, {"process": str(CHAT), "inherit": inherit, "context": None}) == (202, None)
+        assert await ask(house, {"process": str(CHAT), "inherit": inherit, "context": None}) == (200, None)
         assert house.router.requests.get_nowait()[1].inherit is bool(inherit)
     async with house.http() as client:
         answer = await client.post(RPC, json={"process": str(CHAT), "context": "mine"}, headers=house.local)
@@ -230,11 +230,26 @@ async def test_neither_proxies_nor_pages_send_messages(house: House, headers: di
 @pytest.mark.parametrize("refusal", ["mailbox-full", "timeout", "no-such-process"])
 async def test_a_message_that_is_not_taken_says_why(house: House, refusal: Any) -> None:
     house.router.refusal = refusal
-    status = {"mailbox-full": 503, "timeout": 408, "no-such-process": 404}[refusal]
+    status = {"mailbox-full": 503, "timeout": 408, "no-such-process": 503}[refusal]
     assert await ask(house, {"process": str(CHAT)}) == (status, None)
 
 
-@pytest.mark.parametrize(("over", "status"), [(-1, 202), (0, 202), (1, 413)])
+async def test_a_process_that_ends_without_an_answer_is_503_and_one_that_is_not_there_404(
+    house: House,
+) -> None:
+    async with house.http() as client, asyncio.TaskGroup() as tasks:
+        message = {"process": str(CHAT), "expects_response": 5}
+        pending = tasks.create_task(client.post(RPC, json=message))
+        *_, answered = await asyncio.wait_for(house.router.requests.get(), 5)
+        answered("no-such-process")
+        ended = await pending
+        assert (ended.status_code, ended.text) == (503, "the process ended before it answered\n")
+        assert ended.headers["retry-after"] == "1"
+        nobody = await client.post(RPC, json=message | {"process": "no:such:process.os"})
+        assert nobody.status_code == 404
+
+
+@pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 413)])
 async def test_a_message_is_no_larger_than_one_between_processes(
     house: House, over: int, status: int
 ) -> None:

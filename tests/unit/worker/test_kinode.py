@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 
+from guesthouse.address import Address
 from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
 from guesthouse.worker.calls import kinode
 from guesthouse.worker.kinode_form import STANDARD
@@ -231,12 +233,16 @@ class Named:
     """A guest as far as converters of messages look at it."""
 
     node = "n.os"
-    our = OUR
 
     def __init__(self, spellings: dict[str, str]) -> None:
         self.blob: tuple[str | None, bytes | None] = (None, None)
         self.spellings = spellings
-        self.current_request = 0
+        self.current_request = self.closed_channel = 0
+        self.limits = SimpleNamespace(cpu_seconds_per_message=1.0)
+        self.our = Address.parse(OUR)
+
+    def expect_http_answer(self, http_id: int) -> None:
+        self.current_request = -http_id
 
     def set_blob(self, mime: str | None, payload: bytes | None) -> None:
         self.blob = (mime, payload)
@@ -251,6 +257,37 @@ def test_a_push_says_its_type_by_name(message_type: int) -> None:
     assert json.loads(request[1]["body"]) == body
     assert request[1]["expects-response"] is None
     assert guest.blob == (None, b"x")
+
+
+def test_a_close_frame_comes_before_the_end_of_its_channel_and_none_when_there_was_none() -> None:
+    guest: Any = Named({})
+    _, request = STANDARD.received[ToWorker.CLOSE](guest, [ToWorker.CLOSE, 1, 7, b"bye"]).value
+    assert json.loads(request[1]["body"]) == {"WebSocketPush": {"channel_id": 7, "message_type": "Close"}}
+    assert (guest.blob, guest.closed_channel) == ((None, b"bye"), 7)
+    _, request = kinode.CALLS["receive"].call(guest).value
+    assert json.loads(request[1]["body"]) == {"WebSocketClose": 7}
+    assert (guest.blob, guest.closed_channel) == ((None, None), 0)
+    _, request = STANDARD.received[ToWorker.CLOSE](guest, [ToWorker.CLOSE, 1, 8]).value
+    assert json.loads(request[1]["body"]) == {"WebSocketClose": 8}
+
+
+@pytest.mark.parametrize(
+    ("url", "bound", "shown", "shown_bound"),
+    [
+        ("http://h:8080/g:p:s/games/?a=1&b=2", "/games", "http://h/g:p:s/games", "/games"),
+        ("https://[::1]:1/g:p:s/", "/", "https://[::1]/g:p:s", ""),
+        ("http://h/g:p:s", "/", "http://h/g:p:s", ""),
+        ("http://h/g:p:s/a%20b/x:y", "/:a/*b", "http://h/g:p:s/a%20b/x:y", "/:a/*b"),
+    ],
+)
+def test_a_url_has_neither_port_nor_query_nor_a_slash_at_its_end(
+    url: str, bound: str, shown: str, shown_bound: str
+) -> None:
+    guest: Any = Named({})
+    operation = [ToWorker.HTTP, 1, 3, "GET", url, bound, [], [], [], None, None, b""]
+    _, request = STANDARD.received[ToWorker.HTTP](guest, operation).value
+    event = json.loads(request[1]["body"])["Http"]
+    assert (event["url"], event["bound_path"]) == (shown, f"/{guest.our.process}{shown_bound}")
 
 
 def test_an_event_comes_from_the_http_server_by_the_name_that_the_process_uses() -> None:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from guesthouse_sdk._native.http_server import BindError_BadPath, BindError_TooMany
 from guesthouse_sdk._native.types import Err
 
-_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+_FORBIDDEN = re.compile(r"[/\\*?#\x00-\x1f\x7f]")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 BindingT = TypeVar("BindingT")
@@ -18,7 +18,7 @@ BindingT = TypeVar("BindingT")
 
 @dataclass
 class Bindings(Generic[BindingT]):
-    """Paths, with `:name` for a parameter, and what was said about each."""
+    """Paths, with `:name` for a parameter and `*name` for what is left, and what was said about each."""
 
     has_room: Callable[[], bool]
     bound: dict[str, BindingT] = field(default_factory=dict)
@@ -52,31 +52,36 @@ class Bindings(Generic[BindingT]):
 
 def _params(pattern: str, path: str) -> dict[str, str] | None:
     wanted, given = pattern.split("/"), path.split("/")
-    if len(wanted) != len(given):
+    if "" in given[1:] or len(given) < len(wanted):
         return None
     params: dict[str, str] = {}
-    for part, value in zip(wanted, given, strict=True):
-        if part.startswith(":") and value:
-            params[part[1:]] = value
-        elif part != value:
+    for part in wanted:
+        taken = 1 + len(path.split("/")) - len(wanted) if part.startswith("*") else 1
+        values, given = given[:taken], given[taken:]
+        if part.startswith((":", "*")):
+            params[part[1:]] = "/".join(values)
+        elif values != [part]:
             return None
-    return params
+    params.pop("", None)  # a wildcard without a name
+    return None if given else params
 
 
-def _rank(bound: tuple[str, object]) -> list[bool]:
-    """Patterns with literal segments further left come first."""
-    return [segment.startswith(":") for segment in bound[0].split("/")]
+def _rank(bound: tuple[str, object]) -> list[int]:
+    """Patterns with literal segments further left come first, and those that go on after the same beginning."""
+    return [*({":": 1, "*": 2}.get(segment[:1], 0) for segment in bound[0].split("/")), 3]
 
 
 def _is_good(path: str) -> bool:
     if path == "/":
         return True
     segments = path[1:].split("/")
-    names = [segment for segment in segments if segment.startswith(":")]
-    return path.startswith("/") and len(names) == len(set(names)) and all(map(_is_segment, segments))
+    names = [segment[1:] for segment in segments if segment[:1] in (":", "*") and segment != "*"]
+    wildcards = sum(segment.startswith("*") for segment in segments)
+    good = path.startswith("/") and len(names) == len(set(names)) and wildcards <= 1
+    return good and all(map(_is_segment, segments))
 
 
 def _is_segment(segment: str) -> bool:
-    if segment.startswith(":"):
-        return _PARAMETER.fullmatch(segment[1:]) is not None
+    if segment.startswith((":", "*")):
+        return segment == "*" or _PARAMETER.fullmatch(segment[1:]) is not None
     return segment not in ("", ".", "..") and _FORBIDDEN.search(segment) is None

@@ -155,7 +155,7 @@ class FakeHost(FakeCalls):
         Raises:
             Refused: the path is not bound, or not for this client.
         """
-        match = self.http_bindings.match(path)
+        match = self.http_bindings.match(path) or self.http_bindings.match("/")
         if match is None:
             raise Refused(404, f"{path} is not bound")
         bound_path, binding, url_params = match

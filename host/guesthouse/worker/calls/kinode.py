@@ -24,7 +24,7 @@ from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.calls import capabilities, messaging, spawning, system
 from guesthouse.worker.guest import Guest, address_text
-from guesthouse.worker.kinode_form import STANDARD
+from guesthouse.worker.kinode_form import STANDARD, closed
 from guesthouse.worker.served.kinode import BY_VERSION
 
 VERSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
@@ -56,6 +56,9 @@ def _print(guest: Guest, verbosity: int, text: str) -> None:
 
 
 def _receive(guest: Guest) -> Any:
+    if guest.closed_channel:
+        guest.slice_budget = guest.limits.cpu_seconds_per_message
+        return closed(guest, guest.closed_channel)
     return guest.receive(STANDARD)
 
 

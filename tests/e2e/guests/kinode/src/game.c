@@ -236,6 +236,12 @@ static void on_push(uint32_t channel, text event) {
     if (!got.some)
         __builtin_trap();
     text move = got.value.bytes;
+    if (has(event, "\"message_type\":\"Close\"")) {
+        for (size_t i = 0; i < channel_count; i++)
+            if (channels[i] != channel)
+                tell_event(channels[i], got.value.bytes.len == 3 ? "said bye" : "said nothing", event);
+        return;
+    }
     if (same(move, t("event")))
         tell_event(channel, "event", event);
     else if (same(move, t("about")))
