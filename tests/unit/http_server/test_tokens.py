@@ -237,7 +237,7 @@ async def test_a_message_that_is_not_taken_says_why(house: House, refusal: Any) 
 async def test_a_process_that_ends_without_an_answer_is_503_and_one_that_is_not_there_404(
     house: House,
 ) -> None:
-    async with house.http() as client, asyncio.TaskGroup() as tasks:
+    async with house.http(headers=house.local) as client, asyncio.TaskGroup() as tasks:
         message = {"process": str(CHAT), "expects_response": 5}
         pending = tasks.create_task(client.post(RPC, json=message))
         *_, answered = await asyncio.wait_for(house.router.requests.get(), 5)
