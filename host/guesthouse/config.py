@@ -7,8 +7,8 @@ node's home, and the defaults here.
 from __future__ import annotations
 
 import difflib
+import math
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from guesthouse.address import parse_node_name
 from guesthouse.errors import GuesthouseError
+from guesthouse.toml import NotToml, parse_toml
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -171,6 +172,7 @@ class BadSetting(GuesthouseError):
 
 
 _SECTIONS: Final = ("http", "connections", "process", "package", "restart")
+_LONGEST_SHOWN: Final = 80
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 _MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
 _MOST: Final = {
@@ -204,6 +206,8 @@ def load_settings(
         BadSetting: a name or value is wrong; the message says where it stands.
     """
     environment = os.environ if environment is None else environment
+    if home == "":
+        raise BadSetting("--home must not be empty: name a folder, or leave it out for the default")
     folder = Path(home or environment.get("GUESTHOUSE_HOME") or "~/.guesthouse").expanduser().absolute()
     values: dict[str, Any] = {}
     for name, value in _from_file(folder / "guesthouse.toml").items():
@@ -222,11 +226,13 @@ def load_settings(
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text())
+        content = parse_toml(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):  # the latter is for the home itself to say
         return {}
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSetting(f"{path}: {error}: mend or remove the file") from None
+    except NotToml as error:
+        raise BadSetting(f"{path} {error}") from None
+    except OSError as error:
+        raise BadSetting(f"{path}: {error.strerror}: make it readable, or remove it") from None
     values: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict) and key in _SECTIONS:
@@ -243,19 +249,21 @@ def _checked(name: str, value: Any, where: str) -> Any:
     kind, last = _TYPES[name], name.rpartition(".")[2]
     if kind == tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise BadSetting(f"{where} must be a list of strings, not {value!a}")
+            raise BadSetting(f"{where} must be a list of strings, not {_shown(value)}")
         return tuple(value)
     if kind is float and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, kind) or (kind is int and type(value) is bool):
-        raise BadSetting(f"{where} must be {_kind_in_words(kind)}, not {value!a}")
+        raise BadSetting(f"{where} must be {_kind_in_words(kind)}, not {_shown(value)}")
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise BadSetting(f"{where} must be one of {', '.join(_CHOICES[name])}, not {value!a}")
+        raise BadSetting(f"{where} must be one of {', '.join(_CHOICES[name])}, not {_shown(value)}")
+    if value == "":
+        raise BadSetting(f"{where} must not be empty: give a value, or leave it out for the default")
     if isinstance(value, int | float) and type(value) is not bool:
         least = 0 if last in _MAY_BE_ZERO else 1 if kind is int else 0.001
         most = _MOST.get(last, 2**53)
         if not least <= value <= most:
-            raise BadSetting(f"{where} must be from {least} to {most}, not {value}")
+            raise BadSetting(f"{where} must be from {least} to {most}, not {_shown(value)}")
     return parse_node_name(value) if name == "node" else value
 
 
@@ -266,7 +274,16 @@ def _parsed(name: str, text: str, variable: str) -> Any:
     try:
         return _YES_NO[text.lower()] if kind is bool else kind(text) if kind in (int, float) else text
     except (KeyError, ValueError):
-        raise BadSetting(f"{variable} must be {_kind_in_words(kind)}, not {text!a}") from None
+        raise BadSetting(f"{variable} must be {_kind_in_words(kind)}, not {_shown(text)}") from None
+
+
+def _shown(value: Any) -> str:
+    """A value as an error shows it, whatever its size."""
+    try:
+        text = ascii(value)
+    except ValueError:  # a number of thousands of digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _refuse_unknown_variable(variable: str) -> None:

@@ -58,7 +58,7 @@ def test_every_kind_of_value_is_read_from_the_environment(tmp_path: Path) -> Non
         ("[connections]\nping_seconds = nan", "must be from"),
         ("[connections]\nping_seconds = 0", "must be from 0.001"),
         ("[http]\nallowed_origins = [1]", "must be a list of strings"),
-        ("not toml", "mend or remove the file"),
+        ("not toml", "is not TOML: .*; fix that line"),
         ("workers = -1", "from 0 to"),
     ],
 )
@@ -91,3 +91,54 @@ def test_variables_that_a_container_platform_sets_are_left_alone(tmp_path: Path)
 def test_a_node_needs_a_name_that_names_can_be(tmp_path: Path) -> None:
     with pytest.raises(BadNodeName):
         load_settings(str(tmp_path), {"node": "no spaces"}, {})
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000], ids=["decimal", "hexadecimal"])
+@pytest.mark.parametrize("name", ["port", "ping_seconds"])
+def test_a_number_of_thousands_of_digits_is_one_line_of_error(tmp_path: Path, name: str, number: str) -> None:
+    section = "http" if name == "port" else "connections"
+    home = written(tmp_path, f"[{section}]\n{name} = {number}\n")
+    with pytest.raises(BadSetting, match=r"guesthouse\.toml") as caught:
+        load_settings(home, environment={})
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_of_thousands_of_digits_in_the_environment_is_shown_short(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="GUESTHOUSE_HTTP_PORT must be a whole number") as caught:
+        load_settings(str(tmp_path), environment={"GUESTHOUSE_HTTP_PORT": "9" * 5000})
+    assert len(str(caught.value)) < 200
+
+
+def test_deep_nesting_is_one_line_of_error(tmp_path: Path) -> None:
+    home = written(tmp_path, f"[http]\nallowed_origins = {'[' * 100_000}\n")
+    with pytest.raises(BadSetting, match="nests too deeply: write it flat"):
+        load_settings(home, environment={})
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "guesthouse.toml").write_bytes(b"\xef\xbb\xbfnode = 'marked.os'\n")
+    assert load_settings(str(tmp_path), environment={}).node == "marked.os"
+
+
+def test_a_file_that_is_no_text_is_one_line_of_error(tmp_path: Path) -> None:
+    (tmp_path / "guesthouse.toml").write_bytes(b"node = '\xff'")
+    with pytest.raises(BadSetting, match="is not UTF-8 text: save it as UTF-8"):
+        load_settings(str(tmp_path), environment={})
+
+
+@pytest.mark.parametrize("name", ["HOST", "TLS_CERT", "TLS_KEY"])
+def test_an_empty_text_is_refused_and_not_taken_for_another_meaning(tmp_path: Path, name: str) -> None:
+    """An empty host would listen on every address, an empty certificate serve without TLS."""
+    with pytest.raises(BadSetting, match=f"GUESTHOUSE_HTTP_{name} must not be empty"):
+        load_settings(str(tmp_path), environment={f"GUESTHOUSE_HTTP_{name}": ""})
+    with pytest.raises(BadSetting, match=f"--{name.lower().replace('_', '-')} must not be empty"):
+        load_settings(str(tmp_path), {f"http.{name.lower()}": ""}, environment={})
+    home = written(tmp_path, f'[http]\n{name.lower()} = ""\n')
+    with pytest.raises(BadSetting, match=f"http.{name.lower()} must not be empty"):
+        load_settings(home, environment={})
+
+
+def test_an_empty_home_is_not_the_default_one() -> None:
+    with pytest.raises(BadSetting, match="--home must not be empty"):
+        load_settings("", environment={})

@@ -7,6 +7,7 @@ import sys
 import click
 
 import guesthouse
+from guesthouse.cli import streams
 from guesthouse.cli.ask import channels, logs, ps
 from guesthouse.cli.auth import passwd, revoke, token
 from guesthouse.cli.control import explain, kill, restart, send, stop
@@ -62,10 +63,14 @@ for command in (
 
 def main() -> None:
     """Run the command line. An error that a person can mend is one line on standard error, and exit code 1."""
+    streams.prepare()
     try:
         cli(prog_name="guesthouse")
     except GuesthouseError as error:
-        click.echo(f"guesthouse: {one_line(str(error))}", err=True)
+        try:
+            click.echo(f"guesthouse: {one_line(str(error))}", err=True)
+        except OSError:
+            streams.discard_errors()
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from guesthouse.cli.options import home_option
+from guesthouse.cli.streams import OutputFailed
 
 if TYPE_CHECKING:
     from guesthouse.config import Settings
@@ -121,7 +122,7 @@ async def _serve(settings: Settings, arguments: tuple[str, ...], head_start: Hea
         await node.add(packages)
         await node.installer.start()
         await node.forget_absent()
-        with contextlib.suppress(OSError):  # nobody has to read it
+        with contextlib.suppress(OSError, OutputFailed):  # nobody has to read it
             click.echo(f"ready {node.http.url} node={settings.node}")
         if settings.dev:
             from guesthouse.cli.dev import watch

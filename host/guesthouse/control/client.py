@@ -33,7 +33,10 @@ def ask(home: Path, command: str, **arguments: Any) -> Iterator[Any]:
         stream.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
         stream.flush()
         for line in stream:
-            answer = json.loads(line)
+            try:
+                answer = dict(json.loads(line))
+            except (ValueError, TypeError, RecursionError):
+                raise NoNode(f"what answers on {home} is no node of this version: restart the node") from None
             if "item" not in answer:
                 break
             yield answer["item"]

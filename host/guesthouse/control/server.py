@@ -23,6 +23,7 @@ MAX_CLIENTS: Final = 64
 REQUEST_BYTES: Final = 24 * 1024 * 1024
 """A blob of 16 MiB fits, in base64."""
 _READ_BYTES: Final = 64 * 1024
+_LONGEST_ERROR: Final = 1000
 REQUEST_SECONDS: Final = 10.0
 
 
@@ -119,6 +120,11 @@ async def _send_items(writer: asyncio.StreamWriter, items: AsyncIterator[Any]) -
             await _send(writer, {"end": None})
         except GuesthouseError as error:
             await _send(writer, {"error": str(error)})
+        except Exception as fault:
+            text = f"the node failed on this, which is a defect of its own ({fault!r}): its standard error says more"
+            await _send(writer, {"error": text[:_LONGEST_ERROR]})
+            told = {"message": "a command of the control socket failed", "exception": fault}
+            asyncio.get_running_loop().call_exception_handler(told)
 
 
 async def _until_gone(reader: asyncio.StreamReader) -> None:

@@ -209,7 +209,7 @@ class HttpServer(Actions):
             )
         try:
             config.load()
-        except (OSError, ssl.SSLError, AssertionError) as error:
+        except (OSError, ssl.SSLError, AssertionError, ValueError) as error:
             raise CannotListen(
                 f"TLS with certificate {http.tls_cert} and key {http.tls_key} failed ({error}): "
                 "give a PEM certificate chain and its key"
@@ -227,7 +227,7 @@ class HttpServer(Actions):
     def url(self) -> str:
         """Its address for people, such as `http://127.0.0.1:8080`."""
         http = self._context.settings.http
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(http.host, http.host)  # noqa: S104 - shown
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 - shown
         scheme = "https" if http.tls_cert else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -361,9 +361,9 @@ def _listen(settings: Settings) -> socket.socket:
     host, port = settings.http.host, settings.http.port
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise CannotListen(
             f"host {host!r} is not an address of this machine ({error}): choose another with --host"
         ) from None

@@ -60,12 +60,16 @@ def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], No
         )
     stamp = wasm.with_name(f".{wasm.name}.inputs")
     inputs = _inputs(folder, entry.build)
-    if wasm.is_file() and stamp.is_file() and stamp.read_text() == f"{inputs} {_digest(wasm)}\n":
+    if wasm.is_file() and stamp.is_file() and stamp.read_bytes() == _stamp(inputs, wasm):
         return
     report(f"building {wasm} from {source}")
     wasm.parent.mkdir(parents=True, exist_ok=True)
     BUILDERS[entry.build.language](source, wasm)
-    stamp.write_text(f"{inputs} {_digest(wasm)}\n")
+    stamp.write_bytes(_stamp(inputs, wasm))
+
+
+def _stamp(inputs: str, wasm: Path) -> bytes:
+    return f"{inputs} {_digest(wasm)}\n".encode()
 
 
 def _inputs(folder: Path, build: BuildSpec) -> str:
@@ -78,7 +82,7 @@ def _inputs(folder: Path, build: BuildSpec) -> str:
         roots.append(sdk_folder(build.language))
     for root in roots:
         for path in _sources(root):
-            digest.update(f"{path.relative_to(root)}\n{_digest(path)}\n".encode())
+            digest.update(b"%s\n%s\n" % (os.fsencode(path.relative_to(root)), _digest(path).encode()))
     return digest.hexdigest()
 
 

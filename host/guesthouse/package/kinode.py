@@ -213,7 +213,7 @@ def _json(path: Path) -> Any:
     if len(content) > MAX_MANIFEST_BYTES:
         raise PackageError(f"{path} is over {MAX_MANIFEST_BYTES} bytes: a manifest is a short text")
     try:
-        return json.loads(content.decode(), object_pairs_hook=_once)
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
     except UnicodeDecodeError:
         raise PackageError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except (ValueError, RecursionError) as error:

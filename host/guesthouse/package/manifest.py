@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,6 +18,7 @@ from guesthouse.capabilities import MESSAGING, canonical_params
 from guesthouse.errors import BadProcessId
 from guesthouse.package.errors import PackageError
 from guesthouse.package.spec import OnExit, Right
+from guesthouse.toml import NotToml, parse_toml
 
 MANIFEST_NAME: Final = "package.toml"
 MAX_MANIFEST_BYTES: Final = 256 * 1024
@@ -105,13 +105,9 @@ def _toml(content: bytes, where: str) -> Mapping[str, object]:
     if len(content) > MAX_MANIFEST_BYTES:
         raise PackageError(f"{where} is over {MAX_MANIFEST_BYTES} bytes: a manifest is a short text")
     try:
-        return tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise PackageError(f"{where} is not UTF-8 text: save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise PackageError(f"{where} is not TOML: {_one_line(str(error))}; mend that line") from None
-    except RecursionError:
-        raise PackageError(f"{where} nests too deeply: a manifest has three levels") from None
+        return parse_toml(content)
+    except NotToml as error:
+        raise PackageError(f"{where} {error}") from None
 
 
 def _process(entry: _Table, package: str, publisher: str) -> ProcessEntry:
@@ -293,8 +289,3 @@ class _Table:
 
 def _shown(text: str) -> str:
     return ascii(text if len(text) <= 40 else text[:37] + "...")
-
-
-def _one_line(text: str) -> str:
-    shown = " ".join(text.split())
-    return shown if len(shown) <= 200 else shown[:197] + "..."

@@ -51,10 +51,10 @@ def build_python(source: Path, output: Path) -> None:
 
 
 def build_c(source: Path, output: Path) -> None:
-    """Build a C process: all `.c` files of its entry's folder, with the SDK."""
+    """Build a C process: all `.c` files of its entry's folder but hidden ones, with the SDK."""
     _need("ziglang", "ziglang")
     sdk = sdk_folder("c")
-    files = [*sorted(source.parent.glob("*.c")), *sorted((sdk / "src").glob("*.c"))]
+    files = [*_c_files(source.parent), *_c_files(sdk / "src")]
     with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
         core = Path(work) / "core.wasm"
         command = [
@@ -69,6 +69,11 @@ def build_c(source: Path, output: Path) -> None:
         _run([*command, *map(str, files), "-o", str(core)], source)
         component = make_component(core.read_bytes(), read_wit(wit_folder()), WORLD, str(source))
     _replace(output, component)
+
+
+def _c_files(folder: Path) -> list[Path]:
+    """Without those of editors and systems: `.#echo.c` is an editor's lock, `._echo.c` what macOS keeps of a file."""
+    return sorted(path for path in folder.glob("*.c") if not path.name.startswith(".") and path.is_file())
 
 
 def build_rust(source: Path, output: Path) -> None:

@@ -26,6 +26,10 @@ class Commands:
         yield "first"
         raise BadRequest("not today")
 
+    async def break_down(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        yield "first"
+        raise ValueError("a defect")
+
     async def endless(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         try:
             yield "begun"
@@ -38,7 +42,12 @@ class Commands:
 async def commands(tmp_path: Path) -> AsyncIterator[Commands]:
     (tmp_path / "control.sock").write_text("left by a node that was killed")
     commands = Commands()
-    by_name = {"count": commands.count, "refuse": commands.refuse, "endless": commands.endless}
+    by_name = {
+        "count": commands.count,
+        "refuse": commands.refuse,
+        "break": commands.break_down,
+        "endless": commands.endless,
+    }
     async with ControlServer(Home(tmp_path), by_name):
         yield commands
     assert not (tmp_path / "control.sock").exists()
@@ -57,6 +66,27 @@ async def test_a_refusal_reaches_the_client_as_its_error(commands: Commands, tmp
         await asyncio.to_thread(asked, tmp_path, "refuse")
     with pytest.raises(Refused, match="knows no command 'fly'"):
         await asyncio.to_thread(asked, tmp_path, "fly")
+
+
+async def test_a_defect_is_told_as_one_and_not_as_the_end_of_the_node(
+    commands: Commands, tmp_path: Path
+) -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    with pytest.raises(Refused, match=r"a defect of its own .*a defect"):
+        await asyncio.to_thread(asked, tmp_path, "break")
+    assert [str(context["exception"]) for context in told] == ["a defect"]
+
+
+async def test_an_answer_that_no_node_gives_is_told_as_that(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "control.sock"):
+        with pytest.raises(NoNode, match="is no node of this version"):
+            await asyncio.to_thread(asked, tmp_path, "count", to=1)
 
 
 async def test_a_command_ends_when_its_client_leaves(commands: Commands, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -57,6 +58,30 @@ def test_only_what_changed_is_built(echo_c: Path, tmp_path: Path, monkeypatch: p
     header = sdk / "include" / "guesthouse.h"
     header.write_text(header.read_text() + "\n")
     monkeypatch.setattr("guesthouse.package.build.sdk_folder", lambda language: sdk)
+    assert len(built(echo_c)) == 1
+
+
+def test_hidden_files_are_no_sources(echo_c: Path) -> None:
+    """An editor's lock, which is a link that leads nowhere, and what macOS keeps beside a file."""
+    (echo_c / "src/.#echo.c").symlink_to("somebody@somewhere.1234")
+    (echo_c / "src/._echo.c").write_bytes(b"\0\5\x16\7")
+    (echo_c / "src/.old.c").write_text("not C")
+    assert len(built(echo_c)) == 1
+    assert built(echo_c) == []
+
+
+def test_a_source_whose_name_is_not_utf8_is_one(echo_c: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(echo_c / "src") + b"/\xff.h"))
+    strange.write_text("\n")
+    assert len(built(echo_c)) == 1
+    assert built(echo_c) == []
+    strange.write_text("\n\n")
+    assert len(built(echo_c)) == 1
+
+
+def test_a_damaged_note_of_what_was_built_is_built_over(echo_c: Path) -> None:
+    built(echo_c)
+    (echo_c / "build/.echo-c.wasm.inputs").write_bytes(b"\xff")
     assert len(built(echo_c)) == 1
 
 

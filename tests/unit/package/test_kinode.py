@@ -91,6 +91,25 @@ def test_metadata_may_be_beside_the_manifest(tmp_path: Path) -> None:
     assert load(write(tmp_path / "chat", files), tmp_path).name == "chat"
 
 
+def test_files_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    folder = write(tmp_path / "chat", members())
+    for path in (folder / "metadata.json", folder / "pkg/manifest.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load(folder, tmp_path).name == "chat"
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "pkg/manifest.json"])
+@pytest.mark.parametrize("content", ["9" * 5000, "[" * 100_000], ids=["digits", "nesting"])
+def test_numbers_and_nesting_of_any_size_are_one_line_of_error(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    folder = write(tmp_path / "chat", members())
+    (folder / name).write_text(content)
+    with pytest.raises(PackageError, match="is not JSON") as caught:
+        load(folder, tmp_path)
+    assert len(str(caught.value)) < 400
+
+
 def test_the_ui_is_that_of_the_process_with_the_name_of_the_package_or_else_the_first(tmp_path: Path) -> None:
     helper, other = ENTRY | {"process_name": "helper"}, ENTRY | {"process_name": "other"}
     for number, (entries, expected) in enumerate((([helper, ENTRY], "chat"), ([other, helper], "other"))):

@@ -112,6 +112,17 @@ def test_deep_nesting_is_an_error_and_no_crash() -> None:
         parse_manifest(b"a = " + b"[" * 100_000, WHERE)
 
 
+def test_a_number_of_thousands_of_digits_is_an_error_and_no_crash() -> None:
+    with pytest.raises(PackageError, match=f"{WHERE} is not TOML"):
+        parse_manifest(b"a = " + b"9" * 5000, WHERE)
+    with pytest.raises(PackageError, match=f"{WHERE}: 'version' in"):
+        parse_manifest(MANIFEST.replace('"0.1.0"', f"0x{'f' * 5000}").encode(), WHERE)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_manifest() -> None:
+    assert parse_manifest(b"\xef\xbb\xbf" + MANIFEST.encode(), WHERE).name == "chat"
+
+
 def test_bytes_that_are_not_utf8_are_an_error() -> None:
     with pytest.raises(PackageError, match="not UTF-8"):
         parse_manifest(b'name = "\xff"', WHERE)
