@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from guesthouse.package.wit import read_wit
+from guesthouse.worker.boundary.apart.metering import MAX_VALUES
+from guesthouse.worker.boundary.values import MAX_LIST
 from guesthouse.worker.calls import capabilities, http_server, messaging, offered, spawning, system
 
 ROOT = Path(__file__).parents[2]
@@ -55,3 +57,10 @@ def test_the_folders_that_the_architecture_names_exist() -> None:
     assert "host/guesthouse/kernel/" in named
     for folder in named:
         assert (ROOT / folder).is_dir() or (ROOT / "host/guesthouse" / folder).is_dir(), folder
+
+
+def test_what_one_call_may_pass_is_what_contract_and_documentation_say() -> None:
+    for path in ("wit/world.wit", "docs/protocol.md"):
+        text = " ".join((ROOT / path).read_text().replace("///", "").split())
+        assert f"at most {MAX_LIST:,} elements" in text, path
+        assert f"{MAX_VALUES:,} values" in text, path

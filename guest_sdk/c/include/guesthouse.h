@@ -102,7 +102,7 @@ int gh_send_ws_push(gh_string node, uint32_t channel_id, gh_ws_message_type mess
 int gh_send_ws_text(uint32_t channel_id, gh_string text);
 
 /* Pushes one message to many channels on this node: the payload crosses once. Returns the channels that were
- * refused; to all others it is on its way. */
+ * refused; to all others it is on its way. A list that goes to the host has at most 65,536 elements: more trap. */
 gh_refusals gh_send_ws_push_many(const uint32_t *channel_ids, size_t len, gh_ws_message_type message_type,
                                  const gh_lazy_load_blob *blob);
 

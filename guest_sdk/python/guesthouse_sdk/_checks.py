@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, TypeVar
 
 U16_MAX: Final = (1 << 16) - 1
 U32_MAX: Final = (1 << 32) - 1
 U64_MAX: Final = (1 << 64) - 1
+MAX_ELEMENTS: Final = 65_536
+"""Elements that a list may have which goes to the host, bytes and texts aside: a longer one would end the process."""
+
+T = TypeVar("T")
+
+
+def checked_list(values: Iterable[T], what: str) -> list[T]:
+    """Return values as a list that the host takes.
+
+    Raises:
+        ValueError: there are too many.
+    """
+    elements = list(values)
+    if len(elements) > MAX_ELEMENTS:
+        raise ValueError(f"{what} may be at most {MAX_ELEMENTS}, not {len(elements)}: pass them in parts")
+    return elements
+
+
+def in_parts(values: list[T]) -> Iterator[list[T]]:
+    """Lists that the host takes, of all values in their order."""
+    if len(values) <= MAX_ELEMENTS:
+        yield values
+    else:
+        yield from (values[at : at + MAX_ELEMENTS] for at in range(0, len(values), MAX_ELEMENTS))
 
 
 def checked_text(value: object, what: str) -> str:

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._checks import U16_MAX, U32_MAX, checked_int, checked_text
+from guesthouse_sdk._checks import U16_MAX, U32_MAX, checked_int, checked_list, checked_text, in_parts
+from guesthouse_sdk._closing import closing
+from guesthouse_sdk._refusals import bind_error, close_error, push_error
 from guesthouse_sdk._wit import Err, refusal
-from guesthouse_sdk.capabilities import capability_from_wit
-from guesthouse_sdk.errors import (
-    BadClose,
-    BadCloseCode,
-    BadPath,
-    BadSubprotocol,
-    BindError,
-    BindNotAuthorised,
-    ChannelFull,
-    ChannelNotFound,
-    CloseError,
-    CloseReasonTooLong,
-    MessageTooBig,
-    NodeUnreachable,
-    NoSubdomain,
-    NotUtf8,
-    NoUi,
-    PingPongTooLong,
-    PushError,
-    TooManyBindings,
-)
+from guesthouse_sdk.errors import ChannelNotFound, PushError
 from guesthouse_sdk.message import (
     LazyLoadBlob,
     WsMessageType,
@@ -40,46 +22,10 @@ from guesthouse_sdk.message import (
 )
 from guesthouse_sdk.system import our
 
-_RawPushError = _wit.http_server.PushError
 _RawPolicy = _wit.http_server.ChannelPolicy
 _RawCloseError = _wit.http_server.CloseError
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
-
-_PUSH_ERRORS: Final[dict[_RawPushError, tuple[type[PushError], str]]] = {
-    _RawPushError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),
-    _RawPushError.CHANNEL_FULL: (ChannelFull, "its client reads too slowly: wait, drop or close"),
-    _RawPushError.PING_PONG_TOO_LONG: (PingPongTooLong, "a ping, pong or close carries at most 125 bytes"),
-    _RawPushError.NOT_UTF8: (NotUtf8, "a text message must be UTF-8"),
-    _RawPushError.TOO_BIG: (MessageTooBig, "the message is larger than the node allows"),
-    _RawPushError.NODE_UNREACHABLE: (NodeUnreachable, "the node named cannot be reached from here"),
-    _RawPushError.BAD_CLOSE: (BadClose, "a close carries nothing, or a code that may be sent and text"),
-}
-_BIND_ERRORS: Final[dict[type[_wit.http_server.BindError], tuple[type[BindError], str]]] = {
-    _wit.http_server.BindError_BadPath: (
-        BadPath,
-        "write an absolute path without empty, '.' or '..' segments",
-    ),
-    _wit.http_server.BindError_TooMany: (
-        TooManyBindings,
-        "the process has as many bindings as the node allows",
-    ),
-    _wit.http_server.BindError_NoSubdomain: (
-        NoSubdomain,
-        "rename the package so that it has a sub-domain of its own",
-    ),
-    _wit.http_server.BindError_BadSubprotocol: (
-        BadSubprotocol,
-        "a subprotocol is a word without spaces; give 16 at most",
-    ),
-    _wit.http_server.BindError_NoUi: (NoUi, "give `ui` in package.toml"),
-    _wit.http_server.BindError_NotAuthorised: (BindNotAuthorised, "this process may not use the HTTP server"),
-}
-_CLOSE_ERRORS: Final[dict[_RawCloseError, tuple[type[CloseError], str]]] = {
-    _RawCloseError.CHANNEL_NOT_FOUND: (ChannelNotFound, "there is none, or it is not this process's"),
-    _RawCloseError.BAD_CODE: (BadCloseCode, "give 1000 to 1003, 1007 to 1014, or 3000 to 4999"),
-    _RawCloseError.REASON_TOO_LONG: (CloseReasonTooLong, "the reason may have at most 123 bytes"),
-}
 
 
 class ChannelPolicy(Enum):
@@ -115,6 +61,8 @@ def send_ws_push(node: str, channel_id: int, message_type: WsMessageType, blob: 
             kind = message_type_to_wit(message_type)
             node = checked_text(node, "a node")
             _wit.http_server.send_ws_push(node, _checked_id(channel_id), kind, blob_to_wit(blob))
+            if message_type is WsMessageType.Close and node == our().node:
+                closing.keeper.closed(channel_id)
     except Err as failure:
         raise push_error(channel_id, refusal(failure)) from None
 
@@ -134,11 +82,15 @@ def send_ws_push_many(
     if not channels:
         return {}
     if message_type is WsMessageType.Text:
-        refused = _wit.http_server.send_ws_text_many(channels, text_of(blob, channels[0]))
-    else:
-        kind = message_type_to_wit(message_type)
-        refused = _wit.http_server.send_ws_push_many(channels, kind, blob_to_wit(blob))
-    return {channel_id: push_error(channel_id, reason) for channel_id, reason in refused}
+        text = text_of(blob, channels[0])
+        return push_to_many(channels, lambda part: _wit.http_server.send_ws_text_many(part, text))
+    kind, raw = message_type_to_wit(message_type), blob_to_wit(blob)
+    refused = push_to_many(channels, lambda part: _wit.http_server.send_ws_push_many(part, kind, raw))
+    if message_type is WsMessageType.Close:
+        for channel_id in channels:
+            if channel_id not in refused:
+                closing.keeper.closed(channel_id)
+    return refused
 
 
 def send_ws_push_to_path(path: str, message_type: WsMessageType, blob: LazyLoadBlob) -> dict[int, PushError]:
@@ -153,6 +105,8 @@ def send_ws_push_to_path(path: str, message_type: WsMessageType, blob: LazyLoadB
     else:
         kind = message_type_to_wit(message_type)
         refused = _wit.http_server.send_ws_push_to_path(path, kind, blob_to_wit(blob))
+        if message_type is WsMessageType.Close:
+            closing.keeper.closed_on(path, {channel_id for channel_id, _ in refused})
     return {channel_id: push_error(channel_id, reason) for channel_id, reason in refused}
 
 
@@ -166,6 +120,8 @@ def send_ws_push_waiting(channel_id: int, message_type: WsMessageType, blob: Laz
     kind = message_type_to_wit(message_type)
     try:
         _wit.http_server.send_ws_push_waiting(_checked_id(channel_id), kind, blob_to_wit(blob))
+        if message_type is WsMessageType.Close:
+            closing.keeper.closed(channel_id)
     except Err as failure:
         raise push_error(channel_id, refusal(failure)) from None
 
@@ -212,19 +168,20 @@ def set_channel_policy(channel_id: int, policy: ChannelPolicy) -> None:
 
 
 def close_channel(channel_id: int, code: int | None = None, reason: str = "") -> None:
-    """Close a channel of this process. No `WebSocketClose` follows.
+    """Close a channel of this process. No `WebSocketClose` follows; a `Process` forgets the channel.
 
     Raises:
         CloseError: it was not closed; the subclass says why.
     """
     if code is not None and not 0 <= code <= U16_MAX:
-        raise _close_error(channel_id, _RawCloseError.BAD_CODE)
+        raise close_error(channel_id, _RawCloseError.BAD_CODE)
     try:
         _wit.http_server.close_channel(
             _checked_id(channel_id), code, checked_text(reason, "the reason for closing a channel")
         )
     except Err as failure:
-        raise _close_error(channel_id, refusal(failure)) from None
+        raise close_error(channel_id, refusal(failure)) from None
+    closing.keeper.closed(channel_id)
 
 
 def bind_ws_path(
@@ -248,12 +205,12 @@ def bind_ws_path(
     Raises:
         BindError: it was not bound; the subclass says why.
     """
-    spoken = [checked_text(name, "a subprotocol") for name in subprotocols]
+    spoken = checked_list((checked_text(name, "a subprotocol") for name in subprotocols), "subprotocols")
     binding = _wit.http_server.WsBinding(bool(authenticated), bool(secure), bool(extension), spoken)
     try:
         _wit.http_server.bind_ws_path(_checked_path(path), binding)
     except Err as failure:
-        raise _bind_error(path, refusal(failure)) from None
+        raise bind_error(path, refusal(failure)) from None
 
 
 def unbind_ws_path(path: str) -> None:
@@ -286,7 +243,7 @@ def bind_http_path(
             _checked_path(path), _http_binding(authenticated, local_only, secure, response_seconds)
         )
     except Err as failure:
-        raise _bind_error(path, refusal(failure)) from None
+        raise bind_error(path, refusal(failure)) from None
 
 
 def bind_http_static_path(
@@ -306,7 +263,7 @@ def bind_http_static_path(
     try:
         _wit.http_server.bind_http_static_path(_checked_path(path), binding, blob_to_wit(content))
     except Err as failure:
-        raise _bind_error(path, refusal(failure)) from None
+        raise bind_error(path, refusal(failure)) from None
 
 
 def serve_ui(
@@ -321,7 +278,7 @@ def serve_ui(
     try:
         _wit.http_server.serve_ui(_checked_path(path), binding)
     except Err as failure:
-        raise _bind_error(path, refusal(failure)) from None
+        raise bind_error(path, refusal(failure)) from None
 
 
 def unbind_http_path(path: str) -> None:
@@ -345,6 +302,7 @@ def send_http_response(
         (checked_text(name, "the name of a header"), checked_text(value, f"the header {name}"))
         for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
     ]
+    checked_list(pairs, "headers")
     if isinstance(body, str):
         blob = LazyLoadBlob.from_text(body, mime or "text/plain; charset=utf-8")
     else:
@@ -353,15 +311,19 @@ def send_http_response(
     _wit.http_server.send_http_response(status, pairs, blob_to_wit(blob) if has_content else None)
 
 
-def push_error(channel_id: int, raw: _RawPushError) -> PushError:
-    """The error that stands for a refusal of the host."""
-    error, remedy = _PUSH_ERRORS[raw]
-    return error(channel_id, f"channel {channel_id} got no message: {remedy}")
+def push_to_many(
+    channels: list[int], push: Callable[[list[int]], list[tuple[int, _wit.http_server.PushError]]]
+) -> dict[int, PushError]:
+    """Push to any number of channels, by as many calls as that takes.
 
-
-def _close_error(channel_id: int, raw: _RawCloseError) -> CloseError:
-    error, remedy = _CLOSE_ERRORS[raw]
-    return error(channel_id, f"channel {channel_id} was not closed: {remedy}")
+    Returns:
+        The channels that were refused, and why.
+    """
+    return {
+        channel_id: push_error(channel_id, raw)
+        for part in in_parts(channels)
+        for channel_id, raw in push(part)
+    }
 
 
 def _http_binding(
@@ -382,11 +344,3 @@ def _checked_id(channel_id: int) -> int:
     if not isinstance(channel_id, int):
         raise TypeError(f"a channel id must be an int, not {type(channel_id).__name__}")
     raise ChannelNotFound(channel_id, f"channel {channel_id} does not exist: ids have 32 bits")
-
-
-def _bind_error(path: str, raw: _wit.http_server.BindError) -> BindError:
-    kind, remedy = _BIND_ERRORS[type(raw)]
-    error = kind(path, f"{path!r} was not bound: {remedy}")
-    if isinstance(error, BindNotAuthorised) and isinstance(raw, _wit.http_server.BindError_NotAuthorised):
-        error.missing = capability_from_wit(raw.value)
-    return error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from guesthouse_sdk import _wit
+from guesthouse_sdk._checks import checked_list
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import address_from_wit
 from guesthouse_sdk.message import blob_from_wit
@@ -34,7 +35,7 @@ def on_exit_to_wit(on_exit: OnExit) -> types.OnExit:
         return types.OnExit_None_()
     if on_exit == "restart":
         return types.OnExit_Restart()
-    return types.OnExit_Requests([request.to_wit() for request in on_exit])
+    return types.OnExit_Requests(checked_list([request.to_wit() for request in on_exit], "requests"))
 
 
 def _request_from_wit(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
+from guesthouse_sdk._closing import NOBODY, closing
+from guesthouse_sdk._refusals import push_error
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
 from guesthouse_sdk.errors import ChannelNotFound, PushError, SendError
-from guesthouse_sdk.http_server import Headers, close_channel, push_error, send_http_response
+from guesthouse_sdk.http_server import Headers, close_channel, push_to_many, send_http_response
 from guesthouse_sdk.log import log_exception
 from guesthouse_sdk.message import (
     Http,
@@ -83,7 +85,6 @@ class Channel:
             close_channel(self.id, code, reason)
         except ChannelNotFound:
             return
-        self._process._forget(self.id)
 
     def __repr__(self) -> str:
         return f"<Channel {self.id} {self.path}>"
@@ -108,8 +109,8 @@ class Process:
     Attributes:
         our: this process's address.
         channels: the open channels. Add and remove nothing: it is kept for you, and has each channel
-            from just before `on_open` until just before `on_close`. After a restart it has the
-            channels that stayed open.
+            from just before `on_open` until just before `on_close`, or until this process closes it.
+            After a restart it has the channels that stayed open.
     """
 
     our: Address
@@ -169,20 +170,28 @@ class Process:
             return {}
         if isinstance(message, str):
             text = checked_text(message, "a message")
-            refused = _wit.http_server.send_ws_text_many(list(channels), text)
+            refused = push_to_many(
+                list(channels), lambda part: _wit.http_server.send_ws_text_many(part, text)
+            )
         else:
             blob = types.LazyLoadBlob(None, checked_bytes(message, "a message"))
-            refused = _wit.http_server.send_ws_push_many(list(channels), _BINARY, blob)
-        return {channels[channel_id]: push_error(channel_id, raw) for channel_id, raw in refused}
+            refused = push_to_many(
+                list(channels), lambda part: _wit.http_server.send_ws_push_many(part, _BINARY, blob)
+            )
+        return {channels[channel_id]: error for channel_id, error in refused.items()}
 
     def run(self, our: Address) -> None:
         """Handle messages for ever. The SDK calls it."""
         self.our = our
         self.channels = set()
         self._by_id = {}
-        self.on_start()
-        while True:
-            self._handle_next()
+        closing.keeper = _Kept(self)
+        try:
+            self.on_start()
+            while True:
+                self._handle_next()
+        finally:
+            closing.keeper = NOBODY
 
     def _handle_next(self) -> None:
         received.is_text = False
@@ -267,6 +276,21 @@ class Process:
         return channel
 
 
+class _Kept:
+    """The channels of a process, of which it is told what it closes."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def closed(self, channel_id: int) -> None:
+        self._process._forget(channel_id)
+
+    def closed_on(self, path: str, but: Collection[int]) -> None:
+        for channel in list(self._process._by_id.values()):
+            if channel.id not in but and _is_on(channel.opened, path):
+                self._process._forget(channel.id)
+
+
 _METHODS: Final[dict[type, str]] = {
     types.HttpServerRequest_WebSocketPush: "on_message",
     types.HttpServerRequest_WebSocketOpen: "on_open",
@@ -275,6 +299,14 @@ _METHODS: Final[dict[type, str]] = {
     types.Message_Request: "on_request",
     types.Message_Response: "on_response",
 }
+
+
+def _is_on(opened: WebSocketOpen, path: str) -> bool:
+    """Whether a channel's path, as it was asked for or as it was bound, is that."""
+    parts, params = path.split("/"), opened.url_params
+    names = {part[1:] for part in parts if part.startswith(":")}
+    filled = "/".join(params.get(part[1:], "") if part.startswith(":") else part for part in parts)
+    return path == opened.path or (filled == opened.path and names == set(params))
 
 
 def _is_http(raw: types.Message) -> bool:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pytest
 from guesthouse_sdk import (
     Address,
+    BadClose,
     BadCloseCode,
     Channel,
     ChannelFull,
@@ -13,19 +15,33 @@ from guesthouse_sdk import (
     HttpResponse,
     IncomingRequest,
     IncomingResponse,
+    LazyLoadBlob,
+    NodeUnreachable,
     Process,
     Request,
     Response,
     SendError,
     WsMessageType,
+    _wit,
     bind_http_path,
     bind_ws_path,
+    close_channel,
     get_blob,
+    send_ws_push,
+    send_ws_push_many,
+    send_ws_push_to_path,
+    send_ws_push_waiting,
 )
+from guesthouse_sdk._checks import MAX_ELEMENTS
+from guesthouse_sdk._native.http_server import PushError as RawPushError
 from guesthouse_sdk._native.types import WsMessageType as RawType
 from guesthouse_sdk.testing import Answer, FakeHost, FakeLimits
 
+from guesthouse.worker.boundary.values import MAX_LIST
+
 OTHER = "other:other:guesthouse.os"
+CLOSE = LazyLoadBlob(None, b"\x0f\xa0")
+"""The payload of a close with 4000."""
 
 
 class Recorder(Process):
@@ -139,6 +155,98 @@ def test_closing_a_channel_forgets_it_and_what_was_under_way() -> None:
         assert channel.closed == (4000, "asked for")
         assert Recorder.latest.channels == set()
         assert [call[0] for call in Recorder.latest.calls] == ["start", "open", "message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "close"),
+    [
+        ("/", lambda our, id_: close_channel(id_, 4000)),
+        ("/", lambda our, id_: send_ws_push(our.node, id_, WsMessageType.Close, CLOSE)),
+        ("/", lambda our, id_: send_ws_push_many([id_, 99], WsMessageType.Close, CLOSE)),
+        ("/", lambda our, id_: send_ws_push_waiting(id_, WsMessageType.Close, CLOSE)),
+        ("/rooms/7", lambda our, id_: send_ws_push_to_path("/rooms/7", WsMessageType.Close, CLOSE)),
+        ("/rooms/7", lambda our, id_: send_ws_push_to_path("/rooms/:room", WsMessageType.Close, CLOSE)),
+    ],
+)
+def test_a_channel_that_is_closed_without_its_object_is_forgotten_too(
+    path: str, close: Callable[[Address, int], object]
+) -> None:
+    class Closer(Process):
+        def on_start(self) -> None:
+            for each in ("/", "/rooms/:room", "/:other/:room"):
+                bind_ws_path(each, authenticated=False)
+            self.calls: list[object] = []
+
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            self.calls.append(message)
+            if message == "close":
+                close(self.our, channel.id)
+            self.calls.append(sorted(each.id for each in self.channels))
+
+        def on_close(self, channel: Channel) -> None:
+            self.calls.append("closed")
+
+    made: list[Closer] = []
+
+    class Watched(Closer):
+        def __init__(self) -> None:
+            made.append(self)
+
+    with FakeHost() as host:
+        host.run(Watched)
+        kept, closed = host.open("/games/7"), host.open(path)
+        kept.send_text("before")
+        closed.send_text("close")
+        closed.send_text("under way")
+        kept.send_text("after")
+        host.run()
+        assert closed.closed is not None
+        assert closed.closed[0] == 4000
+    assert made[0].calls == ["before", [kept.id, closed.id], "close", [kept.id], "after", [kept.id]]
+
+
+def test_a_close_that_is_refused_forgets_nothing() -> None:
+    kept_by: list[list[int]] = []
+
+    class Closer(Process):
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            bad = LazyLoadBlob(None, b"\x00\x01")
+            with pytest.raises(BadClose):
+                send_ws_push(self.our.node, channel.id, WsMessageType.Close, bad)
+            with pytest.raises(BadCloseCode):
+                close_channel(channel.id, 1005)
+            with pytest.raises(NodeUnreachable):
+                send_ws_push("far.os", channel.id, WsMessageType.Close, CLOSE)
+            send_ws_push_many([channel.id], WsMessageType.Close, bad)
+            send_ws_push_to_path(channel.path, WsMessageType.Close, bad)
+            kept_by.append([each.id for each in self.channels])
+
+    with FakeHost() as host:
+        channel = host.open()
+        channel.send_text("go")
+        host.run(Closer)
+    assert kept_by == [[channel.id]]
+
+
+def test_any_number_of_channels_is_pushed_to_and_other_lists_end_at_what_the_host_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert MAX_ELEMENTS == MAX_LIST
+    sizes: list[int] = []
+
+    def push_many(ids: list[int], *rest: object) -> list[tuple[int, object]]:
+        sizes.append(len(ids))
+        return [(ids[0], RawPushError.CHANNEL_FULL)]
+
+    for call in ("send_ws_push_many", "send_ws_text_many"):
+        monkeypatch.setattr(_wit.http_server, call, push_many)
+    ids = range(1, 2 * MAX_LIST + 2)
+    for kind in (WsMessageType.Text, WsMessageType.Binary):
+        refused = send_ws_push_many(ids, kind, LazyLoadBlob(None, b"x"))
+        assert list(refused) == [1, MAX_LIST + 1, 2 * MAX_LIST + 1]
+        assert all(isinstance(error, ChannelFull) for error in refused.values())
+    assert send_ws_push_many(ids[:MAX_LIST], WsMessageType.Text, LazyLoadBlob(None, b"x")).keys() == {1}
+    assert sizes == [MAX_LIST, MAX_LIST, 1] * 2 + [MAX_LIST]
 
 
 def test_sending_to_a_client_that_has_left_is_an_error_and_closing_it_is_not() -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from guesthouse_sdk import (
     HTTP_SERVER,
     Address,
+    Capability,
     Channel,
     GuestError,
     Http,
@@ -23,7 +24,9 @@ from guesthouse_sdk import (
     bind_http_path,
     bind_http_static_path,
     bind_ws_path,
+    close_channel,
     get_blob,
+    save_capabilities,
     send_http_response,
     send_ws_extension_push,
     send_ws_push,
@@ -41,15 +44,25 @@ NOBODY = 1
 
 
 class Sender(Process):
-    """Answers a client with what it sent; a request with the name of this run."""
+    """Answers a client's binary messages with the same, and closes its channel in the way that a text names; answers
+    requests with the name of this run, or what they ask.
+    """
 
     def on_start(self) -> None:
         self.run_id = uuid.uuid4().hex
-        bind_ws_path("/", authenticated=False)
+        self.closed = 0
+        for path in ("/", "/fixed", "/rooms/:room"):
+            bind_ws_path(path, authenticated=False)
         bind_http_path("/page", authenticated=False)
 
     def on_message(self, channel: Channel, message: str | bytes) -> None:
-        channel.send(message)
+        if isinstance(message, str):
+            CLOSES[message](self.our, channel.id)
+        else:
+            channel.send(message)
+
+    def on_close(self, channel: Channel) -> None:
+        self.closed += 1
 
     def on_http(self, request: Http) -> None:
         size = int(request.query_params["size"])
@@ -59,6 +72,8 @@ class Sender(Process):
         if source.process.process_name == "sender":
             return Response().body(request.body).blob(get_blob())
         call, times, size = json.loads(request.body)
+        if call in QUESTIONS:
+            return Response().body(json.dumps(QUESTIONS[call](self)))
         send = CALLS.get(call)
         for _ in range(times if send else 0):
             with suppress(GuestError):  # refused or not, the bytes have crossed
@@ -101,6 +116,50 @@ CALLS: dict[str, Callable[[Address, bytes], object]] = {
     "set-state": lambda our, payload: set_state(payload),
     "set-on-exit": lambda our, payload: set_on_exit([_request(our, payload)]),
     "spawn": lambda our, payload: spawn("/none.wasm", on_exit=[_request(our, payload)]),
+}
+
+CLOSE = WsMessageType.Close
+
+CLOSES: dict[str, Callable[[Address, int], object]] = {
+    "close_channel": lambda our, id_: close_channel(id_, 4000),
+    "push": lambda our, id_: send_ws_push(our.node, id_, CLOSE, LazyLoadBlob(None, b"\x0f\xa0")),
+    "push-many": lambda our, id_: send_ws_push_many([NOBODY, id_], CLOSE, LazyLoadBlob(None, b"\x0f\xa0")),
+    "push-waiting": lambda our, id_: send_ws_push_waiting(id_, CLOSE, LazyLoadBlob(None, b"\x0f\xa0")),
+    "push-to-path": lambda our, id_: send_ws_push_to_path("/fixed", CLOSE, LazyLoadBlob(None, b"\x0f\xa0")),
+    "push-to-bound-path": lambda our, id_: send_ws_push_to_path(
+        "/rooms/:room", CLOSE, LazyLoadBlob(None, b"\x0f\xa0")
+    ),
+}
+
+
+def _push_to(process: Sender, count: int) -> int:
+    refused = send_ws_push_many(range(1, count + 1), BINARY, LazyLoadBlob(None, b"x"))
+    return len(refused)
+
+
+def _too_many(process: Sender) -> list[str]:
+    headers = [("a", "b")] * 65_537
+    rights = [Capability.messaging(process.our)] * 65_537
+    calls: list[Callable[[], object]] = [
+        lambda: send_http_response(200, headers),
+        lambda: save_capabilities(rights),
+        lambda: set_on_exit([_request(process.our, b"")] * 65_537),
+        lambda: bind_ws_path("/many", subprotocols=["a"] * 65_537),
+    ]
+    refused = []
+    for call in calls:
+        try:
+            call()
+        except ValueError as error:
+            refused.append(str(error))
+    return refused
+
+
+QUESTIONS: dict[str, Callable[[Sender], object]] = {
+    "channels": lambda process: [sorted(each.path for each in process.channels), process.closed],
+    "push-to-65536": lambda process: _push_to(process, 65_536),
+    "push-to-70000": lambda process: _push_to(process, 70_000),
+    "too-many": _too_many,
 }
 
 main = Sender
