@@ -19,7 +19,7 @@ class FakeMemory:
         self._all = bytearray(self._guard + content + self._guard)
         self._size = len(content)
         address = ctypes.addressof((ctypes.c_char * len(self._all)).from_buffer(self._all))
-        self.linear = LinearMemory(address + GUARD, lambda: self._size)
+        self.linear = LinearMemory(lambda: address + GUARD, lambda: self._size)
         self.linear.allocate = self._allocate
         self.top = top
         self.allocations: list[tuple[int, int, int]] = []

@@ -31,6 +31,10 @@ TICKER.use(ENGINE)
 TICKER.start()
 
 
+def _any_size(owner: Any) -> int:
+    return 2**31
+
+
 class Calls:
     """Offers Python functions as host calls, each given the fiber's owner first.
 
@@ -39,7 +43,9 @@ class Calls:
     """
 
     def __init__(self, calls: dict[str, Callable[..., Any]], blocking: tuple[str, ...] = ()) -> None:
-        self._calls = {name: HostFunction(call, name in blocking) for name, call in calls.items()}
+        self._calls = {
+            name: HostFunction(call, name in blocking, most=_any_size) for name, call in calls.items()
+        }
         self.types: dict[str, FunctionType] = {}
         self.dropped: list[tuple[int, int]] = []
 

@@ -8,9 +8,11 @@ import pytest
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.apart.linear import LinearMemory
+from guesthouse.worker.boundary.apart.loading import NO_LIMIT, ArgumentLimit
 from guesthouse.worker.boundary.apart.metering import MAX_VALUES, SHARED_BYTES
 from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_result
 from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.worker.boundary.host_functions import SMALL_BYTES, Beyond
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -31,11 +33,12 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import MAX_LIST, Err, Ok
+from guesthouse.worker.boundary.values import MAX_LIST, Err, Ok, Oversize
 
 from .fake_memory import CoreArguments, FakeMemory
 
 SIZE = 64
+MEGABYTE = ArgumentLimit(lambda: 1024 * 1024)
 TOP = 2**32 - 1
 
 
@@ -43,12 +46,18 @@ def number(resource: tuple[str, str]) -> int:
     raise AssertionError("no test here passes a handle")
 
 
-def read(type_: WitType, *words: int, content: bytes = bytes(SIZE), utf8: bool = False) -> Any:
+def read(
+    type_: WitType,
+    *words: int,
+    content: bytes = bytes(SIZE),
+    utf8: bool = False,
+    limit: ArgumentLimit = NO_LIMIT,
+) -> Any:
     """One argument from its core arguments, all of which are `i32`."""
     results = []
     for slots in Slots:
         core = CoreArguments([("i32", word) for word in words], *slots.value)
-        lifted = lift_arguments((type_,), slots, number, utf8=utf8)
+        lifted = lift_arguments((type_,), slots, number, utf8=utf8, limit=limit)
         results.append(lifted(core.address, FakeMemory(content).linear)[0])
     assert results[0] == results[1]
     return results[0]
@@ -119,12 +128,13 @@ def test_a_list_has_as_many_elements_as_the_limit_and_no_more() -> None:
 
 
 def test_a_memory_that_grew_is_asked_for_its_size_anew() -> None:
-    sizes = iter([SIZE, SIZE, 2 * SIZE])
+    sizes = iter([SIZE, 2 * SIZE])
     fake = FakeMemory(b"x" * (2 * SIZE))
-    memory = LinearMemory(fake.linear.base, lambda: next(sizes))
+    memory = LinearMemory(lambda: fake.linear.base, lambda: next(sizes))
     core = CoreArguments([("i32", SIZE), ("i32", SIZE)], *Slots.RAW.value)
     lifted = lift_arguments((STRING,), Slots.RAW, number)
     refused("outside of its memory of 64 bytes", lifted, core.address, memory)
+    memory.look()
     assert lifted(core.address, memory) == ("x" * SIZE,)
 
 
@@ -251,22 +261,59 @@ def test_over_sixteen_core_arguments_come_by_address() -> None:
 
 def test_a_list_of_pointers_to_the_same_text_is_not_copied_without_end() -> None:
     size = 1024 * 1024
-    count = SHARED_BYTES // size + 1
+    count = SHARED_BYTES // size + 2
     content = struct.pack("<II", 1024, size - 1024) * 64
     content = content.ljust(1024, b"x").ljust(size, b"x")
-    assert len(read(ListOf(STRING), 0, count - 1, content=content)) == count - 1
-    refused("bytes in one call", read, ListOf(STRING), 0, count + 2, content=content)
+    assert len(read(ListOf(STRING), 0, count, content=content, limit=MEGABYTE)) == count
+    refused("bytes in one call", read, ListOf(STRING), 0, count + 1, content=content, limit=MEGABYTE)
     many = TupleOf((STRING,) * 64)
-    refused("bytes in one call", read, ListOf(many), 0, 1, content=content)
+    refused("bytes in one call", read, ListOf(many), 0, 1, content=content, limit=MEGABYTE)
 
 
 def test_many_pointers_to_the_same_text_in_one_argument_are_not_copied_without_end() -> None:
     size, count = 1024 * 1024, 64
     content = struct.pack("<III", 1, 1024, size - 1024) * count
     content = content.ljust(1024, b"x").ljust(size, b"x")
-    few = SHARED_BYTES // size
-    assert len(read(TupleOf((OptionOf(STRING),) * few), 0, content=content)) == few
-    refused("bytes in one call", read, TupleOf((OptionOf(STRING),) * count), 0, content=content)
+    few = TupleOf((OptionOf(STRING),) * (SHARED_BYTES // size + 2))
+    assert len(read(ListOf(few), 0, 1, content=content, limit=MEGABYTE)[0]) == SHARED_BYTES // size + 2
+    many = ListOf(TupleOf((OptionOf(STRING),) * count))
+    refused("bytes in one call", read, many, 0, 1, content=content, limit=MEGABYTE)
+
+
+@pytest.mark.parametrize("type_", [STRING, ListOf(U8)], ids=["text", "bytes"])
+def test_the_length_of_text_and_bytes_is_looked_at_before_any_is_read(type_: WitType) -> None:
+    content = bytes([0xFF]) * (SMALL_BYTES + 3)  # no UTF-8: to read it would trap otherwise
+    small = ArgumentLimit(lambda: SMALL_BYTES)
+    assert len(read(type_, 0, SMALL_BYTES, content=bytes(SMALL_BYTES), limit=small)) == SMALL_BYTES
+    refused(
+        "passed 65537 bytes to a call that takes 65536",
+        read,
+        type_,
+        0,
+        SMALL_BYTES + 1,
+        content=content,
+        limit=small,
+    )
+    for size in (2**31, TOP):
+        refused("outside of its memory", read, type_, 0, size, content=content, limit=small)
+
+
+def test_a_call_may_be_told_of_bytes_that_are_too_many_instead_of_getting_them() -> None:
+    content, limit = bytes([0xFF]) * (SMALL_BYTES + 3), ArgumentLimit(lambda: SMALL_BYTES, Beyond.MARK)
+    found = read(ListOf(U8), 1, SMALL_BYTES + 1, content=content, limit=limit)
+    assert isinstance(found, Oversize)
+    assert len(found) == SMALL_BYTES + 1
+    assert isinstance(read(STRING, 1, SMALL_BYTES + 1, content=content, utf8=True, limit=limit), Oversize)
+    refused("to a call that takes", read, STRING, 1, SMALL_BYTES + 1, content=content, limit=limit)
+
+
+def test_a_call_may_get_the_beginning_of_a_long_text() -> None:
+    content, limit = "é".encode() * SMALL_BYTES, ArgumentLimit(lambda: SMALL_BYTES, Beyond.CUT)
+    assert read(STRING, 1, SMALL_BYTES + 1, content=b"x" + content, limit=limit) == "é" * (SMALL_BYTES // 2)
+    assert read(STRING, 0, SMALL_BYTES + 1, content=b"x" + content, limit=limit) == "x" + "é" * (
+        SMALL_BYTES // 2 - 1
+    )
+    refused("to a call that takes", read, ListOf(U8), 0, SMALL_BYTES + 1, content=content, limit=limit)
 
 
 def test_a_list_of_pointers_to_the_same_list_is_not_read_without_end() -> None:

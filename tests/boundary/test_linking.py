@@ -246,7 +246,7 @@ def test_one_component_runs_many_times() -> None:
 
 
 def test_the_canary_lives_in_the_library_that_was_checked() -> None:
-    canary.check(new_engine())
+    canary.check(new_engine(), new_engine(small=True))
 
 
 @pytest.mark.parametrize(
@@ -266,26 +266,26 @@ def test_the_canary_finds_a_layout_that_is_not_the_librarys(
 ) -> None:
     monkeypatch.setattr(module, name, value)
     with pytest.raises(BoundaryError) as error:
-        canary.check(ENGINE)
+        canary.check(ENGINE, ENGINE)
     one_line(error)
 
 
 def test_the_canary_finds_a_version_that_was_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canary, "INSTALLED", "51.0.0")
     with pytest.raises(BoundaryError, match=r"51\.0\.0 was never checked.*install wasmtime=="):
-        canary.check(ENGINE)
+        canary.check(ENGINE, ENGINE)
 
 
 def test_the_canary_finds_a_value_that_comes_back_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lower, "_put_f64", Struct("<B7xf").pack_into)
     with pytest.raises(BoundaryError, match="came back changed"):
-        canary.check(ENGINE)
+        canary.check(ENGINE, ENGINE)
 
 
 def test_the_canary_finds_a_value_that_does_not_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(values.SCALARS, "u64", (values.KIND_U64, "q"))
     with pytest.raises(BoundaryError, match="did not come through") as error:
-        canary.check(ENGINE)
+        canary.check(ENGINE, ENGINE)
     one_line(error)
 
 

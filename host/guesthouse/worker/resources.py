@@ -9,14 +9,14 @@ from guesthouse.worker.boundary.errors import GuestTrap
 
 
 class ResourceTable:
-    """One guest's resources. A number is never used twice, so a stale one finds nothing."""
+    """One guest's resources. Their numbers are used again: a handle that names one lives no longer than it."""
 
-    __slots__ = ("_entries", "_limit", "_next")
+    __slots__ = ("_entries", "_free", "_limit")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._entries: dict[int, Any] = {}
-        self._next = 1
+        self._free: list[int] = []
 
     def add(self, type_number: int, entry: Any) -> tuple[int, int]:
         """Keep an entry; returns what a WIT handle of it is made from.
@@ -28,8 +28,7 @@ class ResourceTable:
             raise GuestTrap(
                 ExitCause.TRAP, f"it holds {self._limit} WASI resources, as many as it may: drop some"
             )
-        number = self._next
-        self._next += 1
+        number = self._free.pop() if self._free else len(self._entries) + 1
         self._entries[number] = entry
         return type_number, number
 
@@ -46,7 +45,8 @@ class ResourceTable:
 
     def drop(self, number: int) -> None:
         """Forget an entry."""
-        self._entries.pop(number, None)
+        if self._entries.pop(number, None) is not None:
+            self._free.append(number)
 
     def __len__(self) -> int:
         return len(self._entries)

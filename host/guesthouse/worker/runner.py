@@ -49,7 +49,7 @@ class Worker:
     def __init__(self, link: socket) -> None:
         self._link = link
         self._engines = Engines(new_engine(), new_engine(small=True))
-        canary.check(self._engines.main)
+        canary.check(self._engines.main, self._engines.small)
         self._ticker = Ticker(self._engines.main, self._engines.small)
         self._outgoing = Outgoing(link)
         self._vigil = Vigil()

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import wasmtime._ffi as ffi
-from wasmtime import Engine, Module
+from wasmtime import Engine, Func, Instance, Memory, Module, Store
 
 from guesthouse.canonical.plan import CallOf, Export, Import, Instantiation, Lifted, Lowered, Plan
 from guesthouse.worker.boundary import capi, values
@@ -120,8 +120,8 @@ _PLAN: Final = Plan(
 """The same component, taken apart."""
 
 
-def check(engine: Engine) -> None:
-    """Check version, struct sizes and one round trip of every layout.
+def check(engine: Engine, small: Engine) -> None:
+    """Check version, struct sizes, that memories stay where they are, and one round trip of every layout.
 
     Raises:
         BoundaryError: something is not as the boundary believes; the message says what.
@@ -129,6 +129,8 @@ def check(engine: Engine) -> None:
     if INSTALLED != CHECKED_VERSION:
         raise BoundaryError(f"wasmtime {INSTALLED} was never checked with this host: {_REMEDY}")
     _check_layout()
+    for each in (engine, small):
+        _check_memories_stay(each)
     cage = _Cage()
     _check_round_trip(Component(engine, _COMPONENT, cage, _ENTRY), cage)
     modules = [Module(engine, text) for text in (_MEMORY_MODULE, _MAIN_MODULE)]
@@ -159,8 +161,35 @@ def _check_layout() -> None:
             raise BoundaryError(f"{what} is {found} in this wasmtime, not {expected}: {_REMEDY}")
     probe = b"canary"
     start = capi.address_of(probe)
-    if capi.BYTES[start : start + len(probe)] != probe:
+    if ctypes.string_at(start, len(probe)) != probe:
         raise BoundaryError("this Python keeps the content of bytes elsewhere: use CPython 3.11 or newer")
+
+
+_GROWING: Final = """
+(module
+  (memory (export "memory") 0)
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
+"""
+
+
+def _check_memories_stay(engine: Engine) -> None:
+    """See that a memory has an address of its own from the first, even without a byte, and keeps it as it grows."""
+    store = Store(engine)
+    store.set_epoch_deadline(2**31)
+    exports = Instance(store, Module(engine, _GROWING), []).exports(store)
+    memory, grow = exports["memory"], exports["grow"]
+    if not isinstance(memory, Memory) or not isinstance(grow, Func):
+        raise BoundaryError(f"a memory is none in this wasmtime: {_REMEDY}")
+    addresses = set()
+    for pages in (0, 1, 99):
+        grow(store, pages)
+        addresses.add(ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0)
+    if len(addresses) != 1 or min(addresses) < _LOWEST:
+        raise BoundaryError(f"a memory moves as it grows in this wasmtime: {_REMEDY}")
+
+
+_LOWEST: Final = 2**32
+"""Below it are programs that are linked to fixed addresses, and no reservation of a memory."""
 
 
 class _Cage:

@@ -116,11 +116,6 @@ error_message = bind("wasmtime_error_message", None, c_void_p, c_void_p)
 error_delete = bind("wasmtime_error_delete", None, c_void_p)
 byte_vec_delete = bind("wasm_byte_vec_delete", None, c_void_p)
 
-BYTES: Final[Any] = (ctypes.c_char * (2**47)).from_address(0)
-"""The worker's own address space: `BYTES[a:b]` copies what is there into a `bytes`, with the speed of a slice."""
-MEMORY: Final = memoryview((ctypes.c_ubyte * (2**47)).from_address(0)).cast("B")
-"""The same, for `struct` to unpack from and pack into, and to assign to."""
-
 VAL_SIZE: Final = 32
 """Bytes of a `wasmtime_component_val_t`: kind at 0, value from 8."""
 FIELD_SIZE: Final = 48

@@ -35,16 +35,17 @@ _FIBER: Final = {"concurrency_support": False, "async_stack_size": FIBER_STACK}
 
 SMALL_COMPONENT: Final = 256 * 1024
 """Bytes of a component below which it is a small one."""
-_SMALL_MEMORY: Final = {
-    "memory_reservation": 0,
-    "memory_guard_size": 0,
-    "memory_reservation_for_growth": 2**32,
-    "memory_init_cow": False,
+_MEMORY: Final[dict[str, bool | int]] = {
+    # All that a 32-bit memory can grow to is reserved at once, and a memory that could not grow in place does not grow:
+    # no memory ever moves, so an address in it that was good once stays good.
+    "memory_reservation": 2**32,
+    "memory_may_move": False,
 }
+_SMALL_MEMORY: Final[dict[str, bool | int]] = {"memory_guard_size": 0, "memory_init_cow": False}
 """A guest's memory is five mappings of a worker by default, of the 65,530 that Linux gives a process: its data,
 copied on write, is one of them, and so are the guards that stand in for bounds checks. A small guest has little
-data and computes little, and there may be ten thousand of it: its memory is two mappings. The addresses that it
-may grow into are reserved all the same, so growing moves nothing, and `memory.py` knows it by them.
+data and computes little, and there may be ten thousand of it: its memory is two mappings. What is reserved is told from
+other mappings by its size (`memory.py`).
 """
 
 
@@ -71,9 +72,8 @@ def new_engine(*, small: bool = False) -> Engine:
         setattr(config, name, value)
     ffi.wasmtime_config_concurrency_support_set(config.ptr(), _FIBER["concurrency_support"])
     ffi.wasmtime_config_async_stack_size_set(config.ptr(), _FIBER["async_stack_size"])
-    if small:
-        for name, size in _SMALL_MEMORY.items():
-            getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), size)
+    for name, setting in (_MEMORY | _SMALL_MEMORY if small else _MEMORY).items():
+        getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), setting)
     return Engine(config)
 
 
@@ -82,7 +82,7 @@ def engine_key() -> str:
     which a component was judged when it was compiled.
     """
     settings = [
-        *(version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _SMALL_MEMORY, PLAN_VERSION),
+        *(version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _MEMORY, _SMALL_MEMORY, PLAN_VERSION),
         [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(_JUDGED_BY.glob("*.py"))],
     ]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
@@ -22,6 +23,25 @@ PENDING: Final = _Pending()
 """What a blocking host call returns when it has no result yet: `Fiber.answer` gives it later."""
 
 
+SMALL_BYTES: Final = 65_536
+"""Bytes of a text or a `list<u8>` that every call takes."""
+
+
+class Beyond(Enum):
+    """What becomes of a text or bytes beyond a call's limit. They are not copied to find out."""
+
+    TRAP = auto()
+    """The guest traps."""
+    MARK = auto()
+    """The call gets `Oversize` for bytes, and for text where it wants UTF-8; other texts trap."""
+    CUT = auto()
+    """The call gets the beginning of a text, `SMALL_BYTES` or a little less; bytes trap."""
+
+
+def _small(owner: Any) -> int:
+    return SMALL_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class HostFunction:
     """A host call. `call` gets the fiber's owner and the lifted arguments."""
@@ -33,6 +53,9 @@ class HostFunction:
     """Whether it gets its strings as the bytes of their UTF-8."""
     forms: tuple[Form, ...] = ()
     """What it may return besides values of its type."""
+    most: Callable[[Any], int] = _small
+    """Bytes of the longest text or `list<u8>` that the owner may pass it; never fewer than `SMALL_BYTES`."""
+    beyond: Beyond = Beyond.TRAP
 
 
 Destructor: TypeAlias = Callable[[Any, int, int], None]

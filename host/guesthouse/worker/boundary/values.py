@@ -76,6 +76,19 @@ class Form:
 
 OK: Final = Ok()
 
+
+@dataclass(frozen=True, slots=True)
+class Oversize:
+    """Stands for bytes that are more than a call takes, which were not read. A call that may get it says what is too
+    big by its length; anything else that is done with it raises.
+    """
+
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
 MAX_LIST: Final = 65_536
 """Elements of a list that a guest may pass, other than bytes: millions would hold the worker for seconds."""
 

@@ -16,10 +16,11 @@ from guesthouse.address import HTTP_SERVER
 from guesthouse.link.credit import push_cost
 from guesthouse.link.ops import Call, ToNode
 from guesthouse.message import WsMessageType
-from guesthouse.worker.boundary.host_functions import HostFunction
+from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.boundary.values import OK, Err
 from guesthouse.worker.calls import extension_push
 from guesthouse.worker.calls.http_response import answer_http
+from guesthouse.worker.calls.limits import message_bytes, operation_bytes
 from guesthouse.worker.guest import Answerable, Guest
 from guesthouse.worker.refusals import as_result
 
@@ -269,21 +270,25 @@ def _as_nothing(value: Any) -> None:
 
 
 CALLS: Final = {
-    "send-ws-push": HostFunction(send_ws_push),
-    "send-ws-text": HostFunction(send_ws_text, utf8=True),
-    "send-ws-push-many": HostFunction(send_ws_push_many),
-    "send-ws-text-many": HostFunction(send_ws_text_many, utf8=True),
-    "send-ws-push-to-path": HostFunction(send_ws_push_to_path),
-    "send-ws-text-to-path": HostFunction(send_ws_text_to_path),
-    "send-ws-push-waiting": HostFunction(send_ws_push_waiting, blocks=True),
-    "send-ws-extension-push": HostFunction(send_ws_extension_push, blocks=True),
+    "send-ws-push": HostFunction(send_ws_push, most=message_bytes, beyond=Beyond.MARK),
+    "send-ws-text": HostFunction(send_ws_text, utf8=True, most=message_bytes, beyond=Beyond.MARK),
+    "send-ws-push-many": HostFunction(send_ws_push_many, most=message_bytes, beyond=Beyond.MARK),
+    "send-ws-text-many": HostFunction(send_ws_text_many, utf8=True, most=message_bytes, beyond=Beyond.MARK),
+    "send-ws-push-to-path": HostFunction(send_ws_push_to_path, most=message_bytes, beyond=Beyond.MARK),
+    "send-ws-text-to-path": HostFunction(send_ws_text_to_path, most=message_bytes, beyond=Beyond.MARK),
+    "send-ws-push-waiting": HostFunction(
+        send_ws_push_waiting, blocks=True, most=message_bytes, beyond=Beyond.MARK
+    ),
+    "send-ws-extension-push": HostFunction(
+        send_ws_extension_push, blocks=True, most=message_bytes, beyond=Beyond.MARK
+    ),
     "set-channel-policy": HostFunction(set_channel_policy, blocks=True),
     "close-channel": HostFunction(close_channel),
     "bind-ws-path": HostFunction(bind_ws_path, blocks=True),
     "unbind-ws-path": HostFunction(unbind_ws_path, blocks=True),
     "bind-http-path": HostFunction(bind_http_path, blocks=True),
-    "bind-http-static-path": HostFunction(bind_http_static_path, blocks=True),
+    "bind-http-static-path": HostFunction(bind_http_static_path, blocks=True, most=operation_bytes),
     "serve-ui": HostFunction(serve_ui, blocks=True),
     "unbind-http-path": HostFunction(unbind_http_path, blocks=True),
-    "send-http-response": HostFunction(send_http_response),
+    "send-http-response": HostFunction(send_http_response, most=operation_bytes),
 }

@@ -20,9 +20,10 @@ from guesthouse.address import Address, canonical
 from guesthouse.errors import BadAddress
 from guesthouse.link.ops import Call, ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import HostFunction
+from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.calls import capabilities, messaging, spawning, system
+from guesthouse.worker.calls.limits import blob_bytes, operation_bytes
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.kinode_form import STANDARD, closed
 from guesthouse.worker.served.kinode import BY_VERSION
@@ -135,12 +136,12 @@ _RUNTIME_PUBLISHERS: Final = frozenset(("sys", "nectar"))
 
 CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
     {
-        "print-to-terminal": HostFunction(_print),
+        "print-to-terminal": HostFunction(_print, beyond=Beyond.CUT),
         "our": HostFunction(system.our),
         "get-on-exit": HostFunction(system.get_on_exit),
-        "set-on-exit": HostFunction(_set_on_exit),
+        "set-on-exit": HostFunction(_set_on_exit, most=blob_bytes),
         "get-state": HostFunction(system.get_state, blocks=True),
-        "set-state": HostFunction(_set_state, blocks=True),
+        "set-state": HostFunction(_set_state, blocks=True, most=operation_bytes),
         "clear-state": HostFunction(_clear_state, blocks=True),
         "save-capabilities": HostFunction(capabilities.save, blocks=True),
         "drop-capabilities": HostFunction(capabilities.drop, blocks=True),
@@ -150,9 +151,11 @@ CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
         "get-blob": HostFunction(messaging.get_blob),
         "has-blob": HostFunction(messaging.has_blob),
         "last-blob": HostFunction(messaging.last_blob),
-        "send-request": HostFunction(_send_request),
-        "send-requests": HostFunction(_send_requests),
-        "send-response": HostFunction(messaging.send_response),
-        "send-and-await-response": HostFunction(_send_and_await, blocks=True),
+        "send-request": HostFunction(_send_request, most=blob_bytes, beyond=Beyond.MARK),
+        "send-requests": HostFunction(_send_requests, most=blob_bytes, beyond=Beyond.MARK),
+        "send-response": HostFunction(messaging.send_response, most=blob_bytes, beyond=Beyond.MARK),
+        "send-and-await-response": HostFunction(
+            _send_and_await, blocks=True, most=blob_bytes, beyond=Beyond.MARK
+        ),
     }
 )

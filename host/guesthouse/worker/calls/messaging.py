@@ -14,10 +14,11 @@ from typing import Any, Final
 from guesthouse.http_answer import answer_of
 from guesthouse.link.ops import ExitCause, ToNode
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import PENDING, HostFunction
+from guesthouse.worker.boundary.host_functions import PENDING, Beyond, HostFunction
 from guesthouse.worker.boundary.values import Utf8
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
+from guesthouse.worker.calls.limits import blob_bytes
 from guesthouse.worker.guest import Answerable, Guest, address_text
 from guesthouse.worker.messages import CONTRACT, PUSH, Dialect
 
@@ -182,8 +183,10 @@ CALLS: Final = {
     "get-blob-text": HostFunction(get_blob_text),
     "has-blob": HostFunction(has_blob),
     "last-blob": HostFunction(last_blob),
-    "send-request": HostFunction(send_request),
-    "send-requests": HostFunction(send_requests),
-    "send-response": HostFunction(send_response),
-    "send-and-await-response": HostFunction(send_and_await_response, blocks=True),
+    "send-request": HostFunction(send_request, most=blob_bytes, beyond=Beyond.MARK),
+    "send-requests": HostFunction(send_requests, most=blob_bytes, beyond=Beyond.MARK),
+    "send-response": HostFunction(send_response, most=blob_bytes, beyond=Beyond.MARK),
+    "send-and-await-response": HostFunction(
+        send_and_await_response, blocks=True, most=blob_bytes, beyond=Beyond.MARK
+    ),
 }

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from guesthouse.link.ops import MOST_ON_EXIT, Call, ExitCause, ToNode
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import HostFunction
+from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
+from guesthouse.worker.calls.limits import blob_bytes, operation_bytes
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.refusals import as_result
 
@@ -86,10 +87,10 @@ def on_exit_operation(on_exit: Any) -> Any:
 
 CALLS: Final = {
     "our": HostFunction(our),
-    "print": HostFunction(print_line),
+    "print": HostFunction(print_line, beyond=Beyond.CUT),
     "get-state": HostFunction(get_state, blocks=True),
-    "set-state": HostFunction(set_state, blocks=True),
+    "set-state": HostFunction(set_state, blocks=True, most=operation_bytes),
     "clear-state": HostFunction(clear_state, blocks=True),
     "get-on-exit": HostFunction(get_on_exit),
-    "set-on-exit": HostFunction(set_on_exit),
+    "set-on-exit": HostFunction(set_on_exit, most=blob_bytes),
 }

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import HostFunction
+from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.boundary.types import EnumOf, FunctionType, ResultOf
 from guesthouse.worker.boundary.values import OK, Err, Ok
 from guesthouse.worker.guest import Guest
@@ -235,8 +235,8 @@ _PLAIN: Final[dict[str, dict[str, HostFunction]]] = {
         "[method]input-stream.blocking-skip": HostFunction(_end_of_input),
         "[method]input-stream.subscribe": HostFunction(_subscribe),
         "[method]output-stream.check-write": HostFunction(_check_write),
-        "[method]output-stream.write": HostFunction(_write),
-        "[method]output-stream.blocking-write-and-flush": HostFunction(_write),
+        "[method]output-stream.write": HostFunction(_write, beyond=Beyond.MARK),
+        "[method]output-stream.blocking-write-and-flush": HostFunction(_write, beyond=Beyond.MARK),
         "[method]output-stream.flush": HostFunction(_flush),
         "[method]output-stream.blocking-flush": HostFunction(_flush),
         "[method]output-stream.write-zeroes": HostFunction(_write_zeroes),

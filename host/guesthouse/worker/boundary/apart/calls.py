@@ -23,12 +23,11 @@ from guesthouse.worker.boundary.apart.capi import (
     trap_new,
 )
 from guesthouse.worker.boundary.apart.fiber import CoreFiber
-from guesthouse.worker.boundary.apart.handles import take
+from guesthouse.worker.boundary.apart.handles import begin, take
 from guesthouse.worker.boundary.apart.layout import core_signature
 from guesthouse.worker.boundary.apart.linear import LinearMemory
-from guesthouse.worker.boundary.apart.loading import ResourceNumber
+from guesthouse.worker.boundary.apart.loading import ArgumentLimit, ResourceNumber
 from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_result
-from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Running
 from guesthouse.worker.boundary.host_functions import (
@@ -41,6 +40,7 @@ from guesthouse.worker.boundary.host_functions import (
     put_address,
     put_wait,
 )
+from guesthouse.worker.boundary.native import slots
 from guesthouse.worker.boundary.types import FunctionType
 
 _Read: TypeAlias = Callable[[int, LinearMemory], tuple[Any, ...]] | None
@@ -54,17 +54,22 @@ take its worker 40 ms whenever it starts.
 """
 
 _u32: Final = Struct("<I").unpack_from
+_one_u32: Final = slots(4)
+_kind: Final = slots(1)
+_address: Final = slots(8)
+_continuation: Final = slots(24)
 
 
 def as_core_call(
     function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
 ) -> Any:
     """The C function for a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
+    limit = ArgumentLimit(lambda: function.most(Running.fiber.owner), function.beyond)
 
     def compiled() -> _Converters:
         slots = Slots.TAGGED if function.blocks else Slots.RAW
         types = tuple(param for _, param in type_.params)
-        read = lift_arguments(types, slots, number, utf8=function.utf8) if types else None
+        read = lift_arguments(types, slots, number, utf8=function.utf8, limit=limit) if types else None
         return read, _finisher(function, type_, realloc, number)
 
     return (_blocking if function.blocks else _plain)(function.call, compiled)
@@ -76,8 +81,9 @@ def as_core_drop(destructor: Destructor, type_number: int) -> Any:
     def call(owner: Any, number: int) -> None:
         destructor(owner, type_number, number)
 
-    def read(slots: int, memory: LinearMemory) -> tuple[int]:
-        return (take(type_number, _u32(MEMORY, slots)[0])[1],)
+    def read(address: int, memory: LinearMemory) -> tuple[int]:
+        begin()
+        return (take(type_number, _u32(_one_u32(address))[0])[1],)
 
     return _plain(call, lambda: (read, _no_result))
 
@@ -107,14 +113,14 @@ def _into_memory(write: Callable[[Any, Any, int], None], at: int, realloc: int |
     def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
         if fiber.realloc != realloc:
             fiber.use_allocator(realloc)
-        write(value, fiber.memory, _u32(MEMORY, params + at)[0])
+        write(value, fiber.memory, _u32(_one_u32(params + at))[0])
 
     return finish
 
 
 def _into_tagged(write: Callable[[Any, Any, int], None], kind: int) -> _Finish:
     def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
-        MEMORY[results] = kind
+        _kind(results)[0] = kind
         write(value, fiber.memory, results + TAGGED_OF)
 
     return finish
@@ -129,7 +135,7 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any
     read: _Read = None
     finish: _Finish | None = None
 
-    def callback(env: int, caller: int, slots: int) -> int:
+    def callback(env: int, caller: int, values: int) -> int:
         nonlocal read, finish
         fiber = running.fiber
         try:
@@ -138,8 +144,9 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1
-            value = call(fiber.owner) if read is None else call(fiber.owner, *read(slots, fiber.memory))
-            finish(value, fiber, slots, slots)
+            fiber.memory.look()  # it may have grown since
+            value = call(fiber.owner) if read is None else call(fiber.owner, *read(values, fiber.memory))
+            finish(value, fiber, values, values)
         except BaseException as error:
             return _fault(fiber, error)
         return 0
@@ -170,15 +177,16 @@ def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> 
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1
+            fiber.memory.look()
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(params, fiber.memory))
             if value is pending:
                 fiber.blocked = partial(finish, fiber=fiber, params=params, results=results)
-                put_wait(MEMORY, continuation_out, WAIT_ADDRESS, fiber.context, 0)
+                put_wait(_continuation(continuation_out), 0, WAIT_ADDRESS, fiber.context, 0)
                 return
             finish(value, fiber, params, results)
         except BaseException as error:
-            put_address(MEMORY, trap_out, _fault(fiber, error))
-        MEMORY[continuation_out : continuation_out + len(done)] = done
+            put_address(_address(trap_out), 0, _fault(fiber, error))
+        _continuation(continuation_out)[:] = done
 
     return ASYNC_CALL(callback)
 

@@ -42,8 +42,8 @@ instance_export = bind(
     "wasmtime_instance_export_get", c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p
 )
 ready_instance_export = bind_ready("wasmtime_instance_export_get", c_bool)
-memory_data = bind("wasmtime_memory_data", c_size_t, c_void_p, c_void_p)
-memory_data_size = bind("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
+ready_memory_data = bind_ready("wasmtime_memory_data", c_size_t)
+ready_memory_data_size = bind_ready("wasmtime_memory_data_size", c_size_t)
 
 ready_func_call = bind_ready("wasmtime_func_call_unchecked", c_void_p)
 """`(context, function, args_and_results, their_number, trap_out) -> error`."""
@@ -84,4 +84,4 @@ def take_trap(trap: int) -> str:
     """Read the end of a `wasm_trap_t` as `capi.take_message` reads an error, and free it."""
     text = capi.take_bytes(lambda vector: trap_message(trap, vector))
     trap_delete(trap)
-    return text
+    return text.rstrip("\0")  # unlike an error's, it ends as texts do in C

@@ -89,6 +89,7 @@ class CoreFiber(Fiber):
         Running.fiber = self
         run = self._assembly.run
         try:
+            self.memory.look()
             self.use_allocator(run.realloc)
             values = self._assembly.lower_run_arguments(arguments, self.memory)
         except ConversionError as error:
@@ -102,7 +103,10 @@ class CoreFiber(Fiber):
     def known_memory(self) -> tuple[int, int] | None:
         """See `Fiber`."""
         memory = self.memory
-        return None if memory is NO_MEMORY else (memory.base, memory.grown())
+        if memory is NO_MEMORY:
+            return None
+        memory.look()
+        return memory.base, memory.size
 
     def use_allocator(self, number: int | None) -> None:
         """Have room in the guest's memory made by that function of its own."""
@@ -166,9 +170,9 @@ class CoreFiber(Fiber):
     def _find_memory(self, name: bytes) -> None:
         extern = self._export(self._next, name)
         self._memory_extern = extern
-        where, context = _address(extern) + EXTERN_OF, self.context
+        which = self.ready_context, capi.ready_pointer(_address(extern) + EXTERN_OF)
         self.memory = LinearMemory(
-            capi_core.memory_data(context, where), partial(capi_core.memory_data_size, context, where)
+            partial(capi_core.ready_memory_data, *which), partial(capi_core.ready_memory_data_size, *which)
         )
 
     def _export(self, instance: int, name: bytes) -> bytearray:
@@ -203,7 +207,7 @@ class CoreFiber(Fiber):
     def _let_go(self) -> None:
         self._leave_bench()
         if self.memory is not NO_MEMORY:
-            self.memory.allocate = no_allocator  # it refers to this fiber: a circle would keep the assembly
+            self.memory.close()  # what allocates refers to this fiber, too: a circle would keep the assembly
         self.memory = NO_MEMORY
         self._reallocs.clear()
 
@@ -221,6 +225,7 @@ def _allocate(
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None
         raise classify(capi_core.take_trap(trap) if trap else capi.take_message(error))
+    memory.look()
     address: int = _result(_ARGUMENTS)[0]
     if address % alignment:
         raise GuestTrap(ExitCause.TRAP, f"its allocator gave {address}, which is no multiple of {alignment}")

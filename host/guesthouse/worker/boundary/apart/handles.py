@@ -13,26 +13,31 @@ _LARGEST: Final = 2**28 - 1
 
 
 class Handles:
-    """One guest's. An index is never used twice, so a stale one finds nothing."""
+    """One guest's. As in the canonical ABI's tables, an index that was given back is the next to be used."""
 
-    __slots__ = ("_held", "_next")
+    __slots__ = ("_free", "_held", "_lent")
 
     def __init__(self) -> None:
         self._held: dict[int, tuple[int, int]] = {}
-        self._next = 1
+        self._free: list[int] = []
+        self._lent: set[int] = set()
+        """What the call in hand borrows: the same call cannot give it away (canonical ABI, `num_lends`)."""
+
+    def begin(self) -> None:
+        """Another call, which borrows nothing yet."""
+        self._lent.clear()
 
     def add(self, type_number: int, number: int) -> int:
         """Give it a handle of a resource; returns its index.
 
         Raises:
-            GuestTrap: it was given as many as there are.
+            GuestTrap: it holds as many as there are.
         """
-        index = self._next
-        if index > _LARGEST:
+        if len(self._held) >= _LARGEST:
             raise GuestTrap(
-                ExitCause.TRAP, f"it was given {_LARGEST} handles of resources, and there are no more"
+                ExitCause.TRAP, f"it holds {_LARGEST} handles of resources, and there are no more: drop some"
             )
-        self._next += 1
+        index = self._free.pop() if self._free else len(self._held) + 1
         self._held[index] = type_number, number
         return index
 
@@ -49,16 +54,36 @@ class Handles:
             )
         return held
 
-    def take(self, type_number: int, index: int) -> tuple[int, int]:
-        """`get`, and the guest holds it no more."""
+    def lend(self, type_number: int, index: int) -> tuple[int, int]:
+        """`get`, and it stays the guest's until the call is over."""
         held = self.get(type_number, index)
+        self._lent.add(index)
+        return held
+
+    def take(self, type_number: int, index: int) -> tuple[int, int]:
+        """`get`, and the guest holds it no more.
+
+        Raises:
+            GuestTrap: it holds no such handle, or lends it to the same call.
+        """
+        held = self.get(type_number, index)
+        if index in self._lent:
+            raise GuestTrap(
+                ExitCause.TRAP, f"it gave away the handle {index}, which it lends to the same call"
+            )
         del self._held[index]
+        self._free.append(index)
         return held
 
 
+def begin() -> None:
+    """`Handles.begin` of the guest that runs."""
+    _running().begin()
+
+
 def lend(type_number: int, index: int) -> tuple[int, int]:
-    """`Handles.get` of the guest that runs."""
-    return _running().get(type_number, index)
+    """`Handles.lend` of the guest that runs."""
+    return _running().lend(type_number, index)
 
 
 def take(type_number: int, index: int) -> tuple[int, int]:

@@ -1,7 +1,9 @@
 """A guest's linear memory: what values of the canonical ABI are read from and written to.
 
-The engine reserves the addresses that a memory may grow into, so it never moves; and a memory never shrinks.
-So its address and a size that it has had hold for as long as the guest lives.
+Every access goes through a view of exactly the bytes that the memory has (`native.py`), by offsets: a defect here reads
+or writes the guest's own memory, or raises. The view is renewed, address and size together, after everything that may
+grow the memory: before each host call touches it and after each call of the guest's allocator (`look`). A memory that
+has not grown has not moved. Under both engines it does not move at all (`engine.py`), which `canary.py` checks.
 """
 
 from __future__ import annotations
@@ -10,43 +12,64 @@ from collections.abc import Callable
 from typing import Final
 
 from guesthouse.link.ops import ExitCause
+from guesthouse.worker.boundary import native
 from guesthouse.worker.boundary.errors import GuestTrap
 
 
 class LinearMemory:
-    """The memory of one guest. An address in it is an offset from `base`, which the guest chose: check it first.
+    """The memory of one guest. An offset in it is the guest's choice: `check` it first.
 
     Args:
-        base: where it begins in the worker's address space.
+        where: asks for its address in the worker, which is good until it grows.
         size_now: asks for its size in bytes.
     """
 
-    __slots__ = ("_size_now", "allocate", "base", "size")
+    __slots__ = ("_size_now", "_where", "allocate", "size", "view")
 
-    def __init__(self, base: int, size_now: Callable[[], int]) -> None:
-        self.base: Final = base
+    def __init__(self, where: Callable[[], int], size_now: Callable[[], int]) -> None:
+        self._where = where
         self._size_now = size_now
-        self.size = size_now()
-        """Bytes that it has at least; it may have grown since."""
+        self.size = 0
+        """Bytes of `view`."""
+        self.view = native.guest_view(0, 0)
+        """The whole memory and nothing else. Replaced when the memory grows: ask for it after each allocation."""
         self.allocate: Callable[[int, int], int] = no_allocator
-        """`(alignment, size) -> address`: room that the guest makes for the result of the call in hand; checked."""
+        """`(alignment, size) -> offset`: room that the guest makes for the result of the call in hand; checked."""
+        self.look()
 
-    def grown(self) -> int:
-        """Bytes that it has now."""
-        self.size = self._size_now()
-        return self.size
+    def look(self) -> None:
+        """Take notice of growth. To be called after guest code ran and before the memory is touched."""
+        size = self._size_now()
+        if size != self.size:
+            self.view = native.guest_view(self._where(), size)
+            self.size = size
 
-    def check(self, address: int, size: int) -> None:
-        """See that so many bytes from an address lie within it. Callers look at `size` first: this asks anew.
+    @property
+    def base(self) -> int:
+        """Its address in the worker, by which the mappings of the worker know it."""
+        return self._where()
+
+    def check(self, offset: int, size: int) -> None:
+        """See that so many bytes from an offset lie within the memory. Callers compare with `size` first.
 
         Raises:
             GuestTrap: they do not.
         """
-        if address + size > self.size and address + size > self.grown():
+        if offset + size > self.size:
             raise GuestTrap(
                 ExitCause.TRAP,
-                f"it pointed to {size} bytes at {address}, outside of its memory of {self.size} bytes",
+                f"it pointed to {size} bytes at {offset}, outside of its memory of {self.size} bytes",
             )
+
+    def close(self) -> None:
+        """The memory is about to be freed: nothing reaches it through this any more."""
+        self._where = self._size_now = _nothing
+        self.allocate = no_allocator
+        self.look()
+
+
+def _nothing() -> int:
+    return 0
 
 
 def no_allocator(alignment: int, size: int) -> int:
@@ -54,5 +77,5 @@ def no_allocator(alignment: int, size: int) -> int:
     raise GuestTrap(ExitCause.TRAP, "it takes memory from a function without saying how to get any")
 
 
-NO_MEMORY: Final = LinearMemory(0, lambda: 0)
-"""Of a guest that has none, or none yet: every address is outside of it."""
+NO_MEMORY: Final = LinearMemory(_nothing, _nothing)
+"""Of a guest that has none, or none yet: every offset is outside of it."""

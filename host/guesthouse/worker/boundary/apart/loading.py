@@ -15,12 +15,19 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
-from guesthouse.worker.boundary.apart.handles import lend, take
+from guesthouse.worker.boundary.apart.handles import begin, lend, take
 from guesthouse.worker.boundary.apart.layout import Shape, cases_of
 from guesthouse.worker.boundary.apart.metering import BUDGET, values_in
-from guesthouse.worker.boundary.apart.traps import misaligned, no_case, no_character, not_unicode, too_long
-from guesthouse.worker.boundary.capi import BYTES, MEMORY
+from guesthouse.worker.boundary.apart.traps import (
+    misaligned,
+    no_case,
+    no_character,
+    not_unicode,
+    too_big,
+    too_long,
+)
 from guesthouse.worker.boundary.errors import UnsupportedType
+from guesthouse.worker.boundary.host_functions import SMALL_BYTES, Beyond
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -39,10 +46,10 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Some
+from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Oversize, Some
 
-Load: TypeAlias = Callable[[int, Any], Any]
-"""`(native address, memory)`."""
+Load: TypeAlias = Callable[[Any, int, Any], Any]
+"""`(data, at, memory)`: what the value is read from, the guest's memory or core arguments, and where in it."""
 
 ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
 """The host's number of a resource's type, by interface and name."""
@@ -73,6 +80,19 @@ class Place:
         return Place(self.offset + (flat * self.stride if self.stride else at), self.stride)
 
 
+@dataclass(frozen=True, slots=True)
+class ArgumentLimit:
+    """How long the texts and bytes of a call may be."""
+
+    most: Callable[[], int]
+    """Bytes of each, for the guest that runs."""
+    beyond: Beyond = Beyond.TRAP
+
+
+NO_LIMIT: Final = ArgumentLimit(lambda: 2**32)
+"""For types that are converted without a guest."""
+
+
 class _Segment:
     """Numbers that are read from around one address by one `unpack`."""
 
@@ -88,12 +108,13 @@ class _Segment:
 
 
 class Source:
-    """The source of one function `(at, memory)`, in the making."""
+    """The source of one function `(data, at, memory)`, in the making."""
 
-    def __init__(self, resource_number: ResourceNumber, *, metered: bool) -> None:
+    def __init__(self, resource_number: ResourceNumber, limit: ArgumentLimit, *, metered: bool) -> None:
         self.resource_number = resource_number
+        self.limit = limit
         self.metered = metered
-        self.scope: dict[str, Any] = dict(_SCOPE)
+        self.scope: dict[str, Any] = _SCOPE | {"most": limit.most}
         self.lines: list[str] = []
         self.touches_memory = False
         self._segment = _Segment()
@@ -122,19 +143,23 @@ class Source:
     def value(self, type_: WitType, shape: Shape, place: Place) -> str:
         """Add what reads a value; returns its expression."""
         if self._indent > _NESTING:
-            return f"{self.constant(self.function(type_, shape, place))}(at, memory)"
+            return f"{self.constant(self.function(type_, shape, place))}(data, at, memory)"
         return _EMITTERS[type(type_)](self, type_, shape, place)
 
     def function(self, type_: WitType, shape: Shape, place: Place) -> Load:
         """A function of its own for a value."""
-        other = Source(self.resource_number, metered=self.metered)
+        other = Source(self.resource_number, self.limit, metered=self.metered)
         return other.finish(other.segment(lambda: other.value(type_, shape, place)))
 
     def block(self, head: str, emit: Callable[[], str], into: str) -> None:
         """Add a block that leaves a value in a variable."""
         self.say(head)
+        self.deeper(lambda: self.say(f"{into} = {emit()}"))
+
+    def deeper(self, emit: Callable[[], None]) -> None:
+        """Add what `emit` adds as part of the block that was begun."""
         self._indent += 1
-        self.say(f"{into} = {emit()}")
+        emit()
         self._indent -= 1
 
     def segment(self, emit: Callable[[], str]) -> str:
@@ -145,17 +170,15 @@ class Source:
         expression = emit()
         if self._segment.names:
             unpack = self.constant(Struct(self._segment.layout).unpack_from)
-            self.lines[before] = (
-                f"{' ' * self._indent}{', '.join(self._segment.names)}, = {unpack}(MEMORY, at)"
-            )
+            self.lines[before] = f"{' ' * self._indent}{', '.join(self._segment.names)}, = {unpack}(data, at)"
         self._segment = outer
         return expression
 
     def finish(self, expression: str, prelude: str = "") -> Load:
         """Compile it."""
-        bounds = " base, size = memory.base, memory.size\n" if self.touches_memory else ""
+        bounds = " view, size = memory.view, memory.size\n" if self.touches_memory else ""
         body = "".join(f"{line}\n" for line in self.lines)
-        text = f"def load(at, memory):\n{prelude}{bounds}{body} return {expression}\n"
+        text = f"def load(data, at, memory):\n{prelude}{bounds}{body} return {expression}\n"
         exec(compile(text, "<lifting>", "exec"), self.scope)  # noqa: S102 - of the parts above alone: no name of a guest's is in it
         load: Load = self.scope["load"]
         return load
@@ -169,10 +192,10 @@ class Source:
         """What turns `at` from the address of the one core argument to that of the arguments in memory."""
         pointer = self.constant(Struct("<I").unpack_from)
         return (
-            f" start, = {pointer}(MEMORY, at + {at})\n"
+            f" start, = {pointer}(data, at + {at})\n"
             f" if start & {shape.align - 1}: misaligned(start, {shape.align})\n"
             f" if start + {shape.size} > memory.size: memory.check(start, {shape.size})\n"
-            " at = memory.base + start\n"
+            " data, at = memory.view, start\n"
         )
 
     def pair(self, place: Place) -> tuple[str, str]:
@@ -194,24 +217,57 @@ def _primitive(source: Source, type_: Any, shape: Shape, place: Place) -> str:
 
 
 def _bytes(source: Source, place: Place) -> str:
+    data, value = _limited(source, place, "Oversize({size})" if source.limit.beyond is Beyond.MARK else None)
+    source.say(f"else: {value} = {data}.tobytes()")
+    return value
+
+
+def _limited(source: Source, place: Place, instead: str | None) -> tuple[str, str]:
+    """Add what looks at the length of text or bytes before they are read, and the begin of an `if` whose `else` is to
+    read them.
+
+    Args:
+        source: the function in the making.
+        place: where they are.
+        instead: the value of what is too long; None to trap.
+
+    Returns:
+        The expression of the view of them, and the variable for the value.
+    """
     start, size = source.pair(place)
+    value = source.name()
     source.bounds(start, size)
     if source.metered:
-        source.say(f"BUDGET.bytes({size}, memory)")
-    return f"BYTES[base + {start} : base + {start} + {size}]"
+        source.say(f"BUDGET.bytes(min({size}, {SMALL_BYTES}))" if instead else f"BUDGET.bytes({size})")
+    begin = f"view[{start} : {start} + {SMALL_BYTES}]"
+    too_much = (
+        f"{value} = {instead.format(size=size, begin=begin)}" if instead else f"too_big({size}, most())"
+    )
+    source.say(f"if {size} > {SMALL_BYTES} and {size} > most(): {too_much}")
+    return f"view[{start} : {start} + {size}]", value
 
 
 def text(source: Source, place: Place, *, utf8: bool = False) -> str:
     """Add what reads a string, or its UTF-8; returns its expression."""
-    data, value = _bytes(source, place), source.name()
+    instead = None
+    if source.limit.beyond is Beyond.CUT:
+        instead = "str({begin}, 'utf-8', 'ignore')"
+    elif source.limit.beyond is Beyond.MARK and utf8:
+        instead = "Oversize({size})"
+    data, value = _limited(source, place, instead)
+    source.say("else:")
+    source.deeper(lambda: _decode(source, data, value, utf8=utf8))
+    return value
+
+
+def _decode(source: Source, data: str, value: str, *, utf8: bool) -> None:
     source.say("try:")
     if utf8:
-        source.say(f" {value} = {data}")
+        source.say(f" {value} = {data}.tobytes()")
         source.say(f" if not {value}.isascii(): {value}.decode()")
     else:
-        source.say(f" {value} = {data}.decode()")
+        source.say(f" {value} = str({data}, 'utf-8')")
     source.say("except UnicodeDecodeError as error: not_unicode(error)")
-    return value
 
 
 def _list(source: Source, type_: Any, shape: Shape, place: Place) -> str:
@@ -227,14 +283,14 @@ def _list(source: Source, type_: Any, shape: Shape, place: Place) -> str:
     end = source.name()
     source.say(f"{end} = {count} * {element.size}")
     source.bounds(start, end)
-    first, last = f"base + {start}", f"base + {start} + {end}"
+    last = f"{start} + {end}"
     if type_.element == BOOL:
-        return f"[byte != 0 for byte in BYTES[{first} : {last}]]"
+        return f"[byte != 0 for byte in view[{start} : {last}]]"
     if isinstance(type_.element, Primitive) and type_.element not in (CHAR, STRING):
         # A view without bytes cannot be cast.
-        return f'MEMORY[{first} : {last}].cast("{_CODES[type_.element.name]}").tolist() if {count} else []'
+        return f'view[{start} : {last}].cast("{_CODES[type_.element.name]}").tolist() if {count} else []'
     load = source.constant(source.function(type_.element, element, Place(0)))
-    return f"[{load}(at, memory) for at in range({first}, {last}, {element.size})]"
+    return f"[{load}(view, at, memory) for at in range({start}, {last}, {element.size})]"
 
 
 def _record(source: Source, type_: Any, shape: Shape, place: Place) -> str:
@@ -324,8 +380,6 @@ def _handle(source: Source, type_: Any, shape: Shape, place: Place) -> str:
 
 
 _SCOPE: Final[dict[str, Any]] = {
-    "BYTES": BYTES,
-    "MEMORY": MEMORY,
     "BUDGET": BUDGET,
     "Ok": Ok,
     "Err": Err,
@@ -335,6 +389,9 @@ _SCOPE: Final[dict[str, Any]] = {
     "no_character": no_character,
     "not_unicode": not_unicode,
     "too_long": too_long,
+    "too_big": too_big,
+    "Oversize": Oversize,
+    "begin": begin,
 }
 
 _EMITTERS: Final[dict[type, Callable[[Source, Any, Shape, Place], str]]] = {

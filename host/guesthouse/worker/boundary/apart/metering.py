@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from guesthouse.worker.boundary.apart.layout import cases_of
 from guesthouse.worker.boundary.apart.traps import trap
 from guesthouse.worker.boundary.types import (
+    Handle,
     ListOf,
     OptionOf,
     Primitive,
@@ -18,13 +19,11 @@ from guesthouse.worker.boundary.types import (
 )
 from guesthouse.worker.boundary.values import MAX_LIST
 
-MAX_VALUES: Final = 16 * MAX_LIST
+MAX_VALUES: Final = 2 * MAX_LIST
 """Values in all lists that one call passes, those within others counted too: each is an object here."""
 
-SHARED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes by which the text and bytes that one call passes may exceed the guest's memory. Without pointing twice
-to the same bytes a guest cannot get there; with it, a list of pointers would be copied to any size.
-"""
+SHARED_BYTES: Final = 1024 * 1024
+"""Bytes by which all texts and bytes that one call passes may exceed two of the longest: a body and a blob."""
 
 _SMALL: Final = 4
 """Texts and lists of plain elements that one call may pass unmetered: each is within the guest's memory."""
@@ -51,6 +50,23 @@ def _pointers(type_: WitType | None) -> int:
             return 0
 
 
+def has_handles(type_: WitType | None) -> bool:
+    """Whether values of a type may hold handles."""
+    match type_:
+        case Handle():
+            return True
+        case ListOf(element):
+            return has_handles(element)
+        case RecordOf(fields):
+            return any(has_handles(field) for _, field in fields)
+        case TupleOf(elements):
+            return any(map(has_handles, elements))
+        case VariantOf() | OptionOf() | ResultOf():
+            return any(has_handles(payload) for _, payload in cases_of(type_))
+        case _:
+            return False
+
+
 def values_in(type_: WitType | None) -> int:
     """Values in one of a type at most, those within lists aside."""
     match type_:
@@ -69,22 +85,21 @@ def values_in(type_: WitType | None) -> int:
 class Budget:
     """What has been read for the call in hand, of calls whose types let a guest pass the same bytes many times."""
 
-    __slots__ = ("_bytes", "_values")
+    __slots__ = ("_bytes", "_most", "_values")
 
     def __init__(self) -> None:
-        self._bytes = self._values = 0
+        self._bytes = self._most = self._values = 0
 
-    def begin(self) -> None:
-        """Another call."""
+    def begin(self, most: int) -> None:
+        """Another call, which takes texts and bytes of that length each."""
         self._bytes = self._values = 0
+        self._most = 2 * most + SHARED_BYTES
 
-    def bytes(self, count: int, memory: Any) -> None:
+    def bytes(self, count: int) -> None:
         """So many more are read, whose bounds in the memory were checked."""
         self._bytes += count
-        if self._bytes > memory.size + SHARED_BYTES:
-            raise trap(
-                f"it passed over {memory.size + SHARED_BYTES} bytes in one call, more than it has: pass fewer"
-            )
+        if self._bytes > self._most:
+            raise trap(f"it passed over {self._most} bytes in one call, the limit: pass fewer")
 
     def values(self, count: int) -> None:
         """So many more are read."""

@@ -17,12 +17,19 @@ from guesthouse.worker.boundary.apart.layout import (
     shape_of,
 )
 from guesthouse.worker.boundary.apart.linear import LinearMemory
-from guesthouse.worker.boundary.apart.loading import Place, ResourceNumber, Source, text
-from guesthouse.worker.boundary.apart.metering import needs_meter
+from guesthouse.worker.boundary.apart.loading import (
+    NO_LIMIT,
+    ArgumentLimit,
+    Place,
+    ResourceNumber,
+    Source,
+    text,
+)
+from guesthouse.worker.boundary.apart.metering import has_handles, needs_meter
 from guesthouse.worker.boundary.apart.scalars import convert
 from guesthouse.worker.boundary.apart.storing import Fields, Store, room, store
 from guesthouse.worker.boundary.apart.traps import misaligned
-from guesthouse.worker.boundary.capi import MEMORY
+from guesthouse.worker.boundary.native import slots as views_of
 from guesthouse.worker.boundary.types import (
     F32,
     F64,
@@ -53,7 +60,12 @@ ReadArguments: TypeAlias = Callable[[int, LinearMemory | None], tuple[Any, ...]]
 
 
 def lift_arguments(
-    types: tuple[WitType, ...], slots: Slots, resource_number: ResourceNumber, *, utf8: bool = False
+    types: tuple[WitType, ...],
+    slots: Slots,
+    resource_number: ResourceNumber,
+    *,
+    utf8: bool = False,
+    limit: ArgumentLimit = NO_LIMIT,
 ) -> ReadArguments:
     """Compile the reader of a call's arguments.
 
@@ -62,12 +74,13 @@ def lift_arguments(
         slots: how the core arguments stand.
         resource_number: the host's number of a resource's type.
         utf8: whether arguments that are strings are wanted as the bytes of their UTF-8.
+        limit: how long texts and bytes may be.
 
     Raises:
         UnsupportedType: one of the types cannot be passed.
     """
     metered = needs_meter(types)
-    source = Source(resource_number, metered=metered)
+    source = Source(resource_number, limit, metered=metered)
     shape = shape_of(TupleOf(types))
     flat = len(shape.flat) <= MAX_FLAT_PARAMS
     place, at = (Place(*slots.value), 0) if flat else (Place(0), slots.value[0])
@@ -85,8 +98,13 @@ def lift_arguments(
         return f"({', '.join(values)},)"
 
     expression = source.segment(emit)
-    prelude = " BUDGET.begin()\n" if metered else ""
-    return source.finish(expression, prelude + ("" if flat else source.spilled(shape, at)))
+    prelude = " BUDGET.begin(most())\n" if metered else ""
+    if any(map(has_handles, types)):
+        prelude += " begin()\n"
+    load = source.finish(expression, prelude + ("" if flat else source.spilled(shape, at)))
+    first, stride = slots.value
+    view = views_of(first + stride * (len(shape.flat) if flat else 1))
+    return lambda address, memory: load(view(address), 0, memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +114,13 @@ class ResultWriter:
     by_address: bool
     """Whether the core function has a last parameter that says where in memory."""
     write: Callable[[Any, LinearMemory, int], None]
-    """`(value, memory, where)`: the guest's address, as an unsigned number that is not checked yet, or the native
-    one of the core result's eight bytes.
+    """`(value, memory, where)`: the guest's offset, as an unsigned number that is not checked yet, or the native
+    address of the core result's eight bytes.
     """
 
 
 _put_bits: Final = Struct("<Q").pack_into
+_result_slot: Final = views_of(8)
 
 
 def lower_result(type_: WitType, forms: tuple[Form, ...], resource_number: ResourceNumber) -> ResultWriter:
@@ -128,13 +147,13 @@ def _in_slot(
     if number is not None and type_ not in (S8, S16, S32, S64, F32, F64):
 
         def write_number(value: Any, memory: LinearMemory, where: int) -> None:
-            _put_bits(MEMORY, where, number(value))
+            _put_bits(_result_slot(where), 0, number(value))
 
         return write_number
     flat = flatten(type_, shape, resource_number)
 
     def write(value: Any, memory: LinearMemory, where: int) -> None:
-        _put_bits(MEMORY, where, flat(value, memory)[0])
+        _put_bits(_result_slot(where), 0, flat(value, memory)[0])
 
     return write
 
@@ -155,9 +174,9 @@ def _in_memory(
         if where + size > memory.size:
             memory.check(where, size)
         if value is constant:
-            MEMORY[memory.base + where] = 0
+            memory.view[where] = 0
         else:
-            write_value(value, memory.base + where, memory)
+            write_value(value, where, memory)
 
     return write
 
@@ -234,8 +253,8 @@ def lower_parameters(
     write_all = store(together, shape, resource_number)
 
     def spill(values: tuple[Any, ...], memory: LinearMemory) -> list[tuple[str, int]]:
-        address = room(memory, shape.align, shape.size)
-        write_all(values, memory.base + address, memory)
-        return [("i32", address)]
+        start = room(memory, shape.align, shape.size)
+        write_all(values, start, memory)
+        return [("i32", start)]
 
     return spill

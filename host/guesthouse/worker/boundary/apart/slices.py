@@ -11,20 +11,24 @@ from typing import Any, Final
 
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.apart.capi import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
-from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.fiber import FIBERS, SLICE, Running
+from guesthouse.worker.boundary.native import slots
 
 LONGEST_SECONDS: Final = 0.025
 """CPU time that a guest's allocator may take past a slice, all calls of it together: nobody else runs meanwhile."""
 
+_delta: Final = slots(8)
+_kind: Final = slots(1)
+
 
 def _slice_over(context: int, env: int, delta_out: int, kind_out: int) -> int:
-    put_u64(MEMORY, delta_out, SLICE)
+    put_u64(_delta(delta_out), 0, SLICE)
+    kind = _kind(kind_out)
     fiber: Any = FIBERS[context]
     if not fiber.must_finish:
-        MEMORY[kind_out] = YIELD
+        kind[0] = YIELD
         return 0
-    MEMORY[kind_out] = CONTINUE
+    kind[0] = CONTINUE
     now = thread_time()
     if not Running.finish_by:
         Running.finish_by = now + LONGEST_SECONDS

@@ -1,7 +1,7 @@
 """Python values to values of the canonical ABI in a guest's memory: one writer per type, compiled once.
 
 What a value points to goes where the guest's own allocator says. That runs the guest, which may change any
-of its memory, but never moves it: addresses that were checked stay good.
+of its memory and grow it, so the view of the memory is asked for after that, each time; offsets stay good.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from guesthouse.worker.boundary.apart.scalars import (
     utf8_of,
     wrong,
 )
-from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.errors import OutOfRange, WrongType
 from guesthouse.worker.boundary.types import (
     BOOL,
@@ -44,7 +43,7 @@ from guesthouse.worker.boundary.types import (
 )
 
 Store: TypeAlias = Callable[[Any, int, LinearMemory], None]
-"""`(value, native address, memory)`."""
+"""`(value, offset, memory)`."""
 
 MAX_BYTES: Final = 2**31 - 1
 """Of one text or list: the ABI's own limit."""
@@ -67,44 +66,45 @@ def _number(number: Convert, code: str) -> Store:
     put = Struct("<" + code).pack_into
 
     def write(value: Any, at: int, memory: LinearMemory) -> None:
-        put(MEMORY, at, number(value))
+        put(memory.view, at, number(value))
 
     return write
 
 
 def room(memory: LinearMemory, align: int, size: int) -> int:
-    """Have the guest make room; returns its address in the guest."""
+    """Have the guest make room; returns its offset."""
     if size > MAX_BYTES:
         raise OutOfRange(f"{size} bytes do not fit a guest: pass fewer than 2 GiB")
     return memory.allocate(align, size)
 
 
 def copied(data: bytes, memory: LinearMemory) -> int:
-    """Have bytes copied into the guest; returns their address in it. For none too its allocator is asked, as the
+    """Have bytes copied into the guest; returns their offset. For none too its allocator is asked, as the
     canonical ABI has it: guests free what they get, whatever its size.
     """
     size = len(data)
     # As in `room`, without a call: this is where every payload goes through.
     address = memory.allocate(1, size) if size <= MAX_BYTES else room(memory, 1, size)
-    start = memory.base + address
-    MEMORY[start : start + size] = data
+    memory.view[address : address + size] = data
     return address
 
 
 def _string(value: Any, at: int, memory: LinearMemory) -> None:
     data = utf8_of(value)
-    _put_pair(MEMORY, at, copied(data, memory), len(data))
+    start = copied(data, memory)
+    _put_pair(memory.view, at, start, len(data))
 
 
 def _bytes(value: Any, at: int, memory: LinearMemory) -> None:
     data = bytes_of(value)
-    _put_pair(MEMORY, at, copied(data, memory), len(data))
+    start = copied(data, memory)
+    _put_pair(memory.view, at, start, len(data))
 
 
 def elements(
     type_: ListOf, shape: Shape, resource_number: ResourceNumber
 ) -> Callable[[Any, LinearMemory], int]:
-    """Compile what has the elements of a list, other than bytes, written; it returns their address in the guest."""
+    """Compile what has the elements of a list, other than bytes, written; it returns their offset."""
     element = shape.parts[0]
     size, align = element.size, element.align
     write = store(type_.element, element, resource_number)
@@ -115,14 +115,13 @@ def elements(
             raise wrong("list", value)
         total = len(value) * size
         data = None if together is None else together(value)
-        address = room(memory, align, total)
-        start = memory.base + address
+        start = room(memory, align, total)
         if data is not None:
-            MEMORY[start : start + total] = data
-            return address
+            memory.view[start : start + total] = data
+            return start
         for at, each in zip(range(start, start + total, size), value, strict=True):
             write(each, at, memory)
-        return address
+        return start
 
     return put
 
@@ -150,8 +149,8 @@ def _list(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
     put = elements(type_, shape, resource_number)
 
     def write(value: Any, at: int, memory: LinearMemory) -> None:
-        address = put(value, memory)
-        _put_pair(MEMORY, at, address, len(value))
+        start = put(value, memory)
+        _put_pair(memory.view, at, start, len(value))
 
     return write
 
@@ -174,7 +173,7 @@ class Fields:
         self._scope: dict[str, Any] = dict(_SCOPE)
         self._layout, self._end = "<", 0
         self._packed: list[str] = []
-        self._before, self._after = "", ""
+        self._before, self._copies, self._after = "", "", ""
 
     def number(self, code: str, offset: int, expression: str) -> None:
         """Add a number; they are added in the order of their offsets."""
@@ -202,23 +201,27 @@ class Fields:
         elif type_ in (STRING, ListOf(U8)):
             check = "utf8_of" if type_ == STRING else "bytes_of"
             self._before += f" {name} = {check}({name})\n"
-            self.number("I", offset, f"copied({name}, memory)")
-            self.number("I", offset + 4, f"len({name})")
+            self._point(name, f"copied({name}, memory)", offset)
         elif isinstance(type_, ListOf):
             put = self.constant(elements(type_, shape, self._resource_number))
-            self.number("I", offset, f"{put}({name}, memory)")
-            self.number("I", offset + 4, f"len({name})")
+            self._point(name, f"{put}({name}, memory)", offset)
         else:
             write = self.constant(store(type_, shape, self._resource_number))
             self._after += f" {write}({name}, at + {offset}, memory)\n"
+
+    def _point(self, name: str, placing: str, offset: int) -> None:
+        """Add where something is put, and its length. It is put there before the view is taken that is packed into."""
+        self._copies += f" {name}_at = {placing}\n"
+        self.number("I", offset, f"{name}_at")
+        self.number("I", offset + 4, f"len({name})")
 
     def finish(self, head: str) -> Store:
         """Compile it. `head` takes the value apart into its variables."""
         pack = ""
         if self._packed:
             packer = self.constant(Struct(self._layout).pack_into)
-            pack = f" {packer}(MEMORY, at, {', '.join(self._packed)})\n"
-        text = f"def write(value, at, memory):\n{head}{self._before}{pack}{self._after}"
+            pack = f" {packer}(memory.view, at, {', '.join(self._packed)})\n"
+        text = f"def write(value, at, memory):\n{head}{self._before}{self._copies}{pack}{self._after}"
         exec(compile(text, "<lowering>", "exec"), self._scope)  # noqa: S102 - of the parts above alone: no name of a guest's is in it
         write: Store = self._scope["write"]
         return write
@@ -253,9 +256,9 @@ def _option(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
 
     def write(value: Any, at: int, memory: LinearMemory) -> None:
         if value is None:
-            MEMORY[at] = 0
+            memory.view[at] = 0
             return
-        MEMORY[at] = 1
+        memory.view[at] = 1
         write_some(value, at + offset, memory)
 
     return write
@@ -271,7 +274,7 @@ def _cases(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
 
     def write(value: Any, at: int, memory: LinearMemory) -> None:
         number, carried = case(value)
-        put(MEMORY, at, number)
+        put(memory.view, at, number)
         write_payload = payloads[number]
         if write_payload is not None:
             write_payload(carried, at + offset, memory)
@@ -280,7 +283,6 @@ def _cases(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
 
 
 _SCOPE: Final[dict[str, Any]] = {
-    "MEMORY": MEMORY,
     "bytes_of": bytes_of,
     "copied": copied,
     "misses": misses,

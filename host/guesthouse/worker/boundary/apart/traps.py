@@ -34,6 +34,11 @@ def not_unicode(error: UnicodeDecodeError) -> NoReturn:
     raise trap(f"it passed text that is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
+def too_big(size: int, most: int) -> NoReturn:
+    """It passed a text or bytes beyond the call's limit."""
+    raise trap(f"it passed {size} bytes to a call that takes {most} at most")
+
+
 def too_long(count: int) -> NoReturn:
     """It passed a list that takes too long to read."""
     raise trap(f"it passed a list of {count} elements; the limit is {MAX_LIST}: pass parts of it")

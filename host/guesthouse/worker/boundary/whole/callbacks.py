@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import MEMORY
 from guesthouse.worker.boundary.fiber import FIBERS
 from guesthouse.worker.boundary.host_functions import (
     DONE,
@@ -24,6 +23,7 @@ from guesthouse.worker.boundary.host_functions import (
 )
 from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.boundary.whole.lift import Caller, lift_arguments
+from guesthouse.worker.boundary.whole.native import MEMORY
 from guesthouse.worker.boundary.whole.results import WriteResult, lower_result
 
 

@@ -13,15 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from guesthouse.link.ops import ExitCause
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import (
-    ADDRESS,
-    BYTES,
-    FIELD_SIZE,
-    MEMORY,
-    NAME_SIZE,
-    SIZE_AND_ADDRESS,
-    VAL_SIZE,
-)
+from guesthouse.worker.boundary.capi import ADDRESS, FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.types import (
     STRING,
@@ -40,6 +32,7 @@ from guesthouse.worker.boundary.types import (
     can_be_none,
 )
 from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Some
+from guesthouse.worker.boundary.whole.native import BYTES, MEMORY
 
 Lift: TypeAlias = Callable[[int], Any]
 

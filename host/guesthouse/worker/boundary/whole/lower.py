@@ -13,14 +13,7 @@ from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import (
-    FIELD_SIZE,
-    MEMORY,
-    NAME_SIZE,
-    SIZE_AND_ADDRESS,
-    VAL_SIZE,
-    address_of,
-)
+from guesthouse.worker.boundary.capi import FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE, address_of
 from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType, brief
 from guesthouse.worker.boundary.types import (
     U8,
@@ -60,6 +53,7 @@ from guesthouse.worker.boundary.values import (
     Utf8,
 )
 from guesthouse.worker.boundary.whole.arena import Arena
+from guesthouse.worker.boundary.whole.native import MEMORY
 
 _NOWHERE: Final = 8
 """Where an empty list points: aligned and never read."""

@@ -7,14 +7,7 @@ from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import (
-    FIELD_SIZE,
-    MEMORY,
-    NAME_SIZE,
-    SIZE_AND_ADDRESS,
-    VAL_SIZE,
-    address_of,
-)
+from guesthouse.worker.boundary.capi import FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE, address_of
 from guesthouse.worker.boundary.types import (
     STRING,
     OptionOf,
@@ -36,6 +29,7 @@ from guesthouse.worker.boundary.values import (
 )
 from guesthouse.worker.boundary.whole.arena import Arena
 from guesthouse.worker.boundary.whole.lower import Write, lower
+from guesthouse.worker.boundary.whole.native import MEMORY
 
 WriteResult: TypeAlias = Callable[[Any, int, int], None]
 """`(value, context, address)`."""
