@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from wasmtime import Module, wat2wasm
 
+from guesthouse.canonical.gate import with_gate
 from guesthouse.canonical.planner import take_apart
 from guesthouse.canonical.reading import Unplanned
 from guesthouse.worker.boundary.apart.assembly import Assembly
@@ -91,8 +92,9 @@ def apart(content: bytes, calls: Offer, *entries: tuple[str | None, str]) -> Ass
         Unplanned: that cannot be done.
     """
     parts = take_apart(content, ENGINE)
-    modules = [Module(ENGINE, module) for module in parts.modules]
-    return Assembly(ENGINE, parts.plan, modules, calls, *entries)
+    plan, gates = with_gate(parts.plan)
+    modules = [Module(ENGINE, module) for module in (*parts.modules, *gates)]
+    return Assembly(ENGINE, plan, modules, calls, *entries)
 
 
 @contextmanager

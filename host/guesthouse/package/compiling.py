@@ -14,6 +14,7 @@ from wasmtime.component import Component
 
 from guesthouse.canonical.codec import plan_to_json
 from guesthouse.canonical.core_modules import CODE
+from guesthouse.canonical.gate import with_gate
 from guesthouse.canonical.planner import take_apart
 from guesthouse.canonical.reading import MODULE, Unplanned, sections
 from guesthouse.package.describing import describe
@@ -79,11 +80,12 @@ def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled |
         parts = take_apart(component, engine)
         description = describe(parts.type, engine)
         description = replace(description, problems=problems_of_plan(description, parts.plan))
-        plan = plan_to_json(parts.plan)
+        gated, gates = with_gate(parts.plan)
+        plan = plan_to_json(gated)
         handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
         modules = [
             module if number in handed_back else Module(engine, module).serialize()
-            for number, module in enumerate(parts.modules)
+            for number, module in enumerate((*parts.modules, *gates))
         ]
     except (Unplanned, WasmtimeError, ValueError):
         return None

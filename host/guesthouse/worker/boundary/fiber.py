@@ -35,7 +35,8 @@ class StoreLimits:
     memories: int = 1
     """A component has one memory, and its limit is the guest's."""
     tables: int = 64
-    instances: int = 512
+    instances: int = 513
+    """Those of the largest component that is taken apart, and its gate."""
 
 
 class Running:
