@@ -118,8 +118,12 @@ class Holdings:
     saved: set[Capability] = field(default_factory=set)
     dropped: dict[Capability, None] = field(default_factory=dict)
     """What it gave up of what it is granted, oldest first."""
-    received: dict[Capability, None] = field(default_factory=dict)
-    """What came with messages of this run, oldest first."""
+    named: bool = True
+    """Whether it is of a manifest; no child, whose parent chose its name."""
+    received: dict[Capability, str] = field(default_factory=dict)
+    """What came with messages of this run, oldest first, and from whom."""
+    givers: dict[Capability, str] = field(default_factory=dict)
+    """Of what it saved since the node started: from whom that came."""
     seals: dict[Capability, object] = field(default_factory=dict)
     """For those of other nodes: what shows there that it holds them, as it came, oldest first. Not kept."""
     refused: dict[Capability, int] = field(default_factory=dict)
@@ -149,11 +153,11 @@ class Holdings:
         """Whether it may hand this one on: it holds it, was just handed it, or issues it."""
         return capability.issuer == self.address or self.holds(capability) or capability in self.received
 
-    def receive(self, capabilities: Iterable[Capability]) -> None:
-        """These came with a message."""
+    def receive(self, capabilities: Iterable[Capability], giver: str) -> None:
+        """These came with a message of `giver`, an address."""
         for capability in capabilities:
             self.received.pop(capability, None)
-            self.received[capability] = None
+            self.received[capability] = giver
             if len(self.received) > MOST_RECEIVED:
                 del self.received[next(iter(self.received))]
 
@@ -170,6 +174,8 @@ class Holdings:
         for capability in capabilities:
             if self.may_attach(capability) and (capability in self.saved or len(self.saved) < MOST_SAVED):
                 self.saved.add(capability)
+                if capability in self.received:
+                    self.givers[capability] = self.received[capability]
                 self.dropped.pop(capability, None)
                 kept.append(capability)
         return kept
@@ -178,6 +184,8 @@ class Holdings:
         """Hold these no more, also in later runs. Returns those that it held."""
         lost = [capability for capability in capabilities if self.holds(capability)]
         self.saved.difference_update(lost)
+        for capability in lost:
+            self.givers.pop(capability, None)
         self.dropped.update((capability, None) for capability in lost if self._is_granted(capability))
         return lost
 

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
-from guesthouse.config import Settings
+from guesthouse.config import PackageLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
 from guesthouse.kernel.purge import purge
 from guesthouse.package.compiler import Compiler
+from guesthouse.package.consent import Asked, Changes, as_json, asked_by, changes
 from guesthouse.package.errors import PackageError
 from guesthouse.package.installed import Installation, Installed, Version, read_installed, write_installed
 from guesthouse.package.spec import Package
@@ -27,6 +28,22 @@ if TYPE_CHECKING:
     from guesthouse.node import Node
 
 SOURCE = "packages"
+Consent: TypeAlias = str | bool | None
+"""To what a package asks for: the hash of the one that was shown, or True for whatever it is."""
+
+
+class NeedsConsent(GuesthouseError):
+    """A package asks for more than the version that is installed: its operator is to say that it may have it."""
+
+    def __init__(self, package: Package, asked: Changes) -> None:
+        texts = "; ".join(map(str, asked.more))
+        super().__init__(
+            f"{package.id} {package.version} asks for more ({texts}): if it may have it, give --yes"
+        )
+        self.hash = package.source.name
+        self.item = {"package": package.id, "version": package.version, "hash": self.hash} | asked.as_json()
+
+
 _T = TypeVar("_T")
 
 
@@ -72,13 +89,15 @@ class Installer:
             text = f"{error} (mend it by 'guesthouse rollback' or 'uninstall' of {package_id})"
             self._node.log.write(SOURCE, "error", text)
 
-    async def install(self, argument: str) -> dict[str, Any]:
-        """Install a package, or another version of one. Returns what `described` says of it.
+    async def install(self, argument: str, consent: Consent = None) -> dict[str, Any]:
+        """Install a package, or another version of one. Returns what `described` says of it, and what it asks for
+        beyond the version before.
 
         Raises:
+            NeedsConsent: it asks for more, and there is no consent to that; nothing changed.
             GuesthouseError: it is refused, or cannot be started; what ran before runs.
         """
-        return await self._in_turn(partial(self._install, argument))
+        return await self._in_turn(partial(self._install, argument, consent))
 
     async def rollback(self, package_id: str) -> dict[str, Any]:
         """Return to the version before.
@@ -101,8 +120,12 @@ class Installer:
         installed = read_installed(self._home.path).packages
         running = {package.id: package for package in self._node.packages}
         for package_id in sorted({*installed, *running}):
-            yield described(
-                package_id, installed.get(package_id), running.get(package_id), self._home.unpacked
+            item, runs = installed.get(package_id), running.get(package_id)
+            known = runs
+            if item is not None and runs is None:
+                known = _known(item.current, self._node.settings.package, self._home.unpacked)
+            yield described(package_id, item, runs, self._home.unpacked) | rights_of(
+                known, installed=item is not None
             )
 
     async def _in_turn(self, work: Callable[[], Awaitable[_T]]) -> _T:
@@ -123,13 +146,15 @@ class Installer:
         finally:
             outcome.cancel()
 
-    async def _install(self, argument: str) -> dict[str, Any]:
+    async def _install(self, argument: str, consent: Consent) -> dict[str, Any]:
         limits, unpacked = self._node.settings.package, self._home.unpacked
         there = frozenset(path.name for path in unpacked.iterdir()) if unpacked.is_dir() else frozenset()
         package = await asyncio.to_thread(stage, argument, limits, unpacked)
         version = Version(package.version, package.source.name)
         try:
-            return await self._change(package, lambda now: now.with_version(package.id, version))
+            asked = await asyncio.to_thread(_consented, self._home, self._node.settings, package, consent)
+            item = await self._change(package, lambda now: now.with_version(package.id, version))
+            return item | asked.as_json()
         except GuesthouseError:
             await asyncio.to_thread(_remove, self._home, frozenset((version.hash,)) - there)
             raise
@@ -157,7 +182,8 @@ class Installer:
         await asyncio.to_thread(_remove, self._home, before.hashes() - after.hashes())
         text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
         node.log.write(SOURCE, "info", text)
-        return described(package.id, after.get(package.id), package, self._home.unpacked)
+        item = described(package.id, after.get(package.id), package, self._home.unpacked)
+        return item | rights_of(package, installed=True)
 
     async def _uninstall(self, package_id: str, *, drop_state: bool) -> None:
         node, home = self._node, self._home
@@ -198,19 +224,28 @@ def tidy(home: Home) -> None:
     prune(home.unpacked, read_installed(home.path).hashes())
 
 
-def install_without_node(home: Home, settings: Settings, argument: str) -> dict[str, Any]:
+def install_without_node(
+    home: Home, settings: Settings, argument: str, consent: Consent = None
+) -> dict[str, Any]:
     """Install a package for the next start of the node.
 
     Raises:
+        NeedsConsent: it asks for more than the version before, and there is no consent to that.
         HomeError: a node runs there after all.
         GuesthouseError: the package is refused.
     """
     home.prepare()
     with home.locked():
         package = stage(argument, settings.package, home.unpacked)
-        asyncio.run(_compile(package, home, settings))
+        try:
+            asked = _consented(home, settings, package, consent)
+            asyncio.run(_compile(package, home, settings))
+        except GuesthouseError:
+            tidy(home)
+            raise
         version = Version(package.version, package.source.name)
-        return _changed(home, package, lambda now: now.with_version(package.id, version))
+        item = _changed(home, package, lambda now: now.with_version(package.id, version))
+        return item | asked.as_json()
 
 
 def roll_back_without_node(home: Home, settings: Settings, package_id: str) -> dict[str, Any]:
@@ -240,11 +275,34 @@ def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> 
         tidy(home)
 
 
-def listed_without_node(home: Home) -> list[dict[str, Any]]:
+def _consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:
+    """What a package asks for beyond the version that is installed, if that is consented to.
+
+    Raises:
+        NeedsConsent: it asks for more, and is not.
+    """
+    item = read_installed(home.path).packages.get(package.id)
+    before = None if item is None else _known(item.current, settings.package, home.unpacked)
+    asked = changes(before, package, settings.process.state_bytes)
+    if asked.more and consent is not True and consent != package.source.name:
+        raise NeedsConsent(package, asked)
+    return asked
+
+
+def _known(version: Version, limits: PackageLimits, unpacked: Path) -> Package | None:
+    try:
+        return staged(version.hash, limits, unpacked)
+    except PackageError:
+        return None  # it is gone: whatever comes in its place is judged as if it were new
+
+
+def listed_without_node(home: Home, settings: Settings) -> list[dict[str, Any]]:
     """Each package that is installed."""
     installed = read_installed(home.path).packages
     return [
-        described(package_id, item, None, home.unpacked) for package_id, item in sorted(installed.items())
+        described(package_id, item, None, home.unpacked)
+        | rights_of(_known(item.current, settings.package, home.unpacked), installed=True)
+        for package_id, item in sorted(installed.items())
     ]
 
 
@@ -252,7 +310,8 @@ def _changed(home: Home, package: Package, change: Callable[[Installed], Install
     after = change(read_installed(home.path))
     write_installed(home.path, after)
     tidy(home)
-    return described(package.id, after.get(package.id), None, home.unpacked)
+    item = described(package.id, after.get(package.id), None, home.unpacked)
+    return item | rights_of(package, installed=True)
 
 
 async def _compile(package: Package, home: Home, settings: Settings) -> None:
@@ -276,6 +335,20 @@ def described(
         "running_hash": None if running is None else content_hash(running, unpacked),
         "processes": [] if running is None else [str(spec.id) for spec in running.processes],
     }
+
+
+def rights_of(package: Package | None, *, installed: bool) -> dict[str, Any]:
+    """What a package's manifest asks for, as JSON, and by whom it is granted; null when it cannot be read."""
+    if package is None:
+        return {"asks": None}
+    operator = "the operator, who installed it" if installed else "the operator, who runs it"
+    asks = [_granted(asked, operator) for asked in asked_by(package)]
+    return {"asks": asks}
+
+
+def _granted(asked: Asked, operator: str) -> dict[str, Any]:
+    by = asked.process if asked.kind == "grant" else operator
+    return {**as_json(asked), "text": str(asked), "granted_by": by}
 
 
 def content_hash(package: Package, unpacked: Path) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse.address import Address, ProcessId, canonical
 from guesthouse.control.server import BadRequest, Command
+from guesthouse.installing import NeedsConsent
 from guesthouse.kernel.asking import Answered
 from guesthouse.kernel.care import NoSuchProcess
 from guesthouse.kernel.explain import explained
@@ -162,8 +163,16 @@ class NodeCommands:
         yield explained(process)
 
     async def install(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Install the package at a path, or another version of one."""
-        yield await self._node.installer.install(_text(request, "package"))
+        """Install the package at a path, or another version of one. When that asks for more than the version before,
+        `consent` is needed: the hash of what was shown, or true; without it, yields what is asked for.
+        """
+        consent = request.get("consent")
+        if not isinstance(consent, str | bool | None):
+            raise BadRequest("consent is the hash of a package, or true")
+        try:
+            yield await self._node.installer.install(_text(request, "package"), consent)
+        except NeedsConsent as needed:
+            yield {"needs_consent": str(needed), **needed.item}
 
     async def uninstall(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Take a package off the node; with `purge`, what it stored too."""

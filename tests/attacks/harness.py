@@ -219,7 +219,7 @@ class Scene:
 
     async def install(self, folder: Path) -> None:
         """Install a package."""
-        await self.ask("install", package=str(folder))
+        await self.ask("install", package=str(folder), consent=True)
 
     async def uninstall(self, package_id: str) -> None:
         """Uninstall a package, with all that it stored."""

@@ -95,7 +95,7 @@ async def test_a_worker_ends_with_the_last_process_of_its_package_and_is_nobody_
 
 async def test_a_package_too_many_is_refused_by_name_and_the_others_run_on(start: StartNode) -> None:
     daemon = await start("echo-c", settings={**ALONE, "most_workers": 1})
-    refused = await daemon.cli("install", await asyncio.to_thread(package, "puppet"))
+    refused = await daemon.cli("install", await asyncio.to_thread(package, "puppet"), "--yes")
     assert refused.code != 0
     assert "puppet:test.os needs a worker of its own, and all 1 belong to other packages" in (refused.stderr)
     assert len(daemon.workers()) == 1

@@ -110,7 +110,7 @@ async def test_a_child_gets_what_it_asks_for_and_grants_what_it_says(
     held = await ask(node, child, "ours")
     assert '"messaging" of vfs' in held
     assert '"messaging" of kv' not in held
-    assert held_from(await explained(node, grantee), child) == "the issuer's manifest grants it"
+    assert held_from(await explained(node, grantee), child) == f"{node.node}@{child} grants it"
     assert await ask(node, grantee, f"ask {child} 20 say welcome") == "welcome"
     if era is NEW:
         assert await ask(node, asker(era), f'spawn other {grantee} {{"shelf": 7}}') == "0"

@@ -7,6 +7,11 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guesthouse.control.client import ask
 
 from .clients import COUNTER, ECHO_C, registered
 from .conftest import StartNode
@@ -60,6 +65,61 @@ async def test_a_folder_and_its_archive_are_the_same_content(start: StartNode, t
     second = (await daemon.cli("install", archive, "--json")).json()
     assert first == second
     assert first["previous_version"] is None
+
+
+def greedy(tmp_path: Path, version: str, *lines: str) -> Path:
+    """The package echo-c in a version whose process has these lines in its manifest."""
+    folder = version_of_echo(tmp_path, version)
+    manifest = folder / "package.toml"
+    manifest.write_text(manifest.read_text().replace("[[process]]\n", "[[process]]\n" + "".join(lines), 1))
+    return folder
+
+
+REQUESTS = 'request-capabilities = [{ process = "kernel:distro:sys", params = "network" }]\n'
+NETWORK = f'{ECHO_C} requests "network" of kernel:distro:sys'
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_version_that_asks_for_more_is_installed_by_a_word_of_the_operator_alone(
+    start: StartNode, tmp_path: Path, running: bool
+) -> None:
+    daemon = await start()
+    if not running:
+        await daemon.terminate()
+    assert (await daemon.cli("install", version_of_echo(tmp_path, "0.2.0"))).code == 0
+    folder = greedy(tmp_path, "0.3.0", REQUESTS)
+    assert refused(await daemon.cli("install", folder), NETWORK, "give --yes")
+    assert refused(await daemon.cli("install", folder, "--json"), NETWORK, "give --yes")
+    (item,) = (await daemon.cli("packages", "--json")).json()
+    assert (item["version"], item["previous_version"]) == ("0.2.0", None)
+    assert len(list((daemon.home / "packages").iterdir())) == 1, "nothing of it is left"
+    done = await daemon.cli("install", folder, "--yes")
+    assert (done.code, f"  + {NETWORK}\n" in done.stderr) == (0, True)
+    shown = (await daemon.cli("packages", "--rights")).stdout
+    assert f"  {NETWORK} (granted by the operator, who installed it)\n" in shown
+    less = await daemon.cli("install", version_of_echo(tmp_path, "0.4.0"))
+    assert (less.code, f"  - {NETWORK}\n" in less.stderr) == (0, True)
+
+
+async def test_the_first_version_is_asked_too_and_consent_is_to_what_was_shown(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start()
+    folder = greedy(tmp_path, "0.2.0", REQUESTS)
+
+    async def install(consent: object) -> dict[str, Any]:
+        arguments = {"package": str(folder), "consent": consent}
+        (item,) = await asyncio.to_thread(lambda: list(ask(daemon.home, "install", **arguments)))
+        return dict(item)
+
+    shown = await install(None)
+    assert (shown["asks_more"], shown["needs_consent"] is None) == ([NETWORK], False)
+    manifest = folder / "package.toml"
+    manifest.write_text(manifest.read_text().replace('"network"', '"spawn"'))
+    other = await install(shown["hash"])
+    assert other["asks_more"] == [NETWORK.replace("network", "spawn")], "another than was shown"
+    assert (await daemon.cli("packages", "--json")).json() == []
+    assert (await install(other["hash"]))["version"] == "0.2.0"
 
 
 async def test_an_upgrade_a_rollback_and_a_rollback_of_it(start: StartNode, tmp_path: Path) -> None:

@@ -48,6 +48,31 @@ async def test_a_child_has_no_right_that_it_was_not_given(start: StartNode) -> N
     assert refused.startswith("failed not-authorised")
 
 
+async def test_a_child_gets_nothing_that_others_grant_to_its_name(start: StartNode, tmp_path: Path) -> None:
+    folder = shutil.copytree(package("puppet"), tmp_path / "granter")
+    manifest = (folder / "package.toml").read_text().replace('name = "puppet"', 'name = "granter"', 1)
+    (folder / "package.toml").write_text(manifest.replace(FRIEND, CHILD))
+    granter = "b:granter:test.os"
+    node = await start("puppet", folder)
+    assert await ask(node, A, f"spawn child {PATH}") == "child"
+    for nobody in (A, CHILD):
+        assert await ask(node, nobody, f"ask {granter} 20 say x") == "failed not-authorised say x"
+    assert granter not in (await node.cli("explain", CHILD)).stdout.partition("it was refused")[0]
+
+
+async def test_a_child_gets_nothing_that_one_of_its_name_saved_before(start: StartNode) -> None:
+    node = await start("puppet", f"{FRIEND}={package('puppet') / 'build/puppet.wasm'}")
+    assert await ask(node, A, f"spawn child {PATH}") == "child"
+    assert await ask(node, FRIEND, f'give {B} {FRIEND} "messaging"') == "given"
+    assert await ask(node, B, "say ready") == "ready"
+    assert await ask(node, B, f'give {CHILD} {FRIEND} "messaging"') == "given"
+    assert await ask(node, CHILD, f"ask {FRIEND} 20 say friend") == "friend"
+    assert (await node.cli("stop", CHILD)).code == 0
+    assert await ask(node, A, f"spawn child {PATH}") == "child"
+    for nobody in (A, CHILD):
+        assert await ask(node, nobody, f"ask {FRIEND} 20 say x") == "failed not-authorised say x"
+
+
 KV_RIGHT = 'kv:distro:sys "messaging"'
 
 
@@ -79,17 +104,17 @@ async def test_a_child_goes_on_through_its_parents_end_and_an_upgrade_and_goes_w
     node = await start()
     folder = tmp_path / "puppet"
     shutil.copytree(package("puppet"), folder)
-    assert (await node.cli("install", folder)).code == 0
+    assert (await node.cli("install", folder, "--yes")).code == 0
     assert await ask(node, A, f"raise child {PATH} {NOBODY} {KV_RIGHT}") == "child"
     await tell(node, CHILD, "note before")
     manifest = folder / "package.toml"
     manifest.write_text(manifest.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
-    assert (await node.cli("install", folder)).code == 0
+    assert (await node.cli("install", folder, "--yes")).code == 0
     assert (await node.cli("stop", A)).code == 0
     assert (await ask(node, CHILD, "journal")).split() == ["note", "before"], "the same run goes on"
     assert (await node.cli("uninstall", "puppet:test.os")).code == 0
     assert await node.ps() == {}
-    assert (await node.cli("install", folder)).code == 0
+    assert (await node.cli("install", folder, "--yes")).code == 0
     await node.kill()
     node = await start(home=node.home)
     assert set(await node.ps()) == {A, B, C}, "the children of an uninstalled package are gone with it"

@@ -31,7 +31,9 @@ COMPILE_SECONDS: Final = 6.0
 
 async def install(daemon: Daemon, folder: Path) -> Any:
     """Install by the control socket, as `guesthouse install` does."""
-    (item,) = await asyncio.to_thread(lambda: list(ask(daemon.home, "install", package=str(folder))))
+    (item,) = await asyncio.to_thread(
+        lambda: list(ask(daemon.home, "install", package=str(folder), consent=True))
+    )
     return item
 
 

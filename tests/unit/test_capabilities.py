@@ -54,7 +54,7 @@ def test_nothing_is_held_that_nobody_gave() -> None:
 
 def test_what_was_handed_over_is_held_once_it_is_saved_and_until_it_is_dropped() -> None:
     held = holdings()
-    held.receive([DOOR])
+    held.receive([DOOR], "home.os@giver:x:y")
     assert held.may_attach(DOOR)
     assert not held.holds(DOOR)
     assert held.save([DOOR]) == [DOOR]
@@ -67,7 +67,7 @@ def test_what_was_handed_over_is_held_once_it_is_saved_and_until_it_is_dropped()
 
 def test_what_was_handed_over_in_an_earlier_run_cannot_be_saved_any_more() -> None:
     held = holdings()
-    held.receive([DOOR])
+    held.receive([DOOR], "home.os@giver:x:y")
     held.begin_run()
     assert held.save([DOOR]) == []
 
@@ -98,7 +98,7 @@ def test_whatever_a_process_does_it_keeps_a_bounded_number(steps: list[tuple[str
     for step, number in steps:
         some = [numbered(number + offset) for offset in range(20)]
         if step == "r":
-            held.receive(some)
+            held.receive(some, "home.os@giver:x:y")
         elif step == "s":
             held.save(some)
         elif step == "d":

@@ -2,36 +2,74 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
+from guesthouse.errors import GuesthouseError
+
+
+class NotConsented(GuesthouseError):
+    """A package asks for more than its operator said that it may have."""
 
 
 @click.command()
 @click.argument("package", metavar="PACKAGE")
+@click.option(
+    "--yes", is_flag=True, help="It may have what it asks for, more than the version before or not."
+)
 @home_option
 @json_option
-def install(package: str, home: str | None, as_json: bool) -> None:
+def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
     """Install PACKAGE, a folder or .zip, or another version of one that is installed.
+
+    When it asks for more than the version that is installed, which may be none, it is shown what; at a terminal you
+    are asked, else --yes is needed.
 
     A running node starts it at once: the processes of an older version are swapped with their channels open,
     and stay when the new one cannot start. Otherwise the node starts it when it is started next.
     """
+    folder = home_path(home)
+    item = _install(folder, package, yes or None)
+    if "needs_consent" in item:
+        if as_json or not sys.stdin.isatty():
+            raise NotConsented(item["needs_consent"])
+        click.echo(f"{item['package']} {item['version']}", err=True)
+        _show_changes(item)
+        click.confirm("May it have that?", abort=True, err=True)
+        item = _install(folder, package, item["hash"])
+    _show(item, as_json)
+    if not as_json:
+        _show_changes(item)
+
+
+def _install(folder: Path, package: str, consent: str | bool | None) -> dict[str, Any]:
     from guesthouse.config import load_settings
     from guesthouse.control.client import NoNode, ask
     from guesthouse.home import Home
 
-    folder = home_path(home)
     try:
-        (item,) = ask(folder, "install", package=str(Path(package).absolute()))
+        (item,) = ask(folder, "install", package=str(Path(package).absolute()), consent=consent)
     except NoNode:
-        from guesthouse.installing import install_without_node
+        from guesthouse.installing import NeedsConsent, install_without_node
 
-        item = install_without_node(Home(folder), load_settings(str(folder)), package)
-    _show(item, as_json)
+        try:
+            item = install_without_node(Home(folder), load_settings(str(folder)), package, consent)
+        except NeedsConsent as needed:
+            item = {"needs_consent": str(needed), **needed.item}
+    return dict(item)
+
+
+def _show_changes(item: dict[str, Any]) -> None:
+    from guesthouse.logs import printable
+
+    for text in item["asks_more"]:
+        click.echo(printable(f"  + {text}"), err=True)
+    for text in item["asks_less"]:
+        click.echo(printable(f"  - {text}"), err=True)
 
 
 @click.command()
@@ -83,11 +121,13 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--rights", is_flag=True, help="What each package asks for, and who granted it.")
 @home_option
 @json_option
-def packages(home: str | None, as_json: bool) -> None:
+def packages(rights: bool, home: str | None, as_json: bool) -> None:
     """List the packages that are installed on the node, and those that it runs."""
     from guesthouse.cli.ask import Columns, print_table
+    from guesthouse.config import load_settings
     from guesthouse.control.client import NoNode, ask
     from guesthouse.home import Home
 
@@ -97,7 +137,7 @@ def packages(home: str | None, as_json: bool) -> None:
     except NoNode:
         from guesthouse.installing import listed_without_node
 
-        items = listed_without_node(Home(folder))
+        items = listed_without_node(Home(folder), load_settings(str(folder)))
     columns: Columns = (
         ("PACKAGE", lambda item: str(item["package"])),
         ("INSTALLED", lambda item: version_text(item["version"], item["hash"])),
@@ -106,15 +146,31 @@ def packages(home: str | None, as_json: bool) -> None:
     )
     if as_json:
         print_json(items)
+    elif items and rights:
+        _show_rights(items)
     elif items:
         print_table(items, columns)
     else:
         click.echo("no package is installed", err=True)
 
 
+def _show_rights(items: list[dict[str, Any]]) -> None:
+    from guesthouse.logs import printable
+
+    for item in items:
+        click.echo(f"{item['package']} {version_text(item['version'] or item['running_version'], None)}")
+        asks = item["asks"]
+        if asks is None:
+            click.echo("  its manifest cannot be read")
+        elif not asks:
+            click.echo("  nothing beyond what every process has")
+        for asked in asks or ():
+            click.echo(printable(f"  {asked['text']} (granted by {asked['granted_by']})"))
+
+
 def _show(item: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(item)
+        print_json({key: value for key, value in item.items() if key not in ("asks_more", "asks_less")})
         return
     text = f"{item['package']} {version_text(item['version'], item['hash'])} is installed"
     click.echo(

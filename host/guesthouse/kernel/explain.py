@@ -34,7 +34,10 @@ def _origin(process: Process, capability: Capability) -> str:
     if capability in holdings.default:
         return "every process has it"
     if capability in holdings.requested:
-        return "its manifest requests it"
+        if not holdings.named:
+            return "its parent gave it"
+        return "its manifest requests it, and the operator granted it by running or installing the package"
     if capability in holdings.given:
-        return "the issuer's manifest grants it"
-    return "it was handed to it"
+        return f"{capability.issuer} grants it"
+    giver = holdings.givers.get(capability)
+    return "it was handed to it before the node started" if giver is None else f"{giver} handed it to it"

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final
 
+from guesthouse.address import ProcessId
 from guesthouse.capabilities import BadCapability, Capability
 from guesthouse.kernel.process import Process
-from guesthouse.kernel.state import State
+from guesthouse.kernel.state import State, StateError
 
 Reply = Callable[[Any], None]
 MOST_KEPT: Final = 65_536
@@ -73,6 +74,21 @@ async def restore(state: State, process: Process) -> None:
             process.holdings.saved.add(Capability(issuer, params))
         else:
             process.holdings.dropped[Capability(issuer, params)] = None
+
+
+async def forget(state: State, process: ProcessId) -> None:
+    """Drop what a process of that name saved and gave up in earlier lives: another one begins.
+
+    Raises:
+        StateError: the log says why.
+    """
+
+    def work(database: sqlite3.Connection) -> bool:
+        database.execute("DELETE FROM capabilities WHERE process = ?", (str(process),))
+        return True
+
+    if not await state.executed(work, False):
+        raise StateError(f"what {process} saved before cannot be dropped")
 
 
 def _store(

@@ -65,13 +65,18 @@ class Rights:
         self._given: dict[ProcessId, set[Capability]] = {}  # by holder, of grants that stand
         self._grants: dict[ProcessId, tuple[tuple[ProcessId, Capability], ...]] = {}  # the same by issuer
 
-    def holdings(self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]]) -> Holdings:
-        """What a process holds at first: the defaults, what its manifest requests, and what others gave it."""
+    def holdings(
+        self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]], *, named: bool = True
+    ) -> Holdings:
+        """What a process holds at first: the defaults, what its manifest requests, and, if it is `named`, what others
+        give to a process of its name.
+        """
         return Holdings(
             f"{self._node}@{process}",
             self._default,
             frozenset(of_node(self._node, issuer, params) for issuer, params in requests),
-            Given(self._given, process),
+            Given(self._given, process) if named else frozenset(),
+            named=named,
         )
 
     def give(self, issuer: ProcessId, grants: Iterable[tuple[ProcessId, str]]) -> None:
@@ -138,5 +143,5 @@ class Rights:
                 str(sender.id), "warning", "capabilities that it does not hold were left out of a message"
             )
         if isinstance(receiver, Process):
-            receiver.holdings.receive(passed)
+            receiver.holdings.receive(passed, f"{self._node}@{sender.id}")
         return [as_pairs(passed)] if passed else []

@@ -241,7 +241,7 @@ class Router:
 
     def _answer_from_afar(self, sender: Sender, sent: Operation, answer: Answer) -> None:
         if isinstance(sender, Process):
-            sender.holdings.receive(answer.capabilities)
+            sender.holdings.receive(answer.capabilities, answer.source)
         rights = [as_pairs(list(answer.capabilities))] if answer.capabilities else []
         mime, payload = (None, None) if answer.blob is None else (answer.blob.mime, answer.blob.bytes)
         self._returns.answer(
@@ -316,9 +316,10 @@ class Router:
             waiting = self._expect(answered, seconds, asker)
             self._requests.hold(waiting, receiver.id)
             request_id = waiting.id
-        head = [int(ToWorker.REQUEST), 0, request_id, str(source or Address(self._node, HTTP_SERVER))]
+        sender = str(source or Address(self._node, HTTP_SERVER))
+        head = [int(ToWorker.REQUEST), 0, request_id, sender]
         fields = [request.body, request.inherit, seconds, request.metadata, mime, payload]
-        receiver.holdings.receive(rights)
+        receiver.holdings.receive(rights, sender)
         receiver.post_request([*head, *fields, *([as_pairs(list(rights))] if rights else [])], size)
         if feeder is not None:
             receiver.mailbox.hold_back(feeder.channel_id, feeder)

@@ -1,7 +1,8 @@
 """Processes that processes start: children of their package, from its own components.
 
-A child has a name of the package's and no more rights than its parent. It is not of the manifest: it lives until it
-ends or its package goes. One whose on-exit is `restart` returns with the node (`kernel/children.py`).
+A child has a name of the package's and no more rights than its parent: neither those that others grant to that name,
+nor those that a process of that name saved before. It is not of the manifest: it lives until it ends or its package
+goes. One whose on-exit is `restart` returns with the node (`kernel/children.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from guesthouse.capabilities import BadCapability, Capability, canonical_params
 from guesthouse.errors import BadProcessId, GuesthouseError
 from guesthouse.kernel.care import NameTaken, ProcessNotStarted
 from guesthouse.kernel.children import Child, forget, keep, kept
+from guesthouse.kernel.kept_capabilities import forget as forget_saved
 from guesthouse.kernel.kept_capabilities import read_all
 from guesthouse.kernel.process import OnExit, Process
 from guesthouse.kernel.purge import forget_process
@@ -164,7 +166,9 @@ class Spawner:
         rights = tuple(
             (Address.parse(capability.issuer).process, capability.params) for capability in child.capabilities
         )
-        return ProcessSpec(child.id, component, on_exit, child.public, None, rights, child.grants)
+        return ProcessSpec(
+            child.id, component, on_exit, child.public, None, rights, child.grants, named=False
+        )
 
     async def _start(
         self,
@@ -177,6 +181,7 @@ class Spawner:
         nameless: bool,
     ) -> None:
         try:
+            await forget_saved(self._state, spec.id)
             process = await self._supervisor.begin(spec)
             process.on_exit = on_exit
             self._children[child.id] = child

@@ -103,7 +103,7 @@ class Supervisor:
             public=spec.public,
             on_exit=spec.on_exit,
             mailbox_bytes=self._settings.process.mailbox_bytes,
-            holdings=self._router.rights.holdings(spec.id, spec.requests),
+            holdings=self._router.rights.holdings(spec.id, spec.requests, named=spec.named),
         )
         process.mailbox.on_full = partial(self._notices.say, str(spec.id), "mailbox", self._mailbox_is_full())
         if self.restore is not None:

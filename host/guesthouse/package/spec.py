@@ -34,6 +34,8 @@ class ProcessSpec:
     """Whether it is asked to hand over before another version takes its place."""
     version: str = "0"
     """Its package's version."""
+    named: bool = True
+    """Whether what others grant to a process of its name is for it. Not for a child: its parent chose the name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ async def holdings(house: House) -> AsyncIterator[Fill]:
     async def fill(count: int) -> None:
         for _ in range(count):
             capability = Capability("home.os@door:other:b.os", f'"{house.number()}"')
-            process.holdings.receive([capability])
+            process.holdings.receive([capability], "home.os@x:y:z")
             process.holdings.keep_seal(capability, object())
             process.holdings.refuse(capability)
 

@@ -1,0 +1,116 @@
+"""What a package asks for, and how another version differs in it. Pure.
+
+A manifest that asks for more than the version that is installed needs the operator's word before it runs. What every
+process has, and what processes of one package may do with each other, nobody has to ask for. Of a package that is new,
+what it requests counts; of another version also what it lets others do with it, which may be with what it was told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from guesthouse.address import HTTP_SERVER, ProcessId, canonical
+from guesthouse.capabilities import MESSAGING, STATE
+from guesthouse.package.spec import Package, ProcessSpec
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Asked:
+    """One thing that a process's manifest asks for."""
+
+    process: str
+    kind: str
+    """`request`, of a capability of `other`; `grant`, of its own to `other`; or `public`."""
+    other: str = ""
+    params: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "request":
+            return f"{self.process} requests {self.params} of {self.other}"
+        if self.kind == "grant":
+            return f"{self.process} grants {self.params} of its own to {self.other}"
+        return f"{self.process} is public: every process may message it"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a version asks for and the one before did not, and the other way round."""
+
+    more: tuple[Asked, ...]
+    less: tuple[Asked, ...]
+
+    def as_json(self) -> dict[str, list[str]]:
+        """Both as texts."""
+        return {
+            "asks_more": [str(asked) for asked in self.more],
+            "asks_less": [str(asked) for asked in self.less],
+        }
+
+
+def asked_by(package: Package) -> tuple[Asked, ...]:
+    """All that the manifest of a package asks for, in order."""
+    return tuple(sorted({asked for spec in package.processes for asked in _of_process(spec)}))
+
+
+def changes(before: Package | None, after: Package, state_bytes: int) -> Changes:
+    """How a version differs from the one that is installed.
+
+    Args:
+        before: that one; None when there is none.
+        after: the version that is to be installed.
+        state_bytes: the state that every process may keep.
+    """
+    old, new = () if before is None else asked_by(before), asked_by(after)
+    if before is None:  # what a new package lets others do with it is its own
+        new = tuple(asked for asked in new if asked.kind == "request")
+    return Changes(_beyond(new, old, after.id, state_bytes), _beyond(old, new, after.id, state_bytes))
+
+
+def as_json(asked: Asked) -> dict[str, Any]:
+    """One as JSON."""
+    return {"process": asked.process, "kind": asked.kind, "other": asked.other, "params": asked.params}
+
+
+def _of_process(spec: ProcessSpec) -> Iterable[Asked]:
+    name = str(spec.id)
+    for issuer, params in spec.requests:
+        yield Asked(name, "request", str(canonical(issuer)), params)
+    for holder, params in spec.grants:
+        yield Asked(name, "grant", str(canonical(holder)), params)
+    if spec.public:
+        yield Asked(name, "public")
+
+
+def _beyond(
+    asked: Iterable[Asked], known: tuple[Asked, ...], package_id: str, state_bytes: int
+) -> tuple[Asked, ...]:
+    return tuple(
+        one for one in asked if one not in known and not _is_free(one, known, package_id, state_bytes)
+    )
+
+
+def _is_free(asked: Asked, known: tuple[Asked, ...], package_id: str, state_bytes: int) -> bool:
+    """Whether every process has it, every process of the package has it, or the same process has as much of it."""
+    if asked.kind == "public":
+        return False
+    if asked.params == MESSAGING and ProcessId.parse(asked.other).package_id == package_id:
+        return True
+    if asked.kind == "grant":
+        return False
+    if asked.other == str(HTTP_SERVER):
+        return asked.params == MESSAGING
+    size = _bytes(asked)
+    had = [_bytes(one) or 0 for one in known if one.kind == "request" and one.process == asked.process]
+    return size is not None and size <= max((state_bytes, *had))
+
+
+def _bytes(asked: Asked) -> int | None:
+    """How much state a request is for; None when it is for something else."""
+    if asked.other != str(STATE):
+        return None
+    value = json.loads(asked.params)
+    size = value.get("bytes") if isinstance(value, dict) and len(value) == 1 else None
+    return size if type(size) is int else None
