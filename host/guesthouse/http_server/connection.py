@@ -37,7 +37,7 @@ from guesthouse.http_server.origin import shown_address
 from guesthouse.http_server.outbox import write_limits
 from guesthouse.http_server.outgoing import Outgoing
 from guesthouse.http_server.protocol import Protocol
-from guesthouse.http_server.register import read_register, registered
+from guesthouse.http_server.register import is_register, read_register, registered
 from guesthouse.http_server.sealing import OVERHEAD, Seal
 from guesthouse.http_server.unfinished import FREE
 from guesthouse.http_server.upgrade import BoundForm, Peer, RegisterForm
@@ -218,7 +218,7 @@ class WebSocketConnection(ChannelSocket):
             self.bound_path = form.bound_path
             if form.extension:
                 self.extension = ExtensionChannel(self, self.context)
-                self._inbound.deliver_to(self.extension.deliver)
+            self._inbound.deliver_to(self._deliver_first)
             self._open(
                 form.process,
                 WebSocketOpen(
@@ -322,6 +322,18 @@ class WebSocketConnection(ChannelSocket):
             return
         self.messages_in += 1
         process.post_push(self.channel_id, message_type, payload, self)
+
+    def _deliver_first(self, message_type: int, payload: bytes) -> None:
+        """What comes first on a bound path. Old clients register there too; that message has the person's token, which
+        is good for the whole node and none of the process's business.
+        """
+        limit = self.context.settings.connections.register_bytes
+        if message_type <= _BINARY and len(payload) <= limit and is_register(payload):
+            return
+        deliver = self.deliver if self.extension is None else self.extension.deliver
+        if message_type <= _BINARY:
+            self._inbound.deliver_to(deliver)
+        deliver(message_type, payload)
 
     def _deliver_too_early(self, message_type: int, payload: bytes) -> None:
         """Before the key there is no secret, and nothing may be said in the open."""

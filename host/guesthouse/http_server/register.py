@@ -52,6 +52,18 @@ def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Clos
     return Register(target_id, claims, bool(encrypted))
 
 
+def is_register(message: bytes) -> bool:
+    """Whether this is a register message, whatever its token is worth."""
+    if b"auth_token" not in message or b"target_process" not in message:
+        return False
+    try:
+        fields = json.loads(message)
+    except (ValueError, RecursionError):
+        return False
+    wanted = ("auth_token", "target_process")
+    return isinstance(fields, dict) and all(isinstance(fields.get(name), str) for name in wanted)
+
+
 def registered(channel_id: int) -> bytes:
     """The answer to a register message."""
     return b'{"channel_id": %d}' % channel_id

@@ -35,9 +35,11 @@ METADATA: Final = "metadata.json"
 PKG: Final = "pkg"
 
 _MAX_CAPABILITIES: Final = 256
+_MAX_PARTS: Final = 8
+"""Numbers in a version."""
 _KNOWN: Final = frozenset(
     (
-        "process_name", "process_wasm_path", "on_exit", "public", "request_networking",
+        "process_name", "process_wasm_path", "on_exit", "on_panic", "public", "request_networking",
         "request_capabilities", "grant_capabilities", "request_messaging", "grant_messaging",
     )
 )  # fmt: skip
@@ -68,30 +70,41 @@ def read_kinode_manifest(folder: Path, place: PurePosixPath) -> Manifest:
     if not metadata.is_file():
         raise PackageError(f"{folder} has no {METADATA}: it says what the package is called; add it")
     about, properties = _metadata(metadata)
+    older = properties is about
     where = str(folder / place / MANIFEST)
     name, publisher = (
-        _text(properties, "package_name", str(metadata)),
+        _text(properties, "package" if older else "package_name", str(metadata)),
         _text(properties, "publisher", str(metadata)),
     )
     ui = place / "ui" if (folder / place / "ui").is_dir() else None
     processes = _processes(folder / place / MANIFEST, name, publisher, place, ui)
     check_processes(processes, where)
-    version = properties.get("current_version", "0")
+    version = _older_version(properties) if older else properties.get("current_version", "0")
     return Manifest(
         name=name,
         publisher=publisher,
-        version=check_version(version, f"{metadata}: 'current_version'"),
+        version=check_version(version, f"{metadata}: '{'version' if older else 'current_version'}'"),
         description=_description(about),
         processes=processes,
     )
 
 
 def _metadata(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What a package says of itself, and where in it its name is: until March of 2024 there was one level."""
     about = _json(path)
+    if isinstance(about, dict) and "package" in about and "properties" not in about:
+        return about, about
     properties = about.get("properties") if isinstance(about, dict) else None
     if not isinstance(properties, dict):
         raise PackageError(f"{path} has no object 'properties': add it, with 'package_name' and 'publisher'")
     return about, properties
+
+
+def _older_version(properties: Mapping[str, Any]) -> Any:
+    """A version that is written as a list of numbers, as text; whatever else is there as it is."""
+    version = properties.get("version", "0")
+    numbers = isinstance(version, list) and all(type(part) is int and part >= 0 for part in version)
+    return ".".join(map(str, version)) if numbers and 0 < len(version) <= _MAX_PARTS else version
 
 
 def _description(about: Mapping[str, Any]) -> str:
@@ -161,7 +174,7 @@ def _wasm_path(entry: Mapping[str, Any], where: str) -> PurePosixPath:
 
 
 def _on_exit(entry: Mapping[str, Any], where: str) -> OnExit:
-    value = entry.get("on_exit", "None")
+    value = entry.get("on_exit", entry.get("on_panic", "None"))  # the older name
     if isinstance(value, str) and value in _ON_EXIT:
         return _ON_EXIT[value]
     if value == _NOTHING_TO_SEND:

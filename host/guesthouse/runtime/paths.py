@@ -1,7 +1,8 @@
 """Paths in drives: `/package:publisher/drive/folder/file`. Pure.
 
-A path is read once, strictly: no empty, `.` or `..` segment and nothing that means something else elsewhere. What
-it names is a key in a table, or lies in the package's folder; either way it cannot name another package's.
+A path is read once. Empty and `.` segments are left out, and `..` takes back the segment before it, by the text alone:
+no link is followed, and nothing leads out of the package's drives. What is left is a key in a table, or lies in the
+package's folder; either way it cannot name another package's.
 """
 
 from __future__ import annotations
@@ -42,15 +43,19 @@ def drive_path(text: str, package: str) -> DrivePath | None:
     """Read a path; None when it is in another package's drives.
 
     Raises:
-        BadRequest: it is no path, or names no drive.
+        BadRequest: it is no path, names no drive, or leaves the package's drives.
     """
-    if len(text) > MAX_PATH or not text.isprintable():
-        raise BadRequest(f"a path is of printable characters, at most {MAX_PATH}")
-    first, *segments = encodable(text).strip("/").split("/")
-    if not segments or any(_odd(segment) for segment in segments):
-        raise BadRequest("a path is /package:publisher/drive/…, without empty, '.' or '..' parts")
+    if len(text) > MAX_PATH or not text.isprintable() or "\\" in text:
+        raise BadRequest(f"a path is of printable characters and no backslashes, at most {MAX_PATH}")
+    first, *given = [segment for segment in encodable(text).split("/") if segment not in ("", ".")] or [""]
+    segments: list[str] = []
+    for segment in given:
+        if segment != "..":
+            segments.append(segment)
+        elif not segments:
+            raise BadRequest("a path stays in the drives of its package")
+        else:
+            segments.pop()
+    if not segments or first == "..":
+        raise BadRequest("a path is /package:publisher/drive/…")
     return DrivePath(package, tuple(segments)) if first == package else None
-
-
-def _odd(segment: str) -> bool:
-    return segment in ("", ".", "..") or "\\" in segment

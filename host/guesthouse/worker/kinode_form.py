@@ -15,6 +15,7 @@ from guesthouse.address import HTTP_SERVER
 from guesthouse.link.ops import ToWorker
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.values import Err, Ok
+from guesthouse.worker.kinode_errors import known_error
 from guesthouse.worker.messages import Dialect, address_value, request_value, response_value
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 HTTP_SECONDS: Final = 15
 """What an HTTP request says in `expects-response`, as the reference does."""
 
+_OLDER_NAME: Final = "http_server:"
 _WITH_REASON: Final = 3
 _CLOSE_FRAME: Final = int(WsMessageType.CLOSE)
 _TYPES: Final = tuple(kind.json_name for kind in WsMessageType)
@@ -118,6 +120,10 @@ def _response(guest: Guest, operation: list[Any]) -> Ok:
     (_, _, source, body, inherit, metadata, context, mime, blob, _, *rights) = operation
     guest.set_blob(mime, blob)
     guest.current_request = 0
+    node, _, process = source.partition("@")
+    if node == guest.node:
+        older = guest.spellings.get(_HTTP_SERVER, "").startswith(_OLDER_NAME)
+        body = known_error(process, body, older=older)
     response = response_value(body, inherit, metadata, *rights)
     return Ok((spelled(guest, source), ("response", (response, context))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from time import monotonic
 from typing import Final
 
@@ -9,6 +10,8 @@ from guesthouse.link.ops import ToNode
 from guesthouse.worker.outgoing import Outgoing
 
 _CUT: Final = " … (cut)"
+_COLOURS: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?")
+"""Escape sequences of terminals (ECMA-48), which mean nothing in a log: colours, moves, titles."""
 
 
 class LogBook:
@@ -77,14 +80,16 @@ class LogBook:
 
     def _stream_line(self, name: str, line: bytes) -> None:
         level = "warning" if name == "stderr" else "info"
-        self.line(name, level, line[: self._line_bytes + 1].decode("utf-8", "replace"))
+        self.line(name, level, line[: 4 * self._line_bytes + 2].decode("utf-8", "replace"))
 
     def _cut(self, text: str) -> str:
         limit = self._line_bytes
-        if 4 * len(text) <= limit:
-            return text
-        encoded = text[: limit + 1].encode()
-        return text if len(encoded) <= limit else encoded[:limit].decode("utf-8", "ignore") + _CUT
+        shown = text if 4 * len(text) <= limit else text[: 4 * limit + 1]
+        if "\x1b" in shown:
+            shown = _COLOURS.sub("", shown)
+        encoded = shown[: limit + 1].encode()
+        whole = len(encoded) <= limit and len(text) <= 4 * limit + 1
+        return shown if whole else encoded[:limit].decode("utf-8", "ignore") + _CUT
 
     def _admit(self) -> bool:
         now = monotonic()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from guesthouse.config import ConnectionLimits, HttpSettings
+from guesthouse.message import WsMessageType
 
 from .conftest import CHAT, NODE, OTHER, House, Start, upgrade_request
 
@@ -355,3 +357,31 @@ async def test_a_path_is_bound_encoded_or_not(house: House) -> None:
     await house.chat.next()
     house.server.unbind_ws_path(CHAT, "/café/%3F")
     assert (await answer(house, f"/{CHAT}/caf%C3%A9/%3F"))[0] == 404
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_a_register_message_on_a_bound_path_is_told_to_nobody(house: House, binary: bool) -> None:
+    registering = json.dumps(house.register)
+    async with house.bound("/room") as (client, event):
+        await client.ping(b"before")
+        assert (await house.chat.next())[2:] == (int(WsMessageType.PING), b"before")
+        await client.send(registering.encode() if binary else registering)
+        await client.send("hello")
+        assert await house.chat.next() == ("push", event.channel_id, int(WsMessageType.TEXT), b"hello")
+        await client.send(b"x")
+        assert (await house.chat.next())[3] == b"x"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"auth_token": 1, "target_process": "a:b:c"}',
+        '{"auth_token": "t"}',
+        "auth_token target_process",
+        "[" * 999,
+    ],
+)
+async def test_what_only_looks_like_a_register_message_is_for_the_process(house: House, message: str) -> None:
+    async with house.bound("/room") as (client, _):
+        await client.send(message)
+        assert (await house.chat.next())[3] == message.encode()

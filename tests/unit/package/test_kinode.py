@@ -110,6 +110,23 @@ def test_numbers_and_nesting_of_any_size_are_one_line_of_error(
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize(
+    ("version", "shown"), [([0, 2, 0], "0.2.0"), ("1.2", "1.2"), (None, "0"), ([3], "3")]
+)
+def test_metadata_of_the_first_packages_is_read(tmp_path: Path, version: Any, shown: str) -> None:
+    metadata = {"package": "chat", "publisher": "template.os", "description": "Talk", "version": version}
+    files = members(metadata={key: value for key, value in metadata.items() if value is not None})
+    files["pkg/metadata.json"] = files.pop("metadata.json")
+    loaded = load(write(tmp_path / "chat", files), tmp_path)
+    assert (loaded.name, loaded.publisher, loaded.version) == ("chat", "template.os", shown)
+
+
+def test_on_exit_goes_by_its_first_name_too(tmp_path: Path) -> None:
+    entry = {("on_panic" if key == "on_exit" else key): value for key, value in ENTRY.items()}
+    (spec,) = load(write(tmp_path / "chat", members([entry])), tmp_path).processes
+    assert spec.on_exit == "restart"
+
+
 def test_the_ui_is_that_of_the_process_with_the_name_of_the_package_or_else_the_first(tmp_path: Path) -> None:
     helper, other = ENTRY | {"process_name": "helper"}, ENTRY | {"process_name": "other"}
     for number, (entries, expected) in enumerate((([helper, ENTRY], "chat"), ([other, helper], "other"))):
@@ -180,6 +197,11 @@ def test_a_manifest_is_refused_for_anything_wrong_in_it(
         ([], "no object 'properties'"),
         ({"properties": []}, "no object 'properties'"),
         ({"properties": {"publisher": "a.os"}}, "lacks 'package_name'"),
+        ({"package": "a"}, "lacks 'publisher'"),
+        ({"package": "a", "publisher": "a.os", "version": [1, -1]}, "not a version"),
+        ({"package": "a", "publisher": "a.os", "version": [True]}, "not a version"),
+        ({"package": "a", "publisher": "a.os", "version": []}, "not a version"),
+        ({"package": "a", "publisher": "a.os", "version": [0] * 9}, "not a version"),
         ({"properties": {"package_name": "a"}}, "lacks 'publisher'"),
         ({"properties": {"package_name": "a b", "publisher": "a.os"}}, "is not a process id"),
         ({"properties": {"package_name": "a", "publisher": "../a"}}, "is not a process id"),

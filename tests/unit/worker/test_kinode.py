@@ -10,8 +10,11 @@ from typing import Any, Final
 import pytest
 
 from guesthouse.address import Address
+from guesthouse.http_server.actions import PushProblem
+from guesthouse.http_server.json_form import _BIND_ERRORS
 from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
 from guesthouse.worker.calls import kinode
+from guesthouse.worker.kinode_errors import known_error
 from guesthouse.worker.kinode_form import STANDARD
 from guesthouse.worker.messages import CONTRACT
 
@@ -288,6 +291,72 @@ def test_a_url_has_neither_port_nor_query_nor_a_slash_at_its_end(
     _, request = STANDARD.received[ToWorker.HTTP](guest, operation).value
     event = json.loads(request[1]["body"])["Http"]
     assert (event["url"], event["bound_path"]) == (shown, f"/{guest.our.process}{shown_bound}")
+
+
+NEW: Final = "http-server:distro:sys"
+
+
+@pytest.mark.parametrize(
+    ("source", "spelling", "error", "heard"),
+    [
+        (NEW, None, "WsChannelNotFound", "WsChannelNotFound"),
+        (NEW, None, "WsMessageTooBig", "MalformedRequest"),
+        (NEW, None, "WsChannelFull", "Timeout"),
+        (NEW, None, "NoSubdomain", "InvalidSourceProcess"),
+        (NEW, "http_server:distro:sys", "NoBlob", "NoBlob"),
+        (NEW, "http_server:sys:nectar", "MalformedRequest", {"BadRequest": {"req": "MalformedRequest"}}),
+        (NEW, "http_server:distro:sys", "BadPath", {"PathBindError": {"error": "BadPath"}}),
+        (
+            NEW,
+            "http_server:distro:sys",
+            "WsChannelNotFound",
+            {"WebSocketPushError": {"error": "WsChannelNotFound"}},
+        ),
+        (
+            "vfs:distro:sys",
+            None,
+            {"QuotaExceeded": {"path": "/p", "action": "Write", "error": "QuotaExceeded"}},
+            {"IOError": {"path": "/p", "action": "Write", "error": "QuotaExceeded"}},
+        ),
+        (
+            "vfs:distro:sys",
+            None,
+            {"IOError": {"error": "x"}},
+            {"IOError": {"path": "", "action": "", "error": "x"}},
+        ),
+        ("kv:distro:sys", None, "QuotaExceeded", {"IOError": {"error": "QuotaExceeded"}}),
+        ("kv:distro:sys", None, "KeyNotFound", "KeyNotFound"),
+        ("own:tiny:tests", None, "WsMessageTooBig", "WsMessageTooBig"),
+    ],
+)
+def test_an_error_that_its_library_does_not_know_comes_as_the_nearest_that_it_does(
+    source: str, spelling: str | None, error: Any, heard: Any
+) -> None:
+    guest: Any = Named({} if spelling is None else {NEW: spelling})
+    body = json.dumps({"Err": error}).encode()
+    operation = [ToWorker.RESPONSE, 1, f"n.os@{source}", body, False, None, None, None, None, 0]
+    _, (_, (response, _)) = STANDARD.received[ToWorker.RESPONSE](guest, operation).value
+    assert json.loads(response["body"]) == {"Err": heard}
+    operation[2], operation[3] = f"n.os@{NEW}", b'{"Ok": null}'
+    _, (_, (response, _)) = STANDARD.awaited[ToWorker.RESPONSE](guest, operation).value
+    assert response["body"] == b'{"Ok": null}'
+
+
+def test_every_error_of_the_http_server_has_a_word_for_every_era() -> None:
+    known = {
+        "MalformedRequest",
+        "NoBlob",
+        "InvalidSourceProcess",
+        "WsPingPongTooLong",
+        "WsChannelNotFound",
+        "Timeout",
+    }
+    older = {"BadRequest", "NoBlob", "PathBindError", "WebSocketPushError"}
+    for error in {*PushProblem, *_BIND_ERRORS.values(), "NoBlob", "InvalidSourceProcess", "MalformedRequest"}:
+        body = json.dumps({"Err": str(error)}).encode()
+        assert json.loads(known_error(NEW, body, older=False))["Err"] in known
+        said = json.loads(known_error(NEW, body, older=True))["Err"]
+        assert (said if isinstance(said, str) else next(iter(said))) in older
 
 
 def test_an_event_comes_from_the_http_server_by_the_name_that_the_process_uses() -> None:

@@ -217,3 +217,28 @@ def test_time_that_the_worker_had_no_cpu_for_is_not_the_guests(driven: Callable[
 @pytest.mark.parametrize("over", OVERS)
 def test_the_rate_of_the_log_holds_at_its_edge(monkeypatch: pytest.MonkeyPatch, over: int) -> None:
     log_lines_per_second(monkeypatch, over)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("\x1b[1;31mred\x1b[0m and \x1b[38;5;208mmore\x1b[m", "red and more"),
+        ("\x1b]0;a title\x07text\x1b]8;;http://h\x1b\\link\x1b]8;;\x1b\\", "textlink"),
+        ("\x1b[2J\x1b[1;1H\x1b(B\x1bMgone", "gone"),
+        ("\x1b[31m" * 30 + "y" * 9, "y" * 9),
+        ("\x1b[31m" + "y" * 99, "y" * 99),
+        ("\x1b[31m" + "y" * 101, "y" * 100 + " … (cut)"),
+        ("\x1b[31m" * 100 + "far", " … (cut)"),
+        ("[31m stays, ü too", "[31m stays, ü too"),
+    ],
+)
+def test_a_line_has_no_escape_sequences(written: str, shown: str) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        outgoing = Outgoing(ours)
+        book = LogBook(1, 100, 100, outgoing)
+        book.line("print", "info", written)
+        book.stream("stdout", written.encode() + b"\n")
+        assert outgoing._operations[0][4] == shown
+        if len(written) < 100:
+            assert outgoing._operations[1][4] == shown
