@@ -9,6 +9,7 @@ from typing import Final
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._closing import NOBODY, closing
+from guesthouse_sdk._paths import params_of
 from guesthouse_sdk._refusals import push_error
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
@@ -303,10 +304,7 @@ _METHODS: Final[dict[type, str]] = {
 
 def _is_on(opened: WebSocketOpen, path: str) -> bool:
     """Whether a channel's path, as it was asked for or as it was bound, is that."""
-    parts, params = path.split("/"), opened.url_params
-    names = {part[1:] for part in parts if part.startswith(":")}
-    filled = "/".join(params.get(part[1:], "") if part.startswith(":") else part for part in parts)
-    return path == opened.path or (filled == opened.path and names == set(params))
+    return path == opened.path or params_of(path, opened.path) == dict(opened.url_params)
 
 
 def _is_http(raw: types.Message) -> bool:

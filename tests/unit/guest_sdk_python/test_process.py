@@ -166,6 +166,10 @@ def test_closing_a_channel_forgets_it_and_what_was_under_way() -> None:
         ("/", lambda our, id_: send_ws_push_waiting(id_, WsMessageType.Close, CLOSE)),
         ("/rooms/7", lambda our, id_: send_ws_push_to_path("/rooms/7", WsMessageType.Close, CLOSE)),
         ("/rooms/7", lambda our, id_: send_ws_push_to_path("/rooms/:room", WsMessageType.Close, CLOSE)),
+        (
+            "/files/a/b",
+            lambda our, id_: send_ws_push_to_path("/files/*path", WsMessageType.Close, CLOSE),
+        ),
     ],
 )
 def test_a_channel_that_is_closed_without_its_object_is_forgotten_too(
@@ -173,7 +177,7 @@ def test_a_channel_that_is_closed_without_its_object_is_forgotten_too(
 ) -> None:
     class Closer(Process):
         def on_start(self) -> None:
-            for each in ("/", "/rooms/:room", "/:other/:room"):
+            for each in ("/", "/rooms/:room", "/:other/:room", "/files/*path"):
                 bind_ws_path(each, authenticated=False)
             self.calls: list[object] = []
 

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from guesthouse_sdk._native.http_server import BindError_BadPath, BindError_TooMany
 from guesthouse_sdk._native.types import Err
+from guesthouse_sdk._paths import params_of
 
 _FORBIDDEN = re.compile(r"[/\\*?#\x00-\x1f\x7f]")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -44,26 +45,10 @@ class Bindings(Generic[BindingT]):
         if path in self.bound:
             return path, self.bound[path], {}
         for pattern, binding in sorted(self.bound.items(), key=_rank):
-            params = _params(pattern, path)
+            params = params_of(pattern, path)
             if params is not None:
                 return pattern, binding, params
         return None
-
-
-def _params(pattern: str, path: str) -> dict[str, str] | None:
-    wanted, given = pattern.split("/"), path.split("/")
-    if "" in given[1:] or len(given) < len(wanted):
-        return None
-    params: dict[str, str] = {}
-    for part in wanted:
-        taken = 1 + len(path.split("/")) - len(wanted) if part.startswith("*") else 1
-        values, given = given[:taken], given[taken:]
-        if part.startswith((":", "*")):
-            params[part[1:]] = "/".join(values)
-        elif values != [part]:
-            return None
-    params.pop("", None)  # a wildcard without a name
-    return None if given else params
 
 
 def _rank(bound: tuple[str, object]) -> list[int]:
