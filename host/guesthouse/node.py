@@ -113,7 +113,7 @@ class Node:
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
         timer = await install_modules(router, state, settings.process, folder_of)
         stack.callback(timer.close)
-        compiler = Compiler(home.compiled, settings.package, log)
+        compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile)
         self.supervisor = Supervisor(router, compiler, settings, log)
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
@@ -139,7 +139,10 @@ class Node:
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         self.installer = await stack.enter_async_context(Installer(self, compiler))
         await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
-        log.write("node", "info", f"{settings.node} serves {self.http.url} from {home.path}")
+        log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
+
+    def _begins_to_compile(self, component: Path) -> None:
+        self.log.write("compiler", "info", f"compiling {component}, which is kept for later starts")
 
     def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> Callable[[Operation], None]:
         operations = Operations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,7 @@ async def test_edited_source_is_built_and_swapped_in_with_the_channel_open(
         assert await client.ask("before") == "before"
         source.write_text(code.replace("{", "{ this is no C", 1))
         line = await daemon.log_line("dev", "what ran before runs on", seconds=60)
-        assert "could not be built" in line["text"]
+        assert "cannot be built: fix what is said above" in line["text"]
         assert await client.ask("still") == "still"
         answer = "gh_send_ws_text(push->channel_id, text.value)"
         changed = code.replace(answer, answer.replace("text.value", 'gh_text("changed")'))
@@ -65,3 +66,43 @@ async def test_a_package_that_was_not_built_is_built_first(start: StartNode, tmp
     daemon = await start(folder, flags=["--dev"])
     async with registered(daemon, ECHO_C, await daemon.token()) as client:
         assert await client.ask("built") == "built"
+
+
+async def test_sources_that_changed_while_no_node_ran_are_built_first(
+    start: StartNode, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(package("echo-c"), tmp_path / "echo-c")
+    source = folder / "src/echo.c"
+    answer = "gh_send_ws_text(push->channel_id, text.value)"
+    changed = source.read_text().replace(answer, answer.replace("text.value", 'gh_text("changed")'))
+    source.write_text(changed)
+    daemon = await start(folder, flags=["--dev"])
+    await daemon.log_line("dev", "building")
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        assert await client.ask("now") == "changed"
+
+
+async def test_what_was_built_before_is_served_when_its_sources_are_broken(
+    start: StartNode, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(package("echo-c"), tmp_path / "echo-c")
+    source = folder / "src/echo.c"
+    code = source.read_text()
+    source.write_text(code.replace("{", "{ this is no C", 1))
+    daemon = await start(folder, flags=["--dev"])
+    await daemon.log_line("dev", "undeclared identifier 'this'")
+    await daemon.log_line("dev", "what was built before is served")
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        assert await client.ask("still") == "still"
+
+
+async def test_a_package_with_names_that_are_not_utf_8_is_watched(start: StartNode, tmp_path: Path) -> None:
+    folder = shutil.copytree(package("echo-c"), tmp_path / os.fsdecode(b"echo-\xff"))
+    source = folder / "src/echo.c"
+    daemon = await start(folder, flags=["--dev"])
+    await daemon.log_line("dev", "it is looked at every second instead")
+    answer = "gh_send_ws_text(push->channel_id, text.value)"
+    source.write_text(source.read_text().replace(answer, answer.replace("text.value", 'gh_text("changed")')))
+    await daemon.log_line("dev", "is reloaded; its channels stayed open", seconds=60)
+    async with registered(daemon, ECHO_C, await daemon.token()) as client:
+        assert await client.ask("now") == "changed"

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from watchfiles import Change, DefaultFilter, awatch
+from watchfiles import Change, DefaultFilter
 
+from guesthouse.cli.watching import Place, changes
 from guesthouse.errors import GuesthouseError
 from guesthouse.node import Node
+from guesthouse.package.build import needs_build
 from guesthouse.package.errors import BuildError
 from guesthouse.package.load import read_manifest
-from guesthouse.package.manifest import MANIFEST_NAME, Manifest
+from guesthouse.package.manifest import MANIFEST_NAME
 from guesthouse.package.spec import Package
+from guesthouse.ports import LogPort
 
 SOURCE: Final = "dev"
-_IGNORED_FOLDERS: Final = (*DefaultFilter.ignore_dirs, "target", "build", "tests")
+_IGNORED_FOLDERS: Final = frozenset((*DefaultFilter.ignore_dirs, "target", "build", "tests", "ui"))
+_ERROR: Final = "guesthouse: "
+"""What the line of a command begins with that says why it failed."""
+_LONGEST_LINE: Final = 64 * 1024
 
 
 async def watch(node: Node, packages: Mapping[str, Package]) -> None:
@@ -32,18 +38,24 @@ async def watch(node: Node, packages: Mapping[str, Package]) -> None:
             tasks.create_task(_Watched(node, argument, package).run())
 
 
-async def build_missing(argument: str) -> None:
-    """Build a package folder whose components are not there yet.
+async def build_changed(argument: str, log: LogPort) -> None:
+    """Build a package folder whose components are not there yet, or not of the sources as they are now. Where that
+    fails, and components are there, they are what is served.
 
     Raises:
-        BuildError: the build failed; what it said is above.
+        BuildError: the build failed, and there is nothing to serve; what it said is in the log.
+        PackageError: the manifest is refused.
     """
     folder = Path(argument)
-    if not (folder / MANIFEST_NAME).is_file():
+    if not (folder / MANIFEST_NAME).is_file() or not await asyncio.to_thread(needs_build, folder):
         return
-    manifest = await asyncio.to_thread(read_manifest, folder)
-    if _can_build(manifest) and not all((folder / entry.wasm).exists() for entry in manifest.processes):
-        await _build(folder)
+    try:
+        await _build(folder, log)
+    except BuildError as error:
+        manifest = await asyncio.to_thread(read_manifest, folder)
+        if not all((folder / entry.wasm).is_file() for entry in manifest.processes):
+            raise
+        log.write(SOURCE, "error", f"{error} (what was built before is served)")
 
 
 class _Watched:
@@ -53,75 +65,88 @@ class _Watched:
         self._node = node
         self._argument = argument
         self._source = package.source.absolute()
-        self._components = self._signatures(package)
+        self._files = self._signatures(package)
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        folder = self._source if self._source.is_dir() else self._source.parent
-        async for changes in awatch(folder, watch_filter=self._matters):
+        place = Place(self._source, lambda name: name not in _IGNORED_FOLDERS, self._matters)
+        async for _ in changes(place, lambda text: self._node.log.write(SOURCE, "warning", text)):
             try:
-                await self._changed({Path(path) for _, path in changes})
+                await self._changed()
             except GuesthouseError as error:
                 self._node.log.write(SOURCE, "error", f"{error} (what ran before runs on)")
 
-    async def _changed(self, paths: set[Path]) -> None:
-        if self._source.is_dir() and any(path.suffix != ".wasm" for path in paths):
-            manifest = await asyncio.to_thread(read_manifest, self._source)
-            if _can_build(manifest):
-                self._node.log.write(SOURCE, "info", f"{self._argument} changed: building it")
-                await _build(self._source)
+    async def _changed(self) -> None:
+        if self._source.is_dir() and await asyncio.to_thread(needs_build, self._source):
+            self._node.log.write(SOURCE, "info", f"{self._argument} changed: building it")
+            await _build(self._source, self._node.log)
         package = await self._node.load(self._argument)
-        components = self._signatures(package)
-        if components == self._components and not any(path.name == MANIFEST_NAME for path in paths):
+        files = self._signatures(package)
+        if files == self._files:
             return
-        self._components = components
+        self._files = files
         await self._node.replace(package)
         self._node.log.write(SOURCE, "info", f"{self._argument} is reloaded; its channels stayed open")
 
-    def _matters(self, change: Change, path: str) -> bool:
-        changed = Path(path)
-        if not self._source.is_dir():
-            return changed == self._source
-        if changed in self._components:
+    def _matters(self, changed: Path) -> bool:
+        if changed == self._source or changed in self._files:
             return True
+        if not changed.is_relative_to(self._source):
+            return False
         inner = changed.relative_to(self._source).parts[:-1]
-        return not any(part in _IGNORED_FOLDERS or part == "ui" for part in inner) and _DEFAULT(change, path)
+        return _IGNORED_FOLDERS.isdisjoint(inner) and _DEFAULT(Change.modified, str(changed))
 
-    @staticmethod
-    def _signatures(package: Package) -> dict[Path, tuple[int, int]]:
+    def _signatures(self, package: Package) -> dict[Path, tuple[int, int]]:
+        """The files that make another version of the package when they change."""
         signatures = {}
-        for spec in package.processes:
+        for path in (self._source / MANIFEST_NAME, *(spec.component for spec in package.processes)):
             with suppress(OSError):
-                status = spec.component.stat()
-                signatures[spec.component.absolute()] = (status.st_mtime_ns, status.st_size)
+                status = path.stat()
+                signatures[path.absolute()] = (status.st_mtime_ns, status.st_size)
         return signatures
 
 
-async def _build(folder: Path) -> None:
-    """Run `guesthouse build` on a folder.
+async def _build(folder: Path, log: LogPort) -> None:
+    """Run `guesthouse build` on a folder, and log what it says while it does.
 
     Raises:
-        BuildError: it failed; the message is what it said last.
+        BuildError: it failed.
     """
     build = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "guesthouse", "build", str(folder)),
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
+    assert build.stderr is not None  # noqa: S101 - it is a pipe
+    why = ""
     try:
-        said, _ = await build.communicate()
-    except asyncio.CancelledError:
-        with suppress(ProcessLookupError):
-            build.kill()
+        async for line in _lines(build.stderr):
+            if line.startswith(_ERROR):
+                why = line.removeprefix(_ERROR)
+            else:
+                log.write(SOURCE, "info", line)
         await build.wait()
-        raise
+    finally:
+        if build.returncode is None:
+            build.terminate()  # it ends its compiler, too
+            await build.wait()
     if build.returncode:
-        raise BuildError(f"{folder} could not be built: {said.decode(errors='replace').strip()}")
+        raise BuildError(why or f"{folder} cannot be built: the build ended with {build.returncode}")
 
 
-def _can_build(manifest: Manifest) -> bool:
-    return any(entry.build is not None for entry in manifest.processes)
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Lines, those that are very long in parts."""
+    rest = b""
+    while chunk := await stream.read(_LONGEST_LINE):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+        if len(rest) > _LONGEST_LINE:
+            yield rest.decode(errors="replace")
+            rest = b""
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 _DEFAULT: Final = DefaultFilter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,16 +46,26 @@ def new(name: str, template: str, publisher: str) -> None:
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write the package here, as a .zip.",
+    help="Write the package here, as a .zip; to a name that ends in .wasm, its one component.",
 )
 def build(folder: Path, output: Path | None) -> None:
     """Build the package in DIR: its components from their sources, and with -o one .zip of it all.
 
-    What did not change since the last time is not built again. Prints where the package is.
+    What did not change since the last time is not built again. Prints where the package is, and on standard error what
+    compilers say.
     """
+    import signal
+
+    from guesthouse.logs import printable
     from guesthouse.package.build import build_package
 
-    click.echo(build_package(folder, output, lambda line: click.echo(line, err=True)))
+    # Whoever stops a build stops its compiler, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    click.echo(
+        os.fsencode(
+            build_package(folder, output, lambda line: click.echo(printable(line.expandtabs()), err=True))
+        )
+    )
 
 
 @click.command()

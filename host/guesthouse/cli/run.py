@@ -114,14 +114,15 @@ async def _serve(settings: Settings, arguments: tuple[str, ...], head_start: Hea
     loop = asyncio.get_running_loop()
     async with Node(settings, head_start=head_start) as node:
         if settings.dev:
-            from guesthouse.cli.dev import build_missing
+            from guesthouse.cli.dev import build_changed
 
             for argument in arguments:
-                await build_missing(argument)
+                await build_changed(argument, node.log)
         packages = [await node.load(argument) for argument in arguments]
         await node.add(packages)
         await node.installer.start()
         await node.forget_absent()
+        node.log.write("node", "info", f"{settings.node} serves {node.http.url} from {node.home.path}")
         with contextlib.suppress(OSError, OutputFailed):  # nobody has to read it
             click.echo(f"ready {node.http.url} node={settings.node}")
         if settings.dev:

@@ -12,7 +12,7 @@ from typing import Final
 from guesthouse.package.errors import BuildError, PackageError
 from guesthouse.package.load import inside, read_manifest
 from guesthouse.package.manifest import MANIFEST_NAME, BuildSpec, ProcessEntry
-from guesthouse.package.pack import write_archive
+from guesthouse.package.pack import write_archive, write_component
 from guesthouse.package.resources import sdk_folder, wit_folder
 from guesthouse.package.toolchains import BUILDERS
 
@@ -27,22 +27,52 @@ def build_package(
 
     Args:
         folder: has a `package.toml`.
-        output: where to write the package as a `.zip`.
-        report: told in a line what is being built.
+        output: where to write the package as a `.zip`; if it ends in `.wasm`, the component of its one process.
+        report: told in lines what is being built, and what the tool chain says of it.
 
     Raises:
         BuildError: a source cannot be built, or a process has neither a build table nor a component.
         PackageError: the manifest is refused.
     """
     manifest = read_manifest(folder)
+    if output is not None and output.suffix == ".wasm" and len(manifest.processes) != 1:
+        raise PackageError(
+            f"{output} cannot be all of {folder}, which has {len(manifest.processes)} components: "
+            "name a .zip, which holds them all"
+        )
     for entry in manifest.processes:
-        _build_process(folder, entry, report)
+        try:
+            _build_process(folder, entry, report)
+        except OSError as error:
+            raise BuildError(
+                f"{error.filename or folder} cannot be used: {error.strerror}; {entry.id} needs it to be built"
+            ) from None
     if output is None:
         return folder
+    if output.suffix == ".wasm":
+        write_component(inside(folder, manifest.processes[0].wasm), output)
+        return output
     if not (folder / MANIFEST_NAME).is_file():
         raise PackageError(f"{folder} is a package of the Kinode OS: zip the folder as it is, which runs")
     write_archive(folder, manifest, output)
     return output
+
+
+def needs_build(folder: Path) -> bool:
+    """Whether a build of a package would make a component that is not there, or not of the sources as they are.
+
+    Raises:
+        PackageError: the manifest is refused.
+    """
+    for entry in read_manifest(folder).processes:
+        if entry.build is not None:
+            try:
+                wasm = inside(folder, entry.wasm)
+                if not _is_built(wasm, _inputs(folder, entry.build)):
+                    return True
+            except OSError:  # the build says what is wrong
+                return True
+    return False
 
 
 def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], None]) -> None:
@@ -58,18 +88,23 @@ def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], No
         raise BuildError(
             f"{source}, the source of {entry.id}, does not exist: check 'source' in {MANIFEST_NAME}"
         )
-    stamp = wasm.with_name(f".{wasm.name}.inputs")
     inputs = _inputs(folder, entry.build)
-    if wasm.is_file() and stamp.is_file() and stamp.read_bytes() == _stamp(inputs, wasm):
+    if _is_built(wasm, inputs):
         return
     report(f"building {wasm} from {source}")
     wasm.parent.mkdir(parents=True, exist_ok=True)
-    BUILDERS[entry.build.language](source, wasm)
-    stamp.write_bytes(_stamp(inputs, wasm))
+    BUILDERS[entry.build.language](source, wasm, report)
+    _stamp(wasm).write_text(f"{inputs} {_digest(wasm)}\n")
 
 
-def _stamp(inputs: str, wasm: Path) -> bytes:
-    return f"{inputs} {_digest(wasm)}\n".encode()
+def _stamp(wasm: Path) -> Path:
+    """The file that says what a component was made of."""
+    return wasm.with_name(f".{wasm.name}.inputs")
+
+
+def _is_built(wasm: Path, inputs: str) -> bool:
+    stamp = _stamp(wasm)
+    return wasm.is_file() and stamp.is_file() and stamp.read_bytes() == f"{inputs} {_digest(wasm)}\n".encode()
 
 
 def _inputs(folder: Path, build: BuildSpec) -> str:

@@ -42,14 +42,22 @@ class Compiler:
     subprocess dies with the node.
     """
 
-    def __init__(self, cache_dir: Path, limits: PackageLimits, log: LogPort | None = None) -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        limits: PackageLimits,
+        log: LogPort | None = None,
+        begins: Callable[[Path], None] = lambda component: None,
+    ) -> None:
         """Args:
         cache_dir: where results are kept; made when needed, for this user alone.
         limits: of component size, compile time and memory.
         log: told when a cached file is not what was stored.
+        begins: told of each component that has to be compiled.
         """
         self._limits = limits
         self._log = log
+        self._begins = begins
         self._cache = CompileCache(cache_dir, engine_key())
         self._digests = KeptDigests(cache_dir.with_name(cache_dir.name + _KEPT_DIGESTS), self._cache.seal)
         """Of components. Each start of a process asks for that of its own."""
@@ -93,6 +101,7 @@ class Compiler:
                 if found is not None:
                     return found
                 async with self._one_at_a_time:
+                    self._begins(component)
                     return await self._compile(component, digest)
         except OSError as error:
             raise CompileError(
@@ -125,7 +134,7 @@ class Compiler:
             return find(digest)
         except Tampered as error:
             if self._log is not None:
-                self._log.write("compiler", "warning", f"{error}; compiling it anew")
+                self._log.write("compiler", "warning", f"{error}; compiling it again")
             return None
 
     async def _compile(self, component: Path, digest: str) -> Artifact:

@@ -42,6 +42,25 @@ def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
         raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
 
 
+def write_component(component: Path, output: Path) -> None:
+    """Write a component alone.
+
+    Raises:
+        PackageError: the file cannot be written.
+    """
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        if output.exists() and output.samefile(component):
+            return
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(component.read_bytes())
+        partial.replace(output)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
+
+
 def _members(folder: Path, manifest: Manifest) -> dict[str, Path]:
     """The files of a package by their names in the archive."""
     if not (folder / MANIFEST_NAME).is_file():

@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +29,8 @@ from guesthouse.package.wit import read_wit
 
 WORLD: Final = "process"
 BUILD_SECONDS: Final = 600
+_KEPT_LINES: Final = 1000
+"""Of what a tool said, in the error."""
 RUST_TARGET: Final = "wasm32-wasip2"
 _EXTRA: Final = "install it with: pip install 'guesthouse[build]'"
 
@@ -43,14 +49,18 @@ _C_FLAGS: Final = (
 )
 
 
-def build_python(source: Path, output: Path) -> None:
+Report = Callable[[str], None]
+"""Told in lines what is done, and what the tools say of it."""
+
+
+def build_python(source: Path, output: Path, report: Report) -> None:
     """Build a Python process with the SDK's own builder."""
     _need("componentize_py", "componentize-py")
     command = [sys.executable, "-m", "guesthouse_sdk.build", str(source), "-o", str(output)]
-    _run(command, source, env=os.environ | {"PYTHONPATH": str(sdk_folder("python"))})
+    _run(command, source, report, env=os.environ | {"PYTHONPATH": str(sdk_folder("python"))})
 
 
-def build_c(source: Path, output: Path) -> None:
+def build_c(source: Path, output: Path, report: Report) -> None:
     """Build a C process: all `.c` files of its entry's folder but hidden ones, with the SDK."""
     _need("ziglang", "ziglang")
     sdk = sdk_folder("c")
@@ -66,7 +76,7 @@ def build_c(source: Path, output: Path) -> None:
             f"-I{sdk / 'include'}",
             f"-I{source.parent}",
         ]
-        _run([*command, *map(str, files), "-o", str(core)], source)
+        _run([*command, *map(str, files), "-o", str(core)], source, report)
         component = make_component(core.read_bytes(), read_wit(wit_folder()), WORLD, str(source))
     _replace(output, component)
 
@@ -76,14 +86,14 @@ def _c_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.c") if not path.name.startswith(".") and path.is_file())
 
 
-def build_rust(source: Path, output: Path) -> None:
+def build_rust(source: Path, output: Path, report: Report) -> None:
     """Build a Rust process: `source` is a folder with a `Cargo.toml` of one `cdylib`."""
     folder = source if source.is_dir() else source.parent
     command = ["cargo", "build", "--release", "--target", RUST_TARGET]
     # Artifacts as JSON on standard output, diagnostics for people on standard error.
     command += ["--message-format", "json-render-diagnostics"]
     try:
-        out = _run(command, folder, cwd=folder)
+        out = _run(command, folder, report, cwd=folder)
     except BuildError as error:
         if _NO_TARGET.search(error.output):
             raise BuildError(
@@ -98,7 +108,7 @@ def build_rust(source: Path, output: Path) -> None:
     _replace(output, Path(made[0]).read_bytes())
 
 
-Builder = Callable[[Path, Path], None]
+Builder = Callable[[Path, Path, Report], None]
 
 BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
     {"python": build_python, "c": build_c, "rust": build_rust}
@@ -120,22 +130,59 @@ def _need(module: str, tool: str) -> None:
 
 
 def _run(
-    command: Sequence[str], source: Path, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    source: Path,
+    report: Report,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a tool and return what it printed; what it complained of becomes the error."""
+    """Run a tool and return what it printed; what it says on standard error is reported while it runs."""
+    said = deque[str](maxlen=_KEPT_LINES)
     try:
-        done = subprocess.run(  # noqa: S603 - fixed tools, run for the author of the source
-            command, cwd=cwd, env=env, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
-        )
+        with (
+            tempfile.TemporaryFile() as printed,
+            subprocess.Popen(  # noqa: S603 - fixed tools, run for the author of the source
+                command, cwd=cwd, env=env, stdout=printed, stderr=subprocess.PIPE, start_new_session=True
+            ) as tool,
+        ):
+            late = threading.Timer(BUILD_SECONDS, _kill, (tool,))
+            late.start()
+            try:
+                for line in _lines(tool):
+                    said.append(line)
+                    report(line)
+                tool.wait()
+            finally:
+                in_time = late.is_alive()
+                late.cancel()
+                _kill(tool)
+            printed.seek(0)
+            out = printed.read().decode(errors="replace")
     except FileNotFoundError:
         raise BuildError(f"{command[0]} is not installed, and {source} needs it: install it first") from None
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"{source} took over {BUILD_SECONDS} s to build, and was given up") from None
-    if done.returncode != 0:
-        raise BuildError(
-            f"{source} cannot be built: mend what is said above", (done.stderr or done.stdout).strip()
-        )
-    return done.stdout
+    if not in_time:
+        raise BuildError(f"{source} took over {BUILD_SECONDS} s to build, and was stopped")
+    if tool.returncode == 0:
+        return out
+    if not said:  # some tools complain on standard output
+        for line in out.splitlines()[-_KEPT_LINES:]:
+            said.append(line)
+            report(line)
+    where = "fix what is said above" if said else f"{Path(command[0]).name} ended with {tool.returncode}"
+    raise BuildError(f"{source} cannot be built: {where}", "\n".join(said))
+
+
+def _lines(tool: subprocess.Popen[bytes]) -> Iterator[str]:
+    assert tool.stderr is not None  # noqa: S101 - it is a pipe
+    for line in tool.stderr:
+        yield line.decode(errors="replace").rstrip()
+
+
+def _kill(tool: subprocess.Popen[bytes]) -> None:
+    """End a tool with whatever it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(tool.pid, signal.SIGKILL)
 
 
 def _replace(output: Path, content: bytes) -> None:

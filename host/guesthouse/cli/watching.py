@@ -1,0 +1,104 @@
+"""Tells when something below a folder changed: by inotify, or by looking every second where that cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from watchfiles import awatch
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks, where there is no inotify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is watched: a folder with all that is below it, or one file."""
+
+    path: Path
+    enters: Callable[[str], bool]
+    """Whether a folder of this name is looked into."""
+    matters: Callable[[Path], bool]
+    """Whether a change of this file is told."""
+
+    def look(self) -> dict[Path, tuple[int, int, int]]:
+        """Each file that matters, with numbers that change when it does. Blocks on the file system."""
+        found = {}
+        for path in self._files():
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found[path] = status.st_mtime_ns, status.st_size, status.st_ino
+        return found
+
+    def _files(self) -> Iterator[Path]:
+        if not self.path.is_dir():
+            yield self.path
+            return
+        for place, folders, names in os.walk(self.path):
+            folders[:] = [name for name in folders if self.enters(name)]
+            yield from filter(self.matters, (Path(place, name) for name in names))
+
+
+async def changes(place: Place, say: Callable[[str], None]) -> AsyncGenerator[None, None]:
+    """Yield whenever something changed, until cancelled. Yields once of itself, some seconds after the watch began at
+    the latest: what changed before it is seen then.
+
+    Args:
+        place: what to watch.
+        say: told in a line why it is looked at every second, if that is so.
+    """
+    try:
+        async for _ in _notified(place):
+            yield
+    except (OSError, RuntimeError, UnicodeError, ExceptionGroup) as error:
+        say(f"{place.path} cannot be watched ({_reason(error)}): it is looked at every second instead")
+    async for _ in _looked_at(place):
+        yield
+
+
+async def _notified(place: Place) -> AsyncGenerator[None, None]:
+    """By inotify.
+
+    Raises:
+        OSError: no watches are left.
+        RuntimeError, UnicodeError, ExceptionGroup: a name is not UTF-8, which the library cannot tell of.
+    """
+    whole = place.path.is_dir()
+    stream = awatch(
+        place.path if whole else place.path.parent,
+        watch_filter=lambda _, path: place.matters(Path(path)),
+        recursive=whole,
+        yield_on_timeout=True,
+    )
+    first = True
+    async for found in stream:
+        if found or first:
+            first = False
+            yield
+
+
+async def _looked_at(place: Place) -> AsyncGenerator[None, None]:
+    before = await asyncio.to_thread(place.look)
+    yield
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        now = await asyncio.to_thread(place.look)
+        if now != before:
+            before = now
+            yield
+
+
+def _reason(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, UnicodeError):
+        return "its path is not UTF-8"
+    return " ".join(str(error).split())
