@@ -147,9 +147,8 @@ class Installer:
             outcome.cancel()
 
     async def _install(self, argument: str, consent: Consent) -> dict[str, Any]:
-        limits, unpacked = self._node.settings.package, self._home.unpacked
-        there = frozenset(path.name for path in unpacked.iterdir()) if unpacked.is_dir() else frozenset()
-        package = await asyncio.to_thread(stage, argument, limits, unpacked)
+        there = _unpacked(self._home)
+        package = await asyncio.to_thread(stage, argument, self._node.settings.package, self._home.unpacked)
         version = Version(package.version, package.source.name)
         try:
             asked = await asyncio.to_thread(_consented, self._home, self._node.settings, package, consent)
@@ -356,6 +355,12 @@ def content_hash(package: Package, unpacked: Path) -> str | None:
     root = unpacked.resolve()
     places = (package.source, *package.processes[0].component.parents)
     return next((place.name for place in places if place.resolve().parent == root), None)
+
+
+def _unpacked(home: Home) -> frozenset[str]:
+    """What lies unpacked in a home."""
+    folder = home.unpacked
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
 def _remove(home: Home, hashes: frozenset[str]) -> None:

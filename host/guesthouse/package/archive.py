@@ -18,12 +18,16 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from guesthouse.config import PackageLimits
 from guesthouse.package.errors import PackageError
 from guesthouse.package.manifest import relative_path
+
+GONE: Final = ".gone-"
+"""How the names of folders begin that are being removed."""
 
 _CHUNK: Final = 256 * 1024
 _END: Final = struct.Struct("<4s4H2LH")
@@ -47,17 +51,31 @@ def unpack(archive: Path, limits: PackageLimits, unpack_dir: Path) -> Path:
         PackageError: it is not a zip, has a name, link or kind of entry that no package has, or goes over
             a limit.
     """
+    return unpacked(archive, limits, unpack_dir)[0]
+
+
+def unpacked(archive: Path, limits: PackageLimits, unpack_dir: Path) -> tuple[Path, bool]:
+    """`unpack`, and whether the folder was not there before."""
     unpack_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=unpack_dir) as copy:
         folder = unpack_dir / _copy_hashed(archive, copy, limits)
-        if not folder.is_dir():
+        new = not folder.is_dir()
+        if new:
             try:
                 _unpack_copy(copy, archive, folder, limits)
             except _DAMAGE as error:
                 raise PackageError(
                     f"{archive} is a damaged zip: {error}; build it again with 'guesthouse build DIR -o FILE'"
                 ) from None
-    return folder
+    return folder, new
+
+
+def remove_unpacked(folder: Path) -> None:
+    """Remove the folder of a package. What cannot be removed whole is left under a name that no package has."""
+    gone = folder.with_name(f"{GONE}{secrets.token_hex(8)}")
+    with suppress(OSError):
+        folder.rename(gone)
+        shutil.rmtree(gone)
 
 
 def _copy_hashed(archive: Path, copy: IO[bytes], limits: PackageLimits) -> str:

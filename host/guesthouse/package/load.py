@@ -7,8 +7,8 @@ from typing import Final
 
 from guesthouse.address import ProcessId, is_runtime_module
 from guesthouse.config import PackageLimits
-from guesthouse.errors import BadProcessId
-from guesthouse.package.archive import unpack
+from guesthouse.errors import BadProcessId, GuesthouseError
+from guesthouse.package.archive import remove_unpacked, unpacked
 from guesthouse.package.errors import PackageError
 from guesthouse.package.kinode import find_kinode, read_kinode_manifest
 from guesthouse.package.manifest import (
@@ -47,8 +47,7 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
         if path.is_dir():
             return _from_folder(path, path, limits, f"build it with 'guesthouse build {path}'")
         if _starts_with(path, _ZIP_MAGIC):
-            folder = unpack(path, limits, unpack_dir)
-            return _from_folder(folder, path, limits, "build it again with 'guesthouse build DIR -o FILE'")
+            return _from_archive(path, limits, unpack_dir)
         return _bare(path, _local_id(path), limits)
     except OSError as error:
         raise PackageError(f"{argument} cannot be read: {error.strerror or error}; check the path") from None
@@ -74,6 +73,16 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
     return parse_manifest(content, str(path))
+
+
+def _from_archive(path: Path, limits: PackageLimits, unpack_dir: Path) -> Package:
+    folder, new = unpacked(path, limits, unpack_dir)
+    try:
+        return _from_folder(folder, path, limits, "build it again with 'guesthouse build DIR -o FILE'")
+    except GuesthouseError:
+        if new:
+            remove_unpacked(folder)
+        raise
 
 
 def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str) -> Package:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from guesthouse.config import PackageLimits
-from guesthouse.package.archive import unpack
+from guesthouse.errors import GuesthouseError
+from guesthouse.package.archive import GONE, remove_unpacked, unpacked
 from guesthouse.package.errors import PackageError
 from guesthouse.package.load import load_package, read_manifest
 from guesthouse.package.pack import write_archive
 from guesthouse.package.spec import Package
-
-_GONE: Final = ".gone-"
 
 
 def stage(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
@@ -34,23 +30,29 @@ def stage(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
         raise PackageError(f"{argument} is no package: name a package folder or its .zip")
     try:
         unpack_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = _from_folder(path, limits, unpack_dir) if path.is_dir() else unpack(path, limits, unpack_dir)
+        into = _from_folder if path.is_dir() else unpacked
+        folder, new = into(path, limits, unpack_dir)
     except OSError as error:
         raise PackageError(
             f"{argument} cannot be unpacked below {unpack_dir}: {error.strerror}; see that both can be used"
         ) from None
-    return load_package(str(folder), limits, unpack_dir)
+    try:
+        return load_package(str(folder), limits, unpack_dir)
+    except GuesthouseError:
+        if new:
+            remove_unpacked(folder)
+        raise
 
 
-def _from_folder(path: Path, limits: PackageLimits, unpack_dir: Path) -> Path:
+def _from_folder(path: Path, limits: PackageLimits, unpack_dir: Path) -> tuple[Path, bool]:
     load_package(str(path), limits, unpack_dir)
     scratch = Path(tempfile.mkdtemp(dir=unpack_dir, prefix=".partial-"))
     try:
         archive = scratch / f"{path.name or 'package'}.zip"
         write_archive(path, read_manifest(path), archive)
-        return unpack(archive, limits, unpack_dir)
+        return unpacked(archive, limits, unpack_dir)
     finally:
-        _remove(scratch)
+        remove_unpacked(scratch)
 
 
 def staged(digest: str, limits: PackageLimits, unpack_dir: Path) -> Package:
@@ -72,13 +74,6 @@ def prune(unpack_dir: Path, keep: Iterable[str]) -> None:
     kept = set(keep)
     with suppress(FileNotFoundError):
         for path in list(unpack_dir.iterdir()):
-            needed = path.name in kept and not path.name.startswith(_GONE)
+            needed = path.name in kept and not path.name.startswith(GONE)
             if not needed and path.is_dir() and not path.is_symlink():
-                _remove(path)
-
-
-def _remove(folder: Path) -> None:
-    gone = folder.with_name(f"{_GONE}{secrets.token_hex(8)}")
-    with suppress(OSError):
-        folder.rename(gone)
-        shutil.rmtree(gone)
+                remove_unpacked(path)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from guesthouse.config import PackageLimits
-from guesthouse.package.errors import PackageError
-from guesthouse.package.load import read_manifest
+from guesthouse.config import PackageLimits, Settings
+from guesthouse.home import Home
+from guesthouse.installing import install_without_node
+from guesthouse.package.errors import CompileError, PackageError
+from guesthouse.package.load import load_package, read_manifest
 from guesthouse.package.pack import write_archive
 from guesthouse.package.stage import prune, stage, staged
 
@@ -86,3 +90,50 @@ def test_pruning_keeps_what_is_needed(tmp_path: Path) -> None:
     prune(tmp_path, ["a"])
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     prune(tmp_path / "absent", [])
+
+
+MANIFEST_OF_NOTHING = b'[package]\nname = "x"\npublisher = "a.os"\nversion = "1"\n'
+REFUSED = {
+    "a manifest that is none": {"package.toml": b"a = [[["},
+    "no manifest": {"readme": b"text"},
+    "no process": {"package.toml": MANIFEST_OF_NOTHING},
+    "no component": {
+        "package.toml": MANIFEST_OF_NOTHING + b'[[process]]\nname = "x"\nwasm = "build/x.wasm"\n'
+    },
+    "a part of the node": {
+        "package.toml": MANIFEST_OF_NOTHING.replace(b'"x"', b'"distro"').replace(b"a.os", b"sys")
+        + b'[[process]]\nname = "kv"\nwasm = "x.wasm"\n',
+        "x.wasm": b"",
+    },
+}
+
+
+@pytest.mark.parametrize("files", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("load", [stage, load_package], ids=["install", "run"])
+def test_an_archive_that_is_refused_leaves_nothing_unpacked(
+    tmp_path: Path, load: Callable[..., object], files: dict[str, bytes]
+) -> None:
+    archive = write_zip(tmp_path / "x.zip", files)
+    with pytest.raises(PackageError):
+        load(str(archive), LIMITS, tmp_path / "unpacked")
+    assert list((tmp_path / "unpacked").iterdir()) == []
+
+
+def test_an_archive_that_was_unpacked_before_stays_when_it_is_refused_now(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "chat.zip", members())
+    package = stage(str(archive), LIMITS, tmp_path / "unpacked")
+    with pytest.raises(PackageError, match="processes"):
+        stage(str(archive), replace(LIMITS, component_bytes=1, processes=0), tmp_path / "unpacked")
+    assert package.source.is_dir()
+
+
+def test_a_package_that_cannot_be_compiled_leaves_nothing_unpacked(
+    make_package: MakePackage, tmp_path: Path
+) -> None:
+    folder = make_package()
+    for component in folder.rglob("*.wasm"):
+        component.write_bytes(b"\0asm\x0d\0\1\0 and what is no section")
+    home = Home(tmp_path / "home")
+    with pytest.raises(CompileError):
+        install_without_node(home, Settings(), str(folder))
+    assert list(home.unpacked.iterdir()) == []
