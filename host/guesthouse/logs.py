@@ -124,6 +124,10 @@ class Log:
         """Follow no more."""
         self._subscriptions.remove(subscription)
 
+    def reopen(self) -> None:
+        """Go on in a new file when another program has moved this one away."""
+        self._writer.reopen = True
+
     def close(self) -> None:
         """Write out what waits, for at most a second."""
         self._writer.close()
@@ -178,6 +182,7 @@ class _Writer:
         self._file = None if folder is None else _open_file(folder)
         self._torn = False
         self._unwritten = 0
+        self.reopen = False
         self._lines: queue.Queue[LogLine | None] = queue.Queue(_QUEUED_LINES)
         self._dropped = 0
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
@@ -234,6 +239,10 @@ class _Writer:
 
     def _keep(self, line: LogLine, folder: Path) -> None:
         """Append a line to the file. One that was cut off by a full disk stays alone on its line."""
+        if self.reopen and self._file is not None:
+            self.reopen = self._torn = False
+            self._file.close()
+            self._file = None
         if self._file is None:
             self._file = _open_file(folder)
         data = b"\n" * self._torn + json.dumps(as_dict(line)).encode() + b"\n"

@@ -157,6 +157,18 @@ class Node:
         )
         return operations.handle
 
+    def reload(self, settings: Settings) -> None:
+        """Go by these settings as far as a running node can (`reloading.py`), read the certificate again, and begin the
+        log's file anew if it was moved away.
+
+        Raises:
+            CannotListen: the certificate is of no use; nothing has changed.
+        """
+        self.http.reload(settings)
+        self.supervisor.go_by(settings)
+        self.settings = settings
+        self.log.reopen()
+
     def join(self, transport: Transport, key_of: KeyOf) -> Callable[[bytes], None]:
         """Reach other nodes by a transport, from now on; before the first process. Returns what takes the frames that
         come for this node.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -51,7 +53,8 @@ def run(
 
     A PACKAGE is a package folder, its .zip, a bare .wasm (its process is name:name:local.os), or
     process:package:publisher=file.wasm. Once the node serves, it prints one line on standard output:
-    ready http://HOST:PORT node=NAME (https:// over TLS). SIGTERM and Ctrl-C stop it.
+    ready http://HOST:PORT node=NAME (https:// over TLS). SIGTERM and Ctrl-C stop it, SIGHUP
+    makes it take up certificates, the log's file and some settings again.
     """
     from guesthouse.config import load_settings
 
@@ -64,7 +67,9 @@ def run(
         "workers": workers,
         "dev": dev,
     }
-    settings = load_settings(home, flags)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    load = partial(load_settings, home, flags)
+    settings = load()
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
     from guesthouse.head_start import HeadStart
@@ -75,13 +80,14 @@ def run(
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, packages, head_start))
+            runner.run(_run(settings, load, packages, head_start))
 
 
-async def _run(settings: Settings, arguments: tuple[str, ...], head_start: HeadStart) -> None:
+async def _run(
+    settings: Settings, load: Callable[[], Settings], arguments: tuple[str, ...], head_start: HeadStart
+) -> None:
     """Run the node until a signal comes, whatever it is doing then."""
     import asyncio
-    import signal
 
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -97,22 +103,31 @@ async def _run(settings: Settings, arguments: tuple[str, ...], head_start: HeadS
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, arguments, head_start)
+        await _serve(settings, load, arguments, head_start, stop)
     except asyncio.CancelledError:
         if not stopping:
             raise
         task.uncancel()
 
 
-async def _serve(settings: Settings, arguments: tuple[str, ...], head_start: HeadStart) -> None:
+async def _serve(
+    settings: Settings,
+    load: Callable[[], Settings],
+    arguments: tuple[str, ...],
+    head_start: HeadStart,
+    stop: Callable[[], None],
+) -> None:
     import asyncio
 
     with _no_passes():
         from guesthouse.garbage import GiveBack, SmallPasses
         from guesthouse.node import Node
+        from guesthouse.reloading import Reloader
 
     loop = asyncio.get_running_loop()
-    async with Node(settings, head_start=head_start) as node:
+    async with Node(settings, head_start=head_start) as node, Reloader(node, load) as reloader:
+        hang_up = _HangUp(reloader.ask, stop)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         if settings.dev:
             from guesthouse.cli.dev import build_changed
 
@@ -133,6 +148,31 @@ async def _serve(settings: Settings, arguments: tuple[str, ...], head_start: Hea
                 await watch(node, dict(zip(arguments, packages, strict=True)))
         with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
             await loop.create_future()
+
+
+class _HangUp:
+    """SIGHUP: reload; or stop, when it says that the terminal is gone from which the node was started."""
+
+    def __init__(self, reload: Callable[[], None], stop: Callable[[], None]) -> None:
+        self._reload = reload
+        self._stop = stop
+        self._had_terminal = _has_terminal()
+
+    def __call__(self) -> None:
+        if self._had_terminal and not _has_terminal():
+            self._stop()
+        else:
+            self._reload()
+
+
+def _has_terminal() -> bool:
+    import termios
+
+    try:
+        termios.tcgetattr(0)
+    except termios.error:
+        return False
+    return True
 
 
 @contextlib.contextmanager

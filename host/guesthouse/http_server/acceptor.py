@@ -46,7 +46,8 @@ class Acceptor:
         self._listening = listening
         self._admission = admission
         self._connection = connection
-        self._tls = tls
+        self.tls = tls
+        """For the handshakes of sockets that are accepted from now on."""
         self._tls_seconds = tls_seconds
         self._complain = complain
         self._loop = asyncio.get_running_loop()
@@ -110,10 +111,11 @@ class Acceptor:
 
     async def _connect(self, accepted: socket.socket, address: str, verdict: Admitted) -> None:
         connection = self._connection(address, verdict)
-        seconds = None if self._tls is None else self._tls_seconds
+        tls = self.tls
+        seconds = None if tls is None else self._tls_seconds
         try:
             await self._loop.connect_accepted_socket(
-                lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=seconds
+                lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=seconds
             )
         except OSError:
             accepted.close()  # the client left, took too long, or speaks no TLS

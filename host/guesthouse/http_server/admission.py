@@ -28,7 +28,7 @@ class Admission:
     def __init__(self, total: int, per_address: int, exempt: Container[str] = ()) -> None:
         self._total = total
         self._per_address = per_address
-        self._exempt = exempt
+        self.exempt = exempt
         self._counts: Counter[str] = Counter()
         self._open = 0
         self._refusing = 0
@@ -63,7 +63,7 @@ class Admission:
     def _verdict(self, address: str) -> Admitted:
         if self._open >= self._total:
             verdict = Admitted.TOO_MANY
-        elif self._counts[counted_as(address)] >= self._per_address and address not in self._exempt:
+        elif self._counts[counted_as(address)] >= self._per_address and address not in self.exempt:
             verdict = Admitted.TOO_MANY_FROM_ADDRESS
         else:
             return Admitted.YES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,18 @@ class Context:
     """The node shuts down: nothing new is taken."""
     disconnected: Callable[[], None] = lambda: None
     """Called when a WebSocket's socket is closed."""
+
+    def go_by(self, settings: Settings) -> None:
+        """Use other settings for connections that come after this."""
+        http = settings.http
+        trusted = frozenset(http.trusted_proxies)
+        self.settings = settings
+        self.admission.exempt = trusted
+        self.gate = replace(
+            self.gate,
+            allowed_origins=frozenset(map(normal_origin, http.allowed_origins)),
+            trusted_proxies=trusted,
+        )
 
     def blame(self, address: str, fault: str) -> None:
         """Log what a client did, by its address."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import socket
 import ssl
@@ -21,7 +20,6 @@ import uvicorn
 
 from guesthouse.address import ProcessId, canonical
 from guesthouse.config import ConnectionLimits, Settings
-from guesthouse.errors import GuesthouseError
 from guesthouse.http_server import credentials
 from guesthouse.http_server.acceptor import Acceptor
 from guesthouse.http_server.actions import Actions
@@ -34,6 +32,7 @@ from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context, new_context
 from guesthouse.http_server.exchanges import BodyBudget, Exchanges
 from guesthouse.http_server.http_protocol import HttpConnection
+from guesthouse.http_server.listening import BACKLOG, CannotListen, listen
 from guesthouse.http_server.local_access import LocalAccess
 from guesthouse.http_server.login import Login, local_path
 from guesthouse.http_server.node_api import NodeApi
@@ -49,11 +48,6 @@ _KEEP_ALIVE_SECONDS: Final = 5
 _LOOKS_AT_ONCE: Final = 8
 _LATE_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
-_BACKLOG: Final = 2048
-
-
-class CannotListen(GuesthouseError):
-    """The node cannot have the address it is to listen on, or its certificate is of no use."""
 
 
 class HttpServer(Actions):
@@ -108,9 +102,9 @@ class HttpServer(Actions):
 
     async def __aenter__(self) -> Self:
         """Bind the port and start to accept."""
-        listening = _listen(self._context.settings)
+        listening = listen(self._context.settings)
         try:
-            server = self._server = _Server(self._context, self._config())
+            server = self._server = _Server(self._context, self._config(self._context.settings))
         except BaseException:
             listening.close()
             raise
@@ -184,8 +178,8 @@ class HttpServer(Actions):
         if more:
             context.turns.add(self._look)
 
-    def _config(self) -> uvicorn.Config:
-        http = self._context.settings.http
+    def _config(self, settings: Settings) -> uvicorn.Config:
+        http = settings.http
         config = uvicorn.Config(
             cast(Any, self._app),
             http=HttpConnection,
@@ -197,8 +191,8 @@ class HttpServer(Actions):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=_keep_alive(self._context.settings.connections),
+            backlog=BACKLOG,
+            timeout_keep_alive=_keep_alive(settings.connections),
             ssl_certfile=http.tls_cert,
             ssl_keyfile=http.tls_key,
             headers=[HSTS] if http.tls_cert else [],
@@ -215,6 +209,17 @@ class HttpServer(Actions):
                 "give a PEM certificate chain and its key"
             ) from None
         return config
+
+    def reload(self, settings: Settings) -> None:
+        """Go by these settings, and by the certificate as its files are now, for connections that come after this.
+
+        Raises:
+            CannotListen: the certificate or its key is of no use; nothing has changed.
+        """
+        tls = self._config(settings).ssl
+        if self._server is not None:
+            self._server.serve_by(tls)
+        self._context.go_by(settings)
 
     # Where it is.
 
@@ -347,46 +352,14 @@ class _Server(uvicorn.Server):
         for connection in tuple(state.connections):
             cast(HttpConnection, connection).transport.abort()
 
+    def serve_by(self, tls: ssl.SSLContext | None) -> None:
+        """Use this for the handshakes of sockets that are accepted after this."""
+        if self._acceptor is not None:
+            self._acceptor.tls = tls
+
     def stop_accepting(self) -> None:
         if self._acceptor is not None:
             self._acceptor.stop()
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """A bound socket.
-
-    Raises:
-        CannotListen: the host is unknown, or the port in use or not ours to use.
-    """
-    host, port = settings.http.host, settings.http.port
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, ValueError) as error:
-        raise CannotListen(
-            f"host {host!r} is not an address of this machine ({error}): choose another with --host"
-        ) from None
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-        listening.setblocking(False)
-    except OSError as error:
-        listening.close()
-        raise CannotListen(_why_not(host, port, error)) from None
-    return listening
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: stop what uses it, or choose another with --port (0 takes a free one)"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"port {port} on {host} needs more rights than this user has: choose one from 1024 up with --port"
-        )
-    return f"cannot listen on {host} port {port} ({error.strerror}): choose another with --host and --port"
 
 
 def _keep_alive(limits: ConnectionLimits) -> int:

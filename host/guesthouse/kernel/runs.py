@@ -29,6 +29,10 @@ class Runs:
         self._loop = asyncio.get_running_loop()
         self._last_handle = 0
 
+    def go_by(self, settings: Settings) -> None:
+        """Use other settings for runs that begin after this."""
+        self._settings = settings
+
     def begin(
         self, care: Care, worker: Worker, reopen: Callable[[ProcessId], None], *, connected: bool
     ) -> None:

@@ -69,6 +69,11 @@ class Supervisor:
         self._lookups = Lanes(len(os.sched_getaffinity(0)), LONG_LOOKUP_SECONDS)
         self._closing = False
 
+    def go_by(self, settings: Settings) -> None:
+        """Use other settings for runs that begin after this."""
+        self._settings = settings
+        self._runs.go_by(settings)
+
     async def add(self, spec: ProcessSpec, *, strict: bool = False) -> Process:
         """Compile a process and start it. Returns once it runs. With `strict`, one that traps before it asked for
         a message, or does not ask within `process.first_message_seconds`, is given up whatever its on-exit says;

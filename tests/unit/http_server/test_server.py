@@ -15,7 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from guesthouse.config import ConnectionLimits, HttpSettings, Settings
-from guesthouse.http_server.server import CannotListen, HttpServer
+from guesthouse.http_server.listening import CannotListen
+from guesthouse.http_server.server import HttpServer
 
 from .conftest import CHAT, FakeLog, FakeRouter, House, Start, read_close, upgrade_request
 
