@@ -6,7 +6,7 @@ know each other only through these protocols, so each is tested without the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -228,6 +228,9 @@ class HttpServerPort(Protocol):
         """The process runs again: post its open channels anew (`resumed=True`, fresh credit), before
         anything else reaches it.
         """
+
+    def run_ended(self, owner: ProcessId, kept: Container[int]) -> None:
+        """A run of the process ended: fail its HTTP requests, but those `kept` for the next run."""
 
     def process_gone(self, owner: ProcessId, reason: str) -> None:
         """The process ended for good: close its channels with 1011, drop its bindings, fail its HTTP requests."""

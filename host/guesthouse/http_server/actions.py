@@ -6,7 +6,7 @@ and what fails is dropped and logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -193,6 +193,10 @@ class Actions:
         if process is not None:
             for connection in self._channels.of(owner):
                 connection.reopen(process)
+
+    def run_ended(self, owner: ProcessId, kept: Container[int]) -> None:
+        """See `HttpServerPort.run_ended`."""
+        self._exchanges.fail(owner, kept)
 
     def process_gone(self, owner: ProcessId, reason: str) -> None:
         """See `HttpServerPort.process_gone`."""

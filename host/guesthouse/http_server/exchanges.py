@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -91,10 +91,12 @@ class Exchanges:
             exchange.handed_on = expect(exchange.take_response)
         return exchange.handed_on
 
-    def fail(self, owner: ProcessId) -> None:
-        """The process ended: its requests get no answer, but those that others answer in its place."""
+    def fail(self, owner: ProcessId, kept: Container[int] = ()) -> None:
+        """The process ended: its requests get no answer, but those that are `kept` for its next run and those that
+        others answer in its place.
+        """
         for exchange in self._open.values():
-            if exchange.owner == owner and not exchange.handed_on:
+            if exchange.owner == owner and not exchange.handed_on and exchange.http_id not in kept:
                 exchange.settle(closes.ENDED)
 
     def stop(self) -> None:

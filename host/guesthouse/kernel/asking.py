@@ -94,6 +94,10 @@ class Asker:
         if answer is not None and not answer.done():
             answer.set_result(operation)
 
+    def is_run(self, handle: int) -> bool:
+        """Called by the router: the node has one run."""
+        return True
+
     def post_answer(self, operation: Operation, size: int) -> bool:
         """Called by the router: what becomes of a request that wants no response."""
         if operation[0] == ToWorker.SEND_FAILURE:

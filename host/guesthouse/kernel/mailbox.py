@@ -25,7 +25,8 @@ channels that are open now. So the new run gets
    - an OPEN of an announced channel is dropped (it was announced);
    - a message of a channel that this run has not heard of, because the client left since, is preceded by
      that channel's OPEN, resumed and without credit, so that it is understood rather than lost;
-   - a CLOSE of a channel that this run has not heard of is dropped.
+   - a CLOSE of a channel that this run has not heard of is dropped, and so is a SEND_FAILURE: the run that sent
+     what failed is over.
 
 **A channel that the process closed** is forgotten: its messages that were not sent yet are dropped, since
 the process wants no more of it.
@@ -54,6 +55,7 @@ WINDOW_BYTES: Final = 1024 * 1024
 _OPEN: Final = int(ToWorker.OPEN)
 _PUSH: Final = int(ToWorker.PUSH)
 _CLOSE: Final = int(ToWorker.CLOSE)
+_SEND_FAILURE: Final = int(ToWorker.SEND_FAILURE)
 _CHANNEL: Final = 2
 _RESUMED: Final = 8
 _CREDIT: Final = 9
@@ -293,6 +295,8 @@ class Mailbox:
         self, operation: Operation, size: int, told: dict[int, Operation], opens: dict[int, Operation]
     ) -> None:
         code = operation[0]
+        if code == _SEND_FAILURE:
+            return  # of something that an earlier run sent
         if code > _CLOSE:
             self.size += size
             self._waiting.append((operation, size))

@@ -178,6 +178,10 @@ class Process:
         self._post(operation, size)
         return True
 
+    def is_run(self, handle: int) -> bool:
+        """Whether the run of that handle is the present one."""
+        return self.run is not None and self.run.handle == handle
+
     def answer_await(self, handle: int, operation: Operation, size: int) -> None:
         """Answer what the run of that handle blocks on. Nothing happens when that run is over."""
         run = self.run

@@ -47,8 +47,11 @@ class Returns:
         self._hand_back(sender, sent, operation, size_of(sent))
 
     def _hand_back(self, sender: Sender, sent: Operation, operation: Operation, size: int) -> None:
+        failed = operation[0] == ToWorker.SEND_FAILURE
         if sent[10]:
             sender.answer_await(sent[1], operation, size)
+        elif failed and not sender.is_run(sent[1]):
+            return  # another run knows nothing of what this one sent
         elif not sender.post_answer(operation, size):
             what = ToWorker(operation[0]).name.lower().replace("_", " ")
             self._log.write(

@@ -100,12 +100,16 @@ class Router:
         self._fail_all(self._requests.drop_holder(process.id, set()))
 
     def run_ended(self, process: Process) -> None:
-        """A run of a process ended: requests that it took and did not answer fail; those in its mailbox
-        wait for the next run.
+        """A run of a process ended: requests that it took and did not answer fail, those of HTTP as well; those in
+        its mailbox wait for the next run.
         """
-        kept = {operation[2] for operation in process.mailbox.kept() if operation[0] == ToWorker.REQUEST}
+        kept: dict[int, set[int]] = {ToWorker.REQUEST: set(), ToWorker.HTTP: set()}
+        for operation in process.mailbox.kept():
+            if operation[0] in kept:
+                kept[operation[0]].add(operation[2])
         self._requests.drop_sender(process.id, awaited_only=True)
-        self._fail_all(self._requests.drop_holder(process.id, kept))
+        self._fail_all(self._requests.drop_holder(process.id, kept[ToWorker.REQUEST]))
+        self.http.run_ended(process.id, kept[ToWorker.HTTP])
 
     def close(self) -> None:
         """Stop the timer."""

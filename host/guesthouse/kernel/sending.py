@@ -22,6 +22,9 @@ class Sender(Protocol):
     def answer_await(self, handle: int, operation: Operation, size: int) -> None:
         """What the run of that handle blocks on is there: a RESPONSE or SEND_FAILURE."""
 
+    def is_run(self, handle: int) -> bool:
+        """Whether the run of that handle is the present one: a SEND_FAILURE is told to no other."""
+
     def post_answer(self, operation: Operation, size: int) -> bool:
         """A RESPONSE or SEND_FAILURE for it. Returns False when it has no room."""
 

@@ -194,6 +194,17 @@ async def test_a_process_that_ends_answers_503_at_once(house: House) -> None:
         assert (await client.get(f"/{CHAT}/")).status_code == 404, "its bindings are gone"
 
 
+async def test_a_run_that_ends_answers_503_at_once_for_what_it_took_and_the_rest_waits(house: House) -> None:
+    bind(house, "/")
+    first, second = asked(house, "GET", "/"), asked(house, "GET", "/")
+    async with first as (_, _, _, _, taken), second as (kept, _, _, _, waiting):
+        house.server.run_ended(CHAT, {kept})
+        ended = await taken
+        assert (ended.status_code, ended.text) == (503, "the process ended before it answered\n")
+        house.server.http_response(CHAT, kept, 200, (), None, b"of the next run")
+        assert (await waiting).text == "of the next run"
+
+
 async def test_a_full_mailbox_answers_503_and_when_to_try_again(house: House) -> None:
     bind(house, "/")
     house.chat.takes_http = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,9 @@ class RecordingHttp:
         assert process is not None
         for channel_id in [channel for channel, its_owner in self.channels.items() if its_owner == owner]:
             process.post_open(WebSocketOpen(channel_id, "/", resumed=True), 1000)
+
+    def run_ended(self, owner: ProcessId, kept: Container[int]) -> None:
+        self.asked.append(("run_ended", owner, sorted(each for each in range(100) if each in kept)))
 
     def process_gone(self, owner: ProcessId, reason: str) -> None:
         self.asked.append(("process_gone", owner, reason))

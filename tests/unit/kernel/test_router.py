@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from guesthouse.address import Address
+from guesthouse.kernel.mailbox import MESSAGE_OVERHEAD
 from guesthouse.link.ops import ToNode, ToWorker
-from guesthouse.message import LazyLoadBlob
+from guesthouse.message import IncomingHttpRequest, LazyLoadBlob
 
 CHAT, OTHER, FRIEND = "chat:chat:a.os", "other:other:b.os", "friend:chat:a.os"
 
@@ -228,6 +229,48 @@ async def test_a_request_fails_at_once_when_who_took_it_ends(kernel: Any) -> Non
     assert (kept[0], kept[1], kept[4]) == (ToWorker.REQUEST, again, b"kept")
     await worker.say(respond(again, kept[2], b"late but here"))
     assert (await worker.hear())[0][3] == b"late but here"
+
+
+async def test_a_send_failure_is_told_to_the_run_that_sent_and_to_no_other(kernel: Any) -> None:
+    worker = await kernel.worker()
+    sender, chat = kernel.process(worker, CHAT)
+    other, _ = kernel.process(worker, OTHER)
+    answered, fails = (send(chat, f"home.os@{OTHER}", body, expects=60) for body in (b"answered", b"fails"))
+    await worker.say(answered, fails, send(chat, "home.os@nobody:x:y", b"not taken"))
+    request, _, not_taken = await worker.hear(3)
+    assert (not_taken[0], not_taken[4]) == (ToWorker.SEND_FAILURE, b"not taken")
+    sender.end_run()
+    kernel.router.run_ended(sender)
+    again = kernel.run(worker, sender)
+    await worker.say(respond(request[1], request[2], b"response"))
+    heard = (await worker.hear())[0]
+    assert (heard[:2], heard[3]) == ([ToWorker.RESPONSE, again], b"response"), "and no failure before it"
+    other.end()
+    kernel.router.remove(other)
+    await worker.settled(again)
+    assert sender.mailbox.size == len(b"response") + MESSAGE_OVERHEAD
+    await worker.say(send(again, f"home.os@{OTHER}", b"own"))
+    assert (await worker.hear())[0][:5] == [
+        ToWorker.SEND_FAILURE,
+        again,
+        "no-such-process",
+        f"home.os@{OTHER}",
+        b"own",
+    ]
+
+
+async def test_the_http_server_is_told_which_requests_wait_for_the_next_run(kernel: Any) -> None:
+    worker = await kernel.worker()
+    process, chat = kernel.process(worker, CHAT)
+    for http_id in (7, 8, 9):
+        request = IncomingHttpRequest("GET", "http://h/", "/")
+        assert process.post_http(http_id, request, None, b"")
+    await worker.hear(3)
+    await worker.say([ToNode.CONSUMED, chat, 1])
+    await worker.settled(chat)
+    process.end_run()
+    kernel.router.run_ended(process)
+    assert kernel.http.asked[-1] == ("run_ended", process.id, [8, 9])
 
 
 async def test_all_requests_to_a_process_that_is_removed_fail(kernel: Any) -> None:
