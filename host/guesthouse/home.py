@@ -10,11 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from guesthouse import private
 from guesthouse.address import parse_node_name
 from guesthouse.errors import BadNodeName, GuesthouseError
 
 _LONGEST_SOCKET_PATH: Final = 100
 """Bytes of a unix socket's path that every Unix takes (Linux: 107)."""
+
+
+_KEPT: Final = (
+    *("lock", "node.name", "guesthouse.toml", "installed.json", "logs", "packages", "control.sock"),
+    *("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret"),
+)
+_KEPT_IN_SEVERAL: Final = ("state.sqlite", "compiled")
+_MADE_BESIDE: Final = (*(f".{name}." for name in _KEPT), ".new-")
+
+
+def is_of_a_node(name: str) -> bool:
+    """Whether a file or folder of that name in a home is a node's, and not something else of its user's."""
+    return name in _KEPT or name.startswith((*_KEPT_IN_SEVERAL, *_MADE_BESIDE))
 
 
 class HomeError(GuesthouseError):
@@ -57,6 +71,27 @@ class Home:
                 f"{self.path} is not readable and writable for this user: mend it, or give another --home"
             )
 
+    def close_to_others(self) -> list[str]:
+        """See that all that a node keeps in its folder is for its user alone. Returns what was not.
+
+        What else is in the folder is not the node's to change.
+
+        Raises:
+            HomeError: something is another user's, or another user may change it.
+        """
+        open_before: list[Path] = []
+        try:
+            for entry in sorted(self.path.iterdir()):
+                if is_of_a_node(entry.name):
+                    open_before += private.close_to_others(entry)
+        except private.OpenToOthers as error:
+            raise HomeError(
+                f"{error}: give it to this user alone, or choose another folder with --home"
+            ) from None
+        except OSError as error:
+            raise self._unusable(error) from None
+        return [str(path.relative_to(self.path)) for path in open_before]
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this node. The lock ends with the node, however it ends.
@@ -77,7 +112,8 @@ class Home:
     def remember_node(self, node: str) -> None:
         """Note the name of the node that runs here, for commands that work without it."""
         try:
-            self._node.write_text(f"{node}\n")
+            with open(self._node, "w", opener=private.opener) as file:
+                file.write(f"{node}\n")
         except OSError as error:
             raise self._unusable(error) from None
 

@@ -22,6 +22,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
+from guesthouse import private
 from guesthouse.errors import GuesthouseError
 from guesthouse.message import LogLine
 
@@ -274,7 +275,7 @@ def _open_file(folder: Path) -> FileIO:
     """Without a buffer: a line that was not written is not written later, out of its place."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        return (folder / "node.jsonl").open("ab", buffering=0)
+        return open(folder / "node.jsonl", "ab", buffering=0, opener=private.opener)
     except OSError as error:
         raise LogError(f"{folder}: {error.strerror}: make it writable for this user") from None
 

@@ -101,9 +101,13 @@ class Node:
         settings, home = self.settings, self.home
         home.prepare()
         stack.enter_context(home.locked())
+        found_open = await asyncio.to_thread(home.close_to_others)
         home.remember_node(settings.node)
         log = self.log = Log(home.logs, self._terminal)
         stack.callback(log.close)
+        if found_open:
+            text = f"others could read {_named(found_open)}: they cannot any more"
+            log.write("node", "warning", text)
         state = self.state = State(home.state, settings.process.state_bytes, log)
         stack.push_async_callback(state.close)
         await asyncio.to_thread(tidy, home)
@@ -237,6 +241,11 @@ class Node:
             lambda process: self.router.find(process) is not None,
             self.log,
         )
+
+
+def _named(paths: Sequence[str]) -> str:
+    shown = ", ".join(paths[:5])
+    return shown if len(paths) <= 5 else f"{shown} and {len(paths) - 5} more"
 
 
 def _same(known: Package, package: Package) -> bool:

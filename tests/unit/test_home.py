@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.home import Home, HomeError
+from guesthouse.home import Home, HomeError, is_of_a_node
 
 
 def test_a_new_home_is_its_users_alone(tmp_path: Path) -> None:
@@ -78,3 +78,45 @@ def test_the_name_of_the_node_is_remembered(tmp_path: Path) -> None:
     assert home.remembered_node() is None
     home.remember_node("my.os")
     assert home.remembered_node() == "my.os"
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): stat.S_IMODE(path.lstat().st_mode) for path in folder.rglob("*")}
+
+
+def test_what_a_node_keeps_is_closed_to_others_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    for name in (
+        "state.sqlite",
+        "state.sqlite-wal",
+        "logs/node.1.jsonl",
+        "packages/abc/ui/index.html",
+        "notes.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o644)
+    (tmp_path / "packages/abc/run").write_text("")
+    (tmp_path / "packages/abc/run").chmod(0o755)
+    (tmp_path / "packages/link").symlink_to(tmp_path / "notes.txt")
+    found = Home(tmp_path).close_to_others()
+    assert {"state.sqlite", "state.sqlite-wal", "logs", "packages/abc/ui/index.html"} <= set(found)
+    after = modes(tmp_path)
+    assert after.pop("notes.txt") == 0o644
+    after.pop("packages/link")
+    assert after["packages/abc/run"] == 0o700
+    assert {name: mode for name, mode in after.items() if mode & 0o077} == {}
+    assert Home(tmp_path).close_to_others() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to give a file to another user")
+def test_what_another_user_put_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token.secret").write_bytes(b"x" * 32)
+    os.chown(tmp_path / "token.secret", 12345, 12345)
+    with pytest.raises(HomeError, match=r"token.secret belongs to another user: give it to this user alone"):
+        Home(tmp_path).close_to_others()
+
+
+def test_a_folder_that_is_somebodys_own_has_few_names_of_a_node() -> None:
+    assert [
+        name for name in (".ssh", ".bashrc", "Documents", ".new", "lock.txt", "state") if is_of_a_node(name)
+    ] == []

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from guesthouse import private
 from guesthouse.address import ProcessId
 from guesthouse.errors import GuesthouseError
 from guesthouse.kernel.notices import Notices
@@ -341,6 +342,7 @@ def _clear(database: sqlite3.Connection, process: str) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
+        private.make(path)  # what is made beside it has its mode
         database = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
@@ -348,7 +350,7 @@ def _open(path: Path) -> sqlite3.Connection:
             for table in _SCHEMA:
                 database.execute(table)
         database.execute(f"PRAGMA busy_timeout={round(1000 * _TRY_SECONDS)}")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StateError(
             f"{path}: {error}: make it readable and writable, or move it away to start afresh"
         ) from None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from guesthouse import private
 from guesthouse.address import ProcessId
 from guesthouse.errors import BadProcessId
 from guesthouse.package.errors import PackageError
@@ -134,7 +135,7 @@ def write_installed(home: Path, installed: Installed) -> None:
     path = home / INSTALLED_NAME
     partial = home / f".{INSTALLED_NAME}.new"
     try:
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=private.opener) as file:
             file.write(_written(installed))
             file.flush()
             os.fsync(file.fileno())

@@ -17,7 +17,7 @@ import jwt
 import pytest
 import wasmtime
 
-from guesthouse.home import Home
+from guesthouse.home import Home, is_of_a_node
 
 GUESTHOUSE = [sys.executable, "-m", "guesthouse"]
 
@@ -249,6 +249,44 @@ def test_another_password_ends_the_logins_of_the_node_that_runs(daemon: Daemon) 
         assert client.get("/").status_code == 200
         assert guesthouse("passwd", "--home", home, stdin="two\n").returncode == 0
         assert client.get("/").status_code == 303
+
+
+def open_to_others(home: Path) -> list[str]:
+    return [str(path) for path in (home, *home.rglob("*")) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+
+
+def test_all_that_a_node_and_its_commands_make_is_for_their_user_alone(tmp_path: Path) -> None:
+    home, package = tmp_path / "home", tmp_path / "nothing"
+    package.mkdir()
+    (package / "nothing.wasm").write_bytes(wasmtime.wat2wasm("(component)"))
+    (package / "package.toml").write_text(
+        '[package]\nname = "nothing"\npublisher = "test.os"\nversion = "1"\n'
+        '[[process]]\nname = "nothing"\nwasm = "nothing.wasm"\n'
+    )
+    before = os.umask(0)
+    try:
+        assert guesthouse("passwd", "--home", str(home), stdin="one\n").returncode == 0
+        token = guesthouse("token", "--home", str(home)).stdout.strip()
+        assert guesthouse("revoke", "--home", str(home), token).returncode == 0
+        guesthouse("install", "--home", str(home), str(package))
+        daemon = Daemon(home)
+        try:
+            assert daemon.ready.startswith("ready ")
+            assert guesthouse("revoke", "--home", str(home), "--all").returncode == 0
+            assert guesthouse("install", "--home", str(home), str(package)).returncode in (0, 1)
+            assert open_to_others(home) == []
+            assert [path.name for path in home.iterdir() if not is_of_a_node(path.name)] == []
+        finally:
+            _, _, log = daemon.end(signal.SIGTERM)
+    finally:
+        os.umask(before)
+    assert open_to_others(home) == []
+    assert "others could read" not in log
+    (home / "state.sqlite").chmod(0o644)
+    again = Daemon(home)
+    assert again.ready.startswith("ready ")
+    assert open_to_others(home) == []
+    assert "others could read state.sqlite: they cannot any more" in again.end(signal.SIGTERM)[2]
 
 
 def test_help_needs_none_of_the_heavy_modules() -> None:
