@@ -36,8 +36,9 @@ from guesthouse.kernel.workers import Worker, Workers
 from guesthouse.logs import Log
 from guesthouse.node_commands import NodeCommands
 from guesthouse.package.compiler import Compiler
+from guesthouse.package.errors import CompileUnfinished
 from guesthouse.package.load import load_package
-from guesthouse.package.spec import Package
+from guesthouse.package.spec import Package, ProcessSpec
 from guesthouse.ports import Transport
 from guesthouse.runtime.install import install_modules, package_folder
 from guesthouse.swapping import Swap
@@ -198,7 +199,8 @@ class Node:
         return await asyncio.to_thread(load_package, argument, self.settings.package, self.home.unpacked)
 
     async def add(self, packages: Sequence[Package]) -> None:
-        """Start the processes of packages, all at once. Returns once all run.
+        """Start the processes of packages, all at once. Returns once all run. One whose compiler could not finish is
+        logged and left out, unless it is the only one.
 
         Raises:
             GuesthouseError: one cannot be compiled or started, or its id is taken.
@@ -208,10 +210,21 @@ class Node:
         for spec in specs:
             if spec.ui is not None:
                 self.http.serve_ui(spec.id, spec.ui)
+        left_out: list[CompileUnfinished] = []
+
+        async def add(spec: ProcessSpec) -> None:
+            try:
+                await self.supervisor.add(spec)
+            except CompileUnfinished as error:
+                left_out.append(error)
+                if len(left_out) == len(specs):
+                    raise
+                self.log.write(str(spec.id), "error", f"{error} (the node goes on without it)")
+
         try:
             async with asyncio.TaskGroup() as tasks:
                 for spec in specs:
-                    tasks.create_task(self.supervisor.add(spec))
+                    tasks.create_task(add(spec))
         except* GuesthouseError as errors:
             raise _first(errors) from None
         for package_id in dict.fromkeys(package.id for package in packages):

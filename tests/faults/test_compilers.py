@@ -53,6 +53,14 @@ async def compiler_of(daemon: Daemon, installing: asyncio.Future[Any]) -> int | 
     return None
 
 
+async def gone_from(pid: int, compiler: int | None) -> None:
+    """Wait until a compiler that was killed is waited for."""
+    for _ in range(5000):
+        if compiler not in _compilers(pid):
+            return
+        await asyncio.sleep(0.002)
+
+
 def _compilers(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [child for child in map(int, children) if b"compile_main" in _command_line(child)]
@@ -108,13 +116,17 @@ async def node_with_echo(tmp_path: Path, **settings: object) -> AsyncIterator[tu
 
 
 async def strike(daemon: Daemon, folder: Path, signal_number: int, delay: float) -> str | None:
-    """Install and send the compiler a signal. Returns why it was refused; None when it was done by then."""
+    """Install and send the compiler a signal; one that is killed is tried once more, and so is killed again. Returns
+    why it was refused; None when it was done by then.
+    """
     installing = asyncio.ensure_future(install(daemon, folder))
-    compiler = await compiler_of(daemon, installing)
-    if compiler is not None:
-        await asyncio.sleep(delay)
-        if b"compile_main" in _command_line(compiler):
-            os.kill(compiler, signal_number)
+    for _ in range(2 if signal_number == signal.SIGKILL else 1):
+        compiler = await compiler_of(daemon, installing)
+        if compiler is not None:
+            await asyncio.sleep(delay)
+            if b"compile_main" in _command_line(compiler):
+                os.kill(compiler, signal_number)
+                await gone_from(daemon.pid, compiler if signal_number == signal.SIGKILL else None)
     try:
         await installing
     except Refused as refusal:

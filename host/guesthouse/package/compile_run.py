@@ -26,19 +26,33 @@ _REASON_BYTES: Final = 600
 _CUT_OFF: Final = ("unexpected end", "is out of bounds (bound")
 """What wasmtime says of a file that ends too early."""
 _CPUS: Final = os.cpu_count() or 1
+_LOOK_SECONDS: Final = 0.25
+"""Between two looks at how much CPU time a subprocess has had."""
+_LEAST_SHARE: Final = 0.1
+"""Of a CPU. One that gets less hangs, or the machine is no place to compile."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Failed(Exception):
     """There is no result: why, to go after the file's name."""
 
-    def __init__(self, why: str, *, refused: bool = False) -> None:
+    def __init__(
+        self, why: str, *, refused: bool = False, unfinished: bool = False, over: bool = False
+    ) -> None:
         super().__init__(why)
         self.refused = refused
         """Whether it is the engine that says so of what it was given."""
+        self.unfinished = unfinished
+        """Whether the compiler was ended before it could say anything of it."""
+        self.over = over
+        """Whether its time was over."""
 
 
 class CompileRun:
     """The compiling of one component, whose limits hold for all subprocesses together. One runs at a time.
+
+    Its time is over when that much has passed, and as much of a CPU's time was used: on a machine with much else to do
+    a compile takes longer, which is no fault of the component's. One that gets hardly a CPU for that long is ended.
 
     Nothing has to be closed: a subprocess is killed before `made` ends, however it ends, and dies with the node.
     """
@@ -46,7 +60,11 @@ class CompileRun:
     def __init__(self, limits: PackageLimits) -> None:
         """The time begins now."""
         self._limits = limits
-        self._until = asyncio.get_running_loop().time() + limits.compile_seconds
+        self._now = asyncio.get_running_loop().time
+        self._until = self._now() + limits.compile_seconds
+        self._cpu_seconds = 0.0
+        self._cpu_seconds_before = 0.0
+        """Until the last time that the time was over, and more was given."""
         self._output_bytes = limits.compile_memory_bytes
 
     async def made(self, task: Task, source: IO[bytes], digest: str, code: Path) -> Made:
@@ -78,8 +96,8 @@ class CompileRun:
         self, task: Task, source: IO[bytes], output: IO[bytes], note: IO[bytes], reason: IO[bytes]
     ) -> int | None:
         """The subprocess's exit code; negative for a signal, None when its time was over."""
-        seconds = self._until - asyncio.get_running_loop().time()
-        if seconds <= 0:
+        seconds = self._limits.compile_seconds - self._cpu_seconds
+        if self._is_over():
             return None
         job = Job(
             task=task,
@@ -88,7 +106,7 @@ class CompileRun:
             component_bytes=self._limits.component_bytes,
             memory_bytes=self._limits.compile_memory_bytes,
             output_bytes=max(0, self._output_bytes),
-            cpu_seconds=math.ceil(seconds * _CPUS),
+            cpu_seconds=math.ceil(max(seconds, 0.0) * _CPUS),
         )
         subprocess = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-m", _MODULE, job.to_argument()),
@@ -101,14 +119,39 @@ class CompileRun:
             start_new_session=True,
         )
         try:
-            async with asyncio.timeout_at(self._until):
-                return await subprocess.wait()
-        except TimeoutError:
-            return None
+            return await self._ended(subprocess)
         finally:
             if subprocess.returncode is None:
                 subprocess.kill()
                 await subprocess.wait()
+
+    async def _ended(self, subprocess: asyncio.subprocess.Process) -> int | None:
+        """Its exit code, once it has ended; None when the time is over."""
+        before, looked = self._cpu_seconds, self._now()
+        while True:
+            try:
+                async with asyncio.timeout(min(_LOOK_SECONDS, max(0.0, self._until - self._now()))):
+                    status = await subprocess.wait()
+            except TimeoutError:
+                self._cpu_seconds = before + _cpu_seconds(subprocess.pid)
+                looked = self._now()
+                if self._is_over():
+                    return None
+            else:
+                self._cpu_seconds += min(self._now() - looked, _LOOK_SECONDS)
+                return status
+
+    def _is_over(self) -> bool:
+        """Whether the time is over, and is not made longer for what others took of it."""
+        seconds = self._limits.compile_seconds
+        if self._now() < self._until:
+            return False
+        used = self._cpu_seconds - self._cpu_seconds_before
+        if self._cpu_seconds >= seconds or used < _LEAST_SHARE * seconds:
+            return True
+        self._cpu_seconds_before = self._cpu_seconds
+        self._until = self._now() + seconds
+        return False
 
     def _failure(self, status: int | None, reason: IO[bytes]) -> Failed:
         reason.seek(0)
@@ -121,7 +164,8 @@ class CompileRun:
                 else f"is not a component that this host can compile: {said}; build it again"
             )
             return Failed(why, refused=True)
-        return Failed(self._complaint(status, said))
+        over = status in (None, -signal.SIGXCPU)
+        return Failed(self._complaint(status, said), unfinished=over or status == -signal.SIGKILL, over=over)
 
     def _complaint(self, status: int | None, said: str) -> str:
         if status == -signal.SIGKILL:
@@ -130,8 +174,14 @@ class CompileRun:
                 "memory: try again, or make it smaller"
             )
         if status is None or status == -signal.SIGXCPU:
+            if self._cpu_seconds >= self._limits.compile_seconds or status is not None:
+                return (
+                    f"did not compile within {self._limits.compile_seconds:g} s: make it smaller, "
+                    "or raise package.compile_seconds in guesthouse.toml"
+                )
             return (
-                f"did not compile within {self._limits.compile_seconds:g} s: make it smaller, "
+                f"did not compile within {self._limits.compile_seconds:g} s: its compiler was given a CPU for "
+                f"{self._cpu_seconds:.1f} s of it, as this machine has too much else to do: try again later, "
                 "or raise package.compile_seconds in guesthouse.toml"
             )
         if "ModuleNotFoundError" in said:
@@ -140,6 +190,12 @@ class CompileRun:
             f"broke the compiler (exit {status}), most likely by its {self._limits.compile_memory_bytes} bytes "
             "of memory: make it smaller, or raise package.compile_memory_bytes in guesthouse.toml"
         )
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a subprocess that was not waited for has had of CPUs, with all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from guesthouse.config import PackageLimits
 from guesthouse.package.cache import Artifact, CompileCache, Made
 from guesthouse.package.compile_run import CompileRun, Failed
 from guesthouse.package.description import Description
-from guesthouse.package.errors import CompileError
+from guesthouse.package.errors import CompileError, CompileUnfinished
 from guesthouse.package.header import HEADER_BYTES, fault
 from guesthouse.package.kept_digests import KeptDigests
 from guesthouse.package.own_files import Tampered, copy, new_file
@@ -102,7 +102,7 @@ class Compiler:
                     return found
                 async with self._one_at_a_time:
                     self._begins(component)
-                    return await self._compile(component, digest)
+                    return await self._compile_or_retry(component, digest)
         except OSError as error:
             raise CompileError(
                 f"{component} cannot be compiled: {self._cache.folder}: {error.strerror}; see that the disk has "
@@ -137,20 +137,29 @@ class Compiler:
                 self._log.write("compiler", "warning", f"{error}; compiling it again")
             return None
 
+    async def _compile_or_retry(self, component: Path, digest: str) -> Artifact:
+        """A compiler that someone killed, as the kernel does when memory runs out, may have been unlucky."""
+        try:
+            return await self._compile(component, digest)
+        except Failed as failure:
+            if not failure.unfinished or failure.over:
+                raise _error(component, failure) from None
+        try:
+            return await self._compile(component, digest)
+        except Failed as failure:
+            raise _error(component, failure) from None
+
     async def _compile(self, component: Path, digest: str) -> Artifact:
         folder, run = self._cache.prepare(), CompileRun(self._limits)
         with new_file(folder) as code, component.open("rb") as source:
+            made = await run.made(Task.COMPONENT, source, digest, code)
             try:
-                made = await run.made(Task.COMPONENT, source, digest, code)
-                try:
-                    shared = await self._share(made, run)
-                except Failed as failure:
-                    if not failure.refused:
-                        raise
-                    # A module of it is faulty. The engine says what is wrong in words of the component.
-                    made, shared = await run.made(Task.WHOLE, source, digest, code), {}
+                shared = await self._share(made, run)
             except Failed as failure:
-                raise CompileError(f"{component} {failure}") from None
+                if not failure.refused:
+                    raise
+                # A module of it is faulty. The engine says what is wrong in words of the component.
+                made, shared = await run.made(Task.WHOLE, source, digest, code), {}
             return await asyncio.to_thread(self._cache.store, digest, made, shared)
 
     async def _share(self, made: Made, run: CompileRun) -> dict[int, str]:
@@ -171,6 +180,11 @@ class Compiler:
             with new_file(self._cache.folder) as code:
                 await run.made(Task.MODULE, module, digest, code)
                 await asyncio.to_thread(self._cache.store_module, digest, code)
+
+
+def _error(component: Path, failure: Failed) -> CompileError:
+    kind = CompileUnfinished if failure.unfinished else CompileError
+    return kind(f"{component} {failure}")
 
 
 def _taken_out(file: Path, at: int, size: int) -> tuple[FileIO, str]:

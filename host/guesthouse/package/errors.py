@@ -13,6 +13,10 @@ class CompileError(GuesthouseError):
     """A file is not a component, or cannot be compiled within the limits."""
 
 
+class CompileUnfinished(CompileError):
+    """The compiler was ended before it was done, for its time or by someone: that says nothing of the component."""
+
+
 class BuildError(GuesthouseError):
     """A package's sources could not be built. `output` is what the tool chain said, in its own lines."""
 

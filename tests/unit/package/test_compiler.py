@@ -27,7 +27,7 @@ from guesthouse.config import MIB, PackageLimits
 from guesthouse.package.cache import CompileCache
 from guesthouse.package.compile_run import CompileRun
 from guesthouse.package.compiler import Compiler
-from guesthouse.package.errors import CompileError
+from guesthouse.package.errors import CompileError, CompileUnfinished
 from guesthouse.package.task import Task
 from guesthouse.worker.boundary.engine import new_engine
 
@@ -495,16 +495,30 @@ async def test_what_a_killed_compile_left_is_cleared_away(guest: Path, cache_dir
 async def test_a_compiler_that_is_killed_from_outside_is_not_said_to_be_slow(
     guest: Path, cache_dir: Path
 ) -> None:
+    """And is tried once more, as the kernel may have taken it for another's memory."""
     compiling = asyncio.ensure_future(Compiler(cache_dir, LIMITS).compiled(guest))
+    killed = [await kill_compiler(), await kill_compiler()]
+    assert len(set(killed)) == 2
+    with pytest.raises(CompileUnfinished, match="was killed from outside"):
+        await compiling
+    assert list(cache_dir.iterdir()) == []
+    compiling = asyncio.ensure_future(Compiler(cache_dir, LIMITS).compiled(guest))
+    await kill_compiler()
+    assert (await compiling).is_file()
+
+
+async def kill_compiler() -> int:
+    """Kill the compiler that runs, or comes next; returns its pid once it was waited for."""
     for _ in range(4000):
         await asyncio.sleep(0.005)
         if found := compilers_of(os.getpid()):
-            os.kill(found.pop(), signal.SIGKILL)
+            os.kill(found[0], signal.SIGKILL)
             break
-    with pytest.raises(CompileError, match="was killed from outside"):
-        await compiling
-    assert list(cache_dir.iterdir()) == []
-    assert (await Compiler(cache_dir, LIMITS).compiled(guest)).is_file()
+    for _ in range(4000):
+        if found[0] not in compilers_of(os.getpid()):
+            break
+        await asyncio.sleep(0.001)
+    return found[0]
 
 
 def compilers_of(pid: int) -> list[int]:

@@ -17,9 +17,10 @@ import pytest
 import wasmtime
 
 from guesthouse.config import PackageLimits
+from guesthouse.package import compile_run
 from guesthouse.package.archive import unpack
 from guesthouse.package.compiler import Compiler
-from guesthouse.package.errors import CompileError, PackageError
+from guesthouse.package.errors import CompileError, CompileUnfinished, PackageError
 from guesthouse.package.load import load_package
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time
@@ -179,3 +180,39 @@ async def test_a_limit_holds_at_its_edge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, over: int
 ) -> None:
     await EDGES[name](tmp_path, monkeypatch, over)
+
+
+@pytest.mark.parametrize(("share", "windows"), [(0.05, 1), (0.5, 2), (0.3, 4)])
+async def test_a_compile_on_a_busy_machine_gets_the_time_that_others_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, windows: int
+) -> None:
+    """The compiler is stopped, and said to get a share of a CPU: with less than a tenth it is ended at once."""
+    component = tmp_path / "guest.wasm"
+    component.write_bytes(wasmtime.wat2wasm(GUEST))
+    real = asyncio.create_subprocess_exec
+
+    async def play(loop: DrivenLoop) -> None:
+        started: asyncio.Future[asyncio.subprocess.Process] = loop.create_future()
+
+        async def stopped(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+            process = await real(*arguments, **options)
+            os.kill(process.pid, signal.SIGSTOP)
+            started.set_result(process)
+            return process
+
+        began = loop.time()
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", stopped)
+        monkeypatch.setattr(compile_run, "_cpu_seconds", lambda pid: share * (loop.time() - began))
+        compiling = asyncio.ensure_future(
+            Compiler(tmp_path / "compiled", limits(compile_seconds=SECONDS)).compiled(component)
+        )
+        process = await started
+        if windows > 1:
+            await loop.pass_by((windows - 1) * SECONDS + MOMENT)
+            assert process.returncode is None
+        await loop.pass_by(SECONDS)
+        with pytest.raises(CompileUnfinished, match=r"did not compile within 80 s"):
+            await compiling
+        assert process.returncode == -signal.SIGKILL
+
+    await in_driven_time(play)
