@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Final
 
 import compiled as compiled_parts
-from guesthouse.link.ops import ToNode
+from guesthouse.link.to_node import Push, Started
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import SAMPLES, component, environment, guesthouse, package
@@ -36,7 +36,7 @@ def run(effort: Effort) -> Result:
             with worker() as one:
                 guests.add(f"Guesthouse, {name}, new to its worker", time=1000 * _first_message(one, path))
                 one.start(path)  # a worker keeps a component as long as it has a guest of it
-                one.expect(ToNode.STARTED)
+                one.expect(Started)
                 for _ in range(effort.count(_STARTS_A_ROUND)):
                     guests.add(
                         f"Guesthouse, {name}, known to its worker", time=1000 * _first_message(one, path)
@@ -72,10 +72,10 @@ def _first_message(one: Worker, path: Path) -> float:
     """Seconds from START to the answer of the first message; the guest is told to stop behind it."""
     begin = perf_counter()
     handle = one.start(path)
-    one.expect(ToNode.STARTED)
+    one.expect(Started)
     one.open(handle, _CHANNEL)
     one.push(handle, _CHANNEL, b"hello")
-    one.expect(ToNode.PUSH)
+    one.expect(Push)
     seconds = perf_counter() - begin
     one.stop(handle)
     return seconds

@@ -7,21 +7,25 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import thread_time
-from typing import Any, Final
+from typing import Final
+
+from msgspec import Raw
 
 from guesthouse.address import Address
 from guesthouse.config import Settings
-from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.link.frames import encode, from_worker
+from guesthouse.link.to_node import Call, Push, ToNode
+from guesthouse.link.to_worker import Push as Pushed
 from guesthouse.worker.boundary.artifact import Engines
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
 from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls
-from guesthouse.worker.guest import Guest, GuestLimits, Waiting
+from guesthouse.worker.guest import Guest, Waiting
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
-from worker_link import PLENTY, compiled, opened, start_settings
+from worker_link import PLENTY, compiled, limits_of, opened
 
 CHANNEL: Final = 7
 _HANDLE: Final = 1
@@ -31,13 +35,14 @@ class _Sent(Outgoing):
     """Takes what a guest tells the node, and sends none of it."""
 
     def __init__(self) -> None:
-        self.operation: list[Any] = []
-        self.calls: list[list[Any]] = []
+        self.message: ToNode | Raw | None = None
+        self.calls: list[Call] = []
 
-    def add(self, operation: list[Any], payload_bytes: int = 0) -> None:
-        self.operation = operation
-        if operation[0] == ToNode.CALL:
-            self.calls.append(operation)
+    def add(self, message: ToNode | Raw, payload_bytes: int = 0) -> None:
+        self.message = message
+        if isinstance(message, Raw):
+            said = from_worker().feed(encode([message]))
+            self.calls += [call for call in said if isinstance(call, Call)]
 
     def note_consumer(self, guest: Guest) -> None:
         guest.taken = 0
@@ -51,9 +56,7 @@ class Inside:
         engines = Engines(new_engine(), new_engine(small=True))
         self._sent = _Sent()
         self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now, spent: None, lambda: None)
-        settings = start_settings("bench.os@echo:echo:bench.os", path, Settings())
-        limits = GuestLimits(**{name: settings[name] for name in GuestLimits.__dataclass_fields__})
-        our = Address.parse(settings["our"])
+        limits, our = limits_of(Settings()), Address.parse("bench.os@echo:echo:bench.os")
         component = engines.load(path, HostCalls(), *ENTRIES)
         self._ticker = Ticker(component.engine)
         self._ticker.use(component.engine)
@@ -72,16 +75,15 @@ class Inside:
         """Deliver a message so many times, each once the last was answered; returns the CPU seconds it took."""
         guest, deliver, run_round = self._guest, self._guest.deliver, self._scheduler.run_round
         wait_seconds, sent, kind = self._scheduler.wait_seconds, self._sent, 0 if text else 1
-        code, answer = int(ToWorker.PUSH), int(ToNode.PUSH)
         begin = thread_time()
         for _ in range(count):
-            deliver([code, _HANDLE, CHANNEL, kind, payload])
+            deliver(Pushed(_HANDLE, CHANNEL, kind, payload))
             run_round()
             while wait_seconds() == 0.0:  # its time slice ended in between
                 run_round()
         seconds = thread_time() - begin
-        operation, sent.operation = sent.operation, []
-        if not operation or operation[0] != answer or bytes(operation[4]) != payload:
+        message, sent.message = sent.message, None
+        if not isinstance(message, Push) or bytes(message.payload) != payload:
             raise SystemExit("the guest sent something else than its message back")
         guest.channels[CHANNEL] = PLENTY
         return seconds
@@ -96,7 +98,7 @@ class Inside:
             self._scheduler.run_round()
             while self._sent.calls:
                 call = self._sent.calls.pop()
-                self._guest.reply(call[2], None)
+                self._guest.reply(call.call_id, None)
 
     def _ended(self, guest: Guest, trap: GuestTrap) -> None:
         raise SystemExit(f"the guest ended: {trap.cause}: {trap.detail}")

@@ -10,15 +10,16 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from guesthouse.canonical.files import PLAN_SUFFIX, core_path
 from guesthouse.config import Settings
-from guesthouse.link.frames import FrameReader, encode
-from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
+from guesthouse.link.frames import encode, from_worker
+from guesthouse.link.messages import PROTOCOL_VERSION, Message
+from guesthouse.link.to_node import Call, Exited, Ready, ToNode
+from guesthouse.link.to_worker import Configure, GuestLimits, Open, Push, Reply, Start, Stop
 from guesthouse.package.compiling import compile_component
 from guesthouse.worker.boundary.engine import engine_key
-from guesthouse.worker.guest import GuestLimits
 
 _PATIENCE: Final = 120.0
 PLENTY: Final = 1 << 60
@@ -26,8 +27,8 @@ PLENTY: Final = 1 << 60
 _READ: Final = 1 << 20
 
 
-def start_settings(our: str, compiled: Path, settings: Settings) -> dict[str, Any]:
-    """What START says of a process, with a node's default limits."""
+def limits_of(settings: Settings) -> GuestLimits:
+    """What a node's settings give each process."""
     limits: dict[str, Any] = {}
     for section in (settings.connections, settings.process):
         limits |= {name: getattr(section, name) for name in type(section).__dataclass_fields__}
@@ -35,8 +36,7 @@ def start_settings(our: str, compiled: Path, settings: Settings) -> dict[str, An
         "message_bytes": settings.connections.message_bytes,
         "blob_bytes": settings.process.message_bytes,
     }
-    fields = {name: limits[name] for name in GuestLimits.__dataclass_fields__}
-    return {"our": our, "component": str(compiled), "on_exit": "none", **fields}
+    return GuestLimits(**{name: limits[name] for name in GuestLimits.__struct_fields__})
 
 
 def compiled(wasm: Path) -> Path:
@@ -60,10 +60,12 @@ def _write(path: Path, content: bytes | bytearray) -> None:
     partial.replace(path)
 
 
-def opened(handle: int, channel_id: int) -> list[Any]:
-    """The OPEN of a channel on which a guest may push as much as it likes."""
-    settings: list[Any] = ["/", "127.0.0.1:1", None, [], [], False, PLENTY, "/", None]
-    return [int(ToWorker.OPEN), handle, channel_id, *settings]
+def opened(handle: int, channel_id: int) -> Open:
+    """A channel on which a guest may push as much as it likes."""
+    return Open(handle, channel_id, "/", "127.0.0.1:1", None, (), (), False, PLENTY, "/", None)
+
+
+_M = TypeVar("_M")
 
 
 class Worker:
@@ -71,24 +73,24 @@ class Worker:
 
     def __init__(self, link: socket.socket, subprocess_: subprocess.Popen[bytes]) -> None:
         self._link = link
-        self._reader = FrameReader()
-        self._operations: deque[list[Any]] = deque()
+        self._reader = from_worker()
+        self._messages: deque[ToNode] = deque()
         self._settings = Settings()
         self._last_handle = 0
         self.pid = subprocess_.pid
-        self.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}])
-        self.expect(ToNode.READY)
+        self.send(Configure(PROTOCOL_VERSION))
+        self.expect(Ready)
 
-    def send(self, *operations: list[Any]) -> None:
-        """Send operations as one frame."""
-        self._link.sendall(encode(list(operations)))
+    def send(self, *messages: Message) -> None:
+        """Send messages as one frame."""
+        self._link.sendall(encode(messages))
 
     def start(self, path: Path) -> int:
         """Start a guest and wait for nothing; returns its handle."""
         self._last_handle += 1
         our = f"bench.os@g{self._last_handle}:bench:bench.os"
-        settings = start_settings(our, path, self._settings)
-        self.send([int(ToWorker.START), self._last_handle, settings])
+        limits = limits_of(self._settings)
+        self.send(Start(self._last_handle, our, os.fsencode(path), "none", limits))
         return self._last_handle
 
     def open(self, handle: int, channel_id: int) -> None:
@@ -97,32 +99,32 @@ class Worker:
 
     def push(self, handle: int, channel_id: int, payload: bytes) -> None:
         """Send a guest a text message."""
-        self.send([int(ToWorker.PUSH), handle, channel_id, 0, payload])
+        self.send(Push(handle, channel_id, 0, payload))
 
     def stop(self, handle: int) -> None:
         """End a guest and wait for its end."""
-        self.send([int(ToWorker.STOP), handle, "the measurement is over"])
-        self.expect(ToNode.EXITED)
+        self.send(Stop(handle, "the measurement is over"))
+        self.expect(Exited)
 
-    def expect(self, kind: ToNode) -> list[Any]:
-        """Wait for the next operation of a kind; others are dropped, or answered.
+    def expect(self, kind: type[_M]) -> _M:
+        """Wait for the next message of a kind; others are dropped, or answered.
 
         Raises:
             SystemExit: a guest or the worker ended.
         """
         while True:
-            while self._operations:
-                operation = self._operations.popleft()
-                if operation[0] == kind:
-                    return operation
-                if operation[0] == ToNode.EXITED:
-                    raise SystemExit(f"guest {operation[1]} ended: {operation[2]}: {operation[3]}")
-                if operation[0] == ToNode.CALL:
-                    self.send([int(ToWorker.REPLY), operation[1], operation[2], None])
+            while self._messages:
+                message = self._messages.popleft()
+                if isinstance(message, kind):
+                    return message
+                if isinstance(message, Exited):
+                    raise SystemExit(f"guest {message.handle} ended: {message.cause}: {message.detail}")
+                if isinstance(message, Call):
+                    self.send(Reply(message.handle, message.call_id, None))
             data = self._link.recv(_READ)
             if not data:
                 raise SystemExit("the worker ended")
-            self._operations.extend(self._reader.feed(data))
+            self._messages.extend(self._reader.feed(data))
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from guesthouse.http_server.credentials import load_node_key
 from guesthouse.http_server.server import HttpServer
 from guesthouse.installing import Installer, finish_purge, tidy
 from guesthouse.kernel import children, kept_capabilities
-from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.remote import KeyOf, Remote
 from guesthouse.kernel.router import Router
@@ -149,8 +148,8 @@ class Node:
     def _begins_to_compile(self, component: Path) -> None:
         self.log.write("compiler", "info", f"compiling {component}, which is kept for later starts")
 
-    def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> Callable[[Operation], None]:
-        operations = Operations(
+    def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> Operations:
+        return Operations(
             worker.runs,
             self.router,
             self.http,
@@ -158,9 +157,9 @@ class Node:
             self.log,
             self.supervisor,
             on_ready,
+            worker.pong,
             self._spawner,
         )
-        return operations.handle
 
     def reload(self, settings: Settings) -> None:
         """Go by these settings as far as a running node can (`reloading.py`), read the certificate again, and begin the

@@ -16,7 +16,7 @@ import pytest
 from wasmtime import Engine, Module, wat2wasm
 
 from guesthouse.canonical.planner import take_apart
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import native
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.apart.fiber import CoreFiber

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.apart.linear import LinearMemory
 from guesthouse.worker.boundary.apart.loading import NO_LIMIT, ArgumentLimit
 from guesthouse.worker.boundary.apart.metering import MAX_VALUES, SHARED_BYTES

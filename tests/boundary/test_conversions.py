@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.capi import VAL_SIZE
 from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType
 from guesthouse.worker.boundary.types import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
 from guesthouse.worker.boundary.values import MAX_LIST, Ok

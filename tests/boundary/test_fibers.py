@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import FIBERS, Fiber

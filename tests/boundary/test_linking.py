@@ -10,7 +10,7 @@ import wasmtime._ffi as ffi
 from wasmtime import Config, Engine
 from wasmtime.component import Component as WasmComponent
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import canary, capi, values
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType

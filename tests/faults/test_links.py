@@ -121,27 +121,39 @@ async def end_of_a_worker(liars: Liars) -> str:
     return (await until(ends, bool, "the log says why a worker ended"))[0]
 
 
+MALFORMED: Final = "malformed link frame"
 EXPECTED: Final = {
     "noise": "announces over",
     "more than a frame may hold": "announces over",
-    "not CBOR": "is not CBOR",
-    "no list": "is not a list of operations",
-    "no operation": "something that is not an operation",
-    "too deep": "is not CBOR",
-    "a frame that ends early": "is not CBOR",
-    "a length that is too short": "is not CBOR",
+    "not MessagePack": MALFORMED,
+    "no list": MALFORMED,
+    "no message": MALFORMED,
+    "too deep": MALFORMED,
+    "a frame that ends early": MALFORMED,
+    "a length that is too short": MALFORMED,
     "a frame with its middle cut out": "",  # what is left may be anything
-    "an operation that does not exist": "operation",
-    "fields of the wrong kind": "malformed",
+    "a message that does not exist": MALFORMED,
+    "fields of the wrong kind": MALFORMED,
+    "a field too many": MALFORMED,
     "a run that it was not given": "which it was not given",
     "the first runs of the node, which are not all its own": "which it was not given",
     "more consumed than was sent": "messages consumed of",
     "another version of the link": "speaks version 999",
+    "that it is ready, again": "twice that it is ready",
     "a cause that does not exist": "as the cause of an end",
+    "a dictionary of large integers": MALFORMED,
+    "large integers of one hash, in tags of CBOR": MALFORMED,
+    "a regular expression, in a tag of CBOR": MALFORMED,
+    "an extension type": MALFORMED,
+    "sixty million empty lists": MALFORMED,
+    "sixty million channels": MALFORMED,
+    "four million answers in a frame": MALFORMED,
+    "answers to nothing, without end": "what nobody asked",
+    "text that is no text": MALFORMED,
     liar.SILENT: "exited with status 0",
     "noise to the worker": "exited with status 1: a link frame announces over",
-    "not CBOR to the worker": "exited with status 1: a link frame is not CBOR",
-    "an operation that does not exist to the worker": "exited with status 1: the node sent operation 99",
+    "not MessagePack to the worker": f"exited with status 1: a {MALFORMED}",
+    "a message that does not exist to the worker": f"exited with status 1: a {MALFORMED}",
 }
 
 
@@ -161,4 +173,26 @@ async def test_a_worker_that_lies_is_replaced_and_its_neighbour_does_not_notice(
                 assert complaint in line, f"{lie}: {line}"
                 await answered_again(one)
         assert {item["channel_id"] for item in await daemon.channels()} == {one.channel_id, two.channel_id}
+        assert (await daemon.ps())[TWO]["restarts"] == 0
+
+
+@pytest.mark.parametrize("flood", liar.FLOODS)
+async def test_what_a_worker_says_without_end_is_carried_out_while_its_neighbour_is_answered(
+    liars: Liars, flood: str
+) -> None:
+    """The node is done with the flood when the liar's own process is answered again, for what it says is behind it."""
+    daemon = liars.daemon
+    token = await daemon.token()
+    async with registered(daemon, ONE, token) as one, registered(daemon, TWO, token) as two:
+        await liars.part()
+        await answered_again(one)
+        liars.tell(flood)
+        await one.send("begin")
+        behind = asyncio.ensure_future(answered_again(one))
+        answered = 0
+        while not behind.done():
+            assert await two.ask(f"neighbour {answered}") == f"neighbour {answered}"
+            answered += 1
+        await behind
+        assert answered > 2, "the neighbour was answered while the flood was on"
         assert (await daemon.ps())[TWO]["restarts"] == 0

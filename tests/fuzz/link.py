@@ -1,4 +1,4 @@
-"""What comes out of a worker that a guest has taken over: frames, operations, and what the kernel makes of them."""
+"""What comes out of a worker that a guest has taken over: frames, messages, and what the kernel makes of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.state import State
-from guesthouse.link.checks import check, check_call
-from guesthouse.link.frames import FrameReader, LinkError, encode
+from guesthouse.link.frames import FrameReader, LinkError, encode, from_worker
+from guesthouse.link.messages import PROTOCOL_VERSION
 from guesthouse.link.node_end import connect
-from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
+from guesthouse.link.to_node import ToNode
+from guesthouse.link.to_worker import Configure
 
 from .catalogue import in_a_line, target
 
@@ -33,18 +34,19 @@ HANDLES: Final = {1: ProcessId.parse("chat:chat:test.os"), 2: ProcessId.parse("e
 
 @target()
 def link_frames(data: bytes) -> None:
-    """Frames are a `LinkError`, or the same operations however the stream was cut."""
-    whole, pieces = FrameReader(), FrameReader()
+    """Frames are a `LinkError`, or the same messages however the stream was cut; these can be written, and are the
+    same when they are read again.
+    """
+    whole, pieces = from_worker(), from_worker()
     expected = _all(whole, [data])
     step = 1 + len(data) // 7
     found = _all(pieces, [data[at : at + step] for at in range(0, len(data), step)])
     assert repr(found) == repr(expected)
     assert whole.pending <= len(data)
-    for operation in expected or []:
-        assert type(operation) is list
-        assert type(operation[0]) is int
+    for message in expected or []:
+        assert repr([*from_worker().feed(encode([message]))]) == repr([message])
     try:
-        at_once = FrameReader().one_frame(data)
+        at_once = from_worker().one_frame(data)
     except LinkError:
         assert expected is None
     else:
@@ -59,7 +61,7 @@ def node_end(data: bytes) -> None:
 
 async def _tell_the_node(data: bytes) -> None:
     ours, theirs = socket.socketpair()
-    heard: list[list[Any]] = []
+    heard: list[ToNode] = []
     lost: asyncio.Future[LinkError | None] = asyncio.get_running_loop().create_future()
     await connect(ours, heard.append, lost.set_result)
     with theirs:
@@ -68,7 +70,7 @@ async def _tell_the_node(data: bytes) -> None:
         with contextlib.suppress(OSError):  # it was closed for what was said before
             await loop.sock_sendall(theirs, data)
     fault = await asyncio.wait_for(lost, 10)
-    expected = _all(FrameReader(), [data])
+    expected = _all(from_worker(), [data])
     assert (fault is None) == (expected is not None)
     if expected is not None:
         assert repr(heard) == repr(expected)
@@ -81,7 +83,7 @@ def worker_end(data: bytes) -> None:
     """A worker whose node says anything at all ends, and says why in its last line."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        hello = encode([[int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}]])
+        hello = encode([Configure(PROTOCOL_VERSION)])
         worker = subprocess.Popen(
             [sys.executable, "-P", "-m", "guesthouse.worker", "--link-fd", str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
@@ -102,33 +104,16 @@ def worker_end(data: bytes) -> None:
     assert worker.returncode == 0 or said.strip()
 
 
-def _all(reader: FrameReader, pieces: list[bytes]) -> list[list[Any]] | None:
+def _all(reader: FrameReader[ToNode], pieces: list[bytes]) -> list[ToNode] | None:
     try:
-        return [operation for piece in pieces for operation in reader.feed(piece)]
+        return [message for piece in pieces for message in reader.feed(piece)]
     except LinkError:
         return None
 
 
-def operations(data: bytes) -> list[list[Any]]:
-    """The operations that the bytes are, if they are any."""
-    try:
-        return [*FrameReader().feed(len(data).to_bytes(4, "little") + data)]
-    except LinkError:
-        return []
-
-
-@target(1000)
-def link_checks(data: bytes) -> None:
-    """An operation is a `LinkError`, or can be written and is the same when it is read again."""
-    for operation in operations(data):
-        try:
-            check(operation)
-            if operation[0] == ToNode.CALL:
-                check_call(operation[3], operation[4])
-        except LinkError:
-            continue
-        again = [*FrameReader().feed(encode([operation]))]
-        assert repr(again) == repr([operation])
+def messages(data: bytes) -> list[ToNode]:
+    """The messages that the bytes are, if they are any."""
+    return _all(from_worker(), [len(data).to_bytes(4, "little") + data]) or []
 
 
 class Quiet:
@@ -174,7 +159,7 @@ class Kernel:
         self._folder.cleanup()
 
     def hear(self, data: bytes) -> None:
-        """Carry out operations of a worker that was given the first of two runs."""
+        """Carry out what a worker says that was given the first of two runs."""
         self._runner.run(self._hear(data))
 
     async def _hear(self, data: bytes) -> None:
@@ -183,12 +168,12 @@ class Kernel:
         router = Router(settings, quiet)
         router.http = quiet
         mine, others = (self._process(router, handle) for handle in HANDLES)
-        given: Any = ({1: mine}, router, quiet, self._state, quiet, quiet, lambda: None, quiet)
+        given: Any = ({1: mine}, router, quiet, self._state, quiet, quiet, lambda: None, lambda: True, quiet)
         taken_over = Operations(*given)
         try:
-            for operation in operations(data):
+            for message in messages(data):
                 if not quiet.ended:
-                    taken_over.handle(operation)
+                    taken_over.handle(message)
         except LinkError as error:
             in_a_line(error)
         finally:

@@ -4,9 +4,9 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -17,9 +17,8 @@ from guesthouse.home import HomeError
 from guesthouse.kernel.placement import Isolation, Placement
 from guesthouse.kernel.worker_subprocess import WorkerSubprocess, spawn
 from guesthouse.kernel.workers import Worker, WorkerFailed, Workers
-from guesthouse.link.ops import ToNode
 
-from .kernel.conftest import Lines
+from .kernel.conftest import Lines, OnlyReady
 
 FAKE_WORKER: Final = [sys.executable, str(Path(__file__).with_name("kernel") / "fake_worker.py")]
 
@@ -55,11 +54,8 @@ def there(pid: int) -> bool:
 
 
 def workers(log: Lines, ahead: Ahead, count: int = 2) -> Workers:
-    def operations(_: Worker, ready: Callable[[], None]) -> Callable[[list[Any]], None]:
-        return lambda operation: ready() if operation[0] == ToNode.READY else None
-
     placement = Placement(Isolation.SHARED, count, count)
-    return Workers(placement, log, operations, Nobody(), FAKE_WORKER, ahead.take)
+    return Workers(placement, log, lambda _, ready: OnlyReady(ready), Nobody(), FAKE_WORKER, ahead.take)
 
 
 def test_as_many_workers_have_a_head_start_as_there_are_to_be(tmp_path: Path) -> None:

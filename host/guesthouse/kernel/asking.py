@@ -13,8 +13,8 @@ from typing import Final
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.errors import GuesthouseError
-from guesthouse.kernel.mailbox import Operation
-from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.link.to_node import Send
+from guesthouse.link.to_worker import Response, SendFailure
 from guesthouse.message import LazyLoadBlob
 
 TERMINAL: Final = ProcessId("terminal", "distro", "sys")
@@ -50,12 +50,12 @@ class Answered:
 class Asker:
     """Sends requests as `process` through `send`, which is the router's."""
 
-    def __init__(self, process: ProcessId, send: Callable[[Asker, Operation], None]) -> None:
+    def __init__(self, process: ProcessId, send: Callable[[Asker, Send], None]) -> None:
         self.id = process
         self._send = send
-        self._waiting: dict[int, asyncio.Future[Operation]] = {}
+        self._waiting: dict[int, asyncio.Future[Response | SendFailure]] = {}
         self._last_ask = 0
-        self._failure: Operation | None = None
+        self._failure: SendFailure | None = None
 
     async def ask(self, target: Address, body: bytes, blob: LazyLoadBlob | None, seconds: int) -> Answered:
         """Send a request and wait for its response. Cancelling it forgets the response.
@@ -68,13 +68,13 @@ class Asker:
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             self._send(self, _request(number, target, body, blob, seconds))
-            operation = await answer
+            outcome = await answer
         finally:
             del self._waiting[number]
-        if operation[0] == ToWorker.SEND_FAILURE:
-            raise NotDelivered(target, operation[2])
-        source, body, metadata, mime, payload = (operation[place] for place in (2, 3, 5, 7, 8))
-        return Answered(source, body, metadata, None if payload is None else LazyLoadBlob(mime, payload))
+        if isinstance(outcome, SendFailure):
+            raise NotDelivered(target, outcome.kind)
+        payload = None if outcome.blob is None else LazyLoadBlob(outcome.mime, outcome.blob)
+        return Answered(outcome.source, outcome.body, outcome.metadata, payload)
 
     def tell(self, target: Address, body: bytes, blob: LazyLoadBlob | None) -> None:
         """Send a request that wants no response.
@@ -86,28 +86,27 @@ class Asker:
         self._send(self, _request(0, target, body, blob, None))
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise NotDelivered(target, failure[2])
+            raise NotDelivered(target, failure.kind)
 
-    def answer_await(self, handle: int, operation: Operation, size: int) -> None:
+    def answer_await(self, handle: int, message: Response | SendFailure, size: int) -> None:
         """Called by the router: the answer to one that waits."""
         answer = self._waiting.get(handle)
         if answer is not None and not answer.done():
-            answer.set_result(operation)
+            answer.set_result(message)
 
     def is_run(self, handle: int) -> bool:
         """Called by the router: the node has one run."""
         return True
 
-    def post_answer(self, operation: Operation, size: int) -> bool:
+    def post_answer(self, message: Response | SendFailure, size: int) -> bool:
         """Called by the router: what becomes of a request that wants no response."""
-        if operation[0] == ToWorker.SEND_FAILURE:
-            self._failure = operation
+        if isinstance(message, SendFailure):
+            self._failure = message
         return True
 
 
 def _request(
     number: int, target: Address, body: bytes, blob: LazyLoadBlob | None, seconds: int | None
-) -> Operation:
+) -> Send:
     mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
-    head = [int(ToNode.SEND), number, str(target), body, False, seconds, None, None]
-    return [*head, mime, payload, number, 0]
+    return Send(number, str(target), body, expects_response=seconds, mime=mime, blob=payload, await_id=number)

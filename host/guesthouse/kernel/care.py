@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from guesthouse.capabilities import Capability
 from guesthouse.errors import GuesthouseError
-from guesthouse.kernel.process import OnExit, Process
+from guesthouse.kernel.process import Process
 from guesthouse.kernel.restarts import Backoff
+from guesthouse.link.messages import OnExit
 from guesthouse.package.spec import Right
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ class Child:
 def keep(state: State, child: Child, done: Callable[[object], None]) -> None:
     """Keep it for the next life of the node; `done` is called once that is durable, or cannot be (the log says so)."""
     grants = json.dumps([[str(grantee), params] for grantee, params in child.grants])
-    rights = json.dumps(as_pairs(list(child.capabilities)))
+    rights = json.dumps(as_pairs(child.capabilities))
     row = (str(child.id), child.wasm_path, rights, grants, int(child.public))
 
     def work(database: sqlite3.Connection) -> None:

@@ -6,14 +6,13 @@ import json
 
 from guesthouse.address import Address
 from guesthouse.capabilities import KERNEL
-from guesthouse.kernel.mailbox import Operation
-from guesthouse.link.ops import ToWorker
+from guesthouse.link.to_worker import Request
 
 
-def handover_request(node: str, version: str, seconds: float) -> Operation:
+def handover_request(node: str, version: str, seconds: float) -> Request:
     """`{"handover": {"version", "seconds"}}`: what takes the process's place, and the time that is left. It wants
     no response: the process is done when it asks for the next message.
     """
     body = json.dumps({"handover": {"version": version, "seconds": seconds}}).encode()
     source = str(Address(node, KERNEL))
-    return [int(ToWorker.REQUEST), 0, 0, source, body, False, None, None, None, None]
+    return Request(0, 0, source, body)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import BadCapability, Capability
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.state import State, StateError
+from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
+from guesthouse.link.messages import Pair
 
-Reply = Callable[[Any], None]
+Reply = Callable[[Outcome], None]
 MOST_KEPT: Final = 65_536
 """Capabilities that are kept for all processes of one package, whether there or not."""
 
@@ -19,8 +21,8 @@ SAVED: Final = 1
 DROPPED: Final = 0
 
 
-def read_all(pairs: list[list[str]]) -> list[Capability]:
-    """Capabilities from `[issuer, params]`; what names none is left out."""
+def read_all(pairs: Iterable[Pair]) -> list[Capability]:
+    """Capabilities from issuers and params; what names none is left out."""
     found = []
     for issuer, params in pairs:
         try:
@@ -30,34 +32,34 @@ def read_all(pairs: list[list[str]]) -> list[Capability]:
     return found
 
 
-def as_pairs(capabilities: list[Capability]) -> list[list[str]]:
+def as_pairs(capabilities: Iterable[Capability]) -> tuple[Pair, ...]:
     """Capabilities as the link carries them."""
-    return [as_pair(capability) for capability in capabilities]
+    return tuple(map(as_pair, capabilities))
 
 
-def as_pair(capability: Capability) -> list[str]:
+def as_pair(capability: Capability) -> Pair:
     """One capability as the link carries it."""
-    return [capability.issuer, capability.params]
+    return capability.issuer, capability.params
 
 
-def save(state: State, process: Process, arguments: list[Any], reply: Reply) -> None:
+def save(state: State, process: Process, call: SaveCapabilities, reply: Reply) -> None:
     """Keep what may be kept."""
-    kept = process.holdings.save(read_all(arguments[0]))
+    kept = process.holdings.save(read_all(call.capabilities))
     _store(state, process, dict.fromkeys(kept, SAVED), [], reply)
 
 
-def drop(state: State, process: Process, arguments: list[Any], reply: Reply) -> None:
+def drop(state: State, process: Process, call: DropCapabilities, reply: Reply) -> None:
     """Give up what it held. What it had only saved leaves no trace: nobody grants it that again."""
     holdings = process.holdings
-    lost = holdings.drop(read_all(arguments[0]))
+    lost = holdings.drop(read_all(call.capabilities))
     dropped = {capability: DROPPED for capability in lost if capability in holdings.dropped}
     void = [capability for capability in lost if capability not in dropped]
     _store(state, process, dropped, [*void, *holdings.forget_dropped()], reply)
 
 
-def ours(state: State, process: Process, arguments: list[Any], reply: Reply) -> None:
+def ours(state: State, process: Process, call: OurCapabilities, reply: Reply) -> None:
     """List what it holds."""
-    reply(as_pairs(sorted(process.holdings.all())))
+    reply(Held(as_pairs(sorted(process.holdings.all()))))
 
 
 async def restore(state: State, process: Process) -> None:

@@ -1,4 +1,4 @@
-"""What waits for a process: link operations in order, bounded, kept until the guest took them.
+"""What waits for a process: link messages in order, bounded, kept until the guest took them.
 
 A message goes through three states: it *waits*, it is *sent* to the worker, it is *consumed* (the
 guest took it). The worker holds at most a window of sent messages, so a mailbox is what a slow
@@ -36,29 +36,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final
+
+from msgspec.structs import replace
 
 from guesthouse.link.frames import LinkError
-from guesthouse.link.ops import ToWorker
+from guesthouse.link.to_worker import Close, Http, OfChannel, Open, Push, SendFailure, ToProcess
 from guesthouse.ports import Feeder
 
-Operation: TypeAlias = list[Any]
-
 MESSAGE_OVERHEAD: Final = 256
-"""Bytes that a message costs the node beside its payload: the operation, its numbers and its place."""
+"""Bytes that a message costs the node beside its payload: its numbers and its place."""
 
 FRUITLESS_RUNS: Final = 3
 
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 1024 * 1024
-
-_OPEN: Final = int(ToWorker.OPEN)
-_PUSH: Final = int(ToWorker.PUSH)
-_CLOSE: Final = int(ToWorker.CLOSE)
-_SEND_FAILURE: Final = int(ToWorker.SEND_FAILURE)
-_CHANNEL: Final = 2
-_RESUMED: Final = 8
-_CREDIT: Final = 9
 
 
 class Mailbox:
@@ -89,15 +81,15 @@ class Mailbox:
         self.on_full: Callable[[], None] = _nothing
         """Called when somebody is paused or refused for want of room."""
         self._capacity = capacity
-        self._waiting: deque[tuple[Operation, int]] = deque()
-        self._sent: deque[tuple[Operation, int]] = deque()
+        self._waiting: deque[tuple[ToProcess, int]] = deque()
+        self._sent: deque[tuple[ToProcess, int]] = deque()
         self._kept: dict[int, int] = {}  # channel: how many of its messages are kept
-        self._opens: dict[int, Operation] = {}  # channel: its OPEN, while a message of it may be kept
-        self._awaiting_open: dict[int, Operation] = {}  # channels whose OPEN still waits
+        self._opens: dict[int, Open] = {}  # channel: its OPEN, while a message of it may be kept
+        self._awaiting_open: dict[int, int] = {}  # channels whose OPEN still waits: credit that came since
         self._forgotten: set[int] = set()  # channels that the process closed, with messages still kept
         self._paused: dict[int, Feeder] = {}
-        self._last_consumed: tuple[int, Any] | None = None
-        self._last_words: Operation | None = None
+        self._last_consumed: tuple[type[ToProcess], int] | None = None
+        self._last_words: ToProcess | None = None
         self._fruitless = 0
 
     def __len__(self) -> int:
@@ -108,25 +100,23 @@ class Mailbox:
         """Whether senders that can be refused should be."""
         return self.size >= self._capacity
 
-    def post(self, operation: Operation, payload_size: int) -> None:
+    def post(self, message: ToProcess, payload_size: int) -> None:
         """Keep a message that is not of a channel."""
         size = payload_size + MESSAGE_OVERHEAD
         self.size += size
-        self._waiting.append((operation, size))
+        self._waiting.append((message, size))
 
-    def post_open(self, operation: Operation) -> None:
+    def post_open(self, message: Open) -> None:
         """Keep a channel's OPEN."""
-        channel_id = operation[_CHANNEL]
-        self._opens[channel_id] = operation
-        self._awaiting_open[channel_id] = operation
-        self._post_of_channel(channel_id, operation, 0)
+        self._opens[message.channel_id] = message
+        self._awaiting_open[message.channel_id] = 0
+        self._post_of_channel(message, 0)
 
-    def post_push(self, operation: Operation, payload_size: int, feeder: Feeder) -> None:
+    def post_push(self, message: Push, payload_size: int, feeder: Feeder) -> None:
         """Keep a client's message, and pause `feeder` when there is no room for another."""
-        channel_id = operation[_CHANNEL]
-        self._post_of_channel(channel_id, operation, payload_size)
+        self._post_of_channel(message, payload_size)
         if self.size >= self._capacity:
-            self._pause(channel_id, feeder)
+            self._pause(message.channel_id, feeder)
 
     def hold_back(self, channel_id: int, feeder: Feeder) -> None:
         """Pause the feeder of a message that was posted, when there is no room for another."""
@@ -142,7 +132,7 @@ class Mailbox:
             self.on_full()
         return refused
 
-    def pass_push(self, operation: Operation, payload_size: int, feeder: Feeder) -> bool:
+    def pass_push(self, message: Push, payload_size: int, feeder: Feeder) -> bool:
         """`post_push` and `take` in one, when nothing waits before it and the window has room: then it is to be
         sent now. False, and nothing is done, when not.
         """
@@ -152,21 +142,20 @@ class Mailbox:
             return False
         if sent and (self.window_size + size > WINDOW_BYTES or len(sent) >= WINDOW_MESSAGES):
             return False
-        channel_id = operation[_CHANNEL]
+        channel_id = message.channel_id
         kept = self._kept
         kept[channel_id] = kept.get(channel_id, 0) + 1
         self.window_size += size
         self.size += size
-        sent.append((operation, size))
+        sent.append((message, size))
         if self.size >= self._capacity:
             self._pause(channel_id, feeder)
         return True
 
-    def post_close(self, operation: Operation) -> None:
+    def post_close(self, message: Close) -> None:
         """Keep a channel's CLOSE; its feeder is let go."""
-        channel_id = operation[_CHANNEL]
-        self._paused.pop(channel_id, None)
-        self._post_of_channel(channel_id, operation, 0)
+        self._paused.pop(message.channel_id, None)
+        self._post_of_channel(message, 0)
 
     def forget_channel(self, channel_id: int) -> bool:
         """Drop a channel that the process closed. Returns whether its worker has to be told."""
@@ -182,28 +171,31 @@ class Mailbox:
         """Add to the credit of a channel whose OPEN still waits. Returns False when there is none such:
         then the worker is to be told.
         """
-        operation = self._awaiting_open.get(channel_id)
-        if operation is None:
+        if channel_id not in self._awaiting_open:
             return False
-        operation[_CREDIT] += size
+        self._awaiting_open[channel_id] += size
         return True
 
-    def take(self) -> Iterator[tuple[Operation, int]]:
-        """Yield the messages to send now, with their sizes: as many as the window has room for, or one."""
+    def take(self, handle: int) -> Iterator[tuple[ToProcess, int]]:
+        """Yield the messages to send to that run now, with their sizes: as many as the window has room for, or one."""
         waiting, sent = self._waiting, self._sent
         while waiting:
-            operation, size = waiting[0]
-            if operation[0] <= _CLOSE and self._forgotten and operation[_CHANNEL] in self._forgotten:
+            message, size = waiting[0]
+            if self._forgotten and isinstance(message, OfChannel) and message.channel_id in self._forgotten:
                 waiting.popleft()
-                self._drop(operation, size)
+                self._drop(message, size)
                 continue
             if sent and (self.window_size + size > WINDOW_BYTES or len(sent) >= WINDOW_MESSAGES):
                 return
-            sent.append(waiting.popleft())
+            waiting.popleft()
+            if type(message) is Open:
+                credit = message.credit + self._awaiting_open.pop(message.channel_id, 0)
+                message = replace(message, handle=handle, credit=credit)
+            elif message.handle != handle:
+                message = replace(message, handle=handle)
+            sent.append((message, size))
             self.window_size += size
-            if operation[0] == _OPEN:
-                self._awaiting_open.pop(operation[_CHANNEL], None)
-            yield operation, size
+            yield message, size
 
     def consumed(self, count: int) -> None:
         """The guest took `count` more messages, in the order they were sent.
@@ -216,27 +208,38 @@ class Mailbox:
             raise LinkError(f"a worker reports {count} messages consumed of {len(sent)} sent")
         freed = 0
         for _ in range(count):
-            operation, size = sent.popleft()
+            message, size = sent.popleft()
             freed += size
-            code = operation[0]
-            if code != _OPEN:
+            if type(message) is not Open:
                 self._fruitless = 0
-            if code <= _CLOSE:
-                self._release(operation)
+            if isinstance(message, OfChannel):
+                self._release(message)
         self.size -= freed
         self.window_size -= freed
-        self._last_consumed = (operation[0], operation[_CHANNEL])
+        self._last_consumed = _named(message)
         if self._paused:
             self._resume_with_room()
 
-    def send_last(self, operation: Operation) -> None:
+    def withdraw(self, message: ToProcess) -> None:
+        """Forget a message that `take` or `pass_push` gave and that was not sent after all."""
+        for place, (sent, size) in enumerate(self._sent):
+            if sent is message:
+                del self._sent[place]
+                self.size -= size
+                self.window_size -= size
+                if isinstance(message, OfChannel):
+                    self._release(message)
+                self._resume_with_room()
+                return
+
+    def send_last(self, message: ToProcess) -> None:
         """A small message that went to this run ahead of what waits, and is for no other run. Nothing may be
         taken after it.
         """
-        self._last_words = operation
+        self._last_words = message
         self.size += MESSAGE_OVERHEAD
         self.window_size += MESSAGE_OVERHEAD
-        self._sent.append((operation, MESSAGE_OVERHEAD))
+        self._sent.append((message, MESSAGE_OVERHEAD))
 
     def end_run(self, *, worker_lost: bool = False) -> str | None:
         """The run is over: what it did not consume waits again. Returns the message that is not delivered
@@ -257,7 +260,7 @@ class Mailbox:
         self._resume_with_room()
         return None if last is None else _in_words(*last)
 
-    def begin_run(self, announced: Sequence[Operation]) -> None:
+    def begin_run(self, announced: Sequence[Open]) -> None:
         """Order what waits for a new run, as the rule above says.
 
         Args:
@@ -266,12 +269,14 @@ class Mailbox:
         kept, self._waiting = self._waiting, deque()
         self.size = 0
         self._kept, self._awaiting_open = {}, {}
-        told = {operation[_CHANNEL]: operation for operation in announced}
+        told = {message.channel_id for message in announced}
         opens, self._opens = self._opens, {}
-        for operation in announced:
-            self.post_open(operation)
-        for operation, size in kept:
-            self._keep_for_new_run(operation, size, told, opens)
+        resumed = {message.channel_id: message.resumed for message, _ in kept if isinstance(message, Open)}
+        for announcement in announced:
+            channel_id = announcement.channel_id
+            self.post_open(replace(announcement, resumed=resumed.get(channel_id, announcement.resumed)))
+        for message, size in kept:
+            self._keep_for_new_run(message, size, told, opens)
         self._forgotten.clear()
         self._resume_with_room()
 
@@ -284,64 +289,61 @@ class Mailbox:
             held.clear()
         self._resume()
 
-    def kept(self) -> Iterator[Operation]:
+    def kept(self) -> Iterator[ToProcess]:
         """All messages that are not consumed, in order."""
-        for operation, _ in self._sent:
-            yield operation
-        for operation, _ in self._waiting:
-            yield operation
+        for message, _ in self._sent:
+            yield message
+        for message, _ in self._waiting:
+            yield message
 
     def _keep_for_new_run(
-        self, operation: Operation, size: int, told: dict[int, Operation], opens: dict[int, Operation]
+        self, message: ToProcess, size: int, told: set[int], opens: dict[int, Open]
     ) -> None:
-        code = operation[0]
-        if code == _SEND_FAILURE:
+        if isinstance(message, SendFailure):
             return  # of something that an earlier run sent
-        if code > _CLOSE:
+        if not isinstance(message, OfChannel):
             self.size += size
-            self._waiting.append((operation, size))
+            self._waiting.append((message, size))
             return
-        channel_id = operation[_CHANNEL]
+        channel_id = message.channel_id
         if channel_id in self._forgotten:
             return
-        if code == _OPEN:
-            if channel_id in told:
-                told[channel_id][_RESUMED] = operation[_RESUMED]
-                return
-            told[channel_id] = operation
-            self.post_open(operation)
+        if isinstance(message, Open):
+            if channel_id not in told:
+                told.add(channel_id)
+                self.post_open(message)
             return
         if channel_id not in told:
-            if code == _CLOSE or channel_id not in opens:
+            if isinstance(message, Close) or channel_id not in opens:
                 return
-            told[channel_id] = retold = _retold(opens[channel_id])
-            self.post_open(retold)
-        self._post_of_channel(channel_id, operation, size - MESSAGE_OVERHEAD)
+            told.add(channel_id)
+            self.post_open(replace(opens[channel_id], resumed=True, credit=0))
+        self._post_of_channel(message, size - MESSAGE_OVERHEAD)
 
-    def _post_of_channel(self, channel_id: int, operation: Operation, payload_size: int) -> None:
+    def _post_of_channel(self, message: OfChannel, payload_size: int) -> None:
         size = payload_size + MESSAGE_OVERHEAD
         self.size += size
-        kept = self._kept
+        kept, channel_id = self._kept, message.channel_id
         kept[channel_id] = kept.get(channel_id, 0) + 1
-        self._waiting.append((operation, size))
+        self._waiting.append((message, size))
 
-    def _give_up_first(self) -> tuple[int, Any] | None:
-        for place, (operation, size) in enumerate(self._sent):
-            if operation[0] != _OPEN:
+    def _give_up_first(self) -> tuple[type[ToProcess], int] | None:
+        for place, (message, size) in enumerate(self._sent):
+            if type(message) is not Open:
                 del self._sent[place]
                 self.size -= size
-                if operation[0] <= _CLOSE:
-                    self._release(operation)
-                return operation[0], operation[_CHANNEL]
+                if isinstance(message, OfChannel):
+                    self._release(message)
+                return _named(message)
         return None
 
-    def _drop(self, operation: Operation, size: int) -> None:
+    def _drop(self, message: OfChannel, size: int) -> None:
         self.size -= size
-        self._release(operation)
+        self._release(message)
         self._resume_with_room()
 
-    def _release(self, operation: Operation) -> None:
-        channel_id = operation[_CHANNEL]
+    def _release(self, message: OfChannel) -> None:
+        channel_id = message.channel_id
         remaining = self._kept[channel_id] - 1
         if remaining:
             self._kept[channel_id] = remaining
@@ -350,7 +352,7 @@ class Mailbox:
         if self._forgotten and channel_id in self._forgotten:
             self._forgotten.remove(channel_id)
             self._opens.pop(channel_id, None)
-        elif operation[0] == _CLOSE:
+        elif type(message) is Close:
             self._opens.pop(channel_id, None)
 
     def _pause(self, channel_id: int, feeder: Feeder) -> None:
@@ -372,15 +374,16 @@ def _nothing() -> None:
     """What a full mailbox calls that nobody watches."""
 
 
-def _retold(operation: Operation) -> Operation:
-    retold = list(operation)
-    retold[_RESUMED], retold[_CREDIT] = True, 0
-    return retold
+def _named(message: ToProcess) -> tuple[type[ToProcess], int]:
+    """What it is and of which channel, without what it holds."""
+    if isinstance(message, OfChannel):
+        return type(message), message.channel_id
+    return type(message), message.http_id if isinstance(message, Http) else 0
 
 
-def _in_words(code: int, first: Any) -> str:
-    if code in (_OPEN, _PUSH, _CLOSE):
-        return f"the {ToWorker(code).name.lower()} of channel {first}"
-    if code == ToWorker.HTTP:
-        return f"HTTP request {first}"
-    return f"a {ToWorker(code).name.lower().replace('_', ' ')}"
+def _in_words(kind: type[ToProcess], number: int) -> str:
+    if issubclass(kind, OfChannel):
+        return f"the {kind.__name__.lower()} of channel {number}"
+    if kind is Http:
+        return f"HTTP request {number}"
+    return "a send failure" if kind is SendFailure else f"a {kind.__name__.lower()}"

@@ -1,4 +1,4 @@
-"""What a worker tells the node, carried out: each operation checked, then handed to its part.
+"""What a worker tells the node, carried out: each message handed to its part.
 
 The worker says for which run it speaks by a handle; only handles of runs that the node gave to this
 very worker are taken. Everything else ends the worker, not the node and not another worker.
@@ -7,21 +7,19 @@ very worker are taken. Everything else ends the worker, not the node and not ano
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
-from guesthouse.address import HTTP_SERVER, ProcessId
+from guesthouse.address import HTTP_SERVER
 from guesthouse.capabilities import KERNEL, SPAWN, Capability, of_node
 from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.kept_capabilities import as_pair
-from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.restarts import CAUSES
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.state import TOO_BIG, State
-from guesthouse.link.checks import check, check_call
+from guesthouse.link import calls, to_node, to_worker
 from guesthouse.link.frames import LinkError
-from guesthouse.link.ops import PROTOCOL_VERSION, Call, ToNode, ToWorker
-from guesthouse.link.usage import Usage
+from guesthouse.link.messages import PROTOCOL_VERSION, Message
 from guesthouse.message import LazyLoadBlob
 from guesthouse.ports import HttpServerPort, LogPort
 
@@ -29,9 +27,7 @@ MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
 
 NOT_AUTHORISED: Final = "not-authorised"
-_BINDS: Final = frozenset((Call.BIND_WS, Call.BIND_HTTP, Call.SERVE_UI))
-_STREAMS: Final = frozenset(("print", "stdout", "stderr", "host"))
-_LEVELS: Final = frozenset(("error", "warning", "info", "debug"))
+_BINDS: Final = (calls.BindWsPath, calls.BindHttpPath, calls.ServeUi)
 
 
 class RunEvents(Protocol):
@@ -44,10 +40,13 @@ class RunEvents(Protocol):
         """The worker says that it is no more."""
 
 
+_Reply: TypeAlias = Callable[[calls.Outcome], None]
+
+
 class SpawnerPort(Protocol):
     """What starts children."""
 
-    def spawn(self, parent: Process, arguments: list[Any], reply: Callable[[Any], None]) -> None:
+    def spawn(self, parent: Process, call: calls.Spawn, reply: _Reply) -> None:
         """Start a child of `parent`, which may; `reply` gets the call's reply."""
 
     def on_exit_changed(self, process: Process) -> None:
@@ -55,11 +54,12 @@ class SpawnerPort(Protocol):
 
 
 class Operations:
-    """Carries out what one worker says. `handle` is the link's `on_operation`.
+    """Carries out what one worker says. `handle` is the link's `on_message`.
 
     Args:
         runs: the worker's runs by handle.
         on_ready: called when the worker says that it takes processes.
+        on_pong: called when it says that it is alive; False when nobody asked.
         spawner: carries out the call `spawn`.
     """
 
@@ -72,6 +72,7 @@ class Operations:
         log: LogPort,
         events: RunEvents,
         on_ready: Callable[[], None],
+        on_pong: Callable[[], bool],
         spawner: SpawnerPort,
     ) -> None:
         self._runs = runs
@@ -81,197 +82,222 @@ class Operations:
         self._log = log
         self._events = events
         self._on_ready = on_ready
+        self._on_pong = on_pong
         self._spawner = spawner
         self._binding = of_node(router.node, HTTP_SERVER)
         self._spawning = of_node(router.node, KERNEL, SPAWN)
-        self._handlers: dict[int, Callable[[Process, Operation], None]] = {
-            ToNode.STARTED: self._started,
-            ToNode.EXITED: self._exited,
-            ToNode.CONSUMED: self._consumed,
-            ToNode.PUSH: self._push,
-            ToNode.PUSH_MANY: self._push_many,
-            ToNode.CLOSE_CHANNEL: self._close_channel,
-            ToNode.HTTP_RESPONSE: self._http_response,
-            ToNode.SEND: router.send,
-            ToNode.RESPOND: router.respond,
-            ToNode.CALL: self._call,
-            ToNode.ON_EXIT: self._on_exit,
-            ToNode.LOG: self._log_line,
+        self._handlers: dict[type[Message], Callable[[Process, Any], None]] = {
+            to_node.Started: self._started,
+            to_node.Exited: self._exited,
+            to_node.Consumed: self._consumed,
+            to_node.Push: self._push,
+            to_node.PushMany: self._push_many,
+            to_node.CloseChannel: self._close_channel,
+            to_node.HttpResponse: self._http_response,
+            to_node.Send: router.send,
+            to_node.Respond: router.respond,
+            to_node.Call: self._call,
+            to_node.SetOnExit: self._on_exit,
+            to_node.Log: self._log_line,
         }
 
-    def handle(self, operation: Operation) -> None:
-        """Carry out one operation.
+    def handle(self, message: to_node.ToNode) -> None:
+        """Carry out one message.
 
         Raises:
             LinkError: no correct worker sends it.
         """
-        check(operation)
-        handler = self._handlers.get(operation[0])
-        if handler is None:
-            self._of_worker(operation)
+        if isinstance(message, (to_node.Ready, to_node.Pong, to_node.Usage)):
+            self._of_worker(message)
             return
-        process = self._runs.get(operation[1])
+        process = self._runs.get(message.handle)
         if process is None:
-            raise LinkError(f"a worker speaks for run {operation[1]}, which it was not given")
-        handler(process, operation)
+            raise LinkError(f"a worker speaks for run {message.handle}, which it was not given")
+        self._handlers[type(message)](process, message)
 
-    def _of_worker(self, operation: Operation) -> None:
-        if operation[0] == ToNode.PONG:
-            return  # that it was heard is all
-        if operation[0] == ToNode.USAGE:
-            for handle, fields in operation[1].items():
-                process = self._runs.get(handle)
+    def unsendable(self, message: Message, error: Exception) -> None:
+        """A message to the worker could not be written. What comes from outside is looked at where it comes in, so
+        this is a fault of the node's; it costs this message and none beside it.
+        """
+        process = self._runs.get(getattr(message, "handle", 0))
+        source = "node" if process is None else str(process.id)
+        kind = type(message).__name__
+        self._log.write(source, "error", f"a {kind} cannot be written for its worker and is dropped: {error}")
+        if process is not None and isinstance(message, to_worker.ToProcess):
+            process.withdraw(message)
+            if isinstance(message, to_worker.Request):
+                self._router.undelivered(message.request_id)
+            elif isinstance(message, to_worker.Http):
+                self._http.http_response(process.id, message.http_id, _FAILED_STATUS, (), None, b"")
+
+    def _of_worker(self, message: to_node.Ready | to_node.Pong | to_node.Usage) -> None:
+        if isinstance(message, to_node.Pong):
+            if not self._on_pong():
+                raise LinkError("a worker answers what nobody asked")
+        elif isinstance(message, to_node.Usage):
+            for run in message.runs:
+                process = self._runs.get(run.handle)
                 if process is not None:
-                    process.usage = Usage(*fields)
-            return
-        if operation[1] != PROTOCOL_VERSION:
+                    process.usage = run.used
+        elif message.version != PROTOCOL_VERSION:
             raise LinkError(
-                f"a worker speaks version {operation[1]} of the link, not {PROTOCOL_VERSION}: install guesthouse anew"
+                f"a worker speaks version {message.version} of the link, not {PROTOCOL_VERSION}: "
+                "install guesthouse anew"
             )
-        self._on_ready()
+        else:
+            self._on_ready()
 
-    def _started(self, process: Process, _: Operation) -> None:
+    def _started(self, process: Process, _: to_node.Started) -> None:
         self._events.run_started(process)
 
-    def _exited(self, process: Process, operation: Operation) -> None:
-        _, handle, cause, detail = operation
-        if cause not in CAUSES:
-            raise LinkError(f"a worker gives {cause[:40]!a} as the cause of an end")
-        del self._runs[handle]
-        self._events.run_ended(process, cause, detail)
+    def _exited(self, process: Process, message: to_node.Exited) -> None:
+        if message.cause not in CAUSES:
+            raise LinkError(f"a worker gives {message.cause[:40]!a} as the cause of an end")
+        del self._runs[message.handle]
+        self._events.run_ended(process, message.cause, message.detail)
 
-    def _consumed(self, process: Process, operation: Operation) -> None:
-        process.consumed(operation[2])
+    def _consumed(self, process: Process, message: to_node.Consumed) -> None:
+        process.consumed(message.count)
 
-    def _push(self, process: Process, operation: Operation) -> None:
-        self._http.push(process.id, operation[2], operation[3], operation[4])
+    def _push(self, process: Process, push: to_node.Push) -> None:
+        self._http.push(process.id, push.channel_id, push.message_type, push.payload)
 
-    def _push_many(self, process: Process, operation: Operation) -> None:
-        self._http.push_many(process.id, operation[2], operation[3], operation[4])
+    def _push_many(self, process: Process, push: to_node.PushMany) -> None:
+        self._http.push_many(process.id, push.channel_ids, push.message_type, push.payload)
 
-    def _close_channel(self, process: Process, operation: Operation) -> None:
-        self._http.close_channel(process.id, operation[2], operation[3], operation[4])
+    def _close_channel(self, process: Process, message: to_node.CloseChannel) -> None:
+        self._http.close_channel(process.id, message.channel_id, message.code, message.reason)
 
-    def _http_response(self, process: Process, operation: Operation) -> None:
-        _, _, http_id, status, headers, mime, body = operation
-        pairs = tuple((name, value) for name, value in headers)
-        self._http.http_response(process.id, http_id, status, pairs, mime, body)
+    def _http_response(self, process: Process, response: to_node.HttpResponse) -> None:
+        self._http.http_response(
+            process.id, response.http_id, response.status, response.headers, response.mime, response.body
+        )
 
-    def _on_exit(self, process: Process, operation: Operation) -> None:
-        process.on_exit = operation[2]
+    def _on_exit(self, process: Process, message: to_node.SetOnExit) -> None:
+        process.on_exit = message.on_exit
         self._spawner.on_exit_changed(process)
 
-    def _log_line(self, process: Process, operation: Operation) -> None:
-        _, _, stream, level, text = operation
-        if stream not in _STREAMS or level not in _LEVELS:
-            raise LinkError("a worker logs to a stream or at a level that does not exist")
-        self._log.write(str(process.id), level, text, stream=stream)
+    def _log_line(self, process: Process, line: to_node.Log) -> None:
+        self._log.write(str(process.id), line.level, line.text, stream=line.stream)
 
-    def _call(self, process: Process, operation: Operation) -> None:
-        _, handle, call_id, name, arguments = operation
-        check_call(name, arguments)
-        run = process.run
-        if run is None or run.handle != handle or run.calls >= MAX_CALLS:
+    def _call(self, process: Process, message: to_node.Call) -> None:
+        run, call = process.run, message.call
+        if run is None or run.handle != message.handle or run.calls >= MAX_CALLS:
             raise LinkError("a worker makes a call while others of the same run wait")
         run.calls += 1
 
-        def reply(value: Any) -> None:
+        def reply(outcome: calls.Outcome) -> None:
             run.calls -= 1
-            _reply(run, call_id, value)
+            _reply(run, message.call_id, outcome)
 
-        lacking = self._lacking(process, name, arguments)
+        lacking = self._lacking(process, call)
         if lacking is not None:
-            reply([TOO_BIG if name == Call.SET_STATE else NOT_AUTHORISED, *as_pair(lacking)])
-        elif name == Call.SPAWN:
-            self._spawner.spawn(process, arguments, reply)
-        elif name == Call.AWAIT_ROOM:
-            channel_id, size = arguments
-            self._http.when_room(process.id, channel_id, size, reply)
-        elif name in _STATE_CALLS:
-            _STATE_CALLS[name](self._state, process, arguments, reply)
+            name = TOO_BIG if isinstance(call, calls.SetState) else NOT_AUTHORISED
+            reply(calls.Refusal(name, as_pair(lacking)))
+        elif isinstance(call, calls.Spawn):
+            self._spawner.spawn(process, call, reply)
+        elif isinstance(call, calls.AwaitRoom):
+            self._http.when_room(process.id, call.channel_id, call.size, reply)
+        elif type(call) in _STATE_CALLS:
+            _STATE_CALLS[type(call)](self._state, process, call, reply)
         else:
-            reply(_BINDING_CALLS[name](self._http, process.id, arguments))
+            reply(_BINDING_CALLS[type(call)](self._http, process, call))
 
-    def _lacking(self, process: Process, name: str, arguments: list[Any]) -> Capability | None:
+    def _lacking(self, process: Process, call: calls.Call) -> Capability | None:
         """The capability that a process needs for a call and does not hold."""
         rights = self._router.rights
-        if name in _BINDS:
+        if isinstance(call, _BINDS):
+            name = type(call).__struct_config__.tag
             return rights.lacks(process, self._binding, f"its call of {name}")
-        if name == Call.SPAWN:
+        if isinstance(call, calls.Spawn):
             return rights.lacks(process, self._spawning, "spawning a process")
-        return rights.lacks_to_keep(process, len(arguments[0])) if name == Call.SET_STATE else None
+        return rights.lacks_to_keep(process, len(call.state)) if isinstance(call, calls.SetState) else None
 
 
-def _reply(run: Run, call_id: int, value: Any) -> None:
-    size = len(value) if type(value) is bytes else 0
-    run.send([int(ToWorker.REPLY), run.handle, call_id, value], size)
+_FAILED_STATUS: Final = 500
 
 
-def _bind_ws(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
-    path, authenticated, secure, extension, subprotocols = arguments
+def _reply(run: Run, call_id: int, outcome: calls.Outcome) -> None:
+    size = len(outcome.state) if isinstance(outcome, calls.Stored) else 0
+    run.send(to_worker.Reply(run.handle, call_id, outcome), size)
+
+
+def _bind_ws(http: HttpServerPort, owner: Process, call: calls.BindWsPath) -> str | None:
     return http.bind_ws_path(
-        owner,
-        path,
-        authenticated=authenticated,
-        secure=secure,
-        extension=extension,
-        subprotocols=subprotocols,
+        owner.id,
+        call.path,
+        authenticated=call.authenticated,
+        secure=call.secure,
+        extension=call.extension,
+        subprotocols=call.subprotocols,
     )
 
 
-def _bind_http(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
-    path, authenticated, local_only, secure, response_seconds, mime, content = arguments
+def _bind_http(http: HttpServerPort, owner: Process, call: calls.BindHttpPath) -> str | None:
     return http.bind_http_path(
-        owner,
-        path,
-        authenticated=authenticated,
-        local_only=local_only,
-        secure=secure,
-        static=None if content is None else LazyLoadBlob(mime, content),
-        response_seconds=response_seconds,
+        owner.id,
+        call.path,
+        authenticated=call.authenticated,
+        local_only=call.local_only,
+        secure=call.secure,
+        static=None if call.content is None else LazyLoadBlob(call.mime, call.content),
+        response_seconds=call.response_seconds,
     )
 
 
-def _serve_ui(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
-    path, authenticated, local_only, secure = arguments
-    return http.bind_ui(owner, path, authenticated=authenticated, local_only=local_only, secure=secure)
+def _serve_ui(http: HttpServerPort, owner: Process, call: calls.ServeUi) -> str | None:
+    return http.bind_ui(
+        owner.id,
+        call.path,
+        authenticated=call.authenticated,
+        local_only=call.local_only,
+        secure=call.secure,
+    )
 
 
-def _set_policy(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> str | None:
-    channel_id, policy = arguments
-    return http.set_channel_policy(owner, channel_id, policy)
+def _set_policy(http: HttpServerPort, owner: Process, call: calls.SetChannelPolicy) -> str | None:
+    return http.set_channel_policy(owner.id, call.channel_id, call.policy)
 
 
-def _unbind_ws(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> None:
-    http.unbind_ws_path(owner, arguments[0])
+def _unbind_ws(http: HttpServerPort, owner: Process, call: calls.UnbindWsPath) -> None:
+    http.unbind_ws_path(owner.id, call.path)
 
 
-def _unbind_http(http: HttpServerPort, owner: ProcessId, arguments: list[Any]) -> None:
-    http.unbind_http_path(owner, arguments[0])
+def _unbind_http(http: HttpServerPort, owner: Process, call: calls.UnbindHttpPath) -> None:
+    http.unbind_http_path(owner.id, call.path)
 
 
-_BINDING_CALLS: Final[dict[str, Callable[[HttpServerPort, ProcessId, list[Any]], str | None]]] = {
-    Call.BIND_WS: _bind_ws,
-    Call.UNBIND_WS: _unbind_ws,
-    Call.BIND_HTTP: _bind_http,
-    Call.UNBIND_HTTP: _unbind_http,
-    Call.SERVE_UI: _serve_ui,
-    Call.SET_CHANNEL_POLICY: _set_policy,
-}
-
-_Answer = Callable[[Any], None]
+def _outcome(reply: _Reply) -> Callable[[bytes | str | None], None]:
+    """Replies what the store answers."""
+    return lambda found: reply(calls.Stored(found) if isinstance(found, bytes) else found)
 
 
-def _set_state(state: State, owner: Process, arguments: list[Any], answer: _Answer) -> None:
+def _get_state(state: State, owner: Process, _: calls.GetState, reply: _Reply) -> None:
+    state.get(owner.id, _outcome(reply))
+
+
+def _set_state(state: State, owner: Process, call: calls.SetState, reply: _Reply) -> None:
     """Store as much as its capability says."""
-    state.set(owner.id, arguments[0], answer, owner.holdings.state_bytes())
+    state.set(owner.id, call.state, _outcome(reply), owner.holdings.state_bytes())
 
 
-_STATE_CALLS: Final[dict[str, Callable[[State, Process, list[Any], _Answer], None]]] = {
-    Call.GET_STATE: lambda state, owner, _, answer: state.get(owner.id, answer),
-    Call.SET_STATE: _set_state,
-    Call.SAVE_CAPABILITIES: kept_capabilities.save,
-    Call.DROP_CAPABILITIES: kept_capabilities.drop,
-    Call.OUR_CAPABILITIES: kept_capabilities.ours,
-    Call.CLEAR_STATE: lambda state, owner, _, answer: state.clear(owner.id, answer),
+def _clear_state(state: State, owner: Process, _: calls.ClearState, reply: _Reply) -> None:
+    state.clear(owner.id, _outcome(reply))
+
+
+_BINDING_CALLS: Final[dict[type[Message], Callable[[HttpServerPort, Process, Any], str | None]]] = {
+    calls.BindWsPath: _bind_ws,
+    calls.UnbindWsPath: _unbind_ws,
+    calls.BindHttpPath: _bind_http,
+    calls.UnbindHttpPath: _unbind_http,
+    calls.ServeUi: _serve_ui,
+    calls.SetChannelPolicy: _set_policy,
+}
+_STATE_CALLS: Final[dict[type[Message], Callable[[State, Process, Any, _Reply], None]]] = {
+    calls.GetState: _get_state,
+    calls.SetState: _set_state,
+    calls.ClearState: _clear_state,
+    calls.SaveCapabilities: kept_capabilities.save,
+    calls.DropCapabilities: kept_capabilities.drop,
+    calls.OurCapabilities: kept_capabilities.ours,
 }

@@ -7,22 +7,21 @@ while it starts or waits to be started again is kept by the mailbox.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeAlias
+
+from msgspec.structs import replace
 
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import Holdings
-from guesthouse.kernel.mailbox import Mailbox, Operation
-from guesthouse.link.ops import ToWorker
+from guesthouse.kernel.mailbox import Mailbox
+from guesthouse.link import to_worker
+from guesthouse.link.messages import Message, OnExit
 from guesthouse.link.usage import NOTHING, Usage
-from guesthouse.message import IncomingHttpRequest, Pairs, WebSocketOpen
+from guesthouse.message import IncomingHttpRequest, WebSocketOpen
 from guesthouse.ports import Feeder
-
-OnExit: TypeAlias = str | list[Any]
-"""`none`, `restart`, or a list of `[target, body, expects_response, mime, blob]`."""
 
 
 class ProcessState(StrEnum):
@@ -37,12 +36,12 @@ class ProcessState(StrEnum):
 
 @dataclass(slots=True)
 class Run:
-    """One run of a process, on one worker. `send` is the link's, and takes an operation and its size."""
+    """One run of a process, on one worker. `send` is the link's, and takes a message and its size."""
 
     handle: int
     worker: str
     began: float
-    send: Callable[[Operation, int], None]
+    send: Callable[[Message, int], None]
     calls: int = 0
     """Calls of this run that the node has not answered."""
     flowing: bool = False
@@ -79,12 +78,17 @@ class Process:
         self._used_before = NOTHING
         self.mailbox = Mailbox(mailbox_bytes)
         self._twice_full = 2 * mailbox_bytes
-        self._announced: list[Operation] | None = None
+        self._announced: list[to_worker.Open] | None = None
 
     @property
     def gone(self) -> bool:
         """Whether it ended and will not return."""
         return self.state is ProcessState.GONE
+
+    @property
+    def handle(self) -> int:
+        """Of its run, 0 while there is none. What is kept for a later run gets that one's when it is sent."""
+        return 0 if self.run is None else self.run.handle
 
     def used(self) -> Usage:
         """What it uses, with what its earlier runs used."""
@@ -94,106 +98,103 @@ class Process:
 
     def post_open(self, event: WebSocketOpen, credit: int) -> None:
         """See `ProcessPort`. During `begin_run` the channel is announced to the new run."""
-        operation: Operation = [
-            int(ToWorker.OPEN),
-            0,
+        message = to_worker.Open(
+            self.handle,
             event.channel_id,
             event.path,
             event.source_socket_addr,
             event.forwarded_for,
-            _lists(event.url_params),
-            _lists(event.query_params),
+            event.url_params,
+            event.query_params,
             event.resumed,
             credit,
             event.bound_path,
             event.subprotocol,
-        ]
+        )
         if self._announced is not None:
-            self._announced.append(operation)
+            self._announced.append(message)
             return
-        self.mailbox.post_open(operation)
+        self.mailbox.post_open(message)
         self._forward()
 
     def post_push(self, channel_id: int, message_type: int, payload: bytes, feeder: Feeder) -> None:
         """See `ProcessPort`."""
-        operation = [_PUSH, 0, channel_id, message_type, payload]
         run, size = self.run, len(payload)
-        if run is not None and run.flowing and self.mailbox.pass_push(operation, size, feeder):
-            operation[1] = run.handle
-            run.send(operation, size)
+        message = to_worker.Push(0 if run is None else run.handle, channel_id, message_type, payload)
+        if run is not None and run.flowing and self.mailbox.pass_push(message, size, feeder):
+            run.send(message, size)
         else:
-            self.mailbox.post_push(operation, size, feeder)
+            self.mailbox.post_push(message, size, feeder)
             self._forward()
 
     def post_close(self, channel_id: int, reason: bytes | None = None) -> None:
         """See `ProcessPort`."""
-        said = [] if reason is None else [reason]
-        self.mailbox.post_close([int(ToWorker.CLOSE), 0, channel_id, *said])
+        self.mailbox.post_close(to_worker.Close(self.handle, channel_id, reason))
         self._forward()
 
     def post_channel_gone(self, channel_id: int) -> None:
         """See `ProcessPort`."""
         if self.mailbox.forget_channel(channel_id):
-            self._send_now([int(ToWorker.CHANNEL_GONE), channel_id])
+            self._send_now(to_worker.ChannelGone(channel_id))
 
     def post_http(self, http_id: int, request: IncomingHttpRequest, mime: str | None, body: bytes) -> bool:
         """See `ProcessPort`."""
         if self.gone or self.mailbox.refuses():
             return False
-        operation: Operation = [
-            int(ToWorker.HTTP),
-            0,
+        message = to_worker.Http(
+            self.handle,
             http_id,
             request.method,
             request.url,
             request.bound_path,
-            _lists(request.headers),
-            _lists(request.url_params),
-            _lists(request.query_params),
+            request.headers,
+            request.url_params,
+            request.query_params,
             request.source_socket_addr,
             mime,
             body,
-        ]
+        )
         head = sum(len(name) + len(value) for name, value in request.headers) + len(request.url)
-        self._post(operation, len(body) + head)
+        self._post(message, len(body) + head)
         return True
 
     def grant_credit(self, channel_id: int, size: int) -> None:
         """See `ProcessPort`."""
         if not self.mailbox.add_credit(channel_id, size):
-            self._send_now([_CREDIT, channel_id, size])
+            self._send_now(to_worker.Credit(channel_id, size))
 
     # --- what the router posts
 
-    def post_request(self, operation: Operation, size: int) -> None:
-        """Hand over a REQUEST."""
-        self._post(operation, size)
+    def post_request(self, message: to_worker.Request, size: int) -> None:
+        """Hand over a request."""
+        self._post(message, size)
 
-    def post_answer(self, operation: Operation, size: int) -> bool:
-        """Hand over a RESPONSE or SEND_FAILURE. Returns False when the mailbox is twice over its limit:
+    def post_answer(self, message: to_worker.Response | to_worker.SendFailure, size: int) -> bool:
+        """Hand over what became of a request. Returns False when the mailbox is twice over its limit:
         a process that asks and never receives.
         """
         if self.mailbox.size >= self._twice_full:
             return False
-        self._post(operation, size)
+        self._post(message, size)
         return True
 
     def is_run(self, handle: int) -> bool:
         """Whether the run of that handle is the present one."""
         return self.run is not None and self.run.handle == handle
 
-    def answer_await(self, handle: int, operation: Operation, size: int) -> None:
+    def answer_await(
+        self, handle: int, message: to_worker.Response | to_worker.SendFailure, size: int
+    ) -> None:
         """Answer what the run of that handle blocks on. Nothing happens when that run is over."""
         run = self.run
         if run is not None and run.handle == handle:
-            operation[1] = handle
-            run.send(operation, size)
+            run.send(replace(message, handle=handle), size)
 
     # --- its runs
 
     def begin_run(self, run: Run, reopen: Callable[[ProcessId], None]) -> None:
         """It is being started: tell the run of all open channels, which `reopen` posts, before all else."""
-        announced: list[Operation] = []
+        announced: list[to_worker.Open] = []
         self._announced = announced
         try:
             reopen(self.id)
@@ -218,13 +219,13 @@ class Process:
         if self.run is not None:
             self.run.flowing = False
 
-    def send_last(self, operation: Operation) -> None:
+    def send_last(self, message: to_worker.Request) -> None:
         """Hand this run, and no other, one message more, and then nothing."""
         self.hold_messages()
         if self.run is not None:
-            operation[1] = self.run.handle
-            self.mailbox.send_last(operation)
-            self.run.send(operation, 0)
+            message = replace(message, handle=self.run.handle)
+            self.mailbox.send_last(message)
+            self.run.send(message, 0)
 
     def end_run(self, *, worker_lost: bool = False) -> str | None:
         """The run is over. Returns the message that is not delivered again, in words."""
@@ -233,6 +234,11 @@ class Process:
         self._used_before, self.usage = self.used(), NOTHING
         self.state = ProcessState.WAITING
         return self.mailbox.end_run(worker_lost=worker_lost)
+
+    def withdraw(self, message: to_worker.ToProcess) -> None:
+        """A message that was sent to its run was not sent after all."""
+        self.mailbox.withdraw(message)
+        self._forward()
 
     def end(self) -> None:
         """It will not return."""
@@ -248,27 +254,18 @@ class Process:
         self.mailbox.consumed(count)
         self._forward()
 
-    def _post(self, operation: Operation, size: int) -> None:
+    def _post(self, message: to_worker.ToProcess, size: int) -> None:
         if not self.gone:
-            self.mailbox.post(operation, size)
+            self.mailbox.post(message, size)
             self._forward()
 
     def _forward(self) -> None:
         run = self.run
         if run is None or not run.flowing:
             return
-        for operation, size in self.mailbox.take():
-            operation[1] = run.handle
-            run.send(operation, size)
+        for message, size in self.mailbox.take(run.handle):
+            run.send(message, size)
 
-    def _send_now(self, operation: Operation) -> None:
+    def _send_now(self, message: Message) -> None:
         if self.run is not None:
-            self.run.send(operation, 0)
-
-
-def _lists(pairs: Pairs) -> Sequence[list[str]]:
-    return [list(pair) for pair in pairs]
-
-
-_PUSH = int(ToWorker.PUSH)
-_CREDIT = int(ToWorker.CREDIT)
+            self.run.send(message, 0)

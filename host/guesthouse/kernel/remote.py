@@ -35,10 +35,10 @@ from guesthouse.capabilities import MOST_IN_MESSAGE, BadCapability, Capability, 
 from guesthouse.errors import BadAddress, BadProcessId
 from guesthouse.kernel.envelopes import BadEnvelope, Envelopes
 from guesthouse.kernel.kept_capabilities import as_pair, read_all
-from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, BadSeal, Sealed, seal, unsealed
 from guesthouse.kernel.sending import Sender
+from guesthouse.link.to_node import Send
 from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
 from guesthouse.ports import Answer, LogPort, Transport
 
@@ -95,14 +95,14 @@ class Remote:
 
     # --- what leaves
 
-    def send(self, sender: Sender, sent: Operation, target: Address, request_id: int) -> bool:
+    def send(self, sender: Sender, sent: Send, target: Address, request_id: int) -> bool:
         """Send a request of a process of this node. Returns False when the node cannot be reached."""
-        attached = self._router.rights.handed_on(sender, None, sent[12:])
-        handed = self._handed(sender, target, read_all(attached[0]) if attached else [])
+        attached = self._router.rights.handed_on(sender, None, sent.capabilities)
+        handed = self._handed(sender, target, read_all(attached))
         shown = [_wire(each) for each in _shown(sender, target)]
         process = str(canonical(target.process))
-        _, _, _, body, inherit, expects_response, metadata, _, mime, blob, *_ = sent
-        fields = [body, inherit, expects_response, metadata, mime, blob, handed, shown]
+        fields: list[Any] = [sent.body, sent.inherit, sent.expects_response, sent.metadata]
+        fields += [sent.mime, sent.blob, handed, shown]
         return self._tell(target.node, [REQUEST, request_id, str(sender.id), process, *fields])
 
     def _handed(self, sender: object, target: Address, capabilities: Iterable[Capability]) -> list[list[Any]]:

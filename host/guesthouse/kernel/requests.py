@@ -12,9 +12,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from guesthouse.address import ProcessId
+from guesthouse.link.to_node import Send
 
 LONGEST_WAIT: Final = 366 * 24 * 3600
 """Seconds after which any request times out, whatever it asked for."""
@@ -27,12 +28,11 @@ _HEAP_SLACK: Final = 1024
 
 @dataclass(slots=True)
 class Waiting:
-    """A request that waits. `sent` is the SEND that made it, to be given back when it fails."""
+    """A request that waits. `sent` made it, to be given back when it fails; None: nobody is to get it back."""
 
     id: int
     sender: ProcessId
-    handle: int
-    sent: list[Any]
+    sent: Send | None
     size: int
     holders: set[ProcessId] = field(default_factory=set)
 
@@ -51,10 +51,10 @@ class Requests:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, sender: ProcessId, handle: int, sent: list[Any], size: int, deadline: float) -> Waiting:
+    def add(self, sender: ProcessId, sent: Send | None, size: int, deadline: float) -> Waiting:
         """Keep a request until `deadline`. It has no holder yet."""
         self._last_id += 1
-        waiting = Waiting(self._last_id, sender, handle, sent, size + REQUEST_OVERHEAD)
+        waiting = Waiting(self._last_id, sender, sent, size + REQUEST_OVERHEAD)
         self._waiting[waiting.id] = waiting
         self._sizes[sender] = self._sizes.get(sender, 0) + waiting.size
         self._sent.setdefault(sender, set()).add(waiting.id)
@@ -120,7 +120,7 @@ class Requests:
         """Forget the requests of `process`: all, or those that its ended run blocked on."""
         for request_id in sorted(self._sent.get(process, ())):
             waiting = self._waiting[request_id]
-            if not awaited_only or waiting.sent[10]:
+            if not awaited_only or (waiting.sent is not None and waiting.sent.await_id):
                 self.settle(waiting)
 
 

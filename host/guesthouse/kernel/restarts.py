@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from guesthouse.config import RestartSettings
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 
 INNOCENT_AFTER: Final = 0.25
 """Seconds of running after which the loss of its worker is not held against a process: it is likely

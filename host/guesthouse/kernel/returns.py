@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from guesthouse.capabilities import Capability
 from guesthouse.kernel.kept_capabilities import as_pair
-from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.sending import Sender, size_of
-from guesthouse.link.ops import ToWorker
-from guesthouse.message import SendErrorKind
+from guesthouse.link.messages import Rights
+from guesthouse.link.to_node import Send
+from guesthouse.link.to_worker import Response, SendFailure
+from guesthouse.message import LazyLoadBlob, SendErrorKind
+from guesthouse.message import Response as Answer
 from guesthouse.ports import LogPort
 
 Refusal: TypeAlias = SendErrorKind | Capability
@@ -26,34 +27,55 @@ class Returns:
     def answer(
         self,
         sender: Sender,
-        sent: Operation,
+        sent: Send,
         source: str,
-        response: list[Any],
-        mime: str | None,
-        blob: bytes | None,
-        rights: Sequence[Any] = (),
+        answer: Answer,
+        blob: LazyLoadBlob | None,
+        rights: Rights = (),
     ) -> None:
-        """Hand over the response `[body, inherit, metadata]` of a source to what was sent."""
-        context, await_id = sent[7], sent[10]
-        size = len(response[0]) + len(blob or b"") + len(context or b"") + len(response[2] or "")
-        operation = [int(ToWorker.RESPONSE), 0, source, *response, context, mime, blob, await_id, *rights]
-        self._hand_back(sender, sent, operation, size)
+        """Hand over the answer of a source to what was sent."""
+        mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
+        size = len(answer.body) + len(payload or b"") + len(sent.context or b"") + len(answer.metadata or "")
+        response = Response(
+            0,
+            source,
+            answer.body,
+            answer.inherit,
+            answer.metadata,
+            sent.context,
+            mime,
+            payload,
+            sent.await_id,
+            rights,
+        )
+        self._hand_back(sender, sent, response, size)
 
-    def give_back(self, sender: Sender, sent: Operation, refusal: Refusal) -> None:
+    def give_back(self, sender: Sender, sent: Send, refusal: Refusal) -> None:
         """Return what was sent, with the reason: a kind of failure, or the capability that was missing."""
-        operation = [int(ToWorker.SEND_FAILURE), 0, refusal, *sent[2:11], *sent[12:]]
-        if isinstance(refusal, Capability):
-            operation[2:] = ["not-authorised", *sent[2:11], *(sent[12:] or [[]]), as_pair(refusal)]
-        self._hand_back(sender, sent, operation, size_of(sent))
+        failure = SendFailure(
+            0,
+            "not-authorised" if isinstance(refusal, Capability) else refusal,
+            sent.target,
+            sent.body,
+            sent.inherit,
+            sent.expects_response,
+            sent.metadata,
+            sent.context,
+            sent.mime,
+            sent.blob,
+            sent.await_id,
+            sent.capabilities,
+            as_pair(refusal) if isinstance(refusal, Capability) else None,
+        )
+        self._hand_back(sender, sent, failure, size_of(sent))
 
-    def _hand_back(self, sender: Sender, sent: Operation, operation: Operation, size: int) -> None:
-        failed = operation[0] == ToWorker.SEND_FAILURE
-        if sent[10]:
-            sender.answer_await(sent[1], operation, size)
-        elif failed and not sender.is_run(sent[1]):
+    def _hand_back(self, sender: Sender, sent: Send, message: Response | SendFailure, size: int) -> None:
+        if sent.await_id:
+            sender.answer_await(sent.handle, message, size)
+        elif isinstance(message, SendFailure) and not sender.is_run(sent.handle):
             return  # another run knows nothing of what this one sent
-        elif not sender.post_answer(operation, size):
-            what = ToWorker(operation[0]).name.lower().replace("_", " ")
+        elif not sender.post_answer(message, size):
+            what = "response" if isinstance(message, Response) else "send failure"
             self._log.write(
                 str(sender.id),
                 "error",

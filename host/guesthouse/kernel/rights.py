@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Set
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import (
@@ -20,6 +19,7 @@ from guesthouse.capabilities import (
 )
 from guesthouse.kernel.kept_capabilities import as_pairs, read_all
 from guesthouse.kernel.process import Process
+from guesthouse.link.messages import Pair
 from guesthouse.ports import LogPort
 
 
@@ -132,16 +132,16 @@ class Rights:
                 f"{what} was refused: it lacks the capability {capability}; its manifest may request it",
             )
 
-    def handed_on(self, sender: object, receiver: object, attached: list[list[list[str]]]) -> list[Any]:
-        """The last field of a message: the capabilities that its sender may hand on. Others are left out."""
+    def handed_on(self, sender: object, receiver: object, attached: Sequence[Pair]) -> tuple[Pair, ...]:
+        """The capabilities of a message that its sender may hand on. Others are left out."""
         if not attached or not isinstance(sender, Process):
-            return []
-        named = read_all(attached[0][:MOST_IN_MESSAGE])
+            return ()
+        named = read_all(attached[:MOST_IN_MESSAGE])
         passed = [capability for capability in named if sender.holdings.may_attach(capability)]
-        if len(passed) != len(attached[0]):
+        if len(passed) != len(attached):
             self._log.write(
                 str(sender.id), "warning", "capabilities that it does not hold were left out of a message"
             )
         if isinstance(receiver, Process):
             receiver.holdings.receive(passed, f"{self._node}@{sender.id}")
-        return [as_pairs(passed)] if passed else []
+        return as_pairs(passed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from guesthouse.address import HTTP_SERVER, RPC, Address, ProcessId, canonical
 from guesthouse.capabilities import Capability
@@ -17,7 +17,6 @@ from guesthouse.config import Settings
 from guesthouse.kernel.alarm import Alarm
 from guesthouse.kernel.asking import TERMINAL, Asker
 from guesthouse.kernel.kept_capabilities import as_pairs, read_all
-from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.remote import at_node
@@ -25,9 +24,11 @@ from guesthouse.kernel.requests import LONGEST_WAIT, Requests, Waiting
 from guesthouse.kernel.returns import Refusal, Returns
 from guesthouse.kernel.rights import Rights
 from guesthouse.kernel.sending import RemotePort, Sender, address_of, size_of, too_much
+from guesthouse.link import to_worker
 from guesthouse.link.frames import LinkError
-from guesthouse.link.ops import ToWorker
-from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
+from guesthouse.link.messages import ExitRequest
+from guesthouse.link.to_node import Respond, Send
+from guesthouse.message import LazyLoadBlob, Request, Response, SendErrorKind
 from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
 
 _FAILED: Final = b'{"Err":"Failed"}'
@@ -103,28 +104,29 @@ class Router:
         """A run of a process ended: requests that it took and did not answer fail, those of HTTP as well; those in
         its mailbox wait for the next run.
         """
-        kept: dict[int, set[int]] = {ToWorker.REQUEST: set(), ToWorker.HTTP: set()}
-        for operation in process.mailbox.kept():
-            if operation[0] in kept:
-                kept[operation[0]].add(operation[2])
+        requests, http_requests = set(), set()
+        for message in process.mailbox.kept():
+            if isinstance(message, to_worker.Request):
+                requests.add(message.request_id)
+            elif isinstance(message, to_worker.Http):
+                http_requests.add(message.http_id)
         self._requests.drop_sender(process.id, awaited_only=True)
-        self._fail_all(self._requests.drop_holder(process.id, kept[ToWorker.REQUEST]))
-        self.http.run_ended(process.id, kept[ToWorker.HTTP])
+        self._fail_all(self._requests.drop_holder(process.id, requests))
+        self.http.run_ended(process.id, http_requests)
 
     def close(self) -> None:
         """Stop the timer."""
         self._alarm.close()
 
-    def send(self, sender: Sender, sent: Operation) -> None:
-        """Carry out a SEND of a process.
+    def send(self, sender: Sender, sent: Send) -> None:
+        """Carry out what a process sends.
 
         Raises:
             LinkError: no correct worker sends this.
         """
-        expects_response, await_id = sent[5], sent[10]
-        if await_id and expects_response is None:
+        if sent.await_id and sent.expects_response is None:
             raise LinkError("a worker awaits a request that expects no response")
-        target = address_of(sent[2])
+        target = address_of(sent.target)
         if target is None:
             self._returns.give_back(sender, sent, "no-such-process")
         elif target.node != self._node:
@@ -142,7 +144,7 @@ class Router:
         else:
             self._to_process(sender, sent, target.process)
 
-    def _to_other_node(self, sender: Sender, sent: Operation, target: Address) -> None:
+    def _to_other_node(self, sender: Sender, sent: Send, target: Address) -> None:
         if self.remote is None:
             text = f"a request to {target} was refused: node {self._node} is not connected to other nodes"
             self._log.write(str(sender.id), "warning", text)
@@ -155,40 +157,40 @@ class Router:
             return
         request_id = self._request_id(sender, at_node(target.node), sent)
         if not self.remote.send(sender, sent, target, request_id):
-            if sent[5] is not None:
+            if sent.expects_response is not None:
                 self.forget(request_id)
             self._returns.give_back(sender, sent, "offline")
 
-    def send_on_exit(self, sender: Process, requests: Iterable[Sequence[Any]]) -> None:
+    def send_on_exit(self, sender: Process, requests: Iterable[ExitRequest]) -> None:
         """Send the requests that a process left for its end. It is gone, so no answer comes to anyone."""
-        for target, body, _, mime, blob in requests:
-            self.send(sender, [0, 0, target, body, False, None, None, None, mime, blob, 0, 0])
+        for left in requests:
+            self.send(sender, Send(0, left.target, left.body, mime=left.mime, blob=left.blob))
 
-    def respond(self, responder: Process, operation: Operation) -> None:
-        """Carry out a RESPOND of a process.
+    def respond(self, responder: Process, response: Respond) -> None:
+        """Carry out the response of a process.
 
         Raises:
             LinkError: the process never received that request.
         """
-        _, _, request_id, body, inherit, metadata, mime, blob, *attached = operation
-        waiting = self._requests.get(request_id)
+        waiting = self._requests.get(response.request_id)
         if waiting is None:
             self._log.write(str(responder.id), "debug", "a response came too late and was dropped")
             return
         if responder.id not in waiting.holders:
             raise LinkError(f"a worker answers a request that {responder.id} did not receive")
         self._requests.settle(waiting)
-        answered = self._answered.pop(request_id, None)
+        answered = self._answered.pop(response.request_id, None)
+        source = f"{self._node}@{responder.id}"
+        payload = None if response.blob is None else LazyLoadBlob(response.mime, response.blob)
         if answered is not None:
-            rights = read_all(*self.rights.handed_on(responder, None, attached)) if attached else []
-            payload = None if blob is None else LazyLoadBlob(mime, blob)
-            answered(Answer(body, metadata, payload, f"{self._node}@{responder.id}", tuple(rights)))
+            rights = read_all(self.rights.handed_on(responder, None, response.capabilities))
+            answered(Answer(response.body, response.metadata, payload, source, tuple(rights)))
             return
         sender = self._sender(waiting.sender)
-        if sender is not None:
-            source = f"{self._node}@{responder.id}"
-            rights = self.rights.handed_on(responder, sender, attached)
-            self._returns.answer(sender, waiting.sent, source, [body, inherit, metadata], mime, blob, rights)
+        if sender is not None and waiting.sent is not None:
+            handed = self.rights.handed_on(responder, sender, response.capabilities)
+            answer = Response(response.body, response.inherit, response.metadata)
+            self._returns.answer(sender, waiting.sent, source, answer, payload, handed)
 
     # What the HTTP server sends and answers.
 
@@ -237,19 +239,20 @@ class Router:
         sender = self._sender(waiting.sender)
         if answered is not None:
             answered("not-authorised" if isinstance(outcome, Capability) else outcome)
-        elif sender is not None and isinstance(outcome, Answer):
+        elif sender is None or waiting.sent is None:
+            pass  # it ended meanwhile
+        elif isinstance(outcome, Answer):
             self._answer_from_afar(sender, waiting.sent, outcome)
-        elif sender is not None and not isinstance(outcome, Answer):
+        else:
             self._returns.give_back(sender, waiting.sent, outcome)
         return True
 
-    def _answer_from_afar(self, sender: Sender, sent: Operation, answer: Answer) -> None:
+    def _answer_from_afar(self, sender: Sender, sent: Send, answer: Answer) -> None:
         if isinstance(sender, Process):
             sender.holdings.receive(answer.capabilities, answer.source)
-        rights = [as_pairs(list(answer.capabilities))] if answer.capabilities else []
-        mime, payload = (None, None) if answer.blob is None else (answer.blob.mime, answer.blob.bytes)
+        response = Response(answer.body, metadata=answer.metadata)
         self._returns.answer(
-            sender, sent, answer.source, [answer.body, False, answer.metadata], mime, payload, rights
+            sender, sent, answer.source, response, answer.blob, as_pairs(answer.capabilities)
         )
 
     async def ask(
@@ -286,10 +289,8 @@ class Router:
             return False
         self._requests.settle(waiting)
         sender = self._processes.get(asker)
-        if sender is not None:
-            mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
-            source = f"{self._node}@{HTTP_SERVER}"
-            self._returns.answer(sender, waiting.sent, source, [body, False, None], mime, payload)
+        if sender is not None and waiting.sent is not None:
+            self._returns.answer(sender, waiting.sent, f"{self._node}@{HTTP_SERVER}", Response(body), blob)
         return True
 
     def _deliver(
@@ -321,10 +322,20 @@ class Router:
             self._requests.hold(waiting, receiver.id)
             request_id = waiting.id
         sender = str(source or Address(self._node, HTTP_SERVER))
-        head = [int(ToWorker.REQUEST), 0, request_id, sender]
-        fields = [request.body, request.inherit, seconds, request.metadata, mime, payload]
+        message = to_worker.Request(
+            receiver.handle,
+            request_id,
+            sender,
+            request.body,
+            request.inherit,
+            seconds,
+            request.metadata,
+            mime,
+            payload,
+            as_pairs(rights),
+        )
         receiver.holdings.receive(rights, sender)
-        receiver.post_request([*head, *fields, *([as_pairs(list(rights))] if rights else [])], size)
+        receiver.post_request(message, size)
         if feeder is not None:
             receiver.mailbox.hold_back(feeder.channel_id, feeder)
         return request_id
@@ -335,12 +346,12 @@ class Router:
         seconds: float,
         asker: ProcessId = HTTP_SERVER,
     ) -> Waiting:
-        waiting = self._requests.add(asker, 0, [], 0, self._loop.time() + min(seconds, LONGEST_WAIT))
+        waiting = self._requests.add(asker, None, 0, self._loop.time() + min(seconds, LONGEST_WAIT))
         self._answered[waiting.id] = answered
         self._alarm.set()
         return waiting
 
-    def _to_process(self, sender: Sender, sent: Operation, target: ProcessId) -> None:
+    def _to_process(self, sender: Sender, sent: Send, target: ProcessId) -> None:
         receiver = self._processes.get(canonical(target))
         if receiver is None:
             self._returns.give_back(sender, sent, "no-such-process")
@@ -349,21 +360,26 @@ class Router:
         if refusal is not None:
             self._returns.give_back(sender, sent, refusal)
             return
-        _, _, _, body, inherit, expects_response, metadata, _, mime, blob, *_ = sent
-        request_id = self._request_id(sender, receiver.id, sent)
-        source = f"{self._node}@{sender.id}"
-        request = [body, inherit, expects_response, metadata, mime, blob]
-        rights = self.rights.handed_on(sender, receiver, sent[12:])
-        receiver.post_request(
-            [int(ToWorker.REQUEST), 0, request_id, source, *request, *rights], size_of(sent)
+        request = to_worker.Request(
+            receiver.handle,
+            self._request_id(sender, receiver.id, sent),
+            f"{self._node}@{sender.id}",
+            sent.body,
+            sent.inherit,
+            sent.expects_response,
+            sent.metadata,
+            sent.mime,
+            sent.blob,
+            self.rights.handed_on(sender, receiver, sent.capabilities),
         )
+        receiver.post_request(request, size_of(sent))
 
-    def _to_module(self, sender: Sender, sent: Operation, module: Module) -> None:
+    def _to_module(self, sender: Sender, sent: Send, module: Module) -> None:
         refusal = self.rights.lacks_to_message(sender, module.id) or self._unfit(sender, module.id, sent)
         if refusal is not None:
             self._returns.give_back(sender, sent, refusal)
             return
-        request_id = 0 if sent[5] is None else self._request_id(sender, module.id, sent)
+        request_id = 0 if sent.expects_response is None else self._request_id(sender, module.id, sent)
 
         def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
             self._module_answers(module, request_id, body, blob)
@@ -371,10 +387,9 @@ class Router:
         def waits() -> bool:
             return self._requests.get(request_id) is not None
 
-        blob = None if sent[9] is None else LazyLoadBlob(sent[8], sent[9])
-        source = Address(self._node, sender.id)
+        source, blob = Address(self._node, sender.id), _blob(sent)
         try:
-            module.request(ModuleRequest(source, sent[3], blob, sent[5], answer, waits))
+            module.request(ModuleRequest(source, sent.body, blob, sent.expects_response, answer, waits))
         except Exception as fault:  # a module's defect costs its asker an answer, not a worker
             self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {fault!r}")
             answer(_FAILED, None)
@@ -384,18 +399,15 @@ class Router:
     ) -> None:
         waiting = self._requests.get(request_id)
         sender = None if waiting is None else self._sender(waiting.sender)
-        if waiting is None or sender is None:
+        if waiting is None or sender is None or waiting.sent is None:
             return
         self._requests.settle(waiting)
-        mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
-        self._returns.answer(
-            sender, waiting.sent, f"{self._node}@{module.id}", [body, False, None], mime, payload
-        )
+        self._returns.answer(sender, waiting.sent, f"{self._node}@{module.id}", Response(body), blob)
 
     def _sender(self, process: ProcessId) -> Sender | None:
         return self._processes.get(process) or self._askers.get(process)
 
-    def _refusal(self, sender: Sender, receiver: Process, sent: Operation) -> Refusal | None:
+    def _refusal(self, sender: Sender, receiver: Process, sent: Send) -> Refusal | None:
         if not receiver.public and receiver.id.package_id != sender.id.package_id:
             lacking = self.rights.lacks_to_message(sender, receiver.id)
             if lacking is not None:
@@ -404,7 +416,7 @@ class Router:
             "mailbox-full" if receiver.mailbox.refuses() else None
         )
 
-    def _unfit(self, sender: Sender, receiver: ProcessId, sent: Operation) -> SendErrorKind | None:
+    def _unfit(self, sender: Sender, receiver: ProcessId, sent: Send) -> SendErrorKind | None:
         """Whether it is too much: for a message, or for what this sender may have waiting."""
         waiting = self._requests.size_of(sender.id)
         problem = too_much(sent, receiver, waiting, self._limits)
@@ -413,17 +425,13 @@ class Router:
         self._log.write(str(sender.id), "warning", problem)
         return "mailbox-full"
 
-    def _request_id(self, sender: Sender, receiver: ProcessId, sent: Operation) -> int:
-        expects_response, inherited_id = sent[5], sent[11]
-        if expects_response is not None:
-            deadline = self._loop.time() + min(expects_response, LONGEST_WAIT)
-            waiting = self._requests.add(sender.id, sent[1], sent, size_of(sent), deadline)
-            self._requests.hold(waiting, receiver)
-            self._alarm.set()
-            return waiting.id
-        if sent[4] and inherited_id < 0:
+    def _request_id(self, sender: Sender, receiver: ProcessId, sent: Send) -> int:
+        if sent.expects_response is not None:
+            return self._wait(sender, sent, sent.expects_response, receiver)
+        inherited_id = sent.inherited_id if sent.inherit else 0
+        if inherited_id < 0:
             return self._hand_on_http(sender, -inherited_id, receiver)
-        inherited = self._requests.get(inherited_id) if sent[4] else None
+        inherited = self._requests.get(inherited_id)
         if inherited is None:
             return 0
         if sender.id not in inherited.holders:
@@ -439,25 +447,34 @@ class Router:
         self._requests.hold(waiting, receiver)
         return waiting.id
 
-    def _to_http_server(self, sender: Sender, sent: Operation) -> None:
-        blob = None if sent[9] is None else LazyLoadBlob(sent[8], sent[9])
+    def _to_http_server(self, sender: Sender, sent: Send) -> None:
+        blob = _blob(sent)
         body = self.http.request(
-            Address(self._node, sender.id), sent[3], blob, lambda: self._leave_waiting(sender, sent)
+            Address(self._node, sender.id), sent.body, blob, lambda: self._leave_waiting(sender, sent)
         )
         if body is None:
             return
-        if sent[5] is not None or body not in _NOTHING_TO_SAY:
-            self._returns.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", [body, False, None], None, None)
+        if sent.expects_response is not None or body not in _NOTHING_TO_SAY:
+            self._returns.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", Response(body), None)
 
-    def _leave_waiting(self, sender: Sender, sent: Operation) -> int:
+    def _leave_waiting(self, sender: Sender, sent: Send) -> int:
         """Keep a request to the HTTP server until it is answered or its time is over."""
-        if sent[5] is None:
-            return 0
-        deadline = self._loop.time() + min(sent[5], LONGEST_WAIT)
-        waiting = self._requests.add(sender.id, sent[1], sent, size_of(sent), deadline)
-        self._requests.hold(waiting, HTTP_SERVER)
+        seconds = sent.expects_response
+        return 0 if seconds is None else self._wait(sender, sent, seconds, HTTP_SERVER)
+
+    def _wait(self, sender: Sender, sent: Send, seconds: float, holder: ProcessId) -> int:
+        deadline = self._loop.time() + min(seconds, LONGEST_WAIT)
+        waiting = self._requests.add(sender.id, sent, size_of(sent), deadline)
+        self._requests.hold(waiting, holder)
         self._alarm.set()
         return waiting.id
+
+    def undelivered(self, request_id: int) -> None:
+        """A request that was on its way to its receiver will not reach it."""
+        waiting = self._requests.get(request_id)
+        if waiting is not None:
+            self._requests.settle(waiting)
+            self._fail(waiting, "mailbox-full")
 
     def _fail_all(self, orphans: Iterable[Waiting]) -> None:
         for waiting in orphans:
@@ -469,9 +486,13 @@ class Router:
             answered(kind)
             return
         sender = self._sender(waiting.sender)
-        if sender is not None:
+        if sender is not None and waiting.sent is not None:
             self._returns.give_back(sender, waiting.sent, kind)
 
     def _expire(self) -> None:
         for waiting in self._requests.expire(self._loop.time()):
             self._fail(waiting, "timeout")
+
+
+def _blob(sent: Send) -> LazyLoadBlob | None:
+    return None if sent.blob is None else LazyLoadBlob(sent.mime, sent.blob)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +14,7 @@ from guesthouse.kernel.handover import handover_request
 from guesthouse.kernel.patience import within
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.workers import Worker
-from guesthouse.link.ops import ToWorker
+from guesthouse.link.to_worker import Finish, GuestLimits, Start, Stop
 from guesthouse.ports import LogPort
 
 STOP_SECONDS: Final = 1.5
@@ -44,7 +45,7 @@ class Runs:
         handle = self._last_handle
         care.worker = worker
         worker.runs[handle] = process
-        worker.send([int(ToWorker.START), handle, self._start_settings(process, connected=connected)])
+        worker.send(self._start(handle, process, connected=connected))
         process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), reopen)
 
     async def until_started(self, care: Care) -> bool:
@@ -71,7 +72,7 @@ class Runs:
         process.hold_messages()
         if hands_over:
             process.send_last(handover_request(self._settings.node, version, seconds))
-        worker.send([int(ToWorker.FINISH), run.handle, "it is replaced"])
+        worker.send(Finish(run.handle, "it is replaced"))
         if not await within(seconds, ended):
             text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
             self._log.write(str(process.id), "warning", text)
@@ -85,7 +86,7 @@ class Runs:
         if care.stopping is None:
             care.stopping = self._loop.create_future()
             care.process.hold_messages()
-        worker.send([int(ToWorker.STOP), run.handle, reason])
+        worker.send(Stop(run.handle, reason))
         ended = care.stopping
         if not await within(STOP_SECONDS, ended):
             self._log.write(
@@ -94,22 +95,25 @@ class Runs:
             worker.abandon()
             await ended
 
-    def _start_settings(self, process: Process, *, connected: bool) -> dict[str, object]:
+    def _start(self, handle: int, process: Process, *, connected: bool) -> Start:
         limits, connections = self._settings.process, self._settings.connections
-        return {
-            **({"connected": True} if connected else {}),
-            "our": f"{self._settings.node}@{process.id}",
-            "component": str(process.component),
-            "on_exit": process.on_exit,
-            "memory_bytes": limits.memory_bytes,
-            "table_elements": limits.table_elements,
-            "cpu_seconds_per_message": limits.cpu_seconds_per_message,
-            "start_seconds": limits.start_seconds,
-            "cpu_share": limits.cpu_share,
-            "host_calls_per_second": limits.host_calls_per_second,
-            "log_lines_per_second": limits.log_lines_per_second,
-            "log_line_bytes": limits.log_line_bytes,
-            "wasi_handles": limits.wasi_handles,
-            "message_bytes": connections.message_bytes,
-            "blob_bytes": limits.message_bytes,
-        }
+        return Start(
+            handle,
+            f"{self._settings.node}@{process.id}",
+            os.fsencode(process.component),
+            process.on_exit,
+            GuestLimits(
+                memory_bytes=limits.memory_bytes,
+                table_elements=limits.table_elements,
+                cpu_seconds_per_message=limits.cpu_seconds_per_message,
+                start_seconds=limits.start_seconds,
+                cpu_share=limits.cpu_share,
+                host_calls_per_second=limits.host_calls_per_second,
+                log_lines_per_second=limits.log_lines_per_second,
+                log_line_bytes=limits.log_line_bytes,
+                wasi_handles=limits.wasi_handles,
+                message_bytes=connections.message_bytes,
+                blob_bytes=limits.message_bytes,
+            ),
+            connected,
+        )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import BadCapability, Capability, canonical_params
@@ -21,11 +21,13 @@ from guesthouse.kernel.care import NameTaken, ProcessNotStarted
 from guesthouse.kernel.children import Child, forget, keep, kept
 from guesthouse.kernel.kept_capabilities import forget as forget_saved
 from guesthouse.kernel.kept_capabilities import read_all
-from guesthouse.kernel.process import OnExit, Process
+from guesthouse.kernel.process import Process
 from guesthouse.kernel.purge import forget_process
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
+from guesthouse.link.calls import Outcome, Spawn, Spawned
+from guesthouse.link.messages import OnExit, Pair
 from guesthouse.package.spec import ProcessSpec, Right
 from guesthouse.ports import LogPort
 from guesthouse.runtime.forms import BadRequest
@@ -35,7 +37,7 @@ NAME_TAKEN: Final = "name-taken"
 NO_FILE: Final = "no-file-at-path"
 TOO_MANY: Final = "too-many"
 
-Reply = Callable[[Any], None]
+Reply = Callable[[Outcome], None]
 
 
 class Spawner:
@@ -79,12 +81,11 @@ class Spawner:
             task.cancel()
         await self._tasks.__aexit__(None, None, None)
 
-    def spawn(self, parent: Process, arguments: list[Any], reply: Reply) -> None:
-        """Start a child of `parent`, which may, as the call `spawn` says; `reply` gets the call's reply."""
-        name, wasm_path, on_exit, requests, grants, public = arguments
+    def spawn(self, parent: Process, call: Spawn, reply: Reply) -> None:
+        """Start a child of `parent`, which may; `reply` gets the call's reply."""
         package = parent.id.package_id
-        child = self._free_id(parent.id, name)
-        component = self._component(package, wasm_path)
+        child = self._free_id(parent.id, call.name)
+        component = self._component(package, call.wasm_path)
         if child is None or component is None:
             reply(NAME_TAKEN if child is None else NO_FILE)
             return
@@ -94,17 +95,17 @@ class Spawner:
             self._log.write(str(parent.id), "warning", text)
             reply(TOO_MANY)
             return
-        asked = self._inherited(parent, requests)
-        whole = Child(child, wasm_path, asked, _grants(grants), public)
+        asked = self._inherited(parent, call.capabilities)
+        whole = Child(child, call.wasm_path, asked, _grants(call.grants), call.public)
         self._names.add(child)
         task = self._tasks.create_task(
             self._start(
                 parent,
                 self._spec(whole, component, "none"),
                 whole,
-                on_exit,
+                call.on_exit,
                 reply,
-                nameless=name is None,
+                nameless=call.name is None,
             )
         )
         self._underway.add(task)
@@ -188,9 +189,9 @@ class Spawner:
             if nameless:
                 self._nameless.add(child.id)
             if on_exit == "restart":
-                keep(self._state, child, lambda _: reply([str(child.id)]))
+                keep(self._state, child, lambda _: reply(Spawned(str(child.id))))
             else:
-                reply([str(child.id)])
+                reply(Spawned(str(child.id)))
         except NameTaken:
             reply(NAME_TAKEN)
         except GuesthouseError as error:
@@ -222,7 +223,7 @@ class Spawner:
         component = root.joinpath(*path.segments[1:]).resolve()
         return component if component.is_relative_to(root) and component.is_file() else None
 
-    def _inherited(self, parent: Process, requests: list[list[str]]) -> tuple[Capability, ...]:
+    def _inherited(self, parent: Process, requests: Sequence[Pair]) -> tuple[Capability, ...]:
         """Of the capabilities asked for, those of this node that the parent may hand on."""
         rights = []
         for capability in read_all(requests):
@@ -236,7 +237,7 @@ class Spawner:
         return tuple(rights)
 
 
-def _grants(pairs: list[list[str]]) -> tuple[Right, ...]:
+def _grants(pairs: Sequence[Pair]) -> tuple[Right, ...]:
     found = []
     for grantee, params in pairs:
         try:

@@ -24,7 +24,7 @@ from guesthouse.kernel.restarts import Backoff, in_words
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.runs import Runs
 from guesthouse.kernel.workers import Worker, Workers
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.ports import HttpServerPort, LogPort
 
@@ -364,7 +364,7 @@ class Supervisor:
         care.not_started(detail or reason)
         if self.ended is not None and not self._closing:
             self.ended(process)
-        if type(process.on_exit) is list and not self._closing:
+        if not isinstance(process.on_exit, str) and not self._closing:
             self._router.send_on_exit(process, process.on_exit)
 
     async def _stop_with_node(self, care: Care) -> None:

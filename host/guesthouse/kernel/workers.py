@@ -11,17 +11,19 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from guesthouse.errors import GuesthouseError
-from guesthouse.kernel.mailbox import Operation
 from guesthouse.kernel.placement import Placement
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.watchdog import LOOKS, Silence
 from guesthouse.kernel.worker_subprocess import WorkerSubprocess, spawn, worker_command
 from guesthouse.link.frames import LinkError
+from guesthouse.link.messages import PROTOCOL_VERSION, Message
 from guesthouse.link.node_end import NodeEnd, connect
-from guesthouse.link.ops import PROTOCOL_VERSION, ToWorker
+from guesthouse.link.to_node import ToNode
+from guesthouse.link.to_worker import Configure, Ping
 from guesthouse.ports import LogPort
 
 READY_SECONDS: Final = 60.0
@@ -52,6 +54,20 @@ class WorkerEvents(Protocol):
         """Its link is closed: it is no more, and neither are its runs."""
 
 
+class Hearer(Protocol):
+    """What takes the messages of one worker (`kernel/operations.py`)."""
+
+    def handle(self, message: ToNode) -> None:
+        """Carry out one.
+
+        Raises:
+            LinkError: no correct worker sends it.
+        """
+
+    def unsendable(self, message: Message, error: Exception) -> None:
+        """A message to the worker could not be written."""
+
+
 class Worker:
     """One worker subprocess, from its spawn to its end."""
 
@@ -63,6 +79,8 @@ class Worker:
         self.became_ready: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[LinkError | None] = loop.create_future()
         """Done when its link is closed; the result is what it did wrong, if anything."""
+        self.pings = 0
+        """Those that it has not answered."""
         self._link: NodeEnd | None = None
         self._silence = Silence()
 
@@ -75,10 +93,10 @@ class Worker:
         """Speak over this link from now on."""
         self._link = link
 
-    def send(self, operation: Operation, size: int = 0) -> None:
-        """Send it an operation; nothing happens when it is gone."""
+    def send(self, message: Message, size: int = 0) -> None:
+        """Send it a message; nothing happens when it is gone."""
         if self._link is not None:
-            self._link.send(operation, size)
+            self._link.send(message, size)
 
     def ping(self) -> bool:
         """Ask whether it is alive. Returns False when it has said nothing at all for too long."""
@@ -86,8 +104,14 @@ class Worker:
             return True
         if self._silence.look(self._link.reads):
             return False
-        self.send([int(ToWorker.PING)])
+        self.pings += 1
+        self.send(Ping())
         return True
+
+    def pong(self) -> bool:
+        """It says that it is alive. Returns False when it was not asked."""
+        self.pings -= 1
+        return self.pings >= 0
 
     def abandon(self) -> None:
         """Close its link, which ends it and all its runs."""
@@ -100,8 +124,7 @@ class Workers:
 
     Args:
         placement: which workers to keep alive, and whose processes each may run.
-        operations: makes what takes the operations of a worker (`Operations.handle`), given the worker and
-            what to call once it is ready.
+        operations: makes what takes the messages of a worker, given the worker and what to call once it is ready.
         events: told of each worker that becomes ready or is lost.
         command: what to spawn, without `--link-fd N`.
         ahead: gives one that was spawned by this command already; None when there is none left.
@@ -114,7 +137,7 @@ class Workers:
         self,
         placement: Placement,
         log: LogPort,
-        operations: Callable[[Worker, Callable[[], None]], Callable[[Operation], None]],
+        operations: Callable[[Worker, Callable[[], None]], Hearer],
         events: WorkerEvents,
         command: Sequence[str] | None = None,
         ahead: Callable[[], WorkerSubprocess | None] = lambda: None,
@@ -253,10 +276,11 @@ class Workers:
 
     async def _serve(self, worker: Worker, sock: socket.socket) -> str | None:
         """Speak with the worker until its link is closed. Returns what it did wrong, if anything."""
-        take = self._operations(worker, lambda: self._became_ready(worker))
+        hearer = self._operations(worker, lambda: self._became_ready(worker))
         self._alive.append(worker)
-        worker.attach(await connect(sock, take, lambda error: self._lost(worker, error)))
-        worker.send([int(ToWorker.CONFIGURE), PROTOCOL_VERSION, {}])
+        lost = partial(self._lost, worker)
+        worker.attach(await connect(sock, hearer.handle, lost, hearer.unsendable))
+        worker.send(Configure(PROTOCOL_VERSION))
         try:
             await asyncio.wait(
                 (worker.became_ready, worker.lost),
@@ -271,13 +295,14 @@ class Workers:
             worker.abandon()
 
     def _became_ready(self, worker: Worker) -> None:
-        if not worker.became_ready.done():
-            worker.became_ready.set_result(None)
-            self._log.write(worker.name, "debug", f"takes processes (pid {worker.os_pid})")
-            begun = self._begun.get(worker.name)
-            if begun is not None and not begun.done():
-                begun.set_result(None)
-            self._events.worker_ready(worker)
+        if worker.became_ready.done():
+            raise LinkError("a worker says twice that it is ready")
+        worker.became_ready.set_result(None)
+        self._log.write(worker.name, "debug", f"takes processes (pid {worker.os_pid})")
+        begun = self._begun.get(worker.name)
+        if begun is not None and not begun.done():
+            begun.set_result(None)
+        self._events.worker_ready(worker)
 
     def _lost(self, worker: Worker, fault: LinkError | None) -> None:
         self._alive.remove(worker)

@@ -1,8 +1,11 @@
-"""The node's end of a link: operations to one worker, and operations from it.
+"""The node's end of a link: messages to one worker, and messages from it.
 
 What is sent within one turn of the event loop leaves in as few frames as may be, so a burst of messages
-costs one encoding and one system call for every `BATCH_OPERATIONS`. Nothing here waits: how much may be
+costs one encoding and one system call for every `BATCH_MESSAGES`. Nothing here waits: how much may be
 sent is limited by the mailboxes' windows and by what the worker itself has asked.
+
+What is heard is carried out for `TURN_SECONDS` of each turn at most. The rest waits for the next turn, and no more is
+read meanwhile: a worker that says more than the node can carry out holds up itself.
 """
 
 from __future__ import annotations
@@ -10,39 +13,54 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from guesthouse.link.frames import FrameReader, LinkError, encode
+from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
+from guesthouse.link.messages import Message
+from guesthouse.link.to_node import ToNode
 from guesthouse.link.vigil import Vigil
 
 BATCH_BYTES: Final = 1024 * 1024
 """Payload bytes after which a frame is sent although the turn is not over."""
-BATCH_OPERATIONS: Final = 32
-"""Operations after which it is: the worker is to work on the first of a burst while the rest is read."""
+BATCH_MESSAGES: Final = 32
+"""Messages after which it is: the worker is to work on the first of a burst while the rest is read."""
+TURN_SECONDS: Final = 0.001
+"""How long what one worker says may take of a turn: a burst of pushes takes half of it."""
+
+OnMessage = Callable[[ToNode], None]
+OnLost = Callable[[LinkError | None], None]
+OnUnsendable = Callable[[Message, Exception], None]
+
+
+def _drop(message: Message, error: Exception) -> None:
+    """What becomes of a message that cannot be written when nobody wants to know."""
 
 
 class NodeEnd(asyncio.Protocol):
     """One link. Closed by `close`, by the worker's end of file, or by the first thing that no correct
-    worker sends; `on_lost` is called exactly once, with the reason, after the last operation.
+    worker sends; `on_lost` is called exactly once, with the reason, after the last message.
 
     Args:
-        on_operation: takes each operation; a `LinkError` that it raises closes the link.
+        on_message: takes each message; a `LinkError` that it raises closes the link.
         on_lost: takes the error that closed the link, or None after `close` or end of file.
+        on_unsendable: takes a message that cannot be written, and why; the others of its batch are sent.
     """
 
-    def __init__(
-        self, on_operation: Callable[[list[Any]], None], on_lost: Callable[[LinkError | None], None]
-    ) -> None:
+    def __init__(self, on_message: OnMessage, on_lost: OnLost, on_unsendable: OnUnsendable = _drop) -> None:
         self.reads = 0
         """How often the worker was heard."""
-        self._on_operation = on_operation
+        self._on_message = on_message
         self._on_lost = on_lost
+        self._on_unsendable = on_unsendable
         self._loop = asyncio.get_running_loop()
-        self._reader = FrameReader()
+        self._reader = from_worker()
+        self._rest: Iterator[ToNode] | None = None
+        """What is put off to the next turn."""
         self._transport: asyncio.Transport | None = None
-        self._batch: list[Any] = []
+        self._batch: list[Message] = []
         self._batch_size = 0
         self._vigil = Vigil()
         self._awake_until = 0.0
@@ -50,19 +68,19 @@ class NodeEnd(asyncio.Protocol):
         self._reads_before = 0
         self._error: LinkError | None = None
 
-    def send(self, operation: list[Any], size: int = 0) -> None:
-        """Send an operation in order. After the link closed it goes nowhere.
+    def send(self, message: Message, size: int = 0) -> None:
+        """Send a message in order. After the link closed it goes nowhere.
 
         Args:
-            operation: as `ToWorker` says; not to be changed before this turn of the event loop is over.
+            message: one of `to_worker`.
             size: bytes of its payload, so that batches of large ones are cut.
         """
         batch = self._batch
         if not batch:
             self._loop.call_soon(self._flush)
-        batch.append(operation)
+        batch.append(message)
         self._batch_size += size
-        if self._batch_size >= BATCH_BYTES or len(batch) >= BATCH_OPERATIONS:
+        if self._batch_size >= BATCH_BYTES or len(batch) >= BATCH_MESSAGES:
             self._flush()
 
     def close(self) -> None:
@@ -72,8 +90,9 @@ class NodeEnd(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once; what was not sent is dropped."""
+        """Close at once; what was not sent is dropped, and so is what was put off."""
         self._batch = []
+        self._rest = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -86,16 +105,50 @@ class NodeEnd(asyncio.Protocol):
         self.reads += 1
         if self._error is not None:
             return
+        if self._rest is not None:  # what was under way when reading was paused; the rest gets to it
+            self._reader.feed(data)
+            return
         try:
-            for operation in self._reader.one_frame(data) or self._reader.feed(data):
-                self._on_operation(operation)
+            messages = self._reader.one_frame(data)
         except LinkError as error:
             self._fail(error)
+            return
+        self._carry_out(self._reader.feed(data) if messages is None else iter(messages))
+
+    def _carry_out(self, messages: Iterator[ToNode]) -> None:
+        take, until = self._on_message, perf_counter() + TURN_SECONDS
+        try:
+            for message in messages:
+                take(message)
+                if perf_counter() > until:
+                    self._put_off(messages)
+                    return
+        except LinkError as error:
+            self._fail(error)
+            return
+        if self._rest is not None:
+            self._rest = None
+            if self._transport is not None:
+                self._transport.resume_reading()
+
+    def _put_off(self, messages: Iterator[ToNode]) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._rest is None:
+            self._transport.pause_reading()
+            messages = chain(messages, self._reader.feed(b""))  # with what comes before reading is paused
+        self._rest = messages
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._rest is not None and self._error is None:
+            self._carry_out(self._rest)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
         self._transport = None
         self._batch = []
+        self._rest = None
         self._on_lost(self._error)
 
     def _flush(self) -> None:
@@ -103,15 +156,25 @@ class NodeEnd(asyncio.Protocol):
         if not batch or self._transport is None:
             return
         try:
-            self._transport.write(encode(batch))
-        except LinkError as error:
-            self._fail(error)
-            return
+            frame = encode(batch)
+        except (LinkError, *UNENCODABLE):
+            frame = self._encode_each(batch)
+        self._transport.write(frame)
         self._reads_before = self.reads
         if not self._awake_until:
             self._awake_until = self._vigil.begin(perf_counter())
             if self._awake_until:
                 self._loop.call_soon(self._stay_awake)
+
+    def _encode_each(self, batch: list[Message]) -> bytes:
+        """The frames of those messages of a batch that can be written."""
+        frames = []
+        for message in batch:
+            try:
+                frames.append(encode([message]))
+            except (LinkError, *UNENCODABLE) as error:
+                self._on_unsendable(message, error)
+        return b"".join(frames)
 
     def _stay_awake(self) -> None:
         """A loop with something to call does not sleep: look at all sockets again, until the worker answers."""
@@ -131,11 +194,9 @@ class NodeEnd(asyncio.Protocol):
 
 
 async def connect(
-    sock: socket.socket,
-    on_operation: Callable[[list[Any]], None],
-    on_lost: Callable[[LinkError | None], None],
+    sock: socket.socket, on_message: OnMessage, on_lost: OnLost, on_unsendable: OnUnsendable = _drop
 ) -> NodeEnd:
     """Return the node's end on `sock`, one half of a socketpair, which it owns from now on."""
     loop = asyncio.get_running_loop()
-    _, end = await loop.create_unix_connection(lambda: NodeEnd(on_operation, on_lost), sock=sock)
+    _, end = await loop.create_unix_connection(lambda: NodeEnd(on_message, on_lost, on_unsendable), sock=sock)
     return end

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The fields of USAGE in their order. Totals are of the run, rates of the second before the report."""
+from guesthouse.link.messages import U64, Message, Seconds
 
-    cpu_seconds: float = 0.0
-    memory_bytes: int = 0
+
+class Usage(Message, frozen=True):
+    """Totals are of the run, rates of the second before the report."""
+
+    cpu_seconds: Seconds = 0.0
+    memory_bytes: U64 = 0
     """0: not known."""
-    message_seconds: float = 0.0
+    message_seconds: Seconds = 0.0
     """CPU seconds charged to the message in hand, or to the last one."""
-    cpu_share: float = 0.0
+    cpu_share: Seconds = 0.0
     """CPU seconds a second."""
-    calls: int = 0
+    calls: U64 = 0
     """Host calls."""
-    calls_per_second: int = 0
-    held_seconds: float = 0.0
+    calls_per_second: U64 = 0
+    held_seconds: Seconds = 0.0
     """How long it was held back for using more than it may each second."""
-    lines_dropped: int = 0
+    lines_dropped: U64 = 0
     """Log lines over its rate."""
 
     def after(self, earlier: Usage) -> Usage:

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from time import monotonic
 from typing import Any, Final, Protocol
 
 from guesthouse.address import Address
-from guesthouse.link.checks import check, check_call
-from guesthouse.link.ops import ExitCause, ToNode
+from guesthouse.link.calls import Call, Outcome
+from guesthouse.link.frames import checked
+from guesthouse.link.messages import ExitCause
+from guesthouse.link.to_node import Call as CallOf
+from guesthouse.link.to_node import Started, ToNode
+from guesthouse.link.to_worker import GuestLimits, Response, SendFailure, ToProcess
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
 from guesthouse.worker.boundary.host_functions import PENDING
 from guesthouse.worker.budget import Budget
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.messages import CONTRACT, Dialect, address_value
-from guesthouse.worker.outgoing import MAX_OPERATION, Outgoing, payload_size
+from guesthouse.worker.outgoing import MAX_MESSAGE, Outgoing
 from guesthouse.worker.resources import ResourceTable
-
-
-@dataclass(frozen=True, slots=True)
-class GuestLimits:
-    """What START says a process may take. Bytes, seconds, counts."""
-
-    memory_bytes: int
-    table_elements: int
-    cpu_seconds_per_message: float
-    start_seconds: float
-    cpu_share: float
-    host_calls_per_second: int
-    log_lines_per_second: int
-    log_line_bytes: int
-    wasi_handles: int
-    message_bytes: int
-    """The largest push."""
-    blob_bytes: int
-    """The largest body or blob between processes."""
 
 
 class Schedule(Protocol):
@@ -156,7 +140,7 @@ class Guest:
         self.component: object = None
         self.arguments: Callable[[], tuple[Any, ...]] = tuple
         """What its run function is given."""
-        self.inbox: deque[list[Any]] = deque()
+        self.inbox: deque[ToProcess] = deque()
         self.channels: dict[int, int] = {}
         """Credit in bytes by channel id."""
         self.paths: dict[int, tuple[str, str | None]] = {}
@@ -202,21 +186,20 @@ class Guest:
             raise GuestTrap(ExitCause.STOPPED, self.finishing)
         if not self.serves:
             self.serves = True
-            self.outgoing.add([ToNode.STARTED, self.handle])
+            self.outgoing.add(Started(self.handle))
         if self.inbox:
             return self._take()
         self.waiting = _MESSAGE
         return PENDING
 
-    def call_node(self, name: str, arguments: list[Any], convert: Callable[[Any], Any]) -> Any:
+    def call_node(self, call: Call, convert: Callable[[Outcome], Any]) -> Any:
         """Ask the node and block for its answer; `convert` makes the call's result of it."""
-        check_call(name, arguments)
         self.next_id += 1
-        self.tell([ToNode.CALL, self.handle, self.next_id, name, arguments])
+        self.tell(CallOf(self.handle, self.next_id, call))
         self.waiting, self.wait_id, self.convert = Waiting.REPLY, self.next_id, convert
         return PENDING
 
-    def tell(self, operation: list[Any]) -> None:
+    def tell(self, message: ToNode) -> None:
         """Tell the node something that this guest made up.
 
         A component chooses the types of its own imports, so what it hands over need not be what the
@@ -226,13 +209,13 @@ class Guest:
             LinkError: a field is of the wrong shape.
             GuestTrap: it is too large.
         """
-        check(operation)
-        size = payload_size(operation)
-        if size > MAX_OPERATION:
+        written = checked(message)
+        size = len(memoryview(written))
+        if size > MAX_MESSAGE:
             raise GuestTrap(
-                ExitCause.TRAP, f"it sent {size} bytes to the node at once; the limit is {MAX_OPERATION}"
+                ExitCause.TRAP, f"it sent {size} bytes to the node at once; the limit is {MAX_MESSAGE}"
             )
-        self.outgoing.add(operation, size)
+        self.outgoing.add(written, size)
 
     def await_response(self, dialect: Dialect) -> int:
         """Block for the response to a request that is about to be sent; returns its await id."""
@@ -249,22 +232,22 @@ class Guest:
 
     # What the link brings
 
-    def deliver(self, operation: list[Any]) -> None:
+    def deliver(self, message: ToProcess) -> None:
         """Queue a message; wakes the guest when it waits for one."""
-        self.inbox.append(operation)
+        self.inbox.append(message)
         if self.waiting is _MESSAGE:
             self._wake(self._take)
 
-    def reply(self, call_id: int, value: Any) -> None:
+    def reply(self, call_id: int, outcome: Outcome) -> None:
         """The node's answer to a call; one that nobody waits for is dropped."""
         if self.waiting is Waiting.REPLY and self.wait_id == call_id:
             convert = self.convert
-            self._wake(lambda: convert(value))
+            self._wake(lambda: convert(outcome))
 
-    def respond(self, await_id: int, operation: list[Any]) -> None:
-        """The RESPONSE or SEND_FAILURE that `send-and-await-response` waits for."""
-        if self.waiting is Waiting.RESPONSE and self.wait_id == await_id:
-            self._wake(lambda: self.dialect.awaited[operation[0]](self, operation))
+    def respond(self, message: Response | SendFailure) -> None:
+        """What `send-and-await-response` waits for."""
+        if self.waiting is Waiting.RESPONSE and self.wait_id == message.await_id:
+            self._wake(lambda: self.dialect.awaited[type(message)](self, message))
 
     def wake_from_sleep(self) -> None:
         """Its time has come."""
@@ -307,11 +290,11 @@ class Guest:
         self.blob = self.last_blob = _NO_BLOB
 
     def _take(self) -> Any:
-        operation = self.inbox.popleft()
+        message = self.inbox.popleft()
         if not self.taken:
             self.outgoing.note_consumer(self)
         self.taken += 1
-        return self.dialect.received[operation[0]](self, operation)
+        return self.dialect.received[type(message)](self, message)
 
     def _wake(self, produce: Callable[[], Any]) -> None:
         self.waiting = _NOTHING

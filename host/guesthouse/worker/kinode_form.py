@@ -1,4 +1,4 @@
-"""Link operations in the form of Kinode's `process/standard`, for guests that were written for the Kinode OS.
+"""Link messages in the form of Kinode's `process/standard`, for guests that were written for the Kinode OS.
 
 The differences from the contract's own form (`messages.py`): a message is a pair of source and message; an event
 of the HTTP server is a request from it whose body is JSON; of a failure to send there are two kinds.
@@ -11,12 +11,14 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from guesthouse.address import HTTP_SERVER
-from guesthouse.link.ops import ToWorker
-from guesthouse.message import WsMessageType
+from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
+from guesthouse.message import Pairs, WsMessageType
 from guesthouse.worker.boundary.values import Err, Ok
 from guesthouse.worker.kinode_errors import known_error
-from guesthouse.worker.messages import Dialect, address_value, request_value, response_value
+from guesthouse.worker.messages import Dialect, address_value, blob_value, request_value, response_value
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
@@ -25,7 +27,6 @@ HTTP_SECONDS: Final = 15
 """What an HTTP request says in `expects-response`, as the reference does."""
 
 _OLDER_NAME: Final = "http_server:"
-_WITH_REASON: Final = 3
 _CLOSE_FRAME: Final = int(WsMessageType.CLOSE)
 _TYPES: Final = tuple(kind.json_name for kind in WsMessageType)
 _HTTP_SERVER: Final = str(HTTP_SERVER)
@@ -41,45 +42,43 @@ def spelled(guest: Guest, text: str) -> dict[str, Any]:
 
 
 def _event(guest: Guest, body: bytes, expects_response: int | None = None) -> Ok:
-    request = request_value(body, inherit=False, expects_response=expects_response, metadata=None)
-    return Ok((spelled(guest, f"{guest.node}@{_HTTP_SERVER}"), ("request", request)))
+    source = f"{guest.node}@{_HTTP_SERVER}"
+    request = request_value(Request(guest.handle, 0, source, body, expects_response=expects_response))
+    return Ok((spelled(guest, source), ("request", request)))
 
 
-def _open(guest: Guest, operation: list[Any]) -> Ok:
-    _, _, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, *last = operation
+def _open(guest: Guest, opened: Open) -> Ok:
     guest.set_blob(None, None)
     guest.current_request = 0
     event = {
-        "path": path,
-        "channel_id": channel_id,
-        "source_socket_addr": source_addr,
-        "forwarded_for": forwarded_for,
+        "path": opened.path,
+        "channel_id": opened.channel_id,
+        "source_socket_addr": opened.source_addr,
+        "forwarded_for": opened.forwarded_for,
     }
     more = {
-        "url_params": dict(url_params),
-        "query_params": dict(query_params),
-        "resumed": resumed,
-        "subprotocol": last[2],
+        "url_params": dict(opened.url_params),
+        "query_params": dict(opened.query_params),
+        "resumed": opened.resumed,
+        "subprotocol": opened.subprotocol,
     }
     event |= {name: value for name, value in more.items() if value}
     return _event(guest, _json({"WebSocketOpen": event}))
 
 
-def _push(guest: Guest, operation: list[Any]) -> Ok:
-    _, _, channel_id, message_type, payload = operation
-    guest.set_blob(None, payload)
+def _push(guest: Guest, push: Push) -> Ok:
+    guest.set_blob(None, push.payload)
     guest.current_request = 0
     body = b'{"WebSocketPush":{"channel_id":%d,"message_type":"%s"}}'
-    return _event(guest, body % (channel_id, _TYPES[message_type].encode()))
+    return _event(guest, body % (push.channel_id, _TYPES[push.message_type].encode()))
 
 
-def _close(guest: Guest, operation: list[Any]) -> Ok:
+def _close(guest: Guest, closing: Close) -> Ok:
     """A close frame of the client comes as a push of its own, with the reason as blob, and the end after it."""
-    channel_id = operation[2]
-    if len(operation) > _WITH_REASON:
-        guest.closed_channel = channel_id
-        return _push(guest, [*operation[:3], _CLOSE_FRAME, operation[_WITH_REASON]])
-    return closed(guest, channel_id)
+    if closing.reason is not None:
+        guest.closed_channel = closing.channel_id
+        return _push(guest, Push(closing.handle, closing.channel_id, _CLOSE_FRAME, closing.reason))
+    return closed(guest, closing.channel_id)
 
 
 def closed(guest: Guest, channel_id: int) -> Ok:
@@ -90,62 +89,55 @@ def closed(guest: Guest, channel_id: int) -> Ok:
     return _event(guest, b'{"WebSocketClose":%d}' % channel_id)
 
 
-def _http(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, http_id, method, url, bound_path, headers, url_params, query_params, source_addr, mime, body) = (
-        operation
-    )
-    guest.set_blob(mime, body)
-    guest.expect_http_answer(http_id)
+def _http(guest: Guest, request: Http) -> Ok:
+    guest.set_blob(request.mime, request.body)
+    guest.expect_http_answer(request.http_id)
     event = {
-        "source_socket_addr": source_addr,
-        "method": method,
-        "url": _bare_url(url),
-        "bound_path": f"/{guest.our.process}{bound_path}".rstrip("/"),
-        "headers": _joined(headers),
-        "url_params": dict(url_params),
-        "query_params": dict(query_params),
+        "source_socket_addr": request.source_addr,
+        "method": request.method,
+        "url": _bare_url(request.url),
+        "bound_path": f"/{guest.our.process}{request.bound_path}".rstrip("/"),
+        "headers": _joined(request.headers),
+        "url_params": dict(request.url_params),
+        "query_params": dict(request.query_params),
     }
     return _event(guest, _json({"Http": event}), HTTP_SECONDS)
 
 
-def _request(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, request_id, source, body, inherit, expects_response, metadata, mime, blob, *rights) = operation
-    guest.set_blob(mime, blob)
-    guest.expect_answer(request_id)
-    request = request_value(body, inherit, expects_response, metadata, *rights)
-    return Ok((spelled(guest, source), ("request", request)))
+def _request(guest: Guest, request: Request) -> Ok:
+    guest.set_blob(request.mime, request.blob)
+    guest.expect_answer(request.request_id)
+    return Ok((spelled(guest, request.source), ("request", request_value(request))))
 
 
-def _response(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, source, body, inherit, metadata, context, mime, blob, _, *rights) = operation
-    guest.set_blob(mime, blob)
+def _response(guest: Guest, response: Response) -> Ok:
+    guest.set_blob(response.mime, response.blob)
     guest.current_request = 0
-    node, _, process = source.partition("@")
+    node, _, process = response.source.partition("@")
     if node == guest.node:
         older = guest.spellings.get(_HTTP_SERVER, "").startswith(_OLDER_NAME)
-        body = known_error(process, body, older=older)
-    response = response_value(body, inherit, metadata, *rights)
-    return Ok((spelled(guest, source), ("response", (response, context))))
+        response = replace(response, body=known_error(process, response.body, older=older))
+    message = ("response", (response_value(response), response.context))
+    return Ok((spelled(guest, response.source), message))
 
 
-def _send_failure(guest: Guest, operation: list[Any]) -> Err:
+def _send_failure(guest: Guest, failure: SendFailure) -> Err:
     guest.set_blob(None, None)
     guest.current_request = 0
-    return Err((_send_error(guest, operation), operation[8]))
+    return Err((_send_error(guest, failure), failure.context))
 
 
-def _awaited_failure(guest: Guest, operation: list[Any]) -> Err:
-    return Err(_send_error(guest, operation))
+def _awaited_failure(guest: Guest, failure: SendFailure) -> Err:
+    return Err(_send_error(guest, failure))
 
 
-def _send_error(guest: Guest, operation: list[Any]) -> dict[str, Any]:
+def _send_error(guest: Guest, failure: SendFailure) -> dict[str, Any]:
     """What is not `offline` is `timeout`, which the interface says of whatever fails on one's own node."""
-    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *last) = operation
     return {
-        "kind": kind if kind == "offline" else "timeout",
-        "target": address_value(target),
-        "message": ("request", request_value(body, inherit, expects_response, metadata, *last[:1])),
-        "lazy-load-blob": None if blob is None else {"mime": mime, "bytes": blob},
+        "kind": failure.kind if failure.kind == "offline" else "timeout",
+        "target": address_value(failure.target),
+        "message": ("request", request_value(failure)),
+        "lazy-load-blob": blob_value(failure.mime, failure.blob),
     }
 
 
@@ -158,7 +150,7 @@ def _bare_url(url: str) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{parts.path.rstrip('/')}"
 
 
-def _joined(headers: list[Any]) -> dict[str, str]:
+def _joined(headers: Pairs) -> dict[str, str]:
     """Headers as an object; those of one name are joined as RFC 9110, section 5.3, and RFC 6265 join them."""
     joined: dict[str, str] = {}
     for name, value in headers:
@@ -174,14 +166,14 @@ def _json(value: dict[str, Any]) -> bytes:
 
 STANDARD: Final = Dialect(
     received={
-        ToWorker.OPEN: _open,
-        ToWorker.PUSH: _push,
-        ToWorker.CLOSE: _close,
-        ToWorker.HTTP: _http,
-        ToWorker.REQUEST: _request,
-        ToWorker.RESPONSE: _response,
-        ToWorker.SEND_FAILURE: _send_failure,
+        Open: _open,
+        Push: _push,
+        Close: _close,
+        Http: _http,
+        Request: _request,
+        Response: _response,
+        SendFailure: _send_failure,
     },
-    awaited={ToWorker.RESPONSE: _response, ToWorker.SEND_FAILURE: _awaited_failure},
+    awaited={Response: _response, SendFailure: _awaited_failure},
 )
 """The form of `process/standard`."""

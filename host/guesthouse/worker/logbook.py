@@ -6,7 +6,8 @@ import re
 from time import monotonic
 from typing import Final
 
-from guesthouse.link.ops import ToNode
+from guesthouse.link.frames import checked
+from guesthouse.link.to_node import Log
 from guesthouse.worker.outgoing import Outgoing
 
 _CUT: Final = " … (cut)"
@@ -101,4 +102,5 @@ class LogBook:
         return True
 
     def _send(self, stream: str, level: str, text: str) -> None:
-        self._outgoing.add([ToNode.LOG, self._handle, stream, level, text], len(text))
+        line = checked(Log(self._handle, stream, level, text))  # type: ignore[arg-type] # what `checked` is to find out
+        self._outgoing.add(line, len(text))

@@ -1,16 +1,17 @@
-"""Link operations to what `receive` returns: one function for each kind of message.
+"""Link messages to what `receive` returns: one function for each kind of message.
 
 Each sets the blob of the message in hand and what `send-response` would answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from guesthouse.address import Address
-from guesthouse.link.ops import ToWorker
+from guesthouse.link.messages import ExitRequest, Message, OnExit, Pair
+from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.values import Err, FirstOf, Form, Ok
 
@@ -32,114 +33,124 @@ def _http_server(request: Any) -> Ok:
     return Ok(("http-server", request))
 
 
-def _open(guest: Guest, operation: list[Any]) -> Ok:
-    _, _, channel_id, path, source_addr, forwarded_for, url_params, query_params, resumed, *last = operation
+def _open(guest: Guest, opened: Open) -> Ok:
     guest.set_blob(None, None)
     guest.current_request = 0
     event = {
-        "path": path,
-        "channel-id": channel_id,
-        "source-socket-addr": source_addr,
-        "forwarded-for": forwarded_for,
-        "url-params": _pairs(url_params),
-        "query-params": _pairs(query_params),
-        "resumed": resumed,
-        "subprotocol": last[2],
+        "path": opened.path,
+        "channel-id": opened.channel_id,
+        "source-socket-addr": opened.source_addr,
+        "forwarded-for": opened.forwarded_for,
+        "url-params": list(opened.url_params),
+        "query-params": list(opened.query_params),
+        "resumed": opened.resumed,
+        "subprotocol": opened.subprotocol,
     }
     return _http_server(("web-socket-open", event))
 
 
-def _push(guest: Guest, operation: list[Any]) -> tuple[Form, int, str]:
-    _, _, channel_id, message_type, payload = operation
-    guest.blob = guest.last_blob = (None, payload)
+def _push(guest: Guest, push: Push) -> tuple[Form, int, str]:
+    guest.blob = guest.last_blob = (None, push.payload)
     guest.current_request = 0
-    return PUSH, channel_id, MESSAGE_TYPE_NAMES[message_type]
+    return PUSH, push.channel_id, MESSAGE_TYPE_NAMES[push.message_type]
 
 
-def _close(guest: Guest, operation: list[Any]) -> Ok:
+def _close(guest: Guest, closed: Close) -> Ok:
     guest.set_blob(None, None)
     guest.current_request = 0
-    return _http_server(("web-socket-close", operation[2]))
+    return _http_server(("web-socket-close", closed.channel_id))
 
 
-def _http(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, http_id, method, url, bound_path, headers, url_params, query_params, source_addr, mime, body) = (
-        operation
-    )
-    guest.set_blob(mime, body)
-    guest.expect_http_answer(http_id)
+def _http(guest: Guest, request: Http) -> Ok:
+    guest.set_blob(request.mime, request.body)
+    guest.expect_http_answer(request.http_id)
     event = {
-        "source-socket-addr": source_addr,
-        "method": method,
-        "url": url,
-        "bound-path": bound_path,
-        "headers": _pairs(headers),
-        "url-params": _pairs(url_params),
-        "query-params": _pairs(query_params),
+        "source-socket-addr": request.source_addr,
+        "method": request.method,
+        "url": request.url,
+        "bound-path": request.bound_path,
+        "headers": list(request.headers),
+        "url-params": list(request.url_params),
+        "query-params": list(request.query_params),
     }
     return _http_server(("http", event))
 
 
-def _request(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, request_id, source, body, inherit, expects_response, metadata, mime, blob, *rights) = operation
-    guest.set_blob(mime, blob)
-    guest.expect_answer(request_id)
-    request = request_value(body, inherit, expects_response, metadata, *rights)
-    return Ok(("request", {"source": address_value(source), "request": request}))
+def _request(guest: Guest, request: Request) -> Ok:
+    guest.set_blob(request.mime, request.blob)
+    guest.expect_answer(request.request_id)
+    return Ok(("request", {"source": address_value(request.source), "request": request_value(request)}))
 
 
-def _response(guest: Guest, operation: list[Any]) -> Ok:
-    (_, _, source, body, inherit, metadata, context, mime, blob, _, *rights) = operation
-    guest.set_blob(mime, blob)
+def _response(guest: Guest, response: Response) -> Ok:
+    guest.set_blob(response.mime, response.blob)
     guest.current_request = 0
-    response = response_value(body, inherit, metadata, *rights)
-    return Ok(("response", {"source": address_value(source), "response": response, "context": context}))
+    value = {
+        "source": address_value(response.source),
+        "response": response_value(response),
+        "context": response.context,
+    }
+    return Ok(("response", value))
 
 
-def _send_failure(guest: Guest, operation: list[Any]) -> Err:
+def _send_failure(guest: Guest, failure: SendFailure) -> Err:
     guest.set_blob(None, None)
     guest.current_request = 0
-    return Err({"error": send_error(operation), "context": operation[8]})
+    return Err({"error": send_error(failure), "context": failure.context})
 
 
-def send_error(operation: list[Any]) -> dict[str, Any]:
-    """The `send-error` of a SEND_FAILURE."""
-    (_, _, kind, target, body, inherit, expects_response, metadata, _, mime, blob, _, *last) = operation
+def send_error(failure: SendFailure) -> dict[str, Any]:
+    """The `send-error` of a failure to send."""
+    missing = () if failure.missing is None else (failure.missing,)
     return {
-        "kind": _NOT_AUTHORISED if kind == "not-authorised" else kind,
-        "target": address_value(target),
-        "request": request_value(body, inherit, expects_response, metadata, *last[:1]),
-        "lazy-load-blob": None if blob is None else {"mime": mime, "bytes": blob},
-        "missing": capability_values(last[1:])[0] if len(last) > 1 else None,
+        "kind": _NOT_AUTHORISED if failure.kind == "not-authorised" else failure.kind,
+        "target": address_value(failure.target),
+        "request": request_value(failure),
+        "lazy-load-blob": blob_value(failure.mime, failure.blob),
+        "missing": next(iter(capability_values(missing)), None),
     }
 
 
-def request_value(
-    body: bytes,
-    inherit: bool,
-    expects_response: int | None,
-    metadata: str | None,
-    rights: list[list[str]] | tuple[()] = (),
-) -> dict[str, Any]:
+def blob_value(mime: str | None, payload: bytes | None) -> dict[str, Any] | None:
+    """The contract's `lazy-load-blob`."""
+    return None if payload is None else {"mime": mime, "bytes": payload}
+
+
+def request_value(request: Request | SendFailure) -> dict[str, Any]:
     """The contract's `request`."""
     return {
-        "inherit": inherit,
-        "expects-response": expects_response,
-        "body": body,
-        "metadata": metadata,
-        "capabilities": capability_values(rights),
+        "inherit": request.inherit,
+        "expects-response": request.expects_response,
+        "body": request.body,
+        "metadata": request.metadata,
+        "capabilities": capability_values(request.capabilities),
     }
 
 
-def response_value(
-    body: bytes, inherit: bool, metadata: str | None, rights: list[list[str]] | tuple[()] = ()
-) -> dict[str, Any]:
+def response_value(response: Response) -> dict[str, Any]:
     """The contract's `response`."""
-    return {"inherit": inherit, "body": body, "metadata": metadata, "capabilities": capability_values(rights)}
+    return {
+        "inherit": response.inherit,
+        "body": response.body,
+        "metadata": response.metadata,
+        "capabilities": capability_values(response.capabilities),
+    }
 
 
-def capability_values(rights: list[list[str]] | tuple[()]) -> list[Any]:
-    """The contract's `capability` for each `[issuer, params]`."""
+def on_exit_value(on_exit: OnExit) -> Any:
+    """The contract's `on-exit`."""
+    if isinstance(on_exit, str):
+        return on_exit
+    return "requests", [(address_value(left.target), *_left(left)) for left in on_exit]
+
+
+def _left(left: ExitRequest) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    request = Request(0, 0, left.target, left.body, expects_response=left.expects_response)
+    return request_value(request), blob_value(left.mime, left.blob)
+
+
+def capability_values(rights: Sequence[Pair]) -> list[Any]:
+    """The contract's `capability` for each issuer with params."""
     return [{"issuer": address_value(issuer), "params": params} for issuer, params in rights]
 
 
@@ -157,36 +168,29 @@ def address_value(text: str) -> dict[str, Any]:
     }
 
 
-def _pairs(pairs: list[Any]) -> list[Any]:
-    return [tuple(pair) for pair in pairs]
-
-
-Convert: TypeAlias = Callable[["Guest", list[Any]], Any]
+Convert: TypeAlias = Callable[["Guest", Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How operations become what an interface's calls return, by operation."""
+    """How messages become what an interface's calls return, by their types."""
 
-    received: dict[int, Convert]
+    received: dict[type[Message], Convert]
     """What `receive` returns."""
-    awaited: dict[int, Convert]
+    awaited: dict[type[Message], Convert]
     """What `send-and-await-response` returns."""
 
 
 CONTRACT: Final = Dialect(
     received={
-        ToWorker.OPEN: _open,
-        ToWorker.PUSH: _push,
-        ToWorker.CLOSE: _close,
-        ToWorker.HTTP: _http,
-        ToWorker.REQUEST: _request,
-        ToWorker.RESPONSE: _response,
-        ToWorker.SEND_FAILURE: _send_failure,
+        Open: _open,
+        Push: _push,
+        Close: _close,
+        Http: _http,
+        Request: _request,
+        Response: _response,
+        SendFailure: _send_failure,
     },
-    awaited={
-        ToWorker.RESPONSE: _response,
-        ToWorker.SEND_FAILURE: lambda guest, operation: Err(send_error(operation)),
-    },
+    awaited={Response: _response, SendFailure: lambda guest, failure: Err(send_error(failure))},
 )
 """The form of `guesthouse:process/messaging`."""

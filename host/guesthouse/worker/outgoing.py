@@ -8,57 +8,51 @@ delivered twice.
 from __future__ import annotations
 
 from socket import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from guesthouse.link.frames import MAX_FRAME, encode
-from guesthouse.link.ops import ToNode
+from msgspec import Raw
+
+from guesthouse.link.frames import MAX_FRAME, MOST_MESSAGES, UNENCODABLE, LinkError, encode
+from guesthouse.link.messages import Message
+from guesthouse.link.to_node import Consumed, Log, ToNode
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
 
 FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Payload bytes after which a frame is sent without waiting for the end of the turn."""
-FLUSH_OPERATIONS: Final = 32
-"""Operations after which one is: the node sends the first answers while the guest makes the others."""
-_OPERATION_BYTES: Final = 64
-"""What an operation counts besides its payload."""
-MAX_OPERATION: Final = MAX_FRAME - 2 * FLUSH_BYTES
-"""Payload bytes of one operation: with what may be queued before it, it still fits a frame."""
-_ITEM_BYTES: Final = 8
-
-
-def payload_size(value: Any) -> int:
-    """The bytes that a value takes of a frame, or a few more."""
-    kind = type(value)
-    if kind is bytes:
-        return len(value)
-    if kind is str:
-        return len(value) if value.isascii() else 4 * len(value)
-    if kind is list or kind is tuple:
-        return _ITEM_BYTES * len(value) + sum(map(payload_size, value))
-    return _ITEM_BYTES
+FLUSH_MESSAGES: Final = MOST_MESSAGES // 2
+"""Messages after which one is: the node sends the first answers while the guest makes the others. As many guests may
+have consumed something.
+"""
+_MESSAGE_BYTES: Final = 64
+"""What a message counts besides its payload."""
+MAX_MESSAGE: Final = MAX_FRAME - 2 * FLUSH_BYTES
+"""Bytes of one message: with what may be queued before it, it still fits a frame."""
 
 
 class Outgoing:
-    """Operations for the node. `flush` blocks while the node reads slower than the guests write."""
+    """Messages for the node. `flush` blocks while the node reads slower than the guests write."""
 
-    __slots__ = ("_bytes", "_consumers", "_link", "_operations")
+    __slots__ = ("_bytes", "_consumers", "_link", "_messages")
 
     def __init__(self, link: socket) -> None:
         self._link = link
-        self._operations: list[Any] = []
+        self._messages: list[ToNode | Raw] = []
         self._consumers: list[Guest] = []
         self._bytes = 0
 
-    def add(self, operation: list[Any], payload_bytes: int = 0) -> None:
-        """Queue an operation. With too much queued, sends it: the guest that goes on has to wait."""
-        self._operations.append(operation)
-        self._bytes += payload_bytes + _OPERATION_BYTES
-        if self._bytes > FLUSH_BYTES or len(self._operations) >= FLUSH_OPERATIONS:
+    def add(self, message: ToNode | Raw, payload_bytes: int = 0) -> None:
+        """Queue a message. With too much queued, sends it: the guest that goes on has to wait."""
+        self._messages.append(message)
+        self._bytes += payload_bytes + _MESSAGE_BYTES
+        if self._bytes > FLUSH_BYTES or len(self._messages) >= FLUSH_MESSAGES:
             self.flush()
 
     def note_consumer(self, guest: Guest) -> None:
-        """The guest took a message, the first since the last flush."""
+        """The guest takes a message, the first since the last flush."""
+        if len(self._consumers) >= FLUSH_MESSAGES:
+            self.flush()
         self._consumers.append(guest)
 
     def flush(self) -> None:
@@ -67,13 +61,29 @@ class Outgoing:
         Raises:
             OSError: the node is gone.
         """
-        if not self._operations and not self._consumers:
+        if not self._messages and not self._consumers:
             return
-        operations = [[ToNode.CONSUMED, guest.handle, guest.taken] for guest in self._consumers]
+        messages: list[ToNode | Raw] = [Consumed(guest.handle, guest.taken) for guest in self._consumers]
         for guest in self._consumers:
             guest.taken = 0
         self._consumers.clear()
-        operations += self._operations
-        self._operations.clear()
+        messages += self._messages
+        self._messages.clear()
         self._bytes = 0
-        self._link.sendall(encode(operations))
+        try:
+            frame = encode(messages)
+        except (LinkError, *UNENCODABLE):
+            frame = b"".join(map(_alone, messages))
+        self._link.sendall(frame)
+
+
+def _alone(message: Message | Raw) -> bytes:
+    """The frame of one message of a batch that cannot be written as a whole; for what cannot, a line in the log of
+    the guest that said it.
+    """
+    try:
+        return encode([message])
+    except (LinkError, *UNENCODABLE):
+        text = f"a {type(message).__name__} of it could not be written and was dropped"
+        handle = getattr(message, "handle", None)
+        return b"" if handle is None else encode([Log(handle, "host", "error", text)])

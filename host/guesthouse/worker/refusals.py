@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from guesthouse.link.calls import Outcome, Refusal
 from guesthouse.worker.boundary.values import OK, Err, FirstOf
 from guesthouse.worker.messages import capability_values
 
@@ -18,13 +19,14 @@ _CLOSEST: Final = {
 }
 
 
-def as_result(value: Any) -> Any:
-    """A call's outcome as the node replies it: None, the name of an error, or `[name, issuer, params]`."""
-    return OK if value is None else Err(as_error(value))
+def as_result(outcome: Outcome) -> Any:
+    """The outcome of a call that has no other result."""
+    return OK if outcome is None else Err(as_error(outcome))
 
 
-def as_error(value: Any) -> Any:
-    """The error of such an outcome."""
-    name, *missing = [value] if type(value) is str else value
-    named = [(name, capability) for capability in capability_values([missing] if missing else [])]
+def as_error(outcome: Outcome) -> Any:
+    """The error of an outcome that is one."""
+    missing = (outcome.missing,) if isinstance(outcome, Refusal) else ()
+    name = outcome.error if isinstance(outcome, Refusal) else str(outcome)
+    named = [(name, capability) for capability in capability_values(missing)]
     return FirstOf((*named, (name, None), *((other, None) for other in _CLOSEST.get(name, ()))))

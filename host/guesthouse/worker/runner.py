@@ -16,8 +16,10 @@ from weakref import WeakValueDictionary
 
 from guesthouse.address import Address
 from guesthouse.errors import GuesthouseError
-from guesthouse.link.frames import FrameReader, LinkError
-from guesthouse.link.ops import PROTOCOL_VERSION, ExitCause, ToNode, ToWorker
+from guesthouse.link import to_worker
+from guesthouse.link.frames import LinkError, from_node
+from guesthouse.link.messages import PROTOCOL_VERSION, ExitCause, Message
+from guesthouse.link.to_node import Exited, Log, Pong, Ready
 from guesthouse.link.vigil import AWAKE_SECONDS, Vigil
 from guesthouse.worker.boundary import canary
 from guesthouse.worker.boundary.artifact import Engines, Loaded
@@ -26,7 +28,8 @@ from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import StoreLimits
 from guesthouse.worker.boundary.ticker import TICK_SECONDS, Ticker
 from guesthouse.worker.calls import ENTRIES, HostCalls, check_entry
-from guesthouse.worker.guest import Guest, GuestLimits, Waiting
+from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.messages import on_exit_value
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
 from guesthouse.worker.usage import Memories, UsageReport
@@ -34,13 +37,13 @@ from guesthouse.worker.usage import Memories, UsageReport
 _READ_BYTES: Final = 262_144
 _TRACE_LINES: Final = 12
 _TRACE_CHARACTERS: Final = 300
+_TEXT_CHARACTERS: Final = 65_536
 _LONGEST_WAIT: Final = 24 * 3600.0
 """Seconds; `poll` takes no more than about 24 days, and a guest may sleep for longer."""
 _LINGER_SECONDS: Final = 0.05
 """How long the epoch goes on ticking when there is nothing to do: stopping it costs a system call."""
 _ABOUT_SECONDS: Final = 0.02
 """How long after the last quick guest was woken those that compute for long make way for the next one."""
-_LIMITS: Final = tuple(GuestLimits.__dataclass_fields__)
 
 
 class Worker:
@@ -63,27 +66,27 @@ class Worker:
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._calls = HostCalls()
         self._usage = UsageReport(self._outgoing, memories)
-        self._dispatch: dict[int, Callable[[list[Any]], None]] = {
-            ToWorker.CONFIGURE: self._configure,
-            ToWorker.START: self._start,
-            ToWorker.STOP: self._stop,
-            ToWorker.FINISH: self._finish,
-            ToWorker.OPEN: self._open,
-            ToWorker.PUSH: self._message,
-            ToWorker.CLOSE: self._close,
-            ToWorker.HTTP: self._message,
-            ToWorker.REQUEST: self._message,
-            ToWorker.RESPONSE: self._answer,
-            ToWorker.SEND_FAILURE: self._answer,
-            ToWorker.REPLY: self._reply,
-            ToWorker.CREDIT: self._credit,
-            ToWorker.CHANNEL_GONE: self._channel_gone,
-            ToWorker.PING: self._ping,
+        self._dispatch: dict[type[Message], Callable[[Any], None]] = {
+            to_worker.Configure: self._configure,
+            to_worker.Start: self._start,
+            to_worker.Stop: self._stop,
+            to_worker.Finish: self._finish,
+            to_worker.Open: self._open,
+            to_worker.Push: self._message,
+            to_worker.Close: self._close,
+            to_worker.Http: self._message,
+            to_worker.Request: self._message,
+            to_worker.Response: self._answer,
+            to_worker.SendFailure: self._answer,
+            to_worker.Reply: self._reply,
+            to_worker.Credit: self._credit,
+            to_worker.ChannelGone: self._channel_gone,
+            to_worker.Ping: self._ping,
         }
 
     def run(self) -> None:
         """Serve until the node closes the link."""
-        reader = FrameReader()
+        reader, dispatch = from_node(), self._dispatch
         poller = select.poll()
         poller.register(self._link.fileno(), select.POLLIN)
         gc.collect()
@@ -95,8 +98,8 @@ class Worker:
                 data = self._link.recv(_READ_BYTES)
                 if not data:
                     return
-                for operation in reader.feed(data):
-                    self._take(operation)
+                for message in reader.feed(data):
+                    dispatch[type(message)](message)
             self._run_guests()
             self._usage.report(self._guests.values())
             self._outgoing.flush()
@@ -162,102 +165,93 @@ class Worker:
         if self._ticker.fast or spent > 2 * TICK_SECONDS:
             self._ticker.hurry(now)
 
-    # Operations
+    # Messages
 
-    def _take(self, operation: list[Any]) -> None:
-        take = self._dispatch.get(operation[0])
-        if take is None:
-            raise LinkError(f"the node sent operation {operation[0]}, which does not exist")
-        take(operation)
-
-    def _configure(self, operation: list[Any]) -> None:
-        if operation[1] != PROTOCOL_VERSION:
+    def _configure(self, message: to_worker.Configure) -> None:
+        if message.version != PROTOCOL_VERSION:
             raise LinkError(
-                f"the node speaks version {operation[1]} of the link, this worker {PROTOCOL_VERSION}"
+                f"the node speaks version {message.version} of the link, this worker {PROTOCOL_VERSION}"
             )
-        self._outgoing.add([ToNode.READY, PROTOCOL_VERSION, os.getpid()])
+        self._outgoing.add(Ready(PROTOCOL_VERSION, os.getpid()))
 
-    def _ping(self, operation: list[Any]) -> None:
-        self._outgoing.add([ToNode.PONG])
+    def _ping(self, _: to_worker.Ping) -> None:
+        self._outgoing.add(Pong())
 
-    def _start(self, operation: list[Any]) -> None:
-        _, handle, settings = operation
-        limits = GuestLimits(**{name: settings[name] for name in _LIMITS})
+    def _start(self, start: to_worker.Start) -> None:
+        limits = start.limits
         guest = Guest(
-            handle,
-            Address.parse(settings["our"]),
+            start.handle,
+            Address.parse(start.our),
             limits,
-            settings["on_exit"],
+            on_exit_value(start.on_exit),
             self._outgoing,
             self._scheduler,
-            connected="connected" in settings,
+            connected=start.connected,
         )
         try:
-            component = self._component(settings["component"])
+            component = self._component(os.fsdecode(start.component))
         except GuesthouseError as error:
-            self._outgoing.add([ToNode.EXITED, handle, ExitCause.NOT_STARTED, str(error)])
+            self._exited(start.handle, ExitCause.NOT_STARTED, str(error))
             return
         guest.component = component
         guest.arguments = partial(ENTRIES[component.entry], guest)
         guest.fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
-        self._guests[handle] = guest
+        self._guests[guest.handle] = guest
         self._scheduler.wake(guest)
 
-    def _stop(self, operation: list[Any]) -> None:
-        guest = self._guests.get(operation[1])
+    def _stop(self, stop: to_worker.Stop) -> None:
+        guest = self._guests.get(stop.handle)
         if guest is not None:
-            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, operation[2]))
+            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, stop.reason))
 
-    def _finish(self, operation: list[Any]) -> None:
-        guest = self._guests.get(operation[1])
+    def _finish(self, finish: to_worker.Finish) -> None:
+        guest = self._guests.get(finish.handle)
         if guest is None:
             return
         if guest.waiting is Waiting.MESSAGE:
-            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, operation[2]))
+            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, finish.reason))
         else:
-            guest.finishing = operation[2]
+            guest.finishing = finish.reason
 
-    def _open(self, operation: list[Any]) -> None:
-        guest = self._guests.get(operation[1])
+    def _open(self, opened: to_worker.Open) -> None:
+        guest = self._guests.get(opened.handle)
         if guest is not None:
-            channel_id = operation[2]
-            guest.channels[channel_id] = operation[9]
-            guest.paths[channel_id] = (operation[3], operation[10])
+            channel_id = opened.channel_id
+            guest.channels[channel_id] = opened.credit
+            guest.paths[channel_id] = (opened.path, opened.bound_path)
             self._channels[channel_id] = guest
-            guest.deliver(operation)
+            guest.deliver(opened)
 
-    def _message(self, operation: list[Any]) -> None:
-        guest = self._guests.get(operation[1])
+    def _message(self, message: to_worker.ToProcess) -> None:
+        guest = self._guests.get(message.handle)
         if guest is not None:
-            guest.deliver(operation)
+            guest.deliver(message)
 
-    def _close(self, operation: list[Any]) -> None:
-        self._forget_channel(operation[2])
-        self._message(operation)
+    def _close(self, closed: to_worker.Close) -> None:
+        self._forget_channel(closed.channel_id)
+        self._message(closed)
 
-    def _answer(self, operation: list[Any]) -> None:
-        guest = self._guests.get(operation[1])
+    def _answer(self, message: to_worker.Response | to_worker.SendFailure) -> None:
+        guest = self._guests.get(message.handle)
         if guest is None:
             return
-        await_id = operation[9 if operation[0] == ToWorker.RESPONSE else 11]
-        if await_id:
-            guest.respond(await_id, operation)
+        if message.await_id:
+            guest.respond(message)
         else:
-            guest.deliver(operation)
+            guest.deliver(message)
 
-    def _reply(self, operation: list[Any]) -> None:
-        guest = self._guests.get(operation[1])
+    def _reply(self, reply: to_worker.Reply) -> None:
+        guest = self._guests.get(reply.handle)
         if guest is not None:
-            guest.reply(operation[2], operation[3])
+            guest.reply(reply.call_id, reply.outcome)
 
-    def _credit(self, operation: list[Any]) -> None:
-        _, channel_id, size = operation
-        guest = self._channels.get(channel_id)
-        if guest is not None and channel_id in guest.channels:
-            guest.channels[channel_id] += size
+    def _credit(self, credit: to_worker.Credit) -> None:
+        guest = self._channels.get(credit.channel_id)
+        if guest is not None and credit.channel_id in guest.channels:
+            guest.channels[credit.channel_id] += credit.size
 
-    def _channel_gone(self, operation: list[Any]) -> None:
-        self._forget_channel(operation[1])
+    def _channel_gone(self, gone: to_worker.ChannelGone) -> None:
+        self._forget_channel(gone.channel_id)
 
     def _forget_channel(self, channel_id: int) -> None:
         guest = self._channels.pop(channel_id, None)
@@ -283,11 +277,19 @@ class Worker:
         guest.log.close()
         self._usage.report_end(guest)
         self._explain(guest, trap)
-        self._outgoing.add([ToNode.EXITED, guest.handle, trap.cause, trap.detail])
+        self._exited(guest.handle, trap.cause, trap.detail)
         guest.let_go()
+
+    def _exited(self, handle: int, cause: str, detail: str) -> None:
+        self._outgoing.add(Exited(handle, cause, _clean(detail)))
 
     def _explain(self, guest: Guest, trap: GuestTrap) -> None:
         """Log what only the worker knows: where the guest was, or which host call failed how."""
         if trap.trace:
             lines = [line[:_TRACE_CHARACTERS] for line in trap.trace.strip().splitlines()[-_TRACE_LINES:]]
-            self._outgoing.add([ToNode.LOG, guest.handle, "host", "error", "\n".join(lines)])
+            self._outgoing.add(Log(guest.handle, "host", "error", _clean("\n".join(lines))))
+
+
+def _clean(text: str) -> str:
+    """What the link can carry of a text about a guest, which may quote the guest: no halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode()[:_TEXT_CHARACTERS]

@@ -14,7 +14,7 @@ from itertools import count
 from time import monotonic, perf_counter, thread_time
 from typing import Final
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.memory import WASM_PAGE, freed_with
 from guesthouse.worker.boundary.ticker import ROUND_SECONDS, SHORT_SECONDS

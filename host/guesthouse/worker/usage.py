@@ -7,7 +7,10 @@ from math import inf
 from time import monotonic, thread_time
 from typing import Final
 
-from guesthouse.link.ops import ToNode
+from guesthouse.link.messages import MOST_RUNS
+from guesthouse.link.to_node import RunUsage
+from guesthouse.link.to_node import Usage as UsageMessage
+from guesthouse.link.usage import Usage
 from guesthouse.worker.boundary.memory import WASM_PAGE, linear_memories
 from guesthouse.worker.guest import Guest
 from guesthouse.worker.outgoing import Outgoing
@@ -153,30 +156,32 @@ class UsageReport:
     def _say(self, guests: Collection[Guest], seconds: float) -> bool:
         """Report these guests; returns whether nothing more is to be said of them unless they run."""
         sizes, latest = self._memories.sizes(guests)
-        usage = {guest.handle: self._usage(guest, seconds, sizes.get(guest.handle, 0)) for guest in guests}
-        self._outgoing.add([ToNode.USAGE, usage])
+        runs = [self._usage(guest, seconds, sizes.get(guest.handle, 0)) for guest in guests]
+        for start in range(0, len(runs), MOST_RUNS):
+            self._outgoing.add(UsageMessage(runs[start : start + MOST_RUNS]))
         return latest
 
     def report_end(self, guest: Guest) -> None:
         """Report what a run that has just ended used."""
         seconds = max(_EVERY_SECONDS, monotonic() - self._looked_at)
-        self._outgoing.add([ToNode.USAGE, {guest.handle: self._usage(guest, seconds, 0)}])
+        self._outgoing.add(UsageMessage([self._usage(guest, seconds, 0)]))
 
-    def _usage(self, guest: Guest, seconds: float, memory_bytes: int) -> list[float]:
+    def _usage(self, guest: Guest, seconds: float, memory_bytes: int) -> RunUsage:
         cpu, calls = guest.cpu_seconds, guest.fiber.calls
         last_cpu, last_calls = self._last.get(guest.handle, _NEVER)
         self._last[guest.handle] = cpu, calls
         self._warn_of_full_memory(guest, memory_bytes)
-        return [
-            cpu,
-            memory_bytes,
-            _on_message(guest),
-            (cpu - last_cpu) / seconds,
-            calls,
-            round((calls - last_calls) / seconds),
-            guest.budget.held_seconds,
-            guest.log.dropped,
-        ]
+        used = Usage(
+            cpu_seconds=cpu,
+            memory_bytes=memory_bytes,
+            message_seconds=_on_message(guest),
+            cpu_share=(cpu - last_cpu) / seconds,
+            calls=calls,
+            calls_per_second=round((calls - last_calls) / seconds),
+            held_seconds=guest.budget.held_seconds,
+            lines_dropped=guest.log.dropped,
+        )
+        return RunUsage(guest.handle, used)
 
     def _warn_of_full_memory(self, guest: Guest, memory_bytes: int) -> None:
         """Nothing tells the host that a guest was refused memory; one that is this close has likely been."""

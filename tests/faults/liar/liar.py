@@ -16,11 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import cbor2
+import msgspec
 
-from guesthouse.link.frames import MAX_FRAME, encode
-from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.link.frames import MAX_FRAME, MOST_MESSAGES
 
+READY, EXITED, CONSUMED, PUSH_MANY, SEND, LOG, PONG = 0, 2, 3, 5, 8, 12, 14
+START, STOP = 1, 2
+"""Messages by their numbers: what a liar says is not what the product's own types let one say."""
 LENGTH: Final = struct.Struct("<I")
 
 
@@ -28,36 +30,75 @@ def _frame(body: bytes, length: int | None = None) -> bytes:
     return LENGTH.pack(len(body) if length is None else length) + body
 
 
-def _deep() -> bytes:
-    return b"\x81" * 100_000 + b"\x80"
+def _said(*messages: Any) -> bytes:
+    return _frame(msgspec.msgpack.encode(messages))
 
+
+def _array(count: int) -> bytes:
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def _send(run: int, number: int) -> list[Any]:
+    target = "none@two:lies:test.os" if number % 2 else f"nowhere{number}:lies:test.os"
+    return [SEND, run, target, b"flood", False, 5, None, None, None, None, 0, 0, []]
+
+
+FLOOD: Final = 3_000
+"""Frames of a flood: millions of messages would say no more, and take as long on any machine."""
 
 TO_NODE: Final[dict[str, Callable[[int, bytes], bytes]]] = {
     "noise": lambda run, frame: b"\xff" * 64,
     "more than a frame may hold": lambda run, frame: LENGTH.pack(MAX_FRAME + 1),
-    "not CBOR": lambda run, frame: _frame(b"\xff\x00\xfe" * 9),
-    "no list": lambda run, frame: _frame(cbor2.dumps({"a": 1})),
-    "no operation": lambda run, frame: _frame(cbor2.dumps([[], "x"])),
-    "too deep": lambda run, frame: _frame(_deep()),
+    "not MessagePack": lambda run, frame: _frame(b"\xc1\x00\xfe" * 9),
+    "no list": lambda run, frame: _frame(msgspec.msgpack.encode({"a": 1})),
+    "no message": lambda run, frame: _said([], "x"),
+    "too deep": lambda run, frame: _frame(b"\x91" * 60_000_000),
     "a frame that ends early": lambda run, frame: _frame(frame[4:-3]),
     "a length that is too short": lambda run, frame: _frame(frame[4:], len(frame) - 4 - 3),
     "a frame with its middle cut out": lambda run, frame: (
         frame[: len(frame) // 2 - 1] + frame[len(frame) // 2 :] * 9
     ),
-    "an operation that does not exist": lambda run, frame: encode([[99, run]]),
-    "fields of the wrong kind": lambda run, frame: encode([[ToNode.LOG, run, 1, 2, 3]]),
-    "a run that it was not given": lambda run, frame: encode([[ToNode.CONSUMED, 9_999, 1]]),
-    "the first runs of the node, which are not all its own": lambda run, frame: encode(
-        [[ToNode.EXITED, handle, "trap", ""] for handle in (1, 2) if handle != run]
+    "a message that does not exist": lambda run, frame: _said([99, run]),
+    "fields of the wrong kind": lambda run, frame: _said([LOG, run, 1, 2, 3]),
+    "a field too many": lambda run, frame: _said([PONG, 1]),
+    "a run that it was not given": lambda run, frame: _said([CONSUMED, 9_999, 1]),
+    "the first runs of the node, which are not all its own": lambda run, frame: _said(
+        *([EXITED, handle, "trap", ""] for handle in (1, 2) if handle != run)
     ),
-    "more consumed than was sent": lambda run, frame: encode([[ToNode.CONSUMED, run, 100_000]]),
-    "another version of the link": lambda run, frame: encode([[ToNode.READY, 999, 1]]),
-    "a cause that does not exist": lambda run, frame: encode([[ToNode.EXITED, run, "fun", ""]]),
+    "more consumed than was sent": lambda run, frame: _said([CONSUMED, run, 100_000]),
+    "another version of the link": lambda run, frame: _said([READY, 999, 1]),
+    "that it is ready, again": lambda run, frame: _said([READY, 2, 1]),
+    "a cause that does not exist": lambda run, frame: _said([EXITED, run, "fun", ""]),
+    "a dictionary of large integers": lambda run, frame: _said({number << 61: 0 for number in range(8)}),
+    "large integers of one hash, in tags of CBOR": lambda run, frame: _frame(
+        b"\xba\x00\x06\x1a\x80" + b"\xc2\x4a\x20\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00" * 400_000
+    ),
+    "a regular expression, in a tag of CBOR": lambda run, frame: _frame(b"\x81\xd8\x23\x6a(a+)+(a+)+b"),
+    "an extension type": lambda run, frame: _frame(b"\x91\xc7\x0c\xff" + bytes(12)),
+    "sixty million empty lists": lambda run, frame: _frame(_array(60_000_000) + b"\x90" * 60_000_000),
+    "sixty million channels": lambda run, frame: _frame(
+        b"\x91\x95\x05" + bytes([run]) + _array(60_000_000) + b"\x01" * 60_000_000
+    ),
+    "four million answers in a frame": lambda run, frame: _frame(_array(4_000_000) + b"\x91\x0e" * 4_000_000),
+    "answers to nothing, without end": lambda run, frame: _said(*[[PONG]] * MOST_MESSAGES) * FLOOD,
+    "text that is no text": lambda run, frame: _frame(
+        b"\x91\x95\x0c" + bytes([run]) + b"\xa4host\xa4info\xa3\xed\xa0\x80"
+    ),
 }
+FLOODS: Final[dict[str, Callable[[int, bytes], bytes]]] = {
+    "requests to nobody": lambda run, frame: (
+        _said(*(_send(run, number) for number in range(MOST_MESSAGES))) * FLOOD
+    ),
+    "pushes to channels that there are not": lambda run, frame: (
+        _said(*[[PUSH_MANY, run, list(range(10_000, 11_024)), 0, b"x"]] * MOST_MESSAGES) * (FLOOD // 100)
+    ),
+    "lines": lambda run, frame: _said(*[[LOG, run, "host", "debug", "x"]] * MOST_MESSAGES) * (FLOOD // 10),
+}
+"""What a correct worker may say too, if less of it: nobody is ended for it, and the real worker goes on."""
 TO_WORKER: Final[dict[str, Callable[[int, bytes], bytes]]] = {
     "noise to the worker": lambda run, frame: b"\xff" * 64,
-    "not CBOR to the worker": lambda run, frame: _frame(b"\xff\x00\xfe" * 9),
-    "an operation that does not exist to the worker": lambda run, frame: encode([[99, run]]),
+    "not MessagePack to the worker": lambda run, frame: _frame(b"\xc1\x00\xfe" * 9),
+    "a message that does not exist to the worker": lambda run, frame: _said([99, run]),
 }
 SILENT: Final = "half a frame, and then nothing"
 
@@ -97,10 +138,12 @@ class Liar:
             frame = bytes(buffer[:size])
             del buffer[:size]
             if end is self._node:
-                self._note_runs(cbor2.loads(frame[4:]))
+                self._note_runs(msgspec.msgpack.decode(frame[4:]))
             elif self._lie in TO_NODE:
                 self._tell(TO_NODE[self._lie], other, frame)
                 continue
+            elif self._lie in FLOODS:
+                self._tell(FLOODS[self._lie], other, frame)
             elif self._lie == SILENT:
                 other.sendall(frame[: len(frame) // 2])
                 os._exit(0)
@@ -110,12 +153,12 @@ class Liar:
         self._lie = None
         to.sendall(lie(next(iter(self._runs)), frame))
 
-    def _note_runs(self, operations: list[Any]) -> None:
-        for operation in operations:
-            if operation[0] == ToWorker.START:
-                self._runs[operation[1]] = operation[2]["our"]
-            elif operation[0] == ToWorker.STOP:
-                self._runs.pop(operation[1], None)
+    def _note_runs(self, messages: list[Any]) -> None:
+        for message in messages:
+            if message[0] == START:
+                self._runs[message[1]] = message[2]
+            elif message[0] == STOP:
+                self._runs.pop(message[1], None)
 
 
 def main() -> None:

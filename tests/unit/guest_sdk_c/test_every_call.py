@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from guesthouse.link.ops import Call, ToNode, ToWorker
+from tests.wire import Call, ToNode, ToWorker
 
 from ..worker.process import Guest, Worker
 from .conftest import Built

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-
-from guesthouse.link.ops import Call, ToNode, ToWorker
+from tests.wire import Call, ToNode, ToWorker
 
 from ..worker.process import OUR, Guest, Worker
 from .conftest import Built

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.wire import FrameReader, ToNode, to_node
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.config import ProcessLimits, Settings
@@ -16,9 +17,12 @@ from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.state import State
-from guesthouse.link.frames import FrameReader, LinkError, encode
+from guesthouse.link.calls import Outcome, Spawn
+from guesthouse.link.frames import LinkError
+from guesthouse.link.messages import Message
 from guesthouse.link.node_end import NodeEnd, connect
-from guesthouse.link.ops import ToNode
+from guesthouse.link.to_node import Ready
+from guesthouse.link.to_node import ToNode as AnyToNode
 from guesthouse.message import LazyLoadBlob, Pairs, WebSocketOpen
 from guesthouse.ports import ChannelInfo
 
@@ -164,22 +168,38 @@ class Ends:
         process.end_run()
 
 
+class OnlyReady:
+    """Hears that a worker is ready, and nothing else. See `Hearer`."""
+
+    def __init__(self, ready: Callable[[], None]) -> None:
+        self._ready = ready
+
+    def handle(self, message: AnyToNode) -> None:
+        if isinstance(message, Ready):
+            self._ready()
+
+    def unsendable(self, message: Message, error: Exception) -> None:
+        raise error
+
+
 class ScriptedWorker:
     """The worker's end of a link, driven by a test: `say` speaks, `hear` waits for operations."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._reader = FrameReader()
+        self._reader = FrameReader(of_worker=False)
         self._heard: list[list[Any]] = []
         self.link: NodeEnd
         self.runs: dict[int, Process] = {}
         self.fault: LinkError | None = None
         self.lost = asyncio.Event()
+        self.asked = False
+        """Whether the node asked if it is alive."""
 
     async def say(self, *operations: list[Any]) -> None:
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._sock, encode([list(operation) for operation in operations]))
+        await loop.sock_sendall(self._sock, to_node(*operations))
 
     async def hear(self, count: int = 1) -> list[list[Any]]:
         loop = asyncio.get_running_loop()
@@ -222,13 +242,21 @@ class Kernel:
         ours, theirs = socket.socketpair()
         worker = ScriptedWorker(theirs)
         operations = Operations(
-            worker.runs, self.router, self.http, self.state, self.log, self.ends, lambda: None, self
+            worker.runs,
+            self.router,
+            self.http,
+            self.state,
+            self.log,
+            self.ends,
+            lambda: None,
+            lambda: worker.asked,
+            self,
         )
-        worker.link = await connect(ours, operations.handle, worker.on_lost)
+        worker.link = await connect(ours, operations.handle, worker.on_lost, operations.unsendable)
         self._workers.append(worker)
         return worker
 
-    def spawn(self, parent: Process, arguments: list[Any], reply: Callable[[Any], None]) -> None:
+    def spawn(self, parent: Process, call: Spawn, reply: Callable[[Outcome], None]) -> None:
         """There are no children here."""
         reply("no-file-at-path")
 

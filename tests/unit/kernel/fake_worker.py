@@ -12,10 +12,11 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from guesthouse.link.frames import FrameReader, encode
-from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
+from guesthouse.link import to_worker
+from guesthouse.link.frames import encode, from_node
+from guesthouse.link.messages import PROTOCOL_VERSION
+from guesthouse.link.to_node import Consumed, Exited, Push, Ready, Started, ToNode
 
 STUBBORN: set[int] = set()
 
@@ -27,58 +28,63 @@ def main() -> None:
     if "--dies" in sys.argv:
         print("this machine is too old", file=sys.stderr)
         sys.exit(3)
-    reader = FrameReader()
+    reader = from_node()
     ended: set[int] = set()
     while data := link.recv(65536):
-        for operation in reader.feed(data):
-            if operation[0] != ToWorker.CONFIGURE and operation[1] in ended:
+        for message in reader.feed(data):
+            if getattr(message, "handle", 0) in ended:
                 continue
-            for answer in answers(operation, link):
+            for answer in answers(message, link):
                 link.sendall(encode([answer]))
-                if answer[0] == ToNode.EXITED:
-                    ended.add(answer[1])
+                if isinstance(answer, Exited):
+                    ended.add(answer.handle)
 
 
-def answers(operation: list[Any], link: socket.socket) -> list[list[Any]]:
-    code, handle = operation[0], operation[1]
-    if code == ToWorker.CONFIGURE:
-        return [[ToNode.READY.value, PROTOCOL_VERSION, os.getpid()]]
-    if code == ToWorker.START:
-        if "bad" in Path(operation[2]["component"]).name:
-            return [[ToNode.EXITED.value, handle, "not-started", "unknown import x:y/z"]]
-        if "traps" in Path(operation[2]["component"]).name:
-            return [[ToNode.EXITED.value, handle, "trap", "unreachable"]]
-        if "returns" in Path(operation[2]["component"]).name:
-            return [[ToNode.EXITED.value, handle, "returned", ""]]
-        if "kills" in Path(operation[2]["component"]).name:
-            os._exit(9)
-        if "idles" in Path(operation[2]["component"]).name:
-            return []
-        if "stubborn" in Path(operation[2]["component"]).name:
-            STUBBORN.add(handle)
-        return [[ToNode.STARTED.value, handle]]
-    if code == ToWorker.FINISH and handle in STUBBORN:
-        return []
-    if code in (ToWorker.STOP, ToWorker.FINISH):
-        return [[ToNode.EXITED.value, handle, "stopped", operation[2]]]
-    if code == ToWorker.OPEN:
-        told = f"{handle} told of {operation[2]} resumed={operation[8]}"
-        return [consumed(handle), push(handle, operation[2], told.encode())]
-    if code == ToWorker.PUSH:
-        return answer_push(operation, link)
-    if code == ToWorker.REQUEST and b"handover" in operation[4]:
-        asked = f"{handle} asked {operation[3]} {operation[4].decode()}"
-        return [consumed(handle), push(handle, 7, asked.encode())]
-    if code in (ToWorker.CLOSE, ToWorker.HTTP, ToWorker.REQUEST):
-        return [consumed(handle)]
+def answers(message: to_worker.ToWorker, link: socket.socket) -> list[ToNode]:
+    match message:
+        case to_worker.Configure():
+            return [Ready(PROTOCOL_VERSION, os.getpid())]
+        case to_worker.Start():
+            return answer_start(message)
+        case to_worker.Stop() | to_worker.Finish():
+            if isinstance(message, to_worker.Finish) and message.handle in STUBBORN:
+                return []
+            return [Exited(message.handle, "stopped", message.reason)]
+        case to_worker.Open(handle=handle, channel_id=channel):
+            told = f"{handle} told of {channel} resumed={message.resumed}"
+            return [consumed(handle), push(handle, channel, told.encode())]
+        case to_worker.Push():
+            return answer_push(message, link)
+        case to_worker.Request(handle=handle, body=body) if b"handover" in body:
+            asked = f"{handle} asked {message.source} {body.decode()}"
+            return [consumed(handle), push(handle, 7, asked.encode())]
+        case to_worker.Close() | to_worker.Http() | to_worker.Request():
+            return [consumed(message.handle)]
     return []
 
 
-def answer_push(operation: list[Any], link: socket.socket) -> list[list[Any]]:
-    _, handle, channel, _, payload = operation
+def answer_start(start: to_worker.Start) -> list[ToNode]:
+    name, handle = Path(os.fsdecode(start.component)).name, start.handle
+    if "bad" in name:
+        return [Exited(handle, "not-started", "unknown import x:y/z")]
+    if "traps" in name:
+        return [Exited(handle, "trap", "unreachable")]
+    if "returns" in name:
+        return [Exited(handle, "returned", "")]
+    if "kills" in name:
+        os._exit(9)
+    if "idles" in name:
+        return []
+    if "stubborn" in name:
+        STUBBORN.add(handle)
+    return [Started(handle)]
+
+
+def answer_push(message: to_worker.Push, link: socket.socket) -> list[ToNode]:
+    handle, payload = message.handle, message.payload
     if payload in (b"trap", b"return"):
         cause = "trap" if payload == b"trap" else "returned"
-        return [consumed(handle), [ToNode.EXITED.value, handle, cause, "the guest's own words"]]
+        return [consumed(handle), Exited(handle, cause, "the guest's own words")]
     if payload == b"die":
         link.sendall(encode([consumed(handle)]))
         os._exit(9)
@@ -90,15 +96,15 @@ def answer_push(operation: list[Any], link: socket.socket) -> list[list[Any]]:
     if payload == b"hang":
         link.sendall(encode([consumed(handle)]))
         time.sleep(3600)
-    return [consumed(handle), push(handle, channel, b"%d got %s" % (handle, payload))]
+    return [consumed(handle), push(handle, message.channel_id, b"%d got %s" % (handle, payload))]
 
 
-def consumed(handle: int) -> list[Any]:
-    return [ToNode.CONSUMED.value, handle, 1]
+def consumed(handle: int) -> Consumed:
+    return Consumed(handle, 1)
 
 
-def push(handle: int, channel: int, payload: bytes) -> list[Any]:
-    return [ToNode.PUSH.value, handle, channel, 0, payload]
+def push(handle: int, channel: int, payload: bytes) -> Push:
+    return Push(handle, channel, 0, payload)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.wire import ToWorker
 
 from guesthouse.address import ProcessId
 from guesthouse.kernel.mailbox import Mailbox
-from guesthouse.link.ops import ToWorker
+from guesthouse.link import to_worker
 from guesthouse.message import LazyLoadBlob, Request
 from guesthouse.ports import Answer
 
@@ -123,13 +124,13 @@ async def test_an_http_request_that_was_handed_on_fails_with_the_last_that_could
 
 def test_a_feeder_is_held_back_by_a_full_mailbox_alone_and_let_go_below_half() -> None:
     mailbox, socket = Mailbox(2000), Socket()
-    mailbox.post([7, 0, 1], 100)
+    mailbox.post(to_worker.Request(1, 1, "n.os@a:b:c", b""), 100)
     mailbox.hold_back(5, socket)
     assert not is_paused(socket)
-    mailbox.post([7, 0, 2], 3000)
+    mailbox.post(to_worker.Request(1, 2, "n.os@a:b:c", b""), 3000)
     mailbox.hold_back(5, socket)
     assert is_paused(socket)
-    list(mailbox.take())
+    list(mailbox.take(1))
     mailbox.consumed(2)
     assert not is_paused(socket)
 

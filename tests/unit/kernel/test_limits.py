@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
+from tests.wire import Call, ToNode, ToWorker
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import KERNEL, SPAWN, of_node
@@ -28,7 +29,9 @@ from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import State
 from guesthouse.kernel.supervisor import Supervisor
 from guesthouse.kernel.workers import Worker, Workers
-from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
+from guesthouse.link.calls import Spawn, Spawned
+from guesthouse.link.messages import ExitCause, Message
+from guesthouse.link.to_worker import Finish, Start, Stop
 from guesthouse.message import LazyLoadBlob
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.runtime.drives import FILE_OVERHEAD
@@ -166,13 +169,13 @@ class Subprocess(Worker):
 
     def __init__(self) -> None:
         super().__init__("worker-0")
-        self.heard: list[list[Any]] = []
+        self.heard: list[Message] = []
 
-    def send(self, operation: list[Any], size: int = 0) -> None:
-        self.heard.append(operation)
+    def send(self, message: Message, size: int = 0) -> None:
+        self.heard.append(message)
 
-    def count(self, operation: ToWorker) -> int:
-        return sum(heard[0] == operation for heard in self.heard)
+    def count(self, kind: type[Message]) -> int:
+        return sum(type(heard) is kind for heard in self.heard)
 
 
 class Stage:
@@ -225,7 +228,7 @@ async def first_message_seconds(_: NewKernel, __: Path, over: int) -> None:
         adding = asyncio.ensure_future(stage.supervisor.add(spec(), strict=True))
         await settled()
         await loop.go_through(SECONDS + over * MOMENT)
-        assert stage.worker.count(ToWorker.STOP) == (1 if is_late(over) else 0)
+        assert stage.worker.count(Stop) == (1 if is_late(over) else 0)
         process = stage.router.find(ProcessId.parse(CHAT))
         assert process is not None
         if is_late(over):
@@ -247,9 +250,9 @@ async def handover_seconds(_: NewKernel, __: Path, over: int) -> None:
         stage.supervisor.run_started(process)
         replacing = asyncio.ensure_future(stage.supervisor.replace(spec(version="2")))
         await settled()
-        assert stage.worker.count(ToWorker.FINISH) == 1
+        assert stage.worker.count(Finish) == 1
         await loop.go_through(SECONDS + over * MOMENT)
-        assert stage.worker.count(ToWorker.STOP) == (1 if is_late(over) else 0)
+        assert stage.worker.count(Stop) == (1 if is_late(over) else 0)
         assert ("did not finish within 80 s" in stage.log) is is_late(over)
         stage.end_run(process, ExitCause.STOPPED)
         stage.supervisor.run_started(process)
@@ -267,10 +270,10 @@ async def first_delay(_: NewKernel, __: Path, over: int) -> None:
         process = await stage.begin()
         for starts in (1, 2):
             stage.supervisor.run_started(process)
-            assert stage.worker.count(ToWorker.START) == starts
+            assert stage.worker.count(Start) == starts
             stage.end_run(process, ExitCause.TRAP)
         await loop.pass_by(SECONDS + over * MOMENT)
-        assert stage.worker.count(ToWorker.START) == (3 if is_late(over) else 2)
+        assert stage.worker.count(Start) == (3 if is_late(over) else 2)
         stage.router.close()
 
     await in_driven_time(play)
@@ -310,8 +313,8 @@ async def processes(_: NewKernel, folder: Path, over: int) -> None:
     places = stage.router, stage.supervisor, state
     parent.holdings.requested |= {of_node("home.os", KERNEL, SPAWN)}
     async with Spawner(*places, lambda _: folder, limit, stage.log) as spawner:
-        spawner.spawn(parent, ["child", "/child.wasm", "none", [], [], False], replied.set_result)
-        assert await replied == ("too-many" if over > 0 else ["child:chat:a.os"])
+        spawner.spawn(parent, Spawn("child", "/child.wasm", "none", (), (), False), replied.set_result)
+        assert await replied == ("too-many" if over > 0 else Spawned("child:chat:a.os"))
     stage.router.close()
     await state.close()
 

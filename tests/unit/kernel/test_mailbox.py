@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -10,14 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from guesthouse.kernel.mailbox import FRUITLESS_RUNS, MESSAGE_OVERHEAD, WINDOW_BYTES, WINDOW_MESSAGES, Mailbox
 from guesthouse.link.frames import LinkError
-from guesthouse.link.ops import ToWorker
+from guesthouse.link.to_worker import Close, OfChannel, Open, Push, Request, ToProcess
 
-OPEN, PUSH, CLOSE, REQUEST = (
-    int(ToWorker.OPEN),
-    int(ToWorker.PUSH),
-    int(ToWorker.CLOSE),
-    int(ToWorker.REQUEST),
-)
+RUN = 5
 
 
 class Socket:
@@ -31,20 +25,24 @@ class Socket:
         self.paused = False
 
 
-def opening(channel: int, *, resumed: bool = False, credit: int = 1000) -> list[Any]:
-    return [OPEN, 0, channel, "/", None, None, [], [], resumed, credit]
+def opening(channel: int, *, resumed: bool = False, credit: int = 1000) -> Open:
+    return Open(RUN, channel, "/", None, None, (), (), resumed, credit, "/", None)
 
 
-def pushing(channel: int, payload: bytes = b"") -> list[Any]:
-    return [PUSH, 0, channel, 0, payload]
+def pushing(channel: int, payload: bytes = b"") -> Push:
+    return Push(RUN, channel, 0, payload)
 
 
-def closing(channel: int) -> list[Any]:
-    return [CLOSE, 0, channel]
+def closing(channel: int) -> Close:
+    return Close(RUN, channel)
 
 
-def taken(mailbox: Mailbox) -> list[list[Any]]:
-    return [operation for operation, _ in mailbox.take()]
+def request(number: int = 0) -> Request:
+    return Request(RUN, number, "n.os@a:b:c", b"")
+
+
+def taken(mailbox: Mailbox) -> list[ToProcess]:
+    return [message for message, _ in mailbox.take(RUN)]
 
 
 def test_requests_without_end_leave_room_for_a_socket_that_waits_for_it() -> None:
@@ -54,7 +52,7 @@ def test_requests_without_end_leave_room_for_a_socket_that_waits_for_it() -> Non
 
     def fill() -> bool:
         while not mailbox.refuses():
-            mailbox.post([REQUEST, 0, 1], size - MESSAGE_OVERHEAD)
+            mailbox.post(request(1), size - MESSAGE_OVERHEAD)
         return socket.paused
 
     def take_one() -> bool:
@@ -85,9 +83,9 @@ def test_messages_are_sent_in_order_and_kept_until_consumed() -> None:
 @pytest.mark.parametrize("taken_too", [False, True])
 def test_the_last_words_to_a_run_are_for_no_other(taken_too: bool) -> None:
     mailbox = Mailbox(10_000)
-    mailbox.post(last := [REQUEST, 0, 0], 1)
+    mailbox.post(last := request(), 1)
     assert taken(mailbox) == [last]
-    mailbox.send_last([REQUEST, 0, 0])
+    mailbox.send_last(request())
     if taken_too:
         mailbox.consumed(2)
     mailbox.end_run()
@@ -99,7 +97,7 @@ def test_the_last_words_to_a_run_are_for_no_other(taken_too: bool) -> None:
 def test_the_window_holds_so_many_messages() -> None:
     mailbox = Mailbox(10_000_000)
     for _ in range(WINDOW_MESSAGES + 5):
-        mailbox.post([REQUEST, 0, 0], 0)
+        mailbox.post(request(), 0)
     assert len(taken(mailbox)) == WINDOW_MESSAGES
     mailbox.consumed(3)
     assert len(taken(mailbox)) == 3
@@ -108,7 +106,7 @@ def test_the_window_holds_so_many_messages() -> None:
 def test_the_window_holds_so_many_bytes_but_always_one_message() -> None:
     mailbox = Mailbox(100_000_000)
     for _ in range(2):
-        mailbox.post([REQUEST, 0, 0], WINDOW_BYTES * 3)
+        mailbox.post(request(), WINDOW_BYTES * 3)
     assert len(taken(mailbox)) == 1
     assert taken(mailbox) == []
     mailbox.consumed(1)
@@ -179,9 +177,9 @@ def test_a_closed_channel_is_not_resumed() -> None:
 @pytest.mark.parametrize("count", [-1, 0, 2])
 def test_consuming_what_was_not_sent_is_a_link_error(count: int) -> None:
     mailbox = Mailbox(1000)
-    mailbox.post([REQUEST, 0, 0], 0)
-    mailbox.post([REQUEST, 0, 0], 0)
-    next(mailbox.take())
+    mailbox.post(request(), 0)
+    mailbox.post(request(), 0)
+    next(mailbox.take(RUN))
     with pytest.raises(LinkError, match="consumed of 1 sent"):
         mailbox.consumed(count)
 
@@ -251,9 +249,9 @@ def test_messages_of_a_channel_that_the_process_closed_are_dropped() -> None:
     mailbox.post_open(opening(1))
     taken(mailbox)
     mailbox.post_push(pushing(1), 0, Socket())
-    mailbox.post([REQUEST, 0, 9], 0)
+    mailbox.post(request(9), 0)
     assert mailbox.forget_channel(1)
-    assert taken(mailbox) == [[REQUEST, 0, 9]]
+    assert taken(mailbox) == [request(9)]
     mailbox.consumed(2)
     assert mailbox.size == 0
 
@@ -300,10 +298,10 @@ def test_the_message_that_ends_worker_after_worker_is_given_up_and_those_after_i
 
 def test_runs_that_end_without_their_workers_doing_give_nothing_up() -> None:
     mailbox = Mailbox(100_000)
-    mailbox.post([REQUEST, 0, 9], 0)
+    mailbox.post(request(9), 0)
     for _ in range(2 * FRUITLESS_RUNS):
         mailbox.begin_run([])
-        assert taken(mailbox) == [[REQUEST, 0, 9]]
+        assert taken(mailbox) == [request(9)]
         assert mailbox.end_run() is None
 
 
@@ -323,7 +321,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.ever_told: set[int] = set()
         self.told: set[int] = set()
         self.ended: set[int] = set()
-        self.sent: list[list[Any]] = []
+        self.sent: list[ToProcess] = []
         self.begin()
 
     def begin(self) -> None:
@@ -358,14 +356,17 @@ class MailboxMachine(RuleBasedStateMachine):
         channel = data.draw(st.sampled_from(sorted(self.open)))
         del self.open[channel]
         self.forgotten.add(channel)
-        worker_knows = any(op[0] == OPEN and op[2] == channel for op in self.sent) or channel in self.told
+        worker_knows = (
+            any(type(sent) is Open and sent.channel_id == channel for sent in self.sent)
+            or channel in self.told
+        )
         assert self.mailbox.forget_channel(channel) == worker_knows
 
     @precondition(lambda self: self.running)
     @rule()
     def the_node_sends(self) -> None:
-        for operation, _ in self.mailbox.take():
-            self.sent.append(operation)
+        for message, _ in self.mailbox.take(RUN):
+            self.sent.append(message)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
@@ -375,18 +376,19 @@ class MailboxMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.handle(self.sent.pop(0))
 
-    def handle(self, operation: list[Any]) -> None:
-        channel = operation[2]
+    def handle(self, message: ToProcess) -> None:
+        assert isinstance(message, OfChannel)
+        channel = message.channel_id
         assert channel not in self.ended, "a channel spoke after its end"
-        if operation[0] == OPEN:
+        if isinstance(message, Open):
             assert channel not in self.told, "a channel was opened twice in a run"
-            assert operation[8] == (channel in self.ever_told), "resumed means: a run heard of it before"
+            assert message.resumed == (channel in self.ever_told), "resumed means: a run heard of it before"
             self.told.add(channel)
             self.ever_told.add(channel)
             return
         assert channel in self.told, "a channel spoke before it was opened"
-        if operation[0] == PUSH:
-            self.handed[channel].append(operation[4])
+        if isinstance(message, Push):
+            self.handed[channel].append(message.payload)
         else:
             self.ended.add(channel)
 
@@ -403,7 +405,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def sizes_add_up(self) -> None:
-        payloads = (len(op[4]) if op[0] == PUSH else 0 for op in self.mailbox.kept())
+        payloads = (len(kept.payload) if isinstance(kept, Push) else 0 for kept in self.mailbox.kept())
         assert self.mailbox.size == sum(size + MESSAGE_OVERHEAD for size in payloads)
 
     @invariant()

@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.wire import ToNode, ToWorker
 
 from guesthouse.address import ProcessId
-from guesthouse.link.ops import ToNode, ToWorker
 from guesthouse.link.usage import Usage
 
 CHAT = ProcessId.parse("chat:chat:a.os")
@@ -99,15 +99,16 @@ async def test_usage_is_noted(kernel: Any) -> None:
     ("operation", "complaint"),
     [
         ([ToNode.PUSH, 999, 1, 0, b""], "which it was not given"),
-        ([ToNode.PUSH, 1, 1, 9, b""], "malformed PUSH"),
+        ([ToNode.PUSH, 1, 1, 9, b""], "malformed link frame"),
         ([ToNode.CONSUMED, 1, 1], "consumed of 0 sent"),
-        ([ToNode.CONSUMED, 1, -1], "consumed of 0 sent"),
+        ([ToNode.CONSUMED, 1, -1], "malformed link frame"),
         ([ToNode.EXITED, 1, "worker-lost", ""], "cause of an end"),
-        ([ToNode.LOG, 1, "elsewhere", "info", ""], "does not exist"),
-        ([ToNode.CALL, 1, 1, "format-disk", []], "does not exist"),
-        ([ToNode.CALL, 1, 1, "set-state", ["text"]], "malformed call"),
+        ([ToNode.LOG, 1, "elsewhere", "info", ""], "malformed link frame"),
+        ([ToNode.CALL, 1, 1, "format-disk", []], "malformed link frame"),
+        ([ToNode.CALL, 1, 1, "set-state", ["text"]], "malformed link frame"),
         ([ToNode.READY, 99, 1], "version 99"),
-        ([77], "operation 77"),
+        ([77], "Invalid value 77"),
+        ([ToNode.PONG], "what nobody asked"),
     ],
 )
 async def test_what_no_correct_worker_says_ends_that_worker_only(

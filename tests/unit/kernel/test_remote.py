@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.wire import ToWorker
 
 from guesthouse.capabilities import Capability
 from guesthouse.kernel.envelopes import Envelopes
 from guesthouse.kernel.remote import FAILURE, REQUEST, RESPONSE, Remote, at_node
 from guesthouse.kernel.sealed_capabilities import seal
-from guesthouse.link.ops import ToWorker
 
 from .test_router import CHAT, send
 

@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 
 from guesthouse.address import ProcessId
 from guesthouse.kernel.requests import REQUEST_OVERHEAD, Requests, Waiting
+from guesthouse.link.to_node import Send
 
 A, B = ProcessId.parse("a:a:a"), ProcessId.parse("b:b:b")
 
 
 def added(requests: Requests, deadline: float, *, sender: ProcessId = A, await_id: int = 0) -> Waiting:
-    waiting = requests.add(sender, 1, [None] * 10 + [await_id, 0], 10, deadline)
+    waiting = requests.add(sender, Send(1, "n.os@b:b:b", b"", await_id=await_id), 10, deadline)
     requests.hold(waiting, B)
     return waiting
 

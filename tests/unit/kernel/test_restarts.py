@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from guesthouse.config import RestartSettings
 from guesthouse.kernel.restarts import Backoff
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 
 SETTINGS = RestartSettings(first_delay=1, longest_delay=600, healthy_after=60)
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.wire import ToNode, ToWorker
 
 from guesthouse.address import Address
 from guesthouse.kernel.mailbox import MESSAGE_OVERHEAD
-from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.link.messages import ExitRequest
 from guesthouse.message import IncomingHttpRequest, LazyLoadBlob
 
 CHAT, OTHER, FRIEND = "chat:chat:a.os", "other:other:b.os", "friend:chat:a.os"
@@ -313,7 +314,11 @@ async def test_the_requests_left_for_the_end_are_sent(kernel: Any) -> None:
     process.end()
     kernel.router.remove(process)
     kernel.router.send_on_exit(
-        process, [[f"home.os@{OTHER}", b"goodbye", None, None, None], ["nowhere", b"", 5, None, None]]
+        process,
+        [
+            ExitRequest(f"home.os@{OTHER}", b"goodbye", None, None, None),
+            ExitRequest("nowhere", b"", 5, None, None),
+        ],
     )
     (heard,) = await worker.hear()
     assert heard[1:5] == [other, 0, f"home.os@{CHAT}", b"goodbye"]

@@ -22,6 +22,8 @@ from guesthouse.kernel.supervisor import Supervisor
 from guesthouse.kernel.workers import Worker, WorkerFailed, Workers
 from guesthouse.package.spec import ProcessSpec
 
+from .conftest import OnlyReady
+
 CHAT = ProcessId.parse("chat:chat:a.os")
 FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 
@@ -93,12 +95,14 @@ async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) 
     supervisor.http = http
     became_ready = asyncio.Event()
 
-    def operations(worker: Worker, on_ready: Callable[[], None]) -> Callable[[list[Any]], None]:
+    def operations(worker: Worker, on_ready: Callable[[], None]) -> Operations:
         def ready() -> None:
             on_ready()
             became_ready.set()
 
-        return Operations(worker.runs, router, http, kernel.state, log, supervisor, ready, kernel).handle
+        return Operations(
+            worker.runs, router, http, kernel.state, log, supervisor, ready, worker.pong, kernel
+        )
 
     workers = Workers(Placement(Isolation.SHARED, 2, 2), log, operations, supervisor, FAKE_WORKER)
     supervisor.workers = workers
@@ -146,7 +150,7 @@ async def test_a_process_without_restart_is_gone_when_its_run_ends(house: House,
 
 
 @pytest.mark.parametrize(
-    ("last_words", "in_log"), [(b"die", "status 9"), (b"garbage", "a link frame is not CBOR")]
+    ("last_words", "in_log"), [(b"die", "status 9"), (b"garbage", "a malformed link frame")]
 )
 async def test_a_lost_worker_is_replaced_and_its_processes_go_on_elsewhere(
     house: House, last_words: bytes, in_log: str
@@ -350,7 +354,7 @@ async def test_a_worker_that_cannot_start_is_said_with_its_last_words(new_kernel
     kernel = new_kernel()
     placement = Placement(Isolation.SHARED, 1, 1)
     command = [*FAKE_WORKER, "--dies"]
-    workers = Workers(placement, kernel.log, lambda worker, ready: lambda operation: None, Nobody(), command)
+    workers = Workers(placement, kernel.log, lambda _, ready: OnlyReady(ready), Nobody(), command)
     with pytest.raises(WorkerFailed, match="status 3: this machine is too old"):
         await workers.__aenter__()
 
@@ -373,9 +377,11 @@ async def test_a_process_is_not_blamed_for_the_time_in_which_its_own_worker_star
     placement.enter("first:test.os")  # has the worker that there is at the start
     kernel, supervisor = house.kernel, house.supervisor
 
-    def operations(worker: Worker, on_ready: Callable[[], None]) -> Callable[[list[Any]], None]:
+    def operations(worker: Worker, on_ready: Callable[[], None]) -> Operations:
         runs, http, state = worker.runs, kernel.http, kernel.state
-        return Operations(runs, house.router, http, state, kernel.log, supervisor, on_ready, kernel).handle
+        return Operations(
+            runs, house.router, http, state, kernel.log, supervisor, on_ready, worker.pong, kernel
+        )
 
     async with Workers(placement, kernel.log, operations, supervisor, [*FAKE_WORKER, "--slow"]) as workers:
         supervisor.workers = workers

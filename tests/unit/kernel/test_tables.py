@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
+from msgspec.structs import replace
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import KERNEL, SPAWN, Capability, of_node
@@ -37,9 +38,11 @@ from guesthouse.kernel.spawning import Spawner
 from guesthouse.kernel.state import JOB_OVERHEAD, MOST_KEPT, MOST_WAITING, State
 from guesthouse.kernel.supervisor import Supervisor
 from guesthouse.kernel.workers import Worker, Workers
-from guesthouse.link.checks import check, check_call
-from guesthouse.link.frames import LinkError
-from guesthouse.link.ops import MOST_ON_EXIT, ExitCause, ToNode, ToWorker
+from guesthouse.link import to_worker
+from guesthouse.link.calls import DropCapabilities, SaveCapabilities, Spawn
+from guesthouse.link.frames import LinkError, checked
+from guesthouse.link.messages import MOST_ON_EXIT, ExitCause, ExitRequest, Message
+from guesthouse.link.to_node import Call, Send, SetOnExit
 from guesthouse.logs import Log
 from guesthouse.message import LazyLoadBlob
 from guesthouse.package.spec import ProcessSpec
@@ -75,7 +78,7 @@ class Channel:
 class Deaf(Worker):
     """A worker that keeps nothing of what it is told."""
 
-    def send(self, operation: list[Any], size: int = 0) -> None:
+    def send(self, message: Message, size: int = 0) -> None:
         """See `Worker`."""
 
 
@@ -139,8 +142,8 @@ async def house_in(folder: Path) -> AsyncIterator[House]:
     await house.state.close()
 
 
-def rights(count: int, number: int) -> list[list[str]]:
-    return [[str(SOURCE), f'"{number}-{each}"'] for each in range(count)]
+def rights(count: int, number: int) -> tuple[tuple[str, str], ...]:
+    return tuple((str(SOURCE), f'"{number}-{each}"') for each in range(count))
 
 
 @asynccontextmanager
@@ -156,9 +159,10 @@ async def grants(house: House) -> AsyncIterator[Fill]:
         async def fill(count: int) -> None:
             for _ in range(count // 250):
                 replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                named = [[f"p{house.number()}:other:b.os", '"messaging"'] for _ in range(250)]
-                spawner.spawn(parent, [None, "/child.wasm", "none", [], named, True], replied.set_result)
-                child = house.router.find(ProcessId.parse((await replied)[0]))
+                named = tuple((f"p{house.number()}:other:b.os", '"messaging"') for _ in range(250))
+                call = Spawn(None, "/child.wasm", "none", (), named, True)
+                spawner.spawn(parent, call, replied.set_result)
+                child = house.router.find(ProcessId.parse((await replied).process))
                 assert child is not None
                 house.end(child)
             await house.stored()
@@ -180,8 +184,9 @@ async def children(house: House) -> AsyncIterator[Fill]:
         async def fill(count: int) -> None:
             for each in range(count):
                 replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                spawner.spawn(parent, [None, "/child.wasm", "none", [], [], True], replied.set_result)
-                child = house.router.find(ProcessId.parse((await replied)[0]))
+                call = Spawn(None, "/child.wasm", "none", (), (), True)
+                spawner.spawn(parent, call, replied.set_result)
+                child = house.router.find(ProcessId.parse((await replied).process))
                 assert child is not None
                 if each % 100 == 0:
                     timer = b'{"Set": {"id": "x", "milliseconds": 9000000}}'
@@ -201,10 +206,11 @@ async def dropped(house: House) -> AsyncIterator[Fill]:
     async def fill(count: int) -> None:
         for _ in range(count // 250):
             named = rights(250, house.number())
-            for call in (kept_capabilities.save, kept_capabilities.drop):
-                replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                call(house.state, process, [named], replied.set_result)
-                await replied
+            saved, dropped_ = (asyncio.get_running_loop().create_future() for _ in range(2))
+            kept_capabilities.save(house.state, process, SaveCapabilities(named), saved.set_result)
+            await saved
+            kept_capabilities.drop(house.state, process, DropCapabilities(named), dropped_.set_result)
+            await dropped_
         (rows,) = (await house.state.read("SELECT COUNT(*) FROM capabilities"))[0]
         assert rows == 0
 
@@ -333,7 +339,7 @@ async def requests(house: House) -> AsyncIterator[Fill]:
         for _ in range(count // 100):
             sender = ProcessId.parse(f"p{house.number()}:pack:test.os")
             for _ in range(100):
-                table.hold(table.add(sender, 1, [0] * 12, 10, 1000.0), PARENT)
+                table.hold(table.add(sender, Send(1, str(SOURCE), b""), 10, 1000.0), PARENT)
             table.drop_sender(sender, awaited_only=False)
         for _ in range(count):
             with exchanges.open(PARENT):
@@ -350,8 +356,9 @@ async def mailboxes(house: House) -> AsyncIterator[Fill]:
     async def fill(count: int) -> None:
         for _ in range(count):
             channel = house.number()
-            mailbox.post_open([int(ToWorker.OPEN), 0, channel, "/", "", None, [], [], False, 1, "/", None])
-            for _sent in mailbox.take():
+            opened = to_worker.Open(0, channel, "/", "", None, (), (), False, 1, "/", None)
+            mailbox.post_open(opened)
+            for _sent in mailbox.take(1):
                 pass
             mailbox.consumed(1)
             mailbox.forget_channel(channel)
@@ -504,21 +511,20 @@ async def test_what_a_process_gave_up_it_does_not_hold_whatever_else_it_gives_up
         assert len(holder.holdings.dropped) <= 1024
 
 
-@pytest.mark.parametrize("place", [3, 4], ids=["requests", "grants"])
-def test_a_spawn_with_65536_grants_is_refused_before_anything_is_done(place: int) -> None:
-    arguments: list[Any] = [None, "/child.wasm", "none", [], [], True]
-    arguments[place] = [["p:other:b.os", '"messaging"']] * 256
-    check_call("spawn", arguments)
-    arguments[place] = [["p:other:b.os", '"messaging"']] * 65_536
+@pytest.mark.parametrize("field", ["capabilities", "grants"])
+def test_a_spawn_with_65536_grants_is_refused_before_anything_is_done(field: str) -> None:
+    call = Spawn(None, "/child.wasm", "none", (), (), True)
+    pair = ("p:other:b.os", '"messaging"')
+    checked(Call(1, 1, replace(call, **{field: (pair,) * 256})))
     with pytest.raises(LinkError, match="malformed"):
-        check_call("spawn", arguments)
+        checked(Call(1, 1, replace(call, **{field: (pair,) * 65_536})))
 
 
 def test_an_on_exit_of_many_requests_is_refused() -> None:
-    request = ["home.os@p:other:b.os", b"", None, None, None]
-    check([int(ToNode.ON_EXIT), 1, [request] * MOST_ON_EXIT])
+    request = ExitRequest("home.os@p:other:b.os", b"", None, None, None)
+    checked(SetOnExit(1, (request,) * MOST_ON_EXIT))
     with pytest.raises(LinkError, match="malformed"):
-        check([int(ToNode.ON_EXIT), 1, [request] * (MOST_ON_EXIT + 1)])
+        checked(SetOnExit(1, (request,) * (MOST_ON_EXIT + 1)))
 
 
 async def test_a_process_that_is_gone_binds_nothing(tmp_path: Path) -> None:
@@ -526,7 +532,7 @@ async def test_a_process_that_is_gone_binds_nothing(tmp_path: Path) -> None:
     async with house_in(tmp_path) as house:
         process = await house.begin(str(PARENT))
         bind = b'{"WebSocketBind": {"path": "/x", "authenticated": true, "encrypted": false}}'
-        process.on_exit = [["home.os@http-server:distro:sys", bind, None, None, None]]
+        process.on_exit = (ExitRequest("home.os@http-server:distro:sys", bind, None, None, None),)
         asked: list[Any] = []
         cast(Any, house.http).request = lambda *request: asked.append(request)
         house.end(process)

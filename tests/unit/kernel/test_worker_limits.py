@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -23,10 +23,9 @@ from guesthouse.kernel.workers import (
     WorkerFailed,
     Workers,
 )
-from guesthouse.link.ops import ToNode
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time
-from .conftest import Lines
+from .conftest import Lines, OnlyReady
 
 OVERS: Final = (-1, 0, 1)
 FAKE_WORKER: Final = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
@@ -35,9 +34,10 @@ MUTE_WORKER: Final = [
     "-c",
     """import os, socket, sys
 from guesthouse.link.frames import encode
-from guesthouse.link.ops import PROTOCOL_VERSION, ToNode
+from guesthouse.link.messages import PROTOCOL_VERSION
+from guesthouse.link.to_node import Ready
 link = socket.socket(fileno=int(sys.argv[-1]))
-link.sendall(encode([[ToNode.READY.value, PROTOCOL_VERSION, os.getpid()]]))
+link.sendall(encode([Ready(PROTOCOL_VERSION, os.getpid())]))
 while link.recv(65536):
     pass
 """,
@@ -67,13 +67,10 @@ def workers(
     ready_seconds: float = READY_SECONDS,
     longest_pause: float = LONGEST_PAUSE,
 ) -> Workers:
-    def operations(_: Worker, ready: Callable[[], None]) -> Callable[[list[Any]], None]:
-        return lambda operation: ready() if operation[0] == ToNode.READY else None
-
     return Workers(
         Placement(Isolation.SHARED, 1, 1),
         log,
-        operations,
+        lambda _, ready: OnlyReady(ready),
         Nobody(),
         command,
         silence_seconds=silence_seconds,

@@ -2,21 +2,28 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
-from typing import Any
 
 import pytest
+from tests.wire import frame
 
-from guesthouse.link.frames import FrameReader, LinkError, encode
-from guesthouse.link.node_end import BATCH_BYTES, BATCH_OPERATIONS, NodeEnd, connect
+from guesthouse.link.frames import MAX_FRAME, LinkError, encode, from_node
+from guesthouse.link.messages import Message
+from guesthouse.link.node_end import BATCH_BYTES, BATCH_MESSAGES, TURN_SECONDS, NodeEnd, connect
+from guesthouse.link.to_node import Consumed, Exited, Pong, Started, ToNode
+from guesthouse.link.to_worker import Credit, Push, Request, Stop
 
 
 class Link:
     """Both ends of a link; the worker's is a plain socket."""
 
     def __init__(self) -> None:
-        self.heard: asyncio.Queue[list[Any]] = asyncio.Queue()
+        self.heard: asyncio.Queue[ToNode] = asyncio.Queue()
+        self.unsendable: list[Message] = []
+        self.takes = 0.0
+        """Seconds that each message takes."""
         self.lost: list[LinkError | None] = []
         self.is_lost = asyncio.Event()
         self.refuse: str | None = None
@@ -26,7 +33,9 @@ class Link:
     async def open(self) -> None:
         ours, self.worker = socket.socketpair()
         self.worker.setblocking(False)
-        self.end = await connect(ours, self._take, self._lost)
+        self.end = await connect(
+            ours, self._take, self._lost, lambda message, _: self.unsendable.append(message)
+        )
 
     async def read_until(self, size: int) -> bytes:
         data = b""
@@ -36,10 +45,13 @@ class Link:
             data += more
         return data
 
-    def _take(self, operation: list[Any]) -> None:
+    def _take(self, message: ToNode) -> None:
         if self.refuse is not None:
             raise LinkError(self.refuse)
-        self.heard.put_nowait(operation)
+        until = time.perf_counter() + self.takes
+        while time.perf_counter() < until:
+            pass
+        self.heard.put_nowait(message)
 
     def _lost(self, error: LinkError | None) -> None:
         self.lost.append(error)
@@ -57,42 +69,67 @@ async def link() -> AsyncIterator[Link]:
 
 
 async def test_what_is_sent_in_one_turn_leaves_as_few_frames(link: Link) -> None:
-    operations = [[11, number, 5] for number in range(2 * BATCH_OPERATIONS + 3)]
-    for operation in operations:
-        link.end.send(operation)
-    bounds = (0, BATCH_OPERATIONS, 2 * BATCH_OPERATIONS, len(operations))
-    frames = b"".join(encode(operations[start:end]) for start, end in pairwise(bounds))
+    messages = [Credit(number, 5) for number in range(2 * BATCH_MESSAGES + 3)]
+    for message in messages:
+        link.end.send(message)
+    bounds = (0, BATCH_MESSAGES, 2 * BATCH_MESSAGES, len(messages))
+    frames = b"".join(encode(messages[start:end]) for start, end in pairwise(bounds))
     assert await link.read_until(len(frames)) == frames
 
 
 async def test_a_batch_of_large_payloads_is_cut(link: Link) -> None:
     for number in range(3):
-        link.end.send([4, 1, number, 1, bytes(BATCH_BYTES // 2)], BATCH_BYTES // 2)
-    reader, stream, operations = FrameReader(), b"", 0
-    while operations < 3:
+        link.end.send(Push(1, number, 1, bytes(BATCH_BYTES // 2)), BATCH_BYTES // 2)
+    reader, stream, messages = from_node(), b"", 0
+    while messages < 3:
         data = await link.read_until(1)
         stream += data
-        operations += len(list(reader.feed(data)))
+        messages += len(list(reader.feed(data)))
     first = int.from_bytes(stream[:4], "little")
     second = int.from_bytes(stream[4 + first : 8 + first], "little")
     assert first > BATCH_BYTES > second
     assert len(stream) == 8 + first + second
 
 
-async def test_operations_arrive_in_order_however_the_stream_is_split(link: Link) -> None:
-    stream = encode([[2, 1, "trap", ""], [3, 1, 1]]) + encode([[1, 2]])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Request(1, 5, "n.os@a:b:c", b"", metadata="half a pair: \ud800"),
+        Stop(1, "\udcff"),
+        Credit(1, 2**70),
+        Push(1, 1, 0, object()),  # type: ignore[arg-type] # what the types forbid is tried too
+        Push(1, 1, 1, bytes(MAX_FRAME)),
+    ],
+    ids=["metadata", "reason", "number", "no bytes", "too large"],
+)
+async def test_what_cannot_be_written_costs_nothing_else_of_its_batch(link: Link, bad: Message) -> None:
+    good = [Credit(number, 5) for number in range(6)]
+    for message in (*good[:3], bad, *good[3:]):
+        link.end.send(message)
+    reader, heard = from_node(), list[Message]()
+    while len(heard) < 6:
+        heard += reader.feed(await link.read_until(1))
+    assert heard == good
+    assert link.unsendable == [bad]
+    link.end.send(Credit(9, 9))
+    assert [*reader.feed(await link.read_until(1))] == [Credit(9, 9)]
+
+
+async def test_messages_arrive_in_order_however_the_stream_is_split(link: Link) -> None:
+    messages = [Exited(1, "trap", ""), Consumed(1, 1), Started(2)]
+    stream = encode(messages[:2]) + encode(messages[2:])
     for place in range(len(stream)):
         await asyncio.get_running_loop().sock_sendall(link.worker, stream[place : place + 1])
-    assert [await link.heard.get() for _ in range(3)] == [[2, 1, "trap", ""], [3, 1, 1], [1, 2]]
+    assert [await link.heard.get() for _ in range(3)] == messages
 
 
 @pytest.mark.parametrize(
     ("sent", "complaint"),
     [
         (b"\xff\xff\xff\xff", "announces over"),
-        (b"\x01\x00\x00\x00\xff", "is not CBOR"),
-        (b"\x01\x00\x00\x00\x01", "not a list of operations"),
-        (encode([[1, 2]])[:-3] + b"\x81\x61a", "not an operation"),
+        (frame(b"\xc1"), "malformed link frame"),
+        (frame(b"\x01"), "got `int`"),
+        (frame(b"\x91\xa1a"), "got `str`"),
     ],
 )
 async def test_a_malformed_frame_closes_the_link_and_says_why(
@@ -103,24 +140,58 @@ async def test_a_malformed_frame_closes_the_link_and_says_why(
     assert complaint in str(link.lost[0])
 
 
-async def test_an_operation_that_is_refused_closes_the_link(link: Link) -> None:
+async def test_a_message_that_is_refused_closes_the_link(link: Link) -> None:
     link.refuse = "not yours"
-    await asyncio.get_running_loop().sock_sendall(link.worker, encode([[1, 2], [1, 3]]))
+    await asyncio.get_running_loop().sock_sendall(link.worker, encode([Started(2), Started(3)]))
     await link.is_lost.wait()
     assert [str(error) for error in link.lost] == ["not yours"]
 
 
 async def test_what_was_sent_before_the_end_of_file_arrives_before_the_loss(link: Link) -> None:
-    await asyncio.get_running_loop().sock_sendall(link.worker, encode([[3, 1, 1]] * 1000))
+    await asyncio.get_running_loop().sock_sendall(link.worker, encode([Consumed(1, 1)] * 50) * 20)
     link.worker.close()
     await link.is_lost.wait()
     assert link.heard.qsize() == 1000
     assert link.lost == [None]
 
 
+async def test_what_a_worker_says_at_once_is_carried_out_in_many_turns(link: Link) -> None:
+    """And all of it, in order, with what comes behind it."""
+    link.takes = 2 * TURN_SECONDS
+    messages: list[ToNode] = [Started(number) for number in range(120)]
+    loop = asyncio.get_running_loop()
+    first = b"".join(encode(messages[start : start + 30]) for start in range(0, 90, 30))
+    await loop.sock_sendall(link.worker, first)
+    heard = [await link.heard.get()]
+    turns = 0
+    while len(heard) < 90:
+        before = link.heard.qsize()
+        assert before <= 1, "no more than one message took its turn"
+        await asyncio.sleep(0)
+        turns += 1
+        heard += [link.heard.get_nowait() for _ in range(link.heard.qsize())]
+    assert turns >= 45
+    await loop.sock_sendall(link.worker, encode(messages[90:]))
+    while len(heard) < 120:
+        heard.append(await link.heard.get())
+    assert heard == messages
+
+
+async def test_a_link_that_is_closed_in_the_middle_of_a_flood_hears_no_more(link: Link) -> None:
+    link.takes = 2 * TURN_SECONDS
+    await asyncio.get_running_loop().sock_sendall(link.worker, encode([Pong()] * 60) * 20)
+    await link.heard.get()
+    link.end.abort()
+    await link.is_lost.wait()
+    count = link.heard.qsize()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert link.heard.qsize() == count < 60
+
+
 async def test_sending_on_a_closed_link_goes_nowhere(link: Link) -> None:
     link.end.close()
     await link.is_lost.wait()
-    link.end.send([2, 1, "late"])
+    link.end.send(Stop(1, "late"))
     await asyncio.sleep(0)
     assert link.lost == [None]

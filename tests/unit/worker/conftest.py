@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from guesthouse.link.ops import ToNode, ToWorker
+from tests.wire import ToNode, ToWorker
 
 from .driven import Driven
 from .process import Worker

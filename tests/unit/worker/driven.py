@@ -9,11 +9,12 @@ from typing import Any, cast
 import pytest
 
 from guesthouse.address import Address
+from guesthouse.link.to_worker import GuestLimits
 from guesthouse.worker import guest as guest_module
 from guesthouse.worker import scheduler
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
-from guesthouse.worker.guest import Guest, GuestLimits, Waiting
+from guesthouse.worker.guest import Guest, Waiting
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
 
@@ -45,7 +46,7 @@ class Driven:
             lambda _, spent: self.preempted.append(spent),
             self._let_go,
         )
-        known = {name: {**LIMITS, **limits}[name] for name in GuestLimits.__dataclass_fields__}
+        known = {name: {**LIMITS, **limits}[name] for name in GuestLimits.__struct_fields__}
         self.guest = Guest(
             1, Address.parse(OUR), GuestLimits(**known), "none", Outgoing(link), self.scheduler
         )

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from tests.wire import FrameReader, ToNode, ToWorker, to_worker
 from wasmtime import wat2wasm
 
 from guesthouse.canonical.files import PLAN_SUFFIX, core_path
-from guesthouse.link.frames import FrameReader, encode
-from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
+from guesthouse.link.frames import MOST_MESSAGES
+from guesthouse.link.messages import PROTOCOL_VERSION
 from guesthouse.package.compiling import compile_component
 
 PATIENCE: Final = 30.0
@@ -51,7 +52,7 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._compiled: dict[str, Path] = {}
-        self._reader = FrameReader()
+        self._reader = FrameReader(of_worker=True)
         self._got: deque[list[Any]] = deque()
         self.frames: list[list[list[Any]]] = []
         """Operations frame by frame, since the last `forget`."""
@@ -83,8 +84,9 @@ class Worker:
     # Operations
 
     def send(self, *operations: list[Any]) -> None:
-        """Send operations in one frame."""
-        self.link.sendall(encode(list(operations)))
+        """Send operations at once, in as many frames as it takes."""
+        frames = range(0, len(operations), MOST_MESSAGES)
+        self.link.sendall(b"".join(to_worker(*operations[at : at + MOST_MESSAGES]) for at in frames))
 
     def read(self) -> None:
         """Take what the worker sent next.
@@ -120,7 +122,7 @@ class Worker:
         """Read whole frames one by one, past `expect`."""
         for _ in range(count):
             size = int.from_bytes(self._exactly(4), "little")
-            yield list(FrameReader().feed(size.to_bytes(4, "little") + self._exactly(size)))
+            yield list(FrameReader(of_worker=True).feed(size.to_bytes(4, "little") + self._exactly(size)))
 
     def _exactly(self, size: int) -> bytes:
         data = b""

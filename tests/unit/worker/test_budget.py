@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.wire import ToNode
 
-from guesthouse.link.ops import ToNode
 from guesthouse.link.usage import Usage
 from guesthouse.worker.budget import BURST_SECONDS, SAY_EVERY_SECONDS, Allowance, Budget
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from tests.wire import ToNode, ToWorker
 
 from guesthouse.link.credit import push_cost
-from guesthouse.link.ops import ExitCause, ToNode, ToWorker
+from guesthouse.link.messages import ExitCause
 from guesthouse.message import WsMessageType
 
 from .contract import OPEN, PUSH_ERROR, field_offset

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.wire import ToWorker, to_node
 
-from guesthouse.link import checks
-from guesthouse.link.ops import ExitCause, ToNode, ToWorker
+from guesthouse.link.frames import from_worker
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.types import (
     BOOL,
     F64,
@@ -49,9 +50,7 @@ def _takes(result: WitType | None, *params: WitType) -> FunctionType:
 def _assert_well_formed(worker: Worker) -> None:
     """The node closes the link at the first operation that no correct worker sends."""
     for operation in worker.got():
-        checks.check(operation)
-        if operation[0] == ToNode.CALL:
-            checks.check_call(operation[3], operation[4])
+        assert list(from_worker().feed(to_node(operation)))
 
 
 LIES = {

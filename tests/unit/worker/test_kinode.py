@@ -8,11 +8,14 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
+from tests.wire import Call, ToNode, ToWorker
 
 from guesthouse.address import Address
 from guesthouse.http_server.actions import PushProblem
 from guesthouse.http_server.json_form import _BIND_ERRORS
-from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
+from guesthouse.link.messages import ExitCause
+from guesthouse.link.to_worker import Close, Http, Push, Response
 from guesthouse.worker.calls import kinode
 from guesthouse.worker.kinode_errors import known_error
 from guesthouse.worker.kinode_form import STANDARD
@@ -236,6 +239,7 @@ class Named:
     """A guest as far as converters of messages look at it."""
 
     node = "n.os"
+    handle = 1
 
     def __init__(self, spellings: dict[str, str]) -> None:
         self.blob: tuple[str | None, bytes | None] = (None, None)
@@ -254,7 +258,7 @@ class Named:
 @pytest.mark.parametrize("message_type", range(5))
 def test_a_push_says_its_type_by_name(message_type: int) -> None:
     guest: Any = Named({})
-    _, request = STANDARD.received[ToWorker.PUSH](guest, [ToWorker.PUSH, 1, 7, message_type, b"x"]).value
+    _, request = STANDARD.received[Push](guest, Push(1, 7, message_type, b"x")).value
     name = ("Text", "Binary", "Ping", "Pong", "Close")[message_type]
     body = {"WebSocketPush": {"channel_id": 7, "message_type": name}}
     assert json.loads(request[1]["body"]) == body
@@ -264,13 +268,13 @@ def test_a_push_says_its_type_by_name(message_type: int) -> None:
 
 def test_a_close_frame_comes_before_the_end_of_its_channel_and_none_when_there_was_none() -> None:
     guest: Any = Named({})
-    _, request = STANDARD.received[ToWorker.CLOSE](guest, [ToWorker.CLOSE, 1, 7, b"bye"]).value
+    _, request = STANDARD.received[Close](guest, Close(1, 7, b"bye")).value
     assert json.loads(request[1]["body"]) == {"WebSocketPush": {"channel_id": 7, "message_type": "Close"}}
     assert (guest.blob, guest.closed_channel) == ((None, b"bye"), 7)
     _, request = kinode.CALLS["receive"].call(guest).value
     assert json.loads(request[1]["body"]) == {"WebSocketClose": 7}
     assert (guest.blob, guest.closed_channel) == ((None, None), 0)
-    _, request = STANDARD.received[ToWorker.CLOSE](guest, [ToWorker.CLOSE, 1, 8]).value
+    _, request = STANDARD.received[Close](guest, Close(1, 8)).value
     assert json.loads(request[1]["body"]) == {"WebSocketClose": 8}
 
 
@@ -287,8 +291,8 @@ def test_a_url_has_neither_port_nor_query_nor_a_slash_at_its_end(
     url: str, bound: str, shown: str, shown_bound: str
 ) -> None:
     guest: Any = Named({})
-    operation = [ToWorker.HTTP, 1, 3, "GET", url, bound, [], [], [], None, None, b""]
-    _, request = STANDARD.received[ToWorker.HTTP](guest, operation).value
+    message = Http(1, 3, "GET", url, bound, (), (), (), None, None, b"")
+    _, request = STANDARD.received[Http](guest, message).value
     event = json.loads(request[1]["body"])["Http"]
     assert (event["url"], event["bound_path"]) == (shown, f"/{guest.our.process}{shown_bound}")
 
@@ -334,11 +338,11 @@ def test_an_error_that_its_library_does_not_know_comes_as_the_nearest_that_it_do
 ) -> None:
     guest: Any = Named({} if spelling is None else {NEW: spelling})
     body = json.dumps({"Err": error}).encode()
-    operation = [ToWorker.RESPONSE, 1, f"n.os@{source}", body, False, None, None, None, None, 0]
-    _, (_, (response, _)) = STANDARD.received[ToWorker.RESPONSE](guest, operation).value
+    message = Response(1, f"n.os@{source}", body, False, None, None, None, None, 0)
+    _, (_, (response, _)) = STANDARD.received[Response](guest, message).value
     assert json.loads(response["body"]) == {"Err": heard}
-    operation[2], operation[3] = f"n.os@{NEW}", b'{"Ok": null}'
-    _, (_, (response, _)) = STANDARD.awaited[ToWorker.RESPONSE](guest, operation).value
+    message = structs.replace(message, source=f"n.os@{NEW}", body=b'{"Ok": null}')
+    _, (_, (response, _)) = STANDARD.awaited[Response](guest, message).value
     assert response["body"] == b'{"Ok": null}'
 
 
@@ -366,7 +370,7 @@ def test_an_event_comes_from_the_http_server_by_the_name_that_the_process_uses()
         ({"http-server:distro:sys": "http_server:sys:nectar"}, "http_server", "nectar"),
     ):
         guest: Any = Named(spellings)
-        source, _ = STANDARD.received[ToWorker.CLOSE](guest, [ToWorker.CLOSE, 1, 7]).value
+        source, _ = STANDARD.received[Close](guest, Close(1, 7)).value
         assert source["node"] == "n.os"
         assert source["process"]["process-name"] == process_name
         assert source["process"]["publisher-node"] == publisher

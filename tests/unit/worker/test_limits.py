@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
+from tests.wire import FrameReader, ToNode
 
-from guesthouse.link.ops import ExitCause, ToNode
+from guesthouse.link.messages import ExitCause
+from guesthouse.link.to_worker import GuestLimits
 from guesthouse.worker import logbook
-from guesthouse.worker.guest import GuestLimits
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.outgoing import Outgoing
 
@@ -187,7 +188,7 @@ OF_SETTINGS: Final = EDGES - {"message_bytes", "blob_bytes"}
 
 
 def test_every_limit_of_a_guest_has_an_edge() -> None:
-    assert set(GuestLimits.__dataclass_fields__) == EDGES
+    assert set(GuestLimits.__struct_fields__) == EDGES
 
 
 @pytest.mark.parametrize("over", OVERS)
@@ -239,6 +240,8 @@ def test_a_line_has_no_escape_sequences(written: str, shown: str) -> None:
         book = LogBook(1, 100, 100, outgoing)
         book.line("print", "info", written)
         book.stream("stdout", written.encode() + b"\n")
-        assert outgoing._operations[0][4] == shown
+        outgoing.flush()
+        lines = [message[4] for message in FrameReader(of_worker=True).feed(theirs.recv(65_536))]
+        assert lines[0] == shown
         if len(written) < 100:
-            assert outgoing._operations[1][4] == shown
+            assert lines[1] == shown

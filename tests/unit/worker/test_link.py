@@ -6,10 +6,11 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+import msgspec
 import pytest
+from tests.wire import ToNode, ToWorker, frame, to_worker
 
-from guesthouse.link.frames import encode
-from guesthouse.link.ops import PROTOCOL_VERSION, ToNode, ToWorker
+from guesthouse.link.messages import PROTOCOL_VERSION
 
 from .guests import ECHO, ECHO_CALLS, RECEIVE, SCRATCH, process
 from .process import Worker
@@ -29,10 +30,10 @@ def test_what_was_consumed_stands_at_the_head_of_each_frame(own_worker: Worker) 
     consumed = dict.fromkeys(sent, 0)
     pushed = dict.fromkeys(sent, 0)
     while sum(pushed.values()) < sum(sent.values()) - 3:
-        for frame in own_worker.raw_frames(1):
-            kinds = [operation[0] == ToNode.CONSUMED for operation in frame]
+        for messages in own_worker.raw_frames(1):
+            kinds = [operation[0] == ToNode.CONSUMED for operation in messages]
             assert kinds == sorted(kinds, reverse=True)
-            for operation in frame:
+            for operation in messages:
                 if operation[0] == ToNode.CONSUMED:
                     consumed[operation[1]] += operation[2]
                 elif operation[0] == ToNode.PUSH:
@@ -79,9 +80,9 @@ def test_a_worker_whose_link_is_closed_while_guests_compute_and_push_ends(own_wo
         b"\x01\x00\x00\x00\x05",
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x03\x00\x00\x00\x81\x81\x61",
-        encode(["not an operation"]),
-        encode([[ToWorker.CONFIGURE, PROTOCOL_VERSION + 1, {}]]),
-        encode([[99, 1]]),
+        frame(msgspec.msgpack.encode(["not a message"])),
+        to_worker([ToWorker.CONFIGURE, PROTOCOL_VERSION + 1, {}]),
+        to_worker([99, 1]),
     ],
     ids=lambda garbage: repr(garbage[:12]),
 )

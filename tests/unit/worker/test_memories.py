@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from guesthouse.link.to_node import Usage
 from guesthouse.worker import usage
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.usage import (
@@ -190,10 +191,10 @@ class Said:
     """What a worker says."""
 
     def __init__(self) -> None:
-        self.usage: list[dict[int, list[float]]] = []
+        self.usage: list[Usage] = []
 
-    def add(self, operation: list[Any]) -> None:
-        self.usage.append(operation[1])
+    def add(self, message: Usage) -> None:
+        self.usage.append(message)
 
 
 def test_a_guest_that_came_to_rest_before_its_memory_was_looked_at_is_reported_until_it_was(
@@ -210,5 +211,5 @@ def test_a_guest_that_came_to_rest_before_its_memory_was_looked_at_is_reported_u
     for _ in range(6):
         mappings.now += 1.0
         report.report([guest])
-    assert [item[1][1] for item in said.usage] == [100, 100, 200]
+    assert [item.runs[0].used.memory_bytes for item in said.usage] == [100, 100, 200]
     assert report.due_seconds() == inf

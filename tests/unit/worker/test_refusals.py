@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from tests.wire import Call, ToNode, ToWorker
 
-from guesthouse.link.ops import Call, ExitCause, ToNode, ToWorker
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.types import (
     STRING,
     EnumOf,

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.wire import ToNode, ToWorker
 
-from guesthouse.link.ops import ExitCause, ToNode, ToWorker
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.types import FunctionType
 
 from .guests import (

@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from tests.wire import ToNode
 
-from guesthouse.link.ops import ExitCause, ToNode
+from guesthouse.link.messages import ExitCause
 
 from .guests import ECHO, RECEIVE, RECEIVE_FOR_EVER, Wasi, data, process
 from .process import Guest, Worker

@@ -7,7 +7,7 @@ from reprlib import Repr
 from typing import Any, Final
 
 from guesthouse.errors import GuesthouseError
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 
 
 class BoundaryError(GuesthouseError):

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from guesthouse.capabilities import MOST_NAMED
-from guesthouse.link.ops import Call, ExitCause
+from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
+from guesthouse.link.messages import ExitCause, Pair
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.guest import Guest, address_text
@@ -22,23 +23,23 @@ INTERFACE: Final = "guesthouse:process/capabilities"
 
 def save(guest: Guest, capabilities: list[Any]) -> Any:
     """Keep capabilities."""
-    return guest.call_node(Call.SAVE_CAPABILITIES, [rights(capabilities)], _nothing)
+    return guest.call_node(SaveCapabilities(rights(capabilities)), _nothing)
 
 
 def drop(guest: Guest, capabilities: list[Any]) -> Any:
     """Give capabilities up."""
-    return guest.call_node(Call.DROP_CAPABILITIES, [rights(capabilities)], _nothing)
+    return guest.call_node(DropCapabilities(rights(capabilities)), _nothing)
 
 
 def ours(guest: Guest) -> Any:
     """What the process holds."""
-    return guest.call_node(Call.OUR_CAPABILITIES, [], capability_values)
+    return guest.call_node(OurCapabilities(), _held)
 
 
-def rights(capabilities: list[Any]) -> list[list[str]]:
-    """Capabilities as the link carries them: `[issuer, params]`."""
+def rights(capabilities: list[Any]) -> tuple[Pair, ...]:
+    """Capabilities as the link carries them: issuer and params of each."""
     refuse_many(capabilities, "capabilities")
-    return [[address_text(capability["issuer"]), capability["params"]] for capability in capabilities]
+    return tuple((address_text(capability["issuer"]), capability["params"]) for capability in capabilities)
 
 
 def refuse_many(items: list[Any], what: str) -> None:
@@ -51,7 +52,13 @@ def refuse_many(items: list[Any], what: str) -> None:
         raise GuestTrap(ExitCause.TRAP, f"it named {len(items)} {what}; the limit is {MOST_NAMED}")
 
 
-def _nothing(value: Any) -> None:
+def _held(outcome: Outcome) -> list[Any]:
+    if not isinstance(outcome, Held):
+        raise TypeError("the node replied something else than capabilities")
+    return capability_values(outcome.capabilities)
+
+
+def _nothing(outcome: Outcome) -> None:
     return None
 
 

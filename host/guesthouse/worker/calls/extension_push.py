@@ -9,10 +9,11 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse.address import HTTP_SERVER
-from guesthouse.link.ops import ToNode, ToWorker
+from guesthouse.link.to_node import Send
+from guesthouse.link.to_worker import Response, SendFailure
 from guesthouse.worker.boundary.host_functions import PENDING
 from guesthouse.worker.boundary.values import Err, Ok
-from guesthouse.worker.messages import Dialect
+from guesthouse.worker.messages import Dialect, blob_value
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
@@ -38,39 +39,30 @@ def send(guest: Guest, channel_id: int, blob: dict[str, Any], response_seconds: 
     await_id = guest.await_response(_OUTCOME)
     target = f"{guest.node}@{HTTP_SERVER}"
     guest.tell(
-        [
-            ToNode.SEND,
+        Send(
             guest.handle,
             target,
             body,
-            False,
-            seconds,
-            None,
-            None,
-            blob["mime"],
-            blob["bytes"],
-            await_id,
-            0,
-        ]
+            expects_response=seconds,
+            mime=blob["mime"],
+            blob=blob["bytes"],
+            await_id=await_id,
+        )
     )
     return PENDING
 
 
-def _answered(guest: Guest, operation: list[Any]) -> Ok | Err:
-    _, _, _, body, _, _, _, mime, payload, *_ = operation
-    if payload is not None:
-        return Ok({"mime": mime, "bytes": payload})
-    said = json.loads(body)
+def _answered(guest: Guest, response: Response) -> Ok | Err:
+    if response.blob is not None:
+        return Ok(blob_value(response.mime, response.blob))
+    said = json.loads(response.body)
     return Err(_ERRORS.get(said["Err"], "channel-not-found")) if "Err" in said else Ok(None)
 
 
-def _not_answered(guest: Guest, operation: list[Any]) -> Ok | Err:
-    kind = operation[2]
-    if kind == "timeout":
+def _not_answered(guest: Guest, failure: SendFailure) -> Ok | Err:
+    if failure.kind == "timeout":
         return Ok(None)
-    return Err("channel-full" if kind == "mailbox-full" else "channel-not-found")
+    return Err("channel-full" if failure.kind == "mailbox-full" else "channel-not-found")
 
 
-_OUTCOME: Final = Dialect(
-    received={}, awaited={ToWorker.RESPONSE: _answered, ToWorker.SEND_FAILURE: _not_answered}
-)
+_OUTCOME: Final = Dialect(received={}, awaited={Response: _answered, SendFailure: _not_answered})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guesthouse.link.ops import ToNode
+from guesthouse.link.to_node import HttpResponse
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
@@ -14,5 +14,4 @@ def answer_http(
     guest: Guest, http_id: int, status: int, headers: list[tuple[str, str]], mime: str | None, body: bytes
 ) -> None:
     """Send the answer to the node, which checks it and owns the connection."""
-    pairs = [list(pair) for pair in headers]
-    guest.tell([ToNode.HTTP_RESPONSE, guest.handle, http_id, status, pairs, mime, body])
+    guest.tell(HttpResponse(guest.handle, http_id, status, tuple(headers), mime, body))

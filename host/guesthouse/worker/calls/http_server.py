@@ -13,8 +13,18 @@ import json
 from typing import Any, Final
 
 from guesthouse.address import HTTP_SERVER
+from guesthouse.link.calls import (
+    AwaitRoom,
+    BindHttpPath,
+    BindWsPath,
+    ServeUi,
+    SetChannelPolicy,
+    UnbindHttpPath,
+    UnbindWsPath,
+)
 from guesthouse.link.credit import push_cost
-from guesthouse.link.ops import Call, ToNode
+from guesthouse.link.messages import MOST_CHANNELS
+from guesthouse.link.to_node import CloseChannel, Push, PushMany, Send
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.boundary.values import OK, Err
@@ -32,7 +42,6 @@ _NORMAL_CLOSURE: Final = 1000
 _TYPES: Final = {kind.name.lower(): int(kind) for kind in WsMessageType}
 _TEXT: Final = int(WsMessageType.TEXT)
 _CLOSE: Final = int(WsMessageType.CLOSE)
-_PUSH: Final = int(ToNode.PUSH)
 _ONLY_INTEGERS: Final = {int}
 
 _NOT_FOUND: Final = Err("channel-not-found")
@@ -96,7 +105,7 @@ def send_ws_push_waiting(guest: Guest, channel_id: int, message_type: str, blob:
     def push_then(refusal: Any) -> Any:
         return _push(guest, channel_id, kind, payload) if refusal is None else Err(refusal)
 
-    return guest.call_node(Call.AWAIT_ROOM, [channel_id, len(payload)], push_then)
+    return guest.call_node(AwaitRoom(channel_id, len(payload)), push_then)
 
 
 def send_ws_extension_push(
@@ -108,7 +117,7 @@ def send_ws_extension_push(
 
 def set_channel_policy(guest: Guest, channel_id: int, policy: str) -> Any:
     """Say what a full outbox means."""
-    return guest.call_node(Call.SET_CHANNEL_POLICY, [channel_id, policy], as_result)
+    return guest.call_node(SetChannelPolicy(channel_id, policy), as_result)
 
 
 def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) -> Any:
@@ -120,7 +129,7 @@ def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) 
         return Err("bad-code")
     if len(reason.encode()) > _MAX_REASON:
         return Err("reason-too-long")
-    guest.tell([ToNode.CLOSE_CHANNEL, guest.handle, channel_id, code, reason])
+    guest.tell(CloseChannel(guest.handle, channel_id, code, reason))
     del guest.channels[channel_id]
     guest.paths.pop(channel_id, None)
     return OK
@@ -128,19 +137,19 @@ def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) 
 
 def bind_ws_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
     """Accept WebSockets on a path of the process."""
-    arguments = [
+    call = BindWsPath(
         path,
         binding["authenticated"],
         binding.get("secure", False),
         binding.get("extension", False),
-        binding.get("subprotocols", []),
-    ]
-    return guest.call_node(Call.BIND_WS, arguments, as_result)
+        tuple(binding.get("subprotocols", ())),
+    )
+    return guest.call_node(call, as_result)
 
 
 def unbind_ws_path(guest: Guest, path: str) -> Any:
     """Stop accepting WebSockets on the path."""
-    return guest.call_node(Call.UNBIND_WS, [path], _as_nothing)
+    return guest.call_node(UnbindWsPath(path), _as_nothing)
 
 
 def bind_http_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
@@ -155,12 +164,12 @@ def bind_http_static_path(guest: Guest, path: str, binding: dict[str, Any], cont
 
 def serve_ui(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
     """Serve the files of the package's `ui` folder."""
-    return guest.call_node(Call.SERVE_UI, [path, *_http_rules(binding)], as_result)
+    return guest.call_node(ServeUi(path, *_http_rules(binding)), as_result)
 
 
 def unbind_http_path(guest: Guest, path: str) -> Any:
     """Stop serving the path."""
-    return guest.call_node(Call.UNBIND_HTTP, [path], _as_nothing)
+    return guest.call_node(UnbindHttpPath(path), _as_nothing)
 
 
 def send_http_response(
@@ -201,7 +210,7 @@ def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
     if type(channel_id) is not int or type(payload) is not bytes:
         raise TypeError("a push takes a channel id and bytes")
     guest.channels[channel_id] = left
-    guest.outgoing.add([_PUSH, guest.handle, channel_id, kind, payload], len(payload))
+    guest.outgoing.add(Push(guest.handle, channel_id, kind, payload), len(payload))
     return OK
 
 
@@ -212,7 +221,7 @@ def _push_afar(guest: Guest, node: str, channel_id: int, kind: int, payload: byt
     push = {"channel_id": channel_id, "message_type": WsMessageType(kind).json_name}
     body = json.dumps({"WebSocketPush": push}, separators=(",", ":")).encode()
     target = f"{node}@{HTTP_SERVER}"
-    guest.tell([ToNode.SEND, guest.handle, target, body, False, None, None, None, None, payload, 0, 0])
+    guest.tell(Send(guest.handle, target, body, blob=payload))
     return OK
 
 
@@ -229,9 +238,9 @@ def _push_many(guest: Guest, channel_ids: list[int], kind: int, payload: bytes) 
         else:
             channels[channel_id] = left - cost
             accepted.append(channel_id)
-    if accepted:
-        operation = [ToNode.PUSH_MANY, guest.handle, accepted, kind, payload]
-        guest.outgoing.add(operation, len(payload) + 4 * len(accepted))
+    for start in range(0, len(accepted), MOST_CHANNELS):
+        some = accepted[start : start + MOST_CHANNELS]
+        guest.outgoing.add(PushMany(guest.handle, some, kind, payload), len(payload) + 4 * len(some))
     return refused
 
 
@@ -251,9 +260,8 @@ def _may_be_sent(code: int) -> bool:
 
 def _bind_http(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any] | None) -> Any:
     mime, static = (None, None) if content is None else (content["mime"], content["bytes"])
-    rules = _http_rules(binding)
-    arguments = [path, *rules, binding.get("response-seconds"), mime, static]
-    return guest.call_node(Call.BIND_HTTP, arguments, as_result)
+    call = BindHttpPath(path, *_http_rules(binding), binding.get("response-seconds"), mime, static)
+    return guest.call_node(call, as_result)
 
 
 def _http_rules(binding: dict[str, Any]) -> tuple[Any, Any, Any]:

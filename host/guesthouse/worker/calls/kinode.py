@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from guesthouse.address import Address, canonical
 from guesthouse.errors import BadAddress
-from guesthouse.link.ops import Call, ExitCause
+from guesthouse.link.calls import ClearState, Outcome, Refusal, SetState
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.boundary.types import FunctionType
@@ -108,18 +109,20 @@ def _learn_spelling(guest: Guest, target: dict[str, Any]) -> None:
 
 
 def _set_state(guest: Guest, data: bytes) -> Any:
-    return guest.call_node(Call.SET_STATE, [data], _stored)
+    return guest.call_node(SetState(data), _stored)
 
 
 def _clear_state(guest: Guest) -> Any:
-    return guest.call_node(Call.CLEAR_STATE, [], _stored)
+    return guest.call_node(ClearState(), _stored)
 
 
-def _stored(problem: Any) -> None:
-    if problem is None:
+def _stored(outcome: Outcome) -> None:
+    if outcome is None:
         return
-    name, *missing = [problem] if type(problem) is str else problem
-    what = f"{name}: it lacks {missing[1]} of {missing[0]}" if missing else name
+    what = str(outcome)
+    if isinstance(outcome, Refusal):
+        issuer, params = outcome.missing
+        what = f"{outcome.error}: it lacks {params} of {issuer}"
     raise GuestTrap(ExitCause.TRAP, f"its state was not stored ({what}), and its interface cannot say so")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guesthouse.worker.boundary.host_functions import SMALL_BYTES
 from guesthouse.worker.guest import Guest
-from guesthouse.worker.outgoing import MAX_OPERATION
+from guesthouse.worker.outgoing import MAX_MESSAGE
 
 
 def message_bytes(guest: Guest) -> int:
@@ -19,4 +19,4 @@ def blob_bytes(guest: Guest) -> int:
 
 def operation_bytes(guest: Guest) -> int:
     """Of what the node has a limit for."""
-    return MAX_OPERATION
+    return MAX_MESSAGE

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from guesthouse.http_answer import answer_of
-from guesthouse.link.ops import ExitCause, ToNode
+from guesthouse.link.messages import ExitCause, Rights
+from guesthouse.link.to_node import Respond, Send
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import PENDING, Beyond, HostFunction
 from guesthouse.worker.boundary.values import Utf8
@@ -20,7 +21,7 @@ from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import blob_bytes
 from guesthouse.worker.guest import Answerable, Guest, address_text
-from guesthouse.worker.messages import CONTRACT, PUSH, Dialect
+from guesthouse.worker.messages import CONTRACT, PUSH, Dialect, blob_value
 
 INTERFACE: Final = "guesthouse:process/messaging"
 
@@ -32,7 +33,7 @@ def receive(guest: Guest) -> Any:
 
 def get_blob(guest: Guest) -> dict[str, Any] | None:
     """The blob of the message in hand."""
-    return _blob_value(guest.blob)
+    return blob_value(*guest.blob)
 
 
 def get_blob_text(guest: Guest) -> Utf8 | None:
@@ -55,7 +56,7 @@ def has_blob(guest: Guest) -> bool:
 
 def last_blob(guest: Guest) -> dict[str, Any] | None:
     """The blob seen last."""
-    return _blob_value(guest.last_blob)
+    return blob_value(*guest.last_blob)
 
 
 def send_request(
@@ -86,11 +87,18 @@ def send_response(guest: Guest, response: dict[str, Any], blob: dict[str, Any] |
     if what is Answerable.HTTP:
         _respond_to_http(guest, number, response["body"], mime, payload)
         return
-    operation = [
-        ToNode.RESPOND, guest.handle, number, response["body"], response["inherit"],
-        response["metadata"], mime, payload,
-    ]  # fmt: skip
-    guest.tell(operation + _rights(response))
+    guest.tell(
+        Respond(
+            guest.handle,
+            number,
+            response["body"],
+            response["inherit"],
+            response["metadata"],
+            mime,
+            payload,
+            _rights(response),
+        )
+    )
 
 
 def send_and_await_response(
@@ -132,17 +140,28 @@ def _send(
     mime, payload = _carried(guest, inherit, blob)
     body = request["body"]
     _check_size(guest, body, payload, context)
-    operation = [
-        ToNode.SEND, guest.handle, address_text(target), body, inherit, request["expects-response"],
-        request["metadata"], context, mime, payload, await_id, guest.current_request if inherit else 0,
-    ]  # fmt: skip
-    guest.tell(operation + _rights(request))
+    guest.tell(
+        Send(
+            guest.handle,
+            address_text(target),
+            body,
+            inherit,
+            request["expects-response"],
+            request["metadata"],
+            context,
+            mime,
+            payload,
+            await_id,
+            guest.current_request if inherit else 0,
+            _rights(request),
+        )
+    )
 
 
-def _rights(message: dict[str, Any]) -> list[Any]:
-    """The last field of a message that carries capabilities; nothing for one that carries none."""
+def _rights(message: dict[str, Any]) -> Rights:
+    """The capabilities that a message carries, which in older contracts it cannot."""
     attached = message.get("capabilities")
-    return [rights(attached)] if attached else []
+    return rights(attached) if attached else ()
 
 
 def _carried(guest: Guest, inherit: bool, blob: dict[str, Any] | None) -> tuple[str | None, bytes | None]:
@@ -156,11 +175,6 @@ def _check_size(guest: Guest, *parts: bytes | None) -> None:
     largest = max(len(part) for part in parts if part is not None)
     if largest > limit:
         raise GuestTrap(ExitCause.TRAP, f"it sent a message of {largest} bytes; the limit is {limit}")
-
-
-def _blob_value(blob: tuple[str | None, bytes | None]) -> dict[str, Any] | None:
-    mime, payload = blob
-    return None if payload is None else {"mime": mime, "bytes": payload}
 
 
 def _respond_to_http(

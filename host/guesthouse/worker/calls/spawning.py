@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import MESSAGING
-from guesthouse.link.ops import Call
+from guesthouse.link.calls import Outcome, Spawn, Spawned
+from guesthouse.link.messages import Pair
 from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.values import Err, Ok
 from guesthouse.worker.calls.capabilities import refuse_many, rights
-from guesthouse.worker.calls.system import on_exit_operation
+from guesthouse.worker.calls.system import left_for_exit
 from guesthouse.worker.guest import Guest, name_part
 from guesthouse.worker.refusals import as_error
 
@@ -34,24 +35,24 @@ def spawn(
 ) -> Any:
     """Start a process of the package."""
     refuse_many(grant_capabilities, "grants")
-    grants = [_grant(item) for item in grant_capabilities]
-    arguments = [name, wasm_path, on_exit_operation(on_exit), rights(request_capabilities), grants, public]
-    return guest.call_node(Call.SPAWN, arguments, _as_result)
+    grants = tuple(_grant(item) for item in grant_capabilities)
+    call = Spawn(name, wasm_path, left_for_exit(on_exit), rights(request_capabilities), grants, public)
+    return guest.call_node(call, _as_result)
 
 
-def _grant(item: Any) -> list[str]:
+def _grant(item: Any) -> Pair:
     """To whom, and the params: a process id alone may message the child; in some versions of Kinode's interface the
     params stand beside it.
     """
     process, params = item if isinstance(item, tuple) else (item, MESSAGING)
     names = (process["process-name"], process["package-name"], process["publisher-node"])
-    return [":".join(map(name_part, names)), params]
+    return ":".join(map(name_part, names)), params
 
 
-def _as_result(value: Any) -> Any:
-    if type(value) is str or len(value) > 1:
-        return Err(as_error(value))
-    process = ProcessId.parse(value[0])
+def _as_result(outcome: Outcome) -> Any:
+    if not isinstance(outcome, Spawned):
+        return Err(as_error(outcome))
+    process = ProcessId.parse(outcome.process)
     return Ok(
         {
             "process-name": process.process_name,

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.link.ops import MOST_ON_EXIT, Call, ExitCause, ToNode
+from guesthouse.link.calls import ClearState, GetState, Outcome, SetState, Stored
+from guesthouse.link.messages import MOST_ON_EXIT, ExitCause, ExitRequest, OnExit
+from guesthouse.link.to_node import SetOnExit
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.calls.limits import blob_bytes, operation_bytes
@@ -36,28 +38,30 @@ def print_line(guest: Guest, verbosity: str, text: str) -> None:
 
 def get_state(guest: Guest) -> Any:
     """The bytes stored last."""
-    return guest.call_node(Call.GET_STATE, [], _stored)
+    return guest.call_node(GetState(), _stored)
 
 
-def _stored(value: Any) -> Any:
+def _stored(outcome: Outcome) -> Any:
     """What was stored; the contract has no error for what cannot be read, and none stored would be a lie.
 
     Raises:
         GuestTrap: it cannot be read.
     """
-    if value == _UNREADABLE:
+    if outcome == _UNREADABLE:
         raise GuestTrap(ExitCause.TRAP, "its state cannot be read; the node's log of `state` says why")
-    return value
+    if outcome is not None and not isinstance(outcome, Stored):
+        raise TypeError("the node replied something else than a state")
+    return None if outcome is None else outcome.state
 
 
 def set_state(guest: Guest, data: bytes) -> Any:
     """Store bytes durably."""
-    return guest.call_node(Call.SET_STATE, [data], as_result)
+    return guest.call_node(SetState(data), as_result)
 
 
 def clear_state(guest: Guest) -> Any:
     """Forget what was stored."""
-    return guest.call_node(Call.CLEAR_STATE, [], as_result)
+    return guest.call_node(ClearState(), as_result)
 
 
 def get_on_exit(guest: Guest) -> Any:
@@ -67,22 +71,23 @@ def get_on_exit(guest: Guest) -> Any:
 
 def set_on_exit(guest: Guest, on_exit: Any) -> None:
     """Change it."""
-    guest.tell([ToNode.ON_EXIT, guest.handle, on_exit_operation(on_exit)])
+    guest.tell(SetOnExit(guest.handle, left_for_exit(on_exit)))
     guest.on_exit = on_exit
 
 
-def on_exit_operation(on_exit: Any) -> Any:
-    """An on-exit as the link carries it."""
+def left_for_exit(on_exit: Any) -> OnExit:
+    """An on-exit of the contract's as the link carries it."""
     if isinstance(on_exit, str):
-        return on_exit
+        return on_exit  # type: ignore[return-value] # one of the two words, or the link refuses it
     if len(on_exit[1]) > MOST_ON_EXIT:
         text = f"its on-exit has {len(on_exit[1])} requests; the limit is {MOST_ON_EXIT}"
         raise GuestTrap(ExitCause.TRAP, text)
-    requests = []
-    for target, request, blob in on_exit[1]:
-        mime, payload = (None, None) if blob is None else (blob["mime"], blob["bytes"])
-        requests.append([address_text(target), request["body"], request["expects-response"], mime, payload])
-    return requests
+    return tuple(_left(*left) for left in on_exit[1])
+
+
+def _left(target: dict[str, Any], request: dict[str, Any], blob: dict[str, Any] | None) -> ExitRequest:
+    mime, payload = (None, None) if blob is None else (blob["mime"], blob["bytes"])
+    return ExitRequest(address_text(target), request["body"], request["expects-response"], mime, payload)
 
 
 CALLS: Final = {

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from time import monotonic_ns, time_ns
 from typing import Any, Final
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.boundary.types import EnumOf, FunctionType, ResultOf

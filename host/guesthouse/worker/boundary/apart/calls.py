@@ -12,7 +12,7 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final, NoReturn, TypeAlias
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.apart.capi import (
     ASYNC_CALL,
     KINDS,

@@ -9,7 +9,7 @@ from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.apart import capi as capi_core
 from guesthouse.worker.boundary.apart.capi import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.values import MAX_LIST
 

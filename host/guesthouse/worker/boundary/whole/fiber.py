@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import wasmtime._ffi as ffi
 from wasmtime.component import Instance
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.fiber import SLICE, Fiber, StoreLimits

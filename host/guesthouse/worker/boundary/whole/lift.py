@@ -11,7 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
-from guesthouse.link.ops import ExitCause
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import ADDRESS, FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
