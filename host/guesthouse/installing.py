@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from guesthouse.config import PackageLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
-from guesthouse.kernel.purge import purge
+from guesthouse.kernel.purge import forget_rights, purge
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.consent import Asked, Changes, as_json, asked_by, changes
 from guesthouse.package.errors import PackageError
@@ -211,11 +211,13 @@ def _heard(outcome: asyncio.Future[Any]) -> None:
 
 
 async def finish_purge(home: Home, state: State) -> None:
-    """Drop the state of packages that were uninstalled with it, if that is still to be done."""
+    """Drop the rights of packages that were uninstalled, and the state of those that were with it, if that is still to
+    be done.
+    """
     installed = read_installed(home.path)
-    if installed.purging and await purge(state, installed.purging):
-        done = Installed(installed.packages)
-        await asyncio.to_thread(write_installed, home.path, done)
+    left = installed.left | installed.purging
+    if left and await forget_rights(state, left) and await purge(state, installed.purging):
+        await asyncio.to_thread(write_installed, home.path, Installed(installed.packages))
 
 
 def tidy(home: Home) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from .conftest import StartNode
 from .packages import package
 from .test_processes import NOBODY, A, B, C, tell
@@ -71,6 +73,27 @@ async def test_a_child_gets_nothing_that_one_of_its_name_saved_before(start: Sta
     assert await ask(node, A, f"spawn child {PATH}") == "child"
     for nobody in (A, CHILD):
         assert await ask(node, nobody, f"ask {FRIEND} 20 say x") == "failed not-authorised say x"
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_was_saved_does_not_outlive_its_package(
+    start: StartNode, tmp_path: Path, running: bool
+) -> None:
+    friend = f"{FRIEND}={package('puppet') / 'build/puppet.wasm'}"
+    node = await start(friend)
+    folder = shutil.copytree(package("puppet"), tmp_path / "puppet")
+    assert (await node.cli("install", folder, "--yes")).code == 0
+    assert await ask(node, FRIEND, f'give {B} {FRIEND} "messaging"') == "given"
+    assert await ask(node, B, f"ask {FRIEND} 20 say friend") == "friend"
+    assert await ask(node, B, "set kept") == "0"
+    if not running:
+        await node.terminate()
+    assert (await node.cli("uninstall", "puppet:test.os")).code == 0
+    assert (await node.cli("install", folder, "--yes")).code == 0
+    if not running:
+        node = await start(friend, home=node.home)
+    assert await ask(node, B, "get") == "kept"
+    assert await ask(node, B, f"ask {FRIEND} 20 say x") == "failed not-authorised say x"
 
 
 KV_RIGHT = 'kv:distro:sys "messaging"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ class Revoked:
         self._path = home / REVOKED_FILE
         self._ends: dict[str, int] = {}
         self._lines = 0
+        self._writing = threading.Lock()  # logging out writes in a thread
         self.reload(now)
 
     def __contains__(self, family: object) -> bool:
@@ -51,6 +53,10 @@ class Revoked:
         Raises:
             CredentialsError: it could not be written. The family is refused by this node until it ends.
         """
+        with self._writing:
+            self._add(family, ends, now)
+
+    def _add(self, family: str, ends: int, now: float) -> None:
         self._ends[family] = ends
         try:
             if self._lines >= _COMPACT_AT:

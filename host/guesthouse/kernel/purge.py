@@ -22,6 +22,22 @@ def forget_process(state: State, process: ProcessId) -> None:
     state.execute(work, None, lambda _: None)
 
 
+async def forget_rights(state: State, packages: Iterable[str]) -> bool:
+    """Drop what the processes of these packages saved of capabilities, and their children, durably; what else they
+    stored stays. Returns whether it is gone; else the log says why.
+    """
+    named = list(packages)
+
+    def work(database: sqlite3.Connection) -> bool:
+        for package in named:
+            ending = f":{package}"
+            for table in ("capabilities", "children"):
+                database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
+        return True
+
+    return await state.executed(work, False)
+
+
 async def purge(state: State, packages: Iterable[str]) -> bool:
     """Drop it for these packages, durably. Returns whether it is gone; else the log says why."""
     named = list(packages)

@@ -51,6 +51,8 @@ class Installed:
     packages: Mapping[str, Installation] = field(default_factory=dict)
     purging: frozenset[str] = frozenset()
     """Packages whose state is to be dropped before anything starts."""
+    left: frozenset[str] = frozenset()
+    """Packages that were uninstalled, and whose rights are to be dropped before anything starts."""
 
     def hashes(self) -> frozenset[str]:
         """The folders that are needed."""
@@ -87,7 +89,8 @@ class Installed:
         """
         self.get(package_id)
         kept = {name: item for name, item in self.packages.items() if name != package_id}
-        return replace(self, packages=kept, purging=self.purging | {package_id} if purge else self.purging)
+        purging = self.purging | {package_id} if purge else self.purging
+        return replace(self, packages=kept, purging=purging, left=self.left | {package_id})
 
     def get(self, package_id: str) -> Installation:
         """What is installed of a package.
@@ -179,7 +182,12 @@ def _written(installed: Installed) -> bytes:
         }
         for name, item in sorted(installed.packages.items())
     }
-    value = {"format": _FORMAT, "packages": packages, "purging": sorted(installed.purging)}
+    value = {
+        "format": _FORMAT,
+        "packages": packages,
+        "purging": sorted(installed.purging),
+        "left": sorted(installed.left),
+    }
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
@@ -199,7 +207,9 @@ def _parsed(content: bytes) -> Installed:
         )
         for name, item in value["packages"].items()
     }
-    return Installed(packages, frozenset(_package_id(name) for name in value["purging"]))
+    purging = frozenset(_package_id(name) for name in value["purging"])
+    left = frozenset(_package_id(name) for name in value.get("left", ()))
+    return Installed(packages, purging, left)
 
 
 def _package_id(name: Any) -> str:
