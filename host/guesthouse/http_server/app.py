@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import traceback
 from dataclasses import dataclass, field
@@ -84,6 +85,11 @@ class HttpApp:
             await self._routes(scope, receive, send)
         except Refused as refused_request:
             await refused(refused_request.refusal, close=True)(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.context.stopping:
+                raise
+            with contextlib.suppress(RuntimeError):  # it took longer than a shutdown waits
+                await refused(closes.STOPPING, close=True)(scope, receive, send)
         except Exception:
             self.context.log.write(SOURCE, "error", f"{scope['path']!r}: {traceback.format_exc()}")
             with contextlib.suppress(RuntimeError):  # an answer was begun: uvicorn cuts it off

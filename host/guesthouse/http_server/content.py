@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import mimetypes
 import stat
+from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from guesthouse.http_server.bindings import HttpBinding
 from guesthouse.http_server.paths import Segments
@@ -36,6 +39,7 @@ _TYPES: Final = {
 }
 """Types that a machine's own table may lack or have wrong."""
 
+_PIECE: Final = 64 * 1024
 _UNKNOWN: Final = "application/octet-stream"
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -67,14 +71,15 @@ def find_file(folder: Path, segments: Segments, *, directory: bool) -> Path | No
     return found if inside else None
 
 
-def file_answer(path: Path, headers: Headers) -> Response:
-    """A file, or 304 when the client has it already. Blocking I/O of one `stat`.
+def file_answer(path: Path, request: Request) -> Response:
+    """A file, the part of it that is asked for, or 304. Blocking I/O of one `stat`.
 
     Raises:
         OSError: the file is gone.
     """
-    response = FileResponse(path, media_type=media_type(path.name), headers=_HEADERS, stat_result=path.stat())
-    return _unless_known(response, headers)
+    found = path.stat()
+    whole = _WholeFile(path, media_type=media_type(path.name), headers=_HEADERS, stat_result=found)
+    return _asked_for(request, whole, found.st_size, lambda part: StreamingResponse(_pieces(path, part), 206))
 
 
 def static_answer(binding: HttpBinding, request: Request) -> Response:
@@ -84,17 +89,49 @@ def static_answer(binding: HttpBinding, request: Request) -> Response:
     mime = content.mime or ""
     if not mime or not mime.isascii() or not mime.isprintable():
         mime = _UNKNOWN
-    headers = {**_HEADERS, "ETag": binding.etag, "Accept-Ranges": "bytes"}
-    body, status = content.bytes, 200
-    asked = wanted(request.headers, binding.etag, len(body)) if request.method == "GET" else None
+    body = content.bytes
+    whole = Response(body, headers={**_HEADERS, "ETag": binding.etag, "Accept-Ranges": "bytes"})
+    whole.raw_headers.append((b"content-type", mime.encode()))
+    return _asked_for(request, whole, len(body), lambda part: Response(body[part.start : part.stop], 206))
+
+
+class _WholeFile(FileResponse):
+    """A file without ranges of Starlette's own, which reads them otherwise than `ranges`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+async def _pieces(path: Path, part: range) -> AsyncIterator[bytes]:
+    left = len(part)
+    async with await anyio.open_file(path, "rb") as file:
+        await file.seek(part.start)
+        while left and (piece := await file.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+
+
+def _asked_for(
+    request: Request, whole: Response, size: int, part_of: Callable[[range], Response]
+) -> Response:
+    """What a request gets of some content: nothing anew when it has it (RFC 9110, section 13.2.2), a part, or all."""
+    response = _unless_known(whole, request.headers)
+    if response is not whole or request.method != "GET":
+        return response
+    asked = wanted(request.headers, whole.headers["etag"], size, whole.headers.get("last-modified"))
+    if asked is None:
+        return whole
+    kept = {name: value for name, value in whole.headers.items() if name != "content-length"}
     if asked is UNSATISFIABLE:
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{len(body)}"})
-    if isinstance(asked, range):
-        headers["Content-Range"] = f"bytes {asked.start}-{asked.stop - 1}/{len(body)}"
-        body, status = body[asked.start : asked.stop], 206
-    response = Response(body, status, headers)
-    response.raw_headers.append((b"content-type", mime.encode()))
-    return _unless_known(response, request.headers)
+        del kept["content-type"]
+        return Response(status_code=416, headers={**kept, "Content-Range": f"bytes */{size}"})
+    part = part_of(asked)
+    for name, value in kept.items():
+        part.headers[name] = value
+    part.headers["content-range"] = f"bytes {asked.start}-{asked.stop - 1}/{size}"
+    part.headers["content-length"] = str(len(asked))
+    return part
 
 
 def _unless_known(response: Response, headers: Headers) -> Response:

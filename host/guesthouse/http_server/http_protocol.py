@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from typing import Any, Final
 
 import httptools
@@ -23,11 +24,9 @@ from guesthouse.http_server.closes import Refusal
 from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
-from guesthouse.http_server.origin import client_scheme
+from guesthouse.http_server.origin import client_scheme, is_host
+from guesthouse.http_server.protocol import MAX_HEAD
 from guesthouse.http_server.upgrade import Peer
-
-MAX_HEAD: Final = 64 * 1024
-"""Bytes of a request line and its headers."""
 
 MAX_HEADERS: Final = 128
 """Headers of a request: each costs far more than its bytes."""
@@ -36,6 +35,12 @@ _AROUND_HEAD: Final = 64
 """What a head has besides: the method, the version, the ends of lines."""
 
 _MAX_PIPELINED: Final = 16
+"""Requests that wait for their turn; what a client sends beyond them is not looked at before there is room."""
+
+_VERSION: Final = b"HTTP/"
+"""Is in every request line."""
+
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)([/?][^#]*|)")
 _REFUSED_SECONDS: Final = 1.0
 _REFUSALS: Final = {
     Admitted.TOO_MANY: closes.TOO_MANY,
@@ -49,10 +54,6 @@ class _HeadTooBig(Exception):
 
 class _NotInOrder(Exception):
     """A head parses, but two servers could read it in two ways."""
-
-
-class _TooManyPipelined(Exception):
-    """A client sent more requests than it may without reading an answer."""
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -88,6 +89,8 @@ class HttpConnection(HttpToolsProtocol):
         self._refused = False
         self._waiting: list[bytes] = []
         """What was read and is not looked at yet."""
+        self._held = b""
+        """What came behind as many requests as may wait."""
         self.due = NEVER
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
@@ -112,7 +115,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request, now or when it is their turn."""
-        if self._waiting or not self._context.turns.take():
+        if self._held:
+            self._held += data
+        elif self._waiting or not self._context.turns.take():
             if not self._waiting:
                 self.transport.pause_reading()
                 self._context.turns.add(self._take_turn)
@@ -136,15 +141,40 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(refusal)
             return
         self._completed = False
+        start = end = 0
         try:
-            self.parser.feed_data(data)
+            while start < len(data) and (end := self._room(data, start)):
+                self.parser.feed_data(data[start:end])
+                start = end
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[upgrade.args[0] :])
+            self._upgrade(data[start + upgrade.args[0] :])
         except httptools.HttpParserError as error:
             big = isinstance(error.__context__, _HeadTooBig)
             self._refuse(closes.HEADERS_TOO_BIG if big else closes.BAD_REQUEST)
         else:
-            self._count_unfinished(len(data))
+            self._count_unfinished(start)
+            if start < len(data):
+                self._held = data[start:]
+                self.flow.pause_reading()
+
+    def _room(self, data: bytes, start: int) -> int:
+        """Where to stop, so that no more requests come to wait than may; 0 when there is no room for another. There are
+        no more of them in some bytes than request lines could end in them.
+        """
+        end = start
+        for _ in range(_MAX_PIPELINED - len(self.pipeline)):
+            end = data.find(_VERSION, end)
+            if end < 0:
+                return len(data)
+            end += len(_VERSION)
+        return end if end > start else 0
+
+    def on_response_complete(self) -> None:
+        """An answer was sent: the next request has its turn, and there is room for one more."""
+        super().on_response_complete()
+        if self._held and not self.transport.is_closing():
+            held, self._held = self._held, b""
+            self._take(held)
 
     def _upgrade(self, rest: bytes) -> None:
         if not self._should_upgrade():
@@ -219,8 +249,6 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request starts."""
         super().on_message_begin()
-        if len(self.pipeline) >= _MAX_PIPELINED:
-            raise _TooManyPipelined
         self._unset_keepalive_if_required()
         self._in_head, self._head, self._headers, self._read = True, 0, 0, 0
         if self.due == NEVER:
@@ -242,6 +270,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self._take_target()
         if not self._is_in_order():
             raise _NotInOrder
         self._unset_keepalive_if_required()
@@ -256,10 +285,22 @@ class HttpConnection(HttpToolsProtocol):
 
     def _is_in_order(self) -> bool:
         """Whether it is HTTP/1.1 or 1.0, asks one host (RFC 9112, section 3.2), and for a path of it."""
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        hosts = [value for name, value in self.headers if name == b"host"]
         version = self.parser.get_http_version()
-        one_host = hosts == 1 or (hosts == 0 and version == "1.0")
+        one_host = len(hosts) == 1 or (not hosts and version == "1.0")
+        one_host = one_host and all(is_host(host.decode("latin-1")) for host in hosts)
         return version in ("1.0", "1.1") and one_host and self.url.startswith(b"/")
+
+    def _take_target(self) -> None:
+        """Bring a target in absolute form into the usual one. Its host counts, whatever `Host` says (RFC 9112, section
+        3.2.2); there has to be one all the same.
+        """
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            return
+        host, rest = found.groups()
+        self.url = rest if rest.startswith(b"/") else b"/" + rest
+        self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
 
     def _count(self, size: int) -> None:
         self._head += size
@@ -292,7 +333,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_deadline(self, now: float) -> float:
         """The head did not arrive in time, the answer is not read, or the client does not leave."""
-        if self._waiting:
+        if self._waiting or self._held:
             return now + _REFUSED_SECONDS  # it did arrive, and was not looked at yet
         if self._refused or self.flow.write_paused:
             self.transport.abort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Container, Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +19,11 @@ PROXY_HEADERS: Final = (
 """What a proxy adds: a request with any of these speaks for another machine."""
 
 _MAX_FORWARDED: Final = 256
+_HOST: Final = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,255})(?::([0-9]*))?"
+)
+_PORT_DIGITS: Final = 5
+_MAX_PORT: Final = 65535
 
 
 def is_own_origin(
@@ -66,6 +72,22 @@ def _origin(text: str) -> tuple[str, str, int] | None:
         return None
     port = _DEFAULT_PORTS.get(scheme) if port is None else port
     return None if port is None else (scheme, host, port)
+
+
+def is_host(text: str) -> bool:
+    """Whether this is what `Host` may have in it: a name or an address, and a port (RFC 9112, section 3.2; RFC 3986,
+    section 3.2.2). No user, no path; and a host, which an `http` URL cannot be without.
+    """
+    found = _HOST.fullmatch(text)
+    if found is None:
+        return False
+    literal, port = found[1], found[2]
+    if literal is not None:
+        try:
+            ipaddress.IPv6Address(literal)
+        except ValueError:
+            return False
+    return not port or (len(port) <= _PORT_DIGITS and int(port) <= _MAX_PORT)
 
 
 def is_loopback(address: str) -> bool:

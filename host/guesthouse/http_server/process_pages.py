@@ -170,7 +170,7 @@ class ProcessPages:
         elif found and found.name == "index.html" and not asked.directory and inside[-1:] != (found.name,):
             return RedirectResponse(f"{raw_path(request)}/", 307)
         try:
-            response = None if found is None else file_answer(found, request.headers)
+            response = None if found is None else file_answer(found, request)
         except OSError:
             response = None
         if response is not None and claims is not None:

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Generator, Sequence
+from typing import Final
+
+from websockets.extensions import ServerExtensionFactory
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
 from guesthouse.http_server.closes import NOT_UTF8, PROTOCOL_ERROR, REGISTER_TOO_BIG, Close
 
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request line and its headers."""
+
+
+class _Lines(StreamReader):
+    """Reads lines as long as a whole head, which `HttpConnection` has limited; `websockets` stops at 8 KiB."""
+
+    def read_line(
+        self, m: int, too_long_exc_type: type[Exception] = RuntimeError
+    ) -> Generator[None, None, bytearray]:
+        """As the base class, with another limit."""
+        return (yield from super().read_line(max(m, MAX_HEAD), too_long_exc_type))
+
 
 class Protocol(ServerProtocol):
-    """A protocol that says what `docs/protocol.md` says, whoever finds the fault."""
+    """A protocol that says what `docs/protocol.md` says, whoever finds the fault.
+
+    Args:
+        extensions: that may be agreed on.
+        logger: of the library.
+    """
 
     too_big: Close = REGISTER_TOO_BIG
     """The close for a message over the limit. Another one once the channel is open."""
+
+    def __init__(self, *, extensions: Sequence[ServerExtensionFactory], logger: logging.Logger) -> None:
+        super().__init__(extensions=extensions, logger=logger)
+        self.reader = _Lines()
+        self.forget_request()
 
     def forget_request(self) -> None:
         """The connection is open: let go of the request, which the parser that read it would keep as long."""

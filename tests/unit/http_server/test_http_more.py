@@ -125,16 +125,33 @@ async def test_a_path_is_so_long(house: House, over: int, status: int) -> None:
         ("bytes=0-1,5-6", 200, slice(0, 100)),
         ("lines=0-1", 200, slice(0, 100)),
         ("bytes=x-y", 200, slice(0, 100)),
+        ("bytes=1 -2", 200, slice(0, 100)),
+        ("bytes", 200, slice(0, 100)),
+        ("Bytes=0-1", 206, slice(0, 2)),
+        ("bytes=,0-1 ,", 206, slice(0, 2)),
+        ("bytes=,", 200, slice(0, 100)),
+        (f"bytes=90-{'9' * 5000}", 206, slice(90, 100)),
+        (f"bytes={'9' * 5000}-", 416, None),
+        (f"bytes=-{'9' * 5000}", 206, slice(0, 100)),
+        (f"bytes={'0' * 5000}7-8", 206, slice(7, 9)),
     ],
 )
-async def test_a_part_of_static_content(house: House, given: str, status: int, part: slice | None) -> None:
-    bind(house, "/file", static=LazyLoadBlob("x/y", CONTENT))
-    async with house.http() as client:
-        answer = await client.get(f"/{CHAT}/file", headers={"Range": given})
-        head = await client.head(f"/{CHAT}/file", headers={"Range": given})
+@pytest.mark.parametrize("path", ["/file", "/css/a.css"])
+async def test_a_part_of_static_content_and_of_a_file(
+    house: House, tmp_path: Path, path: str, given: str, status: int, part: slice | None
+) -> None:
+    bind(house, "/file", static=LazyLoadBlob("text/css; charset=utf-8", CONTENT))
+    house.server.serve_ui(CHAT, ui(tmp_path))
+    async with house.http(headers=house.cookie) as client:
+        answer = await client.get(f"/{CHAT}{path}", headers={"Range": given})
+        head = await client.head(f"/{CHAT}{path}", headers={"Range": given})
     assert answer.status_code == status
     assert answer.content == (b"" if part is None else CONTENT[part])
     assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["etag"] == head.headers["etag"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers.get("content-type") == (None if status == 416 else "text/css; charset=utf-8")
     shown = answer.headers.get("content-range")
     if status == 206:
         assert part is not None
@@ -151,8 +168,27 @@ async def test_a_part_is_given_only_of_the_content_that_the_client_has(house: Ho
         for condition, status in ((etag, 206), ('"other"', 200), (f"W/{etag}", 200)):
             headers = {"Range": "bytes=0-1", "If-Range": condition}
             assert (await client.get(f"/{CHAT}/file", headers=headers)).status_code == status
-        known = {"Range": "bytes=0-1", "If-None-Match": etag}
-        assert (await client.get(f"/{CHAT}/file", headers=known)).status_code == 304
+        for part in ("bytes=0-1", "bytes=100-"):
+            known = {"Range": part, "If-None-Match": etag}
+            assert (await client.get(f"/{CHAT}/file", headers=known)).status_code == 304
+
+
+async def test_a_part_of_a_file_is_given_for_its_tag_or_its_very_time(house: House, tmp_path: Path) -> None:
+    house.server.serve_ui(CHAT, ui(tmp_path))
+    async with house.http(headers=house.cookie) as client:
+        path = f"/{CHAT}/css/a.css"
+        whole = (await client.get(path)).headers
+        for condition, status in (
+            (whole["etag"], 206),
+            (whole["last-modified"], 206),
+            ("Thu, 01 Jan 2099 00:00:00 GMT", 200),
+            (f"W/{whole['etag']}", 200),
+        ):
+            headers = {"Range": "bytes=0-1", "If-Range": condition}
+            assert (await client.get(path, headers=headers)).status_code == status, condition
+        (tmp_path / "ui/empty").write_bytes(b"")
+        for given, status in (("bytes=0-", 416), ("bytes=-1", 200)):
+            assert (await client.get(f"/{CHAT}/empty", headers={"Range": given})).status_code == status
 
 
 def ui(tmp_path: Path) -> Path:

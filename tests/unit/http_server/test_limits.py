@@ -13,7 +13,7 @@ from tests.unit.driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settl
 from websockets.asyncio.client import connect
 
 from guesthouse.config import ConnectionLimits, Settings
-from guesthouse.http_server.http_protocol import MAX_HEAD
+from guesthouse.http_server.protocol import MAX_HEAD
 from guesthouse.http_server.server import HttpServer
 from guesthouse.http_server.unfinished import FREE
 from guesthouse.link.credit import PUSH_OVERHEAD

@@ -1,0 +1,172 @@
+"""Heads of requests as clients may write them: long lines, hosts, whole targets, many at once; a node that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from guesthouse.http_server import credentials
+from guesthouse.http_server.credentials import password_hash, set_password
+from guesthouse.http_server.origin import is_host
+from guesthouse.http_server.protocol import MAX_HEAD
+from guesthouse.message import LazyLoadBlob
+
+from .conftest import CHAT, House, Start, upgrade_request
+from .test_http import bind
+
+
+async def heads(house: House, request: bytes, count: int = 1) -> list[bytes]:
+    """The status lines of the answers to some bytes."""
+    async with house.raw() as (reader, writer):
+        writer.write(request)
+        lines = []
+        for _ in range(count):
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            lines.append(head.partition(b"\r\n")[0])
+            size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(size or b"0"))
+        return lines
+
+
+@pytest.mark.parametrize(("size", "status"), [(8 * 1024, b"101"), (60 * 1024, b"101"), (MAX_HEAD, b"431")])
+async def test_a_header_of_an_upgrade_is_as_long_as_that_of_any_request(
+    house: House, size: int, status: bytes
+) -> None:
+    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    request = upgrade_request(
+        f"/{CHAT}/?q={'x' * 9000 if size < 60_000 else ''}", house.server.port, f"X-Long: {'x' * size}"
+    )
+    (line,) = await heads(house, request)
+    assert line.split(b" ")[1] == status
+
+
+@pytest.mark.parametrize(
+    "host", ["a b", "user@h", "h/x", "[::1", "h:x", "h:99999", "", "[::1]x", "h?q", "[1.2.3.4]"]
+)
+@pytest.mark.parametrize("upgrade", [False, True])
+async def test_a_host_that_is_none_is_refused(house: House, host: str, upgrade: bool) -> None:
+    bind(house, "/")
+    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    if upgrade:
+        whole = upgrade_request(f"/{CHAT}/", house.server.port)
+        request = whole.replace(f"Host: 127.0.0.1:{house.server.port}".encode(), f"Host: {host}".encode())
+    else:
+        request = f"GET /{CHAT}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    (line,) = await heads(house, request)
+    assert line.split(b" ")[1] == b"400"
+    assert house.chat.quiet
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["h", "h:", "h:80", "my_node.example", "[::1]", "[::ffff:1.2.3.4]:65535", "1.2.3.4", "%C3%A9", "a,b"],
+)
+def test_a_host_may_be_all_that_the_grammar_lets_it_be(host: str) -> None:
+    assert is_host(host)
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        ("http://other.example:81/PATH?q=1", "http://other.example:81/PATH?q=1"),
+        ("HTTPS://other.example/PATH", "http://other.example/PATH"),
+    ],
+)
+async def test_a_target_in_absolute_form_is_taken_and_its_host_counts(
+    house: House, target: str, url: str
+) -> None:
+    bind(house, "/x")
+    target, url = (each.replace("PATH", f"{CHAT}/x") for each in (target, url))
+    async with house.raw() as (reader, writer):
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: ignored\r\nConnection: close\r\n\r\n".encode())
+        _, http_id, request, _, _ = await house.chat.next()
+        assert request.url == url
+        assert dict(request.headers)["host"] == url.split("/")[2]
+        house.server.http_response(CHAT, http_id, 200, (), None, b"")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://h", b"303"),
+        ("http://h?q=1", b"303"),
+        ("http://h/login", b"200"),
+        ("http://user@h/", b"400"),
+        ("http:///login", b"400"),
+        ("ftp://h/", b"400"),
+        ("http:/login", b"400"),
+        ("*", b"400"),
+    ],
+)
+async def test_other_forms_of_a_target_are_what_they_stand_for_or_refused(
+    house: House, target: str, status: bytes
+) -> None:
+    (line,) = await heads(house, f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert line.split(b" ")[1] == status
+    (line,) = await heads(house, f"GET {target} HTTP/1.1\r\n\r\n".encode())
+    assert line.split(b" ")[1] == b"400", "one Host there has to be"
+
+
+async def test_an_upgrade_may_have_an_absolute_target(house: House) -> None:
+    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    here = f"http://127.0.0.1:{house.server.port}/{CHAT}/"
+    (line,) = await heads(house, upgrade_request(here, house.server.port))
+    assert line.split(b" ")[1] == b"101"
+
+
+@pytest.mark.parametrize("count", [17, 500])
+async def test_any_number_of_requests_at_once_are_answered_one_after_the_other(
+    house: House, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind(house, "/", static=LazyLoadBlob("text/plain", b"HTTP/1.1 and no head\r\n\r\n"))
+    ask = f"GET /{CHAT}/ HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    posted = f"POST /login HTTP/1.1\r\nHost: h\r\nContent-Length: {len(ask) * 40}\r\n\r\n".encode() + ask * 40
+    with caplog.at_level(logging.WARNING):
+        lines = await heads(house, ask * count + posted + ask * 20, count + 21)
+    assert [line.split(b" ")[1] for line in lines] == [b"200"] * count + [b"400"] + [b"200"] * 20
+    assert caplog.records == []
+
+
+async def test_requests_that_wait_for_a_process_hold_back_those_behind_them(house: House) -> None:
+    bind(house, "/")
+    ask = f"GET /{CHAT}/ HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    async with house.raw() as (reader, writer):
+        writer.write(ask * 100)
+        for number in range(100):
+            _, http_id, *_ = await house.chat.next()
+            state: Any = house.server._server
+            (connection,) = state.server_state.connections
+            assert len(connection.pipeline) <= 17
+            house.server.http_response(CHAT, http_id, 200, (), None, b"%02d" % number)
+            assert (await reader.readuntil(b"\r\n\r\n%02d" % number)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_login_under_way_at_a_shutdown_is_told_so(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    house: House = await start()
+    set_password(house.home, "secret")
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(_: object, __: str) -> bool:
+        begun.set()
+        return over.wait(20)
+
+    monkeypatch.setattr(credentials, "check_password", slow)
+    fields = {"password_hash": password_hash("secret"), "subdomain": None}
+    try:
+        async with house.http() as client, asyncio.TaskGroup() as tasks:
+            pending = tasks.create_task(client.post("/login", json=fields))
+            assert await asyncio.to_thread(begun.wait, 10)
+            await house.server.close()
+            answer = await pending
+    finally:
+        over.set()
+    assert (answer.status_code, answer.text) == (503, "the node is shutting down\n")
+    assert caplog.records == []
+    assert house.log.errors == []
