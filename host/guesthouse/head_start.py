@@ -56,7 +56,7 @@ def placement(settings: Settings) -> Placement:
 
 def command_of_workers(settings: Settings, home: Home) -> list[str]:
     """What to spawn, without `--link-fd N`. Makes the folder that they may read."""
-    home.compiled.mkdir(mode=0o700, exist_ok=True)
+    home.prepare_compiled()
     return worker_command(
         {
             "components": str(home.compiled),

@@ -92,6 +92,23 @@ class Home:
             raise self._unusable(error) from None
         return [str(path.relative_to(self.path)) for path in open_before]
 
+    def prepare_compiled(self) -> None:
+        """Make the folder of compiled components, which workers map as code.
+
+        Raises:
+            HomeError: it cannot be made, or is where no code may be mapped.
+        """
+        try:
+            self.compiled.mkdir(mode=0o700, exist_ok=True)
+            may_run = not os.statvfs(self.compiled).f_flag & os.ST_NOEXEC
+        except OSError as error:
+            raise self._unusable(error) from None
+        if not may_run:
+            raise HomeError(
+                f"{self.compiled} is on a file system that is mounted noexec, and compiled components are code: "
+                "mount it with exec, or give another --home"
+            )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this node. The lock ends with the node, however it ends.

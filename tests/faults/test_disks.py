@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,15 +21,20 @@ from typing import Final
 import pytest
 from tests.e2e.clients import ECHO_C, registered
 from tests.e2e.conftest import StartNode
-from tests.e2e.daemon import Daemon, run_command
+from tests.e2e.daemon import Daemon, environment, run_command
 from tests.e2e.test_packages import version_of_echo
 from tests.e2e.waiting import until
 
+from guesthouse.config import PackageLimits
 from guesthouse.control.client import Refused
+from guesthouse.package.compiler import Compiler
+from guesthouse.package.errors import CompileError
 
 from .machine import Machine
 from .test_compilers import install
 from .writers import ONE, TWO, LogTail, Writer, connected, ledger, reading
+
+ROOT: Final = Path(__file__).parents[2]
 
 PROMPTLY: Final = 5.0
 """Seconds within which who stores nothing is answered, on a machine that is busy with much else."""
@@ -225,6 +231,50 @@ def _fill(path: Path) -> None:
                 file.write(bytes(4096))
         except OSError:
             return
+
+
+async def test_a_disk_that_is_full_while_a_component_is_compiled_is_named(tmp_path: Path) -> None:
+    """Not the component, nor the memory of its compiler."""
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    component = ROOT / "sample_processes/echo-c/build/echo-c.wasm"
+    with small_disk(folder, "16k"):
+        folder.chmod(0o700)
+        with pytest.raises(CompileError) as refused:
+            await Compiler(folder, PackageLimits()).compiled(component)
+        text = f"was not compiled, as the disk of {folder} is full: make room, and try again"
+        assert str(refused.value) == f"{component} {text}"
+        assert [path.name for path in folder.iterdir()] == []
+
+
+async def test_a_home_where_no_code_may_be_mapped_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    home = tmp_path / "disk"
+    home.mkdir(mode=0o700)
+    with small_disk(home, "4m,noexec"):
+        home.chmod(0o700)
+        ran = await run_command(home, "run", "--home", home, "--port", "0")
+    assert (ran.code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert "mounted noexec" in ran.stderr
+    assert "mount it with exec, or give another --home" in ran.stderr
+
+
+@pytest.mark.parametrize("kilobytes", [300_000, 600_000, 3_000_000])
+async def test_too_little_address_space_is_named_with_its_limit(tmp_path: Path, kilobytes: int) -> None:
+    """And not taken for another wasmtime."""
+    home = tmp_path / "home"
+    command = f"ulimit -v {kilobytes}; exec {sys.executable} -m guesthouse run --home {home} --port 0"
+    node = await asyncio.create_subprocess_exec(
+        *("sh", "-c", command),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(home),
+        cwd=tmp_path,
+    )
+    out, err = await asyncio.wait_for(node.communicate(), 60)
+    (last,) = (line for line in err.decode().splitlines() if line.startswith("guesthouse: "))
+    assert (node.returncode, out) == (1, b"")
+    assert f"limited to {1024 * kilobytes} bytes" in last
+    assert "raise that limit (`ulimit -v`, LimitAS=)" in last
 
 
 async def test_a_home_on_a_read_only_disk_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ component, it also gives up everything but those descriptors, as a worker does.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,10 @@ import sys
 from typing import Final
 
 from guesthouse.confinement import landlock, rights, seccomp
-from guesthouse.package.task import REFUSED, Job, Task
+from guesthouse.package.task import NO_MEMORY, NO_ROOM, REFUSED, Job, Task
+
+_OUT_OF_MEMORY: Final = f"(os error {errno.ENOMEM})"
+"""How wasmtime ends an error that is the operating system's."""
 
 _FIRST_TO_GO: Final = 800
 """When memory runs out on the machine, a compile goes before workers do."""
@@ -31,10 +35,19 @@ def main(argument: str) -> int:
     job = Job.from_argument(argument)
     _limit(job)
     _confine()
-    content = sys.stdin.buffer.read(job.component_bytes + 1)
-    if len(content) > job.component_bytes:
-        return _refuse("is too big")
-    return _compile(content, job)
+    try:
+        content = sys.stdin.buffer.read(job.component_bytes + 1)
+        if len(content) > job.component_bytes:
+            return _refuse("is too big")
+        return _compile(content, job)
+    except MemoryError:
+        os._exit(NO_MEMORY)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            os._exit(NO_ROOM)  # at once: what is buffered cannot be written either
+        if error.errno == errno.ENOMEM:
+            os._exit(NO_MEMORY)
+        raise
 
 
 def _limit(job: Job) -> None:
@@ -81,6 +94,8 @@ def _compile(content: bytes, job: Job) -> int:
             case Task.MODULE:
                 compiled = compile_module(content)
     except (WasmtimeError, ValueError) as error:
+        if _OUT_OF_MEMORY in str(error):
+            return NO_MEMORY
         return _refuse(_one_line(str(error)))
     reply = {
         "sha256": hashlib.sha256(content).hexdigest(),

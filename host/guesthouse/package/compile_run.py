@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from guesthouse.config import PackageLimits
 from guesthouse.package.cache import MAX_MODULES, MAX_NOTE_BYTES, Made
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError
-from guesthouse.package.task import REFUSED, SHARED_BYTES, Job, Task
+from guesthouse.package.task import NO_ROOM, REFUSED, SHARED_BYTES, Job, Task
 from guesthouse.worker.boundary.engine import is_small
 
 _MODULE: Final = "guesthouse.package.compile_main"
@@ -85,7 +86,7 @@ class CompileRun:
             with code.open("wb") as output:
                 status = await self._run(task, source, output, note, reason)
             if status != 0:
-                raise self._failure(status, reason)
+                raise self._failure(status, reason, code.parent)
             compiled_digest, made = _reply(note, code, os.fstat(source.fileno()).st_size, task)
         if compiled_digest != digest:
             raise Failed("changed while it was compiled: try again")
@@ -153,7 +154,7 @@ class CompileRun:
         self._until = self._now() + seconds
         return False
 
-    def _failure(self, status: int | None, reason: IO[bytes]) -> Failed:
+    def _failure(self, status: int | None, reason: IO[bytes], folder: Path) -> Failed:
         reason.seek(0)
         said = " ".join(reason.read(_REASON_BYTES).decode("utf-8", "replace").split())
         if status == REFUSED:
@@ -164,6 +165,8 @@ class CompileRun:
                 else f"is not a component that this host can compile: {said}; build it again"
             )
             return Failed(why, refused=True)
+        if status == NO_ROOM:
+            return Failed(f"was not compiled, as the disk of {folder} is full: make room, and try again")
         over = status in (None, -signal.SIGXCPU)
         return Failed(self._complaint(status, said), unfinished=over or status == -signal.SIGKILL, over=over)
 
@@ -186,6 +189,12 @@ class CompileRun:
             )
         if "ModuleNotFoundError" in said:
             return f"cannot be compiled, as Guesthouse is not installed for {sys.executable}: run 'pip install .'"
+        _, addresses = resource.getrlimit(resource.RLIMIT_AS)
+        if addresses != resource.RLIM_INFINITY and addresses < self._limits.compile_memory_bytes:
+            return (
+                f"broke the compiler (exit {status}), most likely by the {addresses} bytes of address space that "
+                "this program may have: raise that limit (`ulimit -v`, LimitAS=)"
+            )
         return (
             f"broke the compiler (exit {status}), most likely by its {self._limits.compile_memory_bytes} bytes "
             "of memory: make it smaller, or raise package.compile_memory_bytes in guesthouse.toml"

@@ -9,6 +9,10 @@ from typing import Final
 
 REFUSED: Final = 3
 """The exit code of a refusal."""
+NO_ROOM: Final = 4
+"""The exit code when the result cannot be written for want of room on the disk."""
+NO_MEMORY: Final = 5
+"""The exit code when memory is wanting, or addresses for it."""
 
 SHARED_BYTES: Final = 128 * 1024
 """Of code in a core module that components share. To compile as much takes 0.1 s, half as long as to start the

@@ -10,6 +10,7 @@ import sys
 
 from guesthouse.errors import GuesthouseError
 from guesthouse.worker import confinement
+from guesthouse.worker.addresses import lacks_addresses, no_addresses
 
 
 def main(arguments: list[str]) -> int:
@@ -21,8 +22,14 @@ def main(arguments: list[str]) -> int:
     link_fd = int(arguments[-1])
     confinement.prepare(link_fd)
     # Loaded after what was inherited is closed, for it keeps a file open, and before no file can be.
-    from guesthouse.worker.boundary import ticker
-    from guesthouse.worker.runner import Worker
+    try:
+        from guesthouse.worker.boundary import ticker
+        from guesthouse.worker.runner import Worker
+    except Exception as error:
+        if not lacks_addresses(error):
+            raise
+        print(no_addresses(), file=sys.stderr)
+        return 1
 
     link = socket.socket(fileno=link_fd)
     try:
@@ -34,6 +41,11 @@ def main(arguments: list[str]) -> int:
         return 1
     except (BrokenPipeError, ConnectionResetError):
         return 0  # the node is gone
+    except Exception as error:
+        if not lacks_addresses(error):
+            raise
+        print(no_addresses(), file=sys.stderr)
+        return 1
     return 0
 
 
