@@ -25,7 +25,7 @@ ODD: Final = {
     "a space in a name": "400",
     "two hosts": "400",
     "no host": "400",
-    "an absolute target": "400",
+    "an absolute target": "200",
     "HTTP/0.9": "400",
     "HTTP/2 preface": "400",
     "a method in lower case": "400",
