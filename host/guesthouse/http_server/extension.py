@@ -13,6 +13,8 @@ from typing import Any, Final
 import cbor2
 import msgpack  # type: ignore[import-untyped] # it has no types of its own
 
+from guesthouse import plain_cbor
+
 NAME: Final = "WebSocketExtPushData"
 FRAMING: Final = 128
 """Bytes at most that the framing adds to a blob."""
@@ -54,28 +56,10 @@ def read(data: bytes) -> tuple[ExtensionPush, Dialect] | None:
     """The message, and how it was written; None for anything else."""
     cbor = data[:1] in (b"\xa1", b"\xa3", b"\xbf")
     try:
-        value = _from_cbor(data) if cbor else msgpack.unpackb(data, max_ext_len=0)
-    except (ValueError, RecursionError, OverflowError, msgpack.UnpackException, cbor2.CBORDecodeError):
+        value = plain_cbor.loads(data, _MAX_DEPTH) if cbor else msgpack.unpackb(data, max_ext_len=0)
+    except (*plain_cbor.FAULTS, msgpack.UnpackException):
         return None
     return _checked(value, cbor=cbor)
-
-
-def _from_cbor(data: bytes) -> Any:
-    return cbor2.loads(
-        data,
-        max_depth=_MAX_DEPTH,
-        semantic_decoders=dict.fromkeys(range(_MAX_TAG), _refuse_tag),
-        tag_hook=_refuse_tag,
-        strict_hashable_types=True,
-        allow_duplicate_keys=False,
-    )
-
-
-_MAX_TAG: Final = 0x110
-
-
-def _refuse_tag(*_: object) -> Any:
-    raise ValueError("a message of an extension has no tags")
 
 
 def _checked(value: Any, *, cbor: bool) -> tuple[ExtensionPush, Dialect] | None:

@@ -118,6 +118,8 @@ class NodeApi:
                 raise ValueError("expects_response is in seconds")
             if not isinstance(metadata, str | None) or not isinstance(mime, str | None):
                 raise TypeError("metadata and mime are text")
+            for said in (metadata, mime):
+                (said or "").encode()  # half a surrogate pair is a character that no process can be told
             if type(inherit) is not bool:
                 raise TypeError("inherit is true or false")
             if fields.get("context") is not None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guesthouse import plain_cbor
 from guesthouse.kernel import envelopes
 from guesthouse.kernel.envelopes import SKEW_SECONDS, VALID_SECONDS, BadEnvelope, Envelopes
 
@@ -48,15 +49,47 @@ def test_the_same_message_may_be_sent_twice() -> None:
         (away().close(MESSAGE, "other.os", NOW), "meant it for another node"),
         (b"", "not CBOR"),
         (b"\xff", "not CBOR"),
-        (cbor2.dumps([b"", b"", b""]), "not of the form"),
-        (cbor2.dumps([cbor2.dumps([1]), b""]), "not of the form"),
-        (cbor2.dumps([cbor2.dumps([9, "away.os", "home.os", b"", 1.0, []]), b""]), "of version 9"),
+        (cbor2.dumps([b"", b"", b""]), "the form of"),
+        (cbor2.dumps([cbor2.dumps([1]), b""]), "the form of"),
+        (cbor2.dumps([cbor2.dumps([9, "away.os", "home.os", b"", 1.0, []]), bytes(64)]), "of version 9"),
         (b"\x9f" * 100_000, "not CBOR"),
     ],
 )
 def test_what_was_not_sent_like_that_is_not_heard(envelope: bytes, why: str) -> None:
     with pytest.raises(BadEnvelope, match=why):
         home().open(envelope, NOW)
+
+
+@pytest.mark.parametrize("inner", [cbor2.CBORTag(35, "("), cbor2.CBORTag(2, b"x" * 9), 2**70, [[[[[1]]]]]])
+def test_what_a_known_node_signs_has_no_tags_and_no_large_integers(inner: Any) -> None:
+    with pytest.raises(BadEnvelope, match="the form of"):
+        home().open(away().close([1, inner], "home.os", NOW), NOW)
+
+
+def test_nothing_is_decoded_before_the_signature_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    forged = [
+        away(STRANGER).close([1, dict.fromkeys(range(100), 0)], to, NOW) for to in ("home.os", "o" * 300)
+    ]
+    forged.append(Envelopes("far.os", STRANGER, KEYS.get).close(MESSAGE, "home.os", NOW))
+
+    def loads(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(plain_cbor, "loads", loads)
+    for envelope in forged:
+        with pytest.raises(BadEnvelope):
+            home().open(envelope, NOW)
+    with pytest.raises(AssertionError):
+        home().open(away().close(MESSAGE, "home.os", NOW), NOW)
+
+
+@pytest.mark.parametrize("size", [0, 5, 200, 70_000])
+def test_an_envelope_of_any_size_is_found_to_be_one(size: int) -> None:
+    message = [1, b"x" * size]
+    for name in ("away.os", "a" * 40):
+        sender = Envelopes(name, AWAY, KEYS.get)
+        receiver = Envelopes("home.os", HOME, lambda _: AWAY.public_key())
+        assert receiver.open(sender.close(message, "home.os", NOW), NOW) == (name, message)
 
 
 @given(st.binary())
