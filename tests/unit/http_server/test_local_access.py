@@ -65,7 +65,7 @@ async def test_another_user_of_the_machine_has_not_the_secret(house: House, secr
 
 
 async def test_the_secret_of_the_home_opens_all_three(house: House) -> None:
-    assert await rpc(house, house.local) == 202
+    assert await rpc(house, house.local) == 200
     assert await extension(house, house.local) == 101
     assert await page(house, house.local) == 200
     assert stat.S_IMODE((house.home / LOCAL_SECRET_FILE).stat().st_mode) == 0o600
@@ -104,7 +104,7 @@ async def test_pages_in_a_browser_on_the_machine_speak_for_nobody(start: Start) 
 
 async def test_tools_of_the_kinode_os_work_where_the_operator_lets_them(start: Start) -> None:
     house = await start(http=MACHINE)
-    assert await rpc(house, {}) == 202
+    assert await rpc(house, {}) == 200
     assert await extension(house, {}) == 101
     assert await page(house, {"Sec-Fetch-Site": "none"}) == 200
 
