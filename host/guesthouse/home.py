@@ -58,6 +58,12 @@ class Home:
             HomeError: it cannot be made, read or written, or is another user's.
         """
         try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise HomeError(
+                f"{str(self.path)!a} is no UTF-8 text, and workers are told of paths in it: choose another --home"
+            ) from None
+        try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self.path.stat()
             if status.st_uid != os.geteuid():

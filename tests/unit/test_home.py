@@ -120,3 +120,10 @@ def test_a_folder_that_is_somebodys_own_has_few_names_of_a_node() -> None:
     assert [
         name for name in (".ssh", ".bashrc", "Documents", ".new", "lock.txt", "state") if is_of_a_node(name)
     ] == []
+
+
+def test_a_home_whose_path_is_not_utf8_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    with pytest.raises(HomeError, match="is no UTF-8 text"):
+        Home(path).prepare()
+    assert not path.exists()
