@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from tests.boundary.whole.component import Component
 from wasmtime import Module, wat2wasm
 
 from guesthouse.canonical.gate import with_gate
@@ -19,7 +20,6 @@ from guesthouse.worker.boundary.host_functions import PENDING, HostFunction
 from guesthouse.worker.boundary.offers import Offer
 from guesthouse.worker.boundary.ticker import Ticker
 from guesthouse.worker.boundary.types import FunctionType
-from guesthouse.worker.boundary.whole.component import Component
 
 from .components import MEMORY, RUN
 from .lanes import Lane

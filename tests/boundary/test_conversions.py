@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.boundary.whole.arena import Arena
+from tests.boundary.whole.lower import lower
 
 from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.capi import VAL_SIZE
@@ -28,8 +30,6 @@ from guesthouse.worker.boundary.types import (
     WitType,
 )
 from guesthouse.worker.boundary.values import Err, Ok, Some
-from guesthouse.worker.boundary.whole.arena import Arena
-from guesthouse.worker.boundary.whole.lower import lower
 
 from .components import PADDING, in_memory
 from .harness import Recorder, death_of, load, run

@@ -5,13 +5,13 @@ import weakref
 from typing import Any
 
 import pytest
+from tests.boundary.whole.component import Component
 
 from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import FIBERS, Fiber
 from guesthouse.worker.boundary.host_functions import PENDING
-from guesthouse.worker.boundary.whole.component import Component
 
 from .harness import LIMITS, Calls, fiber_of, finish_step, guest, let_block, load, run
 

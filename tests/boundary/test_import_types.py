@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from wasmtime import wat2wasm
 
-from guesthouse.package.compiling import compile_component, compile_whole
+from guesthouse.package.compiling import compile_component
 from guesthouse.worker.boundary.errors import LinkFailure
 from guesthouse.worker.boundary.types import (
     BOOL,
@@ -29,7 +29,6 @@ from ..unit.worker.contract import ADDRESS, BLOB, BYTES, PUSH_ERROR, PUSHED, REQ
 from ..unit.worker.guests import Wasi, process
 from ..unit.worker.wasi import POLL
 from .harness import load
-from .lanes import Lane
 
 NAMES: Final = RecordOf((("process-name", BYTES), ("package-name", BYTES), ("publisher-node", BYTES)))
 
@@ -126,8 +125,7 @@ def test_an_import_of_another_type_is_not_linked_in_one_line_that_says_why(lie: 
     assert line.endswith("build it with the interface's own WIT")
     assert "\n" not in line
     # Whoever inspects or installs it hears the same before anything runs.
-    compile_ = compile_component if Lane.apart else compile_whole
-    assert compile_(bytes(wat2wasm(component))).description.problems == (line,)
+    assert compile_component(bytes(wat2wasm(component))).description.problems == (line,)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +135,7 @@ def test_an_import_of_the_interfaces_type_is_linked(component: str) -> None:
     if "now" in component:
         component = component.replace('"now"', '"subscribe-instant"').replace("$now", "$subscribe-instant")
     load(component, HostCalls(), *ENTRIES)
-    compile_ = compile_component if Lane.apart else compile_whole
-    assert compile_(bytes(wat2wasm(component))).description.problems == ()
+    assert compile_component(bytes(wat2wasm(component))).description.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +155,5 @@ def test_an_entry_of_another_type_is_said_before_it_runs(run: str, core: str, wo
       (alias core export $m "memory" (core memory $memory)) (alias core export $m "realloc" (core func $realloc))
       (func $init {run} (canon lift (core func $m "init") (memory $memory) (realloc $realloc)))
       (export "init" (func $init)))"""
-    compile_ = compile_component if Lane.apart else compile_whole
-    (problem,) = compile_(bytes(wat2wasm(component))).description.problems
+    (problem,) = compile_component(bytes(wat2wasm(component))).description.problems
     assert words in problem

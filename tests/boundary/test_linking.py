@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import wasmtime._ffi as ffi
+from tests.boundary.whole import lower
+from tests.boundary.whole.component import Component
 from wasmtime import Config, Engine
 from wasmtime.component import Component as WasmComponent
 
@@ -16,8 +18,6 @@ from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType
 from guesthouse.worker.boundary.offers import MAX_IMPORTED_FUNCTIONS
 from guesthouse.worker.boundary.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES, NAMES_IN_NODE
-from guesthouse.worker.boundary.whole import lower
-from guesthouse.worker.boundary.whole.component import Component
 
 from .components import MEMORY, RUN
 from .harness import ENGINE, Calls, death_of, load, run

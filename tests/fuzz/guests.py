@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
+from tests.boundary.whole.component import Component
+
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.types import (
@@ -18,7 +20,6 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
     VariantOf,
 )
-from guesthouse.worker.boundary.whole.component import Component
 
 from ..boundary.components import TypeWriter, _component, padded
 from ..boundary.harness import Recorder, load, run

@@ -62,8 +62,6 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
         plan = _Planner(outcome, compiled.type, engine).plan(small=is_small(len(content)))
     except (WasmtimeError, UnsupportedType) as error:
         raise Unplanned(str(error)) from None
-    if not plan.exports:  # what it lacks the engine's own types tell better
-        raise Unplanned("it exports no function")
     return Parts(plan, tuple(without_start(each)[0] for each in outcome.wiring.modules), compiled.type)
 
 

@@ -83,14 +83,14 @@ def _compile(content: bytes, job: Job) -> int:
     # Imported late, so that the limits hold for what loading them takes, too.
     from wasmtime import WasmtimeError
 
-    from guesthouse.package.compiling import compile_component, compile_module, compile_whole
+    from guesthouse.package.compiling import compile_component, compile_module, find_fault
 
     try:
         match job.task:
             case Task.COMPONENT:
                 compiled = compile_component(content, share=True)
-            case Task.WHOLE:
-                compiled = compile_whole(content)
+            case Task.FAULT:
+                find_fault(content)
             case Task.MODULE:
                 compiled = compile_module(content)
     except (WasmtimeError, ValueError) as error:

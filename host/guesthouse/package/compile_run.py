@@ -219,10 +219,9 @@ def _reply(note: IO[bytes], code: Path, component_bytes: int, task: Task) -> tup
     try:
         reply = json.loads(note.read(MAX_NOTE_BYTES))
         planned, sizes, handed_back = reply["planned"] is True, reply["sizes"], reply["handed_back"]
-        if not _are_sizes(sizes, code.stat().st_size) or (len(sizes) != 1 and not planned):
+        if not _are_sizes(sizes, code.stat().st_size) or planned is not (task is Task.COMPONENT):
             raise ValueError("these are not the sizes of its parts")
-        may_hand_back = planned and task is Task.COMPONENT
-        if handed_back and not (may_hand_back and _are_handed_back(handed_back, sizes[1:], component_bytes)):
+        if handed_back and not (planned and _are_handed_back(handed_back, sizes[1:], component_bytes)):
             raise ValueError("these are not modules of its to share")
         description = Description.from_json(reply["description"])
         return str(reply["sha256"]), Made(code, tuple(sizes), planned, description, frozenset(handed_back))

@@ -159,7 +159,8 @@ class Compiler:
                 if not failure.refused:
                     raise
                 # A module of it is faulty. The engine says what is wrong in words of the component.
-                made, shared = await run.made(Task.WHOLE, source, digest, code), {}
+                await run.made(Task.FAULT, source, digest, code)
+                raise  # it found none: a compiler that was broken into says what it likes
             return await asyncio.to_thread(self._cache.store, digest, made, shared)
 
     async def _share(self, made: Made, run: CompileRun) -> dict[int, str]:

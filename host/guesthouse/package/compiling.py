@@ -1,4 +1,4 @@
-"""Compiles a component: into a plan and its core modules, or, if it is not taken apart, as a whole.
+"""Compiles a component: into a plan and its core modules. What cannot be taken apart so is refused.
 
 Without any limits: this is what a compiler subprocess does once it has given itself some.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NoReturn
 
 from wasmtime import Engine, Module, WasmtimeError
 from wasmtime.component import Component
@@ -19,7 +19,7 @@ from guesthouse.canonical.planner import take_apart
 from guesthouse.canonical.reading import MODULE, Unplanned, sections
 from guesthouse.package.describing import describe
 from guesthouse.package.description import Description
-from guesthouse.package.judging import problems_of_plan, problems_of_whole
+from guesthouse.package.judging import problems_of_plan
 from guesthouse.package.names import without_harmful_names
 from guesthouse.package.task import SHARED_BYTES
 from guesthouse.worker.boundary.engine import is_small, new_engine
@@ -33,7 +33,7 @@ class Compiled:
 
     description: Description
     planned: bool
-    """Whether the parts are a plan's JSON and each core module's code; else there is one, all of its code."""
+    """Whether the parts are a plan's JSON and each core module's code; else there is one, a core module's."""
     parts: tuple[bytes | bytearray, ...]
     handed_back: frozenset[int] = frozenset()
     """The numbers of the core modules that are as they were, not compiled."""
@@ -48,22 +48,27 @@ def compile_component(content: bytes, *, share: bool = False) -> Compiled:
 
     Raises:
         WasmtimeError: it is faulty.
-        ValueError: it has more names than any process needs.
+        ValueError: it has more names than any process needs, or something that this host does not run.
     """
     small = is_small(len(content))
     engine = new_engine(small=small)
     harmless = without_harmful_names(content)
-    # Of one that is faulty the engine says why when it gets all of it.
-    return _taken_apart(harmless, engine, share=share and not small) or _whole(harmless, engine)
+    try:
+        return _taken_apart(harmless, engine, share=share and not small)
+    except (Unplanned, WasmtimeError, ValueError) as error:
+        refusal = error
+    _see_fault(harmless, engine)
+    raise ValueError(f"cannot run here: {refusal}")
 
 
-def compile_whole(content: bytes) -> Compiled:
-    """Compile a component without taking it apart: if it is faulty, the engine says why.
+def find_fault(content: bytes) -> NoReturn:
+    """Have the engine say what is wrong with a component.
 
     Raises:
-        WasmtimeError, ValueError: as for `compile_component`.
+        WasmtimeError, ValueError: as for `compile_component`; one of them always.
     """
-    return _whole(without_harmful_names(content), new_engine(small=is_small(len(content))))
+    _see_fault(without_harmful_names(content), new_engine(small=is_small(len(content))))
+    raise ValueError("cannot run here: one of its core modules cannot be compiled by itself")
 
 
 def compile_module(content: bytes) -> Compiled:
@@ -75,20 +80,17 @@ def compile_module(content: bytes) -> Compiled:
     return Compiled(_NOTHING, False, (Module(new_engine(), content).serialize(),))
 
 
-def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled | None:
-    try:
-        parts = take_apart(component, engine)
-        description = describe(parts.type, engine)
-        description = replace(description, problems=problems_of_plan(description, parts.plan))
-        gated, gates = with_gate(parts.plan)
-        plan = plan_to_json(gated)
-        handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
-        modules = [
-            module if number in handed_back else Module(engine, module).serialize()
-            for number, module in enumerate((*parts.modules, *gates))
-        ]
-    except (Unplanned, WasmtimeError, ValueError):
-        return None
+def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
+    parts = take_apart(component, engine)
+    description = describe(parts.type, engine)
+    description = replace(description, problems=problems_of_plan(description, parts.plan))
+    gated, gates = with_gate(parts.plan)
+    plan = plan_to_json(gated)
+    handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
+    modules = [
+        module if number in handed_back else Module(engine, module).serialize()
+        for number, module in enumerate((*parts.modules, *gates))
+    ]
     return Compiled(description, True, (plan, *modules), handed_back)
 
 
@@ -107,8 +109,6 @@ def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:
     return frozenset(shared)
 
 
-def _whole(component: bytes, engine: Engine) -> Compiled:
-    compiled = Component(engine, component)
-    description = describe(compiled.type, engine)
-    problems = problems_of_whole(description, compiled.type, engine)
-    return Compiled(replace(description, problems=problems), False, (compiled.serialize(),))
+def _see_fault(component: bytes, engine: Engine) -> None:
+    """Of one that is faulty the engine says why when it gets all of it."""
+    Component(engine, component)

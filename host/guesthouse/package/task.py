@@ -24,9 +24,9 @@ class Task(StrEnum):
     """What to make of what is read."""
 
     COMPONENT = "component"
-    """A component is taken apart, if it can be, and those of its modules are handed back that others may share."""
-    WHOLE = "whole"
-    """A component is compiled as one."""
+    """A component is taken apart, and those of its modules are handed back that others may share."""
+    FAULT = "fault"
+    """A component that has a fault is compiled as one, so that the engine says what it is. Makes nothing."""
     MODULE = "module"
     """A core module is compiled, and nothing else seen."""
 

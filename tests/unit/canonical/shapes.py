@@ -145,7 +145,6 @@ REFUSED: Final = {
         ),
         "the export 'x' of an instance that has none",
     ),
-    "it exports nothing": (component(""), "exports no function"),
     "it defines core types": (component("(core type (func))"), "section of the kind 3"),
     "its texts are UTF-16": (
         f'(component {TEXT} {LIBC} (core func (canon lower (func $t "g") {MEMORY} {REALLOC} '

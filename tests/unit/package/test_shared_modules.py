@@ -115,7 +115,7 @@ async def test_a_component_with_a_faulty_module_is_refused_with_the_engines_reas
     faulty = written(tmp_path, "faulty", component("faulty", ONE, library(3, body="i64.const 1 drop drop")))
     with pytest.raises(CompileError, match=r"not a component that this host can compile: .*type mismatch"):
         await Compiler(cache_dir, LIMITS).compiled(faulty)
-    assert tasks(runs) == [Task.COMPONENT, Task.MODULE, Task.MODULE, Task.WHOLE]
+    assert tasks(runs) == [Task.COMPONENT, Task.MODULE, Task.MODULE, Task.FAULT]
     assert {path.suffix for path in cache_dir.iterdir()} == {".module", ".seal"}  # of the one that is right
 
 

@@ -1,4 +1,4 @@
-"""What the compiler made of a component, loaded: whole, or taken apart."""
+"""What the compiler made of a component, loaded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from guesthouse.canonical.files import MODULE_SUFFIX, PLAN_SUFFIX, module_paths
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.errors import NotLoaded
 from guesthouse.worker.boundary.offers import Offer
-from guesthouse.worker.boundary.whole.component import Component
 
-Loaded: TypeAlias = Component | Assembly
+Loaded: TypeAlias = Assembly
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +34,15 @@ class Engines:
         Args:
             path: of an artifact of the compile cache.
             offer: the host's calls.
-            entries: as for `Component`.
+            entries: by which a process may be run, the preferred one first: interface, or None for a function of the
+                component itself, and name.
 
         Raises:
             LinkFailure: it imports what is not offered or has none of the entries.
             NotLoaded: it is not of these engines.
         """
-        if path.suffix == PLAN_SUFFIX:
-            return self._apart(path, offer, entries)
-        try:
-            return Component(self.main, path, offer, *entries)
-        except NotLoaded:
-            return Component(self.small, path, offer, *entries)
-
-    def _apart(self, path: Path, offer: Offer, entries: tuple[tuple[str | None, str], ...]) -> Assembly:
+        if path.suffix != PLAN_SUFFIX:
+            raise NotLoaded("the component cannot be loaded: it is no plan")
         try:
             plan = plan_from_json(path.read_bytes())
             engine = self.small if plan.small else self.main

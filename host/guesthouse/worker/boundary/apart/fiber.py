@@ -103,8 +103,6 @@ class CoreFiber(Fiber):
     def known_memory(self) -> tuple[int, int] | None:
         """See `Fiber`."""
         memory = self.memory
-        if memory is NO_MEMORY:
-            return None
         memory.look()
         return memory.base, memory.size
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 from typing import Final
 
+from tests.boundary.whole.native import MEMORY
+
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import VAL_SIZE, address_of
 from guesthouse.worker.boundary.values import KIND_U8
-from guesthouse.worker.boundary.whole.native import MEMORY
 
 _ALIGN: Final = 16
 _U8_BLOCK: Final = 4096

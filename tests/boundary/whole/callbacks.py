@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tests.boundary.whole.lift import Caller, lift_arguments
+from tests.boundary.whole.native import MEMORY
+from tests.boundary.whole.results import WriteResult, lower_result
+
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.fiber import FIBERS
 from guesthouse.worker.boundary.host_functions import (
@@ -22,9 +26,6 @@ from guesthouse.worker.boundary.host_functions import (
     put_wait,
 )
 from guesthouse.worker.boundary.types import FunctionType
-from guesthouse.worker.boundary.whole.lift import Caller, lift_arguments
-from guesthouse.worker.boundary.whole.native import MEMORY
-from guesthouse.worker.boundary.whole.results import WriteResult, lower_result
 
 
 def as_callback(function: HostFunction, type_: FunctionType) -> Any:

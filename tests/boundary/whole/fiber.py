@@ -6,16 +6,16 @@ from ctypes import addressof
 from typing import TYPE_CHECKING, Any
 
 import wasmtime._ffi as ffi
+from tests.boundary.whole.arena import Arena
 from wasmtime.component import Instance
 
 from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.fiber import SLICE, Fiber, StoreLimits
-from guesthouse.worker.boundary.whole.arena import Arena
 
 if TYPE_CHECKING:
-    from guesthouse.worker.boundary.whole.component import Component
+    from tests.boundary.whole.component import Component
 
 
 class ComponentFiber(Fiber):

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
+from tests.boundary.whole.arena import Arena
+from tests.boundary.whole.native import MEMORY
+
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE, address_of
 from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType, brief
@@ -52,8 +55,6 @@ from guesthouse.worker.boundary.values import (
     Some,
     Utf8,
 )
-from guesthouse.worker.boundary.whole.arena import Arena
-from guesthouse.worker.boundary.whole.native import MEMORY
 
 _NOWHERE: Final = 8
 """Where an empty list points: aligned and never read."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
+from tests.boundary.whole.native import BYTES, MEMORY
+
 from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import ADDRESS, FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE
@@ -32,7 +34,6 @@ from guesthouse.worker.boundary.types import (
     can_be_none,
 )
 from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Some
-from guesthouse.worker.boundary.whole.native import BYTES, MEMORY
 
 Lift: TypeAlias = Callable[[int], Any]
 

@@ -13,6 +13,10 @@ from ctypes import c_void_p
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from tests.boundary.whole.arena import Arena
+from tests.boundary.whole.callbacks import as_callback, as_destructor
+from tests.boundary.whole.fiber import ComponentFiber
+from tests.boundary.whole.lower import lower
 from wasmtime import Engine, WasmtimeError
 from wasmtime import component as wasm_component
 from wasmtime.component import Component as WasmComponent
@@ -32,10 +36,6 @@ from guesthouse.worker.boundary.offers import (
     with_result,
 )
 from guesthouse.worker.boundary.types import FunctionType, TypeReader
-from guesthouse.worker.boundary.whole.arena import Arena
-from guesthouse.worker.boundary.whole.callbacks import as_callback, as_destructor
-from guesthouse.worker.boundary.whole.fiber import ComponentFiber
-from guesthouse.worker.boundary.whole.lower import lower
 
 _MAX_RESOURCES: Final = 256
 """Imported ones that are known by name; a call of the host's that takes one beyond them is not linked."""

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
+from tests.boundary.whole.arena import Arena
+from tests.boundary.whole.lower import Write, lower
+from tests.boundary.whole.native import MEMORY
+
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE, address_of
 from guesthouse.worker.boundary.types import (
@@ -27,9 +31,6 @@ from guesthouse.worker.boundary.values import (
     Form,
     Utf8,
 )
-from guesthouse.worker.boundary.whole.arena import Arena
-from guesthouse.worker.boundary.whole.lower import Write, lower
-from guesthouse.worker.boundary.whole.native import MEMORY
 
 WriteResult: TypeAlias = Callable[[Any, int, int], None]
 """`(value, context, address)`."""
