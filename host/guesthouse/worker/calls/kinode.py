@@ -149,7 +149,7 @@ CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
         "save-capabilities": HostFunction(capabilities.save, blocks=True),
         "drop-capabilities": HostFunction(capabilities.drop, blocks=True),
         "our-capabilities": HostFunction(capabilities.ours, blocks=True),
-        "spawn": HostFunction(_spawn, blocks=True),
+        "spawn": HostFunction(_spawn, blocks=True, most=blob_bytes),
         "receive": HostFunction(_receive, blocks=True),
         "get-blob": HostFunction(messaging.get_blob),
         "has-blob": HostFunction(messaging.has_blob),
