@@ -103,3 +103,29 @@ def test_a_handle_of_an_unknown_resource_is_not_supported() -> None:
             lift_arguments((Handle(owned),), Slots.RAW, number)
         with pytest.raises(UnsupportedType, match="unknown resource"):
             lower_result(Handle(owned), (), number)
+
+
+def test_what_a_call_borrows_it_cannot_give_away(handles: Handles) -> None:
+    """The canonical ABI's `num_lends`, as in the reference tests of resources."""
+    index = handles.add(NUMBER, 7)
+    both = TupleOf((BORROW, OWN))
+    core = CoreArguments([("i32", index), ("i32", index)], *Slots.RAW.value)
+    lifted = lift_arguments((both,), Slots.RAW, number)
+    with pytest.raises(GuestTrap, match="lends to the same call"):
+        lifted(core.address, FakeMemory(b"").linear)
+    # The next call borrows nothing yet.
+    alone = lift_arguments((OWN,), Slots.RAW, number)
+    one = CoreArguments([("i32", index)], *Slots.RAW.value)
+    assert alone(one.address, FakeMemory(b"").linear) == ((NUMBER, 7),)
+
+
+def test_indices_are_used_again_and_never_for_two_at_once(handles: Handles) -> None:
+    first = [handles.add(NUMBER, resource) for resource in range(3)]
+    assert first == [1, 2, 3]
+    handles.take(NUMBER, 2)
+    assert handles.add(NUMBER, 9) == 2
+    assert handles.add(NUMBER, 10) == 4
+    for _ in range(1000):
+        handles.take(NUMBER, handles.add(NUMBER, 11))
+    assert handles.add(NUMBER, 12) == 5
+    assert [handles.get(NUMBER, index)[1] for index in (1, 2, 3, 4, 5)] == [0, 9, 2, 10, 12]

@@ -1,0 +1,51 @@
+"""Guests that call the host in a straight line: where nothing loops, the engine looks nowhere by itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from ..harness import Scene, tried_again
+from .attackers import Attacker, carry_out
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MUCH: Final = 230_000_000
+"""Bytes: nearly all of a guest's memory."""
+GROWN: Final = """(if (i32.lt_u (memory.size) (i32.const 3600))
+  (then (if (i32.eq (memory.grow (i32.const 3600)) (i32.const -1)) (then unreachable))))"""
+CUT: Final = "each call is bounded, and its slices are as long as any"
+
+ATTACKERS: Final = {
+    "1000 prints of 230 MB": Attacker(
+        GROWN + f"(call $print (i32.const 1) (i32.const 4096) (i32.const {MUCH}))" * 1000,
+        CUT,
+        calls=("system.print",),
+        lives=True,
+    ),
+    "20000 host calls": Attacker(
+        "(drop (call $has-blob))" * 20_000, CUT, calls=("messaging.has-blob",), lives=True
+    ),
+    "3000 texts of 230 MB to many": Attacker(
+        GROWN
+        + f"""(call $send-ws-text-many
+          (i32.const 64) (i32.const 8) (i32.const 4096) (i32.const {MUCH}) (i32.const 128))"""
+        * 3000,
+        CUT,
+        calls=("http-server.send-ws-text-many",),
+        lives=True,
+    ),
+    "a path of 230 MB": Attacker(
+        GROWN + f"(call $unbind-ws-path (i32.const 4096) (i32.const {MUCH}))",
+        "it ends",
+        (f"trapped: it passed {MUCH} bytes to a call that takes 65536 at most",),
+        calls=("http-server.unbind-ws-path",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKERS)
+@tried_again
+async def test_a_straight_line_of_host_calls_holds_up_nobody(scene: Scene, name: str) -> None:
+    await carry_out(scene, name, ATTACKERS[name])
