@@ -47,7 +47,14 @@ async def test_lists_may_have_65536_elements_and_pushes_go_to_any_number_of_chan
     assert await told(node, "push-to-65536") == 65_536
     assert await told(node, "push-to-70000") == 70_000
     assert await told(node, "too-many") == [
-        f"{what} may be at most 65536, not 65537: pass them in parts"
-        for what in ("headers", "capabilities", "requests", "subprotocols")
+        f"{what} may be at most {most}, not {most + 1}: pass fewer"
+        for what, most in (
+            ("headers", 1024),
+            ("capabilities", 256),
+            ("requests", 64),
+            ("processes", 256),
+            ("subprotocols", 256),
+        )
     ]
+    assert await told(node, "as-many-as-may-be") == "taken"
     assert (await node.cli("ps", "--json")).json()[0]["restarts"] == 0

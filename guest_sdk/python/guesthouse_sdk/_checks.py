@@ -10,19 +10,27 @@ U32_MAX: Final = (1 << 32) - 1
 U64_MAX: Final = (1 << 64) - 1
 MAX_ELEMENTS: Final = 65_536
 """Elements that a list may have which goes to the host, bytes and texts aside: a longer one would end the process."""
+MAX_HEADERS: Final = 1024
+"""Headers of an HTTP response."""
+MAX_SUBPROTOCOLS: Final = 256
+"""Subprotocols of a binding, before the host looks how many it binds."""
+MAX_NAMED: Final = 256
+"""Capabilities, and processes, that one call names."""
+MAX_ON_EXIT: Final = 64
+"""Requests of an on-exit."""
 
 T = TypeVar("T")
 
 
-def checked_list(values: Iterable[T], what: str) -> list[T]:
+def checked_list(values: Iterable[T], what: str, most: int = MAX_ELEMENTS) -> list[T]:
     """Return values as a list that the host takes.
 
     Raises:
         ValueError: there are too many.
     """
     elements = list(values)
-    if len(elements) > MAX_ELEMENTS:
-        raise ValueError(f"{what} may be at most {MAX_ELEMENTS}, not {len(elements)}: pass them in parts")
+    if len(elements) > most:
+        raise ValueError(f"{what} may be at most {most}, not {len(elements)}: pass fewer")
     return elements
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._checks import checked_list, checked_text
+from guesthouse_sdk._checks import MAX_NAMED, checked_list, checked_text
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import Address, address_from_wit, address_to_wit
 
@@ -71,4 +71,4 @@ def capabilities_to_wit(capabilities: Iterable[Capability]) -> list[types.Capabi
         types.Capability(address_to_wit(each.issuer), checked_text(each.params, "a capability's params"))
         for each in capabilities
     ]
-    return checked_list(raw, "capabilities")
+    return checked_list(raw, "capabilities", MAX_NAMED)

@@ -7,7 +7,16 @@ from enum import Enum
 from typing import TypeAlias
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._checks import U16_MAX, U32_MAX, checked_int, checked_list, checked_text, in_parts
+from guesthouse_sdk._checks import (
+    MAX_HEADERS,
+    MAX_SUBPROTOCOLS,
+    U16_MAX,
+    U32_MAX,
+    checked_int,
+    checked_list,
+    checked_text,
+    in_parts,
+)
 from guesthouse_sdk._closing import closing
 from guesthouse_sdk._refusals import bind_error, close_error, push_error
 from guesthouse_sdk._wit import Err, refusal
@@ -205,7 +214,9 @@ def bind_ws_path(
     Raises:
         BindError: it was not bound; the subclass says why.
     """
-    spoken = checked_list((checked_text(name, "a subprotocol") for name in subprotocols), "subprotocols")
+    spoken = checked_list(
+        (checked_text(name, "a subprotocol") for name in subprotocols), "subprotocols", MAX_SUBPROTOCOLS
+    )
     binding = _wit.http_server.WsBinding(bool(authenticated), bool(secure), bool(extension), spoken)
     try:
         _wit.http_server.bind_ws_path(_checked_path(path), binding)
@@ -302,7 +313,7 @@ def send_http_response(
         (checked_text(name, "the name of a header"), checked_text(value, f"the header {name}"))
         for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
     ]
-    checked_list(pairs, "headers")
+    checked_list(pairs, "headers", MAX_HEADERS)
     if isinstance(body, str):
         blob = LazyLoadBlob.from_text(body, mime or "text/plain; charset=utf-8")
     else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._checks import checked_list
+from guesthouse_sdk._checks import MAX_ON_EXIT, checked_list
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import address_from_wit
 from guesthouse_sdk.message import blob_from_wit
@@ -35,7 +35,9 @@ def on_exit_to_wit(on_exit: OnExit) -> types.OnExit:
         return types.OnExit_None_()
     if on_exit == "restart":
         return types.OnExit_Restart()
-    return types.OnExit_Requests(checked_list([request.to_wit() for request in on_exit], "requests"))
+    return types.OnExit_Requests(
+        checked_list([request.to_wit() for request in on_exit], "requests", MAX_ON_EXIT)
+    )
 
 
 def _request_from_wit(

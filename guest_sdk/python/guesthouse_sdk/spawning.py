@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._checks import checked_list, checked_text
+from guesthouse_sdk._checks import MAX_NAMED, checked_list, checked_text
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import ProcessId
 from guesthouse_sdk.capabilities import Capability, capabilities_to_wit, capability_from_wit
@@ -59,7 +59,7 @@ def spawn(
         types.ProcessId(each.process_name, each.package_name, each.publisher_node)
         for each in grant_capabilities
     ]
-    checked_list(grantees, "processes")
+    checked_list(grantees, "processes", MAX_NAMED)
     try:
         raw = _wit.spawning.spawn(
             None if name is None else checked_text(name, "a name"),

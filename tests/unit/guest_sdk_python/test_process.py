@@ -32,11 +32,13 @@ from guesthouse_sdk import (
     send_ws_push_to_path,
     send_ws_push_waiting,
 )
-from guesthouse_sdk._checks import MAX_ELEMENTS
+from guesthouse_sdk._checks import MAX_ELEMENTS, MAX_HEADERS, MAX_NAMED, MAX_ON_EXIT, MAX_SUBPROTOCOLS
 from guesthouse_sdk._native.http_server import PushError as RawPushError
 from guesthouse_sdk._native.types import WsMessageType as RawType
 from guesthouse_sdk.testing import Answer, FakeHost, FakeLimits
 
+from guesthouse.capabilities import MOST_NAMED
+from guesthouse.link.messages import MOST_HEADERS, MOST_ON_EXIT, MOST_SUBPROTOCOLS
 from guesthouse.worker.boundary.values import MAX_LIST
 
 OTHER = "other:other:guesthouse.os"
@@ -236,6 +238,8 @@ def test_any_number_of_channels_is_pushed_to_and_other_lists_end_at_what_the_hos
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert MAX_ELEMENTS == MAX_LIST
+    assert (MAX_HEADERS, MAX_SUBPROTOCOLS) == (MOST_HEADERS, MOST_SUBPROTOCOLS)
+    assert (MAX_NAMED, MAX_ON_EXIT) == (MOST_NAMED, MOST_ON_EXIT)
     sizes: list[int] = []
 
     def push_many(ids: list[int], *rest: object) -> list[tuple[int, object]]:

@@ -138,13 +138,15 @@ def _push_to(process: Sender, count: int) -> int:
 
 
 def _too_many(process: Sender) -> list[str]:
-    headers = [("a", "b")] * 65_537
-    rights = [Capability.messaging(process.our)] * 65_537
+    headers = [("a", "b")] * 1025
+    rights = [Capability.messaging(process.our)] * 257
+    request = _request(process.our, b"")
     calls: list[Callable[[], object]] = [
         lambda: send_http_response(200, headers),
         lambda: save_capabilities(rights),
-        lambda: set_on_exit([_request(process.our, b"")] * 65_537),
-        lambda: bind_ws_path("/many", subprotocols=["a"] * 65_537),
+        lambda: set_on_exit([request] * 65),
+        lambda: spawn("/none.wasm", grant_capabilities=[process.our.process] * 257),
+        lambda: bind_ws_path("/many", subprotocols=["a"] * 257),
     ]
     refused = []
     for call in calls:
@@ -155,11 +157,31 @@ def _too_many(process: Sender) -> list[str]:
     return refused
 
 
+def _as_many_as_may_be(process: Sender) -> str:
+    rights = [Capability.messaging(process.our)] * 256
+    request = _request(process.our, bytes(70_000))
+    send_http_response(200, [("a", "b")] * 1024)  # no request waits for it
+    save_capabilities(rights)
+    set_on_exit([request] * 64)
+    set_on_exit("restart")
+    with suppress(GuestError):
+        spawn(
+            "/none.wasm",
+            on_exit=[request] * 64,
+            request_capabilities=rights,
+            grant_capabilities=[process.our.process] * 256,
+        )
+    with suppress(GuestError):
+        bind_ws_path("/many", subprotocols=["a"] * 256)
+    return "taken"
+
+
 QUESTIONS: dict[str, Callable[[Sender], object]] = {
     "channels": lambda process: [sorted(each.path for each in process.channels), process.closed],
     "push-to-65536": lambda process: _push_to(process, 65_536),
     "push-to-70000": lambda process: _push_to(process, 70_000),
     "too-many": _too_many,
+    "as-many-as-may-be": _as_many_as_may_be,
 }
 
 main = Sender
