@@ -108,13 +108,11 @@ def answer_to(client: socket.socket, *pieces: bytes, silence: float = SILENCE) -
 
 
 def answer_to_request(data: bytes, silence: float = SILENCE) -> bytes:
-    """What the node answers; `TOKEN` and `PORT` stand for its own."""
+    """What the node answers; `TOKEN`, `SECRET` and `PORT` stand for its own."""
+    secret = (node().node.home.path / "local.secret").read_bytes().strip()
+    own = data.replace(b"TOKEN", node().token.encode()).replace(b"PORT", b"%d" % node().port)
     with node().connect() as client:
-        return answer_to(
-            client,
-            data.replace(b"TOKEN", node().token.encode()).replace(b"PORT", b"%d" % node().port),
-            silence=silence,
-        )
+        return answer_to(client, own.replace(b"SECRET", secret), silence=silence)
 
 
 @target(80)

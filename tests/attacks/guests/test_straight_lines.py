@@ -17,6 +17,13 @@ GROWN: Final = """(if (i32.lt_u (memory.size) (i32.const 3600))
   (then (if (i32.eq (memory.grow (i32.const 3600)) (i32.const -1)) (then unreachable))))"""
 CUT: Final = "each call is bounded, and its slices are as long as any"
 
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, object]:
+    """As much memory for a guest as by default."""
+    return {"process_cpu_seconds_per_message": 1, "process_memory_bytes": 256 * 2**20}
+
+
 ATTACKERS: Final = {
     "1000 prints of 230 MB": Attacker(
         GROWN + f"(call $print (i32.const 1) (i32.const 4096) (i32.const {MUCH}))" * 1000,
