@@ -86,8 +86,9 @@ $(VENV)/installed-fuzz: pyproject.toml $(VENV)/installed
 	@touch $@
 
 $(VENV)/chromium: | $(VENV)/bin/python
-	@command -v chromium >/dev/null || { echo "== installing Chromium from Debian's packages"; \
-	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium; }
+	@{ command -v chromium && /sbin/ldconfig -p | grep libatomic.so.1; } >/dev/null || \
+	  { echo "== installing Chromium, and what Playwright links to, from Debian's packages"; \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium libatomic1; }
 	@touch $@
 
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json $(VENV)/installed-dev

@@ -5,8 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from guesthouse.http_server import pages
 from guesthouse.http_server.closes import Refusal
 
 PAGE_HEADERS: Final = {
@@ -36,6 +38,25 @@ def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = F
     if close:
         headers["Connection"] = "close"
     return PlainTextResponse(refusal.reason + "\n", refusal.status, headers)
+
+
+def refused_page(
+    request: Request, refusal: Refusal, *, retry_after: int | None = None, close: bool = False
+) -> Response:
+    """A refusal: a page with a way on for a person, who came by a link or typed the address; else plain text."""
+    response: Response = refused(refusal, retry_after=retry_after, close=close)
+    if wants_page(request):
+        kept = {
+            name: value for name, value in response.headers.items() if name in ("retry-after", "connection")
+        }
+        page = pages.refusal_page(refusal.status, refusal.reason)
+        response = HTMLResponse(page, refusal.status, {**PAGE_HEADERS, **kept})
+    return response
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks for what it shows."""
+    return request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
 
 
 def plain_response(refusal: Refusal, *, tls: bool) -> bytes:

@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from guesthouse.http_server import closes, pages
-from guesthouse.http_server.answers import HSTS, PAGE_HEADERS, refused
+from guesthouse.http_server.answers import HSTS, PAGE_HEADERS, refused, refused_page
 from guesthouse.http_server.complaints import SOURCE
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.login import Login
@@ -84,7 +84,7 @@ class HttpApp:
                 raise Refused(closes.STOPPING)
             await self._routes(scope, receive, send)
         except Refused as refused_request:
-            await refused(refused_request.refusal, close=True)(scope, receive, send)
+            await refused_page(request, refused_request.refusal, close=True)(scope, receive, send)
         except asyncio.CancelledError:
             if not self.context.stopping:
                 raise

@@ -36,6 +36,10 @@ _MAX_WAITING = 8
 WRONG_PASSWORD = "That password is not right."  # noqa: S105 - a message
 USED_LINK = "This login link was used already or is older than 10 minutes. Ask for a new one."
 NO_PASSWORD = "This node has no password. Use a login link or a token."  # noqa: S105 - a message
+TOO_SOON = (
+    "Too many failed logins from here. What was typed was not looked at: wait, then try again in {seconds} s."
+)
+BUSY = "Many others are logging in. What was typed was not looked at: try again in a second."
 NOTHING_GIVEN = "Type the password or a token."
 
 
@@ -95,7 +99,7 @@ class Login:
             realm = (attempt.subdomain,)
         wait = self.throttle.wait(address, now)
         if wait > 0 or self._waiting >= _MAX_WAITING:
-            return self._failed(request, attempt, closes.TOO_MANY_LOGINS.reason, 429, math.ceil(wait) or 1)
+            return self._too_soon(request, attempt, math.ceil(wait))
         problem = await self._checked(attempt, realm, address)
         if problem:
             self.context.complaints.complain(address, "failed login", now)
@@ -212,6 +216,13 @@ class Login:
                 problem = f"That token does not work: {error}."
         return None, problem
 
+    def _too_soon(self, request: Request, attempt: _Attempt, seconds: int) -> Response:
+        """The address has to wait; with 0 s, for others who are logging in."""
+        problem = closes.TOO_MANY_LOGINS.reason
+        if attempt.from_form:
+            problem = TOO_SOON.format(seconds=seconds) if seconds else BUSY
+        return self._failed(request, attempt, problem, 429, seconds or 1)
+
     def _failed(
         self, request: Request, attempt: _Attempt, problem: str, status: int, retry_after: int | None = None
     ) -> Response:
@@ -228,7 +239,11 @@ class Login:
         action = "/login" if target == "/" else f"/login?redirect={quote(target, safe='/')}"
         has_password = credentials.has_password(self.home)
         page = pages.login_page(
-            self.context.router.node, action=action, problem=problem, password=has_password
+            self.context.router.node,
+            action=action,
+            problem=problem,
+            password=has_password,
+            wrong=problem == WRONG_PASSWORD,
         )
         return HTMLResponse(page, status, PAGE_HEADERS)
 

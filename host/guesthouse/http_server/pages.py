@@ -36,7 +36,15 @@ ul{list-style:none;margin:1.25rem 0 0;padding:0;border-top:1px solid var(--line)
 li a{display:block;padding:.85rem .25rem;border-bottom:1px solid var(--line);color:inherit;text-decoration:none}
 li a:hover strong{text-decoration:underline}li small{display:block;color:var(--soft);overflow-wrap:anywhere}
 code{overflow-wrap:anywhere}
+.unseen{position:absolute;width:1px;min-height:0;height:1px;padding:0;border:0;overflow:hidden;clip-path:inset(50%)}
 """
+
+_TITLES: Final = {
+    403: "You may not see this",
+    404: "There is nothing here",
+    429: "Too many at once",
+    503: "Not now",
+}
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -60,10 +68,15 @@ def _page(title: str, content: str, *, wide: bool = False) -> str:
     return _PAGE.format(title=escape(title), style=_STYLE, wide=shown, content=content)
 
 
-def login_page(node: str, *, action: str, problem: str = "", password: bool = True) -> str:
-    """The login form. `problem` says what went wrong; `password` is whether the node has one."""
+def login_page(
+    node: str, *, action: str, problem: str = "", password: bool = True, wrong: bool = True
+) -> str:
+    """The login form. `problem` says what went wrong, `wrong` whether it is with what was typed; `password` is whether
+    the node has one.
+    """
     alert = f'<p class="bad" role="alert" id="problem">{escape(problem)}</p>' if problem else ""
-    described = ' aria-describedby="problem" aria-invalid="true"' if problem else ""
+    described = ' aria-describedby="problem"' if problem else ""
+    described += ' aria-invalid="true"' if problem and wrong else ""
     second_way = (
         '<label for="token">Token</label>'
         '<input id="token" name="token" type="password" autocomplete="off" spellcheck="false"{extra}>'
@@ -71,6 +84,9 @@ def login_page(node: str, *, action: str, problem: str = "", password: bool = Tr
     )
     if password:
         fields = (
+            # Nobody types it: password managers keep a password by it.
+            f'<input class="unseen" name="username" type="text" autocomplete="username" value="{escape(node)}"'
+            ' aria-label="Node" tabindex="-1" readonly>'
             '<label for="password">Password</label>'
             '<input id="password" name="password" type="password" autocomplete="current-password" autofocus'
             f"{described}><details><summary>Use a token instead</summary>{second_way.format(extra='')}</details>"
@@ -97,6 +113,17 @@ def home_page(node: str, processes: Sequence[ProcessId]) -> str:
         f'<h1 class="node">{escape(node)}</h1><p class="soft">Processes with a page</p>{listing}'
         '<form method="post" action="/logout"><button class="quiet" type="submit">Log out</button></form>',
         wide=True,
+    )
+
+
+def refusal_page(status: int, reason: str) -> str:
+    """Why a person does not get the page that was asked for, and a way on."""
+    title = _TITLES.get(status, "This does not work")
+    said = f"{reason[:1].upper()}{reason[1:]}"
+    return _page(
+        title,
+        f'<h1>{escape(title)}</h1><p class="soft">{escape(said)} ({status}).</p>'
+        '<ul><li><a href="/"><strong>All pages of this node</strong></a></li></ul>',
     )
 
 

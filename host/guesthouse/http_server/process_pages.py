@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server import closes
-from guesthouse.http_server.answers import PAGE_HEADERS, refused
+from guesthouse.http_server.answers import PAGE_HEADERS, refused, refused_page, wants_page
 from guesthouse.http_server.auth import Claims
 from guesthouse.http_server.bindings import HttpBinding, Match, UiBinding
 from guesthouse.http_server.closes import Refusal
@@ -83,7 +83,11 @@ class ProcessPages:
             response = await self._file(request, process, asked, otherwise=root is not None)
             if response is not None:
                 return response
-        return refused(closes.NOT_FOUND) if root is None else await self._bound(request, process, root)
+        return (
+            refused_page(request, closes.NOT_FOUND)
+            if root is None
+            else await self._bound(request, process, root)
+        )
 
     async def _bound(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
         binding = match.binding
@@ -127,11 +131,13 @@ class ProcessPages:
                 if process.gone or not process.post_http(
                     exchange.http_id, _incoming(request, match), mime, body
                 ):
-                    return refused(closes.MAILBOX_FULL, retry_after=1)
+                    return refused_page(request, closes.MAILBOX_FULL, retry_after=1)
                 answer = await _answered(request, exchange, seconds)
         if answer is None:
-            return refused(closes.NO_ANSWER)
-        return refused(answer, retry_after=1) if isinstance(answer, Refusal) else answer_from_guest(answer)
+            return refused_page(request, closes.NO_ANSWER)
+        if isinstance(answer, Refusal):
+            return refused_page(request, answer, retry_after=1)
+        return answer_from_guest(answer)
 
     def _seconds(self, request: Request, binding: HttpBinding) -> float:
         """How long the process may take: as the request says, or its binding, or the node."""
@@ -163,7 +169,7 @@ class ProcessPages:
             return None if otherwise else _only_safe()
         folder, inside = self.context.ui_folders[process.id], asked.segments[len(binding.segments) :]
         found = await asyncio.to_thread(find_file, folder, inside, directory=asked.directory)
-        if found is None and _wants_page(request) and not otherwise:
+        if found is None and wants_page(request) and not otherwise:
             found = await asyncio.to_thread(
                 find_file, folder, (), directory=True
             )  # a route of the page's own
@@ -175,7 +181,7 @@ class ProcessPages:
             response = None
         if response is not None and claims is not None:
             self.login.renew(request, response, claims)
-        return response if response is not None or otherwise else refused(closes.NOT_FOUND)
+        return response if response is not None or otherwise else refused_page(request, closes.NOT_FOUND)
 
 
 def our_js(node: str, process: str) -> Response:
@@ -226,14 +232,9 @@ def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpReques
 
 def _refused_page(request: Request, refusal: Refusal) -> Response:
     """A refusal; a person who has not logged in is sent to do so."""
-    if refusal is closes.NOT_AUTHORISED and _wants_page(request):
+    if refusal is closes.NOT_AUTHORISED and wants_page(request):
         return RedirectResponse(f"/login?redirect={quote(_target(request), safe='/:')}", 303, PAGE_HEADERS)
-    return refused(refusal)
-
-
-def _wants_page(request: Request) -> bool:
-    """Whether a browser is to show the answer as a page."""
-    return request.method in _SAFE and "text/html" in request.headers.get("accept", "")
+    return refused_page(request, refusal)
 
 
 def _target(request: Request) -> str:
