@@ -243,7 +243,7 @@ async def test_the_login_page_says_what_is_wrong(
         answer = await navigation.value
         statuses.append(answer.status)
     assert statuses[-1] == 429
-    await expect(alert).to_contain_text("too many failed logins")
+    await expect(alert).to_contain_text("Too many failed logins")
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for control in (page.get_by_label("Password"), log_in):  # large enough for a thumb, and not zoomed into
         assert await control.evaluate("(it) => it.getBoundingClientRect().height >= 44")
