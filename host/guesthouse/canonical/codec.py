@@ -37,6 +37,7 @@ from guesthouse.canonical.plan import (
     Source,
 )
 from guesthouse.canonical.type_table import ReadTypes, WrittenTypes
+from guesthouse.canonical.weighing import Weight
 
 MAX_PLAN_BYTES: Final = 4 * 1024 * 1024
 """Of a plan's JSON. That of a Python guest has 0.1 MB."""
@@ -72,6 +73,7 @@ def plan_to_json(plan: Plan) -> bytes:
             [each.realloc for each in plan.exports],
             *types.functions(each.type for each in plan.exports),
         ],
+        "weights": [[each.bytes for each in plan.weights], [each.microseconds for each in plan.weights]],
         "types": types.to_json(),
     }
     encoded = json.dumps(value, separators=(",", ":")).encode()
@@ -113,6 +115,7 @@ def _plan(value: Json) -> Plan:
         reallocs=reallocs,
         functions=_read_imports(types, *columns(5, value["functions"])),
         resources=all_of(_read_resource, value["resources"]),
+        weights=_read_weights(modules, *columns(2, value["weights"])),
         exports=_read_lifted(types, made, len(reallocs), *columns(7, value["exports"])),
     )
 
@@ -175,6 +178,12 @@ def _read_calls(bound: int, interfaces: Json, names: Json, reallocs: Json) -> tu
         Dropped(interface, name) if realloc == _DROP else Lowered(interface, name, realloc)
         for interface, name, realloc in named
     )
+
+
+def _read_weights(modules: int, sizes: Json, times: Json) -> tuple[Weight, ...]:
+    if len(sizes) not in (0, modules):
+        raise ValueError("a plan weighs all of its modules or none")
+    return tuple(map(Weight, map(number, sizes), map(number, times)))
 
 
 def _read_imports(types: ReadTypes, interfaces: Json, names: Json, *type_: Json) -> tuple[Import, ...]:

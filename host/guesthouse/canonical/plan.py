@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from guesthouse.canonical.weighing import Weight
 from guesthouse.worker.boundary.types import FunctionType
 
 
@@ -106,3 +107,5 @@ class Plan:
     resources: tuple[tuple[str, str], ...]
     """All imported resources: interface and name."""
     exports: tuple[Lifted, ...]
+    weights: tuple[Weight, ...] = ()
+    """What an instance of each module takes, in the order of the modules."""

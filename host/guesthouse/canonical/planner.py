@@ -23,6 +23,7 @@ from guesthouse.canonical.plan import Call, Dropped, Import, Lifted, Plan
 from guesthouse.canonical.reading import Unplanned
 from guesthouse.canonical.skeleton import component_skeleton
 from guesthouse.canonical.values import Bag, Item, LiftedFunction, Sort
+from guesthouse.canonical.weighing import weigh
 from guesthouse.worker.boundary.engine import is_small
 from guesthouse.worker.boundary.errors import UnsupportedType
 from guesthouse.worker.boundary.types import TypeReader
@@ -107,6 +108,7 @@ class _Planner:
             ),
             resources=tuple(self._same),
             exports=tuple(self._lifted()),
+            weights=tuple(weigh(each, small=small) for each in wiring.modules),
         )
 
     def _import(self, interface: str, item: object) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from guesthouse.canonical.plan import Import, Plan
+from guesthouse.canonical.weighing import problem
 from guesthouse.package.description import MAX_PROBLEM, MAX_PROBLEMS, Description
 from guesthouse.worker.boundary.errors import LinkFailure
 from guesthouse.worker.boundary.offers import (
@@ -30,7 +31,9 @@ _Exports = dict[tuple[str | None, str], FunctionType]
 def problems_of_plan(description: Description, plan: Plan) -> tuple[str, ...]:
     """Why a component cannot run here, a line each; none when it can."""
     exports: _Exports = {(each.interface, each.name): each.type for each in plan.exports}
-    return _cut((*_not_offered(description), *_problems(plan.functions, plan.resources, exports)))
+    heavy = problem([plan.weights[each.module] for each in plan.instantiations])
+    problems = _problems(plan.functions, plan.resources, exports)
+    return _cut((*_not_offered(description), *problems, *([heavy] if heavy else [])))
 
 
 def _problems(

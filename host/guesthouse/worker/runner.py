@@ -190,12 +190,13 @@ class Worker:
         )
         try:
             component = self._component(os.fsdecode(start.component))
+            fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
         except GuesthouseError as error:
             self._exited(start.handle, ExitCause.NOT_STARTED, str(error))
             return
         guest.component = component
         guest.arguments = partial(ENTRIES[component.entry], guest)
-        guest.fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
+        guest.fiber = fiber
         self._guests[guest.handle] = guest
         self._scheduler.wake(guest)
 

@@ -133,6 +133,30 @@ GIANTS: Final[dict[str, Callable[[], bytes]]] = {
 }
 
 
+def heavy_instances(fields: str, times: int) -> bytes:
+    """A guest that has so many instances of a module with these fields, which may use its memory."""
+    made = '(core instance (instantiate $heavy (with "libc" (instance $libc))))' * times
+    text = GUEST.wat().replace(
+        "(core module $main", f"(core module $heavy {fields}) {made} (core module $main", 1
+    )
+    return bytes(wasmtime.wat2wasm(text))
+
+
+HEAVY: Final[dict[str, Callable[[], bytes]]] = {
+    "100,000 globals 400 times": lambda: heavy_instances("(global i32 (i32.const 1))" * 100_000, 400),
+    "1,000,000 globals 250 times": lambda: heavy_instances("(global i32 (i32.const 1))" * 1_000_000, 250),
+    "20 MB of data 500 times": lambda: heavy_instances(
+        f'(import "libc" "memory" (memory 1)) (data (i32.const 0) "{"x" * 20_000_000}")', 500
+    ),
+}
+"""Components whose instances take more than any may."""
+
+
+def as_heavy_as_may_be() -> bytes:
+    """16 MB of globals in instances."""
+    return heavy_instances("(global i32 (i32.const 1))" * 20_000, 50)
+
+
 def truncated(component: bytes, chance: random.Random) -> bytes:
     """Its beginning."""
     return component[: chance.randrange(len(component))]

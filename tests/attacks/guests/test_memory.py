@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+import wasmtime
+
+from guesthouse.config import MIB
+from guesthouse.control.client import Refused
 
 from ...unit.worker.guests import SCRATCH
+from ..figures import Allowance
 from ..harness import Scene, tried_again
-from .attackers import Attacker, carry_out, id_of, installed
+from . import components
+from .attackers import SUITE, Attacker, carry_out, id_of, installed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,13 +68,42 @@ async def test_a_guest_of_many_memories_is_refused_at_its_start(scene: Scene) ->
     text = Attacker("", "").wat()
     many = "".join(f"(core instance (instantiate $spare)) ;; {number}\n" for number in range(400))
     text = text.replace("(core module $main", f"(core module $spare (memory 1))\n{many}(core module $main", 1)
-    import wasmtime
-
-    from guesthouse.control.client import Refused
-
     async with scene.attack("Hostile guests", "400 memories") as attack:
         attack.gets = "it is not installed"
         with pytest.raises(Refused, match="cannot be started"):
             async with installed(scene, "memories", bytes(wasmtime.wat2wasm(text))):
                 pass
         attack.log = await scene.log_line(id_of("memories"), "trapped")
+
+
+ROOM: Final = Allowance(node_peak_bytes=256 * MIB)
+
+
+async def outcome(scene: Scene, wasm: bytes) -> str:
+    """What comes of installing a component: `installed`, or why it is refused."""
+    try:
+        async with installed(scene, "heavy", wasm):
+            return "installed"
+    except Refused as refusal:
+        return str(refusal).replace(str(scene.daemon.home.parent), "…")
+
+
+@pytest.mark.parametrize("name", components.HEAVY)
+@tried_again
+async def test_a_component_whose_instances_take_too_much_is_refused(scene: Scene, name: str) -> None:
+    wasm = components.HEAVY[name]()
+    async with scene.attack(SUITE, name, allowed=ROOM) as attack:
+        while not attack.measured:
+            attack.log = await outcome(scene, wasm)
+            assert any(words in attack.log for words in ("globals, functions and elements", "µs for one"))
+    attack.gets = "a refusal"
+
+
+@tried_again
+async def test_instances_that_take_as_much_as_they_may_are_made_a_little_at_a_time(scene: Scene) -> None:
+    """Those that the worker serves meanwhile are served between two of them."""
+    wasm = components.as_heavy_as_may_be()
+    async with scene.attack(SUITE, "16 MB of globals", allowed=ROOM) as attack:
+        while not attack.measured:
+            assert await outcome(scene, wasm) == "installed"
+    attack.gets = "what it asks for"

@@ -64,7 +64,9 @@ def test_a_component_is_its_modules_and_what_they_get() -> None:
         functions=(Import("a:b/c", "f", number),),
         resources=(),
         exports=(Lifted("a:b/guest", "run", Export(0, "run"), number),),
+        weights=parts.plan.weights,
     )
+    assert len(parts.plan.weights) == 1
     host = Host(41)
     assert follow(parts.plan, parts.modules, host).call("run", 7) == 42
     assert host.calls == [(Lowered("a:b/c", "f"), (7,))]

@@ -15,6 +15,7 @@ from typing import Any, Final
 from wasmtime import Engine, FuncType, Module, ValType
 
 from guesthouse.canonical.plan import CallOf, Dropped, Lifted, Plan, Source
+from guesthouse.canonical.weighing import Weight, problem
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.apart import capi as capi_core
 from guesthouse.worker.boundary.apart.calls import as_core_call, as_core_drop
@@ -50,6 +51,8 @@ class Step:
     """The name under which it exports the guest's memory, if it does."""
     start: bytes | None
     """The exported function to call then."""
+    microseconds: int = 0
+    """How long it takes, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,11 @@ class Assembly:
             entries: as for `Component`.
 
         Raises:
-            LinkFailure: it imports what is not offered or has none of the entries.
+            LinkFailure: it imports what is not offered, has none of the entries, or takes too much to be put together.
         """
+        too_heavy = problem(_weights(plan))
+        if too_heavy is not None:
+            raise LinkFailure(too_heavy)
         self.engine = engine
         self._modules = modules
         self._keep: list[object] = []
@@ -99,6 +105,8 @@ class Assembly:
         self._link(plan, offer)
         self.steps = _steps(plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules])
         self._benches: list[Workbench] = []
+        self.bytes = sum(each.bytes for each in _weights(plan))
+        """What its instances take besides the guest's memory, about."""
         self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
 
     def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
@@ -191,6 +199,11 @@ def _find_entry(
     raise no_entry(entries)
 
 
+def _weights(plan: Plan) -> list[Weight]:
+    """Of each instance."""
+    return [plan.weights[each.module] for each in plan.instantiations] if plan.weights else []
+
+
 def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
     """What to do for an instance of the component."""
     steps = []
@@ -201,7 +214,8 @@ def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
             plan.memory.name.encode() if plan.memory is not None and plan.memory.instance == number else None
         )
         start = None if each.start is None else each.start.encode()
-        steps.append(Step(modules[each.module], _imports(first, each.imports, places), memory, start))
+        time = plan.weights[each.module].microseconds if plan.weights else 0
+        steps.append(Step(modules[each.module], _imports(first, each.imports, places), memory, start, time))
         first += len(each.imports)
     return tuple(steps)
 

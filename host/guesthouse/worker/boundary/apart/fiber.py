@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import addressof, c_void_p
+from dataclasses import replace
 from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ from guesthouse.worker.boundary.apart.handles import Handles
 from guesthouse.worker.boundary.apart.linear import NO_MEMORY, LinearMemory, no_allocator
 from guesthouse.worker.boundary.apart.slices import let_yield
 from guesthouse.worker.boundary.capi import address_of
-from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, classify
+from guesthouse.worker.boundary.errors import ConversionError, GuestTrap, LinkFailure, classify
 from guesthouse.worker.boundary.fiber import Fiber, Running, StoreLimits
 
 if TYPE_CHECKING:
@@ -41,6 +42,29 @@ _func_call: Final = capi_core.ready_func_call
 _READY_ARGUMENTS: Final = capi.ready_pointer(_ARGUMENTS_ADDRESS)
 _READY_COUNT: Final = capi.ready_size(4)
 _READY_TRAP: Final = capi.ready_pointer(_TRAP_ADDRESS)
+
+
+_SLICE_MICROSECONDS: Final = 1000
+"""Of instantiation at a time, if a single one does not take longer."""
+_UNCOUNTED: Final = 1024 * 1024
+"""What the instances of a component may take without being counted against its memory: those of nearly all do."""
+
+
+def _counted(size: int) -> int:
+    return max(0, size - _UNCOUNTED)
+
+
+def _less(limits: StoreLimits, size: int) -> StoreLimits:
+    """Limits of a guest whose instances take so much besides its memory."""
+    counted = _counted(size)
+    if not counted:
+        return limits
+    if counted >= limits.memory_bytes:
+        raise LinkFailure(
+            f"has globals, functions and elements of {size} bytes, and may have {limits.memory_bytes} in all: "
+            "instantiate less, or raise process.memory_bytes"
+        )
+    return replace(limits, memory_bytes=limits.memory_bytes - counted)
 
 
 class CoreFiber(Fiber):
@@ -62,7 +86,7 @@ class CoreFiber(Fiber):
     )
 
     def __init__(self, assembly: Assembly, limits: StoreLimits, owner: Any) -> None:
-        super().__init__(assembly.engine, limits, owner)
+        super().__init__(assembly.engine, _less(limits, assembly.bytes), owner)
         self._assembly = assembly
         self.memory = NO_MEMORY
         """Where its values are, once that exists."""
@@ -104,7 +128,7 @@ class CoreFiber(Fiber):
         """See `Fiber`."""
         memory = self.memory
         memory.look()
-        return memory.base, memory.size
+        return memory.base, memory.size + _counted(self._assembly.bytes)
 
     def use_allocator(self, number: int | None) -> None:
         """Have room in the guest's memory made by that function of its own."""
@@ -125,13 +149,19 @@ class CoreFiber(Fiber):
         return self._started or self._put_together()
 
     def _put_together(self) -> bool:
-        """Instantiate the modules one by one; returns False when one is to be started first."""
+        """Instantiate the modules one by one; returns False when one is to be started first, or others are to run
+        before the next.
+        """
         steps = self._assembly.steps
         if self._bench is None:
             self._bench = self._assembly.take_bench()
             self._instances = self._bench.instances
+        spent = 0
         while self._next < len(steps):
             step = steps[self._next]
+            spent += step.microseconds
+            if spent > _SLICE_MICROSECONDS and spent > step.microseconds:
+                return False
             self._instantiate(step, self._bench)
             self._next += 1
             if step.start is not None:
