@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 
+from guesthouse.confinement import rights
 from guesthouse.errors import GuesthouseError
 from guesthouse.worker import confinement
 from guesthouse.worker.addresses import lacks_addresses, no_addresses
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
         return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link_fd = int(arguments[-1])
-    confinement.prepare(link_fd)
+    kept = confinement.prepare(link_fd)
     # Loaded after what was inherited is closed, for it keeps a file open, and before no file can be.
     try:
         from guesthouse.worker.boundary import ticker
@@ -35,7 +36,9 @@ def main(arguments: list[str]) -> int:
     try:
         # Before the engine: what it starts threads for is to be confined too.
         confinement.obey(json.loads(arguments[1]) if len(arguments) == 4 else {}, ticker.start_thread)
-        Worker(link).run()
+        worker = Worker(link)
+        rights.check_kept(kept)
+        worker.run()
     except GuesthouseError as error:
         print(error, file=sys.stderr)
         return 1

@@ -25,12 +25,13 @@ class NotConfined(GuesthouseError):
     """The kernel lacks what a worker is to be confined with, and the node is told to require it."""
 
 
-def prepare(link_fd: int) -> None:
-    """What can be given up before the node has said anything."""
+def prepare(link_fd: int) -> Mapping[int, rights.Identity]:
+    """What can be given up before the node has said anything; returns the descriptors that stay, and what each is."""
     rights.end_with_parent()
     rights.give_up_privileges()
-    rights.close_descriptors(link_fd)
+    kept = rights.close_inherited(link_fd)
     rights.volunteer_for_oom(_FIRST_TO_GO)
+    return kept
 
 
 def obey(configuration: Mapping[str, Any], start_threads: Callable[[], None]) -> None:
