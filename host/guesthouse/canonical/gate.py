@@ -13,6 +13,7 @@ from typing import Final
 from guesthouse.canonical.core_modules import CODE, EXPORTS
 from guesthouse.canonical.plan import CallOf, Dropped, Export, Instantiation, Plan, Source
 from guesthouse.canonical.reading import MODULE, encoded_number, encoded_section
+from guesthouse.canonical.weighing import Weight
 from guesthouse.worker.boundary.apart.layout import CoreSignature, Known, core_signature
 
 _TYPES: Final = 1
@@ -36,6 +37,7 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
     if not plan.calls:
         return plan, ()
     gate = Instantiation(plan.modules, tuple(map(CallOf, range(len(plan.calls)))))
+    weight = Weight(1024 + 64 * len(plan.calls), 10 + len(plan.calls) // 10)
     gated = replace(
         plan,
         modules=plan.modules + 1,
@@ -46,6 +48,7 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
         memory=None if plan.memory is None else _later(plan.memory),
         reallocs=tuple(map(_later, plan.reallocs)),
         exports=tuple(replace(each, function=_later(each.function)) for each in plan.exports),
+        weights=(*plan.weights, weight) if plan.weights else (),
     )
     return gated, (_module(_signatures(plan)),)
 

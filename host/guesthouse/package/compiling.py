@@ -83,8 +83,8 @@ def compile_module(content: bytes) -> Compiled:
 def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
     parts = take_apart(component, engine)
     description = describe(parts.type, engine)
-    description = replace(description, problems=problems_of_plan(description, parts.plan))
     gated, gates = with_gate(parts.plan)
+    description = replace(description, problems=problems_of_plan(description, gated))
     plan = plan_to_json(gated)
     handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
     modules = [
