@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from struct import Struct
 from typing import Any
 
 import pytest
 import wasmtime._ffi as ffi
-from tests.boundary.whole import lower
 from tests.boundary.whole.component import Component
 from wasmtime import Config, Engine
 from wasmtime.component import Component as WasmComponent
 
 from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import canary, capi, values
+from guesthouse.worker.boundary.apart import loading, scalars
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType
 from guesthouse.worker.boundary.offers import MAX_IMPORTED_FUNCTIONS
@@ -70,11 +69,11 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
         (of_host('(export "i" (instance (export "f0" (func))))'), "imports 'i' of test:types/host"),
         (of_host('(export "m" (core module))'), "imports 'm' of test:types/host"),
         ("(component)", f"exports no {RUN[0]}"),
-        (f'(component (instance $g) (export "{RUN[0]}" (instance $g)))', "without 'run'"),
+        (f'(component (instance $g) (export "{RUN[0]}" (instance $g)))', RUN[0]),
         (
             f'(component (instance $i) (instance $g (export "run" (instance $i))) '
             f'(export "{RUN[0]}" (instance $g)))',
-            "without 'run'",
+            RUN[0],
         ),
         (GUEST.join(("(component ", ")")).replace("(instance $g))", "(func $run))"), f"exports no {RUN[0]}"),
     ],
@@ -277,13 +276,13 @@ def test_the_canary_finds_a_version_that_was_not_checked(monkeypatch: pytest.Mon
 
 
 def test_the_canary_finds_a_value_that_comes_back_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lower, "_put_f64", Struct("<B7xf").pack_into)
+    monkeypatch.setitem(loading._CODES, "f64", "f")
     with pytest.raises(BoundaryError, match="came back changed"):
         canary.check(ENGINE, ENGINE)
 
 
 def test_the_canary_finds_a_value_that_does_not_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(values.SCALARS, "u64", (values.KIND_U64, "q"))
+    monkeypatch.setitem(scalars.CODES, "u64", "q")
     with pytest.raises(BoundaryError, match="did not come through") as error:
         canary.check(ENGINE, ENGINE)
     one_line(error)

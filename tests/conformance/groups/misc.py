@@ -58,7 +58,7 @@ def _content() -> Iterator[Case]:
         "line ends": "one\r\ntwo\nthree\r",
         "an HTTP request": "GET / HTTP/1.1\r\nHost: example\r\n\r\n",
         "JSON": '{"WebSocketPush": {"channel_id": 1, "message_type": "Text"}}',
-        "a register message": '{"auth_token": "", "target_process": "a:b:c", "encrypted": false}',
+        "nested JSON": '{"a": {"b": [1, 2, {"c": null}]}, "encrypted": false}',
         "markup": "<script>alert('&')</script>",
         "format directives": "%s %n {0} {} ${HOME} \\x00",
         "white space": "  \t ",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from wasmtime.component import Component
 
+from guesthouse.canonical.files import PLAN_SUFFIX, core_path
 from guesthouse.config import PackageLimits
 from guesthouse.package.build import build_package
+from guesthouse.package.compiling import compile_component
 from guesthouse.package.load import load_package
-from guesthouse.worker.boundary.engine import new_engine
 
 from ..worker.process import Worker
 
@@ -28,8 +28,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("build"))
         build_package(folder)
         (process,) = load_package(str(folder), PackageLimits(), folder).processes
-        compiled = folder / "guest.cwasm"
-        compiled.write_bytes(Component(new_engine(), process.component.read_bytes()).serialize())
+        compiled = folder / f"guest{PLAN_SUFFIX}"
+        plan, *modules = compile_component(process.component.read_bytes()).parts
+        compiled.write_bytes(plan)
+        for number, module in enumerate(modules):
+            core_path(compiled, number).write_bytes(module)
         return compiled
 
     return build

@@ -61,8 +61,6 @@ async def test_a_component_that_fits_is_runnable(guest: Path, cache_dir: Path) -
             '(import "guesthouse:process/messaging@0.1.0" (instance (export "fly" (func))))',
             ["fly", "messaging"],
         ),
-        ('(import "alone" (func))', ["function", "alone"]),
-        ('(import "module" (core module))', ["module"]),
     ],
 )
 async def test_an_unknown_import_is_named(
@@ -72,6 +70,17 @@ async def test_an_unknown_import_is_named(
     assert not inspection.runnable
     (problem,) = inspection.problems
     assert all(name in problem for name in names)
+
+
+@pytest.mark.parametrize(
+    ("imports", "names"),
+    [('(import "alone" (func))', "imports 'alone'"), ('(import "module" (core module))', "of the kind 3")],
+)
+async def test_an_import_that_is_no_interface_is_refused(
+    imports: str, names: str, guest: Path, cache_dir: Path
+) -> None:
+    with pytest.raises(CompileError, match=f"cannot run here: it .*{names}"):
+        await inspected(importing(imports), guest, cache_dir)
 
 
 @pytest.mark.parametrize(
