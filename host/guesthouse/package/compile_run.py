@@ -202,8 +202,11 @@ class CompileRun:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """What a subprocess that was not waited for has had of CPUs, with all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    """What a subprocess has had of CPUs, with all its threads; 0 for one that asyncio has already waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
