@@ -16,7 +16,8 @@ from guesthouse.control.client import Refused
 from guesthouse.package.build import build_package
 
 from ...e2e.clients import Client, registered
-from ..harness import NEIGHBOURS, Attack, Scene, neighbour, tried_again
+from ...e2e.waiting import until
+from ..harness import CLIENTS_PER_NEIGHBOUR, NEIGHBOURS, Attack, Scene, neighbour, tried_again
 from .attackers import SUITE, installed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -132,9 +133,20 @@ async def test_a_flood_of_pushes_to_all_channels_is_held_back_at_each_outbox(sce
             client.socket.transport.abort()
 
 
+async def channels_of_neighbours(scene: Scene) -> list[int]:
+    """The ids of the channels that the neighbours' clients have, once all are open."""
+    names = {neighbour(name) for name in NEIGHBOURS}
+
+    async def found() -> list[int]:
+        return [item["channel_id"] for item in await scene.ask("channels") if item["process"] in names]
+
+    count = len(names) * CLIENTS_PER_NEIGHBOUR
+    return await until(found, lambda ids: len(ids) >= count, f"{count} channels of neighbours")
+
+
 @tried_again
 async def test_channels_of_others_cannot_be_guessed(scene: Scene) -> None:
-    victims = [item["channel_id"] for item in await scene.ask("channels")]
+    victims = await channels_of_neighbours(scene)
     async with raid(scene, "guessed channel ids", "`channel-not-found`") as (attacker, attack):
         for victim in victims:
             assert await attacker.do(f"guess {victim - 50} 100") == "0"
@@ -144,12 +156,23 @@ async def test_channels_of_others_cannot_be_guessed(scene: Scene) -> None:
 
 @tried_again
 async def test_channels_of_others_cannot_be_reached_in_json_either(scene: Scene) -> None:
-    victim = (await scene.ask("channels"))[0]["channel_id"]
-    async with raid(scene, "another's channel, in JSON", "an error") as (attacker, _):
-        for action in ("WebSocketPush", "WebSocketClose"):
-            body = {action: {"channel_id": victim, "message_type": "Text"} if "Push" in action else victim}
-            answer = await attacker.do(f"send http-server:distro:sys {json.dumps(body)}")
-            assert "Err" in answer, answer
+    """A push is refused. A close is answered as that of a channel that is gone, and its client sees none of it."""
+    target = neighbour(next(iter(NEIGHBOURS)))
+    async with (
+        registered(scene.daemon, target, scene.token) as client,
+        raid(scene, "another's channel, in JSON", "an error; to a close nothing") as (attacker, attack),
+    ):
+        while not attack.measured:
+            for victim in (client.channel_id, *await channels_of_neighbours(scene)):
+                pushed = {"WebSocketPush": {"channel_id": victim, "message_type": "Text"}}
+                answer = await attacker.do(f"send http-server:distro:sys {json.dumps(pushed)}")
+                assert "Err" in answer, answer
+                closed = {"WebSocketClose": victim}
+                answer = await attacker.do(f"send http-server:distro:sys {json.dumps(closed)}")
+                assert json.loads(answer) == {"Ok": None}, answer
+        owners = {item["channel_id"]: item["process"] for item in await scene.ask("channels")}
+        assert owners[client.channel_id] == target
+        assert await client.ask("nothing came before this") == "nothing came before this"
 
 
 @tried_again
