@@ -34,8 +34,9 @@ KEPT_CHARACTERS: Final = 2 * 1024 * 1024
 HOST_LINES_PER_SECOND: Final = 200
 """Lines a second that the host writes about one source; a worker limits what the source itself writes."""
 
-ALIKE_LINES_PER_SECOND: Final = 150
-"""Of those, lines that begin alike: what a flood says leaves room for the line that tells of something else."""
+REPEATED_LINES_PER_SECOND: Final = 150
+"""Of those, lines that begin as another of that second did, numbers aside: what floods say, be they several at once,
+leaves room for the line that tells of something else."""
 
 _ALIKE_CHARACTERS: Final = 24
 
@@ -49,6 +50,8 @@ _CLOSE_SECONDS: Final = 1.0
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
+
+_NUMBERS = re.compile(r"\d+")
 
 
 class LogError(GuesthouseError):
@@ -149,14 +152,16 @@ class _Rate:
     def __init__(self) -> None:
         self._second = 0
         self._counts: dict[str, int] = {}
-        self._alike: dict[tuple[str, str], int] = {}
+        self._repeated: dict[str, int] = {}
+        self._kinds: set[tuple[str, str]] = set()
         self._dropped: dict[str, int] = {}
 
     def summaries(self, now: float) -> list[tuple[str, str, Any, str]]:
         if int(now) == self._second:
             return []
         dropped = self._dropped
-        self._second, self._counts, self._alike, self._dropped = int(now), {}, {}, {}
+        self._second, self._counts, self._repeated = int(now), {}, {}
+        self._kinds, self._dropped = set(), {}
         return [
             (source, "host", "warning", f"{count} more lines were dropped")
             for source, count in dropped.items()
@@ -164,13 +169,17 @@ class _Rate:
 
     def allows(self, source: str, text: str) -> bool:
         count = self._counts.get(source, 0)
-        kind = source, text[:_ALIKE_CHARACTERS]
-        alike = self._alike.get(kind, 0)
-        if count >= HOST_LINES_PER_SECOND or alike >= ALIKE_LINES_PER_SECOND:
+        repeated = self._repeated.get(source, 0)
+        kind = source, _NUMBERS.sub("", text[:_ALIKE_CHARACTERS])
+        is_new = kind not in self._kinds
+        if count >= HOST_LINES_PER_SECOND or (repeated >= REPEATED_LINES_PER_SECOND and not is_new):
             self._dropped[source] = self._dropped.get(source, 0) + 1
             return False
         self._counts[source] = count + 1
-        self._alike[kind] = alike + 1
+        if is_new:
+            self._kinds.add(kind)
+        else:
+            self._repeated[source] = repeated + 1
         return True
 
 

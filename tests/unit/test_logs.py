@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guesthouse import logs
-from guesthouse.logs import ALIKE_LINES_PER_SECOND, HOST_LINES_PER_SECOND, Log, for_people, printable
+from guesthouse.logs import HOST_LINES_PER_SECOND, REPEATED_LINES_PER_SECOND, Log, for_people, printable
 from guesthouse.message import LogLine
 
 ESCAPE_SEQUENCE = "\x1b[31mred\u202e\x07"
@@ -53,17 +53,31 @@ def test_a_flood_of_host_lines_about_one_source_is_counted(monkeypatch: pytest.M
     log = Log(None, None)
     now = [1000.0]
     monkeypatch.setattr("time.time", lambda: now[0])
-    for _ in range(ALIKE_LINES_PER_SECOND + 50):
+    for _ in range(1 + REPEATED_LINES_PER_SECOND + 50):
         log.write("flooder", "info", "again")
     log.write("flooder", "warning", "the one line that a person needs")
     log.write("other", "info", "is heard")
     now[0] += 1
     log.write("other", "info", "next second")
     texts = [line.text for line in log.recent(10_000)]
-    assert texts.count("again") == ALIKE_LINES_PER_SECOND
+    assert texts.count("again") == 1 + REPEATED_LINES_PER_SECOND
     assert "the one line that a person needs" in texts
     assert "is heard" in texts
     assert "50 more lines were dropped" in texts
+    log.close()
+
+
+def test_two_floods_with_numbers_leave_room_for_the_line_that_tells_of_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each line of a flood that a worker lets pass comes after one that counts those that it did not."""
+    log = Log(None, None)
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    for number in range(HOST_LINES_PER_SECOND):
+        log.write("flooder", "warning", f"{number} log lines over the rate were dropped")
+        log.write("flooder", "warning", "a response was dropped: no request is waiting for one")
+    log.write("flooder", "warning", "spawning a process was refused")
+    assert log.recent(1)[0].text == "spawning a process was refused"
     log.close()
 
 
@@ -71,7 +85,7 @@ def test_host_lines_of_many_kinds_are_counted_in_all(monkeypatch: pytest.MonkeyP
     log = Log(None, None)
     monkeypatch.setattr("time.time", lambda: 1000.0)
     for number in range(HOST_LINES_PER_SECOND + 50):
-        log.write("flooder", "info", f"{number} times")
+        log.write("flooder", "info", f"{'x' * (number % 20)}{'y' * (number // 20)}")
     assert len(log.recent(10_000)) == HOST_LINES_PER_SECOND
     log.close()
 
