@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from guesthouse.address import Address, ProcessId, canonical
 from guesthouse.control.server import BadRequest, Command
 from guesthouse.installing import NeedsConsent
+from guesthouse.json_text import is_text
 from guesthouse.kernel.asking import Answered
 from guesthouse.kernel.care import NoSuchProcess
 from guesthouse.kernel.explain import explained
@@ -123,8 +124,8 @@ class NodeCommands:
         """Send a request as the node's terminal; with `seconds`, yield the response."""
         target, body = self._target(request.get("address")), request.get("body")
         blob, seconds = _blob(request.get("blob")), request.get("seconds")
-        if not isinstance(body, str):
-            raise BadRequest("send takes a body")
+        if not isinstance(body, str) or not is_text(body):
+            raise BadRequest("send takes a body, which is text")
         terminal = self._node.router.terminal
         if seconds is None:
             terminal.tell(target, body.encode(), blob)

@@ -17,6 +17,10 @@ class NotAToken(GuesthouseError):
     """What is to be revoked is no token of the node, or is not said."""
 
 
+class NotText(GuesthouseError):
+    """A password is not text in the encoding of the terminal."""
+
+
 _DAY = 24 * 3600
 _LONGEST = 10 * 366 * _DAY
 
@@ -86,10 +90,15 @@ def passwd(home: str | None) -> None:
     from guesthouse.http_server.credentials import set_password
 
     folder = home_path(home)
-    if sys.stdin.isatty():
-        password = click.prompt("New password", hide_input=True, confirmation_prompt=True)
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        if sys.stdin.isatty():
+            password = click.prompt("New password", hide_input=True, confirmation_prompt=True)
+        else:
+            password = sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise NotText(
+            f"the password is not text in {error.encoding}: type it in this terminal's encoding"
+        ) from None
     Home(folder).prepare()
     set_password(folder, password)
     with suppress(NoNode):  # which finds the new one when it starts

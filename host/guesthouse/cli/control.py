@@ -9,8 +9,13 @@ from typing import Any, Final
 import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
+from guesthouse.errors import GuesthouseError
 
 _LONGEST_WAIT: Final = 366 * 24 * 3600
+
+
+class NotText(GuesthouseError):
+    """What should be text is not."""
 
 
 @click.command()
@@ -39,7 +44,10 @@ def send(address: str, body: str, blob: Any, seconds: int | None, home: str | No
     once the request is in the process's mailbox.
     """
     from guesthouse.control.client import ask
+    from guesthouse.json_text import is_text
 
+    if not is_text(body):
+        raise NotText("BODY is not UTF-8: send what is no text as a blob, with --blob FILE")
     content = None if blob is None else base64.b64encode(blob.read()).decode()
     items = list(ask(home_path(home), "send", address=address, body=body, blob=content, seconds=seconds))
     if as_json:

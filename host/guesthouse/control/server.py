@@ -134,5 +134,10 @@ async def _until_gone(reader: asyncio.StreamReader) -> None:
 
 
 async def _send(writer: asyncio.StreamWriter, line: dict[str, Any]) -> None:
+    """Raises:
+    ConnectionError: the client has left. uvloop's transports raise RuntimeError for what is written after that.
+    """
+    if writer.is_closing():
+        raise ConnectionResetError
     writer.write(json.dumps(line).encode() + b"\n")
     await writer.drain()

@@ -16,6 +16,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guesthouse.errors import GuesthouseError
+from guesthouse.json_text import is_text
 
 SECRET_FILE: Final = "token.secret"  # noqa: S105 - a file name
 NODE_KEY_FILE: Final = "node.ed25519"
@@ -128,12 +129,14 @@ def set_password(home: Path, password: str) -> None:
     """Store a password; it replaces the one before.
 
     Raises:
-        CredentialsError: the password is empty, or the file cannot be written.
+        CredentialsError: the password is empty or no text, or the file cannot be written.
     """
     from argon2 import PasswordHasher  # not at the start: most nodes never need it
 
     if not password:
         raise CredentialsError("an empty password protects nothing: choose another")
+    if not is_text(password):
+        raise CredentialsError("the password is not UTF-8, which browsers would send it in: choose another")
     try:
         replace_file(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
     except OSError as error:

@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, NoReturn, Protocol
+from typing import Final, Protocol
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.http_server.channels import MAX_CHANNEL_ID
 from guesthouse.http_server.closes import NORMAL
 from guesthouse.http_server.extension import KINDS, ExtensionPush
+from guesthouse.json_text import read_json
 from guesthouse.message import LazyLoadBlob, WsMessageType
 
 _TYPES: Final = {message_type.json_name: int(message_type) for message_type in WsMessageType}
@@ -223,17 +224,12 @@ def _named(body: bytes) -> tuple[str, object]:
     if len(body) > MAX_BODY:
         raise JsonError(_MALFORMED)
     try:
-        parsed = json.loads(body.decode(), parse_constant=_no_json)
-    except (ValueError, RecursionError):
+        parsed = read_json(body)
+    except ValueError:
         raise JsonError(_MALFORMED) from None
     if not isinstance(parsed, dict) or len(parsed) != 1:
         raise JsonError(_MALFORMED)
     return next(iter(parsed.items()))
-
-
-def _no_json(name: str) -> NoReturn:
-    """`NaN` and `Infinity`, which Python reads and JSON does not have."""
-    raise ValueError(name)
 
 
 def _payload(asked: _Asked, message_type: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from guesthouse.http_server.exchanges import BodyBudget
 from guesthouse.http_server.origin import counted_as, forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.revoked import Revoked
+from guesthouse.json_text import read_json
 
 _MAX_BODY = 16 * 1024
 _MAX_WAITING = 8
@@ -316,8 +316,8 @@ def _from_form(body: bytes) -> _Attempt | None:
 
 def _from_json(body: bytes) -> _Attempt | None:
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
+        fields = read_json(body)
+    except ValueError:
         return None
     if not isinstance(fields, dict):
         return None

@@ -21,6 +21,7 @@ from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget
 from guesthouse.http_server.requests import Refused, RequestHeaders, body_of, peer_of
 from guesthouse.http_server.sealing import BadKey, Seal, client_key, wrap
+from guesthouse.json_text import read_json
 from guesthouse.message import LazyLoadBlob
 from guesthouse.message import Request as KernelRequest
 from guesthouse.ports import Answer
@@ -118,8 +119,6 @@ class NodeApi:
                 raise ValueError("expects_response is in seconds")
             if not isinstance(metadata, str | None) or not isinstance(mime, str | None):
                 raise TypeError("metadata and mime are text")
-            for said in (metadata, mime):
-                (said or "").encode()  # half a surrogate pair is a character that no process can be told
             if type(inherit) is not bool:
                 raise TypeError("inherit is true or false")
             if fields.get("context") is not None:
@@ -128,7 +127,7 @@ class NodeApi:
             raise Refused(closes.BAD_REQUEST.because(str(error))) from None
         if fields.get("node") not in (None, self.context.router.node):
             raise Refused(closes.NOT_FOUND)
-        encoded = text.encode(errors="replace")
+        encoded = text.encode()
         if max(len(encoded), len(payload or b"")) > self.context.settings.process.message_bytes:
             raise Refused(closes.BODY_TOO_BIG)
         seconds = None if expects is None else min(expects, longest)
@@ -139,8 +138,8 @@ class NodeApi:
         seconds = self.context.settings.connections.handshake_seconds
         async with body_of(request, limit, self.bodies, seconds) as body:
             try:
-                fields = json.loads(body)
-            except (ValueError, RecursionError):
+                fields = read_json(body)
+            except ValueError:
                 raise Refused(closes.BAD_REQUEST) from None
         if not isinstance(fields, dict):
             raise Refused(closes.BAD_REQUEST)

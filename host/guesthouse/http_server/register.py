@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from guesthouse.address import ProcessId, canonical
 from guesthouse.errors import BadProcessId
 from guesthouse.http_server.auth import AuthError, Claims, Tokens
 from guesthouse.http_server.closes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, Close
+from guesthouse.json_text import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Clos
     The token is checked before anything else is said about the target.
     """
     try:
-        fields = json.loads(message)
-    except (ValueError, RecursionError):
+        fields = read_json(message)
+    except ValueError:
         return NOT_A_REGISTER.because("it is not JSON")
     if not isinstance(fields, dict):
         return NOT_A_REGISTER.because("it is not a JSON object")
@@ -57,8 +57,8 @@ def is_register(message: bytes) -> bool:
     if b"auth_token" not in message or b"target_process" not in message:
         return False
     try:
-        fields = json.loads(message)
-    except (ValueError, RecursionError):
+        fields = read_json(message)
+    except ValueError:
         return False
     wanted = ("auth_token", "target_process")
     return isinstance(fields, dict) and all(isinstance(fields.get(name), str) for name in wanted)

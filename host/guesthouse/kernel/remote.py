@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from guesthouse.address import HTTP_SERVER, Address, ProcessId, canonical
 from guesthouse.capabilities import MOST_IN_MESSAGE, BadCapability, Capability, of_node
 from guesthouse.errors import BadAddress, BadProcessId
+from guesthouse.json_text import read_json
 from guesthouse.kernel.envelopes import BadEnvelope, Envelopes
 from guesthouse.kernel.kept_capabilities import as_pair, read_all
 from guesthouse.kernel.process import Process
@@ -193,9 +194,9 @@ class Remote:
     def _push(self, body: bytes, blob: LazyLoadBlob | None, held: Iterable[Capability]) -> bytes:
         """A push to a channel of this node, in the name of the process that gave the right to it."""
         try:
-            ((name, fields),) = json.loads(body).items()
+            ((name, fields),) = read_json(body).items()
             right = json.dumps({"channel": fields["channel_id"]}, separators=(",", ":"))
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        except (ValueError, TypeError, AttributeError, KeyError):
             return b'{"Err": "MalformedRequest"}'
         owners = [Address.parse(capability.issuer) for capability in held if capability.params == right]
         owner = next((owner for owner in owners if owner.node == self._node), None)

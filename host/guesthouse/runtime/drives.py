@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from guesthouse.kernel.state import used_bytes
-from guesthouse.runtime.paths import DrivePath
+from guesthouse.runtime.paths import DrivePath, is_nameable
 
 FILE_OVERHEAD: Final = 128
 """What a file costs beside its name and content; `kernel/state.py` counts it."""
@@ -168,12 +168,13 @@ class Folder:
         return None if place.is_dir() else place.stat().st_size
 
     def entries(self, path: DrivePath) -> Iterable[tuple[str, bool]]:
-        """See `Drive`."""
+        """See `Drive`. What no request could name is left out."""
         try:
             inside = sorted(self._place(path).iterdir())[:MOST_ENTRIES]
         except OSError:
             raise Absent from None
-        return [(entry.name, entry.is_dir()) for entry in inside if not entry.name.startswith(".")]
+        shown = [entry for entry in inside if not entry.name.startswith(".") and is_nameable(entry.name)]
+        return [(entry.name, entry.is_dir()) for entry in shown]
 
     def write(self, path: DrivePath, content: bytes) -> None:
         """See `Drive`."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from guesthouse.json_text import read_json
+
 OK: Final = b'{"Ok":null}'
 
 
@@ -23,8 +25,8 @@ def parse(body: bytes) -> Any:
         BadRequest: it is not JSON.
     """
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return read_json(body)
+    except ValueError:
         raise BadRequest("the body is not JSON") from None
 
 
@@ -53,20 +55,7 @@ def field(fields: Any, name: str, kind: type, default: Any = ...) -> Any:
         return value
     if value is ... or (kind is not object and type(value) is not kind):
         raise BadRequest(f"{name} is missing, or not of type {kind.__name__}")
-    return encodable(value) if isinstance(value, str) else value
-
-
-def encodable(text: str) -> str:
-    """Return a text that has a UTF-8 form.
-
-    Raises:
-        BadRequest: it has none: JSON can write half of a surrogate pair.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise BadRequest("a text is no Unicode text") from None
-    return text
+    return value
 
 
 def as_bytes(value: Any, name: str) -> bytes:
@@ -80,7 +69,7 @@ def as_bytes(value: Any, name: str) -> bytes:
             return value.encode()
         if isinstance(value, list) and all(type(item) is int for item in value):
             return bytes(value)
-    except ValueError:  # a number that is no byte, or half of a surrogate pair
+    except ValueError:  # a number that is no byte
         pass
     raise BadRequest(f"{name} is neither a list of bytes nor a text")
 

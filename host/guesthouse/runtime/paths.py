@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from guesthouse.runtime.forms import BadRequest, encodable
+from guesthouse.runtime.forms import BadRequest
 
 MAX_PATH: Final = 1024
 PACKAGE_DRIVE: Final = "pkg"
@@ -39,15 +39,20 @@ class DrivePath:
         return self.segments[0] == PACKAGE_DRIVE
 
 
+def is_nameable(text: str) -> bool:
+    """Whether a path can have that text in it. A file name that is not UTF-8 is not printable."""
+    return text.isprintable() and "\\" not in text
+
+
 def drive_path(text: str, package: str) -> DrivePath | None:
     """Read a path; None when it is in another package's drives.
 
     Raises:
         BadRequest: it is no path, names no drive, or leaves the package's drives.
     """
-    if len(text) > MAX_PATH or not text.isprintable() or "\\" in text:
+    if len(text) > MAX_PATH or not is_nameable(text):
         raise BadRequest(f"a path is of printable characters and no backslashes, at most {MAX_PATH}")
-    first, *given = [segment for segment in encodable(text).split("/") if segment not in ("", ".")] or [""]
+    first, *given = [segment for segment in text.split("/") if segment not in ("", ".")] or [""]
     segments: list[str] = []
     for segment in given:
         if segment != "..":

@@ -24,7 +24,7 @@ from typing import Any, Final
 from guesthouse.address import ProcessId
 from guesthouse.kernel.modules import ModuleRequest
 from guesthouse.kernel.state import State
-from guesthouse.runtime.forms import BadRequest, encodable, encoded, error, field, parse, tagged
+from guesthouse.runtime.forms import BadRequest, encoded, error, field, parse, tagged
 
 TIMER: Final = ProcessId("timer", "distro", "sys")
 MOST_TIMERS: Final = 1000
@@ -226,4 +226,4 @@ def _seconds(milliseconds: Any) -> float:
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
         raise BadRequest(f"an id is a text of 1 to {MAX_ID} characters")
-    return encodable(value)
+    return value

@@ -241,6 +241,50 @@ def test_a_password_is_read_from_standard_input(tmp_path: Path) -> None:
     assert guesthouse("passwd", "--home", str(tmp_path / "home"), stdin="\n").returncode == 1
 
 
+def with_bytes(*arguments: str | bytes, stdin: bytes = b"", **variables: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*GUESTHOUSE, *arguments], capture_output=True, input=stdin, env=environment() | variables, timeout=60
+    )
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("variables", [{"PYTHONUTF8": "1"}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C"}])
+def test_a_password_that_is_not_utf_8_is_refused_in_one_line(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    code, said = with_bytes("passwd", "--home", str(tmp_path), stdin=b"gr\xfcn\n", **variables)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "the password is not" in said
+    assert not (tmp_path / "password.argon2").exists()
+
+
+def test_a_body_that_is_not_utf_8_is_refused_before_a_node_is_asked(tmp_path: Path) -> None:
+    code, said = with_bytes("send", "a:b:c", b"\xff", "--home", str(tmp_path))
+    assert (code, said) == (
+        1,
+        "guesthouse: BODY is not UTF-8: send what is no text as a blob, with --blob FILE\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            (command, b"\xff")
+            for command in ("restart", "stop", "kill", "explain", "uninstall", "rollback", "revoke")
+        ),
+        *((b"send", b"\xff", "body"), ("install", b"/\xff.zip"), ("token", "--process", b"a:b:\xff")),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_names_that_are_not_utf_8_are_refused_in_one_line(
+    daemon: Daemon, arguments: tuple[str | bytes, ...]
+) -> None:
+    code, said = with_bytes(*arguments, "--home", str(daemon.home))
+    assert (code, said.count("\n")) == (1, 1)
+    assert "defect" not in said
+
+
 def test_another_password_ends_the_logins_of_the_node_that_runs(daemon: Daemon) -> None:
     home = str(daemon.home)
     assert guesthouse("passwd", "--home", home, stdin="one\n").returncode == 0

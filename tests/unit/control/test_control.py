@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from guesthouse.control.client import NoNode, Refused, ask
 from guesthouse.control.server import REQUEST_BYTES, BadRequest, ControlServer
@@ -97,6 +98,43 @@ async def test_a_command_ends_when_its_client_leaves(commands: Commands, tmp_pat
 
     await asyncio.to_thread(begin_and_leave)
     await commands.ended.wait()
+
+
+async def leave_in_the_middle(tmp_path: Path) -> list[dict[str, Any]]:
+    """What the loop is told while clients leave servers that still have much to say, or fail, or refuse."""
+    left, told = asyncio.Event(), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def goes_on(_: Mapping[str, Any]) -> AsyncIterator[Any]:
+        yield "begun"
+        await left.wait()
+        for number in range(3):
+            yield number
+
+    async def fails(_: Mapping[str, Any]) -> AsyncIterator[Any]:
+        yield "begun"
+        await left.wait()
+        raise BadRequest("not today")
+
+    async with ControlServer(Home(tmp_path), {"goes-on": goes_on, "fails": fails}):
+        for command in ("goes-on", "fails"):
+            left.clear()
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "control.sock")
+            writer.write(json.dumps({"command": command}).encode() + b"\n")
+            assert json.loads(await reader.readline()) == {"item": "begun"}
+            # The turn of the loop that sees the client leave is the one in which its command goes on.
+            writer.transport.abort()
+            left.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+    return told
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_client_that_leaves_in_the_middle_of_an_answer_troubles_nobody(
+    run: Callable[[Coroutine[Any, Any, list[Any]]], list[Any]], tmp_path: Path
+) -> None:
+    assert run(leave_in_the_middle(tmp_path)) == []
 
 
 @pytest.mark.parametrize(

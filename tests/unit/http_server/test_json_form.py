@@ -208,11 +208,27 @@ async def test_paths_are_bound_and_unbound(house: House) -> None:
         assert ask(house, {"Unbind": {"path": "/page"}}) == OK
         assert (await client.get(f"/{CHAT}/page")).status_code == 404
     assert ask(house, {"WebSocketUnbind": {"path": "/ws"}}) == OK
-    for path in ("/../x", "/a/./b", "/a\\b", "/a\0b", "/\ud800", "/" + "x" * 2048):
+    for path in ("/../x", "/a/./b", "/a\\b", "/a\0b", "/" + "x" * 2048):
         assert ask(house, {"Bind": {"path": path}}) == {"Err": "BadPath"}
         assert ask(house, {"WebSocketUnbind": {"path": path}}) == OK, "nothing is bound there"
     assert ask(house, {"WebSocketBind": {"path": "/a//b"}}) == {"Err": "BadPath"}
     assert ask(house, {"Bind": static}) == {"Err": "NoBlob"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"Bind": {"path": "/\ud800"}},
+        {"Unbind": {"path": "/\udfff"}},
+        {"ServeUi": {"path": "/\ud83d"}},
+        {"WebSocketBind": {"path": "/ws", "subprotocols": ["\udcff"]}},
+        {"WebSocketPushPath": {"path": "\ud800", "message_type": "Text"}},
+        {"WebSocketClose\ud800": 1},
+        b'{"Bind": {"path": "/\xff"}}',
+    ],
+)
+async def test_half_a_surrogate_pair_is_refused_wherever_it_stands(house: House, request_: Any) -> None:
+    assert ask(house, request_, b"blob") == {"Err": "MalformedRequest"}
 
 
 async def test_a_process_of_another_node_is_refused(house: House) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from functools import partial
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guesthouse.address import Address
+from guesthouse.json_text import read_json
 from guesthouse.kernel.modules import Module, ModuleRequest
 from guesthouse.kernel.state import State, used_bytes
 from guesthouse.message import LazyLoadBlob
@@ -201,6 +203,14 @@ async def test_folders_have_the_names_of_what_is_in_them_and_nothing_deeper(hous
     assert (await house.ask("vfs", {"path": f"/{PACKAGE}/drive/a", "action": "RemoveDirAll"}))[0] == b'"Ok"'
     body, _ = await house.ask("vfs", {"path": f"/{PACKAGE}/drive", "action": "ReadDir"})
     assert [entry["path"] for entry in json.loads(body)["ReadDir"]] == [f"{PACKAGE}/drive/ab"]
+
+
+async def test_files_of_a_package_that_no_path_can_name_are_not_listed(house: House, tmp_path: Path) -> None:
+    for name in (b"\xff", b"line\nbreak", b"back\\slash", b"plain"):
+        (tmp_path / "pkg" / os.fsdecode(name)).write_bytes(b"x")
+    body, _ = await house.ask("vfs", {"path": f"/{PACKAGE}/pkg", "action": "ReadDir"})
+    listed = {entry["path"].rpartition("/")[2] for entry in read_json(body)["ReadDir"]}
+    assert listed == {"out", "own.txt", "plain"}
 
 
 async def test_timers_that_are_moved_for_ever_cost_no_more_than_one(house: House) -> None:
