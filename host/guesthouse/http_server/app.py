@@ -21,7 +21,7 @@ from guesthouse.http_server.complaints import SOURCE
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.login import Login
 from guesthouse.http_server.node_api import NodeApi
-from guesthouse.http_server.paths import split_process_path
+from guesthouse.http_server.paths import WHOLE_SERVER, split_process_path
 from guesthouse.http_server.process_pages import ProcessPages, our_js
 from guesthouse.http_server.requests import Refused, RequestHeaders, peer_of
 
@@ -82,7 +82,7 @@ class HttpApp:
         try:
             if self.context.stopping:
                 raise Refused(closes.STOPPING)
-            await self._routes(scope, receive, send)
+            await (_whole_server if scope["path"] == WHOLE_SERVER else self._routes)(scope, receive, send)
         except Refused as refused_request:
             await refused_page(request, refused_request.refusal, close=True)(scope, receive, send)
         except asyncio.CancelledError:
@@ -119,6 +119,12 @@ class HttpApp:
     async def _our_js(self, request: Request) -> Response:
         process = request.query_params.get("process") or _first_segment(request.headers.get("referer", ""))
         return our_js(self.context.router.node, process)
+
+
+async def _whole_server(scope: Scope, receive: Receive, send: Send) -> None:
+    """`OPTIONS *` is a ping of the server (RFC 9110, section 9.3.7). Processes may take any method."""
+    allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+    await Response(status_code=204, headers={"Allow": allow})(scope, receive, send)
 
 
 def _with_hsts(send: Send) -> Send:

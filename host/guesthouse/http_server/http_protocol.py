@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from guesthouse.http_server import closes
@@ -25,6 +25,7 @@ from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
 from guesthouse.http_server.origin import client_scheme, is_host
+from guesthouse.http_server.paths import WHOLE_SERVER
 from guesthouse.http_server.protocol import MAX_HEAD
 from guesthouse.http_server.upgrade import Peer
 
@@ -87,6 +88,11 @@ class HttpConnection(HttpToolsProtocol):
         self._read = 0
         self._completed = False
         self._refused = False
+        """Nothing that still comes is looked at."""
+        self._pending: Refusal | None = None
+        """What a broken request is answered with, once those before it are answered."""
+        self._running: RequestResponseCycle | None = None
+        """The request whose turn it is; `cycle` is the newest."""
         self._waiting: list[bytes] = []
         """What was read and is not looked at yet."""
         self._held = b""
@@ -111,10 +117,13 @@ class HttpConnection(HttpToolsProtocol):
         """The socket is closed."""
         self._context.deadlines.set(self, NEVER)
         self._context.admission.release(self._address, self._admitted)
+        self._disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request, now or when it is their turn."""
+        if self._refused:
+            return
         if self._held:
             self._held += data
         elif self._waiting or not self._context.turns.take():
@@ -153,7 +162,7 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(closes.HEADERS_TOO_BIG if big else closes.BAD_REQUEST)
         else:
             self._count_unfinished(start)
-            if start < len(data):
+            if start < len(data) and not self._refused:
                 self._held = data[start:]
                 self.flow.pause_reading()
 
@@ -171,8 +180,11 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer was sent: the next request has its turn, and there is room for one more."""
+        self._running = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
-        if self._held and not self.transport.is_closing():
+        if self._pending is not None and self._running is None and not self.transport.is_closing():
+            self._answer_refused(self._pending)
+        elif self._held and not self.transport.is_closing():
             held, self._held = self._held, b""
             self._take(held)
 
@@ -211,15 +223,40 @@ class HttpConnection(HttpToolsProtocol):
             connection.data_received(rest)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer and close; just close when an answer is under way already."""
+        """Answer the request that is being read once those before it are answered (RFC 9112, section 9.3.2), and
+        close; just close when its own answer is under way already.
+        """
         self._context.blame(self._address, f"a request was refused: {refusal.reason}")
+        self._refused, self._waiting, self._held = True, [], b""
+        self._context.deadlines.set(self, NEVER)
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if cycle.response_started or self.pipeline:
+        if cycle is not None and cycle.more_body and not self._in_head and not cycle.response_complete:
+            if cycle.response_started:
                 self.transport.close()
                 return
-            cycle.disconnected = True
-            cycle.message_event.set()
+            self._drop_newest()
+        if self._running is None:
+            self._answer_refused(refusal)
+        else:
+            self._pending = refusal
+
+    def _drop_newest(self) -> None:
+        """Let a request go whose body broke, whether its turn has come or not."""
+        if self.pipeline:
+            self.pipeline.popleft()  # it is the newest
+        else:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Tell the request whose turn it is that nobody waits for its answer; uvicorn tells the newest alone."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+            self._running = None
+
+    def _answer_refused(self, refusal: Refusal) -> None:
+        self._pending = None
+        self._unset_keepalive_if_required()
         self.transport.write(plain_response(refusal, tls=self._is_tls()))
         if self.transport.can_write_eof():
             self._linger()
@@ -276,7 +313,10 @@ class HttpConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._in_head = False
         self._context.deadlines.set(self, NEVER)
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before and not self.pipeline:
+            self._running = self.cycle
 
     def on_message_complete(self) -> None:
         """A request is whole."""
@@ -284,22 +324,26 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _is_in_order(self) -> bool:
-        """Whether it is HTTP/1.1 or 1.0, asks one host (RFC 9112, section 3.2), and for a path of it."""
+        """Whether it is HTTP/1.1 or 1.0, asks one host (RFC 9112, section 3.2), and for a path of it, or by OPTIONS for
+        the whole server.
+        """
         hosts = [value for name, value in self.headers if name == b"host"]
         version = self.parser.get_http_version()
         one_host = len(hosts) == 1 or (not hosts and version == "1.0")
         one_host = one_host and all(is_host(host.decode("latin-1")) for host in hosts)
-        return version in ("1.0", "1.1") and one_host and self.url.startswith(b"/")
+        whole_server = self.url == WHOLE_SERVER.encode() and self.parser.get_method() == b"OPTIONS"
+        return version in ("1.0", "1.1") and one_host and (whole_server or self.url.startswith(b"/"))
 
     def _take_target(self) -> None:
         """Bring a target in absolute form into the usual one. Its host counts, whatever `Host` says (RFC 9112, section
-        3.2.2); there has to be one all the same.
+        3.2.2); there has to be one all the same. OPTIONS for no path of it is for the whole server (section 3.2.4).
         """
         found = _ABSOLUTE.fullmatch(self.url)
         if found is None:
             return
         host, rest = found.groups()
-        self.url = rest if rest.startswith(b"/") else b"/" + rest
+        whole_server = not rest and self.parser.get_method() == b"OPTIONS"
+        self.url = WHOLE_SERVER.encode() if whole_server else rest if rest.startswith(b"/") else b"/" + rest
         self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
 
     def _count(self, size: int) -> None:

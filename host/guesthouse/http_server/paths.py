@@ -24,6 +24,9 @@ MAX_PATH: Final = 2048
 
 MAX_QUERY_PARAMS: Final = 256
 
+WHOLE_SERVER: Final = "*"
+"""What OPTIONS asks for instead of a path (RFC 9112, section 3.2.4)."""
+
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
 _NO_LITERAL = re.compile(r"[*?#]")

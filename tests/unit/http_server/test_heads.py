@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from guesthouse.config import ConnectionLimits
 from guesthouse.http_server import credentials
 from guesthouse.http_server.credentials import password_hash, set_password
 from guesthouse.http_server.origin import is_host
 from guesthouse.http_server.protocol import MAX_HEAD
 from guesthouse.message import LazyLoadBlob
 
-from .conftest import CHAT, House, Start, upgrade_request
+from .conftest import CHAT, House, Start, until, upgrade_request
 from .test_http import bind
 
 
@@ -130,6 +131,73 @@ async def test_any_number_of_requests_at_once_are_answered_one_after_the_other(
         lines = await heads(house, ask * count + posted + ask * 20, count + 21)
     assert [line.split(b" ")[1] for line in lines] == [b"200"] * count + [b"400"] + [b"200"] * 20
     assert caplog.records == []
+
+
+BROKEN = {
+    "no request": b"NONSENSE\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST /login HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "a chunk": b"POST /login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nno\r\n\r\n",
+    "an upgrade": b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("count", [1, 3, 40])
+async def test_good_requests_are_answered_before_the_broken_one_behind_them(
+    house: House, broken: bytes, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind(house, "/")
+    ask = f"GET /{CHAT}/ HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    async with house.raw() as (reader, writer):
+        writer.write(ask * count + broken + ask)
+        for number in range(count):
+            _, http_id, *_ = await house.chat.next()
+            house.server.http_response(CHAT, http_id, 200, (), None, b"%02d" % number)
+            assert (await reader.readuntil(b"\r\n\r\n%02d" % number)).startswith(b"HTTP/1.1 200")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+    assert house.chat.quiet
+    assert caplog.records == []
+
+
+async def test_a_head_that_comes_too_slowly_costs_the_requests_before_it_nothing(start: Start) -> None:
+    house = await start(limits=ConnectionLimits(handshake_seconds=0.1))
+    bind(house, "/")
+    async with house.raw() as (reader, writer):
+        writer.write(f"GET /{CHAT}/ HTTP/1.1\r\nHost: h\r\n\r\nGET /{CHAT}/ HT".encode())
+        _, http_id, *_ = await house.chat.next()
+        await until(lambda: "a request was refused" in str(house.log.lines))
+        house.server.http_response(CHAT, http_id, 200, (), None, b"answered")
+        said = await reader.read()
+    first, _, second = said.partition(b"answered")
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"HTTP/1.1 408")
+
+
+async def test_a_client_that_leaves_its_pipelined_requests_is_no_fault_of_the_node(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind(house, "/")
+    async with house.raw() as (_, writer):
+        writer.write(f"GET /{CHAT}/ HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 3)
+        _, http_id, *_ = await house.chat.next()
+        writer.transport.abort()
+    state: Any = house.server._server
+    await until(lambda: not state.server_state.connections)
+    house.server.http_response(CHAT, http_id, 200, (), None, b"nobody reads it")
+    await until(lambda: not state.server_state.tasks)
+    assert caplog.records == []
+    assert house.log.errors == []
+
+
+@pytest.mark.parametrize("target", ["*", "http://h", "HTTP://h:80"])
+async def test_options_for_the_whole_server_are_answered(house: House, target: str) -> None:
+    async with house.raw() as (reader, writer):
+        writer.write(f"OPTIONS {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+        said = await reader.read()
+    assert said.startswith(b"HTTP/1.1 204")
+    assert b"allow: GET, HEAD, POST" in said
+    assert house.chat.quiet
 
 
 async def test_requests_that_wait_for_a_process_hold_back_those_behind_them(house: House) -> None:
