@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.certificates import self_signed
 from websockets.asyncio.client import connect
 
 from .clients import ECHO_C, register_message
@@ -21,22 +21,7 @@ RPC = "/rpc:distro:sys/message"
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
-    command += ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 async def test_a_node_serves_over_tls_when_it_is_given_a_certificate(

@@ -9,10 +9,10 @@ import pty
 import re
 import signal
 import ssl
-import subprocess
 import sys
 from pathlib import Path
 
+from tests.certificates import self_signed
 from websockets.asyncio.client import connect
 
 from guesthouse.reloading import RELOADED
@@ -23,26 +23,6 @@ from .daemon import NODE, Daemon, environment
 from .waiting import until
 
 ROOT = Path(__file__).parents[2]
-
-
-def certify(folder: Path) -> tuple[Path, Path]:
-    """A new certificate and its key, in the place of those before."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    command += ["-keyout", str(key), "-out", str(cert), "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-    return cert, key
 
 
 async def served(daemon: Daemon) -> str:
@@ -56,7 +36,7 @@ def hang_up(daemon: Daemon) -> None:
 
 
 async def test_a_renewed_certificate_is_served_without_a_restart(start: StartNode, tmp_path: Path) -> None:
-    cert, key = certify(tmp_path)
+    cert, key = self_signed(tmp_path)
     daemon = await start("echo-c", flags=["--tls-cert", str(cert), "--tls-key", str(key)])
     first = cert.read_text()
     trust = ssl.create_default_context(cafile=cert)
@@ -64,7 +44,7 @@ async def test_a_renewed_certificate_is_served_without_a_restart(start: StartNod
         await socket.send(register_message(await daemon.token(), ECHO_C))
         client = Client(socket, json.loads(await socket.recv())["channel_id"])
         assert await served(daemon) == first
-        certify(tmp_path)
+        self_signed(tmp_path)
         second = cert.read_text()
         hang_up(daemon)
         await daemon.log_line("node", "reloaded", "no setting has changed")

@@ -7,10 +7,10 @@ import logging
 import signal
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
+from tests.certificates import self_signed
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -197,15 +197,8 @@ async def test_an_upgrade_to_something_else_is_answered_as_plain_http(house: Hou
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return cert, key
+    cert, key = self_signed(tmp_path_factory.mktemp("tls"))
+    return str(cert), str(key)
 
 
 async def test_channels_and_logins_work_over_tls(start: Start, certificate: tuple[str, str]) -> None:
