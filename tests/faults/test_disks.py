@@ -20,8 +20,9 @@ from typing import Final
 
 import pytest
 from tests.e2e.clients import ECHO_C, registered
-from tests.e2e.conftest import StartNode
+from tests.e2e.conftest import StartNode, home_in
 from tests.e2e.daemon import Daemon, environment, run_command
+from tests.e2e.packages import package
 from tests.e2e.test_packages import version_of_echo
 from tests.e2e.waiting import until
 
@@ -275,6 +276,34 @@ async def test_too_little_address_space_is_named_with_its_limit(tmp_path: Path, 
     assert (node.returncode, out) == (1, b"")
     assert f"limited to {1024 * kilobytes} bytes" in last
     assert "raise that limit (`ulimit -v`, LimitAS=)" in last
+
+
+async def test_a_guest_that_its_worker_has_no_addresses_for_is_told_so_and_tried_again(
+    tmp_path: Path, compiled: Path
+) -> None:
+    """The worker has enough for one guest and not for three, of 4 GiB each."""
+    home = home_in(tmp_path, compiled)
+    run = f"{sys.executable} -m guesthouse run --home {home} --port 0 --workers 1 {package('puppet')}"
+    node = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f"ulimit -v 6000000; exec {run}"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(home),
+        cwd=tmp_path,
+    )
+    assert node.stderr is not None
+    said = []
+    async with asyncio.timeout(100):
+        while not said or "is started again" not in said[-1]:
+            line = (await node.stderr.readline()).decode()
+            assert line, said
+            said.append(line)
+    node.terminate()
+    await asyncio.wait_for(node.communicate(), 60)
+    (why,) = {line.partition("test.os: ")[2] for line in said if " error " in line}
+    assert why.startswith("ended by a fault of the host: its worker cannot hold it: ")
+    assert f"limited to {1024 * 6_000_000} bytes" in why
+    assert "raise that limit (`ulimit -v`, LimitAS=)" in why
 
 
 async def test_a_home_on_a_read_only_disk_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from watchfiles import Change, DefaultFilter
 
@@ -31,16 +31,29 @@ _ERROR: Final = "guesthouse: "
 _LONGEST_LINE: Final = 64 * 1024
 
 
-async def watch(node: Node, packages: Mapping[str, Package]) -> None:
-    """Watch packages, by the argument that named each, until cancelled."""
+Sources: TypeAlias = dict[Path, tuple[int, int, int]]
+"""A package's files as they were at some time: see `Place.look`."""
+
+
+async def watch(node: Node, packages: Mapping[str, Package], failed: Mapping[str, Sources]) -> None:
+    """Watch packages until cancelled.
+
+    Args:
+        node: runs them.
+        packages: by the argument that named each.
+        failed: the sources of those whose build has failed; these are not tried again before they change.
+    """
     async with asyncio.TaskGroup() as tasks:
         for argument, package in packages.items():
-            tasks.create_task(_Watched(node, argument, package).run())
+            tasks.create_task(_Watched(node, argument, package, failed.get(argument)).run())
 
 
-async def build_changed(argument: str, log: LogPort) -> None:
+async def build_changed(argument: str, log: LogPort) -> Sources | None:
     """Build a package folder whose components are not there yet, or not of the sources as they are now. Where that
     fails, and components are there, they are what is served.
+
+    Returns:
+        The sources whose build failed; None when none did.
 
     Raises:
         BuildError: the build failed, and there is nothing to serve; what it said is in the log.
@@ -48,7 +61,8 @@ async def build_changed(argument: str, log: LogPort) -> None:
     """
     folder = Path(argument)
     if not (folder / MANIFEST_NAME).is_file() or not await asyncio.to_thread(needs_build, folder):
-        return
+        return None
+    sources = await asyncio.to_thread(_look, folder)
     try:
         await _build(folder, log)
     except BuildError as error:
@@ -56,20 +70,23 @@ async def build_changed(argument: str, log: LogPort) -> None:
         if not all((folder / entry.wasm).is_file() for entry in manifest.processes):
             raise
         log.write(SOURCE, "error", f"{error} (what was built before is served)")
+        return sources
+    return None
 
 
 class _Watched:
     """One package that is watched."""
 
-    def __init__(self, node: Node, argument: str, package: Package) -> None:
+    def __init__(self, node: Node, argument: str, package: Package, failed: Sources | None) -> None:
         self._node = node
         self._argument = argument
         self._source = package.source.absolute()
         self._files = self._signatures(package)
+        self._failed = failed
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        place = Place(self._source, lambda name: name not in _IGNORED_FOLDERS, self._matters)
+        place = Place(self._source, _enters, self._matters)
         async for _ in changes(place, lambda text: self._node.log.write(SOURCE, "warning", text)):
             try:
                 await self._changed()
@@ -78,8 +95,7 @@ class _Watched:
 
     async def _changed(self) -> None:
         if self._source.is_dir() and await asyncio.to_thread(needs_build, self._source):
-            self._node.log.write(SOURCE, "info", f"{self._argument} changed: building it")
-            await _build(self._source, self._node.log)
+            await self._build()
         package = await self._node.load(self._argument)
         files = self._signatures(package)
         if files == self._files:
@@ -88,13 +104,23 @@ class _Watched:
         await self._node.replace(package)
         self._node.log.write(SOURCE, "info", f"{self._argument} is reloaded; its channels stayed open")
 
+    async def _build(self) -> None:
+        """Build, but not what has failed already: changes are also told that came before, or change nothing."""
+        sources = await asyncio.to_thread(_look, self._source)
+        if sources == self._failed:
+            return
+        self._node.log.write(SOURCE, "info", f"{self._argument} changed: building it")
+        self._failed = sources
+        await _build(self._source, self._node.log)
+        self._failed = None
+
     def _matters(self, changed: Path) -> bool:
         if changed == self._source or changed in self._files:
             return True
         if not changed.is_relative_to(self._source):
             return False
         inner = changed.relative_to(self._source).parts[:-1]
-        return _IGNORED_FOLDERS.isdisjoint(inner) and _DEFAULT(Change.modified, str(changed))
+        return _IGNORED_FOLDERS.isdisjoint(inner) and _is_source(changed)
 
     def _signatures(self, package: Package) -> dict[Path, tuple[int, int]]:
         """The files that make another version of the package when they change."""
@@ -104,6 +130,18 @@ class _Watched:
                 status = path.stat()
                 signatures[path.absolute()] = (status.st_mtime_ns, status.st_size)
         return signatures
+
+
+def _look(folder: Path) -> Sources:
+    return Place(folder.absolute(), _enters, _is_source).look()
+
+
+def _enters(name: str) -> bool:
+    return name not in _IGNORED_FOLDERS
+
+
+def _is_source(path: Path) -> bool:
+    return _DEFAULT(Change.modified, str(path))
 
 
 async def _build(folder: Path, log: LogPort) -> None:

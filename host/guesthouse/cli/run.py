@@ -15,6 +15,7 @@ from guesthouse.cli.options import home_option
 from guesthouse.cli.streams import OutputFailed
 
 if TYPE_CHECKING:
+    from guesthouse.cli.dev import Sources
     from guesthouse.config import Settings
     from guesthouse.head_start import HeadStart
     from guesthouse.node import Node
@@ -128,11 +129,13 @@ async def _serve(
     async with Node(settings, head_start=head_start) as node, Reloader(node, load) as reloader:
         hang_up = _HangUp(reloader.ask, stop)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
+        failed: dict[str, Sources] = {}
         if settings.dev:
             from guesthouse.cli.dev import build_changed
 
             for argument in arguments:
-                await build_changed(argument, node.log)
+                if sources := await build_changed(argument, node.log):
+                    failed[argument] = sources
         packages = [await node.load(argument) for argument in arguments]
         await node.add(packages)
         await node.installer.start()
@@ -145,7 +148,7 @@ async def _serve(
 
             click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
             with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
-                await watch(node, dict(zip(arguments, packages, strict=True)))
+                await watch(node, dict(zip(arguments, packages, strict=True)), failed)
         with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
             await loop.create_future()
 

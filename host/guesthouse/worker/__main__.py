@@ -11,7 +11,7 @@ import sys
 from guesthouse.confinement import rights
 from guesthouse.errors import GuesthouseError
 from guesthouse.worker import confinement
-from guesthouse.worker.addresses import lacks_addresses, no_addresses
+from guesthouse.worker.boundary.addresses import lacks_addresses, no_addresses
 
 
 def main(arguments: list[str]) -> int:

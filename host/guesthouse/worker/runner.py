@@ -22,6 +22,7 @@ from guesthouse.link.messages import PROTOCOL_VERSION, ExitCause, Message
 from guesthouse.link.to_node import Exited, Log, Pong, Ready
 from guesthouse.link.vigil import AWAKE_SECONDS, Vigil
 from guesthouse.worker.boundary import canary
+from guesthouse.worker.boundary.addresses import lacks_addresses, no_addresses_for_guest
 from guesthouse.worker.boundary.artifact import Engines, Loaded
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import GuestTrap
@@ -192,7 +193,10 @@ class Worker:
             component = self._component(os.fsdecode(start.component))
             fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
         except GuesthouseError as error:
-            self._exited(start.handle, ExitCause.NOT_STARTED, str(error))
+            if lacks_addresses(error):
+                self._exited(start.handle, ExitCause.HOST_FAULT, no_addresses_for_guest())
+            else:
+                self._exited(start.handle, ExitCause.NOT_STARTED, str(error))
             return
         guest.component = component
         guest.arguments = partial(ENTRIES[component.entry], guest)

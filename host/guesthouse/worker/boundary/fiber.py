@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from wasmtime import Engine, Store
 
+from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import capi
+from guesthouse.worker.boundary.addresses import lacks_addresses, no_addresses_for_guest
 from guesthouse.worker.boundary.errors import GuestTrap, classify
 
 FIBERS: Final[dict[int, Fiber]] = {}
@@ -168,7 +170,10 @@ class Fiber(ABC):
     def _raise_error(self) -> None:
         error, self._error.value = self._error.value, None
         if error:
-            raise self._trap(capi.take_message(error))
+            message = capi.take_message(error)
+            if self.fault is None and lacks_addresses(message):
+                raise GuestTrap(ExitCause.HOST_FAULT, no_addresses_for_guest())
+            raise self._trap(message)
 
     def _trap(self, message: str) -> GuestTrap:
         fault, self.fault = self.fault, None  # once raised it knows this fiber: a circle
