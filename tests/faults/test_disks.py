@@ -292,7 +292,7 @@ async def test_a_guest_that_its_worker_has_no_addresses_for_is_told_so_and_tried
         cwd=tmp_path,
     )
     assert node.stderr is not None
-    said = []
+    said: list[str] = []
     async with asyncio.timeout(100):
         while not said or "is started again" not in said[-1]:
             line = (await node.stderr.readline()).decode()
