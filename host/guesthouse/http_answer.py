@@ -12,12 +12,17 @@ from guesthouse.message import HttpResponse
 MAX_HEAD: Final = 2**20
 """Bytes of the JSON: more than the headers may have that HTTP lets a process answer."""
 
+_MOST_BRACKETS: Final = 500
+"""In the JSON, wherever they stand. Each may be a level of nesting, for which a reader takes stack: a guest's is small,
+and Python 3.14 does not look for the end of a stack that is not its own.
+"""
+
 _STATUS_END: Final = 2**16
 
 
 def answer_of(head: bytes, mime: str | None, payload: bytes | None) -> HttpResponse | None:
     """The answer that a response and its blob stand for; None when it is of another form."""
-    if len(head) > MAX_HEAD:
+    if len(head) > MAX_HEAD or head.count(b"[") + head.count(b"{") > _MOST_BRACKETS:
         return None
     try:
         answer = json.loads(head)

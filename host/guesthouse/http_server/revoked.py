@@ -38,7 +38,9 @@ class Revoked:
     def reload(self, now: float) -> None:
         """Read the file, which another process may have appended to."""
         try:
-            lines = self._path.read_text().splitlines() if self._path.exists() else []
+            lines = self._path.read_text().splitlines()
+        except FileNotFoundError:
+            lines = []
         except (OSError, UnicodeError) as error:
             raise CredentialsError(f"{self._path}: {error}: make it readable for this user") from None
         self._lines = len(lines)

@@ -344,14 +344,22 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         private.make(path)  # what is made beside it has its mode
         database = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=FULL")
-        with database:
-            for table in _SCHEMA:
-                database.execute(table)
-        database.execute(f"PRAGMA busy_timeout={round(1000 * _TRY_SECONDS)}")
+        try:
+            _prepare(database)
+        except sqlite3.Error:
+            database.close()
+            raise
     except (sqlite3.Error, OSError) as error:
         raise StateError(
             f"{path}: {error}: make it readable and writable, or move it away to start afresh"
         ) from None
     return database
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    with database:
+        for table in _SCHEMA:
+            database.execute(table)
+    database.execute(f"PRAGMA busy_timeout={round(1000 * _TRY_SECONDS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -42,9 +43,9 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
     name, equals, file = argument.partition("=")
     path = Path(argument)
     try:
-        if equals and ":" in name and not path.exists():
+        if equals and ":" in name and _mode(path) is None:
             return _bare(Path(file), ProcessId.parse(name), limits)
-        if path.is_dir():
+        if stat.S_ISDIR(_mode(path) or 0):
             return _from_folder(path, path, limits, f"build it with 'guesthouse build {path}'")
         if _starts_with(path, _ZIP_MAGIC):
             return _from_archive(path, limits, unpack_dir)
@@ -135,8 +136,20 @@ def inside(folder: Path, relative: PurePosixPath) -> Path:
     return path
 
 
+def _mode(path: Path) -> int | None:
+    """The kind of file that it is; None when there is none. `Path.exists` of Python 3.14 takes any fault for that.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a null byte
+        return None
+
+
 def _bare(path: Path, process: ProcessId, limits: PackageLimits) -> Package:
-    if not path.exists():
+    if _mode(path) is None:
         raise PackageError(f"{path} does not exist: name a package folder, its .zip, or a .wasm component")
     _check_id(process)
     _check_component(path, limits)

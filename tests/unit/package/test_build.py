@@ -183,6 +183,7 @@ def test_a_missing_tool_says_how_to_get_it(echo_c: Path, monkeypatch: pytest.Mon
         build_package(echo_c)
 
 
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 def test_rust_without_its_target_says_how_to_get_it(
     make_package: MakePackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

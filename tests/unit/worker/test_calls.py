@@ -268,6 +268,8 @@ def test_a_request_that_wants_no_answer_gets_none(worker: Worker) -> None:
         ('{"status": 200, "headers": {"\\udfff": "x"}}', 500, []),
         ('{"status": 200, "headers": []}', 500, []),
         ("[" * 100_000, 500, []),
+        ('{"status": 200, "headers": {"X": "' + "[" * 498 + '"}}', 200, [["X", "[" * 498]]),
+        ('{"status": 200, "headers": {"X": "' + "[" * 499 + '"}}', 500, []),
         ('{"status": ' + "9" * 5000 + "}", 500, []),
     ],
     ids=lambda value: str(value)[:40],
