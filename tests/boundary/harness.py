@@ -10,6 +10,7 @@ from tests.boundary.whole.component import Component
 from wasmtime import Module, wat2wasm
 
 from guesthouse.canonical.gate import with_gate
+from guesthouse.canonical.long_instructions import interruptible
 from guesthouse.canonical.planner import take_apart
 from guesthouse.canonical.reading import Unplanned
 from guesthouse.worker.boundary.apart.assembly import Assembly
@@ -93,7 +94,7 @@ def apart(content: bytes, calls: Offer, *entries: tuple[str | None, str]) -> Ass
     """
     parts = take_apart(content, ENGINE)
     plan, gates = with_gate(parts.plan)
-    modules = [Module(ENGINE, module) for module in (*parts.modules, *gates)]
+    modules = [Module(ENGINE, interruptible(module)) for module in (*parts.modules, *gates)]
     return Assembly(ENGINE, plan, modules, calls, *entries)
 
 

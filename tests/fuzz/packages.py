@@ -9,7 +9,11 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from wasmtime import Engine, Module, WasmtimeError
+
 from guesthouse.canonical.codec import plan_from_json, plan_to_json
+from guesthouse.canonical.long_instructions import interruptible
+from guesthouse.canonical.reading import Unplanned
 from guesthouse.config import PackageLimits
 from guesthouse.package.archive import unpack
 from guesthouse.package.compiler import Compiler
@@ -22,6 +26,7 @@ from guesthouse.package.kinode import read_kinode_manifest
 from guesthouse.package.manifest import Manifest, parse_manifest
 from guesthouse.package.names import without_harmful_names
 from guesthouse.package.wit import read_wit
+from guesthouse.worker.boundary.engine import new_engine
 
 from ..unit.canonical.soundness import check
 from .catalogue import in_a_line, target
@@ -142,6 +147,30 @@ def description(data: bytes) -> None:
 def component_plan(data: bytes) -> None:
     """A component is left to the engine, or what it is taken apart to comes to life as the engine says."""
     check(data)
+
+
+@target()
+def long_instructions(data: bytes) -> None:
+    """A module is refused, or the engine takes it with its long instructions in pieces as it takes it without."""
+    try:
+        changed = interruptible(data)
+    except Unplanned:
+        return
+    assert is_valid(changed) == is_valid(data)
+
+
+def is_valid(module: bytes) -> bool:
+    """Whether the engine takes a core module."""
+    try:
+        Module.validate(engine(), module)
+    except WasmtimeError:
+        return False
+    return True
+
+
+@cache
+def engine() -> Engine:
+    return new_engine()
 
 
 @target()

@@ -18,13 +18,14 @@ MAX_MODULE_IMPORTS: Final = 50_000
 MAX_MODULE_EXPORTS: Final = 100_000
 """The same. A Python guest has 4,200."""
 
+CUSTOM: Final = 0
 IMPORTS: Final = 2
+FUNCTIONS: Final = 3
 EXPORTS: Final = 7
 START: Final = 8
 CODE: Final = 10
 """Sections."""
 
-_CUSTOM: Final = 0
 _LAST_SECTION: Final = 13
 _VALUE_TYPES: Final = frozenset((0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F))
 _REFERENCE_TYPES: Final = frozenset((0x70, 0x6F))
@@ -80,7 +81,7 @@ def read_module(content: bytes) -> CoreModule:
             raise Unplanned(f"a module has a section of the unknown kind {section.kind}")
         if section.kind in sections:
             raise Unplanned("a module has two sections of one kind")
-        if section.kind != _CUSTOM:
+        if section.kind != CUSTOM:
             sections[section.kind] = section
     module = CoreModule(content, (), {}, None, sections)
     return replace(

@@ -75,6 +75,12 @@ class Reader:
         self.at = start + size
         return self.content[start : self.at]
 
+    def skip(self, size: int) -> None:
+        """Read so many bytes, of which nothing is wanted."""
+        if size > self.end - self.at:
+            raise Unplanned("it is cut off")
+        self.at += size
+
     def name(self) -> str:
         """Read a name."""
         try:

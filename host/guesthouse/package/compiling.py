@@ -15,6 +15,7 @@ from wasmtime.component import Component
 from guesthouse.canonical.codec import plan_to_json
 from guesthouse.canonical.core_modules import CODE
 from guesthouse.canonical.gate import with_gate
+from guesthouse.canonical.long_instructions import interruptible
 from guesthouse.canonical.planner import take_apart
 from guesthouse.canonical.reading import MODULE, Unplanned, sections
 from guesthouse.package.describing import describe
@@ -67,7 +68,13 @@ def find_fault(content: bytes) -> NoReturn:
     Raises:
         WasmtimeError, ValueError: as for `compile_component`; one of them always.
     """
-    _see_fault(without_harmful_names(content), new_engine(small=is_small(len(content))))
+    engine, harmless = new_engine(small=is_small(len(content))), without_harmful_names(content)
+    _see_fault(harmless, engine)
+    try:
+        for module in take_apart(harmless, engine).modules:
+            interruptible(module)
+    except Unplanned as refusal:
+        raise ValueError(f"cannot run here: {refusal}") from None
     raise ValueError("cannot run here: one of its core modules cannot be compiled by itself")
 
 
@@ -76,8 +83,16 @@ def compile_module(content: bytes) -> Compiled:
 
     Raises:
         WasmtimeError: it is faulty.
+        ValueError: it has something that this host does not run.
     """
-    return Compiled(_NOTHING, False, (Module(new_engine(), content).serialize(),))
+    try:
+        return Compiled(_NOTHING, False, (_compiled(new_engine(), content),))
+    except Unplanned as refusal:
+        raise ValueError(str(refusal)) from None
+
+
+def _compiled(engine: Engine, module: bytes) -> bytearray:
+    return Module(engine, interruptible(module)).serialize()
 
 
 def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
@@ -88,7 +103,7 @@ def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
     plan = plan_to_json(gated)
     handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
     modules = [
-        module if number in handed_back else Module(engine, module).serialize()
+        module if number in handed_back else _compiled(engine, module)
         for number, module in enumerate((*parts.modules, *gates))
     ]
     return Compiled(description, True, (plan, *modules), handed_back)

@@ -1,7 +1,8 @@
-"""Guests that call the host in a straight line: where nothing loops, the engine looks nowhere by itself."""
+"""Guests that do what takes long in a straight line: where nothing loops, the engine looks nowhere by itself."""
 
 from __future__ import annotations
 
+import random
 from typing import Final
 
 import pytest
@@ -24,6 +25,12 @@ def settings() -> dict[str, object]:
     return {"process_cpu_seconds_per_message": 1, "process_memory_bytes": 256 * 2**20}
 
 
+ALL: Final = f"(i32.const 4096) (i32.const 7) (i32.const {MUCH})"
+OVER: Final = ("ran out of time: it computed for over 1 s on one message",)
+NUMBERS: Final = random.Random(1).sample(range(2**16, 2**31), 10_000)
+"""Of pages, more than any memory has; each another, so that the archive is not refused for what it unpacks to."""
+ENDED: Final = "1 s of CPU, in slices; then it is ended"
+
 ATTACKERS: Final = {
     "1000 prints of 230 MB": Attacker(
         GROWN + f"(call $print (i32.const 1) (i32.const 4096) (i32.const {MUCH}))" * 1000,
@@ -43,6 +50,22 @@ ATTACKERS: Final = {
         calls=("http-server.send-ws-text-many",),
         lives=True,
     ),
+    "3000 fills of 230 MB": Attacker(GROWN + f"(memory.fill {ALL})" * 3000, ENDED, OVER),
+    "3000 copies of 230 MB": Attacker(GROWN + f"(memory.copy {ALL})" * 3000, ENDED, OVER),
+    "10000 attempts to grow": Attacker(
+        "".join(f"(drop (memory.grow (i32.const {pages})))" for pages in NUMBERS),
+        "-1, in slices as long as any",
+        lives=True,
+    ),
+    "20000 fills of tables": Attacker(
+        "".join(
+            f"(table.fill (i32.const 0) (ref.null func) (i32.const {90_000 - at % 997}))"
+            for at in range(20_000)
+        ),
+        ENDED,
+        OVER,
+        more="(table 90000 funcref)",
+    ),
     "a path of 230 MB": Attacker(
         GROWN + f"(call $unbind-ws-path (i32.const 4096) (i32.const {MUCH}))",
         "it ends",
@@ -54,5 +77,5 @@ ATTACKERS: Final = {
 
 @pytest.mark.parametrize("name", ATTACKERS)
 @tried_again
-async def test_a_straight_line_of_host_calls_holds_up_nobody(scene: Scene, name: str) -> None:
+async def test_a_straight_line_holds_up_nobody(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])
