@@ -38,7 +38,7 @@ from guesthouse.package.compiler import Compiler
 from guesthouse.package.errors import CompileUnfinished
 from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package, ProcessSpec
-from guesthouse.ports import Transport
+from guesthouse.ports import Incoming, Transport
 from guesthouse.runtime.install import install_modules, package_folder
 from guesthouse.swapping import Swap
 
@@ -173,9 +173,9 @@ class Node:
         self.settings = settings
         self.log.reopen()
 
-    def join(self, transport: Transport, key_of: KeyOf) -> Callable[[bytes], None]:
+    def join(self, transport: Transport, key_of: KeyOf) -> Incoming:
         """Reach other nodes by a transport, from now on; before the first process. Returns what takes the frames that
-        come for this node.
+        come for this node; "full" says that one was not taken, because too many wait.
 
         Args:
             transport: carries frames to other nodes.

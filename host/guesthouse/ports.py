@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import Capability
@@ -75,6 +75,10 @@ class Answer:
     """The address of the process that answered, when the kernel says it."""
     capabilities: tuple[Capability, ...] = ()
     """What came with the answer."""
+
+
+Incoming: TypeAlias = Callable[[bytes], Literal["full"] | None]
+"""Takes a frame that came for this node; "full" when it does not, because too many wait."""
 
 
 class Transport(Protocol):

@@ -6,23 +6,25 @@ import hashlib
 import json
 from typing import Final
 
-import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from tests.node_frames import frame
 
 from guesthouse.capabilities import Capability
 from guesthouse.http_server.closes import Close
 from guesthouse.http_server.sealing import OVERHEAD, BadKey, Seal, client_key
 from guesthouse.kernel.envelopes import BadEnvelope, Envelopes
+from guesthouse.kernel.node_messages import Response
 from guesthouse.kernel.sealed_capabilities import BadSeal, Sealed, seal, unsealed
 
-from .catalogue import target
+from .catalogue import in_a_line, target
 
 KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the key of issuer.os").digest())
 ISSUER: Final = "issuer.os@chat:chat:test.os"
 HOLDER: Final = "holder.os@echo:echo:test.os"
 NOW: Final = 1_800_000_000.0
 KEYS: Final = {"issuer.os": KEY.public_key()}
+STRANGER: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the key of nobody").digest())
 FIELDS: Final = ("issuer", "params", "holder", "expires")
 
 
@@ -77,11 +79,16 @@ def envelope_between_nodes(data: bytes) -> None:
     """Nothing is opened that a node did not sign for this one; what it signed, once."""
     receiver = Envelopes("here.os", KEY, KEYS.get)
     assert not _opens(receiver, data)
-    assert not _opens(receiver, cbor2.dumps([data, data[:64]]))
-    envelope = Envelopes("issuer.os", KEY, KEYS.get).close([data], "here.os", NOW)
+    assert not _opens(receiver, frame("issuer.os", "here.os", data, STRANGER, expires=NOW))
+    try:
+        receiver.open(frame("issuer.os", "here.os", data, KEY, expires=NOW), NOW)
+    except BadEnvelope as error:
+        in_a_line(error)
+    message = Response(1, "chat:chat:test.os", data, None, None, None, ())
+    envelope = Envelopes("issuer.os", KEY, KEYS.get).close(message, "here.os", NOW)
     for altered in _altered(envelope, data):
         assert not _opens(receiver, altered)
-    assert receiver.open(envelope, NOW) == ("issuer.os", [data])
+    assert receiver.open(envelope, NOW) == ("issuer.os", message)
     assert not _opens(receiver, envelope)
 
 

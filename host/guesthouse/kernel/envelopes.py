@@ -1,27 +1,33 @@
 """What travels between nodes: one message, for one node, signed by the node that sends it, and heard once. Pure
 but for randomness.
 
-An envelope is CBOR, `[body, signature]`; the body is CBOR, `[version, from, to, number, expires, message]`. The
-signature is that of the sending node's Ed25519 key over a fixed prefix and the body, and nothing is decoded before it
-was checked. A receiver takes an envelope
-that is for it, from a node whose key it knows, unaltered, in time, and whose number it has not seen before.
+An envelope is a head and a body. The head stands at fixed places, and is signed:
+
+    version (1) | sender (1 + n) | receiver (1 + n) | number (16) | expires (8) | SHA-256 of body (32) | signature (64)
+
+The signature is that of the sending node's Ed25519 key over a fixed prefix and all that stands before it, so what an
+envelope of a stranger costs does not depend on its size: a body is not looked at, let alone decoded, before the head is
+known to be of a node whose key is known, for this one, in time, and new. The body is a message
+(`kernel/node_messages.py`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import secrets
+import struct
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from guesthouse import plain_cbor
 from guesthouse.errors import GuesthouseError
+from guesthouse.kernel.node_messages import PROTOCOL_VERSION, UNREADABLE, NodeMessage, decode, encode
+from guesthouse.link.frames import UNENCODABLE
 
-VERSION: Final = 1
 MAX_ENVELOPE: Final = 64 * 1024 * 1024
 """Bytes; three parts of a message at their limit of 16 MiB fit."""
 VALID_SECONDS: Final = 60.0
@@ -31,23 +37,32 @@ SKEW_SECONDS: Final = 60.0
 MOST_REMEMBERED: Final = 200_000
 """Numbers that are remembered of one node until their envelopes are over."""
 
-_PREFIX: Final = b"guesthouse envelope 1\0"
+_PREFIX: Final = b"guesthouse envelope 2\0"
 _NUMBER_BYTES: Final = 16
+_FIXED: Final = struct.Struct(f">{_NUMBER_BYTES}sd32s")
+"""Number, end and digest."""
 _SIGNATURE_BYTES: Final = 64
-_MAX_DEPTH: Final = 5
-"""Body, message, list of seals, seal."""
-_PAIR: Final = b"\x82"
-_SIX: Final = b"\x86"
-_BYTES: Final = 0x40
-_TEXT: Final = 0x60
-_SHORT: Final = 24
-_HEAD_SIZES: Final = (1, 2, 3, 5)
-_SIGNATURE_HEAD: Final = b"\x58\x40"
-_NO_ENVELOPE: Final = "it is not CBOR of the form of an envelope"
+_NO_ENVELOPE: Final = "it is not of the form of an envelope"
 
 
 class BadEnvelope(GuesthouseError):
-    """An envelope is not taken; the text says why."""
+    """An envelope is not taken; the text says why. What varies in it stands behind a colon, or is a node's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What is signed."""
+
+    sender: str
+    receiver: str
+    number: bytes
+    expires: float
+    digest: bytes
+
+    def written(self) -> bytes:
+        names = (bytes([len(name)]) + name.encode() for name in (self.sender, self.receiver))
+        fixed = _FIXED.pack(self.number, self.expires, self.digest)
+        return b"".join((bytes([PROTOCOL_VERSION]), *names, fixed))
 
 
 class Envelopes:
@@ -57,54 +72,74 @@ class Envelopes:
         node: the name of this node.
         key: its key.
         key_of: the public key of another node by its name; None for a node that is not known.
+        since: when this node began to listen, in Unix seconds. What was sent before is not opened: it may have been
+            opened by an earlier run, which remembered that.
     """
 
     def __init__(
-        self, node: str, key: Ed25519PrivateKey, key_of: Callable[[str], Ed25519PublicKey | None]
+        self,
+        node: str,
+        key: Ed25519PrivateKey,
+        key_of: Callable[[str], Ed25519PublicKey | None],
+        since: float = 0.0,
     ) -> None:
         self._node = node
         self._key = key
         self._key_of = key_of
+        self._since = since
         self._seen: dict[str, _Seen] = {}  # by node; only of those whose key is known
 
-    def close(self, message: list[Any], to: str, now: float) -> bytes:
+    def close(self, message: NodeMessage, to: str, now: float) -> bytes:
         """The envelope of a message for a node.
 
         Raises:
-            BadEnvelope: it would be too large.
+            BadEnvelope: it would be too large, or cannot be written.
         """
-        number = secrets.token_bytes(_NUMBER_BYTES)
-        body = cbor2.dumps([VERSION, self._node, to, number, now + VALID_SECONDS, message])
-        envelope: bytes = cbor2.dumps([body, self._key.sign(_PREFIX + body)])
+        try:
+            body = encode(message)
+        except UNENCODABLE as error:
+            raise BadEnvelope(f"it cannot be written: {error}") from None
+        number, digest = secrets.token_bytes(_NUMBER_BYTES), hashlib.sha256(body).digest()
+        head = _Head(self._node, to, number, now + VALID_SECONDS, digest).written()
+        envelope = b"".join((head, self._key.sign(_PREFIX + head), body))
         if len(envelope) > MAX_ENVELOPE:
-            raise BadEnvelope(f"it would have {len(envelope)} bytes; the limit is {MAX_ENVELOPE}")
+            raise BadEnvelope(f"it is over the limit of {MAX_ENVELOPE} bytes: it would have {len(envelope)}")
         return envelope
 
-    def open(self, envelope: bytes, now: float) -> tuple[str, list[Any]]:
+    def open(self, envelope: bytes, now: float) -> tuple[str, NodeMessage]:
         """Which node sent it, and its message; once.
 
         Raises:
-            BadEnvelope: forged, altered, over, for another node, of an unknown one, or opened before.
+            BadEnvelope: forged, altered, over, for another node, of an unknown one, opened before, or no message.
         """
         if len(envelope) > MAX_ENVELOPE:
-            raise BadEnvelope(f"it has {len(envelope)} bytes; the limit is {MAX_ENVELOPE}")
-        body, signature = _parts(envelope)
-        sender = _sender(body)
+            raise BadEnvelope(f"it is over the limit of {MAX_ENVELOPE} bytes")
+        head, end = _head(envelope)
+        sender, start = head.sender, end + _SIGNATURE_BYTES
         key = self._key_of(sender)
         if key is None:
             raise BadEnvelope("the key of the node that it names as its sender is not known")
         try:
-            key.verify(signature, _PREFIX + body)
+            key.verify(envelope[end:start], _PREFIX + envelope[:end])
         except InvalidSignature:
             raise BadEnvelope(f"it is not signed by {sender}") from None
-        _, _, to, number, expires, message = _fields(body, (int, str, str, bytes, float, list))
-        if to != self._node:
+        if head.receiver != self._node:
             raise BadEnvelope(f"{sender} meant it for another node")
-        if not now - SKEW_SECONDS < expires <= now + VALID_SECONDS + SKEW_SECONDS:
+        if not now - SKEW_SECONDS < head.expires <= now + VALID_SECONDS + SKEW_SECONDS:
             raise BadEnvelope(f"what {sender} sent is over, or would be valid for too long")
-        if not self._seen.setdefault(sender, _Seen()).add(number, expires + SKEW_SECONDS, now):
+        if head.expires < self._since + VALID_SECONDS:
+            raise BadEnvelope(f"what {sender} sent is of before this node was started")
+        seen = self._seen.setdefault(sender, _Seen())
+        if not seen.is_new(head.number, now):
             raise BadEnvelope(f"what {sender} sent was heard before, or too much is heard from it at once")
-        return sender, message
+        with memoryview(envelope) as whole, whole[start:] as body:
+            if hashlib.sha256(body).digest() != head.digest:
+                raise BadEnvelope(f"its body is not the one that {sender} signed")
+            seen.add(head.number, head.expires + SKEW_SECONDS)
+            try:
+                return sender, decode(body)
+            except UNREADABLE:
+                raise BadEnvelope(f"{sender} sent a message of no known form") from None
 
 
 class _Seen:
@@ -116,60 +151,32 @@ class _Seen:
         self._numbers: set[bytes] = set()
         self._ends: list[tuple[float, bytes]] = []
 
-    def add(self, number: bytes, end: float, now: float) -> bool:
+    def is_new(self, number: bytes, now: float) -> bool:
         while self._ends and self._ends[0][0] < now:
             self._numbers.discard(heapq.heappop(self._ends)[1])
-        if number in self._numbers or len(number) != _NUMBER_BYTES or len(self._numbers) >= MOST_REMEMBERED:
-            return False
+        return number not in self._numbers and len(self._numbers) < MOST_REMEMBERED
+
+    def add(self, number: bytes, end: float) -> None:
         self._numbers.add(number)
         heapq.heappush(self._ends, (end, number))
-        return True
 
 
-def _parts(envelope: bytes) -> tuple[bytes, bytes]:
-    """Body and signature, which nobody has vouched for: found by where they stand, and not decoded."""
-    end = len(envelope) - len(_SIGNATURE_HEAD) - _SIGNATURE_BYTES
-    for size in _HEAD_SIZES:
-        start = len(_PAIR) + size
-        if start <= end and envelope[:start] == _PAIR + _head(_BYTES, end - start):
-            if envelope[end:].startswith(_SIGNATURE_HEAD):
-                return envelope[start:end], envelope[-_SIGNATURE_BYTES:]
-            break
-    raise BadEnvelope(_NO_ENVELOPE)
-
-
-def _sender(body: bytes) -> str:
-    """Whom a body names as its sender, whose key is to say whether it is decoded."""
-    version, kind = body[1:2], body[2:3]
-    if body[:1] != _SIX or len(kind) != 1:
+def _head(envelope: bytes) -> tuple[_Head, int]:
+    """What stands in front, which nobody has vouched for, and where it ends."""
+    if envelope[:1] != bytes([PROTOCOL_VERSION]):
+        raise BadEnvelope(f"it is not of version {PROTOCOL_VERSION}, which this node speaks")
+    sender, at = _name(envelope, 1)
+    receiver, at = _name(envelope, at)
+    end = at + _FIXED.size
+    if end + _SIGNATURE_BYTES > len(envelope):
         raise BadEnvelope(_NO_ENVELOPE)
-    if version[0] != VERSION:
-        raise BadEnvelope(f"it is of version {version[0]}, not {VERSION}")
-    short = kind[0] - _TEXT if _TEXT <= kind[0] < _TEXT + _SHORT else None
-    start = 3 if short is not None else 4
-    length = short if short is not None else int.from_bytes(body[3:4], "big")
-    name = body[start : start + length]
-    if len(name) != length or (short is None and kind[0] != _TEXT + _SHORT):
-        raise BadEnvelope(_NO_ENVELOPE)
+    number, expires, digest = _FIXED.unpack_from(envelope, at)
+    return _Head(sender, receiver, number, expires, digest), end
+
+
+def _name(envelope: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + int.from_bytes(envelope[at : at + 1], "big")
     try:
-        return name.decode()
+        return envelope[at + 1 : end].decode(), end
     except UnicodeDecodeError:
         raise BadEnvelope(_NO_ENVELOPE) from None
-
-
-def _head(kind: int, length: int) -> bytes:
-    """How CBOR begins a value of a kind and length, in its shortest form (RFC 8949, section 3)."""
-    if length < _SHORT:
-        return bytes((kind + length,))
-    size, more = (1, 24) if length < 2**8 else (2, 25) if length < 2**16 else (4, 26)
-    return bytes((kind + more,)) + length.to_bytes(size, "big")
-
-
-def _fields(data: bytes, types: tuple[type, ...]) -> list[Any]:
-    try:
-        fields = plain_cbor.loads(data, _MAX_DEPTH)
-    except plain_cbor.FAULTS:
-        raise BadEnvelope(_NO_ENVELOPE) from None
-    if type(fields) is not list or tuple(map(type, fields)) != types:
-        raise BadEnvelope(_NO_ENVELOPE)
-    return fields

@@ -224,15 +224,15 @@ class Router:
         sent = self._deliver(process, request, blob, answered, None, source, rights)
         return sent if isinstance(sent, str) else None
 
-    def asker_of(self, request_id: int) -> ProcessId | None:
-        """Who waits for the answer to a request."""
-        waiting = self._requests.get(request_id)
+    def asker_of(self, node: str, request_id: int) -> ProcessId | None:
+        """Who waits for that node's answer to a request."""
+        waiting = self._waits_for(node, request_id)
         return None if waiting is None else waiting.sender
 
     def answered_by(self, node: str, request_id: int, outcome: Answer | Refusal) -> bool:
-        """Another node says what became of a request that it was sent; False when it waits for no such thing."""
-        waiting = self._requests.get(request_id)
-        if waiting is None or at_node(node) not in waiting.holders:
+        """Another node says what became of a request that it was sent; False when nobody waits for that."""
+        waiting = self._waits_for(node, request_id)
+        if waiting is None:
             return False
         self._requests.settle(waiting)
         answered = self._answered.pop(request_id, None)
@@ -246,6 +246,10 @@ class Router:
         else:
             self._returns.give_back(sender, waiting.sent, outcome)
         return True
+
+    def _waits_for(self, node: str, request_id: int) -> Waiting | None:
+        waiting = self._requests.get(request_id)
+        return None if waiting is None or at_node(node) not in waiting.holders else waiting
 
     def _answer_from_afar(self, sender: Sender, sent: Send, answer: Answer) -> None:
         if isinstance(sender, Process):

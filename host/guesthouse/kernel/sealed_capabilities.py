@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Meta
+from msgspec.structs import replace
 
 from guesthouse.address import Address
-from guesthouse.capabilities import BadCapability, Capability
+from guesthouse.capabilities import MAX_PARAMS, BadCapability, Capability
 from guesthouse.errors import BadAddress, GuesthouseError
+from guesthouse.link.messages import Message
 
 LONGEST_SECONDS: Final = 24 * 3600.0
 """How long a seal is valid; a verifier takes none that would be for longer."""
@@ -30,20 +32,22 @@ _PREFIX: Final = b"guesthouse capability 1\0"
 
 
 class BadSeal(GuesthouseError):
-    """A sealed capability is not taken; the text says why."""
+    """A sealed capability is not taken; the text says why. What varies in it stands behind a colon."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+_Address = Annotated[str, Meta(max_length=1024)]
+
+
+class Sealed(Message, frozen=True):
     """A capability on its way between nodes."""
 
-    issuer: str
-    params: str
-    holder: str
+    issuer: _Address
+    params: Annotated[str, Meta(max_length=MAX_PARAMS)]
+    holder: _Address
     """The address of the process that may show it."""
     expires: float
     """Unix seconds."""
-    signature: bytes = b""
+    signature: Annotated[bytes, Meta(max_length=64)] = b""
 
 
 def seal(key: Ed25519PrivateKey, capability: Capability, holder: str, expires: float) -> Sealed:
@@ -70,18 +74,18 @@ def unsealed(
         capability = Capability.read(sealed.issuer, sealed.params)
         issuing_node = Address.parse(sealed.issuer).node
     except (BadCapability, BadAddress) as error:
-        raise BadSeal(str(error)) from None
+        raise BadSeal(f"it names no capability: {error}") from None
     if (capability.issuer, capability.params) != (sealed.issuer, sealed.params):
         raise BadSeal("it is not in canonical form")
     key = key_of(issuing_node)
     if key is None:
-        raise BadSeal(f"the key of {issuing_node} is not known")
+        raise BadSeal(f"the key of its issuer is not known: {issuing_node}")
     try:
         key.verify(sealed.signature, _signed_bytes(sealed))
     except InvalidSignature:
         raise BadSeal(f"it is not signed by {issuing_node}") from None
     if sealed.holder != holder:
-        raise BadSeal(f"it was given to {sealed.holder}, not to {holder}")
+        raise BadSeal(f"it is another's: it was given to {sealed.holder}, not to {holder}")
     if not now - SKEW_SECONDS < sealed.expires <= now + LONGEST_SECONDS + SKEW_SECONDS:
         raise BadSeal("it is over, or would be valid for too long")
     return capability

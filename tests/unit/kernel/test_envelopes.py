@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
-import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.node_frames import frame, read
 
-from guesthouse import plain_cbor
 from guesthouse.kernel import envelopes
 from guesthouse.kernel.envelopes import SKEW_SECONDS, VALID_SECONDS, BadEnvelope, Envelopes
+from guesthouse.kernel.node_messages import Failure, NodeMessage, Request, Response
+from guesthouse.kernel.sealed_capabilities import Sealed
 
 NOW = 1_000_000.0
 HOME, AWAY, STRANGER = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {"home.os": HOME.public_key(), "away.os": AWAY.public_key()}
-MESSAGE = [1, "text", b"bytes", None]
+SEAL = Sealed("away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64))
+MESSAGE = Failure(7, "timeout", None)
+MESSAGES: list[NodeMessage] = [
+    MESSAGE,
+    Failure(2**64 - 1, "not-authorised", ("home.os@a:b:c", '"messaging"')),
+    Response(1, "a:b:c", b"body", None, None, None, ()),
+    Request(0, "a:b:c", "d:e:f", b"body", True, 5, "metadata", "text/plain", b"blob", (SEAL,), (SEAL,) * 32),
+]
 
 
 def home() -> Envelopes:
@@ -28,9 +38,22 @@ def away(key: Ed25519PrivateKey = AWAY) -> Envelopes:
     return Envelopes("away.os", key, KEYS.get)
 
 
-def test_what_was_sent_is_heard_once() -> None:
-    receiver, envelope = home(), away().close(MESSAGE, "home.os", NOW)
-    assert receiver.open(envelope, NOW) == ("away.os", MESSAGE)
+def of_away(said: list[Any] | bytes, **other: Any) -> bytes:
+    return frame("away.os", "home.os", said, AWAY, **{"expires": NOW + 60} | other)
+
+
+def test_the_frames_of_these_tests_are_those_of_nodes() -> None:
+    sent = away().close(MESSAGE, "home.os", NOW)
+    taken = read(sent)
+    assert taken.written() == sent
+    assert taken.signed(AWAY) == taken
+    assert home().open(of_away([2, 7, "timeout", None]), NOW) == ("away.os", MESSAGE)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_what_was_sent_is_heard_once(message: NodeMessage) -> None:
+    receiver, envelope = home(), away().close(message, "home.os", NOW)
+    assert receiver.open(envelope, NOW) == ("away.os", message)
     with pytest.raises(BadEnvelope, match="heard before"):
         receiver.open(envelope, NOW + 1)
 
@@ -47,12 +70,17 @@ def test_the_same_message_may_be_sent_twice() -> None:
         (away(STRANGER).close(MESSAGE, "home.os", NOW), r"not signed by away\.os"),
         (Envelopes("far.os", STRANGER, KEYS.get).close(MESSAGE, "home.os", NOW), "is not known"),
         (away().close(MESSAGE, "other.os", NOW), "meant it for another node"),
-        (b"", "not CBOR"),
-        (b"\xff", "not CBOR"),
-        (cbor2.dumps([b"", b"", b""]), "the form of"),
-        (cbor2.dumps([cbor2.dumps([1]), b""]), "the form of"),
-        (cbor2.dumps([cbor2.dumps([9, "away.os", "home.os", b"", 1.0, []]), bytes(64)]), "of version 9"),
-        (b"\x9f" * 100_000, "not CBOR"),
+        (b"", "not of version 2"),
+        (b"\xff", "not of version 2"),
+        (b"\x01" + away().close(MESSAGE, "home.os", NOW)[1:], "not of version 2"),
+        (b"\x02", "the form of"),
+        (b"\x02\x07away.os", "the form of"),
+        (b"\x02\x02\xff\xff" + bytes(200), "the form of"),
+        (b"\x02" + bytes([255]) * 300, "the form of"),
+        (of_away([2, 7, "timeout", None], version=3), "not of version 2"),
+        (of_away([2, 7, "timeout", None], digest=bytes(32)), r"not the one that away\.os signed"),
+        (of_away([2, 7, "timeout", None], expires=float("nan")), "is over"),
+        (of_away([2, 7, "timeout", None], expires=float("inf")), "is over"),
     ],
 )
 def test_what_was_not_sent_like_that_is_not_heard(envelope: bytes, why: str) -> None:
@@ -60,33 +88,100 @@ def test_what_was_not_sent_like_that_is_not_heard(envelope: bytes, why: str) -> 
         home().open(envelope, NOW)
 
 
-@pytest.mark.parametrize("inner", [cbor2.CBORTag(35, "("), cbor2.CBORTag(2, b"x" * 9), 2**70, [[[[[1]]]]]])
-def test_what_a_known_node_signs_has_no_tags_and_no_large_integers(inner: Any) -> None:
-    with pytest.raises(BadEnvelope, match="the form of"):
-        home().open(away().close([1, inner], "home.os", NOW), NOW)
+def _heads(size: int) -> bytes:
+    return b"\xdd" + size.to_bytes(4, "big")
 
 
-def test_nothing_is_decoded_before_the_signature_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    forged = [
-        away(STRANGER).close([1, dict.fromkeys(range(100), 0)], to, NOW) for to in ("home.os", "o" * 300)
+REQUEST: list[Any] = [0, 1, "a:b:c", "d:e:f", b"", False, None, None, None, None, [], []]
+SEAL_FIELDS: list[Any] = ["away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64)]
+
+
+def changed(at: int, value: Any) -> list[Any]:
+    return [*REQUEST[:at], value, *REQUEST[at + 1 :]]
+
+
+SHAPELESS: list[list[Any] | bytes] = [
+    b"",
+    b"\xc1",
+    [],
+    [9],
+    [0],
+    [-1],
+    ["0"],
+    [[]],
+    [*REQUEST, None],
+    REQUEST[:-1],
+    changed(1, -1),
+    changed(1, True),
+    changed(1, "1"),
+    changed(2, b"a:b:c"),
+    changed(2, "x" * 513),
+    changed(4, "text"),
+    changed(4, [1, 2]),
+    changed(4, bytes(2**24 + 1)),
+    changed(5, 1),
+    changed(6, -1),
+    changed(6, 1.5),
+    changed(7, b""),
+    changed(8, "x" * 65_537),
+    changed(10, {}),
+    changed(10, [SEAL_FIELDS] * 33),
+    changed(11, [SEAL_FIELDS[:-1] * 2]),
+    changed(11, [[*SEAL_FIELDS[:3], "now", b""]]),
+    changed(11, [[*SEAL_FIELDS[:4], bytes(65)]]),
+    [2, 1, "no-such-kind", None],
+    [2, 1, "timeout", ["one"]],
+    [2, 1, "timeout", ["one", 2]],
+    b"\x91" * 1_000_000,
+    _heads(60_000_000) + b"\x90" * 60_000_000,
+    b"\x9c\x00\x01\xa1a\xa1b\xc4\x00\xc2\xc0\xc0\xc0\xc0\x90" + _heads(50_000_000) + b"\x90" * 50_000_000,
+    b"\x92\x00\xdf\x00\x00\x00\x09" + b"\x01\x01" * 9,
+    b"\x94\x02\xc7\x0c\xff" + bytes(14),
+    b"\x94\x02\x01\xa7timeout\xc0\x00",
+    b"\x94\x02\x01\xa3\xed\xa0\x80\xc0",
+]
+
+
+@pytest.mark.parametrize("said", SHAPELESS, ids=lambda said: repr(said)[:40])
+def test_what_a_known_node_signs_and_is_no_message_is_refused(said: list[Any] | bytes) -> None:
+    envelope = of_away(said)
+    with pytest.raises(BadEnvelope, match=r"away\.os sent a message of no known form"):
+        home().open(envelope, NOW)
+
+
+def test_nothing_is_decoded_before_all_of_the_head_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = [
+        away(STRANGER).close(MESSAGE, "home.os", NOW),
+        Envelopes("far.os", STRANGER, KEYS.get).close(MESSAGE, "home.os", NOW),
+        away().close(MESSAGE, "other.os", NOW),
+        away().close(MESSAGE, "home.os", NOW - 1000),
     ]
-    forged.append(Envelopes("far.os", STRANGER, KEYS.get).close(MESSAGE, "home.os", NOW))
+    receiver, heard = home(), away().close(MESSAGE, "home.os", NOW)
+    receiver.open(heard, NOW)
 
-    def loads(*_: object) -> None:
+    def hashed(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(plain_cbor, "loads", loads)
-    for envelope in forged:
+    fresh = away().close(MESSAGE, "home.os", NOW)
+    monkeypatch.setattr(hashlib, "sha256", hashed)
+    for envelope in (*refused, heard):
         with pytest.raises(BadEnvelope):
-            home().open(envelope, NOW)
+            receiver.open(envelope, NOW)
     with pytest.raises(AssertionError):
-        home().open(away().close(MESSAGE, "home.os", NOW), NOW)
+        receiver.open(fresh, NOW)
+
+
+def test_another_body_under_a_head_that_was_seen_does_not_use_it_up() -> None:
+    receiver, envelope = home(), away().close(MESSAGE, "home.os", NOW)
+    with pytest.raises(BadEnvelope, match="not the one"):
+        receiver.open(read(envelope).saying([2, 8, "timeout", None]).written(), NOW)
+    assert receiver.open(envelope, NOW) == ("away.os", MESSAGE)
 
 
 @pytest.mark.parametrize("size", [0, 5, 200, 70_000])
 def test_an_envelope_of_any_size_is_found_to_be_one(size: int) -> None:
-    message = [1, b"x" * size]
-    for name in ("away.os", "a" * 40):
+    message = Response(1, "a:b:c", b"x" * size, None, None, None, ())
+    for name in ("away.os", "a" * 128):
         sender = Envelopes(name, AWAY, KEYS.get)
         receiver = Envelopes("home.os", HOME, lambda _: AWAY.public_key())
         assert receiver.open(sender.close(message, "home.os", NOW), NOW) == (name, message)
@@ -94,10 +189,9 @@ def test_an_envelope_of_any_size_is_found_to_be_one(size: int) -> None:
 
 @given(st.binary())
 def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
-    with pytest.raises(BadEnvelope):
-        home().open(data, NOW)
-    with pytest.raises(BadEnvelope):
-        home().open(cbor2.dumps([data, data]), NOW)
+    for envelope in (data, b"\x02" + data, b"\x02\x07away.os" + data):
+        with pytest.raises(BadEnvelope):
+            home().open(envelope, NOW)
 
 
 @given(st.data())
@@ -107,6 +201,21 @@ def test_no_byte_can_be_altered(data: st.DataObject) -> None:
     envelope[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(BadEnvelope):
         home().open(bytes(envelope), NOW)
+
+
+@pytest.mark.parametrize("field", ["sender", "receiver", "number", "expires", "digest"])
+def test_nothing_of_a_head_can_be_altered(field: str) -> None:
+    other = {
+        "sender": "home.os",
+        "receiver": "else.os",
+        "number": bytes(16),
+        "expires": NOW + 61,
+        "digest": bytes(32),
+    }
+    altered: dict[str, Any] = {field: other[field]}
+    taken = replace(read(away().close(MESSAGE, "home.os", NOW)), **altered)
+    with pytest.raises(BadEnvelope, match="is not signed by"):
+        home().open(taken.written(), NOW)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +236,21 @@ def test_an_envelope_has_its_time(age: float, *, heard: bool) -> None:
             home().open(envelope, NOW + age)
 
 
-def test_a_replay_is_known_as_long_as_it_could_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_is_known_as_long_as_it_could_be_taken() -> None:
     receiver, envelope = home(), away().close(MESSAGE, "home.os", NOW)
     receiver.open(envelope, NOW)
     for age in range(0, int(VALID_SECONDS + 2 * SKEW_SECONDS), 10):
         with pytest.raises(BadEnvelope):
             receiver.open(envelope, NOW + age)
+
+
+def test_what_an_earlier_run_of_the_node_may_have_heard_is_not_heard_again() -> None:
+    envelope = away().close(MESSAGE, "home.os", NOW)
+    assert home().open(envelope, NOW) == ("away.os", MESSAGE)
+    restarted = Envelopes("home.os", HOME, KEYS.get, NOW + 1)
+    with pytest.raises(BadEnvelope, match="before this node was started"):
+        restarted.open(envelope, NOW + 1)
+    assert restarted.open(away().close(MESSAGE, "home.os", NOW + 1), NOW + 1) == ("away.os", MESSAGE)
 
 
 def test_one_node_does_not_crowd_out_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +263,8 @@ def test_one_node_does_not_crowd_out_another(monkeypatch: pytest.MonkeyPatch) ->
     receiver.open(Envelopes("home.os", HOME, KEYS.get).close(MESSAGE, "home.os", NOW), NOW)
     later = NOW + VALID_SECONDS + SKEW_SECONDS + 1
     receiver.open(away().close(MESSAGE, "home.os", later), later)
+    assert len(receiver._seen["away.os"]._numbers) == 1
+    assert len(receiver._seen["away.os"]._ends) == 1
 
 
 def test_one_that_is_too_large_is_neither_made_nor_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +274,8 @@ def test_one_that_is_too_large_is_neither_made_nor_opened(monkeypatch: pytest.Mo
         home().open(envelope, NOW)
     with pytest.raises(BadEnvelope, match="limit"):
         away().close(MESSAGE, "home.os", NOW)
+
+
+def test_a_message_that_cannot_be_written_is_not_sent() -> None:
+    with pytest.raises(BadEnvelope, match="cannot be written"):
+        away().close(Response(1, "a:b:c", b"", "\ud800", None, None, ()), "home.os", NOW)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import time
 from typing import Any, Literal
 
-import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
 from tests.wire import ToWorker
 
 from guesthouse.capabilities import Capability
+from guesthouse.kernel import arrivals, remote, sealed_capabilities
 from guesthouse.kernel.envelopes import Envelopes
-from guesthouse.kernel.remote import FAILURE, REQUEST, RESPONSE, Remote, at_node
-from guesthouse.kernel.sealed_capabilities import seal
+from guesthouse.kernel.remote import Remote, at_node
+from guesthouse.kernel.sealed_capabilities import Sealed, seal
 
 from .test_router import CHAT, send
 
 HERE, THERE = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 KEYS = {"home.os": HERE.public_key(), "far.os": THERE.public_key()}
 FAR = "guest:house:b.os"
+REST: list[Any] = [False, 5, None, None, None, [], []]
+"""The fields of a request behind its body."""
 CHANNEL = b'{"WebSocketPush":{"channel_id":7,"message_type":"Text"}}'
 TEXTS = st.sampled_from(
     ["", CHAT, FAR, "http-server:distro:sys", "a", "not an id", "offline", "timeout", "\ud7ff"]
@@ -29,7 +34,7 @@ TEXTS = st.sampled_from(
 VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-1, 2**64)
+    | st.integers(-1, 2**64 - 1)
     | st.floats()
     | TEXTS
     | st.binary(max_size=9)
@@ -48,13 +53,15 @@ class Far:
         self.heard: list[list[Any]] = []
         self.remote = kernel.router.remote = Remote(kernel.router, HERE, KEYS.get, self, kernel.log)
 
-    def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
+    def send(self, node: str, data: bytes) -> Literal["offline"] | None:
         """See `Transport`."""
-        self.heard.append(self.envelopes.open(frame, time.time())[1])
+        if node == "far.os":
+            self.envelopes.open(data, time.time())
+        self.heard.append(read(data).message)
         return None
 
     def say(self, message: list[Any]) -> None:
-        self.remote.incoming(self.envelopes.close(message, "home.os", time.time()))
+        self.remote.incoming(frame("far.os", "home.os", message, THERE))
 
     def ask(self, body: bytes, target: str = CHAT, shown: list[Any] | None = None, number: int = 5) -> None:
         fields = [body, False, 9, None, None, None, [], shown or []]
@@ -62,7 +69,8 @@ class Far:
 
 
 @pytest.fixture
-async def far(kernel: Any) -> Far:
+async def far(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> Far:
+    monkeypatch.setattr(arrivals, "TURN_SECONDS", 3600.0)  # all is heard at once
     return Far(kernel)
 
 
@@ -80,7 +88,6 @@ async def test_whatever_a_known_node_says_is_refused_or_done_and_never_a_fault(
     kind = data.draw(st.sampled_from([*count, 3, -1]))
     fitting = st.lists(VALUES, min_size=count.get(kind, 1), max_size=count.get(kind, 4))
     message = [kind, *data.draw(fitting)]
-    cbor2.dumps(message)
     far.say(message)
     far.say(data.draw(st.lists(VALUES, max_size=3)))
 
@@ -103,13 +110,14 @@ async def test_only_a_process_that_uses_the_network_is_reached_and_only_by_who_m
 async def test_a_full_mailbox_and_too_much_at_once_are_said(far: Far, kernel: Any) -> None:
     process, _ = kernel.process(await kernel.worker(), CHAT)
     process.holdings.requested |= {kernel.router.rights.network}
-    limit = kernel.router.message_bytes
+    limit = 1_000_000
+    kernel.router._limits = dataclasses.replace(kernel.router._limits, message_bytes=limit)
     far.ask(b"x" * (limit + 1))
     assert far.heard == []
     assert "sent more than process.message_bytes" in kernel.log
     process.run.flowing = False
     while not process.mailbox.refuses():
-        far.ask(b"x" * 1_000_000, number=0)
+        far.ask(b"x" * limit, number=0)
     far.ask(b"one more", number=6)
     assert far.heard[-1] == [FAILURE, 6, "mailbox-full", None]
 
@@ -127,7 +135,7 @@ async def test_a_request_that_waits_for_a_node_is_answered_by_no_other(far: Far,
     far.say([RESPONSE, number, FAR, b"twice", None, None, None, []])
     (heard,) = await worker.hear()
     assert heard[:4] == [ToWorker.RESPONSE, chat, f"far.os@{FAR}", b"answer"]
-    assert kernel.router.asker_of(number) is None
+    assert kernel.router.asker_of("far.os", number) is None
     assert at_node("far.os").package_id != "distro:far.os"
 
 
@@ -140,3 +148,92 @@ async def test_a_push_needs_the_right_to_that_very_channel(far: Far, kernel: Any
     far.ask(CHANNEL, "http-server:distro:sys", [right(f"home.os@{CHAT}", '{"channel":7}')])
     assert [call[0] for call in kernel.http.asked] == ["request"]
     assert str(kernel.http.asked[0][1]) == f"home.os@{CHAT}", "in the name of who gave the right"
+
+
+async def test_who_answers_what_it_was_not_asked_hands_nothing_over(far: Far, kernel: Any) -> None:
+    worker = await kernel.worker()
+    process, chat = kernel.process(worker, CHAT)
+    process.holdings.requested |= {kernel.router.rights.network}
+    await worker.say(send(chat, f"other.os@{FAR}", b"question", expects=60))
+    await worker.settled(chat)
+    (number,) = kernel.router._requests._waiting
+    own = seal(THERE, Capability.read(f"far.os@{FAR}", '"messaging"'), f"home.os@{CHAT}", time.time() + 60)
+    handed = [own.issuer, own.params, own.holder, own.expires, own.signature]
+    far.say([RESPONSE, number, FAR, b"forged", None, None, None, [handed]])
+    assert process.holdings.seals == {}
+    assert kernel.router.asker_of("other.os", number) == process.id
+    assert kernel.router.asker_of("far.os", number) is None
+    assert "was not asked for" in kernel.log
+
+
+async def test_of_what_is_shown_only_what_counts_is_verified(far: Far, kernel: Any, monkeypatch: Any) -> None:
+    worker = await kernel.worker()
+    process, _ = kernel.process(worker, CHAT, public=False)
+    process.holdings.requested |= {kernel.router.rights.network}
+    verified: list[Sealed] = []
+    real = sealed_capabilities.unsealed
+
+    def unsealed(shown: Sealed, *how: Any) -> Capability:
+        verified.append(shown)
+        return real(shown, *how)
+
+    monkeypatch.setattr(remote, "unsealed", unsealed)
+    others = [right(f"home.os@{CHAT}", f'{{"channel":{number}}}') for number in range(31)]
+    far.ask(b"in", shown=[*others, right(f"home.os@{CHAT}", '"messaging"')])
+    assert [each.params for each in verified] == ['"messaging"']
+    far.ask(CHANNEL, "http-server:distro:sys", [right(f"home.os@{CHAT}", '{"channel":8}')] * 32)
+    assert len(verified) == 1
+
+
+async def test_a_flood_is_carried_out_a_little_each_turn_and_is_bounded(
+    kernel: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(arrivals, "TURN_SECONDS", 0.0)  # one frame each turn
+    monkeypatch.setattr(arrivals, "MOST_FRAMES", 3)
+    far = Far(kernel)
+    frames = [
+        frame("far.os", "home.os", [REQUEST, number, FAR, "no:such:one", b"", *REST], THERE)
+        for number in range(1, 7)
+    ]
+    taken = [far.remote.incoming(each) for each in frames]
+    assert taken == [None, None, None, "full", "full", "full"]
+    assert far.heard == []
+    answered = []
+    for _ in range(5):
+        await asyncio.sleep(0)
+        answered.append(len(far.heard))
+    assert answered == [1, 2, 3, 3, 3]
+    assert [message[:3] for message in far.heard] == [[FAILURE, n, "no-such-process"] for n in (1, 2, 3)]
+    assert sum("too much of them waits" in text for _, _, text in kernel.log.lines) == 1
+    assert far.remote.incoming(frames[3]) is None
+
+
+async def test_what_waits_is_bounded_in_bytes(kernel: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(arrivals, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(arrivals, "MOST_BYTES", 1000)
+    far = Far(kernel)
+    assert [far.remote.incoming(bytes(400)) for _ in range(3)] == [None, None, "full"]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert [far.remote.incoming(bytes(400)) for _ in range(3)] == [None, None, "full"]
+
+
+async def test_whatever_a_node_sends_without_end_is_logged_a_few_times(far: Far, kernel: Any) -> None:
+    process, _ = kernel.process(await kernel.worker(), CHAT)
+    process.holdings.requested |= {kernel.router.rights.network}
+    strange = Ed25519PrivateKey.generate()
+    before = len(kernel.log.lines)
+    for number in range(1000):
+        name = f"n{number}:x:y"
+        forged = [f"home.os@{name}", '"messaging"', f"far.os@{FAR}", time.time(), bytes(64)]
+        far.remote.incoming(frame("far.os", "home.os", [9, number], THERE))
+        far.remote.incoming(frame("far.os", "home.os", [9, number], strange))
+        far.remote.incoming(frame(f"n{number}.os", "home.os", [9, number], strange))
+        far.remote.incoming(bytes([number % 256]) * number)
+        far.say([REQUEST, number, f"no id {number}", CHAT, b"", *REST])
+        far.say([REQUEST, number, name, name, b"", *REST])
+        far.say([RESPONSE, number, name, b"", None, None, None, []])
+        far.say([FAILURE, number, "timeout", None])
+        far.say([REQUEST, 0, name, CHAT, b"", False, None, None, None, None, [forged] * 2, []])
+    said = kernel.log.lines[before:]
+    assert len(said) < 20, said
