@@ -16,13 +16,15 @@ _MOST_BRACKETS: Final = 500
 """In the JSON, wherever they stand. Each may be a level of nesting, for which a reader takes stack: a guest's is small,
 and Python 3.14 does not look for the end of a stack that is not its own.
 """
-
+_MOST_COMMAS: Final = 16_384
 _STATUS_END: Final = 2**16
 
 
 def answer_of(head: bytes, mime: str | None, payload: bytes | None) -> HttpResponse | None:
     """The answer that a response and its blob stand for; None when it is of another form."""
-    if len(head) > MAX_HEAD or head.count(b"[") + head.count(b"{") > _MOST_BRACKETS:
+    if len(head) > MAX_HEAD or head.count(b",") > _MOST_COMMAS:
+        return None
+    if head.count(b"[") + head.count(b"{") > _MOST_BRACKETS:
         return None
     try:
         answer = json.loads(head)

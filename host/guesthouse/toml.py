@@ -5,6 +5,9 @@ from __future__ import annotations
 import tomllib
 from typing import Any, Final
 
+MOST_BYTES: Final = 256 * 1024
+MOST_DOTS: Final = 64
+"""In one line, so that no key has more parts: reading one takes the time of their number squared."""
 _LONGEST: Final = 200
 
 
@@ -18,6 +21,10 @@ def parse_toml(content: bytes) -> dict[str, Any]:
     Raises:
         NotToml: they are not TOML, or more of it than any file of ours has.
     """
+    if len(content) > MOST_BYTES:
+        raise NotToml(f"is over {MOST_BYTES} bytes: it is to be a short text")
+    if any(line.count(b".") > MOST_DOTS for line in content.splitlines()):
+        raise NotToml(f"has a line with over {MOST_DOTS} dots: write it in several")
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:

@@ -38,9 +38,11 @@ from guesthouse.canonical.plan import (
 )
 from guesthouse.canonical.type_table import ReadTypes, WrittenTypes
 from guesthouse.canonical.weighing import Weight
+from guesthouse.json_text import read_json
 
 MAX_PLAN_BYTES: Final = 4 * 1024 * 1024
 """Of a plan's JSON. That of a Python guest has 0.1 MB."""
+_MOST_COMMAS: Final = MAX_PLAN_BYTES // 8
 
 _DROP: Final = "drop"
 """What stands for a call that drops a handle where others have the number of their allocator."""
@@ -79,6 +81,8 @@ def plan_to_json(plan: Plan) -> bytes:
     encoded = json.dumps(value, separators=(",", ":")).encode()
     if len(encoded) > MAX_PLAN_BYTES:
         raise ValueError(f"the plan has {len(encoded)} bytes, over {MAX_PLAN_BYTES}")
+    if encoded.count(b",") > _MOST_COMMAS:
+        raise ValueError(f"the plan has over {_MOST_COMMAS} parts")
     return encoded
 
 
@@ -88,11 +92,9 @@ def plan_from_json(text: bytes) -> Plan:
     Raises:
         ValueError: it is something else.
     """
-    if len(text) > MAX_PLAN_BYTES:
-        raise ValueError(f"a plan has at most {MAX_PLAN_BYTES} bytes")
     try:
-        return _plan(json.loads(text))
-    except (KeyError, TypeError, RecursionError) as error:
+        return _plan(read_json(text, MAX_PLAN_BYTES, _MOST_COMMAS))
+    except (KeyError, TypeError) as error:
         raise ValueError(f"this is no plan: {error!r}") from None
 
 

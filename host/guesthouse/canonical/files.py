@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
+
+from guesthouse.json_text import read_json
 
 PLAN_SUFFIX: Final = ".plan"
 """Of the plan's file: its JSON."""
@@ -60,10 +61,7 @@ def names_in(text: bytes) -> dict[int, str]:
     Raises:
         ValueError: nothing of the kind.
     """
-    try:
-        written: Any = json.loads(text)
-    except RecursionError:
-        written = None
+    written: Any = read_json(text)
     if not isinstance(written, dict) or not all(_is_name(name) for name in written.values()):
         raise ValueError("it is not said which modules are shared")
     return {int(number): name for number, name in written.items()}

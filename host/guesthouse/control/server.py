@@ -13,6 +13,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
+from msgspec import MsgspecError
+from msgspec.json import Decoder
+
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home, HomeError
 
@@ -100,14 +103,20 @@ class ControlServer:
             gone.cancel()
 
 
+_Argument: TypeAlias = str | int | float | bool | None
+_decode: Final = Decoder(dict[str, _Argument]).decode
+"""Nothing nests in a request: of one as long as it may be, no lists and objects come into being."""
+_UNREADABLE: Final = (MsgspecError, ValueError, RecursionError)
+
+
 async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             line = await reader.readuntil(b"\n")
-        request = json.loads(line)
-    except (ValueError, RecursionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        raise BadRequest("a control request is one line of JSON") from None
-    if not isinstance(request, dict) or not isinstance(request.get("command"), str):
+        request = _decode(line)
+    except (*_UNREADABLE, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise BadRequest("a control request is one line of JSON: an object of plain values") from None
+    if not isinstance(request.get("command"), str):
         raise BadRequest("a control request is a JSON object with a command")
     return request
 

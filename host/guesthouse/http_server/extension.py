@@ -8,23 +8,23 @@ fields, or in CBOR; the two cannot be mistaken for each other. Since the Kinode 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Final, Literal, TypeAlias
 
 import cbor2
-import msgpack  # type: ignore[import-untyped] # it has no types of its own
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from guesthouse import plain_cbor
+from guesthouse.http_server import extension_cbor
 
 NAME: Final = "WebSocketExtPushData"
 FRAMING: Final = 128
 """Bytes at most that the framing adds to a blob."""
 
+Kind: TypeAlias = Literal["Request", "Response"]
 KINDS: Final = ("Request", "Response")
-_ONE_KIND: Final = [[kind] for kind in KINDS]
-_MAX_ID: Final = 2**64
-_MAX_DEPTH: Final = 4
 _TYPE_FIELDS: Final = ("kinode_message_type", "hyperware_message_type")
-_FIELDS: Final = frozenset(("id", "blob"))
+_CBOR: Final = (b"\xa1", b"\xa3", b"\xa4", b"\xbf")
+"""How a map of so many fields begins in CBOR, and as no map does in MessagePack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +48,64 @@ class ExtensionPush:
     def pack(self, dialect: Dialect) -> bytes:
         """The message as it is sent."""
         fields = {"id": self.id, **dict.fromkeys(dialect.type_fields, self.kind), "blob": self.blob}
-        packed: bytes = cbor2.dumps({NAME: fields}) if dialect.cbor else msgpack.packb({NAME: fields})
+        packed: bytes = (
+            cbor2.dumps({NAME: fields}) if dialect.cbor else msgspec.msgpack.encode({NAME: fields})
+        )
         return packed
+
+
+class _Fields(Struct, forbid_unknown_fields=True, frozen=True):
+    """What stands in the framing. Bytes may be the list of numbers that some encoders make of them."""
+
+    id: Annotated[int, Meta(ge=0)]
+    blob: bytes | list[Annotated[int, Meta(ge=0, lt=256)]]
+    kinode_message_type: Kind | UnsetType = UNSET
+    hyperware_message_type: Kind | UnsetType = UNSET
+
+    def read(self, *, cbor: bool) -> tuple[ExtensionPush, Dialect] | None:
+        """The message, when its type is said, and one."""
+        said = [(name, kind) for name in _TYPE_FIELDS if (kind := getattr(self, name)) is not UNSET]
+        kinds = {kind for _, kind in said}
+        if len(kinds) != 1:
+            return None
+        push = ExtensionPush(self.id, kinds.pop(), bytes(self.blob))
+        return push, Dialect(cbor, tuple(name for name, _ in said))
+
+
+class _Framed(Struct, forbid_unknown_fields=True, frozen=True):
+    """The fields with the name around them."""
+
+    framed: _Fields = msgspec.field(name=NAME)
+
+
+_framed: Final = msgspec.msgpack.Decoder(_Framed)
+_bare: Final = msgspec.msgpack.Decoder(_Fields)
 
 
 def read(data: bytes) -> tuple[ExtensionPush, Dialect] | None:
     """The message, and how it was written; None for anything else."""
-    cbor = data[:1] in (b"\xa1", b"\xa3", b"\xbf")
+    cbor = data[:1] in _CBOR
+    fields = _from_cbor(data) if cbor else _from_msgpack(data)
+    return None if fields is None else fields.read(cbor=cbor)
+
+
+def _from_msgpack(data: bytes) -> _Fields | None:
     try:
-        value = plain_cbor.loads(data, _MAX_DEPTH) if cbor else msgpack.unpackb(data, max_ext_len=0)
-    except (*plain_cbor.FAULTS, msgpack.UnpackException):
+        return _framed.decode(data).framed
+    except _UNREADABLE:
+        pass
+    try:
+        return _bare.decode(data)
+    except _UNREADABLE:
         return None
-    return _checked(value, cbor=cbor)
 
 
-def _checked(value: Any, *, cbor: bool) -> tuple[ExtensionPush, Dialect] | None:
-    fields = value.get(NAME, value) if isinstance(value, dict) else None
-    if not isinstance(fields, dict):
+def _from_cbor(data: bytes) -> _Fields | None:
+    try:
+        fields = extension_cbor.loads(data)
+        return msgspec.convert(fields.get(NAME, fields), _Fields, builtin_types=(bytes,))
+    except _UNREADABLE:
         return None
-    types = tuple(name for name in _TYPE_FIELDS if name in fields)
-    kinds = [fields[name] for name in types]
-    if fields.keys() != _FIELDS.union(types) or kinds[:1] not in _ONE_KIND or kinds != kinds[:1] * len(kinds):
-        return None
-    number, blob = fields["id"], _bytes(fields["blob"])
-    if type(number) is not int or not 0 <= number < _MAX_ID or blob is None:
-        return None
-    return ExtensionPush(number, kinds[0], blob), Dialect(cbor, types)
 
 
-def _bytes(value: object) -> bytes | None:
-    """Bytes, also as the list of numbers that some encoders make of them."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, list) and all(type(byte) is int and 0 <= byte < 256 for byte in value):
-        return bytes(value)
-    return None
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)

@@ -316,7 +316,7 @@ def _from_form(body: bytes) -> _Attempt | None:
 
 def _from_json(body: bytes) -> _Attempt | None:
     try:
-        fields = read_json(body)
+        fields = read_json(body, _MAX_BODY)
     except ValueError:
         return None
     if not isinstance(fields, dict):

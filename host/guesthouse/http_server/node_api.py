@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Meta, MsgspecError, Raw, Struct
+from msgspec.json import Decoder
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -27,6 +28,7 @@ from guesthouse.message import Request as KernelRequest
 from guesthouse.ports import Answer
 
 _MAX_KEY_BODY: Final = 4096
+_COMPLAINT: Final = 200
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _REFUSALS: Final = {
     "no-such-process": closes.ENDED,  # it was there when it was asked
@@ -89,8 +91,9 @@ class NodeApi:
         if not _is_json(request):
             return refused(closes.NOT_JSON)
         limits = self.context.settings
-        fields = await self._json(request, limits.connections.http_body_bytes)
-        target, message, blob = self._message(fields)
+        seconds = limits.connections.handshake_seconds
+        async with body_of(request, limits.connections.http_body_bytes, self.bodies, seconds) as body:
+            target, message, blob = self._message(_read(body))
         if self.context.router.find(target) is None:
             return refused(closes.NOT_FOUND)
         answer = await self.context.router.ask(target, message, blob)
@@ -101,49 +104,81 @@ class NodeApi:
             )
         return Response(headers=_NO_STORE) if answer is None else _as_json(answer)
 
-    def _message(self, fields: dict[str, Any]) -> tuple[ProcessId, KernelRequest, LazyLoadBlob | None]:
+    def _message(self, said: _Message) -> tuple[ProcessId, KernelRequest, LazyLoadBlob | None]:
         """What to send to whom.
 
         Raises:
-            Refused: a field is missing or of the wrong shape, or something is too big.
+            Refused: something is of the wrong form, or too big.
         """
-        body, data, mime = fields.get("body"), fields.get("data"), fields.get("mime")
-        expects, metadata = fields.get("expects_response"), fields.get("metadata")
-        inherit = False if fields.get("inherit") is None else fields["inherit"]
         longest = int(self.context.settings.connections.http_longest_response_seconds)
         try:
-            target = canonical(ProcessId.parse(fields.get("process", "")))
-            text = "" if body is None else body if isinstance(body, str) else json.dumps(body)
-            payload = None if data is None else base64.b64decode(data, validate=True)
-            if expects is not None and (type(expects) is not int or expects < 0):
-                raise ValueError("expects_response is in seconds")
-            if not isinstance(metadata, str | None) or not isinstance(mime, str | None):
-                raise TypeError("metadata and mime are text")
-            if type(inherit) is not bool:
-                raise TypeError("inherit is true or false")
-            if fields.get("context") is not None:
+            target = canonical(ProcessId.parse(said.process))
+            body = _text(said.body)
+            payload = None if said.data is None else base64.b64decode(said.data, validate=True)
+            if bytes(said.context) != b"null":
                 raise ValueError("context is for requests of processes: the caller keeps its own")
-        except (BadProcessId, TypeError, ValueError, binascii.Error, AttributeError) as error:
+        except (BadProcessId, binascii.Error, ValueError) as error:
             raise Refused(closes.BAD_REQUEST.because(str(error))) from None
-        if fields.get("node") not in (None, self.context.router.node):
+        if said.node not in (None, self.context.router.node):
             raise Refused(closes.NOT_FOUND)
-        encoded = text.encode()
-        if max(len(encoded), len(payload or b"")) > self.context.settings.process.message_bytes:
+        if max(len(body), len(payload or b"")) > self.context.settings.process.message_bytes:
             raise Refused(closes.BODY_TOO_BIG)
-        seconds = None if expects is None else min(expects, longest)
-        request = KernelRequest(encoded, inherit=inherit, expects_response=seconds, metadata=metadata)
-        return target, request, None if payload is None else LazyLoadBlob(mime, payload)
+        seconds = None if said.expects_response is None else min(said.expects_response, longest)
+        request = KernelRequest(
+            body, inherit=said.inherit is True, expects_response=seconds, metadata=said.metadata
+        )
+        return target, request, None if payload is None else LazyLoadBlob(said.mime, payload)
 
     async def _json(self, request: Request, limit: int) -> dict[str, Any]:
         seconds = self.context.settings.connections.handshake_seconds
         async with body_of(request, limit, self.bodies, seconds) as body:
             try:
-                fields = read_json(body)
+                fields = read_json(body, limit)
             except ValueError:
                 raise Refused(closes.BAD_REQUEST) from None
         if not isinstance(fields, dict):
             raise Refused(closes.BAD_REQUEST)
         return fields
+
+
+class _Message(Struct):
+    """A request by RPC. What no field is for is passed over, and the body is not taken apart."""
+
+    process: str = ""
+    body: Raw = Raw(b"null")
+    data: str | None = None
+    """In base64."""
+    mime: str | None = None
+    metadata: str | None = None
+    expects_response: Annotated[int, Meta(ge=0)] | None = None
+    inherit: bool | None = None
+    context: Raw = Raw(b"null")
+    node: str | None = None
+
+
+_message: Final = Decoder(_Message).decode
+_of_text: Final = Decoder(str).decode
+
+
+def _read(body: bytes) -> _Message:
+    try:
+        return _message(body)
+    except (MsgspecError, ValueError, RecursionError) as error:
+        raise Refused(closes.BAD_REQUEST.because(ascii(str(error))[1:-1][:_COMPLAINT])) from None
+
+
+def _text(body: Raw) -> bytes:
+    """What a text says; of any other value, its JSON."""
+    written = bytes(body)
+    if written == b"null":
+        return b""
+    if not written.startswith(b'"'):
+        written.decode()
+        return written
+    try:
+        return _of_text(written).encode()
+    except MsgspecError as error:
+        raise ValueError(str(error)) from None
 
 
 def _is_json(request: Request) -> bool:

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from guesthouse.canonical.files import MODULE_SUFFIX, PLAN_SUFFIX, SHARED_SUFFIX, core_path, names_in
 from guesthouse.config import MIB
+from guesthouse.json_text import read_json
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError
 from guesthouse.package.own_files import Digests, Tampered, copy, new_file, read_own
@@ -32,6 +33,7 @@ from guesthouse.package.shared_modules import SEAL_SUFFIX, SharedModules
 MAX_CACHE_BYTES: Final = 4096 * MIB
 """What the folder may hold; the longest unused go first."""
 MAX_NOTE_BYTES: Final = 4 * MIB
+MOST_NOTE_COMMAS: Final = MAX_NOTE_BYTES // 16
 """A description's JSON."""
 
 MAX_MODULES: Final = 1024
@@ -157,7 +159,7 @@ class CompileCache:
         self._prune()
 
     def _checked(self, stem: str) -> tuple[Artifact, _Layout]:
-        note = json.loads(read_own(self._note(stem), MAX_NOTE_BYTES))
+        note = read_json(read_own(self._note(stem), MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
         layout = _Layout.from_note(note)
         paths = self._paths(stem, layout)
         if set(self._all_of(stem)) - {*paths, self._note(stem)}:

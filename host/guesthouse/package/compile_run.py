@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import resource
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from guesthouse.config import PackageLimits
-from guesthouse.package.cache import MAX_MODULES, MAX_NOTE_BYTES, Made
+from guesthouse.json_text import read_json
+from guesthouse.package.cache import MAX_MODULES, MAX_NOTE_BYTES, MOST_NOTE_COMMAS, Made
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError
 from guesthouse.package.task import NO_ROOM, REFUSED, SHARED_BYTES, Job, Task
@@ -220,7 +220,7 @@ def _reply(note: IO[bytes], code: Path, component_bytes: int, task: Task) -> tup
     """What the subprocess says of its result. Whoever broke it says what it likes."""
     note.seek(0)
     try:
-        reply = json.loads(note.read(MAX_NOTE_BYTES))
+        reply = read_json(note.read(MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
         planned, sizes, handed_back = reply["planned"] is True, reply["sizes"], reply["handed_back"]
         if not _are_sizes(sizes, code.stat().st_size) or planned is not (task is Task.COMPONENT):
             raise ValueError("these are not the sizes of its parts")

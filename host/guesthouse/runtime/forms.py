@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from guesthouse.json_text import read_json
+import msgspec
+
+from guesthouse.json_text import MOST_BYTES, read_json
 
 OK: Final = b'{"Ok":null}'
 
@@ -18,16 +20,18 @@ class BadRequest(Exception):
     """A request is not of a known form; the text says what is wrong with it."""
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, most_bytes: int = MOST_BYTES) -> Any:
     """Read a request's body.
 
     Raises:
-        BadRequest: it is not JSON.
+        BadRequest: it is not JSON, or more than that.
     """
     try:
-        return read_json(body)
-    except ValueError:
+        return read_json(body, most_bytes)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise BadRequest("the body is not JSON") from None
+    except ValueError as error:
+        raise BadRequest(f"the body is no request: {error}") from None
 
 
 def tagged(value: Any) -> tuple[str, Any]:

@@ -31,6 +31,8 @@ KV: Final = ProcessId("kv", "distro", "sys")
 MAX_KEY: Final = 1024
 MAX_DB: Final = 128
 MAX_LIST: Final = 1000
+MAX_BODY: Final = 1024 * 1024
+"""Bytes of a request beside its blob: what a value is expected to be stands in it."""
 ENTRY_BYTES: Final = 64
 """What a key costs beside its bytes and its value's; `kernel/state.py` counts it."""
 
@@ -65,7 +67,7 @@ class Kv:
         self._state.execute_for(package, size, work, failed, answer)
 
     def _work(self, request: ModuleRequest) -> _Work:
-        whole = parse(request.body)
+        whole = parse(request.body, MAX_BODY)
         package = request.source.process.package_id
         if not owns(package, field(whole, "package_id", object, None)):
             raise BadRequest("that package is not the sender's own")

@@ -191,6 +191,7 @@ def test_every_message_reads_as_it_was_packed(number: int, kind: str, blob: byte
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     read(data)
     read(b"\xa1" + data)
+    read(cbor2.dumps({NAME: {}})[:-1] + data)
     read(b"\x81" + data)
 
 
@@ -218,3 +219,78 @@ def test_a_blob_may_be_a_list_of_numbers_and_the_name_left_out() -> None:
         ExtensionPush(1, "Request", b"\x01\xff"),
         Dialect(type_fields=("kinode_message_type",)),
     )
+
+
+def indefinite(kind: int, *parts: bytes) -> bytes:
+    """CBOR of a length that is not said."""
+    return bytes([kind << 5 | 31]) + b"".join(parts) + b"\xff"
+
+
+FIELDS: dict[str, Any] = {"id": 7, "kinode_message_type": "Request", "blob": b"work"}
+READ = ExtensionPush(7, "Request", b"work"), Dialect(True, BOTH[:1])
+NAMED = b"".join(map(cbor2.dumps, ("id", 7, "kinode_message_type", "Request", "blob")))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        cbor2.dumps({NAME: FIELDS}),
+        cbor2.dumps(FIELDS),
+        cbor2.dumps({NAME: FIELDS | {"blob": list(b"work")}}),
+        indefinite(5, cbor2.dumps(NAME), cbor2.dumps(FIELDS)),
+        indefinite(5, cbor2.dumps(NAME), indefinite(5, NAMED, indefinite(2, b"\x42wo", b"\x40", b"\x42rk"))),
+        indefinite(5, NAMED, indefinite(4, *(b"\x18" + bytes([byte]) for byte in b"work"))),
+        b"\xa1" + cbor2.dumps(NAME) + b"\xbb" + (3).to_bytes(8, "big") + NAMED + b"\x5a\x00\x00\x00\x04work",
+    ],
+)
+def test_cbor_is_read_however_it_may_be_written(data: bytes) -> None:
+    assert cbor2.loads(data)
+    assert read(data) == READ
+
+
+@given(st.binary(max_size=600), st.sampled_from([True, False]))
+def test_bytes_in_cbor_may_be_a_list_of_any_numbers(blob: bytes, framed: object) -> None:
+    fields = FIELDS | {"blob": list(blob)}
+    found = read(cbor2.dumps({NAME: fields} if framed else fields))
+    assert found is not None
+    assert found[0].blob == blob
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        *(1, -1, 1.5, None, True, "text", [256], [-1], [1, [2]], [b"x"], {}, {"a": 1}, [[]] * 9),
+        *(cbor2.CBORTag(2, b"x"), cbor2.CBORTag(35, "(a+)+"), 2**70, cbor2.undefined),
+    ],
+)
+def test_a_blob_in_cbor_that_is_none_makes_a_plain_message(blob: Any) -> None:
+    assert read(cbor2.dumps({NAME: FIELDS | {"blob": blob}})) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        cbor2.dumps({NAME: FIELDS}) + b"\x00",
+        cbor2.dumps({NAME: FIELDS})[:-1],
+        cbor2.dumps({NAME: {NAME: FIELDS}}),
+        cbor2.dumps(FIELDS | {"more": 1}),
+        cbor2.dumps(FIELDS | {"id": 2**64}),
+        b"\xa4" + NAMED + b"\x40" + cbor2.dumps("id") + b"\x07",
+        b"\xbf" + (cbor2.dumps("id") + b"\x07") * 2 + b"\xff",
+        b"\xbf" + b"".join(cbor2.dumps(f"name{number}") + b"\x07" for number in range(9)) + b"\xff",
+        b"\xa3" + NAMED + b"\x5f" + b"\x40" * 1025 + b"\xff",
+        b"\xa3" + NAMED + b"\x5f\x61w\xff",
+        b"\xa3" + NAMED + b"\x5f\x5f\xff\xff",
+        b"\xa3" + NAMED + b"\x5c",
+        b"\xa3" + NAMED + b"\x9f\x18",
+        b"\xa3" + NAMED + b"\x82\x01",
+        b"\xa1\x07\x07",
+        b"\xa1\x78\xff" + b"x" * 255 + b"\x07",
+        b"\xbb" + b"\xff" * 8,
+        b"\xa1" * 100_000,
+        b"\xbf" + cbor2.dumps(NAME) + b"\xbf" * 100_000,
+    ],
+    ids=lambda data: repr(data[:40]),
+)
+def test_cbor_of_no_extension_is_a_plain_message(data: bytes) -> None:
+    assert read(data) is None

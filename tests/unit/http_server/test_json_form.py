@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.config import ConnectionLimits
-from guesthouse.http_server.json_form import MAX_BODY
+from guesthouse.json_text import MOST_BYTES
 from guesthouse.message import LazyLoadBlob
 
 from .conftest import CHAT, NODE, OTHER, House
@@ -173,7 +173,7 @@ async def test_a_request_of_another_shape_is_malformed(house: House, request_bod
 @pytest.mark.parametrize(("more", "answer"), [(-1, OK), (0, OK), (1, {"Err": "MalformedRequest"})])
 async def test_a_body_is_as_long_as_it_may_be(house: House, more: int, answer: object) -> None:
     body = json.dumps({"WebSocketUnbind": {"path": "/"}}).encode()
-    assert ask(house, body.ljust(MAX_BODY + more)) == answer
+    assert ask(house, body.ljust(MOST_BYTES + more)) == answer
 
 
 async def test_what_no_action_has_is_ignored(house: House) -> None:

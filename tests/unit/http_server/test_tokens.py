@@ -176,7 +176,9 @@ async def test_a_program_here_sends_a_message_and_gets_the_answer(house: House) 
 async def test_without_a_wish_for_an_answer_there_is_none(house: House) -> None:
     assert await ask(house, {"process": str(CHAT), "body": {"a": 1}, "metadata": "m"}) == (200, None)
     process, request, blob, _ = house.router.requests.get_nowait()
-    assert (process, request.body, request.metadata, blob) == (CHAT, b'{"a": 1}', "m", None)
+    assert (process, request.body, request.metadata, blob) == (CHAT, b'{"a":1}', "m", None), (
+        "as it was written"
+    )
 
 
 async def test_the_process_sees_inherit_and_context_is_refused_with_the_reason(house: House) -> None:

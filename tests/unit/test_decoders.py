@@ -1,0 +1,350 @@
+"""Whatever reads bytes from outside gets what costs decoders most, as much of it as its door lets in: what is read
+costs memory by its size, nothing unfolds, and nothing is raised but what the door raises for malformed bytes.
+
+`docs/security.md` lists the decoders and their bounds; `python -m tests.unit.test_decoders` prints how long each
+takes, which is how long the node's event loop is held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.node_frames import frame
+
+from guesthouse.canonical.codec import MAX_PLAN_BYTES, plan_from_json
+from guesthouse.canonical.files import names_in
+from guesthouse.capabilities import MAX_PARAMS, BadCapability, canonical_params
+from guesthouse.control.server import _UNREADABLE as BAD_CONTROL_REQUEST
+from guesthouse.control.server import REQUEST_BYTES
+from guesthouse.control.server import _decode as control_request
+from guesthouse.http_answer import MAX_HEAD, answer_of
+from guesthouse.http_server import extension, json_form, login, node_api, register
+from guesthouse.http_server.auth import AuthError, Tokens
+from guesthouse.http_server.requests import Refused
+from guesthouse.json_text import MOST_BYTES
+from guesthouse.kernel.envelopes import MAX_ENVELOPE, BadEnvelope, Envelopes
+from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
+from guesthouse.package.errors import PackageError
+from guesthouse.package.kinode import _json as kinode_json
+from guesthouse.runtime import forms, kv
+from guesthouse.toml import NotToml, parse_toml
+
+ROOT: Final = Path(__file__).parents[2]
+MIB: Final = 1024 * 1024
+PRIME: Final = 2**61 - 1
+"""Integers that differ by it have one hash."""
+KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+Hostile = Iterator[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Door:
+    """One decoder: what it takes, how much of it, and what it raises for what it does not take."""
+
+    form: str
+    most: int
+    read: Callable[[bytes], Any]
+    raises: tuple[type[Exception], ...] = ()
+    places: tuple[tuple[bytes, bytes], ...] = ((b"", b""),)
+    """Where in a message a value may stand: what is before and behind it."""
+
+
+def filled(part: bytes, size: int, last: bytes = b"") -> bytes:
+    """As much of a part as there is room for."""
+    return part * max((size - len(last)) // len(part), 0) + last
+
+
+def hostile_json(size: int) -> Hostile:
+    yield "empty lists", b"[" + filled(b"[],", size - 1, b"[]]")
+    yield "empty objects", b"[" + filled(b"{},", size - 1, b"{}]")
+    yield "deep lists", b"[" * size
+    yield "deep objects", filled(b'{"a":', size)
+    yield "closed deep lists", b"[" * (size // 2) + b"]" * (size // 2)
+    yield "many keys", b"{" + b",".join(b'"%x":0' % n for n in range(min(size, 20 * MIB) // 12)) + b"}"
+    yield "one key", b"{" + filled(b'"a":0,', size - 1, b'"a":0}')
+    yield (
+        "keys that are integers of one hash",
+        b"{" + b",".join(b"%d:0" % (n * PRIME) for n in range(size // 40)),
+    )
+    yield "a huge integer", b"1" * size
+    yield "huge integers", b"[" + filled(b"1" * 4000 + b",", size - 1, b"1]")
+    yield "a huge exponent", b"1e" + b"9" * (size - 2)
+    yield "numbers", b"[" + filled(b"0,", size - 1, b"0]")
+    yield "no numbers", b"[NaN,Infinity,-Infinity]"
+    yield "half surrogates", filled(b"\\ud800", size - 1).join((b'"', b'"'))
+    yield "a wide character in a long text", b'"' + b"x" * (size - 6) + "\U0001f600".encode() + b'"'
+    yield "escapes", filled(b"\\u0041", size - 2).join((b'"', b'"'))
+    yield "truncated", b"[" + filled(b'"a",', size - 3, b'"b')
+    yield "white space", b" " * size
+    yield "another encoding", "[1]".encode("utf-16") * (size // 8)
+    yield "no text", b"\xff" * size
+
+
+def hostile_messagepack(size: int) -> Hostile:
+    count = (size - 9) // 2
+    array, half = b"\xdd" + (size - 9).to_bytes(4, "big"), b"\xdd" + count.to_bytes(4, "big")
+    fields = b"\xdf" + count.to_bytes(4, "big")
+    yield "empty lists", array + b"\x90" * (size - 9)
+    yield "empty objects", array + b"\x80" * (size - 9)
+    yield "deep lists", b"\x91" * size
+    yield "deep objects", b"\x81\xa1a" * (size // 3)
+    yield (
+        "keys that are integers of one hash",
+        b"\xdf\x00\x00\x00\x08"
+        + b"".join(b"\xcf" + (n * PRIME).to_bytes(8, "big") + b"\xc0" for n in range(8)),
+    )
+    yield "many keys", fields + b"\xa0\x00" * count
+    yield "keys that are lists", fields + b"\x90\x00" * count
+    yield "numbers", array + b"\x00" * (size - 9)
+    yield "texts", half + b"\xa1a" * count
+    yield "extension types", half + b"\xd4\x00\x00" * (count // 2)
+    yield "a time", b"\x91\xc7\x0c\xff" + bytes(12)
+    yield "lists longer than they are", b"\xdd\xff\xff\xff\xff\x90"
+    yield "objects longer than they are", b"\xdf\xff\xff\xff\xff\xa0"
+    yield "bytes longer than they are", b"\xc6\xff\xff\xff\xff\x00"
+    yield "truncated", array + b"\x90" * (size // 2)
+    yield (
+        "a wide character in a long text",
+        (b"\xdb" + (size - 9).to_bytes(4, "big") + b"x" * (size - 13) + "\U0001f600".encode()),
+    )
+    yield "no text", b"\xdb" + (size - 9).to_bytes(4, "big") + b"\xff" * (size - 9)
+    yield "what is never used", b"\xc1" * size
+
+
+def hostile_cbor(size: int) -> Hostile:
+    count = size - 16
+    array = b"\x9a" + count.to_bytes(4, "big")
+    for name, value in (
+        ("empty lists", array + b"\x80" * count),
+        ("empty objects", array + b"\xa0" * count),
+        ("empty texts", array + b"\x60" * count),
+        ("deep lists", b"\x81" * count),
+        ("deep objects", b"\xa1\x00" * (count // 2)),
+        ("lists without a length", b"\x9f" + b"\x9f\xff" * (count // 2) + b"\xff"),
+        ("objects without a length", b"\x9f" + b"\xbf\xff" * (count // 2) + b"\xff"),
+        ("deep lists without a length", b"\x9f" * count),
+        ("bytes in pieces", b"\x5f" + b"\x40" * count + b"\xff"),
+        ("texts in pieces", b"\x7f" + b"\x60" * count + b"\xff"),
+        ("large integers of one hash", _colliding(b"\xc2\x4b", count)),
+        ("a regular expression", b"\xd8\x23\x6a(a+)+(a+)+b"),
+        ("tags", b"\xc1" * count),
+        ("shared values", b"\xd8\x1c\x81\xd8\x1d\x00"),
+        ("a huge integer", b"\xc2\x5a" + count.to_bytes(4, "big") + b"\xff" * count),
+        ("numbers", array + b"\x00" * count),
+        ("floats", array + b"\xf9\x7e\x00" * (count // 3)),
+        ("lists longer than they are", b"\x9b" + b"\xff" * 8),
+        ("bytes longer than they are", b"\x5b" + b"\xff" * 8),
+        ("truncated", array + b"\x18" * count),
+        ("breaks", b"\xff" * count),
+    ):
+        yield name, b"\xa1\x61a" + value
+        yield f"{name} in a map without a length", b"\xbf\x61a" + value
+
+
+def _colliding(tag: bytes, size: int) -> bytes:
+    """A map whose keys are tagged integers of one hash, as many as fit."""
+    entries = itertools.islice(itertools.count(1), size // 14)
+    body = b"".join(tag + (n * PRIME).to_bytes(11, "big") + b"\x00" for n in entries)
+    return b"\xba" + (size // 14).to_bytes(4, "big") + body
+
+
+def hostile_toml(size: int) -> Hostile:
+    yield "a key of many parts", filled(b"a.", size - 3, b"a=1")
+    yield "keys of many parts", filled(b"a." * 60 + b"b=1\n", size)
+    yield "tables of many parts", filled(b"[" + b"a." * 60 + b"b]\n", size)
+    yield "quoted keys", filled(b'"".', size - 3, b"a=1")
+    yield "empty lists", b"a=[" + filled(b"[],", size - 3, b"]")
+    yield "deep lists", b"a=" + b"[" * (size - 2)
+    yield "deep objects", b"a=" + filled(b"{a=", size - 2)
+    yield "a huge integer", b"a=" + b"1" * (size - 2)
+    yield "many tables", b"".join(b"[a.b%x]\n" % n for n in range(size // 12))
+    yield "many lists of tables", filled(b"[[a]]\n", size)
+    yield "an unended text", b'a="""' + b"x" * (size - 5)
+    yield "no text", b"\xff" * size
+
+
+HOSTILE: Final[dict[str, Callable[[int], Hostile]]] = {
+    "JSON": hostile_json,
+    "MessagePack": hostile_messagepack,
+    "CBOR": hostile_cbor,
+    "TOML": hostile_toml,
+}
+
+
+def opened(data: bytes, key: Ed25519PrivateKey) -> object:
+    envelopes = Envelopes("home.os", KEY, lambda _: KEY.public_key())
+    return envelopes.open(frame("away.os", "home.os", data, key), time.time())
+
+
+def of_link(data: bytes) -> object:
+    return [*from_worker().feed(len(data).to_bytes(4, "little") + data)]
+
+
+def to_worker(data: bytes) -> object:
+    return [*from_node().feed(len(data).to_bytes(4, "little") + data)]
+
+
+def token(data: bytes) -> object:
+    return Tokens("home.os", b"x" * 32).verify(data.decode(errors="replace"), 0.0)
+
+
+def manifest_of_kinode(data: bytes) -> object:
+    path = Path(KINODE_FILE)
+    path.write_bytes(data)
+    return kinode_json(path)
+
+
+KINODE_FILE: str = ""
+"""Where a manifest is written that is to be read."""
+SMALL: Final = {"JSON": 256 * 1024, "MessagePack": MIB, "CBOR": MIB, "TOML": 32 * 1024}
+"""Bytes of what is not given whole, so that this takes seconds."""
+EXTENSION_BYTES: Final = 16 * MIB
+"""More than `connections.message_bytes` is by default."""
+
+DOORS: Final[dict[str, Door]] = {
+    "link": Door(
+        "MessagePack",
+        MAX_FRAME,
+        of_link,
+        (LinkError,),
+        (
+            (b"", b""),
+            (b"\x91", b""),
+            (b"\x91\x95\x05\x01", b"\x00\xc4\x00"),
+            (b"\x91\x95\x0c\x01\xa4host\xa4info", b""),
+        ),
+    ),
+    "link_of_a_worker": Door("MessagePack", MAX_FRAME, to_worker, (LinkError,), ((b"", b""), (b"\x91", b""))),
+    "envelope": Door("MessagePack", MAX_ENVELOPE - 200, lambda data: opened(data, STRANGER), (BadEnvelope,)),
+    "node_message": Door(
+        "MessagePack",
+        MAX_ENVELOPE - 200,
+        lambda data: opened(data, KEY),
+        (BadEnvelope,),
+        (
+            (b"", b""),
+            (b"\x98\x01\x01\xa1a\xc4\x00", b"\xc0\xc0\x90"),
+            (b"\x98\x01\x01\xa1a\xc4\x00\xc0\xc0\xc0", b""),
+        ),
+    ),
+    "extension": Door(
+        "MessagePack", EXTENSION_BYTES, extension.read, (), ((b"", b""), (b"\x83\xa2id\x01\xa4blob", b""))
+    ),
+    "extension_cbor": Door("CBOR", EXTENSION_BYTES, extension.read),
+    "register": Door(
+        "JSON",
+        MOST_BYTES,
+        lambda data: register.read_register(data, Tokens("home.os", b"x" * 32), 0.0),
+        (),
+        ((b"", b""), (b'{"auth_token":', b"}")),
+    ),
+    "token": Door("JSON", 64 * 1024, token, (AuthError,)),
+    "login": Door("JSON", login._MAX_BODY, login._from_json, (), ((b"", b""), (b'{"token":', b"}"))),
+    "rpc": Door(
+        "JSON",
+        16 * MIB,
+        lambda data: node_api._text(node_api._read(data).body),
+        (Refused, ValueError),
+        ((b"", b""), (b'{"body":', b"}"), (b'{"process":', b"}"), (b'{"expects_response":', b"}")),
+    ),
+    "http_server_json": Door(
+        "JSON", MOST_BYTES, json_form._named, (json_form.JsonError,), ((b"", b""), (b'{"Bind":', b"}"))
+    ),
+    "modules": Door("JSON", MOST_BYTES, forms.parse, (forms.BadRequest,)),
+    "kv": Door("JSON", kv.MAX_BODY, lambda data: forms.parse(data, kv.MAX_BODY), (forms.BadRequest,)),
+    "http_response": Door(
+        "JSON",
+        MAX_HEAD,
+        lambda data: answer_of(data, None, None),
+        (),
+        ((b"", b""), (b'{"status":', b"}"), (b'{"status":200,"headers":', b"}")),
+    ),
+    "control": Door(
+        "JSON", REQUEST_BYTES, control_request, BAD_CONTROL_REQUEST, ((b"", b""), (b'{"a":', b"}"))
+    ),
+    "params": Door(
+        "JSON", MAX_PARAMS, lambda data: canonical_params(data.decode(errors="replace")), (BadCapability,)
+    ),
+    "manifest": Door("TOML", 256 * 1024, parse_toml, (NotToml,)),
+    "kinode_manifest": Door("JSON", 256 * 1024, manifest_of_kinode, (PackageError,)),
+    "plan": Door("JSON", MAX_PLAN_BYTES, plan_from_json, (ValueError,), ((b"", b""), (b'{"types":', b"}"))),
+    "shared_names": Door("JSON", MOST_BYTES, names_in, (ValueError,), ((b"", b""), (b'{"1":', b"}"))),
+}
+
+
+def inputs(door: Door, size: int) -> Hostile:
+    """What stands first in each list are empty lists and objects: of those as much as the door lets in."""
+    for before, behind in door.places:
+        around = len(before) + len(behind)
+        whole = itertools.islice(HOSTILE[door.form](door.most - around), 2)
+        for name, value in itertools.chain(whole, HOSTILE[door.form](min(size, door.most) - around)):
+            yield f"{name} behind {before!r}", before + value + behind
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_what_is_hostile_costs_memory_by_its_size_and_is_refused_as_anything_else(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "KINODE_FILE", str(tmp_path / "manifest.json"))
+    door = DOORS[name]
+    for what, data in inputs(door, SMALL[door.form]):
+        tracemalloc.start()
+        try:
+            with contextlib.suppress(*door.raises):
+                door.read(data)
+            peak = tracemalloc.get_traced_memory()[1]
+        except Exception as error:
+            raise AssertionError(f"{what}: {type(error).__name__}") from error
+        finally:
+            tracemalloc.stop()
+        assert peak < 10 * len(data) + 40 * MIB, f"{what}: {peak} bytes of {len(data)}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["http_server_json", "modules", "kv", "params", "manifest", "plan", "shared_names", "link", "envelope"],
+)
+def test_what_is_over_the_limit_of_a_door_is_not_read(name: str) -> None:
+    """Those that read a socket or a file look at the size before; these are given bytes."""
+    door = DOORS[name]
+    with pytest.raises(door.raises):
+        door.read(b"1" + b" " * door.most)
+
+
+def test_the_page_lists_each_decoder() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    section = page.split("## Decoders", 1)[1].split("\n## ", 1)[0]
+    named = set(re.findall(r"\| (\w+)(?: \(`[\w/.`, ]+`\))? \|$", section, re.MULTILINE)) - {
+        "case",
+        "elsewhere",
+    }
+    assert named == set(DOORS)
+
+
+def measure() -> None:
+    """Print how long each door takes for the worst of what it is given."""
+    for name, door in DOORS.items():
+        worst = 0.0, "", 0
+        for what, data in inputs(door, door.most):
+            began = time.process_time()
+            with contextlib.suppress(*door.raises):
+                door.read(data)
+            worst = max(worst, (time.process_time() - began, what, len(data)))
+        print(f"{name:20} {worst[0] * 1000:8.1f} ms  {worst[2]:>10} bytes  {worst[1]}")
+
+
+if __name__ == "__main__":
+    with tempfile.NamedTemporaryFile() as manifest:
+        KINODE_FILE = manifest.name
+        measure()
