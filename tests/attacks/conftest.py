@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
@@ -75,11 +75,22 @@ def home(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[P
     keep_key(home, compiled)
 
 
+@pytest.fixture(scope="module")
+def options() -> dict[str, Any]:
+    """How a module's node is started, beyond that: see `Daemon`."""
+    return {}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
-    home: Path, effort: Effort, rows: list[Row], settings: dict[str, object], samples: dict[str, str]
+    home: Path,
+    effort: Effort,
+    rows: list[Row],
+    settings: dict[str, object],
+    samples: dict[str, str],
+    options: dict[str, Any],
 ) -> AsyncIterator[Scene]:
     """A node that the module's attacks share: its tests need `pytest.mark.asyncio(loop_scope="module")`."""
     folder = home.with_name("packages")
-    async with node_with_neighbours(home, folder, effort, rows, settings, samples) as scene:
+    async with node_with_neighbours(home, folder, effort, rows, settings, samples, options) as scene:
         yield scene

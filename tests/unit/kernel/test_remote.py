@@ -183,6 +183,9 @@ async def test_of_what_is_shown_only_what_counts_is_verified(far: Far, kernel: A
     assert [each.params for each in verified] == ['"messaging"']
     far.ask(CHANNEL, "http-server:distro:sys", [right(f"home.os@{CHAT}", '{"channel":8}')] * 32)
     assert len(verified) == 1
+    forged = [f"home.os@{CHAT}", '{"channel":7}', f"far.os@{FAR}", time.time(), bytes(64)]
+    far.ask(CHANNEL, "http-server:distro:sys", [forged] * 32)
+    assert len(verified) == 3
 
 
 async def test_a_flood_is_carried_out_a_little_each_turn_and_is_bounded(

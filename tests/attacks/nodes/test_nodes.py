@@ -1,0 +1,70 @@
+"""Another node that lies: its key is known, and it says what no node says, or too much of what nodes say."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+
+from ...faults.liar.lying_peer import TALES, TRICKLE
+from ..figures import MIB, Allowance
+from ..harness import Scene, tried_again
+from .conftest import Peer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SUITE: Final = "Hostile nodes"
+LARGE: Final = Allowance(node_bytes=140 * MIB, node_peak_bytes=400 * MIB)
+"""Frames of 64 MiB stand in the transport's buffer, in what waits, and in the allocator's hands."""
+LINES: Final = {
+    "requests to nobody": "was refused: no-such-process",
+    "requests to a process": "",
+    "requests that wait for a year": "was refused: mailbox-full",
+    "requests of nobody": "which names nobody",
+    "unsigned": "it is not signed by liar.os",
+    "wrongly signed": "it is not signed by liar.os",
+    "of other nodes": "it is not signed by honest.os",
+    "to other nodes": "liar.os meant it for another node",
+    "replayed": "was heard before",
+    "another body under a head": "its body is not the one that liar.os signed",
+    "of another version": "it is not of version 2",
+    "too old": "is over, or would be valid for too long",
+    "noise": "it is not of version 2",
+    "shapeless": "liar.os sent a message of no known form",
+    "sixty million empty lists": "liar.os sent a message of no known form",
+    "large and wrongly signed": "it is not signed by liar.os",
+    "too large": "it is over the limit of",
+    "answers that nobody asked for": "was not asked for",
+    "pushes to channels of others": "a capability shown by liar.os@guest:house:liar.os was dropped",
+    "requests to the HTTP server": "",
+    "seals that are forged": "a capability handed over by liar.os@guest:house:liar.os was dropped",
+    TRICKLE: "",
+}
+HEAVY: Final = {"sixty million empty lists", "large and wrongly signed", "too large"}
+
+
+@pytest.mark.parametrize("tale", LINES)
+@tried_again
+async def test_a_node_that_lies_holds_up_nobody_and_leaves_nothing_behind(
+    scene: Scene, peer: Peer, tale: str
+) -> None:
+    allowed = LARGE if tale in HEAVY else Allowance()
+    async with scene.attack(SUITE, tale, allowed=allowed) as attack:
+        await peer.tell(tale)
+        while not attack.measured:
+            await peer.tell(tale)
+        await peer.ask_honestly()
+        if LINES[tale]:
+            attack.log = await scene.log_line("remote", LINES[tale])
+
+
+async def test_all_tales_are_told() -> None:
+    assert LINES.keys() == {*TALES, TRICKLE}
+
+
+async def test_what_they_said_is_logged_once_a_minute(scene: Scene, peer: Peer) -> None:
+    lines = [line["text"] for line in await scene.ask("logs", lines=100_000) if line["source"] == "remote"]
+    told = [re.sub(r"\(\d+ times more.*|(?<=refused: ).*|(?<=by )\S+", "", line) for line in lines]
+    for text in set(told):
+        assert told.count(text) < 40, (text, told.count(text))
