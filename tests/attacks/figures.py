@@ -188,3 +188,18 @@ class Row:
     def node_peak(self) -> int:
         """Bytes that it had more at the worst moment."""
         return max(0, self.after.node.peak_bytes - self.before.node.memory_bytes)
+
+    @property
+    def worker_growth(self) -> int:
+        """Bytes that the worker has more than before that has grown the most."""
+        return max((now.memory_bytes - was.memory_bytes for was, now in self._workers()), default=0)
+
+    @property
+    def worker_peak(self) -> int:
+        """Bytes that a worker had more at the worst moment."""
+        return max((now.peak_bytes - was.memory_bytes for was, now in self._workers()), default=0)
+
+    def _workers(self) -> list[tuple[Held, Held]]:
+        """Those that are there as before."""
+        both = self.before.workers.keys() & self.after.workers.keys()
+        return [(self.before.workers[name], self.after.workers[name]) for name in both]

@@ -279,7 +279,8 @@ class Scene:
         await self.neighbours.wait(self.effort.quiet)
         idle = idle_share(began, machine_time())
         before = await self.figures()
-        forget_peak(before.node.pid)
+        for held in (before.node, *before.workers.values()):
+            forget_peak(held.pid)
         quiet = await self.neighbours.take(groups)
         async with asyncio.TaskGroup() as tasks:
             attack = Attack(tasks.create_task(self.neighbours.wait(self.effort.attacked)))

@@ -10,7 +10,7 @@ from rich.table import Table
 from .figures import MIB, Row
 
 _COLUMNS = ("attack", "what the attacker gets", "neighbours", "quiet p99", "attacked p99", "ratio")
-_LAST = ("node memory", "what a person is told")
+_LAST = ("node memory", "worker memory", "what a person is told")
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
@@ -35,5 +35,6 @@ def _cells(row: Row) -> list[str]:
         "\n".join(f"{group.attacked.p99_ms:.1f} ms" for group in row.groups),
         "\n".join(f"{group.ratio:.1f}x" for group in row.groups),
         f"{row.node_growth / MIB:+.1f} MiB\npeak +{row.node_peak / MIB:.0f} MiB",
+        f"{row.worker_growth / MIB:+.1f} MiB\npeak +{row.worker_peak / MIB:.0f} MiB",
         row.log,
     ]

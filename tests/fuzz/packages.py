@@ -151,12 +151,12 @@ def component_plan(data: bytes) -> None:
 
 @target()
 def long_instructions(data: bytes) -> None:
-    """A module is refused, or the engine takes it with its long instructions in pieces as it takes it without."""
+    """A module is refused, or one that the engine takes is one with its long instructions in pieces, too."""
     try:
         changed = interruptible(data)
     except Unplanned:
         return
-    assert is_valid(changed) == is_valid(data)
+    assert is_valid(changed) or not is_valid(data)
 
 
 def is_valid(module: bytes) -> bool:

@@ -23,6 +23,7 @@ from guesthouse.http_server.exchanges import BodyBudget
 from guesthouse.http_server.requests import Refused, RequestHeaders, body_of, peer_of
 from guesthouse.http_server.sealing import BadKey, Seal, client_key, wrap
 from guesthouse.json_text import read_json
+from guesthouse.link.messages import Text
 from guesthouse.message import LazyLoadBlob
 from guesthouse.message import Request as KernelRequest
 from guesthouse.ports import Answer
@@ -148,7 +149,7 @@ class _Message(Struct):
     body: Raw = Raw(b"null")
     data: str | None = None
     """In base64."""
-    mime: str | None = None
+    mime: Text | None = None
     metadata: str | None = None
     expects_response: Annotated[int, Meta(ge=0)] | None = None
     inherit: bool | None = None

@@ -92,7 +92,11 @@ def compile_module(content: bytes) -> Compiled:
 
 
 def _compiled(engine: Engine, module: bytes) -> bytearray:
-    return Module(engine, interruptible(module)).serialize()
+    changed = interruptible(module)
+    if changed is not module:
+        # Its faults are its own: what names a function that it does not have could name one of those that it gets.
+        Module.validate(engine, module)
+    return Module(engine, changed).serialize()
 
 
 def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:

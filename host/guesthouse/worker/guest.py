@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from guesthouse.address import Address
 from guesthouse.link.calls import Call, Outcome
-from guesthouse.link.frames import checked
+from guesthouse.link.frames import LinkError, checked
 from guesthouse.link.messages import ExitCause
 from guesthouse.link.to_node import Call as CallOf
 from guesthouse.link.to_node import Started, ToNode
@@ -202,14 +202,16 @@ class Guest:
     def tell(self, message: ToNode) -> None:
         """Tell the node something that this guest made up.
 
-        A component chooses the types of its own imports, so what it hands over need not be what the
-        contract says. The node would end the whole worker for it; here it ends the guest alone.
+        What the node does not take, such as a path that is longer than any, would end the whole worker; here it ends
+        the guest alone.
 
         Raises:
-            LinkError: a field is of the wrong shape.
-            GuestTrap: it is too large.
+            GuestTrap: a field is too long or of the wrong shape, or all of it is too large.
         """
-        written = checked(message)
+        try:
+            written = checked(message)
+        except LinkError as error:
+            raise GuestTrap(ExitCause.TRAP, f"it passed what the node does not take: {error}") from None
         size = len(memoryview(written))
         if size > MAX_MESSAGE:
             raise GuestTrap(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from guesthouse.address import Address
 from guesthouse.link.messages import ExitRequest, Message, OnExit, Pair
 from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
 from guesthouse.message import WsMessageType
@@ -155,16 +154,13 @@ def capability_values(rights: Sequence[Pair]) -> list[Any]:
 
 
 def address_value(text: str) -> dict[str, Any]:
-    """An address of the node's as the contract's record."""
-    address = Address.parse(text)
-    process = address.process
+    """An address as the contract's record. It need not be one: a guest gets back what it sent to, whatever that was."""
+    node, _, process = text.partition("@")
+    name, _, package = process.partition(":")
+    package_name, _, publisher = package.partition(":")
     return {
-        "node": address.node,
-        "process": {
-            "process-name": process.process_name,
-            "package-name": process.package_name,
-            "publisher-node": process.publisher_node,
-        },
+        "node": node,
+        "process": {"process-name": name, "package-name": package_name, "publisher-node": publisher},
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wasmtime import Func, Instance, Memory, Module, Store, Trap, wat2wasm
+from wasmtime import Func, Instance, Memory, Module, Store, Trap, WasmtimeError, wat2wasm
 
 from guesthouse.canonical import long_instructions
 from guesthouse.canonical.core_modules import FUNCTIONS, read_module
@@ -303,3 +303,10 @@ def test_an_instruction_that_is_not_known_is_refused_by_its_number(
         compile_it(COMPONENT + encoded_section(1, module))
     with pytest.raises(ValueError, match="unknown here"):
         compile_module(module)
+
+
+def test_a_module_that_names_a_function_too_many_does_not_get_one_that_is_added() -> None:
+    body = f"(memory.fill {HERE} (local.get $count)) (call 2 {HERE} (local.get $count))"
+    content = bytes(wat2wasm(LINE.format(count=1, body=body)))
+    with pytest.raises(WasmtimeError, match="unknown function 2"):
+        compile_module(content)

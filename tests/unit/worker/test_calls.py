@@ -5,8 +5,9 @@ from typing import Any, Final
 import pytest
 from tests.wire import Call, ToNode, ToWorker
 
-from guesthouse.link.messages import ExitCause
+from guesthouse.link.messages import MOST_SUBPROTOCOLS, ExitCause
 from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.worker.served import contract
 
 from .contract import AWAITED, INCOMING_REQUEST, MESSAGE, REQUEST, field_offset, payload_offset
 from .guests import (
@@ -193,6 +194,36 @@ def test_a_failure_reaches_the_call_that_waits_for_it(worker: Worker, kind: str,
     guest.push(1, b"go")
     guest.send(ToWorker.SEND_FAILURE, kind, OTHER, b"ping", False, 5, None, None, None, None, sent(guest))
     assert said(guest) == f"e{number}"
+
+
+@pytest.mark.parametrize("target", ["@::", "", "no address", "a@b@c:d", "n.os@a:b:c:d"])
+def test_a_failure_names_what_was_sent_to_though_it_is_no_address(worker: Worker, target: str) -> None:
+    guest = worker.start(awaiting())
+    guest.open(1)
+    guest.push(1, b"go")
+    guest.send(
+        ToWorker.SEND_FAILURE, "offline", target, b"ping", False, 5, None, None, None, None, sent(guest)
+    )
+    assert said(guest) == "e0"
+
+
+def test_what_the_node_does_not_take_ends_the_guest_and_is_told_as_its_own_fault(worker: Worker) -> None:
+    many = MOST_SUBPROTOCOLS + 1
+    guest = worker.start(
+        process(
+            ("http-server.bind-ws-path",),
+            f"""(call $bind-ws-path (i32.const 700) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)
+              (i32.const {SCRATCH}) (i32.const {many}) (i32.const {SCRATCH + 8 * many}))""",
+            more=data("/", 700),
+            types={
+                "bind-ws-path": contract.FUNCTIONS["guesthouse:process/http-server"]["bind-ws-path"],
+            },
+        )
+    )
+    cause, detail = guest.death()
+    assert cause == ExitCause.TRAP
+    assert detail.startswith("it passed what the node does not take: a malformed Call")
+    assert worker.is_alive()
 
 
 def test_what_a_waiting_guest_took_is_reported_while_it_waits(worker: Worker) -> None:

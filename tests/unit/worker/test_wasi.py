@@ -306,6 +306,28 @@ def test_a_denied_call_that_cannot_say_so_ends_the_guest(worker: Worker) -> None
     assert "it called secrets of wasi:filesystem/types, which no process is given" in detail
 
 
+def test_what_a_denied_call_is_given_is_not_looked_at(worker: Worker) -> None:
+    """A component chooses its types: these are lists of lists, all of them where no memory is."""
+    many = "(list (list (list (tuple string string))))"
+    arguments = "(param i32 i32 i32 i32 i32 i32)"
+    sockets = Wasi(
+        "wasi:sockets/tcp@0.2.0",
+        f"""(type $code' (enum "unknown" "access-denied")) (export "error-code" (type $code (eq $code')))
+        (export "guess" (func (param "a" {many}) (param "b" {many}) (param "c" string)
+          (result (result (error $code)))))
+        (export "insist" (func (param "a" {many}) (param "b" {many}) (param "c" string)))""",
+        {"guess": f"{arguments} (param i32)", "insist": arguments},
+    )
+    nowhere = "(i32.const -4)" * 6
+    body = f"""(call $guess {nowhere} (i32.const 64))
+      {say_number("(i32.load8_u (i32.const 64))")} {say_number("(i32.load8_u (i32.const 65))")}"""
+    guest = worker.start(process(PRINT, body, more=DIGITS, wasi=(sockets,)))
+    assert [said(guest), said(guest)] == ["1", "1"]
+    cause, detail = dies(worker, f"(call $insist {nowhere})", sockets)
+    assert cause == ExitCause.TRAP
+    assert "it called insist of wasi:sockets/tcp, which no process is given" in detail
+
+
 @pytest.mark.parametrize(("status", "cause"), [(0, ExitCause.RETURNED), (1, ExitCause.TRAP)])
 def test_exit_ends_the_guest_and_tells_a_good_end_from_a_bad_one(
     worker: Worker, status: int, cause: str

@@ -56,6 +56,8 @@ class HostFunction:
     most: Callable[[Any], int] = _small
     """Bytes of the longest text or `list<u8>` that the owner may pass it; never fewer than `SMALL_BYTES`."""
     beyond: Beyond = Beyond.TRAP
+    takes_none: bool = False
+    """Whether it does without its arguments, which are then not looked at: their types are the component's own."""
 
 
 Destructor: TypeAlias = Callable[[Any, int, int], None]

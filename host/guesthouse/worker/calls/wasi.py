@@ -207,8 +207,8 @@ def _end(code: int) -> None:
     raise GuestTrap(cause, f"it exited with code {code}")
 
 
-def _constant(value: Any) -> HostFunction:
-    return HostFunction(lambda guest, *arguments: value)
+def _constant(value: Any, *, takes_none: bool = False) -> HostFunction:
+    return HostFunction(lambda guest, *arguments: value, takes_none=takes_none)
 
 
 _PLAIN: Final[dict[str, dict[str, HostFunction]]] = {
@@ -303,12 +303,12 @@ def denied(interface: str, name: str, type_: FunctionType) -> HostFunction | Non
     if isinstance(result, ResultOf) and isinstance(result.err, EnumOf):
         for denial in _DENIALS:
             if denial in result.err.names:
-                return _constant(Err(denial))
+                return _constant(Err(denial), takes_none=True)
 
     def trap(guest: Guest, *arguments: Any) -> None:
         raise GuestTrap(ExitCause.TRAP, f"it called {name} of {interface}, which no process is given")
 
-    return HostFunction(trap)
+    return HostFunction(trap, takes_none=True)
 
 
 def drop(guest: Guest, type_number: int, number: int) -> None:
