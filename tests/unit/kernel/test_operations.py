@@ -6,6 +6,7 @@ import pytest
 from tests.wire import ToNode, ToWorker
 
 from guesthouse.address import ProcessId
+from guesthouse.kernel.operations import MAX_CALLS
 from guesthouse.link.usage import Usage
 
 CHAT = ProcessId.parse("chat:chat:a.os")
@@ -129,3 +130,15 @@ async def test_a_worker_speaks_only_for_its_own_runs(kernel: Any) -> None:
     await liar.say([ToNode.PUSH, chat, 1, 0, b"forged"])
     await liar.lost.wait()
     assert kernel.http.asked == []
+
+
+async def test_a_worker_whose_calls_pile_up_for_one_run_is_ended(kernel: Any) -> None:
+    """A guest makes one call at a time, so nothing that waits for an answer can pile up in the node."""
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, str(CHAT))
+    waiting: list[Any] = []
+    kernel.http.when_room = lambda owner, channel, size, reply: waiting.append(reply)
+    await worker.say(*([ToNode.CALL, chat, number, "await-room", [7, 1]] for number in range(64)))
+    await worker.lost.wait()
+    assert "makes a call while others of the same run wait" in str(worker.fault)
+    assert len(waiting) == MAX_CALLS

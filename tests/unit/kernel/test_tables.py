@@ -17,19 +17,26 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import KERNEL, SPAWN, Capability, of_node
 from guesthouse.config import ProcessLimits, Settings
+from guesthouse.http_server.admission import Admission
 from guesthouse.http_server.auth import OneTimeTokens, Throttle
 from guesthouse.http_server.bindings import Bindings
 from guesthouse.http_server.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.complaints import Complaints
+from guesthouse.http_server.deadlines import NEVER, Deadlines
 from guesthouse.http_server.exchanges import Exchanges
+from guesthouse.http_server.subdomains import subdomain_of
 from guesthouse.kernel import kept_capabilities
+from guesthouse.kernel.arrivals import MOST_FRAMES, Arrivals
+from guesthouse.kernel.envelopes import BadEnvelope, Envelopes
 from guesthouse.kernel.mailbox import Mailbox
 from guesthouse.kernel.modules import ModuleRequest
+from guesthouse.kernel.node_messages import Failure
 from guesthouse.kernel.notices import Notices
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.requests import Requests
@@ -44,7 +51,7 @@ from guesthouse.link.frames import LinkError, checked
 from guesthouse.link.messages import MOST_ON_EXIT, ExitCause, ExitRequest, Message
 from guesthouse.link.to_node import Call, Send, SetOnExit
 from guesthouse.logs import Log
-from guesthouse.message import LazyLoadBlob
+from guesthouse.message import LazyLoadBlob, Request
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.runtime.kv import Kv
 from guesthouse.runtime.timer import MOST_OF_PACKAGE, MOST_TIMERS, Timer
@@ -383,9 +390,113 @@ def _drop(body: bytes, blob: LazyLoadBlob | None) -> None:
     """An answer that nobody waits for."""
 
 
+class Socket:
+    """A connection with a deadline."""
+
+    due = NEVER
+
+    def on_deadline(self, now: float) -> float:
+        """See `Timed`."""
+        return NEVER
+
+
+@asynccontextmanager
+async def sockets(house: House) -> AsyncIterator[Fill]:
+    """Sockets from ever other addresses, with deadlines that move, and are taken away."""
+    admission, deadlines = Admission(20_000, 20_000), Deadlines()
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            number = house.number()
+            address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+            verdict, socket = admission.admit(address), Socket()
+            deadlines.set(socket, float(number))
+            deadlines.set(socket, float(number + 7))
+            deadlines.set(socket, NEVER)
+            admission.release(address, verdict)
+        deadlines.run(float(house.number() + 10))
+        assert (admission.open, len(deadlines)) == (0, 0)
+
+    yield fill
+
+
+@asynccontextmanager
+async def names(house: House) -> AsyncIterator[Fill]:
+    """Names of processes that there are not, which are remembered for the next time, and their sub-domains."""
+
+    async def fill(count: int) -> None:
+        for _ in range(count):
+            subdomain_of(ProcessId.parse(f"p{house.number()}:pack:test.os"))
+
+    yield fill
+
+
+@asynccontextmanager
+async def envelopes(house: House) -> AsyncIterator[Fill]:
+    """Envelopes of a node that is known, and of nodes that are not."""
+    key, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    known = {"far.os": key.public_key()}
+    mine, far = Envelopes("home.os", key, known.get), Envelopes("far.os", key, known.get)
+    now = 0.0
+
+    async def fill(count: int) -> None:
+        nonlocal now
+        now += 1000.0
+        unknown = Envelopes(f"n{house.number()}.os", stranger, known.get)
+        for _ in range(count):
+            mine.open(far.close(Failure(1, "timeout", None), "home.os", now), now)
+        for _ in range(100):
+            with pytest.raises(BadEnvelope):
+                mine.open(unknown.close(Failure(1, "timeout", None), "home.os", now), now)
+        assert len(mine._seen) == 1
+        assert len(mine._seen["far.os"]._numbers) == count
+
+    yield fill
+
+
+@asynccontextmanager
+async def frames(house: House) -> AsyncIterator[Fill]:
+    """Frames that come faster than they are carried out."""
+    done: asyncio.Future[None] | None = None
+
+    def take(frame: bytes) -> None:
+        if done is not None and not waiting._waiting:
+            done.set_result(None)
+
+    waiting = Arrivals(take)
+
+    async def fill(count: int) -> None:
+        nonlocal done
+        full = [waiting.add(bytes(200)) for _ in range(count)].count("full")
+        assert full == 0 or len(waiting._waiting) == MOST_FRAMES
+        if waiting._waiting:
+            done = asyncio.get_running_loop().create_future()
+            await done
+            done = None
+
+    yield fill
+
+
+@asynccontextmanager
+async def remote_requests(house: House) -> AsyncIterator[Fill]:
+    """Requests of processes of another node that wait for an answer, until their process ends."""
+
+    async def fill(count: int) -> None:
+        for _ in range(count // 100):
+            process = await house.begin(f"p{house.number()}:pack:test.os")
+            for _ in range(100):
+                source = Address("far.os", ProcessId.parse("guest:house:far.os"))
+                request, heard = Request(b"", expects_response=2**63), list[Any]()
+                house.router.deliver(process.id, request, None, heard.append, source=source, rights=())
+            house.end(process)
+        assert not house.router._answered
+
+    yield fill
+
+
 TABLES: Final = (
     *(grants, children, dropped, holdings, lines, notices, volatile_timers, durable_timers, bindings),
-    *(channels, requests, mailboxes, logins),
+    *(channels, requests, mailboxes, logins, sockets, names, envelopes, frames, remote_requests),
 )
 
 
