@@ -55,7 +55,7 @@ class Inside:
         path = compiled(wasm)
         engines = Engines(new_engine(), new_engine(small=True))
         self._sent = _Sent()
-        self._scheduler = Scheduler(self._ended, lambda guest: None, lambda now, spent: None, lambda: None)
+        self._scheduler = Scheduler(self._ended, lambda now, spent: None, lambda: None)
         limits, our = limits_of(Settings()), Address.parse("bench.os@echo:echo:bench.os")
         component = engines.load(path, HostCalls(), *ENTRIES)
         self._ticker = Ticker(component.engine)

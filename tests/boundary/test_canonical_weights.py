@@ -77,8 +77,6 @@ def test_what_instances_take_counts_as_memory() -> None:
     limits = StoreLimits(size + 8 * 65_536, 1000)
     with fiber_of(component, limits=limits) as fiber:
         finish_step(fiber)
-        known = fiber.known_memory()
-        assert known is not None
-        assert size - MIB < known[1] < size
+        assert size - MIB < fiber.memory_bytes() < size
     run(component, limits=StoreLimits(size - MIB + 8 * 65_536, 1000))  # there is no room for 1 MiB more
     assert size < MAX_BYTES

@@ -117,10 +117,9 @@ async def test_a_worker_has_its_limits_no_environment_and_no_descriptor_but_its_
         "file size": ("0", "0"),
         "data size": (str(2**36), str(2**36)),
     }
-    assert descriptors(worker) == [
+    assert [each for each in descriptors(worker) if "/libffi." not in each] == [  # 3.8 keeps its own open
         "/dev/null",
         "/dev/null",
-        "/proc/N/maps",
         *["module"] * 4,  # its three, and the gate through which it calls the host
         "pipe:[N]",
         "socket:[N]",

@@ -33,7 +33,7 @@ from guesthouse.worker.guest import Guest, Waiting
 from guesthouse.worker.messages import on_exit_value
 from guesthouse.worker.outgoing import Outgoing
 from guesthouse.worker.scheduler import Scheduler
-from guesthouse.worker.usage import Memories, UsageReport
+from guesthouse.worker.usage import UsageReport
 
 _READ_BYTES: Final = 262_144
 _TRACE_LINES: Final = 12
@@ -59,14 +59,11 @@ class Worker:
         self._vigil = Vigil()
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
-        memories = Memories(self._guests)
-        self._scheduler = Scheduler(
-            self._ended, memories.instantiated, self._was_preempted, self._outgoing.flush
-        )
+        self._scheduler = Scheduler(self._ended, self._was_preempted, self._outgoing.flush)
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._calls = HostCalls()
-        self._usage = UsageReport(self._outgoing, memories)
+        self._usage = UsageReport(self._outgoing)
         self._dispatch: dict[type[Message], Callable[[Any], None]] = {
             to_worker.Configure: self._configure,
             to_worker.Start: self._start,

@@ -15,8 +15,8 @@ from time import monotonic, perf_counter, thread_time
 from typing import Final
 
 from guesthouse.link.messages import ExitCause
+from guesthouse.worker.boundary.engine import WASM_PAGE
 from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.memory import WASM_PAGE, freed_with
 from guesthouse.worker.boundary.ticker import ROUND_SECONDS, SHORT_SECONDS
 from guesthouse.worker.guest import Guest, Waiting
 
@@ -32,7 +32,7 @@ _SLACK: Final = 1024
 
 
 class Scheduler:
-    """Polls guests. `ended` is told of each that ends, with why; `instantiated` of each before it runs;
+    """Polls guests. `ended` is told of each that ends, with why;
     `was_preempted`, with what `perf_counter` read at its begin and how long it was, of each slice that ended before
     the guest was done, or would have in a round while guests compute for long: else one that always waits for
     something just before the next of few ticks would have ten times as much as others. `took_long` is called after
@@ -42,12 +42,10 @@ class Scheduler:
     def __init__(
         self,
         ended: Callable[[Guest, GuestTrap], None],
-        instantiated: Callable[[Guest], None],
         was_preempted: Callable[[float, float], None],
         took_long: Callable[[], None],
     ) -> None:
         self._ended = ended
-        self._instantiated = instantiated
         self._was_preempted = was_preempted
         self._took_long = took_long
         self._woken: deque[Guest] = deque()
@@ -180,19 +178,16 @@ class Scheduler:
         """The guest was instantiated (then it starts), or its run function returned (then it is over)."""
         if guest.fiber.started:
             raise GuestTrap(ExitCause.RETURNED, "its run function returned")
-        self._instantiated(guest)
         guest.fiber.start(*guest.arguments())
 
     def _drop(self, guest: Guest, trap: GuestTrap) -> None:
         guest.gone = True
         if trap.cause == ExitCause.TRAP:
-            freed = freed_with(guest.fiber)
-            limit = guest.limits.memory_bytes
-            if freed > limit - limit // 16 - WASM_PAGE:
-                detail = f"its memory was full ({freed} of {limit} bytes): {trap.detail}"
+            had, limit = guest.fiber.memory_bytes(), guest.limits.memory_bytes
+            if had > limit - limit // 16 - WASM_PAGE:
+                detail = f"its memory was full ({had} of {limit} bytes): {trap.detail}"
                 trap = GuestTrap(ExitCause.OUT_OF_MEMORY, detail, trap.trace)
-        else:
-            guest.fiber.drop()
+        guest.fiber.drop()
         self._ended(guest, trap)
 
 

@@ -42,7 +42,6 @@ class Driven:
         patch.setattr(scheduler, "thread_time", lambda: self.on_cpu)
         self.scheduler = Scheduler(
             lambda _, trap: self.ended.append(trap),
-            lambda _: None,
             lambda _, spent: self.preempted.append(spent),
             self._let_go,
         )

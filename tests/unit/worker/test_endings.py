@@ -54,7 +54,7 @@ class Sleeper:
 
 
 def test_guests_that_ended_in_their_sleep_are_forgotten() -> None:
-    scheduler = Scheduler(lambda guest, trap: None, lambda guest: None, lambda now, spent: None, lambda: None)
+    scheduler = Scheduler(lambda guest, trap: None, lambda now, spent: None, lambda: None)
     lives = Sleeper()
     scheduler.wake_at(cast(Guest, lives), monotonic() + 60)
     ended: list[ref[Sleeper]] = []

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CHECKED_VERSION: Final = "50.0.1"
 """The version of the `wasmtime` package whose C API layout the boundary was checked with."""
 
+WASM_PAGE: Final = 65_536
+"""Bytes by which a memory grows."""
 MAX_WASM_STACK: Final = 1024 * 1024
 """Bytes of stack for a guest's own code. Interpreters compiled to wasm need more than the usual half."""
 FIBER_STACK: Final = 2 * MAX_WASM_STACK

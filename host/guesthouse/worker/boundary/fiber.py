@@ -137,11 +137,9 @@ class Fiber(ABC):
         """Give the host call that the guest waits in its result, made when the guest runs next."""
         self.pending_answer = produce
 
-    def known_memory(self) -> tuple[int, int] | None:
-        """The address of its linear memory and the bytes that it has grown to; None if only the mappings of the
-        worker tell that, or it has none.
-        """
-        return None
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """What its linear memory has grown to, and its instances take besides."""
 
     def drop(self) -> None:
         """End the guest wherever it is, and free all it had. Idempotent."""

@@ -124,11 +124,11 @@ class CoreFiber(Fiber):
             _put_value(arguments_array, TAGGED_SIZE * index, KINDS[kind], bits)
         self._call(run.instance, run.name, bytes(arguments_array), len(values))
 
-    def known_memory(self) -> tuple[int, int] | None:
+    def memory_bytes(self) -> int:
         """See `Fiber`."""
         memory = self.memory
         memory.look()
-        return memory.base, memory.size + _counted(self._assembly.bytes)
+        return memory.size + _counted(self._assembly.bytes)
 
     def use_allocator(self, number: int | None) -> None:
         """Have room in the guest's memory made by that function of its own."""
