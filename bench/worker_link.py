@@ -42,11 +42,10 @@ def limits_of(settings: Settings) -> GuestLimits:
 def compiled(wasm: Path) -> Path:
     """The compiled form of a component, beside it; compiled as the node's compiler does, without its limits."""
     stem = f".{wasm.stem}-{engine_key()}"
-    for path in (wasm.with_name(stem + PLAN_SUFFIX), wasm.with_name(f"{stem}.cwasm")):
-        if path.exists() and path.stat().st_mtime >= wasm.stat().st_mtime:
-            return path
+    path = wasm.with_name(stem + PLAN_SUFFIX)
+    if path.exists() and path.stat().st_mtime >= wasm.stat().st_mtime:
+        return path
     made = compile_component(wasm.read_bytes())
-    path = wasm.with_name(stem + (PLAN_SUFFIX if made.planned else ".cwasm"))
     first, *modules = made.parts
     for number, module in enumerate(modules):
         _write(core_path(path, number), module)

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, TypeAlias
 
-from guesthouse.address import Address
-
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -78,21 +76,6 @@ class WebSocketOpen:
 
 
 @dataclass(frozen=True, slots=True)
-class WebSocketPush:
-    """A client sent a message; its payload travels beside it."""
-
-    channel_id: int
-    message_type: WsMessageType
-
-
-@dataclass(frozen=True, slots=True)
-class WebSocketClose:
-    """The client of a channel is gone."""
-
-    channel_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class IncomingHttpRequest:
     """An HTTP request to a path that the process bound; its body travels beside it."""
 
@@ -113,35 +96,6 @@ class HttpResponse:
     headers: Pairs = ()
     body: bytes = b""
     mime: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingRequest:
-    """A request from a process. `id` names it for the response; 0 when none is wanted."""
-
-    source: Address
-    request: Request
-    id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingResponse:
-    """A response to a request of the process."""
-
-    source: Address
-    response: Response
-    context: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SendFailure:
-    """A request of the process that was not delivered or not answered, given back."""
-
-    kind: SendErrorKind
-    target: Address
-    request: Request
-    blob: LazyLoadBlob | None = None
-    context: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from tests.boundary.whole.arena import Arena
+from tests.boundary.whole.capi import VAL_SIZE
 from tests.boundary.whole.lower import lower
 
 from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.capi import VAL_SIZE
 from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType
 from guesthouse.worker.boundary.types import (
     BOOL,

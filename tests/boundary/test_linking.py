@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import wasmtime._ffi as ffi
+from tests.boundary.whole import capi as component_capi
 from tests.boundary.whole.component import Component
 from wasmtime import Config, Engine
 from wasmtime.component import Component as WasmComponent
 
 from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary import canary, capi, values
+from guesthouse.worker.boundary import canary, capi
+from guesthouse.worker.boundary.apart import capi as capi_core
 from guesthouse.worker.boundary.apart import loading, scalars
 from guesthouse.worker.boundary.engine import new_engine
 from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType
@@ -251,12 +253,12 @@ def test_the_canary_lives_in_the_library_that_was_checked() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (capi, "VAL_SIZE", 40),
-        (capi, "FIELD_SIZE", 56),
-        (capi, "NAME_SIZE", 24),
-        (values, "KIND_RECORD", 15),
-        (values, "KIND_U64", 7),
-        (values, "KIND_RESOURCE", 22),
+        (capi_core, "EXTERN_SIZE", 40),
+        (capi_core, "EXTERN_OF", 16),
+        (capi_core, "INSTANCE_SIZE", 24),
+        (capi_core, "RAW_SIZE", 8),
+        (capi_core, "TAGGED_OF", 16),
+        (capi_core, "KINDS", {"i32": 1}),
         (capi, "BYTES_OFFSET", 24),
     ],
 )
@@ -289,5 +291,10 @@ def test_the_canary_finds_a_value_that_does_not_come_through(monkeypatch: pytest
 
 
 def test_the_structs_that_are_written_by_hand_are_as_long_as_believed() -> None:
-    assert ctypes.sizeof(ffi.wasmtime_component_val_t) == capi.VAL_SIZE
-    assert ctypes.sizeof(ffi.wasmtime_component_valrecord_entry_t) == capi.FIELD_SIZE
+    assert ctypes.sizeof(ffi.wasmtime_component_val_t) == component_capi.VAL_SIZE
+    assert ctypes.sizeof(ffi.wasmtime_component_valrecord_entry_t) == component_capi.FIELD_SIZE
+    assert ctypes.sizeof(ffi.wasm_name_t) == component_capi.NAME_SIZE
+    kinds = {name: value for name, value in vars(component_capi).items() if name.startswith("KIND_")}
+    assert len(kinds) == 22
+    for name, value in kinds.items():
+        assert getattr(ffi, f"WASMTIME_COMPONENT_{name.removeprefix('KIND_')}").value == value, name

@@ -78,7 +78,7 @@ def nothing_half_done(home: Path) -> None:
     names = {path.name for path in (home / "compiled").iterdir()}
     assert not [name for name in names if name.startswith(".")]
     assert {name.partition(".")[0] for name in names if name.endswith(".json")} == {
-        name.partition(".")[0] for name in names if name.endswith((".cwasm", ".plan"))
+        name.partition(".")[0] for name in names if name.endswith(".plan")
     }
     unpacked = {path.name for path in (home / "packages").iterdir()}
     assert unpacked == read_installed(home).hashes()

@@ -31,7 +31,6 @@ from guesthouse.worker.boundary.types import TypeReader
 MAX_FUNCTIONS: Final = 1024
 """Imported ones. A worker links no component with more than half of that."""
 MAX_RESOURCES: Final = 256
-MAX_EXPORTS: Final = 1024
 
 _Name = tuple[str, str]
 
@@ -55,7 +54,7 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
         engine: of `new_engine`, for components of this size.
 
     Raises:
-        Unplanned: it has to be run as a whole, or is no component at all.
+        Unplanned: it has something that this host does not run, or is no component at all.
     """
     outcome = evaluate(content)
     try:
@@ -64,15 +63,6 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
     except (WasmtimeError, UnsupportedType) as error:
         raise Unplanned(str(error)) from None
     return Parts(plan, tuple(without_start(each)[0] for each in outcome.wiring.modules), compiled.type)
-
-
-def plan_component(content: bytes, engine: Engine) -> tuple[Plan, list[bytes]] | None:
-    """The plan of a component and its core modules; None for one that has to be run as a whole."""
-    try:
-        parts = take_apart(content, engine)
-    except Unplanned:
-        return None
-    return parts.plan, list(parts.modules)
 
 
 class _Planner:

@@ -39,7 +39,6 @@ MOST_NOTE_COMMAS: Final = MAX_NOTE_BYTES // 16
 MAX_MODULES: Final = 1024
 """Core modules of one component."""
 
-_WHOLE_SUFFIX: Final = ".cwasm"
 _NOTE_SUFFIX: Final = ".json"
 _KIND: Final = "component"
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
@@ -52,7 +51,7 @@ class Artifact:
     """A compiled component that was checked."""
 
     path: Path
-    """Its plan, if it ends in `PLAN_SUFFIX`; the modules' files stand beside it. Else all of its code."""
+    """Its plan; the modules' files stand beside it."""
     description: Description
 
 
@@ -62,9 +61,7 @@ class Made:
 
     file: Path
     sizes: tuple[int, ...]
-    """Of its parts, one after the other."""
-    planned: bool
-    """Whether the first is a plan and the others are core modules."""
+    """Of its parts, one after the other: a plan and core modules; or of the one core module that was to be compiled."""
     description: Description
     handed_back: frozenset[int] = frozenset()
     """The numbers of the core modules that are not compiled: others may have them, too."""
@@ -74,8 +71,8 @@ class Made:
 class _Layout:
     """What a component consists of, as its note says."""
 
-    modules: int | None
-    """How many core modules it has; None if it is not taken apart."""
+    modules: int
+    """How many core modules it has."""
     shared: Mapping[int, str]
     """The digests of those that it shares, by their number."""
 
@@ -88,9 +85,9 @@ class _Layout:
         """
         modules = note["modules"]
         shared = {int(number): digest for number, digest in note["shared"].items()}
-        if modules is not None and (type(modules) is not int or not 0 <= modules <= MAX_MODULES):
+        if type(modules) is not int or not 0 <= modules <= MAX_MODULES:
             raise ValueError("no component has so many modules")
-        if not set(shared) <= set(range(modules or 0)) or not all(map(_DIGEST.fullmatch, shared.values())):
+        if not set(shared) <= set(range(modules)) or not all(map(_DIGEST.fullmatch, shared.values())):
             raise ValueError("no component shares such modules")
         return cls(modules, shared)
 
@@ -178,7 +175,7 @@ class CompileCache:
             shared: the digests of the modules that were handed back, which are stored.
         """
         stem = f"{digest}-{self._engine_key}"
-        layout = _Layout(len(made.sizes) - 1 if made.planned else None, shared)
+        layout = _Layout(len(made.sizes) - 1, shared)
         paths = self._paths(stem, layout)
         with ExitStack() as unfinished:
             parts = self._split(made, unfinished)
@@ -206,8 +203,6 @@ class CompileCache:
 
     def _split(self, made: Made, unfinished: ExitStack) -> list[Path]:
         """The parts of what was made as files of their own, but for what was handed back."""
-        if not made.planned:
-            return [made.file]
         files, at = [], 0
         with made.file.open("rb") as source:
             for number, size in enumerate(made.sizes, -1):
@@ -230,8 +225,6 @@ class CompileCache:
 
     def _paths(self, stem: str, layout: _Layout) -> list[Path]:
         """What a component is stored in beside its note: the file that stands for all of it comes first."""
-        if layout.modules is None:
-            return [self.folder / f"{stem}{_WHOLE_SUFFIX}"]
         plan = self.folder / f"{stem}{PLAN_SUFFIX}"
         own = [core_path(plan, number) for number in range(layout.modules) if number not in layout.shared]
         return [plan, *([plan.with_suffix(SHARED_SUFFIX)] if layout.shared else []), *own]

@@ -100,7 +100,6 @@ def _compile(content: bytes, job: Job) -> int:
     reply = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "description": compiled.description.to_json(),
-        "planned": compiled.planned,
         "sizes": [len(part) for part in compiled.parts],
         "handed_back": sorted(compiled.handed_back),
     }

@@ -221,13 +221,15 @@ def _reply(note: IO[bytes], code: Path, component_bytes: int, task: Task) -> tup
     note.seek(0)
     try:
         reply = read_json(note.read(MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
-        planned, sizes, handed_back = reply["planned"] is True, reply["sizes"], reply["handed_back"]
-        if not _are_sizes(sizes, code.stat().st_size) or planned is not (task is Task.COMPONENT):
+        sizes, handed_back = reply["sizes"], reply["handed_back"]
+        if not _are_sizes(sizes, code.stat().st_size) or (task is not Task.COMPONENT and len(sizes) != 1):
             raise ValueError("these are not the sizes of its parts")
-        if handed_back and not (planned and _are_handed_back(handed_back, sizes[1:], component_bytes)):
+        if handed_back and not (
+            task is Task.COMPONENT and _are_handed_back(handed_back, sizes[1:], component_bytes)
+        ):
             raise ValueError("these are not modules of its to share")
         description = Description.from_json(reply["description"])
-        return str(reply["sha256"]), Made(code, tuple(sizes), planned, description, frozenset(handed_back))
+        return str(reply["sha256"]), Made(code, tuple(sizes), description, frozenset(handed_back))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CompileError(
             "the compiler subprocess gave no description: see its report as a defect"

@@ -33,9 +33,8 @@ class Compiled:
     """A component as a worker takes it."""
 
     description: Description
-    planned: bool
-    """Whether the parts are a plan's JSON and each core module's code; else there is one, a core module's."""
     parts: tuple[bytes | bytearray, ...]
+    """A plan's JSON and each core module's code; of a core module, its code."""
     handed_back: frozenset[int] = frozenset()
     """The numbers of the core modules that are as they were, not compiled."""
 
@@ -86,7 +85,7 @@ def compile_module(content: bytes) -> Compiled:
         ValueError: it has something that this host does not run.
     """
     try:
-        return Compiled(_NOTHING, False, (_compiled(new_engine(), content),))
+        return Compiled(_NOTHING, (_compiled(new_engine(), content),))
     except Unplanned as refusal:
         raise ValueError(str(refusal)) from None
 
@@ -110,7 +109,7 @@ def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
         module if number in handed_back else _compiled(engine, module)
         for number, module in enumerate((*parts.modules, *gates))
     ]
-    return Compiled(description, True, (plan, *modules), handed_back)
+    return Compiled(description, (plan, *modules), handed_back)
 
 
 def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:

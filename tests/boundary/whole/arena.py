@@ -11,9 +11,10 @@ from typing import Final
 
 from tests.boundary.whole.native import MEMORY
 
-from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import VAL_SIZE, address_of
-from guesthouse.worker.boundary.values import KIND_U8
+from guesthouse.worker.boundary.capi import address_of
+
+from . import capi as component_capi
+from .capi import KIND_U8, VAL_SIZE
 
 _ALIGN: Final = 16
 _U8_BLOCK: Final = 4096
@@ -71,7 +72,7 @@ class Arena:
             self._keep.clear()
         if self.resources:
             for handle in self.resources:
-                capi.resource_any_delete(handle)
+                component_capi.resource_any_delete(handle)
             self.resources.clear()
 
     def bytes_as_values(self, data: bytes) -> int:

@@ -27,6 +27,8 @@ from guesthouse.worker.boundary.host_functions import (
 )
 from guesthouse.worker.boundary.types import FunctionType
 
+from . import capi as component_capi
+
 
 def as_callback(function: HostFunction, type_: FunctionType) -> Any:
     """The C function for a host call whose import has that type."""
@@ -53,7 +55,7 @@ def as_destructor(destructor: Destructor, type_number: int) -> Any:
             return _fault(context, error)
         return 0
 
-    return capi.DESTRUCTOR(callback)
+    return component_capi.DESTRUCTOR(callback)
 
 
 def _no_result(value: Any, context: int, address: int) -> None:
@@ -79,7 +81,7 @@ def _plain(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             return _fault(context, error)
         return 0
 
-    return capi.HOST_CALL(callback)
+    return component_capi.HOST_CALL(callback)
 
 
 def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
@@ -110,7 +112,7 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             put_address(MEMORY, error_out, _fault(context, error))
         MEMORY[continuation_out : continuation_out + len(done)] = done
 
-    return capi.BLOCKING_HOST_CALL(callback)
+    return component_capi.BLOCKING_HOST_CALL(callback)
 
 
 def _waiting(write: WriteResult, context: int, address: int) -> Callable[[Any], None]:

@@ -37,6 +37,8 @@ from guesthouse.worker.boundary.offers import (
 )
 from guesthouse.worker.boundary.types import FunctionType, TypeReader
 
+from . import capi as component_capi
+
 _MAX_RESOURCES: Final = 256
 """Imported ones that are known by name; a call of the host's that takes one beyond them is not linked."""
 
@@ -99,9 +101,9 @@ class Component:
         """
         if len(arguments) != len(self._lower_run):
             raise WrongType(f"it has {len(self._lower_run)} parameters, not {len(arguments)}")
-        start = arena.take(capi.VAL_SIZE * len(arguments)) if arguments else 0
+        start = arena.take(component_capi.VAL_SIZE * len(arguments)) if arguments else 0
         for index, (write, value) in enumerate(zip(self._lower_run, arguments, strict=True)):
-            write(value, start + capi.VAL_SIZE * index, arena)
+            write(value, start + component_capi.VAL_SIZE * index, arena)
         return start
 
     def _link(self, offer: Offer) -> None:
@@ -143,7 +145,7 @@ class Component:
         function = offered_function(offer, interface, name, type_)
         callback = as_callback(function, type_)
         self._keep.append(callback)
-        add = capi.linker_add_func_async if function.blocks else capi.linker_add_func
+        add = component_capi.linker_add_func_async if function.blocks else component_capi.linker_add_func
         encoded = name.encode()
         _check(add(where, encoded, len(encoded), callback, None, None))
 
@@ -154,7 +156,11 @@ class Component:
         self._keep += (type_, callback)
         encoded = name.encode()
         type_address = ctypes.cast(type_.ptr(), c_void_p).value
-        _check(capi.linker_add_resource(where, encoded, len(encoded), type_address, callback, None, None))
+        _check(
+            component_capi.linker_add_resource(
+                where, encoded, len(encoded), type_address, callback, None, None
+            )
+        )
 
 
 def named_resources(

@@ -14,6 +14,8 @@ from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.fiber import SLICE, Fiber, StoreLimits
 
+from . import capi as component_capi
+
 if TYPE_CHECKING:
     from tests.boundary.whole.component import Component
 
@@ -26,12 +28,12 @@ class ComponentFiber(Fiber):
     def __init__(self, component: Component, limits: StoreLimits, owner: Any) -> None:
         super().__init__(component.engine, limits, owner)
         self._component = component
-        capi.epoch_yield(self.context, SLICE)
+        component_capi.epoch_yield(self.context, SLICE)
         self._instance = ffi.wasmtime_component_instance_t()
         self._arena = Arena()
         self._function: Any = None
         self._future = capi.ready_pointer(
-            capi.instantiate_async(
+            component_capi.instantiate_async(
                 component.linker_address,
                 self.context,
                 component.address,
@@ -58,7 +60,7 @@ class ComponentFiber(Fiber):
             detail = f"its run function is not that of the world `process`: {error}"
             raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
         self._future = capi.ready_pointer(
-            capi.call_async(
+            component_capi.call_async(
                 addressof(function._func),
                 self.context,
                 address,

@@ -15,7 +15,7 @@ from tests.boundary.whole.native import BYTES, MEMORY
 
 from guesthouse.link.messages import ExitCause
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import ADDRESS, FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE
+from guesthouse.worker.boundary.capi import ADDRESS
 from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
 from guesthouse.worker.boundary.types import (
     STRING,
@@ -33,7 +33,10 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Some
+from guesthouse.worker.boundary.values import MAX_LIST, Err, Ok, Some
+
+from . import capi as component_capi
+from .capi import FIELD_SIZE, NAME_SIZE, SCALARS, SIZE_AND_ADDRESS, VAL_SIZE
 
 Lift: TypeAlias = Callable[[int], Any]
 
@@ -233,14 +236,14 @@ def _flags(type_: Any) -> Lift:
 def _handle(type_: Any) -> Lift:
     def read(address: int) -> tuple[int, int]:
         out = ctypes.c_void_p()
-        error = capi.resource_any_to_host(
+        error = component_capi.resource_any_to_host(
             Caller.context, _address(MEMORY, address + 8)[0], ctypes.addressof(out)
         )
         if error:
             raise ConversionError(capi.take_message(error))
         host = out.value
-        number = capi.resource_host_type(host), capi.resource_host_rep(host)
-        capi.resource_host_delete(host)
+        number = component_capi.resource_host_type(host), component_capi.resource_host_rep(host)
+        component_capi.resource_host_delete(host)
         return number
 
     return read

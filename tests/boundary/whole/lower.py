@@ -16,7 +16,7 @@ from tests.boundary.whole.arena import Arena
 from tests.boundary.whole.native import MEMORY
 
 from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE, address_of
+from guesthouse.worker.boundary.capi import address_of
 from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType, brief
 from guesthouse.worker.boundary.types import (
     U8,
@@ -33,7 +33,11 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import (
+from guesthouse.worker.boundary.values import Err, FirstOf, Ok, Some, Utf8
+
+from . import capi as component_capi
+from .capi import (
+    FIELD_SIZE,
     KIND_BOOL,
     KIND_CHAR,
     KIND_ENUM,
@@ -48,12 +52,10 @@ from guesthouse.worker.boundary.values import (
     KIND_STRING,
     KIND_TUPLE,
     KIND_VARIANT,
+    NAME_SIZE,
     SCALARS,
-    Err,
-    FirstOf,
-    Ok,
-    Some,
-    Utf8,
+    SIZE_AND_ADDRESS,
+    VAL_SIZE,
 )
 
 _NOWHERE: Final = 8
@@ -340,10 +342,10 @@ def _handle(type_: Any) -> Write:
         if type(value) is not tuple or len(value) != 2:
             raise _wrong("(resource type, number)", value)
         type_number, number = value
-        host = capi.resource_host_new(type_.owned, number, type_number)
+        host = component_capi.resource_host_new(type_.owned, number, type_number)
         out = ctypes.c_void_p()
-        error = capi.resource_host_to_any(arena.context, host, ctypes.addressof(out))
-        capi.resource_host_delete(host)
+        error = component_capi.resource_host_to_any(arena.context, host, ctypes.addressof(out))
+        component_capi.resource_host_delete(host)
         if error:
             raise ConversionError(capi.take_message(error))
         handle = out.value or 0

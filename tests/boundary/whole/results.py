@@ -10,8 +10,7 @@ from tests.boundary.whole.arena import Arena
 from tests.boundary.whole.lower import Write, lower
 from tests.boundary.whole.native import MEMORY
 
-from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import FIELD_SIZE, NAME_SIZE, SIZE_AND_ADDRESS, VAL_SIZE, address_of
+from guesthouse.worker.boundary.capi import address_of
 from guesthouse.worker.boundary.types import (
     STRING,
     OptionOf,
@@ -21,15 +20,19 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import (
+from guesthouse.worker.boundary.values import OK, Form, Utf8
+
+from . import capi as component_capi
+from .capi import (
+    FIELD_SIZE,
     KIND_OPTION,
     KIND_RECORD,
     KIND_RESULT,
     KIND_STRING,
     KIND_VARIANT,
-    OK,
-    Form,
-    Utf8,
+    NAME_SIZE,
+    SIZE_AND_ADDRESS,
+    VAL_SIZE,
 )
 
 WriteResult: TypeAlias = Callable[[Any, int, int], None]
@@ -85,7 +88,7 @@ def _constant(constant: object, image: bytes, otherwise: WriteResult) -> WriteRe
 
 def _optional_text(otherwise: WriteResult) -> WriteResult:
     """Of `option<string>`, for text that is UTF-8 already: its two values stand ready but for the text."""
-    block, val_clone = Arena(2 * VAL_SIZE), capi.val_clone
+    block, val_clone = Arena(2 * VAL_SIZE), component_capi.val_clone
     root = block.take(2 * VAL_SIZE)
     MEMORY[root : root + VAL_SIZE] = _pack_address(KIND_OPTION, root + VAL_SIZE)
 
@@ -101,7 +104,7 @@ def _optional_text(otherwise: WriteResult) -> WriteResult:
 
 
 def _tree(write: Write, forms: dict[Form, _Fill] | None) -> WriteResult:
-    arena, val_clone = _ARENA, capi.val_clone
+    arena, val_clone = _ARENA, component_capi.val_clone
 
     def write_tree(value: Any, context: int, address: int) -> None:
         try:

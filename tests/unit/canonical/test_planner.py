@@ -12,7 +12,7 @@ from wasmtime.component import Component
 
 from guesthouse.canonical.codec import plan_from_json, plan_to_json
 from guesthouse.canonical.plan import Call, Dropped, Export, Import, Instantiation, Lifted, Lowered, Plan
-from guesthouse.canonical.planner import Parts, plan_component, take_apart
+from guesthouse.canonical.planner import Parts, take_apart
 from guesthouse.canonical.reading import Unplanned
 from guesthouse.package.describing import describe
 from guesthouse.worker.boundary.engine import is_small, new_engine
@@ -121,7 +121,6 @@ def test_an_unusual_component_is_left_to_the_engine(name: str) -> None:
     with pytest.raises(Unplanned) as caught:
         take_apart(content, engine)
     assert says in str(caught.value)
-    assert plan_component(content, engine) is None
 
 
 @pytest.mark.parametrize("name", shapes.NOT_TAKEN)
@@ -154,10 +153,9 @@ def test_faulty_code_is_found_when_the_modules_are_compiled() -> None:
     content = bytearray(binary(shapes.GUEST))
     at = content.index(bytes((0x41, 1, 0x6A, 0x0B)))  # i32.const 1, i32.add, end
     content[at + 2] = 0x7C  # i64.add
-    planned = plan_component(bytes(content), new_engine(small=True))
-    assert planned is not None
+    parts = take_apart(bytes(content), new_engine(small=True))
     with pytest.raises(wasmtime.WasmtimeError, match="type mismatch"):
-        follow(*planned)
+        follow(parts.plan, list(parts.modules))
 
 
 def built() -> Iterator[Path]:

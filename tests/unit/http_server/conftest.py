@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvloop
+from argon2 import PasswordHasher
 from websockets.asyncio.client import ClientConnection, connect
 
 from guesthouse.address import ProcessId, canonical
@@ -319,6 +321,14 @@ async def house(start: Start, limits: ConnectionLimits, http_settings: HttpSetti
     running: House = await start(limits, http_settings)
     yield running
     assert running.log.errors == []
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed to cost an attacker, and a test, half a second each. Those of `tests/e2e` are."""
+    monkeypatch.setattr(
+        "argon2.PasswordHasher", partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    )
 
 
 @pytest.fixture(autouse=True)

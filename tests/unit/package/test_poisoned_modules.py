@@ -53,7 +53,6 @@ def says(
     output: IO[bytes],
     handed_back: object,
     *parts: bytes,
-    planned: bool = True,
 ) -> int:
     """The answer of a subprocess that somebody has taken over."""
     output.write(b"".join(parts))
@@ -62,7 +61,6 @@ def says(
             {
                 "sha256": hashlib.sha256(os.pread(source.fileno(), 1 << 30, 0)).hexdigest(),
                 "description": {"imports": [], "exports": [], "problems": []},
-                "planned": planned,
                 "sizes": [len(part) for part in parts],
                 "handed_back": handed_back,
             }

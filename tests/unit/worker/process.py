@@ -137,8 +137,7 @@ class Worker:
         path = self._compiled.get(wat)
         if path is None:
             made = compile_component(bytes(wat2wasm(wat)))
-            suffix = PLAN_SUFFIX if made.planned else ".cwasm"
-            path = self._compiled[wat] = self._folder / f"{len(self._compiled)}{suffix}"
+            path = self._compiled[wat] = self._folder / f"{len(self._compiled)}{PLAN_SUFFIX}"
             first, *modules = made.parts
             path.write_bytes(first)
             for number, module in enumerate(modules):

@@ -14,7 +14,7 @@ import wasmtime._ffi as ffi
 from wasmtime import Engine, Func, Instance, Memory, Module, Store
 
 from guesthouse.canonical.plan import CallOf, Export, Import, Instantiation, Lifted, Lowered, Plan
-from guesthouse.worker.boundary import capi, values
+from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.apart import capi as capi_core
 from guesthouse.worker.boundary.apart.assembly import Assembly
 from guesthouse.worker.boundary.engine import CHECKED_VERSION
@@ -101,9 +101,6 @@ def check(engine: Engine, small: Engine) -> None:
 
 def _check_layout() -> None:
     believed = {
-        "a value's size": (ctypes.sizeof(ffi.wasmtime_component_val_t), capi.VAL_SIZE),
-        "a record entry's size": (ctypes.sizeof(ffi.wasmtime_component_valrecord_entry_t), capi.FIELD_SIZE),
-        "a name's size": (ctypes.sizeof(ffi.wasm_name_t), capi.NAME_SIZE),
         "a continuation's size": (ctypes.sizeof(ffi.wasmtime_async_continuation_t), 24),
         "an extern's size": (ctypes.sizeof(ffi.wasmtime_extern_t), capi_core.EXTERN_SIZE),
         "where an extern is": (ffi.wasmtime_extern_t.of.offset, capi_core.EXTERN_OF),
@@ -112,10 +109,6 @@ def _check_layout() -> None:
         "a core value's size": (ctypes.sizeof(ffi.wasmtime_val_t), capi_core.TAGGED_SIZE),
         "where a core value is": (ffi.wasmtime_val_t.of.offset, capi_core.TAGGED_OF),
     }
-    for name in dir(values):
-        if name.startswith("KIND_"):
-            constant = getattr(ffi, "WASMTIME_COMPONENT_" + name.removeprefix("KIND_"))
-            believed[f"the kind {name}"] = (constant.value, getattr(values, name))
     for name, kind in capi_core.KINDS.items():
         believed[f"the kind {name}"] = (getattr(ffi, f"WASMTIME_{name.upper()}").value, kind)
     for what, (found, expected) in believed.items():

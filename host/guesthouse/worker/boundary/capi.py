@@ -18,7 +18,6 @@ from ctypes import (
     c_char_p,
     c_int64,
     c_size_t,
-    c_uint32,
     c_uint64,
     c_void_p,
 )
@@ -55,74 +54,22 @@ ready_size: Final[Callable[[int], Ready]] = c_size_t.from_param
 ready_text: Final[Callable[[bytes], Ready]] = c_char_p.from_param
 """It keeps the text."""
 
-HOST_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
-"""`(env, context, type, args, args_len, results) -> error`: a host function; 0 is no error. It is given the
-number of results too, which its type tells: a C function may be declared with fewer parameters than it gets.
-"""
-
-BLOCKING_HOST_CALL: Final = CFUNCTYPE(
-    None, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p
-)
-"""`HOST_CALL` with `(…, results_len, error_out, continuation_out)` and no result."""
-
 CONTINUATION: Final = CFUNCTYPE(c_bool, c_void_p)
 """`(env) -> done`: asked at each poll whether a blocking host call is over."""
 
-DESTRUCTOR: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_uint32)
-"""`(env, context, rep) -> error`: a guest dropped a resource of the host."""
-
-call_async = bind(
-    "wasmtime_component_func_call_async",
-    c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p,
-)  # fmt: skip
-instantiate_async = bind(
-    "wasmtime_component_linker_instantiate_async", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p
-)
 ready_future_poll = bind_ready("wasmtime_call_future_poll", c_bool)
 future_delete = bind("wasmtime_call_future_delete", None, c_void_p)
 
-# The package declares an error result; the library returns nothing.
-epoch_yield = bind("wasmtime_context_epoch_deadline_async_yield_and_update", None, c_void_p, c_uint64)
 set_epoch_deadline = bind("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
 ready_set_epoch_deadline = bind_ready("wasmtime_context_set_epoch_deadline", None)
 increment_epoch = bind("wasmtime_engine_increment_epoch", None, c_void_p)
 store_limiter = bind("wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64)
-
-linker_add_func = bind(
-    "wasmtime_component_linker_instance_add_func",
-    c_void_p, c_void_p, c_char_p, c_size_t, HOST_CALL, c_void_p, c_void_p,
-)  # fmt: skip
-linker_add_func_async = bind(
-    "wasmtime_component_linker_instance_add_func_async",
-    c_void_p, c_void_p, c_char_p, c_size_t, BLOCKING_HOST_CALL, c_void_p, c_void_p,
-)  # fmt: skip
-linker_add_resource = bind(
-    "wasmtime_component_linker_instance_add_resource",
-    c_void_p, c_void_p, c_char_p, c_size_t, c_void_p, DESTRUCTOR, c_void_p, c_void_p,
-)  # fmt: skip
-
-val_clone = bind("wasmtime_component_val_clone", None, c_void_p, c_void_p)
-
-resource_host_new = bind("wasmtime_component_resource_host_new", c_void_p, c_bool, c_uint32, c_uint32)
-resource_host_rep = bind("wasmtime_component_resource_host_rep", c_uint32, c_void_p)
-resource_host_type = bind("wasmtime_component_resource_host_type", c_uint32, c_void_p)
-resource_host_delete = bind("wasmtime_component_resource_host_delete", None, c_void_p)
-resource_host_to_any = bind("wasmtime_component_resource_host_to_any", c_void_p, c_void_p, c_void_p, c_void_p)
-resource_any_to_host = bind("wasmtime_component_resource_any_to_host", c_void_p, c_void_p, c_void_p, c_void_p)
-resource_any_delete = bind("wasmtime_component_resource_any_delete", None, c_void_p)
 
 error_new = bind("wasmtime_error_new", c_void_p, c_char_p)
 error_message = bind("wasmtime_error_message", None, c_void_p, c_void_p)
 error_delete = bind("wasmtime_error_delete", None, c_void_p)
 byte_vec_delete = bind("wasm_byte_vec_delete", None, c_void_p)
 
-VAL_SIZE: Final = 32
-"""Bytes of a `wasmtime_component_val_t`: kind at 0, value from 8."""
-FIELD_SIZE: Final = 48
-"""Bytes of a record's entry: name (length, address) and the value."""
-NAME_SIZE: Final = 16
-
-SIZE_AND_ADDRESS: Final = Struct("<QQ")
 ADDRESS: Final = Struct("<Q")
 CONTINUATION_STRUCT: Final = Struct("<QQQ")
 """`callback, env, finalizer`."""

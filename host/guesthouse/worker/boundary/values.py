@@ -92,38 +92,14 @@ class Oversize:
 MAX_LIST: Final = 65_536
 """Elements of a list that a guest may pass, other than bytes: millions would hold the worker for seconds."""
 
-KIND_BOOL: Final = 0
-KIND_S8: Final = 1
-KIND_U8: Final = 2
-KIND_S16: Final = 3
-KIND_U16: Final = 4
-KIND_S32: Final = 5
-KIND_U32: Final = 6
-KIND_S64: Final = 7
-KIND_U64: Final = 8
-KIND_F32: Final = 9
-KIND_F64: Final = 10
-KIND_CHAR: Final = 11
-KIND_STRING: Final = 12
-KIND_LIST: Final = 13
-KIND_RECORD: Final = 14
-KIND_TUPLE: Final = 15
-KIND_VARIANT: Final = 16
-KIND_ENUM: Final = 17
-KIND_OPTION: Final = 18
-KIND_RESULT: Final = 19
-KIND_FLAGS: Final = 20
-KIND_RESOURCE: Final = 21
-"""The kinds of `wasmtime_component_val_t`; `canary.py` compares them with the package's."""
-
-SCALARS: Final = {
-    "s8": (KIND_S8, "b"),
-    "u8": (KIND_U8, "B"),
-    "s16": (KIND_S16, "h"),
-    "u16": (KIND_U16, "H"),
-    "s32": (KIND_S32, "i"),
-    "u32": (KIND_U32, "I"),
-    "s64": (KIND_S64, "q"),
-    "u64": (KIND_U64, "Q"),
+INTEGERS: Final = {
+    "s8": "b",
+    "u8": "B",
+    "s16": "h",
+    "u16": "H",
+    "s32": "i",
+    "u32": "I",
+    "s64": "q",
+    "u64": "Q",
 }
-"""Integers: their kind and their code in `struct`."""
+"""Their codes in `struct`."""

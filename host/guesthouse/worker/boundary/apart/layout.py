@@ -192,21 +192,6 @@ def _join(cores: set[str | None]) -> str:
     return "i32" if cores == {"i32", "f32"} else "i64"
 
 
-def size_of(type_: WitType) -> int:
-    """Bytes of a value in memory."""
-    return shape_of(type_).size
-
-
-def align_of(type_: WitType) -> int:
-    """What a value's address in memory is a multiple of."""
-    return shape_of(type_).align
-
-
-def flat_types(type_: WitType) -> tuple[str, ...]:
-    """The core types that a value is passed as, when it is passed flat."""
-    return shape_of(type_).flat
-
-
 CoreSignature = tuple[tuple[str, ...], tuple[str, ...]]
 """The core types of a function's parameters and results."""
 
@@ -220,12 +205,6 @@ def core_signature(type_: FunctionType, known: Known | None = None) -> CoreSigna
     """
     params, results = _params(type_, known), _results(type_, known)
     return (params, results) if len(results) <= MAX_FLAT_RESULTS else ((*params, "i32"), ())
-
-
-def core_signature_lifted(type_: FunctionType) -> CoreSignature:
-    """The core function that an export is lifted from: it returns where a result is that is not flat."""
-    results = _results(type_)
-    return _params(type_), results if len(results) <= MAX_FLAT_RESULTS else ("i32",)
 
 
 def _params(type_: FunctionType, known: Known | None = None) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import MAX_LIST, SCALARS, Err, Ok, Oversize, Some
+from guesthouse.worker.boundary.values import INTEGERS, MAX_LIST, Err, Ok, Oversize, Some
 
 Load: TypeAlias = Callable[[Any, int, Any], Any]
 """`(data, at, memory)`: what the value is read from, the guest's memory or core arguments, and where in it."""
@@ -54,9 +54,7 @@ Load: TypeAlias = Callable[[Any, int, Any], Any]
 ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
 """The host's number of a resource's type, by interface and name."""
 
-_CODES: Final = {"bool": "?", "f32": "f", "f64": "d", "char": "I"} | {
-    name: code for name, (_, code) in SCALARS.items()
-}
+_CODES: Final = {"bool": "?", "f32": "f", "f64": "d", "char": "I"} | INTEGERS
 
 _NESTING: Final = 12
 """Blocks within blocks, after which what is inside becomes a function: Python takes a hundred."""

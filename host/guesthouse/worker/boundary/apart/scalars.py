@@ -24,16 +24,14 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import SCALARS, Err, FirstOf, Ok, Some, Utf8
+from guesthouse.worker.boundary.values import INTEGERS, Err, FirstOf, Ok, Some, Utf8
 
 Convert: TypeAlias = Callable[[Any], Any]
 """A value that is one number of the ABI, checked, to that number."""
 
 _pack_f32: Final = Struct("<f").pack
 
-CODES: Final = {"bool": "B", "f32": "f", "f64": "d", "char": "I"} | {
-    name: code for name, (_, code) in SCALARS.items()
-}
+CODES: Final = {"bool": "B", "f32": "f", "f64": "d", "char": "I"} | INTEGERS
 
 
 def wrong(expected: str, value: object) -> WrongType:
