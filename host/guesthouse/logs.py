@@ -43,6 +43,8 @@ _ALIKE_CHARACTERS: Final = 24
 FILE_BYTES: Final = 8 * 1024 * 1024
 OLD_FILES: Final = 3
 _QUEUED_LINES: Final = 4096
+_QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
+"""Of lines that wait for a slow disk or terminal: a line has up to 8,192, of four bytes each."""
 _SUBSCRIBER_LINES: Final = 4096
 _CLOSE_SECONDS: Final = 1.0
 
@@ -195,14 +197,21 @@ class _Writer:
         self.reopen = False
         self._lines: queue.Queue[LogLine | None] = queue.Queue(_QUEUED_LINES)
         self._dropped = 0
+        # Each is counted by one thread: the first by those who write, the second by this one's own.
+        self._characters_put = self._characters_taken = 0
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
 
     def put(self, line: LogLine) -> None:
+        if self._characters_put - self._characters_taken > _QUEUED_CHARACTERS:
+            self._dropped += 1
+            return
         try:
             self._lines.put_nowait(line)
         except queue.Full:
             self._dropped += 1
+        else:
+            self._characters_put += len(line.text)
 
     def close(self) -> None:
         try:
@@ -214,6 +223,7 @@ class _Writer:
     def _work(self) -> None:
         while (line := self._lines.get()) is not None:
             self._write(line)
+            self._characters_taken += len(line.text)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 text = f"{dropped} lines were lost: the disk or the terminal is too slow"

@@ -218,8 +218,9 @@ def test_an_infinite_loop_of_host_calls_is_pre_empted() -> None:
     with fiber_of(load(guest(body, SAY, more=IMPORT_SAY), Calls({"say": say}))) as fiber:
         finish_step(fiber)
         fiber.start()
-        assert not fiber.poll()
-        assert 0 < calls < 100_000
+        while not calls:  # a busy machine may end its first slice before it calls anything
+            assert not fiber.poll()
+        assert calls < 100_000
 
 
 def test_a_guest_over_its_memory_limit_sees_the_refusal_and_may_go_on() -> None:

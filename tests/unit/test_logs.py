@@ -130,6 +130,27 @@ def test_a_terminal_that_stands_still_does_not_stop_the_log() -> None:
     drained.join()
 
 
+def test_what_waits_for_a_terminal_that_stands_still_is_bounded_in_characters() -> None:
+    """Lines are up to 8,192 characters long: 4,096 of them would be 32 MiB, or 128 of wide ones."""
+    reading, writing = os.pipe()
+    terminal = os.fdopen(writing, "w")
+    log = Log(None, terminal)
+    for _ in range(2000):
+        log.write("a", "info", "x" * 8000, stream="print")
+    shown: list[int] = []
+
+    def drain() -> None:
+        with os.fdopen(reading) as pipe:
+            shown.extend(map(len, pipe))
+
+    drained = threading.Thread(target=drain)
+    drained.start()
+    log.close()
+    terminal.close()
+    drained.join()
+    assert 4_000_000 <= sum(shown) <= 6_000_000
+
+
 def test_a_subscriber_that_does_not_read_loses_lines_and_is_told() -> None:
     log = Log(None, None)
     subscription = log.subscribe()

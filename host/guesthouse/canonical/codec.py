@@ -25,6 +25,7 @@ from guesthouse.canonical.json_values import (
     texts,
 )
 from guesthouse.canonical.plan import (
+    MAX_MODULES,
     Call,
     CallOf,
     Dropped,
@@ -101,7 +102,7 @@ def plan_from_json(text: bytes) -> Plan:
 def _plan(value: Json) -> Plan:
     """Whatever is named by its number exists when it is needed: that is seen to here."""
     types = ReadTypes(value["types"])
-    made, modules = len(value["instantiations"]), number(value["modules"])
+    made, modules = len(value["instantiations"]), below(MAX_MODULES + 1, value["modules"])
     reallocs = all_of(partial(_read_export, made), value["reallocs"])
     calls = _read_calls(len(reallocs), *columns(3, value["calls"]))
     sources = _Sources(len(calls), value["imported"], made)

@@ -13,10 +13,13 @@ never equal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from guesthouse.canonical.weighing import Weight
 from guesthouse.worker.boundary.types import FunctionType
+
+MAX_MODULES: Final = 129
+"""Of a component and its gate."""
 
 
 class Export(NamedTuple):

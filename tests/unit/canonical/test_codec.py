@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from guesthouse.canonical.codec import MAX_PLAN_BYTES, plan_from_json, plan_to_json
 from guesthouse.canonical.plan import (
+    MAX_MODULES,
     Call,
     CallOf,
     Dropped,
@@ -249,6 +250,15 @@ def test_a_module_gets_nothing_of_an_instance_that_comes_after_it() -> None:
         assert before in text
         with pytest.raises(ValueError, match=r"number|order"):
             plan_from_json(text.replace(before, after).encode())
+
+
+@pytest.mark.parametrize("modules", [MAX_MODULES + 1, 10**9])
+def test_a_plan_of_more_modules_than_any_component_has_is_not_read(modules: int) -> None:
+    """A worker looks for a file of each."""
+    text = plan_to_json(PLAN).decode()
+    plan_from_json(text.replace('"modules":2', f'"modules":{MAX_MODULES}').encode())
+    with pytest.raises(ValueError, match="number"):
+        plan_from_json(text.replace('"modules":2', f'"modules":{modules}').encode())
 
 
 def test_a_call_and_an_export_are_never_the_same_nor_are_a_call_and_a_drop() -> None:

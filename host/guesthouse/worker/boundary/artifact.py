@@ -50,7 +50,12 @@ class Engines:
         except (OSError, ValueError, WasmtimeError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise NotLoaded(f"the component cannot be loaded: {reason}") from None
-        return Assembly(engine, plan, modules, offer, *entries)
+        try:
+            return Assembly(engine, plan, modules, offer, *entries)
+        except LookupError as error:
+            raise NotLoaded(
+                f"the component cannot be loaded: its plan names {error}, which it does not have"
+            ) from None
 
     def _module(self, path: Path, *, small: bool) -> Module:
         module = self._shared.get((small, path))

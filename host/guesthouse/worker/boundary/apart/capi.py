@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ctypes import CFUNCTYPE, c_bool, c_char_p, c_size_t, c_void_p
+from ctypes import CFUNCTYPE, c_bool, c_char_p, c_size_t, c_uint8, c_void_p
 from struct import Struct
 from typing import Final
 
 from guesthouse.worker.boundary import capi
 from guesthouse.worker.boundary.capi import bind, bind_ready
+from guesthouse.worker.boundary.native import slots
 
 UNCHECKED_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p)
 """`(env, caller, args_and_results) -> trap`: a host function; 0 is no trap. It is given the number of them too, which
@@ -47,6 +48,11 @@ ready_memory_data_size = bind_ready("wasmtime_memory_data_size", c_size_t)
 
 ready_func_call = bind_ready("wasmtime_func_call_unchecked", c_void_p)
 """`(context, function, args_and_results, their_number, trap_out) -> error`."""
+func_type = bind("wasmtime_func_type", c_void_p, c_void_p, c_void_p)
+functype_delete = bind("wasm_functype_delete", None, c_void_p)
+functype_params = bind("wasm_functype_params", c_void_p, c_void_p)
+functype_results = bind("wasm_functype_results", c_void_p, c_void_p)
+valtype_kind = bind("wasm_valtype_kind", c_uint8, c_void_p)
 func_call_async = bind(
     "wasmtime_func_call_async",
     c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p,
@@ -70,6 +76,8 @@ TAGGED_SIZE: Final = 32
 """Bytes of a `wasmtime_val_t`: kind at 0, value from 8."""
 TAGGED_OF: Final = 8
 
+FUNCTION, MEMORY = 0, 3
+"""Kinds of a `wasmtime_extern_t`."""
 KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
 """The kinds of `wasmtime_val_t`; `canary.py` compares them with the package's."""
 
@@ -78,6 +86,29 @@ CONTINUE: Final = 0
 """What an epoch callback may want (`wasmtime_update_deadline_kind_t`)."""
 
 put_u64: Final = Struct("<Q").pack_into
+
+
+_words: Final = slots(16)
+_pointer: Final = slots(8)
+
+
+def core_types_of(context: int, function: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The kinds of a function's parameters and results.
+
+    Args:
+        context: of its store.
+        function: the address of a `wasmtime_func_t`.
+    """
+    type_ = func_type(context, function)
+    kinds = _kinds(functype_params(type_)), _kinds(functype_results(type_))
+    functype_delete(type_)
+    return kinds
+
+
+def _kinds(vector: int) -> tuple[int, ...]:
+    size, start = capi.SIZE_AND_ADDRESS.unpack(_words(vector))
+    pointers = (capi.ADDRESS.unpack(_pointer(start + 8 * number))[0] for number in range(size))
+    return tuple(map(valtype_kind, pointers))
 
 
 def take_trap(trap: int) -> str:

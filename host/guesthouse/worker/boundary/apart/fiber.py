@@ -50,6 +50,14 @@ _UNCOUNTED: Final = 1024 * 1024
 """What the instances of a component may take without being counted against its memory: those of nearly all do."""
 
 
+_REALLOC: Final = (KINDS["i32"],) * 4, (KINDS["i32"],)
+"""The type of an allocator."""
+
+
+def _lacking() -> GuestTrap:
+    return GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
+
+
 def _counted(size: int) -> int:
     return max(0, size - _UNCOUNTED)
 
@@ -142,7 +150,9 @@ class CoreFiber(Fiber):
         memory = self.memory
         if memory is NO_MEMORY:
             return no_allocator
-        extern = self._export(instance, name)
+        extern = self._function(instance, name)
+        if capi_core.core_types_of(self.context, _address(extern) + EXTERN_OF) != _REALLOC:
+            raise _lacking()  # it is called without asking for its type
         return partial(_allocate, self, memory, extern, capi.ready_pointer(_address(extern) + EXTERN_OF))
 
     def _step_ended(self) -> bool:
@@ -179,7 +189,7 @@ class CoreFiber(Fiber):
 
     def _instantiate(self, step: Step, bench: Workbench) -> None:
         if not bench.fetch(self._next, self.context):
-            raise GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
+            raise _lacking()
         self.must_finish = True  # what initialises a module runs on the worker's own stack
         error = capi_core.instance_new(
             self.context,
@@ -196,22 +206,27 @@ class CoreFiber(Fiber):
             self._find_memory(step.memory)
 
     def _find_memory(self, name: bytes) -> None:
-        extern = self._export(self._next, name)
+        extern = self._export(self._next, name, capi_core.MEMORY)
         self._memory_extern = extern
         which = self.ready_context, capi.ready_pointer(_address(extern) + EXTERN_OF)
         self.memory = LinearMemory(
             partial(capi_core.ready_memory_data, *which), partial(capi_core.ready_memory_data_size, *which)
         )
 
-    def _export(self, instance: int, name: bytes) -> bytearray:
+    def _function(self, instance: int, name: bytes) -> bytearray:
+        return self._export(instance, name, capi_core.FUNCTION)
+
+    def _export(self, instance: int, name: bytes, kind: int) -> bytearray:
         extern = bytearray(EXTERN_SIZE)
         where = _address(self._instances) + INSTANCE_SIZE * instance
         if not capi_core.instance_export(self.context, where, name, len(name), _address(extern)):
-            raise GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
+            raise _lacking()
+        if extern[0] != kind:
+            raise _lacking()
         return extern
 
     def _call(self, instance: int, name: bytes, arguments: bytes, count: int) -> None:
-        extern = self._export(instance, name)
+        extern = self._function(instance, name)
         self._called = extern, arguments
         self._future = capi.ready_pointer(
             capi_core.func_call_async(

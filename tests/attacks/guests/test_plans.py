@@ -1,0 +1,160 @@
+"""Files of a compiler that is broken, or was taken over by the component that it compiled.
+
+It may say what it likes in a plan and in the modules of its own component, and machine code is believed. But what is
+none, and plans that name what is not there or is something else, end that guest, and nothing else of its worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+import wasmtime
+
+from guesthouse.control.client import Refused
+from guesthouse.package.cache import CompileCache, Made
+from guesthouse.package.compiling import compile_component
+from guesthouse.worker.boundary.engine import engine_key
+
+from ..harness import Scene, tried_again
+from .attackers import SUITE, Attacker, installed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HARMLESS: Final = Attacker(
+    "(call $our (i32.const 4096))",
+    "",
+    calls=("system.our", "system.print"),
+    more="""(func (export "many") (param i64 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result f64 f64 f64 f64 f64 f64)
+      (f64.const 1) (f64.const 1) (f64.const 1) (f64.const 1) (f64.const 1) (f64.const 1))
+    (func (export "two") (param i32 i32 i32 i32) (result i32 i32) (i32.const 0) (i32.const 0))
+    (table (export "table") 1 funcref) (global (export "global") i32 (i32.const 1))""",
+)
+MAIN: Final = 2
+"""The number of the instance that runs: the gate and what has the memory come before it."""
+
+
+@dataclass
+class Parts:
+    """What a compiler makes of a component."""
+
+    plan: Any
+    modules: list[bytes]
+
+
+def plan(change: Callable[[Any], object]) -> Callable[[Parts], object]:
+    """Changes the plan."""
+    return lambda parts: change(parts.plan)
+
+
+def put(value: Any, *path: str | int) -> Callable[[Parts], None]:
+    """Puts that at a place in the plan."""
+
+    def change(parts: Parts) -> None:
+        *way, last = path
+        found = parts.plan
+        for each in way:
+            found = found[each]
+        found[last] = value
+
+    return change
+
+
+def swap_modules(parts: Parts) -> None:
+    parts.modules.reverse()
+
+
+def no_code(parts: Parts) -> None:
+    parts.modules[0] = b"\x7fELF" + bytes(5000)
+
+
+def cut(parts: Parts) -> None:
+    parts.modules[1] = parts.modules[1][: len(parts.modules[1]) // 2]
+
+
+LIES: Final[dict[str, Callable[[Parts], object]]] = {
+    "memory that is a function": put([MAIN, "run"], "memory"),
+    "memory that is a table": put([MAIN, "table"], "memory"),
+    "memory that there is not": put([MAIN, "nothing"], "memory"),
+    "no memory": put(None, "memory"),
+    "an allocator that is a memory": put([1, "memory"], "reallocs", 0),
+    "an allocator that is a global": put([MAIN, "global"], "reallocs", 0),
+    "an allocator of ten parameters and six results": put([MAIN, "many"], "reallocs", 0),
+    "an allocator of two results": put([MAIN, "two"], "reallocs", 0),
+    "an allocator that there is not": put([MAIN, "nothing"], "reallocs", 0),
+    "a run function that is a memory": put([1, "memory"], "exports", 2, 0),
+    "a run function of another type": put([MAIN, "many"], "exports", 2, 0),
+    "an instance of the future": put([9, "run"], "exports", 2, 0),
+    "a billion modules": put(10**9, "modules"),
+    "the other engine": put(False, "small"),
+    "thousands of instances": plan(lambda it: it["instantiations"].extend([it["instantiations"][1]] * 5000)),
+    "a start of another type": put("many", "instantiations", MAIN, 2),
+    "calls under others' names": plan(lambda it: it["calls"][1].reverse()),
+    "modules in another order": swap_modules,
+    "modules of zeros": no_code,
+    "half a module": cut,
+}
+
+
+TRUE: Final = {"no weights": put([[], []], "weights"), "no times": put([0, 0, 0], "weights", 1)}
+"""What makes a component no other."""
+
+
+@contextmanager
+def compiled_to(scene: Scene, wasm: bytes, change: Callable[[Parts], object]) -> Iterator[None]:
+    """Have the node's compile cache say that a component was compiled to that, as far as its compiler says it."""
+    home = scene.daemon.home
+    compiled = compile_component(wasm)
+    parts = Parts(json.loads(bytes(compiled.parts[0])), [bytes(each) for each in compiled.parts[1:]])
+    change(parts)
+    content = [json.dumps(parts.plan).encode(), *parts.modules]
+    folder = home / "compiled"
+    digest = hashlib.sha256(wasm).hexdigest()
+    made = scene.folder / f"{digest}.made"
+    made.write_bytes(b"".join(content))
+    cache = CompileCache(folder, engine_key())
+    cache.store(digest, Made(made, tuple(map(len, content)), True, compiled.description), {})
+    try:
+        yield
+    finally:
+        for path in folder.glob(f"{digest}-*"):
+            path.unlink()
+
+
+def unique(name: str) -> bytes:
+    """The component, another for each lie: what is in a cache is under its digest."""
+    return bytes(
+        wasmtime.wat2wasm(HARMLESS.wat().replace('(export "two")', f'(export "two") (export "{name}")', 1))
+    )
+
+
+@pytest.mark.parametrize("name", LIES)
+@tried_again
+async def test_what_a_broken_compiler_says_ends_one_guest_at_most(scene: Scene, name: str) -> None:
+    wasm, process = unique(name), f"plan-{list(LIES).index(name)}"
+    with compiled_to(scene, wasm, LIES[name]):
+        async with scene.attack(SUITE, f"a plan with {name}") as attack:
+            attack.gets = "it is not started"
+            while not attack.measured:
+                with pytest.raises(Refused, match="cannot be started: ") as refused:
+                    async with installed(scene, process, wasm):
+                        pass
+            attack.log = str(refused.value)
+
+
+@pytest.mark.parametrize("name", TRUE)
+@tried_again
+async def test_what_a_broken_compiler_leaves_out_changes_nothing_for_others(scene: Scene, name: str) -> None:
+    wasm, process = unique(name), f"less-{list(TRUE).index(name)}"
+    with compiled_to(scene, wasm, TRUE[name]):
+        async with installed(scene, process, wasm) as process_id:
+            async with scene.attack(SUITE, f"a plan with {name}", process_id) as attack:
+                attack.gets = "it runs, within its limits"
+                while not attack.measured:
+                    await scene.ask("send", address=process_id, body="go")
+            assert (await scene.ps())[process_id]["state"] == "running"
