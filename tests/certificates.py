@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A new certificate of 127.0.0.1 and its key, as `cert.pem` and `key.pem`; they replace those before."""
+def self_signed(folder: Path, *names: str) -> tuple[Path, Path]:
+    """A new certificate of 127.0.0.1 and these names, and its key, as `cert.pem` and `key.pem`; they replace those
+    before.
+    """
     cert, key = folder / "cert.pem", folder / "key.pem"
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -25,7 +27,10 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
             name, name, private.public_key(), x509.random_serial_number(), now - day, now + day
         )
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName(
+                [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, names)]
+            ),
+            critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,8 +42,20 @@ class HttpSettings:
     """
     renewable_seconds: int = 30 * 24 * 3600
     """How long tokens and logins can be renewed, from the first of them on. One made for longer lasts so long."""
+    hosts: tuple[str, ...] = ()
+    """Names that the node answers for, besides `localhost`, addresses, `host` and the certificate's; `*` for all."""
+    origins: str = "auto"
+    """Whether pages of a package have an origin of their own: `package`, `shared`, or `auto`: where that works."""
+    page_sources: tuple[str, ...] = ()
+    """Origins besides their own that packages' pages may load from and speak to, such as `https://fonts.example`."""
     register_form: bool = True
-    """Pages may read their token from the cookie and register a channel on `/`. Turned off, the cookie is HttpOnly."""
+    """Clients may register a channel on `/`, and pages get a cookie that they can read for it."""
+    register_cookie: str = "process"
+    """What of the login pages can read: a token for their own `process`, or, `readable`, that of the node."""
+    register_packages: tuple[str, ...] = ()
+    """Packages, as `package:publisher`, whose pages may register although they share their origin with others."""
+    readable_packages: tuple[str, ...] = ()
+    """Packages, as `package:publisher`, whose pages can read a token of the whole node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +200,21 @@ _CHOICES: Final = {
     "isolation": ("shared", "package"),
     "worker_confinement": ("best-effort", "required"),
     "http.local_access": ("secret", "machine"),
+    "http.origins": ("auto", "package", "shared"),
+    "http.register_cookie": ("process", "readable"),
 }
+_ANY_TEXT: Final = (re.compile(r"(?s:.*)"), "text")
+_PACKAGE_ID: Final = (re.compile(r"[\w.~-]+:[\w.~-]+", re.ASCII), "package:publisher")
+_FORMS: Final = {
+    "http.hosts": (re.compile(r"\*|[\w-][\w.-]*", re.ASCII), "a host name without a port, or *"),
+    "http.page_sources": (
+        re.compile(r"(https?|wss?)://(\*\.)?[\w.\[\]-]+(:[0-9]+)?(/[\w.~/%-]*)?", re.ASCII),
+        "an origin such as https://fonts.example",
+    ),
+    "http.register_packages": _PACKAGE_ID,
+    "http.readable_packages": _PACKAGE_ID,
+}
+"""What each item of a list must look like, and how an error says that."""
 
 
 def load_settings(
@@ -250,6 +277,10 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if kind == tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise BadSetting(f"{where} must be a list of strings, not {_shown(value)}")
+        form, words = _FORMS.get(name, _ANY_TEXT)
+        for item in value:
+            if form.fullmatch(item) is None:
+                raise BadSetting(f"{where}: {_shown(item)} must be {words}")
         return tuple(value)
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 2**1000 else math.inf

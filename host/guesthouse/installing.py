@@ -7,7 +7,7 @@ runs before the file says so: whenever the node dies, the next one starts the ol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from guesthouse.config import PackageLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
+from guesthouse.http_server.subdomains import label_of, with_label_of
 from guesthouse.kernel.purge import forget_rights, purge
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.consent import Asked, Changes, as_json, asked_by, changes
@@ -151,6 +152,8 @@ class Installer:
         package = await asyncio.to_thread(stage, argument, self._node.settings.package, self._home.unpacked)
         version = Version(package.version, package.source.name)
         try:
+            installed = read_installed(self._home.path).packages
+            refuse_same_host(package.id, {*installed, *(known.id for known in self._node.packages)})
             asked = await asyncio.to_thread(_consented, self._home, self._node.settings, package, consent)
             item = await self._change(package, lambda now: now.with_version(package.id, version))
             return item | asked.as_json()
@@ -239,6 +242,7 @@ def install_without_node(
     with home.locked():
         package = stage(argument, settings.package, home.unpacked)
         try:
+            refuse_same_host(package.id, read_installed(home.path).packages)
             asked = _consented(home, settings, package, consent)
             asyncio.run(_compile(package, home, settings))
         except GuesthouseError:
@@ -274,6 +278,20 @@ def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> 
     with home.locked():
         write_installed(home.path, read_installed(home.path).without(package_id, purge=drop_state))
         tidy(home)
+
+
+def refuse_same_host(package_id: str, others: Iterable[str]) -> None:
+    """See to it that no two packages are served on one host: what a browser keeps of it is for one of them.
+
+    Raises:
+        PackageError: another package's name makes the same label.
+    """
+    other = with_label_of(package_id, sorted(others))
+    if other is not None:
+        raise PackageError(
+            f"{package_id} would be served on the host of {other}, {label_of(package_id)}: "
+            "uninstall that, or give this one another name"
+        )
 
 
 def _consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:

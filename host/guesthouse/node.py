@@ -23,7 +23,7 @@ from guesthouse.head_start import HeadStart, command_of_workers, placement
 from guesthouse.home import Home
 from guesthouse.http_server.credentials import load_node_key
 from guesthouse.http_server.server import HttpServer
-from guesthouse.installing import Installer, finish_purge, tidy
+from guesthouse.installing import Installer, finish_purge, refuse_same_host, tidy
 from guesthouse.kernel import children, kept_capabilities
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.remote import KeyOf, Remote
@@ -202,8 +202,10 @@ class Node:
         logged and left out, unless it is the only one.
 
         Raises:
-            GuesthouseError: one cannot be compiled or started, or its id is taken.
+            GuesthouseError: one cannot be compiled or started, or its id or its host is taken.
         """
+        for package in packages:
+            refuse_same_host(package.id, (known.id for known in (*self.packages, *packages)))
         self.packages += packages
         specs = [spec for package in packages for spec in package.processes]
         for spec in specs:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 RELOADED: Final = frozenset(
     (
-        *(f"http.{name}" for name in ("tls_cert", "tls_key", "allowed_origins", "trusted_proxies")),
+        *(
+            f"http.{name}"
+            for name in ("tls_cert", "tls_key", "allowed_origins", "trusted_proxies", "hosts", "origins")
+        ),
+        *(f"http.{name}" for name in ("page_sources", "register_form", "register_cookie")),
+        *(f"http.{name}" for name in ("register_packages", "readable_packages")),
         *(
             f"connections.{name}_seconds"
             for name in (

@@ -20,6 +20,8 @@ _ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+_SANDBOXED: Final = "An iframe which has both allow-scripts and allow-same-origin for its sandbox attribute"
+"""Of pages that share their origin: theirs is no sandbox of an `iframe`."""
 
 
 @dataclass
@@ -29,9 +31,15 @@ class Browser:
     chromium: Chromium
     problems: list[str] = field(default_factory=list)
 
-    async def person(self, width: int = 1000, height: int = 700) -> BrowserContext:
-        """A person with cookies and storage of their own; their tabs share them."""
-        context = await self.chromium.new_context(viewport={"width": width, "height": height})
+    async def person(
+        self, width: int = 1000, height: int = 700, *, agent: str | None = None
+    ) -> BrowserContext:
+        """A person with cookies and storage of their own; their tabs share them. `agent` is the browser that it says
+        it is.
+        """
+        context = await self.chromium.new_context(
+            viewport={"width": width, "height": height}, user_agent=agent
+        )
         context.set_default_timeout(20_000)
         context.on("page", self._watch)
         return context
@@ -47,7 +55,7 @@ class Browser:
         page.on("requestfailed", self._on_failed)
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not message.text.startswith(_SANDBOXED):
             self.problems.append(f"{message.type}: {message.text} ({message.location})")
 
     def _on_error(self, error: Error) -> None:
@@ -58,10 +66,10 @@ class Browser:
 
 
 @asynccontextmanager
-async def browser_of() -> AsyncIterator[Browser]:
-    """Start Chromium; at the end it has stopped, and nothing went wrong in its pages."""
+async def browser_of(*arguments: str) -> AsyncIterator[Browser]:
+    """Start Chromium, with more arguments; at the end it has stopped, and nothing went wrong in its pages."""
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ARGUMENTS, *arguments])
         try:
             browser = Browser(chromium)
             yield browser

@@ -125,6 +125,12 @@ class Daemon:
         """Where WebSockets are opened, without a path."""
         return self.url.replace("http", "ws", 1)
 
+    def page(self, process: str, path: str = "/") -> str:
+        """Where a browser finds a page of a process: on the origin of its package."""
+        port = self.url.rpartition(":")[2]
+        label = re.sub(r"[^a-z0-9]", "-", "-".join(process.split(":")[1:]).lower())
+        return f"http://{label}.localhost:{port}/{process}{path}"
+
     @property
     def pid(self) -> int:
         """The node's pid."""

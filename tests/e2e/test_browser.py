@@ -25,13 +25,34 @@ from .waiting import until
 CLIENT_API = ROOT / "tests/e2e/node_modules/@kinode/client-api"
 
 
+def with_pages(name: str, place: Path) -> Path:
+    """A package with the test pages among its own, and the npm package beside them as npm has it."""
+    folder = shutil.copytree(package(name), place / name)
+    assert json.loads((CLIENT_API / "package.json").read_text())["version"] == "0.1.0"
+    shutil.copytree(package("pages") / "ui", folder / "ui", dirs_exist_ok=True)
+    shutil.copy(CLIENT_API / "index.js", folder / "ui" / "client-api.js")
+    manifest = (folder / "package.toml").read_text()
+    if 'ui = "ui"' not in manifest:
+        (folder / "package.toml").write_text(re.sub(r"(wasm = .*)", r'\1\nui = "ui"', manifest, count=1))
+    return folder
+
+
 @pytest.fixture
 def pages(tmp_path: Path) -> Path:
-    """The package of test pages, with the npm package beside them as npm has it."""
-    folder = shutil.copytree(package("pages"), tmp_path / "pages")
-    assert json.loads((CLIENT_API / "package.json").read_text())["version"] == "0.1.0"
-    shutil.copy(CLIENT_API / "index.js", folder / "ui" / "client-api.js")
-    return folder
+    """The package of test pages."""
+    return with_pages("pages", tmp_path)
+
+
+def at(daemon: Daemon, path: str) -> str:
+    """Where a browser ends that asks the node for `/<process-id>/…`."""
+    process, slash, rest = path[1:].partition("/")
+    return daemon.page(process, slash + rest)
+
+
+async def visit(page: Page, daemon: Daemon, process: str, path: str) -> None:
+    """Open a page of a process by the node's own host, as somebody who is logged in there."""
+    await page.goto(f"{daemon.url}/{process}{path}")
+    await page.wait_for_url(daemon.page(process, path))
 
 
 async def log_in_by_token(daemon: Daemon, person: BrowserContext, path: str) -> Page:
@@ -41,20 +62,20 @@ async def log_in_by_token(daemon: Daemon, person: BrowserContext, path: str) -> 
     await expect(page).to_have_url(re.compile("/login"))
     await page.get_by_label("Token", exact=True).fill(await daemon.token())
     await page.get_by_role("button", name="Log in").click()
-    await expect(page).to_have_url(f"{daemon.url}{path}")
+    await expect(page).to_have_url(at(daemon, path))
     return page
 
 
 async def test_the_simple_example_talks_to_echo_and_to_chat(
-    start: StartNode, browser: Browser, pages: Path
+    start: StartNode, browser: Browser, tmp_path: Path
 ) -> None:
-    daemon = await start("echo", "chat", pages, flags=["--dev"])
+    daemon = await start(*(with_pages(name, tmp_path) for name in ("chat", "echo")), flags=["--dev"])
     person = await browser.person()
     page = await person.new_page()
     await page.goto(daemon.login_url())
-    await expect(page).to_have_url(f"{daemon.url}/{CHAT}/")
+    await expect(page).to_have_url(daemon.page(CHAT))
 
-    await page.goto(f"{daemon.url}/{PAGES}/seed.html?process={ECHO}")
+    await visit(page, daemon, ECHO, f"/seed.html?process={ECHO}")
     await page.wait_for_function("answers.length === 1")
     assert set(json.loads(await page.evaluate("answers[0]"))) == {"channel_id"}
     for text in ("hello", "Grüße 🌍"):
@@ -62,7 +83,7 @@ async def test_the_simple_example_talks_to_echo_and_to_chat(
     await page.wait_for_function("answers.length === 3")
     assert await page.evaluate("answers.slice(1)") == ["hello", "Grüße 🌍"]
 
-    await page.goto(f"{daemon.url}/{PAGES}/seed.html?process={CHAT}")
+    await visit(page, daemon, CHAT, f"/seed.html?process={CHAT}")
     await page.wait_for_function("answers.length === 2")
     assert json.loads(await page.evaluate("answers[1]"))["type"] == "welcome"
     async with registered(daemon, CHAT, await daemon.token()) as other:
@@ -94,12 +115,12 @@ async def test_the_one_time_login_works_once(start: StartNode, browser: Browser)
 
 @pytest.mark.parametrize("process", [ECHO, ECHO_C, RECORDER])
 async def test_the_kinode_client_library_talks_to_a_process(
-    start: StartNode, browser: Browser, pages: Path, process: str
+    start: StartNode, browser: Browser, tmp_path: Path, process: str
 ) -> None:
-    daemon = await start("echo", "echo-c", "recorder", pages)
+    daemon = await start(with_pages(process.partition(":")[0], tmp_path))
     token = await daemon.token()
-    page = await log_in_by_token(daemon, await browser.person(), f"/{PAGES}/")
-    await page.goto(f"{daemon.url}/{PAGES}/kinode.html?process={process}")
+    page = await log_in_by_token(daemon, await browser.person(), f"/{process}/")
+    await visit(page, daemon, process, f"/kinode.html?process={process}")
     if process == RECORDER:
         _, pushed = await until(
             lambda: events_of(daemon, token), lambda events: len(events) == 2, "an open and a push"
@@ -207,10 +228,11 @@ async def test_a_password_opens_the_pages_and_a_wrong_one_does_not(
     browser.expect_problem("401")
     await page.get_by_label("Password").fill("correct horse")
     await page.get_by_role("button", name="Log in").click()
-    await expect(page).to_have_url(f"{daemon.url}/{CHAT}/")
+    await expect(page).to_have_url(daemon.page(CHAT))
     await expect(page.locator("#state")).to_have_text("Connected")
-    cookies = await person.cookies()
+    cookies = await person.cookies(daemon.url)
     assert {cookie["name"] for cookie in cookies} == set(daemon.cookie_names)
+    assert {cookie["httpOnly"] for cookie in cookies} == {True}
     assert {cookie["sameSite"] for cookie in cookies} == {"Strict"}
 
 
@@ -259,7 +281,7 @@ async def test_a_page_of_another_origin_gets_no_channel(
     person = await browser.person()
     await log_in_by_token(daemon, person, f"/{PAGES}/")
     # Another origin on the same host: cookies know no ports, so the browser sends this node's.
-    other = await start(pages)
+    other = await start(pages, settings={"http_page_sources": daemon.ws_url})
     stranger = await log_in_by_token(other, person, f"/{PAGES}/")
     opened = await stranger.evaluate(
         """(url) => new Promise((done) => {

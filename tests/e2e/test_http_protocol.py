@@ -17,6 +17,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from guesthouse.address import ProcessId
+from guesthouse.http_server.subdomains import subdomain_of
+
 from .clients import Client, bound, close_of
 from .conftest import StartNode
 from .daemon import Daemon
@@ -217,9 +220,16 @@ async def test_what_is_bound_as_secure_is_on_the_own_sub_domain_alone(
                 async with socket(host, headers):
                     pass
             assert caught.value.response.status_code == 403
-    async with speaking(daemon, form, f"pusher:{long}:test.os") as other:
-        assert await other.bind_ws("/inside", secure=True) == "NoSubdomain"
-        assert await other.bind("/page", b"secret", secure=True) == "NoSubdomain"
+    process = f"pusher:{long}:test.os"
+    async with speaking(daemon, form, process) as other:
+        assert await other.bind_ws("/inside", secure=True) is None
+        assert await other.bind("/page", b"long", secure=True) is None
+        token = (await daemon.cli("token", "--process", process, "--secure")).stdout.strip()
+        headers = {
+            "Host": f"{subdomain_of(ProcessId.parse(process))}.localhost",
+            "Cookie": f"{daemon.cookie_name}@{process}={token}",
+        }
+        assert (await daemon.get(f"/{process}/page", **headers)).text == "long"
 
 
 async def test_a_path_is_bound_to_requests_and_the_process_answers_them(start: StartNode, form: Form) -> None:

@@ -101,6 +101,32 @@ async def test_a_version_that_asks_for_more_is_installed_by_a_word_of_the_operat
     assert (less.code, f"  - {NETWORK}\n" in less.stderr) == (0, True)
 
 
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_package_that_would_be_served_on_the_host_of_another_is_refused(
+    start: StartNode, tmp_path: Path, running: bool
+) -> None:
+    daemon = await start()
+    if not running:
+        await daemon.terminate()
+    assert (await daemon.cli("install", version_of_echo(tmp_path, "0.2.0"))).code == 0
+    folder = version_of_echo(tmp_path, "0.3.0")
+    manifest = folder / "package.toml"
+    text = manifest.read_text().replace('name = "echo-c"', 'name = "echo"')
+    manifest.write_text(text.replace('publisher = "guesthouse.os"', 'publisher = "c.guesthouse.os"'))
+    assert refused(
+        await daemon.cli("install", folder, "--yes"),
+        "echo:c.guesthouse.os would be served on the host of echo-c:guesthouse.os, echo-c-guesthouse-os",
+    )
+    (item,) = (await daemon.cli("packages", "--json")).json()
+    assert item["version"] == "0.2.0"
+    if running:
+        home = tmp_path / "both"
+        arguments = ("run", "--home", home, "--port", "0", folder, version_of_echo(tmp_path, "0.4.0"))
+        both = await run_command(home, *arguments)
+        assert both.code == 1
+        assert "would be served on the host of" in both.stderr
+
+
 async def test_the_first_version_is_asked_too_and_consent_is_to_what_was_shown(
     start: StartNode, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import ssl
 import sys
 from pathlib import Path
 
+import httpx
 from tests.certificates import self_signed
 from websockets.asyncio.client import connect
 
@@ -56,6 +57,29 @@ async def test_a_renewed_certificate_is_served_without_a_restart(start: StartNod
         await daemon.log_line("node", "nothing is reloaded", "give a PEM certificate chain and its key")
         assert await served(daemon) == second
         assert await client.ask("still there") == "still there"
+
+
+async def test_the_names_of_a_renewed_certificate_and_of_the_settings_are_the_nodes(
+    start: StartNode, tmp_path: Path
+) -> None:
+    cert, key = self_signed(tmp_path)
+    daemon = await start("echo-c", flags=["--tls-cert", str(cert), "--tls-key", str(key)])
+    names = ("renewed.example", "named.example", "x-y.renewed.example")
+
+    async def statuses() -> list[int]:
+        trust = ssl.create_default_context(cafile=cert)
+        async with httpx.AsyncClient(verify=trust, trust_env=False) as client:
+            return [
+                (await client.get(f"{daemon.url}/login", headers={"Host": name})).status_code
+                for name in names
+            ]
+
+    assert await statuses() == [421, 421, 421]
+    self_signed(tmp_path, "renewed.example")
+    (daemon.home / "guesthouse.toml").write_text('[http]\nhosts = ["named.example"]\n')
+    hang_up(daemon)
+    await daemon.log_line("node", "reloaded", "http.hosts")
+    assert await statuses() == [200, 200, 403]
 
 
 async def test_settings_that_can_be_are_taken_up_and_others_are_named(start: StartNode) -> None:

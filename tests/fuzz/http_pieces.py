@@ -12,6 +12,7 @@ from guesthouse.address import ProcessId
 from guesthouse.http_server.auth import AuthError, Claims, Tokens, cookies, without_own_cookies
 from guesthouse.http_server.closes import Close
 from guesthouse.http_server.extension import read
+from guesthouse.http_server.hosts import Hosts
 from guesthouse.http_server.origin import (
     client_scheme,
     counted_as,
@@ -23,7 +24,7 @@ from guesthouse.http_server.origin import (
 from guesthouse.http_server.paths import BadPath, PathPattern, query_params, split, split_process_path
 from guesthouse.http_server.ranges import UNSATISFIABLE, wanted
 from guesthouse.http_server.register import Register, read_register
-from guesthouse.http_server.subdomains import first_label
+from guesthouse.http_server.tossed_cookies import names_in, removals
 
 from .catalogue import target
 
@@ -103,21 +104,27 @@ def addresses_of_clients(data: bytes) -> None:
     assert counted_as(counted_as(lines[0])) == counted_as(lines[0])
     assert not is_local(lines[0], {"x-forwarded-for"}, ["localhost"])
     assert not is_local("8.8.8.8", set(), lines[:1])
-    first_label(lines)
+    Hosts(("a",), "package").site(lines)
 
 
 @target()
 def cookie(data: bytes) -> None:
-    """Only whole cookies of the very names are seen, at most eight of each; what is taken out is out."""
+    """Only whole cookies of the very names are seen, at most 32 of each; what is taken out is out, and what
+    removes them in a browser is one line each.
+    """
     headers = data.decode("latin-1").split("\n")
     for name in TOKENS.cookie_names():
         found = list(cookies(headers, name))
-        assert len(found) <= 8
+        assert len(found) <= 32
         assert all(";" not in value for value in found)
     for header in headers:
         assert not list(TOKENS.in_cookies([without_own_cookies(header)]))
     claims = TOKENS.verify_cookies(headers, NOW)
     assert claims is None or _signed(claims)
+    host, path = (*headers, "", "")[:2]
+    for line in removals(names_in(data), host, f"/{path}"):
+        assert line.startswith(tuple(name + "=x; Max-Age=0; Path=/" for name in names_in(data)))
+    TOKENS.marks(headers, "@shared")
 
 
 @target()

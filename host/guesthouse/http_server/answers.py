@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
@@ -59,7 +60,7 @@ def wants_page(request: Request) -> bool:
     return request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
 
 
-def plain_response(refusal: Refusal, *, tls: bool) -> bytes:
+def plain_response(refusal: Refusal, *, tls: bool, headers: Iterable[tuple[str, str]] = ()) -> bytes:
     """A refusal for a socket that has no application behind it; the socket is closed after it."""
     body = refusal.reason.encode() + b"\n"
     lines = (
@@ -69,5 +70,6 @@ def plain_response(refusal: Refusal, *, tls: bool) -> bytes:
         f"Content-Length: {len(body)}",
         *([": ".join(HSTS)] if tls else []),
         *(["Retry-After: 1"] if refusal.status in (429, 503) else []),
+        *map(": ".join, headers),
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -15,18 +15,23 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from guesthouse.address import ProcessId, canonical
+from guesthouse.errors import BadProcessId
 from guesthouse.http_server import closes, pages
 from guesthouse.http_server.answers import HSTS, PAGE_HEADERS, refused, refused_page
 from guesthouse.http_server.complaints import SOURCE
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.login import Login
 from guesthouse.http_server.node_api import NodeApi
+from guesthouse.http_server.own_origin import SHARE_PATH
 from guesthouse.http_server.paths import WHOLE_SERVER, split_process_path
-from guesthouse.http_server.process_pages import ProcessPages, our_js
+from guesthouse.http_server.process_pages import ProcessPages
 from guesthouse.http_server.requests import Refused, RequestHeaders, peer_of
+from guesthouse.http_server.upgrade import NoSuchPackage
 
 ENCRYPTOR: Final = "/encryptor:distro:sys"
 RPC: Final = "/rpc:distro:sys/message"
+_OWN_PATHS: Final = frozenset(("/", "/our.js", "/login", "/logout", "/token", SHARE_PATH, ENCRYPTOR, RPC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,13 @@ class HttpApp:
                 Route("/logout", login.ask_logout, methods=["GET"]),
                 Route("/logout", login.logout, methods=["POST"]),
                 Route("/token", login.renew_token, methods=["POST"]),
+                Route(SHARE_PATH, self.processes.own_origin.share, methods=["POST"]),
                 Route(ENCRYPTOR, self.api.node_public_key, methods=["GET"]),
                 Route(ENCRYPTOR, self.api.exchange_keys, methods=["POST"]),
                 Route(RPC, self.api.send_message, methods=["POST"]),
                 *(Route(path, _MethodNotAllowed("GET, HEAD")) for path in ("/", "/our.js")),
                 *(Route(path, _MethodNotAllowed("GET, HEAD, POST")) for path in ("/login", "/logout")),
-                *(Route(path, _MethodNotAllowed("POST")) for path in ("/token", RPC)),
+                *(Route(path, _MethodNotAllowed("POST")) for path in ("/token", SHARE_PATH, RPC)),
                 Route(ENCRYPTOR, _MethodNotAllowed("GET, HEAD, POST")),
             ],
             redirect_slashes=False,
@@ -82,7 +88,13 @@ class HttpApp:
         try:
             if self.context.stopping:
                 raise Refused(closes.STOPPING)
+            if "host" in request.headers and self.context.gate.site(RequestHeaders(request)) is None:
+                raise Refused(closes.MISDIRECTED)
+            if scope["path"] in _OWN_PATHS:
+                self.context.gate.subdomain(RequestHeaders(request))
             await (_whole_server if scope["path"] == WHOLE_SERVER else self._routes)(scope, receive, send)
+        except NoSuchPackage:
+            await refused(closes.WRONG_SUBDOMAIN, close=True)(scope, receive, send)
         except Refused as refused_request:
             await refused_page(request, refused_request.refusal, close=True)(scope, receive, send)
         except asyncio.CancelledError:
@@ -117,8 +129,11 @@ class HttpApp:
         return response
 
     async def _our_js(self, request: Request) -> Response:
-        process = request.query_params.get("process") or _first_segment(request.headers.get("referer", ""))
-        return our_js(self.context.router.node, process)
+        named = request.query_params.get("process") or _first_segment(request.headers.get("referer", ""))
+        try:
+            return self.processes.our_js(request, canonical(ProcessId.parse(named)))
+        except BadProcessId:
+            return self.processes.our_js(request, None)
 
 
 async def _whole_server(scope: Scope, receive: Receive, send: Send) -> None:

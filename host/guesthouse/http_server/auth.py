@@ -1,7 +1,7 @@
 """Who a client is: tokens, cookies, one-time logins, and how fast they may be tried. Pure.
 
 A token is a JWT (HS256) with the claims that Kinode's clients know: `username` (the node),
-`subdomain` and `expiration` (Unix seconds); and our own: `id`, `lifetime`, `session`, and as its scope
+`subdomain` and `expiration` (Unix seconds); and our own: `id`, `lifetime`, `session`, `page`, and as its scope
 `process` and `channels`.
 
 A token and all that is ever made from it, by renewal or for a page, are one *family*: `family` names it, `ends` is
@@ -38,8 +38,11 @@ COOKIE_PREFIXES: Final = ("kinode-auth_", "hyperware-auth_")
 one of each, with the same token.
 """
 
+HOST_PREFIX: Final = "__Host-"
+"""Over TLS it goes before them: no other host of the same domain can set such a cookie (RFC 6265bis, 4.1.3.2)."""
+
 MAX_TOKEN: Final = 4096
-_MAX_COOKIES: Final = 8
+_MAX_COOKIES: Final = 32
 _MAX_ADDRESSES: Final = 4096
 _MAX_ONE_TIME: Final = 1024
 _LONGEST_WAIT: Final = 900.0
@@ -71,6 +74,8 @@ class Claims:
     """How many channels may be open with it at once; None for any number."""
     lifetime: int = 0
     """Seconds that it was made for."""
+    page: bool = False
+    """Whether it was made for a page to read: then it is no login, wherever the page puts it."""
 
     def opens(self, process: ProcessId) -> bool:
         """Whether it lets its bearer speak to a process."""
@@ -85,6 +90,7 @@ class Scope:
     process: str | None = None
     channels: int | None = None
     session: bool = False
+    page: bool = False
 
 
 _WHOLE_NODE: Final = Scope()
@@ -163,6 +169,7 @@ class Tokens:
         }
         extra = {
             "session": scope.session or None,
+            "page": scope.page or None,
             "process": scope.process,
             "channels": scope.channels,
             "login": login if made_from is None else made_from.login,
@@ -223,24 +230,34 @@ class Tokens:
             claims.get("process"),
             claims.get("channels"),
             claims.get("lifetime", SESSION_SECONDS),
+            claims.get("page") is True,
         )
 
     def verify_cookies(
         self, headers: Iterable[str], now: float, subdomain: str | None = None
     ) -> Claims | None:
-        """The claims of the first valid token among the cookies of a request."""
+        """The claims of the first valid token among the cookies of a request that is a login. A page can read some
+        that are none, and put them into cookies.
+        """
         for token in self.in_cookies(headers, subdomain):
             try:
-                return self.verify(token, now, subdomain)
+                claims = self.verify(token, now, subdomain)
             except AuthError:
                 continue
+            if not claims.page:
+                return claims
         return None
 
     def in_cookies(self, headers: Iterable[str], subdomain: str | None = None) -> Iterator[str]:
         """The tokens among the cookies of a request, valid or not."""
-        given = tuple(headers)
-        for name in self.cookie_names(subdomain):
+        given, names = tuple(headers), self.cookie_names(subdomain)
+        for name in (*(HOST_PREFIX + name for name in names), *names):
             yield from cookies(given, name)
+
+    def marks(self, headers: Iterable[str], subdomain: str) -> bool:
+        """Whether a cookie says something that only the node says: that it is for this sub-domain."""
+        claims = map(self._signed, self.in_cookies(headers, subdomain))
+        return any(each is not None and each.get("subdomain") == subdomain for each in claims)
 
     def revocable(self, token: str) -> tuple[str, int] | None:
         """The family of any token of this node, however it is scoped, and when that ends; None for other text."""
@@ -279,10 +296,25 @@ def cookies(headers: Iterable[str], name: str) -> Iterator[str]:
                 yield value[1:-1] if len(value) >= 2 and value[0] == value[-1] == '"' else value
 
 
+def cookie_pairs(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names and values of all cookies in `Cookie` headers, as they are sent."""
+    for header in headers:
+        for pair in header.split(";"):
+            name, _, value = pair.strip(" \t").partition("=")
+            yield name, value
+
+
 def without_own_cookies(header: str) -> str:
     """A `Cookie` header without the node's own cookies."""
     kept = (pair.strip(" \t") for pair in header.split(";"))
-    return "; ".join(pair for pair in kept if pair and not pair.startswith(COOKIE_PREFIXES))
+    return "; ".join(pair for pair in kept if pair and not is_own_cookie(pair))
+
+
+def is_own_cookie(text: str) -> bool:
+    """Whether a cookie, as it is set or sent, has a name of the node's. A browser sends one that was set without a
+    name, such as `=kinode-auth_n=x`, as if its value were the whole.
+    """
+    return text.lstrip(" \t=").lower().removeprefix(HOST_PREFIX.lower()).startswith(COOKIE_PREFIXES)
 
 
 class OneTimeTokens:

@@ -10,7 +10,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from guesthouse.address import ProcessId
 from guesthouse.http_server.paths import BadPath, PathPattern, Segments
-from guesthouse.http_server.subdomains import is_label, subdomain_of
+from guesthouse.http_server.subdomains import subdomain_of
 from guesthouse.message import LazyLoadBlob, Pairs
 
 BindError: TypeAlias = Literal["bad-path", "too-many", "no-subdomain", "bad-subprotocol", "no-ui"]
@@ -129,12 +129,6 @@ class _Bound:
     def __len__(self) -> int:
         return len(self.ws) + len(self.http) + len(self.ui)
 
-    @property
-    def secure(self) -> bool:
-        """Whether anything is bound on the sub-domain."""
-        tables = (self.ws.all(), self.http.all(), self.ui.values())
-        return any(binding.secure for table in tables for binding in table)
-
 
 class Bindings:
     """All bound paths of a node.
@@ -148,6 +142,7 @@ class Bindings:
         self._per_process = per_process
         self._static_bytes = static_bytes
         self._bound: dict[ProcessId, _Bound] = {}
+        self._labels: dict[str, str] = {}
 
     def bind_ws(
         self,
@@ -167,7 +162,7 @@ class Bindings:
             return "bad-path"
         if len(spoken) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, spoken)):
             return "bad-subprotocol"
-        if secure and not self._may_have_subdomain(owner):
+        if secure and not self.has_label(owner):
             return "no-subdomain"
         bound = self._bound.setdefault(owner, _Bound())
         return self._add(bound, bound.ws, binding)
@@ -188,7 +183,7 @@ class Bindings:
             pattern = PathPattern.parse(path)
         except BadPath:
             return "bad-path"
-        if secure and not self._may_have_subdomain(owner):
+        if secure and not self.has_label(owner):
             return "no-subdomain"
         binding = HttpBinding(
             pattern, authenticated, local_only, static, _etag(static), secure, response_seconds
@@ -206,7 +201,7 @@ class Bindings:
         pattern = _parsed(path)
         if pattern is None or not pattern.literal:
             return "bad-path"
-        if secure and not self._may_have_subdomain(owner):
+        if secure and not self.has_label(owner):
             return "no-subdomain"
         bound = self._bound.setdefault(owner, _Bound())
         if pattern.segments not in bound.ui and len(bound) >= self._per_process:
@@ -224,13 +219,11 @@ class Bindings:
                     return found
         return None
 
-    def _may_have_subdomain(self, owner: ProcessId) -> bool:
-        """Whether its sub-domain is one, and no other package has the same."""
-        label = subdomain_of(owner)
-        return is_label(label) and not any(
-            other.package_id != owner.package_id and subdomain_of(other) == label and bound.secure
-            for other, bound in self._bound.items()
-        )
+    def has_label(self, owner: ProcessId) -> bool:
+        """Whether its package's label is its own: of packages whose names make the same one, which are not installed
+        together, the first has it until the node ends. What a browser keeps of a host is not shown to another.
+        """
+        return self._labels.setdefault(subdomain_of(owner), owner.package_id) == owner.package_id
 
     def unbind_ws(self, owner: ProcessId, path: str) -> None:
         """Unbind, if it is bound."""

@@ -110,6 +110,7 @@ WRONG_ORIGIN: Final = Refusal(403, "a page of another origin may not use this no
 LOCAL_ONLY: Final = Refusal(403, "only clients on the node's own machine may ask for this")
 NO_LOCAL_SECRET: Final = Refusal(403, "show the secret of the node's home, or log in")
 WRONG_SUBDOMAIN: Final = Refusal(403, "this host is not the one on which that is served")
+NO_SERVICE_WORKER: Final = Refusal(403, "a page that shares its origin with others has no service worker")
 WRONG_TOKEN: Final = Refusal(403, "the login is for another process")
 TOKEN_FULL: Final = Refusal(403, "the login has as many channels open as it may")
 NOT_FOUND: Final = Refusal(404, "nothing is bound to this path")
@@ -122,6 +123,7 @@ NOT_JSON: Final = Refusal(415, "the body must be sent as application/json")
 PATH_TOO_LONG: Final = Refusal(414, "the path is too long")
 TOO_MANY_FROM_ADDRESS: Final = Refusal(429, "this address has as many connections as it may hold")
 TOO_MANY_LOGINS: Final = Refusal(429, "too many failed logins from this address: wait, then try again")
+MISDIRECTED: Final = Refusal(421, "this node does not answer for that host: name it in http.hosts")
 HEADERS_TOO_BIG: Final = Refusal(431, "the request's headers are too big")
 BAD_ANSWER: Final = Refusal(500, "the process gave an answer that HTTP does not allow")
 NODE_ERROR: Final = Refusal(500, "the node failed to answer; its log says why")
@@ -138,6 +140,7 @@ REFUSALS: Final = (
     LOCAL_ONLY,
     NO_LOCAL_SECRET,
     WRONG_SUBDOMAIN,
+    NO_SERVICE_WORKER,
     WRONG_TOKEN,
     TOKEN_FULL,
     NOT_FOUND,
@@ -148,6 +151,7 @@ REFUSALS: Final = (
     BODY_TOO_BIG,
     PATH_TOO_LONG,
     NOT_JSON,
+    MISDIRECTED,
     TOO_MANY_FROM_ADDRESS,
     TOO_MANY_LOGINS,
     HEADERS_TOO_BIG,

@@ -39,6 +39,7 @@ from guesthouse.http_server.outgoing import Outgoing
 from guesthouse.http_server.protocol import Protocol
 from guesthouse.http_server.register import is_register, read_register, registered
 from guesthouse.http_server.sealing import OVERHEAD, Seal
+from guesthouse.http_server.subdomains import subdomain_of
 from guesthouse.http_server.unfinished import FREE
 from guesthouse.http_server.upgrade import BoundForm, Peer, RegisterForm
 from guesthouse.message import WebSocketOpen, WsMessageType
@@ -67,12 +68,13 @@ class WebSocketConnection(ChannelSocket):
     """
 
     __slots__ = (
-        "_event", "_noted", "_released", "_upgraded", "bound_path", "extension", "messages_in", "opened_at",
-        "owner", "seal", "token_family", "token_login", "window_bits",
+        "_event", "_label", "_noted", "_released", "_upgraded", "bound_path", "extension", "messages_in",
+        "opened_at", "owner", "seal", "token_family", "token_login", "window_bits",
     )  # fmt: skip
 
     owner: ProcessId
     _event: WebSocketOpen
+    _label: str
 
     def __init__(self, context: Context, peer: Peer, released: Callable[[], None]) -> None:
         limits = context.settings.connections
@@ -233,6 +235,7 @@ class WebSocketConnection(ChannelSocket):
             )
             return
         self._event = WebSocketOpen(channel_id=0, path="/", forwarded_for=form.forwarded_for)
+        self._label = form.label
         self.context.deadlines.set(self, self._keepalive.heard + limits.register_seconds)
         if not self.context.settings.http.register_form:
             self.end(closes.REGISTER_OFF)
@@ -246,7 +249,9 @@ class WebSocketConnection(ChannelSocket):
             self.end(register)
             return
         process = self.context.router.find(register.target)
-        if process is None or process.gone:
+        elsewhere = bool(self._label) and self._label != subdomain_of(register.target)
+        elsewhere = elsewhere and register.claims.process is not None
+        if process is None or process.gone or elsewhere:
             self.end(closes.NO_SUCH_PROCESS)
             return
         if not self._take_token(register.claims):

@@ -44,7 +44,6 @@ _UNKNOWN: Final = "application/octet-stream"
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": "frame-ancestors 'self'",
     "Cache-Control": "no-cache",
 }
 
@@ -144,7 +143,7 @@ def _unless_known(response: Response, headers: Headers) -> Response:
         known = _not_newer(response.headers.get("last-modified"), headers.get("if-modified-since"))
     if not known:
         return response
-    kept = ("etag", "cache-control", "last-modified", "content-security-policy")
+    kept = ("etag", "cache-control", "last-modified")
     return Response(
         status_code=304, headers={name: response.headers[name] for name in kept if name in response.headers}
     )

@@ -17,6 +17,7 @@ from guesthouse.http_server.bindings import Bindings
 from guesthouse.http_server.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import Deadlines
+from guesthouse.http_server.hosts import own_hosts
 from guesthouse.http_server.local_access import LocalAccess
 from guesthouse.http_server.origin import counted_as, normal_origin
 from guesthouse.http_server.turns import Turns
@@ -65,6 +66,7 @@ class Context:
         self.admission.exempt = trusted
         self.gate = replace(
             self.gate,
+            hosts=own_hosts(settings),
             allowed_origins=frozenset(map(normal_origin, http.allowed_origins)),
             trusted_proxies=trusted,
         )
@@ -93,7 +95,13 @@ def new_context(
         deadlines=Deadlines(),
         complaints=Complaints(log),
         gate=Gate(
-            router, tokens, bindings, frozenset(map(normal_origin, http.allowed_origins)), trusted, local
+            router,
+            tokens,
+            bindings,
+            own_hosts(settings),
+            frozenset(map(normal_origin, http.allowed_origins)),
+            trusted,
+            local,
         ),
         unfinished=Unfinished(limits.unfinished_bytes),
         turns=Turns(lambda work: asyncio.get_running_loop().call_soon(work)),

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from guesthouse.http_server import closes
 from guesthouse.http_server.answers import refused
-from guesthouse.http_server.auth import COOKIE_PREFIXES, without_own_cookies
+from guesthouse.http_server.auth import without_own_cookies
 from guesthouse.http_server.local_access import SECRET_HEADER
 from guesthouse.message import HttpResponse, Pairs
 
@@ -24,7 +24,7 @@ _NOT_THE_GUESTS: Final = frozenset(
         "connection", "content-length", "date", "keep-alive", "proxy-authenticate", "te", "trailer",
         "transfer-encoding", "upgrade",
         # of the whole origin, which the guest shares with others
-        "alt-svc", "clear-site-data", "service-worker-allowed", "strict-transport-security",
+        "alt-svc", "clear-site-data", "strict-transport-security",
     )
 )  # fmt: skip
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
@@ -56,12 +56,6 @@ def answer_from_guest(answer: HttpResponse) -> Response:
     bodiless = answer.status in (204, 205, 304)
     response = Response(b"" if bodiless else answer.body, answer.status)
     for name, value in pairs:
-        if _is_the_guests(name.lower(), value):
+        if name.lower() not in _NOT_THE_GUESTS:
             response.raw_headers.append((name.lower().encode(), value.encode("latin-1")))
     return response
-
-
-def _is_the_guests(name: str, value: str) -> bool:
-    if name == "set-cookie":
-        return not value.lstrip(" \t").lower().startswith(COOKIE_PREFIXES)
-    return name not in _NOT_THE_GUESTS

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import httptools
@@ -24,9 +26,10 @@ from guesthouse.http_server.closes import Refusal
 from guesthouse.http_server.connection import WebSocketConnection
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.deadlines import NEVER
-from guesthouse.http_server.origin import client_scheme, is_host
-from guesthouse.http_server.paths import WHOLE_SERVER
+from guesthouse.http_server.origin import client_scheme, is_host, is_local_name
+from guesthouse.http_server.paths import MAX_PATH, WHOLE_SERVER
 from guesthouse.http_server.protocol import MAX_HEAD
+from guesthouse.http_server.tossed_cookies import CLEAR_ALL, MOST_REMOVALS, names_in, removals
 from guesthouse.http_server.upgrade import Peer
 
 MAX_HEADERS: Final = 128
@@ -91,6 +94,8 @@ class HttpConnection(HttpToolsProtocol):
         """Nothing that still comes is looked at."""
         self._pending: Refusal | None = None
         """What a broken request is answered with, once those before it are answered."""
+        self._removals: tuple[tuple[str, str], ...] = ()
+        """Headers of that answer."""
         self._running: RequestResponseCycle | None = None
         """The request whose turn it is; `cycle` is the newest."""
         self._waiting: list[bytes] = []
@@ -159,9 +164,9 @@ class HttpConnection(HttpToolsProtocol):
             self._upgrade(data[start + upgrade.args[0] :])
         except httptools.HttpParserError as error:
             big = isinstance(error.__context__, _HeadTooBig)
-            self._refuse(closes.HEADERS_TOO_BIG if big else closes.BAD_REQUEST)
+            self._refuse(closes.HEADERS_TOO_BIG if big else closes.BAD_REQUEST, data if big else b"")
         else:
-            self._count_unfinished(start)
+            self._count_unfinished(start, data)
             if start < len(data) and not self._refused:
                 self._held = data[start:]
                 self.flow.pause_reading()
@@ -222,10 +227,11 @@ class HttpConnection(HttpToolsProtocol):
         if rest:
             connection.data_received(rest)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal, head: bytes = b"") -> None:
         """Answer the request that is being read once those before it are answered (RFC 9112, section 9.3.2), and
-        close; just close when its own answer is under way already.
+        close; just close when its own answer is under way already. `head` is a piece of one that is too big.
         """
+        self._removals = tuple(self._without_cookies(head))
         self._context.blame(self._address, f"a request was refused: {refusal.reason}")
         self._refused, self._waiting, self._held = True, [], b""
         self._context.deadlines.set(self, NEVER)
@@ -257,11 +263,25 @@ class HttpConnection(HttpToolsProtocol):
     def _answer_refused(self, refusal: Refusal) -> None:
         self._pending = None
         self._unset_keepalive_if_required()
-        self.transport.write(plain_response(refusal, tls=self._is_tls()))
+        self.transport.write(plain_response(refusal, tls=self._is_tls(), headers=self._removals))
         if self.transport.can_write_eof():
             self._linger()
         else:
             self.transport.close()
+
+    def _without_cookies(self, head: bytes) -> Iterator[tuple[str, str]]:
+        """What has a browser forget the cookies that made a head too big: pages can set so many that it would bring no
+        request any more. A link can make a path long, and clears nothing.
+        """
+        if not head or not self._headers or len(self.url) > MAX_PATH:
+            return
+        hosts = [value.decode("latin-1") for name, value in self.headers or () if name == b"host"]
+        if self._is_tls() or is_local_name(hosts):
+            yield CLEAR_ALL
+        elif self._context.gate.hosts.site(hosts) is not None:
+            path = self.url.partition(b"?")[0].decode("ascii", "replace")
+            for removal in islice(removals(names_in(head), hosts[0], path), MOST_REMOVALS):
+                yield "Set-Cookie", removal
 
     def _linger(self) -> None:
         """Throw away what still comes: closing at once would reset the connection under a client that is still
@@ -351,14 +371,14 @@ class HttpConnection(HttpToolsProtocol):
         if self._head > MAX_HEAD:
             raise _HeadTooBig
 
-    def _count_unfinished(self, size: int) -> None:
+    def _count_unfinished(self, size: int, data: bytes) -> None:
         """A header is counted once it is whole; until then, count what was read. Bytes that another request
         ended in are let pass: they are one read.
         """
         if self._in_head and not self._completed:
             self._read += size
             if self._read > MAX_HEAD + _AROUND_HEAD:
-                self._refuse(closes.HEADERS_TOO_BIG)
+                self._refuse(closes.HEADERS_TOO_BIG, data)
 
     # The client's pace.
 

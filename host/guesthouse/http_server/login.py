@@ -28,6 +28,9 @@ from guesthouse.http_server.exchanges import BodyBudget
 from guesthouse.http_server.origin import counted_as, forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.revoked import Revoked
+from guesthouse.http_server.session_cookies import SessionCookies
+from guesthouse.http_server.tickets import Tickets
+from guesthouse.http_server.upgrade import SHARED_REALM
 from guesthouse.json_text import read_json
 
 _MAX_BODY = 16 * 1024
@@ -40,6 +43,7 @@ TOO_SOON = (
     "Too many failed logins from here. What was typed was not looked at: wait, then try again in {seconds} s."
 )
 BUSY = "Many others are logging in. What was typed was not looked at: try again in a second."
+PAGE_TOKEN = "That token was made for a page. Log in with another."  # noqa: S105 - a message
 NOTHING_GIVEN = "Type the password or a token."
 
 
@@ -68,13 +72,23 @@ class Login:
     on_revoked: Callable[[str], None]
     """Told the family of a token that was revoked by logging out."""
     one_time: OneTimeTokens = field(default_factory=OneTimeTokens)
+    tickets: Tickets = field(default_factory=Tickets)
+    cookies: SessionCookies = field(init=False)
     throttle: Throttle = field(default_factory=Throttle)
     _hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _waiting: int = 0
 
+    def __post_init__(self) -> None:
+        self.cookies = SessionCookies(self.context)
+
     async def show(self, request: Request) -> Response:
-        """`GET /login`: the form; with a one-time token, log in right away."""
-        token = request.query_params.get("token")
+        """`GET /login`: the form; with a one-time token or a ticket, log in right away."""
+        token, ticket = request.query_params.get("token"), request.query_params.get("ticket")
+        self._realm(request)
+        if "probe" in request.query_params:  # a page of the node finds out whether a browser finds this host
+            return Response(status_code=204, headers={"Cross-Origin-Resource-Policy": "cross-origin"})
+        if ticket is not None:
+            return self._take_ticket(request, ticket)
         target = local_path(request.query_params.get("redirect"))
         now = self.context.now()
         if token is None:
@@ -119,10 +133,15 @@ class Login:
         if not self.context.gate.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(closes.WRONG_ORIGIN)
         response = RedirectResponse("/login", 303, PAGE_HEADERS)
+        package = self.context.gate.realm(RequestHeaders(request))
+        if package is not None:  # any script there can ask for this: it ends no login of the node
+            self.cookies.forget_login(request, response, package)
         for subdomain in self._realm(request):
             for token in self.context.tokens.in_cookies(request.headers.getlist("cookie"), subdomain):
                 await self._revoke(token)
-            self._set_cookie(request, response, subdomain, "", 0)
+            self.cookies.forget_login(request, response, subdomain)
+        if self.context.tokens.marks(request.headers.getlist("cookie"), SHARED_REALM):
+            self.cookies.forget_login(request, response, SHARED_REALM)
         return response
 
     async def renew_token(self, request: Request) -> Response:
@@ -135,7 +154,7 @@ class Login:
             claims = self.context.tokens.verify(token.strip(), now)
         except AuthError as error:
             return PlainTextResponse(f"{error}\n", 401, {**PAGE_HEADERS, "WWW-Authenticate": "Bearer"})
-        scope = Scope(None, claims.process, claims.channels)
+        scope = Scope(None, claims.process, claims.channels, page=claims.page)
         renewed = self.context.tokens.issue(claims.lifetime, now, scope, made_from=claims)
         expiration = min(int(now + claims.lifetime), claims.ends)
         return JSONResponse(
@@ -147,6 +166,27 @@ class Login:
         half_over = claims.expiration - self.context.now() < SESSION_SECONDS / 2
         if claims.session and half_over and claims.expiration < claims.ends:
             self._set_session(request, response, claims.subdomain, claims)
+
+    def ticket(self, label: str, claims: Claims) -> str:
+        """Whoever is logged in to the node gets a session on a package's own origin for it."""
+        return self.tickets.issue(label, claims, self.context.now())
+
+    def _take_ticket(self, request: Request, ticket: str) -> Response:
+        """Begin a session on a package's own origin, and go on by a page of that origin: a browser sends no
+        `SameSite=Strict` cookie on a redirect that began elsewhere.
+        """
+        label, now = self.context.gate.realm(RequestHeaders(request)), self.context.now()
+        target = local_path(request.query_params.get("redirect"))
+        page = pages.going_on_page(target)
+        response = HTMLResponse(page, headers=PAGE_HEADERS)
+        claims = None if label is None else self.tickets.use(ticket, label, now)
+        if claims is not None:
+            left = max(1, int(min(SESSION_SECONDS, claims.expiration - now)))
+            scope = Scope(label, claims.process, claims.channels)
+            token = self.context.tokens.issue(left, now, scope, made_from=claims)
+            self.cookies.clear_tossed(request, response)
+            self.cookies.set_login(request, response, label, token, left)
+        return response
 
     async def _revoke(self, token: str) -> None:
         known, now = self.context.tokens.revocable(token), self.context.now()
@@ -211,9 +251,11 @@ class Login:
         problem = ""
         for subdomain in realm:
             try:
-                return self.context.tokens.verify(token, self.context.now(), subdomain), ""
+                claims = self.context.tokens.verify(token, self.context.now(), subdomain)
             except AuthError as error:
                 problem = f"That token does not work: {error}."
+            else:
+                return (None, PAGE_TOKEN) if claims.page else (claims, "")
         return None, problem
 
     def _too_soon(self, request: Request, attempt: _Attempt, seconds: int) -> Response:
@@ -245,16 +287,31 @@ class Login:
             password=has_password,
             wrong=problem == WRONG_PASSWORD,
         )
-        return HTMLResponse(page, status, PAGE_HEADERS)
+        response = HTMLResponse(page, status, self._form_headers(request))
+        self.cookies.clear_tossed(request, response)
+        return response
+
+    def _form_headers(self, request: Request) -> dict[str, str]:
+        """Of the login page: its form may lead on to the origins of packages, which browsers ask of redirects too."""
+        headers = RequestHeaders(request)
+        site = self.context.gate.site(headers)
+        if site is None or site.apart is None or site.label:
+            return dict(PAGE_HEADERS)
+        packages = f"{self.context.gate.scheme(headers, peer_of(request))}://*.{site.apart}"
+        policy = PAGE_HEADERS["Content-Security-Policy"].replace(
+            "form-action 'self'", f"form-action 'self' {packages}"
+        )
+        return {**PAGE_HEADERS, "Content-Security-Policy": policy}
 
     def _logged_in(self, request: Request, response: Response, realm: _Realm, token: str = "") -> Response:
         """Set the cookies: new sessions, or the very token that was given, which then lasts no longer."""
         now = self.context.now()
+        self.cookies.clear_tossed(request, response)
         if token:
             claims, _ = self._verified(token, realm)
             if claims is not None:
                 left = max(1, int(claims.expiration - now))
-                self._set_cookie(request, response, claims.subdomain, token, left)
+                self.cookies.set_login(request, response, claims.subdomain, token, left)
             return response
         for subdomain in realm:
             self._set_session(request, response, subdomain)
@@ -267,22 +324,7 @@ class Login:
         tokens, now, scope = self.context.tokens, self.context.now(), Scope(subdomain, session=True)
         left = SESSION_SECONDS if renewed is None else max(1, min(SESSION_SECONDS, int(renewed.ends - now)))
         session = tokens.issue(SESSION_SECONDS, now, scope, made_from=renewed)
-        self._set_cookie(request, response, subdomain, session, left)
-
-    def _set_cookie(
-        self, request: Request, response: Response, subdomain: str | None, value: str, max_age: int
-    ) -> None:
-        http = self.context.settings.http
-        scheme = self.context.gate.scheme(RequestHeaders(request), peer_of(request))
-        parts = [f"Max-Age={max_age}", "Path=/"]
-        if subdomain is not None or not http.register_form:
-            parts.append("HttpOnly")
-        if scheme == "https":
-            parts.append("Secure")
-        parts.append("SameSite=strict")
-        for name in self.context.tokens.cookie_names(subdomain):
-            cookie = "; ".join((f"{name}={value}", *parts))
-            response.raw_headers.append((b"set-cookie", cookie.encode("latin-1")))
+        self.cookies.set_login(request, response, subdomain, session, left)
 
 
 def local_path(redirect: str | None) -> str:

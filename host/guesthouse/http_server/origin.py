@@ -106,10 +106,16 @@ def is_local(address: str, header_names: Container[str], hosts: Sequence[str]) -
     A proxy on this machine speaks for others; a `Host` that is not a name of this machine means that a
     page of a stranger made a browser here ask (DNS rebinding). Neither is local.
     """
-    if not is_loopback(address) or any(name in header_names for name in PROXY_HEADERS) or len(hosts) != 1:
+    proxied = any(name in header_names for name in PROXY_HEADERS)
+    return is_loopback(address) and not proxied and is_local_name(hosts)
+
+
+def is_local_name(hosts: Sequence[str]) -> bool:
+    """Whether a `Host` means this machine, to whoever asks."""
+    if len(hosts) != 1:
         return False
     own = _origin(f"http://{hosts[0]}")
-    return own is not None and (own[1] == "localhost" or is_loopback(own[1]))
+    return own is not None and (own[1] == "localhost" or own[1].endswith(".localhost") or is_loopback(own[1]))
 
 
 def forwarded_for(address: str, values: Sequence[str], trusted: Container[str]) -> str | None:

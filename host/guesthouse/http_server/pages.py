@@ -1,7 +1,9 @@
-"""The node's own pages, as HTML. Pure. They load nothing, run no script, and read on a phone."""
+"""The node's own pages, as HTML. Pure. They load nothing, run no script but one, and read on a phone."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -52,7 +54,7 @@ _PAGE: Final = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{style}</style>
+{head}<style>{style}</style>
 </head>
 <body>
 <main{wide}>
@@ -61,11 +63,24 @@ _PAGE: Final = """<!doctype html>
 </body>
 </html>
 """
+_TRY_OWN_ORIGIN: Final = """
+const own = document.getElementById("own"), show = (id, shown) => { document.getElementById(id).hidden = !shown; };
+show("waiting", true);
+show("problem", false);
+fetch(own.dataset.probe, {mode: "no-cors", cache: "no-store", credentials: "omit"}).then(
+    () => location.replace(own.href),
+    () => { show("waiting", false); show("problem", true); },
+);
+"""
+OWN_ORIGIN_SCRIPT: Final = (
+    f"'sha256-{base64.b64encode(hashlib.sha256(_TRY_OWN_ORIGIN.encode()).digest()).decode()}'"
+)
+"""The script of `own_origin_page`, as a Content-Security-Policy lets it run."""
 
 
-def _page(title: str, content: str, *, wide: bool = False) -> str:
+def _page(title: str, content: str, *, wide: bool = False, head: str = "") -> str:
     shown = ' class="wide"' if wide else ""
-    return _PAGE.format(title=escape(title), style=_STYLE, wide=shown, content=content)
+    return _PAGE.format(title=escape(title), style=_STYLE, wide=shown, content=content, head=head)
 
 
 def login_page(
@@ -133,4 +148,30 @@ def logout_page(node: str) -> str:
         f"Log out of {node}",
         f'<h1>Log out?</h1><p class="soft">of the node <span class="node">{escape(node)}</span></p>'
         '<form method="post" action="/logout"><button type="submit">Log out</button></form>',
+    )
+
+
+def going_on_page(target: str) -> str:
+    """Leads on to a path of the same host at once."""
+    path = escape(quote(target, safe="/:~?&=%+,;@!$'()*-._#"))
+    return _page(
+        "Logged in",
+        f'<p><a href="{path}">Go on</a></p>',
+        head=f'<meta http-equiv="refresh" content="0;url={path}">\n',
+    )
+
+
+def own_origin_page(host: str, own: str, probe: str, share: str) -> str:
+    """Leads on to a package's own origin if the browser finds it; else offers to have packages share the node's."""
+    return _page(
+        "Opening a page",
+        f'<p id="waiting" hidden>Opening <code>{escape(host)}</code></p><div id="problem">'
+        f"<h1>Does this browser find {escape(host)}?</h1>"
+        '<p class="soft">Each package has an address of its own, so that no page gets at another. This browser does '
+        "not find it. Chromium and Firefox do.</p>"
+        f'<ul><li><a id="own" href="{escape(own)}" data-probe="{escape(probe)}"><strong>Try it</strong></a></li></ul>'
+        '<p class="soft">Or let all packages share the address of the node in this browser. Then its rules alone keep '
+        "their pages apart: do so if you trust the packages that are installed.</p>"
+        f'<form method="post" action="{escape(share)}"><button class="quiet" type="submit">Share the address</button>'
+        f"</form></div><script>{_TRY_OWN_ORIGIN}</script>",
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -16,15 +17,18 @@ from starlette.types import Receive, Scope, Send
 from guesthouse.address import ProcessId
 from guesthouse.http_server import closes
 from guesthouse.http_server.answers import PAGE_HEADERS, refused, refused_page, wants_page
-from guesthouse.http_server.auth import Claims
+from guesthouse.http_server.auth import COOKIE_PREFIXES, Claims
 from guesthouse.http_server.bindings import HttpBinding, Match, UiBinding
 from guesthouse.http_server.closes import Refusal
 from guesthouse.http_server.content import file_answer, find_file, static_answer
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.exchanges import BodyBudget, Exchange, Exchanges
 from guesthouse.http_server.guest_http import answer_from_guest, headers_for_guest
+from guesthouse.http_server.hosts import NO_SITE
 from guesthouse.http_server.login import Login
 from guesthouse.http_server.origin import shown_address
+from guesthouse.http_server.own_origin import OwnOrigin, target_of
+from guesthouse.http_server.page_policy import PagePolicy
 from guesthouse.http_server.paths import MAX_PATH, BadPath, ProcessPath, query_params, split_process_path
 from guesthouse.http_server.requests import Refused, RequestHeaders, body_of, peer_of, raw_path
 from guesthouse.message import HttpResponse, IncomingHttpRequest
@@ -38,6 +42,12 @@ _OLD_TIMEOUT_HEADERS: Final = ("x-hyperware-http-server-timeout", "x-kinode-http
 
 _SAFE: Final = ("GET", "HEAD")
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
+_OUR_CALL: Final = """Object.defineProperty(window.our, "token", {value: async () => {
+  await fetch(%s, {cache: "no-store"});
+  const name = %s, pair = document.cookie.split("; ").find((pair) => pair.startsWith(name));
+  return pair === undefined ? null : pair.slice(name.length);
+}});
+"""
 _PACKAGE_UI: Final = UiBinding((), authenticated=True, local_only=False)
 """How the `ui` folder of a package is served unless its process binds it."""
 
@@ -50,6 +60,7 @@ class ProcessPages:
     exchanges: Exchanges
     login: Login
     bodies: BodyBudget
+    own_origin: OwnOrigin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -72,12 +83,15 @@ class ProcessPages:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, process: ProcessPort, asked: ProcessPath) -> Response:
+        if request.headers.get("service-worker") and self._policy(request, process.id).shared:
+            return refused(closes.NO_SERVICE_WORKER)
         bindings = self.context.bindings
         match = bindings.find_http(process.id, asked.segments)
         if match is not None:
             return await self._bound(request, process, match)
         if asked.segments == ("our.js",) and request.method in _SAFE:
-            return our_js(self.context.router.node, str(process.id))
+            refusal = self.context.gate.wrong_host(process.id, RequestHeaders(request), secure=False)
+            return self.our_js(request, process.id) if refusal is None else refused(refusal)
         root = bindings.root_of(process.id)
         if process.id in self.context.ui_folders:
             response = await self._file(request, process, asked, otherwise=root is not None)
@@ -93,15 +107,76 @@ class ProcessPages:
         binding = match.binding
         claims = self._admit(request, process.id, binding)
         if isinstance(claims, Refusal):
-            return _refused_page(request, claims)
+            return self._refused_page(request, process.id, claims, secure=binding.secure)
+        elsewhere = self._to_own_origin(request, process.id, claims)
+        if elsewhere is not None:
+            return elsewhere
         if binding.static is None:
             response = await self._ask(request, process, match)
         elif request.method in _SAFE:
             response = static_answer(binding, request)
         else:
             return _only_safe()
-        if binding.secure and claims is not None:
+        return self._finished(request, response, process.id, claims, binding)
+
+    def _finished(
+        self,
+        request: Request,
+        response: Response,
+        process: ProcessId,
+        claims: Claims | None,
+        binding: HttpBinding | UiBinding,
+    ) -> Response:
+        """An answer with what browsers are to know of it, and with the cookies that are due."""
+        policy = self._policy(request, process)
+        location = response.headers.get("location")
+        if (
+            location is not None
+            and not _is_navigation(request)
+            and policy.redirects_away(raw_path(request), location)
+        ):
+            return refused(closes.BAD_ANSWER)
+        authenticated = binding.authenticated or binding.secure
+        policy.apply(MutableHeaders(raw=response.raw_headers), authenticated=authenticated)
+        if claims is not None:
+            if binding.secure or isinstance(binding, UiBinding):
+                self.login.renew(request, response, claims)
+            if not binding.secure and _is_navigation(request):
+                self.login.cookies.set_for_page(request, response, process, claims, policy)
+        return response
+
+    def _policy(self, request: Request, process: ProcessId) -> PagePolicy:
+        gate, headers, http = self.context.gate, RequestHeaders(request), self.context.settings.http
+        site = gate.site(headers) or NO_SITE
+        listed = process.package_id in (*http.register_packages, *http.readable_packages)
+        return PagePolicy(
+            site,
+            gate.scheme(headers, peer_of(request)),
+            str(process),
+            http.page_sources,
+            http.register_form and (listed or bool(site.label)),
+        )
+
+    def _to_own_origin(self, request: Request, process: ProcessId, claims: Claims | None) -> Response | None:
+        """Where a page is that a browser asks the node's own host for; None when it is here, or no page."""
+        policy = self._policy(request, process)
+        if policy.is_page or request.method not in _SAFE or not _is_navigation(request):
+            return None
+        response = self.own_origin.leave(request, process, claims, policy)
+        if claims is not None:
             self.login.renew(request, response, claims)
+        return response
+
+    def our_js(self, request: Request, process: ProcessId | None) -> Response:
+        """The script that tells a page where it is, and gives it a token for its process."""
+        response = our_js(self.context.router.node, process)
+        headers = RequestHeaders(request)
+        if process is None or self.context.gate.wrong_host(process, headers, secure=False) is not None:
+            return response
+        claims = self.context.gate.admit(process, headers, peer_of(request), self.context.now(), safe=True)
+        if isinstance(claims, Claims):
+            policy = self._policy(request, process)
+            self.login.cookies.set_for_page(request, response, process, claims, policy)
         return response
 
     def _admit(
@@ -164,10 +239,21 @@ class ProcessPages:
         binding = self.context.bindings.find_ui(process.id, asked.segments) or _PACKAGE_UI
         claims = self._admit(request, process.id, binding)
         if isinstance(claims, Refusal):
-            return None if otherwise else _refused_page(request, claims)
+            refusal = self._refused_page(request, process.id, claims, secure=binding.secure)
+            return None if otherwise else refusal
         if request.method not in _SAFE:
             return None if otherwise else _only_safe()
-        folder, inside = self.context.ui_folders[process.id], asked.segments[len(binding.segments) :]
+        response = await self._found(request, asked, binding, otherwise=otherwise)
+        if response is None:
+            return None if otherwise else refused_page(request, closes.NOT_FOUND)
+        elsewhere = self._to_own_origin(request, process.id, claims)
+        return elsewhere or self._finished(request, response, process.id, claims, binding)
+
+    async def _found(
+        self, request: Request, asked: ProcessPath, binding: UiBinding, *, otherwise: bool
+    ) -> Response | None:
+        folder = self.context.ui_folders[asked.process]
+        inside = asked.segments[len(binding.segments) :]
         found = await asyncio.to_thread(find_file, folder, inside, directory=asked.directory)
         if found is None and wants_page(request) and not otherwise:
             found = await asyncio.to_thread(
@@ -176,23 +262,39 @@ class ProcessPages:
         elif found and found.name == "index.html" and not asked.directory and inside[-1:] != (found.name,):
             return RedirectResponse(f"{raw_path(request)}/", 307)
         try:
-            response = None if found is None else file_answer(found, request)
+            return None if found is None else file_answer(found, request)
         except OSError:
-            response = None
-        if response is not None and claims is not None:
-            self.login.renew(request, response, claims)
-        return response if response is not None or otherwise else refused_page(request, closes.NOT_FOUND)
+            return None
+
+    def _refused_page(
+        self, request: Request, process: ProcessId, refusal: Refusal, *, secure: bool
+    ) -> Response:
+        """A refusal; a person who has not logged in is sent to do so."""
+        if refusal is not closes.NOT_AUTHORISED or not wants_page(request):
+            return refused_page(request, refusal)
+        policy = self._policy(request, process)
+        where = f"/login?redirect={quote(target_of(request), safe='/:')}"
+        if policy.site.label and policy.site.apart is not None and not secure:
+            where = f"{policy.scheme}://{policy.site.parent}{target_of(request)}"
+        response = RedirectResponse(where, 303, PAGE_HEADERS)
+        self.login.cookies.clear_tossed(request, response, own_paths=("/", policy.path))
+        return response
 
 
-def our_js(node: str, process: str) -> Response:
-    """The script that tells a page where it is."""
-    try:
-        known = str(ProcessId.parse(process))
-    except ValueError:
-        known = ""
+def our_js(node: str, process: ProcessId | None) -> Response:
+    """The script itself. `our.token()` brings the readable cookie up to date, and returns what is in it."""
+    known = "" if process is None else str(process)
     our = json.dumps({"node": node, "process": known})
-    headers = {"Cache-Control": "no-store", "Vary": "Referer", "X-Content-Type-Options": "nosniff"}
-    return Response(f"window.our = {our};\n", headers=headers, media_type="text/javascript")
+    script = f"window.our = {our};\n"
+    if process is not None:
+        script += _OUR_CALL % (json.dumps(f"/{known}/our.js"), json.dumps(f"{COOKIE_PREFIXES[0]}{node}="))
+    headers = {
+        "Cache-Control": "no-store",
+        "Vary": "Referer",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    return Response(script, headers=headers, media_type="text/javascript")
 
 
 async def _answered(request: Request, exchange: Exchange, seconds: float) -> HttpResponse | Refusal | None:
@@ -221,7 +323,7 @@ def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpReques
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
     return IncomingHttpRequest(
         method=request.method,
-        url=f"{peer.scheme}://{request.headers.get('host', '')}{_target(request)}",
+        url=f"{peer.scheme}://{request.headers.get('host', '')}{target_of(request)}",
         bound_path=match.binding.pattern.text,
         headers=headers_for_guest(headers),
         url_params=match.params,
@@ -230,16 +332,14 @@ def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpReques
     )
 
 
-def _refused_page(request: Request, refusal: Refusal) -> Response:
-    """A refusal; a person who has not logged in is sent to do so."""
-    if refusal is closes.NOT_AUTHORISED and wants_page(request):
-        return RedirectResponse(f"/login?redirect={quote(_target(request), safe='/:')}", 303, PAGE_HEADERS)
-    return refused_page(request, refusal)
-
-
-def _target(request: Request) -> str:
-    query = request.scope["query_string"].decode("latin-1")
-    return raw_path(request) + (f"?{query}" if query else "")
+def _is_navigation(request: Request) -> bool:
+    """Whether a browser asks for a page to show by itself. Without the headers that say so (a browser leaves them
+    out in the clear), by whether it wants HTML.
+    """
+    mode = request.headers.get("sec-fetch-mode")
+    if mode is None:
+        return "text/html" in request.headers.get("accept", "")
+    return mode == "navigate" and request.headers.get("sec-fetch-dest") == "document"
 
 
 def _only_safe() -> Response:

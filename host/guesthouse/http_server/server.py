@@ -36,6 +36,7 @@ from guesthouse.http_server.listening import BACKLOG, CannotListen, listen
 from guesthouse.http_server.local_access import LocalAccess
 from guesthouse.http_server.login import Login, local_path
 from guesthouse.http_server.node_api import NodeApi
+from guesthouse.http_server.own_origin import OwnOrigin
 from guesthouse.http_server.process_pages import ProcessPages
 from guesthouse.http_server.revoked import Revoked
 from guesthouse.ports import LogPort, RouterPort
@@ -90,7 +91,7 @@ class HttpServer(Actions):
         super().__init__(context, exchanges)
         bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
         self._login = Login(context, home, bodies, revoked, self.family_revoked)
-        pages = ProcessPages(context, exchanges, self._login, bodies)
+        pages = ProcessPages(context, exchanges, self._login, bodies, OwnOrigin(context, self._login))
         api = NodeApi(context, bodies, credentials.load_node_key(home))
         self._app = HttpApp(context, self._login, pages, api)
         self._stack = AsyncExitStack()

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from guesthouse.address import ProcessId
+from guesthouse.errors import GuesthouseError
 from guesthouse.http_server import closes
 from guesthouse.http_server.auth import Claims, Tokens
 from guesthouse.http_server.bindings import Bindings, WsBinding
 from guesthouse.http_server.closes import Refusal
+from guesthouse.http_server.hosts import Hosts, Site
 from guesthouse.http_server.local_access import LocalAccess
 from guesthouse.http_server.origin import (
     client_scheme,
     forwarded_for,
     is_own_origin,
+    normal_origin,
 )
 from guesthouse.http_server.paths import BadPath, query_params, split_process_path
-from guesthouse.http_server.subdomains import first_label, processes_on, subdomain_of
+from guesthouse.http_server.subdomains import processes_on, subdomain_of
 from guesthouse.message import Pairs
 from guesthouse.ports import ProcessPort, RouterPort
+
+SHARED_REALM: Final = "@shared"
+"""What a token is for that has a browser see packages share the node's origin. No package has such a label."""
+
+
+class NoSuchPackage(GuesthouseError):
+    """A host stands for a package of which no process is there."""
 
 
 class HeaderValues(Protocol):
@@ -45,6 +55,8 @@ class RegisterForm:
     """The client will name its process in its first message."""
 
     forwarded_for: str | None
+    label: str = ""
+    """On a package's own origin, its label: the process is to be of that package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,7 @@ class Gate:
     router: RouterPort
     tokens: Tokens
     bindings: Bindings
+    hosts: Hosts
     allowed_origins: frozenset[str]
     trusted_proxies: frozenset[str]
     local: LocalAccess
@@ -80,10 +93,13 @@ class Gate:
         """Decide about a request target such as `/chat:chat:guesthouse.os/room?name=ann`."""
         if not headers.get_all("Host"):
             return closes.BAD_REQUEST
+        site = self.site(headers)
+        if site is None:
+            return closes.MISDIRECTED
         path, _, query = target.partition("?")
         behind = forwarded_for(peer.address, headers.get_all("X-Forwarded-For"), self.trusted_proxies)
         if path == "/":
-            return closes.WRONG_SUBDOMAIN if self.subdomain(headers) else RegisterForm(behind)
+            return RegisterForm(behind, site.label) if self._registers(site) else closes.WRONG_SUBDOMAIN
         try:
             asked = split_process_path(path)
         except BadPath:
@@ -114,6 +130,8 @@ class Gate:
         refusal = self.wrong_host(process, headers, secure=binding.secure)
         if refusal is not None:
             return refusal
+        if self._is_from_other_package(process, headers):
+            return closes.WRONG_ORIGIN
         if binding.extension:
             refusal = self.local.refusal_of_program(peer.address, headers)
             if refusal is not None:
@@ -122,19 +140,52 @@ class Gate:
             return None
         return self.admit(process, headers, peer, now, secure=binding.secure)
 
+    def _is_from_other_package(self, process: ProcessId, headers: HeaderValues) -> bool:
+        """Whether a page on another package's own origin asks. It could open what needs no login."""
+        for origin in headers.get_all("Origin"):
+            site = self.hosts.site([origin.partition("://")[2]])
+            if site is not None and site.label not in ("", subdomain_of(process)):
+                return normal_origin(origin) not in self.allowed_origins
+        return False
+
+    def site(self, headers: HeaderValues) -> Site | None:
+        """What the host of a request stands for; None for a host that is none of the node's."""
+        site = self.hosts.site(headers.get_all("Host"))
+        if site is not None and site.may_share and self.tokens.marks(headers.get_all("Cookie"), SHARED_REALM):
+            return replace(site, apart=None)
+        return site
+
     def subdomain(self, headers: HeaderValues) -> tuple[ProcessId, ...]:
-        """The processes of the package on whose own sub-domain a request is; none elsewhere."""
-        return processes_on(self.router, first_label(headers.get_all("Host")))
+        """The processes of the package on whose own host a request is; none elsewhere.
+
+        Raises:
+            NoSuchPackage: the host stands for a package that there is not.
+        """
+        site = self.site(headers)
+        if site is None or not site.label:
+            return ()
+        processes = processes_on(self.router, site.label)
+        if not processes:
+            raise NoSuchPackage
+        return processes
+
+    def _registers(self, site: Site) -> bool:
+        """Whether the register form is served on a host: on the node's own, and on packages' own origins."""
+        if not site.label:
+            return True
+        return site.apart is not None and bool(processes_on(self.router, site.label))
 
     def wrong_host(self, process: ProcessId, headers: HeaderValues, *, secure: bool) -> Refusal | None:
         """Why a process serves nothing of that kind on this host, or None.
 
-        What is bound as secure is served on the sub-domain of its package alone, and nothing else is
-        served there: no page of another process may have its origin.
+        A host that stands for a package serves that package or nothing, in whatever state the package is. What is
+        bound as secure is served there alone; the rest too, where packages have origins of their own.
         """
-        label = first_label(headers.get_all("Host"))
-        right = label == subdomain_of(process) if secure else not processes_on(self.router, label)
-        return None if right else closes.WRONG_SUBDOMAIN
+        site = self.site(headers)
+        if site is None or not site.label:
+            return closes.WRONG_SUBDOMAIN if secure else None
+        mine = site.label == subdomain_of(process) and self.bindings.has_label(process)
+        return None if mine and (secure or site.apart is not None) else closes.WRONG_SUBDOMAIN
 
     def admit(
         self,
@@ -158,20 +209,33 @@ class Gate:
         """
         if not (safe or self.from_own_page(headers, peer, strict=secure)):
             return closes.WRONG_ORIGIN
-        if secure and not self._is_from_subdomain(headers, peer):
+        if not self._is_from_own_site(headers, peer, strict=secure):
             return closes.WRONG_ORIGIN
-        subdomain = str(process) if secure else None
+        subdomain = str(process) if secure else self.realm(headers)
         claims = self.tokens.verify_cookies(headers.get_all("Cookie"), now, subdomain)
         if claims is None:
             return closes.NOT_AUTHORISED
         return claims if claims.opens(process) else closes.WRONG_TOKEN
 
-    def _is_from_subdomain(self, headers: HeaderValues, peer: Peer) -> bool:
-        """Whether no page of another origin has a browser fetch or embed this. Following a link is fine."""
+    def realm(self, headers: HeaderValues) -> str | None:
+        """What a login has to be for on this host: the package that has it as its own origin, or the node."""
+        site = self.site(headers)
+        return site.label if site is not None and site.label else None
+
+    def _is_from_own_site(self, headers: HeaderValues, peer: Peer, *, strict: bool) -> bool:
+        """Whether no page of another origin has a browser fetch or embed this. Following a link is fine.
+
+        Packages' own origins are of one site with the node's: what `SameSite` keeps from strangers it does not keep
+        from them.
+        """
+        if strict and not self.from_own_page(headers, peer, strict=True):
+            return False
         sites, modes = headers.get_all("Sec-Fetch-Site"), headers.get_all("Sec-Fetch-Mode")
-        foreign = any(site not in ("same-origin", "none") for site in sites)
-        navigates = list(modes) == ["navigate"] and list(headers.get_all("Sec-Fetch-Dest")) == ["document"]
-        return self.from_own_page(headers, peer, strict=True) and (not foreign or navigates)
+        if all(site in ("same-origin", "none") for site in sites):
+            return True
+        if list(modes) == ["navigate"] and list(headers.get_all("Sec-Fetch-Dest")) == ["document"]:
+            return True
+        return not strict and bool(headers.get_all("Origin")) and self.from_own_page(headers, peer)
 
     def refuse_stranger(self, headers: HeaderValues, peer: Peer, now: float) -> Refusal | None:
         """Why a request may not use the cookie of a login, or None."""

@@ -152,6 +152,9 @@ def requests(target: Target) -> dict[str, bytes]:
         "two hosts": f"{plain}Host: elsewhere.example\r\n\r\n",
         "no host": "GET /login HTTP/1.1\r\n\r\n",
         "an absolute target": f"GET http://elsewhere.example/login HTTP/1.1\r\n{host}\r\n\r\n",
+        "an absolute target of its own": (
+            f"GET http://{target.host}:{target.port}/login HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n"
+        ),
         "HTTP/0.9": "GET /login\r\n\r\n",
         "HTTP/2 preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "a method in lower case": f"get /login HTTP/1.1\r\n{host}\r\n\r\n",

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -292,6 +292,9 @@ def http_settings() -> HttpSettings:
 
 Start = Callable[..., Any]
 
+SHORT: Final = ("a", "h", "x", "ignored", "other.example")
+"""Names that requests in the tests ask for, besides the address."""
+
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
@@ -301,9 +304,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         async def start_one(
             limits: ConnectionLimits | None = None, http: HttpSettings | None = None
         ) -> House:
+            given = http or HttpSettings()
             settings = Settings(
                 node=NODE,
-                http=replace(http or HttpSettings(), port=0),
+                http=replace(given, port=0, hosts=(*given.hosts, *SHORT)),
                 connections=limits or ConnectionLimits(),
             )
             router, log = FakeRouter(), FakeLog()

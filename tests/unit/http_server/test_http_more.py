@@ -313,7 +313,7 @@ async def test_files_come_before_the_root_and_strangers_do_not_learn_which_there
 
 @pytest.mark.usefixtures("site")
 async def test_a_route_of_a_page_that_is_served_from_files_is_the_page_itself(house: House) -> None:
-    browser = {**house.cookie, "Accept": "text/html,*/*"}
+    browser = {**house.cookie, "Accept": "text/html,*/*", "Sec-Fetch-Mode": "cors"}
     async with house.http() as client:
         page = await client.get(f"/{CHAT}/tables/7", headers=browser)
         assert (page.status_code, page.text) == (200, "the page")

@@ -335,7 +335,7 @@ async def _asked(
     path = f"/{CHAT}/"
     scope = {
         "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": [(b"host", b"a"), *headers], "client": ("127.0.0.1", 1), "scheme": "http",
+        "headers": [(b"host", b"localhost"), *headers], "client": ("127.0.0.1", 1), "scheme": "http",
     }  # fmt: skip
     asking: Coroutine[Any, Any, None] = server._app(scope, arrived.get, send)  # type: ignore[arg-type] # of a test
     async with asyncio.TaskGroup() as tasks:

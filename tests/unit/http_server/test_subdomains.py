@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,13 +12,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from guesthouse.address import ProcessId
+from guesthouse.config import HttpSettings
 from guesthouse.http_server.auth import Scope
 from guesthouse.http_server.bindings import Bindings
 from guesthouse.http_server.credentials import password_hash, set_password
-from guesthouse.http_server.subdomains import MAX_LABEL, first_label, is_label, subdomain_of
+from guesthouse.http_server.subdomains import MAX_LABEL, is_label, label_of, subdomain_of, with_label_of
 from guesthouse.message import LazyLoadBlob
 
-from .conftest import CHAT, NODE, OTHER, House
+from .conftest import CHAT, NODE, OTHER, House, Start
 
 PASSWORD = "correct horse"
 COOKIE = f"kinode-auth_{NODE}@{CHAT}"
@@ -66,19 +68,27 @@ def test_the_subdomain_is_package_and_publisher(process: str, label: str) -> Non
     assert subdomain_of(ProcessId.parse(process)) == label
 
 
-def test_a_label_is_of_one_host_that_has_more_than_one() -> None:
-    assert first_label(["Chat-X.example.com:80"]) == "chat-x"
-    assert [first_label(hosts) for hosts in ([], ["localhost"], ["a-b.c", "a-b.c"])] == ["", "", ""]
+@pytest.mark.parametrize(
+    "package_id",
+    [f"{'a' * 62}:b", f"{'A-' * 60}x:b.os", "a:b_", "a:b-", "xn-:caf.os", "xn-:-", f"a{'_' * 100}:b"],
+)
+def test_a_name_that_is_no_label_makes_one_with_a_hash(package_id: str) -> None:
+    label = label_of(package_id)
+    assert is_label(label)
+    assert re.fullmatch(r"[a-z0-9-]+-[0-9a-f]{10}", label)
+    assert label != label_of(package_id + "2")
 
 
-def test_a_package_whose_name_is_no_label_has_no_subdomain() -> None:
+def test_a_label_stands_in_a_host_name_as_it_is() -> None:
     assert is_label("a" * MAX_LABEL)
-    assert not is_label("a" * (MAX_LABEL + 1))
-    bindings = Bindings(10, 100)
-    fits = ProcessId("p", "a" * (MAX_LABEL - 2), "b")
-    long = ProcessId("p", "a" * (MAX_LABEL - 1), "b")
-    assert bindings.bind_ws(fits, "/", authenticated=True, secure=True) is None
-    assert bindings.bind_ws(long, "/", authenticated=True, secure=True) == "no-subdomain"
+    for text in ("a" * (MAX_LABEL + 1), "-a", "a-", "xn--a"):
+        assert not is_label(text)
+
+
+def test_packages_with_one_label_are_found() -> None:
+    others = ("x:y", "a:b-c", "A-b:c")
+    assert with_label_of("a-b:c", others) == "a:b-c"
+    assert with_label_of("a:b-c", ("a:b-c", "x:y")) is None
 
 
 def test_two_packages_never_share_a_subdomain() -> None:
@@ -89,7 +99,8 @@ def test_two_packages_never_share_a_subdomain() -> None:
         bindings.bind_http(second, "/", authenticated=True, local_only=False, secure=True) == "no-subdomain"
     )
     bindings.drop(first)
-    assert bindings.bind_ws(second, "/", authenticated=True, secure=True) is None
+    assert bindings.bind_ws(second, "/", authenticated=True, secure=True) == "no-subdomain"
+    assert bindings.bind_ws(first, "/", authenticated=True, secure=True) is None
 
 
 async def test_a_secure_path_is_served_on_its_subdomain_to_a_login_there(house: House) -> None:
@@ -134,7 +145,10 @@ async def test_the_login_of_a_subdomain_opens_nothing_else(house: House) -> None
     assert refused.value.response.status_code == 401
 
 
-async def test_nothing_but_what_is_secure_is_served_on_a_subdomain(house: House) -> None:
+async def test_nothing_but_what_is_secure_is_served_on_a_subdomain_where_packages_share_an_origin(
+    start: Start,
+) -> None:
+    house: House = await start(None, HttpSettings(origins="shared"))
     bind(house)
     page = LazyLoadBlob("text/html", b"<script>")
     rules = {"authenticated": False, "local_only": False, "secure": False}

@@ -1,0 +1,36 @@
+"""The host names that a TLS certificate is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_ANY_LABEL: Final = "*."
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedNames:
+    """The names of a certificate."""
+
+    names: frozenset[str] = frozenset()
+    wildcards: frozenset[str] = frozenset()
+    """Names below which it is good for every label. They are not the node's for that: it may be one of the labels."""
+
+
+def certified_names(path: str | None) -> CertifiedNames:
+    """The DNS names of the first certificate in a PEM file; none without a file, or when it cannot be read, which
+    whoever uses it will say.
+    """
+    if path is None:
+        return CertifiedNames()
+    from cryptography import x509  # a node without TLS starts without it
+
+    try:
+        certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]
+    except (OSError, ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return CertifiedNames()
+    below = frozenset(name.removeprefix(_ANY_LABEL) for name in names if name.startswith(_ANY_LABEL))
+    return CertifiedNames(frozenset(name for name in names if _ANY_LABEL not in name), below)

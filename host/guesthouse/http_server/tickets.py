@@ -1,0 +1,50 @@
+"""Tickets: how a login on the node's own host comes to the origin of a package. Pure.
+
+Whoever is logged in and asks the node's host for a page is sent to the package's own host with a ticket, which gets a
+session there, once and within a minute. The session is good on that host alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from guesthouse.http_server.auth import Claims
+
+TICKET_SECONDS: Final = 60.0
+_MAX_TICKETS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    label: str
+    claims: Claims
+    until: float
+
+
+class Tickets:
+    """Those that were not used. Only their hashes are kept."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, _Ticket] = {}
+
+    def issue(self, label: str, claims: Claims, now: float) -> str:
+        """A ticket for the package of that label, from a login; the oldest goes when there are too many."""
+        text = secrets.token_urlsafe(32)
+        while len(self._open) >= _MAX_TICKETS:
+            del self._open[next(iter(self._open))]
+        self._open[_hash(text)] = _Ticket(label, claims, now + TICKET_SECONDS)
+        return text
+
+    def use(self, text: str, label: str, now: float) -> Claims | None:
+        """Use a ticket up; None when it is unknown, used, too old or for another package."""
+        ticket = self._open.pop(_hash(text), None)
+        if ticket is None or ticket.label != label or min(ticket.until, ticket.claims.expiration) <= now:
+            return None
+        return ticket.claims
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()
