@@ -123,7 +123,7 @@ class Holdings:
     received: dict[Capability, str] = field(default_factory=dict)
     """What came with messages of this run, oldest first, and from whom."""
     givers: dict[Capability, str] = field(default_factory=dict)
-    """Of what it saved since the node started: from whom that came."""
+    """Of what it saved: from whom that came, as far as it was handed to it."""
     seals: dict[Capability, object] = field(default_factory=dict)
     """For those of other nodes: what shows there that it holds them, as it came, oldest first. Not kept."""
     refused: dict[Capability, int] = field(default_factory=dict)

@@ -101,7 +101,7 @@ class Installer:
         return await self._in_turn(partial(self._install, argument, consent))
 
     async def rollback(self, package_id: str) -> dict[str, Any]:
-        """Return to the version before.
+        """Return to the version before, for whose rights the operator gave a word already. Returns what `install` does.
 
         Raises:
             GuesthouseError: there is none, or it cannot be started; what ran before runs.
@@ -163,7 +163,10 @@ class Installer:
 
     async def _roll_back(self, package_id: str) -> dict[str, Any]:
         wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current
-        return await self._change(await self._staged(wanted), lambda now: now.rolled_back(package_id))
+        package = await self._staged(wanted)
+        asked = await asyncio.to_thread(_compared, self._home, self._node.settings, package)
+        item = await self._change(package, lambda now: now.rolled_back(package_id))
+        return item | asked.as_json()
 
     async def _change(self, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
         """Run a version, then write that it is the one that is installed; or neither."""
@@ -264,7 +267,8 @@ def roll_back_without_node(home: Home, settings: Settings, package_id: str) -> d
     with home.locked():
         wanted = read_installed(home.path).rolled_back(package_id).get(package_id).current
         package = staged(wanted.hash, settings.package, home.unpacked)
-        return _changed(home, package, lambda now: now.rolled_back(package_id))
+        asked = _compared(home, settings, package)
+        return _changed(home, package, lambda now: now.rolled_back(package_id)) | asked.as_json()
 
 
 def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> None:
@@ -300,12 +304,17 @@ def _consented(home: Home, settings: Settings, package: Package, consent: Consen
     Raises:
         NeedsConsent: it asks for more, and is not.
     """
-    item = read_installed(home.path).packages.get(package.id)
-    before = None if item is None else _known(item.current, settings.package, home.unpacked)
-    asked = changes(before, package, settings.process.state_bytes)
+    asked = _compared(home, settings, package)
     if asked.more and consent is not True and consent != package.source.name:
         raise NeedsConsent(package, asked)
     return asked
+
+
+def _compared(home: Home, settings: Settings, package: Package) -> Changes:
+    """How a package differs from the version that is installed."""
+    item = read_installed(home.path).packages.get(package.id)
+    before = None if item is None else _known(item.current, settings.package, home.unpacked)
+    return changes(before, package, settings.process.state_bytes)
 
 
 def _known(version: Version, limits: PackageLimits, unpacked: Path) -> Package | None:

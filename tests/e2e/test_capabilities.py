@@ -82,7 +82,7 @@ async def test_what_was_saved_outlives_the_node_and_what_was_dropped_is_gone(sta
     assert held_from(await explained(node, B), A) == f"{NODE}@{A} handed it to it"
     await node.kill()
     node = await start(public, puppet_as(FRIEND), home=node.home)
-    assert held_from(await explained(node, B), A) == "it was handed to it before the node started"
+    assert held_from(await explained(node, B), A) == f"{NODE}@{A} handed it to it"
     assert await ask(node, B, f"drop {given}") == "dropped"
     assert held_from(await explained(node, B), A) is None
     assert await ask(node, FRIEND, f'drop {B} "messaging"') == "dropped"

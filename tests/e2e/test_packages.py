@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ from guesthouse.control.client import ask
 
 from .clients import COUNTER, ECHO_C, registered
 from .conftest import StartNode
-from .daemon import Ran, run_command
+from .daemon import Daemon, Ran, environment, run_command
 from .packages import package
 from .test_reload import another
 
@@ -125,6 +129,69 @@ async def test_a_package_that_would_be_served_on_the_host_of_another_is_refused(
         both = await run_command(home, *arguments)
         assert both.code == 1
         assert "would be served on the host of" in both.stderr
+
+
+async def at_a_terminal(daemon: Daemon, answer: str, *arguments: str | Path) -> tuple[int, str]:
+    """Run a command at a terminal, at which somebody answers its question. Returns how it ended, and what it showed."""
+    ours, theirs = pty.openpty()
+    command = (sys.executable, "-m", "guesthouse", *map(str, arguments), "--home", str(daemon.home))
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(daemon.home),
+        cwd=daemon.home.parent,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        async with asyncio.timeout(60):
+            while b"[y/N]: " not in shown:
+                shown += await asyncio.to_thread(os.read, ours, 4096)
+            os.write(ours, answer.encode())
+            code = await process.wait()
+        with contextlib.suppress(OSError):  # nobody has the other end any more
+            while piece := os.read(ours, 4096):
+                shown += piece
+    finally:
+        os.close(ours)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return code, shown.decode()
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_at_a_terminal_the_operator_is_asked(start: StartNode, tmp_path: Path, running: bool) -> None:
+    daemon = await start()
+    if not running:
+        await daemon.terminate()
+    folder = greedy(tmp_path, "0.3.0", REQUESTS)
+    for answer in ("n\n", "\n", "\x04"):
+        code, shown = await at_a_terminal(daemon, answer, "install", folder)
+        assert code == 1
+        assert f"{PACKAGE} 0.3.0\r\n  + {NETWORK}\r\nMay it have that? [y/N]: " in shown
+        assert "is installed" not in shown
+        assert (await daemon.cli("packages", "--json")).json() == []
+    code, shown = await at_a_terminal(daemon, "y\n", "install", folder)
+    assert code == 0
+    assert f"{PACKAGE} 0.3.0" in shown.partition("[y/N]: ")[2]
+    (item,) = (await daemon.cli("packages", "--json")).json()
+    assert item["version"] == "0.3.0"
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_rollback_shows_how_rights_change(start: StartNode, tmp_path: Path, running: bool) -> None:
+    daemon = await start()
+    if not running:
+        await daemon.terminate()
+    assert (await daemon.cli("install", greedy(tmp_path, "0.2.0", REQUESTS), "--yes")).code == 0
+    assert (await daemon.cli("install", version_of_echo(tmp_path, "0.3.0"))).code == 0
+    for sign in "+-+":
+        done = await daemon.cli("rollback", PACKAGE)
+        assert (done.code, done.stderr.count("\n")) == (0, 2)
+        assert f"  {sign} {NETWORK}\n" in done.stderr
 
 
 async def test_the_first_version_is_asked_too_and_consent_is_to_what_was_shown(

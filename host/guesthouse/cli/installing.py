@@ -104,7 +104,10 @@ def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> Non
 @home_option
 @json_option
 def rollback(package: str, home: str | None, as_json: bool) -> None:
-    """Return to the version of PACKAGE_ID that was installed before, as `install` would. Twice is back again."""
+    """Return to the version of PACKAGE_ID that was installed before, as `install` would. Twice is back again.
+
+    Shows how what it may do changes by that.
+    """
     from guesthouse.config import load_settings
     from guesthouse.control.client import NoNode, ask
     from guesthouse.home import Home
@@ -118,6 +121,8 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
 
         item = roll_back_without_node(Home(folder), load_settings(str(folder)), package_id)
     _show(item, as_json)
+    if not as_json:
+        _show_changes(item)
 
 
 @click.command()

@@ -40,4 +40,4 @@ def _origin(process: Process, capability: Capability) -> str:
     if capability in holdings.given:
         return f"{capability.issuer} grants it"
     giver = holdings.givers.get(capability)
-    return "it was handed to it before the node started" if giver is None else f"{giver} handed it to it"
+    return "it saved it" if giver is None else f"{giver} handed it to it"

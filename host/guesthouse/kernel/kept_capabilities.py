@@ -68,12 +68,14 @@ async def restore(state: State, process: Process) -> None:
     Raises:
         StateError: that cannot be read.
     """
-    rows: list[tuple[str, str, int]] = await state.read(
-        "SELECT issuer, params, kept FROM capabilities WHERE process = ?", str(process.id)
+    rows: list[tuple[str, str, int, str | None]] = await state.read(
+        "SELECT issuer, params, kept, giver FROM capabilities WHERE process = ?", str(process.id)
     )
-    for issuer, params, kept in rows:
+    for issuer, params, kept, giver in rows:
         if kept == SAVED:
             process.holdings.saved.add(Capability(issuer, params))
+            if giver is not None:
+                process.holdings.givers[Capability(issuer, params)] = giver
         else:
             process.holdings.dropped[Capability(issuer, params)] = None
 
@@ -96,8 +98,12 @@ async def forget(state: State, process: ProcessId) -> None:
 def _store(
     state: State, process: Process, kept: dict[Capability, int], void: list[Capability], reply: Reply
 ) -> None:
-    rows = [(str(process.id), *as_pair(capability), how) for capability, how in kept.items()]
-    rows_dropped = [row for row in rows if row[-1] == DROPPED]
+    givers = process.holdings.givers
+    rows = [
+        (str(process.id), *as_pair(capability), how, givers.get(capability))
+        for capability, how in kept.items()
+    ]
+    rows_dropped = [row for row in rows if row[3] == DROPPED]
     package = process.id.package_id
     gone = [(str(process.id), *pair) for pair in as_pairs(void)]
 
@@ -108,7 +114,9 @@ def _store(
     state.execute(work, None, reply)
 
 
-_INSERT: Final = "INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?)"
+_INSERT: Final = (
+    "INSERT OR REPLACE INTO capabilities (process, issuer, params, kept, giver) VALUES (?, ?, ?, ?, ?)"
+)
 
 
 def _has_room(database: sqlite3.Connection, package: str) -> bool:

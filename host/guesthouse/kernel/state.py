@@ -88,7 +88,7 @@ _SCHEMA: Final = (
     *_counted("kv", "LENGTH({row}.key) + LENGTH({row}.value) + 64"),
     *_counted("files", "LENGTH({row}.path) + LENGTH({row}.bytes) + 128"),
     "CREATE TABLE IF NOT EXISTS capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER NOT NULL, "
-    "PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
+    "giver TEXT, PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS children (process TEXT PRIMARY KEY, wasm_path TEXT NOT NULL, "
     "capabilities TEXT NOT NULL, grants TEXT NOT NULL, public INTEGER NOT NULL) WITHOUT ROWID",
 )
@@ -362,4 +362,8 @@ def _prepare(database: sqlite3.Connection) -> None:
     with database:
         for table in _SCHEMA:
             database.execute(table)
+        if "giver" not in {row[1] for row in database.execute("PRAGMA table_info(capabilities)")}:
+            database.execute(
+                "ALTER TABLE capabilities ADD COLUMN giver TEXT"
+            )  # of a node before there was one
     database.execute(f"PRAGMA busy_timeout={round(1000 * _TRY_SECONDS)}")

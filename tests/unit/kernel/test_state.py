@@ -43,6 +43,17 @@ async def test_state_survives_closing_and_is_each_process_own(tmp_path: Path) ->
     await state.close()
 
 
+async def test_the_state_of_a_node_before_givers_were_kept_goes_on(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "s") as before:
+        before.execute("CREATE TABLE capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER)")
+        before.execute("INSERT INTO capabilities VALUES ('p', 'i', '1', 1)")
+    before.close()
+    for _ in range(2):
+        state = State(tmp_path / "s", 100, Lines())
+        assert await state.read("SELECT * FROM capabilities") == [("p", "i", "1", 1, None)]
+        await state.close()
+
+
 async def test_the_quota_holds_to_the_byte_and_leaves_what_was_there(tmp_path: Path) -> None:
     state = State(tmp_path / "s", 10, Lines())
     assert await asked(state.set, CHAT, b"x" * 10) is None
