@@ -18,10 +18,10 @@ from guesthouse.capabilities import MESSAGING, canonical_params
 from guesthouse.errors import BadProcessId
 from guesthouse.package.errors import PackageError
 from guesthouse.package.spec import OnExit, Right
-from guesthouse.toml import NotToml, parse_toml
+from guesthouse.toml import MOST_BYTES, NotToml, parse_toml
 
 MANIFEST_NAME: Final = "package.toml"
-MAX_MANIFEST_BYTES: Final = 256 * 1024
+MAX_MANIFEST_BYTES: Final = MOST_BYTES
 MAX_RIGHTS: Final = 64
 """Capabilities in one list of a manifest."""
 MAX_PROCESSES: Final = 64
