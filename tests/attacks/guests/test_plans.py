@@ -118,7 +118,7 @@ def compiled_to(scene: Scene, wasm: bytes, change: Callable[[Parts], object]) ->
     made = scene.folder / f"{digest}.made"
     made.write_bytes(b"".join(content))
     cache = CompileCache(folder, engine_key())
-    cache.store(digest, Made(made, tuple(map(len, content)), True, compiled.description), {})
+    cache.store(digest, Made(made, tuple(map(len, content)), compiled.description), {})
     try:
         yield
     finally:

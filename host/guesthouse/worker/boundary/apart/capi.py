@@ -88,6 +88,8 @@ CONTINUE: Final = 0
 put_u64: Final = Struct("<Q").pack_into
 
 
+_size_and_address: Final = Struct("<QQ").unpack
+_address: Final = Struct("<Q").unpack
 _words: Final = slots(16)
 _pointer: Final = slots(8)
 
@@ -106,8 +108,8 @@ def core_types_of(context: int, function: int) -> tuple[tuple[int, ...], tuple[i
 
 
 def _kinds(vector: int) -> tuple[int, ...]:
-    size, start = capi.SIZE_AND_ADDRESS.unpack(_words(vector))
-    pointers = (capi.ADDRESS.unpack(_pointer(start + 8 * number))[0] for number in range(size))
+    size, start = _size_and_address(_words(vector))
+    pointers = (_address(_pointer(start + 8 * number))[0] for number in range(size))
     return tuple(map(valtype_kind, pointers))
 
 
