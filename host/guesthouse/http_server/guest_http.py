@@ -24,7 +24,9 @@ _NOT_THE_GUESTS: Final = frozenset(
         "connection", "content-length", "date", "keep-alive", "proxy-authenticate", "te", "trailer",
         "transfer-encoding", "upgrade",
         # of the whole origin, which the guest shares with others
-        "alt-svc", "clear-site-data", "strict-transport-security",
+        "alt-svc", "clear-site-data", "expect-ct", "public-key-pins", "strict-transport-security",
+        # what has a browser tell others what it does there, and there is no other way out
+        "content-security-policy-report-only", "nel", "report-to", "reporting-endpoints",
     )
 )  # fmt: skip
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")

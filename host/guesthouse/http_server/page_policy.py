@@ -27,6 +27,7 @@ _SANDBOX: Final = (
 )
 """A page that shares its origin opens no windows: it could reach into those of others."""
 
+_REPORTS: Final = re.compile(rb"(?i)(?:^|(?<=[;,]))[ \t]*report-(?:uri|to)\b[^;,]*")
 _COOKIE_PARTS: Final = re.compile(r"[ \t]*;[ \t]*")
 
 
@@ -94,6 +95,7 @@ class PagePolicy:
     def apply(self, headers: MutableHeaders, *, authenticated: bool) -> None:
         """Add the headers. A process may tighten what its pages may do, and not loosen it."""
         headers["X-Content-Type-Options"] = "nosniff"
+        _report_nothing(headers)
         headers.append("Content-Security-Policy", self.content_security_policy())
         if authenticated or not self.is_page:
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -148,3 +150,11 @@ class PagePolicy:
         path = paths[-1] if paths and self._is_inside(paths[-1]) else self.path
         kept = [each for each in kept if not each.lower().startswith("path")]
         return "; ".join([pair, *kept, f"Path={path}"])
+
+
+def _report_nothing(headers: MutableHeaders) -> None:
+    """What a process's own policy forbids its pages, browsers report to nobody: reports go to any host."""
+    name = b"content-security-policy"
+    headers.raw[:] = [
+        (key, _REPORTS.sub(b"", value) if key.lower() == name else value) for key, value in headers.raw
+    ]

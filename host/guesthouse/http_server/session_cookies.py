@@ -30,6 +30,8 @@ from guesthouse.http_server.requests import RequestHeaders, peer_of, raw_path
 from guesthouse.http_server.tossed_cookies import MOST_REMOVALS, removals
 
 _READABLE: Final = "readable"
+_MOST_LOOKED_AT: Final = 64
+"""Cookies of a request whose signature is looked at to find out whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,10 @@ class SessionCookies:
             own_paths: where the node has its own. They stay while one of the name is valid.
         """
         given: dict[str, list[str]] = {}
-        for name, value in cookie_pairs(request.headers.getlist("cookie")):
-            if name.partition("@")[0] in self._tokens.cookie_names():
-                given.setdefault(name, []).append(value)
+        pairs = cookie_pairs(request.headers.getlist("cookie"))
+        own = (pair for pair in pairs if pair[0].partition("@")[0] in self._tokens.cookie_names())
+        for name, value in islice(own, _MOST_LOOKED_AT):
+            given.setdefault(name, []).append(value)
         good = {name: sum(map(self._is_own, values)) for name, values in given.items()}
         tossed = [name for name, values in given.items() if not len(values) == good[name] == 1]
         path, host = raw_path(request), request.headers.get("host", "")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Final
 
 MOST_REMOVALS: Final = 256
@@ -21,7 +20,8 @@ CLEAR_ALL: Final = ("Clear-Site-Data", '"cookies"')
 Chromium looks at no `Set-Cookie`.
 """
 
-_PAIR: Final = re.compile(rb"(?:^|[;:]) ?([^\x00-\x20;=\x7f-\xff]{1,256})=")
+_NAME: Final = re.compile(rb"[^\x00-\x20;:=\x7f-\xff]{1,256}")
+_LONGEST_HEAD: Final = 64 * 1024
 
 
 def removals(names: Iterable[str], host: str, path: str, kept: Iterable[str] = ()) -> Iterator[str]:
@@ -44,7 +44,13 @@ def removals(names: Iterable[str], host: str, path: str, kept: Iterable[str] = (
 
 def names_in(head: bytes) -> tuple[str, ...]:
     """Names that may be those of cookies in a piece of a request's head."""
-    return tuple({found[1].decode("ascii"): None for found in islice(_PAIR.finditer(head), MOST_REMOVALS)})
+    found: dict[str, None] = {}
+    for pair in head[:_LONGEST_HEAD].split(b";", MOST_REMOVALS - 1):
+        before, equals, _ = pair.partition(b"=")
+        name = before.rpartition(b":")[2].strip(b" ")
+        if equals and _NAME.fullmatch(name):
+            found[name.decode("ascii")] = None
+    return tuple(found)
 
 
 def _domains(host: str) -> Iterator[str]:

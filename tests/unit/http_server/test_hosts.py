@@ -312,7 +312,14 @@ def test_what_a_process_sets_stays_its_own(site: Site, kept: str) -> None:
     headers = (
         ("Set-Cookie", "a=1; Domain=example.com; Path=/"),
         ("Set-Cookie", f"=kinode-auth_{NODE}=x"),
-        ("Content-Security-Policy", "script-src 'none'"),
+        (
+            "Content-Security-Policy",
+            "script-src 'none';\tReport-URI //evil/;report-to x, REPORT-TO y; img-src a",
+        ),
+        ("Content-Security-Policy-Report-Only", "default-src 'none'; report-uri https://evil.example"),
+        ("NEL", "{}"),
+        ("Report-To", "{}"),
+        ("Reporting-Endpoints", 'x="https://evil.example"'),
         ("Service-Worker-Allowed", "/"),
         ("Cross-Origin-Opener-Policy", "unsafe-none"),
     )
@@ -321,4 +328,8 @@ def test_what_a_process_sets_stays_its_own(site: Site, kept: str) -> None:
     assert response.headers.getlist("set-cookie") == [kept]
     assert len(response.headers.getlist("content-security-policy")) == 2
     assert "service-worker-allowed" not in response.headers
+    policies = response.headers.getlist("content-security-policy")
+    assert policies[0] == "script-src 'none';;,; img-src a"
+    for name in ("content-security-policy-report-only", "nel", "report-to", "reporting-endpoints"):
+        assert name not in response.headers
     assert response.headers["x-content-type-options"] == "nosniff"
