@@ -10,11 +10,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 MOST_REMOVALS: Final = 256
 """Removals in one answer; what is left over goes with the next."""
 
+_MOST_PATHS: Final = 64
 CLEAR_ALL: Final = ("Clear-Site-Data", '"cookies"')
 """Removes all cookies of a host and of its domain, for browsers that came by TLS or to their own machine. Beside it
 Chromium looks at no `Set-Cookie`.
@@ -33,7 +35,9 @@ def removals(names: Iterable[str], host: str, path: str, kept: Iterable[str] = (
         path: that was asked.
         kept: paths at which the host's own, without a domain, are kept.
     """
-    places = [(domain, each) for each in _paths(path) for domain in ("", *_domains(host))]
+    places = [
+        (domain, each) for each in islice(_paths(path), _MOST_PATHS) for domain in ("", *_domains(host))
+    ]
     spared = frozenset(kept)
     for name in names:
         for domain, each in places:

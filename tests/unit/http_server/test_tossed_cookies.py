@@ -39,6 +39,7 @@ def test_cookies_are_removed_wherever_a_page_can_have_put_them() -> None:
             for domain in ("", "; Domain=p.n.test", "; Domain=n.test", "; Domain=test")
         ),
     ]
+    assert len(list(removals(["a"], "localhost", "/a" * 1000))) == 64 * 2
     for address in ("127.0.0.1:80", "[::1]", "[::1]:80", ""):
         assert list(removals(["a"], address, "/")) == ["a=x; Max-Age=0; Path=/"]
 
