@@ -73,7 +73,9 @@ async def peer(scene: Scene, options: dict[str, Any]) -> AsyncIterator[Peer]:
         stdin=PIPE,
         stdout=PIPE,
     )
-    yield Peer(process)
+    peer = Peer(process)
+    await peer.ask_honestly()  # it is connected
+    yield peer
     assert process.stdin is not None
     process.stdin.close()
     try:
