@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ wasm = "build/shown.wasm"
 language = "{language}"
 source = "{source}"
 """
+
+
+pytestmark = pytest.mark.timeout(600)
+built_by = partial(guesthouse, seconds=500)
+"""A tool chain on a machine that does much else takes minutes."""
 
 
 def written(folder: Path, language: str, source: str, files: dict[str, str]) -> Path:
@@ -54,7 +60,7 @@ def test_what_the_compiler_says_stands_above_the_error(
     tmp_path: Path, language: str, source: str, text: str, said: str
 ) -> None:
     folder = written(tmp_path / "package", language, source, {source: text})
-    built = guesthouse("build", str(folder))
+    built = built_by("build", str(folder))
     assert (built.returncode, built.stdout) == (1, "")
     *above, error = built.stderr.splitlines()
     assert any(said in line for line in above), built.stderr
@@ -68,7 +74,7 @@ def test_warnings_of_a_build_that_succeeds_are_shown(tmp_path: Path) -> None:
     )
     source = folder / "src/echo.c"
     source.write_text(source.read_text() + "\nstatic int\tunused;\n")
-    built = guesthouse("build", str(folder))
+    built = built_by("build", str(folder))
     assert built.returncode == 0, built.stderr
     assert "unused variable 'unused'" in built.stderr
     assert "\\t" not in built.stderr
@@ -79,11 +85,11 @@ def test_a_name_that_ends_in_wasm_gets_the_component(tmp_path: Path) -> None:
         shutil.copytree(SAMPLES / "echo-c", tmp_path / "echo-c", ignore=shutil.ignore_patterns("build"))
     )
     output = tmp_path / "out" / "echo.wasm"
-    built = guesthouse("build", str(folder), "-o", str(output))
+    built = built_by("build", str(folder), "-o", str(output))
     assert (built.returncode, built.stdout) == (0, f"{output}\n"), built.stderr
     assert output.read_bytes() == (folder / "build/echo-c.wasm").read_bytes()
     own = folder / "build/echo-c.wasm"
-    assert guesthouse("build", str(folder), "-o", str(own)).returncode == 0
+    assert built_by("build", str(folder), "-o", str(own)).returncode == 0
     assert own.read_bytes() == output.read_bytes()
 
 
@@ -91,7 +97,7 @@ def test_one_component_cannot_be_all_of_a_package_of_two(tmp_path: Path) -> None
     folder = written(tmp_path / "package", "c", "src/shown.c", {})
     with (folder / "package.toml").open("a") as manifest:
         manifest.write('[[process]]\nname = "other"\nwasm = "build/other.wasm"\n')
-    refused = guesthouse("build", str(folder), "-o", str(tmp_path / "x.wasm"))
+    refused = built_by("build", str(folder), "-o", str(tmp_path / "x.wasm"))
     assert refused.returncode == 1
     assert "has 2 components: name a .zip" in refused.stderr
     assert not (tmp_path / "x.wasm").exists()
@@ -112,7 +118,7 @@ def test_sources_whose_names_are_not_utf_8_are_built(tmp_path: Path) -> None:
 def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     folder = written(tmp_path / "package", "c", "src/shown.c", {"src/shown.c": ""})
     (folder / "src/gone.h").symlink_to("nowhere")
-    built = guesthouse("build", str(folder))
+    built = built_by("build", str(folder))
     assert built.returncode == 1
     assert "gone.h cannot be used: No such file or directory" in built.stderr
     assert "Traceback" not in built.stderr

@@ -27,9 +27,10 @@ def environment() -> dict[str, str]:
     return {**kept, "XDG_CACHE_HOME": tempfile.gettempdir()}
 
 
-def guesthouse(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def guesthouse(*arguments: str, stdin: str = "", seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [*GUESTHOUSE, *arguments]
     return subprocess.run(
-        [*GUESTHOUSE, *arguments], capture_output=True, text=True, input=stdin, env=environment(), timeout=60
+        command, capture_output=True, text=True, input=stdin, env=environment(), timeout=seconds
     )
 
 
