@@ -18,6 +18,7 @@ from .clients import CHAT, ECHO_C, PAGES
 from .conftest import StartNode
 from .daemon import Daemon
 from .packages import package
+from .waiting import until
 
 EXAMPLE: Final = """
 function getCookie(name) {
@@ -195,7 +196,7 @@ async def test_cookies_are_all_cleared_at_once_where_a_browser_trusts_the_way(
     answer = await page.goto(f"{daemon.url}/{CHAT}/")
     assert answer is not None
     assert answer.status == 431
-    assert await person.cookies() == []
+    await until(person.cookies, lambda cookies: cookies == [], "the jar is empty")
     await page.goto(f"{daemon.url}/{CHAT}/")
     await log_in(page, daemon)
     await page.get_by_placeholder("Write a message").wait_for()
