@@ -102,3 +102,15 @@ async def test_a_sub_domain_has_its_own_login_its_own_cookie_and_the_only_way_to
     assert await main.evaluate(_OPEN, f"{daemon.ws_url}/{VAULT}/socket") is None
     only_refusals(browser, 2)
     assert await inside.evaluate(_OPEN, own_socket) == "hello"
+
+
+async def test_the_password_for_secure_paths_is_typed_where_no_page_of_a_package_reads_it(
+    start: StartNode, browser: Browser
+) -> None:
+    daemon = await start("vault")
+    assert (await daemon.cli("passwd", stdin=f"{PASSWORD}\n")).code == 0
+    vault, node = on(daemon, "vault-test-os"), f"http://localhost:{urlsplit(daemon.url).port}"
+    person = await browser.person()
+    inside = await log_in(person, f"{vault}/{VAULT}/page", node)
+    await expect(inside.get_by_role("heading", name="Inside")).to_be_visible()
+    assert await inside.evaluate(_OPEN, f"{on(daemon, 'vault-test-os', 'ws')}/{VAULT}/socket") == "hello"

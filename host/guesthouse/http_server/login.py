@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -29,6 +29,7 @@ from guesthouse.http_server.origin import counted_as, forwarded_for
 from guesthouse.http_server.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.revoked import Revoked
 from guesthouse.http_server.session_cookies import SessionCookies
+from guesthouse.http_server.subdomains import processes_on
 from guesthouse.http_server.tickets import Tickets
 from guesthouse.http_server.upgrade import SHARED_REALM
 from guesthouse.json_text import read_json
@@ -49,6 +50,16 @@ NOTHING_GIVEN = "Type the password or a token."
 
 _Realm: TypeAlias = tuple[str | None, ...]
 _NODE_ITSELF: Final[_Realm] = (None,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Package:
+    """A package whose secure paths a login is for."""
+
+    label: str
+    place: str
+    """Scheme and host of its own origin."""
+    processes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,7 @@ class Login:
         target = local_path(request.query_params.get("redirect"))
         now = self.context.now()
         if token is None:
-            return self._page(request)
+            return self._at_the_node(request, target) or self._page(request)
         if request.method == "HEAD" or _is_prefetch(request):
             return HTMLResponse("", headers=PAGE_HEADERS)
         if not self.one_time.use(token, now):
@@ -111,6 +122,9 @@ class Login:
             if attempt.subdomain not in realm:
                 return refused(closes.WRONG_SUBDOMAIN)
             realm = (attempt.subdomain,)
+        package = self._package(request)
+        if package is not None and attempt.token:
+            realm = package.processes  # a token of the node opens no secure path
         wait = self.throttle.wait(address, now)
         if wait > 0 or self._waiting >= _MAX_WAITING:
             return self._too_soon(request, attempt, math.ceil(wait))
@@ -118,6 +132,8 @@ class Login:
         if problem:
             self.context.complaints.complain(address, "failed login", now)
             return self._failed(request, attempt, problem, 401)
+        if package is not None:
+            return self._logged_in_to(package, request, realm, attempt.token)
         redirect = request.query_params.get("redirect")
         response: Response = PlainTextResponse("logged in\n", headers=PAGE_HEADERS)
         if attempt.from_form or redirect is not None:
@@ -179,13 +195,15 @@ class Login:
         target = local_path(request.query_params.get("redirect"))
         page = pages.going_on_page(target)
         response = HTMLResponse(page, headers=PAGE_HEADERS)
-        claims = None if label is None else self.tickets.use(ticket, label, now)
-        if claims is not None:
+        used = None if label is None else self.tickets.use(ticket, label, now)
+        if used is not None:
+            claims = used.claims
             left = max(1, int(min(SESSION_SECONDS, claims.expiration - now)))
-            scope = Scope(label, claims.process, claims.channels)
-            token = self.context.tokens.issue(left, now, scope, made_from=claims)
             self.cookies.clear_tossed(request, response)
-            self.cookies.set_login(request, response, label, token, left)
+            for realm in (label, *used.secure):
+                scope = Scope(realm, claims.process, claims.channels)
+                token = self.context.tokens.issue(left, now, scope, made_from=claims)
+                self.cookies.set_login(request, response, realm, token, left)
         return response
 
     async def _revoke(self, token: str) -> None:
@@ -276,9 +294,51 @@ class Login:
             response.headers["Retry-After"] = str(retry_after)
         return response
 
+    def _at_the_node(self, request: Request, target: str) -> Response | None:
+        """Where passwords are typed: on the host of a package its own pages could read them. None if this is there."""
+        headers = RequestHeaders(request)
+        site = self.context.gate.site(headers)
+        if site is None or not site.label or not site.of_package(site.label):
+            return None
+        place = f"{self.context.gate.scheme(headers, peer_of(request))}://{site.parent}"
+        query = urlencode({"package": site.label, "redirect": target}, safe="/:")
+        return RedirectResponse(f"{place}/login?{query}", 303, PAGE_HEADERS)
+
+    def _package(self, request: Request) -> _Package | None:
+        """The package that a login on the node's host is for, so that its secure paths open."""
+        headers, label = RequestHeaders(request), request.query_params.get("package", "")
+        site = self.context.gate.site(headers)
+        host = None if site is None or site.label or not label else site.of_package(label)
+        processes = tuple(map(str, processes_on(self.context.router, label))) if host else ()
+        if not host or not processes:
+            return None
+        place = f"{self.context.gate.scheme(headers, peer_of(request))}://{host}"
+        return _Package(label, place, processes)
+
+    def _logged_in_to(self, package: _Package, request: Request, realm: _Realm, token: str) -> Response:
+        """Log in to the node, unless by a token for secure paths alone, and go on to the package with a ticket."""
+        now, tokens = self.context.now(), self.context.tokens
+        response = RedirectResponse("/", 303, PAGE_HEADERS)
+        self.cookies.clear_tossed(request, response)
+        if token:
+            claims, _ = self._verified(token, realm)
+        else:
+            session = tokens.issue(SESSION_SECONDS, now, Scope(None, session=True))
+            self.cookies.set_login(request, response, None, session, SESSION_SECONDS)
+            claims = tokens.verify(session, now)
+        if claims is not None:
+            secure = package.processes if claims.subdomain is None else (claims.subdomain,)
+            ticket = self.tickets.issue(package.label, claims, now, secure)
+            query = {"ticket": ticket, "redirect": local_path(request.query_params.get("redirect"))}
+            response.headers["location"] = f"{package.place}/login?{urlencode(query, safe='/:')}"
+        return response
+
     def _page(self, request: Request, problem: str = "", status: int = 200) -> Response:
         target = local_path(request.query_params.get("redirect"))
-        action = "/login" if target == "/" else f"/login?redirect={quote(target, safe='/')}"
+        query = {} if target == "/" else {"redirect": target}
+        if self._package(request) is not None:
+            query["package"] = request.query_params["package"]
+        action = f"/login?{urlencode(query, safe='/', quote_via=quote)}" if query else "/login"
         has_password = credentials.has_password(self.home)
         page = pages.login_page(
             self.context.router.node,

@@ -234,3 +234,64 @@ async def test_a_login_for_a_subdomain_is_refused_elsewhere(house: House) -> Non
             "/login", json={"password_hash": password_hash(PASSWORD), "subdomain": str(CHAT)}
         )
     assert answer.status_code == 403
+
+
+async def test_the_password_for_secure_paths_is_typed_on_the_nodes_host(house: House) -> None:
+    """On the package's own host a page of it could read what is typed."""
+    set_password(house.home, PASSWORD)
+    bind(house)
+    label, here = subdomain_of(CHAT), f"localhost:{house.server.port}"
+    async with on(house, host(house)) as there, on(house, here) as node:
+        sent = await there.get(f"/login?redirect=/{CHAT}/page%3Fx=1")
+        assert (sent.status_code, "password" in sent.text) == (303, False)
+        url = httpx.URL(sent.headers["location"])
+        assert (url.host, dict(url.params)) == (
+            "localhost",
+            {"package": label, "redirect": f"/{CHAT}/page?x=1"},
+        )
+        form = await node.get(url.raw_path.decode())
+        (action,) = re.findall(r'action="([^"]+)"', form.text)
+        origin = {"Origin": f"http://{here}"}
+        wrong = await node.post(action.replace("&amp;", "&"), data={"password": "x"}, headers=origin)
+        assert (wrong.status_code, f"package={label}" in wrong.text) == (401, True)
+        right = await node.post(action.replace("&amp;", "&"), data={"password": PASSWORD}, headers=origin)
+        back = httpx.URL(right.headers["location"])
+        assert (back.host, back.params["redirect"]) == (f"{label}.localhost", f"/{CHAT}/page?x=1")
+        arrived = await there.get(back.raw_path.decode())
+        set_here = [value.partition(";")[0] for value in arrived.headers.get_list("set-cookie")]
+        (secure,) = (value for value in set_here if value.startswith(f"{COOKIE}="))
+        page = await there.get(f"/{CHAT}/page", headers={"Cookie": secure})
+        assert page.text == "secret"
+        again = await there.get(back.raw_path.decode())
+        assert "set-cookie" not in again.headers
+
+
+async def test_a_token_given_for_secure_paths_has_to_be_for_them(house: House) -> None:
+    bind(house)
+    label, here = subdomain_of(CHAT), f"localhost:{house.server.port}"
+    origin = {"Origin": f"http://{here}"}
+    async with on(house, host(house)) as there, on(house, here) as node:
+        for text in (token(house, None), token(house, OTHER)):
+            answer = await node.post(f"/login?package={label}", data={"token": text}, headers=origin)
+            assert (answer.status_code, answer.headers.get_list("set-cookie")) == (401, [])
+        answer = await node.post(f"/login?package={label}", data={"token": token(house)}, headers=origin)
+        assert answer.headers.get_list("set-cookie") == [], "it is no login of the node"
+        back = httpx.URL(answer.headers["location"])
+        arrived = await there.get(back.raw_path.decode())
+        names = {value.partition("=")[0] for value in arrived.headers.get_list("set-cookie")}
+        assert COOKIE in names
+
+
+async def test_a_login_of_the_node_alone_opens_no_secure_path(house: House) -> None:
+    """A ticket that comes of following a link is for what is not secure."""
+    bind(house)
+    content = LazyLoadBlob("text/html", b"<p>")
+    rules = {"authenticated": True, "local_only": False, "secure": False}
+    assert house.server.bind_http_path(CHAT, "/open", static=content, **rules) is None
+    page = {"User-Agent": "Firefox/1", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    async with on(house, host(house)) as there, house.http() as node:
+        answer = await node.get(f"/{CHAT}/open", headers={**page, **house.cookie})
+        arrived = await there.get(httpx.URL(answer.headers["location"]).raw_path.decode())
+    names = {value.partition("=")[0] for value in arrived.headers.get_list("set-cookie")}
+    assert names
+    assert COOKIE not in names
