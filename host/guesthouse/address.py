@@ -138,8 +138,10 @@ _ALIASES: Final = {
 
 
 def is_runtime_module(process: ProcessId) -> bool:
-    """Whether this names a part of the node itself, under any of its names: no process may have that id."""
-    return str(process) in _ALIASES
+    """Whether this names a part of the node itself, under any of its names, or a neighbour of those, which people and
+    processes would take for one: no process may have that id.
+    """
+    return str(process) in _ALIASES or process.package_id in _PUBLISHERS
 
 
 def canonical(process: ProcessId) -> ProcessId:

@@ -17,7 +17,7 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
@@ -39,6 +39,7 @@ _DIRECTORY_BYTES_PER_FILE: Final = 1024
 _ENCRYPTED: Final = 0x1
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError)
 """What reading a damaged zip raises."""
+_TOP: Final = PurePosixPath()
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -122,8 +123,8 @@ def _check_end(copy: IO[bytes], archive: Path, limits: PackageLimits) -> None:
     comment's reach), so that both mean the same record.
     """
     size = copy.seek(0, os.SEEK_END)
-    tail_at = max(0, size - _END.size - 0xFFFF)
-    copy.seek(tail_at)
+    farthest = _ZIP64_LOCATOR_BYTES + _END.size + 0xFFFF  # what stands before the record counts too
+    copy.seek(max(0, size - farthest))
     tail = copy.read()
     at = len(tail) - _END.size
     if not (at >= 0 and tail[at:].startswith(_END_SIGNATURE) and tail.endswith(b"\x00\x00")):
@@ -153,9 +154,11 @@ def check_entries(
     files = []
     for entry in entries:
         path = _checked_path(entry, archive, limits)
-        folders.update(_key(parent) for parent in path.parents[:-1])
-        if entry.orig_filename.endswith("/"):
-            folders.add(_key(path))
+        is_folder = entry.orig_filename.endswith("/")
+        _add_folders(folders, (path, *path.parents) if is_folder else path.parents)
+        if len(folders) > limits.files:
+            raise _over(archive, "has", limits.files, "folders", "files")
+        if is_folder:
             continue
         if _key(path) in names:
             raise PackageError(f"{archive} has {_shown(entry)} twice, or in two spellings: keep one of them")
@@ -164,6 +167,15 @@ def check_entries(
     for clash in sorted(names & folders)[:1]:
         raise PackageError(f"{archive} has {clash!a} as a file and as a folder: keep one of them")
     return files
+
+
+def _add_folders(folders: set[str], nearest_first: Iterable[PurePosixPath]) -> None:
+    """A folder that is known was added with those that it is in."""
+    for folder in nearest_first:
+        key = _key(folder)
+        if folder == _TOP or key in folders:
+            return
+        folders.add(key)
 
 
 def _key(path: PurePosixPath) -> str:

@@ -7,14 +7,14 @@ import stat
 import struct
 import zipfile
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from guesthouse.config import PackageLimits
-from guesthouse.package.archive import unpack
+from guesthouse.package.archive import check_entries, unpack
 from guesthouse.package.errors import PackageError
 
 from .conftest import package_members, write_zip
@@ -191,6 +191,51 @@ def test_a_huge_directory_is_refused_before_it_is_parsed(places: tuple[Path, Pat
     content[at + 8 : at + 12] = struct.pack("<HH", 1, 1)
     archive.write_bytes(bytes(content))
     assert "package.files" in refused(archive, unpack_dir, replace(LIMITS, files=5))
+
+
+@pytest.mark.parametrize("before_comment", [65_535, 65_530, 65_515, 0])
+def test_a_second_end_record_behind_a_long_comment_is_seen(
+    before_comment: int, places: tuple[Path, Path]
+) -> None:
+    """The reader follows what stands before the end record, however far the comment pushes that forward."""
+    archive, unpack_dir = places
+    write_zip(archive, {f"{i:0200}": b"" for i in range(300)})
+    content = archive.read_bytes()
+    at = content.rindex(b"PK\x05\x06")
+    size, offset = struct.unpack_from("<LL", content, at + 12)
+    large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 300, 300, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1)
+    claims = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 46, 0, before_comment)
+    archive.write_bytes(content[:at] + large + locator + claims + b"." * before_comment)
+    with zipfile.ZipFile(archive) as opened:
+        assert len(opened.infolist()) == 300
+    assert "zip64" in refused(archive, unpack_dir)
+
+
+def test_the_number_of_folders_is_limited_as_that_of_files(places: tuple[Path, Path]) -> None:
+    archive, unpack_dir = places
+    limits = replace(LIMITS, files=10)
+    write_zip(archive, {f"{i}/" + "d/" * i + "f": b"" for i in range(5)})
+    assert "over 10 folders" in refused(archive, unpack_dir, limits)
+    write_zip(archive, {f"{i}/" + "d/" * i + "f": b"" for i in range(4)} | {"0/": b"", "3/d/g": b""})
+    unpack(archive, limits, unpack_dir)
+
+
+def test_a_folder_that_many_files_share_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the names of an archive of 1 MB take a minute."""
+    deep = "d/" * 200
+    entries = [zipfile.ZipInfo(f"{deep}{i}") for i in range(100)]
+    for entry in entries:
+        entry.header_offset = 0
+    seen: list[PurePosixPath] = []
+
+    def key(path: PurePosixPath) -> str:
+        seen.append(path)
+        return str(path)
+
+    monkeypatch.setattr("guesthouse.package.archive._key", key)
+    assert len(check_entries(entries, Path("a.zip"), LIMITS)) == 100
+    assert len(seen) < 1000
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

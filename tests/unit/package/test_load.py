@@ -77,7 +77,14 @@ def test_a_bad_process_id_is_named(guest: Path, unpack_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["http-server:distro:sys", "http_server:distro:sys", "http_server:sys:nectar"]
+    "name",
+    [
+        "http-server:distro:sys",
+        "http_server:distro:sys",
+        "http_server:sys:nectar",
+        "encryptor:distro:sys",
+        "chat:sys:nectar",
+    ],
 )
 def test_no_process_takes_the_id_of_a_part_of_the_node(guest: Path, unpack_dir: Path, name: str) -> None:
     with pytest.raises(PackageError, match=f"{name} is a part of the node itself"):
