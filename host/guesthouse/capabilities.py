@@ -17,7 +17,7 @@ process issues itself it may hand to anybody, and recognises when it comes back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -188,6 +188,15 @@ class Holdings:
             self.givers.pop(capability, None)
         self.dropped.update((capability, None) for capability in lost if self._is_granted(capability))
         return lost
+
+    def forget(self, void: Callable[[Capability], bool]) -> None:
+        """Hold these no more, as far as they were handed over. What it gave up it gave up."""
+        for capability in {*self.saved, *self.received, *self.seals}:
+            if void(capability):
+                self.saved.discard(capability)
+                self.received.pop(capability, None)
+                self.givers.pop(capability, None)
+                self.seals.pop(capability, None)
 
     def forget_dropped(self) -> list[Capability]:
         """Forget what it gave up beyond `MOST_DROPPED`, of what nobody grants it any more. Returns those."""

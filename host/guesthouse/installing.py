@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
@@ -16,6 +17,7 @@ from guesthouse.config import PackageLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
 from guesthouse.http_server.subdomains import label_of, with_label_of
+from guesthouse.kernel.care import NoSuchProcess
 from guesthouse.kernel.purge import forget_rights, purge
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.consent import Asked, Changes, as_json, asked_by, changes
@@ -199,12 +201,22 @@ class Installer:
             for spec in package.processes:
                 node.http.unserve_ui(spec.id)
             node.packages.remove(package)
-        for process in list(node.router.processes()):
-            if process.id.package_id == package_id:
-                await node.supervisor.stop(process.id, "its package is uninstalled")
-        await finish_purge(home, node.state)
+        await self._end_all_of(package_id)
+        node.router.rights.forget_issued(node.router.processes(), package_id)
+        await finish_purge(home, node.state, node.settings.node)
         await asyncio.to_thread(_remove, home, before.hashes() - after.hashes())
         node.log.write(SOURCE, "info", f"{package_id} is uninstalled")
+
+    async def _end_all_of(self, package_id: str) -> None:
+        """End its processes, until there are none: while one is stopped, others may end or start children."""
+        node = self._node
+        while True:
+            there = [process for process in node.router.processes() if process.id.package_id == package_id]
+            if not there:
+                return
+            with suppress(NoSuchProcess):
+                await node.supervisor.stop(there[0].id, "its package is uninstalled")
+            await asyncio.sleep(0)
 
     async def _staged(self, version: Version) -> Package:
         return await asyncio.to_thread(staged, version.hash, self._node.settings.package, self._home.unpacked)
@@ -216,13 +228,13 @@ def _heard(outcome: asyncio.Future[Any]) -> None:
         outcome.exception()
 
 
-async def finish_purge(home: Home, state: State) -> None:
-    """Drop the rights of packages that were uninstalled, and the state of those that were with it, if that is still to
-    be done.
+async def finish_purge(home: Home, state: State, node: str) -> None:
+    """Drop the rights of packages that were uninstalled from a node of that name, and the state of those that were with
+    it, if that is still to be done.
     """
     installed = read_installed(home.path)
     left = installed.left | installed.purging
-    if left and await forget_rights(state, left) and await purge(state, installed.purging):
+    if left and await forget_rights(state, left, node) and await purge(state, installed.purging):
         await asyncio.to_thread(write_installed, home.path, Installed(installed.packages))
 
 

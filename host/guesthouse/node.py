@@ -25,6 +25,7 @@ from guesthouse.http_server.credentials import load_node_key
 from guesthouse.http_server.server import HttpServer
 from guesthouse.installing import Installer, finish_purge, refuse_same_host, tidy
 from guesthouse.kernel import children, kept_capabilities
+from guesthouse.kernel.care import NotWanted
 from guesthouse.kernel.operations import Operations
 from guesthouse.kernel.remote import KeyOf, Remote
 from guesthouse.kernel.router import Router
@@ -111,7 +112,7 @@ class Node:
         state = self.state = State(home.state, settings.process.state_bytes, log)
         stack.push_async_callback(state.close)
         await asyncio.to_thread(tidy, home)
-        await finish_purge(home, state)
+        await finish_purge(home, state, settings.node)
         router = self.router = Router(settings, log)
         stack.callback(router.close)
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
@@ -215,7 +216,9 @@ class Node:
 
         async def add(spec: ProcessSpec) -> None:
             try:
-                await self.supervisor.add(spec)
+                await self.start_process(spec)
+            except NotWanted as error:
+                self.log.write(str(spec.id), "info", str(error))
             except CompileUnfinished as error:
                 left_out.append(error)
                 if len(left_out) == len(specs):
@@ -230,6 +233,18 @@ class Node:
             raise _first(errors) from None
         for package_id in dict.fromkeys(package.id for package in packages):
             await self._spawner.restore(package_id)
+
+    async def start_process(self, spec: ProcessSpec) -> None:
+        """Start a process of a package that is there, and still is once it is compiled.
+
+        Raises:
+            GuesthouseError: it cannot be compiled or started; or its package, or that version of it, has gone.
+        """
+
+        def wanted() -> bool:
+            return any(known is spec for package in self.packages for known in package.processes)
+
+        await self.supervisor.add(spec, wanted=wanted)
 
     async def forget_absent(self) -> None:
         """Everything that is to run was added: children of other packages return no more."""

@@ -198,7 +198,7 @@ class NodeCommands:
             raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
         if spec.ui is not None:
             self._node.http.serve_ui(spec.id, spec.ui)
-        await self._node.supervisor.add(spec)
+        await self._node.start_process(spec)
 
     def _state_of(self, process_id: ProcessId) -> dict[str, Any]:
         process = self._node.router.find(process_id)

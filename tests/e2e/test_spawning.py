@@ -96,6 +96,28 @@ async def test_what_was_saved_does_not_outlive_its_package(
     assert await ask(node, B, f"ask {FRIEND} 20 say x") == "failed not-authorised say x"
 
 
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_was_handed_out_does_not_outlive_its_package(
+    start: StartNode, tmp_path: Path, running: bool
+) -> None:
+    """Another package that takes the name never handed it out."""
+    friend = f"{FRIEND}={package('puppet') / 'build/puppet.wasm'}"
+    node = await start(friend)
+    folder = shutil.copytree(package("puppet"), tmp_path / "puppet")
+    assert (await node.cli("install", folder, "--yes")).code == 0
+    assert await ask(node, FRIEND, f'give {B} {FRIEND} "messaging"') == "given"
+    assert await ask(node, B, f'give {FRIEND} {B} "key"') == "given"
+    assert '"key"' in (await node.cli("explain", FRIEND)).stdout
+    if not running:
+        await node.terminate()
+    assert (await node.cli("uninstall", "puppet:test.os")).code == 0
+    assert (await node.cli("install", folder, "--yes")).code == 0
+    if not running:
+        node = await start(friend, home=node.home)
+    assert await ask(node, FRIEND, f"ask {B} 20 say granted") == "granted", "by the manifest"
+    assert '"key"' not in (await node.cli("explain", FRIEND)).stdout
+
+
 KV_RIGHT = 'kv:distro:sys "messaging"'
 
 

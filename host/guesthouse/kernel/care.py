@@ -22,6 +22,10 @@ class ProcessNotStarted(GuesthouseError):
     """A process ended before it asked for a message, and another attempt would end the same way."""
 
 
+class NotWanted(ProcessNotStarted):
+    """What was to be started has been uninstalled meanwhile."""
+
+
 class NameTaken(GuesthouseError):
     """Another process of this node has that id."""
 

@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from guesthouse.address import ProcessId
+from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.state import State
 
 _OF_PROCESSES: Final = ("state", "timers", "capabilities", "children")
+_FORGET_ISSUED: Final = (
+    "DELETE FROM capabilities WHERE kept = ? AND substr(issuer, -?) = ? AND substr(issuer, 1, ?) = ?"
+)
 
 
 def forget_process(state: State, process: ProcessId) -> None:
@@ -22,10 +26,11 @@ def forget_process(state: State, process: ProcessId) -> None:
     state.execute(work, None, lambda _: None)
 
 
-async def forget_rights(state: State, packages: Iterable[str]) -> bool:
-    """Drop what the processes of these packages saved of capabilities, and their children, durably; what else they
-    stored stays. Returns whether it is gone; else the log says why.
+async def forget_rights(state: State, packages: Iterable[str], node: str) -> bool:
+    """Drop what the processes of these packages of a node saved of capabilities, what others saved of theirs, and their
+    children, durably; what else they stored stays. Returns whether it is gone; else the log says why.
     """
+    here = f"{node}@"
     named = list(packages)
 
     def work(database: sqlite3.Connection) -> bool:
@@ -33,6 +38,7 @@ async def forget_rights(state: State, packages: Iterable[str]) -> bool:
             ending = f":{package}"
             for table in ("capabilities", "children"):
                 database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
+            database.execute(_FORGET_ISSUED, (kept_capabilities.SAVED, len(ending), ending, len(here), here))
         return True
 
     return await state.executed(work, False)

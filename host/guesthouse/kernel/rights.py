@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
-from guesthouse.address import ProcessId
+from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import (
     KERNEL,
     MOST_IN_MESSAGE,
@@ -97,6 +97,33 @@ class Rights:
             held.discard(capability)
             if not held:
                 self._given.pop(holder, None)
+
+    def forget_issued(self, processes: Sequence[Process], package_id: str) -> None:
+        """A package is gone: what its processes handed out is no right to message those of another that takes its name.
+        What manifests ask for by name stays.
+        """
+
+        def theirs(capability: Capability) -> bool:
+            issuer = Address.parse(capability.issuer)
+            return issuer.node == self._node and issuer.process.package_id == package_id
+
+        for process in processes:
+            process.holdings.forget(theirs)
+        for process in processes:
+            if not process.holdings.named:
+                self._take_from_child(process, processes, theirs)
+
+    def _take_from_child(
+        self, child: Process, processes: Sequence[Process], theirs: Callable[[Capability], bool]
+    ) -> None:
+        """What its parent gave it stays as long as one of its package has it, as when it returns with its node."""
+        family = [other for other in processes if other.id.package_id == child.id.package_id]
+        lost = [
+            capability
+            for capability in filter(theirs, child.holdings.requested)
+            if not any(other.holdings.named and other.holdings.holds(capability) for other in family)
+        ]
+        child.holdings.requested -= set(lost)
 
     def lacks_to_message(self, sender: object, receiver: ProcessId) -> Capability | None:
         """The messaging capability of a process of this node, when the sender does not hold it."""

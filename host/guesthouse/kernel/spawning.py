@@ -183,7 +183,7 @@ class Spawner:
     ) -> None:
         try:
             await forget_saved(self._state, spec.id)
-            process = await self._supervisor.begin(spec)
+            process = await self._supervisor.begin(spec, lambda: self._is_there(parent))
             process.on_exit = on_exit
             self._children[child.id] = child
             if nameless:
@@ -199,6 +199,10 @@ class Spawner:
             reply(NO_FILE)
         finally:
             self._names.discard(spec.id)
+
+    def _is_there(self, parent: Process) -> bool:
+        """Whether it may still have children: it, and its package as it was when it spawned them."""
+        return not parent.gone and self._folder_of(parent.id.package_id) is not None
 
     def _free_id(self, parent: ProcessId, name: str | None) -> ProcessId | None:
         try:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from guesthouse.address import ProcessId
 from guesthouse.config import Settings
-from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, Version
+from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, NotWanted, Version
 from guesthouse.kernel.lanes import Lanes
 from guesthouse.kernel.notices import Notices
 from guesthouse.kernel.process import Process
@@ -35,6 +35,11 @@ LONG_LOOKUP_SECONDS: Final = 0.1
 """A component that is not compiled by then is being compiled."""
 
 _ENDS_OF_THE_STOPPED: Final = (ExitCause.STOPPED, ExitCause.RETURNED, ExitCause.WORKER_LOST)
+
+
+def _always() -> bool:
+    """Nobody takes back what he wanted to start."""
+    return True
 
 
 class CompilerPort(Protocol):
@@ -74,18 +79,21 @@ class Supervisor:
         self._settings = settings
         self._runs.go_by(settings)
 
-    async def add(self, spec: ProcessSpec, *, strict: bool = False) -> Process:
+    async def add(
+        self, spec: ProcessSpec, *, strict: bool = False, wanted: Callable[[], bool] = _always
+    ) -> Process:
         """Compile a process and start it. Returns once it runs. With `strict`, one that traps before it asked for
         a message, or does not ask within `process.first_message_seconds`, is given up whatever its on-exit says;
-        without, one that takes longer is not waited for.
+        without, one that takes longer is not waited for. `wanted`: see `begin`.
 
         Raises:
             CompileError: the component cannot be compiled.
             NameTaken: a process of that id is there already.
+            NotWanted: it was uninstalled meanwhile.
             ProcessNotStarted: it cannot be instantiated, or ended (or, with `strict`, took too long) before it
                 asked for a message.
         """
-        process = await self.begin(spec)
+        process = await self.begin(spec, wanted)
         care = self._cares.get(spec.id)
         if care is not None:
             care.strict = strict
@@ -93,12 +101,17 @@ class Supervisor:
             await self._until_started(care)
         return process
 
-    async def begin(self, spec: ProcessSpec) -> Process:
+    async def begin(self, spec: ProcessSpec, wanted: Callable[[], bool] = _always) -> Process:
         """`add` without waiting for the process to run. One that cannot be started is logged, and gone.
+
+        Args:
+            spec: the process.
+            wanted: whether it is still to be started; compiling it may have taken minutes.
 
         Raises:
             CompileError: the component cannot be compiled.
             NameTaken: a process of that id is there already.
+            NotWanted: it was uninstalled meanwhile.
             NoWorkerLeft: its package needs a worker of its own, and cannot have one.
         """
         compiled = await self._compiled(spec.component)
@@ -113,6 +126,8 @@ class Supervisor:
         process.mailbox.on_full = partial(self._notices.say, str(spec.id), "mailbox", self._mailbox_is_full())
         if self.restore is not None:
             await self.restore(process)
+        if not wanted():
+            raise NotWanted(f"{spec.id} is not started: it was uninstalled meanwhile")
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
         self.workers.enter(spec.id.package_id)
