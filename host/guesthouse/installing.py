@@ -7,7 +7,7 @@ runs before the file says so: whenever the node dies, the next one starts the ol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -235,7 +235,7 @@ async def finish_purge(home: Home, state: State, node: str) -> None:
     installed = read_installed(home.path)
     left = installed.left | installed.purging
     if left and await forget_rights(state, left, node) and await purge(state, installed.purging):
-        await asyncio.to_thread(write_installed, home.path, Installed(installed.packages))
+        await asyncio.to_thread(write_installed, home.path, installed.purged())
 
 
 def tidy(home: Home) -> None:
@@ -310,6 +310,15 @@ def refuse_same_host(package_id: str, others: Iterable[str]) -> None:
         )
 
 
+def had_host_of(package_id: str, gone: Sequence[str]) -> str | None:
+    """Which of some packages that are gone, the latest last, was the last on the host of a package; None when that was
+    the package itself, or nobody was.
+    """
+    label = label_of(package_id)
+    last = next((other for other in reversed(gone) if label_of(other) == label), package_id)
+    return None if last == package_id else last
+
+
 def _consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:
     """What a package asks for beyond the version that is installed, if that is consented to.
 
@@ -323,9 +332,14 @@ def _consented(home: Home, settings: Settings, package: Package, consent: Consen
 
 
 def _compared(home: Home, settings: Settings, package: Package) -> Changes:
-    """How a package differs from the version that is installed."""
-    item = read_installed(home.path).packages.get(package.id)
-    before = None if item is None else _known(item.current, settings.package, home.unpacked)
+    """How a package differs from the version that is installed, and whether it gets another's host."""
+    installed = read_installed(home.path)
+    item = installed.packages.get(package.id)
+    if item is None:
+        had = had_host_of(package.id, installed.gone)
+        asked = changes(None, package, settings.process.state_bytes)
+        return asked if had is None else asked.with_host_of(package.id, had)
+    before = _known(item.current, settings.package, home.unpacked)
     return changes(before, package, settings.process.state_bytes)
 
 

@@ -123,6 +123,13 @@ async def test_a_package_that_would_be_served_on_the_host_of_another_is_refused(
     )
     (item,) = (await daemon.cli("packages", "--json")).json()
     assert item["version"] == "0.2.0"
+    assert (await daemon.cli("uninstall", "echo-c:guesthouse.os")).code == 0
+    gets = "echo:c.guesthouse.os gets the host that echo-c:guesthouse.os had"
+    assert refused(await daemon.cli("install", folder), gets)
+    taken = await daemon.cli("install", folder, "--yes")
+    assert (taken.code, gets in taken.stderr) == (0, True)
+    again = await daemon.cli("install", folder)
+    assert (again.code, gets in again.stderr) == (0, False), "it has it now"
     if running:
         home = tmp_path / "both"
         arguments = ("run", "--home", home, "--port", "0", folder, version_of_echo(tmp_path, "0.4.0"))

@@ -23,7 +23,9 @@ class Asked:
 
     process: str
     kind: str
-    """`request`, of a capability of `other`; `grant`, of its own to `other`; or `public`."""
+    """`request`, of a capability of `other`; `grant`, of its own to `other`; `public`; or `host`, of the package, when
+    `other` was the last to be served there.
+    """
     other: str = ""
     params: str = ""
 
@@ -32,6 +34,8 @@ class Asked:
             return f"{self.process} requests {self.params} of {self.other}"
         if self.kind == "grant":
             return f"{self.process} grants {self.params} of its own to {self.other}"
+        if self.kind == "host":
+            return f"{self.process} gets the host that {self.other} had, with what browsers keep of it"
         return f"{self.process} is public: every process may message it"
 
 
@@ -41,6 +45,10 @@ class Changes:
 
     more: tuple[Asked, ...]
     less: tuple[Asked, ...]
+
+    def with_host_of(self, package_id: str, other: str) -> Changes:
+        """The same of a package that gets the host of another, which is gone."""
+        return Changes((*self.more, Asked(package_id, "host", other)), self.less)
 
     def as_json(self) -> dict[str, list[str]]:
         """Both as texts."""

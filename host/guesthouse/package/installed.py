@@ -24,6 +24,8 @@ from guesthouse.package.errors import PackageError
 
 INSTALLED_NAME: Final = "installed.json"
 MAX_BYTES: Final = 4 * 1024 * 1024
+MOST_GONE: Final = 4096
+"""Uninstalled packages that are remembered."""
 _FORMAT: Final = 1
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -53,6 +55,8 @@ class Installed:
     """Packages whose state is to be dropped before anything starts."""
     left: frozenset[str] = frozenset()
     """Packages that were uninstalled, and whose rights are to be dropped before anything starts."""
+    gone: tuple[str, ...] = ()
+    """Packages that were uninstalled, the latest last: browsers keep what they got from the hosts of those."""
 
     def hashes(self) -> frozenset[str]:
         """The folders that are needed."""
@@ -90,7 +94,12 @@ class Installed:
         self.get(package_id)
         kept = {name: item for name, item in self.packages.items() if name != package_id}
         purging = self.purging | {package_id} if purge else self.purging
-        return replace(self, packages=kept, purging=purging, left=self.left | {package_id})
+        gone = (*(name for name in self.gone if name != package_id), package_id)[-MOST_GONE:]
+        return replace(self, packages=kept, purging=purging, left=self.left | {package_id}, gone=gone)
+
+    def purged(self) -> Installed:
+        """What was to be dropped is."""
+        return replace(self, purging=frozenset(), left=frozenset())
 
     def get(self, package_id: str) -> Installation:
         """What is installed of a package.
@@ -187,6 +196,7 @@ def _written(installed: Installed) -> bytes:
         "packages": packages,
         "purging": sorted(installed.purging),
         "left": sorted(installed.left),
+        "gone": installed.gone,
     }
     return json.dumps(value, indent=2).encode() + b"\n"
 
@@ -209,7 +219,8 @@ def _parsed(content: bytes) -> Installed:
     }
     purging = frozenset(_package_id(name) for name in value["purging"])
     left = frozenset(_package_id(name) for name in value.get("left", ()))
-    return Installed(packages, purging, left)
+    gone = tuple(_package_id(name) for name in value.get("gone", ()))
+    return Installed(packages, purging, left, gone[-MOST_GONE:])
 
 
 def _package_id(name: Any) -> str:

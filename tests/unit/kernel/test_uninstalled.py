@@ -123,7 +123,7 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
             house.end(process)
         await uninstalling
     assert list(house.router.processes()) == [other]
-    assert read_installed(home.path) == Installed()
+    assert read_installed(home.path) == Installed(gone=(PACKAGE,))
 
 
 async def test_what_an_uninstalled_package_handed_out_is_void(house: Slow) -> None:

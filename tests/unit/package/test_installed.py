@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guesthouse.installing import had_host_of
 from guesthouse.package.errors import PackageError
 from guesthouse.package.installed import (
     INSTALLED_NAME,
+    MOST_GONE,
     Installation,
     Installed,
     Version,
@@ -60,8 +62,33 @@ def test_what_is_not_installed_is_named(act: object) -> None:
 def test_uninstalling_one_leaves_the_others_and_notes_what_is_to_be_purged() -> None:
     installed = Installed().with_version(CHAT, ONE).with_version(ECHO, TWO)
     left = installed.without(CHAT, purge=False)
-    assert left == Installed(Installed().with_version(ECHO, TWO).packages, left=frozenset({CHAT}))
+    kept = Installed().with_version(ECHO, TWO).packages
+    assert left == Installed(kept, left=frozenset({CHAT}), gone=(CHAT,))
+    assert left.purged() == Installed(kept, gone=(CHAT,))
     assert installed.without(CHAT, purge=True).purging == {CHAT}
+
+
+def test_of_those_that_are_gone_the_latest_are_remembered() -> None:
+    installed = Installed(gone=tuple(f"p{number}:x.os" for number in range(MOST_GONE)))
+    for package_id in (CHAT, "p7:x.os"):
+        installed = installed.with_version(package_id, ONE).without(package_id, purge=False)
+    assert len(installed.gone) == MOST_GONE
+    assert installed.gone[0] == "p1:x.os"
+    assert installed.gone[-2:] == (CHAT, "p7:x.os")
+
+
+@pytest.mark.parametrize(
+    ("gone", "had"),
+    [
+        ((), None),
+        (("other:x.os",), None),
+        (("echo-c:x.os",), "echo-c:x.os"),
+        (("Echo:c.x.os", "echo:c.x.os"), None),
+        (("echo:c.x.os", "Echo:c.x.os", "other:x.os"), "Echo:c.x.os"),
+    ],
+)
+def test_who_had_a_host_last_is_known(gone: tuple[str, ...], had: str | None) -> None:
+    assert had_host_of("echo:c.x.os", gone) == had
 
 
 _VERSIONS = st.builds(Version, st.text(max_size=8), st.from_regex(r"\A[0-9a-f]{64}\Z"))
@@ -71,7 +98,11 @@ _INSTALLATIONS = st.builds(Installation, _VERSIONS, st.none() | _VERSIONS)
 
 @given(
     installed=st.builds(
-        Installed, st.dictionaries(_IDS, _INSTALLATIONS), st.frozensets(_IDS), st.frozensets(_IDS)
+        Installed,
+        st.dictionaries(_IDS, _INSTALLATIONS),
+        st.frozensets(_IDS),
+        st.frozensets(_IDS),
+        st.lists(_IDS, unique=True).map(tuple),
     )
 )
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> None:
