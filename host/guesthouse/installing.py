@@ -202,6 +202,8 @@ class Installer:
                 node.http.unserve_ui(spec.id)
             node.packages.remove(package)
         await self._end_all_of(package_id)
+        if drop_state:
+            node.timer.forget_package(package_id)
         node.router.rights.forget_issued(node.router.processes(), package_id)
         await finish_purge(home, node.state, node.settings.node)
         await asyncio.to_thread(_remove, home, before.hashes() - after.hashes())

@@ -41,6 +41,7 @@ from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package, ProcessSpec
 from guesthouse.ports import Incoming, Transport
 from guesthouse.runtime.install import install_modules, package_folder
+from guesthouse.runtime.timer import Timer
 from guesthouse.swapping import Swap
 
 CHANNELS_SECONDS: Final = 1.0
@@ -81,6 +82,7 @@ class Node:
         self.workers: Workers
         self.state: State
         self.installer: Installer
+        self.timer: Timer
         self._terminal = terminal
         self._ahead = (head_start or HeadStart(settings)).take
         self._stack = AsyncExitStack()
@@ -116,7 +118,7 @@ class Node:
         router = self.router = Router(settings, log)
         stack.callback(router.close)
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
-        timer = await install_modules(router, state, settings.process, folder_of)
+        timer = self.timer = await install_modules(router, state, settings.process, folder_of)
         stack.callback(timer.close)
         compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile)
         self.supervisor = Supervisor(router, compiler, settings, log)

@@ -19,6 +19,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from itertools import count
+from time import perf_counter
 from typing import Any, Final
 
 from guesthouse.address import ProcessId
@@ -31,6 +32,7 @@ MOST_TIMERS: Final = 1000
 MOST_OF_PACKAGE: Final = 10_000
 MAX_ID: Final = 256
 LONGEST_MILLISECONDS: Final = 366 * 24 * 3600 * 1000
+TURN_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
 """A process that cannot take a message now is tried again after this."""
 
@@ -75,6 +77,12 @@ class Timer:
         name = str(process)
         if name in self._counts:
             for key in [key for key in self._durable if key[0] == name]:
+                self._forget(*key)
+
+    def forget_package(self, package: str) -> None:
+        """The same for all processes of a package."""
+        if package in self._counts:
+            for key in [key for key in self._durable if _package(key[0]) == package]:
                 self._forget(*key)
 
     def close(self) -> None:
@@ -191,9 +199,13 @@ class Timer:
         self._handle = None if wait is None else self._loop.call_later(min(wait, 86_400.0), self._ring)
 
     def _ring(self) -> None:
+        """Do what is due for `TURN_SECONDS`; the rest, of any number, in the next turns of the loop."""
         now = time.monotonic()
+        until = perf_counter() + TURN_SECONDS
         while self._due and self._due[0][0] <= now:
             heapq.heappop(self._due)[2]()
+            if perf_counter() > until:
+                break
         self._arm()
 
 

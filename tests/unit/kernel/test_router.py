@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
 from tests.wire import ToNode, ToWorker
 
-from guesthouse.address import Address
+from guesthouse.address import Address, ProcessId
 from guesthouse.kernel.mailbox import MESSAGE_OVERHEAD
 from guesthouse.link.messages import ExitRequest
-from guesthouse.message import IncomingHttpRequest, LazyLoadBlob
+from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Request
 
 CHAT, OTHER, FRIEND = "chat:chat:a.os", "other:other:b.os", "friend:chat:a.os"
 
@@ -135,6 +137,22 @@ async def test_a_request_times_out_and_is_given_back(kernel: Any) -> None:
     await worker.hear(2)
     (heard,) = await worker.hear()
     assert heard[:5] == [ToWorker.SEND_FAILURE, chat, "timeout", f"home.os@{OTHER}", b"quick"]
+
+
+async def test_requests_that_are_over_together_fail_a_few_in_each_turn(
+    kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may have a hundred thousand."""
+    kernel.process(await kernel.worker(), CHAT)
+    monkeypatch.setattr("guesthouse.kernel.router.perf_counter", count().__next__)  # all are slow
+    failed: asyncio.Queue[Any] = asyncio.Queue()
+    for _ in range(10):
+        kernel.router.request(
+            ProcessId.parse(CHAT), Request(b"", expects_response=0), None, failed.put_nowait
+        )
+    kernel.router._expire()
+    assert failed.qsize() == 1
+    assert [await failed.get() for _ in range(10)] == ["timeout"] * 10
 
 
 async def test_a_full_mailbox_refuses_requests_at_once(new_kernel: Callable[..., Any]) -> None:

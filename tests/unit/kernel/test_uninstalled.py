@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from guesthouse.address import ProcessId
+from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import MESSAGING, Capability, of_node
 from guesthouse.home import Home
 from guesthouse.installing import Installer
 from guesthouse.kernel import kept_capabilities
+from guesthouse.kernel.modules import ModuleRequest
 from guesthouse.kernel.purge import forget_rights
 from guesthouse.kernel.spawning import NO_FILE, Spawner
 from guesthouse.link.calls import SaveCapabilities, Spawn, Spawned
@@ -95,8 +96,13 @@ async def test_a_child_that_was_being_compiled_does_not_start_in_a_package_that_
     assert rows == ([(str(CHILD),)] if gone == "nothing" else []), "nor does it return with the node"
 
 
-async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_alive(house: Slow) -> None:
-    """They are stopped one after the other."""
+@pytest.mark.parametrize("drop_state", [False, True])
+async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_alive(
+    house: Slow, drop_state: bool
+) -> None:
+    """They are stopped one after the other; what they stored, timers too, is dropped when it is to go."""
+    body = b'{"Set": {"id": "x", "milliseconds": 9000000}}'
+    house.timer.request(ModuleRequest(Address("home.os", PARENT), body, None, None, lambda *_: None))
     home = Home(house.folder / "home")
     home.prepare()
     write_installed(home.path, Installed().with_version(PACKAGE, Version("1", "0" * 64)))
@@ -109,12 +115,13 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
         supervisor=house.supervisor,
         state=house.state,
         http=house.http,
+        timer=house.timer,
         packages=[],
         log=house.log,
         settings=SimpleNamespace(node="home.os"),
     )
     async with Installer(cast(Node, node), cast(Compiler, house)) as installer:
-        uninstalling = asyncio.ensure_future(installer.uninstall(PACKAGE, drop_state=False))
+        uninstalling = asyncio.ensure_future(installer.uninstall(PACKAGE, drop_state=drop_state))
         for process, meanwhile in ((first, second), (third, None)):
             assert process.run is not None
             assert await house.stopped.get() == process.run.handle
@@ -123,6 +130,7 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
             house.end(process)
         await uninstalling
     assert list(house.router.processes()) == [other]
+    assert (not house.timer._durable) is drop_state
     assert read_installed(home.path) == Installed(gone=(PACKAGE,))
 
 

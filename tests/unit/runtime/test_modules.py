@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,29 @@ async def test_a_key_comes_back_in_the_form_in_which_it_was_asked_for(house: Hou
     for action in ({"Get": {"key": [107]}}, {"Get": [107]}):
         body, value = await house.ask("kv", {"package_id": PACKAGE, "db": "d", "action": action})
         assert (json.loads(body), value) == (action, LazyLoadBlob(None, b"value"))
+
+
+async def test_timers_that_are_due_together_fire_a_few_in_each_turn(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages have tens of thousands, and those of a process that is not there are tried each second."""
+    monkeypatch.setattr("guesthouse.runtime.timer.perf_counter", count().__next__)  # all are slow
+    fired: asyncio.Queue[bytes] = asyncio.Queue()
+    for _ in range(10):
+        body = json.dumps({"SetTimer": 0}).encode()
+        house.timer.request(ModuleRequest(SOURCE, body, None, 60, lambda body, _: fired.put_nowait(body)))
+    house.timer._ring()
+    assert fired.qsize() == 1
+    assert [await fired.get() for _ in range(10)] == [b""] * 10
+
+
+async def test_the_timers_of_a_package_are_forgotten_and_of_no_other(house: House) -> None:
+    for source in ("home.os@a:pack:test.os", "home.os@b:pack:test.os", "home.os@a:my-pack:test.os"):
+        body = json.dumps({"Set": {"id": "x", "milliseconds": 3_600_000}}).encode()
+        request = ModuleRequest(Address.parse(source), body, None, None, lambda *_: None)
+        house.timer.request(request)
+    house.timer.forget_package("pack:test.os")
+    assert set(house.timer._durable) == {("a:my-pack:test.os", "x")}
 
 
 async def test_a_timer_is_set_by_eight_bytes_too(house: House) -> None:
