@@ -9,6 +9,7 @@ HOME_DIR := .home
 PORT ?= 8080
 ROUNDS ?= 5
 MINUTES ?= 10
+JOBS ?= 3
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
@@ -26,8 +27,10 @@ run: $(VENV)/installed samples ## Build the samples and serve them; prints a log
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
 
 test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples lint ## Run every test; PYTEST_ARGS="tests/unit -x" selects
-	@echo "== tests"
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@echo "== tests, $(JOBS) side by side, and then those that measure or kill"
+	@$(BIN)/pytest -m "not alone" -n $(JOBS) --dist loadgroup $(PYTEST_ARGS); side_by_side=$$?; \
+	  $(BIN)/pytest -m alone $(PYTEST_ARGS); alone=$$?; \
+	  case "$$side_by_side $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1;; esac
 
 test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by debootstrap; RELEASES="bookworm", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.fresh $(RELEASES) -- $(PYTEST_ARGS)

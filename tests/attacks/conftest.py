@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
-from ..e2e.conftest import compiled, home_in, keep_key, nothing_left_over
+from ..e2e.conftest import compiled, home_in, nothing_left_over
 from .figures import Row
 from .harness import LONG, NEIGHBOURS, QUICK, Effort, Scene, node_with_neighbours
 from .table import show
@@ -68,11 +68,9 @@ def samples() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[Path]:
+def home(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     """The home of a module's node."""
-    home = home_in(tmp_path_factory.mktemp("attacks"), compiled)
-    yield home
-    keep_key(home, compiled)
+    return home_in(tmp_path_factory.mktemp("attacks"), compiled)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,11 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pytest
+
+from guesthouse.package.seal import Seal
 
 from .browser import Browser, browser_of
 from .daemon import Daemon
@@ -17,6 +19,7 @@ from .packages import package
 from .waiting import alive, descendants
 
 TEST_SECONDS = 300
+KEY_FILE: Final = "compiled.key"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,7 +47,10 @@ def nothing_left_over() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def compiled(pytestconfig: pytest.Config) -> Path:
     """Compiled components of earlier runs, and their key: a Python component takes seconds to compile."""
-    return Path(pytestconfig.cache.mkdir("guesthouse-compiled"))
+    folder = Path(pytestconfig.cache.mkdir("guesthouse-compiled"))
+    (folder / "compiled").mkdir(mode=0o700, exist_ok=True)
+    Seal(folder / KEY_FILE).mac("nothing")  # makes the key, once for all processes of this run
+    return folder
 
 
 @pytest.fixture
@@ -64,29 +70,19 @@ def home_in(folder: Path, compiled: Path) -> Path:
     """A new home in a folder, with the components compiled that were compiled before."""
     home = folder / "home"
     home.mkdir(parents=True, mode=0o700)
-    (compiled / "compiled").mkdir(mode=0o700, exist_ok=True)
     (home / "compiled").symlink_to(compiled / "compiled")
-    if (compiled / "compiled.key").exists():
-        shutil.copy(compiled / "compiled.key", home / "compiled.key")
+    shutil.copy(compiled / KEY_FILE, home / KEY_FILE)
     return home
 
 
-def keep_key(home: Path, compiled: Path) -> None:
-    """Keep the key of the components that a home's node compiled, for the homes that follow."""
-    if not (compiled / "compiled.key").exists():
-        shutil.copy(home / "compiled.key", compiled / "compiled.key")
-
-
 @pytest.fixture
-async def start(new_home: Callable[[], Path], compiled: Path) -> AsyncIterator[StartNode]:
+async def start(new_home: Callable[[], Path]) -> AsyncIterator[StartNode]:
     async with AsyncExitStack() as stack:
 
         async def start(*packages: str | Path, home: Path | None = None, **options: Any) -> Daemon:
             home = home or new_home()
             arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
-            daemon = await stack.enter_async_context(Daemon(home, arguments, **options))
-            keep_key(home, compiled)
-            return daemon
+            return await stack.enter_async_context(Daemon(home, arguments, **options))
 
         yield start
 

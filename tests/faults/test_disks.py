@@ -210,10 +210,8 @@ async def test_a_disk_that_fills_up_and_is_cleared_is_lived_through(tmp_path: Pa
     home.mkdir(mode=0o700)
     with small_disk(home, "4m"):
         home.chmod(0o700)
-        (compiled / "compiled").mkdir(mode=0o700, exist_ok=True)
         (home / "compiled").symlink_to(compiled / "compiled")
-        if (compiled / "compiled.key").exists():
-            shutil.copy(compiled / "compiled.key", home / "compiled.key")
+        shutil.copy(compiled / KEY_FILE, home / KEY_FILE)
         async with Daemon(home, [ledger()]) as daemon, writers_of(daemon) as (one, two):
             assert all(await entered(one, "keep", "kv", "timer"))
             _fill(home / "other")
