@@ -41,7 +41,7 @@ from guesthouse.worker.boundary.values import OK, Err, FirstOf, Form, Ok, Some, 
 
 from . import abi_model as model
 from .fake_memory import CoreArguments, FakeMemory
-from .values import INTEGERS, comparable
+from .values import INTEGERS, comparable, in_order
 
 ROOM = 4096
 ENUM = EnumOf(("red", "green"))
@@ -169,7 +169,7 @@ WRONG: list[tuple[WitType, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("type_", "value"), WRONG, ids=repr)
+@pytest.mark.parametrize(("type_", "value"), WRONG, ids=in_order)
 def test_a_value_of_another_kind_is_the_wrong_type(type_: WitType, value: Any) -> None:
     memory = FakeMemory(bytes(ROOM)).linear
     with pytest.raises(WrongType):
@@ -312,7 +312,7 @@ def test_a_form_of_another_shape_than_the_type_is_a_value_like_any_other(type_: 
         ((7, "red", "\ud800"), NotUnicode),
         ((7, "red"), ValueError),
     ],
-    ids=repr,
+    ids=in_order,
 )
 def test_the_fields_of_a_form_are_checked_like_any(values: Any, error: type[ConversionError]) -> None:
     with pytest.raises(error):

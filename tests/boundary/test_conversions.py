@@ -33,7 +33,7 @@ from guesthouse.worker.boundary.values import Err, Ok, Some
 
 from .components import PADDING, in_memory
 from .harness import Recorder, death_of, load, run
-from .values import INTEGERS
+from .values import INTEGERS, in_order
 
 PADS = (0,) * PADDING
 ENUM = EnumOf(("red", "green"))
@@ -114,7 +114,7 @@ def test_a_float_too_large_for_f32_is_out_of_range() -> None:
         (ResultOf(None, U8), Ok(1)),
         (ResultOf(None, None), None),
     ],
-    ids=repr,
+    ids=in_order,
 )
 def test_a_value_of_another_kind_is_the_wrong_type(type_: WitType, value: Any) -> None:
     arena = Arena()

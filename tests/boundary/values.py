@@ -155,3 +155,8 @@ _FORMS: Final[dict[type, Callable[[Any], Any]]] = {
     Ok: lambda value: ("ok", comparable(value.value)),
     Err: lambda value: ("err", comparable(value.value)),
 }
+
+
+def in_order(value: object) -> str:
+    """The name of a parameter: the same in every process, whatever the order of a set."""
+    return repr(sorted(value)) if isinstance(value, set | frozenset) else repr(value)
