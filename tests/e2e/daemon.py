@@ -16,6 +16,8 @@ from typing import Any, Self
 
 import httpx
 
+from guesthouse.control.client import ask
+
 from .waiting import Subprocess, all_gone, command_line, descendants, until
 
 NODE = "e2e-node.os"
@@ -229,55 +231,41 @@ class Daemon:
         command, *more = arguments
         return await run_command(self.home, command, "--home", self.home, *more, stdin=stdin)
 
-    async def token(self, ttl: int | None = None) -> str:
-        """A fresh token of this node, from `guesthouse token`."""
-        ran = await self.cli("token", *(() if ttl is None else ("--ttl", str(ttl))))
-        assert ran.code == 0, ran.stderr
-        return ran.stdout.strip()
+    async def ask(self, command: str, **arguments: Any) -> list[Any]:
+        """What the command line asks the node, without a subprocess for each question."""
+        return await asyncio.to_thread(lambda: list(ask(self.home, command, **arguments)))
+
+    async def token(self, ttl: int = 3600) -> str:
+        """A fresh token of this node."""
+        (token,) = await self.ask("token", ttl=ttl)
+        return str(token)
 
     async def ps(self) -> dict[str, dict[str, Any]]:
-        """Processes by id, from `guesthouse ps`."""
-        return {item["process"]: item for item in (await self.cli("ps", "--json")).json()}
+        """Processes by id."""
+        return {item["process"]: item for item in await self.ask("ps")}
 
     async def channels(self, process: str | None = None) -> list[dict[str, Any]]:
-        """Open channels, or those of one process, from `guesthouse channels`."""
-        items = (await self.cli("channels", "--json")).json()
-        return [item for item in items if process in (None, item["process"])]
+        """Open channels, or those of one process."""
+        return [item for item in await self.ask("channels") if process in (None, item["process"])]
 
     async def no_channels(self) -> None:
         """Wait until no channel is open."""
         await until(self.channels, lambda open_ones: not open_ones, "channels are left open")
 
     async def logs(self) -> list[dict[str, Any]]:
-        """All lines of the log, from `guesthouse logs`."""
-        ran = await self.cli("logs", "--json", "-n", "100000")
-        assert ran.code == 0, ran.stderr
-        return [json.loads(line) for line in ran.stdout.splitlines()]
+        """All lines of the log."""
+        return await self.ask("logs", lines=100_000, follow=False)
 
     async def log_line(self, source: str, *texts: str, seconds: float = 20.0) -> dict[str, Any]:
-        """The first log line of a source that has all these texts in it; waits for it with `logs -f`."""
-        follow = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "guesthouse", "logs", "--home", str(self.home)),
-            *("--json", "-f", "-n", "100000"),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            env=environment(self.home),
-            limit=2**20,
-        )
-        assert follow.stdout is not None
-        try:
-            async with asyncio.timeout(seconds):
-                async for text in follow.stdout:
-                    line: dict[str, Any] = json.loads(text)
-                    if line["source"] == source and all(part in line["text"] for part in texts):
-                        return line
-        except TimeoutError:
-            pass
-        finally:
-            if follow.returncode is None:
-                follow.kill()
-            await follow.communicate()
-        raise AssertionError(f"no line of {source} with {texts} within {seconds:g} s: {self.stderr()}")
+        """The first log line of a source that has all these texts in it; waits for it."""
+
+        async def found() -> dict[str, Any] | None:
+            lines = (line for line in await self.logs() if line["source"] == source)
+            return next((line for line in lines if all(part in line["text"] for part in texts)), None)
+
+        line = await until(found, bool, f"a line of {source} with {texts}", seconds)
+        assert line is not None
+        return line
 
     @property
     def local(self) -> dict[str, str]:

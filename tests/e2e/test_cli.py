@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import socket
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import wasmtime
 
 from .clients import ECHO, ECHO_C, ROGUE, registered
 from .conftest import StartNode
-from .daemon import LOG_LINE, Ran, run_command
+from .daemon import LOG_LINE, Ran, environment, run_command
 from .packages import package
 
 CORE_MODULE = wasmtime.wat2wasm("(module)")
@@ -198,6 +201,34 @@ async def test_ps_and_channels_show_what_runs_and_who_is_connected(start: StartN
         assert table[1].split()[:2] == [str(client.channel_id), ECHO]
         table = (await daemon.cli("ps")).stdout.splitlines()
         assert [line.split()[0] for line in table] == ["PROCESS", *processes]
+        in_json = (await daemon.cli("ps", "--json")).json()
+        assert {item["process"]: item["channels"] for item in in_json} == {
+            **dict.fromkeys(processes, 0),
+            ECHO: 1,
+        }
+        assert [item["channel_id"] for item in (await daemon.cli("channels", "--json")).json()] == [
+            client.channel_id
+        ]
+
+
+async def test_logs_goes_on_with_each_line_as_it_is_written(start: StartNode) -> None:
+    daemon = await start("echo-c")
+    follow = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "guesthouse", "logs", "--home", str(daemon.home), "--json", "-f"),
+        stdout=PIPE,
+        env=environment(daemon.home),
+    )
+    assert follow.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            first = json.loads(await follow.stdout.readline())
+            assert first == (await daemon.logs())[0]
+            await daemon.ask("revoke", all=True)
+            while json.loads(await follow.stdout.readline())["text"] != "all tokens were revoked":
+                pass
+    finally:
+        follow.kill()
+        await follow.communicate()
 
 
 async def test_inspect_tells_what_a_component_wants(new_home: Callable[[], Path]) -> None:
