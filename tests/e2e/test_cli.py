@@ -258,7 +258,7 @@ async def test_inspect_says_why_a_component_cannot_run_here(
 async def test_a_token_of_a_node_that_does_not_run_opens_a_channel_once_it_does(start: StartNode) -> None:
     daemon = await start("echo-c")
     assert await daemon.terminate() == 0
-    token = await daemon.token()
+    token = (await daemon.cli("token")).stdout.strip()
     again = await start("echo-c", home=daemon.home)
     async with registered(again, ECHO_C, token) as client:
         assert await client.ask("hello") == "hello"

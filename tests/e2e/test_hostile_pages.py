@@ -70,6 +70,7 @@ _FLOOD: Final = """(node) => {
     for (let i = 0; i < 40; i++) document.cookie = `kinode-auth_${node}=junk${i}; path=/${"x/".repeat(i)}`;
     document.cookie = `kinode-auth_${node}=junk; path=/`;
     document.cookie = `kinode-auth_${node}=junk; path=/; domain=localhost`;
+    return document.cookie.length;  // read after it was written: a browser may write later
 }"""
 
 

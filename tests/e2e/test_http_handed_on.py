@@ -52,7 +52,7 @@ async def test_who_handed_a_request_on_may_answer_first_and_learns_that_nobody_t
     start: StartNode, tmp_path: Path
 ) -> None:
     daemon = await started(start, tmp_path)
-    first = await post(daemon, forward=SECOND, first="yes")
+    first = await post(daemon, forward=SECOND, first="yes", blob="silent")
     assert (first.status_code, first.headers["x-form"]) == (200, "typed")
     nobody = await post(daemon, forward="nobody:second:test.os")
     assert (nobody.status_code, nobody.text) == (502, "NoSuchProcess")

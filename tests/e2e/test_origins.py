@@ -47,11 +47,13 @@ SAFARI: Final = (
 _BOMB: Final = """([path, domain]) => {
     for (let i = 0; i < 40; i++)
         document.cookie = `bomb${i}=${"x".repeat(3900)}; path=${path}${domain ? "; domain=" + domain : ""}`;
+    return document.cookie.length;  // read after it was written: a browser may write later
 }"""
 _TOSS: Final = """([node, domain, process]) => {
     for (const name of [`kinode-auth_${node}`, `hyperware-auth_${node}`])
         for (const path of ["/", "/login", `/${process}`, `/${process}/`])
             document.cookie = `${name}=junk; path=${path}; domain=${domain}`;
+    return document.cookie.length;
 }"""
 
 

@@ -85,6 +85,8 @@ class Pusher(Process):
         said = {"source": str(source), "body": request.body.decode(), "blob": blob and blob.bytes.decode()}
         if blob is not None and blob.bytes == b"trap":
             raise SystemExit("as it was told")
+        if blob is not None and blob.bytes == b"silent":
+            return None
         if blob is not None and blob.bytes.startswith(b"on:"):
             forward(f"{self.our.node}@{blob.bytes[3:].decode()}", json.dumps(said), "from the middle")
             return None
