@@ -9,7 +9,7 @@ HOME_DIR := .home
 PORT ?= 8080
 ROUNDS ?= 5
 MINUTES ?= 10
-JOBS ?= 3
+JOBS ?= 2
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
