@@ -86,6 +86,7 @@ async def talkers(daemon: Daemon) -> AsyncIterator[list[Talker]]:
         yield list(await asyncio.gather(*(one() for _ in range(CHANNELS))))
 
 
+@pytest.mark.alone  # each of them has to have its turn while the second version runs
 async def test_a_thousand_channels_talk_through_an_upgrade_one_that_fails_and_a_rollback(
     start: StartNode, tmp_path: Path
 ) -> None:
