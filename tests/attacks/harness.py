@@ -18,8 +18,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final, ParamSpec
 
-from guesthouse.control.client import ask
-
 from ..e2e.daemon import Daemon
 from ..e2e.packages import package
 from ..e2e.waiting import until
@@ -211,11 +209,11 @@ class Scene:
 
     async def ask(self, command: str, **arguments: Any) -> list[Any]:
         """Ask the node through its control socket."""
-        return await asyncio.to_thread(lambda: list(ask(self.daemon.home, command, **arguments)))
+        return await self.daemon.ask(command, **arguments)
 
     async def ps(self) -> dict[str, dict[str, Any]]:
         """Processes by id."""
-        return {item["process"]: item for item in await self.ask("ps")}
+        return await self.daemon.ps()
 
     async def install(self, folder: Path) -> None:
         """Install a package."""
@@ -234,14 +232,8 @@ class Scene:
 
     async def log_line(self, source: str, *texts: str, seconds: float = 20.0) -> str:
         """The first line of a source that has these texts in it, once it is there."""
-
-        async def found() -> str:
-            for line in await self.ask("logs", lines=100_000):
-                if line["source"] == source and all(text in line["text"] for text in texts):
-                    return f"{line['level']} {source}: {line['text'].splitlines()[0]}"
-            return ""
-
-        return await until(found, bool, f"a line of {source} with {texts}", seconds)
+        line = await self.daemon.log_line(source, *texts, seconds=seconds)
+        return f"{line['level']} {source}: {line['text'].splitlines()[0]}"
 
     # Attacks
 

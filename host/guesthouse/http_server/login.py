@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -183,9 +183,20 @@ class Login:
         if claims.session and half_over and claims.expiration < claims.ends:
             self._set_session(request, response, claims.subdomain, claims)
 
-    def ticket(self, label: str, claims: Claims) -> str:
-        """Whoever is logged in to the node gets a session on a package's own origin for it."""
-        return self.tickets.issue(label, claims, self.context.now())
+    def ticket_url(
+        self, place: str, label: str, claims: Claims, target: str, secure: Sequence[str] = ()
+    ) -> str:
+        """Where whoever is logged in to the node gets a session on a package's own origin.
+
+        Args:
+            place: scheme and host of that origin.
+            label: of the package.
+            claims: of the login.
+            target: path to go on to.
+            secure: the processes for whose secure paths somebody has just logged in.
+        """
+        ticket = self.tickets.issue(label, claims, self.context.now(), secure)
+        return f"{place}/login?{urlencode({'ticket': ticket, 'redirect': target}, safe='/:')}"
 
     def _take_ticket(self, request: Request, ticket: str) -> Response:
         """Begin a session on a package's own origin, and go on by a page of that origin: a browser sends no
@@ -328,9 +339,10 @@ class Login:
             claims = tokens.verify(session, now)
         if claims is not None:
             secure = package.processes if claims.subdomain is None else (claims.subdomain,)
-            ticket = self.tickets.issue(package.label, claims, now, secure)
-            query = {"ticket": ticket, "redirect": local_path(request.query_params.get("redirect"))}
-            response.headers["location"] = f"{package.place}/login?{urlencode(query, safe='/:')}"
+            target = local_path(request.query_params.get("redirect"))
+            response.headers["location"] = self.ticket_url(
+                package.place, package.label, claims, target, secure
+            )
         return response
 
     def _page(self, request: Request, problem: str = "", status: int = 200) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -45,15 +45,12 @@ class OwnOrigin:
         if host is None:
             return refused(closes.WRONG_SUBDOMAIN)
         place = f"{policy.scheme}://{host}"
-        if claims is None:
-            url = place + target_of(request)
-        else:
-            query = {"ticket": self.login.ticket(label, claims), "redirect": target_of(request)}
-            url = f"{place}/login?{urlencode(query, safe='/:')}"
+        target = target_of(request)
+        url = place + target if claims is None else self.login.ticket_url(place, label, claims, target)
         agent = request.headers.get("user-agent", "")
         if not policy.site.may_share or any(name in agent for name in _KNOWN_TO_FIND_IT):
             return RedirectResponse(url, 303, PAGE_HEADERS)
-        share = f"{SHARE_PATH}?redirect={quote(target_of(request), safe='/:')}"
+        share = f"{SHARE_PATH}?redirect={quote(target, safe='/:')}"
         page = pages.own_origin_page(host, url, f"{place}/login?probe", share)
         lets = f"script-src {pages.OWN_ORIGIN_SCRIPT}; connect-src {place}"
         content = f"{PAGE_HEADERS['Content-Security-Policy']}; {lets}"
