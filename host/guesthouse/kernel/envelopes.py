@@ -28,8 +28,10 @@ from guesthouse.errors import GuesthouseError
 from guesthouse.kernel.node_messages import PROTOCOL_VERSION, UNREADABLE, NodeMessage, decode, encode
 from guesthouse.link.frames import UNENCODABLE
 
-MAX_ENVELOPE: Final = 64 * 1024 * 1024
-"""Bytes; three parts of a message at their limit of 16 MiB fit."""
+MAX_ENVELOPE: Final = 20 * 1024 * 1024
+"""Bytes; a blob at its limit of 16 MiB fits, and a body beside it. One is hashed, copied and read in one turn of the
+event loop, so its size bounds what other nodes can hold this one up for: 1 to 2 ms a MiB.
+"""
 VALID_SECONDS: Final = 60.0
 """How long an envelope may be under way."""
 SKEW_SECONDS: Final = 60.0

@@ -35,7 +35,7 @@ from guesthouse.kernel.node_messages import Failure, NodeMessage, Response
 from guesthouse.kernel.notices import Notices
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, BadSeal, Sealed, seal, unsealed
-from guesthouse.kernel.sending import Sender
+from guesthouse.kernel.sending import Sender, Unsent
 from guesthouse.link.to_node import Send
 from guesthouse.message import LazyLoadBlob, Request, SendErrorKind
 from guesthouse.ports import Answer, LogPort, Transport
@@ -88,8 +88,8 @@ class Remote:
 
     # --- what leaves
 
-    def send(self, sender: Sender, sent: Send, target: Address, request_id: int) -> bool:
-        """Send a request of a process of this node. Returns False when the node cannot be reached."""
+    def send(self, sender: Sender, sent: Send, target: Address, request_id: int) -> Unsent | None:
+        """Send a request of a process of this node. Returns why it is not sent."""
         attached = self._router.rights.handed_on(sender, None, sent.capabilities)
         message = node_messages.Request(
             request_id,
@@ -124,13 +124,13 @@ class Remote:
                 self._log.write(SOURCE, "warning", text)
         return tuple(found)
 
-    def _tell(self, node: str, message: NodeMessage) -> bool:
+    def _tell(self, node: str, message: NodeMessage) -> Unsent | None:
         try:
             envelope = self._envelopes.close(message, node, self._clock())
         except BadEnvelope as error:
             self._log.write(SOURCE, "warning", f"a message for {node} is not sent: {error}")
-            return False
-        return self._transport.send(node, envelope) is None
+            return "mailbox-full"
+        return self._transport.send(node, envelope)
 
     # --- what comes
 
@@ -219,7 +219,8 @@ class Remote:
         response = Response(
             request_id, str(source.process), outcome.body, outcome.metadata, mime, blob, handed
         )
-        self._tell(asker.node, response)
+        if self._tell(asker.node, response) == "mailbox-full":
+            self._tell(asker.node, Failure(request_id, "mailbox-full", None))
 
     def _push(self, asked: node_messages.Request, blob: LazyLoadBlob | None, sender: Address) -> bytes:
         """A push to a channel of this node, in the name of the process that gave the right to it."""

@@ -159,10 +159,11 @@ class Router:
             self._returns.give_back(sender, sent, refusal)
             return
         request_id = self._request_id(sender, at_node(target.node), sent)
-        if not self.remote.send(sender, sent, target, request_id):
+        unsent = self.remote.send(sender, sent, target, request_id)
+        if unsent is not None:
             if sent.expects_response is not None:
                 self.forget(request_id)
-            self._returns.give_back(sender, sent, "offline")
+            self._returns.give_back(sender, sent, unsent)
 
     def send_on_exit(self, sender: Process, requests: Iterable[ExitRequest]) -> None:
         """Send the requests that a process left for its end. It is gone, so no answer comes to anyone."""

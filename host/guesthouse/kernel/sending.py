@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.config import ProcessLimits
@@ -30,11 +30,15 @@ class Sender(Protocol):
         """What became of a request of its. Returns False when it has no room."""
 
 
+Unsent: TypeAlias = Literal["offline", "mailbox-full"]
+"""Why a message for another node is not sent: that node cannot be reached, or the message is larger than it may be."""
+
+
 class RemotePort(Protocol):
     """What reaches other nodes (`kernel/remote.py`)."""
 
-    def send(self, sender: Sender, sent: Send, target: Address, request_id: int) -> bool:
-        """Send a request of a process of this node. Returns False when the node cannot be reached."""
+    def send(self, sender: Sender, sent: Send, target: Address, request_id: int) -> Unsent | None:
+        """Send a request of a process of this node. Returns why it is not sent."""
 
 
 def address_of(text: str) -> Address | None:

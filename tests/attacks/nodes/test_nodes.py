@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SUITE: Final = "Hostile nodes"
 LARGE: Final = Allowance(node_bytes=140 * MIB, node_peak_bytes=400 * MIB)
-"""Frames of 64 MiB stand in the transport's buffer, in what waits, and in the allocator's hands."""
+"""Frames of 20 MiB stand in the transport's buffer, in what waits, and in the allocator's hands."""
 LINES: Final = {
     "requests to nobody": "was refused: no-such-process",
     "requests to a process": "",
@@ -32,7 +32,7 @@ LINES: Final = {
     "too old": "is over, or would be valid for too long",
     "noise": "it is not of version 2",
     "shapeless": "liar.os sent a message of no known form",
-    "sixty million empty lists": "liar.os sent a message of no known form",
+    "twenty million empty lists": "liar.os sent a message of no known form",
     "large and wrongly signed": "it is not signed by liar.os",
     "too large": "it is over the limit of",
     "answers that nobody asked for": "was not asked for",
@@ -41,7 +41,7 @@ LINES: Final = {
     "seals that are forged": "a capability handed over by liar.os@guest:house:liar.os was dropped",
     TRICKLE: "",
 }
-HEAVY: Final = {"sixty million empty lists", "large and wrongly signed", "too large"}
+HEAVY: Final = {"twenty million empty lists", "large and wrongly signed", "too large"}
 
 
 @pytest.mark.parametrize("tale", LINES)

@@ -137,7 +137,7 @@ TALES: Final[dict[str, Callable[[Liar], Iterator[bytes]]]] = {
     "too old": lambda liar: lot(lambda n: liar.said(liar.request(liar.process), expires=time.time() - 100)),
     "noise": lambda liar: lot(lambda n: (b"%d" % n) * n),
     "shapeless": lambda liar: lot(lambda n: liar.said(SHAPELESS[n % len(SHAPELESS)])),
-    "sixty million empty lists": lambda liar: iter([liar.said(HEAP), liar.said(b"\x91\x00" + HEAP)]),
+    "twenty million empty lists": lambda liar: iter([liar.said(HEAP), liar.said(b"\x91\x00" + HEAP)]),
     "large and wrongly signed": lambda liar: iter([liar.said(HEAP, key=STRANGER)] * 4),
     "too large": lambda liar: iter([liar.said(b"\x00" * (MAX_ENVELOPE + 1))] * 2),
     "answers that nobody asked for": lambda liar: lot(liar.answer, 100),

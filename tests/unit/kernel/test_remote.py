@@ -15,12 +15,12 @@ from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
 from tests.wire import ToWorker
 
 from guesthouse.capabilities import Capability
-from guesthouse.kernel import arrivals, remote, sealed_capabilities
+from guesthouse.kernel import arrivals, envelopes, remote, sealed_capabilities
 from guesthouse.kernel.envelopes import Envelopes
 from guesthouse.kernel.remote import Remote, at_node
 from guesthouse.kernel.sealed_capabilities import Sealed, seal
 
-from .test_router import CHAT, send
+from .test_router import CHAT, respond, send
 
 HERE, THERE = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 KEYS = {"home.os": HERE.public_key(), "far.os": THERE.public_key()}
@@ -137,6 +137,26 @@ async def test_a_request_that_waits_for_a_node_is_answered_by_no_other(far: Far,
     assert heard[:4] == [ToWorker.RESPONSE, chat, f"far.os@{FAR}", b"answer"]
     assert kernel.router.asker_of("far.os", number) is None
     assert at_node("far.os").package_id != "distro:far.os"
+
+
+async def test_what_no_envelope_holds_comes_back_and_an_answer_that_none_holds_is_told(
+    far: Far, kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await kernel.worker()
+    process, chat = kernel.process(worker, CHAT)
+    process.holdings.requested |= {kernel.router.rights.network}
+    monkeypatch.setattr(envelopes, "MAX_ENVELOPE", 2000)
+    await worker.say(send(chat, f"far.os@{FAR}", b"x" * 2000, expects=60))
+    (returned,) = await worker.hear()
+    assert far.heard == []
+    assert kernel.router._requests._waiting == {}
+    assert returned[0] == ToWorker.SEND_FAILURE
+    assert "mailbox-full" in returned
+    far.ask(b"question")
+    (asked,) = await worker.hear()
+    await worker.say(respond(chat, asked[2], b"x" * 2000))
+    await worker.settled(chat)
+    assert far.heard == [[FAILURE, 5, "mailbox-full", None]]
 
 
 async def test_a_push_needs_the_right_to_that_very_channel(far: Far, kernel: Any) -> None:
