@@ -19,6 +19,7 @@ from .clients import register_message, registered
 from .conftest import StartNode
 from .daemon import Daemon
 from .packages import package
+from .waiting import until
 
 VERSIONS = "versions:versions:test.os"
 CHANNELS = 1000
@@ -86,7 +87,15 @@ async def talkers(daemon: Daemon) -> AsyncIterator[list[Talker]]:
         yield list(await asyncio.gather(*(one() for _ in range(CHANNELS))))
 
 
-@pytest.mark.alone  # each of them has to have its turn while the second version runs
+async def all_hear(clients: list[Talker], version: int) -> None:
+    """Each client has its turn while this version runs."""
+
+    async def waiting() -> int:
+        return sum(client.versions[-1:] != [version] for client in clients)
+
+    await until(waiting, lambda left: not left, f"clients hear version {version}", seconds=60.0)
+
+
 async def test_a_thousand_channels_talk_through_an_upgrade_one_that_fails_and_a_rollback(
     start: StartNode, tmp_path: Path
 ) -> None:
@@ -99,9 +108,12 @@ async def test_a_thousand_channels_talk_through_an_upgrade_one_that_fails_and_a_
         async with asyncio.TaskGroup() as tasks:
             for client in clients:
                 tasks.create_task(client.talk(enough))
+            await all_hear(clients, 1)
             upgraded = await daemon.cli("install", second)
+            await all_hear(clients, 2)
             failed = await daemon.cli("install", fails)
             returned = await daemon.cli("rollback", "versions:test.os")
+            await all_hear(clients, 1)
             enough.set()
         assert (upgraded.code, returned.code) == (0, 0), upgraded.stderr + returned.stderr
         assert failed.code == 1
