@@ -9,7 +9,7 @@ from typing import Final
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import BadCapability, Capability
 from guesthouse.kernel.process import Process
-from guesthouse.kernel.state import State, StateError
+from guesthouse.kernel.state import State, StateError, usage_of
 from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
 from guesthouse.link.messages import Pair
 
@@ -115,14 +115,11 @@ def _store(
 
 
 _INSERT: Final = (
-    "INSERT OR REPLACE INTO capabilities (process, issuer, params, kept, giver) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO capabilities (process, issuer, params, kept, giver) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (process, issuer, params) DO UPDATE SET kept = excluded.kept, giver = excluded.giver"
 )
 
 
 def _has_room(database: sqlite3.Connection, package: str) -> bool:
     """Whether more is kept for a package; what it saves beyond that is its processes' until the node stops."""
-    ending = f":{package}"
-    (kept,) = database.execute(
-        "SELECT COUNT(*) FROM capabilities WHERE substr(process, -?) = ?", (len(ending), ending)
-    ).fetchone()
-    return bool(kept < MOST_KEPT)
+    return usage_of(database, package, "capabilities") < MOST_KEPT

@@ -52,13 +52,20 @@ _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FAULTS: Final = (sqlite3.Error, ValueError, OverflowError)
 
 
-def _counted(table: str, size: str) -> tuple[str, ...]:
-    """Triggers that keep in `used` how many bytes each package has in a table, so that a quota costs one look."""
+_PACKAGE_OF: Final = "substr({row}process, instr({row}process, ':') + 1)"
+"""The package of a process, in SQL."""
+
+
+def _counted(table: str, size: str, package: str = "{row}package") -> tuple[str, ...]:
+    """Triggers that keep in `used` how much each package has in a table, so that a quota costs one look. A row is
+    replaced by an upsert: `INSERT OR REPLACE` takes the old one away without its trigger.
+    """
 
     def trigger(event: str, change: str) -> str:
+        owner = package.format(row="old." if event == "delete" else "new.")
         return (
             f"CREATE TRIGGER IF NOT EXISTS {table}_{event} AFTER {event} ON {table} BEGIN INSERT INTO used VALUES "  # noqa: S608 - the names are this module's own
-            f"({'old' if event == 'delete' else 'new'}.package, '{table}', {change}) "
+            f"({owner}, '{table}', {change}) "
             "ON CONFLICT (package, what) DO UPDATE SET bytes = bytes + excluded.bytes; END"
         )
 
@@ -66,8 +73,10 @@ def _counted(table: str, size: str) -> tuple[str, ...]:
     return trigger("insert", new), trigger("delete", f"-{old}"), trigger("update", f"{new} - {old}")
 
 
-def used_bytes(database: sqlite3.Connection, package: str, table: str) -> int:
-    """What a package has in `kv` or `files`, names and a fixed cost each included."""
+def usage_of(database: sqlite3.Connection, package: str, table: str) -> int:
+    """What a package has in `kv` or `files`, in bytes, names and a fixed cost each included; in `state` or
+    `capabilities`, in rows.
+    """
     row = database.execute(
         "SELECT bytes FROM used WHERE package = ? AND what = ?", (package, table)
     ).fetchone()
@@ -89,8 +98,14 @@ _SCHEMA: Final = (
     *_counted("files", "LENGTH({row}.path) + LENGTH({row}.bytes) + 128"),
     "CREATE TABLE IF NOT EXISTS capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER NOT NULL, "
     "giver TEXT, PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
+    *_counted("state", "1", _PACKAGE_OF),
+    *_counted("capabilities", "1", _PACKAGE_OF),
     "CREATE TABLE IF NOT EXISTS children (process TEXT PRIMARY KEY, wasm_path TEXT NOT NULL, "
     "capabilities TEXT NOT NULL, grants TEXT NOT NULL, public INTEGER NOT NULL) WITHOUT ROWID",
+)
+_COUNT: Final = (
+    f"INSERT OR REPLACE INTO used SELECT {_PACKAGE_OF.format(row='')}, '{{table}}', COUNT(*) "  # noqa: S608
+    "FROM {table} GROUP BY 1"
 )
 
 _T = TypeVar("_T")
@@ -327,13 +342,10 @@ def _set(database: sqlite3.Connection, process: str, package: str, data: bytes) 
     """Returns False when the package has as many kept as it may, and this would be one more."""
     if database.execute("UPDATE state SET bytes = ? WHERE process = ?", (data, process)).rowcount:
         return True
-    ending = f":{package}"
-    (kept,) = database.execute(
-        "SELECT COUNT(*) FROM state WHERE substr(process, -?) = ?", (len(ending), ending)
-    ).fetchone()
-    if kept < MOST_KEPT:
-        database.execute("INSERT INTO state VALUES (?, ?)", (process, data))
-    return bool(kept < MOST_KEPT)
+    if usage_of(database, package, "state") >= MOST_KEPT:
+        return False
+    database.execute("INSERT INTO state VALUES (?, ?)", (process, data))
+    return True
 
 
 def _clear(database: sqlite3.Connection, process: str) -> None:
@@ -360,8 +372,14 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
     with database:
+        counting = {
+            name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        }
         for table in _SCHEMA:
             database.execute(table)
+        for table in ("state", "capabilities"):
+            if f"{table}_insert" not in counting:  # of a node that did not count them
+                database.execute(_COUNT.format(table=table))
         if "giver" not in {row[1] for row in database.execute("PRAGMA table_info(capabilities)")}:
             database.execute(
                 "ALTER TABLE capabilities ADD COLUMN giver TEXT"

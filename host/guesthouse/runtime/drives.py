@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
-from guesthouse.kernel.state import used_bytes
+from guesthouse.kernel.state import usage_of
 from guesthouse.runtime.paths import DrivePath, is_nameable
 
 FILE_OVERHEAD: Final = 128
@@ -105,7 +105,7 @@ class Stored:
         """See `Drive`."""
         row = self._row(path.key)
         before = 0 if row is None else len(path.key) + len(row[1]) + FILE_OVERHEAD
-        used = used_bytes(self._connection, self._package, "files") - before
+        used = usage_of(self._connection, self._package, "files") - before
         folders = sum(len(part) + FILE_OVERHEAD for part in path.segments) * len(path.segments)
         if used + length + folders > self._quota:
             raise Refused("QuotaExceeded")

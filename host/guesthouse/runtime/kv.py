@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from guesthouse.address import ProcessId
 from guesthouse.kernel.modules import ModuleRequest
-from guesthouse.kernel.state import State, used_bytes
+from guesthouse.kernel.state import State, usage_of
 from guesthouse.message import LazyLoadBlob
 from guesthouse.runtime.forms import BadRequest, as_bytes, encoded, error, field, parse, tagged
 
@@ -168,7 +168,7 @@ class _Table:
         connection.execute("DELETE FROM kv WHERE package = ? AND expires <= ?", (package, time.time()))
         present = self._value(connection, key)
         before = 0 if present is None else len(key) + len(present) + ENTRY_BYTES
-        used = used_bytes(connection, package, "kv") - before
+        used = usage_of(connection, package, "kv") - before
         if used + len(key) + len(value) + ENTRY_BYTES > self._quota:
             return error("QuotaExceeded"), None
         connection.execute(

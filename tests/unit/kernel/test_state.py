@@ -4,13 +4,19 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from guesthouse.address import ProcessId
+from guesthouse.capabilities import Capability, Holdings
+from guesthouse.kernel import kept_capabilities
+from guesthouse.kernel.kept_capabilities import as_pairs
+from guesthouse.kernel.process import Process
 from guesthouse.kernel.state import State, StateError
+from guesthouse.link.calls import DropCapabilities, SaveCapabilities
 
 CHAT, OTHER = ProcessId.parse("chat:chat:a.os"), ProcessId.parse("other:other:b.os")
 
@@ -52,6 +58,61 @@ async def test_the_state_of_a_node_before_givers_were_kept_goes_on(tmp_path: Pat
         state = State(tmp_path / "s", 100, Lines())
         assert await state.read("SELECT * FROM capabilities") == [("p", "i", "1", 1, None)]
         await state.close()
+
+
+async def test_a_node_that_did_not_count_what_packages_keep_counts_it_once(tmp_path: Path) -> None:
+    state = State(tmp_path / "s", 100, Lines())
+    await state.close()
+    with sqlite3.connect(tmp_path / "s") as before:
+        for table in ("state", "capabilities"):
+            for event in ("insert", "update", "delete"):
+                before.execute(f"DROP TRIGGER {table}_{event}")
+        before.execute(
+            "INSERT INTO state VALUES ('chat:chat:a.os', 'x'), ('two:chat:a.os', 'x'), ('o:o:b.os', 'x')"
+        )
+        before.execute("INSERT INTO capabilities VALUES ('chat:chat:a.os', 'i', '1', 1, NULL)")
+    before.close()
+    for _ in range(2):
+        state = State(tmp_path / "s", 100, Lines())
+        counted = await state.read("SELECT package, what, bytes FROM used ORDER BY package, what")
+        assert counted == [
+            ("chat:a.os", "capabilities", 1),
+            ("chat:a.os", "state", 2),
+            ("o:b.os", "state", 1),
+        ]
+        await state.close()
+
+
+async def test_keeping_state_and_capabilities_scans_no_table(tmp_path: Path) -> None:
+    state = State(tmp_path / "s", 100, Lines())
+    process = Process(
+        *(CHAT, tmp_path / "none.cwasm"),
+        public=True,
+        on_exit="none",
+        mailbox_bytes=100,
+        holdings=Holdings(""),
+    )
+    door, other = Capability("home.os@chat:chat:a.os", '"door"'), Capability("home.os@other:other:b.os", "1")
+    process.holdings.receive([door, other], "home.os@other:other:b.os")
+    run: list[str] = []
+    state._database.set_trace_callback(run.append)
+    for wanted in ([door], [door, other], [door]):
+        pairs = as_pairs(wanted)
+        await asked(partial(kept_capabilities.save, state, process), SaveCapabilities(pairs))
+    assert await asked(state.set, CHAT, b"new") is None
+    assert await asked(state.set, CHAT, b"another") is None
+    counted = "SELECT what, bytes FROM used WHERE package = 'chat:a.os' ORDER BY what"
+    assert await state.read(counted) == [("capabilities", 2), ("state", 1)], "what is saved again counts once"
+    await asked(partial(kept_capabilities.drop, state, process), DropCapabilities(as_pairs([door, other])))
+    assert await asked(state.clear, CHAT) is None
+    state._database.set_trace_callback(None)
+    assert await state.read(counted) == [("capabilities", 0), ("state", 0)]
+    asked_for = [each for each in run if each.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))]
+    assert len(asked_for) > 10
+    for statement in asked_for:
+        plan = [row[3] for row in await state.read(f"EXPLAIN QUERY PLAN {statement}")]
+        assert not any(step.startswith("SCAN") for step in plan), f"{statement}: {plan}"
+    await state.close()
 
 
 async def test_the_quota_holds_to_the_byte_and_leaves_what_was_there(tmp_path: Path) -> None:

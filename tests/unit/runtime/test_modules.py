@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from guesthouse.address import Address
 from guesthouse.json_text import read_json
 from guesthouse.kernel.modules import Module, ModuleRequest
-from guesthouse.kernel.state import State, used_bytes
+from guesthouse.kernel.state import State, usage_of
 from guesthouse.message import LazyLoadBlob
 from guesthouse.runtime.forms import BadRequest
 from guesthouse.runtime.kv import Kv
@@ -132,7 +132,7 @@ async def test_every_request_is_answered_and_none_troubles_the_state(
         ("kv", "LENGTH(key) + LENGTH(value) + 64"),
         ("files", "LENGTH(path) + LENGTH(bytes) + 128"),
     ):
-        assert await house.state.executed(partial(used_bytes, package=PACKAGE, table=table), -1) == (
+        assert await house.state.executed(partial(usage_of, package=PACKAGE, table=table), -1) == (
             await house.state.executed(partial(counted, table=table, size=size), -2)
         )
 
