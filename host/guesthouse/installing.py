@@ -7,24 +7,27 @@ runs before the file says so: whenever the node dies, the next one starts the ol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from guesthouse.config import PackageLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
-from guesthouse.http_server.subdomains import label_of, with_label_of
 from guesthouse.kernel.care import NoSuchProcess
 from guesthouse.kernel.purge import forget_rights, purge
 from guesthouse.package.compiler import Compiler
-from guesthouse.package.consent import Asked, Changes, as_json, asked_by, changes
+from guesthouse.package.consent import Changes, changes
 from guesthouse.package.errors import PackageError
-from guesthouse.package.installed import Installation, Installed, Version, read_installed, write_installed
+from guesthouse.package.installed import Installed, Version, read_installed, write_installed
 from guesthouse.package.spec import Package
 from guesthouse.package.stage import prune, stage, staged
+from guesthouse.package_hosts import NeedsConsent, had_host_of, refuse_same_host, take_hosts
+from guesthouse.package_listing import described, rights_of
 
 if TYPE_CHECKING:
     from guesthouse.kernel.state import State
@@ -35,24 +38,13 @@ Consent: TypeAlias = str | bool | None
 """To what a package asks for: the hash of the one that was shown, or True for whatever it is."""
 
 
-class NeedsConsent(GuesthouseError):
-    """A package asks for more than the version that is installed: its operator is to say that it may have it."""
-
-    def __init__(self, package: Package, asked: Changes) -> None:
-        texts = "; ".join(map(str, asked.more))
-        super().__init__(
-            f"{package.id} {package.version} asks for more ({texts}): if it may have it, give --yes"
-        )
-        self.hash = package.source.name
-        self.item = {"package": package.id, "version": package.version, "hash": self.hash} | asked.as_json()
-
-
 _T = TypeVar("_T")
 
 
 class Installer:
-    """What the control socket asks for. Operations follow one another, and one that began goes on when whoever
-    asked for it is gone. An async context manager: leaving it waits for none.
+    """What the control socket asks for. Operations on one package follow one another; while one compiles or starts what
+    it is to run, others go on. One that began goes on when whoever asked for it is gone. An async context manager:
+    leaving it waits for none.
     """
 
     def __init__(self, node: Node, compiler: Compiler) -> None:
@@ -60,6 +52,13 @@ class Installer:
         self._home = node.home
         self._compiler = compiler
         self._turn = asyncio.Lock()
+        """Of what reads and changes `installed.json` and the folder of unpacked packages."""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Of each package. That comes before `_turn`."""
+        self._staged_now: Counter[str] = Counter()
+        """The hashes of what is unpacked and not yet named in `installed.json`, which nobody removes."""
+        self._installing: set[str] = set()
+        """The packages of those, which have their hosts already."""
         self._tasks = asyncio.TaskGroup()
         self._underway: set[asyncio.Task[Any]] = set()
 
@@ -71,6 +70,23 @@ class Installer:
         for task in list(self._underway):
             task.cancel()
         await self._tasks.__aexit__(None, None, None)
+
+    async def take_hosts(self, packages: Sequence[Package], *, consent: bool) -> None:
+        """Let packages that are run as they were named have their hosts.
+
+        Raises:
+            NeedsConsent: one would get the host of a package that is gone, and there is no consent to that.
+            PackageError: one would be served on the host of another.
+        """
+        await self._to_its_end(partial(self._take_hosts, packages, consent))
+
+    async def _take_hosts(self, packages: Sequence[Package], consent: bool) -> None:
+        sources = {package.source for package in packages}
+        async with self._turn:
+            others = {known.id for known in self._node.packages if known.source not in sources} | {
+                *self._installing
+            }
+            await asyncio.to_thread(take_hosts, self._home.path, packages, others, consent=consent)
 
     async def start(self) -> None:
         """Start what is installed, except what was named. What cannot be started is logged, and the node goes on."""
@@ -87,7 +103,10 @@ class Installer:
 
     async def _start_one(self, package_id: str, version: Version) -> None:
         try:
-            await self._node.add([await self._staged(version)])
+            package = await self._staged(version)
+            item = read_installed(self._home.path).packages.get(package_id)
+            if item is not None and item.current == version:  # and was not uninstalled or replaced meanwhile
+                await self._node.add([package])
         except GuesthouseError as error:
             text = f"{error} (mend it by 'guesthouse rollback' or 'uninstall' of {package_id})"
             self._node.log.write(SOURCE, "error", text)
@@ -100,7 +119,7 @@ class Installer:
             NeedsConsent: it asks for more, and there is no consent to that; nothing changed.
             GuesthouseError: it is refused, or cannot be started; what ran before runs.
         """
-        return await self._in_turn(partial(self._install, argument, consent))
+        return await self._to_its_end(partial(self._install, argument, consent))
 
     async def rollback(self, package_id: str) -> dict[str, Any]:
         """Return to the version before, for whose rights the operator gave a word already. Returns what `install` does.
@@ -108,7 +127,7 @@ class Installer:
         Raises:
             GuesthouseError: there is none, or it cannot be started; what ran before runs.
         """
-        return await self._in_turn(partial(self._roll_back, package_id))
+        return await self._to_its_end(partial(self._roll_back, package_id))
 
     async def uninstall(self, package_id: str, *, drop_state: bool) -> None:
         """End a package's processes for good; with `drop_state`, all that they stored goes with them.
@@ -116,7 +135,7 @@ class Installer:
         Raises:
             GuesthouseError: it is not installed.
         """
-        await self._in_turn(partial(self._uninstall, package_id, drop_state=drop_state))
+        await self._to_its_end(partial(self._uninstall, package_id, drop_state=drop_state))
 
     def listed(self) -> Iterator[dict[str, Any]]:
         """Each package that is installed or runs."""
@@ -131,7 +150,7 @@ class Installer:
                 known, installed=item is not None
             )
 
-    async def _in_turn(self, work: Callable[[], Awaitable[_T]]) -> _T:
+    async def _to_its_end(self, work: Callable[[], Awaitable[_T]]) -> _T:
         outcome: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         outcome.add_done_callback(_heard)
         task = self._tasks.create_task(self._one(work, outcome))
@@ -142,57 +161,97 @@ class Installer:
     async def _one(self, work: Callable[[], Awaitable[_T]], outcome: asyncio.Future[_T]) -> None:
         """Whatever goes wrong is for whoever asked, and not the end of the node."""
         try:
-            async with self._turn:
-                outcome.set_result(await work())
+            outcome.set_result(await work())
         except Exception as error:
             outcome.set_exception(error)
         finally:
             outcome.cancel()
 
+    def _turn_of(self, package_id: str) -> asyncio.Lock:
+        return self._turns.setdefault(package_id, asyncio.Lock())
+
     async def _install(self, argument: str, consent: Consent) -> dict[str, Any]:
-        there = _unpacked(self._home)
-        package = await asyncio.to_thread(stage, argument, self._node.settings.package, self._home.unpacked)
-        version = Version(package.version, package.source.name)
+        home, settings = self._home, self._node.settings
+        async with self._turn:
+            there = _unpacked(home)
+            package = await asyncio.to_thread(stage, argument, settings.package, home.unpacked)
+            version = Version(package.version, package.source.name)
+            self._staged_now[version.hash] += 1
         try:
-            installed = read_installed(self._home.path).packages
-            refuse_same_host(package.id, {*installed, *(known.id for known in self._node.packages)})
-            asked = await asyncio.to_thread(_consented, self._home, self._node.settings, package, consent)
-            item = await self._change(package, lambda now: now.with_version(package.id, version))
-            return item | asked.as_json()
+            async with self._turn_of(package.id):
+                return await self._install_staged(package, version, consent)
         except GuesthouseError:
-            await asyncio.to_thread(_remove, self._home, frozenset((version.hash,)) - there)
+            async with self._turn:
+                if self._staged_now[version.hash] == 1:  # nobody else's
+                    await asyncio.to_thread(_remove, home, frozenset((version.hash,)) - there)
             raise
+        finally:
+            self._staged_now -= Counter((version.hash,))
+
+    async def _install_staged(self, package: Package, version: Version, consent: Consent) -> dict[str, Any]:
+        async with self._turn:
+            await self._nothing_left_of(package.id)
+            installed = read_installed(self._home.path).packages
+            others = {*installed, *(known.id for known in self._node.packages), *self._installing}
+            refuse_same_host(package.id, others)
+            asked = await asyncio.to_thread(_consented, self._home, self._node.settings, package, consent)
+            self._installing.add(package.id)
+        try:
+            item = await self._change(package, lambda now: now.with_version(package.id, version))
+        finally:
+            self._installing.remove(package.id)
+        return item | asked.as_json()
+
+    async def _nothing_left_of(self, package_id: str) -> None:
+        """What is still to be dropped of a package that was uninstalled is not dropped of the one that comes."""
+        home, node = self._home, self._node
+        if package_id in read_installed(home.path).to_drop:
+            await finish_purge(home, node.state, node.settings.node)
+            if package_id in read_installed(home.path).to_drop:
+                raise PackageError(
+                    f"what {package_id} left when it was uninstalled cannot be dropped: the log says why; try again"
+                )
 
     async def _roll_back(self, package_id: str) -> dict[str, Any]:
-        wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current
-        package = await self._staged(wanted)
-        asked = await asyncio.to_thread(_compared, self._home, self._node.settings, package)
-        item = await self._change(package, lambda now: now.rolled_back(package_id))
-        return item | asked.as_json()
+        async with self._turn_of(package_id):
+            async with self._turn:
+                wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current
+                package = await self._staged(wanted)
+                asked = await asyncio.to_thread(_compared, self._home, self._node.settings, package)
+            item = await self._change(package, lambda now: now.rolled_back(package_id))
+            return item | asked.as_json()
 
     async def _change(self, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
         """Run a version, then write that it is the one that is installed; or neither."""
         node = self._node
         for spec in package.processes:
-            await self._compiler.runnable(spec.component)
-        before = read_installed(self._home.path)
-        after = change(before)
+            await self._compiler.runnable(spec.component, package.id)
         swap = node.swap_to(package)
         await swap.carry_out()
-        try:
-            await asyncio.to_thread(write_installed, self._home.path, after)
-        except PackageError:
-            await swap.undo()
-            raise
-        node.packages = [*(known for known in node.packages if known.id != package.id), package]
-        await swap.finish()
-        await asyncio.to_thread(_remove, self._home, before.hashes() - after.hashes())
+        async with self._turn:
+            before = read_installed(self._home.path)
+            after = change(before)
+            try:
+                await asyncio.to_thread(write_installed, self._home.path, after)
+            except PackageError:
+                await swap.undo()
+                raise
+            node.packages = [*(known for known in node.packages if known.id != package.id), package]
+            await swap.finish()
+            await self._remove(before.hashes() - after.hashes())
         text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
         node.log.write(SOURCE, "info", text)
         item = described(package.id, after.get(package.id), package, self._home.unpacked)
         return item | rights_of(package, installed=True)
 
+    async def _remove(self, hashes: frozenset[str]) -> None:
+        await asyncio.to_thread(_remove, self._home, hashes - self._staged_now.keys())
+
     async def _uninstall(self, package_id: str, *, drop_state: bool) -> None:
+        async with self._turn_of(package_id), self._turn:
+            await self._uninstall_now(package_id, drop_state=drop_state)
+
+    async def _uninstall_now(self, package_id: str, *, drop_state: bool) -> None:
         node, home = self._node, self._home
         before = read_installed(home.path)
         after = before.without(package_id, purge=drop_state)
@@ -206,7 +265,7 @@ class Installer:
             node.timer.forget_package(package_id)
         node.router.rights.forget_issued(node.router.processes(), package_id)
         await finish_purge(home, node.state, node.settings.node)
-        await asyncio.to_thread(_remove, home, before.hashes() - after.hashes())
+        await self._remove(before.hashes() - after.hashes())
         node.log.write(SOURCE, "info", f"{package_id} is uninstalled")
 
     async def _end_all_of(self, package_id: str) -> None:
@@ -235,7 +294,7 @@ async def finish_purge(home: Home, state: State, node: str) -> None:
     it, if that is still to be done.
     """
     installed = read_installed(home.path)
-    left = installed.left | installed.purging
+    left = installed.to_drop
     if left and await forget_rights(state, left, node) and await purge(state, installed.purging):
         await asyncio.to_thread(write_installed, home.path, installed.purged())
 
@@ -298,29 +357,6 @@ def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> 
         tidy(home)
 
 
-def refuse_same_host(package_id: str, others: Iterable[str]) -> None:
-    """See to it that no two packages are served on one host: what a browser keeps of it is for one of them.
-
-    Raises:
-        PackageError: another package's name makes the same label.
-    """
-    other = with_label_of(package_id, sorted(others))
-    if other is not None:
-        raise PackageError(
-            f"{package_id} would be served on the host of {other}, {label_of(package_id)}: "
-            "uninstall that, or give this one another name"
-        )
-
-
-def had_host_of(package_id: str, gone: Sequence[str]) -> str | None:
-    """Which of some packages that are gone, the latest last, was the last on the host of a package; None when that was
-    the package itself, or nobody was.
-    """
-    label = label_of(package_id)
-    last = next((other for other in reversed(gone) if label_of(other) == label), package_id)
-    return None if last == package_id else last
-
-
 def _consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:
     """What a package asks for beyond the version that is installed, if that is consented to.
 
@@ -374,44 +410,6 @@ async def _compile(package: Package, home: Home, settings: Settings) -> None:
     compiler = Compiler(home.compiled, settings.package)
     for spec in package.processes:
         await compiler.runnable(spec.component)
-
-
-def described(
-    package_id: str, item: Installation | None, running: Package | None, unpacked: Path
-) -> dict[str, Any]:
-    """A package as JSON: what is installed of it, and what runs."""
-    current, previous = (None, None) if item is None else (item.current, item.previous)
-    return {
-        "package": package_id,
-        "version": None if current is None else current.version,
-        "hash": None if current is None else current.hash,
-        "previous_version": None if previous is None else previous.version,
-        "previous_hash": None if previous is None else previous.hash,
-        "running_version": None if running is None else running.version,
-        "running_hash": None if running is None else content_hash(running, unpacked),
-        "processes": [] if running is None else [str(spec.id) for spec in running.processes],
-    }
-
-
-def rights_of(package: Package | None, *, installed: bool) -> dict[str, Any]:
-    """What a package's manifest asks for, as JSON, and by whom it is granted; null when it cannot be read."""
-    if package is None:
-        return {"asks": None}
-    operator = "the operator, who installed it" if installed else "the operator, who runs it"
-    asks = [_granted(asked, operator) for asked in asked_by(package)]
-    return {"asks": asks}
-
-
-def _granted(asked: Asked, operator: str) -> dict[str, Any]:
-    by = asked.process if asked.kind == "grant" else operator
-    return {**as_json(asked), "text": str(asked), "granted_by": by}
-
-
-def content_hash(package: Package, unpacked: Path) -> str | None:
-    """The hash of a package's content; None for a folder or component that may change where it lies."""
-    root = unpacked.resolve()
-    places = (package.source, *package.processes[0].component.parents)
-    return next((place.name for place in places if place.resolve().parent == root), None)
 
 
 def _unpacked(home: Home) -> frozenset[str]:

@@ -23,7 +23,7 @@ from guesthouse.head_start import HeadStart, command_of_workers, placement
 from guesthouse.home import Home
 from guesthouse.http_server.credentials import load_node_key
 from guesthouse.http_server.server import HttpServer
-from guesthouse.installing import Installer, finish_purge, refuse_same_host, tidy
+from guesthouse.installing import Installer, finish_purge, tidy
 from guesthouse.kernel import children, kept_capabilities
 from guesthouse.kernel.care import NotWanted
 from guesthouse.kernel.operations import Operations
@@ -39,6 +39,7 @@ from guesthouse.package.compiler import Compiler
 from guesthouse.package.errors import CompileUnfinished
 from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package, ProcessSpec
+from guesthouse.package_hosts import refuse_same_host
 from guesthouse.ports import Incoming, Transport
 from guesthouse.runtime.install import install_modules, package_folder
 from guesthouse.runtime.timer import Timer

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse.address import Address, ProcessId, canonical
 from guesthouse.control.server import BadRequest, Command
-from guesthouse.installing import NeedsConsent
 from guesthouse.json_text import is_text
 from guesthouse.kernel.asking import Answered
 from guesthouse.kernel.care import NoSuchProcess
@@ -21,6 +20,7 @@ from guesthouse.kernel.requests import LONGEST_WAIT
 from guesthouse.logs import as_dict
 from guesthouse.message import LazyLoadBlob
 from guesthouse.package.installed import parse_package_id
+from guesthouse.package_hosts import NeedsConsent
 
 if TYPE_CHECKING:
     from guesthouse.node import Node

@@ -113,10 +113,7 @@ async def test_a_package_that_would_be_served_on_the_host_of_another_is_refused(
     if not running:
         await daemon.terminate()
     assert (await daemon.cli("install", version_of_echo(tmp_path, "0.2.0"))).code == 0
-    folder = version_of_echo(tmp_path, "0.3.0")
-    manifest = folder / "package.toml"
-    text = manifest.read_text().replace('name = "echo-c"', 'name = "echo"')
-    manifest.write_text(text.replace('publisher = "guesthouse.os"', 'publisher = "c.guesthouse.os"'))
+    folder = renamed(version_of_echo(tmp_path, "0.3.0"))
     assert refused(
         await daemon.cli("install", folder, "--yes"),
         "echo:c.guesthouse.os would be served on the host of echo-c:guesthouse.os, echo-c-guesthouse-os",
@@ -136,6 +133,63 @@ async def test_a_package_that_would_be_served_on_the_host_of_another_is_refused(
         both = await run_command(home, *arguments)
         assert both.code == 1
         assert "would be served on the host of" in both.stderr
+
+
+def renamed(folder: Path) -> Path:
+    """Let a version of echo-c be of another package, with the label of that one."""
+    manifest = folder / "package.toml"
+    text = manifest.read_text().replace('name = "echo-c"', 'name = "echo"')
+    manifest.write_text(text.replace('publisher = "guesthouse.os"', 'publisher = "c.guesthouse.os"'))
+    return folder
+
+
+def not_started(ran: Ran, *texts: str) -> bool:
+    return ran.code == 1 and not ran.stdout and all(text in ran.stderr.splitlines()[-1] for text in texts)
+
+
+async def test_a_package_that_is_named_to_run_gets_the_host_of_no_other(
+    start: StartNode, tmp_path: Path
+) -> None:
+    """As one that is installed: that of another that is installed not at all, that of one that is gone by a word."""
+    home = tmp_path / "home"
+    theirs, other = version_of_echo(tmp_path, "0.2.0"), renamed(version_of_echo(tmp_path, "0.3.0"))
+    assert (await run_command(home, "install", theirs, "--home", home)).code == 0
+    named = ("run", "--home", home, "--port", "0", other)
+    for more in ((), ("--yes",)):
+        assert not_started(
+            await run_command(home, *named, *more), "would be served on the host of echo-c:guesthouse.os"
+        )
+    assert (await run_command(home, "uninstall", "echo-c:guesthouse.os", "--home", home)).code == 0
+    assert not_started(
+        await run_command(home, *named),
+        "echo:c.guesthouse.os gets the host that echo-c:guesthouse.os had",
+        "give --yes",
+    )
+    daemon = await start(other, home=home, flags=["--yes"])
+    assert (await daemon.ps()).keys() == {"echo:echo:c.guesthouse.os"}
+    await daemon.terminate()
+    daemon = await start(other, home=home)
+    await daemon.terminate()
+    gets = "echo-c:guesthouse.os gets the host that echo:c.guesthouse.os had"
+    assert refused(await daemon.cli("install", theirs), gets), "the one that was named had it last"
+
+
+async def test_a_manifest_that_changes_under_dev_gets_the_host_of_no_other(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start()
+    assert (await daemon.cli("install", version_of_echo(tmp_path, "0.2.0"))).code == 0
+    assert (await daemon.cli("uninstall", "echo-c:guesthouse.os")).code == 0
+    await daemon.terminate()
+    folder = version_of_echo(tmp_path, "0.3.0")
+    manifest = folder / "package.toml"
+    manifest.write_text(manifest.read_text().replace('name = "echo-c"', 'name = "else"'))
+    daemon = await start(folder, home=daemon.home, flags=["--dev"])
+    renamed_at = manifest.read_text().replace('name = "else"', 'name = "echo"')
+    manifest.write_text(renamed_at.replace('publisher = "guesthouse.os"', 'publisher = "c.guesthouse.os"'))
+    line = await daemon.log_line("dev", "what ran before runs on")
+    assert "echo:c.guesthouse.os gets the host that echo-c:guesthouse.os had" in line["text"]
+    assert (await daemon.ps()).keys() == {"else:else:guesthouse.os"}
 
 
 async def at_a_terminal(daemon: Daemon, answer: str, *arguments: str | Path) -> tuple[int, str]:

@@ -101,6 +101,7 @@ class _Watched:
         if files == self._files:
             return
         self._files = files
+        await self._node.installer.take_hosts([package], consent=False)
         await self._node.replace(package)
         self._node.log.write(SOURCE, "info", f"{self._argument} is reloaded; its channels stayed open")
 

@@ -54,7 +54,8 @@ def _install(folder: Path, package: str, consent: str | bool | None) -> dict[str
     try:
         (item,) = ask(folder, "install", package=str(Path(package).absolute()), consent=consent)
     except NoNode:
-        from guesthouse.installing import NeedsConsent, install_without_node
+        from guesthouse.installing import install_without_node
+        from guesthouse.package_hosts import NeedsConsent
 
         try:
             item = install_without_node(Home(folder), load_settings(str(folder)), package, consent)

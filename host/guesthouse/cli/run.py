@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dev", is_flag=True, default=None, help="Print a login URL; watch the packages, build and reload them."
 )
+@click.option("--yes", is_flag=True, help="Packages may have the hosts of others that are gone.")
 def run(
     packages: tuple[str, ...],
     home: str | None,
@@ -49,6 +50,7 @@ def run(
     tls_key: str | None,
     workers: int | None,
     dev: bool | None,
+    yes: bool,
 ) -> None:
     """Run a node with these packages, and those that are installed.
 
@@ -81,11 +83,16 @@ def run(
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, load, packages, head_start))
+            runner.run(_run(settings, load, packages, head_start, consent=yes))
 
 
 async def _run(
-    settings: Settings, load: Callable[[], Settings], arguments: tuple[str, ...], head_start: HeadStart
+    settings: Settings,
+    load: Callable[[], Settings],
+    arguments: tuple[str, ...],
+    head_start: HeadStart,
+    *,
+    consent: bool,
 ) -> None:
     """Run the node until a signal comes, whatever it is doing then."""
     import asyncio
@@ -104,7 +111,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, load, arguments, head_start, stop)
+        await _serve(settings, load, arguments, head_start, stop, consent=consent)
     except asyncio.CancelledError:
         if not stopping:
             raise
@@ -117,6 +124,8 @@ async def _serve(
     arguments: tuple[str, ...],
     head_start: HeadStart,
     stop: Callable[[], None],
+    *,
+    consent: bool,
 ) -> None:
     import asyncio
 
@@ -137,6 +146,7 @@ async def _serve(
                 if sources := await build_changed(argument, node.log):
                     failed[argument] = sources
         packages = [await node.load(argument) for argument in arguments]
+        await node.installer.take_hosts(packages, consent=consent)
         await node.add(packages)
         await node.installer.start()
         await node.forget_absent()

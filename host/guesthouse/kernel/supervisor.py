@@ -45,8 +45,8 @@ def _always() -> bool:
 class CompilerPort(Protocol):
     """What turns components into what workers map."""
 
-    async def compiled(self, component: Path) -> Path:
-        """The compiled form of a `.wasm`."""
+    async def compiled(self, component: Path, package: str) -> Path:
+        """The compiled form of a `.wasm` of a package."""
 
 
 class Supervisor:
@@ -114,7 +114,7 @@ class Supervisor:
             NotWanted: it was uninstalled meanwhile.
             NoWorkerLeft: its package needs a worker of its own, and cannot have one.
         """
-        compiled = await self._compiled(spec.component)
+        compiled = await self._compiled(spec)
         process = Process(
             spec.id,
             compiled,
@@ -154,7 +154,7 @@ class Supervisor:
             NoSuchProcess: it is gone, or never was.
             ProcessNotStarted: the component cannot be started; the one before runs again.
         """
-        compiled = await self._compiled(spec.component)
+        compiled = await self._compiled(spec)
         care = self._care(spec.id)
         before, hands_over = care.version(), care.handover
         care.previous = care.previous or before
@@ -261,10 +261,10 @@ class Supervisor:
         care.stopping = None
         self._what_next(care, cause, detail, ran_seconds, stopped=stopped)
 
-    async def _compiled(self, component: Path) -> Path:
+    async def _compiled(self, spec: ProcessSpec) -> Path:
         """To look through a compiled component takes a CPU. Where many are to start, the first run meanwhile."""
         async with self._lookups.lane():
-            return await self._compiler.compiled(component)
+            return await self._compiler.compiled(spec.component, spec.id.package_id)
 
     # --- decisions
 

@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 from guesthouse.config import PackageLimits
 from guesthouse.package.cache import Artifact, CompileCache, Made
 from guesthouse.package.compile_run import CompileRun, Failed
+from guesthouse.package.compile_turns import CompileTurns
 from guesthouse.package.description import Description
 from guesthouse.package.errors import CompileError, CompileUnfinished
 from guesthouse.package.header import HEADER_BYTES, fault
@@ -63,23 +64,27 @@ class Compiler:
         """Of components. Each start of a process asks for that of its own."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # One compile keeps all CPUs busy, and its limit of memory is its own. What components share is compiled once.
-        self._one_at_a_time = asyncio.Semaphore(1)
+        self._turns = CompileTurns()
 
-    async def compiled(self, component: Path) -> Path:
+    async def compiled(self, component: Path, package: str = "") -> Path:
         """Return the compiled form of a component, from the cache if it is there: its plan, or all of its code.
+
+        Args:
+            component: the file.
+            package: for which it is; packages take turns.
 
         Raises:
             CompileError: the file is not a component, or goes over a limit; one line with the remedy.
         """
-        return (await self._artifact(component)).path
+        return (await self._artifact(component, package)).path
 
-    async def runnable(self, component: Path) -> Path:
+    async def runnable(self, component: Path, package: str = "") -> Path:
         """The same as `compiled`, of a component that this host can run.
 
         Raises:
             CompileError: as for `compiled`, or a worker would not run it.
         """
-        artifact = await self._artifact(component)
+        artifact = await self._artifact(component, package)
         for problem in artifact.description.problems:
             raise CompileError(f"{component} {problem}")
         return artifact.path
@@ -90,19 +95,25 @@ class Compiler:
         Raises:
             CompileError: as for `compiled`.
         """
-        return (await self._artifact(component)).description
+        return (await self._artifact(component, "")).description
 
-    async def _artifact(self, component: Path) -> Artifact:
+    async def _artifact(self, component: Path, package: str) -> Artifact:
         digest = await asyncio.to_thread(self._read, component)
         lock = self._locks.setdefault(digest, asyncio.Lock())
         try:
             async with lock:
                 found = await asyncio.to_thread(self._find, digest)
+            if found is not None:
+                return found
+            async with (
+                self._turns.turn(package),
+                lock,
+            ):  # not the other way: that would wait for another's turn
+                found = await asyncio.to_thread(self._find, digest)
                 if found is not None:
                     return found
-                async with self._one_at_a_time:
-                    self._begins(component)
-                    return await self._compile_or_retry(component, digest)
+                self._begins(component)
+                return await self._compile_or_retry(component, digest)
         except OSError as error:
             raise CompileError(
                 f"{component} cannot be compiled: {self._cache.folder}: {error.strerror}; see that the disk has "

@@ -56,7 +56,14 @@ class Installed:
     left: frozenset[str] = frozenset()
     """Packages that were uninstalled, and whose rights are to be dropped before anything starts."""
     gone: tuple[str, ...] = ()
-    """Packages that were uninstalled, the latest last: browsers keep what they got from the hosts of those."""
+    """Packages that were uninstalled, or ran as they were named, the latest last: browsers keep what they got from the
+    hosts of those.
+    """
+
+    @property
+    def to_drop(self) -> frozenset[str]:
+        """Packages that were uninstalled, and of which something is still to be dropped."""
+        return self.left | self.purging
 
     def hashes(self) -> frozenset[str]:
         """The folders that are needed."""
@@ -94,8 +101,13 @@ class Installed:
         self.get(package_id)
         kept = {name: item for name, item in self.packages.items() if name != package_id}
         purging = self.purging | {package_id} if purge else self.purging
+        installed = replace(self, packages=kept, purging=purging, left=self.left | {package_id})
+        return installed.with_gone(package_id)
+
+    def with_gone(self, package_id: str) -> Installed:
+        """A package was served, and is not installed: it is the last of those that are remembered."""
         gone = (*(name for name in self.gone if name != package_id), package_id)[-MOST_GONE:]
-        return replace(self, packages=kept, purging=purging, left=self.left | {package_id}, gone=gone)
+        return replace(self, gone=gone)
 
     def purged(self) -> Installed:
         """What was to be dropped is."""

@@ -192,7 +192,7 @@ class Stage:
         self.supervisor.http = self.router.http = RecordingHttp(self.router)
         self.supervisor.workers = cast(Workers, self)
 
-    async def compiled(self, component: Path) -> Path:
+    async def compiled(self, component: Path, package: str) -> Path:
         return component
 
     def enter(self, package: str) -> None:

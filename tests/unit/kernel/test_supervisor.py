@@ -31,7 +31,7 @@ FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 class Compiled:
     """A compiler for components that need none."""
 
-    async def compiled(self, component: Path) -> Path:
+    async def compiled(self, component: Path, package: str) -> Path:
         return component
 
 

@@ -106,7 +106,7 @@ class House:
         self.timer = Timer(self.state, lambda process, body: False)
         self._number = 0
 
-    async def compiled(self, component: Path) -> Path:
+    async def compiled(self, component: Path, package: str) -> Path:
         """See `CompilerPort`."""
         return component
 

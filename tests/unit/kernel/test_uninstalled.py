@@ -57,7 +57,7 @@ class Slow(House):
         """The runs that the worker is told to stop."""
         self.worker = Told("worker-0", self.stopped)
 
-    async def compiled(self, component: Path) -> Path:
+    async def compiled(self, component: Path, package: str) -> Path:
         self.compiling.set()
         await self.compiled_now.wait()
         return component

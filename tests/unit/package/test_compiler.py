@@ -162,6 +162,33 @@ async def test_a_component_is_compiled_once_whoever_asks(
     assert started == 1
 
 
+async def test_a_package_with_many_components_holds_up_another_for_one_of_them(
+    guest: Path, cache_dir: Path
+) -> None:
+    def variant(number: int) -> Path:
+        path = guest.with_name(f"variant{number}.wasm")
+        path.write_bytes(guest.read_bytes() + bytes((0, 3, 1, ord("n"), number)))
+        return path
+
+    begun: list[Path] = []
+    first = asyncio.Event()
+
+    def begins(component: Path) -> None:
+        begun.append(component)
+        first.set()
+
+    compiler = Compiler(cache_dir, LIMITS, begins=begins)
+    many, its_own = [variant(number) for number in range(4)], variant(9)
+    asked = [asyncio.create_task(compiler.compiled(each, "many:x.os")) for each in (*many, many[0])]
+    await first.wait()
+    shared = many[-1]  # a component that the others have too is theirs as much
+    asked += [asyncio.create_task(compiler.compiled(each, "few:x.os")) for each in (its_own, shared)]
+    await asyncio.gather(*asked)
+    assert len(begun) == 5, "each once"
+    assert begun.index(its_own) <= 2
+    assert begun.index(shared) <= 4
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

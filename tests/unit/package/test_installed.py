@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guesthouse.installing import had_host_of
 from guesthouse.package.errors import PackageError
 from guesthouse.package.installed import (
     INSTALLED_NAME,
@@ -26,6 +25,7 @@ from guesthouse.package.installed import (
     read_installed,
     write_installed,
 )
+from guesthouse.package_hosts import had_host_of
 
 ONE, TWO, THREE = (Version(f"0.{number}.0", f"{number:064x}") for number in (1, 2, 3))
 CHAT, ECHO = "chat:guesthouse.os", "echo:guesthouse.os"

@@ -1,0 +1,213 @@
+"""Operations on packages that meet: each is held at a point where it waits, and another comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guesthouse import installing
+from guesthouse.address import ProcessId
+from guesthouse.config import HttpSettings, Settings
+from guesthouse.kernel.care import NoSuchProcess
+from guesthouse.node import Node
+from guesthouse.node_commands import NodeCommands
+from guesthouse.package.errors import PackageError
+from guesthouse.package.installed import read_installed
+
+from .clients import ECHO_C
+from .test_packages import PACKAGE, renamed, version_of_echo
+
+ECHO = ProcessId.parse(ECHO_C)
+
+
+class Held:
+    """A call that waits at its beginning until it is let go."""
+
+    def __init__(self, call: Callable[..., Awaitable[Any]], wanted: Callable[..., bool]) -> None:
+        self._call = call
+        self._wanted = wanted
+        self.there = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if self._wanted(*arguments):
+            self.there.set()
+            await self.go_on.wait()
+        return await self._call(*arguments, **options)
+
+
+def hold(place: object, name: str, wanted: Callable[..., bool] = lambda *_: True) -> Held:
+    held = Held(getattr(place, name), wanted)
+    setattr(place, name, held)
+    return held
+
+
+def other_package(tmp_path: Path, version: str) -> Path:
+    """Another package, with another host."""
+    folder = renamed(version_of_echo(tmp_path, version))
+    manifest = folder / "package.toml"
+    manifest.write_text(manifest.read_text().replace('"c.guesthouse.os"', '"else.os"'))
+    return folder
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    settings = Settings(home=str(tmp_path / "home"), workers=1, http=HttpSettings(port=0))
+    async with Node(settings, None) as node:
+        yield node
+
+
+def installed(node: Node) -> dict[str, str]:
+    return {name: item.current.version for name, item in read_installed(node.home.path).packages.items()}
+
+
+async def test_a_package_that_compiles_for_long_holds_up_no_other(node: Node, tmp_path: Path) -> None:
+    slow = hold(node.installer._compiler, "runnable", lambda _, package: package == PACKAGE)
+    first = asyncio.create_task(node.installer.install(str(version_of_echo(tmp_path, "0.2.0"))))
+    await slow.there.wait()
+    await node.installer.install(str(other_package(tmp_path, "0.3.0")))
+    await node.installer.uninstall("echo:else.os", drop_state=True)
+    with pytest.raises(PackageError, match="would be served on the host of"):
+        await node.installer.install(str(renamed(version_of_echo(tmp_path, "0.4.0"))))
+    assert installed(node) == {}
+    slow.go_on.set()
+    await first
+    assert installed(node) == {PACKAGE: "0.2.0"}
+    assert len(list((node.home.path / "packages").iterdir())) == 1
+
+
+async def test_operations_on_one_package_follow_one_another(node: Node, tmp_path: Path) -> None:
+    one, two = version_of_echo(tmp_path, "0.2.0"), version_of_echo(tmp_path, "0.3.0")
+    slow = hold(node.installer._compiler, "runnable", lambda *_: not slow.there.is_set())
+    tasks = [asyncio.create_task(node.installer.install(str(one)))]
+    await slow.there.wait()
+    gone = asyncio.create_task(node.installer.uninstall(PACKAGE, drop_state=False))
+    tasks += [asyncio.create_task(node.installer.install(str(each))) for each in (two, one)]
+    ended = hold(node.installer, "_end_all_of")
+    slow.go_on.set()
+    await ended.there.wait()  # it was not refused: what was being installed is
+    assert [process.id for process in node.router.processes()] == [ECHO]
+    ended.go_on.set()
+    await gone
+    done = await asyncio.gather(*tasks)
+    assert [item["version"] for item in done] == ["0.2.0", "0.3.0", "0.2.0"]
+    assert installed(node) == {PACKAGE: "0.2.0"}
+    assert len(list((node.home.path / "packages").iterdir())) == 2, "this one and the one before"
+    await node.installer.uninstall(PACKAGE, drop_state=False)
+    assert node.packages == []
+    assert list(node.router.processes()) == []
+    assert not any((node.home.path / "packages").iterdir())
+    assert installed(node) == {}
+
+
+async def test_a_package_is_installed_while_it_is_uninstalled(node: Node, tmp_path: Path) -> None:
+    folder = str(version_of_echo(tmp_path, "0.2.0"))
+    await node.installer.install(folder)
+    stopping = hold(node.supervisor, "stop")
+    gone = asyncio.create_task(node.installer.uninstall(PACKAGE, drop_state=True))
+    await stopping.there.wait()
+    again = asyncio.create_task(node.installer.install(folder))
+    commands = NodeCommands(node).all()
+    with pytest.raises(PackageError, match="is not installed"):
+        read_installed(node.home.path).get(PACKAGE)
+    stopping.go_on.set()
+    await gone
+    assert (await again)["version"] == "0.2.0"
+    assert [process.id for process in node.router.processes()] == [ECHO]
+    assert [state["state"] async for state in commands["restart"]({"process": ECHO_C})] == ["running"]
+    assert installed(node) == {PACKAGE: "0.2.0"}
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_process_that_is_restarted_while_its_package_is_uninstalled_is_gone(
+    node: Node, tmp_path: Path, stopped: bool
+) -> None:
+    await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
+    commands = NodeCommands(node).all()
+
+    async def restart() -> None:
+        async for _ in commands["restart"]({"process": ECHO_C}):
+            pass
+
+    if stopped:  # what is started again is being compiled
+        await node.supervisor.stop(ECHO, "the test wants it")
+        held = hold(node.supervisor, "_compiled")
+        restarting = asyncio.create_task(restart())
+        await held.there.wait()
+        await node.installer.uninstall(PACKAGE, drop_state=False)
+    else:  # its run is being ended, for another to begin
+        held = hold(node.supervisor._runs, "stop", lambda care, reason: reason == "it is restarted")
+        restarting = asyncio.create_task(restart())
+        await held.there.wait()
+        await node.installer.uninstall(PACKAGE, drop_state=False)
+    held.go_on.set()
+    (outcome,) = await asyncio.gather(restarting, return_exceptions=True)
+    assert isinstance(outcome, Exception)
+    assert list(node.router.processes()) == []
+    with pytest.raises(NoSuchProcess):
+        await restart()
+
+
+async def test_a_restart_that_comes_while_its_package_is_uninstalled_starts_nothing(
+    node: Node, tmp_path: Path
+) -> None:
+    await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
+    held = hold(node.supervisor, "stop")
+    gone = asyncio.create_task(node.installer.uninstall(PACKAGE, drop_state=False))
+    await held.there.wait()
+    restarting = asyncio.create_task(node.supervisor.restart(ECHO))
+    await asyncio.sleep(0)
+    held.go_on.set()
+    await gone
+    (outcome,) = await asyncio.gather(restarting, return_exceptions=True)
+    assert outcome is None or isinstance(outcome, Exception)
+    assert list(node.router.processes()) == []
+
+
+async def test_what_is_uninstalled_while_the_node_starts_it_does_not_run(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path / "home"), workers=1, http=HttpSettings(port=0))
+    async with Node(settings, None) as node:
+        await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
+        await node.installer.install(str(other_package(tmp_path, "0.3.0")))
+    async with Node(settings, None) as node:
+        held = hold(node.installer, "_staged")
+        starting = asyncio.create_task(node.installer.start())
+        await held.there.wait()
+        await node.installer.uninstall(PACKAGE, drop_state=False)
+        held.go_on.set()
+        await starting
+        assert [process.id.package_id for process in node.router.processes()] == ["echo:else.os"]
+        assert [package.id for package in node.packages] == ["echo:else.os"]
+    async with Node(settings, None) as node:
+        compiling = hold(node.supervisor, "_compiled")
+        starting = asyncio.create_task(node.installer.start())
+        await compiling.there.wait()
+        await node.installer.uninstall("echo:else.os", drop_state=False)
+        compiling.go_on.set()
+        await starting
+        assert list(node.router.processes()) == []
+
+
+async def test_what_could_not_be_dropped_is_dropped_before_the_package_comes_again(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would be dropped with what that stored."""
+
+    async def fails(*_: object) -> bool:
+        return False
+
+    folder = str(version_of_echo(tmp_path, "0.2.0"))
+    await node.installer.install(folder)
+    with monkeypatch.context() as broken:
+        broken.setattr(installing, "purge", fails)
+        await node.installer.uninstall(PACKAGE, drop_state=True)
+        with pytest.raises(PackageError, match="cannot be dropped: the log says why"):
+            await node.installer.install(folder)
+        assert installed(node) == {}
+    await node.installer.install(folder)
+    assert installed(node) == {PACKAGE: "0.2.0"}
+    assert read_installed(node.home.path).to_drop == frozenset()
