@@ -25,6 +25,7 @@ from guesthouse.kernel.requests import LONGEST_WAIT, Requests, Waiting
 from guesthouse.kernel.returns import Refusal, Returns
 from guesthouse.kernel.rights import Rights
 from guesthouse.kernel.sending import RemotePort, Sender, address_of, size_of, too_much
+from guesthouse.kernel.settling import TURN_SECONDS, Settling
 from guesthouse.link import to_worker
 from guesthouse.link.frames import LinkError
 from guesthouse.link.messages import ExitRequest
@@ -32,8 +33,6 @@ from guesthouse.link.to_node import Respond, Send
 from guesthouse.message import LazyLoadBlob, Request, Response, SendErrorKind
 from guesthouse.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
 
-TURN_SECONDS: Final = 0.001
-"""How long requests that are over may take of a turn of the event loop."""
 _FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
 """Responses of the HTTP server that only those get who want one; refusals are told to everyone."""
@@ -61,6 +60,7 @@ class Router:
         self._returns = Returns(log)
         self._answered: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
         self._loop = asyncio.get_running_loop()
+        self._settling = Settling(self._requests, self._fail_orphan)
         self._alarm = Alarm(self._requests.next_deadline, self._expire)
         self.terminal = self.asker(TERMINAL)
         self.rights = Rights(settings.node, settings.process.state_bytes, log)
@@ -97,11 +97,14 @@ class Router:
         self._processes[process.id] = process
 
     def remove(self, process: Process) -> None:
-        """A process will not return: who waits for it learns so, and what it waited for is forgotten."""
+        """A process will not return: who waits for it learns so, within some turns of the loop if there are many, and
+        what it waited for is forgotten.
+        """
         del self._processes[process.id]
         self.rights.take_back(process.id)
         self._requests.drop_sender(process.id, awaited_only=False)
-        self._fail_all(self._requests.drop_holder(process.id, set()))
+        self._requests.drop_holder(process.id, set())
+        self._settling.begin()
 
     def run_ended(self, process: Process) -> None:
         """A run of a process ended: requests that it took and did not answer fail, those of HTTP as well; those in
@@ -114,12 +117,18 @@ class Router:
             elif isinstance(message, to_worker.Http):
                 http_requests.add(message.http_id)
         self._requests.drop_sender(process.id, awaited_only=True)
-        self._fail_all(self._requests.drop_holder(process.id, requests))
+        self._requests.drop_holder(process.id, requests)
+        self._settling.begin()
         self.http.run_ended(process.id, http_requests)
+
+    def all_ended(self) -> None:
+        """All processes ended, since the node stops: who waits for one learns so now."""
+        self._settling.finish()
 
     def close(self) -> None:
         """Stop the timer."""
         self._alarm.close()
+        self._settling.finish()
 
     def send(self, sender: Sender, sent: Send) -> None:
         """Carry out what a process sends.
@@ -180,7 +189,7 @@ class Router:
         if waiting is None:
             self._log.write(str(responder.id), "debug", "a response came too late and was dropped")
             return
-        if responder.id not in waiting.holders:
+        if not self._requests.holds(waiting, responder.id):
             raise LinkError(f"a worker answers a request that {responder.id} did not receive")
         self._requests.settle(waiting)
         answered = self._answered.pop(response.request_id, None)
@@ -442,7 +451,7 @@ class Router:
         inherited = self._requests.get(inherited_id)
         if inherited is None:
             return 0
-        if sender.id not in inherited.holders:
+        if not self._requests.holds(inherited, sender.id):
             raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
         self._requests.hold(inherited, receiver)
         return inherited.id
@@ -484,9 +493,8 @@ class Router:
             self._requests.settle(waiting)
             self._fail(waiting, "mailbox-full")
 
-    def _fail_all(self, orphans: Iterable[Waiting]) -> None:
-        for waiting in orphans:
-            self._fail(waiting, "no-such-process")
+    def _fail_orphan(self, waiting: Waiting) -> None:
+        self._fail(waiting, "no-such-process")
 
     def _fail(self, waiting: Waiting, kind: SendErrorKind) -> None:
         answered = self._answered.pop(waiting.id, None)

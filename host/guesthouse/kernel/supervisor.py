@@ -216,6 +216,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             for care in list(self._cares.values()):
                 tasks.create_task(self._stop_with_node(care))
+        self._router.all_ended()
 
     # --- what workers report
 

@@ -348,6 +348,7 @@ async def requests(house: House) -> AsyncIterator[Fill]:
             for _ in range(100):
                 table.hold(table.add(sender, Send(1, str(SOURCE), b""), 10, 1000.0), PARENT)
             table.drop_sender(sender, awaited_only=False)
+            assert list(table.left()) == [None] * 100
         for _ in range(count):
             with exchanges.open(PARENT):
                 pass
