@@ -7,6 +7,7 @@ runs before the file says so: whenever the node dies, the next one starts the ol
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -264,6 +265,7 @@ class Installer:
         if drop_state:
             node.timer.forget_package(package_id)
         node.router.rights.forget_issued(node.router.processes(), package_id)
+        node.router.rights.void({package_id: time.time()})
         await finish_purge(home, node.state, node.settings.node)
         await self._remove(before.hashes() - after.hashes())
         node.log.write(SOURCE, "info", f"{package_id} is uninstalled")

@@ -27,6 +27,7 @@ from guesthouse.installing import Installer, finish_purge, tidy
 from guesthouse.kernel import children, kept_capabilities
 from guesthouse.kernel.care import NotWanted
 from guesthouse.kernel.operations import Operations
+from guesthouse.kernel.purge import void_packages
 from guesthouse.kernel.remote import KeyOf, Remote
 from guesthouse.kernel.router import Router
 from guesthouse.kernel.spawning import Spawner
@@ -117,6 +118,7 @@ class Node:
         await asyncio.to_thread(tidy, home)
         await finish_purge(home, state, settings.node)
         router = self.router = Router(settings, log)
+        router.rights.void(await void_packages(state))
         stack.callback(router.close)
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
         timer = self.timer = await install_modules(router, state, settings.process, folder_of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from guesthouse import installing
 from guesthouse.address import ProcessId
+from guesthouse.capabilities import of_node
 from guesthouse.config import HttpSettings, Settings
 from guesthouse.kernel.care import NoSuchProcess
 from guesthouse.node import Node
@@ -211,3 +213,25 @@ async def test_what_could_not_be_dropped_is_dropped_before_the_package_comes_aga
     await node.installer.install(folder)
     assert installed(node) == {PACKAGE: "0.2.0"}
     assert read_installed(node.home.path).to_drop == frozenset()
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_a_package_gave_to_other_nodes_is_void_from_its_end_on_also_after_a_restart(
+    tmp_path: Path, running: bool
+) -> None:
+    settings = Settings(home=str(tmp_path / "home"), workers=1, http=HttpSettings(port=0))
+    folder = str(version_of_echo(tmp_path, "0.2.0"))
+    right = of_node("guesthouse.os", ECHO)
+    async with Node(settings, None) as node:
+        await node.installer.install(folder)
+        given = time.time()
+        assert not node.router.rights.is_void(right, given)
+        if running:
+            await node.installer.uninstall(PACKAGE, drop_state=False)
+            assert node.router.rights.is_void(right, given)
+    if not running:
+        installing.uninstall_without_node(node.home, PACKAGE, drop_state=False)
+    async with Node(settings, None) as node:
+        await node.installer.install(folder)
+        assert node.router.rights.is_void(right, given)
+        assert not node.router.rights.is_void(right, time.time() + 1)

@@ -291,12 +291,19 @@ class Remote:
         found = []
         for each in seals:
             try:
-                found.append(unsealed(each, holder, self._seal_key, self._clock()))
+                found.append(self._unsealed(each, holder))
             except BadSeal as error:
                 node = holder.partition("@")[0]
                 text = f"a capability {how} {holder} was dropped: {error}"
                 self._notices.say(SOURCE, f"{how} {node} {str(error).partition(':')[0]}", text)
         return found
+
+    def _unsealed(self, sealed: Sealed, holder: str) -> Capability:
+        capability = unsealed(sealed, holder, self._seal_key, self._clock())
+        own = Address.parse(capability.issuer).node == self._node
+        if own and self._router.rights.is_void(capability, sealed.expires - LONGEST_SECONDS):
+            raise BadSeal("the package that gave it was uninstalled since")
+        return capability
 
     def _seal_key(self, node: str) -> Ed25519PublicKey | None:
         return self._key.public_key() if node == self._node else self._key_of(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import (
@@ -19,6 +19,7 @@ from guesthouse.capabilities import (
 )
 from guesthouse.kernel.kept_capabilities import as_pairs, read_all
 from guesthouse.kernel.process import Process
+from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, SKEW_SECONDS
 from guesthouse.link.messages import Pair
 from guesthouse.ports import LogPort
 
@@ -64,6 +65,7 @@ class Rights:
         """The right to message processes of other nodes, and to be messaged by them."""
         self._given: dict[ProcessId, set[Capability]] = {}  # by holder, of grants that stand
         self._grants: dict[ProcessId, tuple[tuple[ProcessId, Capability], ...]] = {}  # the same by issuer
+        self._void: dict[str, float] = {}  # by package: when it was uninstalled
 
     def holdings(
         self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]], *, named: bool = True
@@ -124,6 +126,20 @@ class Rights:
             if not any(other.holdings.named and other.holdings.holds(capability) for other in family)
         ]
         child.holdings.requested -= set(lost)
+
+    def void(self, uninstalled: Mapping[str, float]) -> None:
+        """What processes of these packages gave to other nodes until then is void: they were uninstalled.
+
+        Args:
+            uninstalled: when, in Unix seconds.
+        """
+        known = self._void | uninstalled
+        oldest = max(known.values(), default=0.0) - LONGEST_SECONDS - SKEW_SECONDS
+        self._void = {package: when for package, when in known.items() if when > oldest}
+
+    def is_void(self, capability: Capability, given: float) -> bool:
+        """Whether the package that gave it, at that time, was uninstalled since."""
+        return given <= self._void.get(Address.parse(capability.issuer).process.package_id, 0.0)
 
     def lacks_to_message(self, sender: object, receiver: ProcessId) -> Capability | None:
         """The messaging capability of a process of this node, when the sender does not hold it."""

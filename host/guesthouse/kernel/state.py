@@ -100,6 +100,7 @@ _SCHEMA: Final = (
     "giver TEXT, PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
     *_counted("state", "1", _PACKAGE_OF),
     *_counted("capabilities", "1", _PACKAGE_OF),
+    "CREATE TABLE IF NOT EXISTS void (package TEXT PRIMARY KEY, uninstalled REAL NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS children (process TEXT PRIMARY KEY, wasm_path TEXT NOT NULL, "
     "capabilities TEXT NOT NULL, grants TEXT NOT NULL, public INTEGER NOT NULL) WITHOUT ROWID",
 )

@@ -18,7 +18,7 @@ from guesthouse.capabilities import Capability
 from guesthouse.kernel import arrivals, envelopes, remote, sealed_capabilities
 from guesthouse.kernel.envelopes import Envelopes
 from guesthouse.kernel.remote import Remote, at_node
-from guesthouse.kernel.sealed_capabilities import Sealed, seal
+from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, Sealed, seal
 
 from .test_router import CHAT, respond, send
 
@@ -168,6 +168,35 @@ async def test_a_push_needs_the_right_to_that_very_channel(far: Far, kernel: Any
     far.ask(CHANNEL, "http-server:distro:sys", [right(f"home.os@{CHAT}", '{"channel":7}')])
     assert [call[0] for call in kernel.http.asked] == ["request"]
     assert str(kernel.http.asked[0][1]) == f"home.os@{CHAT}", "in the name of who gave the right"
+
+
+async def test_what_a_package_gave_before_it_was_uninstalled_is_void_when_it_is_there_again(
+    far: Far, kernel: Any
+) -> None:
+    worker = await kernel.worker()
+    process, _ = kernel.process(worker, CHAT, public=False)
+    process.holdings.requested |= {kernel.router.rights.network}
+    uninstalled = time.time()
+
+    def given(at: float, params: str) -> list[Any]:
+        expires = at + LONGEST_SECONDS
+        sealed = seal(HERE, Capability.read(f"home.os@{CHAT}", params), f"far.os@{FAR}", expires)
+        return [sealed.issuer, sealed.params, sealed.holder, sealed.expires, sealed.signature]
+
+    far.ask(b"", shown=[given(uninstalled - 1, '"messaging"')])
+    assert far.heard == [], "it is good until then"
+    kernel.router.rights.void({process.id.package_id: uninstalled, "other:b.os": uninstalled + 9})
+    for at in (uninstalled - 1, uninstalled):
+        far.ask(b"", shown=[given(at, '"messaging"')])
+        assert far.heard.pop()[:3] == [FAILURE, 5, "not-authorised"]
+        far.ask(CHANNEL, "http-server:distro:sys", [given(at, '{"channel":7}')])
+        assert far.heard.pop()[3] == b'{"Err": "WsChannelNotFound"}'
+    assert "was uninstalled since" in kernel.log
+    far.ask(b"", shown=[given(uninstalled + 1, '"messaging"')])
+    far.ask(CHANNEL, "http-server:distro:sys", [given(uninstalled + 1, '{"channel":7}')])
+    assert [call[0] for call in kernel.http.asked] == ["request"]
+    kernel.router.rights.void({"late:b.os": uninstalled + 2 * LONGEST_SECONDS})
+    assert set(kernel.router.rights._void) == {"late:b.os"}, "by then no seal is valid any more"
 
 
 async def test_who_answers_what_it_was_not_asked_hands_nothing_over(far: Far, kernel: Any) -> None:
