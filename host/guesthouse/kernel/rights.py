@@ -133,7 +133,7 @@ class Rights:
         Args:
             uninstalled: when, in Unix seconds.
         """
-        known = self._void | uninstalled
+        known = {**self._void, **uninstalled}
         oldest = max(known.values(), default=0.0) - LONGEST_SECONDS - SKEW_SECONDS
         self._void = {package: when for package, when in known.items() if when > oldest}
 
