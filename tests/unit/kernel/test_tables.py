@@ -490,6 +490,7 @@ async def remote_requests(house: House) -> AsyncIterator[Fill]:
                 request, heard = Request(b"", expects_response=2**63), list[Any]()
                 house.router.deliver(process.id, request, None, heard.append, source=source, rights=())
             house.end(process)
+        house.router.all_ended()  # the rest, which is settled over turns
         assert not house.router._answered
 
     yield fill
