@@ -18,6 +18,9 @@ settings.load_profile("guesthouse")
 
 _HERE: Final = Path(__file__).parent
 _ALONE: Final = (_HERE / "attacks", _HERE / "faults")
+_WITH_NODES: Final = (*_ALONE, _HERE / "e2e")
+TEST_SECONDS: Final = 300
+"""What a test has that starts nodes."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
@@ -27,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.alone)
         elif _shares_a_fixture(item):
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_HERE.parent))))
+        if any(folder in item.path.parents for folder in _WITH_NODES) and not item.get_closest_marker(
+            "timeout"
+        ):
+            # One that takes too long fails as any other does, so that what it started is stopped.
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
 
 
 def _shares_a_fixture(item: pytest.Item) -> bool:

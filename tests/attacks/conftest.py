@@ -17,7 +17,6 @@ from .table import show
 
 __all__ = ["compiled", "nothing_left_over"]
 
-TEST_SECONDS: Final = 300
 _ROWS: Final = pytest.StashKey[list[Row]]()
 _WIDE: Final = 216
 
@@ -28,13 +27,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="measure each attack for longer, and print what came of it",
     )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that takes too long fails as any other does, so that what it started is stopped."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:

@@ -18,15 +18,7 @@ from .daemon import Daemon
 from .packages import package
 from .waiting import alive, descendants
 
-TEST_SECONDS = 300
 KEY_FILE: Final = "compiled.key"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that takes too long fails as any other does, so that what it started is stopped."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
 
 
 class StartNode(Protocol):

@@ -311,7 +311,7 @@ class Login:
         site = self.context.gate.site(headers)
         if site is None or not site.label or not site.of_package(site.label):
             return None
-        place = f"{self.context.gate.scheme(headers, peer_of(request))}://{site.parent}"
+        place = self.context.gate.origin(headers, peer_of(request), site.parent)
         query = urlencode({"package": site.label, "redirect": target}, safe="/:")
         return RedirectResponse(f"{place}/login?{query}", 303, PAGE_HEADERS)
 
@@ -323,7 +323,7 @@ class Login:
         processes = tuple(map(str, processes_on(self.context.router, label))) if host else ()
         if not host or not processes:
             return None
-        place = f"{self.context.gate.scheme(headers, peer_of(request))}://{host}"
+        place = self.context.gate.origin(headers, peer_of(request), host)
         return _Package(label, place, processes)
 
     def _logged_in_to(self, package: _Package, request: Request, realm: _Realm, token: str) -> Response:
@@ -369,7 +369,7 @@ class Login:
         site = self.context.gate.site(headers)
         if site is None or site.apart is None or site.label:
             return dict(PAGE_HEADERS)
-        packages = f"{self.context.gate.scheme(headers, peer_of(request))}://*.{site.apart}"
+        packages = self.context.gate.origin(headers, peer_of(request), f"*.{site.apart}")
         policy = PAGE_HEADERS["Content-Security-Policy"].replace(
             "form-action 'self'", f"form-action 'self' {packages}"
         )

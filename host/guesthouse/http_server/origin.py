@@ -48,7 +48,12 @@ def is_own_origin(
     theirs = _origin(origins[0])
     if theirs is None:
         return False
-    return theirs == _origin(f"{scheme}://{hosts[0]}") or normal_origin(origins[0]) in allowed
+    return theirs == _origin(origin_of(scheme, hosts[0])) or normal_origin(origins[0]) in allowed
+
+
+def origin_of(scheme: str, host: str) -> str:
+    """The origin of a host, which has its port with it."""
+    return f"{scheme}://{host}"
 
 
 def normal_origin(text: str) -> str:
@@ -114,7 +119,7 @@ def is_local_name(hosts: Sequence[str]) -> bool:
     """Whether a `Host` means this machine, to whoever asks."""
     if len(hosts) != 1:
         return False
-    own = _origin(f"http://{hosts[0]}")
+    own = _origin(origin_of("http", hosts[0]))
     return own is not None and (own[1] == "localhost" or own[1].endswith(".localhost") or is_loopback(own[1]))
 
 

@@ -19,6 +19,7 @@ from guesthouse.http_server.answers import PAGE_HEADERS, refused
 from guesthouse.http_server.auth import Claims, Scope
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.login import Login, local_path
+from guesthouse.http_server.origin import origin_of
 from guesthouse.http_server.page_policy import PagePolicy
 from guesthouse.http_server.requests import RequestHeaders, peer_of, raw_path
 from guesthouse.http_server.subdomains import subdomain_of
@@ -44,7 +45,7 @@ class OwnOrigin:
         host = policy.site.of_package(label) if self.context.bindings.has_label(process) else None
         if host is None:
             return refused(closes.WRONG_SUBDOMAIN)
-        place = f"{policy.scheme}://{host}"
+        place = origin_of(policy.scheme, host)
         target = target_of(request)
         url = place + target if claims is None else self.login.ticket_url(place, label, claims, target)
         agent = request.headers.get("user-agent", "")

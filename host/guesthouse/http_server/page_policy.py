@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 
 from guesthouse.http_server.auth import is_own_cookie
 from guesthouse.http_server.hosts import Site
-from guesthouse.http_server.origin import normal_origin
+from guesthouse.http_server.origin import normal_origin, origin_of
 
 NEVER_A_PAGE: Final = (
     "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -61,6 +61,11 @@ class PagePolicy:
         return not self.site.label and self.site.apart is None
 
     @property
+    def origin(self) -> str:
+        """Of the host that was asked for."""
+        return origin_of(self.scheme, self.site.host)
+
+    @property
     def path(self) -> str:
         """Where the process's paths are."""
         return f"/{quote(self.process, safe=':~')}"
@@ -69,13 +74,13 @@ class PagePolicy:
         """The policy of its pages and workers."""
         if not self.is_page:
             return NEVER_A_PAGE
-        web = f"{self.scheme}://{self.site.host}"
-        sockets = web.replace("http", "ws", 1)
+        web, web_sockets = self.origin, self.scheme.replace("http", "ws", 1)
+        sockets = origin_of(web_sockets, self.site.host)
         more = "".join(f" {source}" for source in self.sources)
         if not self.shared:
             own, scripts, connect = "'self'", "'self'", f"'self' {sockets}"
             if self.registers:
-                connect += f" {self.scheme.replace('http', 'ws', 1)}://{self.site.parent}"
+                connect += f" {origin_of(web_sockets, self.site.parent)}"
         else:
             own = f"{web}{self.path}/ {web}{self.path}"
             scripts = f"{own} {web}/our.js"
@@ -115,7 +120,7 @@ class PagePolicy:
         """Whether a redirect from a path leads off the process's own paths on a shared origin. After a redirect a
         browser does not compare paths with the policy any more, only the origin.
         """
-        web = f"{self.scheme}://{self.site.host}"
+        web = self.origin
         plain = location.strip().replace("\\", "/").replace("\t", "")
         try:
             target = urlsplit(urljoin(web + path, plain))

@@ -26,7 +26,7 @@ from guesthouse.http_server.exchanges import BodyBudget, Exchange, Exchanges
 from guesthouse.http_server.guest_http import answer_from_guest, headers_for_guest
 from guesthouse.http_server.hosts import NO_SITE
 from guesthouse.http_server.login import Login
-from guesthouse.http_server.origin import shown_address
+from guesthouse.http_server.origin import origin_of, shown_address
 from guesthouse.http_server.own_origin import OwnOrigin, target_of
 from guesthouse.http_server.page_policy import PagePolicy
 from guesthouse.http_server.paths import MAX_PATH, BadPath, ProcessPath, query_params, split_process_path
@@ -83,32 +83,35 @@ class ProcessPages:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, process: ProcessPort, asked: ProcessPath) -> Response:
-        if request.headers.get("service-worker") and self._policy(request, process.id).shared:
+        policy = self._policy(request, process.id)
+        if request.headers.get("service-worker") and policy.shared:
             return refused(closes.NO_SERVICE_WORKER)
         bindings = self.context.bindings
         match = bindings.find_http(process.id, asked.segments)
         if match is not None:
-            return await self._bound(request, process, match)
+            return await self._bound(request, process, policy, match)
         if asked.segments == ("our.js",) and request.method in _SAFE:
             refusal = self.context.gate.wrong_host(process.id, RequestHeaders(request), secure=False)
-            return self.our_js(request, process.id) if refusal is None else refused(refusal)
+            return refused(refusal) if refusal is not None else self.our_js(request, process.id, policy)
         root = bindings.root_of(process.id)
         if process.id in self.context.ui_folders:
-            response = await self._file(request, process, asked, otherwise=root is not None)
+            response = await self._file(request, process, policy, asked, otherwise=root is not None)
             if response is not None:
                 return response
         return (
             refused_page(request, closes.NOT_FOUND)
             if root is None
-            else await self._bound(request, process, root)
+            else await self._bound(request, process, policy, root)
         )
 
-    async def _bound(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
+    async def _bound(
+        self, request: Request, process: ProcessPort, policy: PagePolicy, match: Match[HttpBinding]
+    ) -> Response:
         binding = match.binding
         claims = self._admit(request, process.id, binding)
         if isinstance(claims, Refusal):
-            return self._refused_page(request, process.id, claims, secure=binding.secure)
-        elsewhere = self._to_own_origin(request, process.id, claims)
+            return self._refused_page(request, policy, claims, secure=binding.secure)
+        elsewhere = self._to_own_origin(request, process.id, policy, claims)
         if elsewhere is not None:
             return elsewhere
         if binding.static is None:
@@ -117,18 +120,18 @@ class ProcessPages:
             response = static_answer(binding, request)
         else:
             return _only_safe()
-        return self._finished(request, response, process.id, claims, binding)
+        return self._finished(request, response, process.id, policy, claims, binding)
 
     def _finished(
         self,
         request: Request,
         response: Response,
         process: ProcessId,
+        policy: PagePolicy,
         claims: Claims | None,
         binding: HttpBinding | UiBinding,
     ) -> Response:
         """An answer with what browsers are to know of it, and with the cookies that are due."""
-        policy = self._policy(request, process)
         location = response.headers.get("location")
         if (
             location is not None
@@ -157,9 +160,10 @@ class ProcessPages:
             http.register_form and (listed or bool(site.label)),
         )
 
-    def _to_own_origin(self, request: Request, process: ProcessId, claims: Claims | None) -> Response | None:
+    def _to_own_origin(
+        self, request: Request, process: ProcessId, policy: PagePolicy, claims: Claims | None
+    ) -> Response | None:
         """Where a page is that a browser asks the node's own host for; None when it is here, or no page."""
-        policy = self._policy(request, process)
         if policy.is_page or request.method not in _SAFE or not _is_navigation(request):
             return None
         response = self.own_origin.leave(request, process, claims, policy)
@@ -167,7 +171,9 @@ class ProcessPages:
             self.login.renew(request, response, claims)
         return response
 
-    def our_js(self, request: Request, process: ProcessId | None) -> Response:
+    def our_js(
+        self, request: Request, process: ProcessId | None, policy: PagePolicy | None = None
+    ) -> Response:
         """The script that tells a page where it is, and gives it a token for its process."""
         response = our_js(self.context.router.node, process)
         headers = RequestHeaders(request)
@@ -175,7 +181,7 @@ class ProcessPages:
             return response
         claims = self.context.gate.admit(process, headers, peer_of(request), self.context.now(), safe=True)
         if isinstance(claims, Claims):
-            policy = self._policy(request, process)
+            policy = policy or self._policy(request, process)
             self.login.cookies.set_for_page(request, response, process, claims, policy)
         return response
 
@@ -231,7 +237,13 @@ class ProcessPages:
         return limits.http_response_seconds
 
     async def _file(
-        self, request: Request, process: ProcessPort, asked: ProcessPath, *, otherwise: bool
+        self,
+        request: Request,
+        process: ProcessPort,
+        policy: PagePolicy,
+        asked: ProcessPath,
+        *,
+        otherwise: bool,
     ) -> Response | None:
         """A file of the package's `ui` folder, or why not. With `otherwise`, None for what it has no answer to; what
         may be seen is found out first, so that nobody else learns which files there are.
@@ -239,15 +251,15 @@ class ProcessPages:
         binding = self.context.bindings.find_ui(process.id, asked.segments) or _PACKAGE_UI
         claims = self._admit(request, process.id, binding)
         if isinstance(claims, Refusal):
-            refusal = self._refused_page(request, process.id, claims, secure=binding.secure)
+            refusal = self._refused_page(request, policy, claims, secure=binding.secure)
             return None if otherwise else refusal
         if request.method not in _SAFE:
             return None if otherwise else _only_safe()
         response = await self._found(request, asked, binding, otherwise=otherwise)
         if response is None:
             return None if otherwise else refused_page(request, closes.NOT_FOUND)
-        elsewhere = self._to_own_origin(request, process.id, claims)
-        return elsewhere or self._finished(request, response, process.id, claims, binding)
+        elsewhere = self._to_own_origin(request, process.id, policy, claims)
+        return elsewhere or self._finished(request, response, process.id, policy, claims, binding)
 
     async def _found(
         self, request: Request, asked: ProcessPath, binding: UiBinding, *, otherwise: bool
@@ -267,15 +279,14 @@ class ProcessPages:
             return None
 
     def _refused_page(
-        self, request: Request, process: ProcessId, refusal: Refusal, *, secure: bool
+        self, request: Request, policy: PagePolicy, refusal: Refusal, *, secure: bool
     ) -> Response:
         """A refusal; a person who has not logged in is sent to do so."""
         if refusal is not closes.NOT_AUTHORISED or not wants_page(request):
             return refused_page(request, refusal)
-        policy = self._policy(request, process)
         where = f"/login?redirect={quote(target_of(request), safe='/:')}"
         if policy.site.label and policy.site.apart is not None and not secure:
-            where = f"{policy.scheme}://{policy.site.parent}{target_of(request)}"
+            where = origin_of(policy.scheme, policy.site.parent) + target_of(request)
         response = RedirectResponse(where, 303, PAGE_HEADERS)
         self.login.cookies.clear_tossed(request, response, own_paths=("/", policy.path))
         return response
@@ -323,7 +334,7 @@ def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpReques
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
     return IncomingHttpRequest(
         method=request.method,
-        url=f"{peer.scheme}://{request.headers.get('host', '')}{target_of(request)}",
+        url=origin_of(peer.scheme, request.headers.get("host", "")) + target_of(request),
         bound_path=match.binding.pattern.text,
         headers=headers_for_guest(headers),
         url_params=match.params,

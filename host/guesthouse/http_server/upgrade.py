@@ -19,6 +19,7 @@ from guesthouse.http_server.origin import (
     forwarded_for,
     is_own_origin,
     normal_origin,
+    origin_of,
 )
 from guesthouse.http_server.paths import BadPath, query_params, split_process_path
 from guesthouse.http_server.subdomains import processes_on, subdomain_of
@@ -249,6 +250,10 @@ class Gate:
         """`http` or `https`: how the client reaches the node, also when a trusted proxy ended TLS."""
         claimed = headers.get_all("X-Forwarded-Proto")
         return client_scheme(peer.scheme, peer.address, claimed, self.trusted_proxies)
+
+    def origin(self, headers: HeaderValues, peer: Peer, host: str) -> str:
+        """The origin of a host of this node's, in the scheme by which the client reaches it."""
+        return origin_of(self.scheme(headers, peer), host)
 
     def from_own_page(self, headers: HeaderValues, peer: Peer, *, strict: bool = False) -> bool:
         """Whether no page of another origin made a browser send this. `strict` leaves out the origins that
