@@ -11,6 +11,7 @@ from guesthouse.address import ProcessId
 from guesthouse.config import Settings
 from guesthouse.kernel.care import Care
 from guesthouse.kernel.handover import handover_request
+from guesthouse.kernel.lifecycle import Purpose, Stopping
 from guesthouse.kernel.patience import within
 from guesthouse.kernel.process import Process, Run
 from guesthouse.kernel.workers import Worker
@@ -43,7 +44,7 @@ class Runs:
         process = care.process
         self._last_handle += 1
         handle = self._last_handle
-        care.worker = worker
+        care.life.begin(worker)
         worker.runs[handle] = process
         worker.send(self._start(handle, process, connected=connected))
         process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), reopen)
@@ -63,37 +64,35 @@ class Runs:
 
     async def finish(self, care: Care, version: str, *, hands_over: bool) -> None:
         """Let the run finish what it was sent, and hand over, in its time; then stop it."""
-        process, worker, run = care.process, care.worker, care.process.run
-        if worker is None or run is None or not run.flowing or care.stopping is not None:
-            await self.stop(care, "it is replaced")
+        process, worker, run = care.process, care.life.worker, care.process.run
+        if worker is None or run is None or not run.flowing or isinstance(care.life.state, Stopping):
+            await self.stop(care, Purpose.RUN_AGAIN, "it is replaced")
             return
         seconds = self._settings.process.handover_seconds
-        ended = care.stopping = self._loop.create_future()
+        over = care.life.stop(Purpose.RUN_AGAIN)
         process.hold_messages()
         if hands_over:
             process.send_last(handover_request(self._settings.node, version, seconds))
         worker.send(Finish(run.handle, "it is replaced"))
-        if not await within(seconds, ended):
+        if not await within(seconds, over):
             text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
             self._log.write(str(process.id), "warning", text)
-            await self.stop(care, "it is replaced")
+            await self.stop(care, Purpose.RUN_AGAIN, "it is replaced")
 
-    async def stop(self, care: Care, reason: str) -> None:
+    async def stop(self, care: Care, purpose: Purpose, reason: str) -> None:
         """Stop the run, if there is one. Returns when it is over; a worker that does not end it is ended."""
-        worker, run = care.worker, care.process.run
+        worker, run = care.life.worker, care.process.run
         if worker is None or run is None:
             return
-        if care.stopping is None:
-            care.stopping = self._loop.create_future()
-            care.process.hold_messages()
+        over = care.life.stop(purpose)
+        care.process.hold_messages()
         worker.send(Stop(run.handle, reason))
-        ended = care.stopping
-        if not await within(STOP_SECONDS, ended):
+        if not await within(STOP_SECONDS, over):
             self._log.write(
                 worker.name, "error", f"did not stop {care.process.id} within {STOP_SECONDS:g} s: it is ended"
             )
             worker.abandon()
-            await ended
+            await over
 
     def _start(self, handle: int, process: Process, *, connected: bool) -> Start:
         limits, connections = self._settings.process, self._settings.connections

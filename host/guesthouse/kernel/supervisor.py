@@ -18,6 +18,17 @@ from guesthouse.address import ProcessId
 from guesthouse.config import Settings
 from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, NotWanted, Version
 from guesthouse.kernel.lanes import Lanes
+from guesthouse.kernel.lifecycle import (
+    End,
+    GiveUp,
+    Lifecycle,
+    Next,
+    Purpose,
+    RunAfter,
+    RunAgain,
+    Stopping,
+    Waiting,
+)
 from guesthouse.kernel.notices import Notices
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.restarts import Backoff, in_words
@@ -27,9 +38,6 @@ from guesthouse.kernel.workers import Worker, Workers
 from guesthouse.link.messages import ExitCause
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.ports import HttpServerPort, LogPort
-
-START_ATTEMPTS: Final = 3
-"""Times that a process may lose its worker before it asked for its first message."""
 
 LONG_LOOKUP_SECONDS: Final = 0.1
 """A component that is not compiled by then is being compiled."""
@@ -96,7 +104,7 @@ class Supervisor:
         process = await self.begin(spec, wanted)
         care = self._cares.get(spec.id)
         if care is not None:
-            care.strict = strict
+            care.life.strict = strict
             await self.workers.there_for(spec.id.package_id)
             await self._until_started(care)
         return process
@@ -133,7 +141,7 @@ class Supervisor:
         self.workers.enter(spec.id.package_id)
         self._router.rights.give(spec.id, spec.grants)
         care = Care(
-            *(process, Backoff(self._settings.restart), self._loop.create_future()),
+            *(process, Lifecycle(Backoff(self._settings.restart)), self._loop.create_future()),
             handover=spec.handover,
             grants=spec.grants,
         )
@@ -155,15 +163,15 @@ class Supervisor:
             ProcessNotStarted: the component cannot be started; the one before runs again.
         """
         compiled = await self._compiled(spec)
-        care = self._care(spec.id)
+        care = self._staying(spec.id)
         before, hands_over = care.version(), care.handover
-        care.previous = care.previous or before
+        care.life.fallback = care.life.fallback or before
         requested = self._router.rights.holdings(spec.id, spec.requests).requested
         self._become(
             care, Version(compiled, spec.public, spec.on_exit, requested, spec.handover, spec.grants)
         )
         care.expect_start(Backoff(self._settings.restart))
-        if care.worker is None:
+        if care.life.worker is None:
             self._start(care)
         else:
             await self._runs.finish(care, spec.version, hands_over=hands_over)
@@ -177,12 +185,12 @@ class Supervisor:
             NoSuchProcess: it is gone, or never was.
             ProcessNotStarted: the new run ended before it asked for a message.
         """
-        care = self._care(process_id)
+        care = self._staying(process_id)
         care.expect_start(Backoff(self._settings.restart))
-        if care.worker is None:
+        if care.life.worker is None:
             self._start(care)
         else:
-            await self._runs.stop(care, "it is restarted")
+            await self._runs.stop(care, Purpose.RUN_AGAIN, "it is restarted")
         await self._until_started(care)
 
     async def kill(self, process_id: ProcessId) -> None:
@@ -193,9 +201,7 @@ class Supervisor:
             NoSuchProcess: it is gone, or never was.
         """
         care = self._care(process_id)
-        if care.worker is not None:
-            care.killing = care.stopping is None
-            await self._runs.stop(care, "it is killed")
+        await self._runs.stop(care, Purpose.KILL, "it is killed")
 
     async def stop(self, process_id: ProcessId, reason: str) -> None:
         """End a process for good. Returns when its run is over; a worker that does not end it is ended.
@@ -204,11 +210,10 @@ class Supervisor:
             NoSuchProcess: it is gone, or never was.
         """
         care = self._care(process_id)
-        care.replacing = care.overdue = False
-        if care.worker is None:
+        if care.life.worker is None:
             self._end(care, reason)
         else:
-            await self._runs.stop(care, reason)
+            await self._runs.stop(care, Purpose.END, reason)
 
     async def close(self) -> None:
         """End all processes, all at once. On-exit rules do not apply: the node stops."""
@@ -223,7 +228,7 @@ class Supervisor:
     def worker_ready(self, worker: Worker) -> None:
         """See `WorkerEvents`."""
         for care in list(self._cares.values()):
-            if care.waits_for_worker:
+            if isinstance(care.life.state, Waiting):
                 self._start(care)
 
     def worker_lost(self, worker: Worker) -> None:
@@ -236,14 +241,12 @@ class Supervisor:
     def run_started(self, process: Process) -> None:
         """See `RunEvents`."""
         care = self._cares[process.id]
-        if care.stopping is not None:  # it is being replaced already
+        if not care.life.asked():  # it is to end already
             return
-        care.previous = None
         if process.run is not None:
             self._log.write(str(process.id), "info", f"runs on {process.run.worker}")
         process.run_started()
-        if not care.started.done():
-            care.started.set_result(None)
+        care.shows_its_start()
 
     def run_ended(self, process: Process, cause: str, detail: str) -> None:
         """See `RunEvents`."""
@@ -251,16 +254,15 @@ class Supervisor:
         run = process.run
         ran_seconds = 0.0 if run is None else self._loop.time() - run.began
         not_again = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)
-        care.worker = None
         self._router.run_ended(process)
-        stopped = care.stopping is not None and not care.killing
-        care.killing = False
-        if not stopped or cause not in _ENDS_OF_THE_STOPPED:
+        state = care.life.state
+        wanted = isinstance(state, Stopping) and state.purpose is not Purpose.KILL
+        if not wanted or cause not in _ENDS_OF_THE_STOPPED:
             self._report_end(process, cause, detail, not_again)
-        if care.stopping is not None and not care.stopping.done():
-            care.stopping.set_result(None)
-        care.stopping = None
-        self._what_next(care, cause, detail, ran_seconds, stopped=stopped)
+        follows = care.life.run_ended(
+            cause, ran_seconds, restarts=process.on_exit == "restart", closing=self._closing
+        )
+        self._go_on(care, follows, cause, detail)
 
     async def _compiled(self, spec: ProcessSpec) -> Path:
         """To look through a compiled component takes a CPU. Where many are to start, the first run meanwhile."""
@@ -269,69 +271,42 @@ class Supervisor:
 
     # --- decisions
 
-    def _what_next(self, care: Care, cause: str, detail: str, ran_seconds: float, *, stopped: bool) -> None:
-        process = care.process
-        if care.replacing and not self._closing:
-            self._start(care)
-        elif care.overdue and not self._closing:
-            self._give_up_component(care, cause, self._not_asked())
-        elif stopped or self._closing:
-            self._end(care, "it was stopped")
-        elif self._cannot_start(care, cause):
-            self._give_up_component(care, cause, detail)
-        elif process.on_exit == "restart":
-            self._restart_after(care, care.backoff.pause_after(cause, ran_seconds))
-        else:
-            self._end(care, f"it {in_words(cause)}", detail)
-
-    def _cannot_start(self, care: Care, cause: str) -> bool:
-        """Whether a component that never asked for a message is to be given up.
-
-        Its worker's loss may be another's doing, a few times. One that trapped, or returned, is given up only
-        when there is another to go back to; one that trapped, also when whoever added it wants that. Else its
-        on-exit decides, or a process could keep its node from starting by what it stored.
-        """
-        if care.started.done():
-            return False
-        trapped = cause not in (ExitCause.NOT_STARTED, ExitCause.WORKER_LOST, ExitCause.RETURNED)
-        may_fail = cause == ExitCause.RETURNED or (trapped and not care.strict)
-        if care.previous is None and may_fail:
-            care.started.set_result(None)
-            return False
-        care.attempts += 1
-        return cause != ExitCause.WORKER_LOST or care.attempts >= START_ATTEMPTS
+    def _go_on(self, care: Care, follows: Next, cause: str, detail: str) -> None:
+        """Carry out what follows the end of a run."""
+        if not care.life.awaited:
+            care.shows_its_start()
+        match follows:
+            case RunAgain():
+                self._start(care)
+            case RunAfter(seconds):
+                self._log.write(str(care.process.id), "info", f"is started again in {seconds:g} s")
+                care.life.pause(self._loop.call_later(seconds, self._start, care))
+            case GiveUp(overdue):
+                self._give_up_component(care, cause, self._not_asked() if overdue else detail)
+            case End(stopped=True):
+                self._end(care, "it was stopped")
+            case End():
+                self._end(care, f"it {in_words(cause)}", detail)
 
     def _give_up_component(self, care: Care, cause: str, detail: str) -> None:
-        if care.previous is None:
+        fallback, care.life.fallback = care.life.fallback, None
+        if fallback is None:
             self._end(care, f"it {in_words(cause)}", detail)
             return
         care.not_started(detail or f"it {in_words(cause)}")
-        self._become(care, care.previous)
-        care.previous = None
-        care.overdue = False
+        self._become(care, fallback)
         self._start(care)
 
     def _become(self, care: Care, version: Version) -> None:
         care.become(version)
         self._router.rights.give(care.process.id, version.grants)
 
-    def _restart_after(self, care: Care, pause: float) -> None:
-        if pause == 0.0:
-            self._start(care)
-            return
-        self._log.write(str(care.process.id), "info", f"is started again in {pause:g} s")
-        care.timer = self._loop.call_later(pause, self._start, care)
-
     def _start(self, care: Care) -> None:
         """Begin a run on the worker with the fewest, or as soon as there is a worker."""
-        if care.timer is not None:
-            care.timer.cancel()
-            care.timer = None
         worker = self.workers.least_loaded(care.process.id.package_id)
-        care.waits_for_worker = worker is None
         if worker is None:
+            care.life.wait()
             return
-        care.replacing = False
         self._runs.begin(care, worker, self.http.reopen, connected=self._router.remote is not None)
 
     async def _until_started(self, care: Care) -> None:
@@ -341,7 +316,7 @@ class Supervisor:
         if await self._runs.until_started(care):
             return
         text = f"has not asked for a message in {self._settings.process.first_message_seconds:g} s"
-        if care.previous is None and not care.strict:
+        if care.life.fallback is None and not care.life.strict:
             self._log.write(
                 str(care.process.id), "warning", f"{text}: the node goes on without waiting for it"
             )
@@ -350,12 +325,11 @@ class Supervisor:
         await self._give_up_overdue(care)
 
     async def _give_up_overdue(self, care: Care) -> None:
-        care.overdue = True
-        if care.worker is None:
+        if care.life.worker is None:
             self._give_up_component(care, ExitCause.NOT_STARTED, self._not_asked())
         else:
-            await self._runs.stop(care, "it has not asked for a message")
-        care.started.result()
+            await self._runs.stop(care, Purpose.GIVE_UP, "it has not asked for a message")
+        await self._until_started(care)  # it failed, unless a run of something else follows
 
     def _mailbox_is_full(self) -> str:
         return (
@@ -369,8 +343,7 @@ class Supervisor:
 
     def _end(self, care: Care, reason: str, detail: str = "") -> None:
         process = care.process
-        if care.timer is not None:
-            care.timer.cancel()
+        care.life.end()
         del self._cares[process.id]
         if not self._closing:
             self.workers.leave(process.id.package_id)
@@ -384,8 +357,8 @@ class Supervisor:
             self._router.send_on_exit(process, process.on_exit)
 
     async def _stop_with_node(self, care: Care) -> None:
-        if care.worker is not None:
-            await self._runs.stop(care, "the node stops")
+        if care.life.worker is not None:
+            await self._runs.stop(care, Purpose.END, "the node stops")
         elif not care.process.gone:
             self._end(care, "the node stops")
 
@@ -397,6 +370,13 @@ class Supervisor:
             text += f" ({not_again} is not delivered again)"
         level = "info" if cause in (ExitCause.RETURNED, ExitCause.STOPPED) else "error"
         self._log.write(str(process.id), level, text)
+
+    def _staying(self, process_id: ProcessId) -> Care:
+        """One that is not about to end."""
+        care = self._care(process_id)
+        if care.life.is_ending:
+            raise NoSuchProcess(f"{process_id} is being stopped: start it again by installing its package")
+        return care
 
     def _care(self, process_id: ProcessId) -> Care:
         care = self._cares.get(process_id)

@@ -334,6 +334,38 @@ async def test_a_worker_that_does_not_stop_a_run_is_ended(house: House) -> None:
         await house.supervisor.stop(CHAT, "asked to")
 
 
+async def test_one_that_is_killed_and_then_stopped_ends(house: House) -> None:
+    process = await house.add()
+    house.http.open_channel(CHAT, 7)
+    await house.heard()
+    house.say(b"hang")
+    await asyncio.gather(house.supervisor.kill(CHAT), house.supervisor.stop(CHAT, "asked to"))
+    assert process.gone
+    assert house.router.find(CHAT) is None
+
+
+async def test_one_that_is_being_stopped_is_neither_restarted_nor_replaced(house: House) -> None:
+    process = await house.add()
+    stopping = asyncio.ensure_future(house.supervisor.stop(CHAT, "asked to"))
+    await asyncio.sleep(0)
+    with pytest.raises(NoSuchProcess, match="is being stopped"):
+        await house.supervisor.restart(CHAT)
+    with pytest.raises(NoSuchProcess, match="is being stopped"):
+        await house.supervisor.replace(spec(name="better"))
+    await stopping
+    assert process.gone
+
+
+@IMPATIENT
+async def test_one_that_is_given_up_while_another_replaces_it_runs_as_that(house: House) -> None:
+    adding = asyncio.ensure_future(house.supervisor.add(spec(name="idles"), strict=True))
+    await house.log.has("it is given up")
+    await house.supervisor.replace(spec())
+    process = await adding
+    assert process.component == Path("/good.cwasm")
+    assert process.state is ProcessState.RUNNING
+
+
 async def test_the_least_loaded_worker_takes_the_next_process(house: House) -> None:
     await house.both_ready()
     for number in range(4):
