@@ -33,6 +33,8 @@ class ToWorker(IntEnum):
     CHANNEL_GONE = 12
     PING = 13
     FINISH = 14
+    PIECE = 15
+    WHOLE = 16
 
 
 class ToNode(IntEnum):
@@ -53,6 +55,8 @@ class ToNode(IntEnum):
     LOG = 12
     USAGE = 13
     PONG = 14
+    PIECE = 15
+    WHOLE = 16
 
 
 class Call:
@@ -139,11 +143,34 @@ def _to_node(message: list[Any]) -> list[Any]:
     return [int(code), *fields]
 
 
-class FrameReader:
-    """Messages of a stream."""
+_FIELDS: Final = {
+    (False, 4): {"payload": 4},
+    (False, 6): {"body": 11},
+    (False, 7): {"body": 4, "blob": 9},
+    (False, 8): {"body": 3, "context": 6, "blob": 8},
+    (False, 9): {"body": 4, "context": 8, "blob": 10},
+    (True, 4): {"payload": 4},
+    (True, 5): {"payload": 4},
+    (True, 7): {"body": 6},
+    (True, 8): {"body": 3, "context": 7, "blob": 9},
+    (True, 9): {"body": 3, "blob": 7},
+}
+"""Where the payloads of a message are, by whether it is a worker's and its number."""
 
-    def __init__(self, *, of_worker: bool) -> None:
+
+class FrameReader:
+    """Messages of a stream. Those that came in pieces are put together, and the pieces left out.
+
+    Args:
+        of_worker: whose messages they are.
+        whole: False for the pieces as they are.
+    """
+
+    def __init__(self, *, of_worker: bool, whole: bool = True) -> None:
         self._buffer = bytearray()
+        self._of_worker = of_worker
+        self._puts_together = whole
+        self._pieces: dict[str, bytes] = {}
         self._read = _from_worker if of_worker else _from_node
 
     def feed(self, data: bytes) -> Iterator[list[Any]]:
@@ -161,7 +188,28 @@ class FrameReader:
                 return
             body = bytes(buffer[_HEADER:end])
             del buffer[:end]
-            yield [self._read(message) for message in msgspec.msgpack.decode(body)]
+            messages = [self._joined(message) for message in msgspec.msgpack.decode(body)]
+            yield [self._read(message) for message in messages if message]
+
+    def _joined(self, message: list[Any]) -> list[Any]:
+        """The message itself; for a piece nothing, and for the whole what it is of."""
+        if not self._puts_together or message[0] not in (ToNode.PIECE, ToNode.WHOLE):
+            return message
+        if message[0] == ToNode.PIECE:
+            _, _, field, size, data = message
+            self._pieces[field] = self._pieces.get(field, b"") + data
+            assert len(self._pieces[field]) <= size
+            return []
+        inner: list[Any] = message[2]
+        for field, payload in self._pieces.items():
+            if (self._of_worker and inner[0] == ToNode.CALL) or (
+                not self._of_worker and inner[0] == ToWorker.REPLY
+            ):
+                inner[3][-1] = payload
+            else:
+                inner[_FIELDS[self._of_worker, inner[0]][field]] = payload
+        self._pieces = {}
+        return inner
 
 
 def _from_worker(message: list[Any]) -> list[Any]:

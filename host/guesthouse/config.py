@@ -191,7 +191,7 @@ _MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
 _MOST: Final = {
     "port": 65_535,
     "message_bytes": 16 * MIB,
-    "state_bytes": 48 * MIB,
+    "state_bytes": 16 * MIB,
     "workers": 1024,
     "cpu_share": 1,
 }

@@ -18,6 +18,8 @@ BindError: TypeAlias = Literal["bad-path", "too-many", "no-subdomain", "bad-subp
 MAX_SUBPROTOCOLS: Final = 16
 """Subprotocols that one WebSocket binding may speak."""
 
+_HASHED_AT_ONCE: Final = 1024 * 1024
+"""Bytes, whose hash takes less than a millisecond."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
@@ -35,6 +37,28 @@ class WsBinding:
     """Those it speaks, the one it likes best first."""
 
 
+class Static:
+    """Content that is served without asking."""
+
+    __slots__ = ("_etag", "blob")
+
+    def __init__(self, blob: LazyLoadBlob) -> None:
+        self.blob = blob
+        self._etag = ""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether to ask for its `etag` takes so long that no event loop should: for the first time."""
+        return not self._etag and len(self.blob.bytes) > _HASHED_AT_ONCE
+
+    @property
+    def etag(self) -> str:
+        """A hash of it, made when it is first wanted: whoever binds content is not answered later for it."""
+        if not self._etag:
+            self._etag = f'"{hashlib.sha256(self.blob.bytes).hexdigest()[:32]}"'
+        return self._etag
+
+
 @dataclass(frozen=True, slots=True)
 class HttpBinding:
     """A path that takes HTTP requests; with `static` the content is served without asking."""
@@ -42,8 +66,7 @@ class HttpBinding:
     pattern: PathPattern
     authenticated: bool
     local_only: bool
-    static: LazyLoadBlob | None = None
-    etag: str = ""
+    static: Static | None = None
     secure: bool = False
     response_seconds: float | None = None
     """How long the process may take to answer; None for as long as the node says."""
@@ -185,9 +208,8 @@ class Bindings:
             return "bad-path"
         if secure and not self.has_label(owner):
             return "no-subdomain"
-        binding = HttpBinding(
-            pattern, authenticated, local_only, static, _etag(static), secure, response_seconds
-        )
+        content = None if static is None else Static(static)
+        binding = HttpBinding(pattern, authenticated, local_only, content, secure, response_seconds)
         bound = self._bound.setdefault(owner, _Bound())
         others = (each for each in bound.http.all() if each.pattern != pattern)
         if sum(map(_static_size, others)) + _static_size(binding) > self._static_bytes:
@@ -263,12 +285,8 @@ class Bindings:
         return None
 
 
-def _etag(static: LazyLoadBlob | None) -> str:
-    return "" if static is None else f'"{hashlib.sha256(static.bytes).hexdigest()[:32]}"'
-
-
 def _static_size(binding: HttpBinding) -> int:
-    return 0 if binding.static is None else len(binding.static.bytes)
+    return 0 if binding.static is None else len(binding.static.blob.bytes)
 
 
 def _parsed(path: str) -> PathPattern | None:

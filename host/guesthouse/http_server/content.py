@@ -83,13 +83,14 @@ def file_answer(path: Path, request: Request) -> Response:
 
 def static_answer(binding: HttpBinding, request: Request) -> Response:
     """Content that a process bound to a path, the part of it that is asked for, or 304."""
-    content = binding.static
-    assert content is not None  # noqa: S101 - for the type checker: callers have looked
+    static = binding.static
+    assert static is not None  # noqa: S101 - for the type checker: callers have looked
+    content = static.blob
     mime = content.mime or ""
     if not mime or not mime.isascii() or not mime.isprintable():
         mime = _UNKNOWN
     body = content.bytes
-    whole = Response(body, headers={**_HEADERS, "ETag": binding.etag, "Accept-Ranges": "bytes"})
+    whole = Response(body, headers={**_HEADERS, "ETag": static.etag, "Accept-Ranges": "bytes"})
     whole.raw_headers.append((b"content-type", mime.encode()))
     return _asked_for(request, whole, len(body), lambda part: Response(body[part.start : part.stop], 206))
 

@@ -117,6 +117,8 @@ class ProcessPages:
         if binding.static is None:
             response = await self._ask(request, process, match)
         elif request.method in _SAFE:
+            if binding.static.is_large:
+                await asyncio.to_thread(getattr, binding.static, "etag")
             response = static_answer(binding, request)
         else:
             return _only_safe()

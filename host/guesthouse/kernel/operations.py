@@ -20,6 +20,7 @@ from guesthouse.kernel.state import TOO_BIG, State
 from guesthouse.link import calls, to_node, to_worker
 from guesthouse.link.frames import LinkError
 from guesthouse.link.messages import PROTOCOL_VERSION, Message
+from guesthouse.link.pieces import Assembly
 from guesthouse.message import LazyLoadBlob
 from guesthouse.ports import HttpServerPort, LogPort
 
@@ -99,7 +100,10 @@ class Operations:
             to_node.Call: self._call,
             to_node.SetOnExit: self._on_exit,
             to_node.Log: self._log_line,
+            to_node.Piece: self._piece,
+            to_node.Whole: self._whole,
         }
+        self._assembly: Assembly[to_node.Piece] = Assembly()
 
     def handle(self, message: to_node.ToNode) -> None:
         """Carry out one message.
@@ -154,7 +158,15 @@ class Operations:
         if message.cause not in CAUSES:
             raise LinkError(f"a worker gives {message.cause[:40]!a} as the cause of an end")
         del self._runs[message.handle]
+        self._assembly.drop(message.handle)
         self._events.run_ended(process, message.cause, message.detail)
+
+    def _piece(self, _: Process, piece: to_node.Piece) -> None:
+        self._assembly.add(piece)
+
+    def _whole(self, process: Process, whole: to_node.Whole) -> None:
+        message = self._assembly.complete(whole.handle, whole.message)
+        self._handlers[type(message)](process, message)
 
     def _consumed(self, process: Process, message: to_node.Consumed) -> None:
         process.consumed(message.count)

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from guesthouse.capabilities import MOST_NAMED
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 
 MOST_CHANNELS: Final = 1024
 """Channels in one PushMany; a push to more is several."""
@@ -28,6 +28,10 @@ MOST_ON_EXIT: Final = 64
 MOST_RUNS: Final = 256
 """Runs in one usage report; a report of more is several."""
 MOST_SUBPROTOCOLS: Final = 256
+PIECE_BYTES: Final = 128 * 1024
+"""A payload that is larger crosses in pieces of so many, each of which an empty socket takes."""
+MOST_IN_PIECES: Final = 64 * 1024 * 1024
+"""Bytes of all payloads that one end is putting together."""
 
 U16 = Annotated[int, Meta(ge=0, lt=2**16)]
 U32 = Annotated[int, Meta(ge=0, lt=2**32)]
@@ -40,6 +44,9 @@ Text = Annotated[str, Meta(max_length=65_536)]
 """A path, an address, a MIME type, a reason."""
 LongText = Annotated[str, Meta(max_length=2**24)]
 """What has a limit among the settings."""
+PieceOfPayload = Annotated[bytes, Meta(max_length=PIECE_BYTES)]
+PayloadName: TypeAlias = Literal["body", "context", "blob", "payload", "state", "content"]
+"""A field that may cross in pieces."""
 Pair: TypeAlias = tuple[Text, Text]
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 """Of the node's: parameters and headers."""

@@ -4,6 +4,9 @@ What is sent within one turn of the event loop leaves in as few frames as may be
 costs one encoding and one system call for every `BATCH_MESSAGES`. Nothing here waits: how much may be
 sent is limited by the mailboxes' windows and by what the worker itself has asked.
 
+What is large leaves in pieces (`link/pieces.py`), some in each turn and no more than the worker reads; what is sent
+after it waits behind it.
+
 What is heard is carried out for `TURN_SECONDS` of each turn at most. The rest waits for the next turn, and no more is
 read meanwhile: a worker that says more than the node can carry out holds up itself.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
 from time import perf_counter
@@ -20,7 +24,9 @@ from typing import Final, cast
 
 from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
 from guesthouse.link.messages import Message
+from guesthouse.link.pieces import InPieces, taken_out
 from guesthouse.link.to_node import ToNode
+from guesthouse.link.to_worker import Piece, Whole
 from guesthouse.link.vigil import Vigil
 
 BATCH_BYTES: Final = 1024 * 1024
@@ -62,6 +68,10 @@ class NodeEnd(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._batch: list[Message] = []
         self._batch_size = 0
+        self._behind: deque[InPieces | list[Message]] = deque()
+        """A large message under way, and what has to wait until it is sent."""
+        self._is_full = False
+        """Whether the worker is to read before it is sent more pieces."""
         self._vigil = Vigil()
         self._awake_until = 0.0
         """0 while it does not stay awake."""
@@ -81,17 +91,22 @@ class NodeEnd(asyncio.Protocol):
         batch.append(message)
         self._batch_size += size
         if self._batch_size >= BATCH_BYTES or len(batch) >= BATCH_MESSAGES:
+            if size >= BATCH_BYTES:
+                self._take_apart()
             self._flush()
 
     def close(self) -> None:
         """Send what is batched and close. The worker sees the end of file."""
         self._flush()
+        while self._behind:
+            self._send_behind()
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """Close at once; what was not sent is dropped, and so is what was put off."""
         self._batch = []
+        self._behind.clear()
         self._rest = None
         if self._transport is not None:
             self._transport.abort()
@@ -99,6 +114,16 @@ class NodeEnd(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=BATCH_BYTES)
+
+    def pause_writing(self) -> None:
+        """Called by the event loop."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Called by the event loop."""
+        self._is_full = False
+        self._go_on_sending()
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
@@ -148,12 +173,57 @@ class NodeEnd(asyncio.Protocol):
         """Called by the event loop."""
         self._transport = None
         self._batch = []
+        self._behind.clear()
         self._rest = None
         self._on_lost(self._error)
 
     def _flush(self) -> None:
         batch, self._batch, self._batch_size = self._batch, [], 0
         if not batch or self._transport is None:
+            return
+        if self._behind:
+            self._behind.append(batch)
+        else:
+            self._write(batch)
+
+    def _take_apart(self) -> None:
+        """Send the message that was batched last in pieces, if it has large payloads."""
+        message = self._batch[-1]
+        small, payloads = taken_out(message)
+        if not payloads or self._transport is None:
+            return
+        self._batch.pop()
+        self._flush()
+        handle: int = getattr(message, "handle", 0)
+        whole = Whole(handle, small)  # type: ignore[arg-type] # it has payloads
+        try:
+            encode([whole])
+        except (LinkError, *UNENCODABLE) as error:
+            self._on_unsendable(message, error)
+            return
+        self._behind.append(InPieces(Piece, handle, payloads, whole))
+        if len(self._behind) == 1:
+            self._go_on_sending()
+
+    def _go_on_sending(self) -> None:
+        if self._behind and not self._is_full:
+            self._send_behind()
+            if self._behind and not self._is_full:
+                self._loop.call_soon(self._go_on_sending)
+
+    def _send_behind(self) -> None:
+        """Send some of what waits, all of which comes before what is batched."""
+        first = self._behind[0]
+        if isinstance(first, list):
+            self._write(first)
+        elif self._transport is not None:
+            for frame in first.frames():
+                self._transport.write(frame)
+        if isinstance(first, list) or first.done:
+            self._behind.popleft()
+
+    def _write(self, batch: list[Message]) -> None:
+        if self._transport is None:
             return
         try:
             frame = encode(batch)

@@ -20,6 +20,8 @@ from guesthouse.link.messages import (
     Name,
     OnExit,
     Pair,
+    PayloadName,
+    PieceOfPayload,
     Rights,
     Text,
 )
@@ -165,6 +167,26 @@ class Pong(Message, tag=14, frozen=True):
     """The answer to a `Ping`."""
 
 
+class Piece(Message, tag=15, frozen=True):
+    """The next bytes of a payload of `size` bytes, which is in `field` of the message that the next `Whole` holds."""
+
+    handle: U64
+    field: PayloadName
+    size: U32
+    data: PieceOfPayload
+
+
+Payload: TypeAlias = Push | PushMany | HttpResponse | Send | Respond | Call
+"""What may have large payloads."""
+
+
+class Whole(Message, tag=16, frozen=True):
+    """A message whose large payloads came in pieces before it; its own are empty."""
+
+    handle: U64
+    message: Payload
+
+
 OfRun: TypeAlias = (
     Started
     | Exited
@@ -178,6 +200,8 @@ OfRun: TypeAlias = (
     | Call
     | SetOnExit
     | Log
+    | Piece
+    | Whole
 )
 """What a worker says for one run."""
 ToNode: TypeAlias = OfRun | Ready | Usage | Pong

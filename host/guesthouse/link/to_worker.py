@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from guesthouse.link.calls import Outcome
-from guesthouse.link.messages import Message, OnExit, Pair, Pairs, Rights
+from guesthouse.link.messages import Message, OnExit, Pair, Pairs, PayloadName, PieceOfPayload, Rights
 
 
 class GuestLimits(Message, frozen=True):
@@ -183,6 +183,26 @@ class Finish(Message, tag=14, frozen=True):
     reason: str
 
 
+class Piece(Message, tag=15, frozen=True):
+    """As `to_node.Piece`."""
+
+    handle: int
+    field: PayloadName
+    size: int
+    data: PieceOfPayload
+
+
+Payload: TypeAlias = Push | Http | Request | Response | SendFailure | Reply
+"""What may have large payloads."""
+
+
+class Whole(Message, tag=16, frozen=True):
+    """As `to_node.Whole`."""
+
+    handle: int
+    message: Payload
+
+
 ToWorker: TypeAlias = (
     Configure
     | Start
@@ -199,4 +219,6 @@ ToWorker: TypeAlias = (
     | ChannelGone
     | Ping
     | Finish
+    | Piece
+    | Whole
 )

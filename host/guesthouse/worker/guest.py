@@ -12,8 +12,9 @@ from guesthouse.address import Address
 from guesthouse.link.calls import Call, Outcome
 from guesthouse.link.frames import LinkError, checked
 from guesthouse.link.messages import ExitCause
+from guesthouse.link.pieces import taken_out
 from guesthouse.link.to_node import Call as CallOf
-from guesthouse.link.to_node import Started, ToNode
+from guesthouse.link.to_node import Send, Started, ToNode, Whole
 from guesthouse.link.to_worker import GuestLimits, Response, SendFailure, ToProcess
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.fiber import Fiber
@@ -21,7 +22,7 @@ from guesthouse.worker.boundary.host_functions import PENDING
 from guesthouse.worker.budget import Budget
 from guesthouse.worker.logbook import LogBook
 from guesthouse.worker.messages import CONTRACT, Dialect, address_value
-from guesthouse.worker.outgoing import MAX_MESSAGE, Outgoing
+from guesthouse.worker.outgoing import FLUSH_BYTES, Outgoing
 from guesthouse.worker.resources import ResourceTable
 
 
@@ -206,18 +207,22 @@ class Guest:
         the guest alone.
 
         Raises:
-            GuestTrap: a field is too long or of the wrong shape, or all of it is too large.
+            GuestTrap: a field is too long or of the wrong shape, or what is no payload is too large.
         """
+        small, payloads = taken_out(message)
         try:
-            written = checked(message)
+            written = checked(Whole(self.handle, small) if payloads else small)  # type: ignore[arg-type] # has payloads
         except LinkError as error:
             raise GuestTrap(ExitCause.TRAP, f"it passed what the node does not take: {error}") from None
         size = len(memoryview(written))
-        if size > MAX_MESSAGE:
-            raise GuestTrap(
-                ExitCause.TRAP, f"it sent {size} bytes to the node at once; the limit is {MAX_MESSAGE}"
-            )
-        self.outgoing.add(written, size)
+        if size > FLUSH_BYTES:
+            text = f"it sent {size} bytes to the node beside bodies and blobs; the limit is {FLUSH_BYTES}"
+            raise GuestTrap(ExitCause.TRAP, text)
+        if payloads:
+            waits = isinstance(message, CallOf) or (isinstance(message, Send) and message.await_id > 0)
+            self.outgoing.add_large(self.handle, payloads, written, waits=waits)
+        else:
+            self.outgoing.add(written, size)
 
     def await_response(self, dialect: Dialect) -> int:
         """Block for the response to a request that is about to be sent; returns its await id."""

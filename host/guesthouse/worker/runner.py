@@ -19,6 +19,7 @@ from guesthouse.errors import GuesthouseError
 from guesthouse.link import to_worker
 from guesthouse.link.frames import LinkError, from_node
 from guesthouse.link.messages import PROTOCOL_VERSION, ExitCause, Message
+from guesthouse.link.pieces import Assembly
 from guesthouse.link.to_node import Exited, Log, Pong, Ready
 from guesthouse.link.vigil import AWAKE_SECONDS, Vigil
 from guesthouse.worker.boundary import canary
@@ -64,6 +65,7 @@ class Worker:
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._calls = HostCalls()
         self._usage = UsageReport(self._outgoing)
+        self._assembly: Assembly[to_worker.Piece] = Assembly()
         self._dispatch: dict[type[Message], Callable[[Any], None]] = {
             to_worker.Configure: self._configure,
             to_worker.Start: self._start,
@@ -80,6 +82,8 @@ class Worker:
             to_worker.Credit: self._credit,
             to_worker.ChannelGone: self._channel_gone,
             to_worker.Ping: self._ping,
+            to_worker.Piece: self._piece,
+            to_worker.Whole: self._whole,
         }
 
     def run(self) -> None:
@@ -101,6 +105,8 @@ class Worker:
             self._run_guests()
             self._usage.report(self._guests.values())
             self._outgoing.flush()
+            if self._outgoing.has_large:
+                self._outgoing.send_pieces()
             if self._ticker.fast:
                 self._ticker.relax(perf_counter())
 
@@ -130,7 +136,7 @@ class Worker:
 
         The epoch stands still in a long wait.
         """
-        seconds = self._scheduler.wait_seconds()
+        seconds = 0.0 if self._outgoing.has_large else self._scheduler.wait_seconds()
         if (seconds is None or seconds > AWAKE_SECONDS) and self._heard_awake(poller):
             return True
         if seconds is not None and seconds <= _LINGER_SECONDS:
@@ -174,6 +180,15 @@ class Worker:
 
     def _ping(self, _: to_worker.Ping) -> None:
         self._outgoing.add(Pong())
+
+    def _piece(self, piece: to_worker.Piece) -> None:
+        if piece.handle in self._guests:
+            self._assembly.add(piece)
+
+    def _whole(self, whole: to_worker.Whole) -> None:
+        if whole.handle in self._guests:
+            message = self._assembly.complete(whole.handle, whole.message)
+            self._dispatch[type(message)](message)
 
     def _start(self, start: to_worker.Start) -> None:
         limits = start.limits
@@ -277,6 +292,8 @@ class Worker:
         for channel_id in guest.channels:
             self._channels.pop(channel_id, None)
         guest.log.close()
+        self._outgoing.drop_large(guest.handle)
+        self._assembly.drop(guest.handle)
         self._usage.report_end(guest)
         self._explain(guest, trap)
         self._exited(guest.handle, trap.cause, trap.detail)

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import wasmtime
 
+from guesthouse.control.client import Refused
 from guesthouse.worker.boundary.types import FunctionType
 
 from ...e2e.waiting import until
 from ...unit.worker.guests import RECEIVE, Wasi, process
 from ..figures import Allowance
 from ..harness import Scene, package_folder
+from .every_call import body_of
 
 SUITE: Final = "Hostile guests"
 ARMED: Final = 512
@@ -72,6 +74,11 @@ def with_allocator(text: str, body: str) -> str:
     )
 
 
+def name_of(title: str) -> str:
+    """The name of an attacker with a title."""
+    return title.replace(" ", "-").replace(",", "")
+
+
 def id_of(name: str) -> str:
     """The process id of an attacker."""
     return f"{name}:{name}:test.os"
@@ -92,6 +99,16 @@ async def begin(scene: Scene, process_id: str, body: str = "go") -> None:
     await scene.ask("send", address=process_id, body=body)
 
 
+async def told(scene: Scene, process_id: str, number: int) -> bool:
+    """Tell a process of `every_call` to make an attempt; whether it lived on."""
+    await _stands_ready(scene, process_id)
+    try:
+        await scene.ask("send", address=process_id, body=body_of(number), seconds=60)
+    except Refused:
+        return False
+    return True
+
+
 async def gone(scene: Scene, process_id: str) -> None:
     """Wait until a process has ended."""
     await until(scene.ps, lambda processes: process_id not in processes, f"{process_id} ends", 30)
@@ -99,7 +116,7 @@ async def gone(scene: Scene, process_id: str) -> None:
 
 async def carry_out(scene: Scene, title: str, attacker: Attacker) -> None:
     """Attack with a process again and again, for as long as is measured, and judge it."""
-    name = title.replace(" ", "-").replace(",", "")
+    name = name_of(title)
     async with installed(scene, name, attacker.wasm(), **attacker.keys) as process_id:
         async with scene.attack(
             SUITE, title, process_id, attacker.allowed, holds_worker=attacker.holds_worker

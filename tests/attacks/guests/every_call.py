@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
-from guesthouse.worker.boundary.host_functions import HostFunction
+from guesthouse.worker.boundary.host_functions import TEXT_BYTES, HostFunction
 from guesthouse.worker.boundary.types import (
     STRING,
     U8,
@@ -43,7 +43,7 @@ BYTES: Final = ListOf(U8)
 LIMITS: Final = SimpleNamespace(message_bytes=65_536, blob_bytes=65_536)
 """Of the guests that make these calls; those of the others are higher, whatever the settings."""
 AT: Final = 4 * 2**20
-"""Where what is so long begins: zeros up to the end of a memory of `PAGES`."""
+"""Where what is so long begins: zeros up to the end of a memory of `PAGES`, each of which was written."""
 PAGES: Final = 1024
 VALUES_AT: Final = 8192
 """Where the other parts of arguments are that are not on the stack."""
@@ -154,21 +154,23 @@ def value(type_: WitType, path: Path | None = None, long: Long | None = None) ->
             return "" if type_ == STRING else 0
 
 
-def lengths(call: str, type_: WitType) -> list[int]:
+def lengths(call: str, type_: WitType, limits: Any) -> list[int]:
     """None, around the limit, and what is negative to who forgets that it has no sign."""
     interface, _, name = call.partition(".")
-    limit = CALLS[interface][name].most(SimpleNamespace(limits=LIMITS))
+    limit = CALLS[interface][name].most(SimpleNamespace(limits=limits))
+    if type_ == STRING and not CALLS[interface][name].utf8:
+        limit = min(limit, TEXT_BYTES)
     if isinstance(type_, ListOf) and type_ != BYTES:
         limit = MAX_LIST
     return [0, limit - 1, limit, limit + 1, 2**31, 2**32 - 1]
 
 
-def attempts(call: str) -> Iterator[Attempt]:
-    """A call with each of its texts and lists of each length."""
+def attempts(call: str, limits: Any = LIMITS) -> Iterator[Attempt]:
+    """A call with each of its texts and lists of each length around what guests with such limits may pass."""
     type_ = signature(call)
     for number, (name, param) in enumerate(type_.params):
         for path, found in places(param):
-            for length in lengths(call, found):
+            for length in lengths(call, found, limits):
                 values = [
                     value(each, path if at == number else None, Long(length))
                     for at, (_, each) in enumerate(type_.params)
@@ -237,7 +239,9 @@ def component(codes: list[str], calls: list[str]) -> str:
         imported,
         f"""(local $which i32)
       (if (i32.lt_u (memory.size) (i32.const {PAGES}))
-        (then (drop (memory.grow (i32.sub (i32.const {PAGES}) (memory.size))))))
+        (then
+          (drop (memory.grow (i32.sub (i32.const {PAGES}) (memory.size))))
+          (memory.fill (i32.const {AT}) (i32.const 0) (i32.const {PAGES * 65536 - AT}))))
       (loop $next {RECEIVE} (local.set $which {which}) {choose}
         {plain(ANSWER)} (br $next))""",
         functions,

@@ -7,11 +7,9 @@ from typing import Final
 import pytest
 import wasmtime
 
-from guesthouse.control.client import Refused
-
 from ..harness import Scene, tried_again
-from .attackers import SUITE, installed
-from .every_call import CALLS, LIMITS, Attempt, all_calls, attempts, body_of, component, in_a_line, plain
+from .attackers import SUITE, installed, told
+from .every_call import CALLS, LIMITS, all_calls, attempts, component, in_a_line, plain
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -31,26 +29,10 @@ def settings() -> dict[str, object]:
     }
 
 
-async def told(scene: Scene, process_id: str, number: int) -> bool:
-    """Tell a process to make an attempt; whether it lived on."""
-    if process_id not in await scene.ps():
-        await scene.ask("restart", process=process_id)
-    try:
-        await scene.ask("send", address=process_id, body=body_of(number), seconds=60)
-    except Refused:
-        return False
-    return True
-
-
 async def no_fault_of_the_host(scene: Scene, process_id: str) -> None:
     """What ends a process is told as its own fault, in one line."""
     lines = [line for line in await scene.ask("logs", lines=100_000) if line["source"] == process_id]
     assert not [line["text"] for line in lines if "fault of the host" in line["text"] or "\n" in line["text"]]
-
-
-def is_giant(attempt: Attempt) -> bool:
-    """Whether it passes most of what one call may: content of 60 MB holds up a worker, as `test_giants` has it."""
-    return 2**23 <= attempt.length < 2**26
 
 
 @pytest.mark.parametrize("interface", CALLS)
@@ -61,17 +43,12 @@ async def test_no_length_of_anything_in_any_call_harms_others(scene: Scene, inte
     name = f"lengths-{interface}"
     wasm = bytes(wasmtime.wat2wasm(component([each.code for each in made], calls)))
     async with installed(scene, name, wasm, request_capabilities=RIGHTS) as process_id:
-        lives: dict[int, bool] = {}
         async with scene.attack(SUITE, f"{len(made)} lengths in {interface}", process_id) as attack:
-            for number in (number for number, each in enumerate(made) if not is_giant(each)):
-                lives[number] = await told(scene, process_id, number)
-            attack.gets = f"it ends by {list(lives.values()).count(False)} of them"
+            lived = [await told(scene, process_id, number) for number in range(len(made))]
+            attack.gets = f"it ends by {lived.count(False)} of them"
             attack.log = await scene.log_line(process_id, "trapped: ")
-        for number in (number for number, each in enumerate(made) if is_giant(each)):
-            lives[number] = await told(scene, process_id, number)
-        lived = [lives[number] for number in range(len(made))]
         outside = [
-            each.what for each, lived_on in zip(made, lived, strict=True) if each.length >= 2**31 and lived_on
+            each.what for each, lives in zip(made, lived, strict=True) if each.length >= 2**31 and lives
         ]
         assert not outside
         assert lived.count(False) >= len(made) / 3

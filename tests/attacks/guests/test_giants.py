@@ -1,23 +1,29 @@
-"""Guests that pass what is as large as can be, up to wasmtime's limits of a host call and past them.
+"""Guests that pass and are given what is as large as can be, up to the limits of a host call and past them.
 
-Nothing interrupts an instruction that fills memory, nor the host when it reads a call's values: lists of so many
-elements take their worker some hundredths of a second at a time. Neighbours on it wait so long, and lose nothing;
-those on other workers notice nothing (`isolation = "package"` gives each package workers of its own).
+Nothing interrupts an instruction that fills memory, nor the host when it reads a call's values: 16 MiB, or a list of
+65,536 elements, take their worker some hundredths of a second. Neighbours on it wait so long at most: what is as large
+crosses the link in pieces, between what others say.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
+import wasmtime
 
-from guesthouse.config import MIB
+from guesthouse.config import MIB, Settings
+from guesthouse.worker.boundary.host_functions import SMALL_BYTES
 
+from ...e2e.daemon import NODE
+from ...unit.worker.contract import REQUEST
 from ...unit.worker.guests import SCRATCH
 from ..figures import Allowance
 from ..harness import Scene, tried_again
-from .attackers import Attacker, carry_out
+from .attackers import SUITE, Attacker, carry_out, id_of, installed, name_of, told
 from .conftest import MEMORY_BYTES
+from .every_call import AT, CALLS, Attempt, Long, all_calls, attempts, calling, component, value
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,7 +33,8 @@ MAKE: Final = f"""(if (i32.lt_u (memory.size) (i32.const {LARGE // 65536})) (the
   (memory.fill (i32.const 262144) (i32.const 97) (i32.const {LARGE}))"""
 """Makes 16 MiB of the letter a, from 262144 on."""
 STRING: Final = f"(i32.const 262144) (i32.const {LARGE})"
-ROOM: Final = Allowance(worker_bytes=128 * MIB)
+ROOM: Final = Allowance(node_bytes=64 * MIB, node_peak_bytes=160 * MIB, worker_bytes=128 * MIB)
+"""Allocators keep what had been of use for 16 MiB, and the node what 64 MiB of requests wait for."""
 
 
 def same_again(count: int, at: int = 8192) -> str:
@@ -38,6 +45,38 @@ def same_again(count: int, at: int = 8192) -> str:
       (br_if $fill (i32.lt_u (local.tee 8 (i32.add (local.get 8) (i32.const 1))) (i32.const {2 * count}))))"""
 
 
+BLOB: Final = "blob of 16 MiB"
+ROOMY: Final = f"""(if (i32.lt_u (memory.size) (i32.const {(AT + LARGE) // 65536})) (then
+    (drop (memory.grow (i32.sub (i32.const {(AT + LARGE) // 65536}) (memory.size))))
+    (memory.fill (i32.const {AT}) (i32.const 97) (i32.const {LARGE}))))"""
+"""Makes 16 MiB of the letter a from `AT` on, once."""
+
+
+def to_itself(name: str) -> str:
+    """Sends a request with a blob of 16 MiB to an attacker of that name, which is this one."""
+    process_name, package_name, publisher = id_of(name_of(name)).split(":")
+    process = {"process-name": process_name, "package-name": package_name, "publisher-node": publisher}
+    request = {**value(REQUEST), "expects-response": None}
+    target = {"node": NODE, "process": process}
+    return calling("messaging.send-request", [target, request, None, {"mime": None, "bytes": Long(LARGE)}])
+
+
+DEFAULTS: Final = SimpleNamespace(
+    message_bytes=Settings().connections.message_bytes, blob_bytes=Settings().process.message_bytes
+)
+
+
+def most_of(interface: str) -> list[Attempt]:
+    """Each call of an interface with each of its texts and bytes as long as it takes them, where that is much."""
+    most = max(DEFAULTS.message_bytes, DEFAULTS.blob_bytes)
+    return [
+        each
+        for call in all_calls(interface)
+        for each in attempts(call, DEFAULTS)
+        if SMALL_BYTES < each.length <= most and each.length % SMALL_BYTES == 0
+    ]
+
+
 ATTACKERS: Final = {
     "a line of 16 MiB": Attacker(
         f"{MAKE} (call $print (i32.const 2) {STRING})",
@@ -46,7 +85,6 @@ ATTACKERS: Final = {
         calls=("system.print",),
         lives=True,
         allowed=ROOM,
-        holds_worker=True,
     ),
     "a text of 16 MiB": Attacker(
         f"{MAKE} (call $send-ws-text (i32.const 1) {STRING} (i32.const {SCRATCH}))",
@@ -54,7 +92,6 @@ ATTACKERS: Final = {
         calls=("http-server.send-ws-text",),
         lives=True,
         allowed=ROOM,
-        holds_worker=True,
     ),
     "a list of 65,537": Attacker(
         f"""{MAKE} (call $send-ws-text-many (i32.const 262144) (i32.const 65537)
@@ -63,7 +100,6 @@ ATTACKERS: Final = {
         ("trapped: it passed a list of 65537 elements",),
         calls=("http-server.send-ws-text-many",),
         allowed=ROOM,
-        holds_worker=True,
     ),
     "lists of 65,536": Attacker(
         f"""{MAKE} (loop (call $send-ws-text-many (i32.const 262144) (i32.const 65536)
@@ -72,7 +108,6 @@ ATTACKERS: Final = {
         ("ran out of time",),
         calls=("http-server.send-ws-text-many",),
         allowed=ROOM,
-        holds_worker=True,
     ),
     "bytes by the million": Attacker(
         f"""{MAKE} (local.set 8 (i32.const 0)) (loop $again
@@ -83,16 +118,37 @@ ATTACKERS: Final = {
         locals="(local i32)",
         lives=True,
         allowed=ROOM,
-        holds_worker=True,
     ),
-    "more than may be kept as state": Attacker(
+    "more than any state may have": Attacker(
         f"{MAKE} (call $set-state (i32.const 196608) (i32.const {LARGE + 65536}) (i32.const {SCRATCH}))",
-        "`too-big`",
-        ("keeping 16842752 bytes was refused",),
+        "ended alone",
+        ("trapped: it passed 16842752 bytes to a call that takes 16777216 at most",),
         calls=("system.set-state",),
+        allowed=ROOM,
+    ),
+    "state of 16 MiB": Attacker(
+        f"""{ROOMY} (call $set-state (i32.const {AT}) (i32.const {LARGE}) (i32.const {SCRATCH}))
+          (call $get-state (i32.const {SCRATCH}))""",
+        "16 MiB of state, stored and read",
+        calls=("system.set-state", "system.get-state"),
         lives=True,
         allowed=ROOM,
-        holds_worker=True,
+    ),
+    BLOB: Attacker(
+        f"""{ROOMY} (if (call $has-blob)
+          (then (call $get-blob (i32.const {SCRATCH})) (call $reset) (call $get-blob-text (i32.const {SCRATCH}))
+            (call $reset) (call $last-blob (i32.const {SCRATCH})))
+          (else {to_itself(BLOB)}))""",
+        "16 MiB, sent and read three times",
+        calls=(
+            "messaging.has-blob",
+            "messaging.get-blob",
+            "messaging.get-blob-text",
+            "messaging.last-blob",
+            "messaging.send-request",
+        ),
+        lives=True,
+        allowed=ROOM,
     ),
     "one string as ten thousand": Attacker(
         f"""{MAKE} {same_again(10_000)}
@@ -103,17 +159,39 @@ ATTACKERS: Final = {
         calls=("http-server.send-http-response",),
         locals="(local i32)",
         allowed=ROOM,
-        holds_worker=True,
     ),
 }
 
 
+WITH_MUCH: Final = [interface for interface in CALLS if most_of(interface)]
+
+
 @pytest.fixture(scope="module")
 def settings() -> dict[str, object]:
-    return {"process_cpu_seconds_per_message": 3, "process_memory_bytes": MEMORY_BYTES}
+    return {
+        "process_cpu_seconds_per_message": 3,
+        "process_memory_bytes": MEMORY_BYTES,
+        "process_mailbox_bytes": 64 * MIB,
+    }
 
 
 @pytest.mark.parametrize("name", ATTACKERS)
 @tried_again
 async def test_a_guest_that_passes_giants_harms_nobody(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])
+
+
+@pytest.mark.parametrize("interface", WITH_MUCH)
+@tried_again
+async def test_the_most_that_any_call_takes_holds_up_nobody(scene: Scene, interface: str) -> None:
+    made = most_of(interface)
+    wasm = bytes(wasmtime.wat2wasm(component([each.code for each in made], all_calls(interface))))
+    title = f"the most that calls of {interface} take"
+    async with (
+        installed(scene, f"most-{interface}", wasm) as process_id,
+        scene.attack(SUITE, title, process_id, ROOM) as attack,
+    ):
+        attack.gets = "16 MiB at a time"
+        while not attack.measured:
+            for number in range(len(made)):
+                await told(scene, process_id, number)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from guesthouse.config import ConnectionLimits
+from guesthouse.http_server import bindings
 from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Pairs
 
 from .conftest import CHAT, NODE, OTHER, House, Start
@@ -311,6 +315,30 @@ async def test_static_content_without_a_usable_type_is_never_a_page(house: House
         answer = await client.get(f"/{CHAT}/page")
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_content_is_hashed_when_it_is_first_asked_for_and_not_when_it_is_bound(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is large not in the thread that serves everybody; what is beyond the quota never."""
+    hashed: list[tuple[int, bool]] = []
+
+    def sha256(content: bytes) -> Any:
+        hashed.append((len(content), threading.current_thread() is threading.main_thread()))
+        return hashlib.sha256(content)
+
+    monkeypatch.setattr(bindings, "hashlib", SimpleNamespace(sha256=sha256))
+    rules: dict[str, Any] = {"authenticated": False, "local_only": False, "secure": False}
+    monkeypatch.setattr(bindings, "_HASHED_AT_ONCE", 100)
+    over = LazyLoadBlob(None, bytes(1001))
+    assert house.server.bind_http_path(CHAT, "/over", static=over, **rules) == "too-many"
+    bind(house, "/page", static=LazyLoadBlob(None, b"page"))
+    bind(house, "/large", static=LazyLoadBlob(None, bytes(101)))
+    assert hashed == []
+    async with house.http() as client:
+        for path in ("/large", "/page", "/large"):
+            assert (await client.get(f"/{CHAT}{path}")).headers["etag"]
+    assert hashed == [(101, False), (4, True)]
 
 
 async def test_the_static_content_of_a_process_is_limited_in_all(house: House) -> None:

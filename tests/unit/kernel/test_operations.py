@@ -96,6 +96,25 @@ async def test_usage_is_noted(kernel: Any) -> None:
     assert process.used() == Usage(*usage)
 
 
+async def test_what_comes_in_pieces_is_carried_out_once_it_is_whole(kernel: Any) -> None:
+    """Of several runs at once, and of none that ended before."""
+    worker = await kernel.worker()
+    _, chat = kernel.process(worker, str(CHAT))
+    _, other = kernel.process(worker, "other:other:b.os")
+    _, ended = kernel.process(worker, "ended:ended:c.os")
+    await worker.say(
+        [ToNode.PIECE, ended, "state", 2**25, b"what"],
+        [ToNode.PIECE, chat, "payload", 5, b"lar"],
+        [ToNode.EXITED, ended, "trap", ""],
+        [ToNode.PIECE, other, "state", 2**25, b"ever"],
+        [ToNode.PIECE, chat, "payload", 5, b"ge"],
+        [ToNode.WHOLE, chat, [ToNode.PUSH, chat, 7, 1, b""]],
+        [ToNode.PUSH, chat, 7, 1, b"small"],
+    )
+    await worker.settled(chat)
+    assert kernel.http.asked[:2] == [("push", CHAT, 7, 1, b"large"), ("push", CHAT, 7, 1, b"small")]
+
+
 @pytest.mark.parametrize(
     ("operation", "complaint"),
     [
@@ -110,6 +129,12 @@ async def test_usage_is_noted(kernel: Any) -> None:
         ([ToNode.READY, 99, 1], "version 99"),
         ([77], "Invalid value 77"),
         ([ToNode.PONG], "what nobody asked"),
+        ([ToNode.PIECE, 1, "body", 1, b"xy"], "more than is missing"),
+        ([ToNode.PIECE, 1, "body", 2**31, b""], "pieces of over"),
+        ([ToNode.PIECE, 1, "name", 1, b"x"], "malformed link frame"),
+        ([ToNode.PIECE, 999, "body", 1, b"x"], "which it was not given"),
+        ([ToNode.WHOLE, 1, [4, 999, 7, 0, b""]], "of another"),
+        ([ToNode.WHOLE, 1, [16, 1, [4, 1, 7, 0, b""]]], "malformed link frame"),
     ],
 )
 async def test_what_no_correct_worker_says_ends_that_worker_only(

@@ -57,6 +57,8 @@ GOOD: list[list[Any]] = [
     [ToNode.LOG, 1, "print", "info", "hi"],
     [ToNode.USAGE, {1: USED}],
     [ToNode.PONG],
+    [ToNode.PIECE, 1, "body", 5, b"x"],
+    [ToNode.WHOLE, 1, [7, 1, 2, 200, [["a", "b"]], None, b""]],
 ]
 NAMES = [f"{message[0].name}-{number}" for number, message in enumerate(GOOD)]
 NEEDED = {ToNode.SEND: 3, ToNode.RESPOND: 3}
@@ -108,7 +110,7 @@ def written(message: list[Any]) -> list[Any]:
 def test_what_a_correct_worker_says_is_read_and_written_as_the_same(message: list[Any]) -> None:
     (made,) = from_worker().feed(wire.to_node(message))
     assert list(from_worker().feed(encode([made]))) == [made]
-    assert list(wire.FrameReader(of_worker=True).feed(encode([made]))) == [message]
+    assert list(wire.FrameReader(of_worker=True, whole=False).feed(encode([made]))) == [message]
     assert list(from_worker().feed(encode([checked(made)]))) == [made]
 
 
@@ -207,9 +209,11 @@ def test_what_the_node_says_is_read_and_written_as_the_same() -> None:
         [ToWorker.CHANNEL_GONE, 7],
         [ToWorker.PING],
         [ToWorker.FINISH, 1, "why"],
+        [ToWorker.PIECE, 1, "body", 5, b"x"],
+        [ToWorker.WHOLE, 1, [4, 1, 7, 0, b""]],
     ]
     for message in said:
         (made,) = from_node().feed(wire.to_worker(message))
         assert list(from_node().feed(encode([made]))) == [made]
-        again = list(wire.FrameReader(of_worker=False).feed(encode([made])))
+        again = list(wire.FrameReader(of_worker=False, whole=False).feed(encode([made])))
         assert again == [message[:2] if message[0] == ToWorker.CONFIGURE else message]

@@ -12,8 +12,9 @@ from tests.wire import frame
 from guesthouse.link.frames import MAX_FRAME, LinkError, encode, from_node
 from guesthouse.link.messages import Message
 from guesthouse.link.node_end import BATCH_BYTES, BATCH_MESSAGES, TURN_SECONDS, NodeEnd, connect
+from guesthouse.link.pieces import Assembly
 from guesthouse.link.to_node import Consumed, Exited, Pong, Started, ToNode
-from guesthouse.link.to_worker import Credit, Push, Request, Stop
+from guesthouse.link.to_worker import Credit, Piece, Push, Request, Stop, Whole
 
 
 class Link:
@@ -113,6 +114,38 @@ async def test_what_cannot_be_written_costs_nothing_else_of_its_batch(link: Link
     assert link.unsendable == [bad]
     link.end.send(Credit(9, 9))
     assert [*reader.feed(await link.read_until(1))] == [Credit(9, 9)]
+
+
+async def test_what_is_large_leaves_in_pieces_and_what_is_sent_after_it_comes_after_it(link: Link) -> None:
+    payload = bytes(range(256)) * (3 * BATCH_BYTES // 256)
+    large, bad = Push(1, 7, 1, payload), Request(1, 5, "n.os@a:b:c", payload, metadata="\ud800")
+    messages = [Credit(1, 5), large, Stop(2, "why"), bad, large, *(Credit(number, 5) for number in range(99))]
+    for message in messages:
+        link.end.send(message, len(payload) if message in (large, bad) else 0)
+    reader, assembly, heard = from_node(), Assembly[Piece](), list[Message]()
+    while len(heard) < len(messages) - 1:
+        for each in reader.feed(await link.read_until(1)):
+            if isinstance(each, Piece):
+                assembly.add(each)
+            else:
+                heard.append(
+                    assembly.complete(each.handle, each.message) if isinstance(each, Whole) else each
+                )
+    assert heard == [message for message in messages if message is not bad]
+    assert link.unsendable == [bad]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_link_that_is_closed_sends_what_is_under_way_and_one_that_is_aborted_does_not(
+    link: Link, *, closed: bool
+) -> None:
+    link.end.send(Push(1, 7, 1, bytes(8 * BATCH_BYTES)), 8 * BATCH_BYTES)
+    link.end.send(Stop(1, "last"))
+    (link.end.close if closed else link.end.abort)()
+    reader, heard = from_node(), list[Message]()
+    while data := await asyncio.get_running_loop().sock_recv(link.worker, 1 << 20):
+        heard += reader.feed(data)
+    assert (heard[-1:] == [Stop(1, "last")]) == closed
 
 
 async def test_messages_arrive_in_order_however_the_stream_is_split(link: Link) -> None:

@@ -122,7 +122,11 @@ class Worker:
         """Read whole frames one by one, past `expect`."""
         for _ in range(count):
             size = int.from_bytes(self._exactly(4), "little")
-            yield list(FrameReader(of_worker=True).feed(size.to_bytes(4, "little") + self._exactly(size)))
+            yield list(
+                FrameReader(of_worker=True, whole=False).feed(
+                    size.to_bytes(4, "little") + self._exactly(size)
+                )
+            )
 
     def _exactly(self, size: int) -> bytes:
         data = b""

@@ -27,6 +27,10 @@ SMALL_BYTES: Final = 65_536
 """Bytes of a text or a `list<u8>` that every call takes."""
 
 
+TEXT_BYTES: Final = 1024 * 1024
+"""Bytes of the longest text that a call takes as a text: whose payloads are text takes them as UTF-8."""
+
+
 class Beyond(Enum):
     """What becomes of a text or bytes beyond a call's limit. They are not copied to find out."""
 

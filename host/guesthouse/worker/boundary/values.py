@@ -11,6 +11,7 @@ own and borrow: the host's number of the resource.
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +44,26 @@ class Utf8:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+
+
+_AT_ONCE: Final = 1024 * 1024
+_new_decoder: Final = getincrementaldecoder("utf-8")
+
+
+def check_utf8(data: bytes) -> None:
+    """See that bytes are UTF-8. The text that is made of them to find out, which may take four times as much, is of a
+    MiB at a time.
+
+    Raises:
+        UnicodeDecodeError: they are not.
+    """
+    if len(data) <= _AT_ONCE:
+        data.decode()
+        return
+    decode, view = _new_decoder().decode, memoryview(data)
+    for start in range(0, len(data), _AT_ONCE):
+        decode(view[start : start + _AT_ONCE])
+    decode(b"", final=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from guesthouse.link.messages import MOST_CHANNELS
 from guesthouse.link.to_node import CloseChannel, Push, PushMany, Send
 from guesthouse.message import WsMessageType
 from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
-from guesthouse.worker.boundary.values import OK, Err
+from guesthouse.worker.boundary.values import OK, Err, check_utf8
 from guesthouse.worker.calls import extension_push
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import message_bytes, operation_bytes
@@ -194,7 +194,7 @@ def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
         return _TOO_BIG
     if kind == _TEXT:
         try:
-            payload.decode()
+            check_utf8(payload)
         except UnicodeDecodeError:
             return _NOT_UTF8
     return None

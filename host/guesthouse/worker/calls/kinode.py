@@ -24,7 +24,7 @@ from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
 from guesthouse.worker.boundary.types import FunctionType
 from guesthouse.worker.calls import capabilities, messaging, spawning, system
-from guesthouse.worker.calls.limits import blob_bytes, operation_bytes
+from guesthouse.worker.calls.limits import blob_bytes, exit_bytes, operation_bytes
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.kinode_form import STANDARD, closed
 from guesthouse.worker.served.kinode import BY_VERSION
@@ -71,6 +71,9 @@ def _send_request(
 
 
 def _send_requests(guest: Guest, requests: list[tuple[Any, Any, Any, Any]]) -> None:
+    messaging.check_inherited(
+        guest, [request["inherit"] and blob is None for _, request, _, blob in requests]
+    )
     for request in requests:
         _send_request(guest, *request)
 
@@ -142,14 +145,14 @@ CALLS: Final[Mapping[str, HostFunction]] = MappingProxyType(
         "print-to-terminal": HostFunction(_print, beyond=Beyond.CUT),
         "our": HostFunction(system.our),
         "get-on-exit": HostFunction(system.get_on_exit),
-        "set-on-exit": HostFunction(_set_on_exit, most=blob_bytes),
+        "set-on-exit": HostFunction(_set_on_exit, most=exit_bytes),
         "get-state": HostFunction(system.get_state, blocks=True),
         "set-state": HostFunction(_set_state, blocks=True, most=operation_bytes),
         "clear-state": HostFunction(_clear_state, blocks=True),
         "save-capabilities": HostFunction(capabilities.save, blocks=True),
         "drop-capabilities": HostFunction(capabilities.drop, blocks=True),
         "our-capabilities": HostFunction(capabilities.ours, blocks=True),
-        "spawn": HostFunction(_spawn, blocks=True, most=blob_bytes),
+        "spawn": HostFunction(_spawn, blocks=True, most=exit_bytes),
         "receive": HostFunction(_receive, blocks=True),
         "get-blob": HostFunction(messaging.get_blob),
         "has-blob": HostFunction(messaging.has_blob),

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from guesthouse.worker.boundary.host_functions import SMALL_BYTES
 from guesthouse.worker.guest import Guest
-from guesthouse.worker.outgoing import MAX_MESSAGE
+
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""Of anything that crosses at once, as `process.message_bytes` and `process.state_bytes` are at most: to copy it from a
+guest's memory takes 13 ms, in which its neighbours wait.
+"""
+EXIT_BYTES: Final = 256 * 1024
 
 
 def message_bytes(guest: Guest) -> int:
@@ -19,4 +26,9 @@ def blob_bytes(guest: Guest) -> int:
 
 def operation_bytes(guest: Guest) -> int:
     """Of what the node has a limit for."""
-    return MAX_MESSAGE
+    return MOST_BYTES
+
+
+def exit_bytes(guest: Guest) -> int:
+    """Of a body or blob that is sent when the process has ended. The node keeps it until then."""
+    return EXIT_BYTES

@@ -14,9 +14,10 @@ from typing import Any, Final
 from guesthouse.http_answer import answer_of
 from guesthouse.link.messages import ExitCause, Rights
 from guesthouse.link.to_node import Respond, Send
+from guesthouse.worker.boundary.apart.metering import SHARED_BYTES
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import PENDING, Beyond, HostFunction
-from guesthouse.worker.boundary.values import Utf8
+from guesthouse.worker.boundary.values import Utf8, check_utf8
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import blob_bytes
@@ -43,7 +44,7 @@ def get_blob_text(guest: Guest) -> Utf8 | None:
         return None
     if not payload.isascii():
         try:
-            payload.decode()
+            check_utf8(payload)
         except UnicodeDecodeError:
             return None
     return Utf8(payload)
@@ -72,8 +73,23 @@ def send_request(
 
 def send_requests(guest: Guest, requests: list[tuple[Any, Any, Any, Any]]) -> None:
     """Send several, in order."""
+    check_inherited(guest, [request["inherit"] and blob is None for _, request, _, blob in requests])
     for target, request, context, blob in requests:
         _send(guest, target, request, context, blob, await_id=0)
+
+
+def check_inherited(guest: Guest, inherits: list[bool]) -> None:
+    """See that requests of one call do not carry the blob of the message in hand, which none of them passed, so often
+    that the worker would send nothing else for long.
+
+    Raises:
+        GuestTrap: they do.
+    """
+    payload = guest.blob[1]
+    size, most = sum(inherits) * len(payload or b""), guest.limits.blob_bytes + SHARED_BYTES
+    if size > most:
+        text = f"its requests inherited {size} bytes in one call; the limit is {most}"
+        raise GuestTrap(ExitCause.TRAP, text)
 
 
 def send_response(guest: Guest, response: dict[str, Any], blob: dict[str, Any] | None) -> None:

@@ -17,7 +17,7 @@ from guesthouse.link.messages import Pair
 from guesthouse.worker.boundary.host_functions import HostFunction
 from guesthouse.worker.boundary.values import Err, Ok
 from guesthouse.worker.calls.capabilities import refuse_many, rights
-from guesthouse.worker.calls.limits import blob_bytes
+from guesthouse.worker.calls.limits import exit_bytes
 from guesthouse.worker.calls.system import left_for_exit
 from guesthouse.worker.guest import Guest, name_part
 from guesthouse.worker.refusals import as_error
@@ -63,4 +63,4 @@ def _as_result(outcome: Outcome) -> Any:
     )
 
 
-CALLS: Final = {"spawn": HostFunction(spawn, blocks=True, most=blob_bytes)}
+CALLS: Final = {"spawn": HostFunction(spawn, blocks=True, most=exit_bytes)}

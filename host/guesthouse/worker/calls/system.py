@@ -15,7 +15,7 @@ from guesthouse.link.messages import MOST_ON_EXIT, ExitCause, ExitRequest, OnExi
 from guesthouse.link.to_node import SetOnExit
 from guesthouse.worker.boundary.errors import GuestTrap
 from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
-from guesthouse.worker.calls.limits import blob_bytes, operation_bytes
+from guesthouse.worker.calls.limits import exit_bytes, operation_bytes
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.refusals import as_result
 
@@ -97,5 +97,5 @@ CALLS: Final = {
     "set-state": HostFunction(set_state, blocks=True, most=operation_bytes),
     "clear-state": HostFunction(clear_state, blocks=True),
     "get-on-exit": HostFunction(get_on_exit),
-    "set-on-exit": HostFunction(set_on_exit, most=blob_bytes),
+    "set-on-exit": HostFunction(set_on_exit, most=exit_bytes),
 }

@@ -27,7 +27,7 @@ from guesthouse.worker.boundary.apart.traps import (
     too_long,
 )
 from guesthouse.worker.boundary.errors import UnsupportedType
-from guesthouse.worker.boundary.host_functions import SMALL_BYTES, Beyond
+from guesthouse.worker.boundary.host_functions import SMALL_BYTES, TEXT_BYTES, Beyond
 from guesthouse.worker.boundary.types import (
     BOOL,
     CHAR,
@@ -46,7 +46,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import INTEGERS, MAX_LIST, Err, Ok, Oversize, Some
+from guesthouse.worker.boundary.values import INTEGERS, MAX_LIST, Err, Ok, Oversize, Some, check_utf8
 
 Load: TypeAlias = Callable[[Any, int, Any], Any]
 """`(data, at, memory)`: what the value is read from, the guest's memory or core arguments, and where in it."""
@@ -86,6 +86,10 @@ class ArgumentLimit:
     """Bytes of each, for the guest that runs."""
     beyond: Beyond = Beyond.TRAP
 
+    def most_text(self) -> int:
+        """Bytes of each text that is read as one."""
+        return min(self.most(), TEXT_BYTES)
+
 
 NO_LIMIT: Final = ArgumentLimit(lambda: 2**32)
 """For types that are converted without a guest."""
@@ -112,7 +116,7 @@ class Source:
         self.resource_number = resource_number
         self.limit = limit
         self.metered = metered
-        self.scope: dict[str, Any] = _SCOPE | {"most": limit.most}
+        self.scope: dict[str, Any] = _SCOPE | {"most": limit.most, "most_text": limit.most_text}
         self.lines: list[str] = []
         self.touches_memory = False
         self._segment = _Segment()
@@ -220,7 +224,7 @@ def _bytes(source: Source, place: Place) -> str:
     return value
 
 
-def _limited(source: Source, place: Place, instead: str | None) -> tuple[str, str]:
+def _limited(source: Source, place: Place, instead: str | None, most: str = "most()") -> tuple[str, str]:
     """Add what looks at the length of text or bytes before they are read, and the begin of an `if` whose `else` is to
     read them.
 
@@ -228,6 +232,7 @@ def _limited(source: Source, place: Place, instead: str | None) -> tuple[str, st
         source: the function in the making.
         place: where they are.
         instead: the value of what is too long; None to trap.
+        most: the expression of its limit.
 
     Returns:
         The expression of the view of them, and the variable for the value.
@@ -239,9 +244,9 @@ def _limited(source: Source, place: Place, instead: str | None) -> tuple[str, st
         source.say(f"BUDGET.bytes(min({size}, {SMALL_BYTES}))" if instead else f"BUDGET.bytes({size})")
     begin = f"view[{start} : {start} + {SMALL_BYTES}]"
     too_much = (
-        f"{value} = {instead.format(size=size, begin=begin)}" if instead else f"too_big({size}, most())"
+        f"{value} = {instead.format(size=size, begin=begin)}" if instead else f"too_big({size}, {most})"
     )
-    source.say(f"if {size} > {SMALL_BYTES} and {size} > most(): {too_much}")
+    source.say(f"if {size} > {SMALL_BYTES} and {size} > {most}: {too_much}")
     return f"view[{start} : {start} + {size}]", value
 
 
@@ -252,7 +257,7 @@ def text(source: Source, place: Place, *, utf8: bool = False) -> str:
         instead = "str({begin}, 'utf-8', 'ignore')"
     elif source.limit.beyond is Beyond.MARK and utf8:
         instead = "Oversize({size})"
-    data, value = _limited(source, place, instead)
+    data, value = _limited(source, place, instead, "most()" if utf8 else "most_text()")
     source.say("else:")
     source.deeper(lambda: _decode(source, data, value, utf8=utf8))
     return value
@@ -262,7 +267,7 @@ def _decode(source: Source, data: str, value: str, *, utf8: bool) -> None:
     source.say("try:")
     if utf8:
         source.say(f" {value} = {data}.tobytes()")
-        source.say(f" if not {value}.isascii(): {value}.decode()")
+        source.say(f" if not {value}.isascii(): check_utf8({value})")
     else:
         source.say(f" {value} = str({data}, 'utf-8')")
     source.say("except UnicodeDecodeError as error: not_unicode(error)")
@@ -390,6 +395,7 @@ _SCOPE: Final[dict[str, Any]] = {
     "too_big": too_big,
     "Oversize": Oversize,
     "begin": begin,
+    "check_utf8": check_utf8,
 }
 
 _EMITTERS: Final[dict[type, Callable[[Source, Any, Shape, Place], str]]] = {

@@ -23,7 +23,7 @@ MAX_VALUES: Final = 2 * MAX_LIST
 """Values in all lists that one call passes, those within others counted too: each is an object here."""
 
 SHARED_BYTES: Final = 1024 * 1024
-"""Bytes by which all texts and bytes that one call passes may exceed two of the longest: a body and a blob."""
+"""Bytes by which all texts and bytes that one call passes may exceed the longest."""
 
 _SMALL: Final = 4
 """Texts and lists of plain elements that one call may pass unmetered: each is within the guest's memory."""
@@ -93,7 +93,7 @@ class Budget:
     def begin(self, most: int) -> None:
         """Another call, which takes texts and bytes of that length each."""
         self._bytes = self._values = 0
-        self._most = 2 * most + SHARED_BYTES
+        self._most = most + SHARED_BYTES
 
     def bytes(self, count: int) -> None:
         """So many more are read, whose bounds in the memory were checked."""

@@ -1,0 +1,91 @@
+"""The CPU that a message costs in this checkout and in others: whether a change made it dearer.
+
+    python bench/checkouts.py FOLDER… [--rounds N] [--seconds S] [--connections N]
+
+Each folder is a checkout with a `.venv` of its own and its samples built. Their nodes run side by side and are loaded
+in turn (A B C A B C …). CPU seconds are counted, not messages a second: those say more about who else uses the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from load import load
+from servers import ROOT, Server, environment
+from usage import children, cpu_seconds
+
+SAMPLES: Final = ("echo-c", "echo")
+SIZE: Final = 128
+_STOP_SECONDS: Final = 20
+
+
+@contextlib.contextmanager
+def node_of(checkout: Path) -> Iterator[Server]:
+    """A node of a checkout, with one worker and the samples that echo."""
+    with tempfile.TemporaryDirectory(prefix="guesthouse-bench-") as home:
+        folders = [str(checkout / "sample_processes" / name) for name in SAMPLES]
+        command = [str(checkout / ".venv/bin/python"), "-m", "guesthouse", "run", "--home", home]
+        command += ["--port", "0", "--workers", "1", *folders]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("ready"):
+                raise SystemExit(f"the node of {checkout} did not start: `guesthouse run` there says why")
+            yield Server("ws://" + urlsplit(line.split()[1]).netloc, process.pid)
+        finally:
+            process.terminate()
+            process.wait(_STOP_SECONDS)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def spent(server: Server) -> tuple[float, float]:
+    """CPU seconds of the node and of its worker so far."""
+    return cpu_seconds(server.pid), sum(map(cpu_seconds, children(server.pid)))
+
+
+def main() -> None:
+    """Measure and print each round, then the medians."""
+    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("folders", nargs="*", type=Path, help="other checkouts")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load in each measurement")
+    parser.add_argument("--connections", type=int, default=50)
+    options: Any = parser.parse_args()
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with contextlib.ExitStack() as stack:
+        nodes = {
+            folder.name: stack.enter_context(node_of(folder))
+            for folder in (ROOT, *map(Path.resolve, options.folders))
+        }
+        for _ in range(options.rounds):
+            for sample in SAMPLES:
+                for name, node in nodes.items():
+                    before = spent(node)
+                    path = f"/{sample}:{sample}:guesthouse.os/public"
+                    messages = load(node.url + path, options.connections, SIZE, options.seconds)["messages"]
+                    took = [
+                        1e6 * (now - then) / messages for then, now in zip(before, spent(node), strict=True)
+                    ]
+                    found.setdefault((sample, name), []).append((took[0], took[1]))
+                    print(f"{sample:8} {name:16} {messages:8} messages, µs of CPU each: "
+                          f"node {took[0]:6.2f}, worker {took[1]:6.2f}", flush=True)  # fmt: skip
+    print("\nmedians, µs of CPU a message")
+    for (sample, name), rounds in found.items():
+        node_cost, worker_cost = (median(column) for column in zip(*rounds, strict=True))
+        print(f"{sample:8} {name:16} node {node_cost:6.2f}, worker {worker_cost:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
