@@ -74,11 +74,6 @@ def with_allocator(text: str, body: str) -> str:
     )
 
 
-def name_of(title: str) -> str:
-    """The name of an attacker with a title."""
-    return title.replace(" ", "-").replace(",", "")
-
-
 def id_of(name: str) -> str:
     """The process id of an attacker."""
     return f"{name}:{name}:test.os"
@@ -116,7 +111,7 @@ async def gone(scene: Scene, process_id: str) -> None:
 
 async def carry_out(scene: Scene, title: str, attacker: Attacker) -> None:
     """Attack with a process again and again, for as long as is measured, and judge it."""
-    name = name_of(title)
+    name = title.replace(" ", "-").replace(",", "")
     async with installed(scene, name, attacker.wasm(), **attacker.keys) as process_id:
         async with scene.attack(
             SUITE, title, process_id, attacker.allowed, holds_worker=attacker.holds_worker

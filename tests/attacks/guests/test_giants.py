@@ -16,14 +16,12 @@ import wasmtime
 from guesthouse.config import MIB, Settings
 from guesthouse.worker.boundary.host_functions import SMALL_BYTES
 
-from ...e2e.daemon import NODE
-from ...unit.worker.contract import REQUEST
 from ...unit.worker.guests import SCRATCH
 from ..figures import Allowance
 from ..harness import Scene, tried_again
-from .attackers import SUITE, Attacker, carry_out, id_of, installed, name_of, told
+from .attackers import SUITE, Attacker, carry_out, installed, told
 from .conftest import MEMORY_BYTES
-from .every_call import AT, CALLS, Attempt, Long, all_calls, attempts, calling, component, value
+from .every_call import ANSWER, AT, CALLS, Attempt, all_calls, attempts, component
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,20 +43,10 @@ def same_again(count: int, at: int = 8192) -> str:
       (br_if $fill (i32.lt_u (local.tee 8 (i32.add (local.get 8) (i32.const 1))) (i32.const {2 * count}))))"""
 
 
-BLOB: Final = "blob of 16 MiB"
 ROOMY: Final = f"""(if (i32.lt_u (memory.size) (i32.const {(AT + LARGE) // 65536})) (then
     (drop (memory.grow (i32.sub (i32.const {(AT + LARGE) // 65536}) (memory.size))))
     (memory.fill (i32.const {AT}) (i32.const 97) (i32.const {LARGE}))))"""
 """Makes 16 MiB of the letter a from `AT` on, once."""
-
-
-def to_itself(name: str) -> str:
-    """Sends a request with a blob of 16 MiB to an attacker of that name, which is this one."""
-    process_name, package_name, publisher = id_of(name_of(name)).split(":")
-    process = {"process-name": process_name, "package-name": package_name, "publisher-node": publisher}
-    request = {**value(REQUEST), "expects-response": None}
-    target = {"node": NODE, "process": process}
-    return calling("messaging.send-request", [target, request, None, {"mime": None, "bytes": Long(LARGE)}])
 
 
 DEFAULTS: Final = SimpleNamespace(
@@ -72,6 +60,7 @@ def most_of(interface: str) -> list[Attempt]:
     return [
         each
         for call in all_calls(interface)
+        if call != ANSWER  # by which the test is answered, in JSON
         for each in attempts(call, DEFAULTS)
         if SMALL_BYTES < each.length <= most and each.length % SMALL_BYTES == 0
     ]
@@ -134,22 +123,6 @@ ATTACKERS: Final = {
         lives=True,
         allowed=ROOM,
     ),
-    BLOB: Attacker(
-        f"""{ROOMY} (if (call $has-blob)
-          (then (call $get-blob (i32.const {SCRATCH})) (call $reset) (call $get-blob-text (i32.const {SCRATCH}))
-            (call $reset) (call $last-blob (i32.const {SCRATCH})))
-          (else {to_itself(BLOB)}))""",
-        "16 MiB, sent and read three times",
-        calls=(
-            "messaging.has-blob",
-            "messaging.get-blob",
-            "messaging.get-blob-text",
-            "messaging.last-blob",
-            "messaging.send-request",
-        ),
-        lives=True,
-        allowed=ROOM,
-    ),
     "one string as ten thousand": Attacker(
         f"""{MAKE} {same_again(10_000)}
           (call $send-http-response (i32.const 200) (i32.const 8192) (i32.const 10000)
@@ -168,11 +141,7 @@ WITH_MUCH: Final = [interface for interface in CALLS if most_of(interface)]
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, object]:
-    return {
-        "process_cpu_seconds_per_message": 3,
-        "process_memory_bytes": MEMORY_BYTES,
-        "process_mailbox_bytes": 64 * MIB,
-    }
+    return {"process_cpu_seconds_per_message": 3, "process_memory_bytes": MEMORY_BYTES}
 
 
 @pytest.mark.parametrize("name", ATTACKERS)
