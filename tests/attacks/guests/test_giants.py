@@ -97,6 +97,7 @@ ATTACKERS: Final = {
         ("ran out of time",),
         calls=("http-server.send-ws-text-many",),
         allowed=ROOM,
+        holds_worker=True,
     ),
     "bytes by the million": Attacker(
         f"""{MAKE} (local.set 8 (i32.const 0)) (loop $again
