@@ -93,15 +93,15 @@ class BindError(GuestError):
 
 
 class BadPath(BindError):
-    """Not an absolute path, or one with an empty, `.` or `..` segment."""
+    """Not an absolute path, or one that nobody can ask for."""
 
 
 class TooManyBindings(BindError):
-    """The process has as many bindings as the node allows."""
+    """The process has as many bindings, or as much static content, as the node allows."""
 
 
 class NoSubdomain(BindError):
-    """The package's name makes no sub-domain, or another package has the same."""
+    """Another package has, or had since the node started, the host name that this package's name makes."""
 
 
 class BadSubprotocol(BindError):

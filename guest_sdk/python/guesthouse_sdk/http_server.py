@@ -207,7 +207,7 @@ def bind_ws_path(
         path: such as `/`, `/rooms/:room` or `/files/*path`; what stands for `:room` (one segment) and `*path` (all
             that are left, at least one) arrives in `url_params`.
         authenticated: only clients with the node's auth cookie may open it.
-        secure: only on the package's own sub-domain, for clients who logged in there.
+        secure: only on the package's own host, for clients who logged in for it.
         extension: for native programs on the node's machine, which may use the extension framing.
         subprotocols: those that the process speaks, the one it likes best first.
 
@@ -242,8 +242,8 @@ def bind_http_path(
     Args:
         path: as for `bind_ws_path`.
         authenticated: only clients with the node's auth cookie may ask.
-        local_only: only clients on the node's own machine may ask.
-        secure: only on the package's own sub-domain, for clients who logged in there.
+        local_only: only from the node's own machine, with the secret of the node's home or a login.
+        secure: only on the package's own host, for clients who logged in for it.
         response_seconds: within which the process answers; None for as long as the node says.
 
     Raises:
