@@ -263,7 +263,7 @@ class Installer:
             node.packages.remove(package)
         await self._end_all_of(package_id)
         if drop_state:
-            node.timer.forget_package(package_id)
+            node.modules.forget_package(package_id)
         node.router.rights.forget_issued(node.router.processes(), package_id)
         node.router.rights.void({package_id: time.time()})
         await finish_purge(home, node.state, node.settings.node)

@@ -42,8 +42,7 @@ from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package, ProcessSpec
 from guesthouse.package_hosts import refuse_same_host
 from guesthouse.ports import Incoming, Transport
-from guesthouse.runtime.install import install_modules, package_folder
-from guesthouse.runtime.timer import Timer
+from guesthouse.runtime.registry import TABLES, Modules, package_folder
 from guesthouse.swapping import Swap
 
 CHANNELS_SECONDS: Final = 1.0
@@ -84,7 +83,7 @@ class Node:
         self.workers: Workers
         self.state: State
         self.installer: Installer
-        self.timer: Timer
+        self.modules: Modules
         self._terminal = terminal
         self._ahead = (head_start or HeadStart(settings)).take
         self._stack = AsyncExitStack()
@@ -113,7 +112,7 @@ class Node:
         if found_open:
             text = f"others could read {_named(found_open)}: they cannot any more"
             log.write("node", "warning", text)
-        state = self.state = State(home.state, settings.process.state_bytes, log)
+        state = self.state = State(home.state, settings.process.state_bytes, log, TABLES)
         stack.push_async_callback(state.close)
         await asyncio.to_thread(tidy, home)
         await finish_purge(home, state, settings.node)
@@ -121,8 +120,9 @@ class Node:
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
-        timer = self.timer = await install_modules(router, state, settings.process, folder_of)
-        stack.callback(timer.close)
+        modules = self.modules = Modules(router, state, settings.process, folder_of)
+        stack.callback(modules.close)
+        await modules.load()
         compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile)
         self.supervisor = Supervisor(router, compiler, settings, log)
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
@@ -130,7 +130,7 @@ class Node:
         self._spawner = await stack.enter_async_context(
             Spawner(router, self.supervisor, state, folder_of, settings.package.processes, log)
         )
-        self._spawner.forget_timers = timer.forget
+        self._spawner.forget = modules.forget
         self.supervisor.ended = self._spawner.ended
         self.workers = self.supervisor.workers = Workers(
             placement(settings),

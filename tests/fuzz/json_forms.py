@@ -16,9 +16,10 @@ from guesthouse.http_server.channels import MAX_CHANNEL_ID
 from guesthouse.http_server.extension import ExtensionPush
 from guesthouse.http_server.json_form import Sent, carry_out
 from guesthouse.kernel.modules import Module, ModuleRequest
-from guesthouse.kernel.state import _SCHEMA
+from guesthouse.kernel.tables import KERNEL_TABLES, prepare
 from guesthouse.message import LazyLoadBlob
 from guesthouse.runtime.kv import Kv
+from guesthouse.runtime.registry import TABLES
 from guesthouse.runtime.timer import Timer
 from guesthouse.runtime.vfs import Vfs
 
@@ -128,8 +129,7 @@ class DirectState:
 
     def __init__(self) -> None:
         self.database = sqlite3.connect(":memory:", isolation_level=None)
-        for statement in _SCHEMA:
-            self.database.execute(statement)
+        prepare(self.database, (*TABLES, *KERNEL_TABLES))
         self.database.execute("INSERT INTO kv VALUES (?, 'db', x'00', x'6d696e65', NULL)", (OTHERS,))
         self.database.execute("INSERT INTO files VALUES (?, 'drive/file', 0, x'6d696e65')", (OTHERS,))
 

@@ -9,7 +9,8 @@ from typing import Final
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import BadCapability, Capability
 from guesthouse.kernel.process import Process
-from guesthouse.kernel.state import State, StateError, usage_of
+from guesthouse.kernel.state import State, StateError
+from guesthouse.kernel.tables import usage_of
 from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
 from guesthouse.link.messages import Pair
 

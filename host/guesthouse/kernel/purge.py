@@ -11,8 +11,8 @@ from guesthouse.address import ProcessId
 from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, SKEW_SECONDS
 from guesthouse.kernel.state import State
+from guesthouse.kernel.tables import CAPABILITIES, CHILDREN
 
-_OF_PROCESSES: Final = ("state", "timers", "capabilities", "children")
 _FORGET_ISSUED: Final = (
     "DELETE FROM capabilities WHERE kept = ? AND substr(issuer, -?) = ? AND substr(issuer, 1, ?) = ?"
 )
@@ -22,8 +22,8 @@ def forget_process(state: State, process: ProcessId) -> None:
     """Drop what a process stored that nobody can name again."""
 
     def work(database: sqlite3.Connection) -> None:
-        for table in _OF_PROCESSES:
-            database.execute(f"DELETE FROM {table} WHERE process = ?", (str(process),))  # noqa: S608
+        for table in state.tables:
+            table.forget(database, str(process))
 
     state.execute(work, None, lambda _: None)
 
@@ -40,8 +40,8 @@ async def forget_rights(state: State, packages: Iterable[str], node: str) -> boo
     def work(database: sqlite3.Connection) -> bool:
         for package in named:
             ending = f":{package}"
-            for table in ("capabilities", "children"):
-                database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
+            for table in (CAPABILITIES, CHILDREN):
+                table.purge(database, package)
             database.execute(_FORGET_ISSUED, (kept_capabilities.SAVED, len(ending), ending, len(here), here))
             database.execute("INSERT OR REPLACE INTO void VALUES (?, ?)", (package, now))
         database.execute("DELETE FROM void WHERE uninstalled < ?", (now - LONGEST_SECONDS - SKEW_SECONDS,))
@@ -65,15 +65,8 @@ async def purge(state: State, packages: Iterable[str]) -> bool:
 
     def work(database: sqlite3.Connection) -> bool:
         for package in named:
-            _purge(database, package)
+            for table in state.tables:
+                table.purge(database, package)
         return True
 
     return await state.executed(work, False)
-
-
-def _purge(database: sqlite3.Connection, package: str) -> None:
-    ending = f":{package}"
-    for table in _OF_PROCESSES:
-        database.execute(f"DELETE FROM {table} WHERE substr(process, -?) = ?", (len(ending), ending))  # noqa: S608
-    for table in ("kv", "files", "used"):  # the last follows from the others
-        database.execute(f"DELETE FROM {table} WHERE package = ?", (package,))  # noqa: S608

@@ -48,7 +48,7 @@ class Spawner:
         most: processes that one package may have.
     """
 
-    forget_timers: Callable[[ProcessId], None] | None = None
+    forget: Callable[[ProcessId], None] | None = None
     """Drops the durable timers of a process that is gone and whose name nobody can choose again."""
 
     def __init__(
@@ -128,8 +128,8 @@ class Spawner:
         if process.id in self._nameless:
             self._nameless.discard(process.id)
             forget_process(self._state, process.id)
-            if self.forget_timers is not None:
-                self.forget_timers(process.id)
+            if self.forget is not None:
+                self.forget(process.id)
         else:
             forget(self._state, process.id)
 

@@ -17,7 +17,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,6 +26,7 @@ from guesthouse import private
 from guesthouse.address import ProcessId
 from guesthouse.errors import GuesthouseError
 from guesthouse.kernel.notices import Notices
+from guesthouse.kernel.tables import KERNEL_TABLES, NewerSchema, Table, prepare, usage_of
 from guesthouse.ports import LogPort
 
 TOO_BIG: Final = "too-big"
@@ -52,63 +53,6 @@ _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FAULTS: Final = (sqlite3.Error, ValueError, OverflowError)
 
 
-_PACKAGE_OF: Final = "substr({row}process, instr({row}process, ':') + 1)"
-"""The package of a process, in SQL."""
-
-
-def _counted(table: str, size: str, package: str = "{row}package") -> tuple[str, ...]:
-    """Triggers that keep in `used` how much each package has in a table, so that a quota costs one look. A row is
-    replaced by an upsert: `INSERT OR REPLACE` takes the old one away without its trigger.
-    """
-
-    def trigger(event: str, change: str) -> str:
-        owner = package.format(row="old." if event == "delete" else "new.")
-        return (
-            f"CREATE TRIGGER IF NOT EXISTS {table}_{event} AFTER {event} ON {table} BEGIN INSERT INTO used VALUES "  # noqa: S608 - the names are this module's own
-            f"({owner}, '{table}', {change}) "
-            "ON CONFLICT (package, what) DO UPDATE SET bytes = bytes + excluded.bytes; END"
-        )
-
-    new, old = f"({size.format(row='new')})", f"({size.format(row='old')})"
-    return trigger("insert", new), trigger("delete", f"-{old}"), trigger("update", f"{new} - {old}")
-
-
-def usage_of(database: sqlite3.Connection, package: str, table: str) -> int:
-    """What a package has in `kv` or `files`, in bytes, names and a fixed cost each included; in `state` or
-    `capabilities`, in rows.
-    """
-    row = database.execute(
-        "SELECT bytes FROM used WHERE package = ? AND what = ?", (package, table)
-    ).fetchone()
-    return 0 if row is None else int(row[0])
-
-
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS state (process TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS kv (package TEXT, db TEXT, key BLOB, value BLOB NOT NULL, expires REAL, "
-    "PRIMARY KEY (package, db, key)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS timers (process TEXT, id TEXT, due REAL NOT NULL, "
-    "PRIMARY KEY (process, id)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS files (package TEXT, path TEXT, folder INTEGER NOT NULL, bytes BLOB NOT NULL, "
-    "PRIMARY KEY (package, path))",
-    "CREATE INDEX IF NOT EXISTS kv_expires ON kv (package, expires) WHERE expires IS NOT NULL",
-    "CREATE TABLE IF NOT EXISTS used (package TEXT, what TEXT, bytes INTEGER NOT NULL, "
-    "PRIMARY KEY (package, what)) WITHOUT ROWID",
-    *_counted("kv", "LENGTH({row}.key) + LENGTH({row}.value) + 64"),
-    *_counted("files", "LENGTH({row}.path) + LENGTH({row}.bytes) + 128"),
-    "CREATE TABLE IF NOT EXISTS capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER NOT NULL, "
-    "giver TEXT, PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
-    *_counted("state", "1", _PACKAGE_OF),
-    *_counted("capabilities", "1", _PACKAGE_OF),
-    "CREATE TABLE IF NOT EXISTS void (package TEXT PRIMARY KEY, uninstalled REAL NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS children (process TEXT PRIMARY KEY, wasm_path TEXT NOT NULL, "
-    "capabilities TEXT NOT NULL, grants TEXT NOT NULL, public INTEGER NOT NULL) WITHOUT ROWID",
-)
-_COUNT: Final = (
-    f"INSERT OR REPLACE INTO used SELECT {_PACKAGE_OF.format(row='')}, '{{table}}', COUNT(*) "  # noqa: S608
-    "FROM {table} GROUP BY 1"
-)
-
 _T = TypeVar("_T")
 _F = TypeVar("_F")
 
@@ -131,12 +75,19 @@ class State:
     first carries out everything that was asked.
     """
 
-    def __init__(self, path: Path, quota: int, log: LogPort) -> None:
+    def __init__(self, path: Path, quota: int, log: LogPort, tables: Iterable[Table] = ()) -> None:
         """Open or make the database.
 
+        Args:
+            path: its file.
+            quota: bytes of state that a process may keep.
+            log: where faults go.
+            tables: those of runtime modules, beside the kernel's own.
+
         Raises:
-            StateError: the file cannot be opened, or is not a database.
+            StateError: the file cannot be opened, is not a database, or one of a later version.
         """
+        self.tables: Final = (*tables, *KERNEL_TABLES)
         self._path = path
         self._quota = quota
         self._log = log
@@ -145,7 +96,7 @@ class State:
         self._notices = Notices(log)
         self._waiting: dict[str, int] = {}  # bytes by package
         self._closing = False
-        self._database = _open(path)
+        self._database = _open(path, self.tables)
         self._thread = threading.Thread(target=self._work, name="state", daemon=True)
         self._thread.start()
 
@@ -353,36 +304,26 @@ def _clear(database: sqlite3.Connection, process: str) -> None:
     database.execute("DELETE FROM state WHERE process = ?", (process,))
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, tables: Iterable[Table]) -> sqlite3.Connection:
     try:
         private.make(path)  # what is made beside it has its mode
         database = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
         try:
-            _prepare(database)
-        except sqlite3.Error:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                prepare(database, tables)
+            database.execute(f"PRAGMA busy_timeout={round(1000 * _TRY_SECONDS)}")
+        except (sqlite3.Error, NewerSchema):
             database.close()
             raise
+    except NewerSchema as error:
+        raise StateError(
+            f"{path}: {error}: run the version of Guesthouse that made it, or move it away to start afresh"
+        ) from None
     except (sqlite3.Error, OSError) as error:
         raise StateError(
             f"{path}: {error}: make it readable and writable, or move it away to start afresh"
         ) from None
     return database
-
-
-def _prepare(database: sqlite3.Connection) -> None:
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=FULL")
-    with database:
-        counting = {
-            name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        }
-        for table in _SCHEMA:
-            database.execute(table)
-        for table in ("state", "capabilities"):
-            if f"{table}_insert" not in counting:  # of a node that did not count them
-                database.execute(_COUNT.format(table=table))
-        if "giver" not in {row[1] for row in database.execute("PRAGMA table_info(capabilities)")}:
-            database.execute(
-                "ALTER TABLE capabilities ADD COLUMN giver TEXT"
-            )  # of a node before there was one
-    database.execute(f"PRAGMA busy_timeout={round(1000 * _TRY_SECONDS)}")

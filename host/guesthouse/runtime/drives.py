@@ -7,13 +7,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
-from guesthouse.kernel.state import usage_of
+from guesthouse.kernel.tables import Table, usage_of
 from guesthouse.runtime.paths import DrivePath, is_nameable
 
 FILE_OVERHEAD: Final = 128
-"""What a file costs beside its name and content; `kernel/state.py` counts it."""
+"""What a file costs beside its name and content."""
 MOST_ENTRIES: Final = 10_000
 """Names in one answer."""
+
+
+FILES: Final = Table(
+    "files",
+    "(package TEXT, path TEXT, folder INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (package, path))",
+    "package",
+    f"LENGTH({{row}}.path) + LENGTH({{row}}.bytes) + {FILE_OVERHEAD}",
+)
 
 
 class Refused(Exception):

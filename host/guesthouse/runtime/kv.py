@@ -23,9 +23,11 @@ from typing import Any, Final
 
 from guesthouse.address import ProcessId
 from guesthouse.kernel.modules import ModuleRequest
-from guesthouse.kernel.state import State, usage_of
+from guesthouse.kernel.state import State
+from guesthouse.kernel.tables import Table, usage_of
 from guesthouse.message import LazyLoadBlob
 from guesthouse.runtime.forms import BadRequest, as_bytes, encoded, error, field, parse, tagged
+from guesthouse.runtime.module import ModuleContext, RuntimeModule
 
 KV: Final = ProcessId("kv", "distro", "sys")
 MAX_KEY: Final = 1024
@@ -34,21 +36,42 @@ MAX_LIST: Final = 1000
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a request beside its blob: what a value is expected to be stands in it."""
 ENTRY_BYTES: Final = 64
-"""What a key costs beside its bytes and its value's; `kernel/state.py` counts it."""
+"""What a key costs beside its bytes and its value's."""
 
 _OK: Final = b'"Ok"'
 _Reply = tuple[bytes, bytes | None]
 _Work = Callable[[sqlite3.Connection], _Reply]
 
 
-class Kv:
-    """The module. Implements `kernel.modules.Module`."""
+_TABLE: Final = Table(
+    "kv",
+    "(package TEXT, db TEXT, key BLOB, value BLOB NOT NULL, expires REAL, PRIMARY KEY (package, db, key)) "
+    "WITHOUT ROWID",
+    "package",
+    f"LENGTH({{row}}.key) + LENGTH({{row}}.value) + {ENTRY_BYTES}",
+    ("CREATE INDEX IF NOT EXISTS kv_expires ON kv (package, expires) WHERE expires IS NOT NULL",),
+)
+
+
+class Kv(RuntimeModule):
+    """The module.
+
+    Args:
+        state: where values are kept.
+        quota: bytes that a package may keep, keys included.
+    """
 
     id = KV
+    tables = (_TABLE,)
 
     def __init__(self, state: State, quota: int) -> None:
         self._state = state
         self._quota = quota
+
+    @classmethod
+    def make(cls, context: ModuleContext) -> Kv:
+        """See `RuntimeModule`."""
+        return cls(context.state, context.limits.kv_bytes)
 
     def request(self, request: ModuleRequest) -> None:
         """See `Module`."""

@@ -25,7 +25,9 @@ from typing import Any, Final
 from guesthouse.address import ProcessId
 from guesthouse.kernel.modules import ModuleRequest
 from guesthouse.kernel.state import State
+from guesthouse.kernel.tables import Table
 from guesthouse.runtime.forms import BadRequest, encoded, error, field, parse, tagged
+from guesthouse.runtime.module import ModuleContext, RuntimeModule, Tell
 
 TIMER: Final = ProcessId("timer", "distro", "sys")
 MOST_TIMERS: Final = 1000
@@ -39,14 +41,16 @@ RETRY_SECONDS: Final = 1.0
 _OK: Final = b'"Ok"'
 _SLACK: Final = 1024
 _NUMBER_BYTES: Final = 8
-Tell = Callable[[ProcessId, bytes], bool]
-"""Sends a process a request; returns False when it cannot take one now."""
+_TABLE: Final = Table(
+    "timers", "(process TEXT, id TEXT, due REAL NOT NULL, PRIMARY KEY (process, id)) WITHOUT ROWID", "process"
+)
 
 
-class Timer:
-    """The module. Implements `kernel.modules.Module`. `load` takes up what was set before; `close` stops it."""
+class Timer(RuntimeModule):
+    """The module. `load` takes up what was set before; `close` stops it."""
 
     id = TIMER
+    tables = (_TABLE,)
 
     def __init__(self, state: State, tell: Tell) -> None:
         self._state = state
@@ -60,6 +64,11 @@ class Timer:
         self._counts: dict[str, int] = {}  # of durable timers, by process and by package
         self._tie = count()
         self._handle: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def make(cls, context: ModuleContext) -> Timer:
+        """See `RuntimeModule`."""
+        return cls(context.state, context.tell)
 
     async def load(self) -> None:
         """Take up the durable timers of earlier lives of this node.

@@ -30,8 +30,9 @@ from guesthouse.address import ProcessId
 from guesthouse.kernel.modules import ModuleRequest
 from guesthouse.kernel.state import State
 from guesthouse.message import LazyLoadBlob
-from guesthouse.runtime.drives import Absent, Drive, Folder, Refused, Stored
+from guesthouse.runtime.drives import FILES, Absent, Drive, Folder, Refused, Stored
 from guesthouse.runtime.forms import BadRequest, encoded, error, field, parse, tagged
+from guesthouse.runtime.module import ModuleContext, RuntimeModule
 from guesthouse.runtime.paths import DrivePath, drive_path
 
 VFS: Final = ProcessId("vfs", "distro", "sys")
@@ -39,8 +40,8 @@ _OK: Final = b'"Ok"'
 _Reply = tuple[bytes, bytes | None]
 
 
-class Vfs:
-    """The module. Implements `kernel.modules.Module`.
+class Vfs(RuntimeModule):
+    """The module.
 
     Args:
         folder_of: the folder of a package by its id; None when it has none.
@@ -49,6 +50,13 @@ class Vfs:
     """
 
     id = VFS
+    tables = (FILES,)
+
+    @classmethod
+    def make(cls, context: ModuleContext) -> Vfs:
+        """See `RuntimeModule`."""
+        limits = context.limits
+        return cls(context.state, context.folder_of, limits.drive_bytes, limits.message_bytes)
 
     def __init__(self, state: State, folder_of: Callable[[str], Path | None], quota: int, most: int) -> None:
         self._state = state

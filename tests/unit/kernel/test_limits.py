@@ -36,6 +36,7 @@ from guesthouse.message import LazyLoadBlob
 from guesthouse.package.spec import ProcessSpec
 from guesthouse.runtime.drives import FILE_OVERHEAD
 from guesthouse.runtime.kv import ENTRY_BYTES, Kv
+from guesthouse.runtime.registry import TABLES
 from guesthouse.runtime.vfs import Vfs
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
@@ -136,7 +137,7 @@ async def asked(module: Module, body: Any, blob: bytes) -> Any:
 
 @asynccontextmanager
 async def storage(folder: Path) -> AsyncIterator[State]:
-    state = State(folder / "kept.sqlite", LIMIT, Lines())
+    state = State(folder / "kept.sqlite", LIMIT, Lines(), TABLES)
     yield state
     await state.close()
 

@@ -49,40 +49,6 @@ async def test_state_survives_closing_and_is_each_process_own(tmp_path: Path) ->
     await state.close()
 
 
-async def test_the_state_of_a_node_before_givers_were_kept_goes_on(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "s") as before:
-        before.execute("CREATE TABLE capabilities (process TEXT, issuer TEXT, params TEXT, kept INTEGER)")
-        before.execute("INSERT INTO capabilities VALUES ('p', 'i', '1', 1)")
-    before.close()
-    for _ in range(2):
-        state = State(tmp_path / "s", 100, Lines())
-        assert await state.read("SELECT * FROM capabilities") == [("p", "i", "1", 1, None)]
-        await state.close()
-
-
-async def test_a_node_that_did_not_count_what_packages_keep_counts_it_once(tmp_path: Path) -> None:
-    state = State(tmp_path / "s", 100, Lines())
-    await state.close()
-    with sqlite3.connect(tmp_path / "s") as before:
-        for table in ("state", "capabilities"):
-            for event in ("insert", "update", "delete"):
-                before.execute(f"DROP TRIGGER {table}_{event}")
-        before.execute(
-            "INSERT INTO state VALUES ('chat:chat:a.os', 'x'), ('two:chat:a.os', 'x'), ('o:o:b.os', 'x')"
-        )
-        before.execute("INSERT INTO capabilities VALUES ('chat:chat:a.os', 'i', '1', 1, NULL)")
-    before.close()
-    for _ in range(2):
-        state = State(tmp_path / "s", 100, Lines())
-        counted = await state.read("SELECT package, what, bytes FROM used ORDER BY package, what")
-        assert counted == [
-            ("chat:a.os", "capabilities", 1),
-            ("chat:a.os", "state", 2),
-            ("o:b.os", "state", 1),
-        ]
-        await state.close()
-
-
 async def test_keeping_state_and_capabilities_scans_no_table(tmp_path: Path) -> None:
     state = State(tmp_path / "s", 100, Lines())
     process = Process(

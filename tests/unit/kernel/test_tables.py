@@ -53,6 +53,7 @@ from guesthouse.link.to_node import Call, Send, SetOnExit
 from guesthouse.logs import Log
 from guesthouse.message import LazyLoadBlob, Request
 from guesthouse.package.spec import ProcessSpec
+from guesthouse.runtime import registry
 from guesthouse.runtime.kv import Kv
 from guesthouse.runtime.timer import MOST_OF_PACKAGE, MOST_TIMERS, Timer
 
@@ -102,7 +103,7 @@ class House:
         self.supervisor = Supervisor(self.router, self, settings, self.log)
         self.http = self.supervisor.http = self.router.http = RecordingHttp(self.router)
         self.supervisor.workers = cast(Workers, self)
-        self.state = State(folder / "state.sqlite", 1_000_000, self.log)
+        self.state = State(folder / "state.sqlite", 1_000_000, self.log, registry.TABLES)
         self.timer = Timer(self.state, lambda process, body: False)
         self._number = 0
 
@@ -161,7 +162,7 @@ async def grants(house: House) -> AsyncIterator[Fill]:
     places = house.router, house.supervisor, house.state, lambda _: house.folder, 256, house.log
     async with Spawner(*places) as spawner:
         house.supervisor.ended = spawner.ended
-        spawner.forget_timers = house.timer.forget
+        spawner.forget = house.timer.forget
 
         async def fill(count: int) -> None:
             for _ in range(count // 250):
@@ -186,7 +187,7 @@ async def children(house: House) -> AsyncIterator[Fill]:
     places = house.router, house.supervisor, house.state, lambda _: house.folder, 256, house.log
     async with Spawner(*places) as spawner:
         house.supervisor.ended = spawner.ended
-        spawner.forget_timers = house.timer.forget
+        spawner.forget = house.timer.forget
 
         async def fill(count: int) -> None:
             for each in range(count):

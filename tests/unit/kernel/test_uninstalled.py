@@ -115,7 +115,7 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
         supervisor=house.supervisor,
         state=house.state,
         http=house.http,
-        timer=house.timer,
+        modules=house.timer,
         packages=[],
         log=house.log,
         settings=SimpleNamespace(node="home.os"),

@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from guesthouse.address import Address
 from guesthouse.json_text import read_json
 from guesthouse.kernel.modules import Module, ModuleRequest
-from guesthouse.kernel.state import State, usage_of
+from guesthouse.kernel.state import State
+from guesthouse.kernel.tables import usage_of
 from guesthouse.message import LazyLoadBlob
 from guesthouse.runtime.forms import BadRequest
 from guesthouse.runtime.kv import Kv
 from guesthouse.runtime.paths import drive_path
+from guesthouse.runtime.registry import TABLES
 from guesthouse.runtime.timer import Timer
 from guesthouse.runtime.vfs import Vfs
 
@@ -82,7 +84,7 @@ class House:
         (folder / "pkg/out").symlink_to(folder / "secret")
         (folder / "secret").write_text("secret")
         self.log = Lines()
-        self.state = State(folder / "s", 100, self.log)
+        self.state = State(folder / "s", 100, self.log, TABLES)
         self.timer = Timer(self.state, lambda process, body: True)
         self.modules: dict[str, Module] = {
             "kv": Kv(self.state, 10_000),

@@ -1,0 +1,147 @@
+"""What the node's database is made of: its tables, whose their rows are, and how an older one becomes today's.
+
+A table is declared once, here or in the runtime module that keeps it. It is made, counted and purged by what is
+declared: whoever adds one has nothing to remember.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table."""
+
+    name: str
+    columns: str
+    """Its columns and keys in SQL, from the first bracket on."""
+    owner: Literal["process", "package"] | None
+    """The column that says whose a row is: it goes when that is purged. None: it is not theirs."""
+    counted: str = ""
+    """What a row counts for in `used`, in SQL with `{row}.` before columns; empty for nothing."""
+    indexes: tuple[str, ...] = ()
+
+    @property
+    def package(self) -> str:
+        """The package of a row, in SQL with `{row}` before the column."""
+        return (
+            "{row}package"
+            if self.owner == "package"
+            else "substr({row}process, instr({row}process, ':') + 1)"
+        )
+
+    def make(self, database: sqlite3.Connection) -> None:
+        """Make it, where it is not there."""
+        database.execute(f"CREATE TABLE IF NOT EXISTS {self.name} {self.columns}")
+        for statement in (*self.indexes, *self._triggers()):
+            database.execute(statement)
+
+    def purge(self, database: sqlite3.Connection, package: str) -> None:
+        """Drop all rows of a package and of its processes."""
+        if self.owner == "package":
+            database.execute(f"DELETE FROM {self.name} WHERE package = ?", (package,))  # noqa: S608
+        elif self.owner == "process":
+            ending = f":{package}"
+            row = (len(ending), ending)
+            database.execute(f"DELETE FROM {self.name} WHERE substr(process, -?) = ?", row)  # noqa: S608
+
+    def forget(self, database: sqlite3.Connection, process: str) -> None:
+        """Drop the rows of one process; those of its package stay."""
+        if self.owner == "process":
+            database.execute(f"DELETE FROM {self.name} WHERE process = ?", (process,))  # noqa: S608
+
+    def recount(self, database: sqlite3.Connection) -> None:
+        """Count all rows anew."""
+        if self.counted:
+            database.execute(
+                f"INSERT OR REPLACE INTO used SELECT {self.package.format(row='')}, '{self.name}', "  # noqa: S608
+                f"SUM({self.counted.replace('{row}.', '')}) FROM {self.name} GROUP BY 1"
+            )
+
+    def _triggers(self) -> list[str]:
+        """Triggers that keep in `used` how much each package has here, so that a quota costs one look. A row is
+        replaced by an upsert: `INSERT OR REPLACE` takes the old one away without its trigger.
+        """
+        if not self.counted:
+            return []
+        new, old = (f"({self.counted.format(row=row)})" for row in ("new", "old"))
+        changes = {"insert": new, "delete": f"-{old}", "update": f"{new} - {old}"}
+        return [
+            f"CREATE TRIGGER IF NOT EXISTS {self.name}_{event} AFTER {event} ON {self.name} BEGIN "  # noqa: S608
+            f"INSERT INTO used VALUES ({self.package.format(row='old.' if event == 'delete' else 'new.')}, "
+            f"'{self.name}', {change}) ON CONFLICT (package, what) DO UPDATE SET bytes = bytes + excluded.bytes; END"
+            for event, change in changes.items()
+        ]
+
+
+STATE: Final = Table("state", "(process TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID", "process", "1")
+CAPABILITIES: Final = Table(
+    "capabilities",
+    "(process TEXT, issuer TEXT, params TEXT, kept INTEGER NOT NULL, giver TEXT, "
+    "PRIMARY KEY (process, issuer, params)) WITHOUT ROWID",
+    "process",
+    "1",
+)
+CHILDREN: Final = Table(
+    "children",
+    "(process TEXT PRIMARY KEY, wasm_path TEXT NOT NULL, capabilities TEXT NOT NULL, grants TEXT NOT NULL, "
+    "public INTEGER NOT NULL) WITHOUT ROWID",
+    "process",
+)
+VOID: Final = Table("void", "(package TEXT PRIMARY KEY, uninstalled REAL NOT NULL) WITHOUT ROWID", None)
+USED: Final = Table(
+    "used",
+    "(package TEXT, what TEXT, bytes INTEGER NOT NULL, PRIMARY KEY (package, what)) WITHOUT ROWID",
+    "package",
+)
+KERNEL_TABLES: Final = (STATE, CAPABILITIES, CHILDREN, VOID, USED)
+"""`used` comes last: purging the others writes to it."""
+
+
+def usage_of(database: sqlite3.Connection, package: str, table: str) -> int:
+    """What a package has in a table that is counted: in `kv` and `files` bytes, names and a fixed cost each
+    included; in `state` and `capabilities` rows.
+    """
+    row = database.execute(
+        "SELECT bytes FROM used WHERE package = ? AND what = ?", (package, table)
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+class NewerSchema(Exception):
+    """The database was made by a later version of Guesthouse."""
+
+
+def prepare(database: sqlite3.Connection, tables: Iterable[Table]) -> None:
+    """Make what is not there, and bring what is there to this version, in the transaction that is open.
+
+    Raises:
+        NewerSchema: it is of a later version; nothing was changed.
+    """
+    tables = tuple(tables)
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(_MIGRATIONS):
+        raise NewerSchema(f"its schema has version {version}, and this Guesthouse knows {len(_MIGRATIONS)}")
+    for table in tables:
+        table.make(database)
+    for migrate in _MIGRATIONS[version:]:
+        migrate(database, tables)
+    if version < len(_MIGRATIONS):
+        database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _from_0_1_0(database: sqlite3.Connection, tables: Iterable[Table]) -> None:
+    """0.1.0 did not keep who gave a capability, nor count state and capabilities; it had no version."""
+    if "giver" not in {row[1] for row in database.execute("PRAGMA table_info(capabilities)")}:
+        database.execute("ALTER TABLE capabilities ADD COLUMN giver TEXT")
+    for table in tables:
+        table.recount(database)
+
+
+Migration = Callable[[sqlite3.Connection, Iterable[Table]], None]
+_MIGRATIONS: Final[Sequence[Migration]] = (_from_0_1_0,)
+"""From each version of the schema to the next. They stay for good, and take a new database, too."""
