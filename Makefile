@@ -26,8 +26,9 @@ help: ## List the commands
 run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
 
-test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples lint ## Run every test; PYTEST_ARGS="tests/unit -x" selects
-	@echo "== tests, $(JOBS) side by side, and then those that measure or kill"
+test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed ## Run every test; PYTEST_ARGS="tests/unit -x" selects
+	@$(MAKE) --no-print-directory -j 2 samples lint
+	@echo "== tests, $(JOBS) side by side, and then those that measure"
 	@$(BIN)/pytest -m "not alone" -n $(JOBS) --dist loadgroup $(PYTEST_ARGS); side_by_side=$$?; \
 	  $(BIN)/pytest -m alone $(PYTEST_ARGS); alone=$$?; \
 	  case "$$side_by_side $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1;; esac

@@ -69,6 +69,7 @@ async def echoes(client: Client, seconds: float) -> int:
     return count
 
 
+@pytest.mark.alone  # what it costs the node is measured
 @pytest.mark.parametrize("more", [3, -5])
 async def test_clients_that_are_there_go_on_and_others_come_once_there_is_room(
     start: StartNode, more: int

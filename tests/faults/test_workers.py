@@ -110,6 +110,7 @@ async def test_killed_workers_cost_the_message_in_hand_and_nothing_else(start: S
     print(f"{WORKER_KILLS} kills, {sent} messages, {total} lost in hand")
 
 
+@pytest.mark.alone  # how soon is measured
 async def test_stopped_workers_are_replaced_in_bounded_time_and_the_others_do_not_notice(
     start: StartNode,
 ) -> None:
