@@ -138,9 +138,11 @@ class Neighbours:
         """Wait until each client has made so many round trips since the last window, or cannot."""
         await self._ask({"wait": round_trips})
 
-    async def take(self, groups: Mapping[str, Sequence[str]]) -> dict[str, Window]:
-        """What each group measured in the window that ends now; the next one begins."""
-        answer = await self._ask({"take": groups})
+    async def take(self, groups: Mapping[str, Sequence[str]], *, pause: bool = False) -> dict[str, Window]:
+        """What each group measured in the window that ends now. The next one begins; or with `pause` nothing is sent
+        until the next `take`, for what nobody measures need not be made.
+        """
+        answer = await self._ask({"take": groups, "pause": pause})
         return {name: Window.from_json(value) for name, value in answer.items()}
 
     async def _ask(self, asked: Mapping[str, Any]) -> Any:
@@ -277,7 +279,7 @@ class Scene:
         async with asyncio.TaskGroup() as tasks:
             attack = Attack(tasks.create_task(self.neighbours.wait(self.effort.attacked)))
             yield attack
-        attacked = await self.neighbours.take(groups)
+        attacked = await self.neighbours.take(groups, pause=True)
         after, left = await self._settled(before, allowed, attacker)
         fared = tuple(Group(group, quiet[group], attacked[group]) for group in groups)
         row = Row(suite, name, attack.gets, fared, before, after, attack.log)

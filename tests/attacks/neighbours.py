@@ -4,6 +4,7 @@ Each client sends a numbered message, waits for its echo, and sends the next at 
 stands for all the messages that were not sent because of it, so a stall counts as long as it lasted. Of its
 standard input it takes lines: `{"wait": N}` is answered once each client has made so many round trips since the
 last window, `{"take": {NAME: [LABEL, …]}}` with what each group of clients measured in the window that ends now.
+The next one begins then; with `"pause": true` nothing is sent until the next `take`, and before the first.
 Each line has a `number`, which its answer begins with.
 """
 
@@ -38,6 +39,8 @@ class Client(WSListener):
         self._expected = b""
         self._number = 0
         self._next: asyncio.TimerHandle | None = None
+        self._pausing = True
+        self._stands_ready = False
         self._leaving = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -69,6 +72,17 @@ class Client(WSListener):
         if self._expected and now - self.sent_at > TIME_OUT_SECONDS * (self.time_outs + 1):
             self.time_outs += 1
 
+    def pause(self) -> None:
+        """Send nothing more; an echo that is awaited is awaited still."""
+        self._pausing = True
+
+    def go_on(self) -> None:
+        """Send again, unless an echo is awaited."""
+        self._pausing = False
+        if self._stands_ready:
+            self._stands_ready = False
+            self._send()
+
     def leave(self) -> None:
         self._leaving = True
         if self._next is not None:
@@ -76,6 +90,9 @@ class Client(WSListener):
         self._transport.disconnect()
 
     def _send(self) -> None:
+        if self._pausing:
+            self._stands_ready = True
+            return
         self._number += 1
         self._expected = b"%015d" % self._number + _FILLER
         self.sent_at = perf_counter()
@@ -129,6 +146,8 @@ async def serve(urls: dict[str, list[str]]) -> None:
                 answer[name] = measured([client for client in clients if client.label in labels], lost)
             forget(clients)
             lost.clear()
+            for client in clients:
+                client.pause() if asked["pause"] else client.go_on()
         print(json.dumps([asked["number"], answer]), flush=True)
     for client in clients:
         client.leave()
