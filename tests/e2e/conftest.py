@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pytest
+import pytest_asyncio
 
 from guesthouse.package.seal import Seal
 
@@ -75,6 +76,25 @@ async def start(new_home: Callable[[], Path]) -> AsyncIterator[StartNode]:
             home = home or new_home()
             arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
             return await stack.enter_async_context(Daemon(home, arguments, **options))
+
+        yield start
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> AsyncIterator[StartNode]:
+    """One node for all tests of a module that ask for the same, and leave it as they found it: to start one takes
+    longer than most tests. They need `pytest.mark.asyncio(loop_scope="module")`.
+    """
+    nodes: dict[str, Daemon] = {}
+    async with AsyncExitStack() as stack:
+
+        async def start(*packages: str | Path, **options: Any) -> Daemon:
+            asked = repr((packages, options))
+            if asked not in nodes:
+                home = home_in(tmp_path_factory.mktemp("shared"), compiled)
+                arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
+                nodes[asked] = await stack.enter_async_context(Daemon(home, arguments, **options))
+            return nodes[asked]
 
         yield start
 

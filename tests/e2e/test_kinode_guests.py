@@ -143,8 +143,11 @@ async def ask(node: Daemon, era: Era, token: str, method: str, body: str) -> htt
         return await client.request(method, url, content=body, headers=headers)
 
 
-async def test_a_game_serves_its_pages(start: StartNode, package_of: Callable[[Era], Path], era: Era) -> None:
-    node = await start(package_of(era))
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_game_serves_its_pages(
+    shared: StartNode, package_of: Callable[[Era], Path], era: Era
+) -> None:
+    node = await shared(package_of(era))
     token = await node.token()
     page = await node.get(f"/{era.process}/", token)
     assert (page.status_code, "<title>Game</title>" in page.text) == (200, True)
@@ -157,10 +160,11 @@ async def test_a_game_serves_its_pages(start: StartNode, package_of: Callable[[E
     assert (read.status_code, read.text) == (200, page.text)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_game_knows_time_randomness_and_itself(
-    start: StartNode, package_of: Callable[[Era], Path], era: Era
+    shared: StartNode, package_of: Callable[[Era], Path], era: Era
 ) -> None:
-    node = await start(package_of(era))
+    node = await shared(package_of(era))
     async with bound(node, era.process, "/", await node.token()) as client:
         await welcome(client)
         await client.send("about")
@@ -177,10 +181,11 @@ async def test_a_game_knows_time_randomness_and_itself(
     await node.log_line(era.process, f"begin as {NODE}@{era.process}")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_what_cannot_be_sent_comes_back_whole(
-    start: StartNode, package_of: Callable[[Era], Path], era: Era
+    shared: StartNode, package_of: Callable[[Era], Path], era: Era
 ) -> None:
-    node = await start(package_of(era))
+    node = await shared(package_of(era))
     async with bound(node, era.process, "/", await node.token()) as client:
         await welcome(client)
         await client.send("nobody")

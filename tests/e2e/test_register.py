@@ -9,6 +9,7 @@ import time
 import httpx
 import jwt
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,16 +19,18 @@ from .clients import ECHO_C, FrameClient, bare, close_of, register_message
 from .conftest import StartNode
 from .daemon import NODE, Daemon
 
-
-@pytest.fixture
-async def daemon(start: StartNode) -> Daemon:
-    return await start("echo-c")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def hasty(start: StartNode) -> Daemon:
+@pytest_asyncio.fixture(loop_scope="module")
+async def daemon(shared: StartNode) -> Daemon:
+    return await shared("echo-c")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def hasty(shared: StartNode) -> Daemon:
     """A node that gives clients half a second to register."""
-    return await start("echo-c", settings={"connections_register_seconds": 0.5})
+    return await shared("echo-c", settings={"connections_register_seconds": 0.5})
 
 
 def signed(daemon: Daemon, **claims: object) -> str:
@@ -120,8 +123,7 @@ async def test_an_encrypted_channel_without_a_key_is_refused_with_4007(hasty: Da
         assert await close_of(socket) == (4007, "no public key within the deadline")
 
 
-async def test_an_encrypted_channel_carries_what_only_its_two_ends_can_read(start: StartNode) -> None:
-    daemon = await start("echo-c")
+async def test_an_encrypted_channel_carries_what_only_its_two_ends_can_read(daemon: Daemon) -> None:
     key = rsa.generate_private_key(65537, 2048)
     modulus = key.public_key().public_numbers().n.to_bytes(256, "big").hex()
     async with bare(daemon) as socket:
@@ -150,8 +152,8 @@ async def test_a_register_message_that_is_too_big_is_refused_with_1009(daemon: D
     assert await refusal(daemon, message) == (1009, "register message too big")
 
 
-async def test_the_register_form_can_be_turned_off(start: StartNode) -> None:
-    daemon = await start("echo-c", settings={"http_register_form": "false"})
+async def test_the_register_form_can_be_turned_off(shared: StartNode) -> None:
+    daemon = await shared("echo-c", settings={"http_register_form": "false"})
     async with bare(daemon) as socket:
         assert await close_of(socket) == (4006, "the register form is turned off on this node")
 
