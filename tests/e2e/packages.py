@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -10,13 +12,28 @@ from typing import Final
 from guesthouse.package.build import build_package
 
 ROOT: Final = Path(__file__).parents[2]
-_PLACES: Final = (ROOT / "tests/e2e/guests", ROOT / "sample_processes")
+_GUESTS: Final = ROOT / "tests/e2e/guests"
+_PLACES: Final = (_GUESTS, ROOT / "sample_processes")
+_PYTHON: Final = "python"
+"""The package whose component is that of all test guests in Python."""
 
 
 @cache
 def package(name: str) -> Path:
     """The folder of a sample or a test guest, with its components built from what stands there now."""
     (folder,) = (place / name for place in _PLACES if (place / name).is_dir())
+    in_python = (_GUESTS / _PYTHON / f"{name}.py").is_file()
+    component = package(_PYTHON) / f"build/{_PYTHON}.wasm" if in_python else None
     with open(folder / "package.toml") as lock:  # other processes of this run want the same
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if component is not None:
+            _copy(component, folder / f"build/{name}.wasm")
         return build_package(folder)
+
+
+def _copy(component: Path, to: Path) -> None:
+    to.parent.mkdir(exist_ok=True)
+    if not (to.is_file() and filecmp.cmp(component, to, shallow=False)):
+        partial = to.with_suffix(".partial")
+        shutil.copyfile(component, partial)
+        partial.replace(to)

@@ -8,14 +8,12 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 from tests.e2e.clients import Client, registered
 from tests.e2e.daemon import Daemon
-
-from guesthouse.package.build import build_package
+from tests.e2e.packages import package
 
 ONE: Final = "one:ledger:test.os"
 TWO: Final = "two:ledger:test.os"
@@ -29,10 +27,9 @@ _VERBS: Final = ("say", "keep", "kv", "timer")
 _WEIGHTS: Final = (12, 3, 2, 1)
 
 
-@cache
 def ledger() -> Path:
     """The package of the guest, built."""
-    return build_package(Path(__file__).parent / "guests/ledger")
+    return package("ledger")
 
 
 @dataclass

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import pytest
 import pytest_asyncio
 
 from guesthouse.control.client import Refused
-from guesthouse.package.build import build_package
 
+from ...e2e.packages import package
 from ..harness import Scene, tried_again
 from .attackers import SUITE, begin, gone, installed
 
@@ -33,7 +32,7 @@ HARMS: Final = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hydra(scene: Scene) -> AsyncIterator[str]:
     """The process id of a hydra, which is not started again by itself."""
-    wasm = build_package(Path(__file__).with_name("hydra")) / "build/hydra.wasm"
+    wasm = package("hydra") / "build/hydra.wasm"
     async with installed(scene, "hydra", wasm.read_bytes()) as process_id:
         yield process_id
 
