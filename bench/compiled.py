@@ -1,8 +1,12 @@
-"""Compiled components, kept from one node of a benchmark to the next: compiling is not what is measured."""
+"""Compiled components, kept from one node of a benchmark to the next: compiling is not what is measured.
+
+Where `BENCH_COMPILED` names a folder, which has what is kept and its key, all nodes share that instead.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,11 +19,17 @@ _MOST: Final = 20
 """Components."""
 _NOTES: Final = "*.json"
 """There is one for each."""
+_SHARED: Final = os.environ.get("BENCH_COMPILED")
 
 
 def give(home: Path) -> None:
     """Put what is kept into a home that is new. It is under the key that it was made with, which comes along."""
-    if (KEPT / _KEY).exists() and not (home / _FOLDER).exists():
+    if _SHARED is not None:
+        if not (home / _FOLDER).exists():
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (home / _FOLDER).symlink_to(Path(_SHARED) / _FOLDER)
+            shutil.copy2(Path(_SHARED) / _KEY, home / _KEY)
+    elif (KEPT / _KEY).exists() and not (home / _FOLDER).exists():
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copytree(KEPT / _FOLDER, home / _FOLDER)
         shutil.copy2(KEPT / _KEY, home / _KEY)
@@ -27,7 +37,7 @@ def give(home: Path) -> None:
 
 def keep(home: Path) -> None:
     """Keep what a home has compiled, unless its key is another's: then all is left as it is."""
-    if not (home / _KEY).exists():
+    if _SHARED is not None or not (home / _KEY).exists():
         return
     if not KEPT.exists():
         _keep_all(home)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.e2e.compiles import compile_python
+from tests.e2e.conftest import compiled
+
+__all__ = ("compiled",)
 
 ROOT: Final = Path(__file__).parents[2]
 NAMES: Final = (
@@ -18,15 +23,16 @@ NAMES: Final = (
 A_MOMENT: Final = ("--rounds", "1", "--seconds", "0.1", "--scale", "0.001")
 
 
-def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def bench(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "bench/run.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_benchmark_runs_and_keeps_what_it_found(name: str, tmp_path: Path) -> None:
-    ran = bench(name, *A_MOMENT, "--out", tmp_path)
+def test_a_benchmark_runs_and_keeps_what_it_found(name: str, tmp_path: Path, compiled: Path) -> None:
+    compile_python(compiled)
+    ran = bench(name, *A_MOMENT, "--out", tmp_path, BENCH_COMPILED=str(compiled))
     assert ran.returncode == 0, ran.stderr
     result = json.loads((tmp_path / f"{name}.json").read_text())
     assert result["tables"]

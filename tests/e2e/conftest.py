@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
@@ -15,11 +16,10 @@ import pytest_asyncio
 from guesthouse.package.seal import Seal
 
 from .browser import Browser, browser_of
+from .compiles import KEY_FILE, compile_python, is_in_python
 from .daemon import Daemon
 from .packages import package
 from .waiting import alive, descendants
-
-KEY_FILE: Final = "compiled.key"
 
 
 class StartNode(Protocol):
@@ -69,12 +69,12 @@ def home_in(folder: Path, compiled: Path) -> Path:
 
 
 @pytest.fixture
-async def start(new_home: Callable[[], Path]) -> AsyncIterator[StartNode]:
+async def start(new_home: Callable[[], Path], compiled: Path) -> AsyncIterator[StartNode]:
     async with AsyncExitStack() as stack:
 
         async def start(*packages: str | Path, home: Path | None = None, **options: Any) -> Daemon:
             home = home or new_home()
-            arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
+            arguments = await _arguments(compiled, packages)
             return await stack.enter_async_context(Daemon(home, arguments, **options))
 
         yield start
@@ -92,11 +92,19 @@ async def shared(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> As
             asked = repr((packages, options))
             if asked not in nodes:
                 home = home_in(tmp_path_factory.mktemp("shared"), compiled)
-                arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
+                arguments = await _arguments(compiled, packages)
                 nodes[asked] = await stack.enter_async_context(Daemon(home, arguments, **options))
             return nodes[asked]
 
         yield start
+
+
+async def _arguments(compiled: Path, packages: Sequence[str | Path]) -> list[str | Path]:
+    """What to run, with what it needs built, and what is compiled for many tests compiled."""
+    arguments = [name if _is_argument(name) else package(str(name)) for name in packages]
+    if any(isinstance(each, Path) and is_in_python(each) for each in arguments):
+        await asyncio.to_thread(compile_python, compiled)
+    return arguments
 
 
 def _is_argument(name: str | Path) -> bool:

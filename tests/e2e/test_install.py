@@ -50,7 +50,8 @@ async def test_an_installed_guesthouse_builds_inspects_and_runs_a_package(
 
     def install() -> str:
         run(sys.executable, "-m", "venv", venv, cwd=tmp_path)
-        pip = (venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        quickly = ("--quiet", "--disable-pip-version-check", "--no-compile")
+        pip = (venv / "bin/python", "-m", "pip", "install", *quickly)
         run(*pip, f"{ROOT}[build]", cwd=tmp_path)
         for folder in (in_c, in_python):
             run(guesthouse, "build", folder, cwd=tmp_path)

@@ -20,7 +20,8 @@ from typing import Final
 
 import pytest
 from tests.e2e.clients import ECHO_C, registered
-from tests.e2e.conftest import KEY_FILE, StartNode, home_in
+from tests.e2e.compiles import KEY_FILE
+from tests.e2e.conftest import StartNode, home_in
 from tests.e2e.daemon import Daemon, environment, run_command
 from tests.e2e.packages import package
 from tests.e2e.test_packages import version_of_echo
