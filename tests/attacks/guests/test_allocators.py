@@ -13,7 +13,13 @@ from ...unit.worker.guests import RETURN, SCRATCH
 from ..harness import Scene, tried_again
 from .attackers import Attacker, carry_out
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture(scope="module")
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
 
 END: Final = "(i32.mul (memory.size) (i32.const 65536))"
 SIZE: Final = "(local.get 3)"

@@ -9,7 +9,13 @@ import pytest
 from ..harness import Scene, tried_again
 from .attackers import Attacker, carry_out
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture(scope="module")
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
 
 OUT_OF_TIME: Final = ("ran out of time: it computed for over 1 s on one message",)
 ENDED_ALONE: Final = "ended alone; its clients get 1011"

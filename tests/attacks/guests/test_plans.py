@@ -24,7 +24,13 @@ from guesthouse.worker.boundary.engine import engine_key
 from ..harness import Scene, tried_again
 from .attackers import SUITE, Attacker, installed
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture(scope="module")
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
 
 HARMLESS: Final = Attacker(
     "(call $our (i32.const 4096))",

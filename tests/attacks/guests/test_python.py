@@ -15,7 +15,13 @@ from ...e2e.packages import package
 from ..harness import Scene, tried_again
 from .attackers import SUITE, begin, gone, installed
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture(scope="module")
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
 
 ENDED: Final = "ended alone; it starts again"
 HARMS: Final = {
@@ -29,7 +35,7 @@ HARMS: Final = {
 }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hydra(scene: Scene) -> AsyncIterator[str]:
     """The process id of a hydra, which is not started again by itself."""
     wasm = package("hydra") / "build/hydra.wasm"

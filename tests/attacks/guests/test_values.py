@@ -14,7 +14,13 @@ from ...unit.worker.guests import SCRATCH, data
 from ..harness import Scene, tried_again
 from .attackers import SUITE, Attacker, carry_out, installed
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture(scope="module")
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
 
 ENDED: Final = "ended alone, before the host hears of it"
 PRINT: Final = ("system.print",)

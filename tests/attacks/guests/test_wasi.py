@@ -15,7 +15,13 @@ from ..harness import Scene, tried_again
 from .attackers import Attacker, carry_out
 from .test_computing import OUT_OF_TIME
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture(scope="module")
+def scene(shared_scene: Scene) -> Scene:
+    return shared_scene
+
 
 FOR_EVER: Final = 2**64 - 1
 SLICES: Final = "1 s of CPU, in slices; then it is ended"
