@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from tests.certificates import TRUSTS_NOBODY
 
 from guesthouse.control.client import ask
 
@@ -276,5 +277,5 @@ class Daemon:
         """`GET` a path of this node, with a cookie when a token is given."""
         if token is not None:
             headers["Cookie"] = f"{self.cookie_name}={token}"
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as client:
             return await client.get(self.url + path, headers=headers)

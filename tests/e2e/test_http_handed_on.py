@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.certificates import TRUSTS_NOBODY
 
 from .clients import SECONDS
 from .conftest import StartNode
@@ -19,7 +20,7 @@ SECOND, THIRD = "pusher:second:test.os", "pusher:third:test.os"
 
 async def post(daemon: Daemon, **query: str) -> httpx.Response:
     """Send the pusher a request on a path of its own."""
-    async with httpx.AsyncClient(trust_env=False, timeout=SECONDS) as client:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False, timeout=SECONDS) as client:
         return await client.post(f"{daemon.url}/{PUSHER}/asked", params=query, content=b"the body")
 
 

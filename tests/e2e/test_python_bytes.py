@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 import httpx
+from tests.certificates import TRUSTS_NOBODY
 
 from guesthouse.package.resources import wit_folder
 from guesthouse.package.wit import Composite, Interface, Type, Use, WitPackage, read_wit
@@ -87,7 +88,7 @@ async def test_binary_that_is_echoed_is_freed(start: StartNode) -> None:
 
 async def test_bodies_of_http_responses_are_freed(start: StartNode) -> None:
     node = await start_with_little_memory(start)
-    async with httpx.AsyncClient(trust_env=False, timeout=SECONDS) as client:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False, timeout=SECONDS) as client:
         for _ in range(TIMES):
             answer = await client.get(f"{node.url}/{SENDER}/page", params={"size": SIZE})
             assert (answer.headers["x-run"], len(answer.content)) == (await run_of(node), SIZE)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import uvloop
 from argon2 import PasswordHasher
+from tests.certificates import TRUSTS_NOBODY
 from websockets.asyncio.client import ClientConnection, connect
 
 from guesthouse.address import ProcessId, canonical
@@ -211,6 +212,7 @@ class House:
 
     @asynccontextmanager
     async def http(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        options.setdefault("verify", TRUSTS_NOBODY)
         async with httpx.AsyncClient(base_url=self.server.url, trust_env=False, **options) as client:
             yield client
 
