@@ -78,6 +78,8 @@ class Claims:
     """Seconds that it was made for."""
     page: bool = False
     """Whether it was made for a page to read: then it is no login, wherever the page puts it."""
+    key: int = 0
+    """Which of the node's keys it was verified by, counted from the node's start."""
 
     def opens(self, process: ProcessId) -> bool:
         """Whether it lets its bearer speak to a process."""
@@ -136,10 +138,16 @@ class Tokens:
         self.login_key = login_key
         """Names the password that the node has now."""
         self._renewable = renewable
+        self._key = 0
 
     def sign_with(self, secret: bytes) -> None:
-        """Use another key from now on; no token that there is is valid any more."""
+        """Use another key from now on; no token that there is is valid any more, nor what is made from its claims."""
         self._secret = secret
+        self._key += 1
+
+    def is_current(self, claims: Claims) -> bool:
+        """Whether the key that these claims were verified by is still the node's."""
+        return claims.key == self._key
 
     def cookie_names(self, subdomain: str | None = None) -> tuple[str, ...]:
         """The cookies that carry a token of the node itself, or of a process's own sub-domain."""
@@ -155,7 +163,8 @@ class Tokens:
             ttl: seconds; it is cut to the end of the family.
             now: Unix seconds.
             scope: what it is good for. Whoever makes it from another token gives it no more than that has.
-            made_from: the token whose family it belongs to; None begins a family.
+            made_from: the token whose family it belongs to; None begins a family. If the key was replaced since it was
+                verified, what is made from it is as void as the token itself.
         """
         made = secrets.token_urlsafe(12)
         ends = int(now + max(ttl, self._renewable)) if made_from is None else made_from.ends
@@ -177,7 +186,9 @@ class Tokens:
             "login": login if made_from is None else made_from.login,
         }
         claims.update({name: value for name, value in extra.items() if value is not None})
-        token: str = _jwt().encode(claims, self._secret, algorithm="HS256")
+        is_void = made_from is not None and not self.is_current(made_from)
+        secret = secrets.token_bytes(32) if is_void else self._secret
+        token: str = _jwt().encode(claims, secret, algorithm="HS256")
         return token
 
     def verify(self, token: str, now: float, subdomain: str | None = None) -> Claims:
@@ -233,6 +244,7 @@ class Tokens:
             claims.get("channels"),
             claims.get("lifetime", SESSION_SECONDS),
             claims.get("page") is True,
+            self._key,
         )
 
     def verify_cookies(

@@ -180,7 +180,8 @@ class Login:
     def renew(self, request: Request, response: Response, claims: Claims) -> None:
         """Give a client that logged in a fresh cookie, of the same family, when half the time of its own is over."""
         half_over = claims.expiration - self.context.now() < SESSION_SECONDS / 2
-        if claims.session and half_over and claims.expiration < claims.ends:
+        is_over = claims.expiration >= claims.ends or not self.context.tokens.is_current(claims)
+        if claims.session and half_over and not is_over:
             self._set_session(request, response, claims.subdomain, claims)
 
     def ticket_url(
@@ -198,23 +199,28 @@ class Login:
         ticket = self.tickets.issue(label, claims, self.context.now(), secure)
         return f"{place}/login?{urlencode({'ticket': ticket, 'redirect': target}, safe='/:')}"
 
+    def forget_unused(self) -> None:
+        """No one-time link and no ticket that was given out can be used any more."""
+        self.one_time.forget()
+        self.tickets.forget()
+
     def _take_ticket(self, request: Request, ticket: str) -> Response:
         """Begin a session on a package's own origin, and go on by a page of that origin: a browser sends no
-        `SameSite=Strict` cookie on a redirect that began elsewhere.
+        `SameSite=Strict` cookie on a redirect that began elsewhere. Whoever returns to a ticket goes on without it.
         """
         label, now = self.context.gate.realm(RequestHeaders(request)), self.context.now()
-        target = local_path(request.query_params.get("redirect"))
-        page = pages.going_on_page(target)
-        response = HTMLResponse(page, headers=PAGE_HEADERS)
+        target, tokens = local_path(request.query_params.get("redirect")), self.context.tokens
         used = None if label is None else self.tickets.use(ticket, label, now)
-        if used is not None:
-            claims = used.claims
-            left = max(1, int(min(SESSION_SECONDS, claims.expiration - now)))
-            self.cookies.clear_tossed(request, response)
-            for realm in (label, *used.secure):
-                scope = Scope(realm, claims.process, claims.channels)
-                token = self.context.tokens.issue(left, now, scope, made_from=claims)
-                self.cookies.set_login(request, response, realm, token, left)
+        if used is None or not tokens.is_current(used.claims):
+            return HTMLResponse(pages.going_on_page(target, "Not logged in by this link"), 401, PAGE_HEADERS)
+        response = HTMLResponse(pages.going_on_page(target, "Logged in"), headers=PAGE_HEADERS)
+        claims = used.claims
+        left = max(1, int(min(SESSION_SECONDS, claims.expiration - now)))
+        self.cookies.clear_tossed(request, response)
+        for realm in (label, *used.secure):
+            scope = Scope(realm, claims.process, claims.channels)
+            token = tokens.issue(left, now, scope, made_from=claims)
+            self.cookies.set_login(request, response, realm, token, left)
         return response
 
     async def _revoke(self, token: str) -> None:

@@ -151,11 +151,11 @@ def logout_page(node: str) -> str:
     )
 
 
-def going_on_page(target: str) -> str:
+def going_on_page(target: str, title: str) -> str:
     """Leads on to a path of the same host at once."""
     path = escape(quote(target, safe="/:~?&=%+,;@!$'()*-._#"))
     return _page(
-        "Logged in",
+        title,
         f'<p><a href="{path}">Go on</a></p>',
         head=f'<meta http-equiv="refresh" content="0;url={path}">\n',
     )

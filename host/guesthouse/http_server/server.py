@@ -267,18 +267,21 @@ class HttpServer(Actions):
         return True
 
     def revoke_all(self) -> None:
-        """Take back every token that there is, one-time links too. Durable once it returns.
+        """Take back every token that there is, and all that becomes one: one-time links, tickets, and what is made
+        for requests that are under way. Durable once it returns.
 
         Raises:
             CredentialsError: it cannot be written down; nothing is revoked.
         """
         self._context.tokens.sign_with(credentials.replace_secret(self._home))
-        self._login.one_time.forget()
+        self._login.forget_unused()
         self._end_channels(lambda connection: bool(connection.token_family))
 
     def password_changed(self) -> None:
-        """End the logins by the password before: one-time links and channels. Their cookies are refused already."""
-        self._login.one_time.forget()
+        """End the logins by the password before: one-time links, tickets and channels. Their cookies are refused
+        already.
+        """
+        self._login.forget_unused()
         key = self._login_key()
         self._end_channels(lambda connection: connection.token_login not in (None, key))
 

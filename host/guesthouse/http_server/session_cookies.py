@@ -104,6 +104,8 @@ class SessionCookies:
         http = self.context.settings.http
         if not policy.is_page or not http.register_form or not claims.opens(process):
             return
+        if not self._tokens.is_current(claims):  # all were revoked while the process was asked
+            return
         whole = process.package_id in http.readable_packages or (
             self._node_is_readable() and bool(policy.site.label)
         )

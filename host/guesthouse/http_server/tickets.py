@@ -45,6 +45,10 @@ class Tickets:
         self._open[_hash(text)] = Ticket(label, claims, now + TICKET_SECONDS, tuple(secure))
         return text
 
+    def forget(self) -> None:
+        """None of them can be used any more."""
+        self._open.clear()
+
     def use(self, text: str, label: str, now: float) -> Ticket | None:
         """Use a ticket up; None when it is unknown, used, too old or for another package."""
         ticket = self._open.pop(_hash(text), None)

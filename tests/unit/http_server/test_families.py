@@ -21,6 +21,9 @@ from guesthouse.http_server.credentials import (
 )
 
 from .conftest import CHAT, NODE, House, Start
+from .test_hosts import LABEL, PAGE, own
+from .test_hosts import bind as bind_page
+from .test_http import asked, bind
 from .test_tokens import header, register
 
 DAY = 24 * 3600
@@ -217,6 +220,78 @@ async def test_all_tokens_can_be_revoked_at_once(start: Start) -> None:
     again = await start()
     assert not any([await is_in(again, token) for token in tokens])
     assert await is_in(again, kept)
+
+
+async def ticket_for(house: House, token: str) -> str:
+    """The path by which whoever has a login comes to the package's own host."""
+    async with house.http() as client:
+        answer = await client.get(f"/{CHAT}/page", headers={**PAGE, **header(token)})
+    assert answer.status_code == 303
+    return httpx.URL(answer.headers["location"]).raw_path.decode()
+
+
+@pytest.mark.parametrize("event", ["none", "revoke_all", "password", "revoke", "logout"])
+@pytest.mark.parametrize("by", ["login", "scoped"])
+async def test_what_ends_a_login_ends_the_tickets_that_it_was_given(
+    house: House, event: str, by: str
+) -> None:
+    bind_page(house)
+    set_password(house.home, "correct horse")
+    token = await logged_in(house)
+    if by == "scoped":
+        token = house.server.issue_token(3600, Scope(process=str(CHAT)))
+    ticket = await ticket_for(house, token)
+    if event == "revoke_all":
+        house.server.revoke_all()
+    elif event == "password":
+        set_password(house.home, "battery staple")
+        house.server.password_changed()
+    elif event == "revoke":
+        assert house.server.revoke(token)
+    elif event == "logout":
+        async with house.http(headers=header(token)) as client:
+            assert (await client.post("/logout")).status_code == 303
+    async with house.http(headers={**PAGE, **own(house)}) as there:
+        arrived = await there.get(ticket)
+        given = (
+            [f"kinode-auth_{NODE}@{LABEL}={session_of(arrived)}"] if "set-cookie" in arrived.headers else []
+        )
+        page = await there.get(f"/{CHAT}/page", headers={"Cookie": "; ".join(given)})
+    assert (page.text == "<p>page") is (event == "none")
+    assert ("set-cookie" in page.headers) is (event == "none")
+    if event in ("revoke_all", "password"):
+        assert (arrived.status_code, given) == (401, [])
+
+
+async def test_what_is_answered_after_all_was_revoked_brings_no_new_token(house: House) -> None:
+    """The process was asked before: its answer would renew the session, and give its page a token."""
+    bind(house, "/slow", authenticated=True)
+    context = house.server._context
+    set_password(house.home, "correct horse")
+    token = await logged_in(house)
+    async with house.http() as client:
+        target = (await client.get(f"/{CHAT}/slow", headers={**PAGE, **header(token)})).headers["location"]
+        there = await client.get(httpx.URL(target).raw_path.decode(), headers=own(house))
+    session = {"Cookie": f"kinode-auth_{NODE}@{LABEL}={session_of(there)}"}
+    for revoked in (False, True):
+        async with asked(house, "GET", "/slow", headers={**PAGE, **own(house), **session}) as ask:
+            if revoked:
+                house.server.revoke_all()
+            house.server.http_response(CHAT, ask[0], 200, (), "text/html", b"<p>late")
+            answer = await ask[-1]
+        assert ("set-cookie" in answer.headers) is not revoked
+    assert context.tokens.verify(house.server.issue_token(60), context.now())
+
+
+def test_nothing_living_is_made_of_claims_that_another_key_signed() -> None:
+    tokens = Tokens("n", b"s" * 32)
+    claims = tokens.verify(tokens.issue(100, 0), 0)
+    assert tokens.verify(tokens.issue(100, 0, made_from=claims), 0)
+    tokens.sign_with(b"t" * 32)
+    with pytest.raises(AuthError, match="not issued by this node"):
+        tokens.verify(tokens.issue(100, 0, made_from=claims), 0)
+    fresh = tokens.verify(tokens.issue(100, 0), 0)
+    assert tokens.verify(tokens.issue(100, 0, made_from=fresh), 0)
 
 
 def test_a_token_from_before_there_were_families_is_one_of_its_own(tmp_path: Path) -> None:

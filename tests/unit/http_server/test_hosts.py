@@ -170,6 +170,9 @@ async def test_a_login_comes_to_a_packages_own_origin_by_a_ticket_that_works_onc
         assert "HttpOnly" in session
         again = await client.get(url.raw_path.decode(), headers=own(house))
         assert "set-cookie" not in again.headers
+        assert again.status_code == 401
+        assert "Logged in" not in again.text
+        assert f"url=/{CHAT}/page" in again.text, "who is logged in there already goes on"
         cookie = {"Cookie": session.partition(";")[0]}
         page = await client.get(f"/{CHAT}/page", headers={**PAGE, **own(house), **cookie})
         assert page.text == "<p>page"

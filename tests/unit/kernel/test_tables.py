@@ -26,13 +26,14 @@ from guesthouse.address import Address, ProcessId
 from guesthouse.capabilities import KERNEL, SPAWN, Capability, of_node
 from guesthouse.config import ProcessLimits, Settings
 from guesthouse.http_server.admission import Admission
-from guesthouse.http_server.auth import OneTimeTokens, Throttle
+from guesthouse.http_server.auth import Claims, OneTimeTokens, Throttle
 from guesthouse.http_server.bindings import Bindings
 from guesthouse.http_server.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.complaints import Complaints
 from guesthouse.http_server.deadlines import NEVER, Deadlines
 from guesthouse.http_server.exchanges import Exchanges
 from guesthouse.http_server.subdomains import subdomain_of
+from guesthouse.http_server.tickets import Tickets
 from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.arrivals import MOST_FRAMES, Arrivals
 from guesthouse.kernel.envelopes import BadEnvelope, Envelopes
@@ -381,13 +382,15 @@ async def mailboxes(house: House) -> AsyncIterator[Fill]:
 
 @asynccontextmanager
 async def logins(house: House) -> AsyncIterator[Fill]:
-    """Addresses that guess, and login URLs that nobody uses."""
-    throttle, one_time = Throttle(), OneTimeTokens()
+    """Addresses that guess, and login URLs and tickets that nobody uses."""
+    throttle, one_time, tickets = Throttle(), OneTimeTokens(), Tickets()
+    claims = Claims("home.os", None, 100)
 
     async def fill(count: int) -> None:
         for _ in range(count):
             throttle.failed(f"10.{house.number()}", 0.0)
             one_time.issue(0.0)
+            tickets.issue("pack-test-os", claims, 0.0)
 
     yield fill
 
