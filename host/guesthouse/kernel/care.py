@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
-from guesthouse.capabilities import Capability
 from guesthouse.errors import GuesthouseError
-from guesthouse.kernel.lifecycle import Lifecycle
+from guesthouse.kernel.lifecycle import Lifecycle, Version
 from guesthouse.kernel.process import Process
 from guesthouse.kernel.restarts import Backoff
-from guesthouse.link.messages import OnExit
 from guesthouse.package.spec import Right
 
 
@@ -29,18 +26,6 @@ class NameTaken(GuesthouseError):
 
 class NoSuchProcess(GuesthouseError):
     """The node has no process of that id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What a process runs as, of what its package says."""
-
-    component: Path
-    public: bool
-    on_exit: OnExit
-    requested: frozenset[Capability]
-    handover: bool
-    grants: tuple[Right, ...] = ()
 
 
 @dataclass(slots=True)

@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from guesthouse.capabilities import Capability
 from guesthouse.kernel.restarts import Backoff
-from guesthouse.link.messages import ExitCause
+from guesthouse.link.messages import ExitCause, OnExit
+from guesthouse.package.spec import Right
 
 if TYPE_CHECKING:
-    from guesthouse.kernel.care import Version
     from guesthouse.kernel.workers import Worker
 
 START_ATTEMPTS: Final = 3
@@ -80,6 +82,18 @@ class Ended:
 
 
 State: TypeAlias = Waiting | Pausing | Starting | Running | Stopping | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a process runs as, of what its package says."""
+
+    component: Path
+    public: bool
+    on_exit: OnExit
+    requested: frozenset[Capability]
+    handover: bool
+    grants: tuple[Right, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

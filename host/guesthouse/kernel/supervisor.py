@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from guesthouse.address import ProcessId
 from guesthouse.config import Settings
-from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, NotWanted, Version
+from guesthouse.kernel.care import Care, NameTaken, NoSuchProcess, NotWanted
 from guesthouse.kernel.lanes import Lanes
 from guesthouse.kernel.lifecycle import (
     End,
@@ -27,6 +27,7 @@ from guesthouse.kernel.lifecycle import (
     RunAfter,
     RunAgain,
     Stopping,
+    Version,
     Waiting,
 )
 from guesthouse.kernel.notices import Notices
