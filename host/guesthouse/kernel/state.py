@@ -49,8 +49,6 @@ _ANSWER_BYTES: Final = 16 * 1024 * 1024
 _TRY_SECONDS: Final = 0.25
 """How long one attempt waits for it; a node that stops makes one more."""
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-# The latter two: what SQLite cannot hold.
-_FAULTS: Final = (sqlite3.Error, ValueError, OverflowError)
 
 
 _T = TypeVar("_T")
@@ -229,8 +227,8 @@ class State:
         """Do the first pieces of work of a batch, one at least, and return their answers."""
         try:
             return self._together(batch, time.monotonic() + LOCK_SECONDS)
-        except _FAULTS as error:
-            fault: Exception = error
+        except Exception as error:  # whatever it is: without this thread nothing is stored any more
+            fault = error
         answers: list[Any] = []
         failed = size = 0
         for job in batch:
@@ -238,13 +236,13 @@ class State:
                 break
             try:
                 answers += self._together([job], 0.0)
-            except _FAULTS as error:
+            except Exception as error:
                 answers.append(job.failed)
                 fault, failed = error, failed + 1
             size += _size_of(answers[-1])
         if failed:
             what = "a change or question" if failed == 1 else f"{failed} changes and questions"
-            text = f"{self._path}: {fault}: {what} failed; {_remedy(fault)}"
+            text = f"{self._path}: {_reason(fault)}: {what} failed; {_remedy(fault)}"
             self._loop.call_soon_threadsafe(self._log.write, "state", "error", text)
         return answers
 
@@ -279,7 +277,13 @@ def _is_busy(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY  # the rest of an extended code says why
 
 
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, sqlite3.Error) else f"{type(error).__name__}: {error}"
+
+
 def _remedy(error: BaseException) -> str:
+    if not isinstance(error, sqlite3.Error):
+        return "this is a defect of Guesthouse: please report it"
     if _is_busy(error):
         return "another program holds it: end that program, or let it let go"
     return "see that the disk has room and is writable"

@@ -38,6 +38,7 @@ MAX_BODY: Final = 1024 * 1024
 ENTRY_BYTES: Final = 64
 """What a key costs beside its bytes and its value's."""
 
+_OF_A_KEY: Final = ("Get", "Delete", "Set", "CompareAndSet")
 _OK: Final = b'"Ok"'
 _Reply = tuple[bytes, bytes | None]
 _Work = Callable[[sqlite3.Connection], _Reply]
@@ -106,6 +107,8 @@ class Kv(RuntimeModule):
             return table.remove
         if name == "List":
             return table.list(fields)
+        if name not in _OF_A_KEY:
+            raise BadRequest(f"no action is named {name[:40]}")
         key = _key(fields)
         if name == "Get":
             return lambda connection: table.get(connection, key, fields)
@@ -113,9 +116,7 @@ class Kv(RuntimeModule):
             return lambda connection: table.delete(connection, key)
         if name == "Set":
             return table.set(key, value, fields)
-        if name == "CompareAndSet":
-            return table.compare_and_set(key, value, fields)
-        raise BadRequest(f"no action is named {name[:40]}")
+        return table.compare_and_set(key, value, fields)
 
 
 class _Table:
@@ -145,7 +146,9 @@ class _Table:
         if value is None:
             raise BadRequest("the value to set is the request's blob, and there is none")
         seconds = field(fields, "ttl", int, None) if isinstance(fields, dict) else None
-        expires = None if seconds is None else time.time() + min(max(seconds, 0), 2**40)
+        if seconds is not None and seconds < 1:
+            raise BadRequest("ttl is a number of seconds, 1 or more")
+        expires = None if seconds is None else time.time() + min(seconds, 2**40)
         return lambda connection: self._store(connection, key, value, expires)
 
     def compare_and_set(self, key: bytes, value: bytes | None, fields: Any) -> _Work:
@@ -165,7 +168,9 @@ class _Table:
     def list(self, fields: Any) -> _Work:
         prefix = as_bytes(field(fields, "prefix", object, ""), "prefix")
         after = as_bytes(field(fields, "after", object, ""), "after")
-        limit = min(max(field(fields, "limit", int, MAX_LIST), 1), MAX_LIST)
+        limit = min(field(fields, "limit", int, MAX_LIST), MAX_LIST)
+        if limit < 1:
+            raise BadRequest("limit is a number of keys, 1 or more")
 
         def work(connection: sqlite3.Connection) -> _Reply:
             rows = connection.execute(

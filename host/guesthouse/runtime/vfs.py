@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,11 +102,29 @@ class Vfs(RuntimeModule):
             stored = Stored(connection, package, self._quota)
             drive: Drive = Folder(folder, self._most) if here.in_package else stored
             try:
-                return act(drive, here, argument, blob)
+                with _whole(connection):
+                    return act(drive, here, argument, blob)
             except Refused as refused:
                 return _refused(str(refused), whole["path"], name), None
+            except BadRequest as bad:
+                return error("BadRequest", str(bad)), None
 
         return work
+
+
+@contextmanager
+def _whole(connection: sqlite3.Connection) -> Iterator[None]:
+    """What an action did before it was refused is undone; what others of the same commit did stays."""
+    if not connection.in_transaction:
+        connection.execute("BEGIN")
+    connection.execute("SAVEPOINT action")
+    try:
+        yield
+    except (Refused, BadRequest):
+        connection.execute("ROLLBACK TO action")
+        raise
+    finally:
+        connection.execute("RELEASE action")
 
 
 def _refused(kind: str, path: str, action: str) -> bytes:

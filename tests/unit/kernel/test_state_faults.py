@@ -110,6 +110,19 @@ async def test_work_that_the_database_refuses_takes_no_other_with_it(tmp_path: P
         assert len(log.lines) == 1
 
 
+def defective(_: sqlite3.Connection) -> None:
+    raise RuntimeError("a defect")
+
+
+async def test_work_with_a_defect_fails_alone_and_the_node_stores_on(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s") as (state, log):
+        assert await state.executed(defective, STORAGE) == STORAGE
+        assert await asked(state.set, CHAT, b"kept") is None
+        assert await asked(state.get, CHAT) == b"kept"
+        assert len(log.lines) == 1
+        assert "RuntimeError: a defect" in log.lines[0]
+
+
 async def test_closing_does_not_wait_for_a_lock(tmp_path: Path) -> None:
     state = State(tmp_path / "s", 100, Lines())
     with held(tmp_path / "s"):

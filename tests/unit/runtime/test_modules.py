@@ -139,6 +139,89 @@ async def test_every_request_is_answered_and_none_troubles_the_state(
         )
 
 
+FILES = st.sampled_from(
+    [
+        *(
+            f"/{PACKAGE}/{name}"
+            for name in ("d", "d/a", "d/a/b", "d/a/b/c", "d/e", "d/e/f", "x", "pkg", "pkg/own.txt")
+        ),
+        *(f"/{PACKAGE}/{name}" for name in ("pkg/new", "..", "d/" + "q" * 1100)),
+        "/other:test.os/d/a",
+    ]
+)
+ACTIONS = st.one_of(
+    st.sampled_from(["CreateDrive", "CreateDir", "CreateFile", "Write", "Write", "Append", "RemoveFile"]),
+    st.sampled_from(["RemoveDir", "RemoveDirAll", "Read", "ReadDir", "Seek"]),
+    st.builds(lambda create: {"OpenFile": {"create": create}}, st.sampled_from([True, False, 5, None])),
+    st.builds(lambda length: {"SetLen": length}, st.sampled_from([0, 3, 9_000, 10**6, -1, "x"])),
+    st.builds(
+        lambda name, path: {name: {"new_path": path}},
+        st.sampled_from(["Rename", "Rename", "Rename", "CopyFile"]),
+        FILES,
+    ),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(FILES, ACTIONS, st.none() | st.sampled_from([b"precious", b"x" * 6000])), max_size=25)
+)
+async def test_an_action_on_files_that_is_refused_changes_nothing(
+    house: House, requests: list[tuple[str, Any, bytes | None]]
+) -> None:
+    await house.state.executed(lambda database: database.execute("DELETE FROM files").rowcount, -1)
+    for path, action, blob in requests:
+        before = await house.state.executed(files, None)
+        body, _ = await house.ask("vfs", {"path": path, "action": action}, blob)
+        if b'{"Err":' in body:
+            assert await house.state.executed(files, None) == before
+    used = await house.state.executed(partial(usage_of, package=PACKAGE, table="files"), -1)
+    size = partial(counted, table="files", size="LENGTH(path) + LENGTH(bytes) + 128")
+    assert (used, house.log.lines) == (await house.state.executed(size, -2), [])
+
+
+def files(database: sqlite3.Connection) -> list[Any]:
+    """All that packages have in their drives."""
+    return database.execute("SELECT * FROM files ORDER BY package, path").fetchall()
+
+
+@pytest.mark.parametrize("target", ["d/folder", "d/plain/x", "d", "pkg/m", "d/m"])
+async def test_a_file_is_still_there_when_it_cannot_be_renamed(house: House, target: str) -> None:
+    for name in ("m", "plain", "folder/a"):
+        await house.ask("vfs", {"path": f"/{PACKAGE}/d/{name}", "action": "Write"}, b"precious")
+    rename = {"Rename": {"new_path": f"/{PACKAGE}/{target}"}}
+    body, _ = await house.ask("vfs", {"path": f"/{PACKAGE}/d/m", "action": rename})
+    assert (b"Err" in body) is (target != "d/m")
+    _, content = await house.ask("vfs", {"path": f"/{PACKAGE}/d/m", "action": "Read"})
+    assert content == LazyLoadBlob(None, b"precious")
+
+
+async def test_a_file_opened_with_what_is_no_answer_to_create_is_refused_and_the_node_stores_on(
+    house: House,
+) -> None:
+    path = f"/{PACKAGE}/d/new"
+    body, _ = await house.ask("vfs", {"path": path, "action": {"OpenFile": {"create": 5}}})
+    assert json.loads(body)["Err"] == {"BadRequest": {"error": "create is missing, or not of type bool"}}
+    assert (await house.ask("vfs", {"path": path, "action": "Write"}, b"x"))[0] == b'"Ok"'
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        ({"Set": {"key": "a", "ttl": -1}}, "ttl is a number of seconds, 1 or more"),
+        ({"Set": {"key": "a", "ttl": 0}}, "ttl is a number of seconds, 1 or more"),
+        ({"List": {"limit": -1}}, "limit is a number of keys, 1 or more"),
+        ("BeginTx", "no action is named BeginTx"),
+        ({"Commit": {"tx_id": 1}}, "no action is named Commit"),
+    ],
+)
+async def test_what_the_store_of_keys_refuses_is_refused_for_its_reason(
+    house: House, action: Any, reason: str
+) -> None:
+    body, _ = await house.ask("kv", {"db": "d", "action": action}, b"value")
+    assert json.loads(body) == {"Err": {"InputError": {"error": reason}}}
+
+
 def counted(database: sqlite3.Connection, table: str, size: str) -> int:
     """What a package has in a table, counted row by row."""
     row = database.execute(f"SELECT COALESCE(SUM({size}), 0) FROM {table}").fetchone()  # noqa: S608 - our own
