@@ -14,38 +14,38 @@ from typing import Final
 
 KEPT: Final = Path(__file__).resolve().parent / ".compiled"
 _KEY: Final = "compiled.key"
-_FOLDER: Final = "compiled"
+FOLDER: Final = "compiled"
 _MOST: Final = 20
 """Components."""
 _NOTES: Final = "*.json"
 """There is one for each."""
-_SHARED: Final = os.environ.get("BENCH_COMPILED")
+SHARED: Final = Path(os.environ["BENCH_COMPILED"]) if "BENCH_COMPILED" in os.environ else None
 
 
 def give(home: Path) -> None:
     """Put what is kept into a home that is new. It is under the key that it was made with, which comes along."""
-    if _SHARED is not None:
-        if not (home / _FOLDER).exists():
+    if SHARED is not None:
+        if not (home / FOLDER).exists():
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (home / _FOLDER).symlink_to(Path(_SHARED) / _FOLDER)
-            shutil.copy2(Path(_SHARED) / _KEY, home / _KEY)
-    elif (KEPT / _KEY).exists() and not (home / _FOLDER).exists():
+            (home / FOLDER).symlink_to(SHARED / FOLDER)
+            shutil.copy2(SHARED / _KEY, home / _KEY)
+    elif (KEPT / _KEY).exists() and not (home / FOLDER).exists():
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copytree(KEPT / _FOLDER, home / _FOLDER)
+        shutil.copytree(KEPT / FOLDER, home / FOLDER)
         shutil.copy2(KEPT / _KEY, home / _KEY)
 
 
 def keep(home: Path) -> None:
     """Keep what a home has compiled, unless its key is another's: then all is left as it is."""
-    if _SHARED is not None or not (home / _KEY).exists():
+    if SHARED is not None or not (home / _KEY).exists():
         return
     if not KEPT.exists():
         _keep_all(home)
     elif (KEPT / _KEY).read_bytes() == (home / _KEY).read_bytes():
-        for path in (home / _FOLDER).glob("[0-9a-f]*"):
-            if not (KEPT / _FOLDER / path.name).exists():
-                _copy(path, KEPT / _FOLDER)
-        if sum(1 for _ in (KEPT / _FOLDER).glob(_NOTES)) > _MOST:
+        for path in (home / FOLDER).glob("[0-9a-f]*"):
+            if not (KEPT / FOLDER / path.name).exists():
+                _copy(path, KEPT / FOLDER)
+        if sum(1 for _ in (KEPT / FOLDER).glob(_NOTES)) > _MOST:
             shutil.rmtree(KEPT)
 
 
@@ -59,7 +59,7 @@ def _keep_all(home: Path) -> None:
     """In one step, as another benchmark may be at it."""
     with tempfile.TemporaryDirectory(dir=KEPT.parent, prefix=".compiled-") as work:
         made = Path(work) / "made"
-        shutil.copytree(home / _FOLDER, made / _FOLDER)
+        shutil.copytree(home / FOLDER, made / FOLDER)
         shutil.copy2(home / _KEY, made / _KEY)
         with contextlib.suppress(OSError):  # the other was first
             made.rename(KEPT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -12,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from compiled import FOLDER, SHARED
 from guesthouse.canonical.files import PLAN_SUFFIX, core_path
-from guesthouse.config import Settings
+from guesthouse.config import PackageLimits, Settings
 from guesthouse.link.frames import encode, from_worker
 from guesthouse.link.messages import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import Call, Exited, Ready, ToNode
 from guesthouse.link.to_worker import Configure, GuestLimits, Open, Push, Reply, Start, Stop
+from guesthouse.package.compiler import Compiler
 from guesthouse.package.compiling import compile_component
 from guesthouse.worker.boundary.engine import engine_key
 
@@ -40,7 +43,11 @@ def limits_of(settings: Settings) -> GuestLimits:
 
 
 def compiled(wasm: Path) -> Path:
-    """The compiled form of a component, beside it; compiled as the node's compiler does, without its limits."""
+    """The compiled form of a component, beside it; compiled as the node's compiler does, without its limits. Where
+    nodes share what is compiled, so does this.
+    """
+    if SHARED is not None:
+        return asyncio.run(Compiler(SHARED / FOLDER, PackageLimits()).compiled(wasm))
     stem = f".{wasm.stem}-{engine_key()}"
     path = wasm.with_name(stem + PLAN_SUFFIX)
     if path.exists() and path.stat().st_mtime >= wasm.stat().st_mtime:
