@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MOST_LINES: Final = 100_000
 LONGEST_TOKEN_SECONDS: Final = 10 * 366 * 24 * 3600
 
+MOST_SHOWN: Final = 4 * 1024 * 1024
+"""Bytes of a response, with its blob, that `send` hands over."""
+
 
 class NodeCommands:
     """The commands of one node. Each takes a request and yields JSON values."""
@@ -235,7 +238,16 @@ def _blob(text: object) -> LazyLoadBlob | None:
 
 
 def _response(answered: Answered) -> dict[str, Any]:
-    """A response as JSON: the body as text where it is UTF-8, and as base64."""
+    """A response as JSON: the body as text where it is UTF-8, and as base64.
+
+    Raises:
+        BadRequest: it is over `MOST_SHOWN`: to write it would hold up the node.
+    """
+    size = len(answered.body) + (0 if answered.blob is None else len(answered.blob.bytes))
+    if size > MOST_SHOWN:
+        raise BadRequest(
+            f"the response has {size} bytes, and {MOST_SHOWN} are shown at most: ask for less at a time"
+        )
     try:
         text = answered.body.decode()
     except UnicodeDecodeError:

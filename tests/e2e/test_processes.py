@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from guesthouse.config import MIB
 from guesthouse.control import client as control
 
 from .conftest import StartNode
@@ -59,6 +60,18 @@ async def test_send_asks_a_process_and_prints_what_it_answers(start: StartNode, 
     ran = await node.cli("send", A, "blob", "--blob", tmp_path / "blob", "--await", "20", "--json")
     response = json.loads(ran.stdout)
     assert (response["source"], response["body"]) == (f"{NODE}@{A}", "the blob")
+
+
+async def test_send_shows_a_response_up_to_four_mebibytes(start: StartNode, tmp_path: Path) -> None:
+    node = await start("puppet")
+    for size, code in ((4 * MIB, 0), (4 * MIB + 1, 1)):
+        (tmp_path / "blob").write_bytes(b"x" * size)
+        ran = await node.cli("send", A, "blob", "--blob", tmp_path / "blob", "--await", "20", "--json")
+        assert ran.code == code, ran.stderr
+        if code == 0:
+            assert json.loads(ran.stdout)["body"] == "x" * size
+        else:
+            assert f"the response has {size} bytes, and {4 * MIB} are shown at most" in ran.stderr
 
 
 async def test_send_says_why_a_request_was_not_delivered_or_not_answered(start: StartNode) -> None:

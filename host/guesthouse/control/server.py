@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from msgspec import MsgspecError
-from msgspec.json import Decoder
+from msgspec.json import Decoder, Encoder
 
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home, HomeError
@@ -104,6 +104,7 @@ class ControlServer:
 
 
 _Argument: TypeAlias = str | int | float | bool | None
+_encode_text: Final = Encoder().encode
 _decode: Final = Decoder(dict[str, _Argument]).decode
 """Nothing nests in a request: of one as long as it may be, no lists and objects come into being."""
 _UNREADABLE: Final = (MsgspecError, ValueError, RecursionError)
@@ -142,11 +143,18 @@ async def _until_gone(reader: asyncio.StreamReader) -> None:
             pass
 
 
+def _encode(line: dict[str, Any]) -> bytes:
+    try:
+        return _encode_text(line)  # ten times as fast, for responses of megabytes
+    except UnicodeEncodeError:  # a name that is not UTF-8
+        return json.dumps(line).encode()
+
+
 async def _send(writer: asyncio.StreamWriter, line: dict[str, Any]) -> None:
     """Raises:
     ConnectionError: the client has left. uvloop's transports raise RuntimeError for what is written after that.
     """
     if writer.is_closing():
         raise ConnectionResetError
-    writer.write(json.dumps(line).encode() + b"\n")
+    writer.write(_encode(line) + b"\n")
     await writer.drain()
