@@ -94,6 +94,7 @@ class Daemon:
         python: the interpreter that has Guesthouse installed.
         variables: more variables of its environment.
         module: what to run in the place of `guesthouse`; it takes the same arguments.
+        node: its name; None for what its home says.
     """
 
     def __init__(
@@ -107,14 +108,16 @@ class Daemon:
         python: str | Path = sys.executable,
         variables: Mapping[str, str] | None = None,
         module: str | Path = "guesthouse",
+        node: str | None = NODE,
     ) -> None:
         self.home = home
         self._run = [str(python), *(("-m", module) if isinstance(module, str) else (str(module),)), "run"]
         self._variables = dict(variables or {})
-        self.node = NODE
+        self.node = node or ""
         self.url = ""
         self._arguments = [
-            *("--home", str(home), "--node", NODE, "--port", "0", "--workers", str(workers)),
+            *("--home", str(home), "--port", "0", "--workers", str(workers)),
+            *(() if node is None else ("--node", node)),
             *flags,
             *map(str, packages),
         ]
@@ -172,7 +175,8 @@ class Daemon:
             line = (await self._process.stdout.readline()).decode()
         match = _READY.fullmatch(line)
         assert match is not None, f"stdout: {line!r}, stderr: {self.stderr()}"
-        assert match["node"] == NODE
+        assert self.node in ("", match["node"])
+        self.node = match["node"]
         self.url = match["url"]
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
