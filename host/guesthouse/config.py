@@ -54,6 +54,10 @@ class HttpSettings:
     """What of the login pages can read: a token for their own `process`, or, `readable`, that of the node."""
     register_packages: tuple[str, ...] = ()
     """Packages, as `package:publisher`, whose pages may register although they share their origin with others."""
+    service_workers: tuple[str, ...] = ()
+    """Packages, as `package:publisher`, that may have service workers on an origin of their own. Whatever pages those
+    make themselves may load from and speak to anybody.
+    """
     readable_packages: tuple[str, ...] = ()
     """Packages, as `package:publisher`, whose pages can read a token of the whole node."""
 
@@ -213,6 +217,7 @@ _FORMS: Final = {
     ),
     "http.register_packages": _PACKAGE_ID,
     "http.readable_packages": _PACKAGE_ID,
+    "http.service_workers": _PACKAGE_ID,
 }
 """What each item of a list must look like, and how an error says that."""
 

@@ -24,7 +24,7 @@ RELOADED: Final = frozenset(
             for name in ("tls_cert", "tls_key", "allowed_origins", "trusted_proxies", "hosts", "origins")
         ),
         *(f"http.{name}" for name in ("page_sources", "register_form", "register_cookie")),
-        *(f"http.{name}" for name in ("register_packages", "readable_packages")),
+        *(f"http.{name}" for name in ("register_packages", "readable_packages", "service_workers")),
         *(
             f"connections.{name}_seconds"
             for name in (

@@ -27,6 +27,7 @@ from guesthouse.http_server.own_origin import SHARE_PATH
 from guesthouse.http_server.paths import WHOLE_SERVER, split_process_path
 from guesthouse.http_server.process_pages import ProcessPages
 from guesthouse.http_server.requests import Refused, RequestHeaders, peer_of
+from guesthouse.http_server.service_workers import refused_worker
 from guesthouse.http_server.upgrade import NoSuchPackage
 
 ENCRYPTOR: Final = "/encryptor:distro:sys"
@@ -88,8 +89,12 @@ class HttpApp:
         try:
             if self.context.stopping:
                 raise Refused(closes.STOPPING)
-            if "host" in request.headers and self.context.gate.site(RequestHeaders(request)) is None:
+            site = self.context.gate.site(RequestHeaders(request))
+            if "host" in request.headers and site is None:
                 raise Refused(closes.MISDIRECTED)
+            refusal = refused_worker(request, site, self.context.settings.http.service_workers)
+            if refusal is not None:
+                return await refusal(scope, receive, send)
             if scope["path"] in _OWN_PATHS:
                 self.context.gate.subdomain(RequestHeaders(request))
             await (_whole_server if scope["path"] == WHOLE_SERVER else self._routes)(scope, receive, send)

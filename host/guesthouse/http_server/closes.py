@@ -111,6 +111,9 @@ LOCAL_ONLY: Final = Refusal(403, "only clients on the node's own machine may ask
 NO_LOCAL_SECRET: Final = Refusal(403, "show the secret of the node's home, or log in")
 WRONG_SUBDOMAIN: Final = Refusal(403, "this host is not the one on which that is served")
 NO_SERVICE_WORKER: Final = Refusal(403, "a page that shares its origin with others has no service worker")
+SERVICE_WORKER_OFF: Final = Refusal(
+    403, "no service worker may be here: the node's operator names its package in http.service_workers"
+)
 WRONG_TOKEN: Final = Refusal(403, "the login is for another process")
 TOKEN_FULL: Final = Refusal(403, "the login has as many channels open as it may")
 NOT_FOUND: Final = Refusal(404, "nothing is bound to this path")
@@ -141,6 +144,7 @@ REFUSALS: Final = (
     NO_LOCAL_SECRET,
     WRONG_SUBDOMAIN,
     NO_SERVICE_WORKER,
+    SERVICE_WORKER_OFF,
     WRONG_TOKEN,
     TOKEN_FULL,
     NOT_FOUND,

@@ -17,6 +17,7 @@ from starlette.datastructures import MutableHeaders
 from guesthouse.http_server.auth import is_own_cookie
 from guesthouse.http_server.hosts import Site
 from guesthouse.http_server.origin import normal_origin, origin_of
+from guesthouse.http_server.service_workers import HEADER
 
 NEVER_A_PAGE: Final = (
     "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -100,6 +101,7 @@ class PagePolicy:
     def apply(self, headers: MutableHeaders, *, authenticated: bool) -> None:
         """Add the headers. A process may tighten what its pages may do, and not loosen it."""
         headers["X-Content-Type-Options"] = "nosniff"
+        headers.append("Vary", HEADER)
         _report_nothing(headers)
         headers.append("Content-Security-Policy", self.content_security_policy())
         if authenticated or not self.is_page:

@@ -84,8 +84,6 @@ class ProcessPages:
 
     async def _answer(self, request: Request, process: ProcessPort, asked: ProcessPath) -> Response:
         policy = self._policy(request, process.id)
-        if request.headers.get("service-worker") and policy.shared:
-            return refused(closes.NO_SERVICE_WORKER)
         bindings = self.context.bindings
         match = bindings.find_http(process.id, asked.segments)
         if match is not None:

@@ -225,7 +225,9 @@ async def test_no_page_elsewhere_has_a_browser_ask_with_the_login(house: House, 
 async def test_a_page_that_shares_its_origin_has_no_service_worker(start: Start) -> None:
     house: House = await start(None, HttpSettings(origins="shared"))
     bind(house)
-    async with house.http(headers={**house.cookie, "Service-Worker": "script"}) as client:
+    async with house.http(
+        headers={**house.cookie, "Service-Worker": "script", "Referer": house.server.url}
+    ) as client:
         assert (await client.get(f"/{CHAT}/page")).status_code == 403
 
 

@@ -54,7 +54,9 @@ async def test_its_person_may_have_packages_share_the_nodes_origin(house: House)
         policy = page.headers["content-security-policy"]
         assert "sandbox allow-same-origin" in policy
         assert f"connect-src http://127.0.0.1:{house.server.port}/{CHAT}/" in policy
-        worker = await client.get(f"/{CHAT}/page", headers={**cookie, "Service-Worker": "script"})
+        worker = await client.get(
+            f"/{CHAT}/page", headers={**cookie, "Service-Worker": "script", "Referer": house.server.url}
+        )
         assert worker.status_code == 403
     assert house.log.mentions("does not find names below localhost")
 
