@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class GuesthouseError(Exception):
-    """Something went wrong that a person can mend.
+    """Something went wrong that a person can fix.
 
     The message is one line: it names the thing, the reason and the remedy. The command line prints
     it as it is and exits with 1; everything else is a defect and shows a traceback.

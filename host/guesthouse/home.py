@@ -74,7 +74,7 @@ class Home:
             raise self._unusable(error) from None
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise HomeError(
-                f"{self.path} is not readable and writable for this user: mend it, or give another --home"
+                f"{self.path} is not readable and writable for this user: fix it, or give another --home"
             )
 
     def close_to_others(self) -> list[str]:
@@ -176,5 +176,5 @@ class Home:
 
     def _unusable(self, error: OSError) -> HomeError:
         return HomeError(
-            f"{self.path} cannot be used as the node's home: {error.strerror}: mend it, or give another --home"
+            f"{self.path} cannot be used as the node's home: {error.strerror}: fix it, or give another --home"
         )

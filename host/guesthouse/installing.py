@@ -19,8 +19,8 @@ from weakref import WeakValueDictionary
 from guesthouse.config import PackageLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
-from guesthouse.kernel.care import NoSuchProcess
-from guesthouse.kernel.purge import forget_rights, purge
+from guesthouse.kernel.care import NoSuchProcess, ProcessNotStarted
+from guesthouse.kernel.purge import forget_rights, keeps, keeps_without_node, purge
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.consent import Changes, changes
 from guesthouse.package.errors import PackageError
@@ -109,7 +109,7 @@ class Installer:
             if item is not None and item.current == version:  # and was not uninstalled or replaced meanwhile
                 await self._node.add([package])
         except GuesthouseError as error:
-            text = f"{error} (mend it by 'guesthouse rollback' or 'uninstall' of {package_id})"
+            text = f"{error} (fix it by 'guesthouse rollback' or 'uninstall' of {package_id})"
             self._node.log.write(SOURCE, "error", text)
 
     async def install(self, argument: str, consent: Consent = None) -> dict[str, Any]:
@@ -131,10 +131,11 @@ class Installer:
         return await self._to_its_end(partial(self._roll_back, package_id))
 
     async def uninstall(self, package_id: str, *, drop_state: bool) -> None:
-        """End a package's processes for good; with `drop_state`, all that they stored goes with them.
+        """End a package's processes for good; with `drop_state`, all that they stored goes with them, also when it is
+        uninstalled already.
 
         Raises:
-            GuesthouseError: it is not installed.
+            GuesthouseError: it is not installed; with `drop_state`, nothing is kept of it either.
         """
         await self._to_its_end(partial(self._uninstall, package_id, drop_state=drop_state))
 
@@ -199,6 +200,13 @@ class Installer:
             self._installing.add(package.id)
         try:
             item = await self._change(package, lambda now: now.with_version(package.id, version))
+        except ProcessNotStarted as error:
+            if package.id not in installed and await keeps(self._node.state, package.id):
+                remedy = f"guesthouse uninstall {package.id} --purge"
+                raise ProcessNotStarted(
+                    f"{error}; it found what {package.id} had stored before, which '{remedy}' drops"
+                ) from None
+            raise
         finally:
             self._installing.remove(package.id)
         return item | asked.as_json()
@@ -255,6 +263,9 @@ class Installer:
     async def _uninstall_now(self, package_id: str, *, drop_state: bool) -> None:
         node, home = self._node, self._home
         before = read_installed(home.path)
+        if drop_state and package_id not in before.packages:
+            await self._purge_left(before, package_id)
+            return
         after = before.without(package_id, purge=drop_state)
         await asyncio.to_thread(write_installed, home.path, after)
         for package in [known for known in node.packages if known.id == package_id]:
@@ -269,6 +280,20 @@ class Installer:
         await finish_purge(home, node.state, node.settings.node)
         await self._remove(before.hashes() - after.hashes())
         node.log.write(SOURCE, "info", f"{package_id} is uninstalled")
+
+    async def _purge_left(self, before: Installed, package_id: str) -> None:
+        """Drop what a package stored that is not installed any more."""
+        node, home = self._node, self._home
+        if any(known.id == package_id for known in node.packages):
+            raise PackageError(
+                f"{package_id} runs as it was named: stop the node, and purge what it stored then"
+            )
+        if package_id not in before.to_drop and not await keeps(node.state, package_id):
+            raise _nothing_of(package_id)
+        await asyncio.to_thread(write_installed, home.path, before.purging_left(package_id))
+        node.modules.forget_package(package_id)
+        await finish_purge(home, node.state, node.settings.node)
+        node.log.write(SOURCE, "info", f"what {package_id} had stored is dropped")
 
     async def _end_all_of(self, package_id: str) -> None:
         """End its processes, until there are none: while one is stopped, others may end or start children."""
@@ -347,16 +372,30 @@ def roll_back_without_node(home: Home, settings: Settings, package_id: str) -> d
 
 
 def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> None:
-    """Uninstall a package; its state, if it is to go, goes at the next start of the node.
+    """Uninstall a package; its state, if it is to go, goes at the next start of the node, also when it is uninstalled
+    already.
 
     Raises:
         HomeError: a node runs there after all.
-        GuesthouseError: it is not installed.
+        GuesthouseError: it is not installed; with `drop_state`, nothing is kept of it either.
     """
     home.prepare()
     with home.locked():
-        write_installed(home.path, read_installed(home.path).without(package_id, purge=drop_state))
+        before = read_installed(home.path)
+        if drop_state and package_id not in before.packages:
+            if package_id not in before.to_drop and not keeps_without_node(home.state, package_id):
+                raise _nothing_of(package_id)
+            write_installed(home.path, before.purging_left(package_id))
+            return
+        write_installed(home.path, before.without(package_id, purge=drop_state))
         tidy(home)
+
+
+def _nothing_of(package_id: str) -> PackageError:
+    return PackageError(
+        f"{package_id} is not installed, and nothing that it stored is kept: "
+        "`guesthouse packages` lists what is installed"
+    )
 
 
 def _consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:

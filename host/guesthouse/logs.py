@@ -240,7 +240,7 @@ class _Writer:
         except (OSError, LogError) as error:
             if not self._unwritten:
                 why = error if isinstance(error, LogError) else f"{self._folder}: {error.strerror}"
-                self._show(_of_log(f"{why}: until that is mended, lines are shown and not kept"))
+                self._show(_of_log(f"{why}: until that is fixed, lines are shown and not kept"))
             self._unwritten += 1
             return
         if self._unwritten:

@@ -289,6 +289,6 @@ def _same(known: Package, package: Package) -> bool:
 
 
 def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:
-    """One of several errors: a person mends one thing at a time."""
+    """One of several errors: a person fixes one thing at a time."""
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

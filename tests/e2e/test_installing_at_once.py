@@ -14,7 +14,7 @@ from guesthouse import installing
 from guesthouse.address import ProcessId
 from guesthouse.capabilities import of_node
 from guesthouse.config import HttpSettings, Settings
-from guesthouse.kernel.care import NoSuchProcess
+from guesthouse.kernel.care import NoSuchProcess, ProcessNotStarted
 from guesthouse.node import Node
 from guesthouse.node_commands import NodeCommands
 from guesthouse.package.errors import PackageError
@@ -80,6 +80,55 @@ async def test_a_package_that_compiles_for_long_holds_up_no_other(node: Node, tm
     await first
     assert installed(node) == {PACKAGE: "0.2.0"}
     assert len(list((node.home.path / "packages").iterdir())) == 1
+
+
+NOTHING = "is not installed, and nothing that it stored is kept"
+
+
+async def stored(node: Node) -> bytes | str | None:
+    answer: asyncio.Future[bytes | str | None] = asyncio.get_running_loop().create_future()
+    node.state.get(ECHO, answer.set_result)
+    return await answer
+
+
+async def test_what_an_uninstalled_package_stored_is_dropped_later(node: Node, tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=NOTHING):
+        await node.installer.uninstall(PACKAGE, drop_state=True)
+    node.state.set(ECHO, b"kept", lambda _: None)
+    await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
+    await node.installer.uninstall(PACKAGE, drop_state=False)
+    assert await stored(node) == b"kept"
+    await node.installer.uninstall(PACKAGE, drop_state=True)
+    assert await stored(node) is None
+    with pytest.raises(PackageError, match=NOTHING):
+        await node.installer.uninstall(PACKAGE, drop_state=True)
+
+
+async def test_what_an_uninstalled_package_stored_is_dropped_at_the_next_start(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path / "home"), workers=1, http=HttpSettings(port=0))
+    async with Node(settings, None) as node:
+        node.state.set(ECHO, b"kept", lambda _: None)
+    with pytest.raises(PackageError, match=NOTHING):
+        installing.uninstall_without_node(node.home, "other:test.os", drop_state=True)
+    installing.uninstall_without_node(node.home, PACKAGE, drop_state=True)
+    async with Node(settings, None) as node:
+        assert await stored(node) is None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_an_install_that_fails_over_what_was_stored_before_says_how_to_drop_it(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    if kept:
+        node.state.set(ECHO, b"no number", lambda _: None)
+
+    async def change(*_: Any) -> Any:
+        raise ProcessNotStarted("it cannot be started")
+
+    monkeypatch.setattr(node.installer, "_change", change)
+    with pytest.raises(ProcessNotStarted) as failed:
+        await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
+    assert (f"'guesthouse uninstall {PACKAGE} --purge' drops" in str(failed.value)) is kept
 
 
 async def test_operations_on_one_package_follow_one_another(node: Node, tmp_path: Path) -> None:

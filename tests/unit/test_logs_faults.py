@@ -60,7 +60,7 @@ def test_lines_that_find_no_room_are_shown_and_counted_and_the_next_ones_kept(tm
     log.write("node", "info", "after")
     log.close()
     shown = terminal.getvalue()
-    assert shown.count("until that is mended, lines are shown and not kept") == 1
+    assert shown.count("until that is fixed, lines are shown and not kept") == 1
     assert kept(tmp_path) == ["first", "after", f"5 lines are missing here: {tmp_path} could not be written"]
 
 

@@ -75,7 +75,9 @@ def _show_changes(item: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("package", metavar="PACKAGE_ID")
-@click.option("--purge", is_flag=True, help="Drop all that its processes stored, too.")
+@click.option(
+    "--purge", is_flag=True, help="Drop all that its processes stored, also if it is uninstalled already."
+)
 @home_option
 @json_option
 def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> None:
@@ -88,16 +90,18 @@ def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> Non
     from guesthouse.package.installed import parse_package_id
 
     package_id, folder = parse_package_id(package), home_path(home)
+    dropped = ", and what it stored is dropped" if purge else ""
     try:
         list(ask(folder, "uninstall", package=package_id, purge=purge))
     except NoNode:
+        dropped += " when the node starts next" if purge else ""
         from guesthouse.installing import uninstall_without_node
 
         uninstall_without_node(Home(folder), package_id, drop_state=purge)
     if as_json:
         print_json({"package": package_id})
     else:
-        click.echo(f"{package_id} is uninstalled", err=True)
+        click.echo(f"{package_id} is uninstalled{dropped}", err=True)
 
 
 @click.command()

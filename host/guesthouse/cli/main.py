@@ -62,7 +62,7 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line. An error that a person can mend is one line on standard error, and exit code 1."""
+    """Run the command line. An error that a person can fix is one line on standard error, and exit code 1."""
     streams.prepare()
     try:
         cli(prog_name="guesthouse")

@@ -59,7 +59,7 @@ class ControlServer:
             self._home.control_socket.chmod(0o600)
         except OSError as error:
             raise HomeError(
-                f"{self._home.control_socket}: {error.strerror or error}: mend it, or give another --home"
+                f"{self._home.control_socket}: {error.strerror or error}: fix it, or give another --home"
             ) from None
         return self
 

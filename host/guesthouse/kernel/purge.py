@@ -5,13 +5,17 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable
-from typing import Final
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
 
 from guesthouse.address import ProcessId
 from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, SKEW_SECONDS
-from guesthouse.kernel.state import State
-from guesthouse.kernel.tables import CAPABILITIES, CHILDREN
+from guesthouse.kernel.state import State, StateError
+from guesthouse.kernel.tables import CAPABILITIES, CHILDREN, USED, VOID, Table
 
 _FORGET_ISSUED: Final = (
     "DELETE FROM capabilities WHERE kept = ? AND substr(issuer, -?) = ? AND substr(issuer, 1, ?) = ?"
@@ -57,6 +61,45 @@ async def void_packages(state: State) -> dict[str, float]:
         StateError: that cannot be read.
     """
     return dict(await state.read("SELECT package, uninstalled FROM void"))
+
+
+async def keeps(state: State, package: str) -> bool:
+    """Whether anything is kept of what the processes of a package stored.
+
+    Raises:
+        StateError: that cannot be read.
+    """
+    found = await state.executed(partial(_keeps, package=package), None)
+    if found is None:
+        raise StateError(f"what is kept of {package} cannot be read now: the log says why; try again")
+    return found
+
+
+def keeps_without_node(path: Path, package: str) -> bool:
+    """The same of the database at a path, which no node has open. Blocks on the file system.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+            return _keeps(database, package)
+    except sqlite3.Error as error:
+        raise StateError(f"{path}: {error}: make it readable and writable, or move it away") from None
+
+
+def _keeps(database: sqlite3.Connection, package: str) -> bool:
+    """Of every table that says whose its rows are, also of one that this version does not make."""
+    tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return any(_owned(database, name).keeps(database, package) for name in tables if name != USED.name)
+
+
+def _owned(database: sqlite3.Connection, name: str) -> Table:
+    columns = {row[1] for row in database.execute(f"PRAGMA table_info({name})")}
+    owner: Any = next((column for column in ("package", "process") if column in columns), None)
+    return Table(name, "", None if name == VOID.name else owner)
 
 
 async def purge(state: State, packages: Iterable[str]) -> bool:

@@ -185,7 +185,7 @@ class State:
         rows = await self.executed(lambda database: database.execute(query, values).fetchall(), None)
         if rows is None:
             raise StateError(
-                f"{self._path} cannot be read now: the log says why; try again once that is mended"
+                f"{self._path} cannot be read now: the log says why; try again once that is fixed"
             )
         return rows
 

@@ -49,6 +49,13 @@ class Table:
             row = (len(ending), ending)
             database.execute(f"DELETE FROM {self.name} WHERE substr(process, -?) = ?", row)  # noqa: S608
 
+    def keeps(self, database: sqlite3.Connection, package: str) -> bool:
+        """Whether there is a row of a package or of its processes."""
+        if self.owner is None:
+            return False
+        query = f"SELECT 1 FROM {self.name} WHERE {self.package.format(row='')} = ? LIMIT 1"  # noqa: S608
+        return database.execute(query, (package,)).fetchone() is not None
+
     def forget(self, database: sqlite3.Connection, process: str) -> None:
         """Drop the rows of one process; those of its package stay."""
         if self.owner == "process":

@@ -104,6 +104,10 @@ class Installed:
         installed = replace(self, packages=kept, purging=purging, left=self.left | {package_id})
         return installed.with_gone(package_id)
 
+    def purging_left(self, package_id: str) -> Installed:
+        """What a package that is not installed left is to be dropped."""
+        return replace(self, purging=self.purging | {package_id})
+
     def with_gone(self, package_id: str) -> Installed:
         """A package was served, and is not installed: it is the last of those that are remembered."""
         gone = (*(name for name in self.gone if name != package_id), package_id)[-MOST_GONE:]
@@ -141,7 +145,7 @@ def read_installed(home: Path) -> Installed:
     except FileNotFoundError:
         return Installed()
     except OSError as error:
-        raise PackageError(f"{path} cannot be read: {error.strerror}; mend its permissions") from None
+        raise PackageError(f"{path} cannot be read: {error.strerror}; fix its permissions") from None
     try:
         return _parsed(content)
     except (ValueError, TypeError, KeyError, RecursionError, BadProcessId):

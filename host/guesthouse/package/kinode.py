@@ -230,7 +230,7 @@ def _json(path: Path) -> Any:
     except UnicodeDecodeError:
         raise PackageError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise PackageError(f"{path} is not JSON: {str(error)[:100]}; mend it") from None
+        raise PackageError(f"{path} is not JSON: {str(error)[:100]}; fix it") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def test_uninstalling_one_leaves_the_others_and_notes_what_is_to_be_purged() -> 
     assert left == Installed(kept, left=frozenset({CHAT}), gone=(CHAT,))
     assert left.purged() == Installed(kept, gone=(CHAT,))
     assert installed.without(CHAT, purge=True).purging == {CHAT}
+    assert left.purging_left(CHAT) == Installed(kept, frozenset({CHAT}), frozenset({CHAT}), (CHAT,))
 
 
 def test_of_those_that_are_gone_the_latest_are_remembered() -> None:
