@@ -32,8 +32,9 @@ _LONGEST = 10 * 366 * _DAY
     default=_DAY,
     metavar="SECONDS",
     show_default=True,
-    help="How long it is valid.",
+    help="How long it is valid, unless it is renewed.",
 )
+@click.option("--no-renew", "final", is_flag=True, help="It cannot be renewed for longer than --ttl.")
 @click.option("--process", metavar="PROCESS", help="The only process that it opens.")
 @click.option(
     "--channels",
@@ -43,15 +44,20 @@ _LONGEST = 10 * 366 * _DAY
 )
 @click.option("--secure", is_flag=True, help="For the sub-domain of --process, and nothing else.")
 @home_option
-def token(ttl: int, process: str | None, channels: int | None, secure: bool, home: str | None) -> None:
-    """Print an auth token of the node, running or not."""
+def token(
+    ttl: int, final: bool, process: str | None, channels: int | None, secure: bool, home: str | None
+) -> None:
+    """Print an auth token of the node, running or not.
+
+    Its bearer can renew it for http.renewable_seconds (30 days), unless --no-renew is given.
+    """
     from guesthouse.config import load_settings
     from guesthouse.http_server.auth import Tokens, read_scope
     from guesthouse.http_server.credentials import load_secret
 
     scope = read_scope(process, channels, secure=secure)
     folder = home_path(home)
-    renewable = load_settings(str(folder)).http.renewable_seconds
+    renewable = 0 if final else load_settings(str(folder)).http.renewable_seconds
     tokens = Tokens(_node_of(folder), load_secret(folder), renewable=renewable)
     click.echo(tokens.issue(ttl, time.time(), scope))
 

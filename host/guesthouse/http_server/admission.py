@@ -19,7 +19,8 @@ class Admitted(Enum):
 
 
 class Admission:
-    """Counts sockets from accept to close, those from one IPv6 network of 64 bits as from one address.
+    """Counts sockets from accept to close, those from one IPv6 network of 64 bits, and from
+    all loopback addresses, as from one address.
 
     Past a limit a few sockets are kept for as long as it takes to say why; past that they are dropped
     unread, so that refusing costs no memory either.

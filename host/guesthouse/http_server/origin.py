@@ -19,6 +19,7 @@ PROXY_HEADERS: Final = (
 """What a proxy adds: a request with any of these speaks for another machine."""
 
 _MAX_FORWARDED: Final = 256
+_LOOPBACK: Final = "127.0.0.1"
 _HOST: Final = re.compile(
     r"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,255})(?::([0-9]*))?"
 )
@@ -147,14 +148,16 @@ def client_scheme(own: str, address: str, forwarded: Sequence[str], trusted: Con
 
 def counted_as(address: str) -> str:
     """What a client's address is counted as when it is limited: of IPv6 the network of 64 bits, since whoever has
-    one address of it has all of them.
+    one address of it has all of them, and every loopback address as one, since whoever is on this machine has all.
     """
     if ":" not in address:
-        return address
+        return _LOOPBACK if address.startswith("127.") and is_loopback(address) else address
     try:
         parsed = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
+    if is_loopback(str(parsed)):
+        return _LOOPBACK
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.IPv6Network((parsed, 64), strict=False))

@@ -178,6 +178,15 @@ def test_all_tokens_are_revoked_whether_the_node_runs_or_not(daemon: Daemon, run
     assert (again.returncode, again.stderr.split(":")[1]) == (1, " that is no token of this node")
 
 
+def test_a_token_that_is_not_renewed_ends_with_its_ttl(tmp_path: Path) -> None:
+    lasting = []
+    for flags in ((), ("--no-renew",)):
+        token = guesthouse("token", "--home", str(tmp_path), "--ttl", "60", *flags).stdout.strip()
+        claims = jwt.decode(token, (tmp_path / "token.secret").read_bytes(), algorithms=["HS256"])
+        lasting.append(claims["ends"] - claims["expiration"])
+    assert lasting == [30 * 24 * 3600 - 60, 0]
+
+
 @pytest.mark.parametrize("arguments", [(), ("token", "--all")])
 def test_it_is_said_what_to_revoke(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = guesthouse("revoke", "--home", str(tmp_path), *arguments)

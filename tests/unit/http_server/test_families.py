@@ -107,6 +107,17 @@ async def test_renewing_ends_with_the_family(start: Start) -> None:
         assert not await is_in(house, last)
 
 
+async def test_a_token_that_is_final_is_renewed_for_no_longer(house: House) -> None:
+    context = house.server._context
+    secret = load_secret(house.home)
+    token = Tokens(NODE, secret, renewable=0).issue(60, context.now())
+    ends = context.tokens.verify(token, context.now()).expiration
+    async with house.http() as client:
+        answer = (await client.post("/token", headers={"Authorization": f"Bearer {token}"})).json()
+    assert answer["expiration"] == ends
+    assert context.tokens.verify(answer["token"], context.now()).expiration == ends
+
+
 def test_a_token_that_is_made_for_longer_lasts_so_long() -> None:
     tokens = Tokens("n", b"s" * 32, renewable=100)
     claims = tokens.verify(tokens.issue(1000, 0), 999)

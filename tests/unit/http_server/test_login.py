@@ -190,6 +190,18 @@ async def test_guessing_is_slowed_and_says_when_to_come_back(house: House) -> No
         )
 
 
+async def test_who_guesses_from_many_loopback_addresses_waits_as_from_one(house: House) -> None:
+    set_password(house.home, "right")
+    statuses = []
+    for last in range(1, 10):
+        transport = httpx.AsyncHTTPTransport(local_address=f"127.{last}.0.{last}")
+        async with httpx.AsyncClient(transport=transport, base_url=house.server.url) as client:
+            statuses.append((await client.post("/login", data={"token": "wrong"})).status_code)
+    assert statuses == [401] * 5 + [429] * 4
+    senders = {text.partition(": ")[0] for _, _, text in house.log.lines if "failed login" in text}
+    assert senders == {"127.0.0.1"}
+
+
 async def test_clients_behind_a_trusted_proxy_are_slowed_each_for_themselves(start: Start) -> None:
     house: House = await start(None, HttpSettings(trusted_proxies=("127.0.0.1",)))
     async with house.http() as client:

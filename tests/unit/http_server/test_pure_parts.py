@@ -364,6 +364,10 @@ def test_who_has_a_whole_ipv6_network_is_counted_as_one() -> None:
         admission.release(address, Admitted.YES)
     assert admission.admit("2001:db8:1:2:dead:beef::") is Admitted.YES
     assert counted_as("no address") == "no address"
+    for loopback in ("127.0.0.1", "127.9.8.7", "::1", "::ffff:127.4.4.4", "127.255.255.254"):
+        assert counted_as(loopback) == "127.0.0.1"
+    for other in ("127.example", "128.0.0.1", "127", "::ffff:10.0.0.1", "::2"):
+        assert counted_as(other) != "127.0.0.1"
     assert counted_as("not:an:address") == "not:an:address"
 
 
