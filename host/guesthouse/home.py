@@ -18,9 +18,10 @@ _LONGEST_SOCKET_PATH: Final = 100
 """Bytes of a unix socket's path that every Unix takes (Linux: 107)."""
 
 
+_SECRETS: Final = ("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret")
 _KEPT: Final = (
     *("lock", "node.name", "guesthouse.toml", "installed.json", "logs", "packages", "control.sock"),
-    *("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret"),
+    *_SECRETS,
 )
 _KEPT_IN_SEVERAL: Final = ("state.sqlite", "compiled")
 _MADE_BESIDE: Final = (*(f".{name}." for name in _KEPT), ".new-")
@@ -55,7 +56,8 @@ class Home:
         """Make the folder, for its user alone.
 
         Raises:
-            HomeError: it cannot be made, read or written, or is another user's.
+            HomeError: it cannot be made, read or written, is another user's, or others could write to what is a home
+                already.
         """
         try:
             str(self.path).encode()
@@ -68,6 +70,13 @@ class Home:
             status = self.path.stat()
             if status.st_uid != os.geteuid():
                 raise HomeError(f"{self.path} belongs to another user: choose another folder with --home")
+            if private.others_write(status) and any(
+                is_of_a_node(entry.name) for entry in self.path.iterdir()
+            ):
+                raise HomeError(
+                    f"{self.path} could be changed by others, who may have put there what is in it: see that it is all "
+                    "yours, and close it by 'chmod 700', or choose another folder with --home"
+                )
             if stat.S_IMODE(status.st_mode) & 0o077:
                 self.path.chmod(0o700)
         except OSError as error:
@@ -83,16 +92,18 @@ class Home:
         What else is in the folder is not the node's to change.
 
         Raises:
-            HomeError: something is another user's, or another user may change it.
+            HomeError: something is another user's, another user could change it, or a secret is a link.
         """
         open_before: list[Path] = []
         try:
             for entry in sorted(self.path.iterdir()):
+                if entry.name in _SECRETS and entry.is_symlink():
+                    raise private.OpenToOthers(f"{entry} is a link, and secrets are files of the home itself")
                 if is_of_a_node(entry.name):
                     open_before += private.close_to_others(entry)
         except private.OpenToOthers as error:
             raise HomeError(
-                f"{error}: give it to this user alone, or choose another folder with --home"
+                f"{error}: give it to this user alone ('chmod go-rwx'), or choose another folder with --home"
             ) from None
         except OSError as error:
             raise self._unusable(error) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from guesthouse import private
 from guesthouse.home import Home, HomeError, is_of_a_node
 
 
@@ -112,7 +113,9 @@ def test_what_a_node_keeps_is_closed_to_others_and_nothing_else_is_touched(tmp_p
 def test_what_another_user_put_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token.secret").write_bytes(b"x" * 32)
     os.chown(tmp_path / "token.secret", 12345, 12345)
-    with pytest.raises(HomeError, match=r"token.secret belongs to another user: give it to this user alone"):
+    with pytest.raises(
+        HomeError, match=r"token.secret belongs to another user: give it to this user alone .*"
+    ):
         Home(tmp_path).close_to_others()
 
 
@@ -127,3 +130,56 @@ def test_a_home_whose_path_is_not_utf8_is_refused_before_anything_is_made(tmp_pa
     with pytest.raises(HomeError, match="is no UTF-8 text"):
         Home(path).prepare()
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["token.secret", "state.sqlite", "logs/node.jsonl", "packages/abc/package.toml"]
+)
+@pytest.mark.parametrize("mode", [0o602, 0o666, 0o646])
+def test_what_others_could_have_changed_is_refused(tmp_path: Path, name: str, mode: int) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(b"x" * 32)
+    path.chmod(mode)
+    with pytest.raises(HomeError, match=rf"{name} could be changed by others .*: give it to this user alone"):
+        Home(tmp_path).close_to_others()
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    path.chmod(mode & 0o700)
+    assert Home(tmp_path).close_to_others() == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_group_could_have_changed_is_refused_unless_it_is_the_users_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    path = tmp_path / "guesthouse.toml"
+    path.write_text("")
+    path.chmod(0o664)
+    monkeypatch.setattr(private, "_own_group", lambda _: path.stat().st_gid if alone else None)
+    if alone:
+        assert Home(tmp_path).close_to_others() == [path.name]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    else:
+        with pytest.raises(HomeError, match="could be changed by others"):
+            Home(tmp_path).close_to_others()
+
+
+def test_a_home_that_others_could_write_to_is_closed_while_it_is_empty_and_then_refused(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o777)
+    Home(tmp_path).prepare()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    (tmp_path / "installed.json").write_text("{}")
+    tmp_path.chmod(0o777)
+    with pytest.raises(HomeError, match="could be changed by others, who may have put there what is in it"):
+        Home(tmp_path).prepare()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o777
+
+
+@pytest.mark.parametrize("name", ["token.secret", "node.ed25519", "local.secret", "password.argon2"])
+def test_a_secret_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"x" * 32)
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HomeError, match=f"{name} is a link, and secrets are files of the home itself"):
+        Home(tmp_path).close_to_others()
