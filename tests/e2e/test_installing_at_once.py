@@ -191,7 +191,7 @@ async def test_a_process_that_is_restarted_while_its_package_is_uninstalled_is_g
         await held.there.wait()
         await node.installer.uninstall(PACKAGE, drop_state=False)
     else:  # its run is being ended, for another to begin
-        held = hold(node.supervisor._runs, "stop", lambda care, reason: reason == "it is restarted")
+        held = hold(node.supervisor._runs, "stop", lambda care, purpose, reason: reason == "it is restarted")
         restarting = asyncio.create_task(restart())
         await held.there.wait()
         await node.installer.uninstall(PACKAGE, drop_state=False)
