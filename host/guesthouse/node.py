@@ -42,7 +42,7 @@ from guesthouse.package.load import load_package
 from guesthouse.package.spec import Package, ProcessSpec
 from guesthouse.package_hosts import refuse_same_host
 from guesthouse.ports import Incoming, Transport
-from guesthouse.runtime.registry import TABLES, Modules, package_folder
+from guesthouse.runtime.registry import TABLES, Modules, package_folder, package_root
 from guesthouse.swapping import Swap
 
 CHANNELS_SECONDS: Final = 1.0
@@ -120,6 +120,7 @@ class Node:
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
+        root_of = partial(package_root, lambda: self.packages, home.unpacked)
         modules = self.modules = Modules(router, state, settings.process, folder_of)
         stack.callback(modules.close)
         await modules.load()
@@ -128,7 +129,7 @@ class Node:
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
         self._spawner = await stack.enter_async_context(
-            Spawner(router, self.supervisor, state, folder_of, settings.package.processes, log)
+            Spawner(router, self.supervisor, state, root_of, settings.package.processes, log)
         )
         self._spawner.forget = modules.forget
         self.supervisor.ended = self._spawner.ended

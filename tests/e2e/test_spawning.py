@@ -42,6 +42,26 @@ async def test_spawning_is_refused_for_each_reason(start: StartNode) -> None:
     assert await ask(node, A, f"ask {NOBODY} 20 say x") == "failed no-such-process say x"
 
 
+@pytest.mark.parametrize("installed", [False, True])
+async def test_paths_mean_the_same_whether_a_package_has_a_drive_or_not(
+    start: StartNode, tmp_path: Path, installed: bool
+) -> None:
+    folder = shutil.copytree(package("puppet"), tmp_path / "puppet")
+    shutil.copy(folder / "build/puppet.wasm", folder / "build/worker.wasm")
+    (folder / "pkg").mkdir()
+    shutil.copy(folder / "build/puppet.wasm", folder / "pkg/inner.wasm")
+    if installed:
+        node = await start()
+        assert (await node.cli("install", folder, "--yes")).code == 0
+    else:
+        node = await start(folder)
+    paths = ("/build/worker.wasm", "/inner.wasm", "/pkg/inner.wasm", "puppet:test.os/pkg/inner.wasm")
+    for number, path in enumerate((*paths, "/puppet:test.os/pkg/build/worker.wasm")):
+        assert await ask(node, A, f"spawn child{number} {path}") == f"child{number}"
+    assert await ask(node, A, "spawn other /none.wasm") == NO_FILE
+    await node.log_line(A, "its child is not started: there is no component at /none.wasm")
+
+
 async def test_a_child_has_no_right_that_it_was_not_given(start: StartNode) -> None:
     node = await start("puppet")
     assert await ask(node, A, f"spawn child {PATH}") == "child"

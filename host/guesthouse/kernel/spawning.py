@@ -87,6 +87,10 @@ class Spawner:
         child = self._free_id(parent.id, call.name)
         component = self._component(package, call.wasm_path)
         if child is None or component is None:
+            why = f"there is no component at {call.wasm_path[:200]} in the package"
+            if child is None:
+                why = f"{(call.name or '')[:200]} is the name of another process, or no name"
+            self._log.write(str(parent.id), "warning", f"its child is not started: {why}")
             reply(NAME_TAKEN if child is None else NO_FILE)
             return
         siblings = [process for process in self._router.processes() if process.id.package_id == package]
@@ -213,19 +217,25 @@ class Spawner:
         return None if self._router.find(child) is not None or child in self._names else child
 
     def _component(self, package: str, wasm_path: str) -> Path | None:
-        """`/child.wasm`, or the same in the form of a path in the package's drive."""
+        """The file that `/child.wasm` names in the package's folder, or in its drive `pkg`; a path in the drive's own
+        form is looked for there first. So a package may get a drive, and its paths stay what they were.
+        """
         folder = self._folder_of(package)
-        whole = f"/{package}/{PACKAGE_DRIVE}/"
-        inner = wasm_path.removeprefix(whole.strip("/")).removeprefix(whole).lstrip("/")
+        drive = f"{package}/{PACKAGE_DRIVE}/"
+        inner = wasm_path.lstrip("/")
+        in_drive = inner.startswith(drive)
         try:
-            path = drive_path(whole + inner, package)
+            path = drive_path(f"/{drive}{inner.removeprefix(drive)}", package)
         except BadRequest:
             return None
-        if path is None or folder is None:
+        if path is None or folder is None or not path.in_package:
             return None
         root = folder.resolve()
-        component = root.joinpath(*path.segments[1:]).resolve()
-        return component if component.is_relative_to(root) and component.is_file() else None
+        for place in (root / PACKAGE_DRIVE, root) if in_drive else (root, root / PACKAGE_DRIVE):
+            component = place.joinpath(*path.segments[1:]).resolve()
+            if component.is_relative_to(root) and component.is_file():
+                return component
+        return None
 
     def _inherited(self, parent: Process, requests: Sequence[Pair]) -> tuple[Capability, ...]:
         """Of the capabilities asked for, those of this node that the parent may hand on."""

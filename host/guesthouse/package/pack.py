@@ -15,6 +15,8 @@ from guesthouse.package.manifest import MANIFEST_NAME, Manifest, relative_path
 
 _DRIVE: Final = "pkg"
 """A folder that the package's processes read through `vfs`, whole."""
+_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+"""How a component begins; a core module does so otherwise."""
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -68,10 +70,24 @@ def _members(folder: Path, manifest: Manifest) -> dict[str, Path]:
     members = {MANIFEST_NAME: folder / MANIFEST_NAME}
     for entry in manifest.processes:
         members[str(entry.wasm)] = inside(folder, entry.wasm)
+        members |= _components_beside(folder, entry.wasm)
         if entry.ui is not None:
             members |= _files(folder, inside(folder, entry.ui))
     if (folder / _DRIVE).is_dir():
         members |= _files(folder, inside(folder, _relative(_DRIVE)))
+    return members
+
+
+def _components_beside(folder: Path, wasm: PurePosixPath) -> dict[str, Path]:
+    """The other components in the folder of a process's: what it may spawn."""
+    members: dict[str, Path] = {}
+    for entry in sorted((folder / wasm.parent).glob("*.wasm")):
+        if not entry.name.startswith(".") and entry.is_file():
+            relative = _relative((wasm.parent / entry.name).as_posix())
+            path = inside(folder, relative)
+            with path.open("rb") as file:
+                if file.read(len(_COMPONENT)) == _COMPONENT:
+                    members[str(relative)] = path
     return members
 
 

@@ -83,13 +83,19 @@ class Modules:
 
 
 def package_folder(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
-    """Where the files of a package are, by its id.
+    """Where the drive `pkg` of a package is, by its id: its folder of that name, or else all that came with it.
 
     Args:
         packages: the packages that the node runs.
         unpacked: where archives are unpacked.
         package_id: `package:publisher`.
     """
+    root = package_root(packages, unpacked, package_id)
+    return root / PACKAGE_DRIVE if root is not None and (root / PACKAGE_DRIVE).is_dir() else root
+
+
+def package_root(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
+    """The same of all that came with a package; None for a bare component."""
     for package in packages():
         if f"{package.name}:{package.publisher}" == package_id:
             return _folder(package, unpacked)
@@ -102,6 +108,4 @@ def _folder(package: Package, unpacked: Path) -> Path | None:
     if not package.source.is_dir():
         parents = package.processes[0].component.parents
         base = next((parent for parent in parents if parent.parent == unpacked.resolve()), None)
-    if base is not None and (base / PACKAGE_DRIVE).is_dir():
-        return base / PACKAGE_DRIVE
     return base

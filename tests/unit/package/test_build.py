@@ -126,6 +126,24 @@ def test_an_archive_loads_and_its_bytes_do_not_depend_on_when(echo_c: Path, tmp_
     assert str(process.id) == "echo-c:echo-c:guesthouse.os"
 
 
+def test_an_archive_has_the_components_that_its_processes_may_spawn_and_no_other_files(
+    make_package: MakePackage, tmp_path: Path
+) -> None:
+    folder = make_package()
+    component = b"\0asm\x0d\0\x01\0"
+    for name, content in (
+        *(("worker.wasm", component), ("core.wasm", b"\0asm\x01\0\0\0"), (".hidden.wasm", component)),
+        *(("notes.txt", component), ("empty.wasm", b"")),
+    ):
+        (folder / "build" / name).write_bytes(content)
+    build_package(folder, tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert {name for name in archive.namelist() if name.startswith("build/")} == {
+            "build/chat.wasm",
+            "build/worker.wasm",
+        }
+
+
 def test_an_archive_has_the_pages_and_nothing_hidden(make_package: MakePackage, tmp_path: Path) -> None:
     folder = make_package()
     (folder / "ui" / "deep").mkdir()
