@@ -351,7 +351,7 @@ def _kind_in_words(kind: Any) -> str:
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), 1)
-    return f": did you mean {close[0]}?" if close else ""
+    return f": did you mean {close[0]}?" if close else ": remove it, or look it up in docs/cli.md"
 
 
 def _types() -> dict[str, Any]:

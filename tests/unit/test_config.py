@@ -47,6 +47,7 @@ def test_every_kind_of_value_is_read_from_the_environment(tmp_path: Path) -> Non
     ("text", "complaint"),
     [
         ("prot = 1", "there is no setting 'prot'"),
+        ("zzzzzz = 1", r"there is no setting 'zzzzzz': remove it, or look it up in docs/cli\.md"),
         ("[http]\nprot = 1", r"no setting 'http\.prot': did you mean http\.port\?"),
         ("[htttp]\nport = 1", "no setting 'htttp'"),
         ('home = "/x"', "no setting 'home'"),

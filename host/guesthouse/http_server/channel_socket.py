@@ -152,6 +152,7 @@ class ChannelSocket(asyncio.Protocol):
         """Answer an upgrade request that was not granted."""
         if self.context.gate.scheme(request.headers, self.peer) == "https":
             response.headers[HSTS[0]] = HSTS[1]
+        response.headers["X-Content-Type-Options"] = "nosniff"
         self._protocol.send_response(response)
         self._flush()
         self._linger()

@@ -55,6 +55,7 @@ PROTOCOL_ERROR: Final = Close(1002, "protocol error")
 CONTROL_TOO_LONG: Final = Close(1002, "control frame too long")
 TOO_LONG_A_LENGTH: Final = PROTOCOL_ERROR.because("a length is not in its shortest form")
 NOT_UTF8: Final = Close(1007, "a text message is not UTF-8")
+REASON_NOT_UTF8: Final = Close(1007, "the reason of a close frame is not UTF-8")
 TOO_BIG: Final = Close(1009, "message too big")
 TOO_MANY_FRAGMENTS: Final = Close(1009, "message has too many fragments")
 PROCESS_GONE: Final = Close(1011, "the process ended")
@@ -83,6 +84,7 @@ CLOSES: Final = (
     PROTOCOL_ERROR,
     CONTROL_TOO_LONG,
     NOT_UTF8,
+    REASON_NOT_UTF8,
     TOO_BIG,
     TOO_MANY_FRAGMENTS,
     PROCESS_GONE,
@@ -108,7 +110,7 @@ BAD_REQUEST: Final = Refusal(400, "not a valid HTTP request")
 NOT_AUTHORISED: Final = Refusal(401, "log in first, at /login")
 WRONG_ORIGIN: Final = Refusal(403, "a page of another origin may not use this node's login")
 LOCAL_ONLY: Final = Refusal(403, "only clients on the node's own machine may ask for this")
-NO_LOCAL_SECRET: Final = Refusal(403, "show the secret of the node's home, or log in")
+NO_LOCAL_SECRET: Final = Refusal(403, "show the secret of the node's home: no login does for this")
 WRONG_SUBDOMAIN: Final = Refusal(403, "this host is not the one on which that is served")
 NO_SERVICE_WORKER: Final = Refusal(403, "a page that shares its origin with others has no service worker")
 SERVICE_WORKER_OFF: Final = Refusal(

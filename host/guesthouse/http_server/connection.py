@@ -54,6 +54,8 @@ _CONTROL: Final = 0x08
 _VERSION: Final = "13"
 """A refused client is told which version is spoken (RFC 6455, section 4.4)."""
 
+_LONGEST_REASON: Final = 200
+
 _LOGGER = logging.getLogger("guesthouse.websocket")
 _LOGGER.setLevel(logging.ERROR)
 
@@ -204,6 +206,9 @@ class WebSocketConnection(ChannelSocket):
                 response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
         refused = response.status_code != HTTPStatus.SWITCHING_PROTOCOLS
         if refused:
+            response.body = _shortened(response.body or b"")
+            del response.headers["Content-Length"]
+            response.headers["Content-Length"] = str(len(response.body))
             response.headers["Sec-WebSocket-Version"] = _VERSION
             self._refuse(response, request)
             return
@@ -470,6 +475,13 @@ class WebSocketConnection(ChannelSocket):
             self.outgoing.messages,
             self.outgoing.waiting,
         )
+
+
+def _shortened(reason: bytes | bytearray) -> bytes:
+    """Why a handshake is refused, which may cite the client: so much of it that it is found again."""
+    text = reason.decode(errors="replace").strip()
+    shown = text.encode("ascii", "backslashreplace")
+    return shown[:_LONGEST_REASON] + (b"...\n" if len(shown) > _LONGEST_REASON else b"\n")
 
 
 def _nowhere(_message_type: int, _payload: bytes) -> None:

@@ -25,7 +25,7 @@ ANY: Final = "*"
 _IN_LABELS: Final = "-"
 """Stands between package and publisher: no label is without."""
 _LOCALHOST: Final = "localhost"
-_HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z_-][0-9a-z_.-]*)(?P<port>:[0-9]{1,5})?")
+_HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z_-][0-9a-z_.-]*)(?P<port>:[0-9]{0,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,11 @@ class Hosts:
         match = _HOST.fullmatch(hosts[0].lower())
         if match is None:
             return None
-        host, name, port = match[0], match["name"], match["port"] or ""
+        name, port = (
+            match["name"],
+            (match["port"] or "").removesuffix(":"),
+        )  # which may be empty (RFC 3986, 3.2.3)
+        host = name + port
         address = _address(name)
         if address is not None:
             return self._by_address(host, port, loopback=address.is_loopback)

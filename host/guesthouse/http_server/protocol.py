@@ -11,7 +11,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
-from guesthouse.http_server.closes import NOT_UTF8, PROTOCOL_ERROR, REGISTER_TOO_BIG, Close
+from guesthouse.http_server.closes import PROTOCOL_ERROR, REASON_NOT_UTF8, REGISTER_TOO_BIG, Close
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request line and its headers."""
@@ -59,7 +59,7 @@ class Protocol(ServerProtocol):
         if code == CloseCode.PROTOCOL_ERROR:
             self.fail_with(PROTOCOL_ERROR.because(reason) if reason else PROTOCOL_ERROR)
         elif code == CloseCode.INVALID_DATA:
-            self.fail_with(NOT_UTF8)
+            self.fail_with(REASON_NOT_UTF8)  # messages are decoded by the server
         elif code == CloseCode.MESSAGE_TOO_BIG:
             self.fail_with(self.too_big)
         else:

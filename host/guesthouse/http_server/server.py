@@ -206,7 +206,7 @@ class HttpServer(Actions):
             config.load()
         except (OSError, ssl.SSLError, AssertionError, ValueError) as error:
             raise CannotListen(
-                f"TLS with certificate {http.tls_cert} and key {http.tls_key} failed ({error}): "
+                f"TLS with certificate {http.tls_cert} and {_key_in_words(http.tls_key)} failed ({error}): "
                 "give a PEM certificate chain and its key"
             ) from None
         return config
@@ -364,6 +364,10 @@ class _Server(uvicorn.Server):
     def stop_accepting(self) -> None:
         if self._acceptor is not None:
             self._acceptor.stop()
+
+
+def _key_in_words(tls_key: str | None) -> str:
+    return "the key in the same file (no tls_key is given)" if tls_key is None else f"key {tls_key}"
 
 
 def _keep_alive(limits: ConnectionLimits) -> int:

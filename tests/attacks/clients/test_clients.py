@@ -172,7 +172,7 @@ async def test_thousands_of_channels_can_end_at_once_in_every_way(attacker: Atta
         "in order": "1000 bye",
         "in order, twice": "1000",
         "without a status": "no status",
-        "with a reason that is not UTF-8": "1007 a text message is not UTF-8",
+        "with a reason that is not UTF-8": "1007 the reason of a close frame is not UTF-8",
         "by FIN": "cut off",
         "by RST": "cut off",
     }

@@ -211,6 +211,13 @@ async def test_text_that_is_not_utf8_is_closed_with_1007_and_not_delivered(
         assert house.chat.quiet
 
 
+async def test_a_close_frame_whose_reason_is_not_utf8_is_told_so(house: House) -> None:
+    async with house.raw_channel() as (reader, writer, channel):
+        writer.write(masked(0x88, b"\x03\xe8\xff"))
+        assert await read_close(reader) == (1007, "the reason of a close frame is not UTF-8")
+        assert await house.chat.next() == ("close", channel)
+
+
 @pytest.mark.parametrize(
     "frames",
     [

@@ -238,3 +238,22 @@ async def test_a_login_under_way_at_a_shutdown_is_told_so(
     assert (answer.status_code, answer.text) == (503, "the node is shutting down\n")
     assert caplog.records == []
     assert house.log.errors == []
+
+
+async def test_what_is_refused_before_the_application_is_not_sniffed_and_cites_little(house: House) -> None:
+    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    port = house.server.port
+    for request, status in (
+        (b"NONSENSE\r\n\r\n", b"400"),
+        (upgrade_request("/nothing", port), b"404"),
+        (upgrade_request(f"/{CHAT}/", port, "Sec-WebSocket-Extensions: " + "{" * 5000), b"400"),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        whole = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        head, _, body = whole.partition(b"\r\n\r\n")
+        assert head.split(b" ")[1] == status
+        assert b"x-content-type-options: nosniff" in head.lower()
+        assert f"content-length: {len(body)}".encode() in head.lower()
+        assert 0 < len(body) < 300

@@ -48,6 +48,9 @@ def bind(house: House, *, authenticated: bool = True) -> None:
     [
         ("localhost", ""),
         ("LocalHost:80", ""),
+        ("localhost:", ""),
+        ("[::1]:", ""),
+        ("chat-x.localhost:", "chat-x"),
         ("127.0.0.1:8080", ""),
         ("[::1]:8080", ""),
         ("192.0.2.7", ""),
@@ -69,6 +72,11 @@ def bind(house: House, *, authenticated: bool = True) -> None:
 def test_a_host_stands_for_the_node_for_a_package_or_for_nothing(host: str, label: str | None) -> None:
     site = Hosts(("node.example.com",), "auto").site([host])
     assert (None if site is None else site.label) == label
+
+
+def test_an_empty_port_is_none() -> None:
+    for name in ("localhost", "127.0.0.1", "l-x.localhost"):
+        assert Hosts((), "auto").site([f"{name}:"]) == Hosts((), "auto").site([name])
 
 
 def test_packages_have_origins_of_their_own_where_that_is_sure_to_work() -> None:
