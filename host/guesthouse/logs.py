@@ -48,9 +48,12 @@ _QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
 _SUBSCRIBER_LINES: Final = 4096
 _CLOSE_SECONDS: Final = 1.0
 
-# Everything that moves a cursor, hides text or turns its direction: C0, C1, surrogates, and Unicode's own.
+# Everything that moves a cursor, hides text, is not seen or turns its direction: C0, C1, surrogates, and Unicode's own
+# (its format characters, fillers, and tags, in which a whole text can hide).
 _UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 _NUMBERS = re.compile(r"\d+")

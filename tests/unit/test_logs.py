@@ -4,6 +4,7 @@ import io
 import json
 import os
 import threading
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_guest_cannot_forge_a_line() -> None:
     first, second = for_people(LogLine("a:a:a", "print", "info", "x\n12:00:00 error node: fire")).split("\n")
     assert first.endswith("a:a:a: x")
     assert second.startswith("    ")
+
+
+def test_every_character_that_is_not_seen_is_shown_as_an_escape() -> None:
+    hidden = [
+        chr(code)
+        for code in range(0x110000)
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    ]
+    assert [character for character in hidden if printable(character) == character] == []
+    assert printable("a\u200b\U000e0041b") == r"a\u200b\U000e0041b"
+    assert printable("für 你好 \U0001f600\ufe0f") == "für 你好 \U0001f600\ufe0f"
 
 
 def test_escapes_are_shown_as_such() -> None:

@@ -103,7 +103,7 @@ def explain(process: str, home: str | None, as_json: bool) -> None:
     lines += [f"  {held['params']} of {held['issuer']} ({held['from']})" for held in item["capabilities"]]
     if item["refused"]:
         lines.append("it was refused, for want of")
-    lines += [f"  {lack['params']} of {lack['issuer']} ({lack['times']} times)" for lack in item["refused"]]
+    lines += [f"  {lack['params']} of {lack['issuer']} ({_times(lack['times'])})" for lack in item["refused"]]
     for line in lines:
         click.echo(printable(line))
 
@@ -130,3 +130,7 @@ def _print_response(response: dict[str, Any]) -> None:
     if blob is not None:
         size = len(base64.b64decode(blob["bytes_base64"]))
         click.echo(f"(with a blob of {size} bytes: --json shows it)", err=True)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -11,8 +11,9 @@ from guesthouse.link.to_node import Log
 from guesthouse.worker.outgoing import Outgoing
 
 _CUT: Final = " … (cut)"
-_COLOURS: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?")
-"""Escape sequences of terminals (ECMA-48), which mean nothing in a log: colours, moves, titles."""
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;:]*m")
+"""Colours of terminals (SGR of ECMA-48), which mean nothing in a log. Other sequences stay: they may have text in them,
+and who shows the line shows their characters as escapes."""
 
 
 class LogBook:
