@@ -24,7 +24,7 @@ from typing import IO, Final
 
 from guesthouse.config import PackageLimits
 from guesthouse.package.errors import PackageError
-from guesthouse.package.manifest import relative_path
+from guesthouse.package.manifest import MAX_PATH, MAX_SEGMENT, relative_path
 
 GONE: Final = ".gone-"
 """How the names of folders begin that are being removed."""
@@ -187,9 +187,7 @@ def _checked_path(entry: zipfile.ZipInfo, archive: Path, limits: PackageLimits) 
     name = entry.orig_filename
     path = relative_path(name.removesuffix("/"))
     if path is None:
-        raise PackageError(
-            f"{archive} has an entry named {_shown(entry)}: names are relative, and no part starts with a dot"
-        )
+        raise PackageError(f"{archive} has an entry named {_shown(entry)}: {_why_no_path(name)}")
     if not 0 <= entry.header_offset < limits.zip_bytes:  # `zipfile` would seek there
         raise zipfile.BadZipFile(f"the content of {_shown(entry)} lies outside of the archive")
     kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -241,6 +239,15 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _why_no_path(name: str) -> str:
+    if not name.isprintable():
+        return "names are of printable characters"
+    parts = name.encode("utf-8", "surrogatepass").split(b"/")
+    if sum(map(len, parts)) + len(parts) > MAX_PATH or max(map(len, parts)) > MAX_SEGMENT:
+        return f"names have at most {MAX_PATH} bytes, and each part of one {MAX_SEGMENT}"
+    return "names are relative, have no backslash or colon, and no part starts with a dot"
 
 
 def _shown(entry: zipfile.ZipInfo) -> str:

@@ -80,10 +80,16 @@ def _from_archive(path: Path, limits: PackageLimits, unpack_dir: Path) -> Packag
     folder, new = unpacked(path, limits, unpack_dir)
     try:
         return _from_folder(folder, path, limits, "build it again with 'guesthouse build DIR -o FILE'")
-    except GuesthouseError:
+    except GuesthouseError as error:
         if new:
             remove_unpacked(folder)
-        raise
+        raise named_as(error, folder, path) from None
+
+
+def named_as(error: GuesthouseError, folder: Path, path: Path) -> GuesthouseError:
+    """The error with the name that somebody gave in place of the folder where it was unpacked, which nobody knows."""
+    text = str(error).replace(str(folder.resolve()), str(path)).replace(str(folder), str(path))
+    return PackageError(text) if isinstance(error, PackageError) else error
 
 
 def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str) -> Package:

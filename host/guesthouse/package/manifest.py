@@ -32,7 +32,8 @@ LANGUAGES: Final = ("python", "c", "rust")
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}", re.ASCII)
 _MAX_DESCRIPTION: Final = 1000
-_MAX_PATH: Final = 512
+MAX_PATH: Final = 512
+MAX_SEGMENT: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def relative_path(text: str) -> PurePosixPath | None:
     Every segment is a plain name: no `..`, nothing that starts with a dot, no backslash or colon (they
     part names elsewhere), nothing unprintable.
     """
-    if not text or len(text.encode("utf-8", "surrogatepass")) > _MAX_PATH or not text.isprintable():
+    if not text or len(text.encode("utf-8", "surrogatepass")) > MAX_PATH or not text.isprintable():
         return None
     segments = text.split("/")
     if any(not _plain(segment) for segment in segments):
@@ -206,7 +207,7 @@ def _plain(segment: str) -> bool:
         and not segment.startswith(".")
         and "\\" not in segment
         and ":" not in segment
-        and len(segment.encode()) <= 255
+        and len(segment.encode()) <= MAX_SEGMENT
     )
 
 

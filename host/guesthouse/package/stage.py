@@ -11,7 +11,7 @@ from guesthouse.config import PackageLimits
 from guesthouse.errors import GuesthouseError
 from guesthouse.package.archive import GONE, remove_unpacked, unpacked
 from guesthouse.package.errors import PackageError
-from guesthouse.package.load import load_package, read_manifest
+from guesthouse.package.load import load_package, named_as, read_manifest
 from guesthouse.package.pack import write_archive
 from guesthouse.package.spec import Package
 
@@ -38,10 +38,10 @@ def stage(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
         ) from None
     try:
         return load_package(str(folder), limits, unpack_dir)
-    except GuesthouseError:
+    except GuesthouseError as error:
         if new:
             remove_unpacked(folder)
-        raise
+        raise named_as(error, folder, path) from None
 
 
 def _from_folder(path: Path, limits: PackageLimits, unpack_dir: Path) -> tuple[Path, bool]:

@@ -12,6 +12,7 @@ from guesthouse.config import PackageLimits
 from guesthouse.errors import BadProcessId
 from guesthouse.package.errors import PackageError
 from guesthouse.package.load import load_package
+from guesthouse.package.stage import stage
 
 from .conftest import MANIFEST, MakePackage, package_members, write_zip
 
@@ -150,3 +151,22 @@ def test_what_is_no_package_is_told_apart(tmp_path: Path, unpack_dir: Path) -> N
     assert "does not exist" in refused(tmp_path / "missing", unpack_dir)
     assert "does not exist" in refused(f"p:pkg:pub={tmp_path / 'missing.wasm'}", unpack_dir)
     assert "cannot be read" in refused("x" * 5000, unpack_dir)
+
+
+@pytest.mark.parametrize("stages", [True, False])
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"build/x.wasm": b"x"},
+        {"package.toml": b"unknown = 1"},
+        {name: content for name, content in package_members().items() if not name.endswith(".wasm")},
+    ],
+)
+def test_what_is_wrong_with_an_archive_names_it_and_no_folder_that_is_gone(
+    tmp_path: Path, unpack_dir: Path, members: dict[str, bytes], stages: bool
+) -> None:
+    archive = write_zip(tmp_path / "mine.zip", members)
+    with pytest.raises(PackageError) as caught:
+        (stage if stages else load_package)(str(archive), LIMITS, unpack_dir)
+    assert str(archive) in str(caught.value)
+    assert str(unpack_dir) not in str(caught.value)
