@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from guesthouse.node import Node
 
 SOURCE = "packages"
+_LINES_LOOKED_AT = 1000
 Consent: TypeAlias = str | bool | None
 """To what a package asks for: the hash of the one that was shown, or True for whatever it is."""
 
@@ -236,7 +237,11 @@ class Installer:
         for spec in package.processes:
             await self._compiler.runnable(spec.component, package.id)
         swap = node.swap_to(package)
-        await swap.carry_out()
+        began = time.time()
+        try:
+            await swap.carry_out()
+        except ProcessNotStarted as error:
+            raise ProcessNotStarted(f"{error}; {self._last_words(package, began)}") from None
         async with self._turn:
             before = read_installed(self._home.path)
             after = change(before)
@@ -252,6 +257,20 @@ class Installer:
         node.log.write(SOURCE, "info", text)
         item = described(package.id, after.get(package.id), package, self._home.unpacked)
         return item | rights_of(package, installed=True)
+
+    def _last_words(self, package: Package, since: float) -> str:
+        """The end of what a package's processes wrote since then, where a library says why it gave up."""
+        ids = {str(spec.id) for spec in package.processes}
+        lines = [
+            line.text
+            for line in self._node.log.recent(_LINES_LOOKED_AT)
+            if line.source in ids and line.stream == "stderr" and line.time >= since and line.text.strip()
+        ]
+        return (
+            f"it wrote: {' / '.join(lines[-2:])[-300:]} (see `guesthouse logs`)"
+            if lines
+            else "see `guesthouse logs`"
+        )
 
     async def _remove(self, hashes: frozenset[str]) -> None:
         await asyncio.to_thread(_remove, self._home, hashes - self._staged_now.keys())

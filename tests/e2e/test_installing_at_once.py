@@ -131,6 +131,39 @@ async def test_an_install_that_fails_over_what_was_stored_before_says_how_to_dro
     assert (f"'guesthouse uninstall {PACKAGE} --purge' drops" in str(failed.value)) is kept
 
 
+class Fails:
+    """A swap that does not come to pass."""
+
+    def __init__(self, node: Node, written: list[str]) -> None:
+        self._node = node
+        self._written = written
+
+    async def carry_out(self) -> None:
+        for line in self._written:
+            self._node.log.write(ECHO_C, "warning", line, stream="stderr")
+        raise ProcessNotStarted("it cannot be started: it trapped")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            ["Traceback", "  in start", "ValueError: no number"],
+            "it wrote:   in start / ValueError: no number (see",
+        ),
+        ([], "it trapped; see `guesthouse logs`"),
+    ],
+)
+async def test_an_install_that_fails_shows_what_the_process_wrote_last(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str], told: str
+) -> None:
+    node.log.write(ECHO_C, "warning", "long ago", stream="stderr")
+    monkeypatch.setattr(node, "swap_to", lambda _: Fails(node, written))
+    with pytest.raises(ProcessNotStarted) as failed:
+        await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
+    assert told in str(failed.value)
+
+
 async def test_operations_on_one_package_follow_one_another(node: Node, tmp_path: Path) -> None:
     one, two = version_of_echo(tmp_path, "0.2.0"), version_of_echo(tmp_path, "0.3.0")
     slow = hold(node.installer._compiler, "runnable", lambda *_: not slow.there.is_set())

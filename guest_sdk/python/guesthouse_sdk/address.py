@@ -77,6 +77,10 @@ def address_to_wit(address: Address) -> types.Address:
     """
     if not isinstance(address, Address):
         raise TypeError(f"an address must be an Address, not {type(address).__name__}")
+    if not isinstance(address.process, ProcessId):
+        raise TypeError(
+            f"the process of an address must be a ProcessId, not {type(address.process).__name__}"
+        )
     if not str(address).isascii():
         raise BadAddress(f"{str(address)!r} is not an address: write node@process:package:publisher")
     process = address.process

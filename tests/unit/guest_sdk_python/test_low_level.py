@@ -312,6 +312,7 @@ def test_closing_a_channel_brings_no_event() -> None:
         lambda: Request().send(),
         lambda: Request().target("nobody"),
         lambda: Request().target(Address("ü", HTTP_SERVER)).send(),
+        lambda: Request().target(Address("fake.os", "kv:distro:sys")).send(),  # type: ignore[arg-type]
         lambda: Request().body(7),  # type: ignore[arg-type]
         lambda: Request().expects_response(0),
         lambda: Request().expects_response(1 << 64),
