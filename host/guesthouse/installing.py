@@ -20,7 +20,7 @@ from guesthouse.config import PackageLimits, Settings
 from guesthouse.errors import GuesthouseError
 from guesthouse.home import Home
 from guesthouse.kernel.care import NoSuchProcess, ProcessNotStarted
-from guesthouse.kernel.purge import forget_rights, keeps, keeps_without_node, purge
+from guesthouse.kernel.purge import forget_rights, keeps, keeps_without_node, purge, with_rights
 from guesthouse.package.compiler import Compiler
 from guesthouse.package.consent import Changes, changes
 from guesthouse.package.errors import PackageError
@@ -88,7 +88,19 @@ class Installer:
             others = {known.id for known in self._node.packages if known.source not in sources} | {
                 *self._installing
             }
+            await self._drop_unnoted({package.id for package in packages})
             await asyncio.to_thread(take_hosts, self._home.path, packages, others, consent=consent)
+
+    async def _drop_unnoted(self, named: set[str]) -> None:
+        """Once, in a home of 0.1.0, which kept the rights of what was uninstalled: drop those of every package that is
+        neither installed nor named.
+        """
+        installed, node = read_installed(self._home.path), self._node
+        if not installed.notes_left:
+            gone = await with_rights(node.state, node.settings.node) - installed.packages.keys() - named
+            await asyncio.to_thread(write_installed, self._home.path, installed.with_left(gone))
+            node.router.rights.void(dict.fromkeys(gone, time.time()))
+            await finish_purge(self._home, node.state, node.settings.node)
 
     async def start(self) -> None:
         """Start what is installed, except what was named. What cannot be started is logged, and the node goes on."""

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -26,7 +27,7 @@ import pytest
 
 from .clients import bare, close_of, register_message, registered
 from .conftest import StartNode
-from .daemon import Daemon
+from .daemon import Daemon, run_command
 from .homes.make import CHILD, COUNTER, GONE, KEPT, PEER, A, B, G, P
 from .test_capabilities import explained
 from .test_processes import ask_directly as ask
@@ -232,13 +233,39 @@ async def test_packages_are_there_with_the_version_before(start: StartNode, made
             assert str(await client.ask("x")).split(" ")[0] == version
 
 
-async def test_what_an_uninstalled_package_stored_waits_for_it(start: StartNode, made: Made) -> None:
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_an_uninstalled_package_stored_waits_for_it_without_its_rights(
+    start: StartNode, made: Made, running: bool
+) -> None:
+    arguments = ("install", "--home", made.home, made.folder / "gone.zip", "--yes")
+    if not running:
+        assert (await run_command(made.home, *arguments)).code == 0
     node = await start(home=made.home, node=None)
-    assert (await node.cli("install", made.folder / "gone.zip", "--yes")).code == 0
+    if running:
+        assert (await run_command(made.home, *arguments)).code == 0
     assert await ask(node, G, "get") == "state of g"
     assert (await value_of(node, G, "k"))[1] == "value of g"
+    assert f"{node.node}@{A}" not in {item["issuer"] for item in await explained(node, G)}
+    assert f"{node.node}@{G}" not in {item["issuer"] for item in await explained(node, P)}, "what it gave"
+    assert (await ask(node, G, f"ask {A} 20 say x")) == "failed not-authorised say x"
     path = f"/{GONE}/drive/file"
     assert (await module(node, "vfs", {"path": path, "action": "Read"}, process=G))[1] == "file of g"
+
+
+async def test_a_package_that_runs_as_it_is_named_keeps_its_rights(start: StartNode, made: Made) -> None:
+    """Nothing notes that it was there before, as nothing did for 0.1.0 that another was uninstalled."""
+    file = made.home / "installed.json"
+    installed = json.loads(file.read_text())
+    version = installed["packages"].pop(PEER)["current"]["hash"]
+    named = shutil.copytree(made.home / "packages" / version, made.folder / "peer")
+    file.write_text(json.dumps(installed))
+    node = await start(named, home=made.home, node=None)
+    assert await ask(node, P, f"ask {A} 20 say handed") == "handed"
+    assert await node.terminate() == 0
+    node = await start(home=made.home, node=None)
+    assert await node.terminate() == 0
+    node = await start(named, home=made.home, node=None)
+    assert await ask(node, P, f"ask {A} 20 say handed") == "handed", "that is looked at once"
 
 
 async def test_nothing_in_the_home_is_left_open_to_others(start: StartNode, made: Made) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from guesthouse.address import ProcessId
+from guesthouse.address import HTTP_SERVER, ProcessId
 from guesthouse.kernel import kept_capabilities
 from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, SKEW_SECONDS
 from guesthouse.kernel.state import State, StateError
@@ -52,6 +52,21 @@ async def forget_rights(state: State, packages: Iterable[str], node: str) -> boo
         return True
 
     return await state.executed(work, False)
+
+
+async def with_rights(state: State, node: str) -> set[str]:
+    """The packages whose processes saved or gave up capabilities, or handed out what others saved.
+
+    Raises:
+        StateError: that cannot be read.
+    """
+    here = f"{node}@"
+    rows = await state.read(
+        "SELECT process FROM capabilities UNION "
+        "SELECT substr(issuer, length(?) + 1) FROM capabilities WHERE substr(issuer, 1, length(?)) = ?",
+        *(here, here, here),
+    )
+    return {ProcessId.parse(name).package_id for (name,) in rows} - {HTTP_SERVER.package_id}
 
 
 async def void_packages(state: State) -> dict[str, float]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,6 +59,8 @@ class Installed:
     """Packages that were uninstalled, or ran as they were named, the latest last: browsers keep what they got from the
     hosts of those.
     """
+    notes_left: bool = True
+    """Whether all that was uninstalled is in `left`, or dropped: 0.1.0 kept its rights, and did not note it."""
 
     @property
     def to_drop(self) -> frozenset[str]:
@@ -75,6 +77,8 @@ class Installed:
     def with_version(self, package_id: str, version: Version) -> Installed:
         """A version is installed; what was there before is kept for `rolled_back`."""
         before = self.packages.get(package_id)
+        if before is None and not self.notes_left:
+            return replace(self, left=self.left | {package_id})._with(package_id, Installation(version, None))
         if before is not None and before.current.hash == version.hash:
             return self._with(package_id, Installation(version, before.previous))
         return self._with(package_id, Installation(version, None if before is None else before.current))
@@ -112,6 +116,10 @@ class Installed:
         """A package was served, and is not installed: it is the last of those that are remembered."""
         gone = (*(name for name in self.gone if name != package_id), package_id)[-MOST_GONE:]
         return replace(self, gone=gone)
+
+    def with_left(self, packages: Iterable[str]) -> Installed:
+        """These were uninstalled too, and there are no others."""
+        return replace(self, left=self.left.union(packages), notes_left=True)
 
     def purged(self) -> Installed:
         """What was to be dropped is."""
@@ -212,6 +220,7 @@ def _written(installed: Installed) -> bytes:
         "packages": packages,
         "purging": sorted(installed.purging),
         "left": sorted(installed.left),
+        "notes_left": installed.notes_left,
         "gone": installed.gone,
     }
     return json.dumps(value, indent=2).encode() + b"\n"
@@ -236,7 +245,8 @@ def _parsed(content: bytes) -> Installed:
     purging = frozenset(_package_id(name) for name in value["purging"])
     left = frozenset(_package_id(name) for name in value.get("left", ()))
     gone = tuple(_package_id(name) for name in value.get("gone", ()))
-    return Installed(packages, purging, left, gone[-MOST_GONE:])
+    notes_left = value.get("notes_left", "left" in value) is True
+    return Installed(packages, purging, left, gone[-MOST_GONE:], notes_left)
 
 
 def _package_id(name: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from guesthouse.address import ProcessId
-from guesthouse.kernel.purge import forget_process, purge
+from guesthouse.kernel.purge import forget_process, purge, with_rights
 from guesthouse.kernel.state import State
 from guesthouse.kernel.tables import KERNEL_TABLES, Table
 from guesthouse.runtime.registry import TABLES
@@ -52,6 +52,23 @@ async def test_all_that_a_package_stored_goes_and_nothing_of_another(tmp_path: P
     await state.executed(fill, None)
     assert await purge(state, [GOES])
     assert await state.executed(owners, {}) == {table: set(STAYS) for table in OF_PACKAGES}
+    await state.close()
+
+
+async def test_who_has_rights_is_who_saved_gave_up_or_handed_out_on_this_node(tmp_path: Path) -> None:
+    state = State(tmp_path / "s", 100, Lines(), TABLES)
+    rows = (
+        ("p:saved:a.os", "n.os@q:handed:a.os", 1),
+        ("p:dropped:a.os", "n.os@http-server:distro:sys", 0),
+        ("p:saved:a.os", "other.os@q:elsewhere:a.os", 1),
+    )
+
+    def store(database: sqlite3.Connection) -> None:
+        insert = "INSERT INTO capabilities (process, issuer, params, kept) VALUES (?, ?, '\"x\"', ?)"
+        database.executemany(insert, rows)
+
+    await state.executed(store, None)
+    assert await with_rights(state, "n.os") == {"saved:a.os", "handed:a.os", "dropped:a.os"}
     await state.close()
 
 

@@ -69,6 +69,23 @@ def test_uninstalling_one_leaves_the_others_and_notes_what_is_to_be_purged() -> 
     assert left.purging_left(CHAT) == Installed(kept, frozenset({CHAT}), frozenset({CHAT}), (CHAT,))
 
 
+def test_what_0_1_0_wrote_does_not_say_what_was_uninstalled_until_that_is_found_out(tmp_path: Path) -> None:
+    version = {"version": ONE.version, "hash": ONE.hash}
+    written = {"format": 1, "packages": {CHAT: {"current": version, "previous": None}}, "purging": []}
+    (tmp_path / "installed.json").write_text(json.dumps(written))
+    installed = read_installed(tmp_path)
+    assert not installed.notes_left
+    assert installed.with_version(CHAT, TWO).left == frozenset()
+    new = installed.with_version(ECHO, ONE)
+    assert new.left == {ECHO}, "it may have been uninstalled before"
+    write_installed(tmp_path, new)
+    assert read_installed(tmp_path) == new
+    known = new.with_left({"a:b.os"})
+    assert known.left == {ECHO, "a:b.os"}
+    assert known.notes_left
+    assert known.with_version("x-1:y", ONE).left == known.left
+
+
 def test_of_those_that_are_gone_the_latest_are_remembered() -> None:
     installed = Installed(gone=tuple(f"p{number}:x.os" for number in range(MOST_GONE)))
     for package_id in (CHAT, "p7:x.os"):
@@ -104,6 +121,7 @@ _INSTALLATIONS = st.builds(Installation, _VERSIONS, st.none() | _VERSIONS)
         st.frozensets(_IDS),
         st.frozensets(_IDS),
         st.lists(_IDS, unique=True).map(tuple),
+        st.booleans(),
     )
 )
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> None:
