@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SOURCE = "packages"
 _LINES_LOOKED_AT = 1000
+_OF_A_PANIC = ("thread '<unnamed>'", "Python function threw an unexpected", "note: run with `RUST_BACKTRACE")
 Consent: TypeAlias = str | bool | None
 """To what a package asks for: the hash of the one that was shown, or True for whatever it is."""
 
@@ -273,11 +274,13 @@ class Installer:
     def _last_words(self, package: Package, since: float) -> str:
         """The end of what a package's processes wrote since then, where a library says why it gave up."""
         ids = {str(spec.id) for spec in package.processes}
-        lines = [
-            line.text
+        written = [
+            line.text.strip().rpartition("\n")[2]
             for line in self._node.log.recent(_LINES_LOOKED_AT)
-            if line.source in ids and line.stream == "stderr" and line.time >= since and line.text.strip()
+            if line.source in ids and line.time >= since and line.stream != "host"
+            if line.level in ("warning", "error")  # what goes to standard error is a warning
         ]
+        lines = [line for line in written if _tells(line)]
         return (
             f"it wrote: {' / '.join(lines[-2:])[-300:]} (see `guesthouse logs`)"
             if lines
@@ -339,6 +342,11 @@ class Installer:
 
     async def _staged(self, version: Version) -> Package:
         return await asyncio.to_thread(staged, version.hash, self._node.settings.package, self._home.unpacked)
+
+
+def _tells(line: str) -> bool:
+    """Whether a line says more than that of a panic which follows a Python process's exception."""
+    return bool(line.strip()) and not line.startswith(_OF_A_PANIC)
 
 
 def _heard(outcome: asyncio.Future[Any]) -> None:

@@ -140,7 +140,8 @@ class Fails:
 
     async def carry_out(self) -> None:
         for line in self._written:
-            self._node.log.write(ECHO_C, "warning", line, stream="stderr")
+            self._node.log.write(ECHO_C, "error", f"before\n{line}", stream="print")
+        self._node.log.write(ECHO_C, "warning", "note: run with `RUST_BACKTRACE=1`", stream="stderr")
         raise ProcessNotStarted("it cannot be started: it trapped")
 
 
