@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 import stat
@@ -28,7 +29,7 @@ import pytest
 from .clients import bare, close_of, register_message, registered
 from .conftest import StartNode
 from .daemon import Daemon, run_command
-from .homes.make import CHILD, COUNTER, GONE, KEPT, PEER, A, B, G, P
+from .homes.make import CHILD, COUNTER, GONE, KEPT, PEER, A, B, G, P, pack
 from .test_capabilities import explained
 from .test_processes import ask_directly as ask
 from .test_processes import journal
@@ -276,3 +277,23 @@ async def test_nothing_in_the_home_is_left_open_to_others(start: StartNode, made
     }
     assert {"state.sqlite", "installed.json", "node.name", "guesthouse.toml", "logs/node.jsonl"} <= set(modes)
     assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
+
+
+def test_the_same_home_is_packed_into_the_same_bytes(tmp_path: Path) -> None:
+    archives = []
+    for time_of_files, names in enumerate((("b", "a"), ("a", "b"))):
+        folder = tmp_path / names[0]
+        home = folder / "home"
+        (home / "compiled").mkdir(parents=True)
+        for name in names:
+            (home / name).write_text(name)
+            (home / name).chmod(0o640)
+            os.utime(home / name, (time_of_files, time_of_files))
+        for name in ("gone.zip", "made.json"):
+            (folder / name).touch()
+        pack(folder, folder / "archive")
+        archives.append(folder / "archive")
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with tarfile.open(archives[0]) as tar:
+        modes = {member.name: member.mode for member in tar if member.name.startswith("home/")}
+    assert modes == {"home/a": 0o640, "home/b": 0o640}, "what is compiled is left out"
