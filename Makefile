@@ -39,11 +39,12 @@ test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by deboo
 test-pythons: ## Test with each Python from 3.11 on that is found here; PYTHONS="3.13 3.14", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.pythons $(PYTHONS) -- $(PYTEST_ARGS)
 
-lint: $(VENV)/installed-dev ## Check style and types
-	@echo "== style and types"
+lint: $(VENV)/installed-dev ## Check style, types and who imports whom
+	@echo "== style, types and imports"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/installed-dev samples ## Measure speed beside other servers and hosts; BENCH="echo boundary" selects
 	@$(BIN)/python bench/run.py $(BENCH)

@@ -11,19 +11,19 @@ from typing import Final
 
 from msgspec import Raw
 
-from guesthouse.address import Address
-from guesthouse.config import Settings
+from guesthouse.core.address import Address
+from guesthouse.core.config import Settings
 from guesthouse.link.frames import encode, from_worker
 from guesthouse.link.to_node import Call, Push, ToNode
 from guesthouse.link.to_worker import Push as Pushed
-from guesthouse.worker.boundary.artifact import Engines
-from guesthouse.worker.boundary.engine import new_engine
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import StoreLimits
-from guesthouse.worker.boundary.ticker import Ticker
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.epoch_timer import EpochTimer
+from guesthouse.wasm.engine.fiber import StoreLimits
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.loader import Engines
 from guesthouse.worker.calls import ENTRIES, HostCalls
 from guesthouse.worker.guest import Guest, Waiting
-from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 from worker_link import PLENTY, compiled, limits_of, opened
 
@@ -31,7 +31,7 @@ CHANNEL: Final = 7
 _HANDLE: Final = 1
 
 
-class _Sent(Outgoing):
+class _Sent(LinkWriter):
     """Takes what a guest tells the node, and sends none of it."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Inside:
         self._scheduler = Scheduler(self._ended, lambda now, spent: None, lambda: None)
         limits, our = limits_of(Settings()), Address.parse("bench.os@echo:echo:bench.os")
         component = engines.load(path, HostCalls(), *ENTRIES)
-        self._ticker = Ticker(component.engine)
+        self._ticker = EpochTimer(component.engine)
         self._ticker.use(component.engine)
         guest = self._guest = Guest(_HANDLE, our, limits, "none", self._sent, self._scheduler)
         guest.component = component

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from compiled import FOLDER, SHARED
-from guesthouse.canonical.files import PLAN_SUFFIX, core_path
-from guesthouse.config import PackageLimits, Settings
+from guesthouse.core.config import PackageLimits, Settings
 from guesthouse.link.frames import encode, from_worker
 from guesthouse.link.messages import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import Call, Exited, Ready, ToNode
 from guesthouse.link.to_worker import Configure, GuestLimits, Open, Push, Reply, Start, Stop
-from guesthouse.package.compiler import Compiler
-from guesthouse.package.compiling import compile_component
-from guesthouse.worker.boundary.engine import engine_key
+from guesthouse.package.compile.compile import compile_component
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.wasm.artifact_files import PLAN_SUFFIX, core_path
+from guesthouse.wasm.engine.engines import engine_key
 
 _PATIENCE: Final = 120.0
 PLENTY: Final = 1 << 60

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     U8,
     EnumOf,
     FlagsOf,
@@ -24,7 +24,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import Err, Ok, Some
+from guesthouse.wasm.values import Err, Ok, Some
 
 BYTES_OF = {"bool": 1, "char": 4, "f32": 4, "f64": 8} | {
     f"{s}{bits}": bits // 8 for s in "su" for bits in (8, 16, 32, 64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     U64,
     EnumOf,
     FlagsOf,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.apart.linear import LinearMemory
-from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.errors import GuestTrap
 
 GUARD = 4096
 

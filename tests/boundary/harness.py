@@ -9,18 +9,18 @@ from typing import Any, Final
 from tests.boundary.whole.component import Component
 from wasmtime import Module, wat2wasm
 
-from guesthouse.canonical.gate import with_gate
-from guesthouse.canonical.long_instructions import interruptible
-from guesthouse.canonical.planner import take_apart
-from guesthouse.canonical.reading import Unplanned
-from guesthouse.worker.boundary.apart.assembly import Assembly
-from guesthouse.worker.boundary.engine import new_engine
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
-from guesthouse.worker.boundary.host_functions import PENDING, HostFunction
-from guesthouse.worker.boundary.offers import Offer
-from guesthouse.worker.boundary.ticker import Ticker
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.core.instance import LinkedComponent
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.epoch_timer import EpochTimer
+from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
+from guesthouse.wasm.engine.host_functions import PENDING, HostFunction
+from guesthouse.wasm.engine.imports import HostImport
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.plan.gate import with_gate
+from guesthouse.wasm.plan.long_instructions import interruptible
+from guesthouse.wasm.plan.planner import take_apart
+from guesthouse.wasm.types import FunctionType
 
 from .components import MEMORY, RUN
 from .lanes import Lane
@@ -28,7 +28,7 @@ from .lanes import Lane
 LIMITS: Final = StoreLimits(memory_bytes=64 << 20, table_elements=1000)
 
 ENGINE: Final = new_engine()
-TICKER: Final = Ticker(ENGINE)
+TICKER: Final = EpochTimer(ENGINE)
 TICKER.use(ENGINE)
 TICKER.start()
 
@@ -78,7 +78,7 @@ class Recorder:
         self.taken.append(value)
 
 
-def load(wat: str, calls: Offer, *entries: tuple[str | None, str]) -> Component | Assembly:
+def load(wat: str, calls: HostImport, *entries: tuple[str | None, str]) -> Component | LinkedComponent:
     """A component of WAT, linked to the calls."""
     if Lane.apart:
         with suppress(Unplanned):
@@ -86,7 +86,7 @@ def load(wat: str, calls: Offer, *entries: tuple[str | None, str]) -> Component 
     return Component(ENGINE, wat, calls, *(entries or (RUN,)))
 
 
-def apart(content: bytes, calls: Offer, *entries: tuple[str | None, str]) -> Assembly:
+def apart(content: bytes, calls: HostImport, *entries: tuple[str | None, str]) -> LinkedComponent:
     """A component that is taken apart.
 
     Raises:
@@ -95,12 +95,12 @@ def apart(content: bytes, calls: Offer, *entries: tuple[str | None, str]) -> Ass
     parts = take_apart(content, ENGINE)
     plan, gates = with_gate(parts.plan)
     modules = [Module(ENGINE, interruptible(module)) for module in (*parts.modules, *gates)]
-    return Assembly(ENGINE, plan, modules, calls, *entries)
+    return LinkedComponent(ENGINE, plan, modules, calls, *entries)
 
 
 @contextmanager
 def fiber_of(
-    component: Component | Assembly, owner: Any = None, limits: StoreLimits = LIMITS
+    component: Component | LinkedComponent, owner: Any = None, limits: StoreLimits = LIMITS
 ) -> Iterator[Fiber]:
     """A new fiber, dropped in the end."""
     fiber = component.new_fiber(limits, owner)
@@ -138,7 +138,7 @@ def let_block(fiber: Fiber, polls: int = 10_000) -> None:
 
 
 def run(
-    component: Component | Assembly, *arguments: Any, owner: Any = None, limits: StoreLimits = LIMITS
+    component: Component | LinkedComponent, *arguments: Any, owner: Any = None, limits: StoreLimits = LIMITS
 ) -> None:
     """Instantiate and run to the end.
 
@@ -151,7 +151,9 @@ def run(
         finish_step(fiber)
 
 
-def death_of(component: Component | Assembly, *arguments: Any, limits: StoreLimits = LIMITS) -> GuestTrap:
+def death_of(
+    component: Component | LinkedComponent, *arguments: Any, limits: StoreLimits = LIMITS
+) -> GuestTrap:
     """Run a guest that must die; returns what killed it."""
     try:
         run(component, *arguments, limits=limits)

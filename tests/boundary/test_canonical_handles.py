@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from guesthouse.worker.boundary.apart.handles import Handles
-from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_parameters, lower_result
-from guesthouse.worker.boundary.errors import GuestTrap, OutOfRange, UnsupportedType
-from guesthouse.worker.boundary.fiber import Running
-from guesthouse.worker.boundary.types import Handle, ListOf, OptionOf, TupleOf, WitType
+from guesthouse.wasm.abi.handles import Handles
+from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_parameters, lower_result
+from guesthouse.wasm.engine.fiber import Running
+from guesthouse.wasm.errors import GuestTrap, OutOfRange, UnsupportedType
+from guesthouse.wasm.types import Handle, ListOf, OptionOf, TupleOf, WitType
 
 from . import abi_model as model
 from .fake_memory import CoreArguments, FakeMemory

@@ -6,14 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guesthouse.worker.boundary.apart.layout import (
-    MAX_DEPTH,
-    Known,
-    core_signature,
-    shape_of,
-)
-from guesthouse.worker.boundary.errors import UnsupportedType
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.abi.layout import MAX_DEPTH, Known, core_signature, shape_of
+from guesthouse.wasm.errors import UnsupportedType
+from guesthouse.wasm.types import (
     BOOL,
     CHAR,
     F32,

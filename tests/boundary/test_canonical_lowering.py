@@ -5,16 +5,11 @@ from typing import Any
 
 import pytest
 
-from guesthouse.worker.boundary.apart import storing
-from guesthouse.worker.boundary.apart.signatures import ResultWriter, lower_parameters, lower_result
-from guesthouse.worker.boundary.apart.storing import MAX_BYTES, room
-from guesthouse.worker.boundary.errors import (
-    ConversionError,
-    NotUnicode,
-    OutOfRange,
-    WrongType,
-)
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.abi import lower_memory
+from guesthouse.wasm.abi.lower_memory import MAX_BYTES, room
+from guesthouse.wasm.abi.signatures import ResultWriter, lower_parameters, lower_result
+from guesthouse.wasm.errors import ConversionError, NotUnicode, OutOfRange, WrongType
+from guesthouse.wasm.types import (
     BOOL,
     CHAR,
     F32,
@@ -37,7 +32,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import OK, Err, FirstOf, Form, Ok, Some, Utf8
+from guesthouse.wasm.values import OK, Err, FirstOf, Form, Ok, Some, Utf8
 
 from . import abi_model as model
 from .fake_memory import CoreArguments, FakeMemory
@@ -241,7 +236,7 @@ def test_what_no_guest_can_take_is_refused_before_it_is_asked_for_room() -> None
 
 
 def test_text_that_no_guest_can_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "MAX_BYTES", 8)
+    monkeypatch.setattr(lower_memory, "MAX_BYTES", 8)
     memory = FakeMemory(bytes(ROOM), top=64)
     writer = lower_result(STRING, (), number)
     writer.write("8 bytes.", memory.linear, 0)

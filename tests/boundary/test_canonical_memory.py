@@ -15,15 +15,15 @@ from typing import Any, Final
 import pytest
 from wasmtime import Engine, Module, wat2wasm
 
-from guesthouse.canonical.planner import take_apart
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary import native
-from guesthouse.worker.boundary.apart.assembly import Assembly
-from guesthouse.worker.boundary.apart.fiber import CoreFiber
-from guesthouse.worker.boundary.apart.linear import NO_MEMORY
-from guesthouse.worker.boundary.engine import new_engine
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import PENDING
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.abi.memory import NO_MEMORY
+from guesthouse.wasm.core.fiber import CoreFiber
+from guesthouse.wasm.core.instance import LinkedComponent
+from guesthouse.wasm.engine import native
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.host_functions import PENDING
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.plan.planner import take_apart
 
 from .components import RUN
 from .harness import LIMITS, Calls, fiber_of, finish_step, guest, let_block
@@ -75,9 +75,11 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return ENGINES[request.param]
 
 
-def assembled(engine: Engine, wat: str, calls: Calls) -> Assembly:
+def assembled(engine: Engine, wat: str, calls: Calls) -> LinkedComponent:
     parts = take_apart(bytes(wat2wasm(wat)), engine)
-    return Assembly(engine, parts.plan, [Module(engine, module) for module in parts.modules], calls, RUN)
+    return LinkedComponent(
+        engine, parts.plan, [Module(engine, module) for module in parts.modules], calls, RUN
+    )
 
 
 def libc(memory: str, before: str = "") -> str:

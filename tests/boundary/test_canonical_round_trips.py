@@ -10,15 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guesthouse.worker.boundary.apart.layout import MAX_DEPTH, MAX_FLAT_PARAMS
-from guesthouse.worker.boundary.apart.signatures import (
-    Slots,
-    lift_arguments,
-    lower_parameters,
-    lower_result,
-)
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.abi.layout import MAX_DEPTH, MAX_FLAT_PARAMS
+from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_parameters, lower_result
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.types import (
     F32,
     F64,
     STRING,
@@ -30,7 +25,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import Ok
+from guesthouse.wasm.values import Ok
 
 from . import abi_model as model
 from .fake_memory import CoreArguments, FakeMemory

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.apart.linear import LinearMemory
-from guesthouse.worker.boundary.apart.loading import NO_LIMIT, ArgumentLimit
-from guesthouse.worker.boundary.apart.metering import MAX_VALUES, SHARED_BYTES
-from guesthouse.worker.boundary.apart.signatures import Slots, lift_arguments, lower_result
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import SMALL_BYTES, Beyond
-from guesthouse.worker.boundary.types import (
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.abi.lift import NO_LIMIT, ArgumentLimit
+from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_result
+from guesthouse.wasm.abi.value_budget import MAX_VALUES, SHARED_BYTES
+from guesthouse.wasm.engine.host_functions import SMALL_BYTES, Beyond
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.types import (
     BOOL,
     CHAR,
     S8,
@@ -33,7 +33,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import MAX_LIST, Err, Ok, Oversize
+from guesthouse.wasm.values import MAX_LIST, Err, Ok, Oversize
 
 from .fake_memory import CoreArguments, FakeMemory
 

@@ -7,10 +7,10 @@ from typing import Final
 import pytest
 from wasmtime import wat2wasm
 
-from guesthouse.canonical.weighing import MAX_BYTES
-from guesthouse.package.compiling import compile_component
-from guesthouse.worker.boundary.errors import LinkFailure
-from guesthouse.worker.boundary.fiber import StoreLimits
+from guesthouse.package.compile.compile import compile_component
+from guesthouse.wasm.engine.fiber import StoreLimits
+from guesthouse.wasm.errors import LinkFailure
+from guesthouse.wasm.plan.weight import MAX_BYTES
 from guesthouse.worker.calls import ENTRIES, HostCalls
 
 from ..unit.worker.guests import process

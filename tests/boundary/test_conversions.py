@@ -7,9 +7,9 @@ from tests.boundary.whole.arena import Arena
 from tests.boundary.whole.capi import VAL_SIZE
 from tests.boundary.whole.lower import lower
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType
-from guesthouse.worker.boundary.types import (
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.errors import ConversionError, NotUnicode, OutOfRange, WrongType
+from guesthouse.wasm.types import (
     BOOL,
     CHAR,
     F32,
@@ -29,7 +29,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import Err, Ok, Some
+from guesthouse.wasm.values import Err, Ok, Some
 
 from .components import PADDING, in_memory
 from .harness import Recorder, death_of, load, run

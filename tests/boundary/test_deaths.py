@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import StoreLimits
-from guesthouse.worker.boundary.values import MAX_LIST, Ok
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.engine.fiber import StoreLimits
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.values import MAX_LIST, Ok
 
 from .components import MEMORY
 from .harness import Calls, death_of, fiber_of, finish_step, guest, load, run

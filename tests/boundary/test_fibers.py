@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tests.boundary.whole.component import Component
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.apart.assembly import Assembly
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import FIBERS, Fiber
-from guesthouse.worker.boundary.host_functions import PENDING
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.core.instance import LinkedComponent
+from guesthouse.wasm.engine.fiber import FIBERS, Fiber
+from guesthouse.wasm.engine.host_functions import PENDING
+from guesthouse.wasm.errors import GuestTrap
 
 from .harness import LIMITS, Calls, fiber_of, finish_step, guest, let_block, load, run
 
@@ -241,7 +241,7 @@ THING = """(export "thing" (type $thing (sub resource)))
     (export "eat" (func (param "it" (own $thing))))"""
 
 
-def _with_resource(body: str, calls: Calls) -> Component | Assembly:
+def _with_resource(body: str, calls: Calls) -> Component | LinkedComponent:
     more = """(import "host" "make" (func $make (result i32)))
     (import "host" "look" (func $look (param i32)))
     (import "host" "eat" (func $eat (param i32)))

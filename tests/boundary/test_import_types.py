@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 from wasmtime import wat2wasm
 
-from guesthouse.package.compiling import compile_component
-from guesthouse.worker.boundary.errors import LinkFailure
-from guesthouse.worker.boundary.types import (
+from guesthouse.package.compile.compile import compile_component
+from guesthouse.wasm.errors import LinkFailure
+from guesthouse.wasm.types import (
     BOOL,
     STRING,
     U8,

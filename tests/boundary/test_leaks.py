@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     F64,
     STRING,
     U8,
@@ -22,7 +22,7 @@ from guesthouse.worker.boundary.types import (
     TupleOf,
     VariantOf,
 )
-from guesthouse.worker.boundary.values import Err, Ok, Some
+from guesthouse.wasm.values import Err, Ok, Some
 
 from .lanes import Lane
 
@@ -91,7 +91,7 @@ def _failures() -> Callable[[], None]:
 
 def _dropped_fibers() -> Callable[[], None]:
     """Guests dropped before they ran, while they compute, and while they wait."""
-    from guesthouse.worker.boundary.host_functions import PENDING
+    from guesthouse.wasm.engine.host_functions import PENDING
 
     from .harness import LIMITS, Calls, finish_step, guest, load
 

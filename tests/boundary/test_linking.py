@@ -11,14 +11,15 @@ from tests.boundary.whole.component import Component
 from wasmtime import Config, Engine
 from wasmtime.component import Component as WasmComponent
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary import canary, capi
-from guesthouse.worker.boundary.apart import capi as capi_core
-from guesthouse.worker.boundary.apart import loading, scalars
-from guesthouse.worker.boundary.engine import new_engine
-from guesthouse.worker.boundary.errors import BoundaryError, LinkFailure, UnsupportedType
-from guesthouse.worker.boundary.offers import MAX_IMPORTED_FUNCTIONS
-from guesthouse.worker.boundary.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES, NAMES_IN_NODE
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm import self_check
+from guesthouse.wasm.abi import lift, lower_scalars
+from guesthouse.wasm.core import capi as capi_core
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.imports import MAX_IMPORTED_FUNCTIONS
+from guesthouse.wasm.errors import BoundaryError, LinkFailure, UnsupportedType
+from guesthouse.wasm.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES, NAMES_IN_NODE
 
 from .components import MEMORY, RUN
 from .harness import ENGINE, Calls, death_of, load, run
@@ -247,7 +248,7 @@ def test_one_component_runs_many_times() -> None:
 
 
 def test_the_canary_lives_in_the_library_that_was_checked() -> None:
-    canary.check(new_engine(), new_engine(small=True))
+    self_check.check(new_engine(), new_engine(small=True))
 
 
 @pytest.mark.parametrize(
@@ -267,26 +268,26 @@ def test_the_canary_finds_a_layout_that_is_not_the_librarys(
 ) -> None:
     monkeypatch.setattr(module, name, value)
     with pytest.raises(BoundaryError) as error:
-        canary.check(ENGINE, ENGINE)
+        self_check.check(ENGINE, ENGINE)
     one_line(error)
 
 
 def test_the_canary_finds_a_version_that_was_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canary, "INSTALLED", "51.0.0")
+    monkeypatch.setattr(self_check, "INSTALLED", "51.0.0")
     with pytest.raises(BoundaryError, match=r"51\.0\.0 was never checked.*install wasmtime=="):
-        canary.check(ENGINE, ENGINE)
+        self_check.check(ENGINE, ENGINE)
 
 
 def test_the_canary_finds_a_value_that_comes_back_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loading._CODES, "f64", "f")
+    monkeypatch.setitem(lift._CODES, "f64", "f")
     with pytest.raises(BoundaryError, match="came back changed"):
-        canary.check(ENGINE, ENGINE)
+        self_check.check(ENGINE, ENGINE)
 
 
 def test_the_canary_finds_a_value_that_does_not_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(scalars.CODES, "u64", "q")
+    monkeypatch.setitem(lower_scalars.CODES, "u64", "q")
     with pytest.raises(BoundaryError, match="did not come through") as error:
-        canary.check(ENGINE, ENGINE)
+        self_check.check(ENGINE, ENGINE)
     one_line(error)
 
 

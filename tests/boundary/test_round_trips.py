@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     BOOL,
     F32,
     F64,
@@ -22,7 +22,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import Err, Ok, Some
+from guesthouse.wasm.values import Err, Ok, Some
 
 from .components import MAX_FLAT, PADDING, core_types, flat, flat_echo, in_memory
 from .harness import Recorder, load, run

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 import pytest
 from wasmtime import Engine
 
-from guesthouse.worker.boundary.engine import new_engine
-from guesthouse.worker.boundary.ticker import (
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.epoch_timer import (
     CALM_SECONDS,
     ROUND_SECONDS,
     SHORT_SECONDS,
     TICK_SECONDS,
-    Ticker,
+    EpochTimer,
 )
 
 from .harness import ENGINE
@@ -21,12 +21,12 @@ from .harness import ENGINE
 _libc = ctypes.CDLL(None)
 
 
-def is_fast(ticker: Ticker) -> bool:
+def is_fast(ticker: EpochTimer) -> bool:
     return ticker.fast
 
 
 def test_it_ticks_fast_for_a_while_after_a_guest_computed_for_long() -> None:
-    ticker = Ticker(ENGINE)
+    ticker = EpochTimer(ENGINE)
     ticker.relax(10.0)
     assert not is_fast(ticker)
     ticker.hurry(20.0)
@@ -38,7 +38,7 @@ def test_it_ticks_fast_for_a_while_after_a_guest_computed_for_long() -> None:
 
 def test_an_engine_that_is_used_later_ticks_too() -> None:
     first, second = new_engine(), new_engine(small=True)
-    ticker = Ticker(first, second)
+    ticker = EpochTimer(first, second)
     ticker.start()
     ticker.use(second)
     ticker.use(second)
@@ -48,8 +48,8 @@ def test_an_engine_that_is_used_later_ticks_too() -> None:
 
 
 @contextmanager
-def ticking(*engines: Engine) -> Iterator[Ticker]:
-    ticker = Ticker(*engines)
+def ticking(*engines: Engine) -> Iterator[EpochTimer]:
+    ticker = EpochTimer(*engines)
     for engine in engines:
         ticker.use(engine)
     ticker.start()
@@ -57,7 +57,7 @@ def ticking(*engines: Engine) -> Iterator[Ticker]:
     ticker.stop()
 
 
-def spans(ticker: Ticker) -> list[tuple[float, float]]:
+def spans(ticker: EpochTimer) -> list[tuple[float, float]]:
     """Of each engine's timer: seconds until the next tick and between those after it, by the kernel."""
     found = []
     for _, timer in ticker._timers:
@@ -78,7 +78,7 @@ def test_a_slice_is_set_for_the_engine_of_its_guest_alone() -> None:
     assert 0 < short[0] <= TICK_SECONDS
 
 
-def lefts(ticker: Ticker, begin: Callable[[], None]) -> list[float]:
+def lefts(ticker: EpochTimer, begin: Callable[[], None]) -> list[float]:
     """What is left just after it began; again and again, as this test may be kept from the CPU for a while."""
     found = []
     for _ in range(20):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     BOOL,
     CHAR,
     F32,
@@ -33,7 +33,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import Err, Ok, Some
+from guesthouse.wasm.values import Err, Ok, Some
 
 INTEGERS: Final = {
     S8: (-(2**7), 2**7 - 1),

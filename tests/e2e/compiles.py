@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from guesthouse.config import MIB, PackageLimits
-from guesthouse.package.compiler import Compiler
+from guesthouse.core.config import MIB, PackageLimits
+from guesthouse.package.compile.compiler import Compiler
 
 from .packages import package
 

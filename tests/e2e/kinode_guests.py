@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from guesthouse.package.component import make_component
-from guesthouse.package.wit import read_wit
+from guesthouse.package.build.componentize import make_component
+from guesthouse.package.build.wit import read_wit
 
 SOURCES: Final = Path(__file__).parent / "guests/kinode"
 PUBLISHER: Final = "test.os"

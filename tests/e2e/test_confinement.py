@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
-from guesthouse.package.task import Job, Task
+from guesthouse.package.compile.job import Job, Task
 
 from .clients import ECHO_C, registered
 from .conftest import StartNode
@@ -151,7 +151,7 @@ async def test_other_programs_of_the_user_look_into_neither_node_nor_worker_unle
 async def test_the_compiler_is_confined_before_it_reads_a_component(tmp_path: Path) -> None:
     job = Job(Task.COMPONENT, os.getpid(), 2, 1 << 20, 1 << 32, 1 << 32, 60)
     compiler = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", "guesthouse.package.compile_main", job.to_argument()),
+        *(sys.executable, "-I", "-m", "guesthouse.package.compile.main", job.to_argument()),
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

@@ -17,8 +17,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from guesthouse.address import ProcessId
-from guesthouse.http_server.subdomains import subdomain_of
+from guesthouse.core.address import ProcessId
+from guesthouse.http_server.routing.subdomains import subdomain_of
 
 from .clients import Client, bound, close_of
 from .conftest import StartNode

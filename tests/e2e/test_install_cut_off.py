@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from guesthouse.config import PackageLimits
-from guesthouse.package.installed import read_installed
-from guesthouse.package.stage import staged
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.store.installed import read_installed
+from guesthouse.package.store.stage import staged
 
 from .clients import ECHO_C, registered
 from .conftest import StartNode

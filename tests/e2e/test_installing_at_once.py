@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from guesthouse import installing
-from guesthouse.address import ProcessId
-from guesthouse.capabilities import of_node
-from guesthouse.config import HttpSettings, Settings
-from guesthouse.kernel.care import NoSuchProcess, ProcessNotStarted
-from guesthouse.node import Node
-from guesthouse.node_commands import NodeCommands
+from guesthouse.core.address import ProcessId
+from guesthouse.core.capabilities import of_node
+from guesthouse.core.config import HttpSettings, Settings
+from guesthouse.kernel.supervision.supervised import NoSuchProcess, ProcessNotStarted
+from guesthouse.node import installer
+from guesthouse.node.admin_commands import NodeCommands
+from guesthouse.node.node import Node
 from guesthouse.package.errors import PackageError
-from guesthouse.package.installed import read_installed
+from guesthouse.package.store.installed import read_installed
 
 from .clients import ECHO_C
 from .test_packages import PACKAGE, renamed, version_of_echo
@@ -109,8 +109,8 @@ async def test_what_an_uninstalled_package_stored_is_dropped_at_the_next_start(t
     async with Node(settings, None) as node:
         node.state.set(ECHO, b"kept", lambda _: None)
     with pytest.raises(PackageError, match=NOTHING):
-        installing.uninstall_without_node(node.home, "other:test.os", drop_state=True)
-    installing.uninstall_without_node(node.home, PACKAGE, drop_state=True)
+        installer.uninstall_without_node(node.home, "other:test.os", drop_state=True)
+    installer.uninstall_without_node(node.home, PACKAGE, drop_state=True)
     async with Node(settings, None) as node:
         assert await stored(node) is None
 
@@ -288,7 +288,7 @@ async def test_what_could_not_be_dropped_is_dropped_before_the_package_comes_aga
     folder = str(version_of_echo(tmp_path, "0.2.0"))
     await node.installer.install(folder)
     with monkeypatch.context() as broken:
-        broken.setattr(installing, "purge", fails)
+        broken.setattr(installer, "purge", fails)
         await node.installer.uninstall(PACKAGE, drop_state=True)
         with pytest.raises(PackageError, match="cannot be dropped: the log says why"):
             await node.installer.install(folder)
@@ -313,7 +313,7 @@ async def test_what_a_package_gave_to_other_nodes_is_void_from_its_end_on_also_a
             await node.installer.uninstall(PACKAGE, drop_state=False)
             assert node.router.rights.is_void(right, given)
     if not running:
-        installing.uninstall_without_node(node.home, PACKAGE, drop_state=False)
+        installer.uninstall_without_node(node.home, PACKAGE, drop_state=False)
     async with Node(settings, None) as node:
         await node.installer.install(folder)
         assert node.router.rights.is_void(right, given)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.config import MIB
 from guesthouse.control import client as control
+from guesthouse.core.config import MIB
 
 from .conftest import StartNode
 from .daemon import NODE, Daemon

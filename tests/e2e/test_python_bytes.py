@@ -8,8 +8,8 @@ from typing import Final
 import httpx
 from tests.certificates import TRUSTS_NOBODY
 
-from guesthouse.package.resources import wit_folder
-from guesthouse.package.wit import Composite, Interface, Type, Use, WitPackage, read_wit
+from guesthouse.package.build.sdk_files import wit_folder
+from guesthouse.package.build.wit import Composite, Interface, Type, Use, WitPackage, read_wit
 
 from .clients import SECONDS, bound
 from .conftest import StartNode

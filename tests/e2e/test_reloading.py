@@ -16,7 +16,7 @@ import httpx
 from tests.certificates import self_signed
 from websockets.asyncio.client import connect
 
-from guesthouse.reloading import RELOADED
+from guesthouse.node.reload import RELOADED
 
 from .clients import ECHO_C, Client, close_of, register_message, registered
 from .conftest import StartNode

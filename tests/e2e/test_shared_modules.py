@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-from guesthouse.canonical.files import PLAN_SUFFIX, shared_names
-from guesthouse.worker.boundary.engine import engine_key
+from guesthouse.wasm.artifact_files import PLAN_SUFFIX, shared_names
+from guesthouse.wasm.engine.engines import engine_key
 
 from .clients import COUNTER, ECHO, bound, registered
 from .conftest import StartNode

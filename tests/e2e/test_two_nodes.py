@@ -18,15 +18,15 @@ from msgspec.structs import replace
 from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
 from websockets.asyncio.client import connect
 
-from guesthouse.address import Address
-from guesthouse.capabilities import Capability
-from guesthouse.config import HttpSettings, Settings
-from guesthouse.http_server.credentials import load_node_key
-from guesthouse.kernel.envelopes import Envelopes
-from guesthouse.kernel.node_messages import Request
-from guesthouse.kernel.sealed_capabilities import Sealed, seal
-from guesthouse.node import Node
-from guesthouse.ports import Incoming
+from guesthouse.core.address import Address
+from guesthouse.core.capabilities import Capability
+from guesthouse.core.config import HttpSettings, Settings
+from guesthouse.core.ports import Incoming
+from guesthouse.http_server.auth.credentials import load_node_key
+from guesthouse.kernel.capabilities.signed import SignedCapability, sign
+from guesthouse.kernel.cluster.envelopes import Envelopes
+from guesthouse.kernel.cluster.node_messages import Request
+from guesthouse.node.node import Node
 
 from .clients import register_message
 from .packages import package
@@ -248,19 +248,19 @@ class Malicious:
         self._envelopes = Envelopes(TWO, self._key, world.net.keys.get)
         self._world = world
 
-    def request(self, body: str, *shown: Sealed, source: str = OPEN, target: str = A) -> None:
+    def request(self, body: str, *shown: SignedCapability, source: str = OPEN, target: str = A) -> None:
         message = Request(1, source, target, body.encode(), False, 5, None, None, b"payload", (), shown)
         self._world.net.incoming[ONE](self._envelopes.close(message, ONE, time.time()))
 
-    def forged(self, issuer: str, params: str, holder: str) -> Sealed:
-        return seal(self._key, Capability.read(issuer, params), holder, time.time() + 60)
+    def forged(self, issuer: str, params: str, holder: str) -> SignedCapability:
+        return sign(self._key, Capability.read(issuer, params), holder, time.time() + 60)
 
 
-async def handed_over(world: World) -> Sealed:
+async def handed_over(world: World) -> SignedCapability:
     """The seal that a of one.os gives to open of two.os, as it was on the way."""
     await world.ask(ONE, A, f'hand {TWO}@{OPEN} {ONE}@{A} "messaging" show')
     requests = [read(data).message for node, data in world.net.seen if node == TWO]
-    return Sealed(*requests[-1][10][0])
+    return SignedCapability(*requests[-1][10][0])
 
 
 async def test_a_capability_that_is_forged_altered_or_stolen_opens_nothing(world: World) -> None:

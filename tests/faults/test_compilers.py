@@ -19,8 +19,8 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.test_packages import PACKAGE, version_of_echo
 from tests.e2e.test_reload import another
 
-from guesthouse.control.client import Refused, ask
-from guesthouse.package.installed import read_installed
+from guesthouse.control.client import CommandRefused, ask
+from guesthouse.package.store.installed import read_installed
 
 from .rounds import COMPILER_KILLS, COMPILER_STOPS, LONG_SECONDS, each, told
 
@@ -129,7 +129,7 @@ async def strike(daemon: Daemon, folder: Path, signal_number: int, delay: float)
                 await gone_from(daemon.pid, compiler if signal_number == signal.SIGKILL else None)
     try:
         await installing
-    except Refused as refusal:
+    except CommandRefused as refusal:
         return str(refusal)
     return None
 
@@ -170,7 +170,7 @@ async def test_a_compiler_without_memory_refuses_the_package_and_the_old_version
         home = daemon.home
     async with Daemon(home, [], settings={"package_compile_memory_bytes": 80 * 2**20}) as daemon:
         next_version(folder, 1)
-        with pytest.raises(Refused, match=r"raise package\.compile_memory_bytes"):
+        with pytest.raises(CommandRefused, match=r"raise package\.compile_memory_bytes"):
             await install(daemon, folder)
         nothing_half_done(home)
         async with registered(daemon, ECHO_C, await daemon.token()) as client:

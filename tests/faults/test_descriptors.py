@@ -17,7 +17,7 @@ from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import until
 
-from guesthouse.control.client import Refused
+from guesthouse.control.client import CommandRefused
 
 from .test_compilers import install, next_version, node_with_echo, nothing_half_done
 from .writers import LogTail
@@ -98,7 +98,7 @@ async def test_a_package_that_cannot_be_compiled_for_lack_of_descriptors_is_refu
     async with node_with_echo(tmp_path) as (daemon, folder):
         next_version(folder, 1)
         async with without_descriptors(daemon, 2):
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(CommandRefused) as refused:
                 await install(daemon, folder)
         assert "\n" not in str(refused.value)
         assert "Too many open files" in str(refused.value)

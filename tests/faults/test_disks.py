@@ -27,9 +27,9 @@ from tests.e2e.packages import package
 from tests.e2e.test_packages import version_of_echo
 from tests.e2e.waiting import until
 
-from guesthouse.config import PackageLimits
-from guesthouse.control.client import Refused
-from guesthouse.package.compiler import Compiler
+from guesthouse.control.client import CommandRefused
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import CompileError
 
 from .machine import Machine
@@ -128,7 +128,7 @@ async def test_a_package_that_finds_no_room_is_refused_and_what_ran_runs_on(
         await install(daemon, old)
         async with registered(daemon, ECHO_C, await daemon.token()) as client:
             machine.writes_fail_with(errno.ENOSPC)
-            with pytest.raises(Refused, match=r"No space left|has room"):
+            with pytest.raises(CommandRefused, match=r"No space left|has room"):
                 await install(daemon, new)
             assert await client.ask("old") == "old"
             machine.writes_fail_with(0)

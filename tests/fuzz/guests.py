@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from tests.boundary.whole.component import Component
 
-from guesthouse.worker.boundary.apart.assembly import Assembly
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.core.instance import LinkedComponent
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.types import (
     EnumOf,
     FlagsOf,
     ListOf,
@@ -39,7 +39,7 @@ VALUE: Final = TupleOf(
 
 
 @cache
-def guest() -> tuple[Component | Assembly, Recorder]:
+def guest() -> tuple[Component | LinkedComponent, Recorder]:
     """A guest whose `run(memory)` calls `take` with a value that lies where its argument was copied to."""
     writer = TypeWriter()
     wide = writer.reference(padded(VALUE))

@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 from starlette.datastructures import Headers
 
-from guesthouse.address import ProcessId
-from guesthouse.http_server.auth import AuthError, Claims, Tokens, cookies, without_own_cookies
-from guesthouse.http_server.closes import Close
-from guesthouse.http_server.extension import read
-from guesthouse.http_server.hosts import Hosts
-from guesthouse.http_server.origin import (
+from guesthouse.core.address import ProcessId
+from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens, cookies, without_own_cookies
+from guesthouse.http_server.close_codes import Close
+from guesthouse.http_server.http.ranges import UNSATISFIABLE, wanted
+from guesthouse.http_server.http.tossed_cookies import names_in, removals
+from guesthouse.http_server.routing.hosts import Hosts
+from guesthouse.http_server.routing.origin import (
     client_scheme,
     counted_as,
     forwarded_for,
@@ -21,10 +22,9 @@ from guesthouse.http_server.origin import (
     is_own_origin,
     normal_origin,
 )
-from guesthouse.http_server.paths import BadPath, PathPattern, query_params, split, split_process_path
-from guesthouse.http_server.ranges import UNSATISFIABLE, wanted
-from guesthouse.http_server.register import Register, read_register
-from guesthouse.http_server.tossed_cookies import names_in, removals
+from guesthouse.http_server.routing.paths import BadPath, PathPattern, query_params, split, split_process_path
+from guesthouse.http_server.websocket.extension import read
+from guesthouse.http_server.websocket.register import Register, read_register
 
 from .catalogue import target
 

@@ -11,17 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.http_server.channels import MAX_CHANNEL_ID
-from guesthouse.http_server.extension import ExtensionPush
-from guesthouse.http_server.json_form import Sent, carry_out
-from guesthouse.kernel.modules import Module, ModuleRequest
-from guesthouse.kernel.tables import KERNEL_TABLES, prepare
-from guesthouse.message import LazyLoadBlob
-from guesthouse.runtime.kv import Kv
-from guesthouse.runtime.registry import TABLES
-from guesthouse.runtime.timer import Timer
-from guesthouse.runtime.vfs import Vfs
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server.api.json_api import Sent, carry_out
+from guesthouse.http_server.state.channels import MAX_CHANNEL_ID
+from guesthouse.http_server.websocket.extension import ExtensionPush
+from guesthouse.kernel.messaging.modules import Module, ModuleRequest
+from guesthouse.kernel.storage.tables import KERNEL_TABLES, prepare
+from guesthouse.modules.kv import Kv
+from guesthouse.modules.registry import TABLES
+from guesthouse.modules.timer import Timer
+from guesthouse.modules.vfs import Vfs
 
 from .catalogue import target
 

@@ -13,15 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from guesthouse.address import ProcessId
-from guesthouse.config import ProcessLimits, Settings
-from guesthouse.kernel.operations import Operations
-from guesthouse.kernel.process import Process, Run
-from guesthouse.kernel.router import Router
-from guesthouse.kernel.state import State
+from guesthouse.core.address import ProcessId
+from guesthouse.core.config import ProcessLimits, Settings
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.messaging.worker_operations import WorkerOperations
+from guesthouse.kernel.process.process import Process, Run
+from guesthouse.kernel.storage.database import State
+from guesthouse.link.endpoint import connect
 from guesthouse.link.frames import FrameReader, LinkError, encode, from_worker
 from guesthouse.link.messages import PROTOCOL_VERSION
-from guesthouse.link.node_end import connect
 from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import Configure
 
@@ -169,7 +169,7 @@ class Kernel:
         router.http = quiet
         mine, others = (self._process(router, handle) for handle in HANDLES)
         given: Any = ({1: mine}, router, quiet, self._state, quiet, quiet, lambda: None, lambda: True, quiet)
-        taken_over = Operations(*given)
+        taken_over = WorkerOperations(*given)
         try:
             for message in messages(data):
                 if not quiet.ended:

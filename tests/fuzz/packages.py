@@ -11,24 +11,24 @@ from typing import Final
 
 from wasmtime import Engine, Module, WasmtimeError
 
-from guesthouse.canonical.codec import plan_from_json, plan_to_json
-from guesthouse.canonical.long_instructions import interruptible
-from guesthouse.canonical.reading import Unplanned
-from guesthouse.config import PackageLimits
-from guesthouse.package.archive import unpack
-from guesthouse.package.compiler import Compiler
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.build.wit import read_wit
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.compile.description import Description
+from guesthouse.package.compile.inspect import inspect_component
+from guesthouse.package.compile.strip_names import without_harmful_names
 from guesthouse.package.core_module import read_core_module
-from guesthouse.package.description import Description
 from guesthouse.package.errors import BuildError, CompileError, PackageError
-from guesthouse.package.header import HEADER_BYTES, fault
-from guesthouse.package.inspect import inspect_component
-from guesthouse.package.kinode import read_kinode_manifest
-from guesthouse.package.manifest import Manifest, parse_manifest
-from guesthouse.package.names import without_harmful_names
-from guesthouse.package.wit import read_wit
-from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.package.format.archive import unpack
+from guesthouse.package.format.header import HEADER_BYTES, magic_fault
+from guesthouse.package.format.kinode import read_kinode_manifest
+from guesthouse.package.format.manifest import Manifest, parse_manifest
+from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.plan.long_instructions import interruptible
+from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
 
-from ..unit.canonical.soundness import check
+from ..unit.wasm.soundness import check
 from .catalogue import in_a_line, target
 
 LIMITS: Final = PackageLimits(
@@ -129,7 +129,7 @@ def component_names(data: bytes) -> None:
 @target()
 def component_header(data: bytes) -> None:
     """The first bytes of a file are a component's, or what is wrong is said."""
-    problem = fault(data[:HEADER_BYTES])
+    problem = magic_fault(data[:HEADER_BYTES])
     assert (problem is None) == (data[:8] == b"\0asm\x0d\0\x01\0")
 
 

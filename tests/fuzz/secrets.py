@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.node_frames import frame
 
-from guesthouse.capabilities import Capability
-from guesthouse.http_server.closes import Close
-from guesthouse.http_server.sealing import OVERHEAD, BadKey, Seal, client_key
-from guesthouse.kernel.envelopes import BadEnvelope, Envelopes
-from guesthouse.kernel.node_messages import Response
-from guesthouse.kernel.sealed_capabilities import BadSeal, Sealed, seal, unsealed
+from guesthouse.core.capabilities import Capability
+from guesthouse.http_server.close_codes import Close
+from guesthouse.http_server.websocket.encryption import OVERHEAD, BadKey, ChannelCipher, client_key
+from guesthouse.kernel.capabilities.signed import BadSignature, SignedCapability, sign, verify
+from guesthouse.kernel.cluster.envelopes import BadEnvelope, Envelopes
+from guesthouse.kernel.cluster.node_messages import Response
 
 from .catalogue import in_a_line, target
 
@@ -31,7 +31,7 @@ FIELDS: Final = ("issuer", "params", "holder", "expires")
 @target()
 def encrypted_channel(data: bytes) -> None:
     """A message that the client did not seal closes the channel; one that it did is taken once."""
-    channel = Seal(10)
+    channel = ChannelCipher(10)
     assert isinstance(channel.open(data), Close)
     nonce = hashlib.sha256(data).digest()[:12]
     sealed = AESGCM(channel.secret).encrypt(nonce, data, None) + nonce
@@ -64,14 +64,14 @@ def key_of_a_client(data: bytes) -> None:
 def sealed_capability(data: bytes) -> None:
     """Of what is shown, only what the issuer sealed is taken, by its holder, in its time."""
     capability = Capability.read(ISSUER, json.dumps("read"))
-    real = seal(KEY, capability, HOLDER, NOW + 60)
+    real = sign(KEY, capability, HOLDER, NOW + 60)
     shown = _shown(real, data)
     try:
-        taken = unsealed(shown, HOLDER, KEYS.get, NOW)
-    except BadSeal:
+        taken = verify(shown, HOLDER, KEYS.get, NOW)
+    except BadSignature:
         taken = None
     assert taken is None or (shown == real and taken == capability)
-    assert unsealed(real, HOLDER, KEYS.get, NOW) == capability
+    assert verify(real, HOLDER, KEYS.get, NOW) == capability
 
 
 @target()
@@ -100,7 +100,7 @@ def _opens(receiver: Envelopes, envelope: bytes) -> bool:
     return True
 
 
-def _shown(real: Sealed, data: bytes) -> Sealed:
+def _shown(real: SignedCapability, data: bytes) -> SignedCapability:
     """The real one, with the fields that the data names replaced by what it says."""
     fields = {name: getattr(real, name) for name in FIELDS} | {"signature": real.signature}
     for line in data.decode("utf-8", "replace").split("\n"):
@@ -109,7 +109,7 @@ def _shown(real: Sealed, data: bytes) -> Sealed:
             fields[name] = _number(value) if name == "expires" else value
         elif equals and name == "signature":
             fields[name] = value.encode()[:64]
-    return Sealed(**fields)
+    return SignedCapability(**fields)
 
 
 def _number(text: str) -> float:

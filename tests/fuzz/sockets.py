@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from guesthouse.config import ConnectionLimits, HttpSettings, ProcessLimits, Settings
-from guesthouse.http_server.credentials import set_password
-from guesthouse.node import Node
+from guesthouse.core.config import ConnectionLimits, HttpSettings, ProcessLimits, Settings
+from guesthouse.http_server.auth.credentials import set_password
+from guesthouse.node.node import Node
 
 from ..e2e.packages import package
 from .catalogue import target

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from guesthouse.address import Address, ProcessId, canonical, parse_node_name
-from guesthouse.capabilities import BadCapability, Capability
-from guesthouse.config import BadSetting, load_settings
-from guesthouse.errors import BadAddress, BadNodeName, BadProcessId
-from guesthouse.runtime.forms import BadRequest
-from guesthouse.runtime.paths import drive_path
+from guesthouse.core.address import Address, ProcessId, canonical, parse_node_name
+from guesthouse.core.capabilities import BadCapability, Capability
+from guesthouse.core.config import BadSetting, load_settings
+from guesthouse.core.errors import BadAddress, BadNodeName, BadProcessId
+from guesthouse.core.json_forms import BadRequest
+from guesthouse.package.drive_path import drive_path
 
 from .catalogue import in_a_line, target
 

@@ -22,23 +22,26 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.node_frames import frame
 
-from guesthouse.canonical.codec import MAX_PLAN_BYTES, plan_from_json
-from guesthouse.canonical.files import names_in
-from guesthouse.capabilities import MAX_PARAMS, BadCapability, canonical_params
 from guesthouse.control.server import _UNREADABLE as BAD_CONTROL_REQUEST
 from guesthouse.control.server import REQUEST_BYTES
 from guesthouse.control.server import _decode as control_request
-from guesthouse.http_answer import MAX_HEAD, answer_of
-from guesthouse.http_server import extension, json_form, login, node_api, register
-from guesthouse.http_server.auth import AuthError, Tokens
-from guesthouse.http_server.requests import Refused
-from guesthouse.json_text import MOST_BYTES
-from guesthouse.kernel.envelopes import MAX_ENVELOPE, BadEnvelope, Envelopes
+from guesthouse.core import json_forms
+from guesthouse.core.capabilities import MAX_PARAMS, BadCapability, canonical_params
+from guesthouse.core.json_text import MOST_BYTES
+from guesthouse.core.responses import MAX_HEAD, answer_of
+from guesthouse.core.toml import NotToml, parse_toml
+from guesthouse.http_server.api import json_api
+from guesthouse.http_server.auth.tokens import AuthError, Tokens
+from guesthouse.http_server.http import login, node_api
+from guesthouse.http_server.http.requests import RequestRefused
+from guesthouse.http_server.websocket import extension, register
+from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE, BadEnvelope, Envelopes
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
+from guesthouse.modules import kv
 from guesthouse.package.errors import PackageError
-from guesthouse.package.kinode import _json as kinode_json
-from guesthouse.runtime import forms, kv
-from guesthouse.toml import NotToml, parse_toml
+from guesthouse.package.format.kinode import _json as kinode_json
+from guesthouse.wasm.artifact_files import names_in
+from guesthouse.wasm.plan.plan_json import MAX_PLAN_BYTES, plan_from_json
 
 ROOT: Final = Path(__file__).parents[2]
 MIB: Final = 1024 * 1024
@@ -255,14 +258,16 @@ DOORS: Final[dict[str, Door]] = {
         "JSON",
         16 * MIB,
         lambda data: node_api._text(node_api._read(data).body),
-        (Refused, ValueError),
+        (RequestRefused, ValueError),
         ((b"", b""), (b'{"body":', b"}"), (b'{"process":', b"}"), (b'{"expects_response":', b"}")),
     ),
     "http_server_json": Door(
-        "JSON", MOST_BYTES, json_form._named, (json_form.JsonError,), ((b"", b""), (b'{"Bind":', b"}"))
+        "JSON", MOST_BYTES, json_api._named, (json_api.JsonError,), ((b"", b""), (b'{"Bind":', b"}"))
     ),
-    "modules": Door("JSON", MOST_BYTES, forms.parse, (forms.BadRequest,)),
-    "kv": Door("JSON", kv.MAX_BODY, lambda data: forms.parse(data, kv.MAX_BODY), (forms.BadRequest,)),
+    "modules": Door("JSON", MOST_BYTES, json_forms.parse, (json_forms.BadRequest,)),
+    "kv": Door(
+        "JSON", kv.MAX_BODY, lambda data: json_forms.parse(data, kv.MAX_BODY), (json_forms.BadRequest,)
+    ),
     "http_response": Door(
         "JSON",
         MAX_HEAD,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.package.wit import read_wit
-from guesthouse.worker.boundary.apart.metering import MAX_VALUES
-from guesthouse.worker.boundary.values import MAX_LIST
+from guesthouse.package.build.wit import read_wit
+from guesthouse.wasm.abi.value_budget import MAX_VALUES
+from guesthouse.wasm.values import MAX_LIST
 from guesthouse.worker.calls import capabilities, http_server, messaging, offered, spawning, system
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Final
 
-from guesthouse.config import Settings
+from guesthouse.core.config import Settings
 
 from .http_server import test_limits as of_connections
 from .kernel import test_limits as of_kernel

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from guesthouse.cli.options import home_option, home_path
-from guesthouse.errors import GuesthouseError
+from guesthouse.core.errors import GuesthouseError
 
 
 class NotAToken(GuesthouseError):
@@ -51,9 +51,9 @@ def token(
 
     Its bearer can renew it for http.renewable_seconds (30 days), unless --no-renew is given.
     """
-    from guesthouse.config import load_settings
-    from guesthouse.http_server.auth import Tokens, read_scope
-    from guesthouse.http_server.credentials import load_secret
+    from guesthouse.core.config import load_settings
+    from guesthouse.http_server.auth.credentials import load_secret
+    from guesthouse.http_server.auth.tokens import Tokens, read_scope
 
     scope = read_scope(process, channels, secure=secure)
     folder = home_path(home)
@@ -92,8 +92,8 @@ def passwd(home: str | None) -> None:
     Whoever is logged in has to log in again. Tokens from `guesthouse token` stay: see `guesthouse revoke --all`.
     """
     from guesthouse.control.client import NoNode, ask
-    from guesthouse.home import Home
-    from guesthouse.http_server.credentials import set_password
+    from guesthouse.core.home import Home
+    from guesthouse.http_server.auth.credentials import set_password
 
     folder = home_path(home)
     try:
@@ -113,8 +113,8 @@ def passwd(home: str | None) -> None:
 
 
 def _node_of(folder: Path) -> str:
-    from guesthouse.config import load_settings
-    from guesthouse.home import Home
+    from guesthouse.core.config import load_settings
+    from guesthouse.core.home import Home
 
     home = Home(folder)
     home.prepare()
@@ -123,10 +123,10 @@ def _node_of(folder: Path) -> str:
 
 def _revoke(folder: Path, token: str | None) -> bool:
     """Revoke a token, or all, without a node. The home is held meanwhile: a node that starts would not see it."""
-    from guesthouse.home import Home
-    from guesthouse.http_server.auth import Tokens
-    from guesthouse.http_server.credentials import load_secret, replace_secret
-    from guesthouse.http_server.revoked import Revoked
+    from guesthouse.core.home import Home
+    from guesthouse.http_server.auth.credentials import load_secret, replace_secret
+    from guesthouse.http_server.auth.revocations import RevocationList
+    from guesthouse.http_server.auth.tokens import Tokens
 
     node, now = _node_of(folder), time.time()
     with Home(folder).locked():
@@ -135,5 +135,5 @@ def _revoke(folder: Path, token: str | None) -> bool:
             return True
         known = Tokens(node, load_secret(folder)).revocable(token)
         if known is not None:
-            Revoked(folder, now).add(*known, now)
+            RevocationList(folder, now).add(*known, now)
         return known is not None

@@ -15,14 +15,14 @@ from typing import Final, TypeAlias
 from watchfiles import Change, DefaultFilter
 
 from guesthouse.cli.watching import Place, changes
-from guesthouse.errors import GuesthouseError
-from guesthouse.node import Node
-from guesthouse.package.build import needs_build
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.ports import LogPort
+from guesthouse.node.node import Node
+from guesthouse.package.build.build import needs_build
 from guesthouse.package.errors import BuildError
-from guesthouse.package.load import read_manifest
-from guesthouse.package.manifest import MANIFEST_NAME
+from guesthouse.package.format.load import read_manifest
+from guesthouse.package.format.manifest import MANIFEST_NAME
 from guesthouse.package.spec import Package
-from guesthouse.ports import LogPort
 
 SOURCE: Final = "dev"
 _IGNORED_FOLDERS: Final = frozenset((*DefaultFilter.ignore_dirs, "target", "build", "tests", "ui"))

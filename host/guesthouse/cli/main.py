@@ -8,13 +8,13 @@ import click
 
 import guesthouse
 from guesthouse.cli import streams
-from guesthouse.cli.ask import channels, logs, ps
 from guesthouse.cli.auth import passwd, revoke, token
-from guesthouse.cli.control import explain, kill, restart, send, stop
-from guesthouse.cli.installing import install, packages, rollback, uninstall
-from guesthouse.cli.packages import build, inspect, new
+from guesthouse.cli.build import build, inspect, new
+from guesthouse.cli.install import install, packages, rollback, uninstall
+from guesthouse.cli.processes import explain, kill, restart, send, stop
 from guesthouse.cli.run import run
-from guesthouse.errors import GuesthouseError
+from guesthouse.cli.status import channels, logs, ps
+from guesthouse.core.errors import GuesthouseError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -76,6 +76,6 @@ def main() -> None:
 
 def one_line(text: str) -> str:
     """The text with nothing in it that a terminal would act on."""
-    from guesthouse.logs import printable
+    from guesthouse.node.log import printable
 
     return printable(" ".join(text.split("\n")))

@@ -25,7 +25,7 @@ def json_option(command: _Command) -> _Command:
 
 def home_path(home: str | None) -> Path:
     """The node's folder that a command means."""
-    from guesthouse.config import load_settings
+    from guesthouse.core.config import load_settings
 
     return Path(load_settings(home).home)
 

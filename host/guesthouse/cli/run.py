@@ -16,9 +16,9 @@ from guesthouse.cli.streams import OutputFailed
 
 if TYPE_CHECKING:
     from guesthouse.cli.dev import Sources
-    from guesthouse.config import Settings
-    from guesthouse.head_start import HeadStart
-    from guesthouse.node import Node
+    from guesthouse.core.config import Settings
+    from guesthouse.node.node import Node
+    from guesthouse.node.prespawn import PrespawnedWorkers
 
 
 @click.command()
@@ -59,7 +59,7 @@ def run(
     ready http://HOST:PORT node=NAME (https:// over TLS). SIGTERM and Ctrl-C stop it, SIGHUP
     makes it take up certificates, the log's file and some settings again.
     """
-    from guesthouse.config import load_settings
+    from guesthouse.core.config import load_settings
 
     flags = {
         "node": node,
@@ -75,9 +75,11 @@ def run(
     settings = load()
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
-    from guesthouse.head_start import HeadStart
+    from guesthouse.node.prespawn import PrespawnedWorkers
 
-    with HeadStart(settings) as head_start:  # all that is loaded from here on, is loaded beside the workers
+    with PrespawnedWorkers(
+        settings
+    ) as head_start:  # all that is loaded from here on, is loaded beside the workers
         import asyncio
 
         import uvloop
@@ -90,7 +92,7 @@ async def _run(
     settings: Settings,
     load: Callable[[], Settings],
     arguments: tuple[str, ...],
-    head_start: HeadStart,
+    head_start: PrespawnedWorkers,
     *,
     consent: bool,
 ) -> None:
@@ -122,7 +124,7 @@ async def _serve(
     settings: Settings,
     load: Callable[[], Settings],
     arguments: tuple[str, ...],
-    head_start: HeadStart,
+    head_start: PrespawnedWorkers,
     stop: Callable[[], None],
     *,
     consent: bool,
@@ -130,9 +132,9 @@ async def _serve(
     import asyncio
 
     with _no_passes():
-        from guesthouse.garbage import GiveBack, SmallPasses
-        from guesthouse.node import Node
-        from guesthouse.reloading import Reloader
+        from guesthouse.node.gc_tuning import IncrementalCollection, MemoryTrimmer
+        from guesthouse.node.node import Node
+        from guesthouse.node.reload import Reloader
 
     loop = asyncio.get_running_loop()
     async with Node(settings, head_start=head_start) as node, Reloader(node, load) as reloader:
@@ -157,9 +159,9 @@ async def _serve(
             from guesthouse.cli.dev import watch
 
             click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
-            with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
+            with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
                 await watch(node, dict(zip(arguments, packages, strict=True)), failed)
-        with SmallPasses(loop.call_soon_threadsafe), GiveBack(loop.call_later):
+        with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
             await loop.create_future()
 
 
@@ -211,11 +213,11 @@ def _give_up_rights(*, inspectable: bool) -> None:
     """
     import resource
 
-    from guesthouse.confinement import rights
+    from guesthouse.linux import privileges
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    rights.give_up_privileges()
+    privileges.give_up_privileges()
     if not inspectable:
-        rights.hide_from_others()
+        privileges.hide_from_others()

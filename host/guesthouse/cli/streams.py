@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from guesthouse.errors import GuesthouseError
+from guesthouse.core.errors import GuesthouseError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from guesthouse.errors import GuesthouseError
-from guesthouse.home import Home
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.home import Home
 
 CONNECT_SECONDS: Final = 5.0
 
@@ -18,7 +18,7 @@ class NoNode(GuesthouseError):
     """No node runs on this home."""
 
 
-class Refused(GuesthouseError):
+class CommandRefused(GuesthouseError):
     """The node did not do what it was asked; the message is its own."""
 
 
@@ -43,7 +43,7 @@ def ask(home: Path, command: str, **arguments: Any) -> Iterator[Any]:
         else:
             raise NoNode(f"the node on {home} stopped while it answered")
         if "error" in answer:
-            raise Refused(answer["error"])
+            raise CommandRefused(answer["error"])
 
 
 def _connect(home: Path) -> socket.socket:

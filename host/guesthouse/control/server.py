@@ -16,8 +16,8 @@ from typing import Any, Final, TypeAlias
 from msgspec import MsgspecError
 from msgspec.json import Decoder, Encoder
 
-from guesthouse.errors import GuesthouseError
-from guesthouse.home import Home, HomeError
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.home import Home, HomeError
 
 Command: TypeAlias = Callable[[Mapping[str, Any]], AsyncIterator[Any]]
 """Takes a request and yields the items of its answer."""

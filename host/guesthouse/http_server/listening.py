@@ -6,8 +6,8 @@ import errno
 import socket
 from typing import Final
 
-from guesthouse.config import Settings
-from guesthouse.errors import GuesthouseError
+from guesthouse.core.config import Settings
+from guesthouse.core.errors import GuesthouseError
 
 BACKLOG: Final = 2048
 

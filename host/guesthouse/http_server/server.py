@@ -18,28 +18,28 @@ from urllib.parse import urlencode
 
 import uvicorn
 
-from guesthouse.address import ProcessId, canonical
-from guesthouse.config import ConnectionLimits, Settings
-from guesthouse.http_server import credentials
-from guesthouse.http_server.acceptor import Acceptor
-from guesthouse.http_server.actions import Actions
-from guesthouse.http_server.answers import HSTS
-from guesthouse.http_server.app import HttpApp
-from guesthouse.http_server.auth import Scope, Tokens
-from guesthouse.http_server.closes import GOING_AWAY, TOKEN_REVOKED
-from guesthouse.http_server.complaints import SOURCE
-from guesthouse.http_server.connection import WebSocketConnection
-from guesthouse.http_server.context import Context, new_context
-from guesthouse.http_server.exchanges import BodyBudget, Exchanges
-from guesthouse.http_server.http_protocol import HttpConnection
+from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.config import ConnectionLimits, Settings
+from guesthouse.core.ports import LogPort, RouterPort
+from guesthouse.http_server.api.port import HttpServerActions
+from guesthouse.http_server.auth import credentials
+from guesthouse.http_server.auth.local_access import LocalAccess
+from guesthouse.http_server.auth.revocations import RevocationList
+from guesthouse.http_server.auth.tokens import Scope, Tokens
+from guesthouse.http_server.close_codes import GOING_AWAY, TOKEN_REVOKED
+from guesthouse.http_server.http.app import HttpApp
+from guesthouse.http_server.http.login import Login, local_path
+from guesthouse.http_server.http.node_api import NodeApi
+from guesthouse.http_server.http.own_origin import OwnOrigin
+from guesthouse.http_server.http.process_routes import ProcessPages
+from guesthouse.http_server.http_connection import HttpConnection
+from guesthouse.http_server.listener import Listener
 from guesthouse.http_server.listening import BACKLOG, CannotListen, listen
-from guesthouse.http_server.local_access import LocalAccess
-from guesthouse.http_server.login import Login, local_path
-from guesthouse.http_server.node_api import NodeApi
-from guesthouse.http_server.own_origin import OwnOrigin
-from guesthouse.http_server.process_pages import ProcessPages
-from guesthouse.http_server.revoked import Revoked
-from guesthouse.ports import LogPort, RouterPort
+from guesthouse.http_server.refusals import HSTS
+from guesthouse.http_server.state.client_log import SOURCE
+from guesthouse.http_server.state.context import Context, new_context
+from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
+from guesthouse.http_server.websocket.connection import WebSocketConnection
 
 CLOSE_SECONDS: Final = 2.0
 """How long a shutdown waits for clients to answer their close frames."""
@@ -51,7 +51,7 @@ _LATE_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
 
 
-class HttpServer(Actions):
+class HttpServer(HttpServerActions):
     """A node's HTTP server.
 
     ```
@@ -74,7 +74,7 @@ class HttpServer(Actions):
     """
 
     def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
-        revoked = self._revoked = Revoked(home, time.time())
+        revoked = self._revoked = RevocationList(home, time.time())
         self._login_key = credentials.LoginKey(home)
         tokens = Tokens(
             router.node,
@@ -87,7 +87,7 @@ class HttpServer(Actions):
         local = LocalAccess(credentials.load_local_secret(home), required)
         context = new_context(router, log, settings, tokens, local)
         self._home = home
-        exchanges = Exchanges(context.router.forget)
+        exchanges = PendingResponses(context.router.forget)
         super().__init__(context, exchanges)
         bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
         self._login = Login(context, home, bodies, revoked, self.family_revoked)
@@ -309,7 +309,7 @@ class _Server(uvicorn.Server):
     def __init__(self, context: Context, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._context = context
-        self._acceptor: Acceptor | None = None
+        self._acceptor: Listener | None = None
         self.accepting = asyncio.Event()
         self.ending = asyncio.Event()
 
@@ -320,7 +320,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         assert sockets  # noqa: S101 - for the type checker: `HttpServer` gives its one
         context, limits = self._context, self._context.settings.connections
-        self._acceptor = Acceptor(
+        self._acceptor = Listener(
             sockets[0],
             context.admission,
             functools.partial(HttpConnection, context, self.config, self.server_state, {}),

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Generic, TypeVar
 from msgspec import Meta, MsgspecError, Raw
 from msgspec.msgpack import Decoder, Encoder
 
-from guesthouse.errors import GuesthouseError
+from guesthouse.core.errors import GuesthouseError
 from guesthouse.link.messages import Message
 from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import ToWorker

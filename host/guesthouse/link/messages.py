@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from guesthouse.capabilities import MOST_NAMED
+from guesthouse.core.capabilities import MOST_NAMED
 
 PROTOCOL_VERSION: Final = 3
 
@@ -71,19 +71,3 @@ class ExitRequest(Message, frozen=True):
 ExitRequests = Annotated[tuple[ExitRequest, ...], Meta(max_length=MOST_ON_EXIT)]
 OnExit: TypeAlias = Literal["none", "restart"] | ExitRequests
 """What happens when a process ends."""
-
-
-class ExitCause:
-    """Why a process is no more."""
-
-    RETURNED: Final = "returned"
-    TRAP: Final = "trap"
-    OUT_OF_TIME: Final = "out-of-time"
-    OUT_OF_MEMORY: Final = "out-of-memory"
-    STACK_OVERFLOW: Final = "stack-overflow"
-    HOST_FAULT: Final = "host-fault"
-    STOPPED: Final = "stopped"
-    NOT_STARTED: Final = "not-started"
-    """The component could not be instantiated; the detail says why."""
-    WORKER_LOST: Final = "worker-lost"
-    """Never on the link: the node's word for a process whose worker died."""

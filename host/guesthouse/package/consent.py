@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from guesthouse.address import HTTP_SERVER, ProcessId, canonical
-from guesthouse.capabilities import MESSAGING, STATE
+from guesthouse.core.address import HTTP_SERVER, ProcessId, canonical
+from guesthouse.core.capabilities import MESSAGING, STATE
 from guesthouse.package.spec import Package, ProcessSpec
 
 

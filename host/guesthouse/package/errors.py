@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guesthouse.errors import GuesthouseError
+from guesthouse.core.errors import GuesthouseError
 
 
 class PackageError(GuesthouseError):

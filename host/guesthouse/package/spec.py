@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from guesthouse.address import ProcessId
+from guesthouse.core.address import ProcessId
 
 Right: TypeAlias = tuple[ProcessId, str]
 """A process and the JSON params of a capability."""

@@ -8,10 +8,10 @@ import signal
 import socket
 import sys
 
-from guesthouse.confinement import rights
-from guesthouse.errors import GuesthouseError
-from guesthouse.worker import confinement
-from guesthouse.worker.boundary.addresses import lacks_addresses, no_addresses
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.linux import privileges
+from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses
+from guesthouse.worker import sandbox
 
 
 def main(arguments: list[str]) -> int:
@@ -21,11 +21,11 @@ def main(arguments: list[str]) -> int:
         return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link_fd = int(arguments[-1])
-    kept = confinement.prepare(link_fd)
+    kept = sandbox.prepare(link_fd)
     # Loaded after what was inherited is closed, for it keeps a file open, and before no file can be.
     try:
-        from guesthouse.worker.boundary import ticker
-        from guesthouse.worker.runner import Worker
+        from guesthouse.wasm.engine import epoch_timer
+        from guesthouse.worker.loop import WorkerLoop
     except Exception as error:
         if not lacks_addresses(error):
             raise
@@ -35,9 +35,9 @@ def main(arguments: list[str]) -> int:
     link = socket.socket(fileno=link_fd)
     try:
         # Before the engine: what it starts threads for is to be confined too.
-        confinement.obey(json.loads(arguments[1]) if len(arguments) == 4 else {}, ticker.start_thread)
-        worker = Worker(link)
-        rights.check_kept(kept)
+        sandbox.apply(json.loads(arguments[1]) if len(arguments) == 4 else {}, epoch_timer.start_thread)
+        worker = WorkerLoop(link)
+        privileges.check_kept(kept)
         worker.run()
     except GuesthouseError as error:
         print(error, file=sys.stderr)

@@ -8,21 +8,21 @@ from enum import Enum, auto
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from guesthouse.address import Address
+from guesthouse.core.address import Address
+from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.calls import Call, Outcome
 from guesthouse.link.frames import LinkError, checked
-from guesthouse.link.messages import ExitCause
 from guesthouse.link.pieces import taken_out
 from guesthouse.link.to_node import Call as CallOf
 from guesthouse.link.to_node import Send, Started, ToNode, Whole
 from guesthouse.link.to_worker import GuestLimits, Response, SendFailure, ToProcess
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import Fiber
-from guesthouse.worker.boundary.host_functions import PENDING
-from guesthouse.worker.budget import Budget
-from guesthouse.worker.logbook import LogBook
-from guesthouse.worker.messages import CONTRACT, Dialect, address_value
-from guesthouse.worker.outgoing import FLUSH_BYTES, Outgoing
+from guesthouse.wasm.engine.fiber import Fiber
+from guesthouse.wasm.engine.host_functions import PENDING
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.worker.contract_messages import CONTRACT, MessageEncoding, address_value
+from guesthouse.worker.limits.guest_log import GuestLog
+from guesthouse.worker.limits.rate import RateLimits
+from guesthouse.worker.link import FLUSH_BYTES, LinkWriter
 from guesthouse.worker.resources import ResourceTable
 
 
@@ -120,7 +120,7 @@ class Guest:
         our: Address,
         limits: GuestLimits,
         on_exit: Any,
-        outgoing: Outgoing,
+        outgoing: LinkWriter,
         schedule: Schedule,
         *,
         connected: bool = False,
@@ -135,7 +135,7 @@ class Guest:
         self.on_exit = on_exit
         self.outgoing = outgoing
         self.schedule = schedule
-        self.log = LogBook(handle, limits.log_lines_per_second, limits.log_line_bytes, outgoing)
+        self.log = GuestLog(handle, limits.log_lines_per_second, limits.log_line_bytes, outgoing)
         self.resources = ResourceTable(limits.wasi_handles)
         self.fiber: Fiber
         self.component: object = None
@@ -173,13 +173,13 @@ class Guest:
         """Messages taken and not yet reported as consumed."""
         self.cpu_seconds = 0.0
         """Seconds that it held the worker, in all."""
-        self.budget = Budget(limits.cpu_share, limits.host_calls_per_second, monotonic())
+        self.budget = RateLimits(limits.cpu_share, limits.host_calls_per_second, monotonic())
         self.slice_budget = limits.start_seconds
         """CPU seconds left for what it is doing now."""
 
     # What host calls use
 
-    def receive(self, dialect: Dialect) -> Any:
+    def receive(self, dialect: MessageEncoding) -> Any:
         """Take the next message, or block until there is one."""
         self.dialect = dialect
         self.slice_budget = self.limits.cpu_seconds_per_message
@@ -224,7 +224,7 @@ class Guest:
         else:
             self.outgoing.add(written, size)
 
-    def await_response(self, dialect: Dialect) -> int:
+    def await_response(self, dialect: MessageEncoding) -> int:
         """Block for the response to a request that is about to be sent; returns its await id."""
         self.dialect = dialect
         self.next_id += 1

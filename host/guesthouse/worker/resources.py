@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.errors import GuestTrap
 
 
 class ResourceTable:

@@ -14,10 +14,10 @@ from itertools import count
 from time import monotonic, perf_counter, thread_time
 from typing import Final
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.engine import WASM_PAGE
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.ticker import ROUND_SECONDS, SHORT_SECONDS
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.engine.engines import WASM_PAGE
+from guesthouse.wasm.engine.epoch_timer import ROUND_SECONDS, SHORT_SECONDS
+from guesthouse.wasm.errors import GuestTrap
 from guesthouse.worker.guest import Guest, Waiting
 
 _LONG: Final = 0.001

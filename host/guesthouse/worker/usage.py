@@ -11,9 +11,9 @@ from guesthouse.link.messages import MOST_RUNS
 from guesthouse.link.to_node import RunUsage
 from guesthouse.link.to_node import Usage as UsageMessage
 from guesthouse.link.usage import Usage
-from guesthouse.worker.boundary.engine import WASM_PAGE
+from guesthouse.wasm.engine.engines import WASM_PAGE
 from guesthouse.worker.guest import Guest
-from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.link import LinkWriter
 
 _EVERY_SECONDS: Final = 1.0
 _NEVER: Final = (0.0, 0)
@@ -22,7 +22,7 @@ _NEVER: Final = (0.0, 0)
 class UsageReport:
     """Reports what the guests that ran since the last report use, and once more when they have come to rest."""
 
-    def __init__(self, outgoing: Outgoing) -> None:
+    def __init__(self, outgoing: LinkWriter) -> None:
         self._outgoing = outgoing
         self._looked_at = monotonic()
         self._next = self._looked_at + _EVERY_SECONDS

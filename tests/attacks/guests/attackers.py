@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import wasmtime
 
-from guesthouse.control.client import Refused
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.control.client import CommandRefused
+from guesthouse.wasm.types import FunctionType
 
 from ...e2e.waiting import until
 from ...unit.worker.guests import RECEIVE, Wasi, process
@@ -99,7 +99,7 @@ async def told(scene: Scene, process_id: str, number: int) -> bool:
     await _stands_ready(scene, process_id)
     try:
         await scene.ask("send", address=process_id, body=body_of(number), seconds=60)
-    except Refused:
+    except CommandRefused:
         return False
     return True
 

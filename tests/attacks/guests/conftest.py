@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from guesthouse.config import MIB
+from guesthouse.core.config import MIB
 
 from ...e2e.conftest import home_in
 from ..figures import Row

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
-from guesthouse.worker.boundary.host_functions import TEXT_BYTES, HostFunction
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.engine.host_functions import TEXT_BYTES, HostFunction
+from guesthouse.wasm.types import (
     STRING,
     U8,
     EnumOf,
@@ -24,7 +24,7 @@ from guesthouse.worker.boundary.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.boundary.values import MAX_LIST
+from guesthouse.wasm.values import MAX_LIST
 from guesthouse.worker.calls import capabilities, http_server, messaging, spawning, system
 from guesthouse.worker.served import contract
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from guesthouse.config import MIB
-from guesthouse.control.client import Refused
+from guesthouse.control.client import CommandRefused
+from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import data
 from ..figures import Allowance
@@ -55,7 +55,7 @@ async def outcome(scene: Scene, wasm: bytes) -> str:
     try:
         async with installed(scene, "component", wasm):
             return "installed"
-    except Refused as refusal:
+    except CommandRefused as refusal:
         text = str(refusal)
         assert "\n" not in text
         return text.replace(str(scene.daemon.home.parent), "…")

@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 import wasmtime
 
-from guesthouse.config import MIB, Settings
-from guesthouse.worker.boundary.host_functions import SMALL_BYTES
+from guesthouse.core.config import MIB, Settings
+from guesthouse.wasm.engine.host_functions import SMALL_BYTES
 
 from ...unit.worker.guests import SCRATCH
 from ..figures import Allowance

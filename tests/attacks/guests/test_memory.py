@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 import wasmtime
 
-from guesthouse.config import MIB
-from guesthouse.control.client import Refused
+from guesthouse.control.client import CommandRefused
+from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import SCRATCH
 from ..figures import Allowance
@@ -76,7 +76,7 @@ async def test_a_guest_of_many_memories_is_refused_at_its_start(scene: Scene) ->
     text = text.replace("(core module $main", f"(core module $spare (memory 1))\n{many}(core module $main", 1)
     async with scene.attack("Hostile guests", "400 memories") as attack:
         attack.gets = "it is not installed"
-        with pytest.raises(Refused, match="cannot be started"):
+        with pytest.raises(CommandRefused, match="cannot be started"):
             async with installed(scene, "memories", bytes(wasmtime.wat2wasm(text))):
                 pass
         attack.log = await scene.log_line(id_of("memories"), "trapped")
@@ -90,7 +90,7 @@ async def outcome(scene: Scene, wasm: bytes) -> str:
     try:
         async with installed(scene, "heavy", wasm):
             return "installed"
-    except Refused as refusal:
+    except CommandRefused as refusal:
         return str(refusal).replace(str(scene.daemon.home.parent), "…")
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-from guesthouse.control.client import Refused
-from guesthouse.package.build import build_package
+from guesthouse.control.client import CommandRefused
+from guesthouse.package.build.build import build_package
 
 from ...e2e.clients import Client, registered
 from ...e2e.waiting import until
@@ -183,7 +183,7 @@ async def test_a_flood_of_requests_fills_one_mailbox_and_no_more(scene: Scene) -
     async with raider(scene) as attacker, scene.attack(SUITE, title, attacker.id, target=target) as attack:
         attack.gets = "`mailbox-full`, and its own mailbox is full of that"
         while True:
-            with suppress(Refused):
+            with suppress(CommandRefused):
                 assert await attacker.do(f"pester {neighbour(target)} 200") == "done"
             if attack.measured:
                 break

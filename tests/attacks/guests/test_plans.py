@@ -16,10 +16,10 @@ from typing import Any, Final
 import pytest
 import wasmtime
 
-from guesthouse.control.client import Refused
-from guesthouse.package.cache import CompileCache, Made
-from guesthouse.package.compiling import compile_component
-from guesthouse.worker.boundary.engine import engine_key
+from guesthouse.control.client import CommandRefused
+from guesthouse.package.compile.cache import CompileCache, Made
+from guesthouse.package.compile.compile import compile_component
+from guesthouse.wasm.engine.engines import engine_key
 
 from ..harness import Scene, tried_again
 from .attackers import SUITE, Attacker, installed
@@ -147,7 +147,7 @@ async def test_what_a_broken_compiler_says_ends_one_guest_at_most(scene: Scene, 
         async with scene.attack(SUITE, f"a plan with {name}") as attack:
             attack.gets = "it is not started"
             while not attack.measured:
-                with pytest.raises(Refused, match="cannot be started: ") as refused:
+                with pytest.raises(CommandRefused, match="cannot be started: ") as refused:
                     async with installed(scene, process, wasm):
                         pass
             attack.log = str(refused.value)

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from guesthouse.control.client import Refused
+from guesthouse.control.client import CommandRefused
 
 from ...e2e.packages import package
 from ..harness import Scene, tried_again
@@ -45,7 +45,7 @@ async def hydra(scene: Scene) -> AsyncIterator[str]:
 
 async def _stands_ready(scene: Scene, process_id: str) -> None:
     """Give it a new run, whatever its last one does."""
-    with suppress(Refused):
+    with suppress(CommandRefused):
         await scene.ask("stop", process=process_id)
     await scene.ask("restart", process=process_id)
 
@@ -84,5 +84,5 @@ async def test_a_python_guest_that_is_gone_answers_nobody(scene: Scene, hydra: s
     await _stands_ready(scene, hydra)
     await begin(scene, hydra, "exits")
     await gone(scene, hydra)
-    with pytest.raises(Refused, match="no-such-process"):
+    with pytest.raises(CommandRefused, match="no-such-process"):
         await begin(scene, hydra, "sleeps")

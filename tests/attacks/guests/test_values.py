@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 import wasmtime
 
-from guesthouse.control.client import Refused
+from guesthouse.control.client import CommandRefused
 
 from ...boundary.test_import_types import LIES
 from ...unit.worker.guests import SCRATCH, data
@@ -99,7 +99,7 @@ async def test_a_guest_of_malformed_values_ends_alone(scene: Scene, name: str) -
 async def test_imports_of_another_type_than_the_interfaces_are_not_installed(scene: Scene) -> None:
     async with scene.attack(SUITE, "imports of other types") as attack:
         for number, (component, words) in enumerate(LIES.values()):
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(CommandRefused) as refused:
                 async with installed(scene, f"liar-{number}", bytes(wasmtime.wat2wasm(component))):
                     pass
             text = str(refused.value)

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from guesthouse.config import MIB
+from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import SCRATCH
 from ...unit.worker.wasi import EXIT, OUTPUT, RANDOM, SLEEP

@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.boundary.whole.native import MEMORY
 
-from guesthouse.worker.boundary.capi import address_of
+from guesthouse.wasm.engine.capi import address_of
 
 from . import capi as component_capi
 from .capi import KIND_U8, VAL_SIZE

@@ -13,9 +13,9 @@ from tests.boundary.whole.lift import Caller, lift_arguments
 from tests.boundary.whole.native import MEMORY
 from tests.boundary.whole.results import WriteResult, lower_result
 
-from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.fiber import FIBERS
-from guesthouse.worker.boundary.host_functions import (
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.fiber import FIBERS
+from guesthouse.wasm.engine.host_functions import (
     DONE,
     PENDING,
     WAIT_ADDRESS,
@@ -25,7 +25,7 @@ from guesthouse.worker.boundary.host_functions import (
     put_address,
     put_wait,
 )
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.wasm.types import FunctionType
 
 from . import capi as component_capi
 

@@ -6,7 +6,7 @@ from ctypes import CFUNCTYPE, c_bool, c_char_p, c_size_t, c_uint32, c_uint64, c_
 from struct import Struct
 from typing import Final
 
-from guesthouse.worker.boundary.capi import bind
+from guesthouse.wasm.engine.capi import bind
 
 HOST_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
 """`(env, context, type, args, args_len, results) -> error`: a host function; 0 is no error. It is given the

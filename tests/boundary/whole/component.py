@@ -23,19 +23,19 @@ from wasmtime.component import Component as WasmComponent
 from wasmtime.component import Linker
 from wasmtime.component import _types as wt
 
-from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.errors import LinkFailure, NotLoaded, WrongType
-from guesthouse.worker.boundary.fiber import Fiber, StoreLimits
-from guesthouse.worker.boundary.offers import (
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
+from guesthouse.wasm.engine.imports import (
     MAX_IMPORTED_FUNCTIONS,
-    Offer,
+    HostImport,
+    host_function,
+    host_resource,
     no_entry,
-    offered_function,
-    offered_resource,
     too_many_functions,
     with_result,
 )
-from guesthouse.worker.boundary.types import FunctionType, TypeReader
+from guesthouse.wasm.errors import LinkFailure, NotLoaded, WrongType
+from guesthouse.wasm.types import FunctionType, TypeReader
 
 from . import capi as component_capi
 
@@ -59,7 +59,7 @@ class Component:
         self,
         engine: Engine,
         source: Path | bytes | str,
-        offer: Offer,
+        offer: HostImport,
         *entries: tuple[str | None, str],
     ) -> None:
         """Load and link.
@@ -106,7 +106,7 @@ class Component:
             write(value, start + component_capi.VAL_SIZE * index, arena)
         return start
 
-    def _link(self, offer: Offer) -> None:
+    def _link(self, offer: HostImport) -> None:
         left = MAX_IMPORTED_FUNCTIONS
         with self._linker.root() as root:
             for interface, extern in self._component.type.imports(self.engine).items():
@@ -124,7 +124,7 @@ class Component:
         instance: wasm_component.LinkerInstance,
         interface: str,
         type_: wt.ComponentInstanceType,
-        offer: Offer,
+        offer: HostImport,
     ) -> int:
         count = 0
         where = ctypes.cast(instance.ptr(), c_void_p).value
@@ -140,17 +140,17 @@ class Component:
         return count
 
     def _link_function(
-        self, where: int | None, interface: str, name: str, type_: FunctionType, offer: Offer
+        self, where: int | None, interface: str, name: str, type_: FunctionType, offer: HostImport
     ) -> None:
-        function = offered_function(offer, interface, name, type_)
+        function = host_function(offer, interface, name, type_)
         callback = as_callback(function, type_)
         self._keep.append(callback)
         add = component_capi.linker_add_func_async if function.blocks else component_capi.linker_add_func
         encoded = name.encode()
         _check(add(where, encoded, len(encoded), callback, None, None))
 
-    def _link_resource(self, where: int | None, interface: str, name: str, offer: Offer) -> None:
-        number = offered_resource(offer, interface, name)
+    def _link_resource(self, where: int | None, interface: str, name: str, offer: HostImport) -> None:
+        number = host_resource(offer, interface, name)
         type_ = wasm_component.ResourceType.host(number)
         callback = as_destructor(offer.destructor, number)
         self._keep += (type_, callback)

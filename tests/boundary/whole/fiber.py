@@ -9,10 +9,10 @@ import wasmtime._ffi as ffi
 from tests.boundary.whole.arena import Arena
 from wasmtime.component import Instance
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
-from guesthouse.worker.boundary.fiber import SLICE, Fiber, StoreLimits
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.fiber import SLICE, Fiber, StoreLimits
+from guesthouse.wasm.errors import ConversionError, GuestTrap
 
 from . import capi as component_capi
 

@@ -13,11 +13,11 @@ from typing import Any, Final, TypeAlias
 
 from tests.boundary.whole.native import BYTES, MEMORY
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import ADDRESS
-from guesthouse.worker.boundary.errors import ConversionError, GuestTrap
-from guesthouse.worker.boundary.types import (
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.capi import ADDRESS
+from guesthouse.wasm.errors import ConversionError, GuestTrap
+from guesthouse.wasm.types import (
     STRING,
     U8,
     EnumOf,
@@ -33,7 +33,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import MAX_LIST, Err, Ok, Some
+from guesthouse.wasm.values import MAX_LIST, Err, Ok, Some
 
 from . import capi as component_capi
 from .capi import FIELD_SIZE, NAME_SIZE, SCALARS, SIZE_AND_ADDRESS, VAL_SIZE

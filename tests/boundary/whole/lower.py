@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 from tests.boundary.whole.arena import Arena
 from tests.boundary.whole.native import MEMORY
 
-from guesthouse.worker.boundary import capi
-from guesthouse.worker.boundary.capi import address_of
-from guesthouse.worker.boundary.errors import ConversionError, NotUnicode, OutOfRange, WrongType, brief
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.capi import address_of
+from guesthouse.wasm.errors import ConversionError, NotUnicode, OutOfRange, WrongType, brief
+from guesthouse.wasm.types import (
     U8,
     EnumOf,
     FlagsOf,
@@ -33,7 +33,7 @@ from guesthouse.worker.boundary.types import (
     WitType,
     can_be_none,
 )
-from guesthouse.worker.boundary.values import Err, FirstOf, Ok, Some, Utf8
+from guesthouse.wasm.values import Err, FirstOf, Ok, Some, Utf8
 
 from . import capi as component_capi
 from .capi import (

@@ -10,17 +10,9 @@ from tests.boundary.whole.arena import Arena
 from tests.boundary.whole.lower import Write, lower
 from tests.boundary.whole.native import MEMORY
 
-from guesthouse.worker.boundary.capi import address_of
-from guesthouse.worker.boundary.types import (
-    STRING,
-    OptionOf,
-    Primitive,
-    RecordOf,
-    ResultOf,
-    VariantOf,
-    WitType,
-)
-from guesthouse.worker.boundary.values import OK, Form, Utf8
+from guesthouse.wasm.engine.capi import address_of
+from guesthouse.wasm.types import STRING, OptionOf, Primitive, RecordOf, ResultOf, VariantOf, WitType
+from guesthouse.wasm.values import OK, Form, Utf8
 
 from . import capi as component_capi
 from .capi import (

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal, cast
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from guesthouse.cli.main import main
-from guesthouse.kernel.envelopes import MAX_ENVELOPE
-from guesthouse.node import Node
-from guesthouse.ports import Incoming
+from guesthouse.core.ports import Incoming
+from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE
+from guesthouse.node.node import Node
 
 LENGTH_BYTES: Final = 4
 MOST_UNSENT: Final = 16 * 1024 * 1024

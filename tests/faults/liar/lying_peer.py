@@ -21,9 +21,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
 
-from guesthouse.capabilities import Capability
-from guesthouse.kernel.envelopes import MAX_ENVELOPE
-from guesthouse.kernel.sealed_capabilities import seal
+from guesthouse.core.capabilities import Capability
+from guesthouse.kernel.capabilities.signed import sign
+from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE
 
 LIAR, HONEST = "liar.os", "honest.os"
 SOURCE: Final = "guest:house:liar.os"
@@ -67,7 +67,7 @@ class Liar:
 
     def sealed(self, issuer: str, params: str, holder: str) -> list[Any]:
         """A capability, signed by the liar."""
-        made = seal(self.key, Capability.read(issuer, params), holder, time.time() + 60)
+        made = sign(self.key, Capability.read(issuer, params), holder, time.time() + 60)
         return [made.issuer, made.params, made.holder, made.expires, made.signature]
 
     def forged(self, number: int) -> list[Any]:

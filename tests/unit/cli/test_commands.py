@@ -17,7 +17,7 @@ import jwt
 import pytest
 import wasmtime
 
-from guesthouse.home import Home, is_of_a_node
+from guesthouse.core.home import Home, is_of_a_node
 
 GUESTHOUSE = [sys.executable, "-m", "guesthouse"]
 

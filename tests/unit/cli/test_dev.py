@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 
 from guesthouse.cli import dev
-from guesthouse.node import Node
+from guesthouse.node.node import Node
 from guesthouse.package.spec import Package
 
 from .test_building import written

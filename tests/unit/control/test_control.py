@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from guesthouse.control.client import NoNode, Refused, ask
+from guesthouse.control.client import CommandRefused, NoNode, ask
 from guesthouse.control.server import REQUEST_BYTES, BadRequest, ControlServer
-from guesthouse.home import Home
+from guesthouse.core.home import Home
 
 
 class Commands:
@@ -63,9 +63,9 @@ async def test_items_come_in_order(commands: Commands, tmp_path: Path) -> None:
 
 
 async def test_a_refusal_reaches_the_client_as_its_error(commands: Commands, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="not today"):
+    with pytest.raises(CommandRefused, match="not today"):
         await asyncio.to_thread(asked, tmp_path, "refuse")
-    with pytest.raises(Refused, match="knows no command 'fly'"):
+    with pytest.raises(CommandRefused, match="knows no command 'fly'"):
         await asyncio.to_thread(asked, tmp_path, "fly")
 
 
@@ -74,7 +74,7 @@ async def test_a_defect_is_told_as_one_and_not_as_the_end_of_the_node(
 ) -> None:
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    with pytest.raises(Refused, match=r"a defect of its own .*a defect"):
+    with pytest.raises(CommandRefused, match=r"a defect of its own .*a defect"):
         await asyncio.to_thread(asked, tmp_path, "break")
     assert [str(context["exception"]) for context in told] == ["a defect"]
 

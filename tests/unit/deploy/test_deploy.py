@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guesthouse.cli.run import run
-from guesthouse.config import Settings, load_settings
+from guesthouse.core.config import Settings, load_settings
 
 ROOT = Path(__file__).parents[3]
 SERVICE = ROOT / "deploy/guesthouse.service"

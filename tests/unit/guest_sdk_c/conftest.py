@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.canonical.files import PLAN_SUFFIX, core_path
-from guesthouse.config import PackageLimits
-from guesthouse.package.build import build_package
-from guesthouse.package.compiling import compile_component
-from guesthouse.package.load import load_package
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.build.build import build_package
+from guesthouse.package.compile.compile import compile_component
+from guesthouse.package.format.load import load_package
+from guesthouse.wasm.artifact_files import PLAN_SUFFIX, core_path
 
 from ..worker.process import Worker
 

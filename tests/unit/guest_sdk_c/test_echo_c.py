@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.wire import Call, ToNode, ToWorker
 
-from guesthouse.link.messages import ExitCause
+from guesthouse.core.exit_cause import ExitCause
 
 from ..worker.process import Guest, Worker
 from .conftest import Built

@@ -37,9 +37,9 @@ from guesthouse_sdk._native.http_server import PushError as RawPushError
 from guesthouse_sdk._native.types import WsMessageType as RawType
 from guesthouse_sdk.testing import Answer, FakeHost, FakeLimits
 
-from guesthouse.capabilities import MOST_NAMED
+from guesthouse.core.capabilities import MOST_NAMED
 from guesthouse.link.messages import MOST_HEADERS, MOST_ON_EXIT, MOST_SUBPROTOCOLS
-from guesthouse.worker.boundary.values import MAX_LIST
+from guesthouse.wasm.values import MAX_LIST
 
 OTHER = "other:other:guesthouse.os"
 CLOSE = LazyLoadBlob(None, b"\x0f\xa0")

@@ -17,11 +17,17 @@ from argon2 import PasswordHasher
 from tests.certificates import TRUSTS_NOBODY
 from websockets.asyncio.client import ClientConnection, connect
 
-from guesthouse.address import ProcessId, canonical
-from guesthouse.config import ConnectionLimits, HttpSettings, Settings
+from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.config import ConnectionLimits, HttpSettings, Settings
+from guesthouse.core.messages import (
+    IncomingHttpRequest,
+    LazyLoadBlob,
+    Request,
+    SendErrorKind,
+    WebSocketOpen,
+)
+from guesthouse.core.ports import Answer, ChannelFeeder, Feeder
 from guesthouse.http_server.server import HttpServer
-from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Request, SendErrorKind, WebSocketOpen
-from guesthouse.ports import Answer, ChannelFeeder, Feeder
 
 NODE = "test-node.os"
 CHAT = ProcessId.parse("chat:chat:guesthouse.os")

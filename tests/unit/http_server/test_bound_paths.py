@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from guesthouse.config import ConnectionLimits, HttpSettings
-from guesthouse.message import WsMessageType
+from guesthouse.core.config import ConnectionLimits, HttpSettings
+from guesthouse.core.messages import WsMessageType
 
 from .conftest import CHAT, NODE, OTHER, House, Start, upgrade_request
 

@@ -11,8 +11,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from guesthouse.config import ConnectionLimits
-from guesthouse.message import WsMessageType
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.core.messages import WsMessageType
 
 from .conftest import CHAT, OTHER, House, Start, masked, read_close, upgrade_request
 

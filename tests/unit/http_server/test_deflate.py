@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from guesthouse.http_server.deflate import MAX_FINAL_BLOCKS, Inflater
+from guesthouse.http_server.websocket.deflate import MAX_FINAL_BLOCKS, Inflater
 
 TAIL = b"\x00\x00\xff\xff"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.unit.driven import MOMENT, SECONDS
 
-from guesthouse.http_server.departure import has_left
-from guesthouse.http_server.keepalive import Keepalive, Look
+from guesthouse.http_server.websocket.keepalive import Keepalive, Look
+from guesthouse.linux.tcp_info import is_peer_gone
 
 from .conftest import Start, masked, until
 from .test_limits import is_late, with_clock
@@ -43,7 +43,7 @@ async def test_a_client_that_leaves_while_it_is_not_read_is_given_up_after_the_u
         assert callable(leave)
         leave(writer)
         (connection,) = house.server._context.connections
-        await until(lambda: has_left(connection._transport, SECONDS))
+        await until(lambda: is_peer_gone(connection._transport, SECONDS))
         clock.pass_by(SECONDS)
         assert house.chat.quiet
         clock.pass_by(SECONDS + over * MOMENT)
@@ -65,7 +65,7 @@ async def test_what_a_client_sent_before_it_left_is_delivered_when_its_process_g
         writer.write(masked(0x82, b"last"))
         writer.close()
         (connection,) = house.server._context.connections
-        await until(lambda: has_left(connection._transport, SECONDS))
+        await until(lambda: is_peer_gone(connection._transport, SECONDS))
         clock.pass_by(SECONDS)
         clock.pass_by(SECONDS - MOMENT)
         house.chat.pause_at = None
@@ -121,8 +121,8 @@ def test_nothing_is_known_of_a_socket_that_is_not_tcp_and_one_that_is_no_more_ha
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.close()
-        assert not has_left(Transport(ours), 1.0)
-    assert has_left(Transport(None), 1.0)
+        assert not is_peer_gone(Transport(ours), 1.0)
+    assert is_peer_gone(Transport(None), 1.0)
     closed = socket.socket()
     closed.close()
-    assert has_left(Transport(closed), 1.0)
+    assert is_peer_gone(Transport(closed), 1.0)

@@ -6,9 +6,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from guesthouse.config import Settings
-from guesthouse.http_server.actions import PushProblem
-from guesthouse.http_server.closes import CLOSES, REFUSALS
+from guesthouse.core.config import Settings
+from guesthouse.http_server.api.port import PushProblem
+from guesthouse.http_server.close_codes import CLOSES, REFUSALS
 from guesthouse.link.credit import PUSH_OVERHEAD
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from guesthouse.config import ConnectionLimits
-from guesthouse.http_server.credentials import NODE_KEY_FILE
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.http_server.auth.credentials import NODE_KEY_FILE
 
 from .conftest import CHAT, House, Start
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from guesthouse.address import Address
-from guesthouse.http_server.extension import FRAMING, NAME, Dialect, ExtensionPush, read
-from guesthouse.message import LazyLoadBlob
-from guesthouse.ports import Answer
+from guesthouse.core.address import Address
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.core.ports import Answer
+from guesthouse.http_server.websocket.extension import FRAMING, NAME, Dialect, ExtensionPush, read
 
 from .conftest import CHAT, NODE, OTHER, House
 

@@ -10,15 +10,15 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from guesthouse.config import HttpSettings
-from guesthouse.http_server.auth import SESSION_SECONDS, AuthError, Scope, Tokens
-from guesthouse.http_server.credentials import (
+from guesthouse.core.config import HttpSettings
+from guesthouse.http_server.auth.credentials import (
     PASSWORD_FILE,
     LoginKey,
     load_secret,
     password_hash,
     set_password,
 )
+from guesthouse.http_server.auth.tokens import SESSION_SECONDS, AuthError, Scope, Tokens
 
 from .conftest import CHAT, NODE, House, Start
 from .test_hosts import LABEL, PAGE, own
@@ -203,7 +203,7 @@ async def test_a_password_that_is_replaced_while_it_is_checked_logs_nobody_in(
         set_password(home, "battery staple")
         return True
 
-    monkeypatch.setattr("guesthouse.http_server.credentials.check_password", check)
+    monkeypatch.setattr("guesthouse.http_server.auth.credentials.check_password", check)
     async with house.http() as client:
         answer = await client.post("/login", json={"password_hash": password_hash("correct horse")})
     assert answer.status_code == 401

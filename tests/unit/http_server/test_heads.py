@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from guesthouse.config import ConnectionLimits
-from guesthouse.http_server import credentials
-from guesthouse.http_server.credentials import password_hash, set_password
-from guesthouse.http_server.origin import is_host
-from guesthouse.http_server.protocol import MAX_HEAD
-from guesthouse.message import LazyLoadBlob
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server.auth import credentials
+from guesthouse.http_server.auth.credentials import password_hash, set_password
+from guesthouse.http_server.routing.origin import is_host
+from guesthouse.http_server.websocket.protocol import MAX_HEAD
 
 from .conftest import CHAT, House, Start, until, upgrade_request
 from .test_http import bind

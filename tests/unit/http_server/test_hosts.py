@@ -12,14 +12,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from guesthouse.config import HttpSettings, Settings
-from guesthouse.http_server.auth import is_own_cookie
+from guesthouse.core.config import HttpSettings, Settings
+from guesthouse.core.messages import HttpResponse, LazyLoadBlob
+from guesthouse.http_server.auth.tokens import is_own_cookie
 from guesthouse.http_server.certificate import certified_names
-from guesthouse.http_server.guest_http import answer_from_guest
-from guesthouse.http_server.hosts import Hosts, Site, own_hosts
-from guesthouse.http_server.page_policy import PagePolicy
-from guesthouse.http_server.subdomains import subdomain_of
-from guesthouse.message import HttpResponse, LazyLoadBlob
+from guesthouse.http_server.http.guest_response import response_from_guest
+from guesthouse.http_server.http.page_policy import PagePolicy
+from guesthouse.http_server.routing.hosts import Hosts, Site, own_hosts
+from guesthouse.http_server.routing.subdomains import subdomain_of
 
 from .conftest import CHAT, NODE, OTHER, House, Start
 
@@ -336,7 +336,7 @@ def test_what_a_process_sets_stays_its_own(site: Site, kept: str) -> None:
         ("Service-Worker-Allowed", "/"),
         ("Cross-Origin-Opener-Policy", "unsafe-none"),
     )
-    response = answer_from_guest(HttpResponse(200, headers, b"", "text/html"))
+    response = response_from_guest(HttpResponse(200, headers, b"", "text/html"))
     PagePolicy(site, "http", str(CHAT)).apply(MutableHeaders(raw=response.raw_headers), authenticated=True)
     assert response.headers.getlist("set-cookie") == [kept]
     assert len(response.headers.getlist("content-security-policy")) == 2

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from guesthouse.config import ConnectionLimits
-from guesthouse.http_server import bindings
-from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Pairs
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.core.messages import IncomingHttpRequest, LazyLoadBlob, Pairs
+from guesthouse.http_server.routing import bindings
 
 from .conftest import CHAT, NODE, OTHER, House, Start
 

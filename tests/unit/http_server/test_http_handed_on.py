@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from guesthouse.config import ConnectionLimits
-from guesthouse.http_answer import MAX_HEAD
-from guesthouse.message import LazyLoadBlob, SendErrorKind
-from guesthouse.ports import Answer
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.core.messages import LazyLoadBlob, SendErrorKind
+from guesthouse.core.ports import Answer
+from guesthouse.core.responses import MAX_HEAD
 
 from .conftest import CHAT, OTHER, House, Start
 from .test_http import asked, bind

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from guesthouse.config import ConnectionLimits
-from guesthouse.http_server.guest_http import MAX_ANSWER_HEADERS
-from guesthouse.http_server.paths import MAX_PATH
-from guesthouse.message import LazyLoadBlob
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server.http.guest_response import MAX_ANSWER_HEADERS
+from guesthouse.http_server.routing.paths import MAX_PATH
 
 from .conftest import CHAT, OTHER, House, Start, until
 from .test_http import answered, asked, bind

@@ -9,10 +9,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.config import ConnectionLimits
-from guesthouse.json_text import MOST_BYTES
-from guesthouse.message import LazyLoadBlob
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.core.json_text import MOST_BYTES
+from guesthouse.core.messages import LazyLoadBlob
 
 from .conftest import CHAT, NODE, OTHER, House
 

@@ -12,10 +12,10 @@ import pytest
 from tests.unit.driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
 from websockets.asyncio.client import connect
 
-from guesthouse.config import ConnectionLimits, Settings
-from guesthouse.http_server.protocol import MAX_HEAD
+from guesthouse.core.config import ConnectionLimits, Settings
 from guesthouse.http_server.server import HttpServer
-from guesthouse.http_server.unfinished import FREE
+from guesthouse.http_server.state.partial_messages import FREE
+from guesthouse.http_server.websocket.protocol import MAX_HEAD
 from guesthouse.link.credit import PUSH_OVERHEAD
 
 from .conftest import CHAT, NODE, FakeLog, FakeProcess, FakeRouter, House, Start, masked, read_close, until

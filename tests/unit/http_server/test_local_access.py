@@ -10,13 +10,13 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from guesthouse.config import HttpSettings
-from guesthouse.http_server import closes
-from guesthouse.http_server.closes import Refusal
-from guesthouse.http_server.credentials import LOCAL_SECRET_FILE, CredentialsError, load_local_secret
-from guesthouse.http_server.local_access import LocalAccess
-from guesthouse.http_server.origin import PROXY_HEADERS
-from guesthouse.message import LazyLoadBlob
+from guesthouse.core.config import HttpSettings
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server import close_codes
+from guesthouse.http_server.auth.credentials import LOCAL_SECRET_FILE, CredentialsError, load_local_secret
+from guesthouse.http_server.auth.local_access import LocalAccess
+from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.routing.origin import PROXY_HEADERS
 
 from .conftest import CHAT, House, Start
 
@@ -126,9 +126,9 @@ async def test_guests_are_not_shown_the_secret(house: House) -> None:
     ("given", "refusal"),
     [
         ([("Guesthouse-Local", "s")], None),
-        ([("Guesthouse-Local", "S")], closes.NO_LOCAL_SECRET),
-        ([("Guesthouse-Local", "s"), ("guesthouse-local", "s")], closes.NO_LOCAL_SECRET),
-        ([], closes.NO_LOCAL_SECRET),
+        ([("Guesthouse-Local", "S")], close_codes.NO_LOCAL_SECRET),
+        ([("Guesthouse-Local", "s"), ("guesthouse-local", "s")], close_codes.NO_LOCAL_SECRET),
+        ([], close_codes.NO_LOCAL_SECRET),
     ],
 )
 def test_the_secret_is_shown_once_and_whole(given: list[tuple[str, str]], refusal: Refusal | None) -> None:
@@ -136,7 +136,7 @@ def test_the_secret_is_shown_once_and_whole(given: list[tuple[str, str]], refusa
     assert LocalAccess("s").refusal("127.0.0.1", headers) is refusal
     assert LocalAccess("s").refusal_of_program("127.0.0.1", headers) is refusal
     assert LocalAccess("").refusal("127.0.0.1", Headers({"Host": "localhost", "Guesthouse-Local": ""}))
-    assert LocalAccess("s").refusal("10.0.0.1", headers) is closes.LOCAL_ONLY
+    assert LocalAccess("s").refusal("10.0.0.1", headers) is close_codes.LOCAL_ONLY
 
 
 def test_a_secret_that_was_cut_off_is_refused(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from guesthouse.config import HttpSettings
-from guesthouse.http_server.auth import Scope
-from guesthouse.http_server.credentials import (
+from guesthouse.core.config import HttpSettings
+from guesthouse.http_server.auth.credentials import (
     PASSWORD_FILE,
     SECRET_FILE,
     CredentialsError,
@@ -21,6 +20,7 @@ from guesthouse.http_server.credentials import (
     password_hash,
     set_password,
 )
+from guesthouse.http_server.auth.tokens import Scope
 
 from .conftest import CHAT, NODE, OTHER, House, Start
 

@@ -7,9 +7,9 @@ import re
 import httpx
 import pytest
 
-from guesthouse.config import HttpSettings
-from guesthouse.http_server.auth import Scope
-from guesthouse.http_server.pages import OWN_ORIGIN_SCRIPT
+from guesthouse.core.config import HttpSettings
+from guesthouse.http_server.auth.tokens import Scope
+from guesthouse.http_server.html_pages import OWN_ORIGIN_SCRIPT
 
 from .conftest import CHAT, NODE, House, Start
 from .test_hosts import LABEL, PAGE, bind, own

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from guesthouse.address import Address
-from guesthouse.config import ConnectionLimits
-from guesthouse.http_server.outgoing import UNLIMITED
+from guesthouse.core.address import Address
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server.websocket.outbox import UNLIMITED
 from guesthouse.link.credit import push_cost
-from guesthouse.message import LazyLoadBlob
 
 from .conftest import CHAT, NODE, OTHER, House, read_close
 from .test_json_form import ask

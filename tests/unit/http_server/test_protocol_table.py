@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from guesthouse.http_server.actions import PushProblem
-from guesthouse.http_server.json_form import _ACTIONS, _BIND_ERRORS, _Asked
-from guesthouse.message import LazyLoadBlob
-from guesthouse.package.wit import Composite, read_wit
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server.api.json_api import _ACTIONS, _BIND_ERRORS, _Asked
+from guesthouse.http_server.api.port import PushProblem
+from guesthouse.package.build.wit import Composite, read_wit
 
 from .conftest import CHAT, House
 from .protocol_table import ACTIONS, ANSWERS, CLIENTS, EVENTS, REFUSALS, Action

@@ -12,18 +12,18 @@ from websockets.client import ClientProtocol
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from guesthouse.address import ProcessId
-from guesthouse.http_server.admission import Admission, Admitted
-from guesthouse.http_server.auth import OneTimeTokens, Throttle, without_own_cookies
-from guesthouse.http_server.channels import ChannelTable
-from guesthouse.http_server.closes import is_sendable_code
-from guesthouse.http_server.complaints import Complaints
-from guesthouse.http_server.deadlines import NEVER, Deadlines
-from guesthouse.http_server.framing import SharedFrames, deflated_frame, frame
-from guesthouse.http_server.inbound import InboundFrames
-from guesthouse.http_server.origin import counted_as
-from guesthouse.http_server.outbox import Outbox, write_limits
-from guesthouse.http_server.paths import BadPath, PathPattern, query_params, split
+from guesthouse.core.address import ProcessId
+from guesthouse.http_server.auth.tokens import OneTimeTokens, Throttle, without_own_cookies
+from guesthouse.http_server.close_codes import is_sendable_code
+from guesthouse.http_server.routing.origin import counted_as
+from guesthouse.http_server.routing.paths import BadPath, PathPattern, query_params, split
+from guesthouse.http_server.state.channels import ChannelTable
+from guesthouse.http_server.state.client_log import ClientFaultLog
+from guesthouse.http_server.state.connection_limits import AdmittedConnection, ConnectionAdmission
+from guesthouse.http_server.state.timer_wheel import NEVER, TimerWheel
+from guesthouse.http_server.websocket.credit_window import CreditWindow, write_limits
+from guesthouse.http_server.websocket.frame_reader import MessageReader
+from guesthouse.http_server.websocket.framing import SharedFrames, deflated_frame, frame
 from guesthouse.link.credit import push_cost
 
 from .conftest import CHAT, OTHER, FakeLog, masked
@@ -31,15 +31,15 @@ from .conftest import CHAT, OTHER, FakeLog, masked
 # Frames.
 
 
-def inbound(max_size: int = 1 << 20, fragments: int = 1000) -> tuple[InboundFrames, list[tuple[int, bytes]]]:
+def inbound(max_size: int = 1 << 20, fragments: int = 1000) -> tuple[MessageReader, list[tuple[int, bytes]]]:
     got: list[tuple[int, bytes]] = []
     protocol = ServerProtocol(state=OPEN)
-    return InboundFrames(
+    return MessageReader(
         protocol, lambda kind, data: got.append((kind, data)), max_size=max_size, fragments=fragments
     ), got
 
 
-def is_sliced(reader: InboundFrames) -> bool:
+def is_sliced(reader: MessageReader) -> bool:
     return reader.sliced
 
 
@@ -132,14 +132,14 @@ def test_a_message_for_many_is_framed_once_for_each_kind_of_client() -> None:
 
 
 def test_credit_is_spent_to_the_byte_and_not_beyond() -> None:
-    outbox = Outbox(window=1000)
+    outbox = CreditWindow(window=1000)
     assert not outbox.take(1000)
     assert outbox.take(1000 - push_cost(0))
     assert not outbox.take(0)
 
 
 def test_credit_comes_back_in_batches_of_a_fourth() -> None:
-    outbox = Outbox(window=1024)
+    outbox = CreditWindow(window=1024)
     outbox.take(255 - push_cost(0))
     assert outbox.settle(buffered=0) == 0
     outbox.take(0)
@@ -149,7 +149,7 @@ def test_credit_comes_back_in_batches_of_a_fourth() -> None:
 
 
 def test_what_is_still_in_memory_is_not_granted() -> None:
-    outbox = Outbox(window=1024)
+    outbox = CreditWindow(window=1024)
     outbox.take(800)
     assert outbox.settle(buffered=300) == push_cost(800) - 300
     assert outbox.spent == 300
@@ -160,14 +160,14 @@ def test_a_worker_that_spent_everything_is_granted_something_at_its_last_push_or
     window: int,
 ) -> None:
     high, low = write_limits(window)
-    outbox = Outbox(window)
+    outbox = CreditWindow(window)
     outbox.spent = window
     assert 0 <= low < high < window
     assert outbox.settle(buffered=high) > 0
 
 
 def test_a_message_without_credit_needs_room_beside_what_waits() -> None:
-    outbox = Outbox(window=1000)
+    outbox = CreditWindow(window=1000)
     room = 1000 - push_cost(0)
     assert outbox.has_room(room, buffered=0)
     assert not outbox.has_room(room, buffered=1)
@@ -239,7 +239,7 @@ class Item:
 
 
 def test_a_deadline_comes_once_and_in_time() -> None:
-    deadlines, item = Deadlines(), Item()
+    deadlines, item = TimerWheel(), Item()
     deadlines.set(item, 10)
     deadlines.run(9.9)
     assert item.seen == 0
@@ -250,7 +250,7 @@ def test_a_deadline_comes_once_and_in_time() -> None:
 
 
 def test_a_moved_deadline_comes_at_its_new_time_only() -> None:
-    deadlines, item = Deadlines(), Item()
+    deadlines, item = TimerWheel(), Item()
     deadlines.set(item, 10)
     deadlines.set(item, 5)
     deadlines.set(item, 20)
@@ -265,7 +265,7 @@ def test_a_moved_deadline_comes_at_its_new_time_only() -> None:
 
 
 def test_something_may_ask_to_be_looked_at_again() -> None:
-    deadlines, item = Deadlines(), Item(follow_up=20)
+    deadlines, item = TimerWheel(), Item(follow_up=20)
     deadlines.set(item, 10)
     deadlines.run(10)
     assert item.due == 20
@@ -275,7 +275,7 @@ def test_something_may_ask_to_be_looked_at_again() -> None:
 
 
 def test_so_many_are_looked_at_as_may_be_and_then_the_others() -> None:
-    deadlines, items = Deadlines(), [Item() for _ in range(20)]
+    deadlines, items = TimerWheel(), [Item() for _ in range(20)]
     for number, item in enumerate(items):
         deadlines.set(item, 1 + number % 3)
     assert [deadlines.run(5, most=8) for _ in range(4)] == [True, True, False, False]
@@ -284,7 +284,7 @@ def test_so_many_are_looked_at_as_may_be_and_then_the_others() -> None:
 
 
 def test_what_another_took_away_while_it_waited_its_turn_is_not_looked_at() -> None:
-    deadlines = Deadlines()
+    deadlines = TimerWheel()
     items = [Item() for _ in range(3)]
 
     class Ends(Item):
@@ -306,7 +306,7 @@ def test_what_another_took_away_while_it_waited_its_turn_is_not_looked_at() -> N
 
 
 def test_one_that_fails_is_not_looked_at_again_and_the_others_are() -> None:
-    deadlines, items = Deadlines(), [Item(), Item()]
+    deadlines, items = TimerWheel(), [Item(), Item()]
 
     class Fails(Item):
         def on_deadline(self, now: float) -> float:
@@ -331,7 +331,7 @@ def test_one_that_fails_is_not_looked_at_again_and_the_others_are() -> None:
 def test_everything_is_looked_at_when_it_is_due_and_never_before(
     steps: list[tuple[int, float, bool]],
 ) -> None:
-    deadlines, items, now = Deadlines(), [Item() for _ in range(5)], 100.0
+    deadlines, items, now = TimerWheel(), [Item() for _ in range(5)], 100.0
     dues = [NEVER] * 5
     for which, seconds, go_on in steps:
         deadlines.set(items[which], now + seconds)
@@ -351,18 +351,18 @@ def test_everything_is_looked_at_when_it_is_due_and_never_before(
 
 
 def test_who_has_a_whole_ipv6_network_is_counted_as_one() -> None:
-    admission = Admission(total=100, per_address=2)
-    assert admission.admit("2001:db8:1:2::1") is Admitted.YES
-    assert admission.admit("2001:db8:1:2:ffff::9") is Admitted.YES
-    assert admission.admit("2001:db8:1:2:dead:beef::") is Admitted.TOO_MANY_FROM_ADDRESS
-    assert admission.admit("2001:db8:1:3::1") is Admitted.YES
-    assert admission.admit("::ffff:192.0.2.1") is admission.admit("192.0.2.1") is Admitted.YES
-    assert admission.admit("::ffff:192.0.2.1") is Admitted.TOO_MANY_FROM_ADDRESS
-    assert admission.admit("fe80::1%eth0") is admission.admit("fe80::2%eth0") is Admitted.YES
-    assert admission.admit("fe80::3") is Admitted.TOO_MANY_FROM_ADDRESS
+    admission = ConnectionAdmission(total=100, per_address=2)
+    assert admission.admit("2001:db8:1:2::1") is AdmittedConnection.YES
+    assert admission.admit("2001:db8:1:2:ffff::9") is AdmittedConnection.YES
+    assert admission.admit("2001:db8:1:2:dead:beef::") is AdmittedConnection.TOO_MANY_FROM_ADDRESS
+    assert admission.admit("2001:db8:1:3::1") is AdmittedConnection.YES
+    assert admission.admit("::ffff:192.0.2.1") is admission.admit("192.0.2.1") is AdmittedConnection.YES
+    assert admission.admit("::ffff:192.0.2.1") is AdmittedConnection.TOO_MANY_FROM_ADDRESS
+    assert admission.admit("fe80::1%eth0") is admission.admit("fe80::2%eth0") is AdmittedConnection.YES
+    assert admission.admit("fe80::3") is AdmittedConnection.TOO_MANY_FROM_ADDRESS
     for address in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "192.0.2.1", "192.0.2.1"):
-        admission.release(address, Admitted.YES)
-    assert admission.admit("2001:db8:1:2:dead:beef::") is Admitted.YES
+        admission.release(address, AdmittedConnection.YES)
+    assert admission.admit("2001:db8:1:2:dead:beef::") is AdmittedConnection.YES
     assert counted_as("no address") == "no address"
     for loopback in ("127.0.0.1", "127.9.8.7", "::1", "::ffff:127.4.4.4", "127.255.255.254"):
         assert counted_as(loopback) == "127.0.0.1"
@@ -372,30 +372,34 @@ def test_who_has_a_whole_ipv6_network_is_counted_as_one() -> None:
 
 
 def test_sockets_are_counted_in_and_out() -> None:
-    admission = Admission(total=3, per_address=2, exempt={"proxy"})
+    admission = ConnectionAdmission(total=3, per_address=2, exempt={"proxy"})
     verdicts = [admission.admit("a") for _ in range(3)]
-    assert verdicts == [Admitted.YES, Admitted.YES, Admitted.TOO_MANY_FROM_ADDRESS]
-    admission.release("a", Admitted.TOO_MANY_FROM_ADDRESS)
-    assert admission.admit("b") is Admitted.YES
-    assert admission.admit("b") is Admitted.TOO_MANY
-    admission.release("a", Admitted.YES)
+    assert verdicts == [
+        AdmittedConnection.YES,
+        AdmittedConnection.YES,
+        AdmittedConnection.TOO_MANY_FROM_ADDRESS,
+    ]
+    admission.release("a", AdmittedConnection.TOO_MANY_FROM_ADDRESS)
+    assert admission.admit("b") is AdmittedConnection.YES
+    assert admission.admit("b") is AdmittedConnection.TOO_MANY
+    admission.release("a", AdmittedConnection.YES)
     assert admission.open == 2
-    assert admission.admit("a") is Admitted.YES
+    assert admission.admit("a") is AdmittedConnection.YES
 
 
 def test_a_trusted_proxy_has_no_limit_of_its_own() -> None:
-    admission = Admission(total=10, per_address=1, exempt={"proxy"})
-    assert {admission.admit("proxy") for _ in range(5)} == {Admitted.YES}
+    admission = ConnectionAdmission(total=10, per_address=1, exempt={"proxy"})
+    assert {admission.admit("proxy") for _ in range(5)} == {AdmittedConnection.YES}
 
 
 def test_telling_clients_of_the_limit_is_limited_too() -> None:
-    admission = Admission(total=0, per_address=1)
+    admission = ConnectionAdmission(total=0, per_address=1)
     verdicts = [admission.admit("a") for _ in range(20)]
-    assert verdicts == [Admitted.TOO_MANY] * 16 + [Admitted.DROP] * 4
-    admission.release("a", Admitted.DROP)
-    assert admission.admit("a") is Admitted.DROP
-    admission.release("a", Admitted.TOO_MANY)
-    assert admission.admit("a") is Admitted.TOO_MANY
+    assert verdicts == [AdmittedConnection.TOO_MANY] * 16 + [AdmittedConnection.DROP] * 4
+    admission.release("a", AdmittedConnection.DROP)
+    assert admission.admit("a") is AdmittedConnection.DROP
+    admission.release("a", AdmittedConnection.TOO_MANY)
+    assert admission.admit("a") is AdmittedConnection.TOO_MANY
 
 
 # Channels.
@@ -491,7 +495,7 @@ def test_close_codes_that_an_endpoint_may_send(code: int, sendable: bool) -> Non
 
 def test_a_flood_of_faults_is_a_line_a_second_that_counts_the_rest() -> None:
     log = FakeLog()
-    complaints = Complaints(log)
+    complaints = ClientFaultLog(log)
     for step in range(25):
         complaints.complain("chat", "pushes too much", step / 10)
     complaints.complain("other", "pushes too much", 2.5)
@@ -505,7 +509,7 @@ def test_a_flood_of_faults_is_a_line_a_second_that_counts_the_rest() -> None:
 
 def test_a_fault_of_a_thousand_senders_is_logged_of_few_and_the_rest_counted() -> None:
     log = FakeLog()
-    complaints = Complaints(log)
+    complaints = ClientFaultLog(log)
     for sender in range(1000):
         complaints.complain(f"192.0.2.{sender}", "guesses tokens", 1 + sender / 2000)
     complaints.complain("chat", "pushes too much", 1.5)

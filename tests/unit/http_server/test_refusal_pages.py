@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from guesthouse.http_server.credentials import set_password
-from guesthouse.http_server.pages import login_page
+from guesthouse.http_server.auth.credentials import set_password
+from guesthouse.http_server.html_pages import login_page
 
 from .conftest import CHAT, NODE, House
 

@@ -11,8 +11,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from guesthouse.config import ConnectionLimits, HttpSettings
-from guesthouse.http_server.auth import Tokens
+from guesthouse.core.config import ConnectionLimits, HttpSettings
+from guesthouse.http_server.auth.tokens import Tokens
 
 from .conftest import CHAT, NODE, House, Start, masked, read_close
 
@@ -117,7 +117,7 @@ async def test_every_refusal_has_its_code_and_leaves_no_channel(
 
 
 async def test_a_token_of_another_node_or_key_or_time_is_refused_with_4002(house: House) -> None:
-    from guesthouse.http_server.credentials import load_secret
+    from guesthouse.http_server.auth.credentials import load_secret
 
     secret, now = load_secret(house.home), time.time()
     strangers = {

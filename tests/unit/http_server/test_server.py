@@ -14,7 +14,7 @@ from tests.certificates import self_signed
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from guesthouse.config import ConnectionLimits, HttpSettings, Settings
+from guesthouse.core.config import ConnectionLimits, HttpSettings, Settings
 from guesthouse.http_server.listening import CannotListen
 from guesthouse.http_server.server import HttpServer
 

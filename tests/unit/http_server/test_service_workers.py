@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from guesthouse.config import HttpSettings
-from guesthouse.http_server.service_workers import ENDING_SCRIPT
+from guesthouse.core.config import HttpSettings
+from guesthouse.http_server.http.service_workers import ENDING_SCRIPT
 
 from .conftest import CHAT, OTHER, House, Start
 from .test_hosts import PAGE, bind, own

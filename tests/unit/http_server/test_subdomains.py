@@ -11,13 +11,19 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from guesthouse.address import ProcessId
-from guesthouse.config import HttpSettings
-from guesthouse.http_server.auth import Scope
-from guesthouse.http_server.bindings import Bindings
-from guesthouse.http_server.credentials import password_hash, set_password
-from guesthouse.http_server.subdomains import MAX_LABEL, is_label, label_of, subdomain_of, with_label_of
-from guesthouse.message import LazyLoadBlob
+from guesthouse.core.address import ProcessId
+from guesthouse.core.config import HttpSettings
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server.auth.credentials import password_hash, set_password
+from guesthouse.http_server.auth.tokens import Scope
+from guesthouse.http_server.routing.bindings import Bindings
+from guesthouse.http_server.routing.subdomains import (
+    MAX_LABEL,
+    is_label,
+    label_of,
+    subdomain_of,
+    with_label_of,
+)
 
 from .conftest import CHAT, NODE, OTHER, House, Start
 

@@ -12,11 +12,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from guesthouse.config import Settings
-from guesthouse.http_server.auth import AuthError, Scope, Tokens
-from guesthouse.http_server.revoked import _COMPACT_AT, REVOKED_FILE, Revoked
-from guesthouse.message import LazyLoadBlob
-from guesthouse.ports import Answer
+from guesthouse.core.config import Settings
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.core.ports import Answer
+from guesthouse.http_server.auth.revocations import _COMPACT_AT, REVOKED_FILE, RevocationList
+from guesthouse.http_server.auth.tokens import AuthError, Scope, Tokens
 
 from .conftest import CHAT, NODE, OTHER, House, Start, until
 
@@ -133,11 +133,11 @@ def test_two_tokens_of_one_moment_are_two() -> None:
 
 
 def test_the_list_forgets_what_has_expired(tmp_path: Path) -> None:
-    revoked = Revoked(tmp_path, 0)
+    revoked = RevocationList(tmp_path, 0)
     for number in range(3):
         revoked.add(f"{number}", 10, 0)
     (tmp_path / REVOKED_FILE).write_text("0 10\n" * _COMPACT_AT + "1 20\nbroken\n")
-    again = Revoked(tmp_path, 15)
+    again = RevocationList(tmp_path, 15)
     assert ("0" in again, "1" in again) == (False, True)
     again.add("2", 30, 25)
     assert (tmp_path / REVOKED_FILE).read_text() == "2 30\n"

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from guesthouse.config import HttpSettings
-from guesthouse.http_server.auth import Scope, Tokens
-from guesthouse.http_server.tossed_cookies import MOST_REMOVALS, names_in, removals
+from guesthouse.core.config import HttpSettings
+from guesthouse.http_server.auth.tokens import Scope, Tokens
+from guesthouse.http_server.http.tossed_cookies import MOST_REMOVALS, names_in, removals
 
 from .conftest import CHAT, NODE, OTHER, House, Start
 from .test_hosts import LABEL, PAGE, bind, own

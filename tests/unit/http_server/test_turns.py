@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from guesthouse.http_server.connection import WebSocketConnection
-from guesthouse.http_server.deadlines import NEVER, Deadlines
-from guesthouse.http_server.http_protocol import HttpConnection
-from guesthouse.http_server.turns import AT_ONCE, SLICE_SECONDS, Turns
-from guesthouse.message import WsMessageType
+from guesthouse.core.messages import WsMessageType
+from guesthouse.http_server.http_connection import HttpConnection
+from guesthouse.http_server.state.fair_queue import AT_ONCE, SLICE_SECONDS, FairQueue
+from guesthouse.http_server.state.timer_wheel import NEVER, TimerWheel
+from guesthouse.http_server.websocket.connection import WebSocketConnection
 
 from .conftest import House, masked, until, upgrade_request
 
@@ -37,11 +37,11 @@ def loop() -> Loop:
 
 
 @pytest.fixture
-def turns(loop: Loop) -> Turns:
-    return Turns(loop.soon.append, lambda: loop.now)
+def turns(loop: Loop) -> FairQueue:
+    return FairQueue(loop.soon.append, lambda: loop.now)
 
 
-def test_little_work_is_done_at_once(loop: Loop, turns: Turns) -> None:
+def test_little_work_is_done_at_once(loop: Loop, turns: FairQueue) -> None:
     done: list[int] = []
     for _ in range(3):
         turns.run(lambda: done.append(1))
@@ -52,7 +52,7 @@ def test_little_work_is_done_at_once(loop: Loop, turns: Turns) -> None:
     assert not loop.soon
 
 
-def test_much_work_waits_in_order_and_a_turn_does_no_more_than_a_slice(loop: Loop, turns: Turns) -> None:
+def test_much_work_waits_in_order_and_a_turn_does_no_more_than_a_slice(loop: Loop, turns: FairQueue) -> None:
     done: list[int] = []
 
     def work(number: int) -> None:
@@ -71,7 +71,7 @@ def test_much_work_waits_in_order_and_a_turn_does_no_more_than_a_slice(loop: Loo
     assert done == list(range(100))
 
 
-def test_what_comes_while_others_wait_is_behind_them(loop: Loop, turns: Turns) -> None:
+def test_what_comes_while_others_wait_is_behind_them(loop: Loop, turns: FairQueue) -> None:
     done: list[str] = []
     turns.add(lambda: done.append("first"))
     assert not turns.take()
@@ -81,7 +81,7 @@ def test_what_comes_while_others_wait_is_behind_them(loop: Loop, turns: Turns) -
     assert turns.take()
 
 
-def test_work_that_fails_holds_up_no_other(loop: Loop, turns: Turns) -> None:
+def test_work_that_fails_holds_up_no_other(loop: Loop, turns: FairQueue) -> None:
     done: list[str] = []
 
     def fail() -> None:
@@ -104,7 +104,7 @@ class Item:
 
 
 def test_items_without_a_deadline_are_not_kept_until_it_would_have_come() -> None:
-    deadlines, kept = Deadlines(), Item()
+    deadlines, kept = TimerWheel(), Item()
     deadlines.set(kept, 1000)
     gone = []
     for number in range(5000):

@@ -9,8 +9,8 @@ from dataclasses import replace as replaced
 
 import pytest
 
-from guesthouse.config import ConnectionLimits
-from guesthouse.http_server.unfinished import FREE, Unfinished
+from guesthouse.core.config import ConnectionLimits
+from guesthouse.http_server.state.partial_messages import FREE, PartialMessages
 
 from .conftest import CHAT, House, Start, masked, until, upgrade_request
 
@@ -26,7 +26,7 @@ class Client:
 
 
 def test_who_has_not_finished_for_the_longest_makes_room() -> None:
-    unfinished, clients = Unfinished(4 * BIG), [Client() for _ in range(6)]
+    unfinished, clients = PartialMessages(4 * BIG), [Client() for _ in range(6)]
     for client in clients[:4]:
         unfinished.note(client, BIG)
     unfinished.note(clients[0], BIG, anew=True)  # it finished one, and began another
@@ -39,7 +39,7 @@ def test_who_has_not_finished_for_the_longest_makes_room() -> None:
 
 
 def test_little_is_free_and_too_much_of_one_client_is_its_own_loss() -> None:
-    unfinished, client, other = Unfinished(BIG), Client(), Client()
+    unfinished, client, other = PartialMessages(BIG), Client(), Client()
     for _ in range(1000):
         unfinished.note(Client(), FREE)
     assert unfinished.total == 0

@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 
-from guesthouse.http_server.departure import has_left
+from guesthouse.linux.tcp_info import is_peer_gone
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -48,11 +48,11 @@ def main() -> None:
         for _ in range(2):
             client = socket.create_connection(server.getsockname())
             ends.append((server.accept()[0], client))
-    assert not any(has_left(Transport(ours), SILENCE) for ours, _ in ends)
+    assert not any(is_peer_gone(Transport(ours), SILENCE) for ours, _ in ends)
     loopback(0)
     ends[0][0].send(b"on its way")
     end = time.monotonic() + PATIENCE
-    while not all(has_left(Transport(ours), SILENCE) for ours, _ in ends):
+    while not all(is_peer_gone(Transport(ours), SILENCE) for ours, _ in ends):
         assert time.monotonic() < end, "the other machine is still thought to be there"
         time.sleep(0.05)
     for pair in ends:

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from tests.wire import FrameReader, ToNode, to_node
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.config import ProcessLimits, Settings
-from guesthouse.kernel.operations import Operations
-from guesthouse.kernel.process import Process, Run
-from guesthouse.kernel.router import Router
-from guesthouse.kernel.state import State
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.config import ProcessLimits, Settings
+from guesthouse.core.messages import LazyLoadBlob, Pairs, WebSocketOpen
+from guesthouse.core.ports import ChannelInfo
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.messaging.worker_operations import WorkerOperations
+from guesthouse.kernel.process.process import Process, Run
+from guesthouse.kernel.storage.database import State
 from guesthouse.link.calls import Outcome, Spawn
+from guesthouse.link.endpoint import NodeEnd, connect
 from guesthouse.link.frames import LinkError
 from guesthouse.link.messages import Message
-from guesthouse.link.node_end import NodeEnd, connect
 from guesthouse.link.to_node import Ready
 from guesthouse.link.to_node import ToNode as AnyToNode
-from guesthouse.message import LazyLoadBlob, Pairs, WebSocketOpen
-from guesthouse.ports import ChannelInfo
 
 
 class Lines:
@@ -241,7 +241,7 @@ class Kernel:
     async def worker(self) -> ScriptedWorker:
         ours, theirs = socket.socketpair()
         worker = ScriptedWorker(theirs)
-        operations = Operations(
+        operations = WorkerOperations(
             worker.runs,
             self.router,
             self.http,

@@ -17,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from guesthouse.address import ProcessId
-from guesthouse.kernel.state import State
+from guesthouse.core.address import ProcessId
+from guesthouse.kernel.storage.database import State
 
 OWNER = ProcessId.parse("chat:chat:a.os")
 NUMBER = struct.Struct("<Q")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.wire import ToWorker
 
-from guesthouse.address import ProcessId
-from guesthouse.kernel.mailbox import Mailbox
+from guesthouse.core.address import ProcessId
+from guesthouse.core.messages import LazyLoadBlob, Request
+from guesthouse.core.ports import Answer
+from guesthouse.kernel.process.mailbox import Mailbox
 from guesthouse.link import to_worker
-from guesthouse.message import LazyLoadBlob, Request
-from guesthouse.ports import Answer
 
 from .test_mailbox import Socket
 from .test_router import CHAT, OTHER, respond, send

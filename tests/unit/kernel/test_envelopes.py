@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.node_frames import frame, read
 
-from guesthouse.kernel import envelopes
-from guesthouse.kernel.envelopes import SKEW_SECONDS, VALID_SECONDS, BadEnvelope, Envelopes
-from guesthouse.kernel.node_messages import Failure, NodeMessage, Request, Response
-from guesthouse.kernel.sealed_capabilities import Sealed
+from guesthouse.kernel.capabilities.signed import SignedCapability
+from guesthouse.kernel.cluster import envelopes
+from guesthouse.kernel.cluster.envelopes import SKEW_SECONDS, VALID_SECONDS, BadEnvelope, Envelopes
+from guesthouse.kernel.cluster.node_messages import Failure, NodeMessage, Request, Response
 
 NOW = 1_000_000.0
 HOME, AWAY, STRANGER = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {"home.os": HOME.public_key(), "away.os": AWAY.public_key()}
-SEAL = Sealed("away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64))
+SEAL = SignedCapability("away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64))
 MESSAGE = Failure(7, "timeout", None)
 MESSAGES: list[NodeMessage] = [
     MESSAGE,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from guesthouse.kernel.lanes import Lanes
+from guesthouse.kernel.supervision.startup_limiter import ConcurrencyLimiter
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
 
@@ -12,12 +12,12 @@ from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
 class Caller:
     """Takes a lane until it is told to leave it."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: ConcurrencyLimiter) -> None:
         self.inside = False
         self.leave = asyncio.Event()
         self.task = asyncio.ensure_future(self._call(lanes))
 
-    async def _call(self, lanes: Lanes) -> None:
+    async def _call(self, lanes: ConcurrencyLimiter) -> None:
         async with lanes.lane():
             self.inside = True
             await self.leave.wait()
@@ -32,7 +32,7 @@ def inside(callers: list[Caller]) -> list[bool]:
 
 
 async def test_so_many_are_let_through_as_there_are_lanes_and_the_next_when_one_leaves() -> None:
-    lanes = Lanes(2, SECONDS)
+    lanes = ConcurrencyLimiter(2, SECONDS)
     callers = [Caller(lanes) for _ in range(4)]
     await settled()
     assert inside(callers) == [True, True, False, False]
@@ -46,7 +46,7 @@ async def test_so_many_are_let_through_as_there_are_lanes_and_the_next_when_one_
 @pytest.mark.parametrize("over", [-1, 0, 1])
 async def test_who_takes_long_holds_up_nobody(over: int) -> None:
     async def play(loop: DrivenLoop) -> None:
-        lanes = Lanes(1, SECONDS)
+        lanes = ConcurrencyLimiter(1, SECONDS)
         callers = [Caller(lanes) for _ in range(3)]
         await loop.pass_by(SECONDS + over * MOMENT)
         assert inside(callers) == [True, over >= 0, False]
@@ -62,7 +62,7 @@ async def test_who_takes_long_holds_up_nobody(over: int) -> None:
 
 
 async def test_one_that_is_cancelled_leaves_its_lane_or_its_place_in_the_queue() -> None:
-    lanes = Lanes(1, SECONDS)
+    lanes = ConcurrencyLimiter(1, SECONDS)
     callers = [Caller(lanes) for _ in range(3)]
     await settled()
     for caller in callers[:2]:

@@ -10,8 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from guesthouse.config import RestartSettings
-from guesthouse.kernel.lifecycle import (
+from guesthouse.core.config import RestartSettings
+from guesthouse.core.exit_cause import CAUSES, ExitCause
+from guesthouse.kernel.supervision.backoff import Backoff
+from guesthouse.kernel.supervision.lifecycle import (
     START_ATTEMPTS,
     End,
     Ended,
@@ -27,8 +29,6 @@ from guesthouse.kernel.lifecycle import (
     Stopping,
     Waiting,
 )
-from guesthouse.kernel.restarts import CAUSES, Backoff
-from guesthouse.link.messages import ExitCause
 
 SETTINGS = RestartSettings(first_delay=0.5, longest_delay=4.0, healthy_after=60)
 WORKER: Any = object()

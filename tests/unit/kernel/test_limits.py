@@ -15,29 +15,30 @@ from typing import Any, Final, cast
 import pytest
 from tests.wire import Call, ToNode, ToWorker
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.capabilities import KERNEL, SPAWN, of_node
-from guesthouse.config import PackageLimits, ProcessLimits, RestartSettings, Settings
-from guesthouse.kernel.care import ProcessNotStarted
-from guesthouse.kernel.mailbox import MESSAGE_OVERHEAD
-from guesthouse.kernel.modules import Module, ModuleRequest
-from guesthouse.kernel.process import Process
-from guesthouse.kernel.requests import REQUEST_OVERHEAD
-from guesthouse.kernel.restarts import Backoff
-from guesthouse.kernel.router import Router
-from guesthouse.kernel.spawning import Spawner
-from guesthouse.kernel.state import State
-from guesthouse.kernel.supervisor import Supervisor
-from guesthouse.kernel.workers import Worker, Workers
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.capabilities import KERNEL, SPAWN, of_node
+from guesthouse.core.config import PackageLimits, ProcessLimits, RestartSettings, Settings
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.kernel.messaging.modules import Module, ModuleRequest
+from guesthouse.kernel.messaging.pending_requests import REQUEST_OVERHEAD
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.process.mailbox import MESSAGE_OVERHEAD
+from guesthouse.kernel.process.process import Process
+from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.supervision.backoff import Backoff
+from guesthouse.kernel.supervision.spawner import Spawner
+from guesthouse.kernel.supervision.supervised import ProcessNotStarted
+from guesthouse.kernel.supervision.supervisor import Supervisor
+from guesthouse.kernel.workers.pool import Worker, Workers
 from guesthouse.link.calls import Spawn, Spawned
-from guesthouse.link.messages import ExitCause, Message
+from guesthouse.link.messages import Message
 from guesthouse.link.to_worker import Finish, Start, Stop
-from guesthouse.message import LazyLoadBlob
+from guesthouse.modules.drives import FILE_OVERHEAD
+from guesthouse.modules.kv import ENTRY_BYTES, Kv
+from guesthouse.modules.registry import TABLES
+from guesthouse.modules.vfs import Vfs
 from guesthouse.package.spec import ProcessSpec
-from guesthouse.runtime.drives import FILE_OVERHEAD
-from guesthouse.runtime.kv import ENTRY_BYTES, Kv
-from guesthouse.runtime.registry import TABLES
-from guesthouse.runtime.vfs import Vfs
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
 from .conftest import Kernel, Lines, RecordingHttp

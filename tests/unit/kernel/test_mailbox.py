@@ -7,7 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from guesthouse.kernel.mailbox import FRUITLESS_RUNS, MESSAGE_OVERHEAD, WINDOW_BYTES, WINDOW_MESSAGES, Mailbox
+from guesthouse.kernel.process.mailbox import (
+    FRUITLESS_RUNS,
+    MESSAGE_OVERHEAD,
+    WINDOW_BYTES,
+    WINDOW_MESSAGES,
+    Mailbox,
+)
 from guesthouse.link.frames import LinkError
 from guesthouse.link.to_worker import Close, OfChannel, Open, Push, Request, ToProcess
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from guesthouse.kernel.notices import EVERY_SECONDS, Notices
+from guesthouse.core.throttled_log import EVERY_SECONDS, ThrottledLog
 
 from .conftest import Lines
 
@@ -19,7 +19,7 @@ class Clock:
 
 def test_a_matter_is_named_at_once_and_then_once_a_minute_with_how_often() -> None:
     clock, log = Clock(), Lines()
-    notices = Notices(log, clock)
+    notices = ThrottledLog(log, clock)
     for _ in range(5):
         notices.say("a:b:c", "mailbox", "it is full")
     clock.now = EVERY_SECONDS
@@ -35,7 +35,7 @@ def test_a_matter_is_named_at_once_and_then_once_a_minute_with_how_often() -> No
 
 def test_other_matters_and_other_processes_have_their_own_minute() -> None:
     log = Lines()
-    notices = Notices(log, Clock())
+    notices = ThrottledLog(log, Clock())
     notices.say("a:b:c", "mailbox", "it is full")
     notices.say("a:b:c", "state", "it is big")
     notices.say("d:e:f", "mailbox", "it is full")
@@ -44,7 +44,7 @@ def test_other_matters_and_other_processes_have_their_own_minute() -> None:
 
 def test_what_was_said_is_not_remembered_for_ever() -> None:
     clock, log = Clock(), Lines()
-    notices = Notices(log, clock)
+    notices = ThrottledLog(log, clock)
     for number in range(5000):
         clock.now += 1.0
         notices.say(f"p{number}:b:c", "mailbox", "it is full")

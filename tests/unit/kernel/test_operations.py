@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tests.wire import ToNode, ToWorker
 
-from guesthouse.address import ProcessId
-from guesthouse.kernel.operations import MAX_CALLS
+from guesthouse.core.address import ProcessId
+from guesthouse.kernel.messaging.worker_operations import MAX_CALLS
 from guesthouse.link.usage import Usage
 
 CHAT = ProcessId.parse("chat:chat:a.os")

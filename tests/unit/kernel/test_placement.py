@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guesthouse.kernel.placement import Isolation, NoWorkerLeft, Placement
+from guesthouse.kernel.workers.placement import Isolation, NoWorkerLeft, Placement
 
 PACKAGES = ("chat:a.os", "echo:a.os", "echo:b.os", "game:c.os")
 MOST = 3

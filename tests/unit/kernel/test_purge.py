@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.address import ProcessId
-from guesthouse.kernel.purge import forget_process, purge, with_rights
-from guesthouse.kernel.state import State
-from guesthouse.kernel.tables import KERNEL_TABLES, Table
-from guesthouse.runtime.registry import TABLES
+from guesthouse.core.address import ProcessId
+from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.storage.tables import KERNEL_TABLES, Table
+from guesthouse.kernel.supervision.purge import forget_process, purge, with_rights
+from guesthouse.modules.registry import TABLES
 
 from .test_state import Lines
 

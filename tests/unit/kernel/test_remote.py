@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
 from tests.wire import ToWorker
 
-from guesthouse.capabilities import Capability
-from guesthouse.kernel import arrivals, envelopes, remote, sealed_capabilities
-from guesthouse.kernel.envelopes import Envelopes
-from guesthouse.kernel.remote import Remote, at_node
-from guesthouse.kernel.sealed_capabilities import LONGEST_SECONDS, Sealed, seal
+from guesthouse.core.capabilities import Capability
+from guesthouse.kernel.capabilities import signed
+from guesthouse.kernel.capabilities.signed import LONGEST_SECONDS, SignedCapability, sign
+from guesthouse.kernel.cluster import arrivals, envelopes, remote
+from guesthouse.kernel.cluster.envelopes import Envelopes
+from guesthouse.kernel.cluster.remote import Remote
+from guesthouse.kernel.messaging.sender import at_node
 
 from .test_router import CHAT, respond, send
 
@@ -75,7 +77,7 @@ async def far(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> Far:
 
 
 def right(issuer: str, params: str) -> list[Any]:
-    sealed = seal(HERE, Capability.read(issuer, params), f"far.os@{FAR}", time.time() + 60)
+    sealed = sign(HERE, Capability.read(issuer, params), f"far.os@{FAR}", time.time() + 60)
     return [sealed.issuer, sealed.params, sealed.holder, sealed.expires, sealed.signature]
 
 
@@ -180,7 +182,7 @@ async def test_what_a_package_gave_before_it_was_uninstalled_is_void_when_it_is_
 
     def given(at: float, params: str) -> list[Any]:
         expires = at + LONGEST_SECONDS
-        sealed = seal(HERE, Capability.read(f"home.os@{CHAT}", params), f"far.os@{FAR}", expires)
+        sealed = sign(HERE, Capability.read(f"home.os@{CHAT}", params), f"far.os@{FAR}", expires)
         return [sealed.issuer, sealed.params, sealed.holder, sealed.expires, sealed.signature]
 
     far.ask(b"", shown=[given(uninstalled - 1, '"messaging"')])
@@ -206,7 +208,7 @@ async def test_who_answers_what_it_was_not_asked_hands_nothing_over(far: Far, ke
     await worker.say(send(chat, f"other.os@{FAR}", b"question", expects=60))
     await worker.settled(chat)
     (number,) = kernel.router._requests._waiting
-    own = seal(THERE, Capability.read(f"far.os@{FAR}", '"messaging"'), f"home.os@{CHAT}", time.time() + 60)
+    own = sign(THERE, Capability.read(f"far.os@{FAR}", '"messaging"'), f"home.os@{CHAT}", time.time() + 60)
     handed = [own.issuer, own.params, own.holder, own.expires, own.signature]
     far.say([RESPONSE, number, FAR, b"forged", None, None, None, [handed]])
     assert process.holdings.seals == {}
@@ -219,14 +221,14 @@ async def test_of_what_is_shown_only_what_counts_is_verified(far: Far, kernel: A
     worker = await kernel.worker()
     process, _ = kernel.process(worker, CHAT, public=False)
     process.holdings.requested |= {kernel.router.rights.network}
-    verified: list[Sealed] = []
-    real = sealed_capabilities.unsealed
+    verified: list[SignedCapability] = []
+    real = signed.verify
 
-    def unsealed(shown: Sealed, *how: Any) -> Capability:
+    def verify(shown: SignedCapability, *how: Any) -> Capability:
         verified.append(shown)
         return real(shown, *how)
 
-    monkeypatch.setattr(remote, "unsealed", unsealed)
+    monkeypatch.setattr(remote, "verify", verify)
     others = [right(f"home.os@{CHAT}", f'{{"channel":{number}}}') for number in range(31)]
     far.ask(b"in", shown=[*others, right(f"home.os@{CHAT}", '"messaging"')])
     assert [each.params for each in verified] == ['"messaging"']

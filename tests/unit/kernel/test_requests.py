@@ -3,14 +3,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guesthouse.address import ProcessId
-from guesthouse.kernel.requests import REQUEST_OVERHEAD, Requests, Waiting
+from guesthouse.core.address import ProcessId
+from guesthouse.kernel.messaging.pending_requests import REQUEST_OVERHEAD, PendingRequest, PendingRequests
 from guesthouse.link.to_node import Send
 
 A, B = ProcessId.parse("a:a:a"), ProcessId.parse("b:b:b")
 
 
-def added(requests: Requests, deadline: float, *, sender: ProcessId = A, await_id: int = 0) -> Waiting:
+def added(
+    requests: PendingRequests, deadline: float, *, sender: ProcessId = A, await_id: int = 0
+) -> PendingRequest:
     waiting = requests.add(sender, Send(1, "n.os@b:b:b", b"", await_id=await_id), 10, deadline)
     requests.hold(waiting, B)
     return waiting
@@ -18,7 +20,7 @@ def added(requests: Requests, deadline: float, *, sender: ProcessId = A, await_i
 
 @given(st.lists(st.floats(0, 100), max_size=200), st.data())
 def test_requests_expire_in_the_order_of_their_deadlines(deadlines: list[float], data: st.DataObject) -> None:
-    requests = Requests()
+    requests = PendingRequests()
     waiting = [added(requests, deadline) for deadline in deadlines]
     settled = data.draw(st.sets(st.sampled_from(waiting).map(lambda one: one.id))) if waiting else set()
     for one in waiting:
@@ -36,7 +38,7 @@ def test_requests_expire_in_the_order_of_their_deadlines(deadlines: list[float],
 
 
 def test_a_hundred_thousand_answered_requests_leave_no_heap_behind() -> None:
-    requests = Requests()
+    requests = PendingRequests()
     for _ in range(100_000):
         requests.settle(added(requests, 1e9))
     assert len(requests._due) < 5000
@@ -44,7 +46,7 @@ def test_a_hundred_thousand_answered_requests_leave_no_heap_behind() -> None:
 
 
 def test_of_a_hundred_thousand_that_are_over_at_once_each_sweeps_out_a_few() -> None:
-    requests = Requests()
+    requests = PendingRequests()
     waiting = [added(requests, 1e9 - number) for number in range(20_000)]
     requests.settle(waiting.pop(0))
     for one in waiting[:15_000]:
@@ -57,7 +59,7 @@ def test_of_a_hundred_thousand_that_are_over_at_once_each_sweeps_out_a_few() -> 
 
 
 def test_sizes_are_counted_by_sender() -> None:
-    requests = Requests()
+    requests = PendingRequests()
     one = added(requests, 1)
     added(requests, 1, sender=B)
     assert requests.size_of(A) == 10 + REQUEST_OVERHEAD
@@ -65,13 +67,13 @@ def test_sizes_are_counted_by_sender() -> None:
     assert requests.size_of(A) == 0
 
 
-def left(requests: Requests) -> list[Waiting]:
+def left(requests: PendingRequests) -> list[PendingRequest]:
     """Those that nobody can answer any more, once all that was left is settled."""
     return [waiting for waiting in requests.left() if waiting is not None]
 
 
 def test_a_request_is_lost_only_with_its_last_holder() -> None:
-    requests = Requests()
+    requests = PendingRequests()
     one, two = added(requests, 1), added(requests, 1)
     requests.hold(one, A)
     requests.drop_holder(B, keep=set())
@@ -86,7 +88,7 @@ def test_a_request_is_lost_only_with_its_last_holder() -> None:
 
 
 def test_the_end_of_a_run_forgets_only_what_it_blocked_on() -> None:
-    requests = Requests()
+    requests = PendingRequests()
     awaited, other = added(requests, 1, await_id=5), added(requests, 1)
     requests.drop_sender(A, awaited_only=True)
     assert left(requests) == []
@@ -98,7 +100,7 @@ def test_the_end_of_a_run_forgets_only_what_it_blocked_on() -> None:
 
 
 def test_what_a_process_left_is_no_other_runs_while_it_is_not_settled() -> None:
-    requests = Requests()
+    requests = PendingRequests()
     taken, kept, handed = (added(requests, 1) for _ in range(3))
     requests.drop_holder(B, keep={kept.id})
     assert [requests.holds(each, B) for each in (taken, kept, handed)] == [False, True, False]
@@ -112,7 +114,7 @@ def test_what_a_process_left_is_no_other_runs_while_it_is_not_settled() -> None:
 
 
 def test_what_a_process_sent_is_no_other_processs_of_its_id_while_it_is_not_settled() -> None:
-    requests = Requests()
+    requests = PendingRequests()
     old = [added(requests, deadline) for deadline in (1, 2, 3)]
     requests.drop_sender(A, awaited_only=False)
     assert requests.size_of(A) == 0
@@ -138,9 +140,9 @@ _STEPS = st.lists(
 
 @given(_STEPS)
 def test_no_request_is_lost_or_settled_twice_in_any_order(steps: list[tuple[str, int, int]]) -> None:
-    requests, now = Requests(), 0.0
+    requests, now = PendingRequests(), 0.0
     everybody = [ProcessId("p", str(number), "x.os") for number in range(4)]
-    sent: dict[int, Waiting] = {}
+    sent: dict[int, PendingRequest] = {}
     told: list[int] = []  # what became of it was said, by an answer or a failure
     void: set[int] = set()  # their senders ended
     for what, one, other in steps:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from guesthouse.config import RestartSettings
-from guesthouse.kernel.restarts import Backoff
-from guesthouse.link.messages import ExitCause
+from guesthouse.core.config import RestartSettings
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.kernel.supervision.backoff import Backoff
 
 SETTINGS = RestartSettings(first_delay=1, longest_delay=600, healthy_after=60)
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tests.wire import ToNode, ToWorker
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.kernel.mailbox import MESSAGE_OVERHEAD
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.messages import IncomingHttpRequest, LazyLoadBlob, Request
+from guesthouse.kernel.process.mailbox import MESSAGE_OVERHEAD
 from guesthouse.link.messages import ExitRequest
-from guesthouse.message import IncomingHttpRequest, LazyLoadBlob, Request
 
 CHAT, OTHER, FRIEND = "chat:chat:a.os", "other:other:b.os", "friend:chat:a.os"
 
@@ -144,7 +144,7 @@ async def test_requests_that_are_over_together_fail_a_few_in_each_turn(
 ) -> None:
     """A process may have a hundred thousand."""
     kernel.process(await kernel.worker(), CHAT)
-    monkeypatch.setattr("guesthouse.kernel.router.perf_counter", count().__next__)  # all are slow
+    monkeypatch.setattr("guesthouse.kernel.messaging.router.perf_counter", count().__next__)  # all are slow
     failed: asyncio.Queue[Any] = asyncio.Queue()
     for _ in range(10):
         kernel.router.request(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.kernel.state import State, StateError
-from guesthouse.kernel.tables import usage_of
-from guesthouse.runtime.registry import TABLES
+from guesthouse.kernel.storage.database import State, StateError
+from guesthouse.kernel.storage.tables import usage_of
+from guesthouse.modules.registry import TABLES
 
 from .test_state import Lines
 
@@ -73,7 +73,7 @@ async def test_a_migration_that_is_cut_off_leaves_the_database_as_it_was(
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("guesthouse.kernel.tables.Table.recount", cut_off)
+        patch.setattr("guesthouse.kernel.storage.tables.Table.recount", cut_off)
         with pytest.raises(StateError, match="disk is full"):
             State(path, 100, Lines(), TABLES)
     assert user_version(path) == 0

@@ -6,14 +6,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from guesthouse.capabilities import Capability
-from guesthouse.kernel.sealed_capabilities import (
+from guesthouse.core.capabilities import Capability
+from guesthouse.kernel.capabilities.signed import (
     LONGEST_SECONDS,
     SKEW_SECONDS,
-    BadSeal,
-    Sealed,
-    seal,
-    unsealed,
+    BadSignature,
+    SignedCapability,
+    sign,
+    verify,
 )
 
 NOW = 1_000_000.0
@@ -23,13 +23,13 @@ ISSUER, HOLDER = "home.os@door:house:a.os", "away.os@guest:house:a.os"
 CAPABILITY = Capability.read(ISSUER, '"messaging"')
 
 
-def sealed(**changes: object) -> Sealed:
-    made = seal(KEY, CAPABILITY, HOLDER, NOW + 60)
+def sealed(**changes: object) -> SignedCapability:
+    made = sign(KEY, CAPABILITY, HOLDER, NOW + 60)
     return replace(made, **changes)
 
 
 def test_what_was_sealed_is_taken_from_its_holder() -> None:
-    assert unsealed(sealed(), HOLDER, KEYS.get, NOW) == CAPABILITY
+    assert verify(sealed(), HOLDER, KEYS.get, NOW) == CAPABILITY
 
 
 @pytest.mark.parametrize(
@@ -51,19 +51,19 @@ def test_what_was_sealed_is_taken_from_its_holder() -> None:
 )
 def test_what_was_altered_is_not_taken(change: dict[str, object]) -> None:
     holder = str(change.get("holder", HOLDER))
-    with pytest.raises(BadSeal):
-        unsealed(sealed(**change), holder, KEYS.get, NOW)
+    with pytest.raises(BadSignature):
+        verify(sealed(**change), holder, KEYS.get, NOW)
 
 
 def test_what_another_node_signed_is_not_taken() -> None:
-    forged = seal(OTHER_KEY, CAPABILITY, HOLDER, NOW + 60)
-    with pytest.raises(BadSeal, match=r"not signed by home\.os"):
-        unsealed(forged, HOLDER, KEYS.get, NOW)
+    forged = sign(OTHER_KEY, CAPABILITY, HOLDER, NOW + 60)
+    with pytest.raises(BadSignature, match=r"not signed by home\.os"):
+        verify(forged, HOLDER, KEYS.get, NOW)
 
 
 def test_what_was_given_to_one_is_not_taken_from_another() -> None:
-    with pytest.raises(BadSeal, match=r"it was given to away\.os@guest"):
-        unsealed(sealed(), "away.os@thief:house:a.os", KEYS.get, NOW)
+    with pytest.raises(BadSignature, match=r"it was given to away\.os@guest"):
+        verify(sealed(), "away.os@thief:house:a.os", KEYS.get, NOW)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_what_was_given_to_one_is_not_taken_from_another() -> None:
     ],
 )
 def test_a_seal_has_its_time(expires: float, *, taken: bool) -> None:
-    made = seal(KEY, CAPABILITY, HOLDER, expires)
+    made = sign(KEY, CAPABILITY, HOLDER, expires)
     if taken:
-        assert unsealed(made, HOLDER, KEYS.get, NOW) == CAPABILITY
+        assert verify(made, HOLDER, KEYS.get, NOW) == CAPABILITY
     else:
-        with pytest.raises(BadSeal, match="over, or would be valid for too long"):
-            unsealed(made, HOLDER, KEYS.get, NOW)
+        with pytest.raises(BadSignature, match="over, or would be valid for too long"):
+            verify(made, HOLDER, KEYS.get, NOW)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.wire import ToNode, ToWorker
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.kernel import settling
-from guesthouse.kernel.process import Process
-from guesthouse.message import Request
-from guesthouse.ports import Answer
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.messages import Request
+from guesthouse.core.ports import Answer
+from guesthouse.kernel.messaging import settling
+from guesthouse.kernel.process.process import Process
 
 from .test_router import CHAT, OTHER, respond, send
 

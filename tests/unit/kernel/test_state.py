@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from guesthouse.address import ProcessId
-from guesthouse.capabilities import Capability, Holdings
-from guesthouse.kernel import kept_capabilities
-from guesthouse.kernel.kept_capabilities import as_pairs
-from guesthouse.kernel.process import Process
-from guesthouse.kernel.state import State, StateError
+from guesthouse.core.address import ProcessId
+from guesthouse.core.capabilities import Capability, Holdings
+from guesthouse.kernel.process.process import Process
+from guesthouse.kernel.storage import capability_store
+from guesthouse.kernel.storage.capability_store import as_pairs
+from guesthouse.kernel.storage.database import State, StateError
 from guesthouse.link.calls import DropCapabilities, SaveCapabilities
 
 CHAT, OTHER = ProcessId.parse("chat:chat:a.os"), ProcessId.parse("other:other:b.os")
@@ -64,12 +64,12 @@ async def test_keeping_state_and_capabilities_scans_no_table(tmp_path: Path) -> 
     state._database.set_trace_callback(run.append)
     for wanted in ([door], [door, other], [door]):
         pairs = as_pairs(wanted)
-        await asked(partial(kept_capabilities.save, state, process), SaveCapabilities(pairs))
+        await asked(partial(capability_store.save, state, process), SaveCapabilities(pairs))
     assert await asked(state.set, CHAT, b"new") is None
     assert await asked(state.set, CHAT, b"another") is None
     counted = "SELECT what, bytes FROM used WHERE package = 'chat:a.os' ORDER BY what"
     assert await state.read(counted) == [("capabilities", 2), ("state", 1)], "what is saved again counts once"
-    await asked(partial(kept_capabilities.drop, state, process), DropCapabilities(as_pairs([door, other])))
+    await asked(partial(capability_store.drop, state, process), DropCapabilities(as_pairs([door, other])))
     assert await asked(state.clear, CHAT) is None
     state._database.set_trace_callback(None)
     assert await state.read(counted) == [("capabilities", 0), ("state", 0)]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from guesthouse.kernel import state as state_module
-from guesthouse.kernel.state import STORAGE, State, StateError
+from guesthouse.kernel.storage import database as state_module
+from guesthouse.kernel.storage.database import STORAGE, State, StateError
 
 from .test_state import CHAT, OTHER, Lines, asked
 

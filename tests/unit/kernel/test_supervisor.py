@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 import pytest
 
-from guesthouse.address import ProcessId
-from guesthouse.config import ProcessLimits, RestartSettings, Settings
-from guesthouse.kernel.care import NameTaken, NoSuchProcess, ProcessNotStarted
-from guesthouse.kernel.operations import Operations
-from guesthouse.kernel.placement import Isolation, Placement
-from guesthouse.kernel.process import ProcessState
-from guesthouse.kernel.router import Router
-from guesthouse.kernel.supervisor import Supervisor
-from guesthouse.kernel.workers import Worker, WorkerFailed, Workers
+from guesthouse.core.address import ProcessId
+from guesthouse.core.config import ProcessLimits, RestartSettings, Settings
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.messaging.worker_operations import WorkerOperations
+from guesthouse.kernel.process.process import ProcessState
+from guesthouse.kernel.supervision.supervised import NameTaken, NoSuchProcess, ProcessNotStarted
+from guesthouse.kernel.supervision.supervisor import Supervisor
+from guesthouse.kernel.workers.placement import Isolation, Placement
+from guesthouse.kernel.workers.pool import Worker, WorkerFailed, Workers
 from guesthouse.package.spec import ProcessSpec
 
 from .conftest import OnlyReady
@@ -95,12 +95,12 @@ async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) 
     supervisor.http = http
     became_ready = asyncio.Event()
 
-    def operations(worker: Worker, on_ready: Callable[[], None]) -> Operations:
+    def operations(worker: Worker, on_ready: Callable[[], None]) -> WorkerOperations:
         def ready() -> None:
             on_ready()
             became_ready.set()
 
-        return Operations(
+        return WorkerOperations(
             worker.runs, router, http, kernel.state, log, supervisor, ready, worker.pong, kernel
         )
 
@@ -409,9 +409,9 @@ async def test_a_process_is_not_blamed_for_the_time_in_which_its_own_worker_star
     placement.enter("first:test.os")  # has the worker that there is at the start
     kernel, supervisor = house.kernel, house.supervisor
 
-    def operations(worker: Worker, on_ready: Callable[[], None]) -> Operations:
+    def operations(worker: Worker, on_ready: Callable[[], None]) -> WorkerOperations:
         runs, http, state = worker.runs, kernel.http, kernel.state
-        return Operations(
+        return WorkerOperations(
             runs, house.router, http, state, kernel.log, supervisor, on_ready, worker.pong, kernel
         )
 

@@ -22,43 +22,44 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.capabilities import KERNEL, SPAWN, Capability, of_node
-from guesthouse.config import ProcessLimits, Settings
-from guesthouse.http_server.admission import Admission
-from guesthouse.http_server.auth import Claims, OneTimeTokens, Throttle
-from guesthouse.http_server.bindings import Bindings
-from guesthouse.http_server.channels import ChannelTable, TokenChannels
-from guesthouse.http_server.complaints import Complaints
-from guesthouse.http_server.deadlines import NEVER, Deadlines
-from guesthouse.http_server.exchanges import Exchanges
-from guesthouse.http_server.subdomains import subdomain_of
-from guesthouse.http_server.tickets import Tickets
-from guesthouse.kernel import kept_capabilities
-from guesthouse.kernel.arrivals import MOST_FRAMES, Arrivals
-from guesthouse.kernel.envelopes import BadEnvelope, Envelopes
-from guesthouse.kernel.mailbox import Mailbox
-from guesthouse.kernel.modules import ModuleRequest
-from guesthouse.kernel.node_messages import Failure
-from guesthouse.kernel.notices import Notices
-from guesthouse.kernel.process import Process
-from guesthouse.kernel.requests import Requests
-from guesthouse.kernel.router import Router
-from guesthouse.kernel.spawning import Spawner
-from guesthouse.kernel.state import JOB_OVERHEAD, MOST_KEPT, MOST_WAITING, State
-from guesthouse.kernel.supervisor import Supervisor
-from guesthouse.kernel.workers import Worker, Workers
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.capabilities import KERNEL, SPAWN, Capability, of_node
+from guesthouse.core.config import ProcessLimits, Settings
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.messages import LazyLoadBlob, Request
+from guesthouse.core.throttled_log import ThrottledLog
+from guesthouse.http_server.auth.tickets import Tickets
+from guesthouse.http_server.auth.tokens import Claims, OneTimeTokens, Throttle
+from guesthouse.http_server.routing.bindings import Bindings
+from guesthouse.http_server.routing.subdomains import subdomain_of
+from guesthouse.http_server.state.channels import ChannelTable, TokenChannels
+from guesthouse.http_server.state.client_log import ClientFaultLog
+from guesthouse.http_server.state.connection_limits import ConnectionAdmission
+from guesthouse.http_server.state.pending_responses import PendingResponses
+from guesthouse.http_server.state.timer_wheel import NEVER, TimerWheel
+from guesthouse.kernel.cluster.arrivals import MOST_FRAMES, Arrivals
+from guesthouse.kernel.cluster.envelopes import BadEnvelope, Envelopes
+from guesthouse.kernel.cluster.node_messages import Failure
+from guesthouse.kernel.messaging.modules import ModuleRequest
+from guesthouse.kernel.messaging.pending_requests import PendingRequests
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.process.mailbox import Mailbox
+from guesthouse.kernel.process.process import Process
+from guesthouse.kernel.storage import capability_store
+from guesthouse.kernel.storage.database import JOB_OVERHEAD, MOST_KEPT, MOST_WAITING, State
+from guesthouse.kernel.supervision.spawner import Spawner
+from guesthouse.kernel.supervision.supervisor import Supervisor
+from guesthouse.kernel.workers.pool import Worker, Workers
 from guesthouse.link import to_worker
 from guesthouse.link.calls import DropCapabilities, SaveCapabilities, Spawn
 from guesthouse.link.frames import LinkError, checked
-from guesthouse.link.messages import MOST_ON_EXIT, ExitCause, ExitRequest, Message
+from guesthouse.link.messages import MOST_ON_EXIT, ExitRequest, Message
 from guesthouse.link.to_node import Call, Send, SetOnExit
-from guesthouse.logs import Log
-from guesthouse.message import LazyLoadBlob, Request
+from guesthouse.modules import registry
+from guesthouse.modules.kv import Kv
+from guesthouse.modules.timer import MOST_OF_PACKAGE, MOST_TIMERS, Timer
+from guesthouse.node.log import Log
 from guesthouse.package.spec import ProcessSpec
-from guesthouse.runtime import registry
-from guesthouse.runtime.kv import Kv
-from guesthouse.runtime.timer import MOST_OF_PACKAGE, MOST_TIMERS, Timer
 
 from .conftest import RecordingHttp
 
@@ -92,7 +93,7 @@ class Deaf(Worker):
     """A worker that keeps nothing of what it is told."""
 
     def send(self, message: Message, size: int = 0) -> None:
-        """See `Worker`."""
+        """See `WorkerLoop`."""
 
 
 class House:
@@ -220,9 +221,9 @@ async def dropped(house: House) -> AsyncIterator[Fill]:
         for _ in range(count // 250):
             named = rights(250, house.number())
             saved, dropped_ = (asyncio.get_running_loop().create_future() for _ in range(2))
-            kept_capabilities.save(house.state, process, SaveCapabilities(named), saved.set_result)
+            capability_store.save(house.state, process, SaveCapabilities(named), saved.set_result)
             await saved
-            kept_capabilities.drop(house.state, process, DropCapabilities(named), dropped_.set_result)
+            capability_store.drop(house.state, process, DropCapabilities(named), dropped_.set_result)
             await dropped_
         (rows,) = (await house.state.read("SELECT COUNT(*) FROM capabilities"))[0]
         assert rows == 0
@@ -261,7 +262,7 @@ async def lines(house: House) -> AsyncIterator[Fill]:
 @asynccontextmanager
 async def notices(house: House) -> AsyncIterator[Fill]:
     """Lines that are written once a minute, about ever other processes; of clients, once a second."""
-    kept, complaints = Notices(house.log, lambda: 0.0), Complaints(house.log)
+    kept, complaints = ThrottledLog(house.log, lambda: 0.0), ClientFaultLog(house.log)
 
     async def fill(count: int) -> None:
         for _ in range(count):
@@ -345,8 +346,8 @@ async def channels(house: House) -> AsyncIterator[Fill]:
 @asynccontextmanager
 async def requests(house: House) -> AsyncIterator[Fill]:
     """Requests of processes that end, and of clients."""
-    table = Requests()
-    exchanges = Exchanges(lambda _: None)
+    table = PendingRequests()
+    exchanges = PendingResponses(lambda _: None)
 
     async def fill(count: int) -> None:
         for _ in range(count // 100):
@@ -412,7 +413,7 @@ class Socket:
 @asynccontextmanager
 async def sockets(house: House) -> AsyncIterator[Fill]:
     """Sockets from ever other addresses, with deadlines that move, and are taken away."""
-    admission, deadlines = Admission(20_000, 20_000), Deadlines()
+    admission, deadlines = ConnectionAdmission(20_000, 20_000), TimerWheel()
 
     async def fill(count: int) -> None:
         for _ in range(count):

@@ -10,20 +10,20 @@ from typing import Any, cast
 
 import pytest
 
-from guesthouse.address import Address, ProcessId
-from guesthouse.capabilities import MESSAGING, Capability, of_node
-from guesthouse.home import Home
-from guesthouse.installing import Installer
-from guesthouse.kernel import kept_capabilities
-from guesthouse.kernel.modules import ModuleRequest
-from guesthouse.kernel.purge import forget_rights
-from guesthouse.kernel.spawning import NO_FILE, Spawner
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.capabilities import MESSAGING, Capability, of_node
+from guesthouse.core.home import Home
+from guesthouse.kernel.messaging.modules import ModuleRequest
+from guesthouse.kernel.storage import capability_store
+from guesthouse.kernel.supervision.purge import forget_rights
+from guesthouse.kernel.supervision.spawner import NO_FILE, Spawner
 from guesthouse.link.calls import SaveCapabilities, Spawn, Spawned
 from guesthouse.link.messages import Message
 from guesthouse.link.to_worker import Stop
-from guesthouse.node import Node
-from guesthouse.package.compiler import Compiler
-from guesthouse.package.installed import Installed, Version, read_installed, write_installed
+from guesthouse.node.installer import Installer
+from guesthouse.node.node import Node
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.store.installed import Installed, Version, read_installed, write_installed
 
 from .test_tables import PARENT, Deaf, House
 
@@ -40,7 +40,7 @@ class Told(Deaf):
         self._stopped = stopped
 
     def send(self, message: Message, size: int = 0) -> None:
-        """See `Worker`."""
+        """See `WorkerLoop`."""
         if isinstance(message, Stop):
             self._stopped.put_nowait(message.handle)
 
@@ -143,9 +143,9 @@ async def test_what_an_uninstalled_package_handed_out_is_void(house: Slow) -> No
     child = await house.begin("c:else:test.os", requests=((PARENT, MESSAGING), (PARENT, "1")), named=False)
     for capability in (theirs, afar, alike):
         other.holdings.receive([capability], str(PARENT))
-    pairs = kept_capabilities.as_pairs((theirs, afar, alike))
+    pairs = capability_store.as_pairs((theirs, afar, alike))
     saved: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    kept_capabilities.save(house.state, other, SaveCapabilities(pairs), saved.set_result)
+    capability_store.save(house.state, other, SaveCapabilities(pairs), saved.set_result)
     await saved
     named.holdings.drop([theirs])
     assert other.holdings.saved == {theirs, afar, alike}
@@ -161,5 +161,5 @@ async def test_what_an_uninstalled_package_handed_out_is_void(house: Slow) -> No
     assert await forget_rights(house.state, [PACKAGE], "home.os")
     again = await house.begin("again:else:test.os")
     again.id = other.id
-    await kept_capabilities.restore(house.state, again)
+    await capability_store.restore(house.state, again)
     assert again.holdings.saved == {afar, alike}

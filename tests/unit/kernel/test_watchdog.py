@@ -3,24 +3,24 @@ from __future__ import annotations
 import asyncio
 import time
 
-from guesthouse.kernel.patience import within
-from guesthouse.kernel.watchdog import LOOKS, Silence
+from guesthouse.kernel.workers.health_check import LOOKS, MissedHeartbeats
+from guesthouse.kernel.workers.wait import within
 
 
 def test_a_worker_is_given_up_after_so_many_silent_looks_in_a_row_and_not_before() -> None:
-    silence = Silence()
+    silence = MissedHeartbeats()
     assert not silence.look(0)
     assert [silence.look(0) for _ in range(LOOKS)] == [False] * (LOOKS - 1) + [True]
 
 
 def test_whatever_it_says_begins_the_count_anew() -> None:
-    silence = Silence()
+    silence = MissedHeartbeats()
     for heard in range(50):
         assert not any(silence.look(heard) for _ in range(LOOKS))
 
 
 def test_it_counts_looks_and_knows_no_clock_so_a_night_asleep_is_one_look() -> None:
-    silence = Silence()
+    silence = MissedHeartbeats()
     assert not silence.look(7)
     assert not silence.look(7)  # the night: one look, however long it was
 

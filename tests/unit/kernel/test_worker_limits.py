@@ -13,9 +13,9 @@ from typing import Final
 
 import pytest
 
-from guesthouse.kernel.placement import Isolation, NoWorkerLeft, Placement
-from guesthouse.kernel.watchdog import LOOKS
-from guesthouse.kernel.workers import (
+from guesthouse.kernel.workers.health_check import LOOKS
+from guesthouse.kernel.workers.placement import Isolation, NoWorkerLeft, Placement
+from guesthouse.kernel.workers.pool import (
     LONGEST_PAUSE,
     READY_SECONDS,
     SILENCE_SECONDS,
@@ -164,7 +164,7 @@ async def worker_longest_pause(_: Path, over: int) -> None:
 _MAP: Final = """
 import mmap, os, sys
 from pathlib import Path
-from guesthouse.worker.confinement import confine
+from guesthouse.worker.sandbox import confine
 def pages(status):
     status.seek(0)
     (line,) = (line for line in status.read().splitlines() if line.startswith("VmData:"))

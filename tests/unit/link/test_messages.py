@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests import wire
 from tests.wire import Call, ToNode, ToWorker, frame
 
-from guesthouse.capabilities import MOST_NAMED
+from guesthouse.core.capabilities import MOST_NAMED
 from guesthouse.link import calls, to_node
 from guesthouse.link.frames import LinkError, checked, encode, from_node, from_worker
 from guesthouse.link.messages import (

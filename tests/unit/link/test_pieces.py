@@ -29,7 +29,7 @@ from guesthouse.link.to_worker import Http, Reply, Request, Response, SendFailur
 from guesthouse.link.to_worker import Piece as PieceToWorker
 from guesthouse.link.to_worker import Push as PushToWorker
 from guesthouse.link.to_worker import Whole as WholeToWorker
-from guesthouse.worker.outgoing import MOST_WAITING, Outgoing
+from guesthouse.worker.link import MOST_WAITING, LinkWriter
 
 LARGE = bytes(range(256)) * (2 * PIECE_BYTES // 256) + b"and a bit"
 OTHER = LARGE[::-1]
@@ -153,7 +153,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.worker, self._node = socket.socketpair()
-        self.outgoing = Outgoing(self.worker)
+        self.outgoing = LinkWriter(self.worker)
         self._heard: list[Message] = []
         self._thread = Thread(target=self._read)
         self._thread.start()

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from guesthouse.link.vigil import AWAKE_SECONDS, MOST_PASSED_OVER, Vigil
+from guesthouse.link.busy_poll import AWAKE_SECONDS, MOST_PASSED_OVER, BusyPoll
 
 
-def occasions_until_awake(vigil: Vigil) -> int:
+def occasions_until_awake(vigil: BusyPoll) -> int:
     count = 1
     while not vigil.begin(5.0):
         count += 1
@@ -11,14 +11,14 @@ def occasions_until_awake(vigil: Vigil) -> int:
 
 
 def test_an_end_stays_awake_for_a_moment_each_time_while_answers_come() -> None:
-    vigil = Vigil()
+    vigil = BusyPoll()
     for _ in range(10):
         assert vigil.begin(7.0) == 7.0 + AWAKE_SECONDS
         vigil.heard()
 
 
 def test_each_time_in_vain_passes_over_twice_as_many_occasions_up_to_a_limit() -> None:
-    vigil, passed_over = Vigil(), []
+    vigil, passed_over = BusyPoll(), []
     for _ in range(12):
         vigil.in_vain()
         passed_over.append(occasions_until_awake(vigil) - 1)
@@ -26,7 +26,7 @@ def test_each_time_in_vain_passes_over_twice_as_many_occasions_up_to_a_limit() -
 
 
 def test_one_answer_in_time_makes_it_stay_awake_every_time_again() -> None:
-    vigil = Vigil()
+    vigil = BusyPoll()
     for _ in range(8):
         vigil.in_vain()
     occasions_until_awake(vigil)

@@ -15,10 +15,10 @@ from typing import IO, Any
 import pytest
 import wasmtime
 
-from guesthouse.config import PackageLimits
-from guesthouse.package.compile_run import CompileRun
-from guesthouse.package.compiler import Compiler
-from guesthouse.package.task import Task
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.compile.compiler_process import CompileRun
+from guesthouse.package.compile.job import Task
 
 from .large import A, B, Runs, written
 
@@ -176,4 +176,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """All files were written some time ago."""
     real = time.time_ns
-    monkeypatch.setattr("guesthouse.package.own_files.time.time_ns", lambda: real() + 10_000_000_000)
+    monkeypatch.setattr(
+        "guesthouse.package.compile.private_files.time.time_ns", lambda: real() + 10_000_000_000
+    )

@@ -8,12 +8,12 @@ from typing import Final
 
 import wasmtime
 
-from guesthouse.canonical.core_modules import CODE
-from guesthouse.canonical.evaluation import evaluate
-from guesthouse.canonical.reading import MODULE as PREAMBLE
-from guesthouse.canonical.reading import sections
-from guesthouse.package.task import Task
-from guesthouse.worker.boundary.engine import SMALL_COMPONENT, new_engine
+from guesthouse.package.compile.job import Task
+from guesthouse.wasm.binary.byte_reader import MODULE as PREAMBLE
+from guesthouse.wasm.binary.byte_reader import sections
+from guesthouse.wasm.binary.core_module import CODE
+from guesthouse.wasm.engine.engines import SMALL_COMPONENT, new_engine
+from guesthouse.wasm.plan.evaluator import evaluate
 
 Runs = list[tuple[Task, bytes]]
 """What compiler subprocesses did, and what they got."""

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from guesthouse.config import PackageLimits
-from guesthouse.package.archive import check_entries, unpack
+from guesthouse.core.config import PackageLimits
 from guesthouse.package.errors import PackageError
+from guesthouse.package.format.archive import check_entries, unpack
 
 from .conftest import package_members, write_zip
 
@@ -233,7 +233,7 @@ def test_a_folder_that_many_files_share_is_looked_at_once(monkeypatch: pytest.Mo
         seen.append(path)
         return str(path)
 
-    monkeypatch.setattr("guesthouse.package.archive._key", key)
+    monkeypatch.setattr("guesthouse.package.format.archive._key", key)
     assert len(check_entries(entries, Path("a.zip"), LIMITS)) == 100
     assert len(seen) < 1000
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.config import PackageLimits
-from guesthouse.package import resources, toolchains
-from guesthouse.package.build import build_package
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.build import sdk_files, toolchains
+from guesthouse.package.build.build import build_package
 from guesthouse.package.errors import BuildError, PackageError
-from guesthouse.package.load import load_package
+from guesthouse.package.format.load import load_package
 
 from .conftest import MANIFEST, MakePackage
 
@@ -54,10 +54,10 @@ def test_only_what_changed_is_built(echo_c: Path, tmp_path: Path, monkeypatch: p
         change()
         assert len(built(echo_c)) == 1
         assert built(echo_c) == []
-    sdk = Path(shutil.copytree(resources.sdk_folder("c"), tmp_path / "sdk"))
+    sdk = Path(shutil.copytree(sdk_files.sdk_folder("c"), tmp_path / "sdk"))
     header = sdk / "include" / "guesthouse.h"
     header.write_text(header.read_text() + "\n")
-    monkeypatch.setattr("guesthouse.package.build.sdk_folder", lambda language: sdk)
+    monkeypatch.setattr("guesthouse.package.build.build.sdk_folder", lambda language: sdk)
     assert len(built(echo_c)) == 1
 
 

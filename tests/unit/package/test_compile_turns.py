@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from guesthouse.package.compile_turns import CompileTurns
+from guesthouse.package.compile.compile_turns import CompileTurns
 
 
 class Asked:

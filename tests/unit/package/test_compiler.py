@@ -18,17 +18,17 @@ from typing import IO, Any
 import pytest
 import wasmtime
 
-from guesthouse.canonical.codec import plan_from_json
-from guesthouse.canonical.files import core_path
-from guesthouse.canonical.plan import Export
-from guesthouse.canonical.planner import take_apart
-from guesthouse.config import MIB, PackageLimits
-from guesthouse.package.cache import CompileCache
-from guesthouse.package.compile_run import CompileRun
-from guesthouse.package.compiler import Compiler
+from guesthouse.core.config import MIB, PackageLimits
+from guesthouse.package.compile.cache import CompileCache
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.compile.compiler_process import CompileRun
+from guesthouse.package.compile.job import Task
 from guesthouse.package.errors import CompileError, CompileUnfinished
-from guesthouse.package.task import Task
-from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.wasm.artifact_files import core_path
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.plan.plan import Export
+from guesthouse.wasm.plan.plan_json import plan_from_json
+from guesthouse.wasm.plan.planner import take_apart
 
 from .conftest import GUEST
 
@@ -546,7 +546,7 @@ def compilers_of(pid: int) -> list[int]:
     return [
         int(child)
         for child in children
-        if b"guesthouse.package.compile_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"guesthouse.package.compile.main" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 
@@ -569,7 +569,7 @@ async def test_a_full_cache_drops_the_longest_unused_but_nothing_in_use(
     guest: Path, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unused = await other(tmp_path, cache_dir)
-    monkeypatch.setattr("guesthouse.package.cache.MAX_CACHE_BYTES", 1)
+    monkeypatch.setattr("guesthouse.package.compile.cache.MAX_CACHE_BYTES", 1)
     path = await Compiler(cache_dir, LIMITS).compiled(guest)
     assert {each.name.partition(".")[0] for each in cache_dir.iterdir()} == {path.stem}
     assert len(list(cache_dir.iterdir())) == 3

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from wasmtime.component import Component
 from wasmtime.component._types import ComponentInstanceType
 
-from guesthouse.package.component import make_component
+from guesthouse.package.build.componentize import make_component
+from guesthouse.package.build.sdk_files import wit_folder
+from guesthouse.package.build.wit import Composite, Function, Type, Use, WitPackage, read_wit
 from guesthouse.package.core_module import read_core_module
 from guesthouse.package.errors import BuildError
-from guesthouse.package.resources import wit_folder
-from guesthouse.package.wit import Composite, Function, Type, Use, WitPackage, read_wit
-from guesthouse.worker.boundary.engine import new_engine
+from guesthouse.wasm.engine.engines import new_engine
 
 GUEST_RUN = "guesthouse:process/guest@0.1.0#run"
 MEMORY = '(memory (export "memory") 1) (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)'

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.address import ProcessId
+from guesthouse.core.address import ProcessId
 from guesthouse.package.consent import asked_by, changes
 from guesthouse.package.spec import Package, ProcessSpec, Right
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from guesthouse.config import PackageLimits
-from guesthouse.package.description import MAX_IMPORTS, MAX_NAMES
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.compile.description import MAX_IMPORTS, MAX_NAMES
+from guesthouse.package.compile.inspect import Inspection, inspect_component
 from guesthouse.package.errors import CompileError
-from guesthouse.package.inspect import Inspection, inspect_component
 
 from .conftest import PROCESS, TYPES
 

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guesthouse.node.package_hosts import had_host_of
 from guesthouse.package.errors import PackageError
-from guesthouse.package.installed import (
+from guesthouse.package.store.installed import (
     INSTALLED_NAME,
     MOST_GONE,
     Installation,
@@ -25,7 +26,6 @@ from guesthouse.package.installed import (
     read_installed,
     write_installed,
 )
-from guesthouse.package_hosts import had_host_of
 
 ONE, TWO, THREE = (Version(f"0.{number}.0", f"{number:064x}") for number in (1, 2, 3))
 CHAT, ECHO = "chat:guesthouse.os", "echo:guesthouse.os"
@@ -175,7 +175,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from guesthouse.package.installed import Installed, Version, write_installed
+from guesthouse.package.store.installed import Installed, Version, write_installed
 number = 0
 while True:
     number += 1

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from guesthouse.package import kept_digests
-from guesthouse.package.kept_digests import KeptDigests
-from guesthouse.package.seal import Seal
+from guesthouse.package.compile import digest_cache
+from guesthouse.package.compile.digest_cache import DigestCache
+from guesthouse.package.compile.mac import Mac
 
 from .test_own_files import after_a_step, sha256
 
@@ -25,13 +25,13 @@ class Home:
         self.cache = folder / "cache"
         self.cache.mkdir(mode=0o700)
         self.kept = folder / "cache.digests"
-        self.seal = Seal(folder / "cache.key")
+        self.seal = Mac(folder / "cache.key")
         self.component = folder / "component.wasm"
         self.component.write_bytes(b"content")
 
     def run(self, *paths: Path) -> list[str]:
         """One run of a node, which asks for components."""
-        digests = KeptDigests(self.kept, self.seal)
+        digests = DigestCache(self.kept, self.seal)
         found = []
         for path in paths or (self.component,):
             with path.open("rb") as file:
@@ -122,7 +122,7 @@ def test_a_file_that_others_may_write_is_not_relied_on(home: Home, reads: list[i
 
 def test_a_record_of_another_home_is_not_relied_on(home: Home, reads: list[int]) -> None:
     home.run()
-    home.seal = Seal(home.cache.with_name("other.key"))
+    home.seal = Mac(home.cache.with_name("other.key"))
     home.run()
     assert len(reads) == 2
 
@@ -130,7 +130,7 @@ def test_a_record_of_another_home_is_not_relied_on(home: Home, reads: list[int])
 def test_no_more_are_kept_than_fit_and_the_latest_are(
     home: Home, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_digests, "MOST_KEPT", 2)
+    monkeypatch.setattr(digest_cache, "MOST_KEPT", 2)
     components = [home.component.with_name(f"c{number}") for number in range(3)]
     for number, each in enumerate(components):
         each.write_bytes(b"%d" % number)

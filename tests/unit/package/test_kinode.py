@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import wasmtime
 
-from guesthouse.address import ProcessId
-from guesthouse.capabilities import KERNEL, MESSAGING, NETWORK, SPAWN
-from guesthouse.config import PackageLimits
-from guesthouse.package.build import build_package
+from guesthouse.core.address import ProcessId
+from guesthouse.core.capabilities import KERNEL, MESSAGING, NETWORK, SPAWN
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.build.build import build_package
 from guesthouse.package.errors import PackageError
-from guesthouse.package.load import load_package
+from guesthouse.package.format.load import load_package
 
 from .conftest import GUEST, write_zip
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from guesthouse.config import PackageLimits
-from guesthouse.package.component import make_component
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.build.componentize import make_component
+from guesthouse.package.build.wit import Function, Type, read_wit
+from guesthouse.package.compile.inspect import inspect_component
 from guesthouse.package.errors import BuildError
-from guesthouse.package.inspect import inspect_component
-from guesthouse.package.wit import Function, Type, read_wit
 
 LIMITS = PackageLimits()
 WIT = """

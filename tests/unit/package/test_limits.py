@@ -16,12 +16,12 @@ from typing import Any, Final
 import pytest
 import wasmtime
 
-from guesthouse.config import PackageLimits
-from guesthouse.package import compile_run
-from guesthouse.package.archive import unpack
-from guesthouse.package.compiler import Compiler
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.compile import compiler_process
+from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import CompileError, CompileUnfinished, PackageError
-from guesthouse.package.load import load_package
+from guesthouse.package.format.archive import unpack
+from guesthouse.package.format.load import load_package
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time
 from .conftest import GUEST, MANIFEST, package_members, write_zip
@@ -139,8 +139,8 @@ async def compile_seconds(folder: Path, patch: pytest.MonkeyPatch, over: int) ->
 
 _MAP: Final = """
 import json, mmap, os, sys
-from guesthouse.package.compile_main import _limit
-from guesthouse.package.task import Job, Task
+from guesthouse.package.compile.main import _limit
+from guesthouse.package.compile.job import Job, Task
 pages, over = 4096, int(sys.argv[1])
 limit = (int(open("/proc/self/statm").read().split()[0]) + pages) * mmap.PAGESIZE
 _limit(Job(Task.COMPONENT, os.getppid(), 0, 0, limit, limit, 60))
@@ -202,7 +202,7 @@ async def test_a_compile_on_a_busy_machine_gets_the_time_that_others_take(
 
         began = loop.time()
         monkeypatch.setattr(asyncio, "create_subprocess_exec", stopped)
-        monkeypatch.setattr(compile_run, "_cpu_seconds", lambda pid: share * (loop.time() - began))
+        monkeypatch.setattr(compiler_process, "_cpu_seconds", lambda pid: share * (loop.time() - began))
         compiling = asyncio.ensure_future(
             Compiler(tmp_path / "compiled", limits(compile_seconds=SECONDS)).compiled(component)
         )

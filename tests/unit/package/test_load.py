@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.config import PackageLimits
-from guesthouse.errors import BadProcessId
+from guesthouse.core.config import PackageLimits
+from guesthouse.core.errors import BadProcessId
 from guesthouse.package.errors import PackageError
-from guesthouse.package.load import load_package
-from guesthouse.package.stage import stage
+from guesthouse.package.format.load import load_package
+from guesthouse.package.store.stage import stage
 
 from .conftest import MANIFEST, MakePackage, package_members, write_zip
 

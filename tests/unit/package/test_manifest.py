@@ -7,7 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guesthouse.package.errors import PackageError
-from guesthouse.package.manifest import MAX_MANIFEST_BYTES, MAX_PROCESSES, parse_manifest, relative_path
+from guesthouse.package.format.manifest import (
+    MAX_MANIFEST_BYTES,
+    MAX_PROCESSES,
+    parse_manifest,
+    relative_path,
+)
 
 from .conftest import MANIFEST
 

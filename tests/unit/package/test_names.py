@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from wasmtime import WasmtimeError, wat2wasm
 from wasmtime.component import Component
 
-from guesthouse.package.names import MAX_MANGLED, MAX_NAME, without_harmful_names
-from guesthouse.worker.boundary.errors import GuestTrap
+from guesthouse.package.compile.strip_names import MAX_MANGLED, MAX_NAME, without_harmful_names
+from guesthouse.wasm.errors import GuestTrap
 
 from ...boundary.harness import ENGINE, Calls, death_of, guest, load
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.package.own_files import Digests, Tampered
+from guesthouse.package.compile.private_files import Digests, Tampered
 
 
 @pytest.fixture

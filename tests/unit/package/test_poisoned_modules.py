@@ -13,12 +13,12 @@ from typing import IO, Final
 
 import pytest
 
-from guesthouse.canonical.files import core_path, module_paths, shared_names
-from guesthouse.config import MIB, PackageLimits
-from guesthouse.package.compile_run import CompileRun
-from guesthouse.package.compiler import Compiler
+from guesthouse.core.config import MIB, PackageLimits
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.compile.compiler_process import CompileRun
+from guesthouse.package.compile.job import SHARED_BYTES, Task
 from guesthouse.package.errors import CompileError
-from guesthouse.package.task import SHARED_BYTES, Task
+from guesthouse.wasm.artifact_files import core_path, module_paths, shared_names
 
 from .large import (
     BOTH,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from guesthouse.address import ProcessId
+from guesthouse.core.address import ProcessId
 from guesthouse.package.errors import PackageError
-from guesthouse.package.manifest import MAX_RIGHTS, ProcessEntry, parse_manifest
+from guesthouse.package.format.manifest import MAX_RIGHTS, ProcessEntry, parse_manifest
 
 HEAD = """
 [package]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.errors import BadProcessId
-from guesthouse.package.build import build_package
+from guesthouse.core.errors import BadProcessId
+from guesthouse.package.build.build import build_package
+from guesthouse.package.build.scaffold import TEMPLATES, scaffold
 from guesthouse.package.errors import PackageError
-from guesthouse.package.load import read_manifest
-from guesthouse.package.scaffold import TEMPLATES, scaffold
+from guesthouse.package.format.load import read_manifest
 
 SDK = Path(__file__).parents[3] / "guest_sdk" / "python"
 

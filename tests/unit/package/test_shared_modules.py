@@ -14,15 +14,15 @@ from typing import IO, Any, Final
 
 import pytest
 
-from guesthouse.canonical.codec import plan_from_json
-from guesthouse.canonical.files import core_path, module_paths
-from guesthouse.config import PackageLimits
-from guesthouse.package.compile_run import CompileRun
-from guesthouse.package.compiler import Compiler
+from guesthouse.core.config import PackageLimits
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.compile.compiler_process import CompileRun
+from guesthouse.package.compile.job import SHARED_BYTES, Job, Task
 from guesthouse.package.errors import CompileError
-from guesthouse.package.task import SHARED_BYTES, Job, Task
-from guesthouse.worker.boundary.artifact import Engines
-from guesthouse.worker.boundary.engine import SMALL_COMPONENT, new_engine
+from guesthouse.wasm.artifact_files import core_path, module_paths
+from guesthouse.wasm.engine.engines import SMALL_COMPONENT, new_engine
+from guesthouse.wasm.loader import Engines
+from guesthouse.wasm.plan.plan_json import plan_from_json
 from guesthouse.worker.calls import ENTRIES, HostCalls
 
 from .large import (
@@ -250,7 +250,7 @@ async def test_a_full_cache_counts_a_shared_module_once_and_drops_it_with_the_la
     size = sum(path.stat().st_size for path in cache_dir.iterdir())
     assert size < 2 * shared(cache_dir, MODULE).stat().st_size + 4 * SMALL_COMPONENT
     for room, left in ((size + 100_000, {digest(A), digest(B)}), (size - 1, {digest(B)}), (1, set[str]())):
-        monkeypatch.setattr("guesthouse.package.cache.MAX_CACHE_BYTES", room)
+        monkeypatch.setattr("guesthouse.package.compile.cache.MAX_CACHE_BYTES", room)
         age(*cache_dir.glob(f"{digest(A)}-*"), *cache_dir.glob("*.seal"), *cache_dir.glob("*.module"))
         for each in cache_dir.glob(f"{digest(guest.read_bytes())}-*"):
             each.unlink()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.config import PackageLimits, Settings
-from guesthouse.home import Home
-from guesthouse.installing import install_without_node
+from guesthouse.core.config import PackageLimits, Settings
+from guesthouse.core.home import Home
+from guesthouse.node.installer import install_without_node
 from guesthouse.package.errors import CompileError, PackageError
-from guesthouse.package.load import load_package, read_manifest
-from guesthouse.package.pack import write_archive
-from guesthouse.package.stage import prune, stage, staged
+from guesthouse.package.format.load import load_package, read_manifest
+from guesthouse.package.format.pack import write_archive
+from guesthouse.package.store.stage import prune, stage, staged
 
 from .conftest import MakePackage, write_zip
 from .test_kinode import members

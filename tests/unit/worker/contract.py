@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     BOOL,
     STRING,
     U8,

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from guesthouse.address import Address
+from guesthouse.core.address import Address
 from guesthouse.link.to_worker import GuestLimits
+from guesthouse.wasm.engine.fiber import Fiber
+from guesthouse.wasm.errors import GuestTrap
 from guesthouse.worker import guest as guest_module
 from guesthouse.worker import scheduler
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.fiber import Fiber
 from guesthouse.worker.guest import Guest, Waiting
-from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 
 from .process import LIMITS, OUR
@@ -47,7 +47,7 @@ class Driven:
         )
         known = {name: {**LIMITS, **limits}[name] for name in GuestLimits.__struct_fields__}
         self.guest = Guest(
-            1, Address.parse(OUR), GuestLimits(**known), "none", Outgoing(link), self.scheduler
+            1, Address.parse(OUR), GuestLimits(**known), "none", LinkWriter(link), self.scheduler
         )
         self.guest.fiber = cast(Fiber, self)
         self.guest.waiting = Waiting.TIME

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.wasm.types import FunctionType
 
 from ...boundary.components import MAX_FLAT, TypeWriter, core_types
 from .contract import (

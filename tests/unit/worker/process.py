@@ -15,10 +15,10 @@ from typing import Any, Final
 from tests.wire import FrameReader, ToNode, ToWorker, to_worker
 from wasmtime import wat2wasm
 
-from guesthouse.canonical.files import PLAN_SUFFIX, core_path
 from guesthouse.link.frames import MOST_MESSAGES
 from guesthouse.link.messages import PROTOCOL_VERSION
-from guesthouse.package.compiling import compile_component
+from guesthouse.package.compile.compile import compile_component
+from guesthouse.wasm.artifact_files import PLAN_SUFFIX, core_path
 
 PATIENCE: Final = 30.0
 """Seconds after which something that must come is said not to come."""

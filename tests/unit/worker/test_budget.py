@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.wire import ToNode
 
 from guesthouse.link.usage import Usage
-from guesthouse.worker.budget import BURST_SECONDS, SAY_EVERY_SECONDS, Allowance, Budget
+from guesthouse.worker.limits.rate import BURST_SECONDS, SAY_EVERY_SECONDS, RateLimits, TokenBucket
 
 from .guests import ECHO, HOG, PUSH_CHANNEL, RECEIVE, RECEIVE_FOR_EVER, SCRATCH, process
 from .process import Worker
@@ -25,7 +25,7 @@ STORM = process(
 
 
 def test_an_allowance_waits_for_no_more_and_no_less_than_its_rate() -> None:
-    allowance = Allowance(64.0, now=0.0)
+    allowance = TokenBucket(64.0, now=0.0)
     assert allowance.enough == 64.0 * BURST_SECONDS
     assert allowance.wait_seconds(64.0, now=0.0) == 0.0
     assert allowance.wait_seconds(96.0, now=0.0) == 0.5
@@ -34,7 +34,7 @@ def test_an_allowance_waits_for_no_more_and_no_less_than_its_rate() -> None:
 
 
 def test_what_was_not_used_is_saved_up_to_a_burst() -> None:
-    allowance = Allowance(64.0, now=0.0)
+    allowance = TokenBucket(64.0, now=0.0)
     assert allowance.wait_seconds(64.0, now=1000.0) == 0.0
     assert allowance.enough == 128.0
 
@@ -51,7 +51,7 @@ def test_on_average_no_more_is_used_than_the_rate_and_what_was_saved(
 ) -> None:
     """A guest that is polled whenever it may be, uses something each time, and waits when it is told to."""
     rate, total, now, largest = 0.5, 0.0, 0.0, 0.0
-    allowance = Allowance(rate, now)
+    allowance = TokenBucket(rate, now)
     for used, idle in slices:
         now += idle
         total += used
@@ -62,7 +62,7 @@ def test_on_average_no_more_is_used_than_the_rate_and_what_was_saved(
 
 
 def test_a_budget_is_looked_at_only_when_it_may_be_used_up() -> None:
-    budget = Budget(0.5, 1000, now=0.0)
+    budget = RateLimits(0.5, 1000, now=0.0)
     assert not budget.is_used_up(0.4999, 999)
     assert budget.is_used_up(0.5, 0)
     assert budget.is_used_up(0.0, 1000)
@@ -83,7 +83,7 @@ def test_a_budget_is_looked_at_only_when_it_may_be_used_up() -> None:
 def test_the_log_says_which_budget_is_over_and_then_not_again_for_a_while(
     cpu_seconds: float, calls: int, said: str
 ) -> None:
-    budget = Budget(0.5, 1000, now=0.0)
+    budget = RateLimits(0.5, 1000, now=0.0)
     seconds, text = budget.hold_seconds(cpu_seconds, calls, now=0.0)
     assert seconds > 0
     assert text == said

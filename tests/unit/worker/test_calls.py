@@ -5,8 +5,9 @@ from typing import Any, Final
 import pytest
 from tests.wire import Call, ToNode, ToWorker
 
-from guesthouse.link.messages import MOST_SUBPROTOCOLS, ExitCause
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.link.messages import MOST_SUBPROTOCOLS
+from guesthouse.wasm.types import FunctionType
 from guesthouse.worker.served import contract
 
 from .contract import AWAITED, INCOMING_REQUEST, MESSAGE, REQUEST, field_offset, payload_offset

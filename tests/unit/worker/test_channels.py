@@ -5,9 +5,9 @@ from typing import Final
 import pytest
 from tests.wire import ToNode, ToWorker
 
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.messages import WsMessageType
 from guesthouse.link.credit import push_cost
-from guesthouse.link.messages import ExitCause
-from guesthouse.message import WsMessageType
 
 from .contract import OPEN, PUSH_ERROR, field_offset
 from .guests import (

@@ -73,7 +73,7 @@ ALLOWED = {
 PROGRAM = """
 import ctypes, fcntl, mmap, os, platform, resource, signal, socket, sys, threading, time
 from pathlib import Path
-from guesthouse.worker.confinement import confine
+from guesthouse.worker.sandbox import confine
 folder = Path(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 parent = os.getppid()
@@ -123,7 +123,7 @@ def test_a_confined_worker_is_left_only_what_it_needs_to(outcomes: dict[str, str
 TOO_MUCH = """
 import mmap, sys
 from pathlib import Path
-from guesthouse.worker.confinement import confine
+from guesthouse.worker.sandbox import confine
 confine(Path(sys.argv[1]), 1 << 30)
 private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 no_reserve = 0x4000

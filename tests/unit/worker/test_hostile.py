@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.wire import ToWorker, to_node
 
+from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.frames import from_worker
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     BOOL,
     F64,
     S64,

@@ -11,15 +11,15 @@ import pytest
 from msgspec import structs
 from tests.wire import Call, ToNode, ToWorker
 
-from guesthouse.address import Address
-from guesthouse.http_server.actions import PushProblem
-from guesthouse.http_server.json_form import _BIND_ERRORS
-from guesthouse.link.messages import ExitCause
+from guesthouse.core.address import Address
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.http_server.api.json_api import _BIND_ERRORS
+from guesthouse.http_server.api.port import PushProblem
 from guesthouse.link.to_worker import Close, Http, Push, Response
 from guesthouse.worker.calls import kinode
+from guesthouse.worker.contract_messages import CONTRACT
 from guesthouse.worker.kinode_errors import known_error
-from guesthouse.worker.kinode_form import STANDARD
-from guesthouse.worker.messages import CONTRACT
+from guesthouse.worker.kinode_messages import STANDARD
 
 from .guests import RECEIVE_FOR_EVER, Wasi, data, process
 from .process import OUR, Worker

@@ -7,9 +7,9 @@ from typing import Any, Final
 import pytest
 from tests.wire import Call, ToNode, ToWorker, to_worker
 
-from guesthouse.config import MIB
+from guesthouse.core.config import MIB
 from guesthouse.link.messages import PIECE_BYTES
-from guesthouse.worker.boundary.types import ListOf
+from guesthouse.wasm.types import ListOf
 from guesthouse.worker.served import contract
 
 from .contract import field_offset, size_and_alignment

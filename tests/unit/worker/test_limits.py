@@ -12,11 +12,11 @@ from typing import Any, Final
 import pytest
 from tests.wire import FrameReader, ToNode
 
-from guesthouse.link.messages import ExitCause
+from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.to_worker import GuestLimits
-from guesthouse.worker import logbook
-from guesthouse.worker.logbook import LogBook
-from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.limits import guest_log
+from guesthouse.worker.limits.guest_log import GuestLog
+from guesthouse.worker.link import LinkWriter
 
 from .contract import REQUEST, field_offset
 from .driven import Driven
@@ -160,11 +160,11 @@ def host_calls_per_second(driven: Callable[..., Driven], over: int) -> None:
 
 def log_lines_per_second(patch: pytest.MonkeyPatch, over: int) -> None:
     now = 1024.0
-    patch.setattr(logbook, "monotonic", lambda: now)
+    patch.setattr(guest_log, "monotonic", lambda: now)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        outgoing = Outgoing(ours)
-        book = LogBook(1, 100, 1000, outgoing)
+        outgoing = LinkWriter(ours)
+        book = GuestLog(1, 100, 1000, outgoing)
         for _ in range(100 + over):
             book.line("print", "info", "x")
         assert book.dropped == max(0, over)
@@ -236,8 +236,8 @@ def test_the_rate_of_the_log_holds_at_its_edge(monkeypatch: pytest.MonkeyPatch, 
 def test_a_line_has_no_escape_sequences(written: str, shown: str) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        outgoing = Outgoing(ours)
-        book = LogBook(1, 100, 100, outgoing)
+        outgoing = LinkWriter(ours)
+        book = GuestLog(1, 100, 100, outgoing)
         book.line("print", "info", written)
         book.stream("stdout", written.encode() + b"\n")
         outgoing.flush()

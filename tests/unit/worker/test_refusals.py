@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 from tests.wire import Call, ToNode, ToWorker
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.types import (
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.types import (
     STRING,
     EnumOf,
     FunctionType,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from tests.wire import ToNode, ToWorker
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.types import FunctionType
 
 from .guests import (
     ECHO,

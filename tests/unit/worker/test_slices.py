@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from guesthouse.worker.boundary.ticker import ROUND_SECONDS, SHORT_SECONDS
+from guesthouse.wasm.engine.epoch_timer import ROUND_SECONDS, SHORT_SECONDS
 from guesthouse.worker.guest import Waiting
 
 from .driven import Driven

@@ -11,7 +11,7 @@ import pytest
 from guesthouse.link.messages import MOST_RUNS
 from guesthouse.link.to_node import Usage
 from guesthouse.worker import usage
-from guesthouse.worker.outgoing import Outgoing
+from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.usage import UsageReport
 
 
@@ -22,7 +22,7 @@ class Said:
         self.now = 100.0
         self.usage: list[Usage] = []
         patch.setattr(usage, "monotonic", lambda: self.now)
-        self.report = UsageReport(cast(Outgoing, self))
+        self.report = UsageReport(cast(LinkWriter, self))
 
     def add(self, message: Usage) -> None:
         self.usage.append(message)

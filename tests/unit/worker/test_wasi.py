@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 from tests.wire import ToNode
 
-from guesthouse.link.messages import ExitCause
+from guesthouse.core.exit_cause import ExitCause
 
 from .guests import ECHO, RECEIVE, RECEIVE_FOR_EVER, Wasi, data, process
 from .process import Guest, Worker

@@ -370,7 +370,7 @@ class FakeCalls(FakeRights):
     def _lacking(self, target: Address) -> types.Capability | None:
         """What the process lacks to message a target."""
         if target.process == HTTP_SERVER or target.process in self.private:
-            return self.lacks_to_message(target)
+            return self.missing_to_message(target)
         return None
 
     def _write(self, level: str, text: str) -> None:

@@ -102,7 +102,7 @@ class FakeRights:
             needed = Capability.of(Address(self._node, _STATE), {"bytes": size})
             raise Err(StateError_TooBig(_raw(needed)))
 
-    def lacks_to_message(self, target: Address) -> types.Capability | None:
+    def missing_to_message(self, target: Address) -> types.Capability | None:
         """The messaging capability of another process, when the process does not hold it."""
         needed = Capability.messaging(target)
         return None if needed in self.held else _raw(needed)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from guesthouse.worker.boundary.errors import LinkFailure
-from guesthouse.worker.boundary.host_functions import Destructor, HostFunction
-from guesthouse.worker.boundary.offers import where_is
-from guesthouse.worker.boundary.types import STRING, FunctionType
+from guesthouse.wasm.engine.host_functions import Destructor, HostFunction
+from guesthouse.wasm.engine.imports import where_is
+from guesthouse.wasm.errors import LinkFailure
+from guesthouse.wasm.types import STRING, FunctionType
 from guesthouse.worker.calls import capabilities, http_server, kinode, messaging, spawning, system, wasi
 from guesthouse.worker.guest import Guest
 from guesthouse.worker.served import contract

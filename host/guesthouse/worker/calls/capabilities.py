@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.capabilities import MOST_NAMED
+from guesthouse.core.capabilities import MOST_NAMED
+from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
-from guesthouse.link.messages import ExitCause, Pair
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import HostFunction
+from guesthouse.link.messages import Pair
+from guesthouse.wasm.engine.host_functions import HostFunction
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.worker.contract_messages import capability_values
 from guesthouse.worker.guest import Guest, address_text
-from guesthouse.worker.messages import capability_values
 
 INTERFACE: Final = "guesthouse:process/capabilities"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from guesthouse.address import HTTP_SERVER
+from guesthouse.core.address import HTTP_SERVER
 from guesthouse.link.to_node import Send
 from guesthouse.link.to_worker import Response, SendFailure
-from guesthouse.worker.boundary.host_functions import PENDING
-from guesthouse.worker.boundary.values import Err, Ok
-from guesthouse.worker.messages import Dialect, blob_value
+from guesthouse.wasm.engine.host_functions import PENDING
+from guesthouse.wasm.values import Err, Ok
+from guesthouse.worker.contract_messages import MessageEncoding, blob_value
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
@@ -65,4 +65,4 @@ def _not_answered(guest: Guest, failure: SendFailure) -> Ok | Err:
     return Err("channel-full" if failure.kind == "mailbox-full" else "channel-not-found")
 
 
-_OUTCOME: Final = Dialect(received={}, awaited={Response: _answered, SendFailure: _not_answered})
+_OUTCOME: Final = MessageEncoding(received={}, awaited={Response: _answered, SendFailure: _not_answered})

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from guesthouse.address import HTTP_SERVER
+from guesthouse.core.address import HTTP_SERVER
+from guesthouse.core.messages import WsMessageType
 from guesthouse.link.calls import (
     AwaitRoom,
     BindHttpPath,
@@ -25,14 +26,13 @@ from guesthouse.link.calls import (
 from guesthouse.link.credit import push_cost
 from guesthouse.link.messages import MOST_CHANNELS
 from guesthouse.link.to_node import CloseChannel, Push, PushMany, Send
-from guesthouse.message import WsMessageType
-from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
-from guesthouse.worker.boundary.values import OK, Err, check_utf8
+from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
+from guesthouse.wasm.values import OK, Err, check_utf8
 from guesthouse.worker.calls import extension_push
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import message_bytes, operation_bytes
+from guesthouse.worker.errors import as_result
 from guesthouse.worker.guest import Answerable, Guest
-from guesthouse.worker.refusals import as_result
 
 INTERFACE: Final = "guesthouse:process/http-server"
 MAX_CONTROL_PAYLOAD: Final = 125

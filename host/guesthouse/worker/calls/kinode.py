@@ -16,17 +16,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from guesthouse.address import Address, canonical
-from guesthouse.errors import BadAddress
+from guesthouse.core.address import Address, canonical
+from guesthouse.core.errors import BadAddress
+from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.calls import ClearState, Outcome, Refusal, SetState
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
-from guesthouse.worker.boundary.types import FunctionType
+from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.types import FunctionType
 from guesthouse.worker.calls import capabilities, messaging, spawning, system
 from guesthouse.worker.calls.limits import blob_bytes, exit_bytes, operation_bytes
 from guesthouse.worker.guest import Guest, address_text
-from guesthouse.worker.kinode_form import STANDARD, closed
+from guesthouse.worker.kinode_messages import STANDARD, closed
 from guesthouse.worker.served.kinode import BY_VERSION
 
 VERSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from guesthouse.worker.boundary.host_functions import SMALL_BYTES
+from guesthouse.wasm.engine.host_functions import SMALL_BYTES
 from guesthouse.worker.guest import Guest
 
 MOST_BYTES: Final = 16 * 1024 * 1024

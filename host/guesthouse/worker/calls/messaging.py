@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.http_answer import answer_of
-from guesthouse.link.messages import ExitCause, Rights
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.responses import answer_of
+from guesthouse.link.messages import Rights
 from guesthouse.link.to_node import Respond, Send
-from guesthouse.worker.boundary.apart.metering import SHARED_BYTES
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import PENDING, Beyond, HostFunction
-from guesthouse.worker.boundary.values import Utf8, check_utf8
+from guesthouse.wasm.abi.value_budget import SHARED_BYTES
+from guesthouse.wasm.engine.host_functions import PENDING, Beyond, HostFunction
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.values import Utf8, check_utf8
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import blob_bytes
+from guesthouse.worker.contract_messages import CONTRACT, PUSH, MessageEncoding, blob_value
 from guesthouse.worker.guest import Answerable, Guest, address_text
-from guesthouse.worker.messages import CONTRACT, PUSH, Dialect, blob_value
 
 INTERFACE: Final = "guesthouse:process/messaging"
 
@@ -129,7 +130,7 @@ def send_and_await(
     target: dict[str, Any],
     request: dict[str, Any],
     blob: dict[str, Any] | None,
-    dialect: Dialect,
+    dialect: MessageEncoding,
 ) -> Any:
     """The same for any dialect."""
     if request["expects-response"] is None:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.address import ProcessId
-from guesthouse.capabilities import MESSAGING
+from guesthouse.core.address import ProcessId
+from guesthouse.core.capabilities import MESSAGING
 from guesthouse.link.calls import Outcome, Spawn, Spawned
 from guesthouse.link.messages import Pair
-from guesthouse.worker.boundary.host_functions import HostFunction
-from guesthouse.worker.boundary.values import Err, Ok
+from guesthouse.wasm.engine.host_functions import HostFunction
+from guesthouse.wasm.values import Err, Ok
 from guesthouse.worker.calls.capabilities import refuse_many, rights
 from guesthouse.worker.calls.limits import exit_bytes
 from guesthouse.worker.calls.system import left_for_exit
+from guesthouse.worker.errors import as_error
 from guesthouse.worker.guest import Guest, name_part
-from guesthouse.worker.refusals import as_error
 
 INTERFACE: Final = "guesthouse:process/spawning"
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.calls import ClearState, GetState, Outcome, SetState, Stored
-from guesthouse.link.messages import MOST_ON_EXIT, ExitCause, ExitRequest, OnExit
+from guesthouse.link.messages import MOST_ON_EXIT, ExitRequest, OnExit
 from guesthouse.link.to_node import SetOnExit
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
+from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
+from guesthouse.wasm.errors import GuestTrap
 from guesthouse.worker.calls.limits import exit_bytes, operation_bytes
+from guesthouse.worker.errors import as_result
 from guesthouse.worker.guest import Guest, address_text
-from guesthouse.worker.refusals import as_result
 
 INTERFACE: Final = "guesthouse:process/system"
 _UNREADABLE: Final = "storage"

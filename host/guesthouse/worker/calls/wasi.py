@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from time import monotonic_ns, time_ns
 from typing import Any, Final
 
-from guesthouse.link.messages import ExitCause
-from guesthouse.worker.boundary.errors import GuestTrap
-from guesthouse.worker.boundary.host_functions import Beyond, HostFunction
-from guesthouse.worker.boundary.types import EnumOf, FunctionType, ResultOf
-from guesthouse.worker.boundary.values import OK, Err, Ok
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.types import EnumOf, FunctionType, ResultOf
+from guesthouse.wasm.values import OK, Err, Ok
 from guesthouse.worker.guest import Guest
 from guesthouse.worker.served.wasi import FUNCTIONS
 

@@ -1,10 +1,10 @@
-"""The types of `wit/`, as `python -m guesthouse.package.contract_types` writes them. Do not edit."""
+"""Types of `wit/`, written by `python -m guesthouse.package.build.contract_types`: do not edit."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     BOOL,
     STRING,
     U8,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from guesthouse.worker.boundary.types import (
+from guesthouse.wasm.types import (
     EnumOf,
     FlagsOf,
     FunctionType,

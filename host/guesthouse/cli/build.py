@@ -1,0 +1,127 @@
+"""Commands for packages: `new`, `build`, `inspect`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from guesthouse.cli.options import json_option, print_json
+from guesthouse.core.errors import GuesthouseError
+
+if TYPE_CHECKING:
+    from guesthouse.package.compile.description import Item
+    from guesthouse.package.compile.inspect import Inspection
+
+
+class CannotRun(GuesthouseError):
+    """A component that was inspected cannot run on this host."""
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--template",
+    type=click.Choice(["python", "c"]),
+    default="python",
+    show_default=True,
+    help="The language.",
+)
+@click.option("--publisher", default="example.os", show_default=True, help="Who publishes it.")
+def new(name: str, template: str, publisher: str) -> None:
+    """Write a small package to start from, in a folder of its NAME."""
+    from guesthouse.package.build.scaffold import scaffold
+
+    folder = scaffold(name, publisher, template, Path())
+    click.echo(f"wrote {folder}: try 'guesthouse run --dev {folder}'")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the package here, as a .zip; to a name that ends in .wasm, its one component.",
+)
+def build(folder: Path, output: Path | None) -> None:
+    """Build the package in DIR: its components from their sources, and with -o one .zip of it all.
+
+    What did not change since the last time is not built again. Prints where the package is, and on standard error what
+    compilers say.
+    """
+    import signal
+
+    from guesthouse.node.log import printable
+    from guesthouse.package.build.build import build_package
+
+    # Whoever stops a build stops its compiler, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    click.echo(
+        os.fsencode(
+            build_package(folder, output, lambda line: click.echo(printable(line.expandtabs()), err=True))
+        )
+    )
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@json_option
+def inspect(file: Path, as_json: bool) -> None:
+    """Show what a component imports and exports, and whether this host can run it.
+
+    Exits with 1 when it cannot, and says why.
+    """
+    import asyncio
+
+    from guesthouse.core.config import load_settings
+    from guesthouse.package.compile.inspect import inspect_component
+
+    inspection = asyncio.run(inspect_component(file, load_settings().package, _cache_folder()))
+    if as_json:
+        print_json(_for_programs(inspection))
+    else:
+        _print_for_people(inspection)
+    if not inspection.runnable:
+        raise CannotRun(f"{file} cannot run on this host: it {inspection.problems[0]}")
+
+
+def _cache_folder() -> Path:
+    """Where compiled components are kept that belong to no node."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "guesthouse" / "compiled"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _for_programs(inspection: Inspection) -> dict[str, object]:
+    return {
+        "file": str(inspection.file),
+        "runnable": inspection.runnable,
+        "problems": list(inspection.problems),
+        "imports": [_item(item) for item in inspection.imports],
+        "exports": [_item(item) for item in inspection.exports],
+    }
+
+
+def _item(item: Item) -> dict[str, object]:
+    return {"name": item.name, "kind": item.kind, "functions": list(item.functions)}
+
+
+def _print_for_people(inspection: Inspection) -> None:
+    from guesthouse.node.log import printable
+
+    for title, items in (("imports", inspection.imports), ("exports", inspection.exports)):
+        click.echo(f"{title}:" if items else f"{title}: nothing")
+        for item in items:
+            functions = f": {', '.join(item.functions)}" if item.functions else ""
+            click.echo(printable(f"  {item.kind} {item.name}{functions}"))
+    if inspection.runnable:
+        click.echo("this host can run it")
+    else:
+        click.echo("this host cannot run it:")
+        for problem in inspection.problems:
+            click.echo(printable(f"  it {problem}"))

@@ -1,0 +1,188 @@
+"""Commands that install packages: `install`, `uninstall`, `rollback`, `packages`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
+from guesthouse.core.errors import GuesthouseError
+
+
+class NotConsented(GuesthouseError):
+    """A package asks for more than its operator said that it may have."""
+
+
+@click.command()
+@click.argument("package", metavar="PACKAGE")
+@click.option(
+    "--yes", is_flag=True, help="It may have what it asks for, more than the version before or not."
+)
+@home_option
+@json_option
+def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
+    """Install PACKAGE, a folder or .zip, or another version of one that is installed.
+
+    When it asks for more than the version that is installed, which may be none, it is shown what; at a terminal you
+    are asked, else --yes is needed.
+
+    A running node starts it at once: the processes of an older version are swapped with their channels open,
+    and stay when the new one cannot start. Otherwise the node starts it when it is started next.
+    """
+    folder = home_path(home)
+    item = _install(folder, package, yes or None)
+    if "needs_consent" in item:
+        if as_json or not sys.stdin.isatty():
+            raise NotConsented(item["needs_consent"])
+        click.echo(f"{item['package']} {item['version']}", err=True)
+        _show_changes(item)
+        click.confirm("May it have that?", abort=True, err=True)
+        item = _install(folder, package, item["hash"])
+    _show(item, as_json)
+    if not as_json:
+        _show_changes(item)
+
+
+def _install(folder: Path, package: str, consent: str | bool | None) -> dict[str, Any]:
+    from guesthouse.control.client import NoNode, ask
+    from guesthouse.core.config import load_settings
+    from guesthouse.core.home import Home
+
+    try:
+        (item,) = ask(folder, "install", package=str(Path(package).absolute()), consent=consent)
+    except NoNode:
+        from guesthouse.node.installer import install_without_node
+        from guesthouse.node.package_hosts import NeedsConsent
+
+        try:
+            item = install_without_node(Home(folder), load_settings(str(folder)), package, consent)
+        except NeedsConsent as needed:
+            item = {"needs_consent": str(needed), **needed.item}
+    return dict(item)
+
+
+def _show_changes(item: dict[str, Any]) -> None:
+    from guesthouse.node.log import printable
+
+    for text in item["asks_more"]:
+        click.echo(printable(f"  + {text}"), err=True)
+    for text in item["asks_less"]:
+        click.echo(printable(f"  - {text}"), err=True)
+
+
+@click.command()
+@click.argument("package", metavar="PACKAGE_ID")
+@click.option(
+    "--purge", is_flag=True, help="Drop all that its processes stored, also if it is uninstalled already."
+)
+@home_option
+@json_option
+def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> None:
+    """Take the package PACKAGE_ID (package:publisher) off the node, running or not.
+
+    Its processes end and their channels are closed. What they stored is kept, unless --purge is given.
+    """
+    from guesthouse.control.client import NoNode, ask
+    from guesthouse.core.home import Home
+    from guesthouse.package.store.installed import parse_package_id
+
+    package_id, folder = parse_package_id(package), home_path(home)
+    dropped = ", and what it stored is dropped" if purge else ""
+    try:
+        list(ask(folder, "uninstall", package=package_id, purge=purge))
+    except NoNode:
+        dropped += " when the node starts next" if purge else ""
+        from guesthouse.node.installer import uninstall_without_node
+
+        uninstall_without_node(Home(folder), package_id, drop_state=purge)
+    if as_json:
+        print_json({"package": package_id})
+    else:
+        click.echo(f"{package_id} is uninstalled{dropped}", err=True)
+
+
+@click.command()
+@click.argument("package", metavar="PACKAGE_ID")
+@home_option
+@json_option
+def rollback(package: str, home: str | None, as_json: bool) -> None:
+    """Return to the version of PACKAGE_ID that was installed before, as `install` would. Twice is back again.
+
+    Shows how what it may do changes by that.
+    """
+    from guesthouse.control.client import NoNode, ask
+    from guesthouse.core.config import load_settings
+    from guesthouse.core.home import Home
+    from guesthouse.package.store.installed import parse_package_id
+
+    package_id, folder = parse_package_id(package), home_path(home)
+    try:
+        (item,) = ask(folder, "rollback", package=package_id)
+    except NoNode:
+        from guesthouse.node.installer import roll_back_without_node
+
+        item = roll_back_without_node(Home(folder), load_settings(str(folder)), package_id)
+    _show(item, as_json)
+    if not as_json:
+        _show_changes(item)
+
+
+@click.command()
+@click.option("--rights", is_flag=True, help="What each package asks for, and who granted it.")
+@home_option
+@json_option
+def packages(rights: bool, home: str | None, as_json: bool) -> None:
+    """List the packages that are installed on the node, and those that it runs."""
+    from guesthouse.cli.status import Columns, print_table
+    from guesthouse.control.client import NoNode, ask
+    from guesthouse.core.config import load_settings
+    from guesthouse.core.home import Home
+
+    folder = home_path(home)
+    try:
+        items = list(ask(folder, "packages"))
+    except NoNode:
+        from guesthouse.node.installer import listed_without_node
+
+        items = listed_without_node(Home(folder), load_settings(str(folder)))
+    columns: Columns = (
+        ("PACKAGE", lambda item: str(item["package"])),
+        ("INSTALLED", lambda item: version_text(item["version"], item["hash"])),
+        ("PREVIOUS", lambda item: version_text(item["previous_version"], item["previous_hash"])),
+        ("RUNS", lambda item: version_text(item["running_version"], item["running_hash"])),
+    )
+    if as_json:
+        print_json(items)
+    elif items and rights:
+        _show_rights(items)
+    elif items:
+        print_table(items, columns)
+    else:
+        click.echo("no package is installed", err=True)
+
+
+def _show_rights(items: list[dict[str, Any]]) -> None:
+    from guesthouse.node.log import printable
+
+    for item in items:
+        click.echo(f"{item['package']} {version_text(item['version'] or item['running_version'], None)}")
+        asks = item["asks"]
+        if asks is None:
+            click.echo("  its manifest cannot be read")
+        elif not asks:
+            click.echo("  nothing beyond what every process has")
+        for asked in asks or ():
+            click.echo(printable(f"  {asked['text']} (granted by {asked['granted_by']})"))
+
+
+def _show(item: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json({key: value for key, value in item.items() if key not in ("asks_more", "asks_less")})
+        return
+    text = f"{item['package']} {version_text(item['version'], item['hash'])} is installed"
+    click.echo(
+        f"{text} and runs" if item["running_version"] else f"{text} and starts with the node", err=True
+    )

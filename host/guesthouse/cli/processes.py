@@ -1,0 +1,136 @@
+"""Commands that act on processes of the running node: `send`, `restart`, `stop`, `kill`, `explain`."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from typing import Any, Final
+
+import click
+
+from guesthouse.cli.options import home_option, home_path, json_option, print_json
+from guesthouse.core.errors import GuesthouseError
+
+_LONGEST_WAIT: Final = 366 * 24 * 3600
+
+
+class NotText(GuesthouseError):
+    """What should be text is not."""
+
+
+@click.command()
+@click.argument("address", metavar="ADDRESS")
+@click.argument("body")
+@click.option(
+    "--blob",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Send what is in FILE as the message's blob; - is standard input.",
+)
+@click.option(
+    "--await",
+    "seconds",
+    type=click.IntRange(1, _LONGEST_WAIT),
+    metavar="SECONDS",
+    help="Wait so long for a response, and print its body.",
+)
+@home_option
+@json_option
+def send(address: str, body: str, blob: Any, seconds: int | None, home: str | None, as_json: bool) -> None:
+    """Send a request to a process of the running node.
+
+    ADDRESS is a process id, or node@process:package:publisher; BODY is the request's body, as text. The
+    request comes from terminal:distro:sys. Without --await no response is wanted, and the command returns
+    once the request is in the process's mailbox.
+    """
+    from guesthouse.control.client import ask
+    from guesthouse.core.json_text import is_text
+
+    if not is_text(body):
+        raise NotText("BODY is not UTF-8: send what is no text as a blob, with --blob FILE")
+    content = None if blob is None else base64.b64encode(blob.read()).decode()
+    items = list(ask(home_path(home), "send", address=address, body=body, blob=content, seconds=seconds))
+    if as_json:
+        print_json(items[0] if items else None)
+    elif items:
+        _print_response(items[0])
+
+
+@click.command()
+@click.argument("process", metavar="PROCESS")
+@home_option
+@json_option
+def restart(process: str, home: str | None, as_json: bool) -> None:
+    """End the run of PROCESS and begin another. Channels stay open, messages wait. Starts one that was stopped."""
+    _act("restart", process, home, as_json)
+
+
+@click.command()
+@click.argument("process", metavar="PROCESS")
+@home_option
+@json_option
+def stop(process: str, home: str | None, as_json: bool) -> None:
+    """End PROCESS for good, whatever its on-exit says. Its channels are closed; what it stored is kept."""
+    _act("stop", process, home, as_json)
+
+
+@click.command()
+@click.argument("process", metavar="PROCESS")
+@home_option
+@json_option
+def kill(process: str, home: str | None, as_json: bool) -> None:
+    """End the run of PROCESS as a trap would: its on-exit says what happens then."""
+    _act("kill", process, home, as_json)
+
+
+@click.command()
+@click.argument("process", metavar="PROCESS")
+@home_option
+@json_option
+def explain(process: str, home: str | None, as_json: bool) -> None:
+    """Show what PROCESS may do and why, and what it was refused."""
+    from guesthouse.control.client import ask
+    from guesthouse.node.log import printable
+
+    (item,) = ask(home_path(home), "explain", process=process)
+    if as_json:
+        print_json(item)
+        return
+    who = (
+        "every process" if item["public"] else f"processes of {item['package']}, and who holds its messaging"
+    )
+    lines = [f"{item['process']} may be messaged by {who}", "it holds"]
+    lines += [f"  {held['params']} of {held['issuer']} ({held['from']})" for held in item["capabilities"]]
+    if item["refused"]:
+        lines.append("it was refused, for want of")
+    lines += [f"  {lack['params']} of {lack['issuer']} ({_times(lack['times'])})" for lack in item["refused"]]
+    for line in lines:
+        click.echo(printable(line))
+
+
+def _act(command: str, process: str, home: str | None, as_json: bool) -> None:
+    from guesthouse.control.client import ask
+
+    (outcome,) = ask(home_path(home), command, process=process)
+    if as_json:
+        print_json(outcome)
+    else:
+        click.echo(f"{outcome['process']}: {outcome['state']}", err=True)
+
+
+def _print_response(response: dict[str, Any]) -> None:
+    text, blob = response["body"], response["blob"]
+    if text is None:
+        sys.stdout.buffer.write(base64.b64decode(response["body_base64"]))
+        sys.stdout.buffer.flush()
+    else:
+        from guesthouse.node.log import printable
+
+        click.echo(printable(text) if sys.stdout.isatty() else text)
+    if blob is not None:
+        size = len(base64.b64decode(blob["bytes_base64"]))
+        click.echo(f"(with a blob of {size} bytes: --json shows it)", err=True)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

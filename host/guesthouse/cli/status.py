@@ -1,0 +1,155 @@
+"""Commands that ask a running node: `ps`, `channels`, `logs`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import click
+
+from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
+
+Columns: TypeAlias = Sequence[tuple[str, Callable[[dict[str, Any]], str]]]
+"""Titles, and what to show of an item."""
+_WIDE: Final = 240
+"""Columns of a table that is not for a terminal, so that nothing in it is wrapped."""
+
+
+_PROCESSES: Final[Columns] = (
+    ("PROCESS", lambda item: str(item["process"])),
+    ("VERSION", lambda item: version_text(item["version"], item["hash"])),
+    ("STATE", lambda item: str(item["state"])),
+    ("WORKER", lambda item: item["worker"] or "-"),
+    ("UP", lambda item: _seconds(item["up_seconds"])),
+    ("RESTARTS", lambda item: str(item["restarts"])),
+    ("ON EXIT", lambda item: str(item["on_exit"])),
+    ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
+    ("MEMORY", lambda item: _known_size(item["memory_bytes"])),
+    ("MAILBOX", lambda item: f"{item['mailbox_messages']} ({_size(item['mailbox_bytes'])})"),
+    ("CHANNELS", lambda item: str(item["channels"])),
+)
+
+_LIMITS: Final[Columns] = (
+    ("PROCESS", lambda item: str(item["process"])),
+    ("MEMORY", lambda item: _used_bytes(item, "memory_bytes")),
+    ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
+    ("A MESSAGE", lambda item: _of(item, "cpu_message_seconds", "cpu_seconds_per_message", _span)),
+    ("A SECOND", lambda item: _of(item, "cpu_share", "cpu_share", "{:.0%}".format)),
+    ("CALLS/S", lambda item: _of(item, "host_calls_per_second", "host_calls_per_second", "{:,}".format)),
+    ("HELD BACK", lambda item: f"{item['held_seconds']:.1f} s"),
+    ("MAILBOX", lambda item: _used_bytes(item, "mailbox_bytes")),
+    ("STATE", lambda item: _used_bytes(item, "state_bytes")),
+    ("LOG DROPPED", lambda item: f"{item['log_lines_dropped']:,}"),
+    ("RESTARTS", lambda item: str(item["restarts"])),
+)
+
+
+@click.command()
+@click.option("--limits", is_flag=True, help="Show what each uses of what it may.")
+@home_option
+@json_option
+def ps(limits: bool, home: str | None, as_json: bool) -> None:
+    """List the processes of the running node."""
+    _list("ps", home, as_json, _LIMITS if limits else _PROCESSES, "the node runs no process")
+
+
+@click.command()
+@home_option
+@json_option
+def channels(home: str | None, as_json: bool) -> None:
+    """List the open channels of the running node."""
+    columns: Columns = (
+        ("CHANNEL", lambda item: str(item["channel_id"])),
+        ("PROCESS", lambda item: str(item["process"])),
+        ("PATH", lambda item: str(item["path"])),
+        ("CLIENT", lambda item: str(item["client"])),
+        ("OPEN", lambda item: _seconds(item["open_seconds"])),
+        ("IN", lambda item: str(item["messages_in"])),
+        ("OUT", lambda item: str(item["messages_out"])),
+        ("OUTBOX", lambda item: _size(item["outbox_bytes"])),
+    )
+    _list("channels", home, as_json, columns, "no channel is open")
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with each line as it is written.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 100_000),
+    default=100,
+    show_default=True,
+    help="Lines to begin with.",
+)
+@home_option
+@json_option
+def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
+    """Show what the running node and its processes wrote."""
+    from guesthouse.control.client import ask
+    from guesthouse.core.messages import LogLine
+    from guesthouse.node.log import for_people
+
+    for item in ask(home_path(home), "logs", lines=lines, follow=follow):
+        click.echo(json.dumps(item) if as_json else for_people(LogLine(**item)))
+
+
+def _list(command: str, home: str | None, as_json: bool, columns: Columns, none: str) -> None:
+    from guesthouse.control.client import ask
+
+    items = list(ask(home_path(home), command))
+    if as_json:
+        print_json(items)
+    elif items:
+        print_table(items, columns)
+    else:
+        click.echo(none, err=True)
+
+
+def print_table(items: Sequence[dict[str, Any]], columns: Columns) -> None:
+    """Print items as a table for people."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from guesthouse.node.log import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, _ in columns:
+        table.add_column(title, overflow="fold")
+    for item in items:
+        table.add_row(*(Text(printable(show(item))) for _, show in columns))
+    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: int) -> str:
+    for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"
+
+
+def _known_size(count: int | None) -> str:
+    return "-" if count is None else _size(count)
+
+
+def _used_bytes(item: dict[str, Any], name: str) -> str:
+    return f"{_known_size(item[name])} of {_size(item['limits'][name])}"
+
+
+def _of(item: dict[str, Any], name: str, limit: str, show: Callable[[Any], str]) -> str:
+    return f"{show(item[name])} of {show(item['limits'][limit])}"
+
+
+def _span(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -1,0 +1,369 @@
+"""The node's settings: every limit, its default and its unit, in one place.
+
+They come, later ones first, from flags, `GUESTHOUSE_<SECTION>_<NAME>`, `guesthouse.toml` in the
+node's home, and the defaults here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, get_args, get_type_hints
+
+from guesthouse.core.address import parse_node_name
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.toml import NotToml, parse_toml
+
+KIB = 1024
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """`[http]`: where the node listens and whom it believes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    allowed_origins: tuple[str, ...] = ()
+    """Origins besides the node's own hosts that may open cookie-authenticated WebSockets."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose `X-Forwarded-For` is believed."""
+    local_access: str = "secret"
+    """What a program on this machine shows to be the node's user's: the `secret` of the home, or that it is on this
+    `machine`, as every other user's programs are.
+    """
+    renewable_seconds: int = 30 * 24 * 3600
+    """How long tokens and logins can be renewed, from the first of them on. One made for longer lasts so long."""
+    hosts: tuple[str, ...] = ()
+    """Names that the node answers for, besides `localhost`, addresses, `host` and the certificate's; `*` for all."""
+    origins: str = "auto"
+    """Whether pages of a package have an origin of their own: `package`, `shared`, or `auto`: where that works."""
+    page_sources: tuple[str, ...] = ()
+    """Origins besides their own that packages' pages may load from and speak to, such as `https://fonts.example`."""
+    register_form: bool = True
+    """Clients may register a channel on `/`, and pages get a cookie that they can read for it."""
+    register_cookie: str = "process"
+    """What of the login pages can read: a token for their own `process`, or, `readable`, that of the node."""
+    register_packages: tuple[str, ...] = ()
+    """Packages, as `package:publisher`, whose pages may register although they share their origin with others."""
+    service_workers: tuple[str, ...] = ()
+    """Packages, as `package:publisher`, that may have service workers on an origin of their own. Whatever pages those
+    make themselves may load from and speak to anybody.
+    """
+    readable_packages: tuple[str, ...] = ()
+    """Packages, as `package:publisher`, whose pages can read a token of the whole node."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """`[connections]`: limits on sockets. Sizes are bytes, times are seconds."""
+
+    total: int = 20_000
+    per_address: int = 20_000
+    handshake_seconds: float = 10.0
+    register_seconds: float = 10.0
+    register_bytes: int = 8 * KIB
+    message_bytes: int = 1 * MIB
+    fragments: int = 1024
+    """Frames in one message."""
+    unfinished_bytes: int = 256 * MIB
+    """What all clients together may have sent of messages that they have not finished."""
+    outbox_bytes: int = 4 * MIB
+    """What may wait to be read by one client."""
+    ping_seconds: float = 20.0
+    """Idle time after which a client is pinged."""
+    pong_seconds: float = 20.0
+    close_seconds: float = 5.0
+    """How long a client may take to answer a close frame."""
+    http_body_bytes: int = 16 * MIB
+    http_response_seconds: float = 15.0
+    """How long a process may take to answer an HTTP request before the client gets 408."""
+    http_longest_response_seconds: float = 120.0
+    """The most that a binding or a request may give a process instead."""
+    encrypted_messages: int = 65_536
+    """Messages that a client may send under one secret."""
+    bindings_per_process: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """`[process]`: limits on each process. Sizes are bytes, times are seconds."""
+
+    memory_bytes: int = 256 * MIB
+    table_elements: int = 100_000
+    cpu_seconds_per_message: float = 10.0
+    start_seconds: float = 30.0
+    """CPU time from instantiation to the first `receive`."""
+    cpu_share: float = 0.95
+    """Of each second of its worker's time, on average; a process that uses more is held back."""
+    host_calls_per_second: int = 500_000
+    """On average; a process that makes more is held back."""
+    first_message_seconds: float = 10.0
+    """How long a process may take to its first `receive`: a new version that takes longer is rolled back."""
+    handover_seconds: float = 5.0
+    """How long the run of an old version may take to finish what it was sent, and to hand over."""
+    mailbox_bytes: int = 4 * MIB
+    message_bytes: int = 16 * MIB
+    """A body or a blob between processes; 16 MiB is also the most that a link frame can carry."""
+    outstanding_bytes: int = 64 * MIB
+    """Requests of one process that wait for their response."""
+    state_bytes: int = 16 * MIB
+    kv_bytes: int = 64 * MIB
+    """Keys and values in `kv:distro:sys`, for each package."""
+    drive_bytes: int = 64 * MIB
+    """Files in `vfs:distro:sys`, for each package."""
+    log_lines_per_second: int = 200
+    log_line_bytes: int = 8 * KIB
+    wasi_handles: int = 1024
+    """WASI resources that a process may hold at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageLimits:
+    """`[package]`: limits on what is loaded. Sizes are bytes, times are seconds."""
+
+    zip_bytes: int = 128 * MIB
+    unpacked_bytes: int = 256 * MIB
+    unpack_ratio: int = 200
+    files: int = 2_000
+    component_bytes: int = 64 * MIB
+    processes: int = 256
+    """Processes of one package, with those that they start."""
+    compile_seconds: float = 120.0
+    compile_memory_bytes: int = 4096 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSettings:
+    """`[restart]`: how a process whose on-exit is `restart` returns. Seconds."""
+
+    first_delay: float = 1.0
+    longest_delay: float = 600.0
+    healthy_after: float = 60.0
+    """A run this long resets the delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of a node."""
+
+    home: str = ""
+    """The node's folder; empty means `~/.guesthouse`."""
+    node: str = "guesthouse.os"
+    workers: int = 0
+    """Worker subprocesses; 0 means one for each CPU but one, and at least one."""
+    worker_silence_seconds: float = 15.0
+    """How long a worker may say nothing when asked before it is ended, and its processes go on elsewhere."""
+    worker_ready_seconds: float = 60.0
+    """How long a worker may take to check its machine and take processes, before another is started."""
+    worker_longest_pause: float = 10.0
+    """The longest wait, in seconds, before a worker that ends again and again is replaced."""
+    isolation: str = "shared"
+    """Whose guests may be in one worker: `shared`, everybody's; `package`, those of one package alone."""
+    most_workers: int = 64
+    """Workers that there may be when each package has one of its own."""
+    worker_confinement: str = "best-effort"
+    """When the kernel cannot confine a worker: `best-effort` logs what is lacking, with `required` none runs."""
+    worker_memory_bytes: int = 256 * GIB
+    """Memory that one worker may write to in all, counting what its guests have been given and not used."""
+    inspectable: bool = False
+    """Whether other programs of this user, such as debuggers, may look into the node and its workers."""
+    dev: bool = False
+    http: HttpSettings = field(default_factory=HttpSettings)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    process: ProcessLimits = field(default_factory=ProcessLimits)
+    package: PackageLimits = field(default_factory=PackageLimits)
+    restart: RestartSettings = field(default_factory=RestartSettings)
+
+
+class BadSetting(GuesthouseError):
+    """A setting has a name or a value that the node does not know."""
+
+
+_SECTIONS: Final = ("http", "connections", "process", "package", "restart")
+_LONGEST_SHOWN: Final = 80
+_ENVIRONMENT: Final = "GUESTHOUSE_"
+_MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
+_MOST: Final = {
+    "port": 65_535,
+    "message_bytes": 16 * MIB,
+    "state_bytes": 16 * MIB,
+    "workers": 1024,
+    "cpu_share": 1,
+}
+_YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_CHOICES: Final = {
+    "isolation": ("shared", "package"),
+    "worker_confinement": ("best-effort", "required"),
+    "http.local_access": ("secret", "machine"),
+    "http.origins": ("auto", "package", "shared"),
+    "http.register_cookie": ("process", "readable"),
+}
+_ANY_TEXT: Final = (re.compile(r"(?s:.*)"), "text")
+_PACKAGE_ID: Final = (re.compile(r"[\w.~-]+:[\w.~-]+", re.ASCII), "package:publisher")
+_FORMS: Final = {
+    "http.hosts": (re.compile(r"\*|[\w-][\w.-]*", re.ASCII), "a host name without a port, or *"),
+    "http.page_sources": (
+        re.compile(r"(https?|wss?)://(\*\.)?[\w.\[\]-]+(:[0-9]+)?(/[\w.~/%-]*)?", re.ASCII),
+        "an origin such as https://fonts.example",
+    ),
+    "http.register_packages": _PACKAGE_ID,
+    "http.readable_packages": _PACKAGE_ID,
+    "http.service_workers": _PACKAGE_ID,
+}
+"""What each item of a list must look like, and how an error says that."""
+
+
+def load_settings(
+    home: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return the settings of the node in `home`, from its file, the environment and flags.
+
+    Args:
+        home: the node's folder; None takes `GUESTHOUSE_HOME`, or else `~/.guesthouse`.
+        flags: `{"node": …, "http.port": …}`; what is None was not given.
+        environment: `os.environ` when None.
+
+    Raises:
+        BadSetting: a name or value is wrong; the message says where it stands.
+    """
+    environment = os.environ if environment is None else environment
+    if home == "":
+        raise BadSetting("--home must not be empty: name a folder, or leave it out for the default")
+    folder = Path(home or environment.get("GUESTHOUSE_HOME") or "~/.guesthouse").expanduser().absolute()
+    values: dict[str, Any] = {}
+    for name, value in _from_file(folder / "guesthouse.toml").items():
+        values[name] = _checked(name, value, f"{folder / 'guesthouse.toml'}: {name}")
+    for variable, name in _variables().items():
+        if variable in environment:
+            values[name] = _checked(name, _parsed(name, environment[variable], variable), variable)
+    for variable in sorted(environment):
+        _refuse_unknown_variable(variable)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _checked(name, value, f"--{name.rpartition('.')[2].replace('_', '-')}")
+    values["home"] = str(folder)
+    return _settings(values)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        content = parse_toml(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):  # the latter is for the home itself to say
+        return {}
+    except NotToml as error:
+        raise BadSetting(f"{path} {error}") from None
+    except OSError as error:
+        raise BadSetting(f"{path}: {error.strerror}: make it readable, or remove it") from None
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and key in _SECTIONS:
+            values.update({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            values[key] = value
+    for name in values:
+        if name not in _TYPES or name == "home":
+            raise BadSetting(f"{path}: there is no setting {name!a}{_did_you_mean(name, _TYPES)}")
+    return values
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    kind, last = _TYPES[name], name.rpartition(".")[2]
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise BadSetting(f"{where} must be a list of strings, not {_shown(value)}")
+        form, words = _FORMS.get(name, _ANY_TEXT)
+        for item in value:
+            if form.fullmatch(item) is None:
+                raise BadSetting(f"{where}: {_shown(item)} must be {words}")
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value) if abs(value) < 2**1000 else math.inf
+    if not isinstance(value, kind) or (kind is int and type(value) is bool):
+        raise BadSetting(f"{where} must be {_kind_in_words(kind)}, not {_shown(value)}")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise BadSetting(f"{where} must be one of {', '.join(_CHOICES[name])}, not {_shown(value)}")
+    if value == "":
+        raise BadSetting(f"{where} must not be empty: give a value, or leave it out for the default")
+    if isinstance(value, int | float) and type(value) is not bool:
+        least = 0 if last in _MAY_BE_ZERO else 1 if kind is int else 0.001
+        most = _MOST.get(last, 2**53)
+        if not least <= value <= most:
+            raise BadSetting(f"{where} must be from {least} to {most}, not {_shown(value)}")
+    return parse_node_name(value) if name == "node" else value
+
+
+def _parsed(name: str, text: str, variable: str) -> Any:
+    kind = _TYPES[name]
+    if kind == tuple[str, ...]:
+        return tuple(filter(None, text.split(",")))
+    try:
+        return _YES_NO[text.lower()] if kind is bool else kind(text) if kind in (int, float) else text
+    except (KeyError, ValueError):
+        raise BadSetting(f"{variable} must be {_kind_in_words(kind)}, not {_shown(text)}") from None
+
+
+def _shown(value: Any) -> str:
+    """A value as an error shows it, whatever its size."""
+    try:
+        text = ascii(value)
+    except ValueError:  # a number of thousands of digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _refuse_unknown_variable(variable: str) -> None:
+    """Only names within a section: a container platform may set others that begin like ours."""
+    known = _variables()
+    if variable not in known and variable.startswith(tuple(f"{_ENVIRONMENT}{s.upper()}_" for s in _SECTIONS)):
+        raise BadSetting(f"{variable} names no setting{_did_you_mean(variable, known)}")
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    top = {name: value for name, value in values.items() if "." not in name}
+    settings = Settings(**top)
+    for section in _SECTIONS:
+        given = {
+            name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{section}.")
+        }
+        settings = replace(settings, **{section: replace(getattr(settings, section), **given)})
+    return settings
+
+
+def _variables() -> dict[str, str]:
+    return {_ENVIRONMENT + name.replace(".", "_").upper(): name for name in _TYPES if name != "home"}
+
+
+def _kind_in_words(kind: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(kind, "text")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f": did you mean {close[0]}?" if close else ": remove it, or look it up in docs/cli.md"
+
+
+def _types() -> dict[str, Any]:
+    """The type of each setting by its name, such as `http.port`; an optional one's is that of its value."""
+    types: dict[str, Any] = {}
+    for name, kind in get_type_hints(Settings).items():
+        inner = get_type_hints(kind) if name in _SECTIONS else {"": kind}
+        for last, hint in inner.items():
+            present = [part for part in get_args(hint) if part not in (type(None), ...)]
+            optional = type(None) in get_args(hint)
+            types[f"{name}.{last}".rstrip(".")] = present[0] if optional else hint
+    return types
+
+
+_TYPES: Final = _types()

@@ -1,0 +1,191 @@
+"""The node's folder: what lies where in it, and that one node at a time uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from guesthouse.core import private
+from guesthouse.core.address import parse_node_name
+from guesthouse.core.errors import BadNodeName, GuesthouseError
+
+_LONGEST_SOCKET_PATH: Final = 100
+"""Bytes of a unix socket's path that every Unix takes (Linux: 107)."""
+
+
+_SECRETS: Final = ("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret")
+_KEPT: Final = (
+    *("lock", "node.name", "guesthouse.toml", "installed.json", "logs", "packages", "control.sock"),
+    *_SECRETS,
+)
+_KEPT_IN_SEVERAL: Final = ("state.sqlite", "compiled")
+_MADE_BESIDE: Final = (*(f".{name}." for name in _KEPT), ".new-")
+
+
+def is_of_a_node(name: str) -> bool:
+    """Whether a file or folder of that name in a home is a node's, and not something else of its user's."""
+    return name in _KEPT or name.startswith((*_KEPT_IN_SEVERAL, *_MADE_BESIDE))
+
+
+class HomeError(GuesthouseError):
+    """The node's folder cannot be used."""
+
+
+class Home:
+    """Paths in a node's folder.
+
+    Args:
+        path: the folder, absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs = path / "logs"
+        self.state = path / "state.sqlite"
+        self.compiled = path / "compiled"
+        self.unpacked = path / "packages"
+        self.control_socket = path / "control.sock"
+        self._node = path / "node.name"
+
+    def prepare(self) -> None:
+        """Make the folder, for its user alone.
+
+        Raises:
+            HomeError: it cannot be made, read or written, is another user's, or others could write to what is a home
+                already.
+        """
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise HomeError(
+                f"{str(self.path)!a} is no UTF-8 text, and workers are told of paths in it: choose another --home"
+            ) from None
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self.path.stat()
+            if status.st_uid != os.geteuid():
+                raise HomeError(f"{self.path} belongs to another user: choose another folder with --home")
+            if private.others_write(status) and any(
+                is_of_a_node(entry.name) for entry in self.path.iterdir()
+            ):
+                raise HomeError(
+                    f"{self.path} could be changed by others, who may have put there what is in it: see that it is all "
+                    "yours, and close it by 'chmod 700', or choose another folder with --home"
+                )
+            if stat.S_IMODE(status.st_mode) & 0o077:
+                self.path.chmod(0o700)
+        except OSError as error:
+            raise self._unusable(error) from None
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise HomeError(
+                f"{self.path} is not readable and writable for this user: fix it, or give another --home"
+            )
+
+    def close_to_others(self) -> list[str]:
+        """See that all that a node keeps in its folder is for its user alone. Returns what was not.
+
+        What else is in the folder is not the node's to change.
+
+        Raises:
+            HomeError: something is another user's, another user could change it, or a secret is a link.
+        """
+        open_before: list[Path] = []
+        try:
+            for entry in sorted(self.path.iterdir()):
+                if entry.name in _SECRETS and entry.is_symlink():
+                    raise private.OpenToOthers(f"{entry} is a link, and secrets are files of the home itself")
+                if is_of_a_node(entry.name):
+                    open_before += private.close_to_others(entry)
+        except private.OpenToOthers as error:
+            raise HomeError(
+                f"{error}: give it to this user alone ('chmod go-rwx'), or choose another folder with --home"
+            ) from None
+        except OSError as error:
+            raise self._unusable(error) from None
+        return [str(path.relative_to(self.path)) for path in open_before]
+
+    def prepare_compiled(self) -> None:
+        """Make the folder of compiled components, which workers map as code.
+
+        Raises:
+            HomeError: it cannot be made, or is where no code may be mapped.
+        """
+        try:
+            self.compiled.mkdir(mode=0o700, exist_ok=True)
+            may_run = not os.statvfs(self.compiled).f_flag & os.ST_NOEXEC
+        except OSError as error:
+            raise self._unusable(error) from None
+        if not may_run:
+            raise HomeError(
+                f"{self.compiled} is on a file system that is mounted noexec, and compiled components are code: "
+                "mount it with exec, or give another --home"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this node. The lock ends with the node, however it ends.
+
+        Raises:
+            HomeError: another node has it, or the lock file cannot be made.
+        """
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            self._lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def remember_node(self, node: str) -> None:
+        """Note the name of the node that runs here, for commands that work without it."""
+        try:
+            with open(self._node, "w", opener=private.opener) as file:
+                file.write(f"{node}\n")
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def remembered_node(self) -> str | None:
+        """The name of the node that ran here last; None when none did."""
+        try:
+            return parse_node_name(self._node.read_text().strip())
+        except (OSError, UnicodeError, BadNodeName):
+            return None
+
+    @contextmanager
+    def control_address(self) -> Iterator[str]:
+        """An address of the control socket that is short enough for a unix socket, wherever the home is."""
+        direct = str(self.control_socket)
+        if len(os.fsencode(direct)) <= _LONGEST_SOCKET_PATH:
+            yield direct
+            return
+        try:
+            descriptor = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            yield f"/proc/self/fd/{descriptor}/{self.control_socket.name}"
+        finally:
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            raise HomeError(
+                f"another node (pid {owner}) runs on {self.path}: stop it, or give this one another --home"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+    def _unusable(self, error: OSError) -> HomeError:
+        return HomeError(
+            f"{self.path} cannot be used as the node's home: {error.strerror}: fix it, or give another --home"
+        )

@@ -1,0 +1,288 @@
+"""Where the parts of a node meet: what each asks of the others, and nothing else.
+
+`kernel` owns processes and their mailboxes; `http_server` owns sockets, channels and bindings. They
+know each other only through these protocols, so each is tested without the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.capabilities import Capability
+from guesthouse.core.messages import (
+    IncomingHttpRequest,
+    LazyLoadBlob,
+    Pairs,
+    Request,
+    SendErrorKind,
+    WebSocketOpen,
+)
+
+
+class Feeder(Protocol):
+    """A source of messages that can be told to hold back, such as a socket."""
+
+    def pause_reading(self) -> None:
+        """Send nothing more until `resume_reading`. May be called twice."""
+
+    def resume_reading(self) -> None:
+        """Go on. May be called without a pause before."""
+
+
+class ProcessPort(Protocol):
+    """A process of this node, as the HTTP server sees it. Nothing here blocks or waits."""
+
+    @property
+    def id(self) -> ProcessId:
+        """The process's canonical id."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it ended and will not return. A process that is being restarted is not gone."""
+
+    def post_open(self, event: WebSocketOpen, credit: int) -> None:
+        """Tell the process of a channel. `credit` is how many bytes it may push at first."""
+
+    def post_push(self, channel_id: int, message_type: int, payload: bytes, feeder: Feeder) -> None:
+        """Hand over a client's message. When the mailbox is now full, `feeder` is paused, and resumed
+        once there is room; the message itself is always taken.
+        """
+
+    def post_close(self, channel_id: int, reason: bytes | None = None) -> None:
+        """Tell the process that the client of a channel is gone; `reason` is that of the close frame which it sent."""
+
+    def post_channel_gone(self, channel_id: int) -> None:
+        """The node closed the channel for the process (which asked for it): forget it, no event."""
+
+    def post_http(self, http_id: int, request: IncomingHttpRequest, mime: str | None, body: bytes) -> bool:
+        """Hand over an HTTP request. Returns False when the mailbox is full (answer 503)."""
+
+    def grant_credit(self, channel_id: int, size: int) -> None:
+        """So many more bytes may be pushed to the channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a process answered to a request of the HTTP server."""
+
+    body: bytes
+    metadata: str | None = None
+    blob: LazyLoadBlob | None = None
+    source: str = field(default="", compare=False)
+    """The address of the process that answered, when the kernel says it."""
+    capabilities: tuple[Capability, ...] = ()
+    """What came with the answer."""
+
+
+Incoming: TypeAlias = Callable[[bytes], Literal["full"] | None]
+"""Takes a frame that came for this node; "full" when it does not, because too many wait."""
+
+
+class Transport(Protocol):
+    """What carries frames to other nodes, such as a message broker. It is not believed: frames are signed, and
+    what is forged, altered or repeated is dropped. Frames to one node arrive in the order they were sent in.
+    """
+
+    def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
+        """Send a frame to a node; "offline" when it cannot be reached now. Never blocks; what it holds is bounded."""
+
+
+class ChannelFeeder(Feeder, Protocol):
+    """A channel's socket."""
+
+    @property
+    def channel_id(self) -> int:
+        """Its channel."""
+
+
+class RouterPort(Protocol):
+    """How the HTTP server finds processes, and sends them requests as `http-server:distro:sys`."""
+
+    @property
+    def node(self) -> str:
+        """The node's name."""
+
+    def find(self, process: ProcessId) -> ProcessPort | None:
+        """The process of that id (aliases resolved), running or being restarted; None when there is none."""
+
+    def processes(self) -> Sequence[ProcessPort]:
+        """All processes that are not gone."""
+
+    def request(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None = None,
+    ) -> SendErrorKind | None:
+        """Hand a request to a process; returns None or why it was not. `answered` is called once, later,
+        when the request expects a response. A request that `feeder` brought is taken also by a full
+        mailbox, and `feeder` is paused then.
+        """
+
+    async def ask(
+        self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
+    ) -> Answer | SendErrorKind | None:
+        """`request`, and wait for the answer; None at once when none is expected. Cancelling it is fine."""
+
+    def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
+        """Make a request of the HTTP server's that nobody holds yet; returns its number. `answered` is called
+        once with its response or why there is none, unless it is given to `forget` before.
+        """
+
+    def forget(self, request_id: int) -> None:
+        """A request needs no response any more."""
+
+    def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
+        """Answer a request of `asker` to `http-server:distro:sys` that was left waiting under that id; False
+        when it waits no more.
+        """
+
+
+class HttpServerPort(Protocol):
+    """What the kernel asks of the HTTP server on behalf of processes. Nothing here blocks or waits.
+
+    `owner` is always stamped by the kernel. A channel that is not the owner's and one that does not
+    exist are treated alike.
+    """
+
+    def push(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> None:
+        """Send a message that the worker already checked against the channel's credit. The node checks
+        again (a worker may lie): what fails is logged and dropped.
+        """
+
+    def push_many(
+        self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
+    ) -> None:
+        """`push` to many channels; the message is framed once."""
+
+    def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
+        """Close a channel for its process."""
+
+    def http_response(
+        self, owner: ProcessId, http_id: int, status: int, headers: Pairs, mime: str | None, body: bytes
+    ) -> None:
+        """Answer an HTTP request that was posted to `owner`; ignored (and logged) when it is none of its own
+        or was answered already.
+        """
+
+    def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
+        """`owner` hands an HTTP request that was posted to it on: returns the number of the request between
+        processes that stands for it, whose response is its answer; 0 when it is none of its own or was
+        answered already.
+        """
+
+    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
+        """Say what a full outbox means; returns None, `channel-not-found` or `no-such-policy`."""
+
+    def when_room(
+        self, owner: ProcessId, channel_id: int, size: int, reply: Callable[[str | None], None]
+    ) -> None:
+        """Call `reply` with None once a payload of `size` bytes can be pushed, or with a `push-error`."""
+
+    def bind_ws_path(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool,
+        extension: bool,
+        subprotocols: Sequence[str] = (),
+    ) -> str | None:
+        """Bind; returns None or the name of a `bind-error` case."""
+
+    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
+        """Unbind; open channels of the path get 1001."""
+
+    def bind_http_path(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        local_only: bool,
+        secure: bool,
+        static: LazyLoadBlob | None,
+        response_seconds: float | None = None,
+    ) -> str | None:
+        """Bind; with `static` the content is served without asking the process."""
+
+    def bind_ui(
+        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
+    ) -> str | None:
+        """Serve the files of the package's `ui` folder under the path."""
+
+    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
+        """Unbind."""
+
+    def request(
+        self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
+    ) -> bytes | None:
+        """Carry out a JSON request to `http-server:distro:sys`; returns the JSON response body,
+        `{"Ok": null}` or `{"Err": ...}`; None when `leave_waiting` was called, which keeps the request until
+        `RouterPort.answer` is given the id that it returned (0 when the request wants no response).
+        """
+
+    def reopen(self, owner: ProcessId) -> None:
+        """The process runs again: post its open channels anew (`resumed=True`, fresh credit), before
+        anything else reaches it.
+        """
+
+    def run_ended(self, owner: ProcessId, kept: Container[int]) -> None:
+        """A run of the process ended: fail its HTTP requests, but those `kept` for the next run."""
+
+    def process_gone(self, owner: ProcessId, reason: str) -> None:
+        """The process ended for good: close its channels with 1011, drop its bindings, fail its HTTP requests."""
+
+    def open_channels(self, owner: ProcessId | None = None) -> Sequence[ChannelInfo]:
+        """The open channels, of one process or of all."""
+
+
+class ChannelInfo(Protocol):
+    """One open channel, for people."""
+
+    @property
+    def channel_id(self) -> int:
+        """Its id."""
+
+    @property
+    def owner(self) -> ProcessId:
+        """The process it belongs to."""
+
+    @property
+    def path(self) -> str:
+        """As in `WebSocketOpen`."""
+
+    @property
+    def source_socket_addr(self) -> str:
+        """Its client's address."""
+
+    @property
+    def opened_at(self) -> float:
+        """Seconds of the monotonic clock."""
+
+    @property
+    def messages_in(self) -> int:
+        """Messages from its client."""
+
+    @property
+    def messages_out(self) -> int:
+        """Messages to its client."""
+
+    @property
+    def outbox_bytes(self) -> int:
+        """What waits for its client to read."""
+
+
+class LogPort(Protocol):
+    """Where parts write what a person should know. Never blocks; bounded."""
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        """`source` is a process id or a part such as `http-server`; `level` is error, warning, info or debug;
+        `stream` is print, stdout, stderr or host.
+        """

@@ -1,0 +1,340 @@
+"""What the kernel asks of the HTTP server for a process: pushes, closings, bindings, answers.
+
+Nothing here blocks or waits. Workers are not trusted: what one should have checked is checked again,
+and what fails is dropped and logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from enum import StrEnum
+from typing import Final
+
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.messages import HttpResponse, LazyLoadBlob, Pairs, WsMessageType
+from guesthouse.http_server.api.json_api import Sent, carry_out, json_answer
+from guesthouse.http_server.close_codes import MAX_CONTROL, PROCESS_GONE, UNBOUND, Close, is_sendable_code
+from guesthouse.http_server.routing.paths import BadPath, PathPattern
+from guesthouse.http_server.state.channels import ChannelRecord
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.pending_responses import PendingResponses
+from guesthouse.http_server.websocket.connection import WebSocketConnection
+from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
+from guesthouse.http_server.websocket.framing import SharedFrames
+from guesthouse.http_server.websocket.lifecycle import Notify
+from guesthouse.http_server.websocket.outbox import Policy, Reply
+
+_TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
+_PING: Final = int(WsMessageType.PING)
+_CLOSE: Final = int(WsMessageType.CLOSE)
+
+
+class PushProblem(StrEnum):
+    """Why a push reaches nobody, named as the JSON form names it."""
+
+    NOT_FOUND = "WsChannelNotFound"
+    CONTROL_TOO_LONG = "WsPingPongTooLong"
+    NOT_UTF8 = "WsTextNotUtf8"
+    TOO_BIG = "WsMessageTooBig"
+    BAD_CLOSE = "WsBadClose"
+    FULL = "WsChannelFull"
+    BAD_TYPE = "MalformedRequest"
+
+
+_WAITED: Final = {"channel-full": PushProblem.FULL, "channel-not-found": PushProblem.NOT_FOUND}
+
+
+class HttpServerActions:
+    """A `ports.HttpServerPort`."""
+
+    def __init__(self, context: Context, exchanges: PendingResponses) -> None:
+        self._context = context
+        self._exchanges = exchanges
+        self._channels = context.channels
+        self._max_payload = context.settings.connections.message_bytes
+
+    # Channels.
+
+    def push(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> None:
+        """See `HttpServerPort.push`."""
+        connection = self._channels.get(channel_id)
+        if connection is None or (connection.owner is not owner and connection.owner != owner):
+            self._dropped(owner, channel_id, PushProblem.NOT_FOUND)
+            return
+        problem = payload_problem(message_type, payload, self._max_payload)
+        if problem is not None:
+            self._dropped(owner, channel_id, problem)
+        elif message_type == _CLOSE:
+            connection.end(close_of(payload), Notify.GONE)
+        elif not connection.outgoing.push(len(payload), connection.framed(message_type, payload)):
+            self._dropped(owner, channel_id, PushProblem.FULL)
+
+    def push_many(
+        self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
+    ) -> None:
+        """See `HttpServerPort.push_many`."""
+        problem = payload_problem(message_type, payload, self._max_payload)
+        shared = SharedFrames(message_type, payload)
+        for channel_id in channel_ids:
+            connection = self._channels.owned(owner, channel_id)
+            if connection is None:
+                self._dropped(owner, channel_id, PushProblem.NOT_FOUND)
+            elif problem is not None:
+                self._dropped(owner, channel_id, problem)
+            elif message_type == _CLOSE:
+                connection.end(close_of(payload), Notify.GONE)
+            elif not connection.outgoing.push(len(payload), shared.of(connection)):
+                self._dropped(owner, channel_id, PushProblem.FULL)
+
+    def push_unpaid(
+        self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
+    ) -> list[tuple[int, PushProblem]]:
+        """Pushes by a message to `http-server:distro:sys`, which no worker has checked. Returns the channels
+        that were refused, and why.
+        """
+        problem = payload_problem(message_type, payload, self._max_payload)
+        shared = SharedFrames(message_type, payload)
+        refused: list[tuple[int, PushProblem]] = []
+        for channel_id in channel_ids:
+            connection = self._channels.owned(owner, channel_id)
+            if connection is None:
+                refused.append((channel_id, PushProblem.NOT_FOUND))
+            elif problem is not None:
+                refused.append((channel_id, problem))
+            elif message_type == _CLOSE:
+                connection.end(close_of(payload), Notify.GONE)
+            elif not connection.outgoing.push_unpaid(len(payload), shared.of(connection)):
+                refused.append((channel_id, PushProblem.FULL))
+        return refused
+
+    def may_wait(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> bool:
+        """Whether a push to that channel has to wait for room, as its policy says, and can."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None or message_type == _CLOSE:
+            return False
+        problem = payload_problem(message_type, payload, self._max_payload)
+        return problem is None and connection.outgoing.may_wait(len(payload))
+
+    def push_when_room(
+        self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes, request_id: int
+    ) -> None:
+        """Push once there is room, after `may_wait`, and answer the request then. One whose time was over
+        before pushes nothing.
+        """
+        connection, router = self._channels.owned(owner, channel_id), self._context.router
+        if connection is None:
+            return
+
+        def go_on(refusal: str | None) -> None:
+            body = json_answer(_WAITED.get(refusal) if refusal else None)
+            if router.answer(request_id, owner, body, None) and refusal is None:
+                connection.outgoing.push_now(connection.framed(message_type, payload))
+
+        connection.outgoing.push_when_room(len(payload), go_on)
+
+    def channels_on(self, owner: ProcessId, path: str) -> list[int]:
+        """The open channels of a process whose path, or whose path as it was bound, is that."""
+        return [each.channel_id for each in self._channels.of(owner) if path in (each.path, each.bound_path)]
+
+    def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> PushProblem | None:
+        """Why nothing of that size can be pushed in the framing of extensions; None when it can."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None:
+            return PushProblem.NOT_FOUND
+        if size > self._max_payload:
+            return PushProblem.TOO_BIG
+        return None if connection.outgoing.has_room(size + FRAMING) else PushProblem.FULL
+
+    def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
+        """Push in the framing of extensions, after `extension_problem` found none. A client of any other path gets it
+        in the framing too; what it answers is an ordinary message.
+        """
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None:
+            return
+        if connection.extension is not None:
+            connection.extension.push(push)
+        else:
+            payload = push.pack(Dialect())
+            connection.outgoing.push_unpaid(len(payload), connection.framed(_BINARY, payload))
+
+    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
+        """See `HttpServerPort.set_channel_policy`."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None:
+            return "channel-not-found"
+        if policy not in tuple(Policy):
+            return "no-such-policy"
+        connection.outgoing.set_policy(Policy(policy))
+        return None
+
+    def when_room(self, owner: ProcessId, channel_id: int, size: int, reply: Reply) -> None:
+        """See `HttpServerPort.when_room`."""
+        connection = self._channels.owned(owner, channel_id)
+        if connection is None:
+            reply("channel-not-found")
+        else:
+            connection.outgoing.when_room(size, reply)
+
+    def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
+        """See `HttpServerPort.close_channel`."""
+        payload = code.to_bytes(2, "big") + reason.encode(errors="replace") if 0 <= code < 65536 else b"\0"
+        self.push(owner, channel_id, _CLOSE, payload)
+
+    def open_channels(self, owner: ProcessId | None = None) -> Sequence[ChannelRecord]:
+        """See `HttpServerPort.open_channels`."""
+        chosen = self._channels if owner is None else self._channels.of(owner)
+        return [connection.record() for connection in chosen]
+
+    def reopen(self, owner: ProcessId) -> None:
+        """See `HttpServerPort.reopen`."""
+        process = self._context.router.find(owner)
+        if process is not None:
+            for connection in self._channels.of(owner):
+                connection.reopen(process)
+
+    def run_ended(self, owner: ProcessId, kept: Container[int]) -> None:
+        """See `HttpServerPort.run_ended`."""
+        self._exchanges.fail(owner, kept)
+
+    def process_gone(self, owner: ProcessId, reason: str) -> None:
+        """See `HttpServerPort.process_gone`."""
+        self._context.bindings.drop(owner)
+        self._exchanges.fail(owner)
+        close = PROCESS_GONE.because(reason) if reason else PROCESS_GONE
+        for connection in self._channels.of(owner):
+            connection.end(close, Notify.NOTHING)
+
+    def _dropped(self, owner: ProcessId, channel_id: int, problem: PushProblem) -> None:
+        if problem is PushProblem.NOT_FOUND and self._channels.was_closed(channel_id):
+            return  # the client left while the push was on its way
+        context = self._context
+        context.complaints.complain(str(owner), f"a push was dropped: {problem}", context.monotonic())
+
+    # HTTP.
+
+    def http_response(
+        self, owner: ProcessId, http_id: int, status: int, headers: Pairs, mime: str | None, body: bytes
+    ) -> None:
+        """See `HttpServerPort.http_response`."""
+        if not self._exchanges.answer(owner, http_id, HttpResponse(status, headers, body, mime)):
+            context = self._context
+            context.complaints.complain(str(owner), "answered no open HTTP request", context.monotonic())
+
+    def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
+        """See `HttpServerPort.hand_on_http`."""
+        return self._exchanges.hand_on(owner, http_id, self._context.router.expect)
+
+    # Bindings.
+
+    def bind_ws_path(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool,
+        extension: bool,
+        subprotocols: Sequence[str] = (),
+    ) -> str | None:
+        """See `HttpServerPort.bind_ws_path`."""
+        return self._context.bindings.bind_ws(
+            owner,
+            path,
+            authenticated=authenticated,
+            secure=secure,
+            extension=extension,
+            subprotocols=subprotocols,
+        )
+
+    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
+        """See `HttpServerPort.unbind_ws_path`."""
+        try:
+            bound = PathPattern.parse(path).text
+        except BadPath:
+            return
+        self._context.bindings.unbind_ws(owner, path)
+        for connection in self._of_path(owner, bound):
+            connection.end(UNBOUND)
+
+    def bind_http_path(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        local_only: bool,
+        secure: bool,
+        static: LazyLoadBlob | None,
+        response_seconds: float | None = None,
+    ) -> str | None:
+        """See `HttpServerPort.bind_http_path`."""
+        return self._context.bindings.bind_http(
+            owner,
+            path,
+            authenticated=authenticated,
+            local_only=local_only,
+            secure=secure,
+            static=static,
+            response_seconds=response_seconds,
+        )
+
+    def bind_ui(
+        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
+    ) -> str | None:
+        """See `HttpServerPort.bind_ui`."""
+        if owner not in self._context.ui_folders:
+            return "no-ui"
+        return self._context.bindings.bind_ui(
+            owner, path, authenticated=authenticated, local_only=local_only, secure=secure
+        )
+
+    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
+        """See `HttpServerPort.unbind_http_path`."""
+        self._context.bindings.unbind_http(owner, path)
+
+    def _of_path(self, owner: ProcessId, bound: str) -> list[WebSocketConnection]:
+        return [connection for connection in self._channels.of(owner) if connection.bound_path == bound]
+
+    # The JSON form.
+
+    def request(
+        self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
+    ) -> bytes | None:
+        """See `HttpServerPort.request`."""
+        return carry_out(self, self._context.router.node, Sent(source, body, blob, leave_waiting))
+
+
+def payload_problem(message_type: int, payload: bytes, max_size: int) -> PushProblem | None:
+    """What is wrong with a message for a client, whoever it goes to."""
+    if message_type == _TEXT and not payload.isascii():
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            return PushProblem.NOT_UTF8
+    elif message_type >= _PING:
+        return _control_problem(message_type, payload)
+    elif message_type < 0:
+        return PushProblem.BAD_TYPE
+    return PushProblem.TOO_BIG if len(payload) > max_size else None
+
+
+def _control_problem(message_type: int, payload: bytes) -> PushProblem | None:
+    if message_type > _CLOSE:
+        return PushProblem.BAD_TYPE
+    if len(payload) > MAX_CONTROL:
+        return PushProblem.CONTROL_TOO_LONG
+    if message_type != _CLOSE or not payload:
+        return None
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return PushProblem.BAD_CLOSE
+    valid = len(payload) >= 2 and is_sendable_code(int.from_bytes(payload[:2], "big"))
+    return None if valid else PushProblem.BAD_CLOSE
+
+
+def close_of(payload: bytes) -> Close | None:
+    """The code and reason in a checked payload; None when it is empty (RFC 6455, section 5.5.1)."""
+    return Close(int.from_bytes(payload[:2], "big"), payload[2:].decode()) if payload else None

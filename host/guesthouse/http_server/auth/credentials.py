@@ -1,0 +1,200 @@
+"""What a node keeps in its home to know its people: the token secret, its key and the password. Blocking I/O.
+
+All are files that only the node's user may read, and are replaced as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.json_text import is_text
+
+SECRET_FILE: Final = "token.secret"  # noqa: S105 - a file name
+NODE_KEY_FILE: Final = "node.ed25519"
+LOCAL_SECRET_FILE: Final = "local.secret"  # noqa: S105 - a file name
+PASSWORD_FILE: Final = "password.argon2"  # noqa: S105 - a file name
+_SECRET_BYTES: Final = 32
+_HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class CredentialsError(GuesthouseError):
+    """A file with a secret cannot be read or written, or is not what it should be."""
+
+
+def load_secret(home: Path) -> bytes:
+    """The key that signs the node's tokens; made on first use.
+
+    Raises:
+        CredentialsError: the file cannot be read or made, or has not 32 bytes.
+    """
+    return _load(home / SECRET_FILE, "people log in again")
+
+
+def load_node_key(home: Path) -> Ed25519PrivateKey:
+    """The key by which clients know the node; made on first use.
+
+    Raises:
+        CredentialsError: the file cannot be read or made, or has not 32 bytes.
+    """
+    return Ed25519PrivateKey.from_private_bytes(_load(home / NODE_KEY_FILE, "clients see a new node"))
+
+
+def load_local_secret(home: Path) -> str:
+    """What programs of the node's user show to the running node; made on first use. Text, for scripts.
+
+    Raises:
+        CredentialsError: the file cannot be read or made, or has not 64 hexadecimal digits.
+    """
+    path = home / LOCAL_SECRET_FILE
+    try:
+        if not path.exists():
+            _write_once(path, f"{secrets.token_hex(_SECRET_BYTES)}\n".encode())
+        secret = path.read_text(errors="replace").strip()
+    except OSError as error:
+        raise CredentialsError(f"{path}: {error.strerror}: make it readable for this user") from None
+    if _HEX_SHA256.fullmatch(secret) is None:
+        raise CredentialsError(
+            f"{path} does not have 64 hexadecimal digits: remove it; the node makes another"
+        )
+    return secret
+
+
+def _load(path: Path, consequence: str) -> bytes:
+    try:
+        if not path.exists():
+            _write_once(path, secrets.token_bytes(_SECRET_BYTES))
+        secret = path.read_bytes()
+    except OSError as error:
+        raise CredentialsError(
+            f"{path}: {error.strerror}: make {path.parent} readable and writable for this user"
+        ) from None
+    if len(secret) != _SECRET_BYTES:
+        raise CredentialsError(
+            f"{path} has {len(secret)} bytes, not {_SECRET_BYTES}: remove it; {consequence}"
+        )
+    return secret
+
+
+def replace_secret(home: Path) -> bytes:
+    """Make another key to sign tokens with; no token that was issued before is valid any more.
+
+    Raises:
+        CredentialsError: it cannot be written.
+    """
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    try:
+        replace_file(home / SECRET_FILE, secret)
+    except OSError as error:
+        raise CredentialsError(f"{home / SECRET_FILE}: {error.strerror}: make {home} writable") from None
+    return secret
+
+
+class LoginKey:
+    """Names the password that the node has now, in a text that tells nothing of it: calling it gives the text. One
+    login differs from another by it when the password was set in between, by whatever command.
+
+    Args:
+        home: the node's folder.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / PASSWORD_FILE
+        self._seen: tuple[int, int, int] | None = None
+        self._key = ""
+
+    def __call__(self) -> str:
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen != self._seen:
+                self._key = hashlib.sha256(b"login" + self._path.read_bytes()).hexdigest()[:32]
+                self._seen = seen
+        except FileNotFoundError:
+            self._seen, self._key = None, ""
+        except OSError:
+            self._seen, self._key = None, secrets.token_hex(16)  # unreadable: no login is one by it
+        return self._key
+
+
+def set_password(home: Path, password: str) -> None:
+    """Store a password; it replaces the one before.
+
+    Raises:
+        CredentialsError: the password is empty or no text, or the file cannot be written.
+    """
+    from argon2 import PasswordHasher  # not at the start: most nodes never need it
+
+    if not password:
+        raise CredentialsError("an empty password protects nothing: choose another")
+    if not is_text(password):
+        raise CredentialsError("the password is not UTF-8, which browsers would send it in: choose another")
+    try:
+        replace_file(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
+    except OSError as error:
+        raise CredentialsError(f"{home / PASSWORD_FILE}: {error.strerror}: make {home} writable") from None
+
+
+def password_hash(password: str) -> str:
+    """What clients send instead of the password: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def has_password(home: Path) -> bool:
+    """Whether a password was set."""
+    return (home / PASSWORD_FILE).exists()
+
+
+def check_password(home: Path, given_hash: str) -> bool:
+    """Whether `given_hash` (see `password_hash`) is that of the node's password. Takes a good part of a
+    tenth of a second and 64 MiB, on purpose.
+    """
+    from argon2 import PasswordHasher
+    from argon2.exceptions import InvalidHashError, VerificationError
+
+    given = given_hash.lower()
+    if _HEX_SHA256.fullmatch(given) is None:
+        return False
+    try:
+        stored = (home / PASSWORD_FILE).read_text()
+        return PasswordHasher().verify(stored, given)
+    except (OSError, VerificationError, InvalidHashError, UnicodeError):
+        return False
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    """Create a file with all of its content, unless another did so first."""
+    temporary = _temporary(path, data)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a file in the place of another, as a whole."""
+    _temporary(path, data).replace(path)
+
+
+def _temporary(path: Path, data: bytes) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink()
+        raise
+    return temporary

@@ -1,0 +1,80 @@
+"""Families of tokens that were taken back, kept until their last token would have expired anyway. Blocking I/O."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+from guesthouse.http_server.auth.credentials import CredentialsError, replace_file
+
+REVOKED_FILE: Final = "tokens.revoked"
+_COMPACT_AT: Final = 4096
+
+
+class RevocationList:
+    """The revoked families. One line of the file is `<family> <end>`; it is only appended to, and
+    written anew without what has expired when it grew.
+
+    Args:
+        home: the node's folder.
+        now: Unix seconds.
+
+    Raises:
+        CredentialsError: the file cannot be read.
+    """
+
+    def __init__(self, home: Path, now: float) -> None:
+        self._path = home / REVOKED_FILE
+        self._ends: dict[str, int] = {}
+        self._lines = 0
+        self._writing = threading.Lock()  # logging out writes in a thread
+        self.reload(now)
+
+    def __contains__(self, family: object) -> bool:
+        return family in self._ends
+
+    def reload(self, now: float) -> None:
+        """Read the file, which another process may have appended to."""
+        try:
+            lines = self._path.read_text().splitlines()
+        except FileNotFoundError:
+            lines = []
+        except (OSError, UnicodeError) as error:
+            raise CredentialsError(f"{self._path}: {error}: make it readable for this user") from None
+        self._lines = len(lines)
+        for line in lines:
+            family, _, ends = line.partition(" ")
+            if ends.isdigit() and int(ends) > now:
+                self._ends[family] = int(ends)
+
+    def add(self, family: str, ends: int, now: float) -> None:
+        """Revoke a family; durable once it returns.
+
+        Raises:
+            CredentialsError: it could not be written. The family is refused by this node until it ends.
+        """
+        with self._writing:
+            self._add(family, ends, now)
+
+    def _add(self, family: str, ends: int, now: float) -> None:
+        self._ends[family] = ends
+        try:
+            if self._lines >= _COMPACT_AT:
+                self._compact(now)
+                return
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "a") as file:
+                file.write(f"{family} {ends}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            self._lines += 1
+        except OSError as error:
+            raise CredentialsError(f"{self._path}: {error.strerror}: make it writable") from None
+
+    def _compact(self, now: float) -> None:
+        self._ends = {family: ends for family, ends in self._ends.items() if ends > now}
+        lines = [f"{family} {ends}\n" for family, ends in self._ends.items()]
+        replace_file(self._path, "".join(lines).encode())
+        self._lines = len(lines)

@@ -1,0 +1,165 @@
+"""The HTTP side: the node's own pages; everything else is for a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.errors import BadProcessId
+from guesthouse.http_server import close_codes, html_pages
+from guesthouse.http_server.auth.access import NoSuchPackage
+from guesthouse.http_server.http.login import Login
+from guesthouse.http_server.http.node_api import NodeApi
+from guesthouse.http_server.http.own_origin import SHARE_PATH
+from guesthouse.http_server.http.process_routes import ProcessPages
+from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused, peer_of
+from guesthouse.http_server.http.service_workers import refused_worker
+from guesthouse.http_server.refusals import HSTS, PAGE_HEADERS, refused, refused_page
+from guesthouse.http_server.routing.paths import WHOLE_SERVER, split_process_path
+from guesthouse.http_server.state.client_log import SOURCE
+from guesthouse.http_server.state.context import Context
+
+ENCRYPTOR: Final = "/encryptor:distro:sys"
+RPC: Final = "/rpc:distro:sys/message"
+_OWN_PATHS: Final = frozenset(("/", "/our.js", "/login", "/logout", "/token", SHARE_PATH, ENCRYPTOR, RPC))
+
+
+@dataclass(frozen=True, slots=True)
+class _MethodNotAllowed:
+    """Answers what no route before it took."""
+
+    allow: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = refused(close_codes.METHOD_NOT_ALLOWED)
+        response.headers["Allow"] = self.allow
+        await response(scope, receive, send)
+
+
+@dataclass(slots=True)
+class HttpApp:
+    """The ASGI application. Nothing that happens in it reaches uvicorn as an exception."""
+
+    context: Context
+    login: Login
+    processes: ProcessPages
+    api: NodeApi
+    _routes: Router = field(init=False)
+
+    def __post_init__(self) -> None:
+        login = self.login
+        self._routes = Router(
+            [
+                Route("/", self._home, methods=["GET"]),
+                Route("/our.js", self._our_js, methods=["GET"]),
+                Route("/login", login.show, methods=["GET"]),
+                Route("/login", login.submit, methods=["POST"]),
+                Route("/logout", login.ask_logout, methods=["GET"]),
+                Route("/logout", login.logout, methods=["POST"]),
+                Route("/token", login.renew_token, methods=["POST"]),
+                Route(SHARE_PATH, self.processes.own_origin.share, methods=["POST"]),
+                Route(ENCRYPTOR, self.api.node_public_key, methods=["GET"]),
+                Route(ENCRYPTOR, self.api.exchange_keys, methods=["POST"]),
+                Route(RPC, self.api.send_message, methods=["POST"]),
+                *(Route(path, _MethodNotAllowed("GET, HEAD")) for path in ("/", "/our.js")),
+                *(Route(path, _MethodNotAllowed("GET, HEAD, POST")) for path in ("/login", "/logout")),
+                *(Route(path, _MethodNotAllowed("POST")) for path in ("/token", SHARE_PATH, RPC)),
+                Route(ENCRYPTOR, _MethodNotAllowed("GET, HEAD, POST")),
+            ],
+            redirect_slashes=False,
+            default=self.processes,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope)
+        if scope["scheme"] != "https" and self._came_by_tls(request):
+            send = _with_hsts(send)
+        try:
+            if self.context.stopping:
+                raise RequestRefused(close_codes.STOPPING)
+            site = self.context.gate.site(RequestHeaders(request))
+            if "host" in request.headers and site is None:
+                raise RequestRefused(close_codes.MISDIRECTED)
+            refusal = refused_worker(request, site, self.context.settings.http.service_workers)
+            if refusal is not None:
+                return await refusal(scope, receive, send)
+            if scope["path"] in _OWN_PATHS:
+                self.context.gate.subdomain(RequestHeaders(request))
+            await (_whole_server if scope["path"] == WHOLE_SERVER else self._routes)(scope, receive, send)
+        except NoSuchPackage:
+            await refused(close_codes.WRONG_SUBDOMAIN, close=True)(scope, receive, send)
+        except RequestRefused as refused_request:
+            await refused_page(request, refused_request.refusal, close=True)(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.context.stopping:
+                raise
+            with contextlib.suppress(RuntimeError):  # it took longer than a shutdown waits
+                await refused(close_codes.STOPPING, close=True)(scope, receive, send)
+        except Exception:
+            self.context.log.write(SOURCE, "error", f"{scope['path']!r}: {traceback.format_exc()}")
+            with contextlib.suppress(RuntimeError):  # an answer was begun: uvicorn cuts it off
+                await refused(close_codes.NODE_ERROR, close=True)(scope, receive, send)
+
+    def _came_by_tls(self, request: Request) -> bool:
+        return self.context.gate.scheme(RequestHeaders(request), peer_of(request)) == "https"
+
+    # The node's own pages.
+
+    async def _home(self, request: Request) -> Response:
+        if self.context.gate.subdomain(RequestHeaders(request)):
+            return refused(close_codes.WRONG_SUBDOMAIN)
+        claims = self.context.tokens.verify_cookies(request.headers.getlist("cookie"), self.context.now())
+        if claims is None:
+            return RedirectResponse("/login", 303, PAGE_HEADERS)
+        with_page = [
+            process.id
+            for process in self.context.router.processes()
+            if process.id in self.context.ui_folders and claims.opens(process.id)
+        ]
+        page = html_pages.home_page(self.context.router.node, sorted(with_page, key=str))
+        response = HTMLResponse(page, headers=PAGE_HEADERS)
+        self.login.renew(request, response, claims)
+        return response
+
+    async def _our_js(self, request: Request) -> Response:
+        named = request.query_params.get("process") or _first_segment(request.headers.get("referer", ""))
+        try:
+            return self.processes.our_js(request, canonical(ProcessId.parse(named)))
+        except BadProcessId:
+            return self.processes.our_js(request, None)
+
+
+async def _whole_server(scope: Scope, receive: Receive, send: Send) -> None:
+    """`OPTIONS *` is a ping of the server (RFC 9110, section 9.3.7). Processes may take any method."""
+    allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+    await Response(status_code=204, headers={"Allow": allow})(scope, receive, send)
+
+
+def _with_hsts(send: Send) -> Send:
+    """As `send`, for an answer that a proxy brings to its client by TLS."""
+
+    async def send_with_hsts(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)[HSTS[0]] = HSTS[1]
+        await send(message)
+
+    return send_with_hsts
+
+
+def _first_segment(referer: str) -> str:
+    try:
+        return str(split_process_path(urlsplit(referer).path).process)
+    except ValueError:
+        return ""

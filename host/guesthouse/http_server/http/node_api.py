@@ -1,0 +1,194 @@
+"""What the node itself answers to programs: `/encryptor:distro:sys` and `/rpc:distro:sys/message`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Meta, MsgspecError, Raw, Struct
+from msgspec.json import Decoder
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.errors import BadProcessId
+from guesthouse.core.json_text import read_json
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.core.messages import Request as KernelRequest
+from guesthouse.core.ports import Answer
+from guesthouse.http_server import close_codes
+from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused, body_of, peer_of
+from guesthouse.http_server.refusals import refused
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.pending_responses import BodyBudget
+from guesthouse.http_server.websocket.encryption import BadKey, ChannelCipher, client_key, wrap
+from guesthouse.link.messages import Text
+
+_MAX_KEY_BODY: Final = 4096
+_COMPLAINT: Final = 200
+_NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_REFUSALS: Final = {
+    "no-such-process": close_codes.ENDED,  # it was there when it was asked
+    "offline": close_codes.NOT_FOUND,
+    "timeout": close_codes.NO_ANSWER,
+    "mailbox-full": close_codes.MAILBOX_FULL,
+    "not-authorised": close_codes.NOT_AUTHORISED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeApi:
+    """The endpoints and what they need."""
+
+    context: Context
+    bodies: BodyBudget
+    node_key: Ed25519PrivateKey
+
+    async def node_public_key(self, request: Request) -> Response:
+        """`GET /encryptor:distro:sys`: the key that signs, for clients that do not know it."""
+        raw = self.node_key.public_key().public_bytes_raw()
+        return JSONResponse(
+            {"node": self.context.router.node, "public_key_hex": raw.hex()}, headers=_NO_STORE
+        )
+
+    async def exchange_keys(self, request: Request) -> Response:
+        """`POST /encryptor:distro:sys`: the client of an encrypted channel brings its public key, once, and
+        gets the secret.
+        """
+        peer = peer_of(request)
+        if not self.context.gate.from_own_page(RequestHeaders(request), peer):
+            return refused(close_codes.WRONG_ORIGIN)
+        fields = await self._json(request, _MAX_KEY_BODY)
+        channel_id, modulus = fields.get("channel_id"), fields.get("public_key_hex")
+        if type(channel_id) is not int or not isinstance(modulus, str):
+            return refused(close_codes.BAD_REQUEST)
+        try:
+            key = client_key(modulus)
+        except BadKey:
+            return refused(close_codes.BAD_REQUEST)
+        connection = self.context.awaiting_key.get(channel_id)
+        seal = ChannelCipher(self.context.settings.connections.encrypted_messages)
+        if connection is None or connection.peer.address != peer.address or not connection.open_sealed(seal):
+            return refused(close_codes.NO_CHANNEL)
+        answer = {
+            "encrypted_secret": wrap(seal.secret, key).hex(),
+            "signed_public_key": self.node_key.sign(bytes.fromhex(modulus)).hex(),
+        }
+        return JSONResponse(answer, 201, headers=_NO_STORE)
+
+    async def send_message(self, request: Request) -> Response:
+        """`POST /rpc:distro:sys/message`: a program on this machine sends a process a request.
+
+        No page may: one of a process would speak to others without asking anyone.
+        """
+        peer, headers = peer_of(request), RequestHeaders(request)
+        refusal = self.context.gate.local.refusal_of_program(peer.address, headers)
+        if refusal is not None:
+            return refused(refusal)
+        if not _is_json(request):
+            return refused(close_codes.NOT_JSON)
+        limits = self.context.settings
+        seconds = limits.connections.handshake_seconds
+        async with body_of(request, limits.connections.http_body_bytes, self.bodies, seconds) as body:
+            target, message, blob = self._message(_read(body))
+        if self.context.router.find(target) is None:
+            return refused(close_codes.NOT_FOUND)
+        answer = await self.context.router.ask(target, message, blob)
+        if isinstance(answer, str):
+            refusal = _REFUSALS[answer]
+            return refused(
+                refusal, retry_after=1 if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+            )
+        return Response(headers=_NO_STORE) if answer is None else _as_json(answer)
+
+    def _message(self, said: _Message) -> tuple[ProcessId, KernelRequest, LazyLoadBlob | None]:
+        """What to send to whom.
+
+        Raises:
+            Refused: something is of the wrong form, or too big.
+        """
+        longest = int(self.context.settings.connections.http_longest_response_seconds)
+        try:
+            target = canonical(ProcessId.parse(said.process))
+            body = _text(said.body)
+            payload = None if said.data is None else base64.b64decode(said.data, validate=True)
+            if bytes(said.context) != b"null":
+                raise ValueError("context is for requests of processes: the caller keeps its own")
+        except (BadProcessId, binascii.Error, ValueError) as error:
+            raise RequestRefused(close_codes.BAD_REQUEST.because(str(error))) from None
+        if said.node not in (None, self.context.router.node):
+            raise RequestRefused(close_codes.NOT_FOUND)
+        if max(len(body), len(payload or b"")) > self.context.settings.process.message_bytes:
+            raise RequestRefused(close_codes.BODY_TOO_BIG)
+        seconds = None if said.expects_response is None else min(said.expects_response, longest)
+        request = KernelRequest(
+            body, inherit=said.inherit is True, expects_response=seconds, metadata=said.metadata
+        )
+        return target, request, None if payload is None else LazyLoadBlob(said.mime, payload)
+
+    async def _json(self, request: Request, limit: int) -> dict[str, Any]:
+        seconds = self.context.settings.connections.handshake_seconds
+        async with body_of(request, limit, self.bodies, seconds) as body:
+            try:
+                fields = read_json(body, limit)
+            except ValueError:
+                raise RequestRefused(close_codes.BAD_REQUEST) from None
+        if not isinstance(fields, dict):
+            raise RequestRefused(close_codes.BAD_REQUEST)
+        return fields
+
+
+class _Message(Struct):
+    """A request by RPC. What no field is for is passed over, and the body is not taken apart."""
+
+    process: str = ""
+    body: Raw = Raw(b"null")
+    data: str | None = None
+    """In base64."""
+    mime: Text | None = None
+    metadata: str | None = None
+    expects_response: Annotated[int, Meta(ge=0)] | None = None
+    inherit: bool | None = None
+    context: Raw = Raw(b"null")
+    node: str | None = None
+
+
+_message: Final = Decoder(_Message).decode
+_of_text: Final = Decoder(str).decode
+
+
+def _read(body: bytes) -> _Message:
+    try:
+        return _message(body)
+    except (MsgspecError, ValueError, RecursionError) as error:
+        raise RequestRefused(close_codes.BAD_REQUEST.because(ascii(str(error))[1:-1][:_COMPLAINT])) from None
+
+
+def _text(body: Raw) -> bytes:
+    """What a text says; of any other value, its JSON."""
+    written = bytes(body)
+    if written == b"null":
+        return b""
+    if not written.startswith(b'"'):
+        written.decode()
+        return written
+    try:
+        return _of_text(written).encode()
+    except MsgspecError as error:
+        raise ValueError(str(error)) from None
+
+
+def _is_json(request: Request) -> bool:
+    """Whether it says that its body is JSON, which no page can send elsewhere without being asked first."""
+    mime = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return mime == "application/json" or mime.endswith("+json")
+
+
+def _as_json(answer: Answer) -> Response:
+    blob = answer.blob
+    shown = None if blob is None else {"mime": blob.mime, "bytes": base64.b64encode(blob.bytes).decode()}
+    return JSONResponse({"body": list(answer.body), "lazy_load_blob": shown}, headers=_NO_STORE)

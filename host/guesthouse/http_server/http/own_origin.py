@@ -1,0 +1,78 @@
+"""How a browser comes from the node's host to the origin of a package; and what it gets if it cannot.
+
+`*.localhost` is this machine to Chromium and Firefox, whatever the system's resolver says. Others are asked to try,
+by a script on a page of the node; one that fails may have the packages share the node's origin, if its person says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from guesthouse.core.address import ProcessId
+from guesthouse.http_server import close_codes, html_pages
+from guesthouse.http_server.auth.access import SHARED_REALM
+from guesthouse.http_server.auth.tokens import Claims, Scope
+from guesthouse.http_server.http.login import Login, local_path
+from guesthouse.http_server.http.page_policy import PagePolicy
+from guesthouse.http_server.http.requests import RequestHeaders, peer_of, raw_path
+from guesthouse.http_server.refusals import PAGE_HEADERS, refused
+from guesthouse.http_server.routing.origin import origin_of
+from guesthouse.http_server.routing.subdomains import subdomain_of
+from guesthouse.http_server.state.context import Context
+
+SHARE_PATH: Final = "/shared-origin"
+SHARED_SECONDS: Final = 365 * 24 * 3600
+_KNOWN_TO_FIND_IT: Final = ("Chrome/", "Firefox/")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOrigin:
+    """Sends browsers on."""
+
+    context: Context
+    login: Login
+
+    def leave(
+        self, request: Request, process: ProcessId, claims: Claims | None, policy: PagePolicy
+    ) -> Response:
+        """What a browser gets that asks the node's own host for a page of a process."""
+        label = subdomain_of(process)
+        host = policy.site.of_package(label) if self.context.bindings.has_label(process) else None
+        if host is None:
+            return refused(close_codes.WRONG_SUBDOMAIN)
+        place = origin_of(policy.scheme, host)
+        target = target_of(request)
+        url = place + target if claims is None else self.login.ticket_url(place, label, claims, target)
+        agent = request.headers.get("user-agent", "")
+        if not policy.site.may_share or any(name in agent for name in _KNOWN_TO_FIND_IT):
+            return RedirectResponse(url, 303, PAGE_HEADERS)
+        share = f"{SHARE_PATH}?redirect={quote(target, safe='/:')}"
+        page = html_pages.own_origin_page(host, url, f"{place}/login?probe", share)
+        lets = f"script-src {html_pages.OWN_ORIGIN_SCRIPT}; connect-src {place}"
+        content = f"{PAGE_HEADERS['Content-Security-Policy']}; {lets}"
+        return HTMLResponse(page, headers={**PAGE_HEADERS, "Content-Security-Policy": content})
+
+    async def share(self, request: Request) -> Response:
+        """`POST /shared-origin`: this browser has packages share the node's origin from now on."""
+        headers, gate = RequestHeaders(request), self.context.gate
+        site = gate.site(headers)
+        if site is None or not site.may_share or not gate.from_own_page(headers, peer_of(request)):
+            return refused(close_codes.WRONG_ORIGIN)
+        text = "a browser that does not find names below localhost has packages share the node's origin"
+        self.context.log_client_fault(peer_of(request).address, text)
+        target = local_path(request.query_params.get("redirect"))
+        response = RedirectResponse(target, 303, PAGE_HEADERS)
+        token = self.context.tokens.issue(SHARED_SECONDS, self.context.now(), Scope(SHARED_REALM))
+        self.login.cookies.set_login(request, response, SHARED_REALM, token, SHARED_SECONDS)
+        return response
+
+
+def target_of(request: Request) -> str:
+    """Path and query of a request, as the client wrote them."""
+    query = request.scope["query_string"].decode("latin-1")
+    return raw_path(request) + (f"?{query}" if query else "")

@@ -1,0 +1,167 @@
+"""What a package's pages may do in a browser: the headers that every answer of a process gets. Pure.
+
+On an origin of its own a page has that origin and no more. Where packages share the node's origin, the policy keeps a
+page to the paths of its own process, since the browser would let it do anything there. And on the node's own host,
+where packages have origins of their own, an answer is no page at all: it is for programs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urljoin, urlsplit
+
+from starlette.datastructures import MutableHeaders
+
+from guesthouse.http_server.auth.tokens import is_own_cookie
+from guesthouse.http_server.http.service_workers import HEADER
+from guesthouse.http_server.routing.hosts import Site
+from guesthouse.http_server.routing.origin import normal_origin, origin_of
+
+NEVER_A_PAGE: Final = (
+    "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+_SANDBOX: Final = (
+    "sandbox allow-same-origin allow-scripts allow-forms allow-modals allow-downloads allow-pointer-lock"
+)
+"""A page that shares its origin opens no windows: it could reach into those of others."""
+
+_REPORTS: Final = re.compile(rb"(?i)(?:^|(?<=[;,]))[ \t]*report-(?:uri|to)\b[^;,]*")
+_COOKIE_PARTS: Final = re.compile(r"[ \t]*;[ \t]*")
+
+
+@dataclass(frozen=True, slots=True)
+class PagePolicy:
+    """Of one process, on the host and in the scheme of one request.
+
+    Args:
+        site: what the request's host stands for.
+        scheme: `http` or `https`.
+        process: its id, as paths begin with it.
+        sources: more origins that pages may load from and speak to.
+        registers: whether the page may open sockets on all of the node's own host, for the register form. What is
+            bound there answers no page of another package's origin.
+    """
+
+    site: Site
+    scheme: str
+    process: str
+    sources: tuple[str, ...] = ()
+    registers: bool = False
+
+    @property
+    def is_page(self) -> bool:
+        """Whether an answer may be a page."""
+        return bool(self.site.label) or self.shared
+
+    @property
+    def shared(self) -> bool:
+        """Whether pages of other packages have the same origin."""
+        return not self.site.label and self.site.apart is None
+
+    @property
+    def origin(self) -> str:
+        """Of the host that was asked for."""
+        return origin_of(self.scheme, self.site.host)
+
+    @property
+    def path(self) -> str:
+        """Where the process's paths are."""
+        return f"/{quote(self.process, safe=':~')}"
+
+    def content_security_policy(self) -> str:
+        """The policy of its pages and workers."""
+        if not self.is_page:
+            return NEVER_A_PAGE
+        web, web_sockets = self.origin, self.scheme.replace("http", "ws", 1)
+        sockets = origin_of(web_sockets, self.site.host)
+        more = "".join(f" {source}" for source in self.sources)
+        if not self.shared:
+            own, scripts, connect = "'self'", "'self'", f"'self' {sockets}"
+            if self.registers:
+                connect += f" {origin_of(web_sockets, self.site.parent)}"
+        else:
+            own = f"{web}{self.path}/ {web}{self.path}"
+            scripts = f"{own} {web}/our.js"
+            connect = f"{own} {sockets}/" if self.registers else f"{own} {sockets}{self.path}/"
+        inline = "data: blob: 'unsafe-inline' 'unsafe-eval'"
+        parts = [
+            f"default-src {own} {inline}{more}",
+            f"script-src {scripts} {inline}{more}",
+            f"connect-src {connect} data: blob:{more}",
+            f"form-action {own}",
+            f"base-uri {own}",
+            "object-src 'none'",
+            "frame-ancestors 'self'",
+        ]
+        return "; ".join([*parts, _SANDBOX] if self.shared else parts)
+
+    def apply(self, headers: MutableHeaders, *, authenticated: bool) -> None:
+        """Add the headers. A process may tighten what its pages may do, and not loosen it."""
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers.append("Vary", HEADER)
+        _report_nothing(headers)
+        headers.append("Content-Security-Policy", self.content_security_policy())
+        if authenticated or not self.is_page:
+            headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        else:
+            headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        if self.shared:
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        else:
+            headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Referrer-Policy", "same-origin")
+        allowed = headers.get("Service-Worker-Allowed")
+        if allowed is not None and not self._is_inside(allowed):
+            del headers["Service-Worker-Allowed"]
+        self._keep_cookies_inside(headers)
+
+    def redirects_away(self, path: str, location: str) -> bool:
+        """Whether a redirect from a path leads off the process's own paths on a shared origin. After a redirect a
+        browser does not compare paths with the policy any more, only the origin.
+        """
+        web = self.origin
+        plain = location.strip().replace("\\", "/").replace("\t", "")
+        try:
+            target = urlsplit(urljoin(web + path, plain))
+        except ValueError:
+            return self.shared
+        same = normal_origin(f"{target.scheme}://{target.netloc}") == normal_origin(web)
+        return self.shared and same and not self._is_inside(target.path)
+
+    def _is_inside(self, path: str) -> bool:
+        segments = re.split(r"/|%2f|\\|%5c", path.partition("?")[0].lower())
+        dots = {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."}
+        return (path + "/").startswith(self.path + "/") and not dots.intersection(segments)
+
+    def _keep_cookies_inside(self, headers: MutableHeaders) -> None:
+        """No cookie of the process reaches other hosts or, on a shared origin, other paths."""
+        kept: list[tuple[bytes, bytes]] = []
+        for name, value in headers.raw:
+            if name.lower() != b"set-cookie":
+                kept.append((name, value))
+                continue
+            text = value.decode("latin-1")
+            if not is_own_cookie(text):
+                kept.append((name, self._cookie(text).encode("latin-1")))
+        headers.raw[:] = kept
+
+    def _cookie(self, text: str) -> str:
+        pair, *attributes = _COOKIE_PARTS.split(text)
+        kept = [each for each in attributes if not each.lower().startswith("domain")]
+        if not self.shared:
+            return "; ".join([pair, *kept])
+        paths = [each.partition("=")[2].strip() for each in kept if each.lower().startswith("path")]
+        path = paths[-1] if paths and self._is_inside(paths[-1]) else self.path
+        kept = [each for each in kept if not each.lower().startswith("path")]
+        return "; ".join([pair, *kept, f"Path={path}"])
+
+
+def _report_nothing(headers: MutableHeaders) -> None:
+    """What a process's own policy forbids its pages, browsers report to nobody: reports go to any host."""
+    name = b"content-security-policy"
+    headers.raw[:] = [
+        (key, _REPORTS.sub(b"", value) if key.lower() == name else value) for key, value in headers.raw
+    ]

@@ -1,0 +1,367 @@
+"""What processes serve under `/<process-id>/`: what they bound, and the files of their `ui` folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.messages import HttpResponse, IncomingHttpRequest
+from guesthouse.core.ports import ProcessPort
+from guesthouse.http_server import close_codes
+from guesthouse.http_server.auth.tokens import COOKIE_PREFIXES, Claims
+from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.http.guest_response import headers_for_guest, response_from_guest
+from guesthouse.http_server.http.login import Login
+from guesthouse.http_server.http.own_origin import OwnOrigin, target_of
+from guesthouse.http_server.http.page_policy import PagePolicy
+from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused, body_of, peer_of, raw_path
+from guesthouse.http_server.http.static_files import file_answer, find_file, static_answer
+from guesthouse.http_server.refusals import PAGE_HEADERS, refused, refused_page, wants_page
+from guesthouse.http_server.routing.bindings import HttpBinding, Match, UiBinding
+from guesthouse.http_server.routing.hosts import NO_SITE
+from guesthouse.http_server.routing.origin import origin_of, shown_address
+from guesthouse.http_server.routing.paths import (
+    MAX_PATH,
+    BadPath,
+    ProcessPath,
+    query_params,
+    split_process_path,
+)
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponse, PendingResponses
+
+TIMEOUT_HEADER: Final = "guesthouse-timeout"
+"""A request may say in it how many seconds it gives the process."""
+
+_OLD_TIMEOUT_HEADERS: Final = ("x-hyperware-http-server-timeout", "x-kinode-http-server-timeout")
+"""The same as tools of Hyperware and the Kinode OS say it: whole seconds; what is none does not count."""
+
+_SAFE: Final = ("GET", "HEAD")
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
+_OUR_CALL: Final = """Object.defineProperty(window.our, "token", {value: async () => {
+  await fetch(%s, {cache: "no-store"});
+  const name = %s, pair = document.cookie.split("; ").find((pair) => pair.startsWith(name));
+  return pair === undefined ? null : pair.slice(name.length);
+}});
+"""
+_PACKAGE_UI: Final = UiBinding((), authenticated=True, local_only=False)
+"""How the `ui` folder of a package is served unless its process binds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPages:
+    """Answers every request that is not for the node itself."""
+
+    context: Context
+    exchanges: PendingResponses
+    login: Login
+    bodies: BodyBudget
+    own_origin: OwnOrigin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request.
+
+        Raises:
+            Refused: it is not for a process that runs, or its body is not in order.
+        """
+        request = Request(scope, receive)
+        path = raw_path(request)
+        if len(path) > MAX_PATH:
+            raise RequestRefused(close_codes.PATH_TOO_LONG)
+        try:
+            asked = split_process_path(path)
+        except BadPath:
+            raise RequestRefused(close_codes.NOT_FOUND) from None
+        process = self.context.router.find(asked.process)
+        if process is None or process.gone:
+            raise RequestRefused(close_codes.NOT_FOUND)
+        response = await self._answer(request, process, asked)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, process: ProcessPort, asked: ProcessPath) -> Response:
+        policy = self._policy(request, process.id)
+        bindings = self.context.bindings
+        match = bindings.find_http(process.id, asked.segments)
+        if match is not None:
+            return await self._bound(request, process, policy, match)
+        if asked.segments == ("our.js",) and request.method in _SAFE:
+            refusal = self.context.gate.wrong_host(process.id, RequestHeaders(request), secure=False)
+            return refused(refusal) if refusal is not None else self.our_js(request, process.id, policy)
+        root = bindings.root_of(process.id)
+        if process.id in self.context.ui_folders:
+            response = await self._file(request, process, policy, asked, otherwise=root is not None)
+            if response is not None:
+                return response
+        return (
+            refused_page(request, close_codes.NOT_FOUND)
+            if root is None
+            else await self._bound(request, process, policy, root)
+        )
+
+    async def _bound(
+        self, request: Request, process: ProcessPort, policy: PagePolicy, match: Match[HttpBinding]
+    ) -> Response:
+        binding = match.binding
+        claims = self._admit(request, process.id, binding)
+        if isinstance(claims, Refusal):
+            return self._refused_page(request, policy, claims, secure=binding.secure)
+        elsewhere = self._to_own_origin(request, process.id, policy, claims)
+        if elsewhere is not None:
+            return elsewhere
+        if binding.static is None:
+            response = await self._ask(request, process, match)
+        elif request.method in _SAFE:
+            if binding.static.is_large:
+                await asyncio.to_thread(getattr, binding.static, "etag")
+            response = static_answer(binding, request)
+        else:
+            return _only_safe()
+        return self._finished(request, response, process.id, policy, claims, binding)
+
+    def _finished(
+        self,
+        request: Request,
+        response: Response,
+        process: ProcessId,
+        policy: PagePolicy,
+        claims: Claims | None,
+        binding: HttpBinding | UiBinding,
+    ) -> Response:
+        """An answer with what browsers are to know of it, and with the cookies that are due."""
+        location = response.headers.get("location")
+        if (
+            location is not None
+            and not _is_navigation(request)
+            and policy.redirects_away(raw_path(request), location)
+        ):
+            return refused(close_codes.BAD_ANSWER)
+        authenticated = binding.authenticated or binding.secure
+        policy.apply(MutableHeaders(raw=response.raw_headers), authenticated=authenticated)
+        if claims is not None:
+            if binding.secure or isinstance(binding, UiBinding):
+                self.login.renew(request, response, claims)
+            if not binding.secure and _is_navigation(request):
+                self.login.cookies.set_for_page(request, response, process, claims, policy)
+        return response
+
+    def _policy(self, request: Request, process: ProcessId) -> PagePolicy:
+        gate, headers, http = self.context.gate, RequestHeaders(request), self.context.settings.http
+        site = gate.site(headers) or NO_SITE
+        listed = process.package_id in (*http.register_packages, *http.readable_packages)
+        return PagePolicy(
+            site,
+            gate.scheme(headers, peer_of(request)),
+            str(process),
+            http.page_sources,
+            http.register_form and (listed or bool(site.label)),
+        )
+
+    def _to_own_origin(
+        self, request: Request, process: ProcessId, policy: PagePolicy, claims: Claims | None
+    ) -> Response | None:
+        """Where a page is that a browser asks the node's own host for; None when it is here, or no page."""
+        if policy.is_page or request.method not in _SAFE or not _is_navigation(request):
+            return None
+        response = self.own_origin.leave(request, process, claims, policy)
+        if claims is not None:
+            self.login.renew(request, response, claims)
+        return response
+
+    def our_js(
+        self, request: Request, process: ProcessId | None, policy: PagePolicy | None = None
+    ) -> Response:
+        """The script that tells a page where it is, and gives it a token for its process."""
+        response = our_js(self.context.router.node, process)
+        headers = RequestHeaders(request)
+        if process is None or self.context.gate.wrong_host(process, headers, secure=False) is not None:
+            return response
+        claims = self.context.gate.admit(process, headers, peer_of(request), self.context.now(), safe=True)
+        if isinstance(claims, Claims):
+            policy = policy or self._policy(request, process)
+            self.login.cookies.set_for_page(request, response, process, claims, policy)
+        return response
+
+    def _admit(
+        self, request: Request, process: ProcessId, binding: HttpBinding | UiBinding
+    ) -> Claims | Refusal | None:
+        peer, headers = peer_of(request), RequestHeaders(request)
+        refusal = self.context.gate.wrong_host(process, headers, secure=binding.secure)
+        if refusal is not None:
+            return refusal
+        needs_login = binding.authenticated or binding.secure
+        if binding.local_only:
+            refusal = self.context.gate.local.refusal(peer.address, headers)
+            if refusal is close_codes.NO_LOCAL_SECRET:
+                needs_login = True
+            elif refusal is not None:
+                return refusal
+        if not needs_login:
+            return None
+        now, safe = self.context.now(), request.method in _SAFE
+        return self.context.gate.admit(process, headers, peer, now, secure=binding.secure, safe=safe)
+
+    async def _ask(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
+        limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)
+        async with body_of(request, limits.http_body_bytes, self.bodies, limits.handshake_seconds) as body:
+            with self.exchanges.open(process.id) as exchange:
+                mime = request.headers.get("content-type")
+                if process.gone or not process.post_http(
+                    exchange.http_id, _incoming(request, match), mime, body
+                ):
+                    return refused_page(request, close_codes.MAILBOX_FULL, retry_after=1)
+                answer = await _answered(request, exchange, seconds)
+        if answer is None:
+            return refused_page(request, close_codes.NO_ANSWER)
+        if isinstance(answer, Refusal):
+            return refused_page(request, answer, retry_after=1)
+        return response_from_guest(answer)
+
+    def _seconds(self, request: Request, binding: HttpBinding) -> float:
+        """How long the process may take: as the request says, or its binding, or the node."""
+        limits = self.context.settings.connections
+        given = request.headers.get(TIMEOUT_HEADER)
+        if given is not None:
+            if _SECONDS.fullmatch(given.strip()) is None:
+                raise RequestRefused(close_codes.BAD_REQUEST)
+            return min(float(given), limits.http_longest_response_seconds)
+        for name in _OLD_TIMEOUT_HEADERS:
+            given = request.headers.get(name, "").strip()
+            if given.isascii() and given.isdigit():
+                return min(float(given[:9]), limits.http_longest_response_seconds)
+        if binding.response_seconds is not None:
+            return min(binding.response_seconds, limits.http_longest_response_seconds)
+        return limits.http_response_seconds
+
+    async def _file(
+        self,
+        request: Request,
+        process: ProcessPort,
+        policy: PagePolicy,
+        asked: ProcessPath,
+        *,
+        otherwise: bool,
+    ) -> Response | None:
+        """A file of the package's `ui` folder, or why not. With `otherwise`, None for what it has no answer to; what
+        may be seen is found out first, so that nobody else learns which files there are.
+        """
+        binding = self.context.bindings.find_ui(process.id, asked.segments) or _PACKAGE_UI
+        claims = self._admit(request, process.id, binding)
+        if isinstance(claims, Refusal):
+            refusal = self._refused_page(request, policy, claims, secure=binding.secure)
+            return None if otherwise else refusal
+        if request.method not in _SAFE:
+            return None if otherwise else _only_safe()
+        response = await self._found(request, asked, binding, otherwise=otherwise)
+        if response is None:
+            return None if otherwise else refused_page(request, close_codes.NOT_FOUND)
+        elsewhere = self._to_own_origin(request, process.id, policy, claims)
+        return elsewhere or self._finished(request, response, process.id, policy, claims, binding)
+
+    async def _found(
+        self, request: Request, asked: ProcessPath, binding: UiBinding, *, otherwise: bool
+    ) -> Response | None:
+        folder = self.context.ui_folders[asked.process]
+        inside = asked.segments[len(binding.segments) :]
+        found = await asyncio.to_thread(find_file, folder, inside, directory=asked.directory)
+        if found is None and wants_page(request) and not otherwise:
+            found = await asyncio.to_thread(
+                find_file, folder, (), directory=True
+            )  # a route of the page's own
+        elif found and found.name == "index.html" and not asked.directory and inside[-1:] != (found.name,):
+            return RedirectResponse(f"{raw_path(request)}/", 307)
+        try:
+            return None if found is None else file_answer(found, request)
+        except OSError:
+            return None
+
+    def _refused_page(
+        self, request: Request, policy: PagePolicy, refusal: Refusal, *, secure: bool
+    ) -> Response:
+        """A refusal; a person who has not logged in is sent to do so."""
+        if refusal is not close_codes.NOT_AUTHORISED or not wants_page(request):
+            return refused_page(request, refusal)
+        where = f"/login?redirect={quote(target_of(request), safe='/:')}"
+        if policy.site.label and policy.site.apart is not None and not secure:
+            where = origin_of(policy.scheme, policy.site.parent) + target_of(request)
+        response = RedirectResponse(where, 303, PAGE_HEADERS)
+        self.login.cookies.clear_tossed(request, response, own_paths=("/", policy.path))
+        return response
+
+
+def our_js(node: str, process: ProcessId | None) -> Response:
+    """The script itself. `our.token()` brings the readable cookie up to date, and returns what is in it."""
+    known = "" if process is None else str(process)
+    our = json.dumps({"node": node, "process": known})
+    script = f"window.our = {our};\n"
+    if process is not None:
+        script += _OUR_CALL % (json.dumps(f"/{known}/our.js"), json.dumps(f"{COOKIE_PREFIXES[0]}{node}="))
+    headers = {
+        "Cache-Control": "no-store",
+        "Vary": "Referer",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    return Response(script, headers=headers, media_type="text/javascript")
+
+
+async def _answered(
+    request: Request, exchange: PendingResponse, seconds: float
+) -> HttpResponse | Refusal | None:
+    """The answer; None when it does not come in time. When the client leaves, the exchange ends at once."""
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(_end_with_client(request, exchange))
+        try:
+            async with asyncio.timeout(seconds):
+                return await exchange.answer
+        except TimeoutError:
+            return None
+        finally:
+            watch.cancel()
+
+
+async def _end_with_client(request: Request, exchange: PendingResponse) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    if not exchange.answer.done():
+        exchange.answer.set_result(close_codes.BAD_REQUEST)  # which nobody is there to read
+
+
+def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpRequest:
+    peer = peer_of(request)
+    query = request.scope["query_string"].decode("latin-1")
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+    return IncomingHttpRequest(
+        method=request.method,
+        url=origin_of(peer.scheme, request.headers.get("host", "")) + target_of(request),
+        bound_path=match.binding.pattern.text,
+        headers=headers_for_guest(headers),
+        url_params=match.params,
+        query_params=query_params(query),
+        source_socket_addr=shown_address(peer.address, peer.port),
+    )
+
+
+def _is_navigation(request: Request) -> bool:
+    """Whether a browser asks for a page to show by itself. Without the headers that say so (a browser leaves them
+    out in the clear), by whether it wants HTML.
+    """
+    mode = request.headers.get("sec-fetch-mode")
+    if mode is None:
+        return "text/html" in request.headers.get("accept", "")
+    return mode == "navigate" and request.headers.get("sec-fetch-dest") == "document"
+
+
+def _only_safe() -> Response:
+    response = refused(close_codes.METHOD_NOT_ALLOWED)
+    response.headers["Allow"] = ", ".join(_SAFE)
+    return response

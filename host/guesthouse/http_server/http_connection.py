@@ -1,0 +1,408 @@
+"""A socket until it is known what it wants: uvicorn's HTTP protocol with limits.
+
+Adds what uvicorn leaves open: how many sockets there may be, how long a request's head may take and how
+big it may be, how long a client may leave an answer unread; and hands WebSockets over with the bytes
+that came right behind the upgrade request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from guesthouse.http_server import close_codes
+from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.http.tossed_cookies import CLEAR_ALL, MOST_REMOVALS, names_in, removals
+from guesthouse.http_server.refusals import plain_response
+from guesthouse.http_server.routing.origin import client_scheme, is_host, is_local_name
+from guesthouse.http_server.routing.paths import MAX_PATH, WHOLE_SERVER
+from guesthouse.http_server.state.connection_limits import AdmittedConnection
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.timer_wheel import NEVER
+from guesthouse.http_server.websocket.connection import WebSocketConnection
+from guesthouse.http_server.websocket.protocol import MAX_HEAD
+
+MAX_HEADERS: Final = 128
+"""Headers of a request: each costs far more than its bytes."""
+
+_AROUND_HEAD: Final = 64
+"""What a head has besides: the method, the version, the ends of lines."""
+
+_MAX_PIPELINED: Final = 16
+"""Requests that wait for their turn; what a client sends beyond them is not looked at before there is room."""
+
+_VERSION: Final = b"HTTP/"
+"""Is in every request line."""
+
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)([/?][^#]*|)")
+_REFUSED_SECONDS: Final = 1.0
+_REFUSALS: Final = {
+    AdmittedConnection.TOO_MANY: close_codes.TOO_MANY,
+    AdmittedConnection.TOO_MANY_FROM_ADDRESS: close_codes.TOO_MANY_FROM_ADDRESS,
+}
+
+
+class _HeadTooBig(Exception):
+    """A request line or a header went over the limit, or there are too many headers."""
+
+
+class _NotInOrder(Exception):
+    """A head parses, but two servers could read it in two ways."""
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One accepted socket.
+
+    Args:
+        context: the server's state.
+        config: uvicorn's.
+        server_state: uvicorn's.
+        app_state: uvicorn's.
+        address: of the client.
+        admitted: whether it was counted in; the connection counts it out.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        address: str,
+        admitted: AdmittedConnection,
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self._context = context
+        self._admitted = admitted
+        self._address = address
+        self._in_head = True
+        self._head = 0
+        self._headers = 0
+        self._read = 0
+        self._completed = False
+        self._refused = False
+        """Nothing that still comes is looked at."""
+        self._pending: Refusal | None = None
+        """What a broken request is answered with, once those before it are answered."""
+        self._removals: tuple[tuple[str, str], ...] = ()
+        """Headers of that answer."""
+        self._running: RequestResponseCycle | None = None
+        """The request whose turn it is; `cycle` is the newest."""
+        self._waiting: list[bytes] = []
+        """What was read and is not looked at yet."""
+        self._held = b""
+        """What came behind as many requests as may wait."""
+        self.due = NEVER
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Give the first request a deadline."""
+        super().connection_made(transport)
+        context = self._context
+        admitted = self._admitted is AdmittedConnection.YES
+        seconds = context.settings.connections.handshake_seconds if admitted else _REFUSED_SECONDS
+        context.deadlines.set(self, context.monotonic() + seconds)
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has the socket. TLS comes first, and may fail."""
+        transport: asyncio.Transport | None = self.transport
+        return transport is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self._context.deadlines.set(self, NEVER)
+        self._context.admission.release(self._address, self._admitted)
+        self._disconnect()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a request, now or when it is their turn."""
+        if self._refused:
+            return
+        if self._held:
+            self._held += data
+        elif self._waiting or not self._context.turns.take():
+            if not self._waiting:
+                self.transport.pause_reading()
+                self._context.turns.add(self._take_turn)
+            self._waiting.append(data)
+        else:
+            self._take(data)
+
+    def _take_turn(self) -> None:
+        data, self._waiting = b"".join(self._waiting), []
+        if self.transport.is_closing():
+            return
+        if not self.flow.read_paused:
+            self.transport.resume_reading()
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        refusal = _REFUSALS.get(self._admitted)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        self._completed = False
+        start = end = 0
+        try:
+            while start < len(data) and (end := self._room(data, start)):
+                self.parser.feed_data(data[start:end])
+                start = end
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[start + upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            big = isinstance(error.__context__, _HeadTooBig)
+            self._refuse(
+                close_codes.HEADERS_TOO_BIG if big else close_codes.BAD_REQUEST, data if big else b""
+            )
+        else:
+            self._count_unfinished(start, data)
+            if start < len(data) and not self._refused:
+                self._held = data[start:]
+                self.flow.pause_reading()
+
+    def _room(self, data: bytes, start: int) -> int:
+        """Where to stop, so that no more requests come to wait than may; 0 when there is no room for another. There are
+        no more of them in some bytes than request lines could end in them.
+        """
+        end = start
+        for _ in range(_MAX_PIPELINED - len(self.pipeline)):
+            end = data.find(_VERSION, end)
+            if end < 0:
+                return len(data)
+            end += len(_VERSION)
+        return end if end > start else 0
+
+    def on_response_complete(self) -> None:
+        """An answer was sent: the next request has its turn, and there is room for one more."""
+        self._running = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
+        if self._pending is not None and self._running is None and not self.transport.is_closing():
+            self._answer_refused(self._pending)
+        elif self._held and not self.transport.is_closing():
+            held, self._held = self._held, b""
+            self._take(held)
+
+    def _upgrade(self, rest: bytes) -> None:
+        if not self._should_upgrade():
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self._refuse(close_codes.BAD_REQUEST)
+        else:
+            self._hand_over(rest)
+
+    def _hand_over(self, rest: bytes) -> None:
+        """Give the socket to a `WebSocketConnection`, with the request as it was parsed."""
+        self.connections.discard(self)
+        self._context.deadlines.set(self, NEVER)
+        lines = [
+            f"{self.scope['method']} ".encode(),
+            self.url,
+            b" HTTP/",
+            self.scope["http_version"].encode(),
+        ]
+        for name, value in self.headers:
+            lines += (b"\r\n", name, b": ", value)
+        lines.append(b"\r\n\r\n")
+        address, port = self.client or ("", 0)
+        peer = Peer(address, port, self.scheme or "http")
+        release = functools.partial(self._context.admission.release, self._address, self._admitted)
+        self._admitted = AdmittedConnection.DROP  # counted out by the connection from here on
+        self.parser = None  # type: ignore[assignment] # as uvicorn's own end: it refers to this protocol
+        connection = WebSocketConnection(self._context, peer, release)
+        connection.connection_made(self.transport)
+        self.transport.set_protocol(connection)
+        connection.data_received(b"".join(lines))
+        if rest:
+            connection.data_received(rest)
+
+    def _refuse(self, refusal: Refusal, head: bytes = b"") -> None:
+        """Answer the request that is being read once those before it are answered (RFC 9112, section 9.3.2), and
+        close; just close when its own answer is under way already. `head` is a piece of one that is too big.
+        """
+        self._removals = tuple(self._without_cookies(head))
+        self._context.log_client_fault(self._address, f"a request was refused: {refusal.reason}")
+        self._refused, self._waiting, self._held = True, [], b""
+        self._context.deadlines.set(self, NEVER)
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not self._in_head and not cycle.response_complete:
+            if cycle.response_started:
+                self.transport.close()
+                return
+            self._drop_newest()
+        if self._running is None:
+            self._answer_refused(refusal)
+        else:
+            self._pending = refusal
+
+    def _drop_newest(self) -> None:
+        """Let a request go whose body broke, whether its turn has come or not."""
+        if self.pipeline:
+            self.pipeline.popleft()  # it is the newest
+        else:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Tell the request whose turn it is that nobody waits for its answer; uvicorn tells the newest alone."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+            self._running = None
+
+    def _answer_refused(self, refusal: Refusal) -> None:
+        self._pending = None
+        self._unset_keepalive_if_required()
+        self.transport.write(plain_response(refusal, tls=self._is_tls(), headers=self._removals))
+        if self.transport.can_write_eof():
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _without_cookies(self, head: bytes) -> Iterator[tuple[str, str]]:
+        """What has a browser forget the cookies that made a head too big: pages can set so many that it would bring no
+        request any more. A link can make a path long, and clears nothing.
+        """
+        if not head or not self._headers or len(self.url) > MAX_PATH:
+            return
+        hosts = [value.decode("latin-1") for name, value in self.headers or () if name == b"host"]
+        if self._is_tls() or is_local_name(hosts):
+            yield CLEAR_ALL
+        elif self._context.gate.hosts.site(hosts) is not None:
+            path = self.url.partition(b"?")[0].decode("ascii", "replace")
+            for removal in islice(removals(names_in(head), hosts[0], path), MOST_REMOVALS):
+                yield "Set-Cookie", removal
+
+    def _linger(self) -> None:
+        """Throw away what still comes: closing at once would reset the connection under a client that is still
+        sending, and lose the answer.
+        """
+        self._refused = True
+        self.transport.write_eof()
+        limits, full = self._context.settings.connections, self._admitted in _REFUSALS
+        seconds = _REFUSED_SECONDS if full else limits.close_seconds
+        self._context.deadlines.set(self, self._context.monotonic() + seconds)
+
+    def _is_tls(self) -> bool:
+        """Whether the client comes by TLS, as far as its request was read."""
+        claimed = [
+            value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-proto"
+        ]
+        trusted = self._context.gate.trusted_proxies
+        return client_scheme(self.scheme or "http", self._address, claimed, trusted) == "https"
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """A request starts."""
+        super().on_message_begin()
+        self._unset_keepalive_if_required()
+        self._in_head, self._head, self._headers, self._read = True, 0, 0, 0
+        if self.due == NEVER:
+            seconds = self._context.settings.connections.handshake_seconds
+            self._context.deadlines.set(self, self._context.monotonic() + seconds)
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header, or a trailer of a body. White space around a value is no part of it."""
+        self._count(len(name) + len(value) + 4)
+        self._headers += 1
+        if self._headers > MAX_HEADERS:
+            raise _HeadTooBig
+        super().on_header(name, value.strip(b" \t"))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._take_target()
+        if not self._is_in_order():
+            raise _NotInOrder
+        self._unset_keepalive_if_required()
+        self._in_head = False
+        self._context.deadlines.set(self, NEVER)
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before and not self.pipeline:
+            self._running = self.cycle
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._completed = True
+        super().on_message_complete()
+
+    def _is_in_order(self) -> bool:
+        """Whether it is HTTP/1.1 or 1.0, asks one host (RFC 9112, section 3.2), and for a path of it, or by OPTIONS for
+        the whole server.
+        """
+        hosts = [value for name, value in self.headers if name == b"host"]
+        version = self.parser.get_http_version()
+        one_host = len(hosts) == 1 or (not hosts and version == "1.0")
+        one_host = one_host and all(is_host(host.decode("latin-1")) for host in hosts)
+        whole_server = self.url == WHOLE_SERVER.encode() and self.parser.get_method() == b"OPTIONS"
+        return version in ("1.0", "1.1") and one_host and (whole_server or self.url.startswith(b"/"))
+
+    def _take_target(self) -> None:
+        """Bring a target in absolute form into the usual one. Its host counts, whatever `Host` says (RFC 9112, section
+        3.2.2); there has to be one all the same. OPTIONS for no path of it is for the whole server (section 3.2.4).
+        """
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            return
+        host, rest = found.groups()
+        whole_server = not rest and self.parser.get_method() == b"OPTIONS"
+        self.url = WHOLE_SERVER.encode() if whole_server else rest if rest.startswith(b"/") else b"/" + rest
+        self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEAD:
+            raise _HeadTooBig
+
+    def _count_unfinished(self, size: int, data: bytes) -> None:
+        """A header is counted once it is whole; until then, count what was read. Bytes that another request
+        ended in are let pass: they are one read.
+        """
+        if self._in_head and not self._completed:
+            self._read += size
+            if self._read > MAX_HEAD + _AROUND_HEAD:
+                self._refuse(close_codes.HEADERS_TOO_BIG, data)
+
+    # The client's pace.
+
+    def pause_writing(self) -> None:
+        """The client does not read its answer: it may for a while."""
+        super().pause_writing()
+        limits = self._context.settings.connections
+        self._context.deadlines.set(
+            self, self._context.monotonic() + limits.ping_seconds + limits.pong_seconds
+        )
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        self._context.deadlines.set(self, NEVER)
+
+    def on_deadline(self, now: float) -> float:
+        """The head did not arrive in time, the answer is not read, or the client does not leave."""
+        if self._waiting or self._held:
+            return now + _REFUSED_SECONDS  # it did arrive, and was not looked at yet
+        if self._refused or self.flow.write_paused:
+            self.transport.abort()
+        else:
+            self._refuse(_REFUSALS.get(self._admitted, close_codes.REQUEST_LATE))
+        return NEVER

@@ -1,0 +1,76 @@
+"""HTTP answers of the node itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from guesthouse.http_server import html_pages
+from guesthouse.http_server.close_codes import Refusal
+
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""On the node's own pages."""
+
+HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
+"""Over TLS, browsers are told to come by TLS alone for a year."""
+
+_TEXT_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = False) -> PlainTextResponse:
+    """A refusal as plain text."""
+    headers = dict(_TEXT_HEADERS)
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    if close:
+        headers["Connection"] = "close"
+    return PlainTextResponse(refusal.reason + "\n", refusal.status, headers)
+
+
+def refused_page(
+    request: Request, refusal: Refusal, *, retry_after: int | None = None, close: bool = False
+) -> Response:
+    """A refusal: a page with a way on for a person, who came by a link or typed the address; else plain text."""
+    response: Response = refused(refusal, retry_after=retry_after, close=close)
+    if wants_page(request):
+        kept = {
+            name: value for name, value in response.headers.items() if name in ("retry-after", "connection")
+        }
+        page = html_pages.refusal_page(refusal.status, refusal.reason)
+        response = HTMLResponse(page, refusal.status, {**PAGE_HEADERS, **kept})
+    return response
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks for what it shows."""
+    return request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
+
+
+def plain_response(refusal: Refusal, *, tls: bool, headers: Iterable[tuple[str, str]] = ()) -> bytes:
+    """A refusal for a socket that has no application behind it; the socket is closed after it."""
+    body = refusal.reason.encode() + b"\n"
+    lines = (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}",
+        "Connection: close",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "X-Content-Type-Options: nosniff",
+        *([": ".join(HSTS)] if tls else []),
+        *(["Retry-After: 1"] if refusal.status in (429, 503) else []),
+        *map(": ".join, headers),
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,296 @@
+"""Which process answers which path, and for whom. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.messages import LazyLoadBlob, Pairs
+from guesthouse.http_server.routing.paths import BadPath, PathPattern, Segments
+from guesthouse.http_server.routing.subdomains import subdomain_of
+
+BindError: TypeAlias = Literal["bad-path", "too-many", "no-subdomain", "bad-subprotocol", "no-ui"]
+
+MAX_SUBPROTOCOLS: Final = 16
+"""Subprotocols that one WebSocket binding may speak."""
+
+_HASHED_AT_ONCE: Final = 1024 * 1024
+"""Bytes, whose hash takes less than a millisecond."""
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class WsBinding:
+    """A path that takes WebSockets."""
+
+    pattern: PathPattern
+    authenticated: bool
+    secure: bool = False
+    """Only on the sub-domain of its package, and for a login there."""
+    extension: bool = False
+    """For native programs on this machine, in the extension framing."""
+    subprotocols: tuple[str, ...] = ()
+    """Those it speaks, the one it likes best first."""
+
+
+class Static:
+    """Content that is served without asking."""
+
+    __slots__ = ("_etag", "blob")
+
+    def __init__(self, blob: LazyLoadBlob) -> None:
+        self.blob = blob
+        self._etag = ""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether to ask for its `etag` takes so long that no event loop should: for the first time."""
+        return not self._etag and len(self.blob.bytes) > _HASHED_AT_ONCE
+
+    @property
+    def etag(self) -> str:
+        """A hash of it, made when it is first wanted: whoever binds content is not answered later for it."""
+        if not self._etag:
+            self._etag = f'"{hashlib.sha256(self.blob.bytes).hexdigest()[:32]}"'
+        return self._etag
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBinding:
+    """A path that takes HTTP requests; with `static` the content is served without asking."""
+
+    pattern: PathPattern
+    authenticated: bool
+    local_only: bool
+    static: Static | None = None
+    secure: bool = False
+    response_seconds: float | None = None
+    """How long the process may take to answer; None for as long as the node says."""
+
+
+@dataclass(frozen=True, slots=True)
+class UiBinding:
+    """A path under which the files of the package's `ui` folder are served."""
+
+    segments: Segments
+    authenticated: bool
+    local_only: bool
+    secure: bool = False
+
+
+_Binding = TypeVar("_Binding", WsBinding, HttpBinding)
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Generic[_Binding]):
+    """A binding that takes a path, and the parameters found in it."""
+
+    binding: _Binding
+    params: Pairs
+
+
+class PathTable(Generic[_Binding]):
+    """The bound paths of one process, of one kind."""
+
+    __slots__ = ("_exact", "_patterns")
+
+    def __init__(self) -> None:
+        self._exact: dict[Segments, _Binding] = {}
+        self._patterns: list[_Binding] = []
+
+    def __len__(self) -> int:
+        return len(self._exact) + len(self._patterns)
+
+    def __contains__(self, pattern: PathPattern) -> bool:
+        if not pattern.literal:
+            return any(binding.pattern == pattern for binding in self._patterns)
+        return pattern.segments in self._exact
+
+    def add(self, binding: _Binding) -> None:
+        """Bind; a binding of the same path is replaced."""
+        self.remove(binding.pattern)
+        if not binding.pattern.literal:
+            self._patterns.append(binding)
+            self._patterns.sort(key=lambda each: each.pattern.rank)
+        else:
+            self._exact[binding.pattern.segments] = binding
+
+    def remove(self, pattern: PathPattern) -> None:
+        """Unbind; a path that is not bound is none of our concern."""
+        if pattern.literal:
+            self._exact.pop(pattern.segments, None)
+        else:
+            self._patterns[:] = [binding for binding in self._patterns if binding.pattern != pattern]
+
+    def all(self) -> Iterator[_Binding]:
+        """Every binding."""
+        yield from self._exact.values()
+        yield from self._patterns
+
+    def find(self, segments: Segments) -> Match[_Binding] | None:
+        """The binding that takes the path: a literal one first, then the most literal from the left."""
+        exact = self._exact.get(segments)
+        if exact is not None:
+            return Match(exact, ())
+        for binding in self._patterns:
+            params = binding.pattern.match(segments)
+            if params is not None:
+                return Match(binding, params)
+        return None
+
+
+@dataclass(slots=True)
+class _Bound:
+    ws: PathTable[WsBinding] = field(default_factory=PathTable)
+    http: PathTable[HttpBinding] = field(default_factory=PathTable)
+    ui: dict[Segments, UiBinding] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ws) + len(self.http) + len(self.ui)
+
+
+class Bindings:
+    """All bound paths of a node.
+
+    Args:
+        per_process: how many paths one process may bind, of both kinds together.
+        static_bytes: how much static content one process may bind, in all.
+    """
+
+    def __init__(self, per_process: int, static_bytes: int) -> None:
+        self._per_process = per_process
+        self._static_bytes = static_bytes
+        self._bound: dict[ProcessId, _Bound] = {}
+        self._labels: dict[str, str] = {}
+
+    def bind_ws(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        secure: bool = False,
+        extension: bool = False,
+        subprotocols: Sequence[str] = (),
+    ) -> BindError | None:
+        """Bind a path to WebSockets; returns None or why not."""
+        spoken = tuple(subprotocols)
+        try:
+            binding = WsBinding(PathPattern.parse(path), authenticated, secure, extension, spoken)
+        except BadPath:
+            return "bad-path"
+        if len(spoken) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, spoken)):
+            return "bad-subprotocol"
+        if secure and not self.has_label(owner):
+            return "no-subdomain"
+        bound = self._bound.setdefault(owner, _Bound())
+        return self._add(bound, bound.ws, binding)
+
+    def bind_http(
+        self,
+        owner: ProcessId,
+        path: str,
+        *,
+        authenticated: bool,
+        local_only: bool,
+        secure: bool = False,
+        static: LazyLoadBlob | None = None,
+        response_seconds: float | None = None,
+    ) -> BindError | None:
+        """Bind a path to HTTP requests; returns None or why not."""
+        try:
+            pattern = PathPattern.parse(path)
+        except BadPath:
+            return "bad-path"
+        if secure and not self.has_label(owner):
+            return "no-subdomain"
+        content = None if static is None else Static(static)
+        binding = HttpBinding(pattern, authenticated, local_only, content, secure, response_seconds)
+        bound = self._bound.setdefault(owner, _Bound())
+        others = (each for each in bound.http.all() if each.pattern != pattern)
+        if sum(map(_static_size, others)) + _static_size(binding) > self._static_bytes:
+            return "too-many"
+        return self._add(bound, bound.http, binding)
+
+    def bind_ui(
+        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
+    ) -> BindError | None:
+        """Serve the package's files under a path, which has no parameters; returns None or why not."""
+        pattern = _parsed(path)
+        if pattern is None or not pattern.literal:
+            return "bad-path"
+        if secure and not self.has_label(owner):
+            return "no-subdomain"
+        bound = self._bound.setdefault(owner, _Bound())
+        if pattern.segments not in bound.ui and len(bound) >= self._per_process:
+            return "too-many"
+        bound.ui[pattern.segments] = UiBinding(pattern.segments, authenticated, local_only, secure)
+        return None
+
+    def find_ui(self, owner: ProcessId, segments: Segments) -> UiBinding | None:
+        """The binding of files that takes the path: the longest."""
+        bound = self._bound.get(owner)
+        if bound is not None and bound.ui:
+            for length in range(len(segments), -1, -1):
+                found = bound.ui.get(segments[:length])
+                if found is not None:
+                    return found
+        return None
+
+    def has_label(self, owner: ProcessId) -> bool:
+        """Whether its package's label is its own: of packages whose names make the same one, which are not installed
+        together, the first has it until the node ends. What a browser keeps of a host is not shown to another.
+        """
+        return self._labels.setdefault(subdomain_of(owner), owner.package_id) == owner.package_id
+
+    def unbind_ws(self, owner: ProcessId, path: str) -> None:
+        """Unbind, if it is bound."""
+        bound, pattern = self._bound.get(owner), _parsed(path)
+        if bound is not None and pattern is not None:
+            bound.ws.remove(pattern)
+
+    def unbind_http(self, owner: ProcessId, path: str) -> None:
+        """Unbind, if it is bound."""
+        bound, pattern = self._bound.get(owner), _parsed(path)
+        if bound is not None and pattern is not None:
+            bound.http.remove(pattern)
+            bound.ui.pop(pattern.segments, None)
+
+    def drop(self, owner: ProcessId) -> None:
+        """Forget all that a process bound."""
+        self._bound.pop(owner, None)
+
+    def find_ws(self, owner: ProcessId, segments: Segments) -> Match[WsBinding] | None:
+        """The WebSocket binding of that process that takes the path."""
+        bound = self._bound.get(owner)
+        return None if bound is None else bound.ws.find(segments)
+
+    def find_http(self, owner: ProcessId, segments: Segments) -> Match[HttpBinding] | None:
+        """The HTTP binding of that process that takes the path."""
+        bound = self._bound.get(owner)
+        return None if bound is None else bound.http.find(segments)
+
+    def root_of(self, owner: ProcessId) -> Match[HttpBinding] | None:
+        """What the process bound at `/`, which also takes what no other binding of it and no file does."""
+        return self.find_http(owner, ())
+
+    def _add(self, bound: _Bound, table: PathTable[_Binding], binding: _Binding) -> BindError | None:
+        if binding.pattern not in table and len(bound) >= self._per_process:
+            return "too-many"
+        table.add(binding)
+        return None
+
+
+def _static_size(binding: HttpBinding) -> int:
+    return 0 if binding.static is None else len(binding.static.blob.bytes)
+
+
+def _parsed(path: str) -> PathPattern | None:
+    try:
+        return PathPattern.parse(path)
+    except BadPath:
+        return None

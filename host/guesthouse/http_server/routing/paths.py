@@ -1,0 +1,196 @@
+"""Paths as clients ask for them and as processes bind them. Pure.
+
+A path is compared segment by segment, each decoded once, so `/a%2Fb` never meets a binding of `/a/b`.
+Whatever another layer might read as a different path (empty, `.` and `..` segments, encoded slashes,
+backslashes, control characters, bytes that are not UTF-8) names nothing here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.errors import BadProcessId, GuesthouseError
+from guesthouse.core.messages import Pairs
+
+Segments: TypeAlias = tuple[str, ...]
+
+MAX_PATH: Final = 2048
+"""Bytes of a path, as asked for or bound."""
+
+MAX_QUERY_PARAMS: Final = 256
+
+WHOLE_SERVER: Final = "*"
+"""What OPTIONS asks for instead of a path (RFC 9112, section 3.2.4)."""
+
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+_NO_LITERAL = re.compile(r"[*?#]")
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
+
+
+class BadPath(GuesthouseError, ValueError):
+    """Text that should be a path is not one that can be bound or asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPath:
+    """A path under a process: `/<process-id>/<segments>`."""
+
+    process: ProcessId
+    segments: Segments
+    directory: bool
+    """Whether the path ended in a slash after its last segment."""
+    bare: bool
+    """Whether it is `/<process-id>` without a slash after it."""
+
+    @property
+    def path(self) -> str:
+        """The path as its process knows it, without the process id."""
+        return "/" + "/".join(self.segments)
+
+
+def split(raw_path: str) -> tuple[Segments, bool]:
+    """Return the decoded segments of an absolute path, and whether it ended in a slash.
+
+    Raises:
+        BadPath: the path is relative, too long, or has a segment that no path may have.
+    """
+    if not raw_path.startswith("/") or len(raw_path) > MAX_PATH:
+        raise BadPath(f"a path starts with '/' and has at most {MAX_PATH} bytes")
+    parts = raw_path[1:].split("/")
+    directory = parts[-1] == ""
+    if directory:
+        parts.pop()
+    return tuple(_decoded(part) for part in parts), directory
+
+
+def split_process_path(raw_path: str) -> ProcessPath:
+    """Read `/<process-id>/...`.
+
+    Raises:
+        BadPath: as `split`, or the first segment is not a process id.
+    """
+    segments, directory = split(raw_path)
+    if not segments:
+        raise BadPath("the path names no process")
+    try:
+        process = canonical(ProcessId.parse(segments[0]))
+    except BadProcessId as error:
+        raise BadPath(str(error)) from None
+    return ProcessPath(process, segments[1:], directory, bare=len(segments) == 1 and not directory)
+
+
+def query_params(query: str) -> Pairs:
+    """The parameters of a query string, in order; those past `MAX_QUERY_PARAMS` are left out."""
+    cut = "&".join(query.split("&", MAX_QUERY_PARAMS)[:MAX_QUERY_PARAMS])
+    return tuple(parse_qsl(cut, keep_blank_values=True))
+
+
+def _decoded(part: str) -> str:
+    if _PERCENT.search(part) is not None:
+        raise BadPath("a '%' in the path is not followed by two hexadecimal digits")
+    try:
+        text = unquote_to_bytes(part).decode()
+    except UnicodeError:
+        raise BadPath("the path is not UTF-8") from None
+    if text in ("", ".", "..") or _FORBIDDEN.search(text) is not None:
+        raise BadPath("the path has an empty, '.' or '..' segment, or a character that no path has")
+    return text
+
+
+class SegmentKind(IntEnum):
+    """What a segment of a bound path takes. Of two bindings the one with the lower kind further left wins."""
+
+    LITERAL = 0
+    PARAMETER = 1
+    """`:name`: any one segment."""
+    WILDCARD = 2
+    """`*` or `*name`: one segment or more."""
+
+
+_END: Final = 3
+"""Stands behind the kinds of a path, so that what goes on after the same beginning wins over what ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A bound path. `:name` takes any one segment, `*name` all that are left for it, at least one; each is delivered
+    as a parameter. `*` takes the same and delivers nothing.
+    """
+
+    text: str
+    segments: Segments
+    kinds: tuple[SegmentKind, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> PathPattern:
+        """Read a path as a process binds it, such as `/items/:id` or `/files/*path`.
+
+        Raises:
+            BadPath: it is not absolute, has an empty, `.` or `..` segment or a character that no path
+                has, names a parameter twice, has two wildcards or one that is part of a segment, or is too long.
+        """
+        if text == "/":
+            return cls("/", (), ())
+        if not text.startswith("/") or len(text.encode(errors="replace")) > MAX_PATH:
+            raise BadPath(f"{text[:80]!a} cannot be bound: start with '/', at most {MAX_PATH} bytes")
+        given = text[1:].split("/")
+        kinds = tuple(_KINDS.get(segment[:1], SegmentKind.LITERAL) for segment in given)
+        segments = tuple(map(_bound_segment, given, kinds))
+        named = [segment for segment in zip(kinds, segments, strict=True) if segment[0] and segment[1] != "*"]
+        if len(named) != len({segment[1:] for _, segment in named}):
+            raise BadPath(f"{text[:80]!a} cannot be bound: a parameter is named twice")
+        if kinds.count(SegmentKind.WILDCARD) > 1:
+            raise BadPath(f"{text[:80]!a} cannot be bound: only one segment may be a wildcard")
+        return cls(text, segments, kinds)
+
+    @property
+    def literal(self) -> bool:
+        """Whether it takes the one path that it is."""
+        return not any(self.kinds)
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Sorts patterns: those with literal segments further left come first."""
+        return (*self.kinds, _END)
+
+    def match(self, segments: Segments) -> Pairs | None:
+        """The parameters when this pattern takes the path, else None."""
+        more = len(segments) - len(self.segments)
+        params: list[tuple[str, str]] = []
+        place = 0
+        for expected, kind in zip(self.segments, self.kinds, strict=True):
+            taken = 1 + more if kind is SegmentKind.WILDCARD else 1
+            given = segments[place : place + taken]
+            if taken < 1 or len(given) < taken or (kind is SegmentKind.LITERAL and given != (expected,)):
+                return None
+            if kind and expected != "*":
+                params.append((expected[1:], "/".join(given)))
+            place += taken
+        return tuple(params) if place == len(segments) else None
+
+
+_KINDS: Final = {":": SegmentKind.PARAMETER, "*": SegmentKind.WILDCARD}
+
+
+def _bound_segment(segment: str, kind: SegmentKind) -> str:
+    """A checked segment of a bound path. A literal one is decoded, as those of a client's path are."""
+    if kind is not SegmentKind.LITERAL:
+        if segment != "*" and _PARAMETER.fullmatch(segment[1:]) is None:
+            raise BadPath(f"{segment[:80]!a} does not name a parameter: write {segment[:1]!r} and a word")
+        return segment
+    if _NO_LITERAL.search(segment) is not None:
+        raise BadPath(f"{segment[:80]!a} is no segment of a path: write *, ? and # encoded")
+    try:
+        literal = segment if _PERCENT.search(segment) else unquote_to_bytes(segment).decode()
+        literal.encode()
+    except UnicodeError:
+        raise BadPath("a bound path is not UTF-8") from None
+    if literal in ("", ".", "..") or _FORBIDDEN.search(literal) is not None:
+        raise BadPath(f"{segment[:80]!a} is not a segment of a path that can be bound")
+    return literal

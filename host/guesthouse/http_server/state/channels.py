@@ -1,0 +1,128 @@
+"""The open channels of a node and whose they are. Pure."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from guesthouse.core.address import ProcessId
+
+MAX_CHANNEL_ID: Final = 2**32 - 1
+
+_REMEMBERED: Final = 65_536
+
+
+class Owned(Protocol):
+    """Something that is a channel of one process."""
+
+    owner: ProcessId
+
+
+_Channel = TypeVar("_Channel", bound=Owned)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRecord:
+    """One open channel, for people: a `ports.ChannelInfo`."""
+
+    channel_id: int
+    owner: ProcessId
+    path: str
+    source_socket_addr: str
+    opened_at: float
+    messages_in: int
+    messages_out: int
+    outbox_bytes: int
+
+
+class ChannelTable(Generic[_Channel]):
+    """Channels by id, and by owner.
+
+    Ids are drawn at random, so they tell nothing of other channels. An id that is open or was closed
+    lately is never given out: a late push of a process cannot reach a stranger.
+    """
+
+    def __init__(self, draw: Callable[[], int] = lambda: secrets.randbelow(MAX_CHANNEL_ID) + 1) -> None:
+        self._draw = draw
+        self._channels: dict[int, _Channel] = {}
+        self._by_owner: dict[ProcessId, dict[int, _Channel]] = {}
+        self._reserved: set[int] = set()
+        self._closed: set[int] = set()
+        self._closed_order: deque[int] = deque()
+        self.get = self._channels.get
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def __iter__(self) -> Iterator[_Channel]:
+        return iter(tuple(self._channels.values()))
+
+    def reserve(self) -> int:
+        """An id of its own for a channel that is not open yet."""
+        channel_id = self._draw()
+        while channel_id in self._channels or channel_id in self._closed or channel_id in self._reserved:
+            channel_id = self._draw()
+        self._reserved.add(channel_id)
+        return channel_id
+
+    def release(self, channel_id: int) -> None:
+        """The channel of a reserved id will not open."""
+        self._reserved.discard(channel_id)
+
+    def add(self, channel: _Channel, reserved: int = 0) -> int:
+        """Open a channel, with the id that was reserved for it or one of its own; returns the id."""
+        channel_id = reserved or self.reserve()
+        self._reserved.discard(channel_id)
+        self._channels[channel_id] = channel
+        self._by_owner.setdefault(channel.owner, {})[channel_id] = channel
+        return channel_id
+
+    def remove(self, channel_id: int) -> None:
+        """Forget a channel; its id rests. Removing it twice does nothing."""
+        channel = self._channels.pop(channel_id, None)
+        if channel is None:
+            return
+        owned = self._by_owner[channel.owner]
+        del owned[channel_id]
+        if not owned:
+            del self._by_owner[channel.owner]
+        self._closed.add(channel_id)
+        self._closed_order.append(channel_id)
+        if len(self._closed_order) > _REMEMBERED:
+            self._closed.discard(self._closed_order.popleft())
+
+    def was_closed(self, channel_id: int) -> bool:
+        """Whether a channel of that id was closed lately."""
+        return channel_id in self._closed
+
+    def owned(self, owner: ProcessId, channel_id: int) -> _Channel | None:
+        """The channel, if it is that process's."""
+        channel = self._channels.get(channel_id)
+        return channel if channel is not None and channel.owner == owner else None
+
+    def of(self, owner: ProcessId) -> tuple[_Channel, ...]:
+        """All channels of a process, in the order they were opened."""
+        return tuple(self._by_owner.get(owner, {}).values())
+
+
+class TokenChannels:
+    """How many channels are open with each family of tokens."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def take(self, family: str, limit: int | None) -> bool:
+        """Count a channel in; False when the family has as many as it may."""
+        if limit is not None and self._open[family] >= limit:
+            return False
+        self._open[family] += 1
+        return True
+
+    def give_back(self, family: str) -> None:
+        """Count a channel out."""
+        self._open[family] -= 1
+        if self._open[family] <= 0:
+            del self._open[family]

@@ -1,0 +1,108 @@
+"""What the connections of one HTTP server share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.config import Settings
+from guesthouse.core.ports import LogPort, RouterPort
+from guesthouse.http_server.auth.access import AccessControl
+from guesthouse.http_server.auth.local_access import LocalAccess
+from guesthouse.http_server.auth.tokens import Tokens
+from guesthouse.http_server.routing.bindings import Bindings
+from guesthouse.http_server.routing.hosts import own_hosts
+from guesthouse.http_server.routing.origin import counted_as, normal_origin
+from guesthouse.http_server.state.channels import ChannelTable, TokenChannels
+from guesthouse.http_server.state.client_log import ClientFaultLog
+from guesthouse.http_server.state.connection_limits import ConnectionAdmission
+from guesthouse.http_server.state.fair_queue import FairQueue
+from guesthouse.http_server.state.partial_messages import PartialMessages
+from guesthouse.http_server.state.timer_wheel import TimerWheel
+
+if TYPE_CHECKING:
+    from guesthouse.http_server.websocket.connection import WebSocketConnection
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of a server. `monotonic` times deadlines, `now` (Unix seconds) tokens."""
+
+    router: RouterPort
+    log: LogPort
+    settings: Settings
+    tokens: Tokens
+    bindings: Bindings
+    channels: ChannelTable[WebSocketConnection]
+    connections: set[WebSocketConnection]
+    admission: ConnectionAdmission
+    deadlines: TimerWheel
+    complaints: ClientFaultLog
+    gate: AccessControl
+    turns: FairQueue
+    unfinished: PartialMessages
+    token_channels: TokenChannels = field(default_factory=TokenChannels)
+    awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
+    """Encrypted channels whose client has not brought its key, by channel id."""
+    ui_folders: dict[ProcessId, Path] = field(default_factory=dict)
+    """The `ui` folder of each process whose package has one."""
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    stopping: bool = False
+    """The node shuts down: nothing new is taken."""
+    disconnected: Callable[[], None] = lambda: None
+    """Called when a WebSocket's socket is closed."""
+
+    def go_by(self, settings: Settings) -> None:
+        """Use other settings for connections that come after this."""
+        http = settings.http
+        trusted = frozenset(http.trusted_proxies)
+        self.settings = settings
+        self.admission.exempt = trusted
+        self.gate = replace(
+            self.gate,
+            hosts=own_hosts(settings),
+            allowed_origins=frozenset(map(normal_origin, http.allowed_origins)),
+            trusted_proxies=trusted,
+        )
+
+    def log_client_fault(self, address: str, fault: str) -> None:
+        """Log what a client did, by its address."""
+        self.complaints.complain(counted_as(address), fault, self.monotonic())
+
+
+def new_context(
+    router: RouterPort, log: LogPort, settings: Settings, tokens: Tokens, local: LocalAccess
+) -> Context:
+    """The state of a server on which nothing has happened yet."""
+    limits, http = settings.connections, settings.http
+    bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
+    trusted = frozenset(http.trusted_proxies)
+    return Context(
+        router=router,
+        log=log,
+        settings=settings,
+        tokens=tokens,
+        bindings=bindings,
+        channels=ChannelTable(),
+        connections=set(),
+        admission=ConnectionAdmission(limits.total, limits.per_address, exempt=trusted),
+        deadlines=TimerWheel(),
+        complaints=ClientFaultLog(log),
+        gate=AccessControl(
+            router,
+            tokens,
+            bindings,
+            own_hosts(settings),
+            frozenset(map(normal_origin, http.allowed_origins)),
+            trusted,
+            local,
+        ),
+        unfinished=PartialMessages(limits.unfinished_bytes),
+        turns=FairQueue(lambda work: asyncio.get_running_loop().call_soon(work)),
+    )

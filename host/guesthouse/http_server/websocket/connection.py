@@ -1,0 +1,488 @@
+"""One WebSocket: the shell around its protocol.
+
+uvicorn hands over the socket with the upgrade request. From then on this class moves bytes between the
+socket, `MessageReader`, the process and `CreditWindow`, and nothing in it is done per message but that: no
+task, no timer, no log line, no copy.
+
+The life of a connection: handshake, registering (only in the register form), open, closing, closed.
+It is a channel while it is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final, cast
+
+from websockets.http11 import Request
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.messages import WebSocketOpen, WsMessageType
+from guesthouse.core.ports import ProcessPort
+from guesthouse.http_server import close_codes
+from guesthouse.http_server.auth.access import BoundForm, Peer, RegisterForm
+from guesthouse.http_server.auth.tokens import Claims
+from guesthouse.http_server.close_codes import Close, Refusal
+from guesthouse.http_server.refusals import plain_response
+from guesthouse.http_server.routing.origin import shown_address
+from guesthouse.http_server.routing.subdomains import subdomain_of
+from guesthouse.http_server.state.channels import ChannelRecord
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.partial_messages import FREE
+from guesthouse.http_server.state.timer_wheel import NEVER
+from guesthouse.http_server.websocket.closed_transport import ClosedTransport
+from guesthouse.http_server.websocket.credit_window import write_limits
+from guesthouse.http_server.websocket.deflate import DEFLATE
+from guesthouse.http_server.websocket.encryption import OVERHEAD, ChannelCipher
+from guesthouse.http_server.websocket.extension_channel import ExtensionChannel
+from guesthouse.http_server.websocket.frame_reader import MessageReader
+from guesthouse.http_server.websocket.framing import encode, frame, window_bits
+from guesthouse.http_server.websocket.lifecycle import ChannelSocket, Notify
+from guesthouse.http_server.websocket.outbox import Outbox
+from guesthouse.http_server.websocket.protocol import Protocol
+from guesthouse.http_server.websocket.register import is_register, read_register, registered
+
+_TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
+_PING: Final = int(WsMessageType.PING)
+_PONG: Final = int(WsMessageType.PONG)
+_CONTROL: Final = 0x08
+
+_VERSION: Final = "13"
+"""A refused client is told which version is spoken (RFC 6455, section 4.4)."""
+
+_LONGEST_REASON: Final = 200
+
+_LOGGER = logging.getLogger("guesthouse.websocket")
+_LOGGER.setLevel(logging.ERROR)
+
+
+class WebSocketConnection(ChannelSocket):
+    """One client. It is the `Feeder` of its process's mailbox.
+
+    Args:
+        context: the server's state.
+        peer: who is at the other end.
+        released: called once, when the socket is closed.
+    """
+
+    __slots__ = (
+        "_event", "_label", "_noted", "_released", "_upgraded", "bound_path", "extension", "messages_in",
+        "opened_at", "owner", "seal", "token_family", "token_login", "window_bits",
+    )  # fmt: skip
+
+    owner: ProcessId
+    _event: WebSocketOpen
+    _label: str
+
+    def __init__(self, context: Context, peer: Peer, released: Callable[[], None]) -> None:
+        limits = context.settings.connections
+        super().__init__(context, peer, Protocol(extensions=[DEFLATE], logger=_LOGGER))
+        self.bound_path: str | None = None
+        self.token_family = ""
+        """Of the token that the channel was opened with; empty without one."""
+        self.token_login: str | None = None
+        """Of that token, if it was got by logging in."""
+        self.opened_at = 0.0
+        self.messages_in = 0
+        self.seal: ChannelCipher | None = None
+        """Of an encrypted channel."""
+        self.extension: ExtensionChannel | None = None
+        """What speaks the framing of extensions for it."""
+        self._released: Callable[[], None] | None = released
+        self._inbound = MessageReader(
+            self._protocol, self.deliver, max_size=limits.register_bytes, fragments=limits.fragments
+        )
+        self.window_bits = 0
+        self._upgraded = False
+        self._noted = -1
+        """How many messages had come when it was noted to hold an unfinished one; -1 when it is not."""
+
+    # The socket's events.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the socket."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.context.connections.add(self)
+        high, low = write_limits(self.context.settings.connections.outbox_bytes)
+        self._transport.set_write_buffer_limits(high, low)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client: the upgrade request first, then frames."""
+        if self._ending:
+            return
+        self._keepalive.heard = self.context.monotonic()
+        if self._process is not None and self._inbound.receive_plain(data):
+            if self._inbound.close is not None:
+                self._after_receive()
+        elif self._keepalive.ping is not None and self._inbound.is_pong(data, self._keepalive.ping):
+            return  # it is heard, which is all
+        elif not self._upgraded:
+            self._handshake(data)
+        elif (self._process is None or data[0] & _CONTROL) and not self.context.turns.take():
+            self._inbound.paused = self._inbound.sliced = True
+            self._inbound.receive(data)
+            self._after_receive()
+        else:
+            self._inbound.receive(data)
+            self._after_receive()
+
+    def eof_received(self) -> bool:
+        """The client will send no more; without a close frame before, it is gone."""
+        self._leave(Notify.CLOSED)
+        self._ending = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed: whatever was still open ends, once the process has what came before."""
+        self._transport = ClosedTransport(self._over)
+        if self._process is not None:
+            self.outgoing.move_to(self._transport)
+            if self._inbound.paused and not self._closing:
+                return  # it will be resumed, and then has nothing more to read
+        self.context.turns.run(self._over)
+
+    def _over(self) -> None:
+        """Nothing more comes from the client, or reaches it."""
+        released, self._released = self._released, None
+        if released is None:
+            return
+        self._leave(Notify.CLOSED)
+        self._ending = True
+        self.context.deadlines.set(self, NEVER)
+        if self.token_family:
+            self.context.token_channels.give_back(self.token_family)
+        self.context.connections.discard(self)
+        self._let_go()
+        released()
+        self.context.disconnected()
+
+    def _let_go(self) -> None:
+        """Leave no cycle of references: what a client cost is freed at once, and no collection needs to find it."""
+        self._transport.close()
+        self._inbound.deliver_to(_nowhere)
+        self._protocol.parser.close()
+        self._drop_input()
+        self.extension = None
+        if self.opened_at:
+            self.outgoing.let_go()
+            del self.outgoing
+
+    def resume_writing(self) -> None:
+        """The client read most of what was waiting for it."""
+        if self._process is not None:
+            self.outgoing.resume()
+
+    # Opening.
+
+    def _handshake(self, request_bytes: bytes) -> None:
+        protocol = self._protocol
+        protocol.receive_data(request_bytes)
+        events = protocol.events_received()
+        if not events or not isinstance(events[0], Request):
+            refusal = plain_response(close_codes.BAD_REQUEST, tls=self.peer.scheme == "https")
+            self._transport.write(b"".join(protocol.data_to_send()) or refusal)
+            self._linger()
+            return
+        request = events[0]
+        context = self.context
+        if context.stopping:
+            self._reject(close_codes.STOPPING, request)
+            return
+        form = context.gate.decide(request.path, request.headers, self.peer, context.now())
+        if isinstance(form, Refusal):
+            context.log_client_fault(self.peer.address, f"an upgrade was refused: {form.reason}")
+            self._reject(form, request)
+            return
+        response = protocol.accept(request)
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and isinstance(form, BoundForm):
+            if not self._take_token(form.claims):
+                self._reject(close_codes.TOKEN_FULL, request)
+                return
+            if form.subprotocol is not None:
+                response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
+        refused = response.status_code != HTTPStatus.SWITCHING_PROTOCOLS
+        if refused:
+            response.body = _shortened(response.body or b"")
+            del response.headers["Content-Length"]
+            response.headers["Content-Length"] = str(len(response.body))
+            response.headers["Sec-WebSocket-Version"] = _VERSION
+            self._refuse(response, request)
+            return
+        protocol.send_response(response)
+        self._flush()
+        protocol.forget_request()
+        self._upgraded = True
+        self.window_bits = window_bits(protocol.extensions)
+        self._begin(form)
+
+    def _begin(self, form: RegisterForm | BoundForm) -> None:
+        limits = self.context.settings.connections
+        if isinstance(form, BoundForm):
+            self.bound_path = form.bound_path
+            if form.extension:
+                self.extension = ExtensionChannel(self, self.context)
+            self._inbound.deliver_to(self._deliver_first)
+            self._open(
+                form.process,
+                WebSocketOpen(
+                    channel_id=0,
+                    path=form.path,
+                    forwarded_for=form.forwarded_for,
+                    url_params=form.url_params,
+                    query_params=form.query_params,
+                    bound_path=form.bound_path,
+                    subprotocol=form.subprotocol,
+                ),
+            )
+            return
+        self._event = WebSocketOpen(channel_id=0, path="/", forwarded_for=form.forwarded_for)
+        self._label = form.label
+        self.context.deadlines.set(self, self._keepalive.heard + limits.register_seconds)
+        if not self.context.settings.http.register_form:
+            self.end(close_codes.REGISTER_OFF)
+
+    def _register(self, message_type: int, payload: bytes) -> None:
+        if message_type not in (_TEXT, _BINARY):
+            return
+        register = read_register(payload, self.context.tokens, self.context.now())
+        if isinstance(register, Close):
+            self._blame(register)
+            self.end(register)
+            return
+        process = self.context.router.find(register.target)
+        elsewhere = bool(self._label) and self._label != subdomain_of(register.target)
+        elsewhere = elsewhere and register.claims.process is not None
+        if process is None or process.gone or elsewhere:
+            self.end(close_codes.NO_SUCH_PROCESS)
+            return
+        if not self._take_token(register.claims):
+            self.end(close_codes.TOO_MANY_CHANNELS)
+            return
+        if register.encrypted:
+            self._await_key(process)
+            return
+        self._open(process, self._event)
+        self._transport.write(frame(_TEXT, registered(self.channel_id)))
+
+    def _await_key(self, process: ProcessPort) -> None:
+        """Give the channel an id, by which the client brings its key; the process hears nothing yet."""
+        context = self.context
+        self.owner = process.id
+        self.channel_id = context.channels.reserve()
+        context.awaiting_key[self.channel_id] = self
+        self._inbound.deliver_to(self._deliver_too_early)
+        self._transport.write(frame(_TEXT, registered(self.channel_id)))
+        seconds = context.settings.connections.register_seconds
+        context.deadlines.set(self, context.monotonic() + seconds)
+
+    def open_sealed(self, seal: ChannelCipher) -> bool:
+        """The client has brought its key: open the channel. False when its process is gone."""
+        process = self.context.router.find(self.owner)
+        if process is None or process.gone or self._closing:
+            return False
+        self.seal = seal
+        self._inbound.deliver_to(self._deliver_sealed)
+        self._open(process, self._event)
+        self._inbound.limit(self.context.settings.connections.message_bytes + OVERHEAD)
+        return True
+
+    def _take_token(self, claims: Claims | None) -> bool:
+        """Note the token of the channel; False when as many are open with it as may be."""
+        if claims is None:
+            return True
+        if not self.context.token_channels.take(claims.family, claims.channels):
+            return False
+        self.token_family, self.token_login = claims.family, claims.login
+        return True
+
+    def _open(self, process: ProcessPort, event: WebSocketOpen) -> None:
+        context, limits = self.context, self.context.settings.connections
+        self.owner = process.id
+        self.channel_id = context.channels.add(self, self.channel_id)
+        context.awaiting_key.pop(self.channel_id, None)
+        self.opened_at = context.monotonic()
+        self._process = process
+        self.outgoing = Outbox(self, self._transport, limits.outbox_bytes)
+        self._inbound.limit(limits.message_bytes)
+        self._protocol.too_big = close_codes.TOO_BIG
+        source = shown_address(self.peer.address, self.peer.port)
+        self._event = replace(event, channel_id=self.channel_id, source_socket_addr=source)
+        context.deadlines.set(self, self._keepalive.heard + limits.ping_seconds)
+        process.post_open(self._event, limits.outbox_bytes)
+
+    def reopen(self, process: ProcessPort) -> None:
+        """Post the channel to its process anew. What waits for the client still counts."""
+        self._process = process
+        process.post_open(replace(self._event, resumed=True), self.outgoing.begin_anew())
+
+    # From the client.
+
+    def deliver(self, message_type: int, payload: bytes) -> None:
+        """Hand a message of the client to the process."""
+        process = self._process
+        if process is None:
+            if not self._closing:
+                self._register(message_type, payload)
+            return
+        if message_type == _PONG and payload == self._keepalive.ping:
+            return
+        self.messages_in += 1
+        process.post_push(self.channel_id, message_type, payload, self)
+
+    def _deliver_first(self, message_type: int, payload: bytes) -> None:
+        """What comes first on a bound path. Old clients register there too; that message has the person's token, which
+        is good for the whole node and none of the process's business.
+        """
+        limit = self.context.settings.connections.register_bytes
+        if message_type <= _BINARY and len(payload) <= limit and is_register(payload):
+            return
+        deliver = self.deliver if self.extension is None else self.extension.deliver
+        if message_type <= _BINARY:
+            self._inbound.deliver_to(deliver)
+        deliver(message_type, payload)
+
+    def _deliver_too_early(self, message_type: int, payload: bytes) -> None:
+        """Before the key there is no secret, and nothing may be said in the open."""
+        if message_type <= _BINARY:
+            self._inbound.close = close_codes.BAD_SEAL.because("there is no secret yet")
+
+    def _deliver_sealed(self, message_type: int, payload: bytes) -> None:
+        if message_type > _BINARY or self.seal is None:
+            self.deliver(message_type, payload)
+        elif message_type == _TEXT:
+            self._inbound.close = close_codes.BAD_SEAL.because("it is text")
+        else:
+            opened = self.seal.open(payload)
+            if isinstance(opened, Close):
+                self._inbound.close = opened
+            else:
+                self.deliver(_BINARY, opened)
+
+    def complain(self, fault: str) -> None:
+        """Log a fault of this channel."""
+        self.context.complaints.complain(str(self.owner), fault, self.context.monotonic())
+
+    def _after_receive(self) -> None:
+        close = self._inbound.close
+        if close is not None:
+            close = self._registering_close(close)
+            self._blame(close)
+            self._fail(close)
+            self._drop_input()
+            return
+        if self._protocol.writes:
+            self._flush()
+        if self._protocol.eof_sent:
+            self._leave(Notify.CLOSED)
+            sent = self._protocol.close_sent
+            if sent is not None and self._protocol.close_rcvd is None:
+                self._blame(sent)
+            self._finish()
+            self._drop_input()
+        elif self._inbound.sliced:
+            self._inbound.sliced = False
+            self._transport.pause_reading()
+            self.context.turns.add(self._resume)
+        held = self._inbound.unfinished
+        if held > FREE or self._noted >= 0:
+            anew, self._noted = self.messages_in != self._noted, self.messages_in if held > FREE else -1
+            self.context.unfinished.note(self, held, anew=anew)
+
+    def make_room(self) -> None:
+        """See `unfinished.Holder`."""
+        self._blame(close_codes.CROWDED)
+        self._fail(close_codes.CROWDED)
+        self._drop_input()
+
+    def _drop_input(self) -> None:
+        """Nothing that came is of use any more, nor what is wrong with it, which holds what was decompressed."""
+        self._inbound.drop()
+        if self._noted >= 0:
+            self._noted = -1
+            self.context.unfinished.note(self, 0)
+        self._protocol.parser_exc = self._protocol.handshake_exc = None
+
+    def _registering_close(self, close: Close) -> Close:
+        return close_codes.REGISTER_TOO_BIG if close is close_codes.TOO_BIG and not self.opened_at else close
+
+    def pause_reading(self) -> None:
+        """The mailbox is full: deliver nothing more, not even what was read already."""
+        if not self._inbound.paused and not self._closing and not self._transport.is_closing():
+            self._inbound.paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The mailbox has room again; delivery goes on in a later turn of the loop."""
+        if self._inbound.paused:
+            self.context.turns.add(self._resume)
+
+    def _resume(self) -> None:
+        if self._ending or not self._inbound.paused:
+            return
+        self._inbound.paused = False
+        self._keepalive.start_over(self.context.monotonic())
+        self._inbound.receive(b"")
+        if not self._inbound.paused:
+            self._transport.resume_reading()
+        self._after_receive()
+
+    # To the client.
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it belongs to its process."""
+        return self._process is not None
+
+    @property
+    def path(self) -> str:
+        """As in its `WebSocketOpen`."""
+        return self._event.path
+
+    def framed(self, message_type: int, payload: bytes) -> bytes:
+        """A message as this client gets it."""
+        if self.seal is None:
+            return encode(message_type, payload, self.window_bits)
+        if message_type > _BINARY:
+            return frame(message_type, payload)
+        return frame(_BINARY, self.seal.seal(payload))
+
+    def grant_credit(self, size: int) -> None:
+        """See `outgoing.Owner`."""
+        if self._process is not None:
+            self._process.grant_credit(self.channel_id, size)
+
+    def too_slow(self) -> None:
+        """See `outgoing.Owner`."""
+        self.end(close_codes.TOO_SLOW)
+
+    def dropped(self) -> None:
+        """See `outgoing.Owner`."""
+        self.complain("a message was dropped for newer ones: its client reads too slowly")
+
+    def record(self) -> ChannelRecord:
+        """The channel as people see it."""
+        return ChannelRecord(
+            self.channel_id,
+            self.owner,
+            self._event.path,
+            self._event.source_socket_addr or "",
+            self.opened_at,
+            self.messages_in,
+            self.outgoing.messages,
+            self.outgoing.waiting,
+        )
+
+
+def _shortened(reason: bytes | bytearray) -> bytes:
+    """Why a handshake is refused, which may cite the client: so much of it that it is found again."""
+    text = reason.decode(errors="replace").strip()
+    shown = text.encode("ascii", "backslashreplace")
+    return shown[:_LONGEST_REASON] + (b"...\n" if len(shown) > _LONGEST_REASON else b"\n")
+
+
+def _nowhere(_message_type: int, _payload: bytes) -> None:
+    """The client is gone."""

@@ -1,0 +1,86 @@
+"""A channel whose other end is an extension: its messages are requests and responses."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Final, Protocol
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.messages import LazyLoadBlob, Request, SendErrorKind, WsMessageType
+from guesthouse.core.ports import Answer, ChannelFeeder
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.websocket.extension import Dialect, ExtensionPush, read
+from guesthouse.http_server.websocket.framing import frame
+from guesthouse.http_server.websocket.outbox import Outbox
+
+_BINARY: Final = int(WsMessageType.BINARY)
+
+
+class Channel(ChannelFeeder, Protocol):
+    """The channel, which is open."""
+
+    owner: ProcessId
+    outgoing: Outbox
+    messages_in: int
+
+    def deliver(self, message_type: int, payload: bytes) -> None:
+        """Hand a message of the client to the process as it is."""
+
+    def complain(self, fault: str) -> None:
+        """Log a fault of this channel."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still belongs to its process."""
+
+
+class ExtensionChannel:
+    """Speaks the framing of extensions for one channel, as the other end did last."""
+
+    __slots__ = ("_channel", "_context", "_dialect")
+
+    def __init__(self, channel: Channel, context: Context) -> None:
+        self._channel = channel
+        self._context = context
+        self._dialect = Dialect()
+
+    def deliver(self, message_type: int, payload: bytes) -> None:
+        """Hand over what is in the framing as what it is; all else as any message."""
+        channel, router = self._channel, self._context.router
+        found = read(payload) if message_type == _BINARY and channel.is_open else None
+        if found is None:
+            channel.deliver(message_type, payload)
+            return
+        push, self._dialect = found
+        channel.messages_in += 1
+        body, blob = _body(channel.channel_id), LazyLoadBlob(None, push.blob)
+        if push.kind == "Response":
+            if not router.answer(push.id, channel.owner, body, blob):
+                channel.complain("an extension answered what nobody asks any more")
+            return
+        seconds = int(self._context.settings.connections.http_longest_response_seconds)
+        request = Request(body, expects_response=seconds)
+        refused = router.request(channel.owner, request, blob, partial(self._answer, push.id), channel)
+        if refused is not None:
+            channel.complain(f"a request of an extension was not delivered: {refused}")
+
+    def _answer(self, number: int, answer: Answer | SendErrorKind) -> None:
+        if isinstance(answer, Answer):
+            blob = answer.body if answer.blob is None else answer.blob.bytes
+            self.push(ExtensionPush(number, "Response", blob))
+        else:
+            self._channel.complain(f"a request of an extension was not answered: {answer}")
+
+    def push(self, push: ExtensionPush) -> None:
+        """Send a message. One that its outbox has no room for is dropped, and logged."""
+        channel = self._channel
+        payload = push.pack(self._dialect)
+        if channel.is_open and not channel.outgoing.push_unpaid(len(payload), frame(_BINARY, payload)):
+            channel.complain("a message for an extension was dropped: it reads too slowly")
+
+
+def _body(channel_id: int) -> bytes:
+    """The body of what a process gets from an extension."""
+    push = {"channel_id": channel_id, "message_type": WsMessageType.BINARY.json_name}
+    return json.dumps({"WebSocketPush": push}).encode()

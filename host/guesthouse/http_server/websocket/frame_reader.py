@@ -1,0 +1,293 @@
+"""What a client sends, cut into frames and put together as messages (RFC 6455, RFC 7692). Pure.
+
+`websockets` decides what is allowed; this module only keeps it from being asked about every message.
+Bytes are cut at frame boundaries. A whole, unfragmented, uncompressed data frame, which is what nearly
+all traffic is, is unmasked and handed on here. Everything else goes to the protocol, as does every
+frame whose header is not in order, so that it is refused there.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from typing import Final
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from guesthouse.core.messages import WsMessageType
+from guesthouse.http_server.close_codes import (
+    CONTROL_TOO_LONG,
+    MAX_CONTROL,
+    NOT_UTF8,
+    TOO_BIG,
+    TOO_LONG_A_LENGTH,
+    TOO_MANY_FRAGMENTS,
+    Close,
+)
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform for which `websockets` has no compiled part
+    from websockets.utils import apply_mask
+
+_TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
+_PING: Final = int(WsMessageType.PING)
+_PONG: Final = int(WsMessageType.PONG)
+_WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
+_WHOLE_PONG: Final = 0x8A
+_KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
+_LONGEST_HEADER: Final = 14
+_COMPRESSED: Final = 0x40
+SLICE: Final = 256
+"""What is done of one read before others have their turn: so many plain frames."""
+_ODD_COST: Final = 16
+"""What another frame costs, in plain ones, besides one for each `_STEP` bytes of its payload."""
+_STEP: Final = 4096
+
+
+def most_compressed(size: int) -> int:
+    """The most that a client's DEFLATE makes of so many bytes: 9 bits of each, and what is around blocks."""
+    return size + (size >> 3) + 64
+
+
+class MessageReader:
+    """Turns the bytes of one client into messages.
+
+    Nothing is delivered after `close` is set; the caller then fails the connection with it. The
+    protocol may fail the connection as well: then its `eof_sent` is true.
+
+    Args:
+        protocol: decides about every frame that is not plain; what it wants sent stays in it.
+        deliver: called with type and payload of each whole message, ping and pong. May set `paused`.
+        max_size: bytes that a message may have, after decompression.
+        fragments: frames that a message may have.
+    """
+
+    __slots__ = ("_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments", "_max_size", "_protocol",
+                 "_size", "_text", "_type", "_wanted", "close", "paused", "sliced")  # fmt: skip
+
+    def __init__(
+        self,
+        protocol: ServerProtocol,
+        deliver: Callable[[int, bytes], None],
+        *,
+        max_size: int,
+        fragments: int,
+    ) -> None:
+        self._protocol = protocol
+        self._deliver = deliver
+        self._max_fragments = fragments
+        self._held = bytearray()
+        self._wanted = 0
+        self._header = 0
+        self._fragments: list[bytes] = []
+        self._size = 0
+        self._type = 0
+        self._text: codecs.IncrementalDecoder | None = None
+        self._left = SLICE
+        self.paused = False
+        self.sliced = False
+        """It paused by itself: a slice of what was read is delivered, and the rest waits for its turn."""
+        self.close: Close | None = None
+        self.limit(max_size)
+
+    def deliver_to(self, deliver: Callable[[int, bytes], None]) -> None:
+        """Hand messages to another from now on."""
+        self._deliver = deliver
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of a message whose end has not come. What waits because of a pause is not the client's fault."""
+        return self._size + (0 if self.paused else max(0, len(self._held) - _LONGEST_HEADER))
+
+    def drop(self) -> None:
+        """Forget what came of an unfinished message. Nothing may be received after it."""
+        self._held.clear()
+        self._fragments, self._size = [], 0
+
+    def limit(self, max_size: int) -> None:
+        """Set how many bytes a message may have, from the next frame on."""
+        self._max_size = max_size
+        self._protocol.max_message_size = most_compressed(max_size)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes and deliver what is whole, until `paused` or `close` is set; after a slice, `paused`
+        and `sliced` are. With `b""`, go on after a pause.
+        """
+        held = self._held
+        if held:
+            held += data
+            if self.paused or len(held) < self._wanted:
+                return
+            data = bytes(held)
+            held.clear()
+        offset, self._left = 0, SLICE
+        while not self.paused and self.close is None and not self._protocol.eof_sent:
+            end = self._frame_end(data, offset)
+            if end == 0:
+                break
+            self._take(data, offset, end)
+            offset = end
+            self._left -= 1
+            if self._left <= 0 and not self.paused and offset < len(data):
+                self.paused = self.sliced = True
+        if self.close is None and not self._protocol.eof_sent and offset < len(data):
+            held += memoryview(data)[offset:]
+            self._wanted = 0 if self.paused else self._wanted - offset
+
+    def receive_plain(self, data: bytes) -> bool:
+        """Deliver `data` when it is one whole, unfragmented, uncompressed data frame of under 64 KiB and nothing
+        was left from before: one client's message. False, and nothing is done, when it is anything else.
+        """
+        size = len(data) - 6
+        if size < 0:
+            return False
+        message_type = _WHOLE.get(data[0])
+        length = data[1] - 0x80
+        if length == 126:
+            size -= 2
+            length = data[2] << 8 | data[3]
+            if length < 126:
+                return False
+        protocol = self._protocol
+        if (
+            length != size
+            or message_type is None
+            or self._held
+            or self.paused
+            or size > self._max_size
+            or protocol.current_size is not None
+            or protocol.state is not OPEN
+            or self.close is not None
+        ):
+            return False
+        body = len(data) - size
+        payload = apply_mask(data[body:], data[body - 4 : body])
+        self._whole(message_type, payload)
+        return True
+
+    def is_pong(self, data: bytes, payload: bytes) -> bool:
+        """Whether `data` is one whole pong with this payload and nothing was left from before. It may stand between
+        the fragments of a message. Then nothing is to be done about it; else nothing is said of it.
+        """
+        return (
+            len(data) == 6 + len(payload)
+            and data[0] == _WHOLE_PONG
+            and data[1] == 0x80 + len(payload)
+            and not self._held
+            and not self.paused
+            and self.close is None
+            and self._protocol.state is OPEN
+            and apply_mask(data[6:], data[2:6]) == payload
+        )
+
+    def _frame_end(self, data: bytes, start: int) -> int:
+        """Where the frame at `start` ends. 0 when it is not whole, with `_wanted` the size of `data` at
+        which to look again; the end of `data` when the protocol is to see the header, to refuse it.
+        `_header` is the size of its header; 0 when it is the protocol's to take.
+        """
+        available = len(data)
+        self._wanted = start + 2
+        if available < self._wanted:
+            return 0
+        first, second = data[start], data[start + 1]
+        length = second & 0x7F
+        if second < 0x80 or first & 0x0F not in _KNOWN:
+            self._header = 0
+            return available
+        if first & 0x08 and length > MAX_CONTROL:
+            self.close = CONTROL_TOO_LONG
+            return 0
+        header = 6
+        if length >= 126:
+            header = 8 if length == 126 else _LONGEST_HEADER
+            self._wanted = start + header - 4
+            if available < self._wanted:
+                return 0
+            least = 126 if length == 126 else 65536
+            length = int.from_bytes(data[start + 2 : start + header - 4], "big")
+            if length < least:
+                self.close = TOO_LONG_A_LENGTH
+                return 0
+        if length > self._max_size - self._size and not self._may_shrink(first, length):
+            self.close = TOO_BIG
+            return 0
+        self._header = header
+        self._wanted = start + header + length
+        return self._wanted if self._wanted <= available else 0
+
+    def _may_shrink(self, first: int, length: int) -> bool:
+        """Whether a frame over the limit can be within it once it is decompressed."""
+        if first & 0x0F:
+            compressed = first & _COMPRESSED
+        else:
+            compressed = any(getattr(each, "decode_cont_data", False) for each in self._protocol.extensions)
+        return bool(compressed) and length <= most_compressed(self._max_size - self._size)
+
+    def _take(self, data: bytes, start: int, end: int) -> None:
+        message_type = _WHOLE.get(data[start])
+        protocol = self._protocol
+        plain = self._header and protocol.current_size is None and protocol.state is OPEN
+        if message_type is None or not plain:
+            self._ask_protocol(data[start:end])
+            return
+        body = start + self._header
+        self._whole(message_type, apply_mask(data[body:end], data[body - 4 : body]))
+
+    def _whole(self, message_type: int, payload: bytes) -> None:
+        if message_type == _TEXT and not payload.isascii():
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                self.close = NOT_UTF8
+                return
+        self._deliver(message_type, payload)
+
+    def _ask_protocol(self, frames: bytes) -> None:
+        was_open = self._protocol.state is OPEN
+        self._left -= _ODD_COST
+        self._protocol.receive_data(frames)
+        for event in self._protocol.events_received():
+            if was_open and isinstance(event, Frame):
+                self._on_frame(event)
+
+    def _on_frame(self, frame: Frame) -> None:
+        opcode, payload = frame.opcode, bytes(frame.data)
+        self._left -= len(payload) // _STEP
+        if len(payload) > self._max_size - self._size:
+            self.close = TOO_BIG
+        elif opcode is Opcode.PING:
+            self._deliver(_PING, payload)
+        elif opcode is Opcode.PONG:
+            self._deliver(_PONG, payload)
+        elif opcode is Opcode.CLOSE:
+            pass  # the protocol has answered it; the connection ends
+        elif opcode is not Opcode.CONT and frame.fin:
+            self._whole(_TEXT if opcode is Opcode.TEXT else _BINARY, payload)
+        else:
+            self._fragment(opcode, payload, frame.fin)
+
+    def _fragment(self, opcode: Opcode, payload: bytes, fin: bool) -> None:
+        if opcode is not Opcode.CONT:
+            self._type = _TEXT if opcode is Opcode.TEXT else _BINARY
+            self._text = codecs.getincrementaldecoder("utf-8")() if self._type == _TEXT else None
+        self._fragments.append(payload)
+        self._size += len(payload)
+        if len(self._fragments) > self._max_fragments:
+            self.close = TOO_MANY_FRAGMENTS
+        elif self._text is not None and not _is_utf8(self._text, payload, fin):
+            self.close = NOT_UTF8
+        elif fin:
+            message, self._fragments, self._size = b"".join(self._fragments), [], 0
+            self._deliver(self._type, message)
+
+
+def _is_utf8(decoder: codecs.IncrementalDecoder, payload: bytes, final: bool) -> bool:
+    try:
+        decoder.decode(payload, final)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""Outgoing WebSocket frames (RFC 6455, section 5.2; RFC 7692). Pure.
+
+Frames of a server carry no mask, and ours no compression context, so one frame serves every client
+that agreed on the same window.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, Protocol
+
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Opcode
+
+from guesthouse.core.messages import WsMessageType
+
+OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG, Opcode.CLOSE)
+"""Opcodes by `WsMessageType`."""
+_FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
+
+COMPRESS_FROM: Final = 1024
+"""Payloads of fewer bytes are sent as they are: compressing them costs more than it saves."""
+
+_BINARY: Final = int(WsMessageType.BINARY)
+_SYNC_TAIL: Final = b"\x00\x00\xff\xff"
+
+
+def frame(message_type: int, payload: bytes) -> bytes:
+    """A whole message as one uncompressed frame of a server, which is the same for every client."""
+    return _framed(_FIRST[message_type], payload)
+
+
+def _framed(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 65536:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+
+
+def deflated_frame(message_type: int, payload: bytes, window_bits: int) -> bytes:
+    """A whole data message as one compressed frame without context takeover (RFC 7692, section 7.2.1):
+    the same for every client that agreed on that window.
+    """
+    encoder = zlib.compressobj(level=1, wbits=-window_bits, memLevel=5)
+    compressed = encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)
+    return _framed(0xC0 | OPCODES[message_type], compressed.removesuffix(_SYNC_TAIL))
+
+
+def window_bits(extensions: list[Extension]) -> int:
+    """The window that a client agreed to be sent compressed messages in; 0 when it did not."""
+    for extension in extensions:
+        if isinstance(extension, PerMessageDeflate):
+            return extension.local_max_window_bits
+    return 0
+
+
+def encode(message_type: int, payload: bytes, bits: int) -> bytes:
+    """A whole message for a client with that compression window (0: none)."""
+    if bits and len(payload) >= COMPRESS_FROM and message_type <= _BINARY:
+        return deflated_frame(message_type, payload, bits)
+    return frame(message_type, payload)
+
+
+class Framed(Protocol):
+    """A client that messages are framed for."""
+
+    @property
+    def window_bits(self) -> int:
+        """Its compression window; 0 for none."""
+
+    @property
+    def seal(self) -> object:
+        """None unless its messages are encrypted, for it alone."""
+
+    def framed(self, message_type: int, payload: bytes) -> bytes:
+        """A message for this client."""
+
+
+class SharedFrames:
+    """One message for many clients, framed once for each compression window among them."""
+
+    __slots__ = ("_frames", "_payload", "_type")
+
+    def __init__(self, message_type: int, payload: bytes) -> None:
+        self._type = message_type
+        self._payload = payload
+        self._frames: dict[int, bytes] = {}
+
+    def of(self, client: Framed) -> bytes:
+        """The message as that client gets it."""
+        if client.seal is not None:
+            return client.framed(self._type, self._payload)
+        return self.encode(client.window_bits)
+
+    def encode(self, bits: int) -> bytes:
+        """As the function `encode`."""
+        found = self._frames.get(bits)
+        if found is None:
+            found = self._frames[bits] = encode(self._type, self._payload, bits)
+        return found

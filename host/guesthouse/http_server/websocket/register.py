@@ -1,0 +1,69 @@
+"""The register form: a WebSocket opened on `/` names its process in its first message. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.errors import BadProcessId
+from guesthouse.core.json_text import read_json
+from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens
+from guesthouse.http_server.close_codes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, Close
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register message whose token is valid."""
+
+    target: ProcessId
+    claims: Claims
+    encrypted: bool
+
+
+def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Close:
+    """Check the first message of a client, text or binary; returns why not, with the close code.
+
+    The token is checked before anything else is said about the target.
+    """
+    try:
+        fields = read_json(message)
+    except ValueError:
+        return NOT_A_REGISTER.because("it is not JSON")
+    if not isinstance(fields, dict):
+        return NOT_A_REGISTER.because("it is not a JSON object")
+    token, target, encrypted = (
+        fields.get("auth_token"),
+        fields.get("target_process"),
+        fields.get("encrypted", False),
+    )
+    if not isinstance(token, str) or not isinstance(target, str) or not isinstance(encrypted, bool | None):
+        return NOT_A_REGISTER.because("auth_token and target_process are strings, encrypted is a boolean")
+    try:
+        claims = tokens.verify(token, now)
+    except AuthError as error:
+        return BAD_TOKEN.because(str(error))
+    try:
+        process = ProcessId.parse(target)
+    except BadProcessId:
+        return BAD_PROCESS_ID.because("write process:package:publisher")
+    target_id = canonical(process)
+    if not claims.opens(target_id):
+        return BAD_TOKEN.because(f"it is for {claims.process}")
+    return Register(target_id, claims, bool(encrypted))
+
+
+def is_register(message: bytes) -> bool:
+    """Whether this is a register message, whatever its token is worth."""
+    if b"auth_token" not in message or b"target_process" not in message:
+        return False
+    try:
+        fields = read_json(message)
+    except ValueError:
+        return False
+    wanted = ("auth_token", "target_process")
+    return isinstance(fields, dict) and all(isinstance(fields.get(name), str) for name in wanted)
+
+
+def registered(channel_id: int) -> bytes:
+    """The answer to a register message."""
+    return b'{"channel_id": %d}' % channel_id

@@ -1,0 +1,112 @@
+"""Requests that the node itself sends, for people and for clients that are no process.
+
+An `NodeSender` is a sender like any process (the router stamps its id), except that it awaits each answer
+where it asked. It is the operator's own voice: no capability is asked of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.link.to_node import Send
+from guesthouse.link.to_worker import Response, SendFailure
+
+TERMINAL: Final = ProcessId("terminal", "distro", "sys")
+"""Who sends what a person sends with `guesthouse send`."""
+
+_REMEDIES: Final = {
+    "no-such-process": "it is not there, or ended before it answered: `guesthouse ps` lists those that are",
+    "timeout": "it did not answer in time",
+    "mailbox-full": "its mailbox is full, or the message is too large",
+    "not-authorised": "it takes no messages from here",
+    "offline": "that node cannot be reached from here",
+}
+
+
+class NotDelivered(GuesthouseError):
+    """A request was not delivered or not answered. `kind` is the name of a `send-error-kind` case."""
+
+    def __init__(self, target: Address, kind: str) -> None:
+        super().__init__(f"{target}: {kind}: {_REMEDIES.get(kind, kind)}")
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The response to a request."""
+
+    source: str
+    body: bytes
+    metadata: str | None
+    blob: LazyLoadBlob | None
+
+
+class NodeSender:
+    """Sends requests as `process` through `send`, which is the router's."""
+
+    def __init__(self, process: ProcessId, send: Callable[[NodeSender, Send], None]) -> None:
+        self.id = process
+        self._send = send
+        self._waiting: dict[int, asyncio.Future[Response | SendFailure]] = {}
+        self._last_ask = 0
+        self._failure: SendFailure | None = None
+
+    async def ask(self, target: Address, body: bytes, blob: LazyLoadBlob | None, seconds: int) -> Answered:
+        """Send a request and wait for its response. Cancelling it forgets the response.
+
+        Raises:
+            NotDelivered: it was not delivered, or not answered in time.
+        """
+        self._last_ask += 1
+        number = self._last_ask
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._send(self, _request(number, target, body, blob, seconds))
+            outcome = await answer
+        finally:
+            del self._waiting[number]
+        if isinstance(outcome, SendFailure):
+            raise NotDelivered(target, outcome.kind)
+        payload = None if outcome.blob is None else LazyLoadBlob(outcome.mime, outcome.blob)
+        return Answered(outcome.source, outcome.body, outcome.metadata, payload)
+
+    def tell(self, target: Address, body: bytes, blob: LazyLoadBlob | None) -> None:
+        """Send a request that wants no response.
+
+        Raises:
+            NotDelivered: it is not in the target's mailbox.
+        """
+        self._failure = None
+        self._send(self, _request(0, target, body, blob, None))
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise NotDelivered(target, failure.kind)
+
+    def answer_await(self, handle: int, message: Response | SendFailure, size: int) -> None:
+        """Called by the router: the answer to one that waits."""
+        answer = self._waiting.get(handle)
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def is_run(self, handle: int) -> bool:
+        """Called by the router: the node has one run."""
+        return True
+
+    def post_answer(self, message: Response | SendFailure, size: int) -> bool:
+        """Called by the router: what becomes of a request that wants no response."""
+        if isinstance(message, SendFailure):
+            self._failure = message
+        return True
+
+
+def _request(
+    number: int, target: Address, body: bytes, blob: LazyLoadBlob | None, seconds: int | None
+) -> Send:
+    mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
+    return Send(number, str(target), body, expects_response=seconds, mime=mime, blob=payload, await_id=number)

@@ -1,0 +1,524 @@
+"""Messages between the processes of a node, and to its runtime modules.
+
+The router stamps the source of every message, so no process can claim to be another. What cannot be
+delivered is given back to its sender at once, whole, with the reason. Requests that wait for their
+response share one table and one timer (`kernel/messaging/pending_requests.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
+from typing import Final
+
+from guesthouse.core.address import HTTP_SERVER, RPC, Address, ProcessId, canonical
+from guesthouse.core.capabilities import Capability
+from guesthouse.core.config import Settings
+from guesthouse.core.messages import LazyLoadBlob, Request, Response, SendErrorKind
+from guesthouse.core.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
+from guesthouse.kernel.capabilities.authorizer import Authorizer
+from guesthouse.kernel.messaging.deadline_timer import DeadlineTimer
+from guesthouse.kernel.messaging.modules import Module, ModuleRequest
+from guesthouse.kernel.messaging.node_sender import TERMINAL, NodeSender
+from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT, PendingRequest, PendingRequests
+from guesthouse.kernel.messaging.replies import Refusal, Replies
+from guesthouse.kernel.messaging.sender import (
+    RemotePort,
+    Sender,
+    address_of,
+    at_node,
+    size_of,
+    size_violation,
+)
+from guesthouse.kernel.messaging.settling import TURN_SECONDS, Settling
+from guesthouse.kernel.process.process import Process
+from guesthouse.kernel.storage.capability_store import as_pairs, read_all
+from guesthouse.link import to_worker
+from guesthouse.link.frames import LinkError
+from guesthouse.link.messages import ExitRequest
+from guesthouse.link.to_node import Respond, Send
+
+_FAILED: Final = b'{"Err":"Failed"}'
+_NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
+"""Responses of the HTTP server that only those get who want one; refusals are told to everyone."""
+
+
+class Router:
+    """All processes of a node by their id. Implements `guesthouse.core.ports.RouterPort`.
+
+    Needs a running event loop for its one timer; `close` cancels it.
+    """
+
+    http: HttpServerPort
+    """The node's HTTP server, which is made after the router and set before the first process."""
+    remote: RemotePort | None = None
+    """What reaches other nodes, set before the first process; None while this node is alone."""
+
+    def __init__(self, settings: Settings, log: LogPort) -> None:
+        self._node = settings.node
+        self._limits = settings.process
+        self._log = log
+        self._processes: dict[ProcessId, Process] = {}
+        self._modules: dict[ProcessId, Module] = {}
+        self._askers: dict[ProcessId, NodeSender] = {}
+        self._requests = PendingRequests()
+        self._returns = Replies(log)
+        self._answered: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._settling = Settling(self._requests, self._fail_orphan)
+        self._alarm = DeadlineTimer(self._requests.next_deadline, self._expire)
+        self.terminal = self.asker(TERMINAL)
+        self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
+
+    @property
+    def message_bytes(self) -> int:
+        """The largest body or blob between processes."""
+        return self._limits.message_bytes
+
+    @property
+    def node(self) -> str:
+        """The name of this node."""
+        return self._node
+
+    def find(self, process: ProcessId) -> Process | None:
+        """The process of that id, running or being restarted."""
+        return self._processes.get(canonical(process))
+
+    def processes(self) -> Sequence[Process]:
+        """All processes that are not gone."""
+        return list(self._processes.values())
+
+    def asker(self, process: ProcessId) -> NodeSender:
+        """Make a sender of the node's own, under a free id."""
+        asker = self._askers[process] = NodeSender(process, self.send)
+        return asker
+
+    def add_module(self, module: Module) -> None:
+        """Make a runtime module known, before the first process."""
+        self._modules[module.id] = module
+
+    def add(self, process: Process) -> None:
+        """Make a process known. Its id must be free."""
+        self._processes[process.id] = process
+
+    def remove(self, process: Process) -> None:
+        """A process will not return: who waits for it learns so, within some turns of the loop if there are many, and
+        what it waited for is forgotten.
+        """
+        del self._processes[process.id]
+        self.rights.take_back(process.id)
+        self._requests.drop_sender(process.id, awaited_only=False)
+        self._requests.drop_holder(process.id, set())
+        self._settling.begin()
+
+    def run_ended(self, process: Process) -> None:
+        """A run of a process ended: requests that it took and did not answer fail, those of HTTP as well; those in
+        its mailbox wait for the next run.
+        """
+        requests, http_requests = set(), set()
+        for message in process.mailbox.kept():
+            if isinstance(message, to_worker.Request):
+                requests.add(message.request_id)
+            elif isinstance(message, to_worker.Http):
+                http_requests.add(message.http_id)
+        self._requests.drop_sender(process.id, awaited_only=True)
+        self._requests.drop_holder(process.id, requests)
+        self._settling.begin()
+        self.http.run_ended(process.id, http_requests)
+
+    def all_ended(self) -> None:
+        """All processes ended, since the node stops: who waits for one learns so now."""
+        self._settling.finish()
+
+    def close(self) -> None:
+        """Stop the timer."""
+        self._alarm.close()
+        self._settling.finish()
+
+    def send(self, sender: Sender, sent: Send) -> None:
+        """Carry out what a process sends.
+
+        Raises:
+            LinkError: no correct worker sends this.
+        """
+        if sent.await_id and sent.expects_response is None:
+            raise LinkError("a worker awaits a request that expects no response")
+        target = address_of(sent.target)
+        if target is None:
+            self._returns.give_back(sender, sent, "no-such-process")
+        elif target.node != self._node:
+            self._to_other_node(sender, sent, target)
+        elif canonical(target.process) == HTTP_SERVER:
+            if isinstance(sender, Process) and sender.gone:
+                return  # by its on-exit: what it bound now would never be unbound
+            lacking = self.rights.missing_to_message(sender, HTTP_SERVER)
+            if lacking is None:
+                self._to_http_server(sender, sent)
+            else:
+                self._returns.give_back(sender, sent, lacking)
+        elif (module := self._modules.get(canonical(target.process))) is not None:
+            self._to_module(sender, sent, module)
+        else:
+            self._to_process(sender, sent, target.process)
+
+    def _to_other_node(self, sender: Sender, sent: Send, target: Address) -> None:
+        if self.remote is None:
+            text = f"a request to {target} was refused: node {self._node} is not connected to other nodes"
+            self._log.write(str(sender.id), "warning", text)
+            self._returns.give_back(sender, sent, "offline")
+            return
+        lacking = self.rights.missing(sender, self.rights.network, f"a request to {target}")
+        refusal = lacking or self._unfit(sender, target.process, sent)
+        if refusal is not None:
+            self._returns.give_back(sender, sent, refusal)
+            return
+        request_id = self._request_id(sender, at_node(target.node), sent)
+        unsent = self.remote.send(sender, sent, target, request_id)
+        if unsent is not None:
+            if sent.expects_response is not None:
+                self.forget(request_id)
+            self._returns.give_back(sender, sent, unsent)
+
+    def send_on_exit(self, sender: Process, requests: Iterable[ExitRequest]) -> None:
+        """Send the requests that a process left for its end. It is gone, so no answer comes to anyone."""
+        for left in requests:
+            self.send(sender, Send(0, left.target, left.body, mime=left.mime, blob=left.blob))
+
+    def respond(self, responder: Process, response: Respond) -> None:
+        """Carry out the response of a process.
+
+        Raises:
+            LinkError: the process never received that request.
+        """
+        waiting = self._requests.get(response.request_id)
+        if waiting is None:
+            self._log.write(str(responder.id), "debug", "a response came too late and was dropped")
+            return
+        if not self._requests.holds(waiting, responder.id):
+            raise LinkError(f"a worker answers a request that {responder.id} did not receive")
+        self._requests.settle(waiting)
+        answered = self._answered.pop(response.request_id, None)
+        source = f"{self._node}@{responder.id}"
+        payload = None if response.blob is None else LazyLoadBlob(response.mime, response.blob)
+        if answered is not None:
+            rights = read_all(self.rights.handed_on(responder, None, response.capabilities))
+            answered(Answer(response.body, response.metadata, payload, source, tuple(rights)))
+            return
+        sender = self._sender(waiting.sender)
+        if sender is not None and waiting.sent is not None:
+            handed = self.rights.handed_on(responder, sender, response.capabilities)
+            answer = Response(response.body, response.inherit, response.metadata)
+            self._returns.answer(sender, waiting.sent, source, answer, payload, handed)
+
+    # What the HTTP server sends and answers.
+
+    def request(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None = None,
+    ) -> SendErrorKind | None:
+        """See `ports.RouterPort`."""
+        sent = self._deliver(process, request, blob, answered, feeder)
+        return sent if isinstance(sent, str) else None
+
+    # What comes from other nodes.
+
+    def deliver(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        *,
+        source: Address,
+        rights: Sequence[Capability],
+    ) -> SendErrorKind | None:
+        """Hand over a request of a process of another node; returns None or why it was not. `answered` is called
+        once, later, when it expects a response.
+        """
+        sent = self._deliver(process, request, blob, answered, None, source, rights)
+        return sent if isinstance(sent, str) else None
+
+    def asker_of(self, node: str, request_id: int) -> ProcessId | None:
+        """Who waits for that node's answer to a request."""
+        waiting = self._waits_for(node, request_id)
+        return None if waiting is None else waiting.sender
+
+    def answered_by(self, node: str, request_id: int, outcome: Answer | Refusal) -> bool:
+        """Another node says what became of a request that it was sent; False when nobody waits for that."""
+        waiting = self._waits_for(node, request_id)
+        if waiting is None:
+            return False
+        self._requests.settle(waiting)
+        answered = self._answered.pop(request_id, None)
+        sender = self._sender(waiting.sender)
+        if answered is not None:
+            answered("not-authorised" if isinstance(outcome, Capability) else outcome)
+        elif sender is None or waiting.sent is None:
+            pass  # it ended meanwhile
+        elif isinstance(outcome, Answer):
+            self._answer_from_afar(sender, waiting.sent, outcome)
+        else:
+            self._returns.give_back(sender, waiting.sent, outcome)
+        return True
+
+    def _waits_for(self, node: str, request_id: int) -> PendingRequest | None:
+        waiting = self._requests.get(request_id)
+        return None if waiting is None or at_node(node) not in waiting.holders else waiting
+
+    def _answer_from_afar(self, sender: Sender, sent: Send, answer: Answer) -> None:
+        if isinstance(sender, Process):
+            sender.holdings.receive(answer.capabilities, answer.source)
+        response = Response(answer.body, metadata=answer.metadata)
+        self._returns.answer(
+            sender, sent, answer.source, response, answer.blob, as_pairs(answer.capabilities)
+        )
+
+    async def ask(
+        self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
+    ) -> Answer | SendErrorKind | None:
+        """See `ports.RouterPort`."""
+        future: asyncio.Future[Answer | SendErrorKind] = self._loop.create_future()
+        source = Address(self._node, RPC)
+        request_id = self._deliver(process, request, blob, future.set_result, None, source)
+        if isinstance(request_id, str):
+            return request_id
+        if not request_id:
+            return None
+        try:
+            return await future
+        finally:
+            self.forget(request_id)
+
+    def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
+        """See `ports.RouterPort`."""
+        return self._expect(answered, LONGEST_WAIT).id
+
+    def forget(self, request_id: int) -> None:
+        """See `ports.RouterPort`."""
+        waiting = self._requests.get(request_id)
+        self._answered.pop(request_id, None)
+        if waiting is not None:
+            self._requests.settle(waiting)
+
+    def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
+        """See `ports.RouterPort`."""
+        waiting = self._requests.get(request_id)
+        if waiting is None or waiting.sender != asker or waiting.holders != {HTTP_SERVER}:
+            return False
+        self._requests.settle(waiting)
+        sender = self._processes.get(asker)
+        if sender is not None and waiting.sent is not None:
+            self._returns.answer(sender, waiting.sent, f"{self._node}@{HTTP_SERVER}", Response(body), blob)
+        return True
+
+    def _deliver(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None,
+        source: Address | None = None,
+        rights: Sequence[Capability] = (),
+    ) -> int | SendErrorKind:
+        """Hand a request of the HTTP server, or of `source`, to a process; returns its id, 0 if no answer is wanted."""
+        receiver = self._processes.get(canonical(process))
+        if receiver is None:
+            return "no-such-process"
+        mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
+        size = len(request.body) + len(payload or b"") + len(request.metadata or "")
+        if feeder is None and receiver.mailbox.refuses():
+            return "mailbox-full"
+        asker = HTTP_SERVER
+        if source is not None:
+            asker = source.process if source.node == self._node else at_node(source.node)
+        if self._requests.size_of(asker) > self._limits.outstanding_bytes:
+            return "mailbox-full"
+        seconds, request_id = request.expects_response, 0
+        if seconds is not None:
+            waiting = self._expect(answered, seconds, asker)
+            self._requests.hold(waiting, receiver.id)
+            request_id = waiting.id
+        sender = str(source or Address(self._node, HTTP_SERVER))
+        message = to_worker.Request(
+            receiver.handle,
+            request_id,
+            sender,
+            request.body,
+            request.inherit,
+            seconds,
+            request.metadata,
+            mime,
+            payload,
+            as_pairs(rights),
+        )
+        receiver.holdings.receive(rights, sender)
+        receiver.post_request(message, size)
+        if feeder is not None:
+            receiver.mailbox.hold_back(feeder.channel_id, feeder)
+        return request_id
+
+    def _expect(
+        self,
+        answered: Callable[[Answer | SendErrorKind], None],
+        seconds: float,
+        asker: ProcessId = HTTP_SERVER,
+    ) -> PendingRequest:
+        waiting = self._requests.add(asker, None, 0, self._loop.time() + min(seconds, LONGEST_WAIT))
+        self._answered[waiting.id] = answered
+        self._alarm.set()
+        return waiting
+
+    def _to_process(self, sender: Sender, sent: Send, target: ProcessId) -> None:
+        receiver = self._processes.get(canonical(target))
+        if receiver is None:
+            self._returns.give_back(sender, sent, "no-such-process")
+            return
+        refusal = self._refusal(sender, receiver, sent)
+        if refusal is not None:
+            self._returns.give_back(sender, sent, refusal)
+            return
+        request = to_worker.Request(
+            receiver.handle,
+            self._request_id(sender, receiver.id, sent),
+            f"{self._node}@{sender.id}",
+            sent.body,
+            sent.inherit,
+            sent.expects_response,
+            sent.metadata,
+            sent.mime,
+            sent.blob,
+            self.rights.handed_on(sender, receiver, sent.capabilities),
+        )
+        receiver.post_request(request, size_of(sent))
+
+    def _to_module(self, sender: Sender, sent: Send, module: Module) -> None:
+        refusal = self.rights.missing_to_message(sender, module.id) or self._unfit(sender, module.id, sent)
+        if refusal is not None:
+            self._returns.give_back(sender, sent, refusal)
+            return
+        request_id = 0 if sent.expects_response is None else self._request_id(sender, module.id, sent)
+
+        def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
+            self._module_answers(module, request_id, body, blob)
+
+        def waits() -> bool:
+            return self._requests.get(request_id) is not None
+
+        source, blob = Address(self._node, sender.id), _blob(sent)
+        try:
+            module.request(ModuleRequest(source, sent.body, blob, sent.expects_response, answer, waits))
+        except Exception as fault:  # a module's defect costs its asker an answer, not a worker
+            self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {fault!r}")
+            answer(_FAILED, None)
+
+    def _module_answers(
+        self, module: Module, request_id: int, body: bytes, blob: LazyLoadBlob | None
+    ) -> None:
+        waiting = self._requests.get(request_id)
+        sender = None if waiting is None else self._sender(waiting.sender)
+        if waiting is None or sender is None or waiting.sent is None:
+            return
+        self._requests.settle(waiting)
+        self._returns.answer(sender, waiting.sent, f"{self._node}@{module.id}", Response(body), blob)
+
+    def _sender(self, process: ProcessId) -> Sender | None:
+        return self._processes.get(process) or self._askers.get(process)
+
+    def _refusal(self, sender: Sender, receiver: Process, sent: Send) -> Refusal | None:
+        if not receiver.public and receiver.id.package_id != sender.id.package_id:
+            lacking = self.rights.missing_to_message(sender, receiver.id)
+            if lacking is not None:
+                return lacking
+        return self._unfit(sender, receiver.id, sent) or (
+            "mailbox-full" if receiver.mailbox.refuses() else None
+        )
+
+    def _unfit(self, sender: Sender, receiver: ProcessId, sent: Send) -> SendErrorKind | None:
+        """Whether it is too much: for a message, or for what this sender may have waiting."""
+        waiting = self._requests.size_of(sender.id)
+        problem = size_violation(sent, receiver, waiting, self._limits)
+        if problem is None:
+            return None
+        self._log.write(str(sender.id), "warning", problem)
+        return "mailbox-full"
+
+    def _request_id(self, sender: Sender, receiver: ProcessId, sent: Send) -> int:
+        if sent.expects_response is not None:
+            return self._wait(sender, sent, sent.expects_response, receiver)
+        inherited_id = sent.inherited_id if sent.inherit else 0
+        if inherited_id < 0:
+            return self._hand_on_http(sender, -inherited_id, receiver)
+        inherited = self._requests.get(inherited_id)
+        if inherited is None:
+            return 0
+        if not self._requests.holds(inherited, sender.id):
+            raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
+        self._requests.hold(inherited, receiver)
+        return inherited.id
+
+    def _hand_on_http(self, sender: Sender, http_id: int, receiver: ProcessId) -> int:
+        """The receiver may answer an HTTP request that the sender has in its hands."""
+        waiting = self._requests.get(self.http.hand_on_http(sender.id, http_id))
+        if waiting is None:
+            return 0
+        self._requests.hold(waiting, receiver)
+        return waiting.id
+
+    def _to_http_server(self, sender: Sender, sent: Send) -> None:
+        blob = _blob(sent)
+        body = self.http.request(
+            Address(self._node, sender.id), sent.body, blob, lambda: self._leave_waiting(sender, sent)
+        )
+        if body is None:
+            return
+        if sent.expects_response is not None or body not in _NOTHING_TO_SAY:
+            self._returns.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", Response(body), None)
+
+    def _leave_waiting(self, sender: Sender, sent: Send) -> int:
+        """Keep a request to the HTTP server until it is answered or its time is over."""
+        seconds = sent.expects_response
+        return 0 if seconds is None else self._wait(sender, sent, seconds, HTTP_SERVER)
+
+    def _wait(self, sender: Sender, sent: Send, seconds: float, holder: ProcessId) -> int:
+        deadline = self._loop.time() + min(seconds, LONGEST_WAIT)
+        waiting = self._requests.add(sender.id, sent, size_of(sent), deadline)
+        self._requests.hold(waiting, holder)
+        self._alarm.set()
+        return waiting.id
+
+    def undelivered(self, request_id: int) -> None:
+        """A request that was on its way to its receiver will not reach it."""
+        waiting = self._requests.get(request_id)
+        if waiting is not None:
+            self._requests.settle(waiting)
+            self._fail(waiting, "mailbox-full")
+
+    def _fail_orphan(self, waiting: PendingRequest) -> None:
+        self._fail(waiting, "no-such-process")
+
+    def _fail(self, waiting: PendingRequest, kind: SendErrorKind) -> None:
+        answered = self._answered.pop(waiting.id, None)
+        if answered is not None:
+            answered(kind)
+            return
+        sender = self._sender(waiting.sender)
+        if sender is not None and waiting.sent is not None:
+            self._returns.give_back(sender, waiting.sent, kind)
+
+    def _expire(self) -> None:
+        """Requests of one process may all be over at once, a hundred thousand: the rest is for the next turns."""
+        until = perf_counter() + TURN_SECONDS
+        for waiting in self._requests.expire(self._loop.time()):
+            self._fail(waiting, "timeout")
+            if perf_counter() > until:
+                return
+
+
+def _blob(sent: Send) -> LazyLoadBlob | None:
+    return None if sent.blob is None else LazyLoadBlob(sent.mime, sent.blob)

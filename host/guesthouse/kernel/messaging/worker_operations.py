@@ -1,0 +1,315 @@
+"""What a worker tells the node, carried out: each message handed to its part.
+
+The worker says for which run it speaks by a handle; only handles of runs that the node gave to this
+very worker are taken. Everything else ends the worker, not the node and not another worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
+
+from guesthouse.core.address import HTTP_SERVER
+from guesthouse.core.capabilities import KERNEL, SPAWN, Capability, of_node
+from guesthouse.core.exit_cause import CAUSES
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.core.ports import HttpServerPort, LogPort
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.process.process import Process, Run
+from guesthouse.kernel.storage import capability_store
+from guesthouse.kernel.storage.capability_store import as_pair
+from guesthouse.kernel.storage.database import TOO_BIG, State
+from guesthouse.link import calls, to_node, to_worker
+from guesthouse.link.frames import LinkError
+from guesthouse.link.messages import PROTOCOL_VERSION, Message
+from guesthouse.link.pieces import Assembly
+
+MAX_CALLS: Final = 4
+"""Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
+
+NOT_AUTHORISED: Final = "not-authorised"
+_BINDS: Final = (calls.BindWsPath, calls.BindHttpPath, calls.ServeUi)
+
+
+class RunEvents(Protocol):
+    """Who is told that runs begin and end."""
+
+    def run_started(self, process: Process) -> None:
+        """The worker says that it runs."""
+
+    def run_ended(self, process: Process, cause: str, detail: str) -> None:
+        """The worker says that it is no more."""
+
+
+_Reply: TypeAlias = Callable[[calls.Outcome], None]
+
+
+class SpawnerPort(Protocol):
+    """What starts children."""
+
+    def spawn(self, parent: Process, call: calls.Spawn, reply: _Reply) -> None:
+        """Start a child of `parent`, which may; `reply` gets the call's reply."""
+
+    def on_exit_changed(self, process: Process) -> None:
+        """A process says that something else happens when it ends."""
+
+
+class WorkerOperations:
+    """Carries out what one worker says. `handle` is the link's `on_message`.
+
+    Args:
+        runs: the worker's runs by handle.
+        on_ready: called when the worker says that it takes processes.
+        on_pong: called when it says that it is alive; False when nobody asked.
+        spawner: carries out the call `spawn`.
+    """
+
+    def __init__(
+        self,
+        runs: dict[int, Process],
+        router: Router,
+        http: HttpServerPort,
+        state: State,
+        log: LogPort,
+        events: RunEvents,
+        on_ready: Callable[[], None],
+        on_pong: Callable[[], bool],
+        spawner: SpawnerPort,
+    ) -> None:
+        self._runs = runs
+        self._router = router
+        self._http = http
+        self._state = state
+        self._log = log
+        self._events = events
+        self._on_ready = on_ready
+        self._on_pong = on_pong
+        self._spawner = spawner
+        self._binding = of_node(router.node, HTTP_SERVER)
+        self._spawning = of_node(router.node, KERNEL, SPAWN)
+        self._handlers: dict[type[Message], Callable[[Process, Any], None]] = {
+            to_node.Started: self._started,
+            to_node.Exited: self._exited,
+            to_node.Consumed: self._consumed,
+            to_node.Push: self._push,
+            to_node.PushMany: self._push_many,
+            to_node.CloseChannel: self._close_channel,
+            to_node.HttpResponse: self._http_response,
+            to_node.Send: router.send,
+            to_node.Respond: router.respond,
+            to_node.Call: self._call,
+            to_node.SetOnExit: self._on_exit,
+            to_node.Log: self._log_line,
+            to_node.Piece: self._piece,
+            to_node.Whole: self._whole,
+        }
+        self._assembly: Assembly[to_node.Piece] = Assembly()
+
+    def handle(self, message: to_node.ToNode) -> None:
+        """Carry out one message.
+
+        Raises:
+            LinkError: no correct worker sends it.
+        """
+        if isinstance(message, (to_node.Ready, to_node.Pong, to_node.Usage)):
+            self._of_worker(message)
+            return
+        process = self._runs.get(message.handle)
+        if process is None:
+            raise LinkError(f"a worker speaks for run {message.handle}, which it was not given")
+        self._handlers[type(message)](process, message)
+
+    def unsendable(self, message: Message, error: Exception) -> None:
+        """A message to the worker could not be written. What comes from outside is looked at where it comes in, so
+        this is a fault of the node's; it costs this message and none beside it.
+        """
+        process = self._runs.get(getattr(message, "handle", 0))
+        source = "node" if process is None else str(process.id)
+        kind = type(message).__name__
+        self._log.write(source, "error", f"a {kind} cannot be written for its worker and is dropped: {error}")
+        if process is not None and isinstance(message, to_worker.ToProcess):
+            process.withdraw(message)
+            if isinstance(message, to_worker.Request):
+                self._router.undelivered(message.request_id)
+            elif isinstance(message, to_worker.Http):
+                self._http.http_response(process.id, message.http_id, _FAILED_STATUS, (), None, b"")
+
+    def _of_worker(self, message: to_node.Ready | to_node.Pong | to_node.Usage) -> None:
+        if isinstance(message, to_node.Pong):
+            if not self._on_pong():
+                raise LinkError("a worker answers what nobody asked")
+        elif isinstance(message, to_node.Usage):
+            for run in message.runs:
+                process = self._runs.get(run.handle)
+                if process is not None:
+                    process.usage = run.used
+        elif message.version != PROTOCOL_VERSION:
+            raise LinkError(
+                f"a worker speaks version {message.version} of the link, not {PROTOCOL_VERSION}: "
+                "install guesthouse anew"
+            )
+        else:
+            self._on_ready()
+
+    def _started(self, process: Process, _: to_node.Started) -> None:
+        self._events.run_started(process)
+
+    def _exited(self, process: Process, message: to_node.Exited) -> None:
+        if message.cause not in CAUSES:
+            raise LinkError(f"a worker gives {message.cause[:40]!a} as the cause of an end")
+        del self._runs[message.handle]
+        self._assembly.drop(message.handle)
+        self._events.run_ended(process, message.cause, message.detail)
+
+    def _piece(self, _: Process, piece: to_node.Piece) -> None:
+        self._assembly.add(piece)
+
+    def _whole(self, process: Process, whole: to_node.Whole) -> None:
+        message = self._assembly.complete(whole.handle, whole.message)
+        self._handlers[type(message)](process, message)
+
+    def _consumed(self, process: Process, message: to_node.Consumed) -> None:
+        process.consumed(message.count)
+
+    def _push(self, process: Process, push: to_node.Push) -> None:
+        self._http.push(process.id, push.channel_id, push.message_type, push.payload)
+
+    def _push_many(self, process: Process, push: to_node.PushMany) -> None:
+        self._http.push_many(process.id, push.channel_ids, push.message_type, push.payload)
+
+    def _close_channel(self, process: Process, message: to_node.CloseChannel) -> None:
+        self._http.close_channel(process.id, message.channel_id, message.code, message.reason)
+
+    def _http_response(self, process: Process, response: to_node.HttpResponse) -> None:
+        self._http.http_response(
+            process.id, response.http_id, response.status, response.headers, response.mime, response.body
+        )
+
+    def _on_exit(self, process: Process, message: to_node.SetOnExit) -> None:
+        process.on_exit = message.on_exit
+        self._spawner.on_exit_changed(process)
+
+    def _log_line(self, process: Process, line: to_node.Log) -> None:
+        self._log.write(str(process.id), line.level, line.text, stream=line.stream)
+
+    def _call(self, process: Process, message: to_node.Call) -> None:
+        run, call = process.run, message.call
+        if run is None or run.handle != message.handle or run.calls >= MAX_CALLS:
+            raise LinkError("a worker makes a call while others of the same run wait")
+        run.calls += 1
+
+        def reply(outcome: calls.Outcome) -> None:
+            run.calls -= 1
+            _reply(run, message.call_id, outcome)
+
+        lacking = self._lacking(process, call)
+        if lacking is not None:
+            name = TOO_BIG if isinstance(call, calls.SetState) else NOT_AUTHORISED
+            reply(calls.Refusal(name, as_pair(lacking)))
+        elif isinstance(call, calls.Spawn):
+            self._spawner.spawn(process, call, reply)
+        elif isinstance(call, calls.AwaitRoom):
+            self._http.when_room(process.id, call.channel_id, call.size, reply)
+        elif type(call) in _STATE_CALLS:
+            _STATE_CALLS[type(call)](self._state, process, call, reply)
+        else:
+            reply(_BINDING_CALLS[type(call)](self._http, process, call))
+
+    def _lacking(self, process: Process, call: calls.Call) -> Capability | None:
+        """The capability that a process needs for a call and does not hold."""
+        rights = self._router.rights
+        if isinstance(call, _BINDS):
+            name = type(call).__struct_config__.tag
+            return rights.missing(process, self._binding, f"its call of {name}")
+        if isinstance(call, calls.Spawn):
+            return rights.missing(process, self._spawning, "spawning a process")
+        return rights.missing_to_keep(process, len(call.state)) if isinstance(call, calls.SetState) else None
+
+
+_FAILED_STATUS: Final = 500
+
+
+def _reply(run: Run, call_id: int, outcome: calls.Outcome) -> None:
+    size = len(outcome.state) if isinstance(outcome, calls.Stored) else 0
+    run.send(to_worker.Reply(run.handle, call_id, outcome), size)
+
+
+def _bind_ws(http: HttpServerPort, owner: Process, call: calls.BindWsPath) -> str | None:
+    return http.bind_ws_path(
+        owner.id,
+        call.path,
+        authenticated=call.authenticated,
+        secure=call.secure,
+        extension=call.extension,
+        subprotocols=call.subprotocols,
+    )
+
+
+def _bind_http(http: HttpServerPort, owner: Process, call: calls.BindHttpPath) -> str | None:
+    return http.bind_http_path(
+        owner.id,
+        call.path,
+        authenticated=call.authenticated,
+        local_only=call.local_only,
+        secure=call.secure,
+        static=None if call.content is None else LazyLoadBlob(call.mime, call.content),
+        response_seconds=call.response_seconds,
+    )
+
+
+def _serve_ui(http: HttpServerPort, owner: Process, call: calls.ServeUi) -> str | None:
+    return http.bind_ui(
+        owner.id,
+        call.path,
+        authenticated=call.authenticated,
+        local_only=call.local_only,
+        secure=call.secure,
+    )
+
+
+def _set_policy(http: HttpServerPort, owner: Process, call: calls.SetChannelPolicy) -> str | None:
+    return http.set_channel_policy(owner.id, call.channel_id, call.policy)
+
+
+def _unbind_ws(http: HttpServerPort, owner: Process, call: calls.UnbindWsPath) -> None:
+    http.unbind_ws_path(owner.id, call.path)
+
+
+def _unbind_http(http: HttpServerPort, owner: Process, call: calls.UnbindHttpPath) -> None:
+    http.unbind_http_path(owner.id, call.path)
+
+
+def _outcome(reply: _Reply) -> Callable[[bytes | str | None], None]:
+    """Replies what the store answers."""
+    return lambda found: reply(calls.Stored(found) if isinstance(found, bytes) else found)
+
+
+def _get_state(state: State, owner: Process, _: calls.GetState, reply: _Reply) -> None:
+    state.get(owner.id, _outcome(reply))
+
+
+def _set_state(state: State, owner: Process, call: calls.SetState, reply: _Reply) -> None:
+    """Store as much as its capability says."""
+    state.set(owner.id, call.state, _outcome(reply), owner.holdings.state_bytes())
+
+
+def _clear_state(state: State, owner: Process, _: calls.ClearState, reply: _Reply) -> None:
+    state.clear(owner.id, _outcome(reply))
+
+
+_BINDING_CALLS: Final[dict[type[Message], Callable[[HttpServerPort, Process, Any], str | None]]] = {
+    calls.BindWsPath: _bind_ws,
+    calls.UnbindWsPath: _unbind_ws,
+    calls.BindHttpPath: _bind_http,
+    calls.UnbindHttpPath: _unbind_http,
+    calls.ServeUi: _serve_ui,
+    calls.SetChannelPolicy: _set_policy,
+}
+_STATE_CALLS: Final[dict[type[Message], Callable[[State, Process, Any, _Reply], None]]] = {
+    calls.GetState: _get_state,
+    calls.SetState: _set_state,
+    calls.ClearState: _clear_state,
+    calls.SaveCapabilities: capability_store.save,
+    calls.DropCapabilities: capability_store.drop,
+    calls.OurCapabilities: capability_store.ours,
+}

@@ -1,0 +1,62 @@
+"""What a process is and what it uses of what it may, for `guesthouse ps`."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from guesthouse.core.config import ProcessLimits
+from guesthouse.kernel.process.process import Process
+from guesthouse.kernel.storage.database import State
+
+_PATIENCE: Final = 2.0
+"""Seconds after which the sizes of states stay unknown: whoever asks has to see the rest when the disk is slow."""
+
+
+async def state_sizes(state: State) -> Mapping[str, int] | None:
+    """The bytes that each process keeps as its state, by its id; None when storage does not answer."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await state.executed(_sizes, None)
+    except TimeoutError:
+        return None
+
+
+def listed(process: Process, limits: ProcessLimits, sizes: Mapping[str, int] | None) -> dict[str, Any]:
+    """A process as `guesthouse ps --json` shows it. What is not known is None."""
+    used = process.used()
+    return {
+        "process": str(process.id),
+        "state": process.state.value,
+        "worker": None if process.run is None else process.run.worker,
+        "on_exit": process.on_exit if isinstance(process.on_exit, str) else "requests",
+        "restarts": max(0, process.runs - 1),
+        "up_seconds": None if process.started_at is None else round(time.monotonic() - process.started_at, 1),
+        "cpu_seconds": round(used.cpu_seconds, 6),
+        "cpu_message_seconds": round(used.message_seconds, 6),
+        "cpu_share": round(used.cpu_share, 3),
+        "host_calls": used.calls,
+        "host_calls_per_second": used.calls_per_second,
+        "held_seconds": round(used.held_seconds, 3),
+        "memory_bytes": used.memory_bytes or None,
+        "mailbox_messages": len(process.mailbox),
+        "mailbox_bytes": process.mailbox.size,
+        "state_bytes": None if sizes is None else sizes.get(str(process.id), 0),
+        "log_lines_dropped": used.lines_dropped,
+        "limits": {
+            "memory_bytes": limits.memory_bytes,
+            "cpu_seconds_per_message": limits.cpu_seconds_per_message,
+            "cpu_share": limits.cpu_share,
+            "host_calls_per_second": limits.host_calls_per_second,
+            "mailbox_bytes": limits.mailbox_bytes,
+            "state_bytes": process.holdings.state_bytes(),
+            "log_lines_per_second": limits.log_lines_per_second,
+        },
+    }
+
+
+def _sizes(database: sqlite3.Connection) -> dict[str, int]:
+    return dict(database.execute("SELECT process, LENGTH(bytes) FROM state"))

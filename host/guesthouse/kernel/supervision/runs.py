@@ -1,0 +1,118 @@
+"""How runs of processes begin on workers and are brought to their end. What follows is the supervisor's to say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.config import Settings
+from guesthouse.core.ports import LogPort
+from guesthouse.kernel.process.process import Process, Run
+from guesthouse.kernel.supervision.handover import handover_request
+from guesthouse.kernel.supervision.lifecycle import Purpose, Stopping
+from guesthouse.kernel.supervision.supervised import SupervisedProcess
+from guesthouse.kernel.workers.pool import Worker
+from guesthouse.kernel.workers.wait import within
+from guesthouse.link.to_worker import Finish, GuestLimits, Start, Stop
+
+STOP_SECONDS: Final = 1.5
+"""How long a worker may take to end a run before it is ended itself."""
+
+
+class Runs:
+    """Begins and ends the runs of a node's processes. Needs a running event loop."""
+
+    def __init__(self, settings: Settings, log: LogPort) -> None:
+        self._settings = settings
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._last_handle = 0
+
+    def go_by(self, settings: Settings) -> None:
+        """Use other settings for runs that begin after this."""
+        self._settings = settings
+
+    def begin(
+        self, care: SupervisedProcess, worker: Worker, reopen: Callable[[ProcessId], None], *, connected: bool
+    ) -> None:
+        """Begin a run on a worker; `reopen` posts the process's open channels, `connected` says whether the node
+        reaches others.
+        """
+        process = care.process
+        self._last_handle += 1
+        handle = self._last_handle
+        care.life.begin(worker)
+        worker.runs[handle] = process
+        worker.send(self._start(handle, process, connected=connected))
+        process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), reopen)
+
+    async def until_started(self, care: SupervisedProcess) -> bool:
+        """Wait until the process asks for its first message. Returns False when it takes too long.
+
+        Raises:
+            ProcessNotStarted: it never will.
+        """
+        care.started.add_done_callback(asyncio.Future.exception)  # nobody may be waiting when it fails
+        seconds = self._settings.process.first_message_seconds
+        done, _ = await asyncio.wait((care.started,), timeout=seconds)
+        if done:
+            care.started.result()
+        return bool(done)
+
+    async def finish(self, care: SupervisedProcess, version: str, *, hands_over: bool) -> None:
+        """Let the run finish what it was sent, and hand over, in its time; then stop it."""
+        process, worker, run = care.process, care.life.worker, care.process.run
+        if worker is None or run is None or not run.flowing or isinstance(care.life.state, Stopping):
+            await self.stop(care, Purpose.RUN_AGAIN, "it is replaced")
+            return
+        seconds = self._settings.process.handover_seconds
+        over = care.life.stop(Purpose.RUN_AGAIN)
+        process.hold_messages()
+        if hands_over:
+            process.send_last(handover_request(self._settings.node, version, seconds))
+        worker.send(Finish(run.handle, "it is replaced"))
+        if not await within(seconds, over):
+            text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
+            self._log.write(str(process.id), "warning", text)
+            await self.stop(care, Purpose.RUN_AGAIN, "it is replaced")
+
+    async def stop(self, care: SupervisedProcess, purpose: Purpose, reason: str) -> None:
+        """Stop the run, if there is one. Returns when it is over; a worker that does not end it is ended."""
+        worker, run = care.life.worker, care.process.run
+        if worker is None or run is None:
+            return
+        over = care.life.stop(purpose)
+        care.process.hold_messages()
+        worker.send(Stop(run.handle, reason))
+        if not await within(STOP_SECONDS, over):
+            self._log.write(
+                worker.name, "error", f"did not stop {care.process.id} within {STOP_SECONDS:g} s: it is ended"
+            )
+            worker.abandon()
+            await over
+
+    def _start(self, handle: int, process: Process, *, connected: bool) -> Start:
+        limits, connections = self._settings.process, self._settings.connections
+        return Start(
+            handle,
+            f"{self._settings.node}@{process.id}",
+            os.fsencode(process.component),
+            process.on_exit,
+            GuestLimits(
+                memory_bytes=limits.memory_bytes,
+                table_elements=limits.table_elements,
+                cpu_seconds_per_message=limits.cpu_seconds_per_message,
+                start_seconds=limits.start_seconds,
+                cpu_share=limits.cpu_share,
+                host_calls_per_second=limits.host_calls_per_second,
+                log_lines_per_second=limits.log_lines_per_second,
+                log_line_bytes=limits.log_line_bytes,
+                wasi_handles=limits.wasi_handles,
+                message_bytes=connections.message_bytes,
+                blob_bytes=limits.message_bytes,
+            ),
+            connected,
+        )

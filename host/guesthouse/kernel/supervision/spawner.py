@@ -1,0 +1,265 @@
+"""Processes that processes start: children of their package, from its own components.
+
+A child has a name of the package's and no more rights than its parent: neither those that others grant to that name,
+nor those that a process of that name saved before. It is not of the manifest: it lives until it ends or its package
+goes. One whose on-exit is `restart` returns with the node (`kernel/supervision/children.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.capabilities import BadCapability, Capability, canonical_params
+from guesthouse.core.errors import BadProcessId, GuesthouseError
+from guesthouse.core.json_forms import BadRequest
+from guesthouse.core.ports import LogPort
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.process.process import Process
+from guesthouse.kernel.storage.capability_store import forget as forget_saved
+from guesthouse.kernel.storage.capability_store import read_all
+from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.supervision.children import Child, forget, keep, kept
+from guesthouse.kernel.supervision.purge import forget_process
+from guesthouse.kernel.supervision.supervised import NameTaken, ProcessNotStarted
+from guesthouse.kernel.supervision.supervisor import Supervisor
+from guesthouse.link.calls import Outcome, Spawn, Spawned
+from guesthouse.link.messages import OnExit, Pair
+from guesthouse.package.drive_path import PACKAGE_DRIVE, drive_path
+from guesthouse.package.spec import ProcessSpec, Right
+
+NAME_TAKEN: Final = "name-taken"
+NO_FILE: Final = "no-file-at-path"
+TOO_MANY: Final = "too-many"
+
+Reply = Callable[[Outcome], None]
+
+
+class Spawner:
+    """Starts children. An async context manager: leaving it gives up those that are being compiled.
+
+    Args:
+        folder_of: the folder of a package's files by its id; None when it has none.
+        most: processes that one package may have.
+    """
+
+    forget: Callable[[ProcessId], None] | None = None
+    """Drops the durable timers of a process that is gone and whose name nobody can choose again."""
+
+    def __init__(
+        self,
+        router: Router,
+        supervisor: Supervisor,
+        state: State,
+        folder_of: Callable[[str], Path | None],
+        most: int,
+        log: LogPort,
+    ) -> None:
+        self._router = router
+        self._supervisor = supervisor
+        self._state = state
+        self._children: dict[ProcessId, Child] = {}
+        self._nameless: set[ProcessId] = set()
+        self._folder_of = folder_of
+        self._most = most
+        self._log = log
+        self._tasks = asyncio.TaskGroup()
+        self._underway: set[asyncio.Task[None]] = set()
+        self._names: set[ProcessId] = set()  # of those that are being compiled
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in list(self._underway):
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def spawn(self, parent: Process, call: Spawn, reply: Reply) -> None:
+        """Start a child of `parent`, which may; `reply` gets the call's reply."""
+        package = parent.id.package_id
+        child = self._free_id(parent.id, call.name)
+        component = self._component(package, call.wasm_path)
+        if child is None or component is None:
+            why = f"there is no component at {call.wasm_path[:200]} in the package"
+            if child is None:
+                why = f"{(call.name or '')[:200]} is the name of another process, or no name"
+            self._log.write(str(parent.id), "warning", f"its child is not started: {why}")
+            reply(NAME_TAKEN if child is None else NO_FILE)
+            return
+        siblings = [process for process in self._router.processes() if process.id.package_id == package]
+        if len(siblings) + sum(waiting.package_id == package for waiting in self._names) >= self._most:
+            text = f"its child is not started: {package} has {self._most} processes (package.processes)"
+            self._log.write(str(parent.id), "warning", text)
+            reply(TOO_MANY)
+            return
+        asked = self._inherited(parent, call.capabilities)
+        whole = Child(child, call.wasm_path, asked, _grants(call.grants), call.public)
+        self._names.add(child)
+        task = self._tasks.create_task(
+            self._start(
+                parent,
+                self._spec(whole, component, "none"),
+                whole,
+                call.on_exit,
+                reply,
+                nameless=call.name is None,
+            )
+        )
+        self._underway.add(task)
+        task.add_done_callback(self._underway.discard)
+
+    def on_exit_changed(self, process: Process) -> None:
+        """See `SpawnerPort`: a child returns with the node as long as its on-exit is `restart`."""
+        child = self._children.get(process.id)
+        if child is None:
+            return
+        if process.on_exit == "restart":
+            keep(self._state, child, _nothing)
+        else:
+            forget(self._state, child.id)
+
+    def ended(self, process: Process) -> None:
+        """A process is gone, while the node goes on. Nothing is kept of a child whose name nobody chose."""
+        if self._children.pop(process.id, None) is None:
+            return
+        if process.id in self._nameless:
+            self._nameless.discard(process.id)
+            forget_process(self._state, process.id)
+            if self.forget is not None:
+                self.forget(process.id)
+        else:
+            forget(self._state, process.id)
+
+    async def restore(self, package: str) -> None:
+        """Start the children of a package that earlier lives of the node left. What cannot be started is logged.
+
+        Each gets of its capabilities what a process of its package still has, and runs what its package has at its
+        path now.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        for child in await kept(self._state, package):
+            if self._router.find(child.id) is None:
+                await self._restore(child)
+
+    async def _restore(self, child: Child) -> None:
+        package = child.id.package_id
+        family = [process for process in self._router.processes() if process.id.package_id == package]
+        held = tuple(
+            capability
+            for capability in child.capabilities
+            if any(process.holdings.may_attach(capability) for process in family)
+        )
+        component = self._component(package, child.wasm_path)
+        try:
+            if component is None:
+                raise ProcessNotStarted(f"its package has no component at {child.wasm_path} any more")
+            await self._supervisor.begin(self._spec(replace(child, capabilities=held), component, "restart"))
+            self._children[child.id] = child
+        except GuesthouseError as error:
+            self._log.write(str(child.id), "error", f"this child is not started again: {error}")
+
+    def _spec(self, child: Child, component: Path, on_exit: Literal["none", "restart"]) -> ProcessSpec:
+        rights = tuple(
+            (Address.parse(capability.issuer).process, capability.params) for capability in child.capabilities
+        )
+        return ProcessSpec(
+            child.id, component, on_exit, child.public, None, rights, child.grants, named=False
+        )
+
+    async def _start(
+        self,
+        parent: Process,
+        spec: ProcessSpec,
+        child: Child,
+        on_exit: OnExit,
+        reply: Reply,
+        *,
+        nameless: bool,
+    ) -> None:
+        try:
+            await forget_saved(self._state, spec.id)
+            process = await self._supervisor.begin(spec, lambda: self._is_there(parent))
+            process.on_exit = on_exit
+            self._children[child.id] = child
+            if nameless:
+                self._nameless.add(child.id)
+            if on_exit == "restart":
+                keep(self._state, child, lambda _: reply(Spawned(str(child.id))))
+            else:
+                reply(Spawned(str(child.id)))
+        except NameTaken:
+            reply(NAME_TAKEN)
+        except GuesthouseError as error:
+            self._log.write(str(parent.id), "error", f"{spec.id} was not started: {error}")
+            reply(NO_FILE)
+        finally:
+            self._names.discard(spec.id)
+
+    def _is_there(self, parent: Process) -> bool:
+        """Whether it may still have children: it, and its package as it was when it spawned them."""
+        return not parent.gone and self._folder_of(parent.id.package_id) is not None
+
+    def _free_id(self, parent: ProcessId, name: str | None) -> ProcessId | None:
+        try:
+            chosen = secrets.token_hex(8) if name is None else name
+            child = ProcessId.parse(f"{chosen}:{parent.package_id}")
+        except BadProcessId:
+            return None
+        return None if self._router.find(child) is not None or child in self._names else child
+
+    def _component(self, package: str, wasm_path: str) -> Path | None:
+        """The file that `/child.wasm` names in the package's folder, or in its drive `pkg`; a path in the drive's own
+        form is looked for there first. So a package may get a drive, and its paths stay what they were.
+        """
+        folder = self._folder_of(package)
+        drive = f"{package}/{PACKAGE_DRIVE}/"
+        inner = wasm_path.lstrip("/")
+        in_drive = inner.startswith(drive)
+        try:
+            path = drive_path(f"/{drive}{inner.removeprefix(drive)}", package)
+        except BadRequest:
+            return None
+        if path is None or folder is None or not path.in_package:
+            return None
+        root = folder.resolve()
+        for place in (root / PACKAGE_DRIVE, root) if in_drive else (root, root / PACKAGE_DRIVE):
+            component = place.joinpath(*path.segments[1:]).resolve()
+            if component.is_relative_to(root) and component.is_file():
+                return component
+        return None
+
+    def _inherited(self, parent: Process, requests: Sequence[Pair]) -> tuple[Capability, ...]:
+        """Of the capabilities asked for, those of this node that the parent may hand on."""
+        rights = []
+        for capability in read_all(requests):
+            here = Address.parse(capability.issuer).node == self._router.node
+            if here and parent.holdings.may_attach(capability):
+                rights.append(capability)
+            else:
+                self._log.write(
+                    str(parent.id), "warning", f"its child does not get {capability}, which it has not itself"
+                )
+        return tuple(rights)
+
+
+def _grants(pairs: Sequence[Pair]) -> tuple[Right, ...]:
+    found = []
+    for grantee, params in pairs:
+        try:
+            found.append((ProcessId.parse(grantee), canonical_params(params)))
+        except (BadProcessId, BadCapability):
+            continue
+    return tuple(found)
+
+
+def _nothing(_: object) -> None:
+    """Nobody waits for it."""

@@ -1,0 +1,111 @@
+"""The runtime modules of a node, made known to its router."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from guesthouse.core.address import Address, ProcessId
+from guesthouse.core.config import ProcessLimits
+from guesthouse.kernel.messaging.node_sender import NodeSender, NotDelivered
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.storage.database import State
+from guesthouse.modules.kv import Kv
+from guesthouse.modules.module import ModuleContext, RuntimeModule
+from guesthouse.modules.timer import Timer
+from guesthouse.modules.vfs import Vfs
+from guesthouse.package.drive_path import PACKAGE_DRIVE
+from guesthouse.package.spec import Package
+
+MODULES: Final[tuple[type[RuntimeModule], ...]] = (Kv, Timer, Vfs)
+"""All that a node has. A new one is a file of its own, and a name here."""
+TABLES: Final = tuple(table for module in MODULES for table in module.tables)
+
+
+class Modules:
+    """The modules of one node, known to its router. `close` it.
+
+    Args:
+        router: where they are made known.
+        state: where they keep what they keep; made with `TABLES`.
+        limits: their quotas.
+        folder_of: the folder of a package's files by its id; None when it has none.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        state: State,
+        limits: ProcessLimits,
+        folder_of: Callable[[str], Path | None],
+    ) -> None:
+        self._router = router
+        self._all: list[RuntimeModule] = []
+        for module in MODULES:
+            tell = partial(self._tell, router.asker(module.id))
+            self._all.append(module.make(ModuleContext(state, limits, folder_of, tell)))
+
+    async def load(self) -> None:
+        """Have them take up what earlier lives of the node left, and make them known.
+
+        Raises:
+            StateError: it cannot be read.
+        """
+        for module in self._all:
+            await module.load()
+            self._router.add_module(module)
+
+    def forget(self, process: ProcessId) -> None:
+        """Drop what they have in memory of a process that nobody can name again."""
+        for module in self._all:
+            module.forget(process)
+
+    def forget_package(self, package: str) -> None:
+        """Drop what they have in memory of a package whose tables were purged."""
+        for module in self._all:
+            module.forget_package(package)
+
+    def close(self) -> None:
+        """End what they do."""
+        for module in self._all:
+            module.close()
+
+    def _tell(self, voice: NodeSender, process: ProcessId, body: bytes) -> bool:
+        if self._router.find(process) is None:
+            return False
+        try:
+            voice.tell(Address(self._router.node, process), body, None)
+        except NotDelivered:
+            return False
+        return True
+
+
+def package_folder(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
+    """Where the drive `pkg` of a package is, by its id: its folder of that name, or else all that came with it.
+
+    Args:
+        packages: the packages that the node runs.
+        unpacked: where archives are unpacked.
+        package_id: `package:publisher`.
+    """
+    root = package_root(packages, unpacked, package_id)
+    return root / PACKAGE_DRIVE if root is not None and (root / PACKAGE_DRIVE).is_dir() else root
+
+
+def package_root(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
+    """The same of all that came with a package; None for a bare component."""
+    for package in packages():
+        if f"{package.name}:{package.publisher}" == package_id:
+            return _folder(package, unpacked)
+    return None
+
+
+def _folder(package: Package, unpacked: Path) -> Path | None:
+    """Where the files of a package are; None for a bare component."""
+    base: Path | None = package.source
+    if not package.source.is_dir():
+        parents = package.processes[0].component.parents
+        base = next((parent for parent in parents if parent.parent == unpacked.resolve()), None)
+    return base

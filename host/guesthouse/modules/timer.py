@@ -1,0 +1,250 @@
+"""`timer:distro:sys`: tells a process when time has passed.
+
+- `{"SetTimer": MILLISECONDS}`: the answer comes then. The request must expect a response, and for long enough. Older
+  libraries send the milliseconds alone, as eight bytes with the lowest first.
+- `{"Set": {"id": TEXT, "milliseconds": N}}`: durable. Once it is due, the process gets a request from here, with
+  the body `{"Timer": {"id": TEXT}}`, also when it or the node was started again meanwhile. One that is set again
+  is moved. It is sent once; a process that is not there then gets it as soon as it is.
+- `{"Cancel": TEXT}`: forgets a durable timer.
+
+One heap and one timer for the node. A process has at most 1000 durable timers, a package 10,000; the others are
+limited by what may wait for a response (`process.outstanding_bytes`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sqlite3
+import time
+from collections.abc import Callable
+from itertools import count
+from time import perf_counter
+from typing import Any, Final
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.json_forms import BadRequest, encoded, error, field, parse, tagged
+from guesthouse.kernel.messaging.modules import ModuleRequest
+from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.storage.tables import Table
+from guesthouse.modules.module import ModuleContext, RuntimeModule, Tell
+
+TIMER: Final = ProcessId("timer", "distro", "sys")
+MOST_TIMERS: Final = 1000
+MOST_OF_PACKAGE: Final = 10_000
+MAX_ID: Final = 256
+LONGEST_MILLISECONDS: Final = 366 * 24 * 3600 * 1000
+TURN_SECONDS: Final = 0.001
+RETRY_SECONDS: Final = 1.0
+"""A process that cannot take a message now is tried again after this."""
+
+_OK: Final = b'"Ok"'
+_SLACK: Final = 1024
+_NUMBER_BYTES: Final = 8
+_TABLE: Final = Table(
+    "timers", "(process TEXT, id TEXT, due REAL NOT NULL, PRIMARY KEY (process, id)) WITHOUT ROWID", "process"
+)
+
+
+class Timer(RuntimeModule):
+    """The module. `load` takes up what was set before; `close` stops it."""
+
+    id = TIMER
+    tables = (_TABLE,)
+
+    def __init__(self, state: State, tell: Tell) -> None:
+        self._state = state
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._due: list[
+            tuple[float, int, Callable[[], None], Callable[[], bool]]
+        ] = []  # act, and is it wanted
+        self._compact_at = 2 * _SLACK
+        self._durable: dict[tuple[str, str], float] = {}  # (process, id): when, in Unix seconds
+        self._counts: dict[str, int] = {}  # of durable timers, by process and by package
+        self._tie = count()
+        self._handle: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def make(cls, context: ModuleContext) -> Timer:
+        """See `RuntimeModule`."""
+        return cls(context.state, context.tell)
+
+    async def load(self) -> None:
+        """Take up the durable timers of earlier lives of this node.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        rows: list[tuple[str, str, float]] = await self._state.read("SELECT process, id, due FROM timers")
+        for process, name, due in rows:
+            self._count(process, (process, name))
+            self._keep(process, name, due)
+
+    def forget(self, process: ProcessId) -> None:
+        """Fire none of a process's durable timers any more; what is stored of them is dropped elsewhere."""
+        name = str(process)
+        if name in self._counts:
+            for key in [key for key in self._durable if key[0] == name]:
+                self._forget(*key)
+
+    def forget_package(self, package: str) -> None:
+        """The same for all processes of a package."""
+        if package in self._counts:
+            for key in [key for key in self._durable if _package(key[0]) == package]:
+                self._forget(*key)
+
+    def close(self) -> None:
+        """Fire nothing more."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._due.clear()
+
+    def request(self, request: ModuleRequest) -> None:
+        """See `Module`."""
+        try:
+            self._carry_out(request)
+        except BadRequest as bad:
+            request.answer(error("InputError", str(bad)), None)
+
+    def _carry_out(self, request: ModuleRequest) -> None:
+        action, fields = _action(request.body)
+        process = str(request.source.process)
+        if action == "SetTimer":
+            if request.expects_response is None:
+                raise BadRequest("a timer answers its request, and this one expects no response")
+            seconds, answer = _seconds(fields), request.answer
+            if seconds >= request.expects_response:
+                raise BadRequest(
+                    f"the timer is {seconds:g} s, and its request waits {request.expects_response} s for it"
+                )
+            self._at(time.monotonic() + seconds, lambda: answer(b"", None), request.waits)
+        elif action == "Set":
+            due = time.time() + _seconds(field(fields, "milliseconds", int))
+            self._set(request, process, _name(field(fields, "id", str)), due)
+        elif action == "Cancel":
+            self._cancel(request, process, _name(fields))
+        else:
+            raise BadRequest(f"no action is named {action[:40]}")
+
+    def _set(self, request: ModuleRequest, process: str, name: str, due: float) -> None:
+        if not self._count(process, (process, name)):
+            request.answer(error("TooMany"), None)
+            return
+        self._keep(process, name, due)
+        self._store(
+            request,
+            lambda database: database.execute(
+                "INSERT OR REPLACE INTO timers VALUES (?, ?, ?)", (process, name, due)
+            ),
+        )
+
+    def _cancel(self, request: ModuleRequest, process: str, name: str) -> None:
+        self._forget(process, name)
+        self._store(request, _deletion(process, name))
+
+    def _store(self, request: ModuleRequest, work: Callable[[sqlite3.Connection], Any]) -> None:
+        def done(database: sqlite3.Connection) -> bytes:
+            work(database)
+            return _OK
+
+        package = request.source.process.package_id
+        self._state.execute_for(
+            package, request.size, done, error("IOError"), lambda body: request.answer(body, None)
+        )
+
+    def _count(self, process: str, key: tuple[str, str]) -> bool:
+        if key in self._durable:
+            return True
+        package = _package(process)
+        held, together = self._counts.get(process, 0), self._counts.get(package, 0)
+        if held >= MOST_TIMERS or together >= MOST_OF_PACKAGE:
+            return False
+        self._counts[process] = held + 1
+        self._counts[package] = together + 1
+        self._durable[key] = 0.0
+        return True
+
+    def _forget(self, process: str, name: str) -> None:
+        if self._durable.pop((process, name), None) is not None:
+            for counted in (process, _package(process)):
+                self._counts[counted] -= 1
+                if not self._counts[counted]:
+                    del self._counts[counted]
+
+    def _keep(self, process: str, name: str, due: float) -> None:
+        self._durable[process, name] = due
+        self._again(process, name, due, time.monotonic() + due - time.time())
+
+    def _again(self, process: str, name: str, due: float, when: float) -> None:
+        self._at(
+            when,
+            lambda: self._fire(process, name, due),
+            lambda: self._durable.get((process, name)) == due,
+        )
+
+    def _fire(self, process: str, name: str, due: float) -> None:
+        if self._durable.get((process, name)) != due:
+            return  # cancelled, or moved
+        if not self._tell(ProcessId.parse(process), encoded({"Timer": {"id": name}})):
+            self._again(process, name, due, time.monotonic() + RETRY_SECONDS)
+            return
+        self._forget(process, name)
+        self._state.execute(_deletion(process, name), None, lambda _: None)
+
+    def _at(self, when: float, act: Callable[[], None], wanted: Callable[[], bool]) -> None:
+        if len(self._due) >= self._compact_at:  # those that were cancelled or moved are dropped
+            self._due = [entry for entry in self._due if entry[3]()]
+            heapq.heapify(self._due)
+            self._compact_at = 2 * len(self._due) + _SLACK
+        heapq.heappush(self._due, (when, next(self._tie), act, wanted))
+        if self._due[0][0] == when:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        wait = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
+        self._handle = None if wait is None else self._loop.call_later(min(wait, 86_400.0), self._ring)
+
+    def _ring(self) -> None:
+        """Do what is due for `TURN_SECONDS`; the rest, of any number, in the next turns of the loop."""
+        now = time.monotonic()
+        until = perf_counter() + TURN_SECONDS
+        while self._due and self._due[0][0] <= now:
+            heapq.heappop(self._due)[2]()
+            if perf_counter() > until:
+                break
+        self._arm()
+
+
+def _package(process: str) -> str:
+    return process.partition(":")[2]
+
+
+def _deletion(process: str, name: str) -> Callable[[sqlite3.Connection], None]:
+    def work(database: sqlite3.Connection) -> None:
+        database.execute("DELETE FROM timers WHERE process = ? AND id = ?", (process, name))
+
+    return work
+
+
+def _action(body: bytes) -> tuple[str, Any]:
+    try:
+        return tagged(parse(body))
+    except BadRequest:
+        if len(body) != _NUMBER_BYTES:
+            raise
+        return "SetTimer", int.from_bytes(body, "little")
+
+
+def _seconds(milliseconds: Any) -> float:
+    if type(milliseconds) is not int or not 0 <= milliseconds <= LONGEST_MILLISECONDS:
+        raise BadRequest(f"a time is from 0 to {LONGEST_MILLISECONDS} milliseconds")
+    return milliseconds / 1000
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
+        raise BadRequest(f"an id is a text of 1 to {MAX_ID} characters")
+    return value

@@ -1,0 +1,264 @@
+"""What the control socket can ask of a node."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from guesthouse.control.server import BadRequest, Command
+from guesthouse.core.address import Address, ProcessId, canonical
+from guesthouse.core.json_text import is_text
+from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.kernel.messaging.node_sender import Answered
+from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT
+from guesthouse.kernel.supervision.explain import explained
+from guesthouse.kernel.supervision.process_status import listed, state_sizes
+from guesthouse.kernel.supervision.supervised import NoSuchProcess
+from guesthouse.node.log import as_dict
+from guesthouse.node.package_hosts import NeedsConsent
+from guesthouse.package.store.installed import parse_package_id
+
+if TYPE_CHECKING:
+    from guesthouse.node.node import Node
+
+MOST_LINES: Final = 100_000
+LONGEST_TOKEN_SECONDS: Final = 10 * 366 * 24 * 3600
+
+MOST_SHOWN: Final = 4 * 1024 * 1024
+"""Bytes of a response, with its blob, that `send` hands over."""
+
+
+class NodeCommands:
+    """The commands of one node. Each takes a request and yields JSON values."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def all(self) -> Mapping[str, Command]:
+        """The commands by name."""
+        return {"ps": self.ps, "channels": self.channels, "logs": self.logs} | {
+            "token": self.token,
+            "revoke": self.revoke,
+            "password-changed": self.password_changed,
+            "send": self.send,
+            "restart": self.restart,
+            "stop": self.stop,
+            "kill": self.kill,
+            "explain": self.explain,
+            "install": self.install,
+            "uninstall": self.uninstall,
+            "rollback": self.rollback,
+            "packages": self.packages,
+        }
+
+    async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each process: what it is, where it runs, and what it uses of what it may."""
+        sizes = await state_sizes(self._node.state)
+        packages = {item["package"]: item for item in self._node.installer.listed()}
+        for process in self._node.router.processes():
+            item = packages.get(process.id.package_id, {})
+            version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
+            channels = {"channels": len(self._node.http.open_channels(process.id))}
+            yield listed(process, self._node.settings.process, sizes) | channels | version
+
+    async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each open channel."""
+        for channel in self._node.http.open_channels():
+            yield {
+                "channel_id": channel.channel_id,
+                "process": str(channel.owner),
+                "path": channel.path,
+                "client": channel.source_socket_addr,
+                "open_seconds": round(time.monotonic() - channel.opened_at, 1),
+                "messages_in": channel.messages_in,
+                "messages_out": channel.messages_out,
+                "outbox_bytes": channel.outbox_bytes,
+            }
+
+    async def logs(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """The last `lines` lines, and with `follow` each further one until the client leaves."""
+        lines, follow = request.get("lines"), request.get("follow", False)
+        if type(lines) is not int or not 0 <= lines <= MOST_LINES or type(follow) is not bool:
+            raise BadRequest(f"logs takes lines, from 0 to {MOST_LINES}, and follow")
+        log = self._node.log
+        subscription = log.subscribe()
+        try:
+            for line in log.recent(lines):
+                yield as_dict(line)
+            came = asyncio.Event()
+            subscription.on_line = came.set
+            while follow:
+                came.clear()
+                for line in subscription.take():
+                    yield as_dict(line)
+                await came.wait()
+        finally:
+            log.unsubscribe(subscription)
+
+    async def token(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """An auth token of this node, valid for `ttl` seconds."""
+        ttl = request.get("ttl")
+        if type(ttl) is not int or not 0 < ttl <= LONGEST_TOKEN_SECONDS:
+            raise BadRequest(f"a token's ttl is from 1 to {LONGEST_TOKEN_SECONDS} seconds")
+        yield self._node.http.issue_token(ttl)
+
+    async def revoke(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Take back a token and its family, or `all` there are; yields whether it was one of this node."""
+        token = request.get("token")
+        if request.get("all") is True:
+            self._node.http.revoke_all()
+            self._node.log.write("node", "info", "all tokens were revoked")
+            yield True
+            return
+        if not isinstance(token, str):
+            raise BadRequest("revoke takes a token")
+        yield self._node.http.revoke(token)
+
+    async def password_changed(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """The password was set: end the logins by the one before."""
+        self._node.http.password_changed()
+        yield True
+
+    async def send(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Send a request as the node's terminal; with `seconds`, yield the response."""
+        target, body = self._target(request.get("address")), request.get("body")
+        blob, seconds = _blob(request.get("blob")), request.get("seconds")
+        if not isinstance(body, str) or not is_text(body):
+            raise BadRequest("send takes a body, which is text")
+        terminal = self._node.router.terminal
+        if seconds is None:
+            terminal.tell(target, body.encode(), blob)
+            return
+        if type(seconds) is not int or not 0 < seconds <= LONGEST_WAIT:
+            raise BadRequest(f"send waits from 1 to {LONGEST_WAIT} seconds")
+        yield _response(await terminal.ask(target, body.encode(), blob, seconds))
+
+    async def restart(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Begin another run of a process, or start one that was stopped."""
+        process_id = _process_id(request)
+        if self._node.router.find(process_id) is not None:
+            await self._node.supervisor.restart(process_id)
+        else:
+            await self._start_again(process_id)
+        yield self._state_of(process_id)
+
+    async def stop(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """End a process for good."""
+        process_id = _process_id(request)
+        await self._node.supervisor.stop(process_id, "it was stopped by the operator")
+        yield self._state_of(process_id)
+
+    async def kill(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """End a run of a process as a trap would."""
+        process_id = _process_id(request)
+        await self._node.supervisor.kill(process_id)
+        yield self._state_of(process_id)
+
+    async def explain(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """What a process holds and why, what it lacked, and who may message it."""
+        process_id = _process_id(request)
+        process = self._node.router.find(process_id)
+        if process is None:
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+        yield explained(process)
+
+    async def install(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Install the package at a path, or another version of one. When that asks for more than the version before,
+        `consent` is needed: the hash of what was shown, or true; without it, yields what is asked for.
+        """
+        consent = request.get("consent")
+        if not isinstance(consent, str | bool | None):
+            raise BadRequest("consent is the hash of a package, or true")
+        try:
+            yield await self._node.installer.install(_text(request, "package"), consent)
+        except NeedsConsent as needed:
+            yield {"needs_consent": str(needed), **needed.item}
+
+    async def uninstall(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Take a package off the node; with `purge`, what it stored too."""
+        drop_state = request.get("purge", False) is True
+        package_id = parse_package_id(_text(request, "package"))
+        await self._node.installer.uninstall(package_id, drop_state=drop_state)
+        yield package_id
+
+    async def rollback(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Return to the version of a package that was installed before."""
+        yield await self._node.installer.rollback(parse_package_id(_text(request, "package")))
+
+    async def packages(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each package that is installed or runs."""
+        for item in self._node.installer.listed():
+            yield item
+
+    async def _start_again(self, process_id: ProcessId) -> None:
+        specs = (spec for package in self._node.packages for spec in package.processes)
+        spec = next((spec for spec in specs if spec.id == process_id), None)
+        if spec is None:
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+        if spec.ui is not None:
+            self._node.http.serve_ui(spec.id, spec.ui)
+        await self._node.start_process(spec)
+
+    def _state_of(self, process_id: ProcessId) -> dict[str, Any]:
+        process = self._node.router.find(process_id)
+        state = "stopped" if process is None else process.state.value
+        return {"process": str(process_id), "state": state}
+
+    def _target(self, text: object) -> Address:
+        if not isinstance(text, str):
+            raise BadRequest("send takes an address")
+        return Address.parse(text if "@" in text else f"{self._node.settings.node}@{text}")
+
+
+def _text(request: Mapping[str, Any], key: str) -> str:
+    text = request.get(key)
+    if not isinstance(text, str):
+        raise BadRequest(f"this command takes a {key}")
+    return text
+
+
+def _process_id(request: Mapping[str, Any]) -> ProcessId:
+    text = request.get("process")
+    if not isinstance(text, str):
+        raise BadRequest("this command takes a process")
+    return canonical(ProcessId.parse(text))
+
+
+def _blob(text: object) -> LazyLoadBlob | None:
+    if text is None:
+        return None
+    try:
+        return LazyLoadBlob(None, base64.b64decode(str(text), validate=True))
+    except binascii.Error:
+        raise BadRequest("a blob is given in base64") from None
+
+
+def _response(answered: Answered) -> dict[str, Any]:
+    """A response as JSON: the body as text where it is UTF-8, and as base64.
+
+    Raises:
+        BadRequest: it is over `MOST_SHOWN`: to write it would hold up the node.
+    """
+    size = len(answered.body) + (0 if answered.blob is None else len(answered.blob.bytes))
+    if size > MOST_SHOWN:
+        raise BadRequest(
+            f"the response has {size} bytes, and {MOST_SHOWN} are shown at most: ask for less at a time"
+        )
+    try:
+        text = answered.body.decode()
+    except UnicodeDecodeError:
+        text = None
+    blob = answered.blob
+    return {
+        "source": answered.source,
+        "body": text,
+        "body_base64": base64.b64encode(answered.body).decode(),
+        "metadata": answered.metadata,
+        "blob": None
+        if blob is None
+        else {"mime": blob.mime, "bytes_base64": base64.b64encode(blob.bytes).decode()},
+    }

@@ -1,0 +1,504 @@
+"""Installs packages, upgrades them, takes them back: on the node that runs, or in its home while none does.
+
+An operation is one replacement of `installed.json` (`package/store/installed.py`). With a running node, the new version
+runs before the file says so: whenever the node dies, the next one starts the old version or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
+
+from guesthouse.core.config import PackageLimits, Settings
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.home import Home
+from guesthouse.kernel.supervision.purge import forget_rights, keeps, keeps_without_node, purge, with_rights
+from guesthouse.kernel.supervision.supervised import NoSuchProcess, ProcessNotStarted
+from guesthouse.node.package_hosts import NeedsConsent, had_host_of, refuse_same_host, take_hosts
+from guesthouse.node.package_listing import described, rights_of
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.consent import Changes, changes
+from guesthouse.package.errors import PackageError
+from guesthouse.package.spec import Package
+from guesthouse.package.store.installed import Installed, Version, read_installed, write_installed
+from guesthouse.package.store.stage import prune, stage, staged
+
+if TYPE_CHECKING:
+    from guesthouse.kernel.storage.database import State
+    from guesthouse.node.node import Node
+
+SOURCE = "packages"
+_LINES_LOOKED_AT = 1000
+_OF_A_PANIC = ("thread '<unnamed>'", "Python function threw an unexpected", "note: run with `RUST_BACKTRACE")
+Consent: TypeAlias = str | bool | None
+"""To what a package asks for: the hash of the one that was shown, or True for whatever it is."""
+
+
+_T = TypeVar("_T")
+
+
+class Installer:
+    """What the control socket asks for. Operations on one package follow one another; while one compiles or starts what
+    it is to run, others go on. One that began goes on when whoever asked for it is gone. An async context manager:
+    leaving it waits for none.
+    """
+
+    def __init__(self, node: Node, compiler: Compiler) -> None:
+        self._node = node
+        self._home = node.home
+        self._compiler = compiler
+        self._turn = asyncio.Lock()
+        """Of what reads and changes `installed.json` and the folder of unpacked packages."""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Of each package. That comes before `_turn`."""
+        self._staged_now: Counter[str] = Counter()
+        """The hashes of what is unpacked and not yet named in `installed.json`, which nobody removes."""
+        self._installing: set[str] = set()
+        """The packages of those, which have their hosts already."""
+        self._tasks = asyncio.TaskGroup()
+        self._underway: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in list(self._underway):
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def take_hosts(self, packages: Sequence[Package], *, consent: bool) -> None:
+        """Let packages that are run as they were named have their hosts.
+
+        Raises:
+            NeedsConsent: one would get the host of a package that is gone, and there is no consent to that.
+            PackageError: one would be served on the host of another.
+        """
+        await self._to_its_end(partial(self._take_hosts, packages, consent))
+
+    async def _take_hosts(self, packages: Sequence[Package], consent: bool) -> None:
+        sources = {package.source for package in packages}
+        async with self._turn:
+            others = {known.id for known in self._node.packages if known.source not in sources} | {
+                *self._installing
+            }
+            await self._drop_unnoted({package.id for package in packages})
+            await asyncio.to_thread(take_hosts, self._home.path, packages, others, consent=consent)
+
+    async def _drop_unnoted(self, named: set[str]) -> None:
+        """Once, in a home of 0.1.0, which kept the rights of what was uninstalled: drop those of every package that is
+        neither installed nor named.
+        """
+        installed, node = read_installed(self._home.path), self._node
+        if not installed.notes_left:
+            gone = await with_rights(node.state, node.settings.node) - installed.packages.keys() - named
+            await asyncio.to_thread(write_installed, self._home.path, installed.with_left(gone))
+            node.router.rights.void(dict.fromkeys(gone, time.time()))
+            await finish_purge(self._home, node.state, node.settings.node)
+
+    async def start(self) -> None:
+        """Start what is installed, except what was named. What cannot be started is logged, and the node goes on."""
+        named = {package.id for package in self._node.packages}
+        async with asyncio.TaskGroup() as tasks:
+            for package_id, item in read_installed(self._home.path).packages.items():
+                if package_id in named:
+                    text = (
+                        f"{package_id} runs as it was named, not as it is installed ({item.current.version})"
+                    )
+                    self._node.log.write(SOURCE, "info", text)
+                    continue
+                tasks.create_task(self._start_one(package_id, item.current))
+
+    async def _start_one(self, package_id: str, version: Version) -> None:
+        try:
+            package = await self._staged(version)
+            item = read_installed(self._home.path).packages.get(package_id)
+            if item is not None and item.current == version:  # and was not uninstalled or replaced meanwhile
+                await self._node.add([package])
+        except GuesthouseError as error:
+            text = f"{error} (fix it by 'guesthouse rollback' or 'uninstall' of {package_id})"
+            self._node.log.write(SOURCE, "error", text)
+
+    async def install(self, argument: str, consent: Consent = None) -> dict[str, Any]:
+        """Install a package, or another version of one. Returns what `described` says of it, and what it asks for
+        beyond the version before.
+
+        Raises:
+            NeedsConsent: it asks for more, and there is no consent to that; nothing changed.
+            GuesthouseError: it is refused, or cannot be started; what ran before runs.
+        """
+        return await self._to_its_end(partial(self._install, argument, consent))
+
+    async def rollback(self, package_id: str) -> dict[str, Any]:
+        """Return to the version before, for whose rights the operator gave a word already. Returns what `install` does.
+
+        Raises:
+            GuesthouseError: there is none, or it cannot be started; what ran before runs.
+        """
+        return await self._to_its_end(partial(self._roll_back, package_id))
+
+    async def uninstall(self, package_id: str, *, drop_state: bool) -> None:
+        """End a package's processes for good; with `drop_state`, all that they stored goes with them, also when it is
+        uninstalled already.
+
+        Raises:
+            GuesthouseError: it is not installed; with `drop_state`, nothing is kept of it either.
+        """
+        await self._to_its_end(partial(self._uninstall, package_id, drop_state=drop_state))
+
+    def listed(self) -> Iterator[dict[str, Any]]:
+        """Each package that is installed or runs."""
+        installed = read_installed(self._home.path).packages
+        running = {package.id: package for package in self._node.packages}
+        for package_id in sorted({*installed, *running}):
+            item, runs = installed.get(package_id), running.get(package_id)
+            known = runs
+            if item is not None and runs is None:
+                known = _known(item.current, self._node.settings.package, self._home.unpacked)
+            yield described(package_id, item, runs, self._home.unpacked) | rights_of(
+                known, installed=item is not None
+            )
+
+    async def _to_its_end(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        outcome: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        outcome.add_done_callback(_heard)
+        task = self._tasks.create_task(self._one(work, outcome))
+        self._underway.add(task)
+        task.add_done_callback(self._underway.discard)
+        return await asyncio.shield(outcome)
+
+    async def _one(self, work: Callable[[], Awaitable[_T]], outcome: asyncio.Future[_T]) -> None:
+        """Whatever goes wrong is for whoever asked, and not the end of the node."""
+        try:
+            outcome.set_result(await work())
+        except Exception as error:
+            outcome.set_exception(error)
+        finally:
+            outcome.cancel()
+
+    def _turn_of(self, package_id: str) -> asyncio.Lock:
+        return self._turns.setdefault(package_id, asyncio.Lock())
+
+    async def _install(self, argument: str, consent: Consent) -> dict[str, Any]:
+        home, settings = self._home, self._node.settings
+        async with self._turn:
+            there = _unpacked(home)
+            package = await asyncio.to_thread(stage, argument, settings.package, home.unpacked)
+            version = Version(package.version, package.source.name)
+            self._staged_now[version.hash] += 1
+        try:
+            async with self._turn_of(package.id):
+                return await self._install_staged(package, version, consent)
+        except GuesthouseError:
+            async with self._turn:
+                if self._staged_now[version.hash] == 1:  # nobody else's
+                    await asyncio.to_thread(_remove, home, frozenset((version.hash,)) - there)
+            raise
+        finally:
+            self._staged_now -= Counter((version.hash,))
+
+    async def _install_staged(self, package: Package, version: Version, consent: Consent) -> dict[str, Any]:
+        async with self._turn:
+            await self._nothing_left_of(package.id)
+            installed = read_installed(self._home.path).packages
+            others = {*installed, *(known.id for known in self._node.packages), *self._installing}
+            refuse_same_host(package.id, others)
+            asked = await asyncio.to_thread(_consented, self._home, self._node.settings, package, consent)
+            self._installing.add(package.id)
+        try:
+            item = await self._change(package, lambda now: now.with_version(package.id, version))
+        except ProcessNotStarted as error:
+            if package.id not in installed and await keeps(self._node.state, package.id):
+                remedy = f"guesthouse uninstall {package.id} --purge"
+                raise ProcessNotStarted(
+                    f"{error}; it found what {package.id} had stored before, which '{remedy}' drops"
+                ) from None
+            raise
+        finally:
+            self._installing.remove(package.id)
+        return item | asked.as_json()
+
+    async def _nothing_left_of(self, package_id: str) -> None:
+        """What is still to be dropped of a package that was uninstalled is not dropped of the one that comes."""
+        home, node = self._home, self._node
+        if package_id in read_installed(home.path).to_drop:
+            await finish_purge(home, node.state, node.settings.node)
+            if package_id in read_installed(home.path).to_drop:
+                raise PackageError(
+                    f"what {package_id} left when it was uninstalled cannot be dropped: the log says why; try again"
+                )
+
+    async def _roll_back(self, package_id: str) -> dict[str, Any]:
+        async with self._turn_of(package_id):
+            async with self._turn:
+                wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current
+                package = await self._staged(wanted)
+                asked = await asyncio.to_thread(_compared, self._home, self._node.settings, package)
+            item = await self._change(package, lambda now: now.rolled_back(package_id))
+            return item | asked.as_json()
+
+    async def _change(self, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
+        """Run a version, then write that it is the one that is installed; or neither."""
+        node = self._node
+        for spec in package.processes:
+            await self._compiler.runnable(spec.component, package.id)
+        swap = node.swap_to(package)
+        began = time.time()
+        try:
+            await swap.carry_out()
+        except ProcessNotStarted as error:
+            raise ProcessNotStarted(f"{error}; {self._last_words(package, began)}") from None
+        async with self._turn:
+            before = read_installed(self._home.path)
+            after = change(before)
+            try:
+                await asyncio.to_thread(write_installed, self._home.path, after)
+            except PackageError:
+                await swap.undo()
+                raise
+            node.packages = [*(known for known in node.packages if known.id != package.id), package]
+            await swap.finish()
+            await self._remove(before.hashes() - after.hashes())
+        text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
+        node.log.write(SOURCE, "info", text)
+        item = described(package.id, after.get(package.id), package, self._home.unpacked)
+        return item | rights_of(package, installed=True)
+
+    def _last_words(self, package: Package, since: float) -> str:
+        """The end of what a package's processes wrote since then, where a library says why it gave up."""
+        ids = {str(spec.id) for spec in package.processes}
+        written = [
+            line.text.strip().rpartition("\n")[2]
+            for line in self._node.log.recent(_LINES_LOOKED_AT)
+            if line.source in ids and line.time >= since and line.stream != "host"
+            if line.level in ("warning", "error")  # what goes to standard error is a warning
+        ]
+        lines = [line for line in written if _tells(line)]
+        return (
+            f"it wrote: {' / '.join(lines[-2:])[-300:]} (see `guesthouse logs`)"
+            if lines
+            else "see `guesthouse logs`"
+        )
+
+    async def _remove(self, hashes: frozenset[str]) -> None:
+        await asyncio.to_thread(_remove, self._home, hashes - self._staged_now.keys())
+
+    async def _uninstall(self, package_id: str, *, drop_state: bool) -> None:
+        async with self._turn_of(package_id), self._turn:
+            await self._uninstall_now(package_id, drop_state=drop_state)
+
+    async def _uninstall_now(self, package_id: str, *, drop_state: bool) -> None:
+        node, home = self._node, self._home
+        before = read_installed(home.path)
+        if drop_state and package_id not in before.packages:
+            await self._purge_left(before, package_id)
+            return
+        after = before.without(package_id, purge=drop_state)
+        await asyncio.to_thread(write_installed, home.path, after)
+        for package in [known for known in node.packages if known.id == package_id]:
+            for spec in package.processes:
+                node.http.unserve_ui(spec.id)
+            node.packages.remove(package)
+        await self._end_all_of(package_id)
+        if drop_state:
+            node.modules.forget_package(package_id)
+        node.router.rights.forget_issued(node.router.processes(), package_id)
+        node.router.rights.void({package_id: time.time()})
+        await finish_purge(home, node.state, node.settings.node)
+        await self._remove(before.hashes() - after.hashes())
+        node.log.write(SOURCE, "info", f"{package_id} is uninstalled")
+
+    async def _purge_left(self, before: Installed, package_id: str) -> None:
+        """Drop what a package stored that is not installed any more."""
+        node, home = self._node, self._home
+        if any(known.id == package_id for known in node.packages):
+            raise PackageError(
+                f"{package_id} runs as it was named: stop the node, and purge what it stored then"
+            )
+        if package_id not in before.to_drop and not await keeps(node.state, package_id):
+            raise _nothing_of(package_id)
+        await asyncio.to_thread(write_installed, home.path, before.purging_left(package_id))
+        node.modules.forget_package(package_id)
+        await finish_purge(home, node.state, node.settings.node)
+        node.log.write(SOURCE, "info", f"what {package_id} had stored is dropped")
+
+    async def _end_all_of(self, package_id: str) -> None:
+        """End its processes, until there are none: while one is stopped, others may end or start children."""
+        node = self._node
+        while True:
+            there = [process for process in node.router.processes() if process.id.package_id == package_id]
+            if not there:
+                return
+            with suppress(NoSuchProcess):
+                await node.supervisor.stop(there[0].id, "its package is uninstalled")
+            await asyncio.sleep(0)
+
+    async def _staged(self, version: Version) -> Package:
+        return await asyncio.to_thread(staged, version.hash, self._node.settings.package, self._home.unpacked)
+
+
+def _tells(line: str) -> bool:
+    """Whether a line says more than that of a panic which follows a Python process's exception."""
+    return bool(line.strip()) and not line.startswith(_OF_A_PANIC)
+
+
+def _heard(outcome: asyncio.Future[Any]) -> None:
+    """Whoever asked may be gone."""
+    if not outcome.cancelled():
+        outcome.exception()
+
+
+async def finish_purge(home: Home, state: State, node: str) -> None:
+    """Drop the rights of packages that were uninstalled from a node of that name, and the state of those that were with
+    it, if that is still to be done.
+    """
+    installed = read_installed(home.path)
+    left = installed.to_drop
+    if left and await forget_rights(state, left, node) and await purge(state, installed.purging):
+        await asyncio.to_thread(write_installed, home.path, installed.purged())
+
+
+def tidy(home: Home) -> None:
+    """Remove unpacked packages that nothing needs. No node runs on the home."""
+    prune(home.unpacked, read_installed(home.path).hashes())
+
+
+def install_without_node(
+    home: Home, settings: Settings, argument: str, consent: Consent = None
+) -> dict[str, Any]:
+    """Install a package for the next start of the node.
+
+    Raises:
+        NeedsConsent: it asks for more than the version before, and there is no consent to that.
+        HomeError: a node runs there after all.
+        GuesthouseError: the package is refused.
+    """
+    home.prepare()
+    with home.locked():
+        package = stage(argument, settings.package, home.unpacked)
+        try:
+            refuse_same_host(package.id, read_installed(home.path).packages)
+            asked = _consented(home, settings, package, consent)
+            asyncio.run(_compile(package, home, settings))
+        except GuesthouseError:
+            tidy(home)
+            raise
+        version = Version(package.version, package.source.name)
+        item = _changed(home, package, lambda now: now.with_version(package.id, version))
+        return item | asked.as_json()
+
+
+def roll_back_without_node(home: Home, settings: Settings, package_id: str) -> dict[str, Any]:
+    """Return to a package's previous version at the next start of the node.
+
+    Raises:
+        HomeError: a node runs there after all.
+        GuesthouseError: there is none.
+    """
+    home.prepare()
+    with home.locked():
+        wanted = read_installed(home.path).rolled_back(package_id).get(package_id).current
+        package = staged(wanted.hash, settings.package, home.unpacked)
+        asked = _compared(home, settings, package)
+        return _changed(home, package, lambda now: now.rolled_back(package_id)) | asked.as_json()
+
+
+def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> None:
+    """Uninstall a package; its state, if it is to go, goes at the next start of the node, also when it is uninstalled
+    already.
+
+    Raises:
+        HomeError: a node runs there after all.
+        GuesthouseError: it is not installed; with `drop_state`, nothing is kept of it either.
+    """
+    home.prepare()
+    with home.locked():
+        before = read_installed(home.path)
+        if drop_state and package_id not in before.packages:
+            if package_id not in before.to_drop and not keeps_without_node(home.state, package_id):
+                raise _nothing_of(package_id)
+            write_installed(home.path, before.purging_left(package_id))
+            return
+        write_installed(home.path, before.without(package_id, purge=drop_state))
+        tidy(home)
+
+
+def _nothing_of(package_id: str) -> PackageError:
+    return PackageError(
+        f"{package_id} is not installed, and nothing that it stored is kept: "
+        "`guesthouse packages` lists what is installed"
+    )
+
+
+def _consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:
+    """What a package asks for beyond the version that is installed, if that is consented to.
+
+    Raises:
+        NeedsConsent: it asks for more, and is not.
+    """
+    asked = _compared(home, settings, package)
+    if asked.more and consent is not True and consent != package.source.name:
+        raise NeedsConsent(package, asked)
+    return asked
+
+
+def _compared(home: Home, settings: Settings, package: Package) -> Changes:
+    """How a package differs from the version that is installed, and whether it gets another's host."""
+    installed = read_installed(home.path)
+    item = installed.packages.get(package.id)
+    if item is None:
+        had = had_host_of(package.id, installed.gone)
+        asked = changes(None, package, settings.process.state_bytes)
+        return asked if had is None else asked.with_host_of(package.id, had)
+    before = _known(item.current, settings.package, home.unpacked)
+    return changes(before, package, settings.process.state_bytes)
+
+
+def _known(version: Version, limits: PackageLimits, unpacked: Path) -> Package | None:
+    try:
+        return staged(version.hash, limits, unpacked)
+    except PackageError:
+        return None  # it is gone: whatever comes in its place is judged as if it were new
+
+
+def listed_without_node(home: Home, settings: Settings) -> list[dict[str, Any]]:
+    """Each package that is installed."""
+    installed = read_installed(home.path).packages
+    return [
+        described(package_id, item, None, home.unpacked)
+        | rights_of(_known(item.current, settings.package, home.unpacked), installed=True)
+        for package_id, item in sorted(installed.items())
+    ]
+
+
+def _changed(home: Home, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
+    after = change(read_installed(home.path))
+    write_installed(home.path, after)
+    tidy(home)
+    item = described(package.id, after.get(package.id), None, home.unpacked)
+    return item | rights_of(package, installed=True)
+
+
+async def _compile(package: Package, home: Home, settings: Settings) -> None:
+    compiler = Compiler(home.compiled, settings.package)
+    for spec in package.processes:
+        await compiler.runnable(spec.component)
+
+
+def _unpacked(home: Home) -> frozenset[str]:
+    """What lies unpacked in a home."""
+    folder = home.unpacked
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+
+
+def _remove(home: Home, hashes: frozenset[str]) -> None:
+    """Remove what is no longer needed; all else stays, for it may have been named."""
+    if home.unpacked.is_dir():
+        prune(home.unpacked, {path.name for path in home.unpacked.iterdir()} - hashes)

@@ -1,0 +1,327 @@
+"""The node's log: for people on standard error, for programs as JSON lines in the home, and live.
+
+What guests write is an attack until escaped: no control character, no bidirectional override and no
+newline of theirs reaches a terminal. Writing never blocks and never grows: a thread does the file and
+terminal work behind a bounded queue, and what a flood costs is counted and said.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import queue
+import re
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
+
+from guesthouse.core import private
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.messages import LogLine
+
+LINE_CHARACTERS: Final = 8 * 1024
+KEPT_LINES: Final = 32_768
+KEPT_CHARACTERS: Final = 2 * 1024 * 1024
+"""What `guesthouse logs` can show of the time before it was called: so many lines, of so many characters in all."""
+
+HOST_LINES_PER_SECOND: Final = 200
+"""Lines a second that the host writes about one source; a worker limits what the source itself writes."""
+
+REPEATED_LINES_PER_SECOND: Final = 150
+"""Of those, lines that begin as another of that second did, numbers aside: what floods say, be they several at once,
+leaves room for the line that tells of something else."""
+
+_ALIKE_CHARACTERS: Final = 24
+
+FILE_BYTES: Final = 8 * 1024 * 1024
+OLD_FILES: Final = 3
+_QUEUED_LINES: Final = 4096
+_QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
+"""Of lines that wait for a slow disk or terminal: a line has up to 8,192, of four bytes each."""
+_SUBSCRIBER_LINES: Final = 4096
+_CLOSE_SECONDS: Final = 1.0
+
+# Everything that moves a cursor, hides text, is not seen or turns its direction: C0, C1, surrogates, and Unicode's own
+# (its format characters, fillers, and tags, in which a whole text can hide).
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+_NUMBERS = re.compile(r"\d+")
+
+
+class LogError(GuesthouseError):
+    """The log cannot be opened."""
+
+
+class Subscription:
+    """Lines as they are written, for one reader. A reader that does not keep up loses lines, and is told."""
+
+    def __init__(self) -> None:
+        self._lines: deque[LogLine] = deque()
+        self._missed = 0
+        self.on_line: Callable[[], None] | None = None
+        """Called when there is something to take."""
+
+    def put(self, line: LogLine) -> None:
+        """Called by the log."""
+        if len(self._lines) >= _SUBSCRIBER_LINES:
+            self._missed += 1
+            return
+        self._lines.append(line)
+        if self.on_line is not None:
+            self.on_line()
+
+    def take(self) -> Iterator[LogLine]:
+        """Yield what came since the last call."""
+        while self._lines:
+            yield self._lines.popleft()
+        if self._missed:
+            missed, self._missed = self._missed, 0
+            yield _of_log(f"{missed} lines were written faster than read here")
+
+
+class Log:
+    """Implements `guesthouse.core.ports.LogPort`. Closed by `close`, which writes out what waits.
+
+    Args:
+        folder: where `node.jsonl` goes; None writes no file.
+        terminal: where the lines for people go; None for nowhere.
+    """
+
+    def __init__(self, folder: Path | None, terminal: TextIO | None = sys.stderr) -> None:
+        """Raises:
+        LogError: the file cannot be opened.
+        """
+        self._recent: deque[LogLine] = deque()
+        self._recent_size = 0
+        self._subscriptions: list[Subscription] = []
+        self._rate = _Rate()
+        self._writer = _Writer(folder, terminal)
+
+    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+        """See `LogPort`. Of a flood of host lines about one source, the first are written and the rest counted."""
+        now = time.time()
+        if stream == "host":
+            for summary in self._rate.summaries(now):
+                self._write(LogLine(*summary, now))
+            if not self._rate.allows(source, text):
+                return
+        shown = text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + " …"
+        self._write(LogLine(source, stream, cast(Any, level), shown, now))
+
+    def recent(self, count: int) -> list[LogLine]:
+        """The last `count` lines, oldest first."""
+        return list(self._recent)[-count:] if count > 0 else []
+
+    def subscribe(self) -> Subscription:
+        """Follow the log, until `unsubscribe`."""
+        subscription = Subscription()
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Follow no more."""
+        self._subscriptions.remove(subscription)
+
+    def reopen(self) -> None:
+        """Go on in a new file when another program has moved this one away."""
+        self._writer.reopen = True
+
+    def close(self) -> None:
+        """Write out what waits, for at most a second."""
+        self._writer.close()
+
+    def _write(self, line: LogLine) -> None:
+        self._recent.append(line)
+        self._recent_size += len(line.text)
+        while self._recent_size > KEPT_CHARACTERS or len(self._recent) > KEPT_LINES:
+            self._recent_size -= len(self._recent.popleft().text)
+        for subscription in self._subscriptions:
+            subscription.put(line)
+        self._writer.put(line)
+
+
+class _Rate:
+    """Counts lines by source within the running second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._counts: dict[str, int] = {}
+        self._repeated: dict[str, int] = {}
+        self._kinds: set[tuple[str, str]] = set()
+        self._dropped: dict[str, int] = {}
+
+    def summaries(self, now: float) -> list[tuple[str, str, Any, str]]:
+        if int(now) == self._second:
+            return []
+        dropped = self._dropped
+        self._second, self._counts, self._repeated = int(now), {}, {}
+        self._kinds, self._dropped = set(), {}
+        return [
+            (source, "host", "warning", f"{count} more lines were dropped")
+            for source, count in dropped.items()
+        ]
+
+    def allows(self, source: str, text: str) -> bool:
+        count = self._counts.get(source, 0)
+        repeated = self._repeated.get(source, 0)
+        kind = source, _NUMBERS.sub("", text[:_ALIKE_CHARACTERS])
+        is_new = kind not in self._kinds
+        if count >= HOST_LINES_PER_SECOND or (repeated >= REPEATED_LINES_PER_SECOND and not is_new):
+            self._dropped[source] = self._dropped.get(source, 0) + 1
+            return False
+        self._counts[source] = count + 1
+        if is_new:
+            self._kinds.add(kind)
+        else:
+            self._repeated[source] = repeated + 1
+        return True
+
+
+class _Writer:
+    """The thread that writes. It may block on a full disk or a stopped terminal; nobody waits for it."""
+
+    def __init__(self, folder: Path | None, terminal: TextIO | None) -> None:
+        self._folder = folder
+        self._terminal = terminal
+        self._file = None if folder is None else _open_file(folder)
+        self._torn = False
+        self._unwritten = 0
+        self.reopen = False
+        self._lines: queue.Queue[LogLine | None] = queue.Queue(_QUEUED_LINES)
+        self._dropped = 0
+        # Each is counted by one thread: the first by those who write, the second by this one's own.
+        self._characters_put = self._characters_taken = 0
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: LogLine) -> None:
+        if self._characters_put - self._characters_taken > _QUEUED_CHARACTERS:
+            self._dropped += 1
+            return
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+        else:
+            self._characters_put += len(line.text)
+
+    def close(self) -> None:
+        try:
+            self._lines.put(None, timeout=_CLOSE_SECONDS)
+        except queue.Full:
+            return
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _work(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write(line)
+            self._characters_taken += len(line.text)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                text = f"{dropped} lines were lost: the disk or the terminal is too slow"
+                self._write(_of_log(text))
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, line: LogLine) -> None:
+        self._show(line)
+        if self._folder is None:
+            return
+        try:
+            self._keep(line, self._folder)
+        except (OSError, LogError) as error:
+            if not self._unwritten:
+                why = error if isinstance(error, LogError) else f"{self._folder}: {error.strerror}"
+                self._show(_of_log(f"{why}: until that is fixed, lines are shown and not kept"))
+            self._unwritten += 1
+            return
+        if self._unwritten:
+            missing, self._unwritten = self._unwritten, 0
+            self._write(_of_log(f"{missing} lines are missing here: {self._folder} could not be written"))
+
+    def _show(self, line: LogLine) -> None:
+        try:
+            if self._terminal is not None and line.level != "debug":
+                self._terminal.write(for_people(line) + "\n")
+                self._terminal.flush()
+        except (BrokenPipeError, ValueError):  # the terminal is gone
+            self._terminal = None
+        except OSError:  # it is a file, and its disk is full
+            return
+
+    def _keep(self, line: LogLine, folder: Path) -> None:
+        """Append a line to the file. One that was cut off by a full disk stays alone on its line."""
+        if self.reopen and self._file is not None:
+            self.reopen = self._torn = False
+            self._file.close()
+            self._file = None
+        if self._file is None:
+            self._file = _open_file(folder)
+        data = b"\n" * self._torn + json.dumps(as_dict(line)).encode() + b"\n"
+        written = self._file.write(data)
+        self._torn = written < len(data)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._file.tell() >= FILE_BYTES:
+            self._rotate(folder)
+
+    def _rotate(self, folder: Path) -> None:
+        """Begin another file. Where that fails, the next line opens the old one again, and tries."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        with suppress(OSError):
+            for number in range(OLD_FILES, 0, -1):
+                older = folder / f"node.{number}.jsonl"
+                newer = folder / (f"node.{number - 1}.jsonl" if number > 1 else "node.jsonl")
+                if newer.exists():
+                    newer.replace(older)
+
+
+def _of_log(text: str) -> LogLine:
+    return LogLine("log", "host", "warning", text, time.time())
+
+
+def _open_file(folder: Path) -> FileIO:
+    """Without a buffer: a line that was not written is not written later, out of its place."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return open(folder / "node.jsonl", "ab", buffering=0, opener=private.opener)
+    except OSError as error:
+        raise LogError(f"{folder}: {error.strerror}: make it writable for this user") from None
+
+
+def printable(text: str) -> str:
+    """Text with every character that a terminal would act on shown as an escape."""
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def for_people(line: LogLine) -> str:
+    """One line for a terminal: time, level, source, text. Further lines of the text are indented under it."""
+    clock = time.strftime("%H:%M:%S", time.localtime(line.time))
+    first, *rest = line.text.rstrip("\n").split("\n")
+    stream = "" if line.stream in ("host", "print") else f" {line.stream}"
+    head = f"{clock} {line.level:<7} {line.source}{stream}: {printable(first)}"
+    return "\n".join((head, *(f"    {printable(more)}" for more in rest)))
+
+
+def as_dict(line: LogLine) -> dict[str, str | float]:
+    """The line as `node.jsonl` and `guesthouse logs --json` give it."""
+    return {
+        "time": round(line.time, 3),
+        "level": line.level,
+        "source": line.source,
+        "stream": line.stream,
+        "text": line.text,
+    }

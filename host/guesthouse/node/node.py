@@ -1,0 +1,296 @@
+"""A node, put together: home, log, state, workers, kernel, HTTP server, control socket.
+
+The parts start in the order in which they need each other. They stop in the order in which people
+notice: channels first, then processes, workers, state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final, Self, TextIO
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from guesthouse.control.server import ControlServer
+from guesthouse.core.config import Settings
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.home import Home
+from guesthouse.core.ports import Incoming, Transport
+from guesthouse.http_server.auth.credentials import load_node_key
+from guesthouse.http_server.server import HttpServer
+from guesthouse.kernel.cluster.remote import KeyOf, Remote
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.messaging.worker_operations import WorkerOperations
+from guesthouse.kernel.storage import capability_store
+from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.supervision import children
+from guesthouse.kernel.supervision.purge import void_packages
+from guesthouse.kernel.supervision.spawner import Spawner
+from guesthouse.kernel.supervision.supervised import NotWanted
+from guesthouse.kernel.supervision.supervisor import Supervisor
+from guesthouse.kernel.workers.pool import Worker, Workers
+from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
+from guesthouse.node.admin_commands import NodeCommands
+from guesthouse.node.installer import Installer, finish_purge, tidy
+from guesthouse.node.log import Log
+from guesthouse.node.package_hosts import refuse_same_host
+from guesthouse.node.prespawn import PrespawnedWorkers, command_of_workers, placement
+from guesthouse.node.upgrade import Upgrade
+from guesthouse.package.compile.compiler import Compiler
+from guesthouse.package.errors import CompileUnfinished
+from guesthouse.package.format.load import load_package
+from guesthouse.package.spec import Package, ProcessSpec
+
+CHANNELS_SECONDS: Final = 1.0
+"""How long clients get to answer the close of their channels when the node stops."""
+
+
+class Node:
+    """A node of its settings' home. An async context manager.
+
+    Inside the block it accepts connections and runs what `add` was given. At the block's end every
+    channel was closed with 1001, every process and worker ended, and the state is on disk. Cancelling
+    the block does the same; it takes up to about four seconds.
+
+    Args:
+        settings: with `home` set.
+        terminal: where the log for people goes.
+        head_start: workers that were spawned before; whoever began them ends those that are left.
+
+    Raises:
+        HomeError: on entry: the home cannot be used, or another node uses it.
+        CannotListen: on entry: the port is taken.
+        WorkerFailed: on entry: this machine cannot run guests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        terminal: TextIO | None = sys.stderr,
+        head_start: PrespawnedWorkers | None = None,
+    ) -> None:
+        self.settings = settings
+        self.home = Home(Path(settings.home))
+        self.packages: list[Package] = []
+        self.log: Log
+        self.router: Router
+        self.http: HttpServer
+        self.supervisor: Supervisor
+        self.workers: Workers
+        self.state: State
+        self.installer: Installer
+        self.modules: Modules
+        self._terminal = terminal
+        self._ahead = (head_start or PrespawnedWorkers(settings)).take
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start everything but processes."""
+        try:
+            await self._start(self._stack)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.log.write("node", "info", "stops")
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, home = self.settings, self.home
+        home.prepare()
+        stack.enter_context(home.locked())
+        found_open = await asyncio.to_thread(home.close_to_others)
+        home.remember_node(settings.node)
+        log = self.log = Log(home.logs, self._terminal)
+        stack.callback(log.close)
+        if found_open:
+            text = f"others could read {_named(found_open)}: they cannot any more"
+            log.write("node", "warning", text)
+        state = self.state = State(home.state, settings.process.state_bytes, log, TABLES)
+        stack.push_async_callback(state.close)
+        await asyncio.to_thread(tidy, home)
+        await finish_purge(home, state, settings.node)
+        router = self.router = Router(settings, log)
+        router.rights.void(await void_packages(state))
+        stack.callback(router.close)
+        folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
+        root_of = partial(package_root, lambda: self.packages, home.unpacked)
+        modules = self.modules = Modules(router, state, settings.process, folder_of)
+        stack.callback(modules.close)
+        await modules.load()
+        compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile)
+        self.supervisor = Supervisor(router, compiler, settings, log)
+        self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
+        await stack.enter_async_context(self.http)
+        self._spawner = await stack.enter_async_context(
+            Spawner(router, self.supervisor, state, root_of, settings.package.processes, log)
+        )
+        self._spawner.forget = modules.forget
+        self.supervisor.ended = self._spawner.ended
+        self.workers = self.supervisor.workers = Workers(
+            placement(settings),
+            log,
+            self._operations,
+            self.supervisor,
+            command_of_workers(settings, home),
+            self._ahead,
+            silence_seconds=settings.worker_silence_seconds,
+            ready_seconds=settings.worker_ready_seconds,
+            longest_pause=settings.worker_longest_pause,
+        )
+        await stack.enter_async_context(self.workers)
+        self.supervisor.restore = partial(capability_store.restore, state)
+        stack.push_async_callback(self.supervisor.close)
+        stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
+        self.installer = await stack.enter_async_context(Installer(self, compiler))
+        await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
+        log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
+
+    def _begins_to_compile(self, component: Path) -> None:
+        self.log.write("compiler", "info", f"compiling {component}, which is kept for later starts")
+
+    def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> WorkerOperations:
+        return WorkerOperations(
+            worker.runs,
+            self.router,
+            self.http,
+            self.state,
+            self.log,
+            self.supervisor,
+            on_ready,
+            worker.pong,
+            self._spawner,
+        )
+
+    def reload(self, settings: Settings) -> None:
+        """Go by these settings as far as a running node can (`reload.py`), read the certificate again, and begin the
+        log's file anew if it was moved away.
+
+        Raises:
+            CannotListen: the certificate is of no use; nothing has changed.
+        """
+        self.http.reload(settings)
+        self.supervisor.go_by(settings)
+        self.settings = settings
+        self.log.reopen()
+
+    def join(self, transport: Transport, key_of: KeyOf) -> Incoming:
+        """Reach other nodes by a transport, from now on; before the first process. Returns what takes the frames that
+        come for this node; "full" says that one was not taken, because too many wait.
+
+        Args:
+            transport: carries frames to other nodes.
+            key_of: the public key of a node by its name; None for one that is not known.
+        """
+        remote = Remote(self.router, load_node_key(self.home.path), key_of, transport, self.log)
+        self.router.remote = remote
+        return remote.incoming
+
+    def public_key(self) -> Ed25519PublicKey:
+        """By which other nodes know what this one says."""
+        return load_node_key(self.home.path).public_key()
+
+    async def load(self, argument: str) -> Package:
+        """Load what a user named on the command line.
+
+        Raises:
+            PackageError: it is no package.
+        """
+        return await asyncio.to_thread(load_package, argument, self.settings.package, self.home.unpacked)
+
+    async def add(self, packages: Sequence[Package]) -> None:
+        """Start the processes of packages, all at once. Returns once all run. One whose compiler could not finish is
+        logged and left out, unless it is the only one.
+
+        Raises:
+            GuesthouseError: one cannot be compiled or started, or its id or its host is taken.
+        """
+        for package in packages:
+            refuse_same_host(package.id, (known.id for known in (*self.packages, *packages)))
+        self.packages += packages
+        specs = [spec for package in packages for spec in package.processes]
+        for spec in specs:
+            if spec.ui is not None:
+                self.http.serve_ui(spec.id, spec.ui)
+        left_out: list[CompileUnfinished] = []
+
+        async def add(spec: ProcessSpec) -> None:
+            try:
+                await self.start_process(spec)
+            except NotWanted as error:
+                self.log.write(str(spec.id), "info", str(error))
+            except CompileUnfinished as error:
+                left_out.append(error)
+                if len(left_out) == len(specs):
+                    raise
+                self.log.write(str(spec.id), "error", f"{error} (the node goes on without it)")
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for spec in specs:
+                    tasks.create_task(add(spec))
+        except* GuesthouseError as errors:
+            raise _first(errors) from None
+        for package_id in dict.fromkeys(package.id for package in packages):
+            await self._spawner.restore(package_id)
+
+    async def start_process(self, spec: ProcessSpec) -> None:
+        """Start a process of a package that is there, and still is once it is compiled.
+
+        Raises:
+            GuesthouseError: it cannot be compiled or started; or its package, or that version of it, has gone.
+        """
+
+        def wanted() -> bool:
+            return any(known is spec for package in self.packages for known in package.processes)
+
+        await self.supervisor.add(spec, wanted=wanted)
+
+    async def forget_absent(self) -> None:
+        """Everything that is to run was added: children of other packages return no more."""
+        await children.forget_all_but(self.state, (package.id for package in self.packages))
+
+    async def replace(self, package: Package) -> None:
+        """Run another version of a package that runs, with its channels open. Processes that it no longer has
+        end; those that are new, or are gone, start.
+
+        Raises:
+            GuesthouseError: one cannot be compiled or started; all run as before.
+        """
+        swap = self.swap_to(package)
+        await swap.carry_out()
+        self.packages = [*(known for known in self.packages if not _same(known, package)), package]
+        await swap.finish()
+
+    def swap_to(self, package: Package) -> Upgrade:
+        """What puts a version of a package in the place of the one that runs."""
+        before = [known for known in self.packages if _same(known, package)]
+        return Upgrade(
+            *(before, package, self.supervisor, self.http),
+            lambda process: self.router.find(process) is not None,
+            self.log,
+        )
+
+
+def _named(paths: Sequence[str]) -> str:
+    shown = ", ".join(paths[:5])
+    return shown if len(paths) <= 5 else f"{shown} and {len(paths) - 5} more"
+
+
+def _same(known: Package, package: Package) -> bool:
+    """Whether a package takes a known one's place. A component without a package is not all of its package."""
+    alone = package.processes[0].component == package.source.resolve()
+    return known.source == package.source or (known.id == package.id and not alone)
+
+
+def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:
+    """One of several errors: a person fixes one thing at a time."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

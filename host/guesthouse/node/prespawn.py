@@ -1,0 +1,72 @@
+"""The first workers, spawned before the node has loaded its own code: both take about as long, and need nothing of each
+other until they are done. Which workers a node has, by its settings, is decided here too, for both.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from guesthouse.core.config import Settings
+from guesthouse.core.home import Home
+from guesthouse.kernel.workers.placement import Isolation, Placement
+from guesthouse.kernel.workers.worker_process import WorkerSubprocess, spawn, worker_command
+
+
+class PrespawnedWorkers:
+    """Spawns a node's first workers on entry. On exit it ends those that nobody took.
+
+    Nothing is decided by it: where a worker cannot be spawned, whoever needs it tries again and says why.
+
+    Args:
+        settings: with `home` set.
+
+    Raises:
+        HomeError: on entry: the home cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._spawned: list[WorkerSubprocess] = []
+
+    def __enter__(self) -> Self:
+        settings, home = self._settings, Home(Path(self._settings.home))
+        home.prepare()
+        command = command_of_workers(settings, home)
+        with suppress(OSError):
+            for _ in placement(settings).names:
+                self._spawned.append(spawn(command))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while (left := self.take()) is not None:
+            left.abandon()
+
+    def take(self) -> WorkerSubprocess | None:
+        """One that is the caller's from now on; None when there is none left."""
+        return self._spawned.pop() if self._spawned else None
+
+
+def placement(settings: Settings) -> Placement:
+    """Which workers there are at first, and who may share one."""
+    return Placement(Isolation(settings.isolation), _worker_count(settings), settings.most_workers)
+
+
+def command_of_workers(settings: Settings, home: Home) -> list[str]:
+    """What to spawn, without `--link-fd N`. Makes the folder that they may read."""
+    home.prepare_compiled()
+    return worker_command(
+        {
+            "components": str(home.compiled),
+            "required": settings.worker_confinement == "required",
+            "memory_bytes": settings.worker_memory_bytes,
+            "inspectable": settings.inspectable or settings.dev,
+        }
+    )
+
+
+def _worker_count(settings: Settings) -> int:
+    """How many the settings ask for; by default one for each CPU but the node's own."""
+    return settings.workers or max(1, len(os.sched_getaffinity(0)) - 1)

@@ -1,0 +1,123 @@
+"""Takes up settings, certificates and the log's file again while a node runs, as SIGHUP asks.
+
+What can be taken up is listed here; whatever else has changed is logged, and waits for the next start. When anything
+is wrong with the new settings or certificates, all stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from guesthouse.core.config import Settings
+from guesthouse.core.errors import GuesthouseError
+
+if TYPE_CHECKING:
+    from guesthouse.node.node import Node
+
+RELOADED: Final = frozenset(
+    (
+        *(
+            f"http.{name}"
+            for name in ("tls_cert", "tls_key", "allowed_origins", "trusted_proxies", "hosts", "origins")
+        ),
+        *(f"http.{name}" for name in ("page_sources", "register_form", "register_cookie")),
+        *(f"http.{name}" for name in ("register_packages", "readable_packages", "service_workers")),
+        *(
+            f"connections.{name}_seconds"
+            for name in (
+                *("handshake", "register", "ping", "pong", "close"),
+                *("http_response", "http_longest_response"),
+            )
+        ),
+        *(
+            f"process.{name}"
+            for name in (
+                *("memory_bytes", "table_elements", "cpu_seconds_per_message", "start_seconds", "cpu_share"),
+                *("host_calls_per_second", "log_lines_per_second", "log_line_bytes", "wasi_handles"),
+                *("first_message_seconds", "handover_seconds"),
+            )
+        ),
+    )
+)
+"""Settings that hold without a restart: for connections that come, and runs that begin, after that."""
+
+SOURCE: Final = "node"
+
+
+class Reloader:
+    """Reloads when it is asked to, one time after the other. An async context manager: leaving it waits for none.
+
+    Args:
+        node: what is to go by the settings.
+        load: reads the settings; blocks.
+    """
+
+    def __init__(self, node: Node, load: Callable[[], Settings]) -> None:
+        self._node = node
+        self._load = load
+        self._asked = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._task = self._tasks.create_task(self._work())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def ask(self) -> None:
+        """Reload soon."""
+        self._asked.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                wanted = await asyncio.to_thread(self._load)
+                self._take_up(wanted)
+            except GuesthouseError as error:
+                self._node.log.write(SOURCE, "error", f"nothing is reloaded: {error}")
+
+    def _take_up(self, wanted: Settings) -> None:
+        node = self._node
+        settings, taken, waiting = merged(node.settings, wanted)
+        node.reload(settings)
+        text = "certificates and the log's file are taken up again"
+        node.log.write(SOURCE, "info", f"reloaded: {text}; {', '.join(taken) or 'no setting has changed'}")
+        if waiting:
+            text = (
+                f"these settings have changed and hold from the next start of the node: {', '.join(waiting)}"
+            )
+            node.log.write(SOURCE, "warning", text)
+
+
+def merged(now: Settings, wanted: Settings) -> tuple[Settings, list[str], list[str]]:
+    """The settings that a node goes by once it has reloaded, those that change with it, and those that wait."""
+    taken, waiting = [], []
+    settings = now
+    for name, old, new in _changes(now, wanted):
+        section, _, last = name.rpartition(".")
+        tls_begins_or_ends = name == "http.tls_cert" and (old is None) != (new is None)
+        if name not in RELOADED or tls_begins_or_ends:
+            waiting.append(name)
+            continue
+        taken.append(name)
+        settings = replace(settings, **{section: replace(getattr(settings, section), **{last: new})})
+    return settings, taken, waiting
+
+
+def _changes(now: Any, wanted: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for each in fields(now):
+        old, new = getattr(now, each.name), getattr(wanted, each.name)
+        if is_dataclass(old):
+            yield from _changes(old, new, f"{each.name}.")
+        elif old != new:
+            yield f"{prefix}{each.name}", old, new

@@ -1,0 +1,140 @@
+"""`guesthouse build`: a package folder's sources to its components, and the whole to one archive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
+from guesthouse.package.build.toolchains import BUILDERS
+from guesthouse.package.errors import BuildError, PackageError
+from guesthouse.package.format.load import inside, read_manifest
+from guesthouse.package.format.manifest import MANIFEST_NAME, BuildSpec, ProcessEntry
+from guesthouse.package.format.pack import write_archive, write_component
+
+_NOT_SOURCES: Final = frozenset(("build", "ui", "tests", "target", "__pycache__", "node_modules"))
+_TOOLS: Final = ("guesthouse", "componentize-py", "ziglang", "wasmtime")
+
+
+def build_package(
+    folder: Path, output: Path | None = None, report: Callable[[str], None] = lambda line: None
+) -> Path:
+    """Build what changed since the last time; returns the folder, or the archive if one was asked for.
+
+    Args:
+        folder: has a `package.toml`.
+        output: where to write the package as a `.zip`; if it ends in `.wasm`, the component of its one process.
+        report: told in lines what is being built, and what the tool chain says of it.
+
+    Raises:
+        BuildError: a source cannot be built, or a process has neither a build table nor a component.
+        PackageError: the manifest is refused.
+    """
+    manifest = read_manifest(folder)
+    if output is not None and output.suffix == ".wasm" and len(manifest.processes) != 1:
+        raise PackageError(
+            f"{output} cannot be all of {folder}, which has {len(manifest.processes)} components: "
+            "name a .zip, which holds them all"
+        )
+    for entry in manifest.processes:
+        try:
+            _build_process(folder, entry, report)
+        except OSError as error:
+            raise BuildError(
+                f"{error.filename or folder} cannot be used: {error.strerror}; {entry.id} needs it to be built"
+            ) from None
+    if output is None:
+        return folder
+    if output.suffix == ".wasm":
+        write_component(inside(folder, manifest.processes[0].wasm), output)
+        return output
+    if not (folder / MANIFEST_NAME).is_file():
+        raise PackageError(f"{folder} is a package of the Kinode OS: zip the folder as it is, which runs")
+    write_archive(folder, manifest, output)
+    return output
+
+
+def needs_build(folder: Path) -> bool:
+    """Whether a build of a package would make a component that is not there, or not of the sources as they are.
+
+    Raises:
+        PackageError: the manifest is refused.
+    """
+    for entry in read_manifest(folder).processes:
+        if entry.build is not None:
+            try:
+                wasm = inside(folder, entry.wasm)
+                if not _is_built(wasm, _inputs(folder, entry.build)):
+                    return True
+            except OSError:  # the build says what is wrong
+                return True
+    return False
+
+
+def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], None]) -> None:
+    wasm = inside(folder, entry.wasm)
+    if entry.build is None:
+        if not wasm.is_file():
+            raise BuildError(
+                f"{wasm}, the component of {entry.id}, does not exist and has no [process.build]: add one"
+            )
+        return
+    source = inside(folder, entry.build.source)
+    if not source.exists():
+        raise BuildError(
+            f"{source}, the source of {entry.id}, does not exist: check 'source' in {MANIFEST_NAME}"
+        )
+    inputs = _inputs(folder, entry.build)
+    if _is_built(wasm, inputs):
+        return
+    report(f"building {wasm} from {source}")
+    wasm.parent.mkdir(parents=True, exist_ok=True)
+    BUILDERS[entry.build.language](source, wasm, report)
+    _stamp(wasm).write_text(f"{inputs} {_digest(wasm)}\n")
+
+
+def _stamp(wasm: Path) -> Path:
+    """The file that says what a component was made of."""
+    return wasm.with_name(f".{wasm.name}.inputs")
+
+
+def _is_built(wasm: Path, inputs: str) -> bool:
+    stamp = _stamp(wasm)
+    return wasm.is_file() and stamp.is_file() and stamp.read_bytes() == f"{inputs} {_digest(wasm)}\n".encode()
+
+
+def _inputs(folder: Path, build: BuildSpec) -> str:
+    """A digest of everything that the component is made from."""
+    digest = hashlib.sha256(f"{build.language} {build.source}".encode())
+    for tool in _TOOLS:
+        digest.update(f"{tool} {_version(tool)}\n".encode())
+    roots = [folder, wit_folder()]
+    if build.language in ("python", "c"):
+        roots.append(sdk_folder(build.language))
+    for root in roots:
+        for path in _sources(root):
+            digest.update(b"%s\n%s\n" % (os.fsencode(path.relative_to(root)), _digest(path).encode()))
+    return digest.hexdigest()
+
+
+def _version(tool: str) -> str:
+    try:
+        return version(tool)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """The files below a folder that can matter to a build, in a fixed order."""
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _NOT_SOURCES and not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,122 @@
+"""What `guesthouse new` writes: the smallest package of each language, ready to build, run and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from guesthouse.core.address import ProcessId
+from guesthouse.package.errors import PackageError
+from guesthouse.package.format.manifest import MANIFEST_NAME
+
+_MANIFEST: Final = """\
+[package]
+name = "{name}"
+publisher = "{publisher}"
+version = "0.1.0"
+description = "Answers every message with the same message"
+
+[[process]]
+name = "{name}"
+wasm = "build/{name}.wasm"
+on-exit = "restart"
+public = true
+
+[process.build]
+language = "{language}"
+source = "{source}"
+"""
+
+_README: Final = """\
+# {name}
+
+Answers every message with the same message.
+
+    guesthouse build .        # {source} to build/{name}.wasm
+    guesthouse run --dev .    # serve it; rebuilt and swapped as you edit
+
+Clients register on `/` with `"target_process": "{name}:{name}:{publisher}"`.
+"""
+
+_PYTHON: Final = '''\
+"""Answers every message with the same message."""
+
+from guesthouse_sdk import Channel, Process
+
+
+class Echo(Process):
+    def on_message(self, channel: Channel, message: str | bytes) -> None:
+        channel.send(message)
+
+
+main = Echo
+'''
+
+_PYTHON_TEST: Final = """\
+from pathlib import Path
+
+from guesthouse_sdk.testing import FakeHost, load_main
+
+
+def test_a_message_comes_back() -> None:
+    with FakeHost() as host:
+        channel = host.open()
+        channel.send_text("hello")
+        host.run(load_main(Path(__file__).parents[1] / "app.py"))
+        assert channel.received == ["hello"]
+"""
+
+_C: Final = """\
+/* Answers every text message with the same text. */
+#include "guesthouse.h"
+
+void gh_run(const gh_address *our) {
+    (void)our;
+    for (;;) {
+        const gh_received *received = gh_receive();
+        if (received->failed || received->message.kind != GH_HTTP_SERVER ||
+            received->message.http_server.kind != GH_WEB_SOCKET_PUSH)
+            continue;
+        gh_option_string text = gh_get_blob_text();
+        if (text.some)
+            gh_send_ws_text(received->message.http_server.push.channel_id, text.value);
+    }
+}
+"""
+
+TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = MappingProxyType(
+    {
+        "python": ("app.py", {"app.py": _PYTHON, "tests/test_{name}.py": _PYTHON_TEST}),
+        "c": ("src/{name}.c", {"src/{name}.c": _C}),
+    }
+)
+"""Languages: the source's path, and the files by path."""
+
+
+def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
+    """Write a new package folder `parent/name`; returns it.
+
+    Raises:
+        BadProcessId: the name or the publisher is no name.
+        PackageError: the folder is there already, or cannot be written.
+    """
+    ProcessId.parse(f"{name}:{name}:{publisher}")
+    folder = parent / name
+    source, files = TEMPLATES[template]
+    values = {"name": name, "publisher": publisher, "language": template}
+    values["source"] = source.format(**values)
+    made = {path.format(**values): content for path, content in files.items()}
+    made[MANIFEST_NAME] = _MANIFEST.format(**values)
+    made["README.md"] = _README.format(**values)
+    try:
+        folder.mkdir(parents=True)
+        for path, content in made.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(content)
+    except FileExistsError:
+        raise PackageError(f"{folder} exists already: choose another name") from None
+    except OSError as error:
+        raise PackageError(f"{folder} cannot be written: {error.strerror}; choose another place") from None
+    return folder

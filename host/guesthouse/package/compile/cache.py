@@ -1,0 +1,274 @@
+"""Compiled components on disk. They are native code, so what a worker maps is checked first.
+
+A name is the SHA-256 of the component and the engine's key. A component is one file, or a plan and a file
+for each of its core modules but those that it shares with others (`wasm/artifact_files.py`, `shared_modules.py`). The
+folder belongs to this user and to nobody else, and so does each file. Beside them stands a JSON file with the
+component's description and a MAC over the names and the content of all files, the digests of the modules that are
+shared and the description, whose key lies outside of the folder: a component of which a file was cut off, mixed
+up, left out, added or written by anyone without the key is deleted and compiled anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from guesthouse.core.config import MIB
+from guesthouse.core.json_text import read_json
+from guesthouse.package.compile.description import Description
+from guesthouse.package.compile.mac import Mac
+from guesthouse.package.compile.private_files import Digests, Tampered, copy, new_file, read_own
+from guesthouse.package.compile.shared_modules import SEAL_SUFFIX, SharedModules
+from guesthouse.package.errors import CompileError
+from guesthouse.wasm.artifact_files import MODULE_SUFFIX, PLAN_SUFFIX, SHARED_SUFFIX, core_path, names_in
+
+MAX_CACHE_BYTES: Final = 4096 * MIB
+"""What the folder may hold; the longest unused go first."""
+MAX_NOTE_BYTES: Final = 4 * MIB
+MOST_NOTE_COMMAS: Final = MAX_NOTE_BYTES // 16
+"""A description's JSON."""
+
+MAX_MODULES: Final = 1024
+"""Core modules of one component."""
+
+_NOTE_SUFFIX: Final = ".json"
+_KIND: Final = "component"
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_HALF_MADE_SECONDS: Final = 3600.0
+"""Longer than any compile takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A compiled component that was checked."""
+
+    path: Path
+    """Its plan; the modules' files stand beside it."""
+    description: Description
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a compiler subprocess left in one file."""
+
+    file: Path
+    sizes: tuple[int, ...]
+    """Of its parts, one after the other: a plan and core modules; or of the one core module that was to be compiled."""
+    description: Description
+    handed_back: frozenset[int] = frozenset()
+    """The numbers of the core modules that are not compiled: others may have them, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What a component consists of, as its note says."""
+
+    modules: int
+    """How many core modules it has."""
+    shared: Mapping[int, str]
+    """The digests of those that it shares, by their number."""
+
+    @classmethod
+    def from_note(cls, note: Any) -> _Layout:
+        """Read what `to_note` gave.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: it is something else.
+        """
+        modules = note["modules"]
+        shared = {int(number): digest for number, digest in note["shared"].items()}
+        if type(modules) is not int or not 0 <= modules <= MAX_MODULES:
+            raise ValueError("no component has so many modules")
+        if not set(shared) <= set(range(modules)) or not all(map(_DIGEST.fullmatch, shared.values())):
+            raise ValueError("no component shares such modules")
+        return cls(modules, shared)
+
+    def to_note(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "modules": self.modules,
+            "shared": {str(number): digest for number, digest in self.shared.items()},
+        }
+
+
+class CompileCache:
+    """The folder of compiled components of one node. Blocks on the file system."""
+
+    def __init__(self, folder: Path, engine_key: str) -> None:
+        self.folder = folder
+        self._engine_key = engine_key
+        self.seal = Mac(folder.with_name(folder.name + ".key"))
+        self._digests = Digests()
+        self.modules: Final = SharedModules(folder, engine_key, self.seal, self._digests)
+        """What its components share."""
+        self._in_use: set[str] = set()
+        """By the names that their files have in common."""
+
+    def prepare(self) -> Path:
+        """Make the folder, check that it is ours alone, and return it.
+
+        Raises:
+            CompileError: another user owns it or may enter it.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = self.folder.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            raise CompileError(
+                f"{self.folder}, the compile cache, is open to other users and may hold their code: remove it"
+            )
+        return self.folder
+
+    def find(self, digest: str) -> Artifact | None:
+        """The artifact of a component, or None: if it was not compiled, or a module that it shares is gone.
+
+        Raises:
+            Tampered: it, or a module that it shares, is not what was stored; that is deleted.
+        """
+        stem = f"{digest}-{self._engine_key}"
+        try:
+            found = self._checked(stem)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, Tampered) as error:
+            self._delete(stem)
+            raise Tampered(f"{self.folder / stem} was not what was stored ({error}) and is deleted") from None
+        artifact, layout = found
+        if not all(self.modules.find(shared) for shared in layout.shared.values()):
+            return None
+        # Of the note, as a file whose times change is read again.
+        with suppress(FileNotFoundError):  # another node that had it compiled, too, stores it just now
+            os.utime(self._note(stem))
+        self._use(stem, layout)
+        return artifact
+
+    def store_module(self, digest: str, code: Path) -> None:
+        """Take a file of the folder with the code of a module that components share into the cache."""
+        self.modules.store(digest, code)
+        # Now, too: the component that it is for may never come to be.
+        self._prune()
+
+    def _checked(self, stem: str) -> tuple[Artifact, _Layout]:
+        note = read_json(read_own(self._note(stem), MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
+        layout = _Layout.from_note(note)
+        paths = self._paths(stem, layout)
+        if set(self._all_of(stem)) - {*paths, self._note(stem)}:
+            raise Tampered("there are more files than were stored")
+        content = {path.name: self._digests.of(path) for path in paths}
+        if not self.seal.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
+            raise Tampered("the content is another")
+        return Artifact(paths[0], Description.from_json(note["description"])), layout
+
+    def store(self, digest: str, made: Made, shared: Mapping[int, str]) -> Artifact:
+        """Take what was made, in a file of the folder, into the cache: in one step, as nothing is without its note.
+
+        Args:
+            digest: of the component.
+            made: what was made of it.
+            shared: the digests of the modules that were handed back, which are stored.
+        """
+        stem = f"{digest}-{self._engine_key}"
+        layout = _Layout(len(made.sizes) - 1, shared)
+        paths = self._paths(stem, layout)
+        with ExitStack() as unfinished:
+            parts = self._split(made, unfinished)
+            if shared:
+                parts.insert(1, self._naming(shared, unfinished))
+            content = {path.name: self._digests.of(part) for path, part in zip(paths, parts, strict=True)}
+            plain = made.description.to_json()
+            mac = self.seal.mac(_KIND, content, layout.to_note(), plain)
+            written = unfinished.enter_context(new_file(self.folder))
+            note = {"mac": mac, **layout.to_note(), "description": plain}
+            written.write_text(json.dumps(note), encoding="utf-8")
+            # What was there is replaced, and never missing: a worker of another node may be about to load it.
+            self._note(stem).unlink(missing_ok=True)
+            for part, path in zip(parts, paths, strict=True):
+                part.rename(path)
+            self._delete(stem, *paths)
+            written.rename(self._note(stem))
+        self._use(stem, layout)
+        self._prune()
+        return Artifact(paths[0], made.description)
+
+    def _use(self, stem: str, layout: _Layout) -> None:
+        self._in_use.add(stem)
+        self.modules.use(layout.shared.values())
+
+    def _split(self, made: Made, unfinished: ExitStack) -> list[Path]:
+        """The parts of what was made as files of their own, but for what was handed back."""
+        files, at = [], 0
+        with made.file.open("rb") as source:
+            for number, size in enumerate(made.sizes, -1):
+                if number not in made.handed_back:
+                    files.append(unfinished.enter_context(new_file(self.folder)))
+                    with files[-1].open("wb") as part:
+                        copy(source.fileno(), at, size, part.fileno())
+                at += size
+        return files
+
+    def _naming(self, shared: Mapping[int, str], unfinished: ExitStack) -> Path:
+        """A file that says which modules are shared."""
+        path = unfinished.enter_context(new_file(self.folder))
+        names = {str(number): self.modules.path(digest).name for number, digest in shared.items()}
+        path.write_text(json.dumps(names), encoding="ascii")
+        return path
+
+    def _note(self, stem: str) -> Path:
+        return self.folder / f"{stem}{_NOTE_SUFFIX}"
+
+    def _paths(self, stem: str, layout: _Layout) -> list[Path]:
+        """What a component is stored in beside its note: the file that stands for all of it comes first."""
+        plan = self.folder / f"{stem}{PLAN_SUFFIX}"
+        own = [core_path(plan, number) for number in range(layout.modules) if number not in layout.shared]
+        return [plan, *([plan.with_suffix(SHARED_SUFFIX)] if layout.shared else []), *own]
+
+    def _all_of(self, stem: str) -> Iterator[Path]:
+        return self.folder.glob(f"{stem}.*")
+
+    def _delete(self, stem: str, *but: Path) -> None:
+        # The note goes first: without it nothing is believed.
+        for each in (self._note(stem), *(set(self._all_of(stem)) - set(but))):
+            self._digests.forget(each)
+            each.unlink(missing_ok=True)
+
+    def _prune(self) -> None:
+        """Delete what a killed node left half made, modules that no component names, and the longest unused
+        components until the rest fits; nothing that this node uses.
+        """
+        for left in self.folder.glob(".new-*"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.lstat().st_mtime > _HALF_MADE_SECONDS:
+                    left.unlink()
+        total = 0
+        components: dict[str, list[os.stat_result]] = {}
+        for path in self.folder.glob("[!.]*.*"):
+            with suppress(FileNotFoundError):  # another node may be at it, too
+                status = path.lstat()
+                total += status.st_size
+                if path.suffix not in (MODULE_SUFFIX, SEAL_SUFFIX):
+                    components.setdefault(path.name.partition(".")[0], []).append(status)
+        named = Counter(name for stem in components for name in self._named_by(stem))
+        total -= self.modules.prune(+named, _HALF_MADE_SECONDS)
+        for stem in sorted(components, key=lambda stem: max(status.st_mtime for status in components[stem])):
+            if total <= MAX_CACHE_BYTES:
+                return
+            if stem not in self._in_use:
+                named.subtract(self._named_by(stem))
+                self._delete(stem)
+                total -= sum(status.st_size for status in components[stem])
+                total -= self.modules.prune(+named, _HALF_MADE_SECONDS)
+
+    def _named_by(self, stem: str) -> set[str]:
+        """The files of the modules that a component shares. What is damaged names none, as it is compiled anew."""
+        try:
+            text = read_own(self.folder / f"{stem}{SHARED_SUFFIX}", MAX_NOTE_BYTES)
+            return set(names_in(text).values())
+        except (OSError, ValueError, Tampered):
+            return set()

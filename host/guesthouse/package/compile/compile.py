@@ -1,0 +1,132 @@
+"""Compiles a component: into a plan and its core modules. What cannot be taken apart so is refused.
+
+Without any limits: this is what a compiler subprocess does once it has given itself some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NoReturn
+
+from wasmtime import Engine, Module, WasmtimeError
+from wasmtime.component import Component
+
+from guesthouse.package.compile.describe import describe
+from guesthouse.package.compile.description import Description
+from guesthouse.package.compile.job import SHARED_BYTES
+from guesthouse.package.compile.judging import problems_of_plan
+from guesthouse.package.compile.strip_names import without_harmful_names
+from guesthouse.wasm.binary.byte_reader import MODULE, Unplanned, sections
+from guesthouse.wasm.binary.core_module import CODE
+from guesthouse.wasm.engine.engines import is_small, new_engine
+from guesthouse.wasm.plan.gate import with_gate
+from guesthouse.wasm.plan.long_instructions import interruptible
+from guesthouse.wasm.plan.plan_json import plan_to_json
+from guesthouse.wasm.plan.planner import take_apart
+
+_NOTHING: Final = Description((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A component as a worker takes it."""
+
+    description: Description
+    parts: tuple[bytes | bytearray, ...]
+    """A plan's JSON and each core module's code; of a core module, its code."""
+    handed_back: frozenset[int] = frozenset()
+    """The numbers of the core modules that are as they were, not compiled."""
+
+
+def compile_component(content: bytes, *, share: bool = False) -> Compiled:
+    """Compile a component.
+
+    Args:
+        content: the component.
+        share: whether to hand back the modules that other components may have, too: those that take long.
+
+    Raises:
+        WasmtimeError: it is faulty.
+        ValueError: it has more names than any process needs, or something that this host does not run.
+    """
+    small = is_small(len(content))
+    engine = new_engine(small=small)
+    harmless = without_harmful_names(content)
+    try:
+        return _taken_apart(harmless, engine, share=share and not small)
+    except (Unplanned, WasmtimeError, ValueError) as error:
+        refusal = error
+    _see_fault(harmless, engine)
+    raise ValueError(f"cannot run here: {refusal}")
+
+
+def find_fault(content: bytes) -> NoReturn:
+    """Have the engine say what is wrong with a component.
+
+    Raises:
+        WasmtimeError, ValueError: as for `compile_component`; one of them always.
+    """
+    engine, harmless = new_engine(small=is_small(len(content))), without_harmful_names(content)
+    _see_fault(harmless, engine)
+    try:
+        for module in take_apart(harmless, engine).modules:
+            interruptible(module)
+    except Unplanned as refusal:
+        raise ValueError(f"cannot run here: {refusal}") from None
+    raise ValueError("cannot run here: one of its core modules cannot be compiled by itself")
+
+
+def compile_module(content: bytes) -> Compiled:
+    """Compile a core module that was handed back.
+
+    Raises:
+        WasmtimeError: it is faulty.
+        ValueError: it has something that this host does not run.
+    """
+    try:
+        return Compiled(_NOTHING, (_compiled(new_engine(), content),))
+    except Unplanned as refusal:
+        raise ValueError(str(refusal)) from None
+
+
+def _compiled(engine: Engine, module: bytes) -> bytearray:
+    changed = interruptible(module)
+    if changed is not module:
+        # Its faults are its own: what names a function that it does not have could name one of those that it gets.
+        Module.validate(engine, module)
+    return Module(engine, changed).serialize()
+
+
+def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
+    parts = take_apart(component, engine)
+    description = describe(parts.type, engine)
+    gated, gates = with_gate(parts.plan)
+    description = replace(description, problems=problems_of_plan(description, gated))
+    plan = plan_to_json(gated)
+    handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
+    modules = [
+        module if number in handed_back else _compiled(engine, module)
+        for number, module in enumerate((*parts.modules, *gates))
+    ]
+    return Compiled(description, (plan, *modules), handed_back)
+
+
+def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:
+    """The modules with much code. It is code that takes time: most of a Python guest is the data of one module, which
+    is its own. Together they have no more bytes than the component, as the node checks.
+    """
+    shared = set()
+    for number, module in enumerate(modules):
+        code = sum(
+            each.end - each.body for each in sections(module, 0, len(module), MODULE) if each.kind == CODE
+        )
+        if code >= SHARED_BYTES and len(module) <= most:
+            shared.add(number)
+            most -= len(module)
+    return frozenset(shared)
+
+
+def _see_fault(component: bytes, engine: Engine) -> None:
+    """Of one that is faulty the engine says why when it gets all of it."""
+    Component(engine, component)

@@ -1,0 +1,84 @@
+"""Why a component cannot run here, as a worker would find out: by the checks that the worker makes.
+
+Runs in the compiler subprocess, as it looks at types that the component made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from guesthouse.package.compile.description import MAX_PROBLEM, MAX_PROBLEMS, Description
+from guesthouse.wasm.engine.imports import (
+    MAX_IMPORTED_FUNCTIONS,
+    host_function,
+    host_resource,
+    no_entry,
+    too_many_functions,
+    where_is,
+    with_result,
+)
+from guesthouse.wasm.errors import LinkFailure
+from guesthouse.wasm.plan.plan import Import, Plan
+from guesthouse.wasm.plan.weight import problem
+from guesthouse.wasm.types import FunctionType
+from guesthouse.worker.calls import ENTRIES, HostCalls, check_entry, offered
+
+_CALLS: Final = HostCalls()
+_Exports = dict[tuple[str | None, str], FunctionType]
+
+
+def problems_of_plan(description: Description, plan: Plan) -> tuple[str, ...]:
+    """Why a component cannot run here, a line each; none when it can."""
+    exports: _Exports = {(each.interface, each.name): each.type for each in plan.exports}
+    heavy = problem([plan.weights[each.module] for each in plan.instantiations])
+    problems = _problems(plan.functions, plan.resources, exports)
+    return _cut((*_not_offered(description), *problems, *([heavy] if heavy else [])))
+
+
+def _problems(
+    functions: Iterable[Import], resources: Iterable[tuple[str, str]], exports: _Exports
+) -> Iterator[str]:
+    functions = list(functions)
+    if len(functions) > MAX_IMPORTED_FUNCTIONS:
+        yield str(too_many_functions())
+    for each in functions:
+        if offered(each.interface, each.name):
+            try:
+                host_function(_CALLS, each.interface, each.name, each.type)
+            except LinkFailure as failure:
+                yield str(failure)
+    for interface, name in resources:
+        try:
+            host_resource(_CALLS, interface, name)
+        except LinkFailure as failure:
+            yield str(failure)
+    yield from _entry_problems(exports)
+
+
+def _entry_problems(exports: _Exports) -> Iterator[str]:
+    entry = next((each for each in ENTRIES if each in exports), None)
+    try:
+        if entry is None:
+            raise no_entry(tuple(ENTRIES))
+        if exports[entry].result is not None:
+            raise with_result(where_is(entry))
+        check_entry(entry, exports[entry])
+    except LinkFailure as failure:
+        yield str(failure)
+
+
+def _not_offered(description: Description) -> Iterator[str]:
+    for item in description.imports:
+        if item.kind == "type":
+            continue
+        if item.kind != "interface":
+            yield f"imports the {item.kind} {item.name}, which this host does not offer"
+            continue
+        missing = [name for name in item.functions if not offered(item.name, name)]
+        if missing:
+            yield f"imports {', '.join(missing[:20])} of {item.name}, which this host does not offer"
+
+
+def _cut(problems: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(" ".join(each[:MAX_PROBLEM].split()) for each in problems[:MAX_PROBLEMS])

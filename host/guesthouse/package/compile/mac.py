@@ -1,0 +1,63 @@
+"""What shows that this node wrote something: a MAC, by a key that lies outside of what it guards."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from guesthouse.package.compile.private_files import Tampered, read_own
+from guesthouse.package.errors import CompileError
+
+_KEY_BYTES: Final = 32
+
+
+class Mac:
+    """MACs over JSON values.
+
+    Args:
+        key_path: of the key; made when it is needed first.
+    """
+
+    def __init__(self, key_path: Path) -> None:
+        self._key_path = key_path
+
+    def mac(self, kind: str, *values: object) -> str:
+        """The MAC of values, which holds for those of the same kind alone."""
+        text = json.dumps([kind, *values], sort_keys=True)
+        return hmac.new(self._key(), text.encode(), hashlib.sha256).hexdigest()
+
+    def holds(self, mac: str, kind: str, *values: object) -> bool:
+        """Whether that is the MAC of these values."""
+        return hmac.compare_digest(mac.encode(), self.mac(kind, *values).encode())
+
+    def _key(self) -> bytes:
+        if not self._key_path.exists():
+            self._make_key()
+        try:
+            # Another node that makes it just now, or was killed as it did, has a second name for it.
+            key = read_own(self._key_path, _KEY_BYTES, linked=True)
+        except Tampered as error:
+            raise CompileError(f"{error}, and is the compile cache's key: remove it") from None
+        if len(key) != _KEY_BYTES:
+            raise CompileError(f"{self._key_path}, the compile cache's key, is damaged: remove it")
+        return key
+
+    def _make_key(self) -> None:
+        """Whole or not at all, whatever ends this node meanwhile; another node's that came first stays."""
+        partial = self._key_path.with_name(f".new-{secrets.token_hex(8)}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(_KEY_BYTES))
+                file.flush()
+                os.fsync(descriptor)
+            with suppress(FileExistsError):
+                self._key_path.hardlink_to(partial)
+        finally:
+            partial.unlink()

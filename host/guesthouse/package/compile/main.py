@@ -1,0 +1,126 @@
+"""The compiler subprocess: `python -m guesthouse.package.compile.main`.
+
+It reads one component on standard input, writes the compiled code to standard output (a file) and a
+description to a third descriptor, and exits; a refusal is one line on standard error and exit code 3.
+The compiled code is a plan and one part for each core module, one after the other, or, of a component that
+is not taken apart, one part alone; the description says how long they are, and which of the modules are handed back as
+they were. Those are compiled by subprocesses of their own (`job.py`).
+Wasmtime bounds neither the time nor the memory of compiling, so this subprocess bounds itself before it
+looks at a byte, and dies with whoever started it. As a fault of the compiler's could be used by who wrote the
+component, it also gives up everything but those descriptors, as a worker does.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import resource
+import sys
+from typing import Final
+
+from guesthouse.linux import landlock, privileges, seccomp
+from guesthouse.package.compile.job import NO_MEMORY, NO_ROOM, REFUSED, Job, Task
+
+_OUT_OF_MEMORY: Final = f"(os error {errno.ENOMEM})"
+"""How wasmtime ends an error that is the operating system's."""
+
+_FIRST_TO_GO: Final = 800
+"""When memory runs out on the machine, a compile goes before workers do."""
+
+
+def main(argument: str) -> int:
+    """Do one job; returns the exit code."""
+    job = Job.from_argument(argument)
+    _limit(job)
+    _confine()
+    try:
+        content = sys.stdin.buffer.read(job.component_bytes + 1)
+        if len(content) > job.component_bytes:
+            return _refuse("is too big")
+        return _compile(content, job)
+    except MemoryError:
+        os._exit(NO_MEMORY)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            os._exit(NO_ROOM)  # at once: what is buffered cannot be written either
+        if error.errno == errno.ENOMEM:
+            os._exit(NO_MEMORY)
+        raise
+
+
+def _limit(job: Job) -> None:
+    privileges.give_up_privileges()
+    privileges.end_with_parent()
+    if os.getppid() != job.parent:  # it died before the line above
+        os._exit(REFUSED)
+    privileges.volunteer_for_oom(_FIRST_TO_GO)
+    for limit, value, last in (
+        (resource.RLIMIT_NOFILE, 64, 64),
+        (resource.RLIMIT_AS, job.memory_bytes, job.memory_bytes),
+        # The first says which limit it was; the kernel kills at the second, as others may do.
+        (resource.RLIMIT_CPU, job.cpu_seconds, job.cpu_seconds + 1),
+        (resource.RLIMIT_FSIZE, job.output_bytes, job.output_bytes),
+    ):
+        _, most = resource.getrlimit(limit)
+        if most == resource.RLIM_INFINITY:
+            most = last
+        resource.setrlimit(limit, (min(value, most), min(last, most)))
+
+
+def _confine() -> None:
+    # Loaded now, as no file can be opened afterwards; but not before there are limits on what that takes.
+    import guesthouse.package.compile.compile  # noqa: F401
+
+    privileges.hide_from_others()
+    # What the kernel lacks, the node's workers say when they start.
+    landlock.restrict(None)
+    seccomp.restrict()
+
+
+def _compile(content: bytes, job: Job) -> int:
+    # Imported late, so that the limits hold for what loading them takes, too.
+    from wasmtime import WasmtimeError
+
+    from guesthouse.package.compile.compile import compile_component, compile_module, find_fault
+
+    try:
+        match job.task:
+            case Task.COMPONENT:
+                compiled = compile_component(content, share=True)
+            case Task.FAULT:
+                find_fault(content)
+            case Task.MODULE:
+                compiled = compile_module(content)
+    except (WasmtimeError, ValueError) as error:
+        if _OUT_OF_MEMORY in str(error):
+            return NO_MEMORY
+        return _refuse(_one_line(str(error)))
+    reply = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "description": compiled.description.to_json(),
+        "sizes": [len(part) for part in compiled.parts],
+        "handed_back": sorted(compiled.handed_back),
+    }
+    with open(job.reply_fd, "w", encoding="utf-8") as file:
+        json.dump(reply, file)
+    for part in compiled.parts:
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(reason)
+    return REFUSED
+
+
+def _one_line(text: str) -> str:
+    """Wasmtime's error and its causes in one line."""
+    lines = [line.strip() for line in text.splitlines()]
+    return ": ".join(line for line in lines if line and line != "Caused by:")[:500]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,203 @@
+"""Turns what a user names (a folder, an archive, a bare component) into a `Package`."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from guesthouse.core.address import ProcessId, is_runtime_module
+from guesthouse.core.config import PackageLimits
+from guesthouse.core.errors import BadProcessId, GuesthouseError
+from guesthouse.package.errors import PackageError
+from guesthouse.package.format.archive import remove_unpacked, unpacked
+from guesthouse.package.format.kinode import find_kinode, read_kinode_manifest
+from guesthouse.package.format.manifest import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    Manifest,
+    ProcessEntry,
+    parse_manifest,
+)
+from guesthouse.package.spec import Package, ProcessSpec
+
+LOCAL_PUBLISHER: Final = "local.os"
+"""The publisher of a component that came without a package."""
+
+_ZIP_MAGIC: Final = b"PK"
+
+
+def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
+    """Load what a user named on the command line. Blocks on the file system.
+
+    Args:
+        argument: a package folder (one of the Kinode OS too), its `.zip`, a bare `.wasm` (its process is
+            `name:name:local.os`), or `process:package:publisher=file.wasm`.
+        limits: what is refused as too large.
+        unpack_dir: where archives are unpacked, each in a folder named by its hash.
+
+    Raises:
+        PackageError: it does not exist, is none of these, or is refused; one line with the remedy.
+        BadProcessId: what stands before `=` is not a process id.
+    """
+    name, equals, file = argument.partition("=")
+    path = Path(argument)
+    try:
+        if equals and ":" in name and _mode(path) is None:
+            return _bare(Path(file), ProcessId.parse(name), limits)
+        if stat.S_ISDIR(_mode(path) or 0):
+            return _from_folder(path, path, limits, f"build it with 'guesthouse build {path}'")
+        if _starts_with(path, _ZIP_MAGIC):
+            return _from_archive(path, limits, unpack_dir)
+        return _bare(path, _local_id(path), limits)
+    except OSError as error:
+        raise PackageError(f"{argument} cannot be read: {error.strerror or error}; check the path") from None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the `package.toml` of a package folder; of one without it, what the Kinode OS has instead.
+
+    Raises:
+        PackageError: there is none, or it is refused.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_MANIFEST_BYTES + 1)
+    except FileNotFoundError:
+        place = find_kinode(folder)
+        if place is not None:
+            return read_kinode_manifest(folder, place)
+        raise PackageError(
+            f"{folder} has no {MANIFEST_NAME}: name a package, or make one with 'guesthouse new NAME'"
+        ) from None
+    except OSError as error:
+        raise PackageError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
+    return parse_manifest(content, str(path))
+
+
+def _from_archive(path: Path, limits: PackageLimits, unpack_dir: Path) -> Package:
+    folder, new = unpacked(path, limits, unpack_dir)
+    try:
+        return _from_folder(folder, path, limits, "build it again with 'guesthouse build DIR -o FILE'")
+    except GuesthouseError as error:
+        if new:
+            remove_unpacked(folder)
+        raise named_as(error, folder, path) from None
+
+
+def named_as(error: GuesthouseError, folder: Path, path: Path) -> GuesthouseError:
+    """The error with the name that somebody gave in place of the folder where it was unpacked, which nobody knows."""
+    text = str(error).replace(str(folder.resolve()), str(path)).replace(str(folder), str(path))
+    return PackageError(text) if isinstance(error, PackageError) else error
+
+
+def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str) -> Package:
+    manifest = read_manifest(folder)
+    if len(manifest.processes) > limits.processes:
+        raise PackageError(
+            f"{source} names over {limits.processes} processes: make them fewer, or raise package.processes "
+            "in guesthouse.toml"
+        )
+    return Package(
+        name=manifest.name,
+        publisher=manifest.publisher,
+        version=manifest.version,
+        description=manifest.description,
+        source=source,
+        processes=tuple(
+            _process(folder, entry, manifest.version, limits, remedy) for entry in manifest.processes
+        ),
+    )
+
+
+def _process(
+    folder: Path, entry: ProcessEntry, version: str, limits: PackageLimits, remedy: str
+) -> ProcessSpec:
+    _check_id(entry.id)
+    component = inside(folder, entry.wasm)
+    if not component.exists():
+        raise PackageError(f"{component}, the component of {entry.id}, does not exist: {remedy}")
+    _check_component(component, limits)
+    ui = None if entry.ui is None else inside(folder, entry.ui)
+    if ui is not None and not ui.is_dir():
+        raise PackageError(f"{ui}, the ui of {entry.id}, is not a folder: make it, or drop 'ui'")
+    return ProcessSpec(
+        *(entry.id, component, entry.on_exit, entry.public, ui, entry.requests, entry.grants),
+        handover=entry.handover,
+        version=version,
+    )
+
+
+def inside(folder: Path, relative: PurePosixPath) -> Path:
+    """Return the path in a package folder, links resolved.
+
+    Raises:
+        PackageError: a link leads out of the package.
+    """
+    root = folder.resolve()
+    path = root.joinpath(*relative.parts).resolve()
+    if not path.is_relative_to(root):
+        raise PackageError(f"{folder / relative} leads out of the package: put the file itself there")
+    return path
+
+
+def _mode(path: Path) -> int | None:
+    """The kind of file that it is; None when there is none. `Path.exists` of Python 3.14 takes any fault for that.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a null byte
+        return None
+
+
+def _bare(path: Path, process: ProcessId, limits: PackageLimits) -> Package:
+    if _mode(path) is None:
+        raise PackageError(f"{path} does not exist: name a package folder, its .zip, or a .wasm component")
+    _check_id(process)
+    _check_component(path, limits)
+    spec = ProcessSpec(process, path.resolve(), on_exit="none", public=False, ui=None)
+    return Package(
+        name=process.package_name,
+        publisher=process.publisher_node,
+        version="0",
+        description="",
+        source=path,
+        processes=(spec,),
+    )
+
+
+def _check_id(process: ProcessId) -> None:
+    if is_runtime_module(process):
+        raise PackageError(f"{process} is a part of the node itself: give the process another id")
+
+
+def _local_id(path: Path) -> ProcessId:
+    if path.exists() and path.suffix != ".wasm":
+        raise PackageError(f"{path} is no package: name a package folder, its .zip, or a .wasm component")
+    try:
+        return ProcessId.parse(f"{path.stem}:{path.stem}:{LOCAL_PUBLISHER}")
+    except BadProcessId:
+        raise PackageError(
+            f"{path} has a name that no process can have: give it one as 'name:name:{LOCAL_PUBLISHER}={path}'"
+        ) from None
+
+
+def _check_component(path: Path, limits: PackageLimits) -> None:
+    if not path.is_file():
+        raise PackageError(f"{path} is not a file: name a .wasm component")
+    if path.stat().st_size > limits.component_bytes:
+        raise PackageError(
+            f"{path} is over {limits.component_bytes} bytes: make it smaller, or raise "
+            "package.component_bytes in guesthouse.toml"
+        )
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic

@@ -1,0 +1,292 @@
+"""Reads `package.toml`. Pure: text in, a manifest or one clear error out.
+
+Manifests come with packages from anywhere, so reading is strict: an unknown key, a wrong type, a bad
+name or a path that could leave the package is refused, never repaired.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final, Literal, cast
+
+from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.capabilities import MESSAGING, canonical_params
+from guesthouse.core.errors import BadProcessId
+from guesthouse.core.toml import MOST_BYTES, NotToml, parse_toml
+from guesthouse.package.errors import PackageError
+from guesthouse.package.spec import OnExit, Right
+
+MANIFEST_NAME: Final = "package.toml"
+MAX_MANIFEST_BYTES: Final = MOST_BYTES
+MAX_RIGHTS: Final = 64
+"""Capabilities in one list of a manifest."""
+MAX_PROCESSES: Final = 64
+"""Processes in one package."""
+
+Language = Literal["python", "c", "rust"]
+LANGUAGES: Final = ("python", "c", "rust")
+
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}", re.ASCII)
+_MAX_DESCRIPTION: Final = 1000
+MAX_PATH: Final = 512
+MAX_SEGMENT: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSpec:
+    """`[process.build]`: how `guesthouse build` makes a process's `.wasm`."""
+
+    language: Language
+    source: PurePosixPath
+    """The entry: a Python or C file, or a folder with a `Cargo.toml`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEntry:
+    """One `[[process]]` table. Paths are relative to the package and stay inside it."""
+
+    id: ProcessId
+    wasm: PurePosixPath
+    on_exit: OnExit
+    public: bool
+    ui: PurePosixPath | None
+    build: BuildSpec | None
+    requests: tuple[Right, ...] = ()
+    grants: tuple[Right, ...] = ()
+    handover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A `package.toml` that was read."""
+
+    name: str
+    publisher: str
+    version: str
+    description: str
+    processes: tuple[ProcessEntry, ...]
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Read the bytes of a `package.toml`.
+
+    Args:
+        content: the file's bytes.
+        where: how errors name the file.
+
+    Raises:
+        PackageError: anything in it is unknown, missing, of a wrong type or out of bounds.
+    """
+    top = _Table(_toml(content, where), where, "the top level", ("package", "process"))
+    package = top.table("package", ("name", "publisher", "version", "description"))
+    name, publisher = package.text("name"), package.text("publisher")
+    entries = top.tables(
+        "process",
+        (
+            *("name", "wasm", "on-exit", "public", "handover", "ui", "build"),
+            *("request-capabilities", "grant-capabilities"),
+        ),
+    )
+    processes = tuple(_process(entry, name, publisher) for entry in entries)
+    check_processes(processes, where)
+    return Manifest(
+        name=name,
+        publisher=publisher,
+        version=_version(package),
+        description=_description(package),
+        processes=processes,
+    )
+
+
+def _toml(content: bytes, where: str) -> Mapping[str, object]:
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise PackageError(f"{where} is over {MAX_MANIFEST_BYTES} bytes: a manifest is a short text")
+    try:
+        return parse_toml(content)
+    except NotToml as error:
+        raise PackageError(f"{where} {error}") from None
+
+
+def _process(entry: _Table, package: str, publisher: str) -> ProcessEntry:
+    text = f"{entry.text('name')}:{package}:{publisher}"
+    try:
+        process_id = ProcessId.parse(text)
+    except BadProcessId as error:
+        raise PackageError(f"{entry.where}: {error}") from None
+    build = entry.optional_table("build", ("language", "source"))
+    return ProcessEntry(
+        id=process_id,
+        wasm=entry.path("wasm"),
+        on_exit=cast("OnExit", entry.choice("on-exit", ("none", "restart"), "none")),
+        public=entry.flag("public"),
+        ui=entry.path("ui") if entry.has("ui") else None,
+        build=None if build is None else _build(build),
+        requests=entry.rights("request-capabilities"),
+        grants=entry.rights("grant-capabilities"),
+        handover=entry.flag("handover"),
+    )
+
+
+def _build(table: _Table) -> BuildSpec:
+    return BuildSpec(cast("Language", table.choice("language", LANGUAGES, None)), table.path("source"))
+
+
+def check_processes(processes: tuple[ProcessEntry, ...], where: str) -> None:
+    """Return when a package may have these processes.
+
+    Raises:
+        PackageError: there are none, too many, or two of one name.
+    """
+    if not processes:
+        raise PackageError(f"{where} names no process: add one")
+    if len(processes) > MAX_PROCESSES:
+        raise PackageError(f"{where} names {len(processes)} processes: a package has at most {MAX_PROCESSES}")
+    seen: set[ProcessId] = set()
+    for process in processes:
+        if process.id in seen:
+            raise PackageError(f"{where} names the process {process.id} twice: give each its own name")
+        seen.add(process.id)
+
+
+def check_version(version: object, where: str) -> str:
+    """Return a package's version when it is one.
+
+    Raises:
+        PackageError: it is something else.
+    """
+    if not isinstance(version, str) or _VERSION.fullmatch(version) is None:
+        raise PackageError(f"{where} is not a version such as '0.1.0': correct it")
+    return version
+
+
+def _version(package: _Table) -> str:
+    return check_version(package.text("version"), f"{package.where}: 'version' in [package]")
+
+
+def _description(package: _Table) -> str:
+    description = package.text("description") if package.has("description") else ""
+    if len(description) > _MAX_DESCRIPTION or not (description.isprintable()):
+        raise package.wrong("description", f"one line of at most {_MAX_DESCRIPTION} printable characters")
+    return description
+
+
+def right_of(item: object) -> Right | None:
+    """What an item of `request-capabilities` or `grant-capabilities` means; None when it means nothing."""
+    process, params = item, MESSAGING
+    try:
+        if isinstance(item, dict):
+            if item.keys() != {"process", "params"}:
+                return None
+            process, params = item["process"], canonical_params(json.dumps(item["params"]))
+        return (canonical(ProcessId.parse(process)), params) if isinstance(process, str) else None
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def relative_path(text: str) -> PurePosixPath | None:
+    """Return `text` as a path inside a package, or None when it could mean anything else.
+
+    Every segment is a plain name: no `..`, nothing that starts with a dot, no backslash or colon (they
+    part names elsewhere), nothing unprintable.
+    """
+    if not text or len(text.encode("utf-8", "surrogatepass")) > MAX_PATH or not text.isprintable():
+        return None
+    segments = text.split("/")
+    if any(not _plain(segment) for segment in segments):
+        return None
+    return PurePosixPath(*segments)
+
+
+def _plain(segment: str) -> bool:
+    return (
+        segment != ""
+        and not segment.startswith(".")
+        and "\\" not in segment
+        and ":" not in segment
+        and len(segment.encode()) <= MAX_SEGMENT
+    )
+
+
+class _Table:
+    """A TOML table whose keys are all known; reads values with their types checked."""
+
+    __slots__ = ("_title", "_values", "where")
+
+    def __init__(self, values: Mapping[str, object], where: str, title: str, known: tuple[str, ...]) -> None:
+        self._values = values
+        self._title = title
+        self.where = where
+        for key in values:
+            if key not in known:
+                raise PackageError(
+                    f"{where}: {title} has the unknown key {_shown(key)}: known are {', '.join(known)}"
+                )
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def wrong(self, key: str, expected: str) -> PackageError:
+        """The error for a value that is not what it should be."""
+        if key not in self._values:
+            return PackageError(f"{self.where}: {self._title} lacks '{key}': add {expected}")
+        return PackageError(f"{self.where}: '{key}' in {self._title} is not {expected}: correct it")
+
+    def table(self, key: str, known: tuple[str, ...]) -> _Table:
+        value = self._values.get(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, f"a table [{key}]")
+        return _Table(value, self.where, f"[{key}]", known)
+
+    def optional_table(self, key: str, known: tuple[str, ...]) -> _Table | None:
+        return self.table(key, known) if key in self._values else None
+
+    def tables(self, key: str, known: tuple[str, ...]) -> list[_Table]:
+        values = self._values.get(key)
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise self.wrong(key, f"one or more [[{key}]] tables")
+        return [
+            _Table(value, self.where, f"[[{key}]] number {i}", known) for i, value in enumerate(values, 1)
+        ]
+
+    def text(self, key: str) -> str:
+        value = self._values.get(key)
+        if not isinstance(value, str):
+            raise self.wrong(key, "a string")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self._values.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str | None) -> str:
+        value = self._values.get(key, default)
+        if not isinstance(value, str) or value not in choices:
+            raise self.wrong(key, "one of " + ", ".join(f'"{choice}"' for choice in choices))
+        return value
+
+    def rights(self, key: str) -> tuple[Right, ...]:
+        """A list of process ids (its messaging capability) and of `{process, params}`."""
+        expected = f"a list of at most {MAX_RIGHTS} process ids, or {{process = …, params = …}}"
+        items = self._values.get(key, [])
+        if not isinstance(items, list) or len(items) > MAX_RIGHTS:
+            raise self.wrong(key, expected)
+        rights = [right_of(item) for item in items]
+        if None in rights:
+            raise self.wrong(key, expected)
+        return tuple(right for right in rights if right is not None)
+
+    def path(self, key: str) -> PurePosixPath:
+        path = relative_path(self.text(key))
+        if path is None:
+            raise self.wrong(key, "a path inside the package such as 'build/chat.wasm'")
+        return path
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 40 else text[:37] + "...")

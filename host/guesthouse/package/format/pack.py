@@ -1,0 +1,128 @@
+"""A package folder to one archive: what a node needs of it, and no sources."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from guesthouse.package.errors import PackageError
+from guesthouse.package.format.kinode import METADATA, find_kinode
+from guesthouse.package.format.load import inside
+from guesthouse.package.format.manifest import MANIFEST_NAME, Manifest, relative_path
+
+_DRIVE: Final = "pkg"
+"""A folder that the package's processes read through `vfs`, whole."""
+_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+"""How a component begins; a core module does so otherwise."""
+_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
+
+
+def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
+    """Write a package folder as a `.zip`. The same content makes the same bytes.
+
+    Raises:
+        PackageError: a link leads out of the package, a name is one that no archive may have, or the file
+            cannot be written.
+    """
+    members = _members(folder, manifest)
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in sorted(members):
+                info = zipfile.ZipInfo(name, _ZIP_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, members[name].read_bytes())
+        partial.replace(output)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
+
+
+def write_component(component: Path, output: Path) -> None:
+    """Write a component alone.
+
+    Raises:
+        PackageError: the file cannot be written.
+    """
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        if output.exists() and output.samefile(component):
+            return
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(component.read_bytes())
+        partial.replace(output)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
+
+
+def _members(folder: Path, manifest: Manifest) -> dict[str, Path]:
+    """The files of a package by their names in the archive."""
+    if not (folder / MANIFEST_NAME).is_file():
+        return _kinode_members(folder)
+    members = {MANIFEST_NAME: folder / MANIFEST_NAME}
+    for entry in manifest.processes:
+        members[str(entry.wasm)] = inside(folder, entry.wasm)
+        members |= _components_beside(folder, entry.wasm)
+        if entry.ui is not None:
+            members |= _files(folder, inside(folder, entry.ui))
+    if (folder / _DRIVE).is_dir():
+        members |= _files(folder, inside(folder, _relative(_DRIVE)))
+    return members
+
+
+def _components_beside(folder: Path, wasm: PurePosixPath) -> dict[str, Path]:
+    """The other components in the folder of a process's: what it may spawn."""
+    members: dict[str, Path] = {}
+    for entry in sorted((folder / wasm.parent).glob("*.wasm")):
+        if not entry.name.startswith(".") and entry.is_file():
+            relative = _relative((wasm.parent / entry.name).as_posix())
+            path = inside(folder, relative)
+            with path.open("rb") as file:
+                if file.read(len(_COMPONENT)) == _COMPONENT:
+                    members[str(relative)] = path
+    return members
+
+
+def _kinode_members(folder: Path) -> dict[str, Path]:
+    place = find_kinode(folder)
+    if place is None:
+        raise PackageError(f"{folder} has no {MANIFEST_NAME}: name a package")
+    members = _files(folder, folder.resolve() / place)
+    if (folder / METADATA).is_file():
+        members[METADATA] = inside(folder, _relative(METADATA))
+    return members
+
+
+def _files(folder: Path, below: Path) -> dict[str, Path]:
+    """The files below a folder by their names in the archive; nothing hidden, nothing from elsewhere.
+
+    Raises:
+        PackageError: a link leads out of the package or to a folder, or a name is one that no archive may have.
+    """
+    root = folder.resolve()
+    members: dict[str, Path] = {}
+    for place, folders, files in os.walk(below):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if Path(place, name).is_symlink():
+                raise PackageError(f"{Path(place, name)} is a link to a folder: put the folder itself there")
+        for name in files:
+            if not name.startswith("."):
+                relative = _relative(Path(place, name).relative_to(root).as_posix())
+                members[str(relative)] = inside(root, relative)
+    return members
+
+
+def _relative(name: str) -> PurePosixPath:
+    relative = relative_path(name)
+    if relative is None:
+        raise PackageError(f"{name!a} has a name that no package may have: rename it")
+    return relative

@@ -1,0 +1,262 @@
+"""Which packages are installed on a node: `installed.json` in its home.
+
+The file is all there is to an installation besides the unpacked packages, which lie below their content
+hash and are whole (`archive.py`). It is replaced in one step and synced before anybody is told, so that
+whenever the node or the machine dies, either the old file is there or the new one. The transitions are
+pure: each returns what is to be written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from guesthouse.core import private
+from guesthouse.core.address import ProcessId
+from guesthouse.core.errors import BadProcessId
+from guesthouse.package.errors import PackageError
+
+INSTALLED_NAME: Final = "installed.json"
+MAX_BYTES: Final = 4 * 1024 * 1024
+MOST_GONE: Final = 4096
+"""Uninstalled packages that are remembered."""
+_FORMAT: Final = 1
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a package. `hash` is that of its content, and the name of its folder."""
+
+    version: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The version of a package that runs, and the one before, which `rollback` returns to."""
+
+    current: Version
+    previous: Version | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """All packages that are installed, by `package:publisher`."""
+
+    packages: Mapping[str, Installation] = field(default_factory=dict)
+    purging: frozenset[str] = frozenset()
+    """Packages whose state is to be dropped before anything starts."""
+    left: frozenset[str] = frozenset()
+    """Packages that were uninstalled, and whose rights are to be dropped before anything starts."""
+    gone: tuple[str, ...] = ()
+    """Packages that were uninstalled, or ran as they were named, the latest last: browsers keep what they got from the
+    hosts of those.
+    """
+    notes_left: bool = True
+    """Whether all that was uninstalled is in `left`, or dropped: 0.1.0 kept its rights, and did not note it."""
+
+    @property
+    def to_drop(self) -> frozenset[str]:
+        """Packages that were uninstalled, and of which something is still to be dropped."""
+        return self.left | self.purging
+
+    def hashes(self) -> frozenset[str]:
+        """The folders that are needed."""
+        versions = (
+            version for item in self.packages.values() for version in (item.current, item.previous) if version
+        )
+        return frozenset(version.hash for version in versions)
+
+    def with_version(self, package_id: str, version: Version) -> Installed:
+        """A version is installed; what was there before is kept for `rolled_back`."""
+        before = self.packages.get(package_id)
+        if before is None and not self.notes_left:
+            return replace(self, left=self.left | {package_id})._with(package_id, Installation(version, None))
+        if before is not None and before.current.hash == version.hash:
+            return self._with(package_id, Installation(version, before.previous))
+        return self._with(package_id, Installation(version, None if before is None else before.current))
+
+    def rolled_back(self, package_id: str) -> Installed:
+        """The previous version takes the current one's place, and the other way round.
+
+        Raises:
+            PackageError: the package is not installed, or has no previous version.
+        """
+        now = self.get(package_id)
+        if now.previous is None:
+            raise PackageError(
+                f"{package_id} has no previous version: only what was installed over another can be rolled back"
+            )
+        return self._with(package_id, Installation(now.previous, now.current))
+
+    def without(self, package_id: str, *, purge: bool) -> Installed:
+        """A package is no longer installed.
+
+        Raises:
+            PackageError: it was not.
+        """
+        self.get(package_id)
+        kept = {name: item for name, item in self.packages.items() if name != package_id}
+        purging = self.purging | {package_id} if purge else self.purging
+        installed = replace(self, packages=kept, purging=purging, left=self.left | {package_id})
+        return installed.with_gone(package_id)
+
+    def purging_left(self, package_id: str) -> Installed:
+        """What a package that is not installed left is to be dropped."""
+        return replace(self, purging=self.purging | {package_id})
+
+    def with_gone(self, package_id: str) -> Installed:
+        """A package was served, and is not installed: it is the last of those that are remembered."""
+        gone = (*(name for name in self.gone if name != package_id), package_id)[-MOST_GONE:]
+        return replace(self, gone=gone)
+
+    def with_left(self, packages: Iterable[str]) -> Installed:
+        """These were uninstalled too, and there are no others."""
+        return replace(self, left=self.left.union(packages), notes_left=True)
+
+    def purged(self) -> Installed:
+        """What was to be dropped is."""
+        return replace(self, purging=frozenset(), left=frozenset())
+
+    def get(self, package_id: str) -> Installation:
+        """What is installed of a package.
+
+        Raises:
+            PackageError: nothing is.
+        """
+        item = self.packages.get(package_id)
+        if item is None:
+            raise PackageError(f"{package_id} is not installed: `guesthouse packages` lists what is")
+        return item
+
+    def _with(self, package_id: str, item: Installation) -> Installed:
+        return replace(self, packages={**self.packages, package_id: item})
+
+
+def read_installed(home: Path) -> Installed:
+    """Read what is installed in a home; nothing when there is no file.
+
+    Raises:
+        PackageError: the file is something else, or cannot be read.
+    """
+    path = home / INSTALLED_NAME
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Installed()
+    except OSError as error:
+        raise PackageError(f"{path} cannot be read: {error.strerror}; fix its permissions") from None
+    try:
+        return _parsed(content)
+    except (ValueError, TypeError, KeyError, RecursionError, BadProcessId):
+        raise PackageError(
+            f"{path} is not what this node wrote: move it away and install the packages again"
+        ) from None
+
+
+def write_installed(home: Path, installed: Installed) -> None:
+    """Replace the file, in one step and durably.
+
+    Raises:
+        PackageError: the disk is full, or does not allow it; what was there is untouched.
+    """
+    path = home / INSTALLED_NAME
+    partial = home / f".{INSTALLED_NAME}.new"
+    try:
+        with open(partial, "wb", opener=private.opener) as file:
+            file.write(_written(installed))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync(home)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise PackageError(
+            f"{path} cannot be written: {error.strerror}; see that the disk has room"
+        ) from None
+
+
+def parse_package_id(text: str) -> str:
+    """Check a `package:publisher`.
+
+    Raises:
+        PackageError: it is none.
+    """
+    try:
+        return ProcessId.parse(f"x:{text}").package_id
+    except BadProcessId:
+        raise PackageError(
+            f"{text!a} is no package id: write package:publisher, as `guesthouse packages` does"
+        ) from None
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _written(installed: Installed) -> bytes:
+    packages = {
+        name: {
+            "current": _plain(item.current),
+            "previous": None if item.previous is None else _plain(item.previous),
+        }
+        for name, item in sorted(installed.packages.items())
+    }
+    value = {
+        "format": _FORMAT,
+        "packages": packages,
+        "purging": sorted(installed.purging),
+        "left": sorted(installed.left),
+        "notes_left": installed.notes_left,
+        "gone": installed.gone,
+    }
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def _plain(version: Version) -> dict[str, str]:
+    return {"version": version.version, "hash": version.hash}
+
+
+def _parsed(content: bytes) -> Installed:
+    if len(content) > MAX_BYTES:
+        raise ValueError("too large")
+    value = json.loads(content)
+    if value["format"] != _FORMAT:
+        raise ValueError("another format")
+    packages = {
+        _package_id(name): Installation(
+            _version(item["current"]), None if item["previous"] is None else _version(item["previous"])
+        )
+        for name, item in value["packages"].items()
+    }
+    purging = frozenset(_package_id(name) for name in value["purging"])
+    left = frozenset(_package_id(name) for name in value.get("left", ()))
+    gone = tuple(_package_id(name) for name in value.get("gone", ()))
+    notes_left = value.get("notes_left", "left" in value) is True
+    return Installed(packages, purging, left, gone[-MOST_GONE:], notes_left)
+
+
+def _package_id(name: Any) -> str:
+    if not isinstance(name, str) or ProcessId.parse(f"x:{name}").package_id != name:
+        raise ValueError("not a package id")
+    return name
+
+
+def _version(value: Any) -> Version:
+    version, digest = value["version"], value["hash"]
+    if not isinstance(version, str) or not isinstance(digest, str) or _HASH.fullmatch(digest) is None:
+        raise ValueError("not a version")
+    return Version(version, digest)

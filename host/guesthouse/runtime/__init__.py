@@ -1,1 +1,0 @@
-"""Runtime modules: one file each, one registry in the router (`kernel/modules.py`)."""

@@ -1,0 +1,301 @@
+"""Python values to values of the canonical ABI in a guest's memory: one writer per type, compiled once.
+
+What a value points to goes where the guest's own allocator says. That runs the guest, which may change any
+of its memory and grow it, so the view of the memory is asked for after that, each time; offsets stay good.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final, TypeAlias
+
+from guesthouse.wasm.abi.layout import Shape, cases_of
+from guesthouse.wasm.abi.lift import ResourceNumber
+from guesthouse.wasm.abi.lower_scalars import (
+    CODES,
+    Convert,
+    bytes_of,
+    case_of,
+    code_of,
+    convert,
+    utf8_of,
+    wrong,
+)
+from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.errors import OutOfRange, WrongType
+from guesthouse.wasm.types import (
+    BOOL,
+    F32,
+    F64,
+    STRING,
+    U8,
+    ListOf,
+    OptionOf,
+    Primitive,
+    RecordOf,
+    ResultOf,
+    TupleOf,
+    VariantOf,
+    WitType,
+    can_be_none,
+)
+
+Store: TypeAlias = Callable[[Any, int, LinearMemory], None]
+"""`(value, offset, memory)`."""
+
+MAX_BYTES: Final = 2**31 - 1
+"""Of one text or list: the ABI's own limit."""
+
+_put_pair: Final = Struct("<II").pack_into
+
+
+def store(type_: WitType, shape: Shape, resource_number: ResourceNumber) -> Store:
+    """Compile the writer for a type.
+
+    The writer raises `WrongType`, `OutOfRange` or `NotUnicode` for a value that does not fit.
+    """
+    number = convert(type_, resource_number)
+    if number is not None:
+        return _number(number, code_of(type_, shape))
+    return _COMPILERS[type(type_)](type_, shape, resource_number)
+
+
+def _number(number: Convert, code: str) -> Store:
+    put = Struct("<" + code).pack_into
+
+    def write(value: Any, at: int, memory: LinearMemory) -> None:
+        put(memory.view, at, number(value))
+
+    return write
+
+
+def room(memory: LinearMemory, align: int, size: int) -> int:
+    """Have the guest make room; returns its offset."""
+    if size > MAX_BYTES:
+        raise OutOfRange(f"{size} bytes do not fit a guest: pass fewer than 2 GiB")
+    return memory.allocate(align, size)
+
+
+def copied(data: bytes, memory: LinearMemory) -> int:
+    """Have bytes copied into the guest; returns their offset. For none too its allocator is asked, as the
+    canonical ABI has it: guests free what they get, whatever its size.
+    """
+    size = len(data)
+    # As in `room`, without a call: this is where every payload goes through.
+    address = memory.allocate(1, size) if size <= MAX_BYTES else room(memory, 1, size)
+    memory.view[address : address + size] = data
+    return address
+
+
+def _string(value: Any, at: int, memory: LinearMemory) -> None:
+    data = utf8_of(value)
+    start = copied(data, memory)
+    _put_pair(memory.view, at, start, len(data))
+
+
+def _bytes(value: Any, at: int, memory: LinearMemory) -> None:
+    data = bytes_of(value)
+    start = copied(data, memory)
+    _put_pair(memory.view, at, start, len(data))
+
+
+def elements(
+    type_: ListOf, shape: Shape, resource_number: ResourceNumber
+) -> Callable[[Any, LinearMemory], int]:
+    """Compile what has the elements of a list, other than bytes, written; it returns their offset."""
+    element = shape.parts[0]
+    size, align = element.size, element.align
+    write = store(type_.element, element, resource_number)
+    together = _together(type_.element)
+
+    def put(value: Any, memory: LinearMemory) -> int:
+        if type(value) is not list:
+            raise wrong("list", value)
+        total = len(value) * size
+        data = None if together is None else together(value)
+        start = room(memory, align, total)
+        if data is not None:
+            memory.view[start : start + total] = data
+            return start
+        for at, each in zip(range(start, start + total, size), value, strict=True):
+            write(each, at, memory)
+        return start
+
+    return put
+
+
+def _together(type_: WitType) -> Callable[[list[Any]], bytes | None] | None:
+    """What packs many numbers at once, or leaves it to their writer to say which does not fit."""
+    if not isinstance(type_, Primitive) or type_.name in ("char", "string"):
+        return None
+    code, expected = CODES[type_.name], {bool if type_ == BOOL else float if type_ in (F32, F64) else int}
+
+    def pack(values: list[Any]) -> bytes | None:
+        if set(map(type, values)) != expected:
+            return None
+        try:
+            return struct.pack(f"<{len(values)}{code}", *values)
+        except (struct.error, OverflowError):
+            return None
+
+    return pack
+
+
+def _list(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
+    if type_.element == U8:
+        return _bytes
+    put = elements(type_, shape, resource_number)
+
+    def write(value: Any, at: int, memory: LinearMemory) -> None:
+        start = put(value, memory)
+        _put_pair(memory.view, at, start, len(value))
+
+    return write
+
+
+def misses(missing: KeyError) -> WrongType:
+    """The error of a record without a field."""
+    return WrongType(f"the record misses the field {missing.args[0]!r}")
+
+
+class Fields:
+    """Values that stand side by side: a function `(value, at, memory)` in the making, as source.
+
+    What is a number, and where text and lists begin and how long they are, is written by one `pack` for all
+    of it: a loop over closures takes twice the time. The source is made of numbers and of the words below
+    alone.
+    """
+
+    def __init__(self, resource_number: ResourceNumber) -> None:
+        self._resource_number = resource_number
+        self._scope: dict[str, Any] = dict(_SCOPE)
+        self._layout, self._end = "<", 0
+        self._packed: list[str] = []
+        self._before, self._copies, self._after = "", "", ""
+
+    def number(self, code: str, offset: int, expression: str) -> None:
+        """Add a number; they are added in the order of their offsets."""
+        self._layout += f"{offset - self._end}x{code}"
+        self._end = offset + Struct("<" + code).size
+        self._packed.append(expression)
+
+    def constant(self, value: Any) -> str:
+        """The name of a value."""
+        name = f"k{len(self._scope)}"
+        self._scope[name] = value
+        return name
+
+    def all(self, types: tuple[WitType, ...], shape: Shape, start: int = 0) -> list[str]:
+        """Add the fields of a record or tuple; returns the names of the variables that hold their values."""
+        names = [f"v{index}" for index in range(len(types))]
+        for name, type_, part, offset in zip(names, types, shape.parts, shape.offsets, strict=True):
+            self._add(name, type_, part, start + offset)
+        return names
+
+    def _add(self, name: str, type_: WitType, shape: Shape, offset: int) -> None:
+        number = convert(type_, self._resource_number)
+        if number is not None:
+            self.number(code_of(type_, shape), offset, f"{self.constant(number)}({name})")
+        elif type_ in (STRING, ListOf(U8)):
+            check = "utf8_of" if type_ == STRING else "bytes_of"
+            self._before += f" {name} = {check}({name})\n"
+            self._point(name, f"copied({name}, memory)", offset)
+        elif isinstance(type_, ListOf):
+            put = self.constant(elements(type_, shape, self._resource_number))
+            self._point(name, f"{put}({name}, memory)", offset)
+        else:
+            write = self.constant(store(type_, shape, self._resource_number))
+            self._after += f" {write}({name}, at + {offset}, memory)\n"
+
+    def _point(self, name: str, placing: str, offset: int) -> None:
+        """Add where something is put, and its length. It is put there before the view is taken that is packed into."""
+        self._copies += f" {name}_at = {placing}\n"
+        self.number("I", offset, f"{name}_at")
+        self.number("I", offset + 4, f"len({name})")
+
+    def finish(self, head: str) -> Store:
+        """Compile it. `head` takes the value apart into its variables."""
+        pack = ""
+        if self._packed:
+            packer = self.constant(Struct(self._layout).pack_into)
+            pack = f" {packer}(memory.view, at, {', '.join(self._packed)})\n"
+        text = f"def write(value, at, memory):\n{head}{self._before}{self._copies}{pack}{self._after}"
+        exec(compile(text, "<lowering>", "exec"), self._scope)  # noqa: S102 - of the parts above alone: no name of a guest's is in it
+        write: Store = self._scope["write"]
+        return write
+
+
+def _record(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
+    fields = Fields(resource_number)
+    variables = fields.all(tuple(field for _, field in type_.fields), shape)
+    lines = [
+        f"  {variable} = value[{fields.constant(name)}]\n"
+        for variable, (name, _) in zip(variables, type_.fields, strict=True)
+    ]
+    return fields.finish(
+        f" if type(value) is not dict: raise wrong('dict for a record', value)\n try:\n{''.join(lines)}"
+        " except KeyError as missing: raise misses(missing) from None\n"
+    )
+
+
+def _tuple(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
+    fields, count = Fields(resource_number), len(type_.elements)
+    variables = fields.all(type_.elements, shape)
+    return fields.finish(
+        f" if type(value) is not tuple or len(value) != {count}: raise wrong('tuple of {count}', value)\n"
+        f" {', '.join(variables)}, = value\n"
+    )
+
+
+def _option(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
+    if can_be_none(type_.some):
+        return _cases(type_, shape, resource_number)
+    write_some, offset = store(type_.some, shape.parts[1], resource_number), shape.offsets[0]
+
+    def write(value: Any, at: int, memory: LinearMemory) -> None:
+        if value is None:
+            memory.view[at] = 0
+            return
+        memory.view[at] = 1
+        write_some(value, at + offset, memory)
+
+    return write
+
+
+def _cases(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
+    case, offset = case_of(type_), shape.offsets[0]
+    payloads = [
+        None if payload is None else store(payload, part, resource_number)
+        for (_, payload), part in zip(cases_of(type_), shape.parts, strict=True)
+    ]
+    put = Struct("<" + shape.discriminant).pack_into
+
+    def write(value: Any, at: int, memory: LinearMemory) -> None:
+        number, carried = case(value)
+        put(memory.view, at, number)
+        write_payload = payloads[number]
+        if write_payload is not None:
+            write_payload(carried, at + offset, memory)
+
+    return write
+
+
+_SCOPE: Final[dict[str, Any]] = {
+    "bytes_of": bytes_of,
+    "copied": copied,
+    "misses": misses,
+    "utf8_of": utf8_of,
+    "wrong": wrong,
+}
+
+_COMPILERS: Final[dict[type, Callable[[Any, Shape, ResourceNumber], Store]]] = {
+    Primitive: lambda type_, shape, resource_number: _string,
+    ListOf: _list,
+    RecordOf: _record,
+    TupleOf: _tuple,
+    VariantOf: _cases,
+    OptionOf: _option,
+    ResultOf: _cases,
+}

@@ -1,0 +1,247 @@
+"""Calls by the canonical ABI: arguments out of a guest, results and parameters into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from struct import Struct
+from typing import Any, Final, TypeAlias
+
+from guesthouse.wasm.abi.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Shape, cases_of, shape_of
+from guesthouse.wasm.abi.lift import NO_LIMIT, ArgumentLimit, Place, ResourceNumber, Source, text
+from guesthouse.wasm.abi.lower_flat import flatten
+from guesthouse.wasm.abi.lower_memory import Fields, Store, room, store
+from guesthouse.wasm.abi.lower_scalars import convert
+from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.abi.traps import misaligned
+from guesthouse.wasm.abi.value_budget import has_handles, needs_meter
+from guesthouse.wasm.engine.native import slots as views_of
+from guesthouse.wasm.types import (
+    F32,
+    F64,
+    S8,
+    S16,
+    S32,
+    S64,
+    STRING,
+    OptionOf,
+    RecordOf,
+    ResultOf,
+    TupleOf,
+    VariantOf,
+    WitType,
+)
+from guesthouse.wasm.values import OK, Form
+
+
+class Slots(Enum):
+    """How core arguments stand: where the first one's value begins, and bytes from one to the next."""
+
+    RAW = (0, 16)
+    TAGGED = (8, 32)
+
+
+ReadArguments: TypeAlias = Callable[[int, LinearMemory | None], tuple[Any, ...]]
+"""`(address of the core arguments, memory)`; the memory of functions that pass no pointer may be None."""
+
+
+def lift_arguments(
+    types: tuple[WitType, ...],
+    slots: Slots,
+    resource_number: ResourceNumber,
+    *,
+    utf8: bool = False,
+    limit: ArgumentLimit = NO_LIMIT,
+) -> ReadArguments:
+    """Compile the reader of a call's arguments.
+
+    Args:
+        types: of the arguments, in order; at least one.
+        slots: how the core arguments stand.
+        resource_number: the host's number of a resource's type.
+        utf8: whether arguments that are strings are wanted as the bytes of their UTF-8.
+        limit: how long texts and bytes may be.
+
+    Raises:
+        UnsupportedType: one of the types cannot be passed.
+    """
+    metered = needs_meter(types)
+    source = Source(resource_number, limit, metered=metered)
+    shape = shape_of(TupleOf(types))
+    flat = len(shape.flat) <= MAX_FLAT_PARAMS
+    place, at = (Place(*slots.value), 0) if flat else (Place(0), slots.value[0])
+
+    def emit() -> str:
+        values, passed = [], 0
+        for type_, part, offset in zip(types, shape.parts, shape.offsets, strict=True):
+            where = place.part(offset, passed)
+            values.append(
+                text(source, where, utf8=True)
+                if utf8 and type_ == STRING
+                else source.value(type_, part, where)
+            )
+            passed += len(part.flat)
+        return f"({', '.join(values)},)"
+
+    expression = source.segment(emit)
+    prelude = " BUDGET.begin(most())\n" if metered else ""
+    if any(map(has_handles, types)):
+        prelude += " begin()\n"
+    load = source.finish(expression, prelude + ("" if flat else source.spilled(shape, at)))
+    first, stride = slots.value
+    view = views_of(first + stride * (len(shape.flat) if flat else 1))
+    return lambda address, memory: load(view(address), 0, memory)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultWriter:
+    """How a host call's result gets into the guest."""
+
+    by_address: bool
+    """Whether the core function has a last parameter that says where in memory."""
+    write: Callable[[Any, LinearMemory, int], None]
+    """`(value, memory, where)`: the guest's offset, as an unsigned number that is not checked yet, or the native
+    address of the core result's eight bytes.
+    """
+
+
+_put_bits: Final = Struct("<Q").pack_into
+_result_slot: Final = views_of(8)
+
+
+def lower_result(type_: WitType, forms: tuple[Form, ...], resource_number: ResourceNumber) -> ResultWriter:
+    """Compile the writer of a host call's result.
+
+    Args:
+        type_: of the import.
+        forms: what the call may return besides values of the type.
+        resource_number: the host's number of a resource's type.
+
+    Raises:
+        UnsupportedType: the type cannot be passed.
+    """
+    shape = shape_of(type_)
+    if len(shape.flat) > MAX_FLAT_RESULTS:
+        return ResultWriter(True, _in_memory(type_, shape, forms, resource_number))
+    return ResultWriter(False, _in_slot(type_, shape, resource_number))
+
+
+def _in_slot(
+    type_: WitType, shape: Shape, resource_number: ResourceNumber
+) -> Callable[[Any, LinearMemory, int], None]:
+    number = convert(type_, resource_number)
+    if number is not None and type_ not in (S8, S16, S32, S64, F32, F64):
+
+        def write_number(value: Any, memory: LinearMemory, where: int) -> None:
+            _put_bits(_result_slot(where), 0, number(value))
+
+        return write_number
+    flat = flatten(type_, shape, resource_number)
+
+    def write(value: Any, memory: LinearMemory, where: int) -> None:
+        _put_bits(_result_slot(where), 0, flat(value, memory)[0])
+
+    return write
+
+
+def _in_memory(
+    type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber
+) -> Callable[[Any, LinearMemory, int], None]:
+    write_value = store(type_, shape, resource_number)
+    if forms:
+        write_value = _or_form(write_value, _compiled(type_, shape, forms, resource_number))
+    # Most calls return this, and of it there is one byte alone to be written.
+    constant = _constant(type_)
+    size, outside = shape.size, ~0xFFFF_FFFF | (shape.align - 1)
+
+    def write(value: Any, memory: LinearMemory, where: int) -> None:
+        if where & outside:
+            misaligned(where, shape.align)
+        if where + size > memory.size:
+            memory.check(where, size)
+        if value is constant:
+            memory.view[where] = 0
+        else:
+            write_value(value, where, memory)
+
+    return write
+
+
+def _constant(type_: WitType) -> object:
+    """The value whose form in memory is a case number of one byte, zero, if the type has one."""
+    if isinstance(type_, OptionOf):
+        return None
+    return OK if isinstance(type_, ResultOf) and type_.ok is None else _NO_CONSTANT
+
+
+_NO_CONSTANT: Final = object()
+
+
+def _or_form(write: Store, fills: dict[Form, Store]) -> Store:
+    def write_either(value: Any, at: int, memory: LinearMemory) -> None:
+        if type(value) is not tuple:
+            write(value, at, memory)
+            return
+        fill = fills.get(value[0])
+        if fill is None:
+            write(value[0].expand(value[1:]), at, memory)
+        else:
+            fill(value, at, memory)
+
+    return write_either
+
+
+def _compiled(
+    type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber
+) -> dict[Form, Store]:
+    fills = ((form, _filler(type_, shape, form, resource_number)) for form in forms)
+    return {form: fill for form, fill in fills if fill is not None}
+
+
+def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: ResourceNumber) -> Store | None:
+    """What writes a form of a type: all its numbers at once. None when the type has another shape."""
+    fields, offset = Fields(resource_number), 0
+    for step in form.path:
+        if not isinstance(type_, ResultOf | VariantOf):
+            return None
+        names = [name for name, _ in cases_of(type_)]
+        if step not in names:
+            return None
+        index = names.index(step)
+        fields.number(shape.discriminant, offset, str(index))
+        offset += shape.offsets[0]
+        type_, shape = cases_of(type_)[index][1], shape.parts[index]
+    if not isinstance(type_, RecordOf) or tuple(name for name, _ in type_.fields) != form.fields:
+        return None
+    variables = fields.all(tuple(field for _, field in type_.fields), shape, offset)
+    return fields.finish(f" _, {', '.join(variables)} = value\n")
+
+
+def lower_parameters(
+    types: tuple[WitType, ...], resource_number: ResourceNumber
+) -> Callable[[tuple[Any, ...], LinearMemory], list[tuple[str, int]]]:
+    """Compile what makes core arguments of those for an export: the core type and the bits of each.
+
+    Args:
+        types: of the parameters, in order.
+        resource_number: the host's number of a resource's type.
+
+    Raises:
+        UnsupportedType: one of the types cannot be passed.
+    """
+    if not types:
+        return lambda values, memory: []
+    together = TupleOf(types)
+    shape = shape_of(together)
+    if len(shape.flat) <= MAX_FLAT_PARAMS:
+        flat = flatten(together, shape, resource_number)
+        return lambda values, memory: list(zip(shape.flat, flat(values, memory), strict=True))
+    write_all = store(together, shape, resource_number)
+
+    def spill(values: tuple[Any, ...], memory: LinearMemory) -> list[tuple[str, int]]:
+        start = room(memory, shape.align, shape.size)
+        write_all(values, start, memory)
+        return [("i32", start)]
+
+    return spill

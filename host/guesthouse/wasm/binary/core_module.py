@@ -1,0 +1,187 @@
+"""What a core module of a component imports and exports, and what its start section names.
+
+The host calls that function itself, so the module is compiled *without start*: it exports the function instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Final
+
+from guesthouse.wasm.binary.byte_reader import (
+    MODULE,
+    Reader,
+    Section,
+    Unplanned,
+    encoded_number,
+    encoded_section,
+)
+from guesthouse.wasm.binary.byte_reader import sections as sections_of
+
+MAX_MODULE_IMPORTS: Final = 50_000
+"""Of one module, and of all modules of a component together."""
+MAX_MODULE_EXPORTS: Final = 100_000
+"""The same. A Python guest has 4,200."""
+
+CUSTOM: Final = 0
+IMPORTS: Final = 2
+FUNCTIONS: Final = 3
+EXPORTS: Final = 7
+START: Final = 8
+CODE: Final = 10
+"""Sections."""
+
+_LAST_SECTION: Final = 13
+_VALUE_TYPES: Final = frozenset((0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F))
+_REFERENCE_TYPES: Final = frozenset((0x70, 0x6F))
+
+
+class Kind(IntEnum):
+    """What a module imports or exports, numbered as in the binary format."""
+
+    FUNCTION = 0
+    TABLE = 1
+    MEMORY = 2
+    GLOBAL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One import."""
+
+    module: str
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class CoreModule:
+    """One core module of a component, as far as linking is concerned."""
+
+    content: bytes
+    imports: tuple[Wanted, ...]
+    exports: Mapping[str, Kind]
+    start: int | None
+    """The number of the function in its start section."""
+    sections: Mapping[int, Section]
+    """All but the custom ones, in their order, by their kind."""
+
+    def reader(self, kind: int) -> Reader:
+        """Reads the content of a section; one that it does not have is an empty vector."""
+        section = self.sections.get(kind)
+        if section is None:
+            return Reader(b"\0", 0, 1)
+        return Reader(self.content, section.body, section.end)
+
+
+def read_module(content: bytes) -> CoreModule:
+    """Read what a module imports and exports.
+
+    Raises:
+        Unplanned: it is malformed, or does something unknown.
+    """
+    sections: dict[int, Section] = {}
+    for section in sections_of(content, 0, len(content), MODULE):
+        if section.kind > _LAST_SECTION:
+            raise Unplanned(f"a module has a section of the unknown kind {section.kind}")
+        if section.kind in sections:
+            raise Unplanned("a module has two sections of one kind")
+        if section.kind != CUSTOM:
+            sections[section.kind] = section
+    module = CoreModule(content, (), {}, None, sections)
+    return replace(
+        module,
+        imports=_imports(module.reader(IMPORTS)),
+        exports=_exports(module.reader(EXPORTS)),
+        start=_start(module.reader(START)) if START in sections else None,
+    )
+
+
+def _start(reader: Reader) -> int:
+    number = reader.number()
+    reader.finish()
+    return number
+
+
+def without_start(module: CoreModule) -> tuple[bytes, str | None]:
+    """The module without its start section, and the name under which it exports that function instead.
+
+    A module without one is returned as it is, with None.
+    """
+    if module.start is None:
+        return module.content, None
+    name = "start"
+    while name in module.exports:
+        name += "'"
+    encoded = name.encode()
+    entry = encoded_number(len(encoded)) + encoded + bytes((Kind.FUNCTION,)) + encoded_number(module.start)
+    exports = encoded_section(EXPORTS, _with(entry, module.reader(EXPORTS)))
+    start = module.sections[START]
+    # Without a section of exports, their place is where the start section is, which comes right after it.
+    old = module.sections.get(EXPORTS, start)
+    pieces = module.content[: old.start], exports, module.content[old.end : start.start]
+    return b"".join((*pieces, module.content[max(old.end, start.end) :])), name
+
+
+def _with(entry: bytes, vector: Reader) -> bytes:
+    """A vector with one more element."""
+    count = vector.number()
+    return encoded_number(count + 1) + vector.content[vector.at : vector.end] + entry
+
+
+def _imports(reader: Reader) -> tuple[Wanted, ...]:
+    count = reader.count(MAX_MODULE_IMPORTS, "imports of a module")
+    wanted = tuple(_import(reader) for _ in range(count))
+    reader.finish()
+    return wanted
+
+
+def _import(reader: Reader) -> Wanted:
+    wanted = Wanted(reader.name(), reader.name(), _kind(reader))
+    match wanted.kind:
+        case Kind.FUNCTION:
+            reader.number()
+        case Kind.TABLE:
+            _one_of(_REFERENCE_TYPES, reader)
+            _limits(reader)
+        case Kind.MEMORY:
+            _limits(reader)
+        case Kind.GLOBAL:
+            _one_of(_VALUE_TYPES, reader)
+            _one_of((0, 1), reader)
+    return wanted
+
+
+def _exports(reader: Reader) -> dict[str, Kind]:
+    count = reader.count(MAX_MODULE_EXPORTS, "exports of a module")
+    exports = {}
+    for _ in range(count):
+        name = reader.name()
+        exports[name] = _kind(reader)
+        reader.number()
+    reader.finish()
+    return exports
+
+
+def _kind(reader: Reader) -> Kind:
+    value = reader.byte()
+    if value not in (0, 1, 2, 3):
+        raise Unplanned(f"a module imports or exports something of the unknown kind {value}")
+    return Kind(value)
+
+
+def _limits(reader: Reader) -> None:
+    with_maximum = reader.byte()
+    if with_maximum not in (0, 1):
+        raise Unplanned("a module imports a memory or a table with unknown limits")
+    reader.number()
+    if with_maximum:
+        reader.number()
+
+
+def _one_of(known: frozenset[int] | tuple[int, ...], reader: Reader) -> None:
+    value = reader.byte()
+    if value not in known:
+        raise Unplanned(f"a module imports something of the unknown type {value:#x}")

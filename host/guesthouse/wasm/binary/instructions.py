@@ -1,0 +1,157 @@
+"""Finds the instructions in a function's body that take long, alone or many in a row, which is to read all the others.
+
+What an instruction is followed by depends on it, so nothing can be found by its bytes alone. The known ones are those
+of all extensions of WebAssembly that an engine of `engines.py` validates, and some that it does not. One that is not
+known is refused, as it might be followed by anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from guesthouse.wasm.binary.byte_reader import Reader, Unplanned
+
+
+class Long(IntEnum):
+    """Those that the engine carries out in functions of its own, by their numbers, some of them behind a prefix."""
+
+    MEMORY_GROW = 0x40
+    REF_FUNC = 0xD2
+    MEMORY_INIT = 0xFC08
+    DATA_DROP = 0xFC09
+    MEMORY_COPY = 0xFC0A
+    MEMORY_FILL = 0xFC0B
+    TABLE_INIT = 0xFC0C
+    ELEM_DROP = 0xFC0D
+    TABLE_COPY = 0xFC0E
+    TABLE_GROW = 0xFC0F
+
+
+class Found(NamedTuple):
+    """One of them, and where it stands."""
+
+    what: Long
+    start: int
+    end: int
+    operands: tuple[int, ...]
+    """The memories, tables and segments that it names, in their order."""
+    length: int | None
+    """Of bytes or elements, where the instruction before it is a constant."""
+
+
+_TWO_OPERANDS: Final = frozenset((Long.MEMORY_INIT, Long.MEMORY_COPY, Long.TABLE_INIT, Long.TABLE_COPY))
+_PREFIX: Final = 0xFC
+
+_NUMBER: Final = rb"[\x80-\xff]*[\x00-\x7f]"
+_TYPE: Final = rb"(?:[\x63\x64]" + _NUMBER + rb"|[\x00-\x62\x65-\x7f]|[\x80-\xff]+[\x00-\x7f])"
+"""Of a value or a block; references to what is declared in the module take two numbers."""
+_PLACE: Final = (
+    rb"(?:(?:[\x00-\x3f]|[\x80-\xbf]\x80*\x00)"
+    + _NUMBER
+    + rb"|(?:[\x40-\x7f]|[\xc0-\xff]\x80*\x00)"
+    + _NUMBER * 2
+    + rb")"
+)
+"""In memory: alignment, the number of the memory if a bit of that says so, and offset."""
+_OTHERS: Final = (
+    rb"[\x0c\x0d\x10\x12\x14\x15\x20-\x26\x3f\x42\xd0\xd5\xd6]" + _NUMBER,
+    rb"\x41" + _NUMBER + rb"(?!\xfc[\x08\x0a-\x0c\x0e])",
+    rb"[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1\xd4]",
+    rb"[\x28-\x3e]" + _PLACE,
+    rb"[\x02-\x04]" + _TYPE,
+    rb"[\x11\x13]" + _NUMBER * 2,
+    rb"\x43.{4}",
+    rb"\x44.{8}",
+    rb"\x1c\x01" + _TYPE,
+    rb"\xfc(?:[\x00-\x07\x13-\x16]|[\x10\x11]" + _NUMBER + rb")",
+    # Vectors
+    rb"\xfd[\x00-\x0b\x5c\x5d]" + _PLACE,
+    rb"\xfd[\x54-\x5b]" + _PLACE + rb".",
+    rb"\xfd[\x0c\x0d].{16}",
+    rb"\xfd[\x15-\x22].",
+    rb"\xfd(?:[\x0e-\x14\x23-\x53\x5e-\x7f]|[\x80-\xff]\x01|[\x80-\x93]\x02)",
+)
+_RUN: Final = re.compile(rb"(?:" + rb"|".join(_OTHERS) + rb"){0,4096}", re.DOTALL)
+"""No two of the alternatives begin alike, so nothing is tried twice. A match of any length would take memory for each
+instruction.
+"""
+
+
+def long_instructions(content: bytes, start: int, end: int) -> Iterator[Found]:
+    """Find the instructions that take long.
+
+    Args:
+        content: of a module.
+        start: where the instructions of a function begin, behind its locals.
+        end: where they end.
+
+    Raises:
+        Unplanned: it has one that is not known, or is cut off.
+    """
+    reader = Reader(content, start, end)
+    count = None
+    while reader.more():
+        before = reader.at
+        reader.at = _end_of_run(content, before, end)
+        if not reader.more():
+            return
+        match content[reader.at]:
+            case _ if reader.at > before:
+                pass  # there may be more of it
+            case 0x41:
+                count = _constant(reader)
+                continue
+            case 0x0E:
+                _skip_targets(reader)
+            case _:
+                yield _found(reader, count)
+        count = None
+
+
+def _end_of_run(content: bytes, at: int, end: int) -> int:
+    """Where the instructions end that are of no interest, or the first 4,096 of them."""
+    match = _RUN.match(content, at, end)
+    return at if match is None else match.end()
+
+
+def _constant(reader: Reader) -> int | None:
+    """What the `i32.const` here gives, if it is not negative."""
+    start = reader.at + 1
+    reader.at += 1
+    while reader.byte() >= 0x80:
+        pass
+    value = 0
+    for byte in reversed(reader.content[start : reader.at]):
+        value = value << 7 | byte & 0x7F
+    return None if reader.content[reader.at - 1] & 0x40 else value
+
+
+def _found(reader: Reader, count: int | None) -> Found:
+    start = reader.at
+    opcode = reader.byte()
+    if opcode == _PREFIX:
+        opcode = _PREFIX << 8 | min(reader.number(), 0xFF)
+    try:
+        what = Long(opcode)
+    except ValueError:
+        raise Unplanned(
+            f"a function has the instruction {opcode:#x}, which is unknown here: build it without that extension"
+        ) from None
+    operands = (reader.number(), reader.number()) if what in _TWO_OPERANDS else (reader.number(),)
+    return Found(what, start, reader.at, operands, count)
+
+
+def _skip_targets(reader: Reader) -> None:
+    """Skip a `br_table`."""
+    reader.at += 1
+    count = reader.number() + 1
+    if count > reader.end - reader.at:
+        raise Unplanned("it is cut off")
+    if reader.content[reader.at : reader.at + count].isascii():  # a byte each
+        reader.at += count
+        return
+    for _ in range(count):
+        reader.number()

@@ -1,0 +1,276 @@
+"""A guest that the boundary has put together from core modules, as its plan says."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import addressof, c_void_p
+from dataclasses import replace
+from functools import partial
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.abi.handles import Handles
+from guesthouse.wasm.abi.memory import NO_MEMORY, LinearMemory, no_allocator
+from guesthouse.wasm.core import capi as capi_core
+from guesthouse.wasm.core.capi import EXTERN_OF, EXTERN_SIZE, INSTANCE_SIZE, KINDS, TAGGED_SIZE
+from guesthouse.wasm.core.yielding import let_yield
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.capi import address_of
+from guesthouse.wasm.engine.fiber import Fiber, Running, StoreLimits
+from guesthouse.wasm.errors import ConversionError, GuestTrap, LinkFailure, classify
+
+if TYPE_CHECKING:
+    from guesthouse.wasm.core.import_table import ImportScratch
+    from guesthouse.wasm.core.instance import LinkedComponent, Step
+
+_ARGUMENTS: Final = (ctypes.c_uint64 * 8)()
+_ARGUMENTS_ADDRESS: Final = addressof(_ARGUMENTS)
+_put_arguments: Final = Struct("<I12xI12xI12xI12x").pack_into
+_result: Final = Struct("<I").unpack_from
+_put_value: Final = Struct("<B7xQ").pack_into
+_TRAP: Final = c_void_p()
+_TRAP_ADDRESS: Final = addressof(_TRAP)
+_func_call: Final = capi_core.ready_func_call
+_READY_ARGUMENTS: Final = capi.ready_pointer(_ARGUMENTS_ADDRESS)
+_READY_COUNT: Final = capi.ready_size(4)
+_READY_TRAP: Final = capi.ready_pointer(_TRAP_ADDRESS)
+
+
+_SLICE_MICROSECONDS: Final = 1000
+"""Of instantiation at a time, if a single one does not take longer."""
+_UNCOUNTED: Final = 1024 * 1024
+"""What the instances of a component may take without being counted against its memory: those of nearly all do."""
+
+
+_REALLOC: Final = (KINDS["i32"],) * 4, (KINDS["i32"],)
+"""The type of an allocator."""
+
+
+def _lacking() -> GuestTrap:
+    return GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
+
+
+def _counted(size: int) -> int:
+    return max(0, size - _UNCOUNTED)
+
+
+def _less(limits: StoreLimits, size: int) -> StoreLimits:
+    """Limits of a guest whose instances take so much besides its memory."""
+    counted = _counted(size)
+    if not counted:
+        return limits
+    if counted >= limits.memory_bytes:
+        raise LinkFailure(
+            f"has globals, functions and elements of {size} bytes, and may have {limits.memory_bytes} in all: "
+            "instantiate less, or raise process.memory_bytes"
+        )
+    return replace(limits, memory_bytes=limits.memory_bytes - counted)
+
+
+class CoreFiber(Fiber):
+    """See `Fiber`."""
+
+    __slots__ = (
+        "_assembly",
+        "_bench",
+        "_called",
+        "_instances",
+        "_memory_extern",
+        "_next",
+        "_reallocs",
+        "_trapped",
+        "handles",
+        "memory",
+        "must_finish",
+        "realloc",
+    )
+
+    def __init__(self, assembly: LinkedComponent, limits: StoreLimits, owner: Any) -> None:
+        super().__init__(assembly.engine, _less(limits, assembly.bytes), owner)
+        self._assembly = assembly
+        self.memory = NO_MEMORY
+        """Where its values are, once that exists."""
+        self.handles = Handles()
+        self.must_finish = False
+        """Whether the host waits for guest code on its own stack: it may neither call the host nor be pre-empted."""
+        self._trapped = c_void_p()
+        self._next = 0
+        self._bench: ImportScratch | None = None
+        """Where it is being put together."""
+        self._instances = bytearray()
+        self._memory_extern = bytearray()
+        """By which `memory` asks for its size: kept, as only its address is."""
+        self._reallocs: dict[int | None, Callable[[int, int], int]] = {None: no_allocator}
+        self.realloc: int | None = -1
+        """The allocator in use, by its number in the plan."""
+        self._called: object = None
+        """What the call under way is read from."""
+        let_yield(self.store_address)
+
+    def start(self, *arguments: Any) -> None:
+        """See `Fiber`."""
+        self._started = True
+        Running.fiber = self
+        run = self._assembly.run
+        try:
+            self.memory.look()
+            self.use_allocator(run.realloc)
+            values = self._assembly.lower_run_arguments(arguments, self.memory)
+        except ConversionError as error:
+            detail = f"its run function is not that of the world `process`: {error}"
+            raise GuestTrap(ExitCause.NOT_STARTED, detail) from None
+        arguments_array = bytearray(TAGGED_SIZE * len(values))
+        for index, (kind, bits) in enumerate(values):
+            _put_value(arguments_array, TAGGED_SIZE * index, KINDS[kind], bits)
+        self._call(run.instance, run.name, bytes(arguments_array), len(values))
+
+    def memory_bytes(self) -> int:
+        """See `Fiber`."""
+        memory = self.memory
+        memory.look()
+        return memory.size + _counted(self._assembly.bytes)
+
+    def use_allocator(self, number: int | None) -> None:
+        """Have room in the guest's memory made by that function of its own."""
+        found = self._reallocs.get(number)
+        if found is None:
+            found = self._reallocs[number] = self._allocator(*self._assembly.reallocs[number or 0])
+        self.memory.allocate = found
+        self.realloc = number
+
+    def _allocator(self, instance: int, name: bytes) -> Callable[[int, int], int]:
+        memory = self.memory
+        if memory is NO_MEMORY:
+            return no_allocator
+        extern = self._function(instance, name)
+        if capi_core.core_types_of(self.context, _address(extern) + EXTERN_OF) != _REALLOC:
+            raise _lacking()  # it is called without asking for its type
+        return partial(_allocate, self, memory, extern, capi.ready_pointer(_address(extern) + EXTERN_OF))
+
+    def _step_ended(self) -> bool:
+        return self._started or self._put_together()
+
+    def _put_together(self) -> bool:
+        """Instantiate the modules one by one; returns False when one is to be started first, or others are to run
+        before the next.
+        """
+        steps = self._assembly.steps
+        if self._bench is None:
+            self._bench = self._assembly.take_bench()
+            self._instances = self._bench.instances
+        spent = 0
+        while self._next < len(steps):
+            step = steps[self._next]
+            spent += step.microseconds
+            if spent > _SLICE_MICROSECONDS and spent > step.microseconds:
+                return False
+            self._instantiate(step, self._bench)
+            self._next += 1
+            if step.start is not None:
+                self._call(self._next - 1, step.start, b"", 0)
+                return False
+        self._leave_bench()
+        return True
+
+    def _leave_bench(self) -> None:
+        """Others may use it: keep what is still needed, which is little."""
+        bench, self._bench = self._bench, None
+        if bench is not None:
+            self._instances = bytearray(bench.instances)
+            self._assembly.give_bench(bench)
+
+    def _instantiate(self, step: Step, bench: ImportScratch) -> None:
+        if not bench.fetch(self._next, self.context):
+            raise _lacking()
+        self.must_finish = True  # what initialises a module runs on the worker's own stack
+        error = capi_core.instance_new(
+            self.context,
+            step.module,
+            bench.externs_address + EXTERN_SIZE * step.imports.first,
+            step.imports.count,
+            bench.instances_address + INSTANCE_SIZE * self._next,
+            addressof(self._trapped),
+        )
+        self.must_finish = False
+        self._error.value = error
+        self._raise_error()
+        if step.memory is not None:
+            self._find_memory(step.memory)
+
+    def _find_memory(self, name: bytes) -> None:
+        extern = self._export(self._next, name, capi_core.MEMORY)
+        self._memory_extern = extern
+        which = self.ready_context, capi.ready_pointer(_address(extern) + EXTERN_OF)
+        self.memory = LinearMemory(
+            partial(capi_core.ready_memory_data, *which), partial(capi_core.ready_memory_data_size, *which)
+        )
+
+    def _function(self, instance: int, name: bytes) -> bytearray:
+        return self._export(instance, name, capi_core.FUNCTION)
+
+    def _export(self, instance: int, name: bytes, kind: int) -> bytearray:
+        extern = bytearray(EXTERN_SIZE)
+        where = _address(self._instances) + INSTANCE_SIZE * instance
+        if not capi_core.instance_export(self.context, where, name, len(name), _address(extern)):
+            raise _lacking()
+        if extern[0] != kind:
+            raise _lacking()
+        return extern
+
+    def _call(self, instance: int, name: bytes, arguments: bytes, count: int) -> None:
+        extern = self._function(instance, name)
+        self._called = extern, arguments
+        self._future = capi.ready_pointer(
+            capi_core.func_call_async(
+                self.context,
+                _address(extern) + EXTERN_OF,
+                address_of(arguments),
+                count,
+                None,
+                0,
+                addressof(self._trapped),
+                addressof(self._error),
+            )
+        )
+
+    def _raise_error(self) -> None:
+        trap, self._trapped.value = self._trapped.value, None
+        if trap:
+            raise self._trap(capi_core.take_trap(trap))
+        super()._raise_error()
+
+    def _let_go(self) -> None:
+        self._leave_bench()
+        if self.memory is not NO_MEMORY:
+            self.memory.close()  # what allocates refers to this fiber, too: a circle would keep the assembly
+        self.memory = NO_MEMORY
+        self._reallocs.clear()
+
+
+def _allocate(
+    fiber: CoreFiber, memory: LinearMemory, keep: object, function: capi.Ready, alignment: int, size: int
+) -> int:
+    """Call the guest's `realloc` within a call of its own. Guest code runs, on the same stack, until it is done."""
+    _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
+    fiber.must_finish = True
+    error = _func_call(fiber.ready_context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
+    fiber.must_finish = False
+    if Running.finish_by:  # its slice ended meanwhile, or in a call of the same slice before
+        capi.set_epoch_deadline(fiber.context, 0)
+    if error or _TRAP.value:
+        trap, _TRAP.value = _TRAP.value, None
+        raise classify(capi_core.take_trap(trap) if trap else capi.take_message(error))
+    memory.look()
+    address: int = _result(_ARGUMENTS)[0]
+    if address % alignment:
+        raise GuestTrap(ExitCause.TRAP, f"its allocator gave {address}, which is no multiple of {alignment}")
+    if address + size > memory.size:
+        memory.check(address, size)
+    return address
+
+
+def _address(data: bytearray) -> int:
+    """Of its content, which must not be empty."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(data))

@@ -1,0 +1,197 @@
+"""Host calls as core functions: `callbacks.py` for guests that the boundary has put together itself.
+
+A call lifts its arguments from the core parameters and the guest's memory, and lowers its result there. Room
+for that comes from the guest's allocator, which runs while the call does. Until it is done the guest may not
+call the host: that traps, as the component model has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from struct import Struct
+from typing import Any, Final, NoReturn, TypeAlias
+
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.abi.handles import begin, take
+from guesthouse.wasm.abi.layout import core_signature
+from guesthouse.wasm.abi.lift import ArgumentLimit, ResourceNumber
+from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_result
+from guesthouse.wasm.core.capi import (
+    ASYNC_CALL,
+    KINDS,
+    RAW_SIZE,
+    TAGGED_OF,
+    TAGGED_SIZE,
+    UNCHECKED_CALL,
+    trap_new,
+)
+from guesthouse.wasm.core.fiber import CoreFiber
+from guesthouse.wasm.engine.fiber import Running
+from guesthouse.wasm.engine.host_functions import (
+    DONE,
+    PENDING,
+    WAIT_ADDRESS,
+    Destructor,
+    HostFunction,
+    note_fault,
+    put_address,
+    put_wait,
+)
+from guesthouse.wasm.engine.native import slots
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.types import FunctionType
+
+_Read: TypeAlias = Callable[[int, LinearMemory], tuple[Any, ...]] | None
+"""None for a call without arguments."""
+_Finish: TypeAlias = Callable[..., None]
+"""`(value, fiber, address of the core parameters, address of the core results)`: lower the result."""
+
+_Converters: TypeAlias = tuple[_Read, _Finish]
+"""Compiled when a function is called first: a Python guest imports some hundred and calls few, and all of them would
+take its worker 40 ms whenever it starts.
+"""
+
+_u32: Final = Struct("<I").unpack_from
+_one_u32: Final = slots(4)
+_kind: Final = slots(1)
+_address: Final = slots(8)
+_continuation: Final = slots(24)
+
+
+def as_core_call(
+    function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
+) -> Any:
+    """The C function for a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
+    limit = ArgumentLimit(lambda: function.most(Running.fiber.owner), function.beyond)
+
+    def compiled() -> _Converters:
+        slots = Slots.TAGGED if function.blocks else Slots.RAW
+        types = () if function.takes_none else tuple(param for _, param in type_.params)
+        read = lift_arguments(types, slots, number, utf8=function.utf8, limit=limit) if types else None
+        return read, _finisher(function, type_, realloc, number)
+
+    return (_blocking if function.blocks else _plain)(function.call, compiled)
+
+
+def as_core_drop(destructor: Destructor, type_number: int) -> Any:
+    """The C function by which a guest drops a resource of the host."""
+
+    def call(owner: Any, number: int) -> None:
+        destructor(owner, type_number, number)
+
+    def read(address: int, memory: LinearMemory) -> tuple[int]:
+        begin()
+        return (take(type_number, _u32(_one_u32(address))[0])[1],)
+
+    return _plain(call, lambda: (read, _no_result))
+
+
+def _finisher(
+    function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
+) -> _Finish:
+    if type_.result is None:
+        return _no_result
+    writer = lower_result(type_.result, function.forms, number)
+    params, results = core_signature(type_)
+    if writer.by_address:
+        last = len(params) - 1
+        at = last * TAGGED_SIZE + TAGGED_OF if function.blocks else last * RAW_SIZE
+        return _into_memory(writer.write, at, realloc)
+    if function.blocks:
+        return _into_tagged(writer.write, KINDS[results[0]])
+    return lambda value, fiber, params, results: writer.write(value, fiber.memory, results)
+
+
+def _no_result(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
+    if value is not None:
+        raise TypeError(f"a call without a result returned {type(value).__name__}")
+
+
+def _into_memory(write: Callable[[Any, Any, int], None], at: int, realloc: int | None) -> _Finish:
+    def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
+        if fiber.realloc != realloc:
+            fiber.use_allocator(realloc)
+        write(value, fiber.memory, _u32(_one_u32(params + at))[0])
+
+    return finish
+
+
+def _into_tagged(write: Callable[[Any, Any, int], None], kind: int) -> _Finish:
+    def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
+        _kind(results)[0] = kind
+        write(value, fiber.memory, results + TAGGED_OF)
+
+    return finish
+
+
+def _refuse_call() -> NoReturn:
+    raise GuestTrap(ExitCause.TRAP, "its allocator called the host, which waits for it")
+
+
+def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
+    running = Running
+    read: _Read = None
+    finish: _Finish | None = None
+
+    def callback(env: int, caller: int, values: int) -> int:
+        nonlocal read, finish
+        fiber = running.fiber
+        try:
+            if fiber.must_finish:
+                _refuse_call()
+            if finish is None:
+                read, finish = compiled()
+            fiber.calls += 1
+            fiber.memory.look()  # it may have grown since
+            value = call(fiber.owner) if read is None else call(fiber.owner, *read(values, fiber.memory))
+            finish(value, fiber, values, values)
+        except BaseException as error:
+            return _fault(fiber, error)
+        return 0
+
+    return UNCHECKED_CALL(callback)
+
+
+def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
+    running, pending, done = Running, PENDING, DONE
+    read: _Read = None
+    finish: _Finish | None = None
+
+    def callback(
+        env: int,
+        caller: int,
+        params: int,
+        params_len: int,
+        results: int,
+        results_len: int,
+        trap_out: int,
+        continuation_out: int,
+    ) -> None:
+        nonlocal read, finish
+        fiber = running.fiber
+        try:
+            if fiber.must_finish:
+                _refuse_call()
+            if finish is None:
+                read, finish = compiled()
+            fiber.calls += 1
+            fiber.memory.look()
+            value = call(fiber.owner) if read is None else call(fiber.owner, *read(params, fiber.memory))
+            if value is pending:
+                fiber.blocked = partial(finish, fiber=fiber, params=params, results=results)
+                put_wait(_continuation(continuation_out), 0, WAIT_ADDRESS, fiber.context, 0)
+                return
+            finish(value, fiber, params, results)
+        except BaseException as error:
+            put_address(_address(trap_out), 0, _fault(fiber, error))
+        _continuation(continuation_out)[:] = done
+
+    return ASYNC_CALL(callback)
+
+
+def _fault(fiber: CoreFiber, error: BaseException) -> int:
+    text = note_fault(fiber, error)
+    made: int = trap_new(text, len(text))
+    return made

@@ -1,0 +1,234 @@
+"""A component that was taken apart into core modules, linked to the host's calls by its plan.
+
+The same as `componentize.py` for whoever uses it. There wasmtime passes values between guest and host one by one,
+a structure of 32 bytes for each, bytes of a list included; here the host reads and writes them where they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import c_void_p
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wasmtime import Engine, FuncType, Module, ValType
+
+from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
+from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.abi.signatures import lower_parameters
+from guesthouse.wasm.core import capi as capi_core
+from guesthouse.wasm.core.fiber import CoreFiber
+from guesthouse.wasm.core.host_calls import as_core_call, as_core_drop
+from guesthouse.wasm.core.import_table import Imports, ImportScratch
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
+from guesthouse.wasm.engine.imports import (
+    MAX_IMPORTED_FUNCTIONS,
+    HostImport,
+    host_function,
+    host_resource,
+    no_entry,
+    too_many_functions,
+    where_is,
+    with_result,
+)
+from guesthouse.wasm.errors import LinkFailure, WrongType
+from guesthouse.wasm.plan.plan import CallOf, Dropped, Lifted, Plan, Source
+from guesthouse.wasm.plan.weight import Weight, problem
+
+_VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instantiation, as a fiber does it."""
+
+    module: int
+    """The address of the compiled module."""
+    imports: Imports
+    memory: bytes | None
+    """The name under which it exports the guest's memory, if it does."""
+    start: bytes | None
+    """The exported function to call then."""
+    microseconds: int = 0
+    """How long it takes, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The function that runs the process."""
+
+    instance: int
+    name: bytes
+    realloc: int | None
+
+
+class LinkedComponent:
+    """One component and its linker. Lives as long as any instance of it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        plan: Plan,
+        modules: Sequence[Module],
+        offer: HostImport,
+        *entries: tuple[str | None, str],
+    ) -> None:
+        """Link.
+
+        Args:
+            engine: that compiled the modules.
+            plan: of the component.
+            modules: its core modules, by number.
+            offer: the host's calls.
+            entries: as for `Component`.
+
+        Raises:
+            LinkFailure: it imports what is not offered, has none of the entries, or takes too much to be put together.
+        """
+        too_heavy = problem(_weights(plan))
+        if too_heavy is not None:
+            raise LinkFailure(too_heavy)
+        self.engine = engine
+        self._modules = modules
+        self._keep: list[object] = []
+        self.entry, lifted = _find_entry(plan, entries)
+        self.entry_type = lifted.type
+        self.run = Run(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
+        self._linker = _Linker(engine)
+        self._numbers = {name: host_resource(offer, *name) for name in plan.resources}
+        self._run_parameters = len(lifted.type.params)
+        self._lower_run = lower_parameters(
+            tuple(type_ for _, type_ in lifted.type.params), self._numbers.__getitem__
+        )
+        self._link(plan, offer)
+        self.steps = _steps(plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules])
+        self._benches: list[ImportScratch] = []
+        self.bytes = sum(each.bytes for each in _weights(plan))
+        """What its instances take besides the guest's memory, about."""
+        self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
+
+    def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
+        """A new guest."""
+        return CoreFiber(self, limits, owner)
+
+    def take_bench(self) -> ImportScratch:
+        """Room to put a guest together, to be given back by `give_bench`."""
+        if self._benches:
+            return self._benches.pop()
+        return ImportScratch([step.imports for step in self.steps], self._linker.address)
+
+    def give_bench(self, bench: ImportScratch) -> None:
+        """The guest is put together, or will not be. Two at a time are rare: one bench is kept."""
+        if not self._benches:
+            self._benches.append(bench)
+
+    def lower_run_arguments(self, arguments: tuple[Any, ...], memory: LinearMemory) -> list[tuple[str, int]]:
+        """The arguments of the run function as core values: type and bits.
+
+        Raises:
+            ConversionError: the component's run function takes other parameters.
+        """
+        if len(arguments) != self._run_parameters:
+            raise WrongType(f"it has {self._run_parameters} parameters, not {len(arguments)}")
+        return self._lower_run(arguments, memory)
+
+    def _link(self, plan: Plan, offer: HostImport) -> None:
+        if len(plan.functions) > MAX_IMPORTED_FUNCTIONS:
+            raise too_many_functions()
+        offered = {}
+        for each in plan.functions:
+            function = host_function(offer, each.interface, each.name, each.type)
+            offered[each.interface, each.name] = function, each.type
+        known: Known = {}
+        for number, call in enumerate(plan.calls):
+            if isinstance(call, Dropped):
+                callback = as_core_drop(offer.destructor, self._numbers[call.interface, call.name])
+                self._linker.define(number, callback, (("i32",), ()))
+            else:
+                function, type_ = offered[call.interface, call.name]
+                callback = as_core_call(function, type_, call.realloc, self._numbers.__getitem__)
+                self._linker.define(number, callback, core_signature(type_, known), blocks=function.blocks)
+
+
+class _Linker:
+    """The host's core functions, by their number in the plan."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.address = capi_core.linker_new(ctypes.cast(engine.ptr(), c_void_p).value)
+        self._keep: list[object] = [engine]
+        self._delete = capi_core.linker_delete
+        self._types: dict[CoreSignature, FuncType] = {}
+
+    def define(
+        self,
+        number: int,
+        callback: Any,
+        signature: CoreSignature,
+        *,
+        blocks: bool = False,
+    ) -> None:
+        type_ = self._types.get(signature)
+        if type_ is None:
+            params, results = ([_VALUE_TYPES[name]() for name in names] for names in signature)
+            type_ = self._types[signature] = FuncType(params, results)
+        name = b"%d" % number
+        define = capi_core.linker_define_async if blocks else capi_core.linker_define
+        type_address = ctypes.cast(type_.ptr(), c_void_p).value
+        error = define(self.address, b"", 0, name, len(name), type_address, callback, None, None)
+        if error:
+            raise LinkFailure(capi.take_message(error))
+        self._keep.append(callback)
+
+    def __del__(self) -> None:
+        self._delete(self.address)
+
+
+def _find_entry(
+    plan: Plan, entries: Sequence[tuple[str | None, str]]
+) -> tuple[tuple[str | None, str], Lifted]:
+    """The first entry that the component has, by which it is run."""
+    exported = {(each.interface, each.name): each for each in plan.exports}
+    for entry in entries:
+        found = exported.get(entry)
+        if found is not None:
+            if found.type.result is not None:
+                raise with_result(where_is(entry))
+            return entry, found
+    raise no_entry(entries)
+
+
+def _weights(plan: Plan) -> list[Weight]:
+    """Of each instance."""
+    return [plan.weights[each.module] for each in plan.instantiations] if plan.weights else []
+
+
+def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
+    """What to do for an instance of the component."""
+    steps = []
+    first = 0
+    places: dict[Source, int] = {}
+    for number, each in enumerate(plan.instantiations):
+        memory = (
+            plan.memory.name.encode() if plan.memory is not None and plan.memory.instance == number else None
+        )
+        start = None if each.start is None else each.start.encode()
+        time = plan.weights[each.module].microseconds if plan.weights else 0
+        steps.append(Step(modules[each.module], _imports(first, each.imports, places), memory, start, time))
+        first += len(each.imports)
+    return tuple(steps)
+
+
+def _imports(first: int, sources: Sequence[Source], places: dict[Source, int]) -> Imports:
+    """What a module imports, from its first place on; `places` are those of all sources so far, and learns of these."""
+    calls, exports, again = [], [], []
+    for place, source in enumerate(sources, first):
+        where = places.setdefault(source, place)
+        if where != place:
+            again.append((place, where))
+        elif isinstance(source, CallOf):
+            calls.append((place, b"%d" % source.number))
+        else:
+            exports.append((place, source.instance, source.name.encode()))
+    return Imports(first, len(sources), tuple(calls), tuple(exports), tuple(again))

@@ -1,0 +1,105 @@
+"""The functions of wasmtime's C API that the boundary calls, as ctypes sees them.
+
+Every address is a plain `c_void_p`, which ctypes passes fastest. They are called with the GIL held
+(`PyDLL`): a worker has one Python thread, and the epoch ticks come from a native timer, so nothing
+waits for the GIL and handing it over would only cost.
+
+The layouts used here are those of `CHECKED_VERSION`; `self_check.py` compares them with the library that
+is loaded before any guest runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import (
+    CFUNCTYPE,
+    c_bool,
+    c_char_p,
+    c_int64,
+    c_size_t,
+    c_uint64,
+    c_void_p,
+)
+from struct import Struct
+from typing import Any, Final, TypeAlias
+
+import wasmtime._ffi as ffi
+
+_lib = ctypes.PyDLL(str(ffi.filename))
+
+
+def bind(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of the library as ctypes calls it."""
+    function = getattr(_lib, name)
+    function.restype = result
+    function.argtypes = list(arguments)
+    return function
+
+
+def bind_ready(name: str, result: Any) -> Any:
+    """The same function, to be called with arguments that are `Ready` alone: ctypes has nothing to check or to turn
+    into C's then, which is most of what a call takes.
+    """
+    function = _lib[name]  # an object of its own, unlike an attribute
+    function.restype = result
+    return function
+
+
+Ready: TypeAlias = Any
+"""An argument as C takes it, made once for many calls."""
+
+ready_pointer: Final[Callable[[int], Ready]] = c_void_p.from_param
+ready_size: Final[Callable[[int], Ready]] = c_size_t.from_param
+ready_text: Final[Callable[[bytes], Ready]] = c_char_p.from_param
+"""It keeps the text."""
+
+CONTINUATION: Final = CFUNCTYPE(c_bool, c_void_p)
+"""`(env) -> done`: asked at each poll whether a blocking host call is over."""
+
+ready_future_poll = bind_ready("wasmtime_call_future_poll", c_bool)
+future_delete = bind("wasmtime_call_future_delete", None, c_void_p)
+
+set_epoch_deadline = bind("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
+ready_set_epoch_deadline = bind_ready("wasmtime_context_set_epoch_deadline", None)
+increment_epoch = bind("wasmtime_engine_increment_epoch", None, c_void_p)
+store_limiter = bind("wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64)
+
+error_new = bind("wasmtime_error_new", c_void_p, c_char_p)
+error_message = bind("wasmtime_error_message", None, c_void_p, c_void_p)
+error_delete = bind("wasmtime_error_delete", None, c_void_p)
+byte_vec_delete = bind("wasm_byte_vec_delete", None, c_void_p)
+
+ADDRESS: Final = Struct("<Q")
+CONTINUATION_STRUCT: Final = Struct("<QQQ")
+"""`callback, env, finalizer`."""
+
+BYTES_OFFSET: Final = bytes.__basicsize__ - 1
+"""Where CPython keeps the content of a `bytes` object, from its address; `self_check.py` checks it."""
+
+
+def address_of(data: bytes) -> int:
+    """The address of the content of a `bytes` object, good for as long as the object is referenced."""
+    return id(data) + BYTES_OFFSET
+
+
+MAX_MESSAGE: Final = 65_536
+"""Bytes of an error that are read. It names the guest's functions as the guest does: it can be gigabytes."""
+
+
+def take_message(error: int) -> str:
+    """Read the end of a `wasmtime_error_t`, where its cause stands, and free it."""
+    text = take_bytes(lambda vector: error_message(error, vector))
+    error_delete(error)
+    return text
+
+
+def take_bytes(write: Callable[[int], None]) -> str:
+    """The end of the text that is written to a vector at an address."""
+    vector = ffi.wasm_byte_vec_t()
+    write(ctypes.addressof(vector))
+    size = min(vector.size, MAX_MESSAGE)
+    start = ctypes.cast(vector.data, c_void_p).value or 0
+    text: str = ctypes.string_at(start + vector.size - size, size).decode("utf-8", "replace")
+    byte_vec_delete(ctypes.addressof(vector))
+    return text

@@ -1,0 +1,178 @@
+"""A guest's store and the fiber it runs on.
+
+A fiber is a call that wasmtime runs on a stack of its own. It advances only inside `poll`, and stops
+there when the guest waits in a blocking host call or when its time slice is over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from ctypes import c_void_p
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wasmtime import Engine, Store
+
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses_for_guest
+from guesthouse.wasm.errors import GuestTrap, classify
+
+FIBERS: Final[dict[int, Fiber]] = {}
+"""Every live fiber by the address of its store's context: how a host call learns who calls."""
+
+SLICE: Final = 1
+"""Epochs a guest may run before it yields: at most until the next tick."""
+_READY_SLICE: Final = capi.ready_size(SLICE)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What one guest may take of memory. Bytes and counts."""
+
+    memory_bytes: int
+    table_elements: int
+    memories: int = 1
+    """A component has one memory, and its limit is the guest's."""
+    tables: int = 64
+    instances: int = 513
+    """Those of the largest component that is taken apart, and its gate."""
+
+
+class Running:
+    """Whose turn it is: core functions of the host are not told who calls."""
+
+    fiber: Any = None
+    finish_by: float = 0.0
+    """When that guest's allocator, which has gone on past the slice, has to be done (`thread_time`); 0 for no such."""
+
+
+class Fiber(ABC):
+    """One guest: its store, its instances and the call that runs it.
+
+    `owner` is what host calls get as their first argument. After a `GuestTrap` the fiber is dead and
+    must be dropped.
+    """
+
+    __slots__ = (
+        "_error",
+        "_future",
+        "_started",
+        "_store",
+        "blocked",
+        "calls",
+        "context",
+        "engine",
+        "fault",
+        "owner",
+        "pending_answer",
+        "ready_context",
+        "store_address",
+    )
+
+    def __init__(self, engine: Engine, limits: StoreLimits, owner: Any) -> None:
+        self.engine = engine
+        self.owner = owner
+        self.calls = 0
+        """Host calls that it made."""
+        self.fault: GuestTrap | None = None
+        """What a host call raised; it explains the trap that follows."""
+        self.blocked: Any = None
+        """Set while the guest waits in a host call that has no answer yet."""
+        self.pending_answer: Callable[[], Any] | None = None
+        """The answer given last, until the boundary's continuation takes it."""
+        self._store = Store(engine)
+        self.store_address = ctypes.cast(self._store.ptr(), c_void_p).value
+        capi.store_limiter(
+            self.store_address,
+            limits.memory_bytes,
+            limits.table_elements,
+            limits.instances,
+            limits.tables,
+            limits.memories,
+        )
+        self.context: int = ctypes.cast(self._store._context(), c_void_p).value or 0
+        self.ready_context = capi.ready_pointer(self.context)
+        FIBERS[self.context] = self
+        self._error = c_void_p()
+        self._started = False
+        self._future: capi.Ready | None = None
+
+    def poll(self) -> bool:
+        """Let the guest run until it blocks, its slice is over, or it ends; returns whether this step ended.
+
+        The first step is the instantiation; `start` begins the second, the run.
+
+        Raises:
+            GuestTrap: the guest is dead.
+        """
+        capi.ready_set_epoch_deadline(self.ready_context, _READY_SLICE)
+        Running.fiber = self
+        Running.finish_by = 0.0
+        if self._future is not None:
+            if not capi.ready_future_poll(self._future):
+                if self.fault is not None:
+                    raise self._trap("")
+                return False
+            self._end_step()
+            self._raise_error()
+        return self._step_ended()
+
+    @abstractmethod
+    def start(self, *arguments: Any) -> None:
+        """Begin the run with the process's arguments, once the instantiation has ended.
+
+        Raises:
+            GuestTrap: the component's run function takes other arguments.
+        """
+
+    @property
+    def started(self) -> bool:
+        """Whether the run began: before, the guest is being instantiated."""
+        return self._started
+
+    def answer(self, produce: Callable[[], Any]) -> None:
+        """Give the host call that the guest waits in its result, made when the guest runs next."""
+        self.pending_answer = produce
+
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """What its linear memory has grown to, and its instances take besides."""
+
+    def drop(self) -> None:
+        """End the guest wherever it is, and free all it had. Idempotent."""
+        self._end_step()
+        if FIBERS.pop(self.context, None) is not None:
+            if Running.fiber is self:
+                Running.fiber = None
+            self.owner = None
+            self.pending_answer = self.blocked = None
+            self._store.close()
+            self._let_go()
+
+    def _step_ended(self) -> bool:
+        """A call of the guest's returned; returns whether that was the last one of the step."""
+        return True
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """The store is gone: give up what referred to it."""
+
+    def _end_step(self) -> None:
+        future, self._future = self._future, None
+        if future:
+            capi.future_delete(future)
+
+    def _raise_error(self) -> None:
+        error, self._error.value = self._error.value, None
+        if error:
+            message = capi.take_message(error)
+            if self.fault is None and lacks_addresses(message):
+                raise GuestTrap(ExitCause.HOST_FAULT, no_addresses_for_guest())
+            raise self._trap(message)
+
+    def _trap(self, message: str) -> GuestTrap:
+        fault, self.fault = self.fault, None  # once raised it knows this fiber: a circle
+        return classify(message) if fault is None else fault

@@ -1,0 +1,66 @@
+"""What the compiler made of a component, loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+from weakref import WeakValueDictionary
+
+from wasmtime import Engine, Module, WasmtimeError
+
+from guesthouse.wasm.artifact_files import MODULE_SUFFIX, PLAN_SUFFIX, module_paths
+from guesthouse.wasm.core.instance import LinkedComponent
+from guesthouse.wasm.engine.imports import HostImport
+from guesthouse.wasm.errors import NotLoaded
+from guesthouse.wasm.plan.plan_json import plan_from_json
+
+Loaded: TypeAlias = LinkedComponent
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The two engines of a worker."""
+
+    main: Engine
+    small: Engine
+    _shared: WeakValueDictionary[tuple[bool, Path], Module] = field(default_factory=WeakValueDictionary)
+    """The modules that components share, as long as there is one that has them, by whether they are of the small
+    engine, and their file: what an engine runs it must have loaded."""
+
+    def load(self, path: Path, offer: HostImport, *entries: tuple[str | None, str]) -> Loaded:
+        """Load a component with the engine that compiled it, and link it.
+
+        Args:
+            path: of an artifact of the compile cache.
+            offer: the host's calls.
+            entries: by which a process may be run, the preferred one first: interface, or None for a function of the
+                component itself, and name.
+
+        Raises:
+            LinkFailure: it imports what is not offered or has none of the entries.
+            NotLoaded: it is not of these engines.
+        """
+        if path.suffix != PLAN_SUFFIX:
+            raise NotLoaded("the component cannot be loaded: it is no plan")
+        try:
+            plan = plan_from_json(path.read_bytes())
+            engine = self.small if plan.small else self.main
+            modules = [self._module(path, small=plan.small) for path in module_paths(path, plan.modules)]
+        except (OSError, ValueError, WasmtimeError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise NotLoaded(f"the component cannot be loaded: {reason}") from None
+        try:
+            return LinkedComponent(engine, plan, modules, offer, *entries)
+        except LookupError as error:
+            raise NotLoaded(
+                f"the component cannot be loaded: its plan names {error}, which it does not have"
+            ) from None
+
+    def _module(self, path: Path, *, small: bool) -> Module:
+        module = self._shared.get((small, path))
+        if module is None:
+            module = Module.deserialize_file(self.small if small else self.main, str(path))
+            if path.suffix == MODULE_SUFFIX:
+                self._shared[small, path] = module
+        return module

@@ -1,0 +1,144 @@
+"""What the definitions of a component stand for while the planner goes through them.
+
+Nothing here exists yet: a core function is "what the third instance exports as `run`", a function "what
+the component imports as `receive`". Each definition adds a value to an *index space*, by whose numbers later
+definitions speak of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, TypeAlias, TypeVar
+
+from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.core_module import Kind
+from guesthouse.wasm.plan.plan import Export, Source
+
+
+class Sort(IntEnum):
+    """The index spaces of a component's own definitions, numbered as in the binary format."""
+
+    FUNCTION = 1
+    TYPE = 3
+    COMPONENT = 4
+    INSTANCE = 5
+
+
+CORE: Final = 0
+"""In the place of a `Sort`: a core sort follows."""
+CORE_MODULE, CORE_INSTANCE = 0x11, 0x12
+"""Core sorts beside those of `Kind`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedFunction:
+    """A function of an interface that the component imports."""
+
+    interface: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiftedFunction:
+    """A function made of a core function."""
+
+    function: Export
+    realloc: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedType:
+    """A type of an interface that the component imports. It may be a resource."""
+
+    interface: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherType:
+    """Any other type. The planner does not ask what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedInstance:
+    """An interface that the component imports."""
+
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance that consists of what it exports: sorts and values by name."""
+
+    exports: Mapping[str, tuple[Sort, Item]]
+
+
+@dataclass(frozen=True, slots=True)
+class NestedComponent:
+    """A component inside: where it stands, and what surrounds its definition."""
+
+    start: int
+    end: int
+    outer: Frame
+
+
+Item: TypeAlias = (
+    ImportedFunction
+    | LiftedFunction
+    | ImportedType
+    | OtherType
+    | ImportedInstance
+    | Instance
+    | NestedComponent
+)
+
+CoreBag: TypeAlias = Mapping[str, tuple[Kind, Source]]
+
+
+@dataclass(frozen=True, slots=True)
+class CoreInstance:
+    """An instance of a core module."""
+
+    number: int
+    """In `Plan.instantiations`."""
+    exports: Mapping[str, Kind]
+
+    def get(self, name: str) -> tuple[Kind, Source] | None:
+        """What it exports by a name."""
+        kind = self.exports.get(name)
+        return None if kind is None else (kind, Export(self.number, name))
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """The index spaces of one component, and the component around it."""
+
+    outer: Frame | None
+    depth: int
+    arguments: Mapping[str, tuple[Sort, Item]]
+    """What it is instantiated with; of the outermost component nothing, as the host gives it what it asks for."""
+    items: Mapping[Sort, list[Item]] = field(default_factory=lambda: {sort: [] for sort in Sort})
+    core: Mapping[Kind, list[Source]] = field(default_factory=lambda: {kind: [] for kind in Kind})
+    modules: list[int] = field(default_factory=list)
+    core_instances: list[CoreInstance | CoreBag] = field(default_factory=list)
+    exports: dict[str, tuple[Sort, Item]] = field(default_factory=dict)
+
+    def item(self, sort: Sort, index: int) -> Item:
+        """One of its own definitions."""
+        return at(self.items[sort], index)
+
+
+def at(space: list[_T], index: int) -> _T:
+    """What has that number in an index space.
+
+    Raises:
+        Unplanned: nothing has.
+    """
+    if index >= len(space):
+        raise Unplanned(f"it speaks of the definition {index}, but there are {len(space)}")
+    return space[index]

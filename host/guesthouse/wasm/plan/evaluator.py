@@ -1,0 +1,360 @@
+"""Goes through the definitions of a component, in their order, and finds out what each stands for.
+
+The format is that of the component model's `Binary.md`. What is not understood here to the last byte is refused:
+instances of other shapes than tool chains make, and all of the format that came after WASI 0.2. What a value's
+type is, is not looked at: the engine checks that when it compiles the skeleton.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from guesthouse.wasm.binary.byte_reader import COMPONENT, Reader, Section, Unplanned, sections
+from guesthouse.wasm.binary.core_module import Kind
+from guesthouse.wasm.plan.definitions import (
+    CORE,
+    CORE_INSTANCE,
+    CoreBag,
+    CoreInstance,
+    Frame,
+    ImportedFunction,
+    ImportedInstance,
+    ImportedType,
+    Instance,
+    Item,
+    LiftedFunction,
+    NestedComponent,
+    OtherType,
+    Sort,
+    at,
+)
+from guesthouse.wasm.plan.plan import Export, Source
+from guesthouse.wasm.plan.wiring import Linking
+
+MAX_DEFINITIONS: Final = 200_000
+"""Of a component and each instance of those within it. A Python guest has some 2,000."""
+_BYTES: Final = 64
+"""So many bytes of definitions count as one more: a name can be long, and be read many times."""
+MAX_DEPTH: Final = 8
+"""Of components within one another."""
+
+_CORE_SECTIONS: Final = (1, 2, 8)
+"""Modules, their instances and `canon`: what a component within another may not have. It would have a table of
+handles of its own.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a component comes to."""
+
+    wiring: Linking
+    exports: Mapping[str, tuple[Sort, Item]]
+
+
+def evaluate(content: bytes) -> Outcome:
+    """Go through a component.
+
+    Raises:
+        Unplanned: it is malformed, unusual, or too big.
+    """
+    evaluator = _Evaluator(content)
+    frame = Frame(None, 0, {})
+    evaluator.component(frame, 0, len(content))
+    return Outcome(evaluator.wiring, frame.exports)
+
+
+class _Evaluator:
+    def __init__(self, content: bytes) -> None:
+        self.wiring: Final = Linking()
+        self._content: Final = content
+        self._left = MAX_DEFINITIONS
+
+    def component(self, frame: Frame, start: int, end: int) -> None:
+        """Go through the component that stands there, in a frame of its own."""
+        for section in sections(self._content, start, end, COMPONENT):
+            self._count(1)
+            if frame.outer is not None and section.kind in _CORE_SECTIONS:
+                raise Unplanned("a component within it has code of its own")
+            read = _WHOLE.get(section.kind)
+            if read is not None:
+                read(self, frame, section)
+            else:
+                self._vector(frame, section)
+
+    def _vector(self, frame: Frame, section: Section) -> None:
+        define = _VECTORS.get(section.kind)
+        if define is None:
+            raise Unplanned(f"it has a section of the kind {section.kind}")
+        self._count((section.end - section.body) // _BYTES)
+        reader = Reader(self._content, section.body, section.end)
+        for _ in range(self._counted(reader)):
+            define(self, frame, reader)
+        reader.finish()
+
+    def _count(self, definitions: int) -> None:
+        self._left -= definitions
+        if self._left < 0:
+            raise Unplanned(f"it has over {MAX_DEFINITIONS} definitions")
+
+    def _counted(self, reader: Reader) -> int:
+        """The length of a vector, each of whose elements counts as a definition."""
+        count = reader.count(MAX_DEFINITIONS, "definitions at once")
+        self._count(count)
+        return count
+
+    def custom(self, frame: Frame, section: Section) -> None:
+        """Nothing in it changes what a component does."""
+
+    def core_module(self, frame: Frame, section: Section) -> None:
+        """Section 1."""
+        frame.modules.append(self.wiring.module(self._content, section))
+
+    def nested(self, frame: Frame, section: Section) -> None:
+        """Section 4: looked into when it is instantiated."""
+        frame.items[Sort.COMPONENT].append(NestedComponent(section.body, section.end, frame))
+
+    def types(self, frame: Frame, section: Section) -> None:
+        """Section 7: each defines one type, whatever is in it."""
+        reader = Reader(self._content, section.body, section.end)
+        frame.items[Sort.TYPE] += [OtherType()] * self._counted(reader)
+
+    def core_instance(self, frame: Frame, reader: Reader) -> None:
+        """Section 2: a module and instances for what it imports, or a bag of what there is."""
+        match reader.byte():
+            case 0x00:
+                module = at(frame.modules, reader.number())
+                arguments = dict(self._core_argument(frame, reader) for _ in range(self._counted(reader)))
+                frame.core_instances.append(self.wiring.instantiate(module, arguments))
+            case 0x01:
+                bag = dict(self._core_export(frame, reader) for _ in range(self._counted(reader)))
+                frame.core_instances.append(bag)
+            case other:
+                raise Unplanned(f"it makes a core instance in the unknown way {other}")
+
+    def _core_argument(self, frame: Frame, reader: Reader) -> tuple[str, CoreInstance | CoreBag]:
+        name = reader.name()
+        if reader.byte() != CORE_INSTANCE:
+            raise Unplanned("a module is given something else than an instance")
+        return name, at(frame.core_instances, reader.number())
+
+    def _core_export(self, frame: Frame, reader: Reader) -> tuple[str, tuple[Kind, Source]]:
+        name, kind = reader.name(), _core_kind(reader.byte())
+        return name, (kind, at(frame.core[kind], reader.number()))
+
+    def instance(self, frame: Frame, reader: Reader) -> None:
+        """Section 5: a component and what it imports, or a bag of what there is."""
+        match reader.byte():
+            case 0x00:
+                component = frame.item(Sort.COMPONENT, reader.number())
+                arguments = dict(self._argument(frame, reader) for _ in range(self._counted(reader)))
+                frame.items[Sort.INSTANCE].append(self._instantiate(frame, component, arguments))
+            case 0x01:
+                bag = dict(self._inline_export(frame, reader) for _ in range(self._counted(reader)))
+                frame.items[Sort.INSTANCE].append(Instance(bag))
+            case other:
+                raise Unplanned(f"it makes an instance in the unknown way {other}")
+
+    def _instantiate(
+        self, frame: Frame, component: Item, arguments: Mapping[str, tuple[Sort, Item]]
+    ) -> Instance:
+        if not isinstance(component, NestedComponent):
+            raise Unplanned("it instantiates something else than a component within it")
+        if frame.depth == MAX_DEPTH:
+            raise Unplanned(f"it has components within one another over {MAX_DEPTH} deep")
+        inner = Frame(component.outer, frame.depth + 1, arguments)
+        self.component(inner, component.start, component.end)
+        return Instance(inner.exports)
+
+    def _argument(self, frame: Frame, reader: Reader) -> tuple[str, tuple[Sort, Item]]:
+        return reader.name(), self._sorted_item(frame, reader)
+
+    def _inline_export(self, frame: Frame, reader: Reader) -> tuple[str, tuple[Sort, Item]]:
+        return _extern_name(reader), self._sorted_item(frame, reader)
+
+    def _sorted_item(self, frame: Frame, reader: Reader) -> tuple[Sort, Item]:
+        sort = _sort(reader.byte())
+        return sort, frame.item(sort, reader.number())
+
+    def alias(self, frame: Frame, reader: Reader) -> None:
+        """Section 6: what an instance exports, or what a component around defines."""
+        sort, core_sort = reader.byte(), None
+        if sort == CORE:
+            core_sort = reader.byte()
+        match reader.byte():
+            case 0x00:
+                instance, name = frame.item(Sort.INSTANCE, reader.number()), reader.name()
+                frame.items[_sort(sort)].append(_exported(instance, _sort(sort), name))
+            case 0x01:
+                self._core_alias(frame, _core_kind(core_sort), reader)
+            case 0x02:
+                frame.items[_sort(sort)].append(
+                    _outer(frame, reader.number()).item(_sort(sort), reader.number())
+                )
+            case other:
+                raise Unplanned(f"it has an alias of the unknown kind {other}")
+
+    def _core_alias(self, frame: Frame, kind: Kind, reader: Reader) -> None:
+        instance, name = at(frame.core_instances, reader.number()), reader.name()
+        found = instance.get(name)
+        if found is None or found[0] != kind:
+            raise Unplanned(f"it speaks of the export {name!r} of a module that has none")
+        frame.core[kind].append(found[1])
+
+    def canon(self, frame: Frame, reader: Reader) -> None:
+        """Section 8: functions lifted and lowered, and resources dropped."""
+        match reader.byte():
+            case 0x00:
+                _one_of((0x00,), reader)
+                self._lift(frame, reader)
+            case 0x01:
+                _one_of((0x00,), reader)
+                self._lower(frame, reader)
+            case 0x03:
+                resource = frame.item(Sort.TYPE, reader.number())
+                if not isinstance(resource, ImportedType):
+                    raise Unplanned("it has resources of its own")
+                frame.core[Kind.FUNCTION].append(self.wiring.dropped(resource))
+            case other:
+                raise Unplanned(f"it uses the built-in function {other:#x}")
+
+    def _lift(self, frame: Frame, reader: Reader) -> None:
+        function = at(frame.core[Kind.FUNCTION], reader.number())
+        realloc = self._options(frame, reader)
+        frame.item(Sort.TYPE, reader.number())
+        if not isinstance(function, Export):
+            raise Unplanned("it exports a function of the host")
+        frame.items[Sort.FUNCTION].append(LiftedFunction(function, realloc))
+
+    def _lower(self, frame: Frame, reader: Reader) -> None:
+        function = frame.item(Sort.FUNCTION, reader.number())
+        realloc = self._options(frame, reader)
+        if not isinstance(function, ImportedFunction):
+            raise Unplanned("it calls a function of its own as one that it imports")
+        frame.core[Kind.FUNCTION].append(self.wiring.lowered(function, realloc))
+
+    def _options(self, frame: Frame, reader: Reader) -> int | None:
+        """The options of one function; returns the number of its allocator."""
+        realloc = None
+        for _ in range(self._counted(reader)):
+            match reader.byte():
+                case 0x00:
+                    pass  # UTF-8
+                case 0x03:
+                    self.wiring.use_memory(at(frame.core[Kind.MEMORY], reader.number()))
+                case 0x04:
+                    realloc = self.wiring.realloc(at(frame.core[Kind.FUNCTION], reader.number()))
+                case 0x05:  # what to call after it returned: a guest ends then
+                    at(frame.core[Kind.FUNCTION], reader.number())
+                case other:
+                    raise Unplanned(f"it lifts or lowers with the option {other:#x}")
+        return realloc
+
+    def import_(self, frame: Frame, reader: Reader) -> None:
+        """Section 10: of the host, or of the component around."""
+        name = _extern_name(reader)
+        sort, bound = _description(frame, reader)
+        if frame.outer is not None:
+            given = frame.arguments.get(name)
+            if given is None or given[0] != sort:
+                raise Unplanned(f"a component within it imports {name!r}, which it does not get")
+            frame.items[sort].append(given[1])
+        elif sort is Sort.INSTANCE:
+            frame.items[sort].append(ImportedInstance(name))
+        elif bound is not None:
+            frame.items[sort].append(bound)
+        else:
+            raise Unplanned(f"it imports {name!r}, which is no interface")
+
+    def export(self, frame: Frame, reader: Reader) -> None:
+        """Section 11: which also defines it once more."""
+        name = _extern_name(reader)
+        sort, item = self._sorted_item(frame, reader)
+        if _one_of((0x00, 0x01), reader):
+            described, bound = _description(frame, reader)
+            if described != sort or sort in (Sort.INSTANCE, Sort.COMPONENT):
+                raise Unplanned(f"it exports {name!r} with less than it has")
+            if sort is Sort.TYPE and bound is None:
+                item = OtherType()  # a resource of its own to all others
+        frame.items[sort].append(item)
+        frame.exports[name] = sort, item
+
+
+_WHOLE: Final[Mapping[int, Callable[[_Evaluator, Frame, Section], None]]] = {
+    0: _Evaluator.custom,
+    1: _Evaluator.core_module,
+    4: _Evaluator.nested,
+    7: _Evaluator.types,
+}
+_VECTORS: Final[Mapping[int, Callable[[_Evaluator, Frame, Reader], None]]] = {
+    2: _Evaluator.core_instance,
+    5: _Evaluator.instance,
+    6: _Evaluator.alias,
+    8: _Evaluator.canon,
+    10: _Evaluator.import_,
+    11: _Evaluator.export,
+}
+
+
+def _exported(instance: Item, sort: Sort, name: str) -> Item:
+    """What an instance exports by a name."""
+    if isinstance(instance, ImportedInstance) and sort is Sort.FUNCTION:
+        return ImportedFunction(instance.interface, name)
+    if isinstance(instance, ImportedInstance) and sort is Sort.TYPE:
+        return ImportedType(instance.interface, name)
+    found = instance.exports.get(name) if isinstance(instance, Instance) else None
+    if found is None or found[0] != sort:
+        raise Unplanned(f"it speaks of the export {name!r} of an instance that has none")
+    return found[1]
+
+
+def _outer(frame: Frame, levels: int) -> Frame:
+    """The component so many levels further out."""
+    if levels > MAX_DEPTH:
+        raise Unplanned("it speaks of a component around that there is not")
+    around: Frame | None = frame
+    for _ in range(levels):
+        around = None if around is None else around.outer
+    if around is None:
+        raise Unplanned("it speaks of a component around that there is not")
+    return around
+
+
+def _description(frame: Frame, reader: Reader) -> tuple[Sort, Item | None]:
+    """What sort of thing is imported or exported; of a type, the one that it is equal to."""
+    match reader.byte():
+        case 0x03:
+            if _one_of((0x00, 0x01), reader):
+                return Sort.TYPE, None
+            return Sort.TYPE, frame.item(Sort.TYPE, reader.number())
+        case (0x01 | 0x04 | 0x05) as kind:
+            frame.item(Sort.TYPE, reader.number())
+            return Sort(kind), None
+        case other:
+            raise Unplanned(f"it imports or exports something of the kind {other:#x}")
+
+
+def _extern_name(reader: Reader) -> str:
+    _one_of((0x00, 0x01), reader)
+    return reader.name()
+
+
+def _sort(value: int) -> Sort:
+    if value not in (1, 3, 4, 5):
+        raise Unplanned(f"it has a definition of the sort {value}")
+    return Sort(value)
+
+
+def _core_kind(value: int | None) -> Kind:
+    if value not in (0, 1, 2, 3):
+        raise Unplanned(f"it has a core definition of the sort {value}")
+    return Kind(value)
+
+
+def _one_of(known: tuple[int, ...], reader: Reader) -> int:
+    value = reader.byte()
+    if value not in known:
+        raise Unplanned(f"it has {value:#x} where one of {known} is known")
+    return value

@@ -1,0 +1,110 @@
+"""A core module through which a guest calls the host: a place to stop before each call.
+
+The engine looks whether a slice is over where functions begin and where loops do. Calls of the host in a straight line
+are neither, and a guest could make thousands of them that nobody ends. So it calls each through a function of its own
+store, of the engine's making, which begins, and with it the engine looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
+from guesthouse.wasm.binary.byte_reader import MODULE, encoded_number, encoded_section
+from guesthouse.wasm.binary.core_module import CODE, EXPORTS
+from guesthouse.wasm.plan.plan import CallOf, Dropped, Export, Instantiation, Plan, Source
+from guesthouse.wasm.plan.weight import Weight
+
+_TYPES: Final = 1
+_IMPORTS: Final = 2
+_FUNCTIONS: Final = 3
+_FUNCTION_TYPE: Final = b"\x60"
+_FUNCTION: Final = b"\x00"
+_LOCAL_GET: Final = b"\x20"
+_CALL: Final = b"\x10"
+_END: Final = b"\x0b"
+_VALUE_TYPES: Final = {"i32": b"\x7f", "i64": b"\x7e", "f32": b"\x7d", "f64": b"\x7c"}
+_DROP: Final[CoreSignature] = (("i32",), ())
+
+
+def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
+    """The same plan with all calls of the host through a gate.
+
+    Returns:
+        The plan, and the core modules that it has more: one, or none for a component that calls nothing.
+    """
+    if not plan.calls:
+        return plan, ()
+    gate = Instantiation(plan.modules, tuple(map(CallOf, range(len(plan.calls)))))
+    weight = Weight(1024 + 64 * len(plan.calls), 10 + len(plan.calls) // 10)
+    gated = replace(
+        plan,
+        modules=plan.modules + 1,
+        instantiations=(
+            gate,
+            *(replace(each, imports=tuple(map(_gated, each.imports))) for each in plan.instantiations),
+        ),
+        memory=None if plan.memory is None else _later(plan.memory),
+        reallocs=tuple(map(_later, plan.reallocs)),
+        exports=tuple(replace(each, function=_later(each.function)) for each in plan.exports),
+        weights=(*plan.weights, weight) if plan.weights else (),
+    )
+    return gated, (_module(_signatures(plan)),)
+
+
+def _gated(source: Source) -> Source:
+    return Export(0, str(source.number)) if isinstance(source, CallOf) else _later(source)
+
+
+def _later(export: Export) -> Export:
+    """The gate is the first instance: all others come one later."""
+    return Export(export.instance + 1, export.name)
+
+
+def _signatures(plan: Plan) -> list[CoreSignature]:
+    known: Known = {}
+    types = {(each.interface, each.name): each.type for each in plan.functions}
+    return [
+        _DROP if isinstance(call, Dropped) else core_signature(types[call.interface, call.name], known)
+        for call in plan.calls
+    ]
+
+
+def _module(signatures: list[CoreSignature]) -> bytes:
+    """Imports functions of these types, and exports for each one that calls it, under its number."""
+    types: dict[CoreSignature, int] = {}
+    numbers = [encoded_number(types.setdefault(each, len(types))) for each in signatures]
+    names = [_name(str(number)) for number in range(len(signatures))]
+    first = len(signatures)
+    return MODULE + b"".join(
+        (
+            _section(_TYPES, [_FUNCTION_TYPE + b"".join(map(_values, each)) for each in types]),
+            _section(
+                _IMPORTS, [_name("") + name + _FUNCTION + of for name, of in zip(names, numbers, strict=True)]
+            ),
+            _section(_FUNCTIONS, numbers),
+            _section(
+                EXPORTS, [name + _FUNCTION + encoded_number(first + at) for at, name in enumerate(names)]
+            ),
+            _section(CODE, [_body(at, len(params)) for at, (params, _) in enumerate(signatures)]),
+        )
+    )
+
+
+def _body(function: int, params: int) -> bytes:
+    got = b"".join(_LOCAL_GET + encoded_number(at) for at in range(params))
+    body = b"\x00" + got + _CALL + encoded_number(function) + _END
+    return encoded_number(len(body)) + body
+
+
+def _section(kind: int, elements: list[bytes]) -> bytes:
+    return encoded_section(kind, encoded_number(len(elements)) + b"".join(elements))
+
+
+def _values(names: tuple[str, ...]) -> bytes:
+    return encoded_number(len(names)) + b"".join(_VALUE_TYPES[name] for name in names)
+
+
+def _name(text: str) -> bytes:
+    return encoded_number(len(text)) + text.encode()

@@ -1,0 +1,114 @@
+"""How a component is put together from its core modules: what a worker does to bring one to life.
+
+A component is a program for a linker: it instantiates core modules one after the other, gives each what it
+imports from those before it, and says how the functions of interfaces are lowered to core functions and
+lifted from them (the component model's `canon` definitions). A plan is that program with all names resolved,
+so that a worker follows it without looking at the component.
+
+What there is much of is a tuple, as a Python guest has two thousand, made and looked up each time it is loaded. Those
+that stand for one another, a `CallOf` and an `Export`, a `Lowered` and a `Dropped`, differ in length and so are
+never equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from guesthouse.wasm.plan.weight import Weight
+from guesthouse.wasm.types import FunctionType
+
+MAX_MODULES: Final = 129
+"""Of a component and its gate."""
+
+
+class Export(NamedTuple):
+    """What a core instance exports, once it exists."""
+
+    instance: int
+    """Its number in `Plan.instantiations`."""
+    name: str
+
+
+class Lowered(NamedTuple):
+    """A core function that is an imported function, lowered (`canon lower`)."""
+
+    interface: str
+    name: str
+    realloc: int | None = None
+    """The number in `Plan.reallocs` of what allocates room for its result in the guest's memory."""
+
+
+class Dropped(NamedTuple):
+    """A core function that drops a handle of a resource of the host (`canon resource.drop`)."""
+
+    interface: str
+    name: str
+    """Of the resource."""
+
+
+Call: TypeAlias = Lowered | Dropped
+
+
+class CallOf(NamedTuple):
+    """A core function of the host."""
+
+    number: int
+    """In `Plan.calls`."""
+
+
+Source: TypeAlias = CallOf | Export
+
+
+@dataclass(frozen=True, slots=True)
+class Instantiation:
+    """One core module gets an instance."""
+
+    module: int
+    """Its number among the core modules of the plan."""
+    imports: tuple[Source, ...]
+    """In the order of the module's import section."""
+    start: str | None = None
+    """An exported function to call at once, in place of the module's start section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """A function that the component exports (`canon lift`)."""
+
+    interface: str | None
+    """Of the instance that it is exported in; None for a function of the component itself."""
+    name: str
+    function: Export
+    type: FunctionType
+    realloc: int | None = None
+
+
+class Import(NamedTuple):
+    """A function that the component imports from an interface."""
+
+    interface: str
+    name: str
+    type: FunctionType
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a worker needs beside the compiled core modules."""
+
+    modules: int
+    """How many there are."""
+    small: bool
+    """Whether they are compiled for the engine of small components."""
+    instantiations: tuple[Instantiation, ...]
+    calls: tuple[Call, ...]
+    memory: Export | None
+    """The one memory that values are lowered to and lifted from."""
+    reallocs: tuple[Export, ...]
+    functions: tuple[Import, ...]
+    """All imported functions, whether a module uses them or not."""
+    resources: tuple[tuple[str, str], ...]
+    """All imported resources: interface and name."""
+    exports: tuple[Lifted, ...]
+    weights: tuple[Weight, ...] = ()
+    """What an instance of each module takes, in the order of the modules."""

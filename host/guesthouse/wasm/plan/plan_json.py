@@ -1,0 +1,220 @@
+"""A plan as JSON, for the compile cache, and back.
+
+The cache checks that what it hands out is what it stored, so a plan that is read was made by this code: what does
+not have its form is refused all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import groupby, repeat
+from typing import Final
+
+from guesthouse.core.json_text import read_json
+from guesthouse.wasm.plan.json_values import (
+    Json,
+    all_of,
+    below,
+    boolean,
+    columns,
+    number,
+    numbers_below,
+    optional,
+    text,
+    texts,
+)
+from guesthouse.wasm.plan.plan import (
+    MAX_MODULES,
+    Call,
+    CallOf,
+    Dropped,
+    Export,
+    Import,
+    Instantiation,
+    Lifted,
+    Lowered,
+    Plan,
+    Source,
+)
+from guesthouse.wasm.plan.type_table import ReadTypes, WrittenTypes
+from guesthouse.wasm.plan.weight import Weight
+
+MAX_PLAN_BYTES: Final = 4 * 1024 * 1024
+"""Of a plan's JSON. That of a Python guest has 0.1 MB."""
+_MOST_COMMAS: Final = MAX_PLAN_BYTES // 8
+
+_DROP: Final = "drop"
+"""What stands for a call that drops a handle where others have the number of their allocator."""
+
+
+def plan_to_json(plan: Plan) -> bytes:
+    """The plan as JSON.
+
+    Raises:
+        ValueError: it is over `MAX_PLAN_BYTES`, or its types are too deep.
+    """
+    types = WrittenTypes()
+    exports, numbers = _numbered(plan)
+    value = {
+        "modules": plan.modules,
+        "small": plan.small,
+        "imported": exports,
+        "instantiations": [
+            [each.module, [numbers[source] for source in each.imports], each.start]
+            for each in plan.instantiations
+        ],
+        "calls": _calls(plan.calls),
+        "memory": plan.memory,
+        "reallocs": plan.reallocs,
+        "functions": [*_named(plan.functions), *types.functions(each.type for each in plan.functions)],
+        "resources": plan.resources,
+        "exports": [
+            *_named(plan.exports),
+            [each.function for each in plan.exports],
+            [each.realloc for each in plan.exports],
+            *types.functions(each.type for each in plan.exports),
+        ],
+        "weights": [[each.bytes for each in plan.weights], [each.microseconds for each in plan.weights]],
+        "types": types.to_json(),
+    }
+    encoded = json.dumps(value, separators=(",", ":")).encode()
+    if len(encoded) > MAX_PLAN_BYTES:
+        raise ValueError(f"the plan has {len(encoded)} bytes, over {MAX_PLAN_BYTES}")
+    if encoded.count(b",") > _MOST_COMMAS:
+        raise ValueError(f"the plan has over {_MOST_COMMAS} parts")
+    return encoded
+
+
+def plan_from_json(text: bytes) -> Plan:
+    """Read what `plan_to_json` gave.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return _plan(read_json(text, MAX_PLAN_BYTES, _MOST_COMMAS))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no plan: {error!r}") from None
+
+
+def _plan(value: Json) -> Plan:
+    """Whatever is named by its number exists when it is needed: that is seen to here."""
+    types = ReadTypes(value["types"])
+    made, modules = len(value["instantiations"]), below(MAX_MODULES + 1, value["modules"])
+    reallocs = all_of(partial(_read_export, made), value["reallocs"])
+    calls = _read_calls(len(reallocs), *columns(3, value["calls"]))
+    sources = _Sources(len(calls), value["imported"], made)
+    return Plan(
+        modules=modules,
+        small=boolean(value["small"]),
+        instantiations=tuple(
+            _read_instantiation(sources, modules, before, each)
+            for before, each in enumerate(value["instantiations"])
+        ),
+        calls=calls,
+        memory=optional(partial(_read_export, made), value["memory"]),
+        reallocs=reallocs,
+        functions=_read_imports(types, *columns(5, value["functions"])),
+        resources=all_of(_read_resource, value["resources"]),
+        weights=_read_weights(modules, *columns(2, value["weights"])),
+        exports=_read_lifted(types, made, len(reallocs), *columns(7, value["exports"])),
+    )
+
+
+def _named(functions: Sequence[Import | Lifted]) -> list[Json]:
+    return [[each.interface for each in functions], [each.name for each in functions]]
+
+
+def _calls(calls: Sequence[Call]) -> list[Json]:
+    reallocs = [_DROP if isinstance(call, Dropped) else call.realloc for call in calls]
+    return [[call.interface for call in calls], [call.name for call in calls], reallocs]
+
+
+def _numbered(plan: Plan) -> tuple[list[Json], Mapping[Source, int]]:
+    """All exports that modules import, each once, as the names of each instance; and each source's number: first
+    come the calls, then they.
+    """
+    used = {source for each in plan.instantiations for source in each.imports}
+    exports = sorted(source for source in used if isinstance(source, Export))
+    numbers: dict[Source, int] = {CallOf(number): number for number in range(len(plan.calls))}
+    numbers |= {export: number for number, export in enumerate(exports, len(plan.calls))}
+    groups = groupby(exports, lambda export: export.instance)
+    return [[instance, [each.name for each in group]] for instance, group in groups], numbers
+
+
+class _Sources:
+    """What modules may import, by number."""
+
+    def __init__(self, calls: int, groups: Json, made: int) -> None:
+        self._all: list[Source] = [CallOf(number) for number in range(calls)]
+        self._bounds: list[int] = []
+        """For each instantiation, the number of the first source that does not exist before it."""
+        for instance, names in groups:
+            if below(made, instance) < len(self._bounds) - 1:
+                raise ValueError("a plan's instances are not in their order")
+            self._bounds += [len(self._all)] * (instance + 1 - len(self._bounds))
+            # As `Export` does it, but without a call of its own for each of thousands.
+            self._all += map(tuple.__new__, repeat(Export), zip(repeat(instance), texts(names)))
+        self._bounds += [len(self._all)] * (made - len(self._bounds))
+
+    def read(self, made: int, numbers: Json) -> tuple[Source, ...]:
+        """The sources of these numbers, of which each exists when so many instances do."""
+        return tuple(map(self._all.__getitem__, numbers_below(self._bounds[made], numbers)))
+
+
+def _read_instantiation(sources: _Sources, modules: int, made: int, value: Json) -> Instantiation:
+    module, imports, start = value
+    return Instantiation(below(modules, module), sources.read(made, imports), optional(text, start))
+
+
+def _read_export(made: int, value: Json) -> Export:
+    instance, name = value
+    return Export(below(made, instance), text(name))
+
+
+def _read_calls(bound: int, interfaces: Json, names: Json, reallocs: Json) -> tuple[Call, ...]:
+    numbers_below(bound, [each for each in reallocs if each is not None and each != _DROP])
+    named = zip(texts(interfaces), texts(names), reallocs, strict=True)
+    return tuple(
+        Dropped(interface, name) if realloc == _DROP else Lowered(interface, name, realloc)
+        for interface, name, realloc in named
+    )
+
+
+def _read_weights(modules: int, sizes: Json, times: Json) -> tuple[Weight, ...]:
+    if len(sizes) not in (0, modules):
+        raise ValueError("a plan weighs all of its modules or none")
+    return tuple(map(Weight, map(number, sizes), map(number, times)))
+
+
+def _read_imports(types: ReadTypes, interfaces: Json, names: Json, *type_: Json) -> tuple[Import, ...]:
+    return tuple(map(Import, texts(interfaces), texts(names), types.functions(*type_)))
+
+
+def _read_resource(value: Json) -> tuple[str, str]:
+    interface, name = value
+    return text(interface), text(name)
+
+
+def _read_lifted(
+    types: ReadTypes,
+    made: int,
+    bound: int,
+    interfaces: Json,
+    names: Json,
+    functions: Json,
+    reallocs: Json,
+    *type_: Json,
+) -> tuple[Lifted, ...]:
+    return tuple(
+        map(
+            Lifted,
+            [optional(text, interface) for interface in interfaces],
+            texts(names),
+            [_read_export(made, function) for function in functions],
+            types.functions(*type_),
+            [optional(partial(below, bound), realloc) for realloc in reallocs],
+        )
+    )

@@ -1,0 +1,163 @@
+"""Makes a plan of a component: how a worker runs it by its core modules alone.
+
+What the definitions wire together is found by reading them (`evaluator.py`); what types the functions have is
+asked of the engine, which compiles the component's *skeleton* for it (`skeleton.py`): the same component, but
+with core modules that have neither code nor data. As the modules' imports and exports and their types stay, the
+engine thereby checks all of the component but the inside of the modules, which it checks when it compiles them
+one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from wasmtime import Engine, WasmtimeError
+from wasmtime.component import Component, ResourceType
+from wasmtime.component import _types as wt
+
+from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.core_module import without_start
+from guesthouse.wasm.engine.engines import is_small
+from guesthouse.wasm.errors import UnsupportedType
+from guesthouse.wasm.plan.definitions import Instance, Item, LiftedFunction, Sort
+from guesthouse.wasm.plan.evaluator import Outcome, evaluate
+from guesthouse.wasm.plan.plan import Call, Dropped, Import, Lifted, Plan
+from guesthouse.wasm.plan.skeleton import component_skeleton
+from guesthouse.wasm.plan.weight import weigh
+from guesthouse.wasm.types import TypeReader
+
+MAX_FUNCTIONS: Final = 1024
+"""Imported ones. A worker links no component with more than half of that."""
+MAX_RESOURCES: Final = 256
+
+_Name = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A component taken apart."""
+
+    plan: Plan
+    modules: tuple[bytes, ...]
+    """The core modules to compile, in the order of their numbers."""
+    type: wt.ComponentType
+    """What the component imports and exports."""
+
+
+def take_apart(content: bytes, engine: Engine) -> Parts:
+    """Take a component apart.
+
+    Args:
+        content: the component.
+        engine: of `new_engine`, for components of this size.
+
+    Raises:
+        Unplanned: it has something that this host does not run, or is no component at all.
+    """
+    outcome = evaluate(content)
+    try:
+        compiled = Component(engine, component_skeleton(content, outcome.wiring.placed()))
+        plan = _Planner(outcome, compiled.type, engine).plan(small=is_small(len(content)))
+    except (WasmtimeError, UnsupportedType) as error:
+        raise Unplanned(str(error)) from None
+    return Parts(plan, tuple(without_start(each)[0] for each in outcome.wiring.modules), compiled.type)
+
+
+class _Planner:
+    """Joins what the definitions say with the types that the engine read from them."""
+
+    def __init__(self, outcome: Outcome, type_: wt.ComponentType, engine: Engine) -> None:
+        self._wiring: Final = outcome.wiring
+        self._exported: Final = outcome.exports
+        self._engine: Final = engine
+        self._imports: Final = {name: extern.ty for name, extern in type_.imports(engine).items()}
+        self._exports: Final = {name: extern.ty for name, extern in type_.exports(engine).items()}
+        self._functions: Final[list[tuple[str, str, wt.FuncType]]] = []
+        self._resources: Final[list[tuple[ResourceType, _Name]]] = []
+        self._same: Final[dict[_Name, _Name]] = {}
+        """For each name that a resource has, the first that the same resource has."""
+        self._types: Final = TypeReader(self._known)
+
+    def plan(self, *, small: bool) -> Plan:
+        """All of the plan."""
+        for interface, item in self._imports.items():
+            self._import(interface, item)
+        wiring = self._wiring
+        return Plan(
+            modules=len(wiring.modules),
+            small=small,
+            instantiations=tuple(wiring.instantiations),
+            calls=tuple(self._call(call) for call in wiring.calls),
+            memory=wiring.memory,
+            reallocs=tuple(wiring.reallocs),
+            functions=tuple(
+                Import(interface, name, self._types.function(type_))
+                for interface, name, type_ in self._functions
+            ),
+            resources=tuple(self._same),
+            exports=tuple(self._lifted()),
+            weights=tuple(weigh(each, small=small) for each in wiring.modules),
+        )
+
+    def _import(self, interface: str, item: object) -> None:
+        if isinstance(item, wt.ValType):
+            return  # a name for a type, which the functions that use it spell out
+        if not isinstance(item, wt.ComponentInstanceType):
+            raise Unplanned(f"it imports {interface!r}, which is no interface")
+        for name, extern in item.exports(self._engine).items():
+            inner = extern.ty
+            if isinstance(inner, wt.FuncType):
+                self._functions.append((interface, name, inner))
+            elif isinstance(inner, ResourceType):
+                self._resource(interface, name, inner)
+            elif not isinstance(inner, wt.ValType):
+                raise Unplanned(f"it imports {name!r} of {interface!r}, which is neither function nor type")
+        if len(self._functions) > MAX_FUNCTIONS or len(self._same) > MAX_RESOURCES:
+            raise Unplanned(f"it imports over {MAX_FUNCTIONS} functions or {MAX_RESOURCES} resources")
+
+    def _resource(self, interface: str, name: str, type_: ResourceType) -> None:
+        first = self._first(type_)
+        if first is None:
+            self._resources.append((type_, (interface, name)))
+        self._same[interface, name] = first or (interface, name)
+
+    def _first(self, type_: ResourceType) -> _Name | None:
+        return next((name for known, name in self._resources if known == type_), None)
+
+    def _known(self, type_: ResourceType) -> _Name:
+        name = self._first(type_)
+        if name is None:
+            raise Unplanned("a function takes or returns a resource of the component's own")
+        return name
+
+    def _call(self, call: Call) -> Call:
+        if isinstance(call, Dropped):
+            if (call.interface, call.name) not in self._same:
+                raise Unplanned(f"it drops a {call.name!r}, which is no resource")
+            return Dropped(*self._same[call.interface, call.name])
+        return call
+
+    def _lifted(self) -> Iterator[Lifted]:
+        """What the component exports, by the names of its type: an instance may have more than that shows."""
+        for name, item in self._exports.items():
+            _, value = self._exported.get(name, (None, None))
+            if isinstance(item, wt.ComponentInstanceType):
+                inner = {inside: extern.ty for inside, extern in item.exports(self._engine).items()}
+                bag = value.exports if isinstance(value, Instance) else {}
+                yield from self._of_instance(name, inner, bag)
+            else:
+                yield from self._of_instance(None, {name: item}, self._exported)
+
+    def _of_instance(
+        self, interface: str | None, types: Mapping[str, object], values: Mapping[str, tuple[Sort, Item]]
+    ) -> Iterator[Lifted]:
+        for name, type_ in types.items():
+            if isinstance(type_, (wt.ValType, ResourceType)):
+                continue
+            _, value = values.get(name, (None, None))
+            if not isinstance(type_, wt.FuncType) or not isinstance(value, LiftedFunction):
+                raise Unplanned(f"it exports {name!r}, which is no function of its own")
+            read = self._types.function(type_)
+            yield Lifted(interface, name, value.function, read, value.realloc)

@@ -1,0 +1,192 @@
+"""Link messages to what `receive` returns: one function for each kind of message.
+
+Each sets the blob of the message in hand and what `send-response` would answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from guesthouse.core.messages import WsMessageType
+from guesthouse.link.messages import ExitRequest, Message, OnExit, Pair
+from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
+from guesthouse.wasm.values import Err, FirstOf, Form, Ok
+
+if TYPE_CHECKING:
+    from guesthouse.worker.guest import Guest
+
+_NOT_AUTHORISED: Final = FirstOf((("not-authorised", None), ("no-such-process", None), ("timeout", None)))
+"""A kind of failure that a component's own type may not have."""
+
+MESSAGE_TYPE_NAMES: Final = tuple(kind.name.lower() for kind in WsMessageType)
+"""The cases of `ws-message-type` by number."""
+
+
+PUSH: Final = Form(("ok", "http-server", "web-socket-push"), ("channel-id", "message-type"))
+"""What `receive` returns of nearly all messages."""
+
+
+def _http_server(request: Any) -> Ok:
+    return Ok(("http-server", request))
+
+
+def _open(guest: Guest, opened: Open) -> Ok:
+    guest.set_blob(None, None)
+    guest.current_request = 0
+    event = {
+        "path": opened.path,
+        "channel-id": opened.channel_id,
+        "source-socket-addr": opened.source_addr,
+        "forwarded-for": opened.forwarded_for,
+        "url-params": list(opened.url_params),
+        "query-params": list(opened.query_params),
+        "resumed": opened.resumed,
+        "subprotocol": opened.subprotocol,
+    }
+    return _http_server(("web-socket-open", event))
+
+
+def _push(guest: Guest, push: Push) -> tuple[Form, int, str]:
+    guest.blob = guest.last_blob = (None, push.payload)
+    guest.current_request = 0
+    return PUSH, push.channel_id, MESSAGE_TYPE_NAMES[push.message_type]
+
+
+def _close(guest: Guest, closed: Close) -> Ok:
+    guest.set_blob(None, None)
+    guest.current_request = 0
+    return _http_server(("web-socket-close", closed.channel_id))
+
+
+def _http(guest: Guest, request: Http) -> Ok:
+    guest.set_blob(request.mime, request.body)
+    guest.expect_http_answer(request.http_id)
+    event = {
+        "source-socket-addr": request.source_addr,
+        "method": request.method,
+        "url": request.url,
+        "bound-path": request.bound_path,
+        "headers": list(request.headers),
+        "url-params": list(request.url_params),
+        "query-params": list(request.query_params),
+    }
+    return _http_server(("http", event))
+
+
+def _request(guest: Guest, request: Request) -> Ok:
+    guest.set_blob(request.mime, request.blob)
+    guest.expect_answer(request.request_id)
+    return Ok(("request", {"source": address_value(request.source), "request": request_value(request)}))
+
+
+def _response(guest: Guest, response: Response) -> Ok:
+    guest.set_blob(response.mime, response.blob)
+    guest.current_request = 0
+    value = {
+        "source": address_value(response.source),
+        "response": response_value(response),
+        "context": response.context,
+    }
+    return Ok(("response", value))
+
+
+def _send_failure(guest: Guest, failure: SendFailure) -> Err:
+    guest.set_blob(None, None)
+    guest.current_request = 0
+    return Err({"error": send_error(failure), "context": failure.context})
+
+
+def send_error(failure: SendFailure) -> dict[str, Any]:
+    """The `send-error` of a failure to send."""
+    missing = () if failure.missing is None else (failure.missing,)
+    return {
+        "kind": _NOT_AUTHORISED if failure.kind == "not-authorised" else failure.kind,
+        "target": address_value(failure.target),
+        "request": request_value(failure),
+        "lazy-load-blob": blob_value(failure.mime, failure.blob),
+        "missing": next(iter(capability_values(missing)), None),
+    }
+
+
+def blob_value(mime: str | None, payload: bytes | None) -> dict[str, Any] | None:
+    """The contract's `lazy-load-blob`."""
+    return None if payload is None else {"mime": mime, "bytes": payload}
+
+
+def request_value(request: Request | SendFailure) -> dict[str, Any]:
+    """The contract's `request`."""
+    return {
+        "inherit": request.inherit,
+        "expects-response": request.expects_response,
+        "body": request.body,
+        "metadata": request.metadata,
+        "capabilities": capability_values(request.capabilities),
+    }
+
+
+def response_value(response: Response) -> dict[str, Any]:
+    """The contract's `response`."""
+    return {
+        "inherit": response.inherit,
+        "body": response.body,
+        "metadata": response.metadata,
+        "capabilities": capability_values(response.capabilities),
+    }
+
+
+def on_exit_value(on_exit: OnExit) -> Any:
+    """The contract's `on-exit`."""
+    if isinstance(on_exit, str):
+        return on_exit
+    return "requests", [(address_value(left.target), *_left(left)) for left in on_exit]
+
+
+def _left(left: ExitRequest) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    request = Request(0, 0, left.target, left.body, expects_response=left.expects_response)
+    return request_value(request), blob_value(left.mime, left.blob)
+
+
+def capability_values(rights: Sequence[Pair]) -> list[Any]:
+    """The contract's `capability` for each issuer with params."""
+    return [{"issuer": address_value(issuer), "params": params} for issuer, params in rights]
+
+
+def address_value(text: str) -> dict[str, Any]:
+    """An address as the contract's record. It need not be one: a guest gets back what it sent to, whatever that was."""
+    node, _, process = text.partition("@")
+    name, _, package = process.partition(":")
+    package_name, _, publisher = package.partition(":")
+    return {
+        "node": node,
+        "process": {"process-name": name, "package-name": package_name, "publisher-node": publisher},
+    }
+
+
+Convert: TypeAlias = Callable[["Guest", Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEncoding:
+    """How messages become what an interface's calls return, by their types."""
+
+    received: dict[type[Message], Convert]
+    """What `receive` returns."""
+    awaited: dict[type[Message], Convert]
+    """What `send-and-await-response` returns."""
+
+
+CONTRACT: Final = MessageEncoding(
+    received={
+        Open: _open,
+        Push: _push,
+        Close: _close,
+        Http: _http,
+        Request: _request,
+        Response: _response,
+        SendFailure: _send_failure,
+    },
+    awaited={Response: _response, SendFailure: lambda guest, failure: Err(send_error(failure))},
+)
+"""The form of `guesthouse:process/messaging`."""

@@ -1,0 +1,32 @@
+"""Refusals for want of a capability, in the words that a component's own types have.
+
+A refusal names the capability that was missing. Components are built against contracts of any age: one whose type
+has the case without the capability gets the bare case, one without the case the closest that it has.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from guesthouse.link.calls import Outcome, Refusal
+from guesthouse.wasm.values import OK, Err, FirstOf
+from guesthouse.worker.contract_messages import capability_values
+
+_CLOSEST: Final = {
+    "not-authorised": ("bad-path", "no-file-at-path"),
+    "too-big": ("storage",),
+    "too-many": ("no-file-at-path",),
+}
+
+
+def as_result(outcome: Outcome) -> Any:
+    """The outcome of a call that has no other result."""
+    return OK if outcome is None else Err(as_error(outcome))
+
+
+def as_error(outcome: Outcome) -> Any:
+    """The error of an outcome that is one."""
+    missing = (outcome.missing,) if isinstance(outcome, Refusal) else ()
+    name = outcome.error if isinstance(outcome, Refusal) else str(outcome)
+    named = [(name, capability) for capability in capability_values(missing)]
+    return FirstOf((*named, (name, None), *((other, None) for other in _CLOSEST.get(name, ()))))

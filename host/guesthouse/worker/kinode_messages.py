@@ -1,0 +1,185 @@
+"""Link messages in the form of Kinode's `process/standard`, for guests that were written for the Kinode OS.
+
+The differences from the contract's own form (`messages.py`): a message is a pair of source and message; an event
+of the HTTP server is a request from it whose body is JSON; of a failure to send there are two kinds.
+One record serves all versions of the interface: fields that a version does not have are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from guesthouse.core.address import HTTP_SERVER
+from guesthouse.core.messages import Pairs, WsMessageType
+from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
+from guesthouse.wasm.values import Err, Ok
+from guesthouse.worker.contract_messages import (
+    MessageEncoding,
+    address_value,
+    blob_value,
+    request_value,
+    response_value,
+)
+from guesthouse.worker.kinode_errors import known_error
+
+if TYPE_CHECKING:
+    from guesthouse.worker.guest import Guest
+
+HTTP_SECONDS: Final = 15
+"""What an HTTP request says in `expects-response`, as the reference does."""
+
+_OLDER_NAME: Final = "http_server:"
+_CLOSE_FRAME: Final = int(WsMessageType.CLOSE)
+_TYPES: Final = tuple(kind.json_name for kind in WsMessageType)
+_HTTP_SERVER: Final = str(HTTP_SERVER)
+
+
+def spelled(guest: Guest, text: str) -> dict[str, Any]:
+    """An address, with the name that the guest itself uses for a runtime module: guests of each era compare
+    sources with the name of theirs.
+    """
+    node, _, process = text.partition("@")
+    older = guest.spellings.get(process)
+    return address_value(text if older is None else f"{node}@{older}")
+
+
+def _event(guest: Guest, body: bytes, expects_response: int | None = None) -> Ok:
+    source = f"{guest.node}@{_HTTP_SERVER}"
+    request = request_value(Request(guest.handle, 0, source, body, expects_response=expects_response))
+    return Ok((spelled(guest, source), ("request", request)))
+
+
+def _open(guest: Guest, opened: Open) -> Ok:
+    guest.set_blob(None, None)
+    guest.current_request = 0
+    event = {
+        "path": opened.path,
+        "channel_id": opened.channel_id,
+        "source_socket_addr": opened.source_addr,
+        "forwarded_for": opened.forwarded_for,
+    }
+    more = {
+        "url_params": dict(opened.url_params),
+        "query_params": dict(opened.query_params),
+        "resumed": opened.resumed,
+        "subprotocol": opened.subprotocol,
+    }
+    event |= {name: value for name, value in more.items() if value}
+    return _event(guest, _json({"WebSocketOpen": event}))
+
+
+def _push(guest: Guest, push: Push) -> Ok:
+    guest.set_blob(None, push.payload)
+    guest.current_request = 0
+    body = b'{"WebSocketPush":{"channel_id":%d,"message_type":"%s"}}'
+    return _event(guest, body % (push.channel_id, _TYPES[push.message_type].encode()))
+
+
+def _close(guest: Guest, closing: Close) -> Ok:
+    """A close frame of the client comes as a push of its own, with the reason as blob, and the end after it."""
+    if closing.reason is not None:
+        guest.closed_channel = closing.channel_id
+        return _push(guest, Push(closing.handle, closing.channel_id, _CLOSE_FRAME, closing.reason))
+    return closed(guest, closing.channel_id)
+
+
+def closed(guest: Guest, channel_id: int) -> Ok:
+    """What a guest receives of the end of a channel."""
+    guest.closed_channel = 0
+    guest.set_blob(None, None)
+    guest.current_request = 0
+    return _event(guest, b'{"WebSocketClose":%d}' % channel_id)
+
+
+def _http(guest: Guest, request: Http) -> Ok:
+    guest.set_blob(request.mime, request.body)
+    guest.expect_http_answer(request.http_id)
+    event = {
+        "source_socket_addr": request.source_addr,
+        "method": request.method,
+        "url": _bare_url(request.url),
+        "bound_path": f"/{guest.our.process}{request.bound_path}".rstrip("/"),
+        "headers": _joined(request.headers),
+        "url_params": dict(request.url_params),
+        "query_params": dict(request.query_params),
+    }
+    return _event(guest, _json({"Http": event}), HTTP_SECONDS)
+
+
+def _request(guest: Guest, request: Request) -> Ok:
+    guest.set_blob(request.mime, request.blob)
+    guest.expect_answer(request.request_id)
+    return Ok((spelled(guest, request.source), ("request", request_value(request))))
+
+
+def _response(guest: Guest, response: Response) -> Ok:
+    guest.set_blob(response.mime, response.blob)
+    guest.current_request = 0
+    node, _, process = response.source.partition("@")
+    if node == guest.node:
+        older = guest.spellings.get(_HTTP_SERVER, "").startswith(_OLDER_NAME)
+        response = replace(response, body=known_error(process, response.body, older=older))
+    message = ("response", (response_value(response), response.context))
+    return Ok((spelled(guest, response.source), message))
+
+
+def _send_failure(guest: Guest, failure: SendFailure) -> Err:
+    guest.set_blob(None, None)
+    guest.current_request = 0
+    return Err((_send_error(guest, failure), failure.context))
+
+
+def _awaited_failure(guest: Guest, failure: SendFailure) -> Err:
+    return Err(_send_error(guest, failure))
+
+
+def _send_error(guest: Guest, failure: SendFailure) -> dict[str, Any]:
+    """What is not `offline` is `timeout`, which the interface says of whatever fails on one's own node."""
+    return {
+        "kind": failure.kind if failure.kind == "offline" else "timeout",
+        "target": address_value(failure.target),
+        "message": ("request", request_value(failure)),
+        "lazy-load-blob": blob_value(failure.mime, failure.blob),
+    }
+
+
+def _bare_url(url: str) -> str:
+    """A URL as the reference writes it: without port, query and the slash at its end. Libraries compare its path with
+    what was bound.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{parts.path.rstrip('/')}"
+
+
+def _joined(headers: Pairs) -> dict[str, str]:
+    """Headers as an object; those of one name are joined as RFC 9110, section 5.3, and RFC 6265 join them."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        if name in joined:
+            value = joined[name] + ("; " if name.lower() == "cookie" else ", ") + value
+        joined[name] = value
+    return joined
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+STANDARD: Final = MessageEncoding(
+    received={
+        Open: _open,
+        Push: _push,
+        Close: _close,
+        Http: _http,
+        Request: _request,
+        Response: _response,
+        SendFailure: _send_failure,
+    },
+    awaited={Response: _response, SendFailure: _awaited_failure},
+)
+"""The form of `process/standard`."""

@@ -1,0 +1,107 @@
+"""What a guest writes for people: lines cut to size and kept under a rate."""
+
+from __future__ import annotations
+
+import re
+from time import monotonic
+from typing import Final
+
+from guesthouse.link.frames import checked
+from guesthouse.link.to_node import Log
+from guesthouse.worker.link import LinkWriter
+
+_CUT: Final = " … (cut)"
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;:]*m")
+"""Colours of terminals (SGR of ECMA-48), which mean nothing in a log. Other sequences stay: they may have text in them,
+and who shows the line shows their characters as escapes."""
+
+
+class GuestLog:
+    """One guest's log. Lines over the rate are counted, and the count is logged once there is room."""
+
+    __slots__ = (
+        "_handle",
+        "_line_bytes",
+        "_outgoing",
+        "_partial",
+        "_rate",
+        "_since",
+        "_suppressed",
+        "_tokens",
+        "dropped",
+    )
+
+    def __init__(self, handle: int, lines_per_second: int, line_bytes: int, outgoing: LinkWriter) -> None:
+        self._handle = handle
+        self._rate = float(lines_per_second)
+        self._line_bytes = line_bytes
+        self._outgoing = outgoing
+        self._tokens = self._rate
+        self._since = monotonic()
+        self._suppressed = 0
+        self.dropped = 0
+        """Lines over the rate, in all."""
+        self._partial: dict[str, bytearray] = {}
+
+    def line(self, stream: str, level: str, text: str) -> None:
+        """Write one line."""
+        if not self._admit():
+            self._suppressed += 1
+            self.dropped += 1
+            return
+        if self._suppressed:
+            self._send("host", "warning", f"{self._suppressed} log lines over the rate were dropped")
+            self._suppressed = 0
+        self._send(stream, level, self._cut(text))
+
+    def stream(self, name: str, data: bytes) -> None:
+        """Take bytes of standard output or error; whole lines are written, the rest is kept (bounded)."""
+        partial = self._partial.setdefault(name, bytearray())
+        partial += data
+        *lines, rest = bytes(partial).split(b"\n")
+        if len(rest) > self._line_bytes:
+            lines.append(rest)
+            rest = b""
+        partial[:] = rest
+        for line in lines:
+            self._stream_line(name, line)
+
+    def close(self) -> None:
+        """Write what was left without a line's end, and how many lines were dropped."""
+        for name, partial in self._partial.items():
+            if partial:
+                self._stream_line(name, bytes(partial))
+        self._partial.clear()
+        if self._suppressed:
+            self._send("host", "warning", f"{self._suppressed} log lines over the rate were dropped")
+            self._suppressed = 0
+
+    def warn(self, text: str) -> None:
+        """Write a line of the host's about this guest; not counted against the guest's rate."""
+        self._send("host", "warning", text)
+
+    def _stream_line(self, name: str, line: bytes) -> None:
+        level = "warning" if name == "stderr" else "info"
+        self.line(name, level, line[: 4 * self._line_bytes + 2].decode("utf-8", "replace"))
+
+    def _cut(self, text: str) -> str:
+        limit = self._line_bytes
+        shown = text if 4 * len(text) <= limit else text[: 4 * limit + 1]
+        if "\x1b" in shown:
+            shown = _COLOURS.sub("", shown)
+        encoded = shown[: limit + 1].encode()
+        whole = len(encoded) <= limit and len(text) <= 4 * limit + 1
+        return shown if whole else encoded[:limit].decode("utf-8", "ignore") + _CUT
+
+    def _admit(self) -> bool:
+        now = monotonic()
+        self._tokens = min(self._rate, self._tokens + (now - self._since) * self._rate)
+        self._since = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def _send(self, stream: str, level: str, text: str) -> None:
+        line = checked(Log(self._handle, stream, level, text))  # type: ignore[arg-type] # what `checked` is to find out
+        self._outgoing.add(line, len(text))

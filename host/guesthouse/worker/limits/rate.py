@@ -1,0 +1,79 @@
+"""What a guest may use each second: of its worker's time, and of host calls.
+
+Who uses more is held back, not ended: it is left unpolled until its average is within the limit again. A
+burst is honest more often than not, and a guest that is merely slow still serves its channels; one that
+computes for ever on one message ends by `cpu_seconds_per_message`, and held back it does not age.
+
+Nothing is done per call but counting. An `TokenBucket` knows up to which total nobody has to look at the clock,
+so a guest within its budget costs two comparisons a slice.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BURST_SECONDS: Final = 1.0
+"""How many seconds' worth a guest saves up. What it has is found out when it is used up and not before, so one that
+rested may use twice that at once."""
+
+SAY_EVERY_SECONDS: Final = 60.0
+"""How often the log says that a guest is held back, at most."""
+
+
+class TokenBucket:
+    """A total that may grow by so much a second. Pure: the time is an argument, in seconds."""
+
+    __slots__ = ("_looked_at", "enough", "per_second", "say_at")
+
+    def __init__(self, per_second: float, now: float) -> None:
+        self.per_second = per_second
+        self._looked_at = self.say_at = now
+        self.enough = per_second * BURST_SECONDS
+        """The total up to which `wait_seconds` need not be asked."""
+
+    def wait_seconds(self, total: float, now: float) -> float:
+        """How long until a total that is over `enough` is within the allowance; 0 when it is by now."""
+        grown = self.enough + (now - self._looked_at) * self.per_second
+        self.enough = min(grown, total + self.per_second * BURST_SECONDS)
+        self._looked_at = now
+        return max(0.0, (total - self.enough) / self.per_second)
+
+
+class RateLimits:
+    """The two allowances of one guest, and how long it was held back by them."""
+
+    __slots__ = ("calls", "cpu", "held_seconds")
+
+    def __init__(self, cpu_share: float, calls_per_second: int, now: float) -> None:
+        self.cpu = TokenBucket(cpu_share, now)
+        self.calls = TokenBucket(calls_per_second, now)
+        self.held_seconds = 0.0
+
+    def is_used_up(self, cpu_seconds: float, calls: int) -> bool:
+        """Whether the totals may be over the budget, so that `hold_seconds` is to be asked."""
+        return cpu_seconds >= self.cpu.enough or calls >= self.calls.enough
+
+    def hold_seconds(self, cpu_seconds: float, calls: int, now: float) -> tuple[float, str | None]:
+        """How long to leave alone a guest that used so much in all, and what to log of it, if it is time to."""
+        by_cpu = self.cpu.wait_seconds(cpu_seconds, now)
+        by_calls = self.calls.wait_seconds(calls, now)
+        seconds = max(by_cpu, by_calls)
+        if not seconds:
+            return 0.0, None
+        self.held_seconds += seconds
+        which = self.cpu if by_cpu >= by_calls else self.calls
+        if now < which.say_at:
+            return seconds, None
+        which.say_at = now + SAY_EVERY_SECONDS
+        return seconds, self._in_words(which)
+
+    def _in_words(self, which: TokenBucket) -> str:
+        if which is self.cpu:
+            return (
+                f"it uses over {which.per_second:.1%} of its worker's time: it is held back to that "
+                "(process.cpu_share)"
+            )
+        return (
+            f"it makes over {which.per_second:.0f} host calls a second: it is held back to that "
+            "(process.host_calls_per_second)"
+        )

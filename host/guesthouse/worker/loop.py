@@ -1,0 +1,315 @@
+"""A worker: takes operations from the node, keeps the guests, and lets the scheduler run them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from pathlib import Path
+from socket import socket
+from time import perf_counter
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from guesthouse.core.address import Address
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.exit_cause import ExitCause
+from guesthouse.link import to_worker
+from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
+from guesthouse.link.frames import LinkError, from_node
+from guesthouse.link.messages import PROTOCOL_VERSION, Message
+from guesthouse.link.pieces import Assembly
+from guesthouse.link.to_node import Exited, Log, Pong, Ready
+from guesthouse.wasm import self_check
+from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses_for_guest
+from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.epoch_timer import TICK_SECONDS, EpochTimer
+from guesthouse.wasm.engine.fiber import StoreLimits
+from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.loader import Engines, Loaded
+from guesthouse.worker.calls import ENTRIES, HostCalls, check_entry
+from guesthouse.worker.contract_messages import on_exit_value
+from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.link import LinkWriter
+from guesthouse.worker.scheduler import Scheduler
+from guesthouse.worker.usage import UsageReport
+
+_READ_BYTES: Final = 262_144
+_TRACE_LINES: Final = 12
+_TRACE_CHARACTERS: Final = 300
+_TEXT_CHARACTERS: Final = 65_536
+_LONGEST_WAIT: Final = 24 * 3600.0
+"""Seconds; `poll` takes no more than about 24 days, and a guest may sleep for longer."""
+_LINGER_SECONDS: Final = 0.05
+"""How long the epoch goes on ticking when there is nothing to do: stopping it costs a system call."""
+_ABOUT_SECONDS: Final = 0.02
+"""How long after the last quick guest was woken those that compute for long make way for the next one."""
+
+
+class WorkerLoop:
+    """One worker subprocess. `run` returns when the node closes the link."""
+
+    def __init__(self, link: socket) -> None:
+        self._link = link
+        self._engines = Engines(new_engine(), new_engine(small=True))
+        self_check.check(self._engines.main, self._engines.small)
+        self._ticker = EpochTimer(self._engines.main, self._engines.small)
+        self._outgoing = LinkWriter(link)
+        self._vigil = BusyPoll()
+        self._quick_until = 0.0
+        self._guests: dict[int, Guest] = {}
+        self._scheduler = Scheduler(self._ended, self._was_preempted, self._outgoing.flush)
+        self._channels: dict[int, Guest] = {}
+        self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
+        self._calls = HostCalls()
+        self._usage = UsageReport(self._outgoing)
+        self._assembly: Assembly[to_worker.Piece] = Assembly()
+        self._dispatch: dict[type[Message], Callable[[Any], None]] = {
+            to_worker.Configure: self._configure,
+            to_worker.Start: self._start,
+            to_worker.Stop: self._stop,
+            to_worker.Finish: self._finish,
+            to_worker.Open: self._open,
+            to_worker.Push: self._message,
+            to_worker.Close: self._close,
+            to_worker.Http: self._message,
+            to_worker.Request: self._message,
+            to_worker.Response: self._answer,
+            to_worker.SendFailure: self._answer,
+            to_worker.Reply: self._reply,
+            to_worker.Credit: self._credit,
+            to_worker.ChannelGone: self._channel_gone,
+            to_worker.Ping: self._ping,
+            to_worker.Piece: self._piece,
+            to_worker.Whole: self._whole,
+        }
+
+    def run(self) -> None:
+        """Serve until the node closes the link."""
+        reader, dispatch = from_node(), self._dispatch
+        poller = select.poll()
+        poller.register(self._link.fileno(), select.POLLIN)
+        gc.collect()
+        gc.freeze()
+        self._ticker.relax(inf)
+        self._ticker.start()
+        while True:
+            if self._wait(poller):
+                data = self._link.recv(_READ_BYTES)
+                if not data:
+                    return
+                for message in reader.feed(data):
+                    dispatch[type(message)](message)
+            self._run_guests()
+            self._usage.report(self._guests.values())
+            self._outgoing.flush()
+            if self._outgoing.has_large:
+                self._outgoing.send_pieces()
+            if self._ticker.fast:
+                self._ticker.relax(perf_counter())
+
+    def _run_guests(self) -> None:
+        ticker, scheduler = self._ticker, self._scheduler
+        if ticker.fast:
+            ticker.begin_round()
+        quick = scheduler.run_woken()
+        self._outgoing.flush()  # what was answered does not wait for a guest that computes
+        guest = scheduler.preempted
+        if guest is not None:
+            if ticker.fast and not guest.gone:
+                ticker.begin_slice(guest.fiber.engine, short=self._are_quick_ones_about(quick))
+            scheduler.run_preempted()
+
+    def _are_quick_ones_about(self, quick: bool) -> bool:
+        """Whether guests were woken lately that are done within less than a short slice, and so wait for them most of
+        their time. Others lose more by short slices than they gain.
+        """
+        now = perf_counter()
+        if quick:
+            self._quick_until = now + _ABOUT_SECONDS
+        return now < self._quick_until
+
+    def _wait(self, poller: select.poll) -> bool:
+        """Wait for the link or the next thing to do; returns whether the link has something.
+
+        The epoch stands still in a long wait.
+        """
+        seconds = 0.0 if self._outgoing.has_large else self._scheduler.wait_seconds()
+        if (seconds is None or seconds > AWAKE_SECONDS) and self._heard_awake(poller):
+            return True
+        if seconds is not None and seconds <= _LINGER_SECONDS:
+            return bool(poller.poll(1000 * seconds))
+        if poller.poll(1000 * _LINGER_SECONDS):
+            return True
+        self._ticker.stop()
+        left = min(self._usage.due_seconds(), _LONGEST_WAIT)
+        if seconds is not None:
+            left = min(left, seconds - _LINGER_SECONDS)
+        readable = bool(poller.poll(1000 * left))
+        self._ticker.start()
+        return readable
+
+    def _heard_awake(self, poller: select.poll) -> bool:
+        """Look at the link for a moment before sleeping; returns whether it has something."""
+        until = self._vigil.begin(perf_counter())
+        if not until:
+            return False
+        while not poller.poll(0):
+            if perf_counter() >= until:
+                self._vigil.in_vain()
+                return False
+            os.sched_yield()
+        self._vigil.heard()
+        return True
+
+    def _was_preempted(self, now: float, spent: float) -> None:
+        """A guest's slice ended before it was done: one that computes for long gets short slices from now on."""
+        if self._ticker.fast or spent > 2 * TICK_SECONDS:
+            self._ticker.hurry(now)
+
+    # Messages
+
+    def _configure(self, message: to_worker.Configure) -> None:
+        if message.version != PROTOCOL_VERSION:
+            raise LinkError(
+                f"the node speaks version {message.version} of the link, this worker {PROTOCOL_VERSION}"
+            )
+        self._outgoing.add(Ready(PROTOCOL_VERSION, os.getpid()))
+
+    def _ping(self, _: to_worker.Ping) -> None:
+        self._outgoing.add(Pong())
+
+    def _piece(self, piece: to_worker.Piece) -> None:
+        if piece.handle in self._guests:
+            self._assembly.add(piece)
+
+    def _whole(self, whole: to_worker.Whole) -> None:
+        if whole.handle in self._guests:
+            message = self._assembly.complete(whole.handle, whole.message)
+            self._dispatch[type(message)](message)
+
+    def _start(self, start: to_worker.Start) -> None:
+        limits = start.limits
+        guest = Guest(
+            start.handle,
+            Address.parse(start.our),
+            limits,
+            on_exit_value(start.on_exit),
+            self._outgoing,
+            self._scheduler,
+            connected=start.connected,
+        )
+        try:
+            component = self._component(os.fsdecode(start.component))
+            fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
+        except GuesthouseError as error:
+            if lacks_addresses(error):
+                self._exited(start.handle, ExitCause.HOST_FAULT, no_addresses_for_guest())
+            else:
+                self._exited(start.handle, ExitCause.NOT_STARTED, str(error))
+            return
+        guest.component = component
+        guest.arguments = partial(ENTRIES[component.entry], guest)
+        guest.fiber = fiber
+        self._guests[guest.handle] = guest
+        self._scheduler.wake(guest)
+
+    def _stop(self, stop: to_worker.Stop) -> None:
+        guest = self._guests.get(stop.handle)
+        if guest is not None:
+            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, stop.reason))
+
+    def _finish(self, finish: to_worker.Finish) -> None:
+        guest = self._guests.get(finish.handle)
+        if guest is None:
+            return
+        if guest.waiting is Waiting.MESSAGE:
+            self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, finish.reason))
+        else:
+            guest.finishing = finish.reason
+
+    def _open(self, opened: to_worker.Open) -> None:
+        guest = self._guests.get(opened.handle)
+        if guest is not None:
+            channel_id = opened.channel_id
+            guest.channels[channel_id] = opened.credit
+            guest.paths[channel_id] = (opened.path, opened.bound_path)
+            self._channels[channel_id] = guest
+            guest.deliver(opened)
+
+    def _message(self, message: to_worker.ToProcess) -> None:
+        guest = self._guests.get(message.handle)
+        if guest is not None:
+            guest.deliver(message)
+
+    def _close(self, closed: to_worker.Close) -> None:
+        self._forget_channel(closed.channel_id)
+        self._message(closed)
+
+    def _answer(self, message: to_worker.Response | to_worker.SendFailure) -> None:
+        guest = self._guests.get(message.handle)
+        if guest is None:
+            return
+        if message.await_id:
+            guest.respond(message)
+        else:
+            guest.deliver(message)
+
+    def _reply(self, reply: to_worker.Reply) -> None:
+        guest = self._guests.get(reply.handle)
+        if guest is not None:
+            guest.reply(reply.call_id, reply.outcome)
+
+    def _credit(self, credit: to_worker.Credit) -> None:
+        guest = self._channels.get(credit.channel_id)
+        if guest is not None and credit.channel_id in guest.channels:
+            guest.channels[credit.channel_id] += credit.size
+
+    def _channel_gone(self, gone: to_worker.ChannelGone) -> None:
+        self._forget_channel(gone.channel_id)
+
+    def _forget_channel(self, channel_id: int) -> None:
+        guest = self._channels.pop(channel_id, None)
+        if guest is not None:
+            guest.channels.pop(channel_id, None)
+            guest.paths.pop(channel_id, None)
+
+    # Guests
+
+    def _component(self, path: str) -> Loaded:
+        component = self._components.get(path)
+        if component is None:
+            component = self._engines.load(Path(path), self._calls, *ENTRIES)
+            check_entry(component.entry, component.entry_type)
+            self._components[path] = component
+            self._ticker.use(component.engine)
+        return component
+
+    def _ended(self, guest: Guest, trap: GuestTrap) -> None:
+        del self._guests[guest.handle]
+        for channel_id in guest.channels:
+            self._channels.pop(channel_id, None)
+        guest.log.close()
+        self._outgoing.drop_large(guest.handle)
+        self._assembly.drop(guest.handle)
+        self._usage.report_end(guest)
+        self._explain(guest, trap)
+        self._exited(guest.handle, trap.cause, trap.detail)
+        guest.let_go()
+
+    def _exited(self, handle: int, cause: str, detail: str) -> None:
+        self._outgoing.add(Exited(handle, cause, _clean(detail)))
+
+    def _explain(self, guest: Guest, trap: GuestTrap) -> None:
+        """Log what only the worker knows: where the guest was, or which host call failed how."""
+        if trap.trace:
+            lines = [line[:_TRACE_CHARACTERS] for line in trap.trace.strip().splitlines()[-_TRACE_LINES:]]
+            self._outgoing.add(Log(guest.handle, "host", "error", _clean("\n".join(lines))))
+
+
+def _clean(text: str) -> str:
+    """What the link can carry of a text about a guest, which may quote the guest: no halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode()[:_TEXT_CHARACTERS]

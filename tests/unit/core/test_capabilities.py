@@ -1,0 +1,116 @@
+"""What a process holds, hands on, saves and drops: decided without I/O."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guesthouse.core.address import HTTP_SERVER, ProcessId
+from guesthouse.core.capabilities import (
+    MOST_RECEIVED,
+    MOST_REFUSALS,
+    MOST_SAVED,
+    BadCapability,
+    Capability,
+    Holdings,
+    defaults,
+    of_node,
+)
+
+NODE = "home.os"
+DOOR = of_node(NODE, ProcessId.parse("door:house:a.os"))
+OWN = f"{NODE}@guest:inn:b.os"
+
+
+def holdings() -> Holdings:
+    return Holdings(OWN, defaults(NODE, 1000))
+
+
+def numbered(number: int) -> Capability:
+    return Capability.read(f"{NODE}@door:house:a.os", str(number))
+
+
+def test_a_capability_is_the_same_in_every_spelling() -> None:
+    one = Capability.read("home.os@http_server:sys:nectar", '{"b": 1,  "a": [2]}')
+    assert one == Capability(f"{NODE}@{HTTP_SERVER}", '{"a":[2],"b":1}')
+
+
+@pytest.mark.parametrize("params", ["", "{", "NaN", "[" * 2000, '"' + "x" * 2000 + '"'])
+def test_what_is_no_json_is_no_capability(params: str) -> None:
+    with pytest.raises(BadCapability, match="params"):
+        Capability.read(OWN, params)
+
+
+def test_nothing_is_held_that_nobody_gave() -> None:
+    held = holdings()
+    assert held.holds(of_node(NODE, HTTP_SERVER))
+    assert held.state_bytes() == 1000
+    assert not held.holds(DOOR)
+    assert not held.may_attach(DOOR)
+    assert held.save([DOOR]) == []
+    assert not held.holds(DOOR)
+
+
+def test_what_was_handed_over_is_held_once_it_is_saved_and_until_it_is_dropped() -> None:
+    held = holdings()
+    held.receive([DOOR], "home.os@giver:x:y")
+    assert held.may_attach(DOOR)
+    assert not held.holds(DOOR)
+    assert held.save([DOOR]) == [DOOR]
+    held.begin_run()
+    assert held.holds(DOOR)
+    assert held.drop([DOOR, numbered(1)]) == [DOOR]
+    assert not held.holds(DOOR)
+    assert held.save([DOOR]) == []
+
+
+def test_what_was_handed_over_in_an_earlier_run_cannot_be_saved_any_more() -> None:
+    held = holdings()
+    held.receive([DOOR], "home.os@giver:x:y")
+    held.begin_run()
+    assert held.save([DOOR]) == []
+
+
+def test_a_process_attaches_what_it_issues_and_no_others_issue_it() -> None:
+    assert holdings().may_attach(Capability.read(OWN, '"my own"'))
+    assert not Holdings(f"{NODE}@other:inn:b.os").may_attach(Capability.read(OWN, '"my own"'))
+
+
+def test_what_every_process_has_can_be_dropped_and_larger_state_be_granted() -> None:
+    held = holdings()
+    held.requested = frozenset((Capability.read(f"{NODE}@state:distro:sys", '{"bytes": 5000}'),))
+    assert held.state_bytes() == 5000
+    held.drop(held.all())
+    assert held.all() == set()
+    assert held.state_bytes() == 0
+
+
+@pytest.mark.parametrize("params", ['"bytes"', '{"bytes":true}', '{"bytes":"9"}', "[1]", '{"bytes":-5}'])
+def test_strange_params_of_state_allow_nothing(params: str) -> None:
+    held = Holdings(OWN, saved={Capability.read(f"{NODE}@state:distro:sys", params)})
+    assert held.state_bytes() <= 0
+
+
+@given(st.lists(st.tuples(st.sampled_from("rsdu"), st.integers(0, 2000)), max_size=400))
+def test_whatever_a_process_does_it_keeps_a_bounded_number(steps: list[tuple[str, int]]) -> None:
+    held = holdings()
+    for step, number in steps:
+        some = [numbered(number + offset) for offset in range(20)]
+        if step == "r":
+            held.receive(some, "home.os@giver:x:y")
+        elif step == "s":
+            held.save(some)
+        elif step == "d":
+            held.drop(some)
+        else:
+            held.refuse(some[0])
+    assert len(held.received) <= MOST_RECEIVED
+    assert len(held.saved) <= MOST_SAVED
+    assert len(held.refused) <= MOST_REFUSALS
+
+
+def test_refusals_are_worth_ever_fewer_lines_in_the_log() -> None:
+    held = holdings()
+    assert [number for number in range(1, 100) if held.refuse(DOOR)] == [1, 2, 4, 8, 16, 32, 64]
+    assert held.refused[DOOR] == 99

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guesthouse.core.messages import LogLine
+from guesthouse.node import log as logs
+from guesthouse.node.log import (
+    HOST_LINES_PER_SECOND,
+    REPEATED_LINES_PER_SECOND,
+    Log,
+    for_people,
+    printable,
+)
+
+ESCAPE_SEQUENCE = "\x1b[31mred\u202e\x07"
+
+
+def test_lines_go_to_the_file_the_terminal_and_who_asks(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    log = Log(tmp_path / "logs", terminal)
+    log.write("chat:chat:a.os", "info", "hello", stream="stdout")
+    log.write("node", "debug", "only in the file")
+    log.close()
+    written = [json.loads(line) for line in (tmp_path / "logs" / "node.jsonl").read_text().splitlines()]
+    assert [(line["source"], line["stream"], line["level"], line["text"]) for line in written] == [
+        ("chat:chat:a.os", "stdout", "info", "hello"),
+        ("node", "host", "debug", "only in the file"),
+    ]
+    assert terminal.getvalue().endswith(" info    chat:chat:a.os stdout: hello\n")
+    assert [line.text for line in log.recent(1)] == ["only in the file"]
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_acts_on_is_printed(text: str) -> None:
+    shown = for_people(LogLine("a", "print", "info", text))
+    assert not any(ord(character) < 32 for character in shown if character != "\n")
+    assert not set(shown) & {"\x1b", "\r", "\x07", "\x9b", "\u202e", "\u2066", "\u2028"}
+
+
+def test_a_guest_cannot_forge_a_line() -> None:
+    first, second = for_people(LogLine("a:a:a", "print", "info", "x\n12:00:00 error node: fire")).split("\n")
+    assert first.endswith("a:a:a: x")
+    assert second.startswith("    ")
+
+
+def test_every_character_that_is_not_seen_is_shown_as_an_escape() -> None:
+    hidden = [
+        chr(code)
+        for code in range(0x110000)
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    ]
+    assert [character for character in hidden if printable(character) == character] == []
+    assert printable("a\u200b\U000e0041b") == r"a\u200b\U000e0041b"
+    assert printable("für 你好 \U0001f600\ufe0f") == "für 你好 \U0001f600\ufe0f"
+
+
+def test_escapes_are_shown_as_such() -> None:
+    assert printable(ESCAPE_SEQUENCE) == r"\x1b[31mred\u202e\x07"
+
+
+def test_a_flood_of_host_lines_about_one_source_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(None, None)
+    now = [1000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    for _ in range(1 + REPEATED_LINES_PER_SECOND + 50):
+        log.write("flooder", "info", "again")
+    log.write("flooder", "warning", "the one line that a person needs")
+    log.write("other", "info", "is heard")
+    now[0] += 1
+    log.write("other", "info", "next second")
+    texts = [line.text for line in log.recent(10_000)]
+    assert texts.count("again") == 1 + REPEATED_LINES_PER_SECOND
+    assert "the one line that a person needs" in texts
+    assert "is heard" in texts
+    assert "50 more lines were dropped" in texts
+    log.close()
+
+
+def test_two_floods_with_numbers_leave_room_for_the_line_that_tells_of_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each line of a flood that a worker lets pass comes after one that counts those that it did not."""
+    log = Log(None, None)
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    for number in range(HOST_LINES_PER_SECOND):
+        log.write("flooder", "warning", f"{number} log lines over the rate were dropped")
+        log.write("flooder", "warning", "a response was dropped: no request is waiting for one")
+    log.write("flooder", "warning", "spawning a process was refused")
+    assert log.recent(1)[0].text == "spawning a process was refused"
+    log.close()
+
+
+def test_host_lines_of_many_kinds_are_counted_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(None, None)
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    for number in range(HOST_LINES_PER_SECOND + 50):
+        log.write("flooder", "info", f"{'x' * (number % 20)}{'y' * (number // 20)}")
+    assert len(log.recent(10_000)) == HOST_LINES_PER_SECOND
+    log.close()
+
+
+def test_what_is_kept_for_later_is_bounded_and_a_long_line_cut() -> None:
+    log = Log(None, None)
+    for _ in range(400):
+        log.write("a", "info", "x" * 100_000, stream="print")
+    recent = log.recent(10_000)
+    assert all(len(line.text) <= logs.LINE_CHARACTERS + 2 for line in recent)
+    assert sum(len(line.text) for line in recent) <= logs.KEPT_CHARACTERS
+    log.close()
+
+
+def test_the_file_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES", 2000)
+    log = Log(tmp_path, None)
+    for number in range(100):
+        log.write("a", "info", f"line {number} " + "x" * 100, stream="print")
+    log.close()
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["node.1.jsonl", "node.2.jsonl", "node.3.jsonl", "node.jsonl"]
+    assert all(path.stat().st_size < 2500 for path in tmp_path.iterdir())
+
+
+def test_a_terminal_that_stands_still_does_not_stop_the_log() -> None:
+    reading, writing = os.pipe()
+    terminal = os.fdopen(writing, "w")
+    log = Log(None, terminal)
+    for _ in range(20_000):
+        log.write("a", "info", "x" * 100, stream="print")
+    assert len(log.recent(100_000)) == 20_000
+
+    def drain() -> None:
+        with os.fdopen(reading) as pipe:
+            pipe.read()
+
+    drained = threading.Thread(target=drain)
+    drained.start()
+    log.close()
+    terminal.close()
+    drained.join()
+
+
+def test_what_waits_for_a_terminal_that_stands_still_is_bounded_in_characters() -> None:
+    """Lines are up to 8,192 characters long: 4,096 of them would be 32 MiB, or 128 of wide ones."""
+    reading, writing = os.pipe()
+    terminal = os.fdopen(writing, "w")
+    log = Log(None, terminal)
+    for _ in range(2000):
+        log.write("a", "info", "x" * 8000, stream="print")
+    shown: list[int] = []
+
+    def drain() -> None:
+        with os.fdopen(reading) as pipe:
+            shown.extend(map(len, pipe))
+
+    drained = threading.Thread(target=drain)
+    drained.start()
+    log.close()
+    terminal.close()
+    drained.join()
+    assert 4_000_000 <= sum(shown) <= 6_000_000
+
+
+def test_a_subscriber_that_does_not_read_loses_lines_and_is_told() -> None:
+    log = Log(None, None)
+    subscription = log.subscribe()
+    for number in range(5000):
+        log.write("a", "info", str(number), stream="print")
+    lines = list(subscription.take())
+    assert [line.text for line in lines[:2]] == ["0", "1"]
+    assert lines[-1].text == "904 lines were written faster than read here"
+    log.unsubscribe(subscription)
+    log.close()

@@ -1,0 +1,39 @@
+"""The table of `docs/architecture.md` says what each folder imports: no more, and no less."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+HOST: Final = ROOT / "host/guesthouse"
+
+
+def imported() -> dict[str, set[str]]:
+    """The folders that each folder of the host imports."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in HOST.rglob("*.py"):
+        folder = path.relative_to(HOST).parts[0]
+        for statement in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("guesthouse."):
+                found[folder].add((statement.module or "").split(".")[1])
+    return {folder: others - {folder} for folder, others in found.items() if not folder.endswith(".py")}
+
+
+def documented() -> dict[str, set[str]]:
+    """The same, as the documentation has it."""
+    table = (ROOT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| `host/guesthouse/(\w+)/` \|.*\|(.*)\|$", table, re.MULTILINE)
+    return {folder: set(re.findall(r"`(\w+)`", others)) for folder, others in rows}
+
+
+def test_the_architecture_says_which_folder_imports_which() -> None:
+    assert imported() == documented()
+
+
+def test_no_folder_is_too_full_to_look_through() -> None:
+    folders = {path.parent for path in HOST.rglob("*.py")}
+    assert {str(folder) for folder in folders if len(list(folder.glob("*.py"))) > 20} == set()
