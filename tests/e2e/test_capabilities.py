@@ -36,7 +36,7 @@ async def test_a_process_of_another_package_is_not_messaged_without_its_capabili
     explained = (await node.cli("explain", STRANGER, "--json")).json()
     assert explained["refused"] == [{"issuer": f"{NODE}@{A}", "params": '"messaging"', "times": 1}]
     shown = await node.cli("explain", STRANGER)
-    assert f'"messaging" of {NODE}@{A} (1 times)' in shown.stdout
+    assert f'"messaging" of {NODE}@{A} (once)' in shown.stdout
 
 
 async def test_a_manifest_grants_its_process_to_others(start: StartNode) -> None:

@@ -63,7 +63,9 @@ async def gone_from(pid: int, compiler: int | None) -> None:
 
 def _compilers(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [child for child in map(int, children) if b"compile_main" in _command_line(child)]
+    return [
+        child for child in map(int, children) if b"guesthouse.package.compile.main" in _command_line(child)
+    ]
 
 
 def _command_line(pid: int) -> bytes:
@@ -124,7 +126,7 @@ async def strike(daemon: Daemon, folder: Path, signal_number: int, delay: float)
         compiler = await compiler_of(daemon, installing)
         if compiler is not None:
             await asyncio.sleep(delay)
-            if b"compile_main" in _command_line(compiler):
+            if b"guesthouse.package.compile.main" in _command_line(compiler):
                 os.kill(compiler, signal_number)
                 await gone_from(daemon.pid, compiler if signal_number == signal.SIGKILL else None)
     try:

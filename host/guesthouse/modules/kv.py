@@ -146,8 +146,8 @@ class _Table:
         if value is None:
             raise BadRequest("the value to set is the request's blob, and there is none")
         seconds = field(fields, "ttl", int, None) if isinstance(fields, dict) else None
-        if seconds is not None and seconds < 1:
-            raise BadRequest("ttl is a number of seconds, 1 or more")
+        if seconds is not None and seconds < 0:
+            raise BadRequest("ttl is a number of seconds, 0 or more")
         expires = None if seconds is None else time.time() + min(seconds, 2**40)
         return lambda connection: self._store(connection, key, value, expires)
 

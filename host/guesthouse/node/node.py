@@ -236,8 +236,11 @@ class Node:
             async with asyncio.TaskGroup() as tasks:
                 for spec in specs:
                     tasks.create_task(add(spec))
-        except* GuesthouseError as errors:
-            raise _first(errors) from None
+        except BaseExceptionGroup as errors:  # Python 3.11.2 wraps what is raised in `except*`
+            known, others = errors.split(GuesthouseError)
+            if known is None or others is not None:
+                raise
+            raise _first(known) from None
         for package_id in dict.fromkeys(package.id for package in packages):
             await self._spawner.restore(package_id)
 

@@ -14,11 +14,13 @@ from guesthouse.wasm.types import FunctionType
 
 from ...e2e.waiting import until
 from ...unit.worker.guests import RECEIVE, Wasi, process
-from ..figures import Allowance
+from ..figures import MIB, Allowance
 from ..harness import Scene, package_folder
 from .every_call import body_of
 
 SUITE: Final = "Hostile guests"
+ROOM: Final = Allowance(node_bytes=64 * MIB, node_peak_bytes=160 * MIB, worker_bytes=128 * MIB)
+"""Allocators keep what had been of use for 16 MiB, and the node what 64 MiB of requests wait for."""
 ARMED: Final = 512
 """Where an attacker's memory says whether it got its message."""
 RECEIVING: Final = "messaging.receive"

@@ -8,7 +8,7 @@ import pytest
 import wasmtime
 
 from ..harness import Scene, tried_again
-from .attackers import SUITE, installed, told
+from .attackers import ROOM, SUITE, installed, told
 from .every_call import CALLS, LIMITS, all_calls, attempts, component, in_a_line, plain
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +43,7 @@ async def test_no_length_of_anything_in_any_call_harms_others(scene: Scene, inte
     name = f"lengths-{interface}"
     wasm = bytes(wasmtime.wat2wasm(component([each.code for each in made], calls)))
     async with installed(scene, name, wasm, request_capabilities=RIGHTS) as process_id:
-        async with scene.attack(SUITE, f"{len(made)} lengths in {interface}", process_id) as attack:
+        async with scene.attack(SUITE, f"{len(made)} lengths in {interface}", process_id, ROOM) as attack:
             lived = [await told(scene, process_id, number) for number in range(len(made))]
             attack.gets = f"it ends by {lived.count(False)} of them"
             attack.log = await scene.log_line(process_id, "trapped: ")

@@ -17,9 +17,8 @@ from guesthouse.core.config import MIB, Settings
 from guesthouse.wasm.engine.host_functions import SMALL_BYTES
 
 from ...unit.worker.guests import SCRATCH
-from ..figures import Allowance
 from ..harness import Scene, tried_again
-from .attackers import SUITE, Attacker, carry_out, installed, told
+from .attackers import ROOM, SUITE, Attacker, carry_out, installed, told
 from .conftest import MEMORY_BYTES
 from .every_call import ANSWER, AT, CALLS, Attempt, all_calls, attempts, component
 
@@ -31,8 +30,6 @@ MAKE: Final = f"""(if (i32.lt_u (memory.size) (i32.const {LARGE // 65536})) (the
   (memory.fill (i32.const 262144) (i32.const 97) (i32.const {LARGE}))"""
 """Makes 16 MiB of the letter a, from 262144 on."""
 STRING: Final = f"(i32.const 262144) (i32.const {LARGE})"
-ROOM: Final = Allowance(node_bytes=64 * MIB, node_peak_bytes=160 * MIB, worker_bytes=128 * MIB)
-"""Allocators keep what had been of use for 16 MiB, and the node what 64 MiB of requests wait for."""
 
 
 def same_again(count: int, at: int = 8192) -> str:

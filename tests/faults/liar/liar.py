@@ -67,7 +67,7 @@ TO_NODE: Final[dict[str, Callable[[int, bytes], bytes]]] = {
     ),
     "more consumed than was sent": lambda run, frame: _said([CONSUMED, run, 100_000]),
     "another version of the link": lambda run, frame: _said([READY, 999, 1]),
-    "that it is ready, again": lambda run, frame: _said([READY, 2, 1]),
+    "that it is ready, again": lambda run, frame: _said([READY, 3, 1]),
     "a cause that does not exist": lambda run, frame: _said([EXITED, run, "fun", ""]),
     "a dictionary of large integers": lambda run, frame: _said({number << 61: 0 for number in range(8)}),
     "large integers of one hash, in tags of CBOR": lambda run, frame: _frame(

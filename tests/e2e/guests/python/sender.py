@@ -159,7 +159,7 @@ def _too_many(process: Sender) -> list[str]:
 
 def _as_many_as_may_be(process: Sender) -> str:
     rights = [Capability.messaging(process.our)] * 256
-    request = _request(process.our, bytes(70_000))
+    request = _request(process.our, bytes(8_000))
     send_http_response(200, [("a", "b")] * 1024)  # no request waits for it
     save_capabilities(rights)
     set_on_exit([request] * 64)
