@@ -113,8 +113,21 @@ async def node_with_echo(tmp_path: Path, **settings: object) -> AsyncIterator[tu
     home.mkdir(parents=True, mode=0o700)
     folder = version_of_echo(tmp_path, "0.2.0")
     async with Daemon(home, [], settings=settings) as daemon:
-        await install(daemon, folder)
+        await install_patiently(daemon, folder)
         yield daemon, folder
+
+
+async def install_patiently(daemon: Daemon, folder: Path) -> None:
+    """Install, where the machine may have so much else to do that a compiler does not get its seconds."""
+    for _ in range(4):
+        try:
+            await install(daemon, folder)
+        except CommandRefused as refusal:
+            if "too much else to do" not in str(refusal):
+                raise
+        else:
+            return
+    await install(daemon, folder)
 
 
 async def strike(daemon: Daemon, folder: Path, signal_number: int, delay: float) -> str | None:
@@ -162,7 +175,7 @@ async def test_stopped_compilers_are_ended_in_their_time_and_the_next_one_works(
                 assert reason is not None
                 assert f"did not compile within {COMPILE_SECONDS:g} s" in reason
                 nothing_half_done(daemon.home)
-        await install(daemon, folder)
+        await install_patiently(daemon, folder)
 
 
 async def test_a_compiler_without_memory_refuses_the_package_and_the_old_version_runs_on(
