@@ -238,14 +238,6 @@ class AccessControl:
             return True
         return not strict and bool(headers.get_all("Origin")) and self.from_own_page(headers, peer)
 
-    def refuse_stranger(self, headers: HeaderValues, peer: Peer, now: float) -> Refusal | None:
-        """Why a request may not use the cookie of a login, or None."""
-        if not self.from_own_page(headers, peer):
-            return close_codes.WRONG_ORIGIN
-        if self.tokens.verify_cookies(headers.get_all("Cookie"), now) is None:
-            return close_codes.NOT_AUTHORISED
-        return None
-
     def scheme(self, headers: HeaderValues, peer: Peer) -> str:
         """`http` or `https`: how the client reaches the node, also when a trusted proxy ended TLS."""
         claimed = headers.get_all("X-Forwarded-Proto")
