@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import compiled
-from guesthouse.package.build.build import build_package
+from guesthouse.package.build.build_package import build_package
 from usage import Usage, children
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from compiled import FOLDER, SHARED
 from guesthouse.core.config import PackageLimits, Settings
 from guesthouse.link.frames import encode, from_worker
-from guesthouse.link.messages import PROTOCOL_VERSION, Message
+from guesthouse.link.schema import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import Call, Exited, Ready, ToNode
 from guesthouse.link.to_worker import Configure, GuestLimits, Open, Push, Reply, Start, Stop
 from guesthouse.package.compile.compile import compile_component

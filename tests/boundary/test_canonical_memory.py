@@ -18,7 +18,7 @@ from wasmtime import Engine, Module, wat2wasm
 import guesthouse
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.abi.memory import NO_MEMORY
-from guesthouse.wasm.core.fiber import CoreFiber
+from guesthouse.wasm.core.core_fiber import CoreFiber
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import native
 from guesthouse.wasm.engine.engines import new_engine

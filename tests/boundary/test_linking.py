@@ -14,7 +14,7 @@ from wasmtime.component import Component as WasmComponent
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm import self_check
 from guesthouse.wasm.abi import lift, lower_scalars
-from guesthouse.wasm.core import capi as capi_core
+from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.engines import new_engine
 from guesthouse.wasm.engine.imports import MAX_IMPORTED_FUNCTIONS
@@ -254,12 +254,12 @@ def test_the_canary_lives_in_the_library_that_was_checked() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (capi_core, "EXTERN_SIZE", 40),
-        (capi_core, "EXTERN_OF", 16),
-        (capi_core, "INSTANCE_SIZE", 24),
-        (capi_core, "RAW_SIZE", 8),
-        (capi_core, "TAGGED_OF", 16),
-        (capi_core, "KINDS", {"i32": 1}),
+        (core_capi, "EXTERN_SIZE", 40),
+        (core_capi, "EXTERN_OF", 16),
+        (core_capi, "INSTANCE_SIZE", 24),
+        (core_capi, "RAW_SIZE", 8),
+        (core_capi, "TAGGED_OF", 16),
+        (core_capi, "KINDS", {"i32": 1}),
         (capi, "BYTES_OFFSET", 24),
     ],
 )

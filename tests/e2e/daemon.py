@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 from tests.certificates import TRUSTS_NOBODY
 
-from guesthouse.control.client import ask
+from guesthouse.control.control_client import ask
 
 from .waiting import Subprocess, all_gone, command_line, descendants, until
 

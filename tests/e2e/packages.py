@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from guesthouse.package.build.build import build_package
+from guesthouse.package.build.build_package import build_package
 
 ROOT: Final = Path(__file__).parents[2]
 _GUESTS: Final = ROOT / "tests/e2e/guests"

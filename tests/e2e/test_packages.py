@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from guesthouse.control.client import ask
+from guesthouse.control.control_client import ask
 
 from .clients import COUNTER, ECHO_C, registered
 from .conftest import StartNode

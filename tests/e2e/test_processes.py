@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.control import client as control
+from guesthouse.control import control_client as control
 from guesthouse.core.config import MIB
 
 from .conftest import StartNode

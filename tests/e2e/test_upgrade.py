@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from guesthouse.package.build.build import build_package
+from guesthouse.package.build.build_package import build_package
 
 from .clients import register_message, registered
 from .conftest import StartNode

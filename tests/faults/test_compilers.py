@@ -19,7 +19,7 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.test_packages import PACKAGE, version_of_echo
 from tests.e2e.test_reload import another
 
-from guesthouse.control.client import CommandRefused, ask
+from guesthouse.control.control_client import CommandRefused, ask
 from guesthouse.package.store.installed import read_installed
 
 from .rounds import COMPILER_KILLS, COMPILER_STOPS, LONG_SECONDS, each, told

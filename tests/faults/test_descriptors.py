@@ -17,7 +17,7 @@ from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import until
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 
 from .test_compilers import install, next_version, node_with_echo, nothing_half_done
 from .writers import LogTail

@@ -27,7 +27,7 @@ from tests.e2e.packages import package
 from tests.e2e.test_packages import version_of_echo
 from tests.e2e.waiting import until
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import CompileError

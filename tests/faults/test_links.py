@@ -18,7 +18,7 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
 from tests.e2e.waiting import command_line, descendants, until
 
-from guesthouse.control.client import ask
+from guesthouse.control.control_client import ask
 
 from .liar import liar
 from .subprocesses import ready_workers

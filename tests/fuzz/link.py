@@ -21,7 +21,7 @@ from guesthouse.kernel.process.process import Process, Run
 from guesthouse.kernel.storage.database import State
 from guesthouse.link.endpoint import connect
 from guesthouse.link.frames import FrameReader, LinkError, encode, from_worker
-from guesthouse.link.messages import PROTOCOL_VERSION
+from guesthouse.link.schema import PROTOCOL_VERSION
 from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import Configure
 

@@ -21,7 +21,7 @@ from guesthouse.package.core_module import read_core_module
 from guesthouse.package.errors import BuildError, CompileError, PackageError
 from guesthouse.package.format.archive import unpack
 from guesthouse.package.format.header import HEADER_BYTES, magic_fault
-from guesthouse.package.format.kinode import read_kinode_manifest
+from guesthouse.package.format.kinode_packages import read_kinode_manifest
 from guesthouse.package.format.manifest import Manifest, parse_manifest
 from guesthouse.wasm.binary.byte_reader import Unplanned
 from guesthouse.wasm.engine.engines import new_engine

@@ -22,9 +22,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.node_frames import frame
 
-from guesthouse.control.server import _UNREADABLE as BAD_CONTROL_REQUEST
-from guesthouse.control.server import REQUEST_BYTES
-from guesthouse.control.server import _decode as control_request
+from guesthouse.control.control_server import _UNREADABLE as BAD_CONTROL_REQUEST
+from guesthouse.control.control_server import REQUEST_BYTES
+from guesthouse.control.control_server import _decode as control_request
 from guesthouse.core import json_forms
 from guesthouse.core.capabilities import MAX_PARAMS, BadCapability, canonical_params
 from guesthouse.core.json_text import MOST_BYTES
@@ -39,7 +39,7 @@ from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE, BadEnvelope, Envel
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
 from guesthouse.modules import kv
 from guesthouse.package.errors import PackageError
-from guesthouse.package.format.kinode import _json as kinode_json
+from guesthouse.package.format.kinode_packages import _json as kinode_json
 from guesthouse.wasm.artifact_files import names_in
 from guesthouse.wasm.plan.plan_json import MAX_PLAN_BYTES, plan_from_json
 

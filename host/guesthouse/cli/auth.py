@@ -70,7 +70,7 @@ def token(
 @home_option
 def revoke(token: str | None, every: bool, home: str | None) -> None:
     """Take a token back, with all that was made from it by renewal. Channels that were opened with them are closed."""
-    from guesthouse.control.client import NoNode, ask
+    from guesthouse.control.control_client import NoNode, ask
 
     folder = home_path(home)
     if every is (token is not None):
@@ -91,7 +91,7 @@ def passwd(home: str | None) -> None:
 
     Whoever is logged in has to log in again. Tokens from `guesthouse token` stay: see `guesthouse revoke --all`.
     """
-    from guesthouse.control.client import NoNode, ask
+    from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.home import Home
     from guesthouse.http_server.auth.credentials import set_password
 

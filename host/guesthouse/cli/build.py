@@ -57,7 +57,7 @@ def build(folder: Path, output: Path | None) -> None:
     import signal
 
     from guesthouse.node.log import printable
-    from guesthouse.package.build.build import build_package
+    from guesthouse.package.build.build_package import build_package
 
     # Whoever stops a build stops its compiler, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

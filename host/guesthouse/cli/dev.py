@@ -18,7 +18,7 @@ from guesthouse.cli.watching import Place, changes
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
 from guesthouse.node.node import Node
-from guesthouse.package.build.build import needs_build
+from guesthouse.package.build.build_package import needs_build
 from guesthouse.package.errors import BuildError
 from guesthouse.package.format.load import read_manifest
 from guesthouse.package.format.manifest import MANIFEST_NAME

@@ -47,7 +47,7 @@ def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
 
 
 def _install(folder: Path, package: str, consent: str | bool | None) -> dict[str, Any]:
-    from guesthouse.control.client import NoNode, ask
+    from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.config import load_settings
     from guesthouse.core.home import Home
 
@@ -85,7 +85,7 @@ def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> Non
 
     Its processes end and their channels are closed. What they stored is kept, unless --purge is given.
     """
-    from guesthouse.control.client import NoNode, ask
+    from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.home import Home
     from guesthouse.package.store.installed import parse_package_id
 
@@ -113,7 +113,7 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
 
     Shows how what it may do changes by that.
     """
-    from guesthouse.control.client import NoNode, ask
+    from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.config import load_settings
     from guesthouse.core.home import Home
     from guesthouse.package.store.installed import parse_package_id
@@ -137,7 +137,7 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
 def packages(rights: bool, home: str | None, as_json: bool) -> None:
     """List the packages that are installed on the node, and those that it runs."""
     from guesthouse.cli.status import Columns, print_table
-    from guesthouse.control.client import NoNode, ask
+    from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.config import load_settings
     from guesthouse.core.home import Home
 

@@ -43,7 +43,7 @@ def send(address: str, body: str, blob: Any, seconds: int | None, home: str | No
     request comes from terminal:distro:sys. Without --await no response is wanted, and the command returns
     once the request is in the process's mailbox.
     """
-    from guesthouse.control.client import ask
+    from guesthouse.control.control_client import ask
     from guesthouse.core.json_text import is_text
 
     if not is_text(body):
@@ -89,7 +89,7 @@ def kill(process: str, home: str | None, as_json: bool) -> None:
 @json_option
 def explain(process: str, home: str | None, as_json: bool) -> None:
     """Show what PROCESS may do and why, and what it was refused."""
-    from guesthouse.control.client import ask
+    from guesthouse.control.control_client import ask
     from guesthouse.node.log import printable
 
     (item,) = ask(home_path(home), "explain", process=process)
@@ -109,7 +109,7 @@ def explain(process: str, home: str | None, as_json: bool) -> None:
 
 
 def _act(command: str, process: str, home: str | None, as_json: bool) -> None:
-    from guesthouse.control.client import ask
+    from guesthouse.control.control_client import ask
 
     (outcome,) = ask(home_path(home), command, process=process)
     if as_json:

@@ -87,7 +87,7 @@ def channels(home: str | None, as_json: bool) -> None:
 @json_option
 def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
     """Show what the running node and its processes wrote."""
-    from guesthouse.control.client import ask
+    from guesthouse.control.control_client import ask
     from guesthouse.core.messages import LogLine
     from guesthouse.node.log import for_people
 
@@ -96,7 +96,7 @@ def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
 
 
 def _list(command: str, home: str | None, as_json: bool, columns: Columns, none: str) -> None:
-    from guesthouse.control.client import ask
+    from guesthouse.control.control_client import ask
 
     items = list(ask(home_path(home), command))
     if as_json:

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from guesthouse.link.messages import (
+from guesthouse.link.schema import (
     MOST_SUBPROTOCOLS,
     U32,
     Message,

@@ -24,8 +24,8 @@ from typing import Final, cast
 
 from guesthouse.link.busy_poll import BusyPoll
 from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
-from guesthouse.link.messages import Message
 from guesthouse.link.pieces import InPieces, taken_out
+from guesthouse.link.schema import Message
 from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import Piece, Whole
 

@@ -1,6 +1,6 @@
 """The framing of the link: length-prefixed MessagePack, several messages a frame.
 
-A frame is a little-endian `u32` length and that many bytes: an array of messages (`link/messages.py`). Both ends read
+A frame is a little-endian `u32` length and that many bytes: an array of messages (`link/schema.py`). Both ends read
 with a `FrameReader`, which takes any split of the stream and never holds more than one frame and a read's worth of
 bytes.
 
@@ -18,7 +18,7 @@ from msgspec import Meta, MsgspecError, Raw
 from msgspec.msgpack import Decoder, Encoder
 
 from guesthouse.core.errors import GuesthouseError
-from guesthouse.link.messages import Message
+from guesthouse.link.schema import Message
 from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import ToWorker
 

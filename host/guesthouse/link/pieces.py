@@ -18,7 +18,7 @@ from msgspec.structs import force_setattr, replace
 
 from guesthouse.link import to_node, to_worker
 from guesthouse.link.frames import LinkError, encode
-from guesthouse.link.messages import MOST_IN_PIECES, PIECE_BYTES, Message, PayloadName
+from guesthouse.link.schema import MOST_IN_PIECES, PIECE_BYTES, Message, PayloadName
 
 TURN_PIECES: Final = 1
 """Pieces that are sent in a turn."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from guesthouse.link.calls import Call as AnyCall
-from guesthouse.link.messages import (
+from guesthouse.link.schema import (
     MOST_CHANNELS,
     MOST_HEADERS,
     MOST_RUNS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from guesthouse.link.calls import Outcome
-from guesthouse.link.messages import Message, OnExit, Pair, Pairs, PayloadName, PieceOfPayload, Rights
+from guesthouse.link.schema import Message, OnExit, Pair, Pairs, PayloadName, PieceOfPayload, Rights
 
 
 class GuestLimits(Message, frozen=True):

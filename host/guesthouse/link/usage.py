@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from guesthouse.link.messages import U64, Message, Seconds
+from guesthouse.link.schema import U64, Message, Seconds
 
 
 class Usage(Message, frozen=True):

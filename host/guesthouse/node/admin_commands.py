@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from guesthouse.control.server import BadRequest, Command
+from guesthouse.control.control_server import BadRequest, Command
 from guesthouse.core.address import Address, ProcessId, canonical
 from guesthouse.core.json_text import is_text
 from guesthouse.core.messages import LazyLoadBlob

@@ -16,7 +16,7 @@ from typing import Final, Self, TextIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from guesthouse.control.server import ControlServer
+from guesthouse.control.control_server import ControlServer
 from guesthouse.core.config import Settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home

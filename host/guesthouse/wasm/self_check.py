@@ -13,7 +13,7 @@ from typing import Any, Final
 import wasmtime._ffi as ffi
 from wasmtime import Engine, Func, Instance, Memory, Module, Store
 
-from guesthouse.wasm.core import capi as capi_core
+from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.engines import CHECKED_VERSION
@@ -102,14 +102,14 @@ def check(engine: Engine, small: Engine) -> None:
 def _check_layout() -> None:
     believed = {
         "a continuation's size": (ctypes.sizeof(ffi.wasmtime_async_continuation_t), 24),
-        "an extern's size": (ctypes.sizeof(ffi.wasmtime_extern_t), capi_core.EXTERN_SIZE),
-        "where an extern is": (ffi.wasmtime_extern_t.of.offset, capi_core.EXTERN_OF),
-        "an instance's size": (ctypes.sizeof(ffi.wasmtime_instance_t), capi_core.INSTANCE_SIZE),
-        "a raw value's size": (ctypes.sizeof(ffi.wasmtime_val_raw_t), capi_core.RAW_SIZE),
-        "a core value's size": (ctypes.sizeof(ffi.wasmtime_val_t), capi_core.TAGGED_SIZE),
-        "where a core value is": (ffi.wasmtime_val_t.of.offset, capi_core.TAGGED_OF),
+        "an extern's size": (ctypes.sizeof(ffi.wasmtime_extern_t), core_capi.EXTERN_SIZE),
+        "where an extern is": (ffi.wasmtime_extern_t.of.offset, core_capi.EXTERN_OF),
+        "an instance's size": (ctypes.sizeof(ffi.wasmtime_instance_t), core_capi.INSTANCE_SIZE),
+        "a raw value's size": (ctypes.sizeof(ffi.wasmtime_val_raw_t), core_capi.RAW_SIZE),
+        "a core value's size": (ctypes.sizeof(ffi.wasmtime_val_t), core_capi.TAGGED_SIZE),
+        "where a core value is": (ffi.wasmtime_val_t.of.offset, core_capi.TAGGED_OF),
     }
-    for name, kind in capi_core.KINDS.items():
+    for name, kind in core_capi.KINDS.items():
         believed[f"the kind {name}"] = (getattr(ffi, f"WASMTIME_{name.upper()}").value, kind)
     for what, (found, expected) in believed.items():
         if found != expected:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from guesthouse.core.messages import WsMessageType
-from guesthouse.link.messages import ExitRequest, Message, OnExit, Pair
+from guesthouse.link.schema import ExitRequest, Message, OnExit, Pair
 from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
 from guesthouse.wasm.values import Err, FirstOf, Form, Ok
 

@@ -1,7 +1,7 @@
 """Link messages in the form of Kinode's `process/standard`, for guests that were written for the Kinode OS.
 
-The differences from the contract's own form (`messages.py`): a message is a pair of source and message; an event
-of the HTTP server is a request from it whose body is JSON; of a failure to send there are two kinds.
+The differences from the contract's own form (`contract_messages.py`): a message is a pair of source and message; an
+event of the HTTP server is a request from it whose body is JSON; of a failure to send there are two kinds.
 One record serves all versions of the interface: fields that a version does not have are left out.
 """
 

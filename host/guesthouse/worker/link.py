@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from guesthouse.link.frames import MOST_MESSAGES, UNENCODABLE, LinkError, encode
-from guesthouse.link.messages import Message
 from guesthouse.link.pieces import InPieces, Payloads, taken_out
+from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Consumed, Log, Piece, ToNode, Whole
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link import to_worker
 from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
 from guesthouse.link.frames import LinkError, from_node
-from guesthouse.link.messages import PROTOCOL_VERSION, Message
 from guesthouse.link.pieces import Assembly
+from guesthouse.link.schema import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import Exited, Log, Pong, Ready
 from guesthouse.wasm import self_check
 from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses_for_guest
@@ -35,7 +35,7 @@ from guesthouse.worker.contract_messages import on_exit_value
 from guesthouse.worker.guest import Guest, Waiting
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
-from guesthouse.worker.usage import UsageReport
+from guesthouse.worker.usage_report import UsageReport
 
 _READ_BYTES: Final = 262_144
 _TRACE_LINES: Final = 12

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import wasmtime
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 from guesthouse.wasm.types import FunctionType
 
 from ...e2e.waiting import until

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import data

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 import wasmtime
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import SCRATCH

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-from guesthouse.control.client import CommandRefused
-from guesthouse.package.build.build import build_package
+from guesthouse.control.control_client import CommandRefused
+from guesthouse.package.build.build_package import build_package
 
 from ...e2e.clients import Client, registered
 from ...e2e.waiting import until

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 import wasmtime
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 from guesthouse.package.compile.cache import CompileCache, Made
 from guesthouse.package.compile.compile import compile_component
 from guesthouse.wasm.engine.engines import engine_key

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 
 from ...e2e.packages import package
 from ..harness import Scene, tried_again

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 import wasmtime
 
-from guesthouse.control.client import CommandRefused
+from guesthouse.control.control_client import CommandRefused
 
 from ...boundary.test_import_types import LIES
 from ...unit.worker.guests import SCRATCH, data

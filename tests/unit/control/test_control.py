@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from guesthouse.control.client import CommandRefused, NoNode, ask
-from guesthouse.control.server import REQUEST_BYTES, BadRequest, ControlServer
+from guesthouse.control.control_client import CommandRefused, NoNode, ask
+from guesthouse.control.control_server import REQUEST_BYTES, BadRequest, ControlServer
 from guesthouse.core.home import Home
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guesthouse.core.config import PackageLimits
-from guesthouse.package.build.build import build_package
+from guesthouse.package.build.build_package import build_package
 from guesthouse.package.compile.compile import compile_component
 from guesthouse.package.format.load import load_package
 from guesthouse.wasm.artifact_files import PLAN_SUFFIX, core_path

@@ -38,7 +38,7 @@ from guesthouse_sdk._native.types import WsMessageType as RawType
 from guesthouse_sdk.testing import Answer, FakeHost, FakeLimits
 
 from guesthouse.core.capabilities import MOST_NAMED
-from guesthouse.link.messages import MOST_HEADERS, MOST_ON_EXIT, MOST_SUBPROTOCOLS
+from guesthouse.link.schema import MOST_HEADERS, MOST_ON_EXIT, MOST_SUBPROTOCOLS
 from guesthouse.wasm.values import MAX_LIST
 
 OTHER = "other:other:guesthouse.os"

@@ -22,7 +22,7 @@ from guesthouse.kernel.storage.database import State
 from guesthouse.link.calls import Outcome, Spawn
 from guesthouse.link.endpoint import NodeEnd, connect
 from guesthouse.link.frames import LinkError
-from guesthouse.link.messages import Message
+from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Ready
 from guesthouse.link.to_node import ToNode as AnyToNode
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from guesthouse.link import to_worker
 from guesthouse.link.frames import encode, from_node
-from guesthouse.link.messages import PROTOCOL_VERSION
+from guesthouse.link.schema import PROTOCOL_VERSION
 from guesthouse.link.to_node import Consumed, Exited, Push, Ready, Started, ToNode
 
 STUBBORN: set[int] = set()

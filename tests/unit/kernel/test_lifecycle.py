@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from guesthouse.core.config import RestartSettings
 from guesthouse.core.exit_cause import CAUSES, ExitCause
 from guesthouse.kernel.supervision.backoff import Backoff
-from guesthouse.kernel.supervision.lifecycle import (
+from guesthouse.kernel.supervision.process_states import (
     START_ATTEMPTS,
     End,
     Ended,

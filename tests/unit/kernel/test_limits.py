@@ -32,7 +32,7 @@ from guesthouse.kernel.supervision.supervised import ProcessNotStarted
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Worker, Workers
 from guesthouse.link.calls import Spawn, Spawned
-from guesthouse.link.messages import Message
+from guesthouse.link.schema import Message
 from guesthouse.link.to_worker import Finish, Start, Stop
 from guesthouse.modules.drives import FILE_OVERHEAD
 from guesthouse.modules.kv import ENTRY_BYTES, Kv

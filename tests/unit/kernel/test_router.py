@@ -11,7 +11,7 @@ from tests.wire import ToNode, ToWorker
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.messages import IncomingHttpRequest, LazyLoadBlob, Request
 from guesthouse.kernel.process.mailbox import MESSAGE_OVERHEAD
-from guesthouse.link.messages import ExitRequest
+from guesthouse.link.schema import ExitRequest
 
 CHAT, OTHER, FRIEND = "chat:chat:a.os", "other:other:b.os", "friend:chat:a.os"
 

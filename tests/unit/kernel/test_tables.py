@@ -53,7 +53,7 @@ from guesthouse.kernel.workers.pool import Worker, Workers
 from guesthouse.link import to_worker
 from guesthouse.link.calls import DropCapabilities, SaveCapabilities, Spawn
 from guesthouse.link.frames import LinkError, checked
-from guesthouse.link.messages import MOST_ON_EXIT, ExitRequest, Message
+from guesthouse.link.schema import MOST_ON_EXIT, ExitRequest, Message
 from guesthouse.link.to_node import Call, Send, SetOnExit
 from guesthouse.modules import registry
 from guesthouse.modules.kv import Kv

@@ -18,7 +18,7 @@ from guesthouse.kernel.storage import capability_store
 from guesthouse.kernel.supervision.purge import forget_rights
 from guesthouse.kernel.supervision.spawner import NO_FILE, Spawner
 from guesthouse.link.calls import SaveCapabilities, Spawn, Spawned
-from guesthouse.link.messages import Message
+from guesthouse.link.schema import Message
 from guesthouse.link.to_worker import Stop
 from guesthouse.node.installer import Installer
 from guesthouse.node.node import Node

@@ -34,7 +34,7 @@ MUTE_WORKER: Final = [
     "-c",
     """import os, socket, sys
 from guesthouse.link.frames import encode
-from guesthouse.link.messages import PROTOCOL_VERSION
+from guesthouse.link.schema import PROTOCOL_VERSION
 from guesthouse.link.to_node import Ready
 link = socket.socket(fileno=int(sys.argv[-1]))
 link.sendall(encode([Ready(PROTOCOL_VERSION, os.getpid())]))

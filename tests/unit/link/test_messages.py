@@ -14,7 +14,7 @@ from tests.wire import Call, ToNode, ToWorker, frame
 from guesthouse.core.capabilities import MOST_NAMED
 from guesthouse.link import calls, to_node
 from guesthouse.link.frames import LinkError, checked, encode, from_node, from_worker
-from guesthouse.link.messages import (
+from guesthouse.link.schema import (
     MOST_CHANNELS,
     MOST_HEADERS,
     MOST_ON_EXIT,

@@ -11,8 +11,8 @@ from tests.wire import frame
 
 from guesthouse.link.endpoint import BATCH_BYTES, BATCH_MESSAGES, TURN_SECONDS, NodeEnd, connect
 from guesthouse.link.frames import MAX_FRAME, LinkError, encode, from_node
-from guesthouse.link.messages import Message
 from guesthouse.link.pieces import Assembly
+from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Consumed, Exited, Pong, Started, ToNode
 from guesthouse.link.to_worker import Credit, Piece, Push, Request, Stop, Whole
 

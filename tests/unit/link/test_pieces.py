@@ -11,8 +11,8 @@ import pytest
 
 from guesthouse.link.calls import BindHttpPath, GetState, SetState, Stored
 from guesthouse.link.frames import LinkError, from_node, from_worker
-from guesthouse.link.messages import MOST_IN_PIECES, PIECE_BYTES, Message
 from guesthouse.link.pieces import Assembly, InPieces, taken_out
+from guesthouse.link.schema import MOST_IN_PIECES, PIECE_BYTES, Message
 from guesthouse.link.to_node import (
     Call,
     Consumed,

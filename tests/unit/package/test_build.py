@@ -11,7 +11,7 @@ import pytest
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.build import sdk_files, toolchains
-from guesthouse.package.build.build import build_package
+from guesthouse.package.build.build_package import build_package
 from guesthouse.package.errors import BuildError, PackageError
 from guesthouse.package.format.load import load_package
 
@@ -57,7 +57,7 @@ def test_only_what_changed_is_built(echo_c: Path, tmp_path: Path, monkeypatch: p
     sdk = Path(shutil.copytree(sdk_files.sdk_folder("c"), tmp_path / "sdk"))
     header = sdk / "include" / "guesthouse.h"
     header.write_text(header.read_text() + "\n")
-    monkeypatch.setattr("guesthouse.package.build.build.sdk_folder", lambda language: sdk)
+    monkeypatch.setattr("guesthouse.package.build.build_package.sdk_folder", lambda language: sdk)
     assert len(built(echo_c)) == 1
 
 

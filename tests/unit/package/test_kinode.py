@@ -12,7 +12,7 @@ import wasmtime
 from guesthouse.core.address import ProcessId
 from guesthouse.core.capabilities import KERNEL, MESSAGING, NETWORK, SPAWN
 from guesthouse.core.config import PackageLimits
-from guesthouse.package.build.build import build_package
+from guesthouse.package.build.build_package import build_package
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.load import load_package
 

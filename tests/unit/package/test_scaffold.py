@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guesthouse.core.errors import BadProcessId
-from guesthouse.package.build.build import build_package
+from guesthouse.package.build.build_package import build_package
 from guesthouse.package.build.scaffold import TEMPLATES, scaffold
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.load import read_manifest

@@ -14,7 +14,7 @@ from wasmtime import Func, Instance, Memory, Module, Store, Trap, WasmtimeError,
 from guesthouse.package.compile.compile import compile_component, compile_module, find_fault
 from guesthouse.wasm.binary.byte_reader import COMPONENT, MODULE, encoded_section, sections
 from guesthouse.wasm.binary.core_module import FUNCTIONS, read_module
-from guesthouse.wasm.core.capi import CONTINUE, EPOCH_CALL, epoch_callback
+from guesthouse.wasm.core.core_capi import CONTINUE, EPOCH_CALL, epoch_callback
 from guesthouse.wasm.plan import long_instructions
 from guesthouse.wasm.plan.long_instructions import interruptible
 

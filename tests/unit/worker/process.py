@@ -16,7 +16,7 @@ from tests.wire import FrameReader, ToNode, ToWorker, to_worker
 from wasmtime import wat2wasm
 
 from guesthouse.link.frames import MOST_MESSAGES
-from guesthouse.link.messages import PROTOCOL_VERSION
+from guesthouse.link.schema import PROTOCOL_VERSION
 from guesthouse.package.compile.compile import compile_component
 from guesthouse.wasm.artifact_files import PLAN_SUFFIX, core_path
 

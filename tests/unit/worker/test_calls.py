@@ -6,7 +6,7 @@ import pytest
 from tests.wire import Call, ToNode, ToWorker
 
 from guesthouse.core.exit_cause import ExitCause
-from guesthouse.link.messages import MOST_SUBPROTOCOLS
+from guesthouse.link.schema import MOST_SUBPROTOCOLS
 from guesthouse.wasm.types import FunctionType
 from guesthouse.worker.served import contract
 

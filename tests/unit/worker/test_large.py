@@ -8,7 +8,7 @@ import pytest
 from tests.wire import Call, ToNode, ToWorker, to_worker
 
 from guesthouse.core.config import MIB
-from guesthouse.link.messages import PIECE_BYTES
+from guesthouse.link.schema import PIECE_BYTES
 from guesthouse.wasm.types import ListOf
 from guesthouse.worker.served import contract
 

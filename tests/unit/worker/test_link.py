@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from tests.wire import ToNode, ToWorker, frame, to_worker
 
-from guesthouse.link.messages import PROTOCOL_VERSION
+from guesthouse.link.schema import PROTOCOL_VERSION
 
 from .guests import ECHO, ECHO_CALLS, RECEIVE, SCRATCH, process
 from .process import Worker

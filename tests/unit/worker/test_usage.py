@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from guesthouse.link.messages import MOST_RUNS
+from guesthouse.link.schema import MOST_RUNS
 from guesthouse.link.to_node import Usage
-from guesthouse.worker import usage
+from guesthouse.worker import usage_report
 from guesthouse.worker.link import LinkWriter
-from guesthouse.worker.usage import UsageReport
+from guesthouse.worker.usage_report import UsageReport
 
 
 class Said:
@@ -21,7 +21,7 @@ class Said:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         self.usage: list[Usage] = []
-        patch.setattr(usage, "monotonic", lambda: self.now)
+        patch.setattr(usage_report, "monotonic", lambda: self.now)
         self.report = UsageReport(cast(LinkWriter, self))
 
     def add(self, message: Usage) -> None:

@@ -26,7 +26,7 @@ from guesthouse.http_server.refusals import refused
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget
 from guesthouse.http_server.websocket.encryption import BadKey, ChannelCipher, client_key, wrap
-from guesthouse.link.messages import Text
+from guesthouse.link.schema import Text
 
 _MAX_KEY_BODY: Final = 4096
 _COMPLAINT: Final = 200

@@ -21,7 +21,7 @@ from guesthouse.core.ports import LogPort
 from guesthouse.kernel.capabilities.signed import LONGEST_SECONDS, SKEW_SECONDS
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pairs, read_all
-from guesthouse.link.messages import Pair
+from guesthouse.link.schema import Pair
 
 
 class GrantedCapabilities(Set[Capability]):

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from guesthouse.core.address import Address
 from guesthouse.core.capabilities import MAX_PARAMS, BadCapability, Capability
 from guesthouse.core.errors import BadAddress, GuesthouseError
-from guesthouse.link.messages import Message
+from guesthouse.link.schema import Message
 
 LONGEST_SECONDS: Final = 24 * 3600.0
 """How long a seal is valid; a verifier takes none that would be for longer."""

@@ -1,7 +1,7 @@
 """What nodes tell each other. It comes from machines of others: nothing of it is believed before it is read as one of
 these.
 
-A message is a frozen struct, as on the link (`link/messages.py`): MessagePack that msgspec checks as it reads it, with
+A message is a frozen struct, as on the link (`link/schema.py`): MessagePack that msgspec checks as it reads it, with
 a bound on each text, list and piece of bytes that is looked at before one is made. Id 0 wants no answer.
 """
 
@@ -15,7 +15,7 @@ from msgspec.msgpack import Decoder, Encoder
 from guesthouse.core.capabilities import MOST_IN_MESSAGE
 from guesthouse.core.messages import SendErrorKind
 from guesthouse.kernel.capabilities.signed import SignedCapability
-from guesthouse.link.messages import U64, LongText, Message, Pair, Text
+from guesthouse.link.schema import U64, LongText, Message, Pair, Text
 
 PROTOCOL_VERSION: Final = 2
 """Of the messages, and of the envelopes that they travel in (`kernel/cluster/envelopes.py`)."""

@@ -10,7 +10,7 @@ from guesthouse.core.messages import Response as Answer
 from guesthouse.core.ports import LogPort
 from guesthouse.kernel.messaging.sender import Sender, size_of
 from guesthouse.kernel.storage.capability_store import as_pair
-from guesthouse.link.messages import Rights
+from guesthouse.link.schema import Rights
 from guesthouse.link.to_node import Send
 from guesthouse.link.to_worker import Response, SendFailure
 

@@ -36,7 +36,7 @@ from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pairs, read_all
 from guesthouse.link import to_worker
 from guesthouse.link.frames import LinkError
-from guesthouse.link.messages import ExitRequest
+from guesthouse.link.schema import ExitRequest
 from guesthouse.link.to_node import Respond, Send
 
 _FAILED: Final = b'{"Err":"Failed"}'

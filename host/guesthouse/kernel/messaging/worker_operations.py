@@ -21,8 +21,8 @@ from guesthouse.kernel.storage.capability_store import as_pair
 from guesthouse.kernel.storage.database import TOO_BIG, State
 from guesthouse.link import calls, to_node, to_worker
 from guesthouse.link.frames import LinkError
-from guesthouse.link.messages import PROTOCOL_VERSION, Message
 from guesthouse.link.pieces import Assembly
+from guesthouse.link.schema import PROTOCOL_VERSION, Message
 
 MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""

@@ -20,7 +20,7 @@ from guesthouse.core.messages import IncomingHttpRequest, WebSocketOpen
 from guesthouse.core.ports import Feeder
 from guesthouse.kernel.process.mailbox import Mailbox
 from guesthouse.link import to_worker
-from guesthouse.link.messages import Message, OnExit
+from guesthouse.link.schema import Message, OnExit
 from guesthouse.link.usage import NOTHING, Usage
 
 

@@ -12,7 +12,7 @@ from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.database import State, StateError
 from guesthouse.kernel.storage.tables import usage_of
 from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
-from guesthouse.link.messages import Pair
+from guesthouse.link.schema import Pair
 
 Reply = Callable[[Outcome], None]
 MOST_KEPT: Final = 65_536

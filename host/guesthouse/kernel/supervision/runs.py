@@ -12,7 +12,7 @@ from guesthouse.core.config import Settings
 from guesthouse.core.ports import LogPort
 from guesthouse.kernel.process.process import Process, Run
 from guesthouse.kernel.supervision.handover import handover_request
-from guesthouse.kernel.supervision.lifecycle import Purpose, Stopping
+from guesthouse.kernel.supervision.process_states import Purpose, Stopping
 from guesthouse.kernel.supervision.supervised import SupervisedProcess
 from guesthouse.kernel.workers.pool import Worker
 from guesthouse.kernel.workers.wait import within

@@ -29,7 +29,7 @@ from guesthouse.kernel.supervision.purge import forget_process
 from guesthouse.kernel.supervision.supervised import NameTaken, ProcessNotStarted
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.link.calls import Outcome, Spawn, Spawned
-from guesthouse.link.messages import OnExit, Pair
+from guesthouse.link.schema import OnExit, Pair
 from guesthouse.package.drive_path import PACKAGE_DRIVE, drive_path
 from guesthouse.package.spec import ProcessSpec, Right
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.supervision.backoff import Backoff
-from guesthouse.kernel.supervision.lifecycle import Lifecycle, Version
+from guesthouse.kernel.supervision.process_states import Lifecycle, Version
 from guesthouse.package.spec import Right
 
 

@@ -22,7 +22,7 @@ from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.supervision.backoff import Backoff
-from guesthouse.kernel.supervision.lifecycle import (
+from guesthouse.kernel.supervision.process_states import (
     End,
     GiveUp,
     Lifecycle,

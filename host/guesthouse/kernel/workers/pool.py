@@ -22,7 +22,7 @@ from guesthouse.kernel.workers.placement import Placement
 from guesthouse.kernel.workers.worker_process import WorkerSubprocess, spawn, worker_command
 from guesthouse.link.endpoint import NodeEnd, connect
 from guesthouse.link.frames import LinkError
-from guesthouse.link.messages import PROTOCOL_VERSION, Message
+from guesthouse.link.schema import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import Configure, Ping
 

@@ -11,7 +11,7 @@ from guesthouse.core.config import PackageLimits
 from guesthouse.core.errors import BadProcessId, GuesthouseError
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.archive import remove_unpacked, unpacked
-from guesthouse.package.format.kinode import find_kinode, read_kinode_manifest
+from guesthouse.package.format.kinode_packages import find_kinode, read_kinode_manifest
 from guesthouse.package.format.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from guesthouse.package.errors import PackageError
-from guesthouse.package.format.kinode import METADATA, find_kinode
+from guesthouse.package.format.kinode_packages import METADATA, find_kinode
 from guesthouse.package.format.load import inside
 from guesthouse.package.format.manifest import MANIFEST_NAME, Manifest, relative_path
 

@@ -18,7 +18,7 @@ from guesthouse.wasm.abi.layout import core_signature
 from guesthouse.wasm.abi.lift import ArgumentLimit, ResourceNumber
 from guesthouse.wasm.abi.memory import LinearMemory
 from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_result
-from guesthouse.wasm.core.capi import (
+from guesthouse.wasm.core.core_capi import (
     ASYNC_CALL,
     KINDS,
     RAW_SIZE,
@@ -27,7 +27,7 @@ from guesthouse.wasm.core.capi import (
     UNCHECKED_CALL,
     trap_new,
 )
-from guesthouse.wasm.core.fiber import CoreFiber
+from guesthouse.wasm.core.core_fiber import CoreFiber
 from guesthouse.wasm.engine.fiber import Running
 from guesthouse.wasm.engine.host_functions import (
     DONE,

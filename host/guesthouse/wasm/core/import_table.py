@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Final, TypeAlias
 
-from guesthouse.wasm.core.capi import EXTERN_SIZE, INSTANCE_SIZE, ready_instance_export, ready_linker_get
+from guesthouse.wasm.core.core_capi import EXTERN_SIZE, INSTANCE_SIZE, ready_instance_export, ready_linker_get
 from guesthouse.wasm.engine.capi import Ready, ready_pointer, ready_size, ready_text
 
 _Columns: TypeAlias = tuple[Sequence[Ready], ...]

@@ -17,8 +17,8 @@ from wasmtime import Engine, FuncType, Module, ValType
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
 from guesthouse.wasm.abi.memory import LinearMemory
 from guesthouse.wasm.abi.signatures import lower_parameters
-from guesthouse.wasm.core import capi as capi_core
-from guesthouse.wasm.core.fiber import CoreFiber
+from guesthouse.wasm.core import core_capi
+from guesthouse.wasm.core.core_fiber import CoreFiber
 from guesthouse.wasm.core.host_calls import as_core_call, as_core_drop
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
 from guesthouse.wasm.engine import capi
@@ -156,9 +156,9 @@ class _Linker:
     """The host's core functions, by their number in the plan."""
 
     def __init__(self, engine: Engine) -> None:
-        self.address = capi_core.linker_new(ctypes.cast(engine.ptr(), c_void_p).value)
+        self.address = core_capi.linker_new(ctypes.cast(engine.ptr(), c_void_p).value)
         self._keep: list[object] = [engine]
-        self._delete = capi_core.linker_delete
+        self._delete = core_capi.linker_delete
         self._types: dict[CoreSignature, FuncType] = {}
 
     def define(
@@ -174,7 +174,7 @@ class _Linker:
             params, results = ([_VALUE_TYPES[name]() for name in names] for names in signature)
             type_ = self._types[signature] = FuncType(params, results)
         name = b"%d" % number
-        define = capi_core.linker_define_async if blocks else capi_core.linker_define
+        define = core_capi.linker_define_async if blocks else core_capi.linker_define
         type_address = ctypes.cast(type_.ptr(), c_void_p).value
         error = define(self.address, b"", 0, name, len(name), type_address, callback, None, None)
         if error:

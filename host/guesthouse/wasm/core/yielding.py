@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import thread_time
 from typing import Any, Final
 
-from guesthouse.wasm.core.capi import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
+from guesthouse.wasm.core.core_capi import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import FIBERS, SLICE, Running
 from guesthouse.wasm.engine.native import slots

@@ -13,7 +13,7 @@ from typing import Any, Final
 from guesthouse.core.capabilities import MOST_NAMED
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
-from guesthouse.link.messages import Pair
+from guesthouse.link.schema import Pair
 from guesthouse.wasm.engine.host_functions import HostFunction
 from guesthouse.wasm.errors import GuestTrap
 from guesthouse.worker.contract_messages import capability_values

@@ -24,14 +24,14 @@ from guesthouse.link.calls import (
     UnbindWsPath,
 )
 from guesthouse.link.credit import push_cost
-from guesthouse.link.messages import MOST_CHANNELS
+from guesthouse.link.schema import MOST_CHANNELS
 from guesthouse.link.to_node import CloseChannel, Push, PushMany, Send
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
 from guesthouse.wasm.values import OK, Err, check_utf8
 from guesthouse.worker.calls import extension_push
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import message_bytes, operation_bytes
-from guesthouse.worker.errors import as_result
+from guesthouse.worker.capability_errors import as_result
 from guesthouse.worker.guest import Answerable, Guest
 
 INTERFACE: Final = "guesthouse:process/http-server"

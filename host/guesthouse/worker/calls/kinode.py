@@ -27,7 +27,7 @@ from guesthouse.worker.calls import capabilities, messaging, spawning, system
 from guesthouse.worker.calls.limits import blob_bytes, exit_bytes, operation_bytes
 from guesthouse.worker.guest import Guest, address_text
 from guesthouse.worker.kinode_messages import STANDARD, closed
-from guesthouse.worker.served.kinode import BY_VERSION
+from guesthouse.worker.served.kinode_types import BY_VERSION
 
 VERSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {

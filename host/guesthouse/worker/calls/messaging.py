@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.core.responses import answer_of
-from guesthouse.link.messages import Rights
+from guesthouse.link.schema import Rights
 from guesthouse.link.to_node import Respond, Send
 from guesthouse.wasm.abi.value_budget import SHARED_BYTES
 from guesthouse.wasm.engine.host_functions import PENDING, Beyond, HostFunction

@@ -13,13 +13,13 @@ from typing import Any, Final
 from guesthouse.core.address import ProcessId
 from guesthouse.core.capabilities import MESSAGING
 from guesthouse.link.calls import Outcome, Spawn, Spawned
-from guesthouse.link.messages import Pair
+from guesthouse.link.schema import Pair
 from guesthouse.wasm.engine.host_functions import HostFunction
 from guesthouse.wasm.values import Err, Ok
 from guesthouse.worker.calls.capabilities import refuse_many, rights
 from guesthouse.worker.calls.limits import exit_bytes
 from guesthouse.worker.calls.system import left_for_exit
-from guesthouse.worker.errors import as_error
+from guesthouse.worker.capability_errors import as_error
 from guesthouse.worker.guest import Guest, name_part
 
 INTERFACE: Final = "guesthouse:process/spawning"

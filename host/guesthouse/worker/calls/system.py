@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.link.calls import ClearState, GetState, Outcome, SetState, Stored
-from guesthouse.link.messages import MOST_ON_EXIT, ExitRequest, OnExit
+from guesthouse.link.schema import MOST_ON_EXIT, ExitRequest, OnExit
 from guesthouse.link.to_node import SetOnExit
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
 from guesthouse.wasm.errors import GuestTrap
 from guesthouse.worker.calls.limits import exit_bytes, operation_bytes
-from guesthouse.worker.errors import as_result
+from guesthouse.worker.capability_errors import as_result
 from guesthouse.worker.guest import Guest, address_text
 
 INTERFACE: Final = "guesthouse:process/system"

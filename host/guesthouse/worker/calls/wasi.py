@@ -23,7 +23,7 @@ from guesthouse.wasm.errors import GuestTrap
 from guesthouse.wasm.types import EnumOf, FunctionType, ResultOf
 from guesthouse.wasm.values import OK, Err, Ok
 from guesthouse.worker.guest import Guest
-from guesthouse.worker.served.wasi import FUNCTIONS
+from guesthouse.worker.served.wasi_types import FUNCTIONS
 
 PREFIX: Final = "wasi:"
 INTERFACES: Final = frozenset(("cli", "clocks", "filesystem", "io", "random", "sockets"))

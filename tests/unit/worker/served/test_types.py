@@ -27,9 +27,9 @@ from guesthouse.wasm.types import (
 )
 from guesthouse.worker.calls import capabilities, http_server, kinode, messaging, spawning, system, wasi
 from guesthouse.worker.served import contract
-from guesthouse.worker.served.kinode import BY_VERSION
+from guesthouse.worker.served.kinode_types import BY_VERSION
 from guesthouse.worker.served.matching import difference, shown
-from guesthouse.worker.served.wasi import FUNCTIONS as WASI
+from guesthouse.worker.served.wasi_types import FUNCTIONS as WASI
 
 ROOT: Final = Path(__file__).parents[4]
 

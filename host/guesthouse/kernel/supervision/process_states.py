@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from guesthouse.core.capabilities import Capability
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.kernel.supervision.backoff import Backoff
-from guesthouse.link.messages import OnExit
+from guesthouse.link.schema import OnExit
 from guesthouse.package.spec import Right
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.abi.handles import Handles
 from guesthouse.wasm.abi.memory import NO_MEMORY, LinearMemory, no_allocator
-from guesthouse.wasm.core import capi as capi_core
-from guesthouse.wasm.core.capi import EXTERN_OF, EXTERN_SIZE, INSTANCE_SIZE, KINDS, TAGGED_SIZE
+from guesthouse.wasm.core import core_capi
+from guesthouse.wasm.core.core_capi import EXTERN_OF, EXTERN_SIZE, INSTANCE_SIZE, KINDS, TAGGED_SIZE
 from guesthouse.wasm.core.yielding import let_yield
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import address_of
@@ -32,7 +32,7 @@ _result: Final = Struct("<I").unpack_from
 _put_value: Final = Struct("<B7xQ").pack_into
 _TRAP: Final = c_void_p()
 _TRAP_ADDRESS: Final = addressof(_TRAP)
-_func_call: Final = capi_core.ready_func_call
+_func_call: Final = core_capi.ready_func_call
 _READY_ARGUMENTS: Final = capi.ready_pointer(_ARGUMENTS_ADDRESS)
 _READY_COUNT: Final = capi.ready_size(4)
 _READY_TRAP: Final = capi.ready_pointer(_TRAP_ADDRESS)
@@ -145,7 +145,7 @@ class CoreFiber(Fiber):
         if memory is NO_MEMORY:
             return no_allocator
         extern = self._function(instance, name)
-        if capi_core.core_types_of(self.context, _address(extern) + EXTERN_OF) != _REALLOC:
+        if core_capi.core_types_of(self.context, _address(extern) + EXTERN_OF) != _REALLOC:
             raise _lacking()  # it is called without asking for its type
         return partial(_allocate, self, memory, extern, capi.ready_pointer(_address(extern) + EXTERN_OF))
 
@@ -185,7 +185,7 @@ class CoreFiber(Fiber):
         if not bench.fetch(self._next, self.context):
             raise _lacking()
         self.must_finish = True  # what initialises a module runs on the worker's own stack
-        error = capi_core.instance_new(
+        error = core_capi.instance_new(
             self.context,
             step.module,
             bench.externs_address + EXTERN_SIZE * step.imports.first,
@@ -200,20 +200,20 @@ class CoreFiber(Fiber):
             self._find_memory(step.memory)
 
     def _find_memory(self, name: bytes) -> None:
-        extern = self._export(self._next, name, capi_core.MEMORY)
+        extern = self._export(self._next, name, core_capi.MEMORY)
         self._memory_extern = extern
         which = self.ready_context, capi.ready_pointer(_address(extern) + EXTERN_OF)
         self.memory = LinearMemory(
-            partial(capi_core.ready_memory_data, *which), partial(capi_core.ready_memory_data_size, *which)
+            partial(core_capi.ready_memory_data, *which), partial(core_capi.ready_memory_data_size, *which)
         )
 
     def _function(self, instance: int, name: bytes) -> bytearray:
-        return self._export(instance, name, capi_core.FUNCTION)
+        return self._export(instance, name, core_capi.FUNCTION)
 
     def _export(self, instance: int, name: bytes, kind: int) -> bytearray:
         extern = bytearray(EXTERN_SIZE)
         where = _address(self._instances) + INSTANCE_SIZE * instance
-        if not capi_core.instance_export(self.context, where, name, len(name), _address(extern)):
+        if not core_capi.instance_export(self.context, where, name, len(name), _address(extern)):
             raise _lacking()
         if extern[0] != kind:
             raise _lacking()
@@ -223,7 +223,7 @@ class CoreFiber(Fiber):
         extern = self._function(instance, name)
         self._called = extern, arguments
         self._future = capi.ready_pointer(
-            capi_core.func_call_async(
+            core_capi.func_call_async(
                 self.context,
                 _address(extern) + EXTERN_OF,
                 address_of(arguments),
@@ -238,7 +238,7 @@ class CoreFiber(Fiber):
     def _raise_error(self) -> None:
         trap, self._trapped.value = self._trapped.value, None
         if trap:
-            raise self._trap(capi_core.take_trap(trap))
+            raise self._trap(core_capi.take_trap(trap))
         super()._raise_error()
 
     def _let_go(self) -> None:
@@ -261,7 +261,7 @@ def _allocate(
         capi.set_epoch_deadline(fiber.context, 0)
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None
-        raise classify(capi_core.take_trap(trap) if trap else capi.take_message(error))
+        raise classify(core_capi.take_trap(trap) if trap else capi.take_message(error))
     memory.look()
     address: int = _result(_ARGUMENTS)[0]
     if address % alignment:

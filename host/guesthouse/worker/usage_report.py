@@ -7,7 +7,7 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-from guesthouse.link.messages import MOST_RUNS
+from guesthouse.link.schema import MOST_RUNS
 from guesthouse.link.to_node import RunUsage
 from guesthouse.link.to_node import Usage as UsageMessage
 from guesthouse.link.usage import Usage
