@@ -220,7 +220,7 @@ class HttpServer(HttpServerActions):
         tls = self._config(settings).ssl
         if self._server is not None:
             self._server.serve_by(tls)
-        self._context.go_by(settings)
+        self._context.apply(settings)
 
     # Where it is.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.unit.driven import MOMENT, SECONDS
 
-from guesthouse.http_server.websocket.keepalive import Keepalive, Look
+from guesthouse.http_server.websocket.keepalive import Check, Keepalive
 from guesthouse.linux.tcp_info import is_peer_gone
 
 from .conftest import Start, masked, until
@@ -90,12 +90,12 @@ async def test_a_client_that_waits_for_its_process_is_never_given_up(start: Star
 
 def test_a_client_that_is_not_read_is_given_up_only_when_it_has_left() -> None:
     keepalive = Keepalive(idle=4.0, answer=2.0, now=0.0)
-    assert keepalive.look_unheard(3.0, left=True) == (Look.WAIT, 4.0)
-    assert keepalive.look_unheard(4.0, left=True) == (Look.WAIT, 6.0)
-    assert keepalive.look_unheard(6.0, left=False) == (Look.WAIT, 8.0)
-    assert keepalive.look_unheard(6.0, left=True) == (Look.GIVE_UP, 6.0)
-    keepalive.start_over(6.0)
-    assert keepalive.look_unheard(6.0, left=True) == (Look.WAIT, 10.0)
+    assert keepalive.check_paused(3.0, left=True) == (Check.WAIT, 4.0)
+    assert keepalive.check_paused(4.0, left=True) == (Check.WAIT, 6.0)
+    assert keepalive.check_paused(6.0, left=False) == (Check.WAIT, 8.0)
+    assert keepalive.check_paused(6.0, left=True) == (Check.GIVE_UP, 6.0)
+    keepalive.reset(6.0)
+    assert keepalive.check_paused(6.0, left=True) == (Check.WAIT, 10.0)
 
 
 def test_a_machine_that_vanishes_without_a_word_is_found_to_have_left() -> None:

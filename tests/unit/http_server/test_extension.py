@@ -85,7 +85,7 @@ async def test_a_response_that_nobody_waits_for_is_logged(house: House) -> None:
         await socket.send(msgpack.packb(message(5, "Response", b"late")))
         await socket.send("after it")
         assert await house.chat.next() == ("push", channel_id, 0, b"after it")
-    assert house.log.mentions("answered what nobody asks any more")
+    assert house.log.mentions("response matches no pending request")
 
 
 async def test_what_is_not_in_the_framing_is_a_plain_message(house: House) -> None:
@@ -103,7 +103,7 @@ async def test_a_request_that_is_not_taken_is_logged(house: House) -> None:
         await socket.send(msgpack.packb(message(1, "Request", b"x")))
         await socket.send("after it")
         assert await house.chat.next() == ("push", channel_id, 0, b"after it")
-    assert house.log.mentions("a request of an extension was not delivered: mailbox-full")
+    assert house.log.mentions("an extension's request was not delivered: mailbox-full")
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ def test_so_many_are_looked_at_as_may_be_and_then_the_others() -> None:
     deadlines, items = TimerWheel(), [Item() for _ in range(20)]
     for number, item in enumerate(items):
         deadlines.set(item, 1 + number % 3)
-    assert [deadlines.run(5, most=8) for _ in range(4)] == [True, True, False, False]
+    assert [deadlines.run(5, limit=8) for _ in range(4)] == [True, True, False, False]
     assert [item.seen for item in items] == [1] * 20
     assert len(deadlines) == 0
 

@@ -29,7 +29,7 @@ def test_who_has_not_finished_for_the_longest_makes_room() -> None:
     unfinished, clients = PartialMessages(4 * BIG), [Client() for _ in range(6)]
     for client in clients[:4]:
         unfinished.note(client, BIG)
-    unfinished.note(clients[0], BIG, anew=True)  # it finished one, and began another
+    unfinished.note(clients[0], BIG, restarted=True)  # it finished one, and began another
     unfinished.note(clients[4], BIG)
     assert [client.closed for client in clients] == [False, True, False, False, False, False]
     unfinished.note(clients[2], 0)

@@ -338,7 +338,7 @@ async def channels(house: House) -> AsyncIterator[Fill]:
             token = str(house.number())
             assert tokens.take(token, 1)
             assert not tokens.take(token, 1)
-            tokens.give_back(token)
+            tokens.release(token)
 
     yield fill
 

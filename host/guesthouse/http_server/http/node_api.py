@@ -72,7 +72,11 @@ class NodeApi:
             return refused(close_codes.BAD_REQUEST)
         connection = self.context.awaiting_key.get(channel_id)
         seal = ChannelCipher(self.context.settings.connections.encrypted_messages)
-        if connection is None or connection.peer.address != peer.address or not connection.open_sealed(seal):
+        if (
+            connection is None
+            or connection.peer.address != peer.address
+            or not connection.open_encrypted(seal)
+        ):
             return refused(close_codes.NO_CHANNEL)
         answer = {
             "encrypted_secret": wrap(seal.secret, key).hex(),

@@ -75,7 +75,7 @@ async def body_of(request: Request, limit: int, budget: BodyBudget, seconds: flo
             pieces.append(piece)
         yield b"".join(pieces)
     finally:
-        budget.give_back(held)
+        budget.release(held)
 
 
 async def _paced(stream: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:

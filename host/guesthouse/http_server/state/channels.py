@@ -1,4 +1,4 @@
-"""The open channels of a node and whose they are. Pure."""
+"""The open channels of a node and their owners. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REMEMBERED: Final = 65_536
 
 
 class Owned(Protocol):
-    """Something that is a channel of one process."""
+    """A channel of one process."""
 
     owner: ProcessId
 
@@ -26,7 +26,7 @@ _Channel = TypeVar("_Channel", bound=Owned)
 
 @dataclass(frozen=True, slots=True)
 class ChannelRecord:
-    """One open channel, for people: a `ports.ChannelInfo`."""
+    """Status of an open channel: a `ports.ChannelInfo`."""
 
     channel_id: int
     owner: ProcessId
@@ -39,10 +39,13 @@ class ChannelRecord:
 
 
 class ChannelTable(Generic[_Channel]):
-    """Channels by id, and by owner.
+    """Channels by id and by owner.
 
-    Ids are drawn at random, so they tell nothing of other channels. An id that is open or was closed
-    lately is never given out: a late push of a process cannot reach a stranger.
+    Ids are random, so they reveal nothing about other channels. The ids of open and recently closed channels are not
+    reused, so a late push cannot reach another client.
+
+    Args:
+        draw: returns a random id.
     """
 
     def __init__(self, draw: Callable[[], int] = lambda: secrets.randbelow(MAX_CHANNEL_ID) + 1) -> None:
@@ -61,7 +64,7 @@ class ChannelTable(Generic[_Channel]):
         return iter(tuple(self._channels.values()))
 
     def reserve(self) -> int:
-        """An id of its own for a channel that is not open yet."""
+        """Reserve an id for a channel that is not open yet."""
         channel_id = self._draw()
         while channel_id in self._channels or channel_id in self._closed or channel_id in self._reserved:
             channel_id = self._draw()
@@ -69,11 +72,11 @@ class ChannelTable(Generic[_Channel]):
         return channel_id
 
     def release(self, channel_id: int) -> None:
-        """The channel of a reserved id will not open."""
+        """Free a reserved id whose channel will not open."""
         self._reserved.discard(channel_id)
 
     def add(self, channel: _Channel, reserved: int = 0) -> int:
-        """Open a channel, with the id that was reserved for it or one of its own; returns the id."""
+        """Add an open channel under its reserved id, or under a new one (0); returns the id."""
         channel_id = reserved or self.reserve()
         self._reserved.discard(channel_id)
         self._channels[channel_id] = channel
@@ -81,7 +84,7 @@ class ChannelTable(Generic[_Channel]):
         return channel_id
 
     def remove(self, channel_id: int) -> None:
-        """Forget a channel; its id rests. Removing it twice does nothing."""
+        """Remove a channel. Idempotent."""
         channel = self._channels.pop(channel_id, None)
         if channel is None:
             return
@@ -95,34 +98,34 @@ class ChannelTable(Generic[_Channel]):
             self._closed.discard(self._closed_order.popleft())
 
     def was_closed(self, channel_id: int) -> bool:
-        """Whether a channel of that id was closed lately."""
+        """Whether a channel of that id was closed recently."""
         return channel_id in self._closed
 
     def owned(self, owner: ProcessId, channel_id: int) -> _Channel | None:
-        """The channel, if it is that process's."""
+        """The channel, if it belongs to that process."""
         channel = self._channels.get(channel_id)
         return channel if channel is not None and channel.owner == owner else None
 
     def of(self, owner: ProcessId) -> tuple[_Channel, ...]:
-        """All channels of a process, in the order they were opened."""
+        """All channels of a process, oldest first."""
         return tuple(self._by_owner.get(owner, {}).values())
 
 
 class TokenChannels:
-    """How many channels are open with each family of tokens."""
+    """Counts the open channels of each token family."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
     def take(self, family: str, limit: int | None) -> bool:
-        """Count a channel in; False when the family has as many as it may."""
+        """Count a channel; False when the family's limit is reached."""
         if limit is not None and self._open[family] >= limit:
             return False
         self._open[family] += 1
         return True
 
-    def give_back(self, family: str) -> None:
-        """Count a channel out."""
+    def release(self, family: str) -> None:
+        """Uncount a closed channel."""
         self._open[family] -= 1
         if self._open[family] <= 0:
             del self._open[family]

@@ -1,4 +1,4 @@
-"""How many sockets may be open, in all and from one address. Pure."""
+"""Limits on open connections, in total and for each address. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from guesthouse.http_server.routing.origin import counted_as
 
 
 class AdmittedConnection(Enum):
-    """What becomes of an accepted socket."""
+    """Verdict about an accepted socket."""
 
     YES = "yes"
     TOO_MANY = "the node has as many connections as it may hold"
     TOO_MANY_FROM_ADDRESS = "this address has as many connections as it may hold"
-    DROP = "over the limits, and too many are being told so already"
+    DROP = "over the limits, and too many refusals are being sent"
 
 
 class ConnectionAdmission:
-    """Counts sockets from accept to close, those from one IPv6 network of 64 bits, and from
-    all loopback addresses, as from one address.
+    """Counts sockets from accept to close. An IPv6 /64 network counts as one address, as do all loopback addresses.
 
-    Past a limit a few sockets are kept for as long as it takes to say why; past that they are dropped
-    unread, so that refusing costs no memory either.
+    Over a limit, a few sockets at a time are kept until an error response is sent; the rest are dropped unread, so
+    that refusing costs little memory.
+
+    Args:
+        total: maximum connections.
+        per_address: maximum connections from one address.
+        exempt: addresses without a limit of their own, such as trusted proxies.
     """
 
     def __init__(self, total: int, per_address: int, exempt: Container[str] = ()) -> None:
@@ -37,11 +41,11 @@ class ConnectionAdmission:
 
     @property
     def open(self) -> int:
-        """Sockets admitted and not released."""
+        """Admitted connections that are still open."""
         return self._open
 
     def admit(self, address: str) -> AdmittedConnection:
-        """Count a socket in; `release` it with the same address and verdict once it is closed."""
+        """Count a socket. `release` it with the same address and verdict once it is closed."""
         verdict = self._verdict(address)
         if verdict is AdmittedConnection.YES:
             self._open += 1
@@ -51,7 +55,7 @@ class ConnectionAdmission:
         return verdict
 
     def release(self, address: str, verdict: AdmittedConnection) -> None:
-        """Count a closed socket out."""
+        """Uncount a closed socket."""
         if verdict is AdmittedConnection.YES:
             self._open -= 1
             key = counted_as(address)

@@ -1,4 +1,4 @@
-"""What the connections of one HTTP server share."""
+"""State shared by the connections of one HTTP server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """The state of a server. `monotonic` times deadlines, `now` (Unix seconds) tokens."""
+    """State of an HTTP server. `monotonic` is the clock for deadlines, `now` (Unix seconds) for tokens."""
 
     router: RouterPort
     log: LogPort
@@ -48,18 +48,18 @@ class Context:
     unfinished: PartialMessages
     token_channels: TokenChannels = field(default_factory=TokenChannels)
     awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
-    """Encrypted channels whose client has not brought its key, by channel id."""
+    """Encrypted channels whose client has not posted its key yet, by channel id."""
     ui_folders: dict[ProcessId, Path] = field(default_factory=dict)
-    """The `ui` folder of each process whose package has one."""
+    """The `ui` folders of packages that have one, by process."""
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     stopping: bool = False
-    """The node shuts down: nothing new is taken."""
+    """The node is shutting down: no new connections are accepted."""
     disconnected: Callable[[], None] = lambda: None
-    """Called when a WebSocket's socket is closed."""
+    """Called after a WebSocket's socket was closed."""
 
-    def go_by(self, settings: Settings) -> None:
-        """Use other settings for connections that come after this."""
+    def apply(self, settings: Settings) -> None:
+        """Apply reloaded settings to new connections."""
         http = settings.http
         trusted = frozenset(http.trusted_proxies)
         self.settings = settings
@@ -72,14 +72,14 @@ class Context:
         )
 
     def log_client_fault(self, address: str, fault: str) -> None:
-        """Log what a client did, by its address."""
+        """Log a fault of a client by its address, rate-limited."""
         self.complaints.complain(counted_as(address), fault, self.monotonic())
 
 
 def new_context(
     router: RouterPort, log: LogPort, settings: Settings, tokens: Tokens, local: LocalAccess
 ) -> Context:
-    """The state of a server on which nothing has happened yet."""
+    """Make the initial state of a server."""
     limits, http = settings.connections, settings.http
     bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
     trusted = frozenset(http.trusted_proxies)

@@ -1,8 +1,7 @@
-"""Work that can wait, done a little in each turn of the event loop. Pure: the loop and the clock are given.
+"""Deferrable work, a bounded amount in each iteration of the event loop. Pure: loop and clock are injected.
 
-What clients can cause in any amount, all at once, goes through here: opening, registering, pings, closing, and
-whatever of one read goes past a slice. What it does not go through is the ordinary messages of open channels, so
-these are never behind more than a slice of the rest, however much of it there is.
+Work that clients can cause in bursts goes through this queue: handshakes, registering, pings, closing, and what exceeds
+the slice of one read. Ordinary messages do not, so a burst delays them by no more than one slice.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 SLICE_SECONDS: Final = 0.001
-"""How much of a turn is given to what waits. What is begun is finished."""
+"""Time for queued work in one iteration. Work that has started is finished."""
 
 AT_ONCE: Final = 2
-"""Pieces of work that are done without waiting, in a turn in which nothing waits."""
+"""Pieces of work done immediately in an iteration in which the queue is empty."""
 
 
 class FairQueue:
-    """A queue of work, done in order: about `SLICE_SECONDS` of it in each turn of the loop.
+    """A FIFO queue of callbacks, run for about `SLICE_SECONDS` in each iteration of the event loop.
 
     Args:
-        call_soon: has a function called in the loop's next turn, after it looked at all sockets.
-        clock: seconds.
+        call_soon: schedules a callback for the loop's next iteration.
+        clock: returns seconds.
     """
 
     __slots__ = ("_at_once", "_call_soon", "_clock", "_scheduled", "_waiting")
@@ -42,7 +41,7 @@ class FairQueue:
         return len(self._waiting)
 
     def take(self) -> bool:
-        """Whether a piece of work may be done at once: nothing waits, and few were in this turn. When not, `add` it."""
+        """Whether work may be done immediately: the queue is empty and fewer than `AT_ONCE` were. If not, `add` it."""
         if self._waiting or not self._at_once:
             return False
         self._at_once -= 1
@@ -50,12 +49,12 @@ class FairQueue:
         return True
 
     def add(self, work: Callable[[], None]) -> None:
-        """Do it in a later turn, after all that waits already."""
+        """Queue work for a later iteration."""
         self._waiting.append(work)
         self._schedule()
 
     def run(self, work: Callable[[], None]) -> None:
-        """Do it at once when it may be, else later."""
+        """Do work immediately if `take` allows it, else queue it."""
         if self.take():
             work()
         else:

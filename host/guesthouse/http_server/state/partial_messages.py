@@ -1,8 +1,7 @@
-"""Messages that clients have begun to send and not finished, counted for the whole node. Pure.
+"""Memory budget for the incomplete messages of all clients. Pure.
 
-Each client alone is within its limits, and a thousand to one compressed it costs next to nothing to be at them: so
-together they would fill any memory. When they hold more than the node has for them, the client that has gone for the
-longest without finishing a message makes room.
+Clients within their own limits could exhaust memory together, cheaply: compressed data expands a thousandfold. Over
+the budget, the connection with the oldest incomplete message is closed.
 """
 
 from __future__ import annotations
@@ -10,32 +9,40 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 FREE: Final = 64 * 1024
-"""Bytes of an unfinished message that are not counted."""
+"""Incomplete messages of up to so many bytes are not counted."""
 
 
 class Holder(Protocol):
-    """A client."""
+    """A client's connection."""
 
     def make_room(self) -> None:
-        """Drop what it sent of a message, and close it."""
+        """Discard the incomplete message and close the connection."""
 
 
 class PartialMessages:
-    """How much the clients of a node hold, those first that have held it for the longest."""
+    """Bytes of incomplete messages by connection, oldest message first.
+
+    Args:
+        limit: bytes that may be held in total.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: dict[Holder, int] = {}
         self.total = 0
-        """Bytes that are counted."""
+        """Bytes counted."""
 
-    def note(self, holder: Holder, size: int, *, anew: bool = False) -> None:
-        """A client holds `size` bytes now, of another message than before when it does so `anew`. Those that are too
-        much are closed, which may be the same client.
+    def note(self, holder: Holder, size: int, *, restarted: bool = False) -> None:
+        """Record that a connection holds `size` bytes. Over the limit, closes connections, which may include this one.
+
+        Args:
+            holder: the connection.
+            size: bytes of its incomplete message.
+            restarted: it is another message than the last one recorded.
         """
         held = self._held
         was = held.get(holder, 0)
-        if anew or size <= FREE:
+        if restarted or size <= FREE:
             held.pop(holder, None)
         if size <= FREE:
             self.total -= was

@@ -1,4 +1,4 @@
-"""HTTP requests that wait for a process to answer."""
+"""HTTP requests that wait for a process's response."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from guesthouse.http_server.close_codes import Refusal
 
 @dataclass(slots=True)
 class PendingResponse:
-    """One request that was handed to a process, and the place for its answer."""
+    """An HTTP request that was posted to a process."""
 
     http_id: int
     owner: ProcessId
     answer: asyncio.Future[HttpResponse | Refusal]
     handed_on: int = 0
-    """The request between processes whose response is the answer, when its process handed it on."""
+    """Id of the kernel request whose response is the answer, if the process delegated it; else 0."""
 
     def settle(self, answer: HttpResponse | Refusal) -> None:
-        """Give the answer, unless there is one."""
+        """Set the answer, unless there is one."""
         if not self.answer.done():
             self.answer.set_result(answer)
 
     def take_response(self, response: Answer | str) -> None:
-        """Another process answered, or (a word that says why) will not."""
+        """Receive the response of another process, or a `SendErrorKind`."""
         if response == "timeout":
-            return  # the exchange has a time of its own
+            return  # the HTTP request has its own time-out
         if isinstance(response, str):
             self.settle(close_codes.ENDED)
             return
@@ -44,10 +44,10 @@ class PendingResponse:
 
 
 class PendingResponses:
-    """The requests under way, by the number that names each to its process.
+    """The pending HTTP requests by id.
 
     Args:
-        forget: told the number of a request between processes that need not be answered any more.
+        forget: called with the id of a kernel request that no longer needs a response.
     """
 
     def __init__(self, forget: Callable[[int], None]) -> None:
@@ -60,64 +60,69 @@ class PendingResponses:
 
     @contextmanager
     def open(self, owner: ProcessId) -> Iterator[PendingResponse]:
-        """A new exchange; an answer that comes after the block is over is none."""
-        exchange = PendingResponse(next(self._ids), owner, asyncio.get_running_loop().create_future())
-        self._open[exchange.http_id] = exchange
+        """Add a request, which is pending until the block exits."""
+        pending = PendingResponse(next(self._ids), owner, asyncio.get_running_loop().create_future())
+        self._open[pending.http_id] = pending
         try:
-            yield exchange
+            yield pending
         finally:
-            del self._open[exchange.http_id]
-            if exchange.handed_on:
-                self._forget(exchange.handed_on)
+            del self._open[pending.http_id]
+            if pending.handed_on:
+                self._forget(pending.handed_on)
 
     def answer(self, owner: ProcessId, http_id: int, response: HttpResponse) -> bool:
-        """Give the answer; False when that process has no such request to answer."""
-        exchange = self._open.get(http_id)
-        if exchange is None or exchange.owner != owner or exchange.answer.done():
+        """Answer a request; False when the process has no such pending request."""
+        pending = self._open.get(http_id)
+        if pending is None or pending.owner != owner or pending.answer.done():
             return False
-        exchange.answer.set_result(response)
+        pending.answer.set_result(response)
         return True
 
     def hand_on(
         self, owner: ProcessId, http_id: int, expect: Callable[[Callable[[Answer | str], None]], int]
     ) -> int:
-        """The process lets others answer in its place, by the response to a request between processes, which
-        `expect` makes. Returns the number of that request; 0 when the process has none to answer.
+        """Let the response to a kernel request answer an HTTP request.
+
+        Args:
+            owner: the process to which the HTTP request was posted.
+            http_id: its id.
+            expect: makes the kernel request, given the callback for its response; returns its id.
+
+        Returns:
+            The kernel request's id; 0 when the process has no such pending request.
         """
-        exchange = self._open.get(http_id)
-        if exchange is None or exchange.owner != owner or exchange.answer.done():
+        pending = self._open.get(http_id)
+        if pending is None or pending.owner != owner or pending.answer.done():
             return 0
-        if not exchange.handed_on:
-            exchange.handed_on = expect(exchange.take_response)
-        return exchange.handed_on
+        if not pending.handed_on:
+            pending.handed_on = expect(pending.take_response)
+        return pending.handed_on
 
     def fail(self, owner: ProcessId, kept: Container[int] = ()) -> None:
-        """The process ended: its requests get no answer, but those that are `kept` for its next run and those that
-        others answer in its place.
-        """
-        for exchange in self._open.values():
-            if exchange.owner == owner and not exchange.handed_on and exchange.http_id not in kept:
-                exchange.settle(close_codes.ENDED)
+        """Fail the requests of a process that ended, except those `kept` for its next run and delegated ones."""
+        for pending in self._open.values():
+            if pending.owner == owner and not pending.handed_on and pending.http_id not in kept:
+                pending.settle(close_codes.ENDED)
 
     def stop(self) -> None:
-        """The node ends: no request gets an answer."""
-        for exchange in self._open.values():
-            exchange.settle(close_codes.STOPPING)
+        """Fail all requests: the node is shutting down."""
+        for pending in self._open.values():
+            pending.settle(close_codes.STOPPING)
 
 
 class BodyBudget:
-    """How many bytes of request bodies a node holds at once."""
+    """Memory budget, in bytes, for the request bodies of all clients."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
 
     def take(self, size: int) -> bool:
-        """Reserve; False when there is not that much."""
+        """Reserve `size` bytes; False when not that many are free."""
         if size > self._free:
             return False
         self._free -= size
         return True
 
-    def give_back(self, size: int) -> None:
-        """Return what was reserved."""
+    def release(self, size: int) -> None:
+        """Return reserved bytes."""
         self._free += size

@@ -1,4 +1,4 @@
-"""Deadlines of many connections behind one timer. Pure: the caller says what time it is."""
+"""Timer wheel: the deadlines of all connections behind one timer. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final, Protocol
 
 
 class Timed(Protocol):
-    """Something with at most one deadline, kept in `due`."""
+    """An object with at most one deadline."""
 
     due: float
-    """When it wants to be looked at; `NEVER` when it does not. Written by `TimerWheel` alone."""
+    """The deadline or `NEVER`. Set by `TimerWheel` only."""
 
     def on_deadline(self, now: float) -> float:
-        """Look at the time; returns the next deadline or `NEVER`."""
+        """Handle the deadline; returns the next one or `NEVER`."""
 
 
 NEVER = float("inf")
@@ -23,29 +23,28 @@ _SLOTS_A_SECOND: Final = 16
 
 
 class TimerWheel:
-    """What is due, by the sixteenth of a second in which it is.
+    """Deadlines in slots of 1/16 s.
 
-    Something that is busy need not tell: it is looked at when its deadline comes, and gives its next.
-    So traffic costs nothing here. A deadline that is moved or taken away leaves nothing behind: a storm of
-    connections is neither kept until its deadlines pass, nor does it cost anything then.
+    Activity need not move a deadline: `on_deadline` is called when the old one passes and returns the next, so traffic
+    costs nothing here. Deadlines that are moved or removed free their entry at once.
     """
 
     def __init__(self) -> None:
         self._slots: dict[int, dict[Timed, None]] = {}
         self._order: list[int] = []
-        """A heap of the slots that there are."""
+        """Heap of the slots' numbers."""
         self._passed: list[Timed] = []
-        """What was due when it was last looked for, and is not looked at yet."""
+        """Items due whose `on_deadline` is still to be called."""
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
 
     def set(self, item: Timed, due: float) -> None:
-        """Give `item` another deadline; `NEVER` takes it away."""
+        """Set the deadline of `item`; `NEVER` removes it."""
         if item.due == due:
             return
         if item.due != NEVER:
-            self._take_away(item)
+            self._remove(item)
         item.due = due
         if due != NEVER:
             number = int(due * _SLOTS_A_SECOND)
@@ -55,31 +54,31 @@ class TimerWheel:
                 heapq.heappush(self._order, number)
             slot[item] = None
 
-    def run(self, now: float, most: int = sys.maxsize) -> bool:
-        """Look at what has its deadline behind it, at most at so many. Returns whether there may be more."""
-        while self._passed or self._pass(now):
-            if not most:
+    def run(self, now: float, limit: int = sys.maxsize) -> bool:
+        """Call `on_deadline` of at most `limit` items that are due. Returns whether more may be due."""
+        while self._passed or self._collect(now):
+            if not limit:
                 return True
             item = self._passed.pop()
-            if item.due <= now:  # unless another of them moved it
-                most -= 1
+            if item.due <= now:  # not moved meanwhile by another item
+                limit -= 1
                 self.set(item, NEVER)
                 self.set(item, item.on_deadline(now))
         return False
 
-    def _take_away(self, item: Timed) -> None:
+    def _remove(self, item: Timed) -> None:
         slot = self._slots.get(int(item.due * _SLOTS_A_SECOND))
         if slot is not None:
             slot.pop(item, None)
             if not slot:
-                slot.clear()  # which frees what it had grown to
+                slot.clear()  # frees the dict's table
 
-    def _pass(self, now: float) -> bool:
-        """Take what is due out of the first slot that has any; False when nothing is."""
+    def _collect(self, now: float) -> bool:
+        """Move the items of the first slot with any due to `_passed`; False when none is."""
         while self._order and self._order[0] <= now * _SLOTS_A_SECOND:
             slot = self._slots[self._order[0]]
             self._passed = [item for item in slot if item.due <= now]
-            if len(self._passed) < len(slot):  # the slot of this very moment
+            if len(self._passed) < len(slot):  # the current slot
                 for item in self._passed:
                     del slot[item]
                 return bool(self._passed)

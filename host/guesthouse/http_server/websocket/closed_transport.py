@@ -1,4 +1,4 @@
-"""What stands for a socket that is gone while some of what came from it still waits for its process."""
+"""Stands in for a closed socket while messages received from it still wait for their process."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import Any
 
 
 class ClosedTransport(asyncio.Transport):
-    """Takes what is written, which reaches nobody, and holds none of it.
+    """Discards what is written.
 
     Args:
-        over: called once, when more would be read or the socket be closed: then nothing of the client is left.
+        drained: called once, on resume, close or abort: all input was delivered or is no longer wanted.
     """
 
-    def __init__(self, over: Callable[[], None]) -> None:
+    def __init__(self, drained: Callable[[], None]) -> None:
         super().__init__()
-        self._over: Callable[[], None] | None = over
+        self._drained: Callable[[], None] | None = drained
 
     def is_closing(self) -> bool:
-        """The channel is not over yet."""
+        """False: the channel stays open until its input is delivered."""
         return False
 
     def write(self, data: Any) -> None:
-        """Reaches nobody."""
+        """Discard the data."""
 
     def can_write_eof(self) -> bool:
-        """There is nothing to end."""
+        """False."""
         return False
 
     def get_write_buffer_size(self) -> int:
-        """Nothing waits."""
+        """0: nothing is buffered."""
         return 0
 
     def pause_reading(self) -> None:
-        """Nothing comes."""
+        """Do nothing: there is no more input."""
 
     def resume_reading(self) -> None:
-        """All that came was taken."""
-        over, self._over = self._over, None
-        if over is not None:
-            over()
+        """Report that all input was delivered."""
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained()
 
     def close(self) -> None:
-        """Nobody is waited for."""
+        """Report it at once."""
         self.resume_reading()
 
     def abort(self) -> None:
-        """Nobody is waited for."""
+        """Report it at once."""
         self.resume_reading()

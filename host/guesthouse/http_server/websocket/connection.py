@@ -1,11 +1,9 @@
-"""One WebSocket: the shell around its protocol.
+"""One WebSocket connection: asyncio I/O around the pure protocol parts.
 
-uvicorn hands over the socket with the upgrade request. From then on this class moves bytes between the
-socket, `MessageReader`, the process and `CreditWindow`, and nothing in it is done per message but that: no
-task, no timer, no log line, no copy.
+uvicorn hands over the socket with the upgrade request. From then on this class moves bytes between the socket,
+`MessageReader`, the process and `Outbox`, with no task, timer, log line or copy for each message.
 
-The life of a connection: handshake, registering (only in the register form), open, closing, closed.
-It is a channel while it is open.
+States: handshake, registering (register form only), open, closing, closed. It is a channel while open.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ _PONG: Final = int(WsMessageType.PONG)
 _CONTROL: Final = 0x08
 
 _VERSION: Final = "13"
-"""A refused client is told which version is spoken (RFC 6455, section 4.4)."""
+"""Sent with a refusal (RFC 6455, section 4.4)."""
 
 _LONGEST_REASON: Final = 200
 
@@ -64,9 +62,9 @@ class WebSocketConnection(ChannelSocket):
     """One client. It is the `Feeder` of its process's mailbox.
 
     Args:
-        context: the server's state.
-        peer: who is at the other end.
-        released: called once, when the socket is closed.
+        context: state shared by the server's connections.
+        peer: the client's address and scheme.
+        released: called once, when the socket is closed and its input delivered.
     """
 
     __slots__ = (
@@ -83,15 +81,15 @@ class WebSocketConnection(ChannelSocket):
         super().__init__(context, peer, Protocol(extensions=[DEFLATE], logger=_LOGGER))
         self.bound_path: str | None = None
         self.token_family = ""
-        """Of the token that the channel was opened with; empty without one."""
+        """Family of the token that opened the channel; empty without one."""
         self.token_login: str | None = None
-        """Of that token, if it was got by logging in."""
+        """Login that issued the token, if any."""
         self.opened_at = 0.0
         self.messages_in = 0
         self.seal: ChannelCipher | None = None
-        """Of an encrypted channel."""
+        """Set on encrypted channels."""
         self.extension: ExtensionChannel | None = None
-        """What speaks the framing of extensions for it."""
+        """Set on channels of extensions."""
         self._released: Callable[[], None] | None = released
         self._inbound = MessageReader(
             self._protocol, self.deliver, max_size=limits.register_bytes, fragments=limits.fragments
@@ -99,9 +97,9 @@ class WebSocketConnection(ChannelSocket):
         self.window_bits = 0
         self._upgraded = False
         self._noted = -1
-        """How many messages had come when it was noted to hold an unfinished one; -1 when it is not."""
+        """`messages_in` when its partial message was last counted in `context.unfinished`; -1 if none is."""
 
-    # The socket's events.
+    # asyncio callbacks.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the socket."""
@@ -111,7 +109,7 @@ class WebSocketConnection(ChannelSocket):
         self._transport.set_write_buffer_limits(high, low)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the client: the upgrade request first, then frames."""
+        """Receive the upgrade request, then frames."""
         if self._ending:
             return
         self._keepalive.heard = self.context.monotonic()
@@ -119,7 +117,7 @@ class WebSocketConnection(ChannelSocket):
             if self._inbound.close is not None:
                 self._after_receive()
         elif self._keepalive.ping is not None and self._inbound.is_pong(data, self._keepalive.ping):
-            return  # it is heard, which is all
+            return
         elif not self._upgraded:
             self._handshake(data)
         elif (self._process is None or data[0] & _CONTROL) and not self.context.turns.take():
@@ -131,48 +129,48 @@ class WebSocketConnection(ChannelSocket):
             self._after_receive()
 
     def eof_received(self) -> bool:
-        """The client will send no more; without a close frame before, it is gone."""
-        self._leave(Notify.CLOSED)
+        """The client closed its side without a close frame."""
+        self._detach(Notify.CLOSED)
         self._ending = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed: whatever was still open ends, once the process has what came before."""
-        self._transport = ClosedTransport(self._over)
+        """The socket is closed; the channel ends once the process has received what came before."""
+        self._transport = ClosedTransport(self._release)
         if self._process is not None:
-            self.outgoing.move_to(self._transport)
+            self.outgoing.set_transport(self._transport)
             if self._inbound.paused and not self._closing:
-                return  # it will be resumed, and then has nothing more to read
-        self.context.turns.run(self._over)
+                return  # `ClosedTransport` releases it once delivery has resumed and finished
+        self.context.turns.run(self._release)
 
-    def _over(self) -> None:
-        """Nothing more comes from the client, or reaches it."""
+    def _release(self) -> None:
+        """Free everything the connection holds."""
         released, self._released = self._released, None
         if released is None:
             return
-        self._leave(Notify.CLOSED)
+        self._detach(Notify.CLOSED)
         self._ending = True
         self.context.deadlines.set(self, NEVER)
         if self.token_family:
-            self.context.token_channels.give_back(self.token_family)
+            self.context.token_channels.release(self.token_family)
         self.context.connections.discard(self)
-        self._let_go()
+        self._break_cycles()
         released()
         self.context.disconnected()
 
-    def _let_go(self) -> None:
-        """Leave no cycle of references: what a client cost is freed at once, and no collection needs to find it."""
+    def _break_cycles(self) -> None:
+        """Drop references in cycles, so that memory is freed at once and not by a garbage collection."""
         self._transport.close()
-        self._inbound.deliver_to(_nowhere)
+        self._inbound.deliver_to(_discard)
         self._protocol.parser.close()
         self._drop_input()
         self.extension = None
         if self.opened_at:
-            self.outgoing.let_go()
+            self.outgoing.break_cycle()
             del self.outgoing
 
     def resume_writing(self) -> None:
-        """The client read most of what was waiting for it."""
+        """The socket's write buffer fell below its low-water mark."""
         if self._process is not None:
             self.outgoing.resume()
 
@@ -250,7 +248,7 @@ class WebSocketConnection(ChannelSocket):
             return
         register = read_register(payload, self.context.tokens, self.context.now())
         if isinstance(register, Close):
-            self._blame(register)
+            self._log_fault(register)
             self.end(register)
             return
         process = self.context.router.find(register.target)
@@ -269,29 +267,29 @@ class WebSocketConnection(ChannelSocket):
         self._transport.write(frame(_TEXT, registered(self.channel_id)))
 
     def _await_key(self, process: ProcessPort) -> None:
-        """Give the channel an id, by which the client brings its key; the process hears nothing yet."""
+        """Reserve a channel id, under which the client posts its key. The process is not told yet."""
         context = self.context
         self.owner = process.id
         self.channel_id = context.channels.reserve()
         context.awaiting_key[self.channel_id] = self
-        self._inbound.deliver_to(self._deliver_too_early)
+        self._inbound.deliver_to(self._deliver_before_key)
         self._transport.write(frame(_TEXT, registered(self.channel_id)))
         seconds = context.settings.connections.register_seconds
         context.deadlines.set(self, context.monotonic() + seconds)
 
-    def open_sealed(self, seal: ChannelCipher) -> bool:
-        """The client has brought its key: open the channel. False when its process is gone."""
+    def open_encrypted(self, seal: ChannelCipher) -> bool:
+        """Open the channel: the client has posted its key. False when its process is gone."""
         process = self.context.router.find(self.owner)
         if process is None or process.gone or self._closing:
             return False
         self.seal = seal
-        self._inbound.deliver_to(self._deliver_sealed)
+        self._inbound.deliver_to(self._deliver_encrypted)
         self._open(process, self._event)
         self._inbound.limit(self.context.settings.connections.message_bytes + OVERHEAD)
         return True
 
     def _take_token(self, claims: Claims | None) -> bool:
-        """Note the token of the channel; False when as many are open with it as may be."""
+        """Count the channel against its token's limit; False when that is reached."""
         if claims is None:
             return True
         if not self.context.token_channels.take(claims.family, claims.channels):
@@ -315,14 +313,14 @@ class WebSocketConnection(ChannelSocket):
         process.post_open(self._event, limits.outbox_bytes)
 
     def reopen(self, process: ProcessPort) -> None:
-        """Post the channel to its process anew. What waits for the client still counts."""
+        """Post the open channel to the restarted process. Bytes still buffered reduce its credit."""
         self._process = process
-        process.post_open(replace(self._event, resumed=True), self.outgoing.begin_anew())
+        process.post_open(replace(self._event, resumed=True), self.outgoing.reset())
 
     # From the client.
 
     def deliver(self, message_type: int, payload: bytes) -> None:
-        """Hand a message of the client to the process."""
+        """Post a message of the client to the process."""
         process = self._process
         if process is None:
             if not self._closing:
@@ -334,8 +332,8 @@ class WebSocketConnection(ChannelSocket):
         process.post_push(self.channel_id, message_type, payload, self)
 
     def _deliver_first(self, message_type: int, payload: bytes) -> None:
-        """What comes first on a bound path. Old clients register there too; that message has the person's token, which
-        is good for the whole node and none of the process's business.
+        """Receive the first message on a bound path. Older clients send a register message there, too. It is
+        discarded: its token may be valid for the whole node and must not reach the process.
         """
         limit = self.context.settings.connections.register_bytes
         if message_type <= _BINARY and len(payload) <= limit and is_register(payload):
@@ -345,12 +343,12 @@ class WebSocketConnection(ChannelSocket):
             self._inbound.deliver_to(deliver)
         deliver(message_type, payload)
 
-    def _deliver_too_early(self, message_type: int, payload: bytes) -> None:
-        """Before the key there is no secret, and nothing may be said in the open."""
+    def _deliver_before_key(self, message_type: int, payload: bytes) -> None:
+        """Refuse plaintext data before the key exchange."""
         if message_type <= _BINARY:
             self._inbound.close = close_codes.BAD_SEAL.because("there is no secret yet")
 
-    def _deliver_sealed(self, message_type: int, payload: bytes) -> None:
+    def _deliver_encrypted(self, message_type: int, payload: bytes) -> None:
         if message_type > _BINARY or self.seal is None:
             self.deliver(message_type, payload)
         elif message_type == _TEXT:
@@ -363,24 +361,24 @@ class WebSocketConnection(ChannelSocket):
                 self.deliver(_BINARY, opened)
 
     def complain(self, fault: str) -> None:
-        """Log a fault of this channel."""
+        """Log a fault on this channel, rate-limited."""
         self.context.complaints.complain(str(self.owner), fault, self.context.monotonic())
 
     def _after_receive(self) -> None:
         close = self._inbound.close
         if close is not None:
-            close = self._registering_close(close)
-            self._blame(close)
+            close = self._close_for_state(close)
+            self._log_fault(close)
             self._fail(close)
             self._drop_input()
             return
         if self._protocol.writes:
             self._flush()
         if self._protocol.eof_sent:
-            self._leave(Notify.CLOSED)
+            self._detach(Notify.CLOSED)
             sent = self._protocol.close_sent
             if sent is not None and self._protocol.close_rcvd is None:
-                self._blame(sent)
+                self._log_fault(sent)
             self._finish()
             self._drop_input()
         elif self._inbound.sliced:
@@ -389,34 +387,34 @@ class WebSocketConnection(ChannelSocket):
             self.context.turns.add(self._resume)
         held = self._inbound.unfinished
         if held > FREE or self._noted >= 0:
-            anew, self._noted = self.messages_in != self._noted, self.messages_in if held > FREE else -1
-            self.context.unfinished.note(self, held, anew=anew)
+            restarted, self._noted = self.messages_in != self._noted, self.messages_in if held > FREE else -1
+            self.context.unfinished.note(self, held, restarted=restarted)
 
     def make_room(self) -> None:
-        """See `unfinished.Holder`."""
-        self._blame(close_codes.CROWDED)
+        """See `partial_messages.Holder`."""
+        self._log_fault(close_codes.CROWDED)
         self._fail(close_codes.CROWDED)
         self._drop_input()
 
     def _drop_input(self) -> None:
-        """Nothing that came is of use any more, nor what is wrong with it, which holds what was decompressed."""
+        """Free buffered input. Stored parser exceptions hold references to decompressed data."""
         self._inbound.drop()
         if self._noted >= 0:
             self._noted = -1
             self.context.unfinished.note(self, 0)
         self._protocol.parser_exc = self._protocol.handshake_exc = None
 
-    def _registering_close(self, close: Close) -> Close:
+    def _close_for_state(self, close: Close) -> Close:
         return close_codes.REGISTER_TOO_BIG if close is close_codes.TOO_BIG and not self.opened_at else close
 
     def pause_reading(self) -> None:
-        """The mailbox is full: deliver nothing more, not even what was read already."""
+        """Stop delivering, including what was already read: the mailbox is full."""
         if not self._inbound.paused and not self._closing and not self._transport.is_closing():
             self._inbound.paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The mailbox has room again; delivery goes on in a later turn of the loop."""
+        """Resume delivery in a later iteration of the event loop."""
         if self._inbound.paused:
             self.context.turns.add(self._resume)
 
@@ -424,7 +422,7 @@ class WebSocketConnection(ChannelSocket):
         if self._ending or not self._inbound.paused:
             return
         self._inbound.paused = False
-        self._keepalive.start_over(self.context.monotonic())
+        self._keepalive.reset(self.context.monotonic())
         self._inbound.receive(b"")
         if not self._inbound.paused:
             self._transport.resume_reading()
@@ -434,16 +432,16 @@ class WebSocketConnection(ChannelSocket):
 
     @property
     def is_open(self) -> bool:
-        """Whether it belongs to its process."""
+        """Whether the channel is open."""
         return self._process is not None
 
     @property
     def path(self) -> str:
-        """As in its `WebSocketOpen`."""
+        """Path of the request, as in `WebSocketOpen`."""
         return self._event.path
 
     def framed(self, message_type: int, payload: bytes) -> bytes:
-        """A message as this client gets it."""
+        """Encode a message for this client: encrypted or compressed as negotiated."""
         if self.seal is None:
             return encode(message_type, payload, self.window_bits)
         if message_type > _BINARY:
@@ -451,20 +449,20 @@ class WebSocketConnection(ChannelSocket):
         return frame(_BINARY, self.seal.seal(payload))
 
     def grant_credit(self, size: int) -> None:
-        """See `outgoing.Owner`."""
+        """See `outbox.Owner`."""
         if self._process is not None:
             self._process.grant_credit(self.channel_id, size)
 
     def too_slow(self) -> None:
-        """See `outgoing.Owner`."""
+        """See `outbox.Owner`."""
         self.end(close_codes.TOO_SLOW)
 
     def dropped(self) -> None:
-        """See `outgoing.Owner`."""
+        """See `outbox.Owner`."""
         self.complain("a message was dropped for newer ones: its client reads too slowly")
 
     def record(self) -> ChannelRecord:
-        """The channel as people see it."""
+        """Status of the channel, for `guesthouse channels`."""
         return ChannelRecord(
             self.channel_id,
             self.owner,
@@ -478,11 +476,11 @@ class WebSocketConnection(ChannelSocket):
 
 
 def _shortened(reason: bytes | bytearray) -> bytes:
-    """Why a handshake is refused, which may cite the client: so much of it that it is found again."""
+    """Shorten and escape a refusal's reason, which may quote the client."""
     text = reason.decode(errors="replace").strip()
     shown = text.encode("ascii", "backslashreplace")
     return shown[:_LONGEST_REASON] + (b"...\n" if len(shown) > _LONGEST_REASON else b"\n")
 
 
-def _nowhere(_message_type: int, _payload: bytes) -> None:
-    """The client is gone."""
+def _discard(_message_type: int, _payload: bytes) -> None:
+    """Receive messages of a closed connection."""

@@ -1,7 +1,7 @@
-"""How much a client may have waiting, in bytes. Pure.
+"""Credit-based flow control for one channel, in bytes. Pure.
 
-The worker may push `window` bytes to a channel before it hears of the channel again. What it spends
-comes back in batches, when the bytes left the node's memory: a message by itself costs no grant.
+A worker may push `window` bytes to a channel. Credit is returned in batches as the bytes leave the node's memory,
+not for each message.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from typing import Final
 from guesthouse.link.credit import push_cost
 
 BATCH: Final = 4
-"""Credit goes back once a fourth of the window can."""
+"""Credit is returned once a quarter of the window is free."""
 
 
 class CreditWindow:
-    """The account of one channel."""
+    """Credit of one channel.
+
+    Args:
+        window: bytes that may be outstanding.
+        spent: bytes that are.
+    """
 
     __slots__ = ("batch", "spent", "window")
 
@@ -25,7 +30,7 @@ class CreditWindow:
         self.spent = spent
 
     def take(self, size: int) -> bool:
-        """Spend the worker's credit on a payload of `size` bytes; False when it never had that much."""
+        """Spend credit on a payload of `size` bytes; False when the worker has not enough."""
         spent = self.spent + push_cost(size)
         if spent > self.window:
             return False
@@ -33,9 +38,7 @@ class CreditWindow:
         return True
 
     def settle(self, buffered: int) -> int:
-        """What to grant the worker, `buffered` bytes being still in memory: a batch, or 0. Worth asking
-        once `batch` bytes were spent.
-        """
+        """Credit to return, in bytes, while `buffered` bytes are in memory: at least a batch, else 0."""
         drained = self.spent - buffered
         if drained < self.batch:
             return 0
@@ -43,13 +46,13 @@ class CreditWindow:
         return drained
 
     def has_room(self, size: int, buffered: int) -> bool:
-        """Whether a message that no credit pays for fits beside what is `buffered`."""
+        """Whether a payload of `size` bytes fits, without credit, beside `buffered` bytes."""
         return buffered + push_cost(size) <= self.window
 
 
 def write_limits(window: int) -> tuple[int, int]:
-    """High and low marks of a socket's write buffer. Below the high mark a spent window can always be
-    settled at the next push; above it, the socket says when it reaches the low mark.
+    """High- and low-water marks of the socket's write buffer. Below the high mark the next push can always return
+    credit; above it, `resume_writing` does at the low mark.
     """
     high = min(64 * 1024, window // (2 * BATCH))
     return high, high // 4

@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692) as this node offers it. Pure.
+"""permessage-deflate (RFC 7692). Pure.
 
-`websockets` negotiates, and decodes frame by frame. Two things are done here: what a compressed message
-costs in memory is kept no longer than it must be, and a message goes on after a final DEFLATE block.
+`websockets` negotiates and decodes frames. This adds two things: the decompressor is freed when its context is no
+longer needed, and data after a final DEFLATE block is decompressed, too.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from websockets.frames import Frame, Opcode
 from websockets.typing import ExtensionParameter
 
 MAX_FINAL_BLOCKS: Final = 64
-"""Final blocks in one frame: each makes a new zlib stream, so a client must not ask for thousands."""
+"""Final blocks in one frame; each costs a new zlib stream."""
 
 
 class Inflater:
     """A DEFLATE stream that does not end with a final block.
 
-    A sender may set BFINAL in any block, and what follows counts all the same (RFC 7692, sections 7.2.1
-    and 7.2.3.4). zlib ends a stream there; a new one takes over, with what the same call gave as its window.
+    A sender may set BFINAL in any block, and more data may follow (RFC 7692, sections 7.2.1 and 7.2.3.4). zlib ends
+    the stream there; a new one continues, with the output of the same call as its dictionary.
 
     Args:
-        bits: the window.
+        bits: window size, as a power of two.
     """
 
     __slots__ = ("_bits", "_stream", "unconsumed_tail")
@@ -35,28 +35,28 @@ class Inflater:
         self._bits = bits
         self._stream: zlib._Decompress | None = None
         self.unconsumed_tail = b""
-        """Not empty when there was more than the last call was to give."""
+        """Input left over because the last call reached `max_length`."""
 
     def decompress(self, data: bytes, max_length: int = 0) -> bytes:
-        """Give what the data stands for, at most `max_length` bytes of it (0: all).
+        """Decompress data into at most `max_length` bytes (0: no limit).
 
         Raises:
-            zlib.error: it is no DEFLATE data, or has too many final blocks.
+            zlib.error: the data is not valid DEFLATE or has too many final blocks.
         """
         stream = self._stream or zlib.decompressobj(-self._bits)
         output = stream.decompress(data, max_length)
         if stream.eof:
-            stream, output = self._go_on(stream, output, max_length)
+            stream, output = self._continue(stream, output, max_length)
         self._stream = stream
         self.unconsumed_tail = stream.unconsumed_tail
         if max_length and len(output) > max_length:
             output, self.unconsumed_tail = output[:max_length], output[max_length:]
         return output
 
-    def _go_on(
+    def _continue(
         self, stream: zlib._Decompress, output: bytes, max_length: int
     ) -> tuple[zlib._Decompress, bytes]:
-        """Decompress what is behind a final block; the output may be over the limit by a byte."""
+        """Decompress what follows a final block. The output may exceed the limit by one byte."""
         window, count = 1 << self._bits, 0
         while stream.eof and not (max_length and len(output) > max_length):
             count += 1
@@ -69,10 +69,9 @@ class Inflater:
 
 
 class Deflate(PerMessageDeflate):
-    """One connection's compression: received messages are decompressed by an `Inflater`."""
+    """Compression of one connection, decompressing with `Inflater`."""
 
     def __init__(self, agreed: PerMessageDeflate, compress_settings: dict[str, int]) -> None:
-        # The library's own decoder would be a zlib stream, new for each message or not.
         super().__init__(
             False,
             agreed.local_no_context_takeover,
@@ -80,35 +79,35 @@ class Deflate(PerMessageDeflate):
             agreed.local_max_window_bits,
             compress_settings,
         )
-        self._forgets = agreed.remote_no_context_takeover
-        self._forget()
+        self._no_takeover = agreed.remote_no_context_takeover
+        self._reset()
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
         """Decompress a frame.
 
         Raises:
-            ProtocolError: it cannot be decompressed.
-            PayloadTooBig: it would be larger than `max_size`.
+            ProtocolError: its payload is not valid DEFLATE data.
+            PayloadTooBig: it decompresses to more than `max_size` bytes.
         """
         decoded = super().decode(frame, max_size=max_size)
-        if self._forgets and frame.fin and frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            self._forget()
+        if self._no_takeover and frame.fin and frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._reset()
         return decoded
 
-    def _forget(self) -> None:
-        self.decoder = Inflater(self.remote_max_window_bits)  # type: ignore[assignment] # what is used of zlib's
+    def _reset(self) -> None:
+        self.decoder = Inflater(self.remote_max_window_bits)  # type: ignore[assignment] # has the methods used
 
 
 class DeflateFactory(ServerPerMessageDeflateFactory):
-    """Negotiates compression for a server."""
+    """Negotiates compression on the server's side."""
 
     def process_request_params(
         self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
     ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
-        """Answer an offer.
+        """Process a client's offer.
 
         Raises:
-            NegotiationError: it is declined.
+            NegotiationError: the offer is declined.
         """
         answer, agreed = super().process_request_params(params, accepted_extensions)
         return answer, Deflate(agreed, dict(self.compress_settings or {}))
@@ -120,4 +119,4 @@ DEFLATE: Final = DeflateFactory(
     client_max_window_bits=12,
     compress_settings={"memLevel": 5},
 )
-"""Without a context of the server's own, one compressed frame serves many clients."""
+"""Without server context takeover, one compressed frame can be sent to many clients."""

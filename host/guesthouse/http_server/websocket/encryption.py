@@ -1,7 +1,7 @@
-"""Encrypted channels: `ciphertext || tag (16) || nonce (12)`, AES-256-GCM. Pure but for randomness.
+"""Encrypted channels: AES-256-GCM, messages of `ciphertext || tag (16) || nonce (12)`. Pure but for randomness.
 
-The secret is the node's, and is given to the client wrapped by the client's RSA key (OAEP, SHA-256). The
-node signs that key with its own (Ed25519), so that a client who knows the node sees nobody sat between.
+The node generates the key and sends it wrapped with the client's RSA key (OAEP, SHA-256). It signs the client's
+key with its own Ed25519 key, so that a client that knows the node detects a man in the middle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from guesthouse.core.errors import GuesthouseError
 from guesthouse.http_server.close_codes import BAD_SEAL, SECRET_USED_UP, Close
 
 OVERHEAD: Final = 28
-"""Bytes that sealing adds to a message."""
+"""Bytes of tag and nonce added to a message."""
 
 MODULUS_BYTES: Final = 256
 _EXPONENT: Final = 65537
@@ -30,17 +30,17 @@ _PREFIX: Final = 8
 
 
 class BadKey(GuesthouseError):
-    """A public key is not an RSA modulus of 2048 bits."""
+    """A public key is not a 2048-bit RSA modulus."""
 
 
 class ChannelCipher:
-    """The secret of one channel and all that was said under it.
+    """Encrypts and decrypts the messages of one channel.
 
-    Our nonces are eight random bytes and a counter. A nonce is taken once: none twice from the client,
-    and none of ours, which somebody might send back to us.
+    The node's nonces are eight random bytes and a counter. Messages of the client with a repeated nonce, or with
+    one of the node's (a reflected message), are refused.
 
     Args:
-        most: messages that the client may send under this secret; each nonce has to be remembered.
+        most: messages that the client may send; each nonce is remembered.
     """
 
     __slots__ = ("_cipher", "_most", "_prefix", "_seen", "_sent", "secret")
@@ -54,13 +54,13 @@ class ChannelCipher:
         self._sent = 0
 
     def seal(self, payload: bytes) -> bytes:
-        """A message for the client."""
+        """Encrypt a message for the client."""
         nonce = self._prefix + self._sent.to_bytes(_NONCE - _PREFIX, "big")
         self._sent += 1
         return self._cipher.encrypt(nonce, payload, None) + nonce
 
     def open(self, message: bytes) -> bytes | Close:
-        """What the client said, or how the channel is to be closed."""
+        """Decrypt a message of the client; returns a `Close` if it is not authentic."""
         if len(message) < OVERHEAD:
             return BAD_SEAL.because("it is shorter than a tag and a nonce")
         sealed, nonce = message[:-_NONCE], message[-_NONCE:]
@@ -77,23 +77,23 @@ class ChannelCipher:
 
 
 def client_key(modulus_hex: str) -> RSAPublicKey:
-    """The client's key, of which it gives the modulus.
+    """Make the client's public key from its modulus.
 
     Raises:
-        BadKey: it is no modulus of 2048 bits.
+        BadKey: `modulus_hex` is not a 2048-bit modulus in hexadecimal.
     """
     try:
         modulus = (
             int(modulus_hex, 16) if len(modulus_hex) == 2 * MODULUS_BYTES and modulus_hex.isalnum() else 0
         )
         if modulus.bit_length() != 8 * MODULUS_BYTES or not modulus & 1:
-            raise ValueError("not such a modulus")
+            raise ValueError("not a 2048-bit modulus")
         return RSAPublicNumbers(_EXPONENT, modulus).public_key()
     except ValueError:
         raise BadKey("public_key_hex is the modulus of an RSA key of 2048 bits, in hexadecimal") from None
 
 
 def wrap(secret: bytes, key: RSAPublicKey) -> bytes:
-    """The secret, for the holder of that key alone."""
+    """Encrypt the channel's key with the client's (RSA-OAEP)."""
     oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
     return key.encrypt(secret, oaep)

@@ -1,8 +1,8 @@
-"""The framing of extensions: native programs that connect as clients and speak to a process as one. Pure.
+"""Message format of extensions, native programs that connect to a process over a WebSocket. Pure.
 
-A message is `{"WebSocketExtPushData": {"id", "kinode_message_type", "blob"}}` in MessagePack with named
-fields, or in CBOR; the two cannot be mistaken for each other. Since the Kinode OS became Hyperware the type is in
-`hyperware_message_type`: until an extension has spoken, both are written, and then the one that it wrote.
+A message is `{"WebSocketExtPushData": {"id", "kinode_message_type", "blob"}}` in MessagePack with named fields or in
+CBOR, told apart by the first byte. Hyperware, the Kinode OS's successor, names the type `hyperware_message_type`.
+Both names are sent until the extension's first message shows which one it uses.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from guesthouse.http_server.websocket import extension_cbor
 
 NAME: Final = "WebSocketExtPushData"
 FRAMING: Final = 128
-"""Bytes at most that the framing adds to a blob."""
+"""Maximum bytes added to a blob."""
 
 Kind: TypeAlias = Literal["Request", "Response"]
 KINDS: Final = ("Request", "Response")
 _TYPE_FIELDS: Final = ("kinode_message_type", "hyperware_message_type")
 _CBOR: Final = (b"\xa1", b"\xa3", b"\xa4", b"\xbf")
-"""How a map of so many fields begins in CBOR, and as no map does in MessagePack."""
+"""First bytes of CBOR maps of 1, 3, 4 or an indefinite number of fields; no MessagePack map starts so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How messages are written to one extension."""
+    """Encoding that one extension uses."""
 
     cbor: bool = False
     type_fields: tuple[str, ...] = _TYPE_FIELDS
-    """What the field with the message type is called."""
+    """Names of the field with the message type."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtensionPush:
-    """One message from or to an extension."""
+    """A message from or to an extension."""
 
     id: int
     kind: str
@@ -46,7 +46,7 @@ class ExtensionPush:
     blob: bytes
 
     def pack(self, dialect: Dialect) -> bytes:
-        """The message as it is sent."""
+        """Encode the message."""
         fields = {"id": self.id, **dict.fromkeys(dialect.type_fields, self.kind), "blob": self.blob}
         packed: bytes = (
             cbor2.dumps({NAME: fields}) if dialect.cbor else msgspec.msgpack.encode({NAME: fields})
@@ -55,7 +55,7 @@ class ExtensionPush:
 
 
 class _Fields(Struct, forbid_unknown_fields=True, frozen=True):
-    """What stands in the framing. Bytes may be the list of numbers that some encoders make of them."""
+    """Fields of a message. Some encoders write bytes as a list of numbers."""
 
     id: Annotated[int, Meta(ge=0)]
     blob: bytes | list[Annotated[int, Meta(ge=0, lt=256)]]
@@ -63,17 +63,17 @@ class _Fields(Struct, forbid_unknown_fields=True, frozen=True):
     hyperware_message_type: Kind | UnsetType = UNSET
 
     def read(self, *, cbor: bool) -> tuple[ExtensionPush, Dialect] | None:
-        """The message, when its type is said, and one."""
-        said = [(name, kind) for name in _TYPE_FIELDS if (kind := getattr(self, name)) is not UNSET]
-        kinds = {kind for _, kind in said}
+        """Return the message and its encoding; None if the type is missing or ambiguous."""
+        types = {name: kind for name in _TYPE_FIELDS if (kind := getattr(self, name)) is not UNSET}
+        kinds = set(types.values())
         if len(kinds) != 1:
             return None
         push = ExtensionPush(self.id, kinds.pop(), bytes(self.blob))
-        return push, Dialect(cbor, tuple(name for name, _ in said))
+        return push, Dialect(cbor, tuple(types))
 
 
 class _Framed(Struct, forbid_unknown_fields=True, frozen=True):
-    """The fields with the name around them."""
+    """The fields, wrapped."""
 
     framed: _Fields = msgspec.field(name=NAME)
 
@@ -83,7 +83,7 @@ _bare: Final = msgspec.msgpack.Decoder(_Fields)
 
 
 def read(data: bytes) -> tuple[ExtensionPush, Dialect] | None:
-    """The message, and how it was written; None for anything else."""
+    """Decode a message; returns it and its encoding, or None if it is not one."""
     cbor = data[:1] in _CBOR
     fields = _from_cbor(data) if cbor else _from_msgpack(data)
     return None if fields is None else fields.read(cbor=cbor)

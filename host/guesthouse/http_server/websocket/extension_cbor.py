@@ -1,7 +1,7 @@
-"""The CBOR (RFC 8949) that extensions write: a map of named integers, texts and bytes, or one such map in one. Pure.
+"""Decoder for the subset of CBOR (RFC 8949) that extensions send. Pure.
 
-Of all that CBOR can be, this reads no more: no tags, no floats, no lists but of bytes, no map with more than
-`_MOST_FIELDS` fields. So what is read costs what its bytes are worth, whatever it is.
+A map of text keys to unsigned integers, text, bytes, or one nested map. No tags, floats, or lists other than of
+bytes; at most `_MOST_FIELDS` fields in a map. So the cost of decoding is linear in the input.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ _UNSIGNED, _BYTES, _TEXT, _ARRAY, _MAP = 0, 2, 3, 4, 5
 _MOST_FIELDS: Final = 8
 _LONGEST_NAME: Final = 64
 _MOST_CHUNKS: Final = 1024
-"""Pieces of one text or bytes of a length that is not said."""
+"""Chunks of one indefinite-length string."""
 _DIRECT: Final = 24
 _SIZES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
 _INDEFINITE: Final = 31
 _BREAK: Final = 0xFF
 _NUMBERS: Final = re.compile(rb"(?:[\x00-\x17]++|(?:\x18.)++)*+", re.DOTALL)
-"""Integers of up to 255 in their shortest form, one behind the other."""
+"""A sequence of integers up to 255, each in its shortest form."""
 _LIST: Final = b"\x9f", b"\xff"
-"""What stands around a list whose length is not said."""
+"""Start and end of an indefinite-length array."""
 
 Value: TypeAlias = "int | bytes | str | Fields"
 Fields: TypeAlias = dict[str, Value]
 
 
 def loads(data: bytes) -> Fields:
-    """The one map that the bytes are.
+    """Decode one map.
 
     Raises:
-        ValueError: they are something else.
+        ValueError: the data is not one map of the supported subset.
     """
     reader = _Reader(data)
     value = reader.value(2)
     if not isinstance(value, dict) or reader.at != len(data):
-        raise ValueError("it is not one map")
+        raise ValueError("not a single map")
     return value
 
 
 class _Reader:
-    """Goes through the bytes once."""
+    """Cursor over the data."""
 
     __slots__ = ("_data", "at")
 
@@ -52,7 +52,7 @@ class _Reader:
         self.at = 0
 
     def value(self, maps: int) -> Value:
-        """The next value, in which maps nest no deeper than that."""
+        """Read a value with at most `maps` levels of maps."""
         kind, length = self._head()
         if kind == _UNSIGNED and length is not None:
             return length
@@ -64,29 +64,29 @@ class _Reader:
             return self._numbers(length)
         if kind == _MAP and maps:
             return self._map(length, maps - 1)
-        raise ValueError("extensions write no such value")
+        raise ValueError("unsupported type or nesting")
 
     def _head(self) -> tuple[int, int | None]:
-        """The kind of what comes, and its length or value; None when it ends with a break."""
+        """Read an item's major type and its length or value; None for an indefinite length."""
         first = self._take(1)[0]
-        kind, said = first >> 5, first & 0x1F
-        if said < _DIRECT:
-            return kind, said
-        if said in _SIZES:
-            return kind, int.from_bytes(self._take(_SIZES[said]), "big")
-        if said == _INDEFINITE:
+        kind, info = first >> 5, first & 0x1F
+        if info < _DIRECT:
+            return kind, info
+        if info in _SIZES:
+            return kind, int.from_bytes(self._take(_SIZES[info]), "big")
+        if info == _INDEFINITE:
             return kind, None
-        raise ValueError("a length of no known form")
+        raise ValueError("reserved additional information")
 
     def _take(self, size: int) -> bytes:
         taken = self._data[self.at : self.at + size]
         if len(taken) != size:
-            raise ValueError("it ends early")
+            raise ValueError("unexpected end of data")
         self.at += size
         return taken
 
-    def _ends(self) -> bool:
-        """Whether a break comes, which is then taken."""
+    def _take_break(self) -> bool:
+        """Consume a break code, if there is one."""
         found = self._data[self.at : self.at + 1] == bytes((_BREAK,))
         self.at += found
         return found
@@ -95,31 +95,31 @@ class _Reader:
         if length is not None:
             return self._take(length)
         chunks: list[bytes] = []
-        while not self._ends():
-            of_kind, size = self._head()
-            if of_kind != kind or size is None or len(chunks) == _MOST_CHUNKS:
-                raise ValueError("pieces of another kind, or too many")
+        while not self._take_break():
+            chunk_kind, size = self._head()
+            if chunk_kind != kind or size is None or len(chunks) == _MOST_CHUNKS:
+                raise ValueError("chunks of another type, or too many")
             chunks.append(self._take(size))
         return b"".join(chunks)
 
     def _numbers(self, count: int | None) -> bytes:
-        """Bytes as the list of numbers that some encoders make of them."""
+        """Read bytes that were encoded as a list of numbers."""
         found = _NUMBERS.match(self._data, self.at)
-        assert found is not None  # noqa: S101 - it matches nothing at the least
+        assert found is not None  # noqa: S101 - the pattern matches the empty string
         self.at = found.end()
         numbers = bytes(cbor2.loads(found.group().join(_LIST)))
-        if len(numbers) != count if count is not None else not self._ends():
-            raise ValueError("a list of something else than bytes")
+        if len(numbers) != count if count is not None else not self._take_break():
+            raise ValueError("list items that are not bytes")
         return numbers
 
     def _map(self, count: int | None, maps: int) -> Fields:
         fields: Fields = {}
-        while not self._ends() if count is None else len(fields) < count:
+        while not self._take_break() if count is None else len(fields) < count:
             kind, length = self._head()
             if kind != _TEXT or length is None or length > _LONGEST_NAME or len(fields) == _MOST_FIELDS:
-                raise ValueError("a field without a name, or too many")
+                raise ValueError("a key that is not a short text, or too many fields")
             name = self._take(length).decode()
             if name in fields:
-                raise ValueError("a field twice")
+                raise ValueError("duplicate key")
             fields[name] = self.value(maps)
         return fields

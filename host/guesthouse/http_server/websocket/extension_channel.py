@@ -1,4 +1,4 @@
-"""A channel whose other end is an extension: its messages are requests and responses."""
+"""Channels of extensions, whose messages are requests and responses."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _BINARY: Final = int(WsMessageType.BINARY)
 
 
 class Channel(ChannelFeeder, Protocol):
-    """The channel, which is open."""
+    """The channel's connection."""
 
     owner: ProcessId
     outgoing: Outbox
     messages_in: int
 
     def deliver(self, message_type: int, payload: bytes) -> None:
-        """Hand a message of the client to the process as it is."""
+        """Post an ordinary message to the process."""
 
     def complain(self, fault: str) -> None:
-        """Log a fault of this channel."""
+        """Log a fault on this channel, rate-limited."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it still belongs to its process."""
+        """Whether the channel is open."""
 
 
 class ExtensionChannel:
-    """Speaks the framing of extensions for one channel, as the other end did last."""
+    """Translates between an extension's messages and the kernel's requests. Answers in the encoding last received."""
 
     __slots__ = ("_channel", "_context", "_dialect")
 
@@ -46,7 +46,7 @@ class ExtensionChannel:
         self._dialect = Dialect()
 
     def deliver(self, message_type: int, payload: bytes) -> None:
-        """Hand over what is in the framing as what it is; all else as any message."""
+        """Deliver a request or response; anything else is delivered as an ordinary message."""
         channel, router = self._channel, self._context.router
         found = read(payload) if message_type == _BINARY and channel.is_open else None
         if found is None:
@@ -57,23 +57,23 @@ class ExtensionChannel:
         body, blob = _body(channel.channel_id), LazyLoadBlob(None, push.blob)
         if push.kind == "Response":
             if not router.answer(push.id, channel.owner, body, blob):
-                channel.complain("an extension answered what nobody asks any more")
+                channel.complain("an extension's response matches no pending request")
             return
         seconds = int(self._context.settings.connections.http_longest_response_seconds)
         request = Request(body, expects_response=seconds)
         refused = router.request(channel.owner, request, blob, partial(self._answer, push.id), channel)
         if refused is not None:
-            channel.complain(f"a request of an extension was not delivered: {refused}")
+            channel.complain(f"an extension's request was not delivered: {refused}")
 
     def _answer(self, number: int, answer: Answer | SendErrorKind) -> None:
         if isinstance(answer, Answer):
             blob = answer.body if answer.blob is None else answer.blob.bytes
             self.push(ExtensionPush(number, "Response", blob))
         else:
-            self._channel.complain(f"a request of an extension was not answered: {answer}")
+            self._channel.complain(f"an extension's request was not answered: {answer}")
 
     def push(self, push: ExtensionPush) -> None:
-        """Send a message. One that its outbox has no room for is dropped, and logged."""
+        """Send a message; drops and logs it when the outbox is full."""
         channel = self._channel
         payload = push.pack(self._dialect)
         if channel.is_open and not channel.outgoing.push_unpaid(len(payload), frame(_BINARY, payload)):
@@ -81,6 +81,6 @@ class ExtensionChannel:
 
 
 def _body(channel_id: int) -> bytes:
-    """The body of what a process gets from an extension."""
+    """JSON body of the message that the process receives."""
     push = {"channel_id": channel_id, "message_type": WsMessageType.BINARY.json_name}
     return json.dumps({"WebSocketPush": push}).encode()

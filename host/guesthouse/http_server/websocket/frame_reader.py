@@ -1,9 +1,7 @@
-"""What a client sends, cut into frames and put together as messages (RFC 6455, RFC 7692). Pure.
+"""Splits a client's bytes into frames and assembles messages (RFC 6455, RFC 7692). Pure.
 
-`websockets` decides what is allowed; this module only keeps it from being asked about every message.
-Bytes are cut at frame boundaries. A whole, unfragmented, uncompressed data frame, which is what nearly
-all traffic is, is unmasked and handed on here. Everything else goes to the protocol, as does every
-frame whose header is not in order, so that it is refused there.
+This is a fast path around `websockets`: whole, unfragmented, uncompressed data frames, nearly all traffic, are
+unmasked and delivered here. All other frames, including those with invalid headers, go to the `websockets` protocol.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from guesthouse.http_server.close_codes import (
 
 try:
     from websockets.speedups import apply_mask
-except ImportError:  # a platform for which `websockets` has no compiled part
+except ImportError:  # no compiled extension for this platform
     from websockets.utils import apply_mask
 
 _TEXT: Final = int(WsMessageType.TEXT)
@@ -42,28 +40,28 @@ _KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
 _LONGEST_HEADER: Final = 14
 _COMPRESSED: Final = 0x40
 SLICE: Final = 256
-"""What is done of one read before others have their turn: so many plain frames."""
-_ODD_COST: Final = 16
-"""What another frame costs, in plain ones, besides one for each `_STEP` bytes of its payload."""
+"""Work done on one read before yielding to other connections, in plain frames."""
+_SLOW_FRAME_COST: Final = 16
+"""Cost of a frame that is not plain, in plain frames, plus one for each `_STEP` bytes of payload."""
 _STEP: Final = 4096
 
 
-def most_compressed(size: int) -> int:
-    """The most that a client's DEFLATE makes of so many bytes: 9 bits of each, and what is around blocks."""
+def max_compressed(size: int) -> int:
+    """Largest DEFLATE output for `size` bytes: 9 bits for each, and block headers."""
     return size + (size >> 3) + 64
 
 
 class MessageReader:
     """Turns the bytes of one client into messages.
 
-    Nothing is delivered after `close` is set; the caller then fails the connection with it. The
-    protocol may fail the connection as well: then its `eof_sent` is true.
+    Nothing is delivered once `close` is set; the caller then fails the connection with it. The protocol may fail
+    the connection, too: its `eof_sent` is then true.
 
     Args:
-        protocol: decides about every frame that is not plain; what it wants sent stays in it.
-        deliver: called with type and payload of each whole message, ping and pong. May set `paused`.
-        max_size: bytes that a message may have, after decompression.
-        fragments: frames that a message may have.
+        protocol: processes frames that are not plain; its output stays in it.
+        deliver: called with type and payload of each complete message, ping and pong. May set `paused`.
+        max_size: maximum bytes of a message, after decompression.
+        fragments: maximum frames of a message.
     """
 
     __slots__ = ("_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments", "_max_size", "_protocol",
@@ -90,32 +88,32 @@ class MessageReader:
         self._left = SLICE
         self.paused = False
         self.sliced = False
-        """It paused by itself: a slice of what was read is delivered, and the rest waits for its turn."""
+        """Paused because `SLICE` is used up; the rest of the read is still to be delivered."""
         self.close: Close | None = None
         self.limit(max_size)
 
     def deliver_to(self, deliver: Callable[[int, bytes], None]) -> None:
-        """Hand messages to another from now on."""
+        """Replace the `deliver` callback."""
         self._deliver = deliver
 
     @property
     def unfinished(self) -> int:
-        """Bytes of a message whose end has not come. What waits because of a pause is not the client's fault."""
+        """Bytes held of an incomplete message, without those held because of a pause."""
         return self._size + (0 if self.paused else max(0, len(self._held) - _LONGEST_HEADER))
 
     def drop(self) -> None:
-        """Forget what came of an unfinished message. Nothing may be received after it."""
+        """Free buffered input. Nothing may be received afterwards."""
         self._held.clear()
         self._fragments, self._size = [], 0
 
     def limit(self, max_size: int) -> None:
-        """Set how many bytes a message may have, from the next frame on."""
+        """Set the maximum message size in bytes, from the next frame on."""
         self._max_size = max_size
-        self._protocol.max_message_size = most_compressed(max_size)
+        self._protocol.max_message_size = max_compressed(max_size)
 
     def receive(self, data: bytes) -> None:
-        """Take bytes and deliver what is whole, until `paused` or `close` is set; after a slice, `paused`
-        and `sliced` are. With `b""`, go on after a pause.
+        """Receive bytes and deliver complete messages until `paused` or `close` is set. Sets `paused` and `sliced`
+        when a slice is used up. `b""` continues after a pause.
         """
         held = self._held
         if held:
@@ -139,8 +137,8 @@ class MessageReader:
             self._wanted = 0 if self.paused else self._wanted - offset
 
     def receive_plain(self, data: bytes) -> bool:
-        """Deliver `data` when it is one whole, unfragmented, uncompressed data frame of under 64 KiB and nothing
-        was left from before: one client's message. False, and nothing is done, when it is anything else.
+        """Deliver `data` if it is exactly one unfragmented, uncompressed data frame of under 64 KiB and nothing is
+        buffered. Otherwise returns False and does nothing.
         """
         size = len(data) - 6
         if size < 0:
@@ -170,8 +168,8 @@ class MessageReader:
         return True
 
     def is_pong(self, data: bytes, payload: bytes) -> bool:
-        """Whether `data` is one whole pong with this payload and nothing was left from before. It may stand between
-        the fragments of a message. Then nothing is to be done about it; else nothing is said of it.
+        """Whether `data` is exactly one pong with this payload and nothing is buffered. It may come between the
+        fragments of a message. Such a pong needs no further processing.
         """
         return (
             len(data) == 6 + len(payload)
@@ -185,9 +183,9 @@ class MessageReader:
         )
 
     def _frame_end(self, data: bytes, start: int) -> int:
-        """Where the frame at `start` ends. 0 when it is not whole, with `_wanted` the size of `data` at
-        which to look again; the end of `data` when the protocol is to see the header, to refuse it.
-        `_header` is the size of its header; 0 when it is the protocol's to take.
+        """End offset of the frame at `start`; 0 when it is incomplete, with `_wanted` set to the size of `data` to
+        wait for. `_header` is set to the size of its header. For a header that the protocol must refuse,
+        `_header` is 0 and the result is the end of `data`.
         """
         available = len(data)
         self._wanted = start + 2
@@ -220,12 +218,12 @@ class MessageReader:
         return self._wanted if self._wanted <= available else 0
 
     def _may_shrink(self, first: int, length: int) -> bool:
-        """Whether a frame over the limit can be within it once it is decompressed."""
+        """Whether a frame over the limit could be within it once decompressed (incompressible data grows)."""
         if first & 0x0F:
             compressed = first & _COMPRESSED
         else:
             compressed = any(getattr(each, "decode_cont_data", False) for each in self._protocol.extensions)
-        return bool(compressed) and length <= most_compressed(self._max_size - self._size)
+        return bool(compressed) and length <= max_compressed(self._max_size - self._size)
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         message_type = _WHOLE.get(data[start])
@@ -248,7 +246,7 @@ class MessageReader:
 
     def _ask_protocol(self, frames: bytes) -> None:
         was_open = self._protocol.state is OPEN
-        self._left -= _ODD_COST
+        self._left -= _SLOW_FRAME_COST
         self._protocol.receive_data(frames)
         for event in self._protocol.events_received():
             if was_open and isinstance(event, Frame):
@@ -264,7 +262,7 @@ class MessageReader:
         elif opcode is Opcode.PONG:
             self._deliver(_PONG, payload)
         elif opcode is Opcode.CLOSE:
-            pass  # the protocol has answered it; the connection ends
+            pass  # the protocol has answered it
         elif opcode is not Opcode.CONT and frame.fin:
             self._whole(_TEXT if opcode is Opcode.TEXT else _BINARY, payload)
         else:

@@ -1,7 +1,7 @@
 """Outgoing WebSocket frames (RFC 6455, section 5.2; RFC 7692). Pure.
 
-Frames of a server carry no mask, and ours no compression context, so one frame serves every client
-that agreed on the same window.
+Server frames are not masked and these have no compression context, so one frame can be sent to every client that
+negotiated the same window.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG, Opcode.C
 _FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
 
 COMPRESS_FROM: Final = 1024
-"""Payloads of fewer bytes are sent as they are: compressing them costs more than it saves."""
+"""Smaller payloads, in bytes, are not compressed: it costs more than it saves."""
 
 _BINARY: Final = int(WsMessageType.BINARY)
 _SYNC_TAIL: Final = b"\x00\x00\xff\xff"
 
 
 def frame(message_type: int, payload: bytes) -> bytes:
-    """A whole message as one uncompressed frame of a server, which is the same for every client."""
+    """Encode a message as one uncompressed frame."""
     return _framed(_FIRST[message_type], payload)
 
 
@@ -41,16 +41,14 @@ def _framed(first: int, payload: bytes) -> bytes:
 
 
 def deflated_frame(message_type: int, payload: bytes, window_bits: int) -> bytes:
-    """A whole data message as one compressed frame without context takeover (RFC 7692, section 7.2.1):
-    the same for every client that agreed on that window.
-    """
+    """Encode a data message as one compressed frame without context takeover (RFC 7692, section 7.2.1)."""
     encoder = zlib.compressobj(level=1, wbits=-window_bits, memLevel=5)
     compressed = encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)
     return _framed(0xC0 | OPCODES[message_type], compressed.removesuffix(_SYNC_TAIL))
 
 
 def window_bits(extensions: list[Extension]) -> int:
-    """The window that a client agreed to be sent compressed messages in; 0 when it did not."""
+    """Negotiated window for compressed messages to the client; 0 without compression."""
     for extension in extensions:
         if isinstance(extension, PerMessageDeflate):
             return extension.local_max_window_bits
@@ -58,29 +56,29 @@ def window_bits(extensions: list[Extension]) -> int:
 
 
 def encode(message_type: int, payload: bytes, bits: int) -> bytes:
-    """A whole message for a client with that compression window (0: none)."""
+    """Encode a message for a client with that compression window (0: none)."""
     if bits and len(payload) >= COMPRESS_FROM and message_type <= _BINARY:
         return deflated_frame(message_type, payload, bits)
     return frame(message_type, payload)
 
 
 class Framed(Protocol):
-    """A client that messages are framed for."""
+    """A client that messages are encoded for."""
 
     @property
     def window_bits(self) -> int:
-        """Its compression window; 0 for none."""
+        """Compression window; 0 for none."""
 
     @property
     def seal(self) -> object:
-        """None unless its messages are encrypted, for it alone."""
+        """The cipher of an encrypted channel, or None."""
 
     def framed(self, message_type: int, payload: bytes) -> bytes:
-        """A message for this client."""
+        """Encode a message for this client."""
 
 
 class SharedFrames:
-    """One message for many clients, framed once for each compression window among them."""
+    """One message for many clients, encoded once for each compression window."""
 
     __slots__ = ("_frames", "_payload", "_type")
 
@@ -90,13 +88,13 @@ class SharedFrames:
         self._frames: dict[int, bytes] = {}
 
     def of(self, client: Framed) -> bytes:
-        """The message as that client gets it."""
+        """The encoded message for a client."""
         if client.seal is not None:
             return client.framed(self._type, self._payload)
         return self.encode(client.window_bits)
 
     def encode(self, bits: int) -> bytes:
-        """As the function `encode`."""
+        """The encoded message for a compression window."""
         found = self._frames.get(bits)
         if found is None:
             found = self._frames[bits] = encode(self._type, self._payload, bits)

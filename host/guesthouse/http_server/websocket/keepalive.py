@@ -1,4 +1,4 @@
-"""When a silent client is pinged, and when it counts as gone. Pure."""
+"""Ping idle clients and detect dead ones. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import Enum
 _PING_BYTES = 8
 
 
-class Look(Enum):
-    """What to do about a client."""
+class Check(Enum):
+    """Outcome of a check."""
 
     WAIT = "wait"
     PING = "ping"
@@ -17,10 +17,9 @@ class Look(Enum):
 
 
 class Keepalive:
-    """What one client was heard of.
+    """Liveness of one client.
 
-    A client that sent nothing for `idle` seconds is pinged; any sign of life within `answer` seconds
-    will do. So a busy client costs no ping, and an alive one is never given up.
+    A client that sent nothing for `idle` seconds is pinged; any data within `answer` seconds counts as alive.
     """
 
     __slots__ = ("answer", "heard", "idle", "ping", "sent")
@@ -30,32 +29,31 @@ class Keepalive:
         self.answer = answer
         self.heard = now
         self.ping: bytes | None = None
-        """The payload of the ping that is not answered yet."""
+        """Payload of the outstanding ping."""
         self.sent = 0.0
 
-    def start_over(self, now: float) -> None:
-        """Count from now: the client could not be heard until now."""
+    def reset(self, now: float) -> None:
+        """Restart the idle time: reading was paused until now."""
         self.heard, self.ping = now, None
 
-    def look_unheard(self, now: float, *, left: bool) -> tuple[Look, float]:
-        """The same about a client that is not read: it cannot answer, so all there is to go by is whether it has
-        `left`. One that has is given up once nothing was read for as long as it takes with the others: until then
-        what it sent before it left may be read yet.
+    def check_paused(self, now: float, *, left: bool) -> tuple[Check, float]:
+        """`check` for a client whose reading is paused. It cannot be heard, so it is given up only if its socket
+        shows that it has `left`, and after the usual time, in which what it sent before may still be read.
         """
         idle_until = self.heard + self.idle
         if now < idle_until:
-            return Look.WAIT, idle_until
+            return Check.WAIT, idle_until
         if not left:
-            return Look.WAIT, now + self.answer
+            return Check.WAIT, now + self.answer
         until = idle_until + self.answer
-        return (Look.GIVE_UP, now) if now >= until else (Look.WAIT, until)
+        return (Check.GIVE_UP, now) if now >= until else (Check.WAIT, until)
 
-    def look(self, now: float) -> tuple[Look, float]:
-        """What to do, and when to look again."""
+    def check(self, now: float) -> tuple[Check, float]:
+        """Return what to do and when to check again."""
         if self.ping is not None and self.heard <= self.sent:
-            return Look.GIVE_UP, now
+            return Check.GIVE_UP, now
         self.ping = None
         if now - self.heard < self.idle:
-            return Look.WAIT, self.heard + self.idle
+            return Check.WAIT, self.heard + self.idle
         self.ping, self.sent = secrets.token_bytes(_PING_BYTES), now
-        return Look.PING, now + self.answer
+        return Check.PING, now + self.answer

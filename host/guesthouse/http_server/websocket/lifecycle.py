@@ -1,4 +1,4 @@
-"""The socket of one WebSocket, and how it ends: in order, by a broken rule, or because its time is over."""
+"""Closing a WebSocket: the closing handshake, protocol failures and time-outs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
 from guesthouse.http_server.websocket.frame_reader import MessageReader
 from guesthouse.http_server.websocket.framing import frame
-from guesthouse.http_server.websocket.keepalive import Keepalive, Look
+from guesthouse.http_server.websocket.keepalive import Check, Keepalive
 from guesthouse.http_server.websocket.outbox import Outbox
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.linux.tcp_info import is_peer_gone
@@ -29,23 +29,23 @@ _PING: Final = int(WsMessageType.PING)
 
 
 class Notify(Enum):
-    """What a process hears of the end of its channel."""
+    """How a process is told that its channel closed."""
 
     CLOSED = "closed"
-    """`WebSocketClose`: the client or the node ended it."""
+    """`WebSocketClose`: the client or the node closed it."""
     GONE = "gone"
-    """No event; only its worker forgets the channel: the process asked for the end."""
+    """No event: the process closed it. Only its worker is told."""
     NOTHING = "nothing"
-    """There is no process any more."""
+    """Not at all: the process is gone."""
 
 
 class ChannelSocket(asyncio.Protocol):
-    """What of a WebSocket is the same before, while and after it is a channel. It has one deadline at a time.
+    """Base of a WebSocket connection: its socket, its single deadline, and how it closes.
 
     Args:
-        context: the server's state.
-        peer: who is at the other end.
-        protocol: of this connection.
+        context: state shared by the server's connections.
+        peer: the client's address and scheme.
+        protocol: this connection's protocol.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class ChannelSocket(asyncio.Protocol):
     _transport: asyncio.Transport
     _inbound: MessageReader
     outgoing: Outbox
-    """Once it is a channel."""
+    """Set once the channel is open."""
 
     def __init__(self, context: Context, peer: Peer, protocol: Protocol) -> None:
         limits = context.settings.connections
@@ -66,7 +66,7 @@ class ChannelSocket(asyncio.Protocol):
         self.due = NEVER
         self._protocol = protocol
         self._process: ProcessPort | None = None
-        """Whose channel it is, while it is one."""
+        """The channel's process while it is open."""
         self._keepalive = Keepalive(limits.ping_seconds, limits.pong_seconds, context.monotonic())
         self._ending = False
 
@@ -75,10 +75,8 @@ class ChannelSocket(asyncio.Protocol):
         return self._ending or self._protocol.state > OPEN
 
     def end(self, close: Close | None, tell: Notify = Notify.CLOSED) -> None:
-        """Close the channel in order: a close frame (with no status for None; RFC 6455, section 7.1.5),
-        then time for the client to answer it.
-        """
-        self._leave(tell)
+        """Start the closing handshake. None sends a close frame without a status (RFC 6455, section 7.1.5)."""
+        self._detach(tell)
         if self._closing:
             return
         if close is None:
@@ -89,47 +87,47 @@ class ChannelSocket(asyncio.Protocol):
         if self._inbound.paused:
             self._inbound.paused = False
             self._transport.resume_reading()
-        self._expect_end()
+        self._set_close_deadline()
 
     def _fail(self, close: Close) -> None:
-        """The client broke a rule: a close frame, and nothing of it is read any more."""
-        self._leave(Notify.CLOSED)
+        """Fail the connection (RFC 6455, section 7.1.7): send a close frame and read no more."""
+        self._detach(Notify.CLOSED)
         if not self._protocol.eof_sent:
             self._protocol.fail_with(close)
         self._flush()
         self._linger()
 
-    def _blame(self, close: Close | frames.Close) -> None:
-        """Log that the client is the reason for its end."""
+    def _log_fault(self, close: Close | frames.Close) -> None:
+        """Log that the connection was closed because of the client."""
         reason = close.reason.partition(":")[0]
         self.context.log_client_fault(
             self.peer.address, f"a WebSocket was closed with {close.code}: {reason}"
         )
 
     def _finish(self) -> None:
-        """The closing handshake is done, or the protocol failed the connection."""
+        """Close after the closing handshake, or after the protocol failed the connection."""
         if self._protocol.close_rcvd is not None:
             self._ending = True
             self._transport.close()
-            self._expect_end()
+            self._set_close_deadline()
         else:
             self._linger()
 
     def _linger(self) -> None:
-        """Send nothing more, and throw away what still comes: closing at once would reset the
-        connection under a client that is still sending, and lose the close frame.
+        """Close the sending side and discard input. Closing at once would reset the connection of a client that is
+        still sending, and lose the close frame.
         """
         self._ending = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._expect_end()
+        self._set_close_deadline()
 
-    def _expect_end(self) -> None:
+    def _set_close_deadline(self) -> None:
         limits = self.context.settings.connections
         self.context.deadlines.set(self, self.context.monotonic() + limits.close_seconds)
 
-    def _leave(self, tell: Notify) -> None:
-        """Stop being a channel, which the process hears of at most once."""
+    def _detach(self, tell: Notify) -> None:
+        """Detach from the process, which is told at most once."""
         process, self._process = self._process, None
         if process is None:
             if self.context.awaiting_key.pop(self.channel_id, None) is not None:
@@ -138,8 +136,8 @@ class ChannelSocket(asyncio.Protocol):
         self.outgoing.end()
         self.context.channels.remove(self.channel_id)
         if tell is Notify.CLOSED:
-            said = self._protocol.close_rcvd
-            process.post_close(self.channel_id, None if said is None else said.reason.encode())
+            received = self._protocol.close_rcvd
+            process.post_close(self.channel_id, None if received is None else received.reason.encode())
         elif tell is Notify.GONE:
             process.post_channel_gone(self.channel_id)
 
@@ -151,7 +149,7 @@ class ChannelSocket(asyncio.Protocol):
         self._refuse(self._protocol.reject(refusal.status, refusal.reason + "\n"), request)
 
     def _refuse(self, response: Response, request: Request) -> None:
-        """Answer an upgrade request that was not granted."""
+        """Answer an upgrade request with an HTTP error."""
         if self.context.gate.scheme(request.headers, self.peer) == "https":
             response.headers[HSTS[0]] = HSTS[1]
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -160,45 +158,41 @@ class ChannelSocket(asyncio.Protocol):
         self._linger()
 
     def _flush(self) -> None:
-        """Send what the protocol wants sent. While the connection is open that is pongs; a client that
-        reads none of what waits for it gets none.
-        """
+        """Send the protocol's output. While open that is pongs, which are discarded if the client's buffer is full."""
         data = b"".join(self._protocol.data_to_send())
         window = self.context.settings.connections.outbox_bytes
         if data and (self._protocol.state is not OPEN or self._transport.get_write_buffer_size() < window):
             self._transport.write(data)
 
-    # Time.
-
     def on_deadline(self, now: float) -> float:
-        """A deadline passed: of the register message, the idle time, the pong or the close handshake."""
+        """The deadline of the register message, idle time, pong or closing handshake passed."""
         if self._closing:
             self._transport.abort()
             return NEVER
         if self._process is None and not self._inbound.paused:
             late = close_codes.NO_KEY if self.channel_id else close_codes.REGISTER_LATE
-            self._blame(late)
+            self._log_fault(late)
             self.end(late)
             return self.due
         if self._inbound.paused:
-            return self._look_unheard(now)
-        look, again = self._keepalive.look(now)
-        if look is Look.GIVE_UP:
-            self._blame(close_codes.NO_PONG)
+            return self._check_paused(now)
+        check, again = self._keepalive.check(now)
+        if check is Check.GIVE_UP:
+            self._log_fault(close_codes.NO_PONG)
             self._fail(close_codes.NO_PONG)
             return self.due
-        if look is Look.PING:
+        if check is Check.PING:
             self._transport.write(frame(_PING, self._keepalive.ping or b""))
         return again
 
-    def _look_unheard(self, now: float) -> float:
+    def _check_paused(self, now: float) -> float:
         keepalive = self._keepalive
-        look, again = keepalive.look_unheard(now, left=is_peer_gone(self._transport, keepalive.answer))
-        if look is not Look.GIVE_UP:
+        check, again = keepalive.check_paused(now, left=is_peer_gone(self._transport, keepalive.answer))
+        if check is not Check.GIVE_UP:
             return again
         if self._process is not None:
             fault = "a client left while the process took no messages: what it sent last may be lost"
             self.context.complaints.complain(str(self._process.id), fault, now)
-        self._leave(Notify.CLOSED)
+        self._detach(Notify.CLOSED)
         self._transport.abort()
         return NEVER

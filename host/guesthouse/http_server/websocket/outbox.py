@@ -1,4 +1,4 @@
-"""What goes to one client: frames into its socket, and what happens when the client does not read them."""
+"""Outgoing messages of one channel, and what happens when the client reads too slowly."""
 
 from __future__ import annotations
 
@@ -13,63 +13,69 @@ from guesthouse.http_server.websocket.credit_window import CreditWindow, write_l
 from guesthouse.link.credit import push_cost
 
 UNLIMITED: Final = 2**60
-"""Bytes of credit that no worker spends: the node itself decides about every message."""
+"""Credit, in bytes, granted when the node decides about each message itself."""
 
 Reply: TypeAlias = Callable[[str | None], None]
 
 
 class Policy(StrEnum):
-    """What becomes of a push when the outbox of its channel is full."""
+    """What to do with a push when the outbox is full."""
 
     REFUSE = "refuse"
-    """The process is told `channel-full`."""
+    """Fail with `channel-full`."""
     WAIT = "wait"
-    """A push that can wait does; one that cannot is refused."""
+    """Block the process if the call allows that, else fail with `channel-full`."""
     DROP_OLDEST = "drop-oldest"
-    """The messages that wait longest make room."""
+    """Discard the oldest unsent messages."""
     CLOSE = "close"
-    """The channel is closed."""
+    """Close the channel."""
 
 
 _NODE_DECIDES: Final = (Policy.DROP_OLDEST, Policy.CLOSE)
 
 
 class Owner(Protocol):
-    """The channel."""
+    """The channel's connection."""
 
     def grant_credit(self, size: int) -> None:
-        """The process may push so many more bytes; less when negative."""
+        """Change the worker's credit by `size` bytes, which may be negative."""
 
     def too_slow(self) -> None:
-        """Close it: the client reads too slowly."""
+        """Close the channel: the client reads too slowly."""
 
     def dropped(self) -> None:
-        """A message made room for another."""
+        """A message was discarded for a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiter:
-    """A push that waits for room; `paid` when the worker makes it then, with credit."""
+    """A push that waits for room; `paid` if the worker will spend credit on it."""
 
     cost: int
     reply: Reply
     paid: bool
 
 
-_NO_FRAMES: Final[deque[tuple[int, bytes]]] = deque()
-_NOBODY: Final[deque[_Waiter]] = deque()
-"""Stand for a channel's own until it needs them, and stay empty: a deque takes 760 bytes, and few channels wait."""
+_EMPTY_QUEUE: Final[deque[tuple[int, bytes]]] = deque()
+_NO_WAITERS: Final[deque[_Waiter]] = deque()
+"""Shared empty placeholders: a deque takes 760 bytes, and few channels need one. Never appended to."""
 
 
 class Outbox:
-    """The outgoing side of one channel. `push` is what a worker's credit pays for.
+    """The outgoing side of one channel.
 
-    Frames go into the socket's write buffer, which is the outbox. Only under `drop-oldest`, and only what
-    is over the buffer's high mark, waits here instead, where it can still be dropped. The newest never is.
+    `push(size, frame)` sends a frame that the worker has spent credit on; `size` is that of its payload.
+    Frames go into the socket's write buffer. Only under `drop-oldest` are those above its high-water mark queued here,
+    where they can still be discarded. The newest never is.
+
+    Args:
+        owner: the channel's connection.
+        transport: its socket.
+        window: bytes that may be buffered.
     """
 
     __slots__ = (
-        "_account", "_high", "_owner", "_queue", "_queued", "_transport", "_unpaid_waiting", "_waiters", "_window",
+        "_credit", "_high", "_owner", "_queue", "_queued", "_transport", "_unpaid_waiting", "_waiters", "_window",
         "messages", "policy", "push",
     )  # fmt: skip
 
@@ -77,11 +83,11 @@ class Outbox:
         self._owner = owner
         self._transport = transport
         self._window = window
-        self._account = CreditWindow(window)
+        self._credit = CreditWindow(window)
         self._high, _ = write_limits(window)
-        self._queue = _NO_FRAMES
+        self._queue = _EMPTY_QUEUE
         self._queued = 0
-        self._waiters = _NOBODY
+        self._waiters = _NO_WAITERS
         self._unpaid_waiting = 0
         self.messages = 0
         self.policy = Policy.REFUSE
@@ -89,29 +95,29 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Bytes that the client has not read."""
+        """Bytes queued or in the socket's write buffer."""
         return self._queued + self._transport.get_write_buffer_size()
 
     def _push_paid(self, size: int, frame: bytes) -> bool:
-        """Send a frame whose payload has `size` bytes; False when the worker had not that much credit."""
-        account = self._account
-        if not account.take(size):
+        """Send a frame; False when the worker lacks the credit."""
+        credit = self._credit
+        if not credit.take(size):
             return False
         self.messages += 1
         self._transport.write(frame)
-        if account.spent >= account.batch:
+        if credit.spent >= credit.batch:
             self.settle()
         return True
 
     def _push_dropping(self, size: int, frame: bytes) -> bool:
         cost = push_cost(size)
-        self._account.spent += cost
+        self._credit.spent += cost
         self.messages += 1
         buffered = self._transport.get_write_buffer_size()
         if not self._queue and buffered <= self._high:
             self._transport.write(frame)
             return True
-        if self._queue is _NO_FRAMES:
+        if self._queue is _EMPTY_QUEUE:
             self._queue = deque()
         self._queue.append((cost, frame))
         self._queued += cost
@@ -122,7 +128,7 @@ class Outbox:
 
     def _push_closing(self, size: int, frame: bytes) -> bool:
         cost = push_cost(size)
-        self._account.spent += cost
+        self._credit.spent += cost
         if self._transport.get_write_buffer_size() + cost > self._window:
             self._owner.too_slow()
             return True
@@ -131,7 +137,7 @@ class Outbox:
         return True
 
     def push_unpaid(self, size: int, frame: bytes) -> bool:
-        """Send a frame without credit; False when the outbox has no room."""
+        """Send a frame without credit; False when the outbox is full."""
         if self.policy in _NODE_DECIDES:
             return self.push(size, frame)
         if not self.has_room(size):
@@ -142,10 +148,10 @@ class Outbox:
 
     def has_room(self, size: int) -> bool:
         """Whether `push_unpaid` of a payload of `size` bytes would succeed."""
-        return self.policy in _NODE_DECIDES or self._account.has_room(size, self.waiting)
+        return self.policy in _NODE_DECIDES or self._credit.has_room(size, self.waiting)
 
     def set_policy(self, policy: Policy) -> None:
-        """Change what a full outbox means, from the next push on."""
+        """Set the policy for a full outbox, from the next push on."""
         was, now = self.policy in _NODE_DECIDES, policy in _NODE_DECIDES
         self.flush()
         self.policy = policy
@@ -155,16 +161,20 @@ class Outbox:
         if policy is not Policy.WAIT:
             self._end_waiting("channel-full")
         if now and not was:
-            self._account.window += UNLIMITED
+            self._credit.window += UNLIMITED
             self._owner.grant_credit(UNLIMITED)
         elif was and not now:
-            waiting, spent = self.waiting, self._account.spent
-            self._account = CreditWindow(self._window, spent=waiting)
+            waiting, spent = self.waiting, self._credit.spent
+            self._credit = CreditWindow(self._window, spent=waiting)
             self._owner.grant_credit(spent - waiting - UNLIMITED)
 
     def when_room(self, size: int, reply: Reply) -> None:
-        """Call `reply` with None once the worker has credit for a payload of `size` bytes; with why not when
-        the channel's policy is not to wait, or the channel is closed before.
+        """Call `reply` once the worker has credit for a payload of `size` bytes.
+
+        Args:
+            size: bytes of the payload.
+            reply: called with None, or with a `push-error`: `channel-full` when the policy is not to wait,
+                `channel-not-found` when the channel closes first.
         """
         cost = push_cost(size)
         if self.policy in _NODE_DECIDES:
@@ -177,19 +187,19 @@ class Outbox:
             reply(None)
 
     def may_wait(self, size: int) -> bool:
-        """Whether a push without credit has to wait and can: at most as much waits as the outbox holds."""
+        """Whether a push without credit must wait, and may: at most `window` bytes wait."""
         cost = push_cost(size)
         full = bool(self._waiters) or not self.has_room(size)
         return self.policy is Policy.WAIT and full and self._unpaid_waiting + cost <= self._window
 
     def push_when_room(self, size: int, reply: Reply) -> None:
-        """Call `reply` with None once it may `push_now`, and with why not as `when_room`; after `may_wait`."""
+        """Like `when_room`, for a push without credit: `reply(None)` may call `push_now`. Ask `may_wait` first."""
         cost = push_cost(size)
         self._unpaid_waiting += cost
         self._wait(_Waiter(cost, reply, paid=False))
 
     def push_now(self, frame: bytes) -> None:
-        """Send a frame that waited for its room."""
+        """Send a frame that has waited for room."""
         self.messages += 1
         self._transport.write(frame)
 
@@ -198,13 +208,13 @@ class Outbox:
         if waiting > self._high and waiting + cost > self._window:
             return False
         spent = min(waiting, self._window - cost)
-        if paid and spent < self._account.spent:
-            self._owner.grant_credit(self._account.spent - spent)
-            self._account.spent = spent
+        if paid and spent < self._credit.spent:
+            self._owner.grant_credit(self._credit.spent - spent)
+            self._credit.spent = spent
         return True
 
     def _wait(self, waiter: _Waiter) -> None:
-        if self._waiters is _NOBODY:
+        if self._waiters is _NO_WAITERS:
             self._waiters = deque()
         self._waiters.append(waiter)
 
@@ -215,7 +225,7 @@ class Outbox:
         return waiter.reply
 
     def resume(self) -> None:
-        """The client read most of what was waiting for it."""
+        """The socket's write buffer fell below its low-water mark."""
         while self._queue and self._transport.get_write_buffer_size() <= self._high:
             self._send_oldest()
         self.settle()
@@ -223,37 +233,37 @@ class Outbox:
             self._next_waiter()(None)
 
     def settle(self) -> None:
-        """Give back credit for what the client has read."""
+        """Return credit for what has left the write buffer."""
         if self.policy not in _NODE_DECIDES:
-            granted = self._account.settle(self._transport.get_write_buffer_size())
+            granted = self._credit.settle(self._transport.get_write_buffer_size())
             if granted:
                 self._owner.grant_credit(granted)
 
     def flush(self) -> None:
-        """Hand to the socket what still waits here."""
+        """Write the queue to the socket."""
         while self._queue:
             self._send_oldest()
 
-    def begin_anew(self) -> int:
-        """The process was started again: returns the credit that it begins with."""
+    def reset(self) -> int:
+        """Start over for a restarted process; returns its initial credit in bytes."""
         self.flush()
         self._waiters.clear()
         self._unpaid_waiting = 0
         waiting = min(self._window, self.waiting)
-        self._account = CreditWindow(self._window, spent=waiting)
+        self._credit = CreditWindow(self._window, spent=waiting)
         self.policy, self.push = Policy.REFUSE, self._push_paid
         return self._window - waiting
 
-    def move_to(self, transport: asyncio.WriteTransport) -> None:
-        """Write to another from now on."""
+    def set_transport(self, transport: asyncio.WriteTransport) -> None:
+        """Replace the socket."""
         self._transport = transport
 
-    def let_go(self) -> None:
-        """It is used no more: it refers to itself no more."""
+    def break_cycle(self) -> None:
+        """Drop the reference to itself. Not usable afterwards."""
         del self.push
 
     def end(self) -> None:
-        """The channel is closed: what was pushed is still sent."""
+        """The channel is closed: flush the queue and fail those that wait."""
         self.flush()
         self._end_waiting("channel-not-found")
 

@@ -1,4 +1,4 @@
-"""`websockets`' server protocol, which ends connections with the codes and reasons of `closes`. Pure."""
+"""`websockets`' sans-I/O server protocol, with the close codes and reasons of `close_codes`. Pure."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from websockets.streams import StreamReader
 from guesthouse.http_server.close_codes import PROTOCOL_ERROR, REASON_NOT_UTF8, REGISTER_TOO_BIG, Close
 
 MAX_HEAD: Final = 64 * 1024
-"""Bytes of a request line and its headers."""
+"""Maximum bytes of a request line and headers."""
 
 
 class _Lines(StreamReader):
-    """Reads lines as long as a whole head, which `HttpConnection` has limited; `websockets` stops at 8 KiB."""
+    """Allows lines of up to `MAX_HEAD` bytes, where `websockets` allows 8 KiB; `HttpConnection` limits the whole."""
 
     def read_line(
         self, m: int, too_long_exc_type: type[Exception] = RuntimeError
     ) -> Generator[None, None, bytearray]:
-        """As the base class, with another limit."""
+        """Read a line."""
         return (yield from super().read_line(max(m, MAX_HEAD), too_long_exc_type))
 
 
 class Protocol(ServerProtocol):
-    """A protocol that says what `docs/protocol.md` says, whoever finds the fault.
+    """Fails connections as documented in `docs/protocol.md`.
 
     Args:
-        extensions: that may be agreed on.
-        logger: of the library.
+        extensions: extensions to negotiate.
+        logger: for the library's messages.
     """
 
     too_big: Close = REGISTER_TOO_BIG
-    """The close for a message over the limit. Another one once the channel is open."""
+    """Close for a message over the size limit; replaced once the channel is open."""
 
     def __init__(self, *, extensions: Sequence[ServerExtensionFactory], logger: logging.Logger) -> None:
         super().__init__(extensions=extensions, logger=logger)
@@ -44,27 +44,27 @@ class Protocol(ServerProtocol):
         self.forget_request()
 
     def forget_request(self) -> None:
-        """The connection is open: let go of the request, which the parser that read it would keep as long."""
+        """Replace the parser that read the upgrade request and would keep it in memory."""
         self.parser = self.parse()
         next(self.parser)
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take a frame. A close frame may come within a message (RFC 6455, section 5.4), which then has no end."""
+        """Receive a frame. A close frame may interrupt a fragmented message (RFC 6455, section 5.4)."""
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None
         super().recv_frame(frame)
 
     def fail(self, code: CloseCode | int, reason: str = "") -> None:
-        """End the connection for what `websockets` found wrong with a frame."""
+        """Fail the connection for an error that `websockets` found."""
         if code == CloseCode.PROTOCOL_ERROR:
             self.fail_with(PROTOCOL_ERROR.because(reason) if reason else PROTOCOL_ERROR)
         elif code == CloseCode.INVALID_DATA:
-            self.fail_with(REASON_NOT_UTF8)  # messages are decoded by the server
+            self.fail_with(REASON_NOT_UTF8)  # text messages are not decoded by `websockets`
         elif code == CloseCode.MESSAGE_TOO_BIG:
             self.fail_with(self.too_big)
         else:
             super().fail(code, reason)
 
     def fail_with(self, close: Close) -> None:
-        """End the connection for what this server found."""
+        """Fail the connection for an error that this server found."""
         super().fail(close.code, close.reason)

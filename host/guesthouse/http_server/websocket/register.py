@@ -1,4 +1,4 @@
-"""The register form: a WebSocket opened on `/` names its process in its first message. Pure."""
+"""The register form: the first message of a WebSocket opened on `/` names its process. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guesthouse.http_server.close_codes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """A register message whose token is valid."""
+    """A valid register message."""
 
     target: ProcessId
     claims: Claims
@@ -21,9 +21,9 @@ class Register:
 
 
 def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Close:
-    """Check the first message of a client, text or binary; returns why not, with the close code.
+    """Check a client's first message, text or binary; returns a `Close` if it is not valid.
 
-    The token is checked before anything else is said about the target.
+    The token is checked first, so that clients without one learn nothing about the target.
     """
     try:
         fields = read_json(message)
@@ -53,7 +53,7 @@ def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Clos
 
 
 def is_register(message: bytes) -> bool:
-    """Whether this is a register message, whatever its token is worth."""
+    """Whether this is a register message; its token is not checked."""
     if b"auth_token" not in message or b"target_process" not in message:
         return False
     try:
@@ -65,5 +65,5 @@ def is_register(message: bytes) -> bool:
 
 
 def registered(channel_id: int) -> bytes:
-    """The answer to a register message."""
+    """Encode the response to a register message."""
     return b'{"channel_id": %d}' % channel_id
