@@ -171,7 +171,9 @@ def ask(module: Module, data: bytes, *, waits: int | None = 5) -> list[bytes]:
         body, _, blob = line.partition(b"\t")
         before = len(answers)
         carried = LazyLoadBlob(None, blob) if blob else None
-        module.request(ModuleRequest(CHAT, body, carried, waits, lambda body, blob: answers.append(body)))
+        module.request(
+            ModuleRequest(CHAT, body, carried, waits, lambda body, blob: answers.append(body), lambda: True)
+        )
         assert len(answers) - before <= 1
     for answer in filter(None, answers):
         json.loads(answer)

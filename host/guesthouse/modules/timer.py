@@ -116,7 +116,7 @@ class Timer(RuntimeModule):
             seconds, answer = _seconds(fields), request.answer
             if seconds >= request.expects_response:
                 raise BadRequest(
-                    f"the timer is {seconds:g} s, and its request waits {request.expects_response} s for it"
+                    f"the timer is {seconds:g} s, and its request waits {request.expects_response:g} s for it"
                 )
             self._at(time.monotonic() + seconds, lambda: answer(b"", None), request.waits)
         elif action == "Set":

@@ -131,6 +131,7 @@ async def asked(module: Module, body: Any, blob: bytes) -> Any:
             LazyLoadBlob(None, blob),
             60,
             lambda answer, _: answered.set_result(answer),
+            lambda: True,
         )
     )
     return json.loads(await answered)

@@ -205,7 +205,9 @@ async def children(house: House) -> AsyncIterator[Fill]:
                 if each % 100 == 0:
                     timer = b'{"Set": {"id": "x", "milliseconds": 9000000}}'
                     source = Address("home.os", child.id)
-                    house.timer.request(ModuleRequest(source, timer, None, None, lambda *_: None))
+                    house.timer.request(
+                        ModuleRequest(source, timer, None, None, lambda *_: None, lambda: True)
+                    )
                 house.end(child)
             await house.stored()
 
@@ -561,15 +563,15 @@ async def test_what_a_package_has_waiting_for_the_disk_is_bounded(tmp_path: Path
         value = LazyLoadBlob(None, bytes(size))
         for number in range(MANY):
             body = f'{{"db": "d", "action": {{"Set": {{"key": "{number % 50}"}}}}}}'.encode()
-            kv.request(ModuleRequest(SOURCE, body, value, None, answered))
+            kv.request(ModuleRequest(SOURCE, body, value, None, answered, lambda: True))
         taken = MANY - refused
         assert taken * (size + JOB_OVERHEAD) <= MOST_WAITING < (taken + 1) * (size + JOB_OVERHEAD + 100)
         other = Address("home.os", ProcessId.parse("x:other:b.os"))
-        kv.request(ModuleRequest(other, body, value, None, answered))
+        kv.request(ModuleRequest(other, body, value, None, answered, lambda: True))
         assert refused == MANY - taken, "another package's is taken all the same"
         go_on.set()
         await house.stored()
-        kv.request(ModuleRequest(SOURCE, body, value, None, answered))
+        kv.request(ModuleRequest(SOURCE, body, value, None, answered, lambda: True))
         assert refused == MANY - taken
 
 
@@ -587,14 +589,16 @@ async def test_values_that_are_read_together_are_not_all_in_memory_at_once(tmp_p
 
         value = LazyLoadBlob(None, bytes(8 * 1024 * 1024))
         kv.request(
-            ModuleRequest(SOURCE, b'{"db": "d", "action": {"Set": {"key": "k"}}}', value, None, answered)
+            ModuleRequest(
+                SOURCE, b'{"db": "d", "action": {"Set": {"key": "k"}}}', value, None, answered, lambda: True
+            )
         )
         await house.stored()
         tracemalloc.start()
         try:
             for _ in range(200):
                 body = b'{"db": "d", "action": {"Get": {"key": "k"}}}'
-                kv.request(ModuleRequest(SOURCE, body, None, None, answered))
+                kv.request(ModuleRequest(SOURCE, body, None, None, answered, lambda: True))
             await done.wait()
             peak = tracemalloc.get_traced_memory()[1]
         finally:

@@ -102,7 +102,9 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
 ) -> None:
     """They are stopped one after the other; what they stored, timers too, is dropped when it is to go."""
     body = b'{"Set": {"id": "x", "milliseconds": 9000000}}'
-    house.timer.request(ModuleRequest(Address("home.os", PARENT), body, None, None, lambda *_: None))
+    house.timer.request(
+        ModuleRequest(Address("home.os", PARENT), body, None, None, lambda *_: None, lambda: True)
+    )
     home = Home(house.folder / "home")
     home.prepare()
     write_installed(home.path, Installed().with_version(PACKAGE, Version("1", "0" * 64)))

@@ -100,7 +100,9 @@ class House:
         )
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         given_blob = None if blob is None else LazyLoadBlob(None, blob)
-        request = ModuleRequest(SOURCE, raw, given_blob, 60, lambda *answer: answered.set_result(answer))
+        request = ModuleRequest(
+            SOURCE, raw, given_blob, 60, lambda *answer: answered.set_result(answer), lambda: True
+        )
         self.modules[module].request(request)
         async with asyncio.timeout(5):
             return await answered
@@ -127,7 +129,7 @@ async def test_every_request_is_answered_and_none_troubles_the_state(
     assert content is None or b"secret" not in content.bytes
     if action != {"SetTimer": 0}:
         house.modules["timer"].request(
-            ModuleRequest(SOURCE, json.dumps(action).encode(), None, None, lambda *_: None)
+            ModuleRequest(SOURCE, json.dumps(action).encode(), None, None, lambda *_: None, lambda: True)
         )
     assert house.log.lines == []
     for table, size in (
@@ -330,7 +332,9 @@ async def test_timers_that_are_due_together_fire_a_few_in_each_turn(
     fired: asyncio.Queue[bytes] = asyncio.Queue()
     for _ in range(10):
         body = json.dumps({"SetTimer": 0}).encode()
-        house.timer.request(ModuleRequest(SOURCE, body, None, 60, lambda body, _: fired.put_nowait(body)))
+        house.timer.request(
+            ModuleRequest(SOURCE, body, None, 60, lambda body, _: fired.put_nowait(body), lambda: True)
+        )
     house.timer._ring()
     assert fired.qsize() == 1
     assert [await fired.get() for _ in range(10)] == [b""] * 10
@@ -339,7 +343,7 @@ async def test_timers_that_are_due_together_fire_a_few_in_each_turn(
 async def test_the_timers_of_a_package_are_forgotten_and_of_no_other(house: House) -> None:
     for source in ("home.os@a:pack:test.os", "home.os@b:pack:test.os", "home.os@a:my-pack:test.os"):
         body = json.dumps({"Set": {"id": "x", "milliseconds": 3_600_000}}).encode()
-        request = ModuleRequest(Address.parse(source), body, None, None, lambda *_: None)
+        request = ModuleRequest(Address.parse(source), body, None, None, lambda *_: None, lambda: True)
         house.timer.request(request)
     house.timer.forget_package("pack:test.os")
     assert set(house.timer._durable) == {("a:my-pack:test.os", "x")}

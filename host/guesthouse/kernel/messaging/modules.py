@@ -17,10 +17,6 @@ Answer = Callable[[bytes, LazyLoadBlob | None], None]
 """Takes the response's body and blob. Called at most once; too late, it does nothing."""
 
 
-def _always() -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class ModuleRequest:
     """A request to a module. The router stamped `source`."""
@@ -28,9 +24,10 @@ class ModuleRequest:
     source: Address
     body: bytes
     blob: LazyLoadBlob | None
-    expects_response: int | None
+    expects_response: float | None
+    """Seconds that somebody waits for the answer; None when nobody does."""
     answer: Answer
-    waits: Callable[[], bool] = _always
+    waits: Callable[[], bool]
     """Whether somebody still waits for the answer."""
 
     @property

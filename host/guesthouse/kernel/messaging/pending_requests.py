@@ -49,6 +49,7 @@ class PendingRequest:
     by: _Sender
     sent: Send | None
     size: int
+    deadline: float
     holders: set[ProcessId] = field(default_factory=set)
     """Who received it; of those that ended since, some may still be here: see `PendingRequests.holds`."""
 
@@ -78,7 +79,7 @@ class PendingRequests:
         by = self._senders.get(sender)
         if by is None:
             by = self._senders[sender] = _Sender(sender)
-        waiting = PendingRequest(self._last_id, by, sent, size + REQUEST_OVERHEAD)
+        waiting = PendingRequest(self._last_id, by, sent, size + REQUEST_OVERHEAD, deadline)
         self._waiting[waiting.id] = waiting
         by.size += waiting.size
         by.ids[waiting.id] = None

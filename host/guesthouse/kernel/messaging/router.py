@@ -42,6 +42,8 @@ from guesthouse.link.to_node import Respond, Send
 _FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
 """Responses of the HTTP server that only those get who want one; refusals are told to everyone."""
+_REFUSED: Final = b'{"Err"'
+"""How a refusal of the HTTP server begins: it goes to who sent the request, not to whom that one answers."""
 
 
 class Router:
@@ -308,12 +310,11 @@ class Router:
     def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
         """See `ports.RouterPort`."""
         waiting = self._requests.get(request_id)
-        if waiting is None or waiting.sender != asker or waiting.holders != {HTTP_SERVER}:
+        if waiting is None or not self._requests.holds(waiting, HTTP_SERVER):
             return False
-        self._requests.settle(waiting)
-        sender = self._processes.get(asker)
-        if sender is not None and waiting.sent is not None:
-            self._returns.answer(sender, waiting.sent, f"{self._node}@{HTTP_SERVER}", Response(body), blob)
+        if waiting.sender != asker and not self._requests.holds(waiting, asker):
+            return False
+        self._answer(waiting, HTTP_SERVER, body, blob)
         return True
 
     def _deliver(
@@ -402,30 +403,38 @@ class Router:
         if refusal is not None:
             self._returns.give_back(sender, sent, refusal)
             return
-        request_id = 0 if sent.expects_response is None else self._request_id(sender, module.id, sent)
+        request_id = self._leave_waiting(sender, sent, module.id)
+        waiting = self._requests.get(request_id)
+        seconds: float | None = None if waiting is None else waiting.deadline - self._loop.time()
+        if sent.expects_response is not None:
+            seconds = sent.expects_response
 
         def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
-            self._module_answers(module, request_id, body, blob)
+            waiting = self._requests.get(request_id)
+            if waiting is not None:
+                self._answer(waiting, module.id, body, blob)
 
         def waits() -> bool:
             return self._requests.get(request_id) is not None
 
         source, blob = Address(self._node, sender.id), _blob(sent)
         try:
-            module.request(ModuleRequest(source, sent.body, blob, sent.expects_response, answer, waits))
+            module.request(ModuleRequest(source, sent.body, blob, seconds, answer, waits))
         except Exception as fault:  # a module's defect costs its asker an answer, not a worker
             self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {fault!r}")
             answer(_FAILED, None)
 
-    def _module_answers(
-        self, module: Module, request_id: int, body: bytes, blob: LazyLoadBlob | None
+    def _answer(
+        self, waiting: PendingRequest, source: ProcessId, body: bytes, blob: LazyLoadBlob | None
     ) -> None:
-        waiting = self._requests.get(request_id)
-        sender = None if waiting is None else self._sender(waiting.sender)
-        if waiting is None or sender is None or waiting.sent is None:
-            return
+        """The HTTP server or a module answers a request, of whoever sent it first."""
         self._requests.settle(waiting)
-        self._returns.answer(sender, waiting.sent, f"{self._node}@{module.id}", Response(body), blob)
+        answered = self._answered.pop(waiting.id, None)
+        sender, address = self._sender(waiting.sender), f"{self._node}@{source}"
+        if answered is not None:
+            answered(Answer(body, None, blob, address))
+        elif sender is not None and waiting.sent is not None:
+            self._returns.answer(sender, waiting.sent, address, Response(body), blob)
 
     def _sender(self, process: ProcessId) -> Sender | None:
         return self._processes.get(process) or self._askers.get(process)
@@ -449,18 +458,32 @@ class Router:
         return "mailbox-full"
 
     def _request_id(self, sender: Sender, receiver: ProcessId, sent: Send) -> int:
+        if sent.inherit and sent.inherited_id < 0 and sent.expects_response is None:
+            return self._hand_on_http(sender, -sent.inherited_id, receiver)
+        return self._leave_waiting(sender, sent, receiver)
+
+    def _leave_waiting(self, sender: Sender, sent: Send, holder: ProcessId) -> int:
+        """Keep a request until `holder` answers it, or its time is over. Returns its id; 0 if no answer is wanted."""
         if sent.expects_response is not None:
-            return self._wait(sender, sent, sent.expects_response, receiver)
-        inherited_id = sent.inherited_id if sent.inherit else 0
-        if inherited_id < 0:
-            return self._hand_on_http(sender, -inherited_id, receiver)
-        inherited = self._requests.get(inherited_id)
+            return self._wait(sender, sent, sent.expects_response, holder)
+        inherited = self._inherited(sender, sent)
         if inherited is None:
             return 0
-        if not self._requests.holds(inherited, sender.id):
-            raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
-        self._requests.hold(inherited, receiver)
+        self._requests.hold(inherited, holder)
         return inherited.id
+
+    def _inherited(self, sender: Sender, sent: Send) -> PendingRequest | None:
+        """The request between processes whose response is that to `sent`, which hands it on; None when it does not.
+
+        Raises:
+            LinkError: no correct worker sends this.
+        """
+        if not sent.inherit or sent.expects_response is not None:
+            return None
+        inherited = self._requests.get(sent.inherited_id)
+        if inherited is not None and not self._requests.holds(inherited, sender.id):
+            raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
+        return inherited
 
     def _hand_on_http(self, sender: Sender, http_id: int, receiver: ProcessId) -> int:
         """The receiver may answer an HTTP request that the sender has in its hands."""
@@ -471,19 +494,19 @@ class Router:
         return waiting.id
 
     def _to_http_server(self, sender: Sender, sent: Send) -> None:
-        blob = _blob(sent)
+        inherited = self._inherited(sender, sent)
         body = self.http.request(
-            Address(self._node, sender.id), sent.body, blob, lambda: self._leave_waiting(sender, sent)
+            Address(self._node, sender.id),
+            sent.body,
+            _blob(sent),
+            lambda: self._leave_waiting(sender, sent, HTTP_SERVER),
         )
         if body is None:
             return
-        if sent.expects_response is not None or body not in _NOTHING_TO_SAY:
+        if inherited is not None and not body.startswith(_REFUSED):
+            self._answer(inherited, HTTP_SERVER, body, None)
+        elif sent.expects_response is not None or body not in _NOTHING_TO_SAY:
             self._returns.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", Response(body), None)
-
-    def _leave_waiting(self, sender: Sender, sent: Send) -> int:
-        """Keep a request to the HTTP server until it is answered or its time is over."""
-        seconds = sent.expects_response
-        return 0 if seconds is None else self._wait(sender, sent, seconds, HTTP_SERVER)
 
     def _wait(self, sender: Sender, sent: Send, seconds: float, holder: ProcessId) -> int:
         deadline = self._loop.time() + min(seconds, LONGEST_WAIT)

@@ -46,11 +46,6 @@ LONG_LOOKUP_SECONDS: Final = 0.1
 _ENDS_OF_THE_STOPPED: Final = (ExitCause.STOPPED, ExitCause.RETURNED, ExitCause.WORKER_LOST)
 
 
-def _always() -> bool:
-    """Nobody takes back what he wanted to start."""
-    return True
-
-
 class CompilerPort(Protocol):
     """What turns components into what workers map."""
 
@@ -89,7 +84,7 @@ class Supervisor:
         self._runs.go_by(settings)
 
     async def add(
-        self, spec: ProcessSpec, *, strict: bool = False, wanted: Callable[[], bool] = _always
+        self, spec: ProcessSpec, *, strict: bool = False, wanted: Callable[[], bool] | None = None
     ) -> Process:
         """Compile a process and start it. Returns once it runs. With `strict`, one that traps before it asked for
         a message, or does not ask within `process.first_message_seconds`, is given up whatever its on-exit says;
@@ -110,12 +105,12 @@ class Supervisor:
             await self._until_started(care)
         return process
 
-    async def begin(self, spec: ProcessSpec, wanted: Callable[[], bool] = _always) -> Process:
+    async def begin(self, spec: ProcessSpec, wanted: Callable[[], bool] | None = None) -> Process:
         """`add` without waiting for the process to run. One that cannot be started is logged, and gone.
 
         Args:
             spec: the process.
-            wanted: whether it is still to be started; compiling it may have taken minutes.
+            wanted: whether it is still to be started, since compiling it may have taken minutes; None: it is.
 
         Raises:
             CompileError: the component cannot be compiled.
@@ -135,7 +130,7 @@ class Supervisor:
         process.mailbox.on_full = partial(self._notices.say, str(spec.id), "mailbox", self._mailbox_is_full())
         if self.restore is not None:
             await self.restore(process)
-        if not wanted():
+        if wanted is not None and not wanted():
             raise NotWanted(f"{spec.id} is not started: it was uninstalled meanwhile")
         if spec.id in self._cares:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
