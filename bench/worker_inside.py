@@ -22,7 +22,7 @@ from guesthouse.wasm.engine.fiber import StoreLimits
 from guesthouse.wasm.errors import GuestTrap
 from guesthouse.wasm.loader import Engines
 from guesthouse.worker.calls import ENTRIES, HostCalls
-from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.guest import Guest, WaitingFor
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 from worker_link import PLENTY, compiled, limits_of, opened
@@ -69,7 +69,7 @@ class Inside:
         self._scheduler.wake(guest)
         self._until(lambda: guest.serves)
         guest.deliver(opened(_HANDLE, CHANNEL))
-        self._until(lambda: guest.waiting is Waiting.MESSAGE and not guest.inbox)
+        self._until(lambda: guest.waiting is WaitingFor.MESSAGE and not guest.inbox)
 
     def seconds_of(self, payload: bytes, text: bool, count: int) -> float:
         """Deliver a message so many times, each once the last was answered; returns the CPU seconds it took."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tests.boundary.whole.component import Component
 from wasmtime import Module, wat2wasm
 
-from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine.engines import new_engine
 from guesthouse.wasm.engine.epoch_timer import EpochTimer
@@ -81,7 +81,7 @@ class Recorder:
 def load(wat: str, calls: HostImport, *entries: tuple[str | None, str]) -> Component | LinkedComponent:
     """A component of WAT, linked to the calls."""
     if Lane.apart:
-        with suppress(Unplanned):
+        with suppress(UnsupportedComponent):
             return apart(bytes(wat2wasm(wat)), calls, *(entries or (RUN,)))
     return Component(ENGINE, wat, calls, *(entries or (RUN,)))
 
@@ -90,7 +90,7 @@ def apart(content: bytes, calls: HostImport, *entries: tuple[str | None, str]) -
     """A component that is taken apart.
 
     Raises:
-        Unplanned: that cannot be done.
+        UnsupportedComponent: that cannot be done.
     """
     parts = take_apart(content, ENGINE)
     plan, gates = with_gate(parts.plan)

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 
 from guesthouse.core.address import ProcessId
 from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens, cookies, without_own_cookies
-from guesthouse.http_server.close_codes import Close
+from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.http.ranges import UNSATISFIABLE, wanted
 from guesthouse.http_server.http.tossed_cookies import names_in, removals
 from guesthouse.http_server.routing.hosts import Hosts
@@ -158,7 +158,7 @@ def _signed(claims: Claims) -> bool:
 def register(data: bytes) -> None:
     """A register message closes the channel by a documented code, or names a process and a token of this node."""
     result = read_register(data, TOKENS, NOW)
-    if isinstance(result, Close):
+    if isinstance(result, CloseReason):
         assert 1000 <= result.code < 5000
         assert len(result.reason.encode()) <= 123
         return

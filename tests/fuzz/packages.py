@@ -23,7 +23,7 @@ from guesthouse.package.format.archive import unpack
 from guesthouse.package.format.header import HEADER_BYTES, magic_fault
 from guesthouse.package.format.kinode_packages import read_kinode_manifest
 from guesthouse.package.format.manifest import Manifest, parse_manifest
-from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.engine.engines import new_engine
 from guesthouse.wasm.plan.long_instructions import interruptible
 from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
@@ -154,7 +154,7 @@ def long_instructions(data: bytes) -> None:
     """A module is refused, or one that the engine takes is one with its long instructions in pieces, too."""
     try:
         changed = interruptible(data)
-    except Unplanned:
+    except UnsupportedComponent:
         return
     assert is_valid(changed) or not is_valid(data)
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.node_frames import frame
 
 from guesthouse.core.capabilities import Capability
-from guesthouse.http_server.close_codes import Close
+from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.websocket.encryption import OVERHEAD, BadKey, ChannelCipher, client_key
 from guesthouse.kernel.capabilities.signed import BadSignature, SignedCapability, sign, verify
 from guesthouse.kernel.cluster.envelopes import BadEnvelope, Envelopes
@@ -32,14 +32,14 @@ FIELDS: Final = ("issuer", "params", "holder", "expires")
 def encrypted_channel(data: bytes) -> None:
     """A message that the client did not seal closes the channel; one that it did is taken once."""
     channel = ChannelCipher(10)
-    assert isinstance(channel.open(data), Close)
+    assert isinstance(channel.open(data), CloseReason)
     nonce = hashlib.sha256(data).digest()[:12]
     sealed = AESGCM(channel.secret).encrypt(nonce, data, None) + nonce
     for altered in _altered(sealed, data):
-        assert isinstance(channel.open(altered), Close)
+        assert isinstance(channel.open(altered), CloseReason)
     assert channel.open(sealed) == data
-    assert isinstance(channel.open(sealed), Close)
-    assert isinstance(channel.open(channel.seal(data)), Close)
+    assert isinstance(channel.open(sealed), CloseReason)
+    assert isinstance(channel.open(channel.seal(data)), CloseReason)
     assert len(sealed) == len(data) + OVERHEAD
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from watchfiles import Change, DefaultFilter
 
-from guesthouse.cli.watching import Place, changes
+from guesthouse.cli.watching import WatchedPath, changes
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
 from guesthouse.node.node import Node
@@ -32,7 +32,7 @@ _LONGEST_LINE: Final = 64 * 1024
 
 
 Sources: TypeAlias = dict[Path, tuple[int, int, int]]
-"""A package's files as they were at some time: see `Place.look`."""
+"""A package's files as they were at some time: see `WatchedPath.look`."""
 
 
 async def watch(node: Node, packages: Mapping[str, Package], failed: Mapping[str, Sources]) -> None:
@@ -86,7 +86,7 @@ class _Watched:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        place = Place(self._source, _enters, self._matters)
+        place = WatchedPath(self._source, _enters, self._matters)
         async for _ in changes(place, lambda text: self._node.log.write(SOURCE, "warning", text)):
             try:
                 await self._changed()
@@ -134,7 +134,7 @@ class _Watched:
 
 
 def _look(folder: Path) -> Sources:
-    return Place(folder.absolute(), _enters, _is_source).look()
+    return WatchedPath(folder.absolute(), _enters, _is_source).look()
 
 
 def _enters(name: str) -> bool:

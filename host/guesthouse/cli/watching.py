@@ -17,7 +17,7 @@ LOOK_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WatchedPath:
     """What is watched: a folder with all that is below it, or one file."""
 
     path: Path
@@ -47,7 +47,7 @@ class Place:
             yield from filter(self.matters, (Path(place, name) for name in names))
 
 
-async def changes(place: Place, say: Callable[[str], None]) -> AsyncGenerator[None, None]:
+async def changes(place: WatchedPath, say: Callable[[str], None]) -> AsyncGenerator[None, None]:
     """Yield whenever something changed, until cancelled. Yields once of itself, some seconds after the watch began at
     the latest: what changed before it is seen then.
 
@@ -64,7 +64,7 @@ async def changes(place: Place, say: Callable[[str], None]) -> AsyncGenerator[No
         yield
 
 
-async def _notified(place: Place) -> AsyncGenerator[None, None]:
+async def _notified(place: WatchedPath) -> AsyncGenerator[None, None]:
     """By inotify.
 
     Raises:
@@ -85,7 +85,7 @@ async def _notified(place: Place) -> AsyncGenerator[None, None]:
             yield
 
 
-async def _looked_at(place: Place) -> AsyncGenerator[None, None]:
+async def _looked_at(place: WatchedPath) -> AsyncGenerator[None, None]:
     before = await asyncio.to_thread(place.look)
     yield
     while True:

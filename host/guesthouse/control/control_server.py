@@ -30,7 +30,7 @@ _LONGEST_ERROR: Final = 1000
 REQUEST_SECONDS: Final = 10.0
 
 
-class BadRequest(GuesthouseError):
+class BadCommand(GuesthouseError):
     """A control request is not one that this node knows."""
 
 
@@ -87,12 +87,12 @@ class ControlServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if len(self._clients) > MAX_CLIENTS:
-                raise BadRequest("too many clients ask this node at once: try again")
+                raise BadCommand("too many clients ask this node at once: try again")
             request = await _request(reader)
             command = self._commands.get(request["command"])
             if command is None:
-                raise BadRequest(f"this node knows no command {request['command']!a}: is it another version?")
-        except BadRequest as error:
+                raise BadCommand(f"this node knows no command {request['command']!a}: is it another version?")
+        except BadCommand as error:
             await _send(writer, {"error": str(error)})
             return
         async with asyncio.TaskGroup() as tasks:
@@ -116,9 +116,9 @@ async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
             line = await reader.readuntil(b"\n")
         request = _decode(line)
     except (*_UNREADABLE, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        raise BadRequest("a control request is one line of JSON: an object of plain values") from None
+        raise BadCommand("a control request is one line of JSON: an object of plain values") from None
     if not isinstance(request.get("command"), str):
-        raise BadRequest("a control request is a JSON object with a command")
+        raise BadCommand("a control request is a JSON object with a command")
     return request
 
 

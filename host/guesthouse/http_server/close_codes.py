@@ -18,16 +18,16 @@ _RESERVED: Final = frozenset({1004, 1005, 1006, 1015})
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class CloseReason:
     """A close code and its reason."""
 
     code: int
     reason: str
 
-    def because(self, detail: str) -> Close:
+    def because(self, detail: str) -> CloseReason:
         """The same close, with more to say; cut to what a close frame can carry."""
         text = f"{self.reason}: {detail}".encode()[:MAX_REASON]
-        return Close(self.code, text.decode(errors="ignore"))
+        return CloseReason(self.code, text.decode(errors="ignore"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +48,34 @@ def is_sendable_code(code: int) -> bool:
 
 
 # Channels that are open.
-NORMAL: Final = Close(1000, "closed by the process")
-GOING_AWAY: Final = Close(1001, "the node is shutting down")
-UNBOUND: Final = Close(1001, "the path is no longer bound")
-PROTOCOL_ERROR: Final = Close(1002, "protocol error")
-CONTROL_TOO_LONG: Final = Close(1002, "control frame too long")
+NORMAL: Final = CloseReason(1000, "closed by the process")
+GOING_AWAY: Final = CloseReason(1001, "the node is shutting down")
+UNBOUND: Final = CloseReason(1001, "the path is no longer bound")
+PROTOCOL_ERROR: Final = CloseReason(1002, "protocol error")
+CONTROL_TOO_LONG: Final = CloseReason(1002, "control frame too long")
 TOO_LONG_A_LENGTH: Final = PROTOCOL_ERROR.because("a length is not in its shortest form")
-NOT_UTF8: Final = Close(1007, "a text message is not UTF-8")
-REASON_NOT_UTF8: Final = Close(1007, "the reason of a close frame is not UTF-8")
-TOO_BIG: Final = Close(1009, "message too big")
-TOO_MANY_FRAGMENTS: Final = Close(1009, "message has too many fragments")
-PROCESS_GONE: Final = Close(1011, "the process ended")
-NO_PONG: Final = Close(1011, "no pong within the deadline")
-TOKEN_REVOKED: Final = Close(1008, "the token was revoked")
-TOO_SLOW: Final = Close(1013, "the client reads too slowly")
-CROWDED: Final = Close(1013, "the node holds as many unfinished messages as it may")
-BAD_SEAL: Final = Close(1008, "not encrypted as agreed")
-SECRET_USED_UP: Final = Close(1008, "the secret is used up: open a new channel")
+NOT_UTF8: Final = CloseReason(1007, "a text message is not UTF-8")
+REASON_NOT_UTF8: Final = CloseReason(1007, "the reason of a close frame is not UTF-8")
+TOO_BIG: Final = CloseReason(1009, "message too big")
+TOO_MANY_FRAGMENTS: Final = CloseReason(1009, "message has too many fragments")
+PROCESS_GONE: Final = CloseReason(1011, "the process ended")
+NO_PONG: Final = CloseReason(1011, "no pong within the deadline")
+TOKEN_REVOKED: Final = CloseReason(1008, "the token was revoked")
+TOO_SLOW: Final = CloseReason(1013, "the client reads too slowly")
+CROWDED: Final = CloseReason(1013, "the node holds as many unfinished messages as it may")
+BAD_SEAL: Final = CloseReason(1008, "not encrypted as agreed")
+SECRET_USED_UP: Final = CloseReason(1008, "the secret is used up: open a new channel")
 
 # The register form, before a channel is open.
-REGISTER_TOO_BIG: Final = Close(1009, "register message too big")
-NOT_A_REGISTER: Final = Close(4000, "the first message is not a register message")
-REGISTER_LATE: Final = Close(4001, "no register message within the deadline")
-BAD_TOKEN: Final = Close(4002, "auth_token is not valid on this node")
-BAD_PROCESS_ID: Final = Close(4003, "target_process is not a process id")
-NO_SUCH_PROCESS: Final = Close(4004, "no such process")
-TOO_MANY_CHANNELS: Final = Close(4005, "the token has as many channels open as it may")
-REGISTER_OFF: Final = Close(4006, "the register form is turned off on this node")
-NO_KEY: Final = Close(4007, "no public key within the deadline")
+REGISTER_TOO_BIG: Final = CloseReason(1009, "register message too big")
+NOT_A_REGISTER: Final = CloseReason(4000, "the first message is not a register message")
+REGISTER_LATE: Final = CloseReason(4001, "no register message within the deadline")
+BAD_TOKEN: Final = CloseReason(4002, "auth_token is not valid on this node")
+BAD_PROCESS_ID: Final = CloseReason(4003, "target_process is not a process id")
+NO_SUCH_PROCESS: Final = CloseReason(4004, "no such process")
+TOO_MANY_CHANNELS: Final = CloseReason(4005, "the token has as many channels open as it may")
+REGISTER_OFF: Final = CloseReason(4006, "the register form is turned off on this node")
+NO_KEY: Final = CloseReason(4007, "no public key within the deadline")
 
 CLOSES: Final = (
     NORMAL,

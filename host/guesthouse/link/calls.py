@@ -1,7 +1,7 @@
 """The calls that a worker makes on behalf of a process, and what the node replies to each.
 
-`None` says that it is done. What went wrong is a name, such as a case of `bind-error`, or a `Refusal`, which says what
-was missing.
+`None` says that it is done. What went wrong is a name, such as a case of `bind-error`, or a `CallDenied`, which says
+what was missing.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ Call: TypeAlias = (
 )
 
 
-class Refusal(Message, tag="refused", frozen=True):
+class CallDenied(Message, tag="refused", frozen=True):
     """A call was refused for want of a capability."""
 
     error: str
@@ -163,5 +163,5 @@ class Spawned(Message, tag="spawned", frozen=True):
     process: str
 
 
-Outcome: TypeAlias = str | Refusal | Stored | Held | Spawned | None
+Outcome: TypeAlias = str | CallDenied | Stored | Held | Spawned | None
 """What the node replies."""

@@ -25,7 +25,7 @@ from guesthouse.link.schema import (
     Rights,
     Text,
 )
-from guesthouse.link.usage import Usage as OneUsage
+from guesthouse.link.usage import Usage
 
 
 class Ready(Message, tag=0, frozen=True):
@@ -141,7 +141,7 @@ class SetOnExit(Message, tag=11, frozen=True):
     on_exit: OnExit
 
 
-class Log(Message, tag=12, frozen=True):
+class LogLine(Message, tag=12, frozen=True):
     """A line that the process wrote or caused."""
 
     handle: U64
@@ -154,10 +154,10 @@ class RunUsage(Message, frozen=True):
     """What one run uses."""
 
     handle: U64
-    used: OneUsage
+    used: Usage
 
 
-class Usage(Message, tag=13, frozen=True):
+class UsageUpdate(Message, tag=13, frozen=True):
     """Sent each second while something changed, and once more with what came to rest."""
 
     runs: Annotated[list[RunUsage], Meta(max_length=MOST_RUNS)]
@@ -199,9 +199,9 @@ OfRun: TypeAlias = (
     | Respond
     | Call
     | SetOnExit
-    | Log
+    | LogLine
     | Piece
     | Whole
 )
 """What a worker says for one run."""
-ToNode: TypeAlias = OfRun | Ready | Usage | Pong
+ToNode: TypeAlias = OfRun | Ready | UsageUpdate | Pong

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from guesthouse.linux.syscalls import ALLOWED, NEWER, Architecture, Argument, Call
+from guesthouse.linux.syscalls import ALLOWED, NEWER, AllowedCall, Architecture, Argument
 
 _SET_MODE_FILTER: Final = 1
 _ALL_THREADS: Final = 1
@@ -85,7 +85,7 @@ def program(architecture: Architecture, audit_number: int, pid: int) -> Sequence
     ]
 
 
-def _allowed_if(call: Call, pid: int) -> list[bytes]:
+def _allowed_if(call: AllowedCall, pid: int) -> list[bytes]:
     block: list[bytes] = []
     for argument in call.arguments:
         block += _check(argument, pid)

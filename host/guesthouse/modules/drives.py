@@ -60,7 +60,7 @@ class Drive(Protocol):
         """Remove a file, or a folder; one that is not empty only with `whole`."""
 
 
-class Stored:
+class StoredDrives:
     """Drives in the database, of one package."""
 
     def __init__(self, connection: sqlite3.Connection, package: str, quota: int) -> None:

@@ -32,7 +32,7 @@ from guesthouse.core.json_forms import BadRequest, encoded, error, field, parse,
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
-from guesthouse.modules.drives import FILES, Absent, Drive, DriveRefused, Folder, Stored
+from guesthouse.modules.drives import FILES, Absent, Drive, DriveRefused, Folder, StoredDrives
 from guesthouse.modules.module import ModuleContext, RuntimeModule
 from guesthouse.package.drive_path import DrivePath, drive_path
 
@@ -99,7 +99,7 @@ class Vfs(RuntimeModule):
         here, folder = path, self._folder_of(package)
 
         def work(connection: sqlite3.Connection) -> _Reply:
-            stored = Stored(connection, package, self._quota)
+            stored = StoredDrives(connection, package, self._quota)
             drive: Drive = Folder(folder, self._most) if here.in_package else stored
             try:
                 with _whole(connection):

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from guesthouse.control.control_server import BadRequest, Command
+from guesthouse.control.control_server import BadCommand, Command
 from guesthouse.core.address import Address, ProcessId, canonical
 from guesthouse.core.json_text import is_text
 from guesthouse.core.messages import LazyLoadBlob
@@ -83,7 +83,7 @@ class NodeCommands:
         """The last `lines` lines, and with `follow` each further one until the client leaves."""
         lines, follow = request.get("lines"), request.get("follow", False)
         if type(lines) is not int or not 0 <= lines <= MOST_LINES or type(follow) is not bool:
-            raise BadRequest(f"logs takes lines, from 0 to {MOST_LINES}, and follow")
+            raise BadCommand(f"logs takes lines, from 0 to {MOST_LINES}, and follow")
         log = self._node.log
         subscription = log.subscribe()
         try:
@@ -103,7 +103,7 @@ class NodeCommands:
         """An auth token of this node, valid for `ttl` seconds."""
         ttl = request.get("ttl")
         if type(ttl) is not int or not 0 < ttl <= LONGEST_TOKEN_SECONDS:
-            raise BadRequest(f"a token's ttl is from 1 to {LONGEST_TOKEN_SECONDS} seconds")
+            raise BadCommand(f"a token's ttl is from 1 to {LONGEST_TOKEN_SECONDS} seconds")
         yield self._node.http.issue_token(ttl)
 
     async def revoke(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -115,7 +115,7 @@ class NodeCommands:
             yield True
             return
         if not isinstance(token, str):
-            raise BadRequest("revoke takes a token")
+            raise BadCommand("revoke takes a token")
         yield self._node.http.revoke(token)
 
     async def password_changed(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -128,13 +128,13 @@ class NodeCommands:
         target, body = self._target(request.get("address")), request.get("body")
         blob, seconds = _blob(request.get("blob")), request.get("seconds")
         if not isinstance(body, str) or not is_text(body):
-            raise BadRequest("send takes a body, which is text")
+            raise BadCommand("send takes a body, which is text")
         terminal = self._node.router.terminal
         if seconds is None:
             terminal.tell(target, body.encode(), blob)
             return
         if type(seconds) is not int or not 0 < seconds <= LONGEST_WAIT:
-            raise BadRequest(f"send waits from 1 to {LONGEST_WAIT} seconds")
+            raise BadCommand(f"send waits from 1 to {LONGEST_WAIT} seconds")
         yield _response(await terminal.ask(target, body.encode(), blob, seconds))
 
     async def restart(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -172,7 +172,7 @@ class NodeCommands:
         """
         consent = request.get("consent")
         if not isinstance(consent, str | bool | None):
-            raise BadRequest("consent is the hash of a package, or true")
+            raise BadCommand("consent is the hash of a package, or true")
         try:
             yield await self._node.installer.install(_text(request, "package"), consent)
         except NeedsConsent as needed:
@@ -210,21 +210,21 @@ class NodeCommands:
 
     def _target(self, text: object) -> Address:
         if not isinstance(text, str):
-            raise BadRequest("send takes an address")
+            raise BadCommand("send takes an address")
         return Address.parse(text if "@" in text else f"{self._node.settings.node}@{text}")
 
 
 def _text(request: Mapping[str, Any], key: str) -> str:
     text = request.get(key)
     if not isinstance(text, str):
-        raise BadRequest(f"this command takes a {key}")
+        raise BadCommand(f"this command takes a {key}")
     return text
 
 
 def _process_id(request: Mapping[str, Any]) -> ProcessId:
     text = request.get("process")
     if not isinstance(text, str):
-        raise BadRequest("this command takes a process")
+        raise BadCommand("this command takes a process")
     return canonical(ProcessId.parse(text))
 
 
@@ -234,18 +234,18 @@ def _blob(text: object) -> LazyLoadBlob | None:
     try:
         return LazyLoadBlob(None, base64.b64decode(str(text), validate=True))
     except binascii.Error:
-        raise BadRequest("a blob is given in base64") from None
+        raise BadCommand("a blob is given in base64") from None
 
 
 def _response(answered: Answered) -> dict[str, Any]:
     """A response as JSON: the body as text where it is UTF-8, and as base64.
 
     Raises:
-        BadRequest: it is over `MOST_SHOWN`: to write it would hold up the node.
+        BadCommand: it is over `MOST_SHOWN`: to write it would hold up the node.
     """
     size = len(answered.body) + (0 if answered.blob is None else len(answered.blob.bytes))
     if size > MOST_SHOWN:
-        raise BadRequest(
+        raise BadCommand(
             f"the response has {size} bytes, and {MOST_SHOWN} are shown at most: ask for less at a time"
         )
     try:

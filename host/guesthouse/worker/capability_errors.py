@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from guesthouse.link.calls import Outcome, Refusal
+from guesthouse.link.calls import CallDenied, Outcome
 from guesthouse.wasm.values import OK, Err, FirstOf
 from guesthouse.worker.contract_messages import capability_values
 
@@ -26,7 +26,7 @@ def as_result(outcome: Outcome) -> Any:
 
 def as_error(outcome: Outcome) -> Any:
     """The error of an outcome that is one."""
-    missing = (outcome.missing,) if isinstance(outcome, Refusal) else ()
-    name = outcome.error if isinstance(outcome, Refusal) else str(outcome)
+    missing = (outcome.missing,) if isinstance(outcome, CallDenied) else ()
+    name = outcome.error if isinstance(outcome, CallDenied) else str(outcome)
     named = [(name, capability) for capability in capability_values(missing)]
     return FirstOf((*named, (name, None), *((other, None) for other in _CLOSEST.get(name, ()))))

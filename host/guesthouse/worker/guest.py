@@ -36,7 +36,7 @@ class Schedule(Protocol):
         """Call its `wake_from_sleep` when the monotonic clock reads `when`."""
 
 
-class Waiting(Enum):
+class WaitingFor(Enum):
     """What a blocked guest waits for."""
 
     NOTHING = auto()
@@ -59,8 +59,8 @@ class Answerable(Enum):
 _MAX_NAME: Final = 1024
 """Characters of part of a name that goes to the node, which says what is wrong with one that nothing has."""
 _NO_BLOB: Final = (None, None)
-_MESSAGE: Final = Waiting.MESSAGE
-_NOTHING: Final = Waiting.NOTHING
+_MESSAGE: Final = WaitingFor.MESSAGE
+_NOTHING: Final = WaitingFor.NOTHING
 
 
 def _nothing(value: Any) -> None:
@@ -157,7 +157,7 @@ class Guest:
         """The form in which it takes messages."""
         self.spellings: dict[str, str] = {}
         """Older names that it uses for runtime modules, by the names that the node uses."""
-        self.waiting = Waiting.NOTHING
+        self.waiting = WaitingFor.NOTHING
         self.wait_id = 0
         self.convert: Callable[[Any], Any] = _nothing
         self.next_id = 0
@@ -197,7 +197,7 @@ class Guest:
         """Ask the node and block for its answer; `convert` makes the call's result of it."""
         self.next_id += 1
         self.tell(CallOf(self.handle, self.next_id, call))
-        self.waiting, self.wait_id, self.convert = Waiting.REPLY, self.next_id, convert
+        self.waiting, self.wait_id, self.convert = WaitingFor.REPLY, self.next_id, convert
         return PENDING
 
     def tell(self, message: ToNode) -> None:
@@ -228,12 +228,12 @@ class Guest:
         """Block for the response to a request that is about to be sent; returns its await id."""
         self.dialect = dialect
         self.next_id += 1
-        self.waiting, self.wait_id = Waiting.RESPONSE, self.next_id
+        self.waiting, self.wait_id = WaitingFor.RESPONSE, self.next_id
         return self.next_id
 
     def sleep_until(self, when: float, produce: Callable[[], Any]) -> Any:
         """Block until the monotonic clock reads `when`; the scheduler wakes it."""
-        self.waiting, self.convert = Waiting.TIME, lambda _: produce()
+        self.waiting, self.convert = WaitingFor.TIME, lambda _: produce()
         self.schedule.wake_at(self, when)
         return PENDING
 
@@ -247,18 +247,18 @@ class Guest:
 
     def reply(self, call_id: int, outcome: Outcome) -> None:
         """The node's answer to a call; one that nobody waits for is dropped."""
-        if self.waiting is Waiting.REPLY and self.wait_id == call_id:
+        if self.waiting is WaitingFor.REPLY and self.wait_id == call_id:
             convert = self.convert
             self._wake(lambda: convert(outcome))
 
     def respond(self, message: Response | SendFailure) -> None:
         """What `send-and-await-response` waits for."""
-        if self.waiting is Waiting.RESPONSE and self.wait_id == message.await_id:
+        if self.waiting is WaitingFor.RESPONSE and self.wait_id == message.await_id:
             self._wake(lambda: self.dialect.awaited[type(message)](self, message))
 
     def wake_from_sleep(self) -> None:
         """Its time has come."""
-        if self.waiting is Waiting.TIME:
+        if self.waiting is WaitingFor.TIME:
             convert = self.convert
             self._wake(lambda: convert(None))
 

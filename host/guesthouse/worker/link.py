@@ -19,7 +19,7 @@ from msgspec import Raw
 from guesthouse.link.frames import MOST_MESSAGES, UNENCODABLE, LinkError, encode
 from guesthouse.link.pieces import InPieces, Payloads, taken_out
 from guesthouse.link.schema import Message
-from guesthouse.link.to_node import Consumed, Log, Piece, ToNode, Whole
+from guesthouse.link.to_node import Consumed, LogLine, Piece, ToNode, Whole
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
@@ -147,4 +147,4 @@ def _alone(message: Message | Raw) -> bytes:
     except (LinkError, *UNENCODABLE):
         text = f"a {type(message).__name__} of it could not be written and was dropped"
         handle = getattr(message, "handle", None)
-        return b"" if handle is None else encode([Log(handle, "host", "error", text)])
+        return b"" if handle is None else encode([LogLine(handle, "host", "error", text)])

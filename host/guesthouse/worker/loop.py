@@ -22,7 +22,7 @@ from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
 from guesthouse.link.frames import LinkError, from_node
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.schema import PROTOCOL_VERSION, Message
-from guesthouse.link.to_node import Exited, Log, Pong, Ready
+from guesthouse.link.to_node import Exited, LogLine, Pong, Ready
 from guesthouse.wasm import self_check
 from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses_for_guest
 from guesthouse.wasm.engine.engines import new_engine
@@ -32,7 +32,7 @@ from guesthouse.wasm.errors import GuestTrap
 from guesthouse.wasm.loader import Engines, Loaded
 from guesthouse.worker.calls import ENTRIES, HostCalls, check_entry
 from guesthouse.worker.contract_messages import on_exit_value
-from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.guest import Guest, WaitingFor
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 from guesthouse.worker.usage_report import UsageReport
@@ -226,7 +226,7 @@ class WorkerLoop:
         guest = self._guests.get(finish.handle)
         if guest is None:
             return
-        if guest.waiting is Waiting.MESSAGE:
+        if guest.waiting is WaitingFor.MESSAGE:
             self._scheduler.end(guest, GuestTrap(ExitCause.STOPPED, finish.reason))
         else:
             guest.finishing = finish.reason
@@ -307,7 +307,7 @@ class WorkerLoop:
         """Log what only the worker knows: where the guest was, or which host call failed how."""
         if trap.trace:
             lines = [line[:_TRACE_CHARACTERS] for line in trap.trace.strip().splitlines()[-_TRACE_LINES:]]
-            self._outgoing.add(Log(guest.handle, "host", "error", _clean("\n".join(lines))))
+            self._outgoing.add(LogLine(guest.handle, "host", "error", _clean("\n".join(lines))))
 
 
 def _clean(text: str) -> str:

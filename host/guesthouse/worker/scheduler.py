@@ -18,7 +18,7 @@ from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.engine.engines import WASM_PAGE
 from guesthouse.wasm.engine.epoch_timer import ROUND_SECONDS, SHORT_SECONDS
 from guesthouse.wasm.errors import GuestTrap
-from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.guest import Guest, WaitingFor
 
 _LONG: Final = 0.001
 """Seconds of a slice from which on it is worth system calls: to learn how much of it was on a CPU, and to let go what
@@ -76,7 +76,7 @@ class Scheduler:
         """How long nothing will happen unless the link brings something; None is for ever."""
         if self._woken or self._preempted:
             return 0.0
-        while self._sleepers and self._sleepers[0][2].waiting is not Waiting.TIME:
+        while self._sleepers and self._sleepers[0][2].waiting is not WaitingFor.TIME:
             heapq.heappop(self._sleepers)  # ended while it slept
         nearest = min((queue[0][0] for queue in (self._sleepers, self._held) if queue), default=None)
         return None if nearest is None else max(0.0, nearest - monotonic())
@@ -107,7 +107,7 @@ class Scheduler:
 
     def end(self, guest: Guest, trap: GuestTrap) -> None:
         """End a guest wherever it is, and tell `ended` why."""
-        guest.waiting = Waiting.NOTHING
+        guest.waiting = WaitingFor.NOTHING
         self._drop(guest, trap)
 
     def _wake_sleepers(self) -> None:
@@ -160,12 +160,12 @@ class Scheduler:
             spent = self._on_cpu(spent)
         guest.cpu_seconds += spent
         guest.slice_budget -= spent
-        if guest.slice_budget < 0 and guest.waiting is not Waiting.MESSAGE:
+        if guest.slice_budget < 0 and guest.waiting is not WaitingFor.MESSAGE:
             self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
             return
         if guest.budget.is_used_up(guest.cpu_seconds, guest.fiber.calls) and self._hold_back(guest):
             return
-        if step_over or guest.waiting is Waiting.NOTHING:
+        if step_over or guest.waiting is WaitingFor.NOTHING:
             self._was_preempted(begin, spent)
             guest.queued = True
             self._preempted.append(guest)

@@ -8,8 +8,7 @@ from time import monotonic
 from typing import Final
 
 from guesthouse.link.schema import MOST_RUNS
-from guesthouse.link.to_node import RunUsage
-from guesthouse.link.to_node import Usage as UsageMessage
+from guesthouse.link.to_node import RunUsage, UsageUpdate
 from guesthouse.link.usage import Usage
 from guesthouse.wasm.engine.engines import WASM_PAGE
 from guesthouse.worker.guest import Guest
@@ -51,14 +50,14 @@ class UsageReport:
         said = [*ran, *(guest for guest in guests if guest.handle in resting)] if resting else ran
         runs = [self._usage(guest, seconds, guest.fiber.memory_bytes()) for guest in said]
         for start in range(0, len(runs), MOST_RUNS):
-            self._outgoing.add(UsageMessage(runs[start : start + MOST_RUNS]))
+            self._outgoing.add(UsageUpdate(runs[start : start + MOST_RUNS]))
         self._busy = {guest.handle for guest in ran}
         self._unreported = bool(self._busy)
 
     def report_end(self, guest: Guest) -> None:
         """Report what a run that has just ended used."""
         seconds = max(_EVERY_SECONDS, monotonic() - self._looked_at)
-        self._outgoing.add(UsageMessage([self._usage(guest, seconds, 0)]))
+        self._outgoing.add(UsageUpdate([self._usage(guest, seconds, 0)]))
 
     def _usage(self, guest: Guest, seconds: float, memory_bytes: int) -> RunUsage:
         cpu, calls = guest.cpu_seconds, guest.fiber.calls

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.cli.watching import Place, changes
+from guesthouse.cli.watching import WatchedPath, changes
 
 _WITHOUT_WATCHES = ("unshare", "--user", "--map-root-user", "sh", "-c")
 _NO_WATCHES = 'echo 0 > /proc/sys/user/max_inotify_watches && exec "$@"'
 
 
-def everything(path: Path) -> Place:
-    return Place(path, lambda name: name != "build", lambda file: file.suffix != ".no")
+def everything(path: Path) -> WatchedPath:
+    return WatchedPath(path, lambda name: name != "build", lambda file: file.suffix != ".no")
 
 
 async def told(folder: Path, then: str) -> list[str]:

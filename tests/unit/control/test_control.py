@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from guesthouse.control.control_client import CommandRefused, NoNode, ask
-from guesthouse.control.control_server import REQUEST_BYTES, BadRequest, ControlServer
+from guesthouse.control.control_server import REQUEST_BYTES, BadCommand, ControlServer
 from guesthouse.core.home import Home
 
 
@@ -25,7 +25,7 @@ class Commands:
 
     async def refuse(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         yield "first"
-        raise BadRequest("not today")
+        raise BadCommand("not today")
 
     async def break_down(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         yield "first"
@@ -114,7 +114,7 @@ async def leave_in_the_middle(tmp_path: Path) -> list[dict[str, Any]]:
     async def fails(_: Mapping[str, Any]) -> AsyncIterator[Any]:
         yield "begun"
         await left.wait()
-        raise BadRequest("not today")
+        raise BadCommand("not today")
 
     async with ControlServer(Home(tmp_path), {"goes-on": goes_on, "fails": fails}):
         for command in ("goes-on", "fails"):

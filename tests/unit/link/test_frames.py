@@ -12,14 +12,14 @@ from tests.wire import frame
 
 from guesthouse.link import frames
 from guesthouse.link.frames import MAX_FRAME, MOST_MESSAGES, LinkError, encode, from_worker
-from guesthouse.link.to_node import Consumed, Log, Pong, Push, Started, ToNode
+from guesthouse.link.to_node import Consumed, LogLine, Pong, Push, Started, ToNode
 
 messages: Final = (
     st.builds(
         Push, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 4), st.binary(max_size=50)
     )
     | st.builds(Started, st.integers(0, 9))
-    | st.builds(Log, st.just(1), st.just("print"), st.just("info"), st.text(st.characters(codec="utf-8")))
+    | st.builds(LogLine, st.just(1), st.just("print"), st.just("info"), st.text(st.characters(codec="utf-8")))
     | st.just(Pong())
 )
 batches: Final = st.lists(st.lists(messages, min_size=1, max_size=4), max_size=5)

@@ -187,7 +187,7 @@ def test_times_are_times(seconds: float) -> None:
 @pytest.mark.parametrize("text", ["\ud800", "x\udfff"])
 def test_half_a_surrogate_pair_is_refused_where_a_message_is_made(text: str) -> None:
     with pytest.raises(LinkError, match="surrogates"):
-        checked(to_node.Log(1, "print", "info", text))
+        checked(to_node.LogLine(1, "print", "info", text))
     with pytest.raises(LinkError, match="surrogates"):
         checked(to_node.Send(1, "n@p:k:g", b"", metadata=text))
 

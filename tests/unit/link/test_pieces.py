@@ -18,7 +18,7 @@ from guesthouse.link.to_node import (
     Consumed,
     Exited,
     HttpResponse,
-    Log,
+    LogLine,
     Piece,
     Push,
     Respond,
@@ -56,7 +56,7 @@ SMALL: list[Any] = [
     Reply(1, 2, "too-big"),
     Reply(1, 2, None),
     Consumed(1, 3),
-    Log(1, "print", "info", "x" * 2 * PIECE_BYTES),
+    LogLine(1, "print", "info", "x" * 2 * PIECE_BYTES),
 ]
 
 

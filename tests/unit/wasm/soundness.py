@@ -8,7 +8,7 @@ import wasmtime
 from wasmtime.component import Component
 
 from guesthouse.package.compile.describe import describe
-from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.engine.engines import new_engine
 from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
 from guesthouse.wasm.plan.planner import Parts, take_apart
@@ -22,7 +22,7 @@ def check(content: bytes) -> Parts | None:
     """What must hold of any bytes: they are refused cleanly, or what is made of them is sound."""
     try:
         parts = take_apart(content, ENGINE)
-    except Unplanned:
+    except UnsupportedComponent:
         return None
     assert plan_from_json(plan_to_json(parts.plan)) == parts.plan
     try:

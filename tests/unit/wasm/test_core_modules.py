@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from guesthouse.wasm.binary.byte_reader import MODULE, Unplanned, encoded_section
+from guesthouse.wasm.binary.byte_reader import MODULE, UnsupportedComponent, encoded_section
 from guesthouse.wasm.binary.core_module import Kind, Wanted, read_module, without_start
 from guesthouse.wasm.engine.engines import new_engine
 from guesthouse.wasm.plan.skeleton import module_skeleton
@@ -104,7 +104,7 @@ def test_a_skeleton_of_a_function_that_is_not_there_is_none() -> None:
     content = binary('(module (func $a) (func (export "a")) (start $a))')
     for old, new in ((b"\x01a\x00\x01", b"\x01a\x00\x02"), (bytes((8, 1, 0)), bytes((8, 1, 9)))):
         assert old in content
-        with pytest.raises(Unplanned, match="does not have"):
+        with pytest.raises(UnsupportedComponent, match="does not have"):
             module_skeleton(read_module(content.replace(old, new)))
 
 
@@ -169,5 +169,5 @@ def test_a_start_function_with_parameters_makes_no_valid_skeleton() -> None:
     ],
 )
 def test_what_is_unknown_in_a_module_is_refused(added: bytes, says: str) -> None:
-    with pytest.raises(Unplanned, match=says):
+    with pytest.raises(UnsupportedComponent, match=says):
         read_module(MODULE + added)

@@ -10,7 +10,7 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guesthouse.wasm.binary.byte_reader import COMPONENT, Unplanned, encoded_section, sections
+from guesthouse.wasm.binary.byte_reader import COMPONENT, UnsupportedComponent, encoded_section, sections
 from guesthouse.wasm.plan.planner import take_apart
 
 from . import shapes
@@ -84,5 +84,5 @@ def test_more_definitions_at_the_end_are_refused_or_make_a_sound_plan(
     ],
 )
 def test_an_unknown_definition_is_named(kind: int, body: bytes, says: str) -> None:
-    with pytest.raises(Unplanned, match=says):
+    with pytest.raises(UnsupportedComponent, match=says):
         take_apart(whole("guest") + encoded_section(kind, body), ENGINE)

@@ -11,7 +11,7 @@ import wasmtime
 from wasmtime.component import Component
 
 from guesthouse.package.compile.describe import describe
-from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.engine.engines import is_small, new_engine
 from guesthouse.wasm.plan.plan import Call, Dropped, Export, Import, Instantiation, Lifted, Lowered, Plan
 from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
@@ -118,7 +118,7 @@ def test_an_unusual_component_is_left_to_the_engine(name: str) -> None:
     text, says = shapes.REFUSED[name]
     content, engine = binary(text), new_engine(small=True)
     Component(engine, content)
-    with pytest.raises(Unplanned) as caught:
+    with pytest.raises(UnsupportedComponent) as caught:
         take_apart(content, engine)
     assert says in str(caught.value)
 
@@ -129,7 +129,7 @@ def test_what_the_engine_does_not_take_is_not_planned_either(name: str) -> None:
     content, engine = binary(text), new_engine(small=True)
     with pytest.raises(wasmtime.WasmtimeError):
         Component(engine, content)
-    with pytest.raises(Unplanned, match=says):
+    with pytest.raises(UnsupportedComponent, match=says):
         take_apart(content, engine)
 
 
@@ -145,7 +145,7 @@ INVALID = {
 def test_a_component_whose_parts_do_not_fit_is_not_planned(how: str) -> None:
     text = shapes.GUEST.replace(*INVALID[how])
     assert text != shapes.GUEST
-    with pytest.raises(Unplanned):
+    with pytest.raises(UnsupportedComponent):
         parts_of(text)
 
 

@@ -14,7 +14,7 @@ from guesthouse.wasm.engine.fiber import Fiber
 from guesthouse.wasm.errors import GuestTrap
 from guesthouse.worker import guest as guest_module
 from guesthouse.worker import scheduler
-from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.guest import Guest, WaitingFor
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 
@@ -50,7 +50,7 @@ class Driven:
             1, Address.parse(OUR), GuestLimits(**known), "none", LinkWriter(link), self.scheduler
         )
         self.guest.fiber = cast(Fiber, self)
-        self.guest.waiting = Waiting.TIME
+        self.guest.waiting = WaitingFor.TIME
 
     def poll(self) -> bool:
         """See `Fiber`."""

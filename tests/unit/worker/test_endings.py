@@ -9,7 +9,7 @@ from weakref import ref
 
 import pytest
 
-from guesthouse.worker.guest import Guest, Waiting
+from guesthouse.worker.guest import Guest, WaitingFor
 from guesthouse.worker.scheduler import Scheduler
 
 from .guests import RECEIVE_FOR_EVER, process
@@ -49,7 +49,7 @@ def test_the_component_of_a_guest_that_ended_is_unmapped_at_once(own_worker: Wor
 class Sleeper:
     """What the scheduler sees of a guest that ends in its sleep."""
 
-    waiting = Waiting.TIME
+    waiting = WaitingFor.TIME
     gone = False
 
 

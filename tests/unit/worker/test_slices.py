@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from guesthouse.wasm.engine.epoch_timer import ROUND_SECONDS, SHORT_SECONDS
-from guesthouse.worker.guest import Waiting
+from guesthouse.worker.guest import WaitingFor
 
 from .driven import Driven
 
@@ -39,7 +39,7 @@ def test_a_guest_counts_as_quick_when_it_waits_again_within_a_short_slice(
 
 def test_a_guest_that_was_not_done_is_not_quick_and_goes_on_later(driven: Callable[..., Driven]) -> None:
     stage = driven()
-    stage.guest.waiting = Waiting.NOTHING
+    stage.guest.waiting = WaitingFor.NOTHING
     assert not run_woken(stage, QUICK)
     assert stage.scheduler.preempted is stage.guest
     stage.scheduler.run_preempted()
@@ -54,7 +54,7 @@ def test_a_long_slice_makes_ticks_fast_though_the_guest_waited_before_the_next_o
     assert LONG < ROUND_SECONDS < TOO_LONG
     stage = driven()
     if not done:
-        stage.guest.waiting = Waiting.NOTHING
+        stage.guest.waiting = WaitingFor.NOTHING
     run_woken(stage, seconds)
     assert stage.preempted == ([] if done and seconds != TOO_LONG else [seconds])
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from guesthouse.link.schema import MOST_RUNS
-from guesthouse.link.to_node import Usage
+from guesthouse.link.to_node import UsageUpdate
 from guesthouse.worker import usage_report
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.usage_report import UsageReport
@@ -20,11 +20,11 @@ class Said:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        self.usage: list[Usage] = []
+        self.usage: list[UsageUpdate] = []
         patch.setattr(usage_report, "monotonic", lambda: self.now)
         self.report = UsageReport(cast(LinkWriter, self))
 
-    def add(self, message: Usage) -> None:
+    def add(self, message: UsageUpdate) -> None:
         self.usage.append(message)
 
     def after_a_second(self, *guests: Any) -> list[tuple[int, int]]:

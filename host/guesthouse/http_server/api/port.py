@@ -13,7 +13,13 @@ from typing import Final
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.messages import HttpResponse, LazyLoadBlob, Pairs, WsMessageType
 from guesthouse.http_server.api.json_api import Sent, carry_out, json_answer
-from guesthouse.http_server.close_codes import MAX_CONTROL, PROCESS_GONE, UNBOUND, Close, is_sendable_code
+from guesthouse.http_server.close_codes import (
+    MAX_CONTROL,
+    PROCESS_GONE,
+    UNBOUND,
+    CloseReason,
+    is_sendable_code,
+)
 from guesthouse.http_server.routing.paths import BadPath, PathPattern
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
@@ -335,6 +341,6 @@ def _control_problem(message_type: int, payload: bytes) -> PushProblem | None:
     return None if valid else PushProblem.BAD_CLOSE
 
 
-def close_of(payload: bytes) -> Close | None:
+def close_of(payload: bytes) -> CloseReason | None:
     """The code and reason in a checked payload; None when it is empty (RFC 6455, section 5.5.1)."""
-    return Close(int.from_bytes(payload[:2], "big"), payload[2:].decode()) if payload else None
+    return CloseReason(int.from_bytes(payload[:2], "big"), payload[2:].decode()) if payload else None

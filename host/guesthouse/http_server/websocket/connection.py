@@ -23,7 +23,7 @@ from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import BoundForm, Peer, RegisterForm
 from guesthouse.http_server.auth.tokens import Claims
-from guesthouse.http_server.close_codes import Close, Refusal
+from guesthouse.http_server.close_codes import CloseReason, Refusal
 from guesthouse.http_server.refusals import plain_response
 from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.routing.subdomains import subdomain_of
@@ -247,7 +247,7 @@ class WebSocketConnection(ChannelSocket):
         if message_type not in (_TEXT, _BINARY):
             return
         register = read_register(payload, self.context.tokens, self.context.now())
-        if isinstance(register, Close):
+        if isinstance(register, CloseReason):
             self._log_fault(register)
             self.end(register)
             return
@@ -355,7 +355,7 @@ class WebSocketConnection(ChannelSocket):
             self._inbound.close = close_codes.BAD_SEAL.because("it is text")
         else:
             opened = self.seal.open(payload)
-            if isinstance(opened, Close):
+            if isinstance(opened, CloseReason):
                 self._inbound.close = opened
             else:
                 self.deliver(_BINARY, opened)
@@ -404,7 +404,7 @@ class WebSocketConnection(ChannelSocket):
             self.context.unfinished.note(self, 0)
         self._protocol.parser_exc = self._protocol.handshake_exc = None
 
-    def _close_for_state(self, close: Close) -> Close:
+    def _close_for_state(self, close: CloseReason) -> CloseReason:
         return close_codes.REGISTER_TOO_BIG if close is close_codes.TOO_BIG and not self.opened_at else close
 
     def pause_reading(self) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from guesthouse.core.errors import GuesthouseError
-from guesthouse.http_server.close_codes import BAD_SEAL, SECRET_USED_UP, Close
+from guesthouse.http_server.close_codes import BAD_SEAL, SECRET_USED_UP, CloseReason
 
 OVERHEAD: Final = 28
 """Bytes of tag and nonce added to a message."""
@@ -59,8 +59,8 @@ class ChannelCipher:
         self._sent += 1
         return self._cipher.encrypt(nonce, payload, None) + nonce
 
-    def open(self, message: bytes) -> bytes | Close:
-        """Decrypt a message of the client; returns a `Close` if it is not authentic."""
+    def open(self, message: bytes) -> bytes | CloseReason:
+        """Decrypt a message of the client; returns a `CloseReason` if it is not authentic."""
         if len(message) < OVERHEAD:
             return BAD_SEAL.because("it is shorter than a tag and a nonce")
         sealed, nonce = message[:-_NONCE], message[-_NONCE:]

@@ -22,7 +22,7 @@ from guesthouse.http_server.close_codes import (
     TOO_BIG,
     TOO_LONG_A_LENGTH,
     TOO_MANY_FRAGMENTS,
-    Close,
+    CloseReason,
 )
 
 try:
@@ -89,7 +89,7 @@ class MessageReader:
         self.paused = False
         self.sliced = False
         """Paused because `SLICE` is used up; the rest of the read is still to be delivered."""
-        self.close: Close | None = None
+        self.close: CloseReason | None = None
         self.limit(max_size)
 
     def deliver_to(self, deliver: Callable[[int, bytes], None]) -> None:

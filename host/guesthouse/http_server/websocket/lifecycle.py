@@ -14,7 +14,7 @@ from guesthouse.core.messages import WsMessageType
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
-from guesthouse.http_server.close_codes import Close, Refusal
+from guesthouse.http_server.close_codes import CloseReason, Refusal
 from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
@@ -74,7 +74,7 @@ class ChannelSocket(asyncio.Protocol):
     def _closing(self) -> bool:
         return self._ending or self._protocol.state > OPEN
 
-    def end(self, close: Close | None, tell: Notify = Notify.CLOSED) -> None:
+    def end(self, close: CloseReason | None, tell: Notify = Notify.CLOSED) -> None:
         """Start the closing handshake. None sends a close frame without a status (RFC 6455, section 7.1.5)."""
         self._detach(tell)
         if self._closing:
@@ -89,7 +89,7 @@ class ChannelSocket(asyncio.Protocol):
             self._transport.resume_reading()
         self._set_close_deadline()
 
-    def _fail(self, close: Close) -> None:
+    def _fail(self, close: CloseReason) -> None:
         """Fail the connection (RFC 6455, section 7.1.7): send a close frame and read no more."""
         self._detach(Notify.CLOSED)
         if not self._protocol.eof_sent:
@@ -97,7 +97,7 @@ class ChannelSocket(asyncio.Protocol):
         self._flush()
         self._linger()
 
-    def _log_fault(self, close: Close | frames.Close) -> None:
+    def _log_fault(self, close: CloseReason | frames.Close) -> None:
         """Log that the connection was closed because of the client."""
         reason = close.reason.partition(":")[0]
         self.context.log_client_fault(

@@ -11,7 +11,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
-from guesthouse.http_server.close_codes import PROTOCOL_ERROR, REASON_NOT_UTF8, REGISTER_TOO_BIG, Close
+from guesthouse.http_server.close_codes import PROTOCOL_ERROR, REASON_NOT_UTF8, REGISTER_TOO_BIG, CloseReason
 
 MAX_HEAD: Final = 64 * 1024
 """Maximum bytes of a request line and headers."""
@@ -35,7 +35,7 @@ class Protocol(ServerProtocol):
         logger: for the library's messages.
     """
 
-    too_big: Close = REGISTER_TOO_BIG
+    too_big: CloseReason = REGISTER_TOO_BIG
     """Close for a message over the size limit; replaced once the channel is open."""
 
     def __init__(self, *, extensions: Sequence[ServerExtensionFactory], logger: logging.Logger) -> None:
@@ -65,6 +65,6 @@ class Protocol(ServerProtocol):
         else:
             super().fail(code, reason)
 
-    def fail_with(self, close: Close) -> None:
+    def fail_with(self, close: CloseReason) -> None:
         """Fail the connection for an error that this server found."""
         super().fail(close.code, close.reason)

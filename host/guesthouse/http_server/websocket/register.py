@@ -8,7 +8,7 @@ from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import BadProcessId
 from guesthouse.core.json_text import read_json
 from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens
-from guesthouse.http_server.close_codes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, Close
+from guesthouse.http_server.close_codes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, CloseReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Register:
     encrypted: bool
 
 
-def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Close:
-    """Check a client's first message, text or binary; returns a `Close` if it is not valid.
+def read_register(message: bytes, tokens: Tokens, now: float) -> Register | CloseReason:
+    """Check a client's first message, text or binary; returns a `CloseReason` if it is not valid.
 
     The token is checked first, so that clients without one learn nothing about the target.
     """

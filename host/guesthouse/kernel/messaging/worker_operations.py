@@ -99,7 +99,7 @@ class WorkerOperations:
             to_node.Respond: router.respond,
             to_node.Call: self._call,
             to_node.SetOnExit: self._on_exit,
-            to_node.Log: self._log_line,
+            to_node.LogLine: self._log_line,
             to_node.Piece: self._piece,
             to_node.Whole: self._whole,
         }
@@ -111,7 +111,7 @@ class WorkerOperations:
         Raises:
             LinkError: no correct worker sends it.
         """
-        if isinstance(message, (to_node.Ready, to_node.Pong, to_node.Usage)):
+        if isinstance(message, (to_node.Ready, to_node.Pong, to_node.UsageUpdate)):
             self._of_worker(message)
             return
         process = self._runs.get(message.handle)
@@ -134,11 +134,11 @@ class WorkerOperations:
             elif isinstance(message, to_worker.Http):
                 self._http.http_response(process.id, message.http_id, _FAILED_STATUS, (), None, b"")
 
-    def _of_worker(self, message: to_node.Ready | to_node.Pong | to_node.Usage) -> None:
+    def _of_worker(self, message: to_node.Ready | to_node.Pong | to_node.UsageUpdate) -> None:
         if isinstance(message, to_node.Pong):
             if not self._on_pong():
                 raise LinkError("a worker answers what nobody asked")
-        elif isinstance(message, to_node.Usage):
+        elif isinstance(message, to_node.UsageUpdate):
             for run in message.runs:
                 process = self._runs.get(run.handle)
                 if process is not None:
@@ -189,7 +189,7 @@ class WorkerOperations:
         process.on_exit = message.on_exit
         self._spawner.on_exit_changed(process)
 
-    def _log_line(self, process: Process, line: to_node.Log) -> None:
+    def _log_line(self, process: Process, line: to_node.LogLine) -> None:
         self._log.write(str(process.id), line.level, line.text, stream=line.stream)
 
     def _call(self, process: Process, message: to_node.Call) -> None:
@@ -205,7 +205,7 @@ class WorkerOperations:
         lacking = self._lacking(process, call)
         if lacking is not None:
             name = TOO_BIG if isinstance(call, calls.SetState) else NOT_AUTHORISED
-            reply(calls.Refusal(name, as_pair(lacking)))
+            reply(calls.CallDenied(name, as_pair(lacking)))
         elif isinstance(call, calls.Spawn):
             self._spawner.spawn(process, call, reply)
         elif isinstance(call, calls.AwaitRoom):

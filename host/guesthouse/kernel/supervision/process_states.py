@@ -86,7 +86,7 @@ State: TypeAlias = Waiting | Pausing | Starting | Running | Stopping | Ended
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ProcessVersion:
     """What a process runs as, of what its package says."""
 
     component: Path
@@ -141,7 +141,7 @@ class Lifecycle:
         self._attempts = 0  # runs of its component that ended before they asked for a message
         self.awaited = True
         """Whether its component has yet to show that it starts."""
-        self.fallback: Version | None = None
+        self.fallback: ProcessVersion | None = None
         """The version before, to go back to until a new one has shown that it starts."""
         self.strict = False
         """Whether the process ends with a component that traps before it asked for a message."""

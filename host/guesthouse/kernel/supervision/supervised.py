@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.supervision.backoff import Backoff
-from guesthouse.kernel.supervision.process_states import Lifecycle, Version
+from guesthouse.kernel.supervision.process_states import Lifecycle, ProcessVersion
 from guesthouse.package.spec import Right
 
 
@@ -41,16 +41,16 @@ class SupervisedProcess:
     grants: tuple[Right, ...] = ()
     """Capabilities of its own that others hold by its manifest, or by who started it."""
 
-    def version(self) -> Version:
+    def version(self) -> ProcessVersion:
         """What it runs as now."""
         process = self.process
-        return Version(
+        return ProcessVersion(
             *(process.component, process.public, process.on_exit, process.holdings.requested),
             self.handover,
             self.grants,
         )
 
-    def become(self, version: Version) -> None:
+    def become(self, version: ProcessVersion) -> None:
         """Run as this from the next run on."""
         process = self.process
         process.component, process.public = version.component, version.public

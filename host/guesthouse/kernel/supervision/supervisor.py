@@ -27,11 +27,11 @@ from guesthouse.kernel.supervision.process_states import (
     GiveUp,
     Lifecycle,
     Next,
+    ProcessVersion,
     Purpose,
     RunAfter,
     RunAgain,
     Stopping,
-    Version,
     Waiting,
 )
 from guesthouse.kernel.supervision.runs import Runs
@@ -164,7 +164,7 @@ class Supervisor:
         care.life.fallback = care.life.fallback or before
         requested = self._router.rights.holdings(spec.id, spec.requests).requested
         self._become(
-            care, Version(compiled, spec.public, spec.on_exit, requested, spec.handover, spec.grants)
+            care, ProcessVersion(compiled, spec.public, spec.on_exit, requested, spec.handover, spec.grants)
         )
         care.expect_start(Backoff(self._settings.restart))
         if care.life.worker is None:
@@ -293,7 +293,7 @@ class Supervisor:
         self._become(care, fallback)
         self._start(care)
 
-    def _become(self, care: SupervisedProcess, version: Version) -> None:
+    def _become(self, care: SupervisedProcess, version: ProcessVersion) -> None:
         care.become(version)
         self._router.rights.give(care.process.id, version.grants)
 

@@ -17,7 +17,7 @@ from guesthouse.package.compile.description import Description
 from guesthouse.package.compile.job import SHARED_BYTES
 from guesthouse.package.compile.judging import problems_of_plan
 from guesthouse.package.compile.strip_names import without_harmful_names
-from guesthouse.wasm.binary.byte_reader import MODULE, Unplanned, sections
+from guesthouse.wasm.binary.byte_reader import MODULE, UnsupportedComponent, sections
 from guesthouse.wasm.binary.core_module import CODE
 from guesthouse.wasm.engine.engines import is_small, new_engine
 from guesthouse.wasm.plan.gate import with_gate
@@ -55,7 +55,7 @@ def compile_component(content: bytes, *, share: bool = False) -> Compiled:
     harmless = without_harmful_names(content)
     try:
         return _taken_apart(harmless, engine, share=share and not small)
-    except (Unplanned, WasmtimeError, ValueError) as error:
+    except (UnsupportedComponent, WasmtimeError, ValueError) as error:
         refusal = error
     _see_fault(harmless, engine)
     raise ValueError(f"cannot run here: {refusal}")
@@ -72,7 +72,7 @@ def find_fault(content: bytes) -> NoReturn:
     try:
         for module in take_apart(harmless, engine).modules:
             interruptible(module)
-    except Unplanned as refusal:
+    except UnsupportedComponent as refusal:
         raise ValueError(f"cannot run here: {refusal}") from None
     raise ValueError("cannot run here: one of its core modules cannot be compiled by itself")
 
@@ -86,7 +86,7 @@ def compile_module(content: bytes) -> Compiled:
     """
     try:
         return Compiled(_NOTHING, (_compiled(new_engine(), content),))
-    except Unplanned as refusal:
+    except UnsupportedComponent as refusal:
         raise ValueError(str(refusal)) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from guesthouse.core.exit_cause import ExitCause
-from guesthouse.wasm.engine.fiber import Running
+from guesthouse.wasm.engine.fiber import CurrentFiber
 from guesthouse.wasm.errors import GuestTrap
 
 _LARGEST: Final = 2**28 - 1
@@ -97,5 +97,5 @@ def give(type_number: int, number: int) -> int:
 
 
 def _running() -> Handles:
-    handles: Handles = Running.fiber.handles
+    handles: Handles = CurrentFiber.fiber.handles
     return handles

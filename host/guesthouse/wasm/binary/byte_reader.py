@@ -15,14 +15,14 @@ _MAX_SECTIONS: Final = 20_000
 """Of one component or module. A component of a Python guest has some 400."""
 
 
-class Unplanned(Exception):
-    """The component is not taken apart, but run whole by the engine; the message says why."""
+class UnsupportedComponent(Exception):
+    """A component or module is malformed, or has what this host does not run; the message says what."""
 
 
 class Reader:
     """A place in some bytes, and where they end for it.
 
-    Every method raises `Unplanned` for what is cut off or malformed.
+    Every method raises `UnsupportedComponent` for what is cut off or malformed.
     """
 
     __slots__ = ("at", "content", "end")
@@ -39,7 +39,7 @@ class Reader:
     def byte(self) -> int:
         """Read one byte."""
         if self.at >= self.end:
-            raise Unplanned("it is cut off")
+            raise UnsupportedComponent("it is cut off")
         value = self.content[self.at]
         self.at += 1
         return value
@@ -53,32 +53,32 @@ class Reader:
             if byte < 0x80:
                 break
         else:
-            raise Unplanned("a number is over five bytes long")
+            raise UnsupportedComponent("a number is over five bytes long")
         if value > _MAX_U32:
-            raise Unplanned("a number is over 32 bits wide")
+            raise UnsupportedComponent("a number is over 32 bits wide")
         return value
 
     def count(self, most: int, what: str) -> int:
         """Read the length of a vector, whose elements are a byte long at least."""
         value = self.number()
         if value > most:
-            raise Unplanned(f"it has {value} {what}, over {most}")
+            raise UnsupportedComponent(f"it has {value} {what}, over {most}")
         if value > self.end - self.at:
-            raise Unplanned("it is cut off")
+            raise UnsupportedComponent("it is cut off")
         return value
 
     def take(self, size: int) -> bytes:
         """Read so many bytes."""
         start = self.at
         if size > self.end - start:
-            raise Unplanned("it is cut off")
+            raise UnsupportedComponent("it is cut off")
         self.at = start + size
         return self.content[start : self.at]
 
     def skip(self, size: int) -> None:
         """Read so many bytes, of which nothing is wanted."""
         if size > self.end - self.at:
-            raise Unplanned("it is cut off")
+            raise UnsupportedComponent("it is cut off")
         self.at += size
 
     def name(self) -> str:
@@ -86,12 +86,12 @@ class Reader:
         try:
             return self.take(self.number()).decode("utf-8")
         except UnicodeDecodeError:
-            raise Unplanned("a name is not UTF-8") from None
+            raise UnsupportedComponent("a name is not UTF-8") from None
 
     def finish(self) -> None:
         """See that all was read."""
         if self.at != self.end:
-            raise Unplanned("a section is longer than what is in it")
+            raise UnsupportedComponent("a section is longer than what is in it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +108,11 @@ def sections(content: bytes, start: int, end: int, preamble: bytes) -> Iterator[
     """The sections of the component or module that stands at `start`.
 
     Raises:
-        Unplanned: it has another preamble, or its sections do not fill it.
+        UnsupportedComponent: it has another preamble, or its sections do not fill it.
     """
     reader = Reader(content, start, end)
     if reader.take(PREAMBLE_BYTES) != preamble:
-        raise Unplanned("it is of an unknown version of the format")
+        raise UnsupportedComponent("it is of an unknown version of the format")
     for _ in range(_MAX_SECTIONS):
         if not reader.more():
             return
@@ -120,10 +120,10 @@ def sections(content: bytes, start: int, end: int, preamble: bytes) -> Iterator[
         kind, size = reader.byte(), reader.number()
         section = Section(kind, begin, reader.at, reader.at + size)
         if size > reader.end - reader.at:
-            raise Unplanned("it is cut off")
+            raise UnsupportedComponent("it is cut off")
         reader.at = section.end
         yield section
-    raise Unplanned(f"it has over {_MAX_SECTIONS} sections")
+    raise UnsupportedComponent(f"it has over {_MAX_SECTIONS} sections")
 
 
 def encoded_number(value: int) -> bytes:

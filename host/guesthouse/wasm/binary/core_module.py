@@ -14,7 +14,7 @@ from guesthouse.wasm.binary.byte_reader import (
     MODULE,
     Reader,
     Section,
-    Unplanned,
+    UnsupportedComponent,
     encoded_number,
     encoded_section,
 )
@@ -80,14 +80,14 @@ def read_module(content: bytes) -> CoreModule:
     """Read what a module imports and exports.
 
     Raises:
-        Unplanned: it is malformed, or does something unknown.
+        UnsupportedComponent: it is malformed, or does something unknown.
     """
     sections: dict[int, Section] = {}
     for section in sections_of(content, 0, len(content), MODULE):
         if section.kind > _LAST_SECTION:
-            raise Unplanned(f"a module has a section of the unknown kind {section.kind}")
+            raise UnsupportedComponent(f"a module has a section of the unknown kind {section.kind}")
         if section.kind in sections:
-            raise Unplanned("a module has two sections of one kind")
+            raise UnsupportedComponent("a module has two sections of one kind")
         if section.kind != CUSTOM:
             sections[section.kind] = section
     module = CoreModule(content, (), {}, None, sections)
@@ -168,14 +168,14 @@ def _exports(reader: Reader) -> dict[str, Kind]:
 def _kind(reader: Reader) -> Kind:
     value = reader.byte()
     if value not in (0, 1, 2, 3):
-        raise Unplanned(f"a module imports or exports something of the unknown kind {value}")
+        raise UnsupportedComponent(f"a module imports or exports something of the unknown kind {value}")
     return Kind(value)
 
 
 def _limits(reader: Reader) -> None:
     with_maximum = reader.byte()
     if with_maximum not in (0, 1):
-        raise Unplanned("a module imports a memory or a table with unknown limits")
+        raise UnsupportedComponent("a module imports a memory or a table with unknown limits")
     reader.number()
     if with_maximum:
         reader.number()
@@ -184,4 +184,4 @@ def _limits(reader: Reader) -> None:
 def _one_of(known: frozenset[int] | tuple[int, ...], reader: Reader) -> None:
     value = reader.byte()
     if value not in known:
-        raise Unplanned(f"a module imports something of the unknown type {value:#x}")
+        raise UnsupportedComponent(f"a module imports something of the unknown type {value:#x}")

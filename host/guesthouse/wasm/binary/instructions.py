@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from guesthouse.wasm.binary.byte_reader import Reader, Unplanned
+from guesthouse.wasm.binary.byte_reader import Reader, UnsupportedComponent
 
 
 class Long(IntEnum):
@@ -89,7 +89,7 @@ def long_instructions(content: bytes, start: int, end: int) -> Iterator[Found]:
         end: where they end.
 
     Raises:
-        Unplanned: it has one that is not known, or is cut off.
+        UnsupportedComponent: it has one that is not known, or is cut off.
     """
     reader = Reader(content, start, end)
     count = None
@@ -137,7 +137,7 @@ def _found(reader: Reader, count: int | None) -> Found:
     try:
         what = Long(opcode)
     except ValueError:
-        raise Unplanned(
+        raise UnsupportedComponent(
             f"a function has the instruction {opcode:#x}, which is unknown here: build it without that extension"
         ) from None
     operands = (reader.number(), reader.number()) if what in _TWO_OPERANDS else (reader.number(),)
@@ -149,7 +149,7 @@ def _skip_targets(reader: Reader) -> None:
     reader.at += 1
     count = reader.number() + 1
     if count > reader.end - reader.at:
-        raise Unplanned("it is cut off")
+        raise UnsupportedComponent("it is cut off")
     if reader.content[reader.at : reader.at + count].isascii():  # a byte each
         reader.at += count
         return

@@ -18,7 +18,7 @@ from guesthouse.wasm.core.core_capi import EXTERN_OF, EXTERN_SIZE, INSTANCE_SIZE
 from guesthouse.wasm.core.yielding import let_yield
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import address_of
-from guesthouse.wasm.engine.fiber import Fiber, Running, StoreLimits
+from guesthouse.wasm.engine.fiber import CurrentFiber, Fiber, StoreLimits
 from guesthouse.wasm.errors import ConversionError, GuestTrap, LinkFailure, classify
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class CoreFiber(Fiber):
     def start(self, *arguments: Any) -> None:
         """See `Fiber`."""
         self._started = True
-        Running.fiber = self
+        CurrentFiber.fiber = self
         run = self._assembly.run
         try:
             self.memory.look()
@@ -257,7 +257,7 @@ def _allocate(
     fiber.must_finish = True
     error = _func_call(fiber.ready_context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
     fiber.must_finish = False
-    if Running.finish_by:  # its slice ended meanwhile, or in a call of the same slice before
+    if CurrentFiber.finish_by:  # its slice ended meanwhile, or in a call of the same slice before
         capi.set_epoch_deadline(fiber.context, 0)
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None

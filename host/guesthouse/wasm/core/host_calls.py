@@ -28,7 +28,7 @@ from guesthouse.wasm.core.core_capi import (
     trap_new,
 )
 from guesthouse.wasm.core.core_fiber import CoreFiber
-from guesthouse.wasm.engine.fiber import Running
+from guesthouse.wasm.engine.fiber import CurrentFiber
 from guesthouse.wasm.engine.host_functions import (
     DONE,
     PENDING,
@@ -64,7 +64,7 @@ def as_core_call(
     function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
 ) -> Any:
     """The C function for a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
-    limit = ArgumentLimit(lambda: function.most(Running.fiber.owner), function.beyond)
+    limit = ArgumentLimit(lambda: function.most(CurrentFiber.fiber.owner), function.beyond)
 
     def compiled() -> _Converters:
         slots = Slots.TAGGED if function.blocks else Slots.RAW
@@ -131,7 +131,7 @@ def _refuse_call() -> NoReturn:
 
 
 def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
-    running = Running
+    running = CurrentFiber
     read: _Read = None
     finish: _Finish | None = None
 
@@ -155,7 +155,7 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any
 
 
 def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
-    running, pending, done = Running, PENDING, DONE
+    running, pending, done = CurrentFiber, PENDING, DONE
     read: _Read = None
     finish: _Finish | None = None
 

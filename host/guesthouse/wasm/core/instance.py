@@ -56,7 +56,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EntryPoint:
     """The function that runs the process."""
 
     instance: int
@@ -95,7 +95,7 @@ class LinkedComponent:
         self._keep: list[object] = []
         self.entry, lifted = _find_entry(plan, entries)
         self.entry_type = lifted.type
-        self.run = Run(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
+        self.run = EntryPoint(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
         self._linker = _Linker(engine)
         self._numbers = {name: host_resource(offer, *name) for name in plan.resources}
         self._run_parameters = len(lifted.type.params)

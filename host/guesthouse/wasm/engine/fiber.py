@@ -41,7 +41,7 @@ class StoreLimits:
     """Those of the largest component that is taken apart, and its gate."""
 
 
-class Running:
+class CurrentFiber:
     """Whose turn it is: core functions of the host are not told who calls."""
 
     fiber: Any = None
@@ -109,8 +109,8 @@ class Fiber(ABC):
             GuestTrap: the guest is dead.
         """
         capi.ready_set_epoch_deadline(self.ready_context, _READY_SLICE)
-        Running.fiber = self
-        Running.finish_by = 0.0
+        CurrentFiber.fiber = self
+        CurrentFiber.finish_by = 0.0
         if self._future is not None:
             if not capi.ready_future_poll(self._future):
                 if self.fault is not None:
@@ -145,8 +145,8 @@ class Fiber(ABC):
         """End the guest wherever it is, and free all it had. Idempotent."""
         self._end_step()
         if FIBERS.pop(self.context, None) is not None:
-            if Running.fiber is self:
-                Running.fiber = None
+            if CurrentFiber.fiber is self:
+                CurrentFiber.fiber = None
             self.owner = None
             self.pending_answer = self.blocked = None
             self._store.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, TypeAlias, TypeVar
 
-from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.binary.core_module import Kind
 from guesthouse.wasm.plan.plan import Export, Source
 
@@ -137,8 +137,8 @@ def at(space: list[_T], index: int) -> _T:
     """What has that number in an index space.
 
     Raises:
-        Unplanned: nothing has.
+        UnsupportedComponent: nothing has.
     """
     if index >= len(space):
-        raise Unplanned(f"it speaks of the definition {index}, but there are {len(space)}")
+        raise UnsupportedComponent(f"it speaks of the definition {index}, but there are {len(space)}")
     return space[index]

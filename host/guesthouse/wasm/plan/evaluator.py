@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from guesthouse.wasm.binary.byte_reader import COMPONENT, Reader, Section, Unplanned, sections
+from guesthouse.wasm.binary.byte_reader import COMPONENT, Reader, Section, UnsupportedComponent, sections
 from guesthouse.wasm.binary.core_module import Kind
 from guesthouse.wasm.plan.definitions import (
     CORE,
@@ -58,7 +58,7 @@ def evaluate(content: bytes) -> Outcome:
     """Go through a component.
 
     Raises:
-        Unplanned: it is malformed, unusual, or too big.
+        UnsupportedComponent: it is malformed, unusual, or too big.
     """
     evaluator = _Evaluator(content)
     frame = Frame(None, 0, {})
@@ -77,7 +77,7 @@ class _Evaluator:
         for section in sections(self._content, start, end, COMPONENT):
             self._count(1)
             if frame.outer is not None and section.kind in _CORE_SECTIONS:
-                raise Unplanned("a component within it has code of its own")
+                raise UnsupportedComponent("a component within it has code of its own")
             read = _WHOLE.get(section.kind)
             if read is not None:
                 read(self, frame, section)
@@ -87,7 +87,7 @@ class _Evaluator:
     def _vector(self, frame: Frame, section: Section) -> None:
         define = _VECTORS.get(section.kind)
         if define is None:
-            raise Unplanned(f"it has a section of the kind {section.kind}")
+            raise UnsupportedComponent(f"it has a section of the kind {section.kind}")
         self._count((section.end - section.body) // _BYTES)
         reader = Reader(self._content, section.body, section.end)
         for _ in range(self._counted(reader)):
@@ -97,7 +97,7 @@ class _Evaluator:
     def _count(self, definitions: int) -> None:
         self._left -= definitions
         if self._left < 0:
-            raise Unplanned(f"it has over {MAX_DEFINITIONS} definitions")
+            raise UnsupportedComponent(f"it has over {MAX_DEFINITIONS} definitions")
 
     def _counted(self, reader: Reader) -> int:
         """The length of a vector, each of whose elements counts as a definition."""
@@ -132,12 +132,12 @@ class _Evaluator:
                 bag = dict(self._core_export(frame, reader) for _ in range(self._counted(reader)))
                 frame.core_instances.append(bag)
             case other:
-                raise Unplanned(f"it makes a core instance in the unknown way {other}")
+                raise UnsupportedComponent(f"it makes a core instance in the unknown way {other}")
 
     def _core_argument(self, frame: Frame, reader: Reader) -> tuple[str, CoreInstance | CoreBag]:
         name = reader.name()
         if reader.byte() != CORE_INSTANCE:
-            raise Unplanned("a module is given something else than an instance")
+            raise UnsupportedComponent("a module is given something else than an instance")
         return name, at(frame.core_instances, reader.number())
 
     def _core_export(self, frame: Frame, reader: Reader) -> tuple[str, tuple[Kind, Source]]:
@@ -155,15 +155,15 @@ class _Evaluator:
                 bag = dict(self._inline_export(frame, reader) for _ in range(self._counted(reader)))
                 frame.items[Sort.INSTANCE].append(Instance(bag))
             case other:
-                raise Unplanned(f"it makes an instance in the unknown way {other}")
+                raise UnsupportedComponent(f"it makes an instance in the unknown way {other}")
 
     def _instantiate(
         self, frame: Frame, component: Item, arguments: Mapping[str, tuple[Sort, Item]]
     ) -> Instance:
         if not isinstance(component, NestedComponent):
-            raise Unplanned("it instantiates something else than a component within it")
+            raise UnsupportedComponent("it instantiates something else than a component within it")
         if frame.depth == MAX_DEPTH:
-            raise Unplanned(f"it has components within one another over {MAX_DEPTH} deep")
+            raise UnsupportedComponent(f"it has components within one another over {MAX_DEPTH} deep")
         inner = Frame(component.outer, frame.depth + 1, arguments)
         self.component(inner, component.start, component.end)
         return Instance(inner.exports)
@@ -194,13 +194,13 @@ class _Evaluator:
                     _outer(frame, reader.number()).item(_sort(sort), reader.number())
                 )
             case other:
-                raise Unplanned(f"it has an alias of the unknown kind {other}")
+                raise UnsupportedComponent(f"it has an alias of the unknown kind {other}")
 
     def _core_alias(self, frame: Frame, kind: Kind, reader: Reader) -> None:
         instance, name = at(frame.core_instances, reader.number()), reader.name()
         found = instance.get(name)
         if found is None or found[0] != kind:
-            raise Unplanned(f"it speaks of the export {name!r} of a module that has none")
+            raise UnsupportedComponent(f"it speaks of the export {name!r} of a module that has none")
         frame.core[kind].append(found[1])
 
     def canon(self, frame: Frame, reader: Reader) -> None:
@@ -215,24 +215,24 @@ class _Evaluator:
             case 0x03:
                 resource = frame.item(Sort.TYPE, reader.number())
                 if not isinstance(resource, ImportedType):
-                    raise Unplanned("it has resources of its own")
+                    raise UnsupportedComponent("it has resources of its own")
                 frame.core[Kind.FUNCTION].append(self.wiring.dropped(resource))
             case other:
-                raise Unplanned(f"it uses the built-in function {other:#x}")
+                raise UnsupportedComponent(f"it uses the built-in function {other:#x}")
 
     def _lift(self, frame: Frame, reader: Reader) -> None:
         function = at(frame.core[Kind.FUNCTION], reader.number())
         realloc = self._options(frame, reader)
         frame.item(Sort.TYPE, reader.number())
         if not isinstance(function, Export):
-            raise Unplanned("it exports a function of the host")
+            raise UnsupportedComponent("it exports a function of the host")
         frame.items[Sort.FUNCTION].append(LiftedFunction(function, realloc))
 
     def _lower(self, frame: Frame, reader: Reader) -> None:
         function = frame.item(Sort.FUNCTION, reader.number())
         realloc = self._options(frame, reader)
         if not isinstance(function, ImportedFunction):
-            raise Unplanned("it calls a function of its own as one that it imports")
+            raise UnsupportedComponent("it calls a function of its own as one that it imports")
         frame.core[Kind.FUNCTION].append(self.wiring.lowered(function, realloc))
 
     def _options(self, frame: Frame, reader: Reader) -> int | None:
@@ -249,7 +249,7 @@ class _Evaluator:
                 case 0x05:  # what to call after it returned: a guest ends then
                     at(frame.core[Kind.FUNCTION], reader.number())
                 case other:
-                    raise Unplanned(f"it lifts or lowers with the option {other:#x}")
+                    raise UnsupportedComponent(f"it lifts or lowers with the option {other:#x}")
         return realloc
 
     def import_(self, frame: Frame, reader: Reader) -> None:
@@ -259,14 +259,14 @@ class _Evaluator:
         if frame.outer is not None:
             given = frame.arguments.get(name)
             if given is None or given[0] != sort:
-                raise Unplanned(f"a component within it imports {name!r}, which it does not get")
+                raise UnsupportedComponent(f"a component within it imports {name!r}, which it does not get")
             frame.items[sort].append(given[1])
         elif sort is Sort.INSTANCE:
             frame.items[sort].append(ImportedInstance(name))
         elif bound is not None:
             frame.items[sort].append(bound)
         else:
-            raise Unplanned(f"it imports {name!r}, which is no interface")
+            raise UnsupportedComponent(f"it imports {name!r}, which is no interface")
 
     def export(self, frame: Frame, reader: Reader) -> None:
         """Section 11: which also defines it once more."""
@@ -275,7 +275,7 @@ class _Evaluator:
         if _one_of((0x00, 0x01), reader):
             described, bound = _description(frame, reader)
             if described != sort or sort in (Sort.INSTANCE, Sort.COMPONENT):
-                raise Unplanned(f"it exports {name!r} with less than it has")
+                raise UnsupportedComponent(f"it exports {name!r} with less than it has")
             if sort is Sort.TYPE and bound is None:
                 item = OtherType()  # a resource of its own to all others
         frame.items[sort].append(item)
@@ -306,19 +306,19 @@ def _exported(instance: Item, sort: Sort, name: str) -> Item:
         return ImportedType(instance.interface, name)
     found = instance.exports.get(name) if isinstance(instance, Instance) else None
     if found is None or found[0] != sort:
-        raise Unplanned(f"it speaks of the export {name!r} of an instance that has none")
+        raise UnsupportedComponent(f"it speaks of the export {name!r} of an instance that has none")
     return found[1]
 
 
 def _outer(frame: Frame, levels: int) -> Frame:
     """The component so many levels further out."""
     if levels > MAX_DEPTH:
-        raise Unplanned("it speaks of a component around that there is not")
+        raise UnsupportedComponent("it speaks of a component around that there is not")
     around: Frame | None = frame
     for _ in range(levels):
         around = None if around is None else around.outer
     if around is None:
-        raise Unplanned("it speaks of a component around that there is not")
+        raise UnsupportedComponent("it speaks of a component around that there is not")
     return around
 
 
@@ -333,7 +333,7 @@ def _description(frame: Frame, reader: Reader) -> tuple[Sort, Item | None]:
             frame.item(Sort.TYPE, reader.number())
             return Sort(kind), None
         case other:
-            raise Unplanned(f"it imports or exports something of the kind {other:#x}")
+            raise UnsupportedComponent(f"it imports or exports something of the kind {other:#x}")
 
 
 def _extern_name(reader: Reader) -> str:
@@ -343,18 +343,18 @@ def _extern_name(reader: Reader) -> str:
 
 def _sort(value: int) -> Sort:
     if value not in (1, 3, 4, 5):
-        raise Unplanned(f"it has a definition of the sort {value}")
+        raise UnsupportedComponent(f"it has a definition of the sort {value}")
     return Sort(value)
 
 
 def _core_kind(value: int | None) -> Kind:
     if value not in (0, 1, 2, 3):
-        raise Unplanned(f"it has a core definition of the sort {value}")
+        raise UnsupportedComponent(f"it has a core definition of the sort {value}")
     return Kind(value)
 
 
 def _one_of(known: tuple[int, ...], reader: Reader) -> int:
     value = reader.byte()
     if value not in known:
-        raise Unplanned(f"it has {value:#x} where one of {known} is known")
+        raise UnsupportedComponent(f"it has {value:#x} where one of {known} is known")
     return value

@@ -17,7 +17,7 @@ from wasmtime import Engine, WasmtimeError
 from wasmtime.component import Component, ResourceType
 from wasmtime.component import _types as wt
 
-from guesthouse.wasm.binary.byte_reader import Unplanned
+from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.binary.core_module import without_start
 from guesthouse.wasm.engine.engines import is_small
 from guesthouse.wasm.errors import UnsupportedType
@@ -54,14 +54,14 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
         engine: of `new_engine`, for components of this size.
 
     Raises:
-        Unplanned: it has something that this host does not run, or is no component at all.
+        UnsupportedComponent: it has something that this host does not run, or is no component at all.
     """
     outcome = evaluate(content)
     try:
         compiled = Component(engine, component_skeleton(content, outcome.wiring.placed()))
         plan = _Planner(outcome, compiled.type, engine).plan(small=is_small(len(content)))
     except (WasmtimeError, UnsupportedType) as error:
-        raise Unplanned(str(error)) from None
+        raise UnsupportedComponent(str(error)) from None
     return Parts(plan, tuple(without_start(each)[0] for each in outcome.wiring.modules), compiled.type)
 
 
@@ -105,7 +105,7 @@ class _Planner:
         if isinstance(item, wt.ValType):
             return  # a name for a type, which the functions that use it spell out
         if not isinstance(item, wt.ComponentInstanceType):
-            raise Unplanned(f"it imports {interface!r}, which is no interface")
+            raise UnsupportedComponent(f"it imports {interface!r}, which is no interface")
         for name, extern in item.exports(self._engine).items():
             inner = extern.ty
             if isinstance(inner, wt.FuncType):
@@ -113,9 +113,13 @@ class _Planner:
             elif isinstance(inner, ResourceType):
                 self._resource(interface, name, inner)
             elif not isinstance(inner, wt.ValType):
-                raise Unplanned(f"it imports {name!r} of {interface!r}, which is neither function nor type")
+                raise UnsupportedComponent(
+                    f"it imports {name!r} of {interface!r}, which is neither function nor type"
+                )
         if len(self._functions) > MAX_FUNCTIONS or len(self._same) > MAX_RESOURCES:
-            raise Unplanned(f"it imports over {MAX_FUNCTIONS} functions or {MAX_RESOURCES} resources")
+            raise UnsupportedComponent(
+                f"it imports over {MAX_FUNCTIONS} functions or {MAX_RESOURCES} resources"
+            )
 
     def _resource(self, interface: str, name: str, type_: ResourceType) -> None:
         first = self._first(type_)
@@ -129,13 +133,13 @@ class _Planner:
     def _known(self, type_: ResourceType) -> _Name:
         name = self._first(type_)
         if name is None:
-            raise Unplanned("a function takes or returns a resource of the component's own")
+            raise UnsupportedComponent("a function takes or returns a resource of the component's own")
         return name
 
     def _call(self, call: Call) -> Call:
         if isinstance(call, Dropped):
             if (call.interface, call.name) not in self._same:
-                raise Unplanned(f"it drops a {call.name!r}, which is no resource")
+                raise UnsupportedComponent(f"it drops a {call.name!r}, which is no resource")
             return Dropped(*self._same[call.interface, call.name])
         return call
 
@@ -158,6 +162,6 @@ class _Planner:
                 continue
             _, value = values.get(name, (None, None))
             if not isinstance(type_, wt.FuncType) or not isinstance(value, LiftedFunction):
-                raise Unplanned(f"it exports {name!r}, which is no function of its own")
+                raise UnsupportedComponent(f"it exports {name!r}, which is no function of its own")
             read = self._types.function(type_)
             yield Lifted(interface, name, value.function, read, value.realloc)

@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from guesthouse.wasm.binary.byte_reader import MODULE, Section, Unplanned, encoded_number, encoded_section
+from guesthouse.wasm.binary.byte_reader import (
+    MODULE,
+    Section,
+    UnsupportedComponent,
+    encoded_number,
+    encoded_section,
+)
 from guesthouse.wasm.binary.core_module import CODE, EXPORTS, START, CoreModule, Kind
 
 MAX_FUNCTIONS: Final = 1_000_000
@@ -38,7 +44,7 @@ def module_skeleton(module: CoreModule) -> bytes:
     """The skeleton of a module. It may be invalid only if the module is, or if a global holds a function.
 
     Raises:
-        Unplanned: the module is malformed.
+        UnsupportedComponent: the module is malformed.
     """
     functions = _Functions(module)
     made = {EXPORTS: functions.exports()} if EXPORTS in module.sections else {}
@@ -89,7 +95,7 @@ class _Functions:
         reader = self._module.reader(_FUNCTIONS)
         types = [reader.number() for _ in range(reader.count(MAX_FUNCTIONS, "functions"))]
         if any(number >= len(types) for number in self._kept):
-            raise Unplanned("a module exports or starts with a function that it does not have")
+            raise UnsupportedComponent("a module exports or starts with a function that it does not have")
         return _vector([encoded_number(types[number]) for number in self._kept])
 
     def bodies(self) -> bytes:

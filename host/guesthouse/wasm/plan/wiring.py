@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from guesthouse.wasm.binary.byte_reader import Section, Unplanned
+from guesthouse.wasm.binary.byte_reader import Section, UnsupportedComponent
 from guesthouse.wasm.binary.core_module import (
     MAX_MODULE_EXPORTS,
     MAX_MODULE_IMPORTS,
@@ -39,11 +39,11 @@ class Linking:
     def module(self, content: bytes, section: Section) -> int:
         """Add a core module; returns its number."""
         if len(self.modules) == MAX_MODULES:
-            raise Unplanned(f"it has over {MAX_MODULES} modules")
+            raise UnsupportedComponent(f"it has over {MAX_MODULES} modules")
         module = read_module(content[section.body : section.end])
         self._exports += len(module.exports)
         if self._exports > MAX_MODULE_EXPORTS:
-            raise Unplanned(f"its modules export over {MAX_MODULE_EXPORTS} things together")
+            raise UnsupportedComponent(f"its modules export over {MAX_MODULE_EXPORTS} things together")
         self.modules.append(module)
         self._places.append(section)
         return len(self.modules) - 1
@@ -57,9 +57,9 @@ class Linking:
         module = self.modules[number]
         self._imports += len(module.imports)
         if self._imports > MAX_MODULE_IMPORTS:
-            raise Unplanned(f"its modules import over {MAX_MODULE_IMPORTS} things together")
+            raise UnsupportedComponent(f"its modules import over {MAX_MODULE_IMPORTS} things together")
         if len(self.instantiations) == MAX_INSTANTIATIONS:
-            raise Unplanned(f"it instantiates modules over {MAX_INSTANTIATIONS} times")
+            raise UnsupportedComponent(f"it instantiates modules over {MAX_INSTANTIATIONS} times")
         imports = tuple(
             _found(arguments, wanted.module, wanted.name, wanted.kind) for wanted in module.imports
         )
@@ -76,20 +76,20 @@ class Linking:
 
     def _call(self, call: Call) -> CallOf:
         if len(self.calls) == MAX_CALLS:
-            raise Unplanned(f"it makes over {MAX_CALLS} core functions of imports")
+            raise UnsupportedComponent(f"it makes over {MAX_CALLS} core functions of imports")
         self.calls.append(call)
         return CallOf(len(self.calls) - 1)
 
     def use_memory(self, source: Source) -> None:
         """See that values cross through the same memory everywhere."""
         if not isinstance(source, Export) or self.memory not in (None, source):
-            raise Unplanned("values cross through more than one memory")
+            raise UnsupportedComponent("values cross through more than one memory")
         self.memory = source
 
     def realloc(self, source: Source) -> int:
         """The number of an allocator."""
         if not isinstance(source, Export):
-            raise Unplanned("an allocator is a function of the host")
+            raise UnsupportedComponent("an allocator is a function of the host")
         return self.reallocs.setdefault(source, len(self.reallocs))
 
 
@@ -97,5 +97,5 @@ def _found(arguments: Mapping[str, CoreInstance | CoreBag], module: str, name: s
     instance = arguments.get(module)
     found = None if instance is None else instance.get(name)
     if found is None or found[0] != kind:
-        raise Unplanned(f"a module imports {name!r} of {module!r}, which it does not get")
+        raise UnsupportedComponent(f"a module imports {name!r} of {module!r}, which it does not get")
     return found[1]

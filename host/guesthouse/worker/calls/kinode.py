@@ -19,7 +19,7 @@ from typing import Any, Final
 from guesthouse.core.address import Address, canonical
 from guesthouse.core.errors import BadAddress
 from guesthouse.core.exit_cause import ExitCause
-from guesthouse.link.calls import ClearState, Outcome, Refusal, SetState
+from guesthouse.link.calls import CallDenied, ClearState, Outcome, SetState
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
 from guesthouse.wasm.errors import GuestTrap
 from guesthouse.wasm.types import FunctionType
@@ -123,7 +123,7 @@ def _stored(outcome: Outcome) -> None:
     if outcome is None:
         return
     what = str(outcome)
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, CallDenied):
         issuer, params = outcome.missing
         what = f"{outcome.error}: it lacks {params} of {issuer}"
     raise GuestTrap(ExitCause.TRAP, f"its state was not stored ({what}), and its interface cannot say so")

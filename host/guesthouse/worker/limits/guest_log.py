@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final
 
 from guesthouse.link.frames import checked
-from guesthouse.link.to_node import Log
+from guesthouse.link.to_node import LogLine
 from guesthouse.worker.link import LinkWriter
 
 _CUT: Final = " … (cut)"
@@ -103,5 +103,5 @@ class GuestLog:
         return True
 
     def _send(self, stream: str, level: str, text: str) -> None:
-        line = checked(Log(self._handle, stream, level, text))  # type: ignore[arg-type] # what `checked` is to find out
+        line = checked(LogLine(self._handle, stream, level, text))  # type: ignore[arg-type] # what `checked` is to find out
         self._outgoing.add(line, len(text))
