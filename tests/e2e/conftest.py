@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 import pytest_asyncio
 
-from guesthouse.package.compile.mac import Mac
+from guesthouse.package.compile.mac import MacKey
 
 from .browser import Browser, browser_of
 from .compiles import KEY_FILE, compile_python, is_in_python
@@ -42,7 +42,7 @@ def compiled(pytestconfig: pytest.Config) -> Path:
     """Compiled components of earlier runs, and their key: a Python component takes seconds to compile."""
     folder = Path(pytestconfig.cache.mkdir("guesthouse-compiled"))
     (folder / "compiled").mkdir(mode=0o700, exist_ok=True)
-    Mac(folder / KEY_FILE).mac("nothing")  # makes the key, once for all processes of this run
+    MacKey(folder / KEY_FILE).mac("nothing")  # makes the key, once for all processes of this run
     return folder
 
 

@@ -165,7 +165,7 @@ async def test_what_each_lacks_is_said_and_nothing_is_delivered(world: World) ->
 async def test_a_capability_of_another_process_is_not_handed_on_nor_shown(world: World) -> None:
     given = await world.ask(ONE, A, f'hand {TWO}@{OPEN} {ONE}@{A} "messaging" show')
     assert given == f'"messaging" of {A}'
-    # b of two.os is handed it by open, but it was sealed for open alone
+    # b of two.os is handed it by open, but it was signed for open alone
     assert await world.ask(TWO, OPEN, f'give {B} {ONE}@{A} "messaging"') == "given"
     process = world.nodes[TWO].router.find(Address.parse(f"{TWO}@{B}").process)
     assert process is not None
@@ -257,7 +257,7 @@ class Malicious:
 
 
 async def handed_over(world: World) -> SignedCapability:
-    """The seal that a of one.os gives to open of two.os, as it was on the way."""
+    """The capability that a of one.os gives to open of two.os, as it was on the way."""
     await world.ask(ONE, A, f'hand {TWO}@{OPEN} {ONE}@{A} "messaging" show')
     requests = [read(data).message for node, data in world.net.seen if node == TWO]
     return SignedCapability(*requests[-1][10][0])

@@ -1,4 +1,4 @@
-"""What is sealed or signed: nothing that was altered is taken, whatever the alteration."""
+"""What is encrypted or signed: nothing that was altered is taken, whatever the alteration."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ FIELDS: Final = ("issuer", "params", "holder", "expires")
 
 @target()
 def encrypted_channel(data: bytes) -> None:
-    """A message that the client did not seal closes the channel; one that it did is taken once."""
+    """A message that the client did not encrypt closes the channel; one that it did is taken once."""
     channel = ChannelCipher(10)
-    assert isinstance(channel.open(data), CloseReason)
+    assert isinstance(channel.decrypt(data), CloseReason)
     nonce = hashlib.sha256(data).digest()[:12]
-    sealed = AESGCM(channel.secret).encrypt(nonce, data, None) + nonce
-    for altered in _altered(sealed, data):
-        assert isinstance(channel.open(altered), CloseReason)
-    assert channel.open(sealed) == data
-    assert isinstance(channel.open(sealed), CloseReason)
-    assert isinstance(channel.open(channel.seal(data)), CloseReason)
-    assert len(sealed) == len(data) + OVERHEAD
+    encrypted = AESGCM(channel.secret).encrypt(nonce, data, None) + nonce
+    for altered in _altered(encrypted, data):
+        assert isinstance(channel.decrypt(altered), CloseReason)
+    assert channel.decrypt(encrypted) == data
+    assert isinstance(channel.decrypt(encrypted), CloseReason)
+    assert isinstance(channel.decrypt(channel.encrypt(data)), CloseReason)
+    assert len(encrypted) == len(data) + OVERHEAD
 
 
-def _altered(sealed: bytes, data: bytes) -> list[bytes]:
-    at = int.from_bytes(data[:2], "big") % len(sealed)
-    flipped = bytearray(sealed)
+def _altered(encrypted: bytes, data: bytes) -> list[bytes]:
+    at = int.from_bytes(data[:2], "big") % len(encrypted)
+    flipped = bytearray(encrypted)
     flipped[at] ^= 1
-    return [bytes(flipped), sealed[:-1], sealed[1:], sealed + b"\0"]
+    return [bytes(flipped), encrypted[:-1], encrypted[1:], encrypted + b"\0"]
 
 
 @target()
@@ -61,8 +61,8 @@ def key_of_a_client(data: bytes) -> None:
 
 
 @target()
-def sealed_capability(data: bytes) -> None:
-    """Of what is shown, only what the issuer sealed is taken, by its holder, in its time."""
+def signed_capability(data: bytes) -> None:
+    """Of what is shown, only what the issuer signed is taken, by its holder, in its time."""
     capability = Capability.read(ISSUER, json.dumps("read"))
     real = sign(KEY, capability, HOLDER, NOW + 60)
     shown = _shown(real, data)

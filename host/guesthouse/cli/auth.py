@@ -9,16 +9,12 @@ from pathlib import Path
 
 import click
 
-from guesthouse.cli.options import home_option, home_path
+from guesthouse.cli.options import NotText, home_option, home_path
 from guesthouse.core.errors import GuesthouseError
 
 
 class NotAToken(GuesthouseError):
     """What is to be revoked is no token of the node, or is not said."""
-
-
-class NotText(GuesthouseError):
-    """A password is not text in the encoding of the terminal."""
 
 
 _DAY = 24 * 3600

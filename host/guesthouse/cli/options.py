@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
+from guesthouse.core.errors import GuesthouseError
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class NotText(GuesthouseError):
+    """What should be text is not, in the encoding that it was given in."""
 
 
 def home_option(command: _Command) -> _Command:

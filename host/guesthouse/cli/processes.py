@@ -8,14 +8,9 @@ from typing import Any, Final
 
 import click
 
-from guesthouse.cli.options import home_option, home_path, json_option, print_json
-from guesthouse.core.errors import GuesthouseError
+from guesthouse.cli.options import NotText, home_option, home_path, json_option, print_json
 
 _LONGEST_WAIT: Final = 366 * 24 * 3600
-
-
-class NotText(GuesthouseError):
-    """What should be text is not."""
 
 
 @click.command()

@@ -124,8 +124,8 @@ class Holdings:
     """What came with messages of this run, oldest first, and from whom."""
     givers: dict[Capability, str] = field(default_factory=dict)
     """Of what it saved: from whom that came, as far as it was handed to it."""
-    seals: dict[Capability, object] = field(default_factory=dict)
-    """For those of other nodes: what shows there that it holds them, as it came, oldest first. Not kept."""
+    signed: dict[Capability, object] = field(default_factory=dict)
+    """Those of other nodes, signed: what shows there that it holds them, as it came, oldest first. Not kept."""
     refused: dict[Capability, int] = field(default_factory=dict)
     """What it lacked, and how often."""
 
@@ -161,12 +161,12 @@ class Holdings:
             if len(self.received) > MOST_RECEIVED:
                 del self.received[next(iter(self.received))]
 
-    def keep_seal(self, capability: Capability, seal: object) -> None:
+    def keep_signed(self, capability: Capability, signed: object) -> None:
         """With this it can show a capability of another node there."""
-        self.seals.pop(capability, None)
-        self.seals[capability] = seal
-        if len(self.seals) > MOST_RECEIVED:
-            del self.seals[next(iter(self.seals))]
+        self.signed.pop(capability, None)
+        self.signed[capability] = signed
+        if len(self.signed) > MOST_RECEIVED:
+            del self.signed[next(iter(self.signed))]
 
     def save(self, capabilities: Iterable[Capability]) -> list[Capability]:
         """Keep those that it was handed in this run, or holds or issues. Returns them."""
@@ -191,12 +191,12 @@ class Holdings:
 
     def forget(self, void: Callable[[Capability], bool]) -> None:
         """Hold these no more, as far as they were handed over. What it gave up it gave up."""
-        for capability in {*self.saved, *self.received, *self.seals}:
+        for capability in {*self.saved, *self.received, *self.signed}:
             if void(capability):
                 self.saved.discard(capability)
                 self.received.pop(capability, None)
                 self.givers.pop(capability, None)
-                self.seals.pop(capability, None)
+                self.signed.pop(capability, None)
 
     def forget_dropped(self) -> list[Capability]:
         """Forget what it gave up beyond `MOST_DROPPED`, of what nobody grants it any more. Returns those."""

@@ -63,7 +63,7 @@ NO_PONG: Final = CloseReason(1011, "no pong within the deadline")
 TOKEN_REVOKED: Final = CloseReason(1008, "the token was revoked")
 TOO_SLOW: Final = CloseReason(1013, "the client reads too slowly")
 CROWDED: Final = CloseReason(1013, "the node holds as many unfinished messages as it may")
-BAD_SEAL: Final = CloseReason(1008, "not encrypted as agreed")
+BAD_CIPHERTEXT: Final = CloseReason(1008, "not encrypted as agreed")
 SECRET_USED_UP: Final = CloseReason(1008, "the secret is used up: open a new channel")
 
 # The register form, before a channel is open.
@@ -92,7 +92,7 @@ CLOSES: Final = (
     TOKEN_REVOKED,
     TOO_SLOW,
     CROWDED,
-    BAD_SEAL,
+    BAD_CIPHERTEXT,
     SECRET_USED_UP,
     REGISTER_TOO_BIG,
     NOT_A_REGISTER,

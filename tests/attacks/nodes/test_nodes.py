@@ -38,7 +38,7 @@ LINES: Final = {
     "answers that nobody asked for": "was not asked for",
     "pushes to channels of others": "a capability shown by liar.os@guest:house:liar.os was dropped",
     "requests to the HTTP server": "",
-    "seals that are forged": "a capability handed over by liar.os@guest:house:liar.os was dropped",
+    "signatures that are forged": "a capability handed over by liar.os@guest:house:liar.os was dropped",
     TRICKLE: "",
 }
 HEAVY: Final = {"twenty million empty lists", "large and wrongly signed", "too large"}

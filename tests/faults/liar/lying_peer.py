@@ -65,20 +65,20 @@ class Liar:
         head = [REQUEST, fields["number"], fields["source"], target, body, False, fields["expects"]]
         return [*head, None, None, b"blob", fields["handed"], fields["shown"]]
 
-    def sealed(self, issuer: str, params: str, holder: str) -> list[Any]:
+    def signed(self, issuer: str, params: str, holder: str) -> list[Any]:
         """A capability, signed by the liar."""
         made = sign(self.key, Capability.read(issuer, params), holder, time.time() + 60)
         return [made.issuer, made.params, made.holder, made.expires, made.signature]
 
     def forged(self, number: int) -> list[Any]:
         """A capability of a process of the node's, which the liar signed."""
-        return self.sealed(f"{self.node}@{self.process}", str(number), f"{LIAR}@{SOURCE}")
+        return self.signed(f"{self.node}@{self.process}", str(number), f"{LIAR}@{SOURCE}")
 
     def push(self, channel: int, *, own: bool) -> bytes:
         """A push to a channel, with a right that nobody gave."""
         fields = {"channel_id": channel, "message_type": "Text"}
         issuer = f"{LIAR}@{SOURCE}" if own else f"{self.node}@{self.process}"
-        right = self.sealed(issuer, json.dumps({"channel": channel}), f"{LIAR}@{SOURCE}")
+        right = self.signed(issuer, json.dumps({"channel": channel}), f"{LIAR}@{SOURCE}")
         return self.said(
             self.request(
                 SERVER, json.dumps({"WebSocketPush": fields}).encode(), shown=[right] * 32, handed=[right]
@@ -87,7 +87,7 @@ class Liar:
 
     def answer(self, number: int) -> bytes:
         """An answer to what it was not asked, which hands something over."""
-        mine = self.sealed(f"{LIAR}@{SOURCE}", '"messaging"', f"{self.node}@{self.process}")
+        mine = self.signed(f"{LIAR}@{SOURCE}", '"messaging"', f"{self.node}@{self.process}")
         if number % 2:
             return self.said([RESPONSE, number, SOURCE, b"forged", None, None, b"blob", [mine] * 32])
         return self.said([FAILURE, number, "not-authorised", [f"{self.node}@{self.process}", '"messaging"']])
@@ -145,7 +145,7 @@ TALES: Final[dict[str, Callable[[Liar], Iterator[bytes]]]] = {
     "requests to the HTTP server": lambda liar: lot(
         lambda n: liar.said(liar.request(SERVER, ACTIONS[n % len(ACTIONS)]))
     ),
-    "seals that are forged": lambda liar: lot(
+    "signatures that are forged": lambda liar: lot(
         lambda n: liar.said(liar.request(liar.process, number=0, handed=[liar.forged(n)] * 32)), 20
     ),
 }

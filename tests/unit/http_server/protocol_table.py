@@ -348,7 +348,7 @@ CLIENTS: Final = (
         "encrypted channels",
         (
             "tests/e2e/test_register.py::test_an_encrypted_channel_carries_what_only_its_two_ends_can_read",
-            f"{UNIT}/test_encrypted.py::test_what_is_not_sealed_right_ends_the_channel_and_is_not_delivered",
+            f"{UNIT}/test_encrypted.py::test_what_is_not_encrypted_right_ends_the_channel_and_is_not_delivered",
             f"{UNIT}/test_encrypted.py::test_a_replay_ends_the_channel",
         ),
     ),

@@ -32,7 +32,7 @@ class Client:
     channel_id: int
     cipher: AESGCM
 
-    def sealed(self, payload: bytes, nonce: bytes | None = None) -> bytes:
+    def encrypted(self, payload: bytes, nonce: bytes | None = None) -> bytes:
         nonce = nonce or os.urandom(12)
         return self.cipher.encrypt(nonce, payload, None) + nonce
 
@@ -76,7 +76,7 @@ async def closed(socket: ClientConnection) -> tuple[int, str]:
 async def test_messages_go_both_ways_and_the_process_sees_only_what_was_said(house: House) -> None:
     async with encrypted(house) as client:
         assert (await house.chat.opened()).channel_id == client.channel_id
-        await client.socket.send(client.sealed(b"hello"))
+        await client.socket.send(client.encrypted(b"hello"))
         assert await house.chat.next() == ("push", client.channel_id, 1, b"hello")
         house.server.push(CHAT, client.channel_id, 0, b"text")
         house.server.push_many(CHAT, [client.channel_id], 1, b"x" * 5000)
@@ -107,20 +107,20 @@ async def test_the_process_hears_nothing_before_there_is_a_secret(house: House) 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda sealed: sealed[:5] + bytes([sealed[5] ^ 1]) + sealed[6:], "its tag is wrong"),
-        (lambda sealed: sealed[:-1] + bytes([sealed[-1] ^ 1]), "its tag is wrong"),
-        (lambda sealed: sealed[-27:], "it is shorter than a tag and a nonce"),
-        (lambda sealed: b"", "it is shorter than a tag and a nonce"),
-        (lambda sealed: "text", "it is text"),
+        (lambda encrypted: encrypted[:5] + bytes([encrypted[5] ^ 1]) + encrypted[6:], "its tag is wrong"),
+        (lambda encrypted: encrypted[:-1] + bytes([encrypted[-1] ^ 1]), "its tag is wrong"),
+        (lambda encrypted: encrypted[-27:], "it is shorter than a tag and a nonce"),
+        (lambda encrypted: b"", "it is shorter than a tag and a nonce"),
+        (lambda encrypted: "text", "it is text"),
     ],
 )
-async def test_what_is_not_sealed_right_ends_the_channel_and_is_not_delivered(
+async def test_what_is_not_encrypted_right_ends_the_channel_and_is_not_delivered(
     house: House, spoil: object, reason: str
 ) -> None:
     assert callable(spoil)
     async with encrypted(house) as client:
         await house.chat.opened()
-        await client.socket.send(spoil(client.sealed(b"hello there")))
+        await client.socket.send(spoil(client.encrypted(b"hello there")))
         assert await closed(client.socket) == (1008, f"not encrypted as agreed: {reason}")
     assert await house.chat.next() == ("close", client.channel_id)
 
@@ -128,16 +128,16 @@ async def test_what_is_not_sealed_right_ends_the_channel_and_is_not_delivered(
 async def test_a_message_of_tag_and_nonce_alone_is_an_empty_one(house: House) -> None:
     async with encrypted(house) as client:
         await house.chat.opened()
-        await client.socket.send(client.sealed(b""))
+        await client.socket.send(client.encrypted(b""))
         assert await house.chat.next() == ("push", client.channel_id, 1, b"")
 
 
 async def test_a_replay_ends_the_channel(house: House) -> None:
     async with encrypted(house) as client:
         await house.chat.opened()
-        sealed = client.sealed(b"pay")
-        await client.socket.send(sealed)
-        await client.socket.send(sealed)
+        message = client.encrypted(b"pay")
+        await client.socket.send(message)
+        await client.socket.send(message)
         assert (await closed(client.socket))[1] == "not encrypted as agreed: its nonce was used before"
     assert (await house.chat.next())[0] == "push"
     assert (await house.chat.next())[0] == "close"
@@ -157,20 +157,20 @@ async def test_a_secret_is_for_so_many_messages(start: Start) -> None:
     async with encrypted(house) as client:
         await house.chat.opened()
         for _ in range(3):
-            await client.socket.send(client.sealed(b"x"))
+            await client.socket.send(client.encrypted(b"x"))
             assert (await house.chat.next())[0] == "push"
-        await client.socket.send(client.sealed(b"x"))
+        await client.socket.send(client.encrypted(b"x"))
         assert await closed(client.socket) == (1008, "the secret is used up: open a new channel")
 
 
 @pytest.mark.parametrize(("over", "code"), [(-1, None), (0, None), (1, 1009)])
-async def test_the_limit_is_of_what_is_said_not_of_what_is_sealed(
+async def test_the_limit_is_of_what_is_said_not_of_what_is_encrypted(
     start: Start, over: int, code: int | None
 ) -> None:
     house = await start(ConnectionLimits(message_bytes=1000))
     async with encrypted(house) as client:
         await house.chat.opened()
-        await client.socket.send(client.sealed(b"x" * (1000 + over)))
+        await client.socket.send(client.encrypted(b"x" * (1000 + over)))
         if code is None:
             assert len((await house.chat.next())[3]) == 1000 + over
         else:

@@ -216,7 +216,7 @@ async def encrypted_messages(start: Start, _: Path, over: int) -> None:
     async with encrypted(house) as client:
         await house.chat.opened()
         for _number in range(3 + over):
-            await client.socket.send(client.sealed(b"x"))
+            await client.socket.send(client.encrypted(b"x"))
         for _number in range(min(3 + over, 3)):
             assert (await house.chat.next())[0] == "push"
         if over > 0:

@@ -20,13 +20,15 @@ from guesthouse.kernel.cluster.node_messages import Failure, NodeMessage, Reques
 NOW = 1_000_000.0
 HOME, AWAY, STRANGER = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {"home.os": HOME.public_key(), "away.os": AWAY.public_key()}
-SEAL = SignedCapability("away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64))
+SIGNED = SignedCapability("away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64))
 MESSAGE = Failure(7, "timeout", None)
 MESSAGES: list[NodeMessage] = [
     MESSAGE,
     Failure(2**64 - 1, "not-authorised", ("home.os@a:b:c", '"messaging"')),
     Response(1, "a:b:c", b"body", None, None, None, ()),
-    Request(0, "a:b:c", "d:e:f", b"body", True, 5, "metadata", "text/plain", b"blob", (SEAL,), (SEAL,) * 32),
+    Request(
+        0, "a:b:c", "d:e:f", b"body", True, 5, "metadata", "text/plain", b"blob", (SIGNED,), (SIGNED,) * 32
+    ),
 ]
 
 
@@ -93,7 +95,7 @@ def _heads(size: int) -> bytes:
 
 
 REQUEST: list[Any] = [0, 1, "a:b:c", "d:e:f", b"", False, None, None, None, None, [], []]
-SEAL_FIELDS: list[Any] = ["away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64)]
+SIGNED_FIELDS: list[Any] = ["away.os@a:b:c", '"messaging"', "home.os@d:e:f", NOW, bytes(64)]
 
 
 def changed(at: int, value: Any) -> list[Any]:
@@ -125,10 +127,10 @@ SHAPELESS: list[list[Any] | bytes] = [
     changed(7, b""),
     changed(8, "x" * 65_537),
     changed(10, {}),
-    changed(10, [SEAL_FIELDS] * 33),
-    changed(11, [SEAL_FIELDS[:-1] * 2]),
-    changed(11, [[*SEAL_FIELDS[:3], "now", b""]]),
-    changed(11, [[*SEAL_FIELDS[:4], bytes(65)]]),
+    changed(10, [SIGNED_FIELDS] * 33),
+    changed(11, [SIGNED_FIELDS[:-1] * 2]),
+    changed(11, [[*SIGNED_FIELDS[:3], "now", b""]]),
+    changed(11, [[*SIGNED_FIELDS[:4], bytes(65)]]),
     [2, 1, "no-such-kind", None],
     [2, 1, "timeout", ["one"]],
     [2, 1, "timeout", ["one", 2]],

@@ -77,8 +77,8 @@ async def far(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> Far:
 
 
 def right(issuer: str, params: str) -> list[Any]:
-    sealed = sign(HERE, Capability.read(issuer, params), f"far.os@{FAR}", time.time() + 60)
-    return [sealed.issuer, sealed.params, sealed.holder, sealed.expires, sealed.signature]
+    signed = sign(HERE, Capability.read(issuer, params), f"far.os@{FAR}", time.time() + 60)
+    return [signed.issuer, signed.params, signed.holder, signed.expires, signed.signature]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -182,8 +182,8 @@ async def test_what_a_package_gave_before_it_was_uninstalled_is_void_when_it_is_
 
     def given(at: float, params: str) -> list[Any]:
         expires = at + LONGEST_SECONDS
-        sealed = sign(HERE, Capability.read(f"home.os@{CHAT}", params), f"far.os@{FAR}", expires)
-        return [sealed.issuer, sealed.params, sealed.holder, sealed.expires, sealed.signature]
+        signed = sign(HERE, Capability.read(f"home.os@{CHAT}", params), f"far.os@{FAR}", expires)
+        return [signed.issuer, signed.params, signed.holder, signed.expires, signed.signature]
 
     far.ask(b"", shown=[given(uninstalled - 1, '"messaging"')])
     assert far.heard == [], "it is good until then"
@@ -198,7 +198,7 @@ async def test_what_a_package_gave_before_it_was_uninstalled_is_void_when_it_is_
     far.ask(CHANNEL, "http-server:distro:sys", [given(uninstalled + 1, '{"channel":7}')])
     assert [call[0] for call in kernel.http.asked] == ["request"]
     kernel.router.rights.void({"late:b.os": uninstalled + 2 * LONGEST_SECONDS})
-    assert set(kernel.router.rights._void) == {"late:b.os"}, "by then no seal is valid any more"
+    assert set(kernel.router.rights._void) == {"late:b.os"}, "by then no signature is valid any more"
 
 
 async def test_who_answers_what_it_was_not_asked_hands_nothing_over(far: Far, kernel: Any) -> None:
@@ -211,7 +211,7 @@ async def test_who_answers_what_it_was_not_asked_hands_nothing_over(far: Far, ke
     own = sign(THERE, Capability.read(f"far.os@{FAR}", '"messaging"'), f"home.os@{CHAT}", time.time() + 60)
     handed = [own.issuer, own.params, own.holder, own.expires, own.signature]
     far.say([RESPONSE, number, FAR, b"forged", None, None, None, [handed]])
-    assert process.holdings.seals == {}
+    assert process.holdings.signed == {}
     assert kernel.router.asker_of("other.os", number) == process.id
     assert kernel.router.asker_of("far.os", number) is None
     assert "was not asked for" in kernel.log

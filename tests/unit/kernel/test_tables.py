@@ -242,7 +242,7 @@ async def holdings(house: House) -> AsyncIterator[Fill]:
         for _ in range(count):
             capability = Capability("home.os@door:other:b.os", f'"{house.number()}"')
             process.holdings.receive([capability], "home.os@x:y:z")
-            process.holdings.keep_seal(capability, object())
+            process.holdings.keep_signed(capability, object())
             process.holdings.refuse(capability)
 
     yield fill

@@ -174,7 +174,7 @@ async def test_a_poisoned_module_is_compiled_anew_for_whoever_wants_it(
     both = written(tmp_path, "both", BOTH)
     await Compiler(cache_dir, LIMITS).compiled(both)
     good, attacked, evil = contents(cache_dir), shared(cache_dir, MODULE), shared(cache_dir, OTHER)
-    seal = attacked.with_suffix(".seal")
+    mac = attacked.with_suffix(".seal")
     match poison:
         case "bytes":
             attacked.write_bytes(good[attacked.name][:-1] + bytes([good[attacked.name][-1] ^ 1]))
@@ -182,7 +182,7 @@ async def test_a_poisoned_module_is_compiled_anew_for_whoever_wants_it(
             shutil.copyfile(evil, attacked)
         case "swap all":
             shutil.copyfile(evil, attacked)
-            shutil.copyfile(evil.with_suffix(".seal"), seal)
+            shutil.copyfile(evil.with_suffix(".seal"), mac)
         case "cut":
             attacked.write_bytes(good[attacked.name][:1000])
         case "open":
@@ -193,11 +193,11 @@ async def test_a_poisoned_module_is_compiled_anew_for_whoever_wants_it(
         case "hard link":
             (tmp_path / "elsewhere").hardlink_to(attacked)
         case "mac":
-            seal.write_text("0" * 64)
+            mac.write_text("0" * 64)
         case "not text":
-            seal.write_bytes(b"\xff" * 64)
+            mac.write_bytes(b"\xff" * 64)
         case "no mac":
-            seal.unlink()
+            mac.unlink()
         case "gone":
             attacked.unlink()
     runs.clear()

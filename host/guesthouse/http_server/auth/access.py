@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import Pairs
 from guesthouse.core.ports import ProcessPort, RouterPort
 from guesthouse.http_server import close_codes
-from guesthouse.http_server.auth.local_access import LocalAccess
+from guesthouse.http_server.auth.local_access import HeaderValues, LocalAccess
 from guesthouse.http_server.auth.tokens import Claims, Tokens
 from guesthouse.http_server.close_codes import Refusal
 from guesthouse.http_server.routing.bindings import Bindings, WsBinding
@@ -32,13 +32,6 @@ SHARED_REALM: Final = "@shared"
 
 class NoSuchPackage(GuesthouseError):
     """A host stands for a package of which no process is there."""
-
-
-class HeaderValues(Protocol):
-    """Request headers, by name in any case."""
-
-    def get_all(self, key: str) -> Sequence[str]:
-        """Values of all headers of that name."""
 
 
 @dataclass(frozen=True, slots=True)

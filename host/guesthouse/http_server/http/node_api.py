@@ -71,15 +71,15 @@ class NodeApi:
         except BadKey:
             return refused(close_codes.BAD_REQUEST)
         connection = self.context.awaiting_key.get(channel_id)
-        seal = ChannelCipher(self.context.settings.connections.encrypted_messages)
+        cipher = ChannelCipher(self.context.settings.connections.encrypted_messages)
         if (
             connection is None
             or connection.peer.address != peer.address
-            or not connection.open_encrypted(seal)
+            or not connection.open_encrypted(cipher)
         ):
             return refused(close_codes.NO_CHANNEL)
         answer = {
-            "encrypted_secret": wrap(seal.secret, key).hex(),
+            "encrypted_secret": wrap(cipher.secret, key).hex(),
             "signed_public_key": self.node_key.sign(bytes.fromhex(modulus)).hex(),
         }
         return JSONResponse(answer, 201, headers=_NO_STORE)

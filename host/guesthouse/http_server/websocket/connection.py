@@ -68,8 +68,8 @@ class WebSocketConnection(ChannelSocket):
     """
 
     __slots__ = (
-        "_event", "_label", "_noted", "_released", "_upgraded", "bound_path", "extension", "messages_in",
-        "opened_at", "owner", "seal", "token_family", "token_login", "window_bits",
+        "_event", "_label", "_noted", "_released", "_upgraded", "bound_path", "cipher", "extension",
+        "messages_in", "opened_at", "owner", "token_family", "token_login", "window_bits",
     )  # fmt: skip
 
     owner: ProcessId
@@ -86,7 +86,7 @@ class WebSocketConnection(ChannelSocket):
         """Login that issued the token, if any."""
         self.opened_at = 0.0
         self.messages_in = 0
-        self.seal: ChannelCipher | None = None
+        self.cipher: ChannelCipher | None = None
         """Set on encrypted channels."""
         self.extension: ExtensionChannel | None = None
         """Set on channels of extensions."""
@@ -277,12 +277,12 @@ class WebSocketConnection(ChannelSocket):
         seconds = context.settings.connections.register_seconds
         context.deadlines.set(self, context.monotonic() + seconds)
 
-    def open_encrypted(self, seal: ChannelCipher) -> bool:
+    def open_encrypted(self, cipher: ChannelCipher) -> bool:
         """Open the channel: the client has posted its key. False when its process is gone."""
         process = self.context.router.find(self.owner)
         if process is None or process.gone or self._closing:
             return False
-        self.seal = seal
+        self.cipher = cipher
         self._inbound.deliver_to(self._deliver_encrypted)
         self._open(process, self._event)
         self._inbound.limit(self.context.settings.connections.message_bytes + OVERHEAD)
@@ -346,15 +346,15 @@ class WebSocketConnection(ChannelSocket):
     def _deliver_before_key(self, message_type: int, payload: bytes) -> None:
         """Refuse plaintext data before the key exchange."""
         if message_type <= _BINARY:
-            self._inbound.close = close_codes.BAD_SEAL.because("there is no secret yet")
+            self._inbound.close = close_codes.BAD_CIPHERTEXT.because("there is no secret yet")
 
     def _deliver_encrypted(self, message_type: int, payload: bytes) -> None:
-        if message_type > _BINARY or self.seal is None:
+        if message_type > _BINARY or self.cipher is None:
             self.deliver(message_type, payload)
         elif message_type == _TEXT:
-            self._inbound.close = close_codes.BAD_SEAL.because("it is text")
+            self._inbound.close = close_codes.BAD_CIPHERTEXT.because("it is text")
         else:
-            opened = self.seal.open(payload)
+            opened = self.cipher.decrypt(payload)
             if isinstance(opened, CloseReason):
                 self._inbound.close = opened
             else:
@@ -442,11 +442,11 @@ class WebSocketConnection(ChannelSocket):
 
     def framed(self, message_type: int, payload: bytes) -> bytes:
         """Encode a message for this client: encrypted or compressed as negotiated."""
-        if self.seal is None:
+        if self.cipher is None:
             return encode(message_type, payload, self.window_bits)
         if message_type > _BINARY:
             return frame(message_type, payload)
-        return frame(_BINARY, self.seal.seal(payload))
+        return frame(_BINARY, self.cipher.encrypt(payload))
 
     def grant_credit(self, size: int) -> None:
         """See `outbox.Owner`."""

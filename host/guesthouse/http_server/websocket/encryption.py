@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from guesthouse.core.errors import GuesthouseError
-from guesthouse.http_server.close_codes import BAD_SEAL, SECRET_USED_UP, CloseReason
+from guesthouse.http_server.close_codes import BAD_CIPHERTEXT, SECRET_USED_UP, CloseReason
 
 OVERHEAD: Final = 28
 """Bytes of tag and nonce added to a message."""
@@ -53,25 +53,25 @@ class ChannelCipher:
         self._seen: set[bytes] = set()
         self._sent = 0
 
-    def seal(self, payload: bytes) -> bytes:
+    def encrypt(self, payload: bytes) -> bytes:
         """Encrypt a message for the client."""
         nonce = self._prefix + self._sent.to_bytes(_NONCE - _PREFIX, "big")
         self._sent += 1
         return self._cipher.encrypt(nonce, payload, None) + nonce
 
-    def open(self, message: bytes) -> bytes | CloseReason:
+    def decrypt(self, message: bytes) -> bytes | CloseReason:
         """Decrypt a message of the client; returns a `CloseReason` if it is not authentic."""
         if len(message) < OVERHEAD:
-            return BAD_SEAL.because("it is shorter than a tag and a nonce")
-        sealed, nonce = message[:-_NONCE], message[-_NONCE:]
+            return BAD_CIPHERTEXT.because("it is shorter than a tag and a nonce")
+        ciphertext, nonce = message[:-_NONCE], message[-_NONCE:]
         if nonce in self._seen or nonce.startswith(self._prefix):
-            return BAD_SEAL.because("its nonce was used before")
+            return BAD_CIPHERTEXT.because("its nonce was used before")
         if len(self._seen) >= self._most:
             return SECRET_USED_UP
         try:
-            payload = self._cipher.decrypt(nonce, sealed, None)
+            payload = self._cipher.decrypt(nonce, ciphertext, None)
         except InvalidTag:
-            return BAD_SEAL.because("its tag is wrong")
+            return BAD_CIPHERTEXT.because("its tag is wrong")
         self._seen.add(nonce)
         return payload
 

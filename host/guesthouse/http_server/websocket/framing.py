@@ -70,7 +70,7 @@ class Framed(Protocol):
         """Compression window; 0 for none."""
 
     @property
-    def seal(self) -> object:
+    def cipher(self) -> object:
         """The cipher of an encrypted channel, or None."""
 
     def framed(self, message_type: int, payload: bytes) -> bytes:
@@ -89,7 +89,7 @@ class SharedFrames:
 
     def of(self, client: Framed) -> bytes:
         """The encoded message for a client."""
-        if client.seal is not None:
+        if client.cipher is not None:
             return client.framed(self._type, self._payload)
         return self.encode(client.window_bits)
 

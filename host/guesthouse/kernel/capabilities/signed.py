@@ -1,6 +1,6 @@
 """Capabilities that leave the node, and come back: signed with its Ed25519 key. Pure.
 
-A sealed capability says which node issued it, to which holder, and until when. So it cannot be forged or altered (the
+A signed capability says which node issued it, to which holder, and until when. So it cannot be forged or altered (the
 signature), shown by another than its holder, or shown for ever. That what carries it is not heard twice is the
 envelope's to see to (`kernel/cluster/envelopes.py`).
 
@@ -24,7 +24,7 @@ from guesthouse.core.errors import BadAddress, GuesthouseError
 from guesthouse.link.schema import Message
 
 LONGEST_SECONDS: Final = 24 * 3600.0
-"""How long a seal is valid; a verifier takes none that would be for longer."""
+"""How long a signature is valid; a verifier takes none that would be for longer."""
 SKEW_SECONDS: Final = 60.0
 """How far the clocks of two nodes may be apart."""
 
@@ -32,7 +32,7 @@ _PREFIX: Final = b"guesthouse capability 1\0"
 
 
 class BadSignature(GuesthouseError):
-    """A sealed capability is not taken; the text says why. What varies in it stands behind a colon."""
+    """A signed capability is not taken; the text says why. What varies in it stands behind a colon."""
 
 
 _Address = Annotated[str, Meta(max_length=1024)]
@@ -57,42 +57,42 @@ def sign(key: Ed25519PrivateKey, capability: Capability, holder: str, expires: f
 
 
 def verify(
-    sealed: SignedCapability, holder: str, key_of: Callable[[str], Ed25519PublicKey | None], now: float
+    signed: SignedCapability, holder: str, key_of: Callable[[str], Ed25519PublicKey | None], now: float
 ) -> Capability:
     """The capability, if `holder` holds it.
 
     Args:
-        sealed: what was shown, or handed over.
+        signed: what was shown, or handed over.
         holder: the address of the process that shows it, or is handed it.
         key_of: the public key of a node by its name; None for a node that is not known.
         now: Unix seconds.
 
     Raises:
-        BadSeal: forged, altered, over, or another's.
+        BadSignature: forged, altered, over, or another's.
     """
     try:
-        capability = Capability.read(sealed.issuer, sealed.params)
-        issuing_node = Address.parse(sealed.issuer).node
+        capability = Capability.read(signed.issuer, signed.params)
+        issuing_node = Address.parse(signed.issuer).node
     except (BadCapability, BadAddress) as error:
         raise BadSignature(f"it names no capability: {error}") from None
-    if (capability.issuer, capability.params) != (sealed.issuer, sealed.params):
+    if (capability.issuer, capability.params) != (signed.issuer, signed.params):
         raise BadSignature("it is not in canonical form")
     key = key_of(issuing_node)
     if key is None:
         raise BadSignature(f"the key of its issuer is not known: {issuing_node}")
     try:
-        key.verify(sealed.signature, _signed_bytes(sealed))
+        key.verify(signed.signature, _signed_bytes(signed))
     except InvalidSignature:
         raise BadSignature(f"it is not signed by {issuing_node}") from None
-    if sealed.holder != holder:
-        raise BadSignature(f"it is another's: it was given to {sealed.holder}, not to {holder}")
-    if not now - SKEW_SECONDS < sealed.expires <= now + LONGEST_SECONDS + SKEW_SECONDS:
+    if signed.holder != holder:
+        raise BadSignature(f"it is another's: it was given to {signed.holder}, not to {holder}")
+    if not now - SKEW_SECONDS < signed.expires <= now + LONGEST_SECONDS + SKEW_SECONDS:
         raise BadSignature("it is over, or would be valid for too long")
     return capability
 
 
-def _signed_bytes(sealed: SignedCapability) -> bytes:
-    fields = [sealed.issuer, sealed.params, sealed.holder, sealed.expires]
+def _signed_bytes(signed: SignedCapability) -> bytes:
+    fields = [signed.issuer, signed.params, signed.holder, signed.expires]
     try:
         return _PREFIX + json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:

@@ -68,7 +68,7 @@ class _Head:
 
 
 class Envelopes:
-    """Seals what a node sends to others, and opens what comes from them.
+    """Signs what a node sends to others, and verifies what comes from them.
 
     Args:
         node: the name of this node.

@@ -27,7 +27,7 @@ Part = Annotated[bytes, Meta(max_length=2**24)]
 """A body or a blob: what `process.message_bytes` is at the most."""
 Name = Annotated[str, Meta(max_length=512)]
 """A process id."""
-Seals = Annotated[tuple[SignedCapability, ...], Meta(max_length=MOST_IN_MESSAGE)]
+SignedCapabilities = Annotated[tuple[SignedCapability, ...], Meta(max_length=MOST_IN_MESSAGE)]
 
 
 class Request(Message, tag=0, frozen=True):
@@ -42,9 +42,9 @@ class Request(Message, tag=0, frozen=True):
     metadata: LongText | None
     mime: Text | None
     blob: Part | None
-    handed: Seals
+    handed: SignedCapabilities
     """What the sender hands over."""
-    shown: Seals
+    shown: SignedCapabilities
     """What its node shows for it: what it holds of the target, and of channels."""
 
 
@@ -57,7 +57,7 @@ class Response(Message, tag=1, frozen=True):
     metadata: LongText | None
     mime: Text | None
     blob: Part | None
-    handed: Seals
+    handed: SignedCapabilities
 
 
 class Failure(Message, tag=2, frozen=True):

@@ -55,7 +55,7 @@ SOURCE: Final = "remote"
 _NOT_FOUND: Final = b'{"Err": "WsChannelNotFound"}'
 """To the letter what the HTTP server answers for a channel that is not there: the two cannot be told apart."""
 _MOST_TRIED: Final = 2
-"""Seals of one capability that are looked at in one message: a node shows one, and each costs a signature."""
+"""Signatures of one capability that are looked at in one message: a node shows one, and each costs a signature."""
 KeyOf: TypeAlias = Callable[[str], Ed25519PublicKey | None]
 
 
@@ -115,11 +115,11 @@ class Remote:
     def _handed(
         self, sender: object, target: Address, capabilities: Iterable[Capability]
     ) -> tuple[SignedCapability, ...]:
-        """Seals of what a process here hands to one there; what nobody could verify is left out."""
+        """What a process here hands to one there, signed; what nobody could verify is left out."""
         found: list[SignedCapability] = []
         for capability in capabilities:
             issuing_node = Address.parse(capability.issuer).node
-            shown = sender.holdings.seals.get(capability) if isinstance(sender, Process) else None
+            shown = sender.holdings.signed.get(capability) if isinstance(sender, Process) else None
             if issuing_node == self._node:
                 expires = self._clock() + LONGEST_SECONDS
                 found.append(sign(self._key, capability, str(target), expires))
@@ -238,8 +238,8 @@ class Remote:
         except (ValueError, TypeError, AttributeError, KeyError):
             return b'{"Err": "MalformedRequest"}'
         ours = f"{self._node}@"
-        seals = (*asked.shown, *asked.handed)
-        of_channel = [each for each in seals if each.params == right and each.issuer.startswith(ours)]
+        signed = (*asked.shown, *asked.handed)
+        of_channel = [each for each in signed if each.params == right and each.issuer.startswith(ours)]
         held = self._taken(of_channel[:_MOST_TRIED], str(sender), "shown by")
         if name != "WebSocketPush" or not held:
             return _NOT_FOUND
@@ -283,7 +283,7 @@ class Remote:
     def _given(
         self, handed: Iterable[SignedCapability], sender: Address, process: ProcessId
     ) -> list[Capability]:
-        """Capabilities that a process there hands to one here: those of its own node sealed for the receiver, which can
+        """Capabilities that a process there hands to one here: those of its own node signed for the receiver, which can
         show them there; those of this node that the sender may show.
         """
         receiver = self._router.find(process)
@@ -294,28 +294,28 @@ class Remote:
             taken = self._taken([each], str(sender) if own else here, "handed over by")
             found += taken
             if taken and not own and receiver is not None:
-                receiver.holdings.keep_seal(taken[0], each)
+                receiver.holdings.keep_signed(taken[0], each)
         return found
 
-    def _taken(self, seals: Iterable[SignedCapability], holder: str, how: str) -> list[Capability]:
+    def _taken(self, signed: Iterable[SignedCapability], holder: str, how: str) -> list[Capability]:
         found = []
-        for each in seals:
+        for each in signed:
             try:
-                found.append(self._unsealed(each, holder))
+                found.append(self._verified(each, holder))
             except BadSignature as error:
                 node = holder.partition("@")[0]
                 text = f"a capability {how} {holder} was dropped: {error}"
                 self._notices.say(SOURCE, f"{how} {node} {str(error).partition(':')[0]}", text)
         return found
 
-    def _unsealed(self, sealed: SignedCapability, holder: str) -> Capability:
-        capability = verify(sealed, holder, self._seal_key, self._clock())
+    def _verified(self, signed: SignedCapability, holder: str) -> Capability:
+        capability = verify(signed, holder, self._issuer_key, self._clock())
         own = Address.parse(capability.issuer).node == self._node
-        if own and self._router.rights.is_void(capability, sealed.expires - LONGEST_SECONDS):
+        if own and self._router.rights.is_void(capability, signed.expires - LONGEST_SECONDS):
             raise BadSignature("the package that gave it was uninstalled since")
         return capability
 
-    def _seal_key(self, node: str) -> Ed25519PublicKey | None:
+    def _issuer_key(self, node: str) -> Ed25519PublicKey | None:
         return self._key.public_key() if node == self._node else self._key_of(node)
 
 
@@ -323,10 +323,9 @@ def _shown(sender: Sender, target: Address) -> tuple[SignedCapability, ...]:
     """What a process's node shows for it: the right to message the target; for an HTTP server, all of that node."""
     if not isinstance(sender, Process):
         return ()
-    process = canonical(target.process)
-    seals = sender.holdings.seals.items()
+    process, signed = canonical(target.process), sender.holdings.signed.items()
     if process == HTTP_SERVER:
-        found = [sign for capability, sign in seals if Address.parse(capability.issuer).node == target.node]
+        found = [each for capability, each in signed if Address.parse(capability.issuer).node == target.node]
     else:
-        found = [sign for capability, sign in seals if capability == of_node(target.node, process)]
-    return tuple(sign for sign in found[-MOST_IN_MESSAGE:] if isinstance(sign, SignedCapability))
+        found = [each for capability, each in signed if capability == of_node(target.node, process)]
+    return tuple(each for each in found[-MOST_IN_MESSAGE:] if isinstance(each, SignedCapability))

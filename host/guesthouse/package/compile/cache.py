@@ -24,9 +24,9 @@ from typing import Any, Final
 from guesthouse.core.config import MIB
 from guesthouse.core.json_text import read_json
 from guesthouse.package.compile.description import Description
-from guesthouse.package.compile.mac import Mac
-from guesthouse.package.compile.private_files import Digests, Tampered, copy, new_file, read_own
-from guesthouse.package.compile.shared_modules import SEAL_SUFFIX, SharedModules
+from guesthouse.package.compile.mac import MacKey
+from guesthouse.package.compile.private_files import Digests, UntrustedFile, copy, new_file, read_private
+from guesthouse.package.compile.shared_modules import MAC_SUFFIX, SharedModules
 from guesthouse.package.errors import CompileError
 from guesthouse.wasm.artifact_files import MODULE_SUFFIX, PLAN_SUFFIX, SHARED_SUFFIX, core_path, names_in
 
@@ -105,9 +105,9 @@ class CompileCache:
     def __init__(self, folder: Path, engine_key: str) -> None:
         self.folder = folder
         self._engine_key = engine_key
-        self.seal = Mac(folder.with_name(folder.name + ".key"))
+        self.key = MacKey(folder.with_name(folder.name + ".key"))
         self._digests = Digests()
-        self.modules: Final = SharedModules(folder, engine_key, self.seal, self._digests)
+        self.modules: Final = SharedModules(folder, engine_key, self.key, self._digests)
         """What its components share."""
         self._in_use: set[str] = set()
         """By the names that their files have in common."""
@@ -130,16 +130,26 @@ class CompileCache:
         """The artifact of a component, or None: if it was not compiled, or a module that it shares is gone.
 
         Raises:
-            Tampered: it, or a module that it shares, is not what was stored; that is deleted.
+            UntrustedFile: it, or a module that it shares, is not what was stored; that is deleted.
         """
         stem = f"{digest}-{self._engine_key}"
         try:
             found = self._checked(stem)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, Tampered) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            UntrustedFile,
+        ) as error:
             self._delete(stem)
-            raise Tampered(f"{self.folder / stem} was not what was stored ({error}) and is deleted") from None
+            raise UntrustedFile(
+                f"{self.folder / stem} was not what was stored ({error}) and is deleted"
+            ) from None
         artifact, layout = found
         if not all(self.modules.find(shared) for shared in layout.shared.values()):
             return None
@@ -156,14 +166,14 @@ class CompileCache:
         self._prune()
 
     def _checked(self, stem: str) -> tuple[Artifact, _Layout]:
-        note = read_json(read_own(self._note(stem), MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
+        note = read_json(read_private(self._note(stem), MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
         layout = _Layout.from_note(note)
         paths = self._paths(stem, layout)
         if set(self._all_of(stem)) - {*paths, self._note(stem)}:
-            raise Tampered("there are more files than were stored")
+            raise UntrustedFile("there are more files than were stored")
         content = {path.name: self._digests.of(path) for path in paths}
-        if not self.seal.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
-            raise Tampered("the content is another")
+        if not self.key.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
+            raise UntrustedFile("the content is another")
         return Artifact(paths[0], Description.from_json(note["description"])), layout
 
     def store(self, digest: str, made: Made, shared: Mapping[int, str]) -> Artifact:
@@ -183,7 +193,7 @@ class CompileCache:
                 parts.insert(1, self._naming(shared, unfinished))
             content = {path.name: self._digests.of(part) for path, part in zip(paths, parts, strict=True)}
             plain = made.description.to_json()
-            mac = self.seal.mac(_KIND, content, layout.to_note(), plain)
+            mac = self.key.mac(_KIND, content, layout.to_note(), plain)
             written = unfinished.enter_context(new_file(self.folder))
             note = {"mac": mac, **layout.to_note(), "description": plain}
             written.write_text(json.dumps(note), encoding="utf-8")
@@ -252,7 +262,7 @@ class CompileCache:
             with suppress(FileNotFoundError):  # another node may be at it, too
                 status = path.lstat()
                 total += status.st_size
-                if path.suffix not in (MODULE_SUFFIX, SEAL_SUFFIX):
+                if path.suffix not in (MODULE_SUFFIX, MAC_SUFFIX):
                     components.setdefault(path.name.partition(".")[0], []).append(status)
         named = Counter(name for stem in components for name in self._named_by(stem))
         total -= self.modules.prune(+named, _HALF_MADE_SECONDS)
@@ -268,7 +278,7 @@ class CompileCache:
     def _named_by(self, stem: str) -> set[str]:
         """The files of the modules that a component shares. What is damaged names none, as it is compiled anew."""
         try:
-            text = read_own(self.folder / f"{stem}{SHARED_SUFFIX}", MAX_NOTE_BYTES)
+            text = read_private(self.folder / f"{stem}{SHARED_SUFFIX}", MAX_NOTE_BYTES)
             return set(names_in(text).values())
-        except (OSError, ValueError, Tampered):
+        except (OSError, ValueError, UntrustedFile):
             return set()

@@ -25,14 +25,14 @@ from guesthouse.package.compile.compiler_process import CompileRun, Failed
 from guesthouse.package.compile.description import Description
 from guesthouse.package.compile.digest_cache import DigestCache
 from guesthouse.package.compile.job import Task
-from guesthouse.package.compile.private_files import Tampered, copy, new_file
+from guesthouse.package.compile.private_files import UntrustedFile, copy, new_file
 from guesthouse.package.errors import CompileError, CompileUnfinished
 from guesthouse.package.format.header import HEADER_BYTES, magic_fault
 from guesthouse.wasm.engine.engines import engine_key
 
 _T = TypeVar("_T")
 
-_KEPT_DIGESTS: Final = ".digests"
+_DIGEST_CACHE: Final = ".digests"
 """Beside the cache's folder, which workers can read: it tells where components are."""
 
 
@@ -60,7 +60,7 @@ class Compiler:
         self._log = log
         self._begins = begins
         self._cache = CompileCache(cache_dir, engine_key())
-        self._digests = DigestCache(cache_dir.with_name(cache_dir.name + _KEPT_DIGESTS), self._cache.seal)
+        self._digests = DigestCache(cache_dir.with_name(cache_dir.name + _DIGEST_CACHE), self._cache.key)
         """Of components. Each start of a process asks for that of its own."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # One compile keeps all CPUs busy, and its limit of memory is its own. What components share is compiled once.
@@ -143,7 +143,7 @@ class Compiler:
     def _found(self, find: Callable[[str], _T | None], digest: str) -> _T | None:
         try:
             return find(digest)
-        except Tampered as error:
+        except UntrustedFile as error:
             if self._log is not None:
                 self._log.write("compiler", "warning", f"{error}; compiling it again")
             return None

@@ -15,8 +15,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from guesthouse.package.compile.mac import Mac
-from guesthouse.package.compile.private_files import Digests, Stamp, Tampered, new_file, read_own
+from guesthouse.package.compile.mac import MacKey
+from guesthouse.package.compile.private_files import Digests, Stamp, UntrustedFile, new_file, read_private
 
 MOST_KEPT: Final = 1024
 """Files; those that were read longest ago are forgotten."""
@@ -29,13 +29,13 @@ class DigestCache(Digests):
 
     Args:
         kept_in: a file of this user alone. Without it, and when it is not what was written, all is read anew.
-        seal: what shows that a node wrote it.
+        key: for the MAC, which shows that a node wrote it.
     """
 
-    def __init__(self, kept_in: Path, seal: Mac) -> None:
+    def __init__(self, kept_in: Path, key: MacKey) -> None:
         super().__init__()
         self._kept_in = kept_in
-        self._seal = seal
+        self._key = key
         self._lock = Lock()
         self._loaded = False
         self._learnt = False
@@ -71,13 +71,13 @@ class DigestCache(Digests):
             known = [each for each in self._known.items() if each[0] not in self._read_only][-MOST_KEPT:]
             plain = [[str(path), stamp, digest] for path, (stamp, digest) in known]
             with new_file(folder) as written:
-                text = json.dumps({"mac": self._seal.mac(_KIND, plain), "digests": plain})
+                text = json.dumps({"mac": self._key.mac(_KIND, plain), "digests": plain})
                 written.write_text(text, encoding="ascii")
                 written.rename(self._kept_in)
 
     def _load(self) -> dict[Path, tuple[Stamp, str]]:
-        with suppress(OSError, ValueError, KeyError, TypeError, Tampered, RecursionError):
-            read: Any = json.loads(read_own(self._kept_in, _MOST_BYTES))
-            if self._seal.holds(read["mac"], _KIND, read["digests"]):
+        with suppress(OSError, ValueError, KeyError, TypeError, UntrustedFile, RecursionError):
+            read: Any = json.loads(read_private(self._kept_in, _MOST_BYTES))
+            if self._key.holds(read["mac"], _KIND, read["digests"]):
                 return {Path(path): (tuple(stamp), digest) for path, stamp, digest in read["digests"]}
         return {}

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from guesthouse.package.compile.private_files import Tampered, read_own
+from guesthouse.package.compile.private_files import UntrustedFile, read_private
 from guesthouse.package.errors import CompileError
 
 _KEY_BYTES: Final = 32
 
 
-class Mac:
+class MacKey:
     """MACs over JSON values.
 
     Args:
@@ -41,8 +41,8 @@ class Mac:
             self._make_key()
         try:
             # Another node that makes it just now, or was killed as it did, has a second name for it.
-            key = read_own(self._key_path, _KEY_BYTES, linked=True)
-        except Tampered as error:
+            key = read_private(self._key_path, _KEY_BYTES, linked=True)
+        except UntrustedFile as error:
             raise CompileError(f"{error}, and is the compile cache's key: remove it") from None
         if len(key) != _KEY_BYTES:
             raise CompileError(f"{self._key_path}, the compile cache's key, is damaged: remove it")

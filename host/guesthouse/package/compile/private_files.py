@@ -22,7 +22,7 @@ Stamp: TypeAlias = tuple[int, ...]
 """Device, inode, size, and the times of the last change to content and to either, in nanoseconds."""
 
 
-class Tampered(Exception):
+class UntrustedFile(Exception):
     """A cached file is not what was stored."""
 
 
@@ -42,7 +42,7 @@ class Digests:
         """The digest of a file of this user's.
 
         Raises:
-            Tampered: it is not a file of this user alone.
+            UntrustedFile: it is not a file of this user alone.
             OSError: it cannot be read.
         """
         with open(_open(path), "rb") as file:
@@ -67,7 +67,7 @@ class Digests:
         self._known.pop(path, None)
 
 
-def read_own(path: Path, limit: int, *, linked: bool = False) -> bytes:
+def read_private(path: Path, limit: int, *, linked: bool = False) -> bytes:
     """So much of a file that is this user's alone; `linked` if it may have more than one name."""
     with open(_open(path, linked=linked), "rb") as file:
         return file.read(limit)
@@ -105,5 +105,5 @@ def _open(path: Path, *, linked: bool = False) -> int:
         or (status.st_nlink != 1 and not linked)
     ):
         os.close(descriptor)
-        raise Tampered(f"{path} is not a file of this user alone")
+        raise UntrustedFile(f"{path} is not a file of this user alone")
     return descriptor

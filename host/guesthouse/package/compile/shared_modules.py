@@ -18,11 +18,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from guesthouse.package.compile.mac import Mac
-from guesthouse.package.compile.private_files import Digests, Tampered, new_file, read_own
+from guesthouse.package.compile.mac import MacKey
+from guesthouse.package.compile.private_files import Digests, UntrustedFile, new_file, read_private
 from guesthouse.wasm.artifact_files import MODULE_SUFFIX
 
-SEAL_SUFFIX: Final = ".seal"
+MAC_SUFFIX: Final = ".seal"  # as 0.1.0 named the files
 _KIND: Final = "module"
 _MAC_BYTES: Final = 64
 
@@ -30,10 +30,10 @@ _MAC_BYTES: Final = 64
 class SharedModules:
     """The shared modules of a folder. Blocks on the file system."""
 
-    def __init__(self, folder: Path, engine_key: str, seal: Mac, digests: Digests) -> None:
+    def __init__(self, folder: Path, engine_key: str, key: MacKey, digests: Digests) -> None:
         self._folder = folder
         self._engine_key = engine_key
-        self._seal = seal
+        self._key = key
         self._digests = digests
         self._in_use: set[str] = set()
         # Many components are looked for at once when a node starts: one of them reads a module, the others wait.
@@ -47,33 +47,33 @@ class SharedModules:
         """The code of a module, or None.
 
         Raises:
-            Tampered: it is not what was stored; it is deleted.
+            UntrustedFile: it is not what was stored; it is deleted.
         """
         path = self.path(digest)
         try:
-            mac = read_own(_seal_of(path), _MAC_BYTES).decode()
+            mac = read_private(_mac_of(path), _MAC_BYTES).decode()
             with self._reading:
                 content = self._digests.of(path)
-            if not self._seal.holds(mac, _KIND, path.name, content):
-                raise Tampered("the content is another")
-            os.utime(_seal_of(path))
+            if not self._key.holds(mac, _KIND, path.name, content):
+                raise UntrustedFile("the content is another")
+            os.utime(_mac_of(path))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, Tampered) as error:
+        except (OSError, ValueError, UntrustedFile) as error:
             self._delete(path)
-            raise Tampered(f"{path} was not what was stored ({error}) and is deleted") from None
+            raise UntrustedFile(f"{path} was not what was stored ({error}) and is deleted") from None
         return path
 
     def store(self, digest: str, code: Path) -> Path:
         """Take a file of the folder with the code of a module: in one step, as nothing is without its MAC."""
         path = self.path(digest)
-        mac = self._seal.mac(_KIND, path.name, self._digests.of(code))
+        mac = self._key.mac(_KIND, path.name, self._digests.of(code))
         with new_file(self._folder) as written:
             written.write_text(mac, encoding="ascii")
             # What was there is replaced, and never missing: another node may have named it and be about to load it.
-            _seal_of(path).unlink(missing_ok=True)
+            _mac_of(path).unlink(missing_ok=True)
             code.rename(path)
-            written.rename(_seal_of(path))
+            written.rename(_mac_of(path))
         return path
 
     def use(self, digests: Iterable[str]) -> None:
@@ -90,7 +90,7 @@ class SharedModules:
             How many bytes that were.
         """
         freed = 0
-        files = (*self._folder.glob(f"[!.]*{MODULE_SUFFIX}"), *self._folder.glob(f"[!.]*{SEAL_SUFFIX}"))
+        files = (*self._folder.glob(f"[!.]*{MODULE_SUFFIX}"), *self._folder.glob(f"[!.]*{MAC_SUFFIX}"))
         for path in {each.with_suffix(MODULE_SUFFIX) for each in files}:
             if path.name not in named and path.name not in self._in_use:
                 size, used = _size_and_use(path)
@@ -102,18 +102,18 @@ class SharedModules:
     def _delete(self, path: Path) -> None:
         self._digests.forget(path)
         # The MAC goes first: without it the code is not believed.
-        _seal_of(path).unlink(missing_ok=True)
+        _mac_of(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
 
-def _seal_of(path: Path) -> Path:
-    return path.with_suffix(SEAL_SUFFIX)
+def _mac_of(path: Path) -> Path:
+    return path.with_suffix(MAC_SUFFIX)
 
 
 def _size_and_use(path: Path) -> tuple[int, float]:
     """How many bytes a module has, and when it was used last."""
     size, used = 0, 0.0
-    for each in (path, _seal_of(path)):
+    for each in (path, _mac_of(path)):
         with suppress(FileNotFoundError):
             status = each.lstat()
             size, used = size + status.st_size, max(used, status.st_mtime)

@@ -23,13 +23,13 @@ ISSUER, HOLDER = "home.os@door:house:a.os", "away.os@guest:house:a.os"
 CAPABILITY = Capability.read(ISSUER, '"messaging"')
 
 
-def sealed(**changes: object) -> SignedCapability:
+def signed(**changes: object) -> SignedCapability:
     made = sign(KEY, CAPABILITY, HOLDER, NOW + 60)
     return replace(made, **changes)
 
 
-def test_what_was_sealed_is_taken_from_its_holder() -> None:
-    assert verify(sealed(), HOLDER, KEYS.get, NOW) == CAPABILITY
+def test_what_was_signed_is_taken_from_its_holder() -> None:
+    assert verify(signed(), HOLDER, KEYS.get, NOW) == CAPABILITY
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_was_sealed_is_taken_from_its_holder() -> None:
 def test_what_was_altered_is_not_taken(change: dict[str, object]) -> None:
     holder = str(change.get("holder", HOLDER))
     with pytest.raises(BadSignature):
-        verify(sealed(**change), holder, KEYS.get, NOW)
+        verify(signed(**change), holder, KEYS.get, NOW)
 
 
 def test_what_another_node_signed_is_not_taken() -> None:
@@ -63,7 +63,7 @@ def test_what_another_node_signed_is_not_taken() -> None:
 
 def test_what_was_given_to_one_is_not_taken_from_another() -> None:
     with pytest.raises(BadSignature, match=r"it was given to away\.os@guest"):
-        verify(sealed(), "away.os@thief:house:a.os", KEYS.get, NOW)
+        verify(signed(), "away.os@thief:house:a.os", KEYS.get, NOW)
 
 
 @pytest.mark.parametrize(

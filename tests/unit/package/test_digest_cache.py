@@ -13,9 +13,9 @@ import pytest
 
 from guesthouse.package.compile import digest_cache
 from guesthouse.package.compile.digest_cache import DigestCache
-from guesthouse.package.compile.mac import Mac
+from guesthouse.package.compile.mac import MacKey
 
-from .test_own_files import after_a_step, sha256
+from .test_private_files import after_a_step, sha256
 
 
 class Home:
@@ -25,13 +25,13 @@ class Home:
         self.cache = folder / "cache"
         self.cache.mkdir(mode=0o700)
         self.kept = folder / "cache.digests"
-        self.seal = Mac(folder / "cache.key")
+        self.key = MacKey(folder / "cache.key")
         self.component = folder / "component.wasm"
         self.component.write_bytes(b"content")
 
     def run(self, *paths: Path) -> list[str]:
         """One run of a node, which asks for components."""
-        digests = DigestCache(self.kept, self.seal)
+        digests = DigestCache(self.kept, self.key)
         found = []
         for path in paths or (self.component,):
             with path.open("rb") as file:
@@ -122,7 +122,7 @@ def test_a_file_that_others_may_write_is_not_relied_on(home: Home, reads: list[i
 
 def test_a_record_of_another_home_is_not_relied_on(home: Home, reads: list[int]) -> None:
     home.run()
-    home.seal = Mac(home.cache.with_name("other.key"))
+    home.key = MacKey(home.cache.with_name("other.key"))
     home.run()
     assert len(reads) == 2
 
