@@ -11,12 +11,13 @@ import json
 import shutil
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import Any, Final, ParamSpec
+from typing import Any, Final
+
+from tests.patience import PATIENCE, Disturbed
 
 from ..e2e.daemon import Daemon
 from ..e2e.packages import package
@@ -30,6 +31,7 @@ from .figures import (
     Row,
     Window,
     forget_peak,
+    grown,
     idle_share,
     leaks,
     machine_time,
@@ -37,8 +39,7 @@ from .figures import (
 
 WORKERS: Final = 2
 CLIENTS_PER_NEIGHBOUR: Final = 3
-ATTEMPTS: Final = 3
-SETTLE_SECONDS: Final = 15.0
+SETTLE_SECONDS: Final = 30.0
 """How long what an attack used may take to be given back."""
 NEIGHBOURS: Final = {
     "c-one": "echo-c",
@@ -127,7 +128,7 @@ class Neighbours:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await self._process.wait()
         finally:
             if self._process.returncode is None:
@@ -156,26 +157,6 @@ class Neighbours:
                 if number == self._asked:  # else whoever asked did not wait for it
                     return answer
         raise AssertionError("the neighbours' clients ended")
-
-
-Asked = ParamSpec("Asked")
-
-
-class HeldUp(AssertionError):
-    """Neighbours waited too long for answers, and nothing else is wrong: on a noisy machine, worth another try."""
-
-
-def tried_again(test: Callable[Asked, Awaitable[None]]) -> Callable[Asked, Awaitable[None]]:
-    """A test whose attack is made up to three times: neighbours that it really holds up are held up each time."""
-
-    @wraps(test)
-    async def trying(*arguments: Asked.args, **more: Asked.kwargs) -> None:
-        for _ in range(ATTEMPTS - 1):
-            with suppress(HeldUp):
-                return await test(*arguments, **more)
-        return await test(*arguments, **more)
-
-    return trying
 
 
 @dataclass(slots=True)
@@ -232,7 +213,7 @@ class Scene:
         channels = len(await self.ask("channels"))
         return Figures(Held.of(self.daemon.pid), workers, processes, channels)
 
-    async def log_line(self, source: str, *texts: str, seconds: float = 20.0) -> str:
+    async def log_line(self, source: str, *texts: str, seconds: float = PATIENCE) -> str:
         """The first line of a source that has these texts in it, once it is there."""
         line = await self.daemon.log_line(source, *texts, seconds=seconds)
         return f"{line['level']} {source}: {line['text'].splitlines()[0]}"
@@ -262,8 +243,8 @@ class Scene:
             target: the neighbour that it talks to, whose clients may have to wait for their turn.
 
         Raises:
-            HeldUp: neighbours were held up, on a machine that has time for them: what others take of it
-                counts for nothing.
+            Disturbed: neighbours were held up, on a machine that has time for them, as what others take of it
+                counts for nothing; or a process kept memory, which one that leaks does each time.
             AssertionError: one lost something, or something is left behind.
         """
         allowed = allowed or Allowance()
@@ -280,13 +261,11 @@ class Scene:
             attack = Attack(tasks.create_task(self.neighbours.wait(self.effort.attacked)))
             yield attack
         attacked = await self.neighbours.take(groups, pause=True)
-        after, left = await self._settled(before, allowed, attacker)
+        after, left, kept = await self._settled(before, allowed, attacker)
         fared = tuple(Group(group, quiet[group], attacked[group]) for group in groups)
         row = Row(suite, name, attack.gets, fared, before, after, attack.log)
         self.rows[:] = [*(other for other in self.rows if (other.suite, other.name) != (suite, name)), row]
         found = [loss for group in fared for loss in group.losses()] + left
-        if row.node_peak > allowed.node_peak_bytes:
-            found.append(f"the node took {row.node_peak} bytes more at the worst moment")
         assert not found, f"{name}: {'; '.join(found)}"
         delays = [
             delay
@@ -294,8 +273,11 @@ class Scene:
             if not (holds_worker and group.name == SAME_WORKER)
             for delay in group.delays()
         ]
-        if delays and idle >= IDLE_ENOUGH:
-            raise HeldUp(f"{name}: {'; '.join(delays)}")
+        if row.node_peak > allowed.node_peak_bytes:
+            kept.append(f"the node took {row.node_peak} bytes more at the worst moment")
+        disturbed = kept + (delays if idle >= IDLE_ENOUGH else [])
+        if disturbed:
+            raise Disturbed(f"{name}: {'; '.join(disturbed)}")
 
     async def _groups(self, attacker: str | None, target: str | None) -> dict[str, list[str]]:
         """Neighbours' labels by where they are."""
@@ -312,17 +294,17 @@ class Scene:
 
     async def _settled(
         self, before: Figures, allowed: Allowance, attacker: str | None
-    ) -> tuple[Figures, list[str]]:
-        """The figures once nothing is left of an attack; else what is left when the time is over."""
+    ) -> tuple[Figures, list[str], list[str]]:
+        """The figures once nothing is left of an attack; else what is left when the time is over, and who has grown."""
         spent = {attacker}
 
-        async def look() -> tuple[Figures, list[str]]:
+        async def look() -> tuple[Figures, list[str], list[str]]:
             after = await self.figures()
             then, now = (_without(figures, spent) for figures in (before, after))
-            return after, leaks(then, now, allowed)
+            return after, leaks(then, now, allowed), grown(then, now, allowed)
 
         try:
-            return await until(look, lambda found: not found[1], "all is as before", SETTLE_SECONDS)
+            return await until(look, lambda found: not any(found[1:]), "all is as before", SETTLE_SECONDS)
         except AssertionError:
             return await look()
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 
 from .case import Case, Grade
 from .groups import TITLES, all_cases
@@ -34,7 +35,7 @@ async def _results(home: Path) -> list[Result]:
 
 async def _until_bound(case: Case, target: Target) -> None:
     """Ask until the process has bound its path: before, that answers 404."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         (result,) = await run_cases([case], target)
         while result.verdict.grade is not Grade.OK:
             (result,) = await run_cases([case], target)

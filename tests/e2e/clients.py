@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import pytest
+from tests.patience import PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
@@ -19,7 +20,7 @@ from websockets.uri import parse_uri
 
 from .daemon import Daemon
 
-SECONDS = 20.0
+SECONDS = PATIENCE
 
 ECHO = "echo:echo:guesthouse.os"
 ECHO_C = "echo-c:echo-c:guesthouse.os"

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import httpx
 from tests.certificates import TRUSTS_NOBODY
+from tests.patience import PATIENCE
 
 from guesthouse.control.control_client import ask
 
@@ -186,7 +187,7 @@ class Daemon:
         if kind is None:
             self._check_stderr()
 
-    async def terminate(self, seconds: float = 10.0) -> int:
+    async def terminate(self, seconds: float = PATIENCE) -> int:
         """SIGTERM, and wait for the end. Returns the exit code; everything it started is gone."""
         self._note_subprocesses()
         self._process.send_signal(signal.SIGTERM)
@@ -203,7 +204,7 @@ class Daemon:
             self._process.kill()
             await self.ended()
 
-    async def ended(self, seconds: float = 10.0) -> int:
+    async def ended(self, seconds: float = PATIENCE) -> int:
         """Wait for the end of a node that was told to stop. Returns the exit code."""
         async with asyncio.timeout(seconds):
             code = await self._process.wait()
@@ -261,7 +262,7 @@ class Daemon:
         """All lines of the log."""
         return await self.ask("logs", lines=100_000, follow=False)
 
-    async def log_line(self, source: str, *texts: str, seconds: float = 20.0) -> dict[str, Any]:
+    async def log_line(self, source: str, *texts: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """The first log line of a source that has all these texts in it; waits for it."""
 
         async def found() -> dict[str, Any] | None:
@@ -281,5 +282,5 @@ class Daemon:
         """`GET` a path of this node, with a cookie when a token is given."""
         if token is not None:
             headers["Cookie"] = f"{self.cookie_name}={token}"
-        async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as client:
+        async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False, timeout=PATIENCE) as client:
             return await client.get(self.url + path, headers=headers)

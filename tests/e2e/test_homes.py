@@ -25,6 +25,7 @@ from typing import Any, Final
 import httpx
 import jwt
 import pytest
+from tests.patience import PATIENCE
 
 from .clients import bare, close_of, register_message, registered
 from .conftest import StartNode
@@ -105,7 +106,7 @@ async def test_the_node_has_its_name_its_key_and_its_password(start: StartNode, 
     assert node.node == made.facts["node"]
     known = (await node.get("/encryptor:distro:sys")).json()
     assert known == {"node": made.facts["node"], "public_key_hex": made.facts["public_key"]}
-    async with httpx.AsyncClient(trust_env=False, base_url=node.url) as client:
+    async with httpx.AsyncClient(trust_env=False, base_url=node.url, timeout=PATIENCE) as client:
         for password, status in (("wrong", 401), (made.facts["password"], 200)):
             digest = hashlib.sha256(password.encode()).hexdigest()
             answer = await client.post("/login", json={"password_hash": digest, "subdomain": None})
@@ -123,7 +124,7 @@ async def test_tokens_open_what_they_opened_and_no_more(start: StartNode, made: 
         assert "4005" in await refused(node, VERSIONS, tokens["scoped"])
     assert f"it is for {VERSIONS}" in await refused(node, A, tokens["scoped"])
     assert "was revoked" in await refused(node, VERSIONS, tokens["revoked"])
-    async with httpx.AsyncClient(trust_env=False, base_url=node.url) as client:
+    async with httpx.AsyncClient(trust_env=False, base_url=node.url, timeout=PATIENCE) as client:
         bearer = {"Authorization": f"Bearer {tokens['whole']}"}
         renewed = (await client.post("/token", headers=bearer)).json()["token"]
     async with registered(node, VERSIONS, renewed) as client:

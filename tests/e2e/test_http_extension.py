@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
+
 from .clients import bound
 from .conftest import StartNode
 from .daemon import Daemon
@@ -33,7 +35,7 @@ async def sidecar(url: str, home: Path) -> AsyncIterator[asyncio.StreamReader]:
 
 
 async def connected(output: asyncio.StreamReader) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         assert await output.readline() == b"connected\n"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.certificates import self_signed
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 
 from .clients import ECHO_C, register_message
@@ -32,7 +33,9 @@ async def test_a_node_serves_over_tls_when_it_is_given_a_certificate(
     assert daemon.url.startswith("https://")
     assert (await daemon.cli("passwd", stdin="correct horse\n")).code == 0
     trust = ssl.create_default_context(cafile=cert)
-    async with httpx.AsyncClient(base_url=daemon.url, verify=trust, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=daemon.url, verify=trust, trust_env=False, timeout=PATIENCE
+    ) as client:
         page = await client.get("/login")
         login = await client.post("/login", data={"password": "correct horse"})
         cookie = login.headers["set-cookie"]
@@ -57,7 +60,7 @@ async def test_a_program_on_the_nodes_machine_asks_a_process_and_nobody_else_doe
         "mime": "text/plain",
         "data": blob,
     }
-    async with httpx.AsyncClient(base_url=daemon.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=daemon.url, trust_env=False, timeout=PATIENCE) as client:
         assert (await client.post(RPC, json=message)).status_code == 403
         client.headers.update(daemon.local)
         answer = await client.post(RPC, json=message)

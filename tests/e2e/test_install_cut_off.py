@@ -79,6 +79,9 @@ async def test_an_install_that_is_killed_leaves_the_old_version_or_the_new_one(
         (wanted,) = folders.keys() - {before}
         done = await killed_after(home, takes * chance.uniform(0.4, 1.1), "install", folders[wanted])
         after = whole(home, components)
+        takes *= (
+            0.9 if after == wanted else 1.1
+        )  # so that it strikes about when it is done, however busy the machine
         assert after in ({wanted} if done else {before, wanted})
         outcomes.add(after == wanted)
     assert outcomes == {False, True}

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.certificates import TRUSTS_NOBODY
+from tests.patience import PATIENCE
 from websockets.frames import Opcode
 
 from .clients import ECHO_C, FrameClient, bare, close_of, register_message
@@ -130,7 +131,9 @@ async def test_an_encrypted_channel_carries_what_only_its_two_ends_can_read(daem
     async with bare(daemon) as socket:
         await socket.send(register_message(await daemon.token(), ECHO_C, encrypted=True))
         channel = json.loads(await socket.recv())
-        async with httpx.AsyncClient(base_url=daemon.url, verify=TRUSTS_NOBODY, trust_env=False) as http:
+        async with httpx.AsyncClient(
+            base_url=daemon.url, verify=TRUSTS_NOBODY, trust_env=False, timeout=PATIENCE
+        ) as http:
             answer = await http.post("/encryptor:distro:sys", json={**channel, "public_key_hex": modulus})
         assert answer.status_code == 201
         oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)

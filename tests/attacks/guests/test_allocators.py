@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from tests.patience import tried_again
 
 from ...unit.worker.guests import RETURN, SCRATCH
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import Attacker, carry_out
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.patience import tried_again
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import data
 from ..figures import Allowance
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from . import components
 from .attackers import SUITE, Attacker, installed
 

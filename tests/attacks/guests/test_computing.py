@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from tests.patience import tried_again
 
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import Attacker, carry_out
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -6,8 +6,9 @@ from typing import Final
 
 import pytest
 import wasmtime
+from tests.patience import tried_again
 
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import ROOM, SUITE, installed, told
 from .every_call import CALLS, LIMITS, all_calls, attempts, component, in_a_line, plain
 

@@ -12,12 +12,13 @@ from typing import Final
 
 import pytest
 import wasmtime
+from tests.patience import tried_again
 
 from guesthouse.core.config import MIB, Settings
 from guesthouse.wasm.engine.host_functions import SMALL_BYTES
 
 from ...unit.worker.guests import SCRATCH
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import ROOM, SUITE, Attacker, carry_out, installed, told
 from .conftest import MEMORY_BYTES
 from .every_call import ANSWER, AT, CALLS, Attempt, all_calls, attempts, component

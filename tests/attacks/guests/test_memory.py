@@ -6,13 +6,14 @@ from typing import Final
 
 import pytest
 import wasmtime
+from tests.patience import tried_again
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import SCRATCH
 from ..figures import Allowance
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from . import components
 from .attackers import SUITE, Attacker, carry_out, id_of, installed
 

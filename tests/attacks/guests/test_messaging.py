@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.patience import tried_again
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.package.build.build_package import build_package
 
 from ...e2e.clients import Client, registered
 from ...e2e.waiting import until
-from ..harness import CLIENTS_PER_NEIGHBOUR, NEIGHBOURS, Attack, Scene, neighbour, tried_again
+from ..harness import CLIENTS_PER_NEIGHBOUR, NEIGHBOURS, Attack, Scene, neighbour
 from .attackers import SUITE, installed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

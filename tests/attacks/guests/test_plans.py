@@ -15,13 +15,14 @@ from typing import Any, Final
 
 import pytest
 import wasmtime
+from tests.patience import tried_again
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.package.compile.cache import CompileCache, Made
 from guesthouse.package.compile.compile import compile_component
 from guesthouse.wasm.engine.engines import engine_key
 
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import SUITE, Attacker, installed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

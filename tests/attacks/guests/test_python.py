@@ -8,11 +8,12 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
+from tests.patience import tried_again
 
 from guesthouse.control.control_client import CommandRefused
 
 from ...e2e.packages import package
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import SUITE, begin, gone, installed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -6,12 +6,13 @@ from typing import Final
 
 import pytest
 import wasmtime
+from tests.patience import tried_again
 
 from guesthouse.control.control_client import CommandRefused
 
 from ...boundary.test_import_types import LIES
 from ...unit.worker.guests import SCRATCH, data
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import SUITE, Attacker, carry_out, installed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from tests.patience import tried_again
 
 from guesthouse.core.config import MIB
 
 from ...unit.worker.guests import SCRATCH
 from ...unit.worker.wasi import EXIT, OUTPUT, RANDOM, SLEEP
 from ..figures import Allowance
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .attackers import Attacker, carry_out
 from .test_computing import OUT_OF_TIME
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.patience import PATIENCE
 
 from ...e2e.packages import package
 from ...faults.liar import joined_node, lying_peer
@@ -79,7 +80,7 @@ async def peer(scene: Scene, options: dict[str, Any]) -> AsyncIterator[Peer]:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.wait_for(process.wait(), PATIENCE)
     finally:
         if process.returncode is None:
             process.kill()

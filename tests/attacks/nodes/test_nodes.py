@@ -6,10 +6,11 @@ import re
 from typing import Final
 
 import pytest
+from tests.patience import tried_again
 
 from ...faults.liar.lying_peer import TALES, TRICKLE
 from ..figures import MIB, Allowance
-from ..harness import Scene, tried_again
+from ..harness import Scene
 from .conftest import Peer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

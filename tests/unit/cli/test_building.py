@@ -11,6 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
+from tests.patience import PATIENCE
 
 from .test_commands import GUESTHOUSE, environment, guesthouse
 
@@ -144,7 +145,7 @@ def test_a_build_that_is_stopped_stops_its_compiler(tmp_path: Path) -> None:
     build.stderr.readline()
     compiler = int(build.stderr.readline())
     build.send_signal(signal.SIGTERM)
-    build.communicate(timeout=30)
+    build.communicate(timeout=PATIENCE)
     assert build.returncode == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(compiler, 0)

@@ -16,6 +16,7 @@ import httpx
 import jwt
 import pytest
 import wasmtime
+from tests.patience import PATIENCE
 
 from guesthouse.core.home import Home, is_of_a_node
 
@@ -51,7 +52,7 @@ class Daemon:
 
     def end(self, number: int) -> tuple[int, str, str]:
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out, err
 
 
@@ -122,7 +123,7 @@ def test_logs_follow_until_the_node_stops(daemon: Daemon) -> None:
     assert follow.stdout is not None
     assert any("my.os serves" in line for line in follow.stdout)
     daemon.end(signal.SIGTERM)
-    _, err = follow.communicate(timeout=30)
+    _, err = follow.communicate(timeout=PATIENCE)
     assert (follow.returncode, err) == (
         1,
         f"guesthouse: the node on {daemon.home} stopped while it answered\n",

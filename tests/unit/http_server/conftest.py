@@ -15,6 +15,7 @@ import pytest
 import uvloop
 from argon2 import PasswordHasher
 from tests.certificates import TRUSTS_NOBODY
+from tests.patience import PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 
 from guesthouse.core.address import ProcessId, canonical
@@ -83,7 +84,7 @@ class FakeProcess:
         self._grant.set()
 
     async def next(self) -> tuple[Any, ...]:
-        return await asyncio.wait_for(self.told.get(), 5)
+        return await asyncio.wait_for(self.told.get(), PATIENCE)
 
     async def opened(self) -> WebSocketOpen:
         kind, event, _ = await self.next()
@@ -92,7 +93,7 @@ class FakeProcess:
         return event
 
     async def granted_in_all(self, at_least: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while sum(size for _, size in self.granted) < at_least:
                 self._grant.clear()
                 await self._grant.wait()
@@ -219,6 +220,7 @@ class House:
     @asynccontextmanager
     async def http(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
         options.setdefault("verify", TRUSTS_NOBODY)
+        options.setdefault("timeout", PATIENCE)
         async with httpx.AsyncClient(base_url=self.server.url, trust_env=False, **options) as client:
             yield client
 
@@ -242,13 +244,13 @@ class House:
     async def upgraded(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Do an upgrade on a bare connection."""
         writer.write(upgrade_request(path, self.server.port))
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
         assert head.startswith(b"HTTP/1.1 101"), head
 
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Return once something is so that the server tells nobody of."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not is_so():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
 
@@ -280,7 +282,7 @@ def masked(first: int, payload: bytes, *, announce: int | None = None) -> bytes:
 
 async def read_close(reader: asyncio.StreamReader) -> tuple[int, str]:
     """Code and reason of the close frame that comes next."""
-    head = await asyncio.wait_for(reader.readexactly(2), 5)
+    head = await asyncio.wait_for(reader.readexactly(2), PATIENCE)
     assert head[0] == 0x88, head
     payload = await reader.readexactly(head[1])
     return int.from_bytes(payload[:2], "big"), payload[2:].decode()

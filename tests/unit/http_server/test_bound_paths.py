@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 
 from guesthouse.core.config import ConnectionLimits, HttpSettings
@@ -28,9 +29,9 @@ async def answer(house: House, path: str, *headers: str) -> tuple[int, str]:
     """Status and body of the answer to an upgrade request; 101 has no body."""
     async with house.raw() as (reader, writer):
         writer.write(upgrade_request(path, house.server.port, *headers))
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
         status = int(head.split(b" ", 2)[1])
-        body = b"" if status == 101 else await asyncio.wait_for(reader.read(), 5)
+        body = b"" if status == 101 else await asyncio.wait_for(reader.read(), PATIENCE)
         return status, body.decode()
 
 
@@ -233,7 +234,7 @@ async def test_a_broken_upgrade_request_is_refused_by_http(
     request = upgrade_request(f"/{CHAT}/", house.server.port).decode().replace(*change)
     async with house.raw() as (reader, writer):
         writer.write(request.encode())
-        assert int((await asyncio.wait_for(reader.read(), 5)).split(b" ")[1]) == status
+        assert int((await asyncio.wait_for(reader.read(), PATIENCE)).split(b" ")[1]) == status
     assert house.chat.quiet
 
 

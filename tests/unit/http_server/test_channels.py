@@ -8,6 +8,7 @@ import socket
 import zlib
 
 import pytest
+from tests.patience import PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -31,7 +32,7 @@ async def read_all(client: ClientConnection) -> None:
 
 async def closed_with(client: ClientConnection) -> tuple[int, str]:
     with pytest.raises(ConnectionClosed) as closed:
-        await asyncio.wait_for(read_all(client), 5)
+        await asyncio.wait_for(read_all(client), PATIENCE)
     assert closed.value.rcvd is not None, "no close frame came"
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
@@ -354,7 +355,7 @@ async def test_a_client_that_ends_its_side_without_a_close_frame_is_gone(house: 
         writer.write_eof()
         assert await house.chat.next() == ("push", channel, TEXT, b"last words")
         assert await house.chat.next() == ("close", channel)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
 
 
 async def test_a_process_that_closes_a_channel_gets_no_close_event_for_it(house: House) -> None:
@@ -378,7 +379,7 @@ async def test_what_a_client_sends_after_the_process_closed_is_not_delivered(hou
         writer.write(masked(0x81, b"late") + masked(0x89, b"late") + masked(0x88, b"\x03\xe8"))
         assert await house.chat.next() == ("gone", channel)
         assert await read_close(reader) == (1000, "")
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), PATIENCE)
     assert house.chat.quiet
 
 
@@ -387,7 +388,7 @@ async def test_both_sides_closing_at_once_ends_the_channel_once(house: House) ->
         writer.write(masked(0x88, b"\x03\xe8"))
         house.server.close_channel(CHAT, channel, 1001, "")
         house.server.close_channel(CHAT, channel, 1001, "")
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), PATIENCE)
         assert await house.chat.next() == ("gone", channel)
     assert house.chat.quiet
 
@@ -433,12 +434,12 @@ async def test_a_process_that_runs_again_gets_its_open_channels_anew(house: Hous
 
 
 async def test_an_idle_client_is_pinged_and_one_that_does_not_answer_is_closed(start: Start) -> None:
-    house: House = await start(ConnectionLimits(ping_seconds=0.05, pong_seconds=0.05, close_seconds=0.1))
+    house: House = await start(ConnectionLimits(ping_seconds=0.05, pong_seconds=2, close_seconds=0.1))
     async with house.raw_channel() as (reader, writer, channel):
-        ping = await asyncio.wait_for(reader.readexactly(10), 5)
+        ping = await asyncio.wait_for(reader.readexactly(10), PATIENCE)
         assert ping[:2] == b"\x89\x08"
         writer.write(masked(0x8A, ping[2:]))
-        assert (await asyncio.wait_for(reader.readexactly(10), 5))[:2] == b"\x89\x08"
+        assert (await asyncio.wait_for(reader.readexactly(10), PATIENCE))[:2] == b"\x89\x08"
         assert await read_close(reader) == (1011, "no pong within the deadline")
         assert await house.chat.next() == ("close", channel)
     assert house.chat.quiet, "the answer to the node's own ping is not delivered"
@@ -449,7 +450,7 @@ async def test_a_client_that_does_not_answer_a_close_frame_is_cut_off(start: Sta
     async with house.raw_channel() as (reader, _writer, channel):
         house.server.close_channel(CHAT, channel, 1000, "")
         assert (await read_close(reader))[0] == 1000
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
 
 
 async def test_a_client_that_still_sends_reads_why_it_was_closed(house: House) -> None:

@@ -13,6 +13,7 @@ import msgpack  # type: ignore[import-untyped] # it has no types of its own
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.patience import PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
@@ -52,7 +53,7 @@ def outgoing(house: House, channel_id: int, kind: str, blob: bytes, waits: int =
 async def test_a_request_is_one_to_the_process_and_its_answer_goes_back(house: House, pack: Any) -> None:
     async with extension(house) as (socket, channel_id):
         await socket.send(pack(message(2**63, "Request", b"work")))
-        process, request, blob, answered = await asyncio.wait_for(house.router.requests.get(), 5)
+        process, request, blob, answered = await asyncio.wait_for(house.router.requests.get(), PATIENCE)
         assert process == CHAT
         assert blob == LazyLoadBlob(None, b"work")
         assert json.loads(request.body)["WebSocketPush"]["channel_id"] == channel_id
@@ -148,7 +149,7 @@ async def test_a_client_of_another_path_gets_the_framing_too_and_answers_as_any_
 async def test_an_extension_is_written_to_as_it_writes(house: House, name: str) -> None:
     async with extension(house) as (socket, channel_id):
         await socket.send(msgpack.packb({NAME: {"id": 5, name: "Request", "blob": b"work"}}))
-        *_, answered = await asyncio.wait_for(house.router.requests.get(), 5)
+        *_, answered = await asyncio.wait_for(house.router.requests.get(), PATIENCE)
         answered(Answer(b"done"))
         assert msgpack.unpackb(await socket.recv())[NAME] == {"id": 5, name: "Response", "blob": b"done"}
         assert outgoing(house, channel_id, "Request", b"x") == {"Ok": None}

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import LazyLoadBlob
@@ -26,7 +27,7 @@ async def heads(house: House, request: bytes, count: int = 1) -> list[bytes]:
         writer.write(request)
         lines = []
         for _ in range(count):
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
             lines.append(head.partition(b"\r\n")[0])
             size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(size or b"0"))
@@ -250,7 +251,7 @@ async def test_what_is_refused_before_the_application_is_not_sniffed_and_cites_l
     ):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
-        whole = await asyncio.wait_for(reader.read(), 10)
+        whole = await asyncio.wait_for(reader.read(), PATIENCE)
         writer.close()
         head, _, body = whole.partition(b"\r\n\r\n")
         assert head.split(b" ")[1] == status

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.patience import PATIENCE
 
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import IncomingHttpRequest, LazyLoadBlob, Pairs
@@ -241,7 +242,7 @@ async def test_the_size_of_a_request_body_is_limited(house: House, size: int, ch
 
 async def test_the_bodies_of_all_requests_together_are_limited(house: House) -> None:
     bind(house, "/")
-    async with house.http(timeout=10) as client, asyncio.TaskGroup() as tasks:
+    async with house.http(timeout=PATIENCE) as client, asyncio.TaskGroup() as tasks:
         pending = [tasks.create_task(client.post(f"/{CHAT}/", content=b"x" * 1000)) for _ in range(16)]
         ids = [(await house.chat.next())[1] for _ in pending]
         one_more = await client.post(f"/{CHAT}/", content=b"x")
@@ -375,7 +376,7 @@ async def test_no_other_way_of_writing_a_path_reaches_a_binding(house: House, pa
     target = path.format(chat=CHAT, other=OTHER)
     async with house.raw() as (reader, writer):
         writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 404 "), target
+        assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 404 "), target
 
 
 # Files of a `ui` folder.
@@ -459,7 +460,7 @@ async def test_no_path_reaches_a_file_outside_the_folder(house: House, folder: P
         cookie = house.cookie["Cookie"]
         request = f"GET /{CHAT}/{path} HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
         writer.write(request.encode())
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
     assert answer.startswith(b"HTTP/1.1 404 "), answer
 
 

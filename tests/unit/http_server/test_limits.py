@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
 from websockets.asyncio.client import connect
 
@@ -59,7 +60,7 @@ async def with_clock(start: Start, **limits: float) -> tuple[House, Clock]:
 
 async def status_of(house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
     writer.write(b"GET /our.js HTTP/1.1\r\nHost: a\r\n\r\n")
-    return int((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).split(b" ")[1])
+    return int((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)).split(b" ")[1])
 
 
 async def sockets_at_once(start: Start, over: int, status: int, **limits: int) -> None:
@@ -85,7 +86,7 @@ async def handshake_seconds(start: Start, home: Path, over: int) -> None:
         await until(lambda: len(house.server._context.deadlines) == 1)
         clock.pass_by(SECONDS + over * MOMENT)
         if is_late(over):
-            assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 408 ")
+            assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 408 ")
         else:
             assert await status_of(house, reader, writer) == 200
     waits = SECONDS + over * MOMENT
@@ -152,7 +153,7 @@ async def ping_seconds(start: Start, _: Path, over: int) -> None:
     async with house.raw_channel() as (reader, writer, _channel):
         clock.pass_by(SECONDS + over * MOMENT)
         writer.write(masked(0x89, b"mine"))
-        first = await asyncio.wait_for(reader.readexactly(2), 5)
+        first = await asyncio.wait_for(reader.readexactly(2), PATIENCE)
         assert first == (b"\x89\x08" if is_late(over) else b"\x8a\x04")
 
 
@@ -160,7 +161,7 @@ async def pong_seconds(start: Start, _: Path, over: int) -> None:
     house, clock = await with_clock(start, ping_seconds=SECONDS, pong_seconds=SECONDS)
     async with house.raw_channel() as (reader, writer, channel):
         clock.pass_by(SECONDS)
-        assert (await asyncio.wait_for(reader.readexactly(10), 5))[:2] == b"\x89\x08"
+        assert (await asyncio.wait_for(reader.readexactly(10), PATIENCE))[:2] == b"\x89\x08"
         clock.pass_by(SECONDS + over * MOMENT)
         if is_late(over):
             assert await read_close(reader) == (1011, "no pong within the deadline")
@@ -178,7 +179,7 @@ async def close_seconds(start: Start, _: Path, over: int) -> None:
         clock.pass_by(SECONDS + over * MOMENT)
         assert connection._transport.is_closing() is is_late(over)
         if is_late(over):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
 
 
 async def http_body_bytes(start: Start, _: Path, over: int) -> None:
@@ -230,7 +231,7 @@ async def unfinished_bytes(start: Start, _: Path, over: int) -> None:
     async with house.raw_channel() as (reader, writer, channel):
         writer.write(masked(0x02, bytes(4 * FREE + over)) + (masked(0x89, b"here") if over <= 0 else b""))
         if over > 0:
-            assert (await asyncio.wait_for(reader.read(), 5))[2:4] == (1013).to_bytes(2, "big")
+            assert (await asyncio.wait_for(reader.read(), PATIENCE))[2:4] == (1013).to_bytes(2, "big")
         else:
             assert (await house.chat.next())[1:] == (channel, 2, b"here")
 
@@ -287,7 +288,7 @@ async def test_the_head_of_a_request_is_so_big(house: House, over: int, pieces: 
             writer.write(request[begin : begin + size])
             await writer.drain()
             await asyncio.sleep(0)
-        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
     assert answer.startswith(b"HTTP/1.1 431 " if over > 0 else b"HTTP/1.1 200 ")
 
 

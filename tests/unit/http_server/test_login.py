@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.patience import PATIENCE
 
 from guesthouse.core.config import HttpSettings
 from guesthouse.http_server.auth.credentials import (
@@ -216,7 +217,7 @@ async def test_clients_behind_a_trusted_proxy_are_slowed_each_for_themselves(sta
 
 async def test_many_logins_at_once_do_not_all_hash(house: House) -> None:
     set_password(house.home, "right")
-    async with house.http(timeout=30) as client:
+    async with house.http(timeout=PATIENCE) as client:
         answers = await asyncio.gather(
             *(client.post("/login", data={"password": "wrong"}) for _ in range(12))
         )
@@ -227,7 +228,7 @@ async def test_many_logins_at_once_do_not_all_hash(house: House) -> None:
 
 async def test_guesses_at_once_count_as_those_one_after_another(house: House) -> None:
     set_password(house.home, "right")
-    async with house.http(timeout=30) as client:
+    async with house.http(timeout=PATIENCE) as client:
         for _ in range(3):
             await client.post("/login", data={"password": "wrong"})
         answers = await asyncio.gather(*(client.post("/login", data={"password": "wrong"}) for _ in range(7)))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 
 from guesthouse.core.address import Address
@@ -27,7 +28,7 @@ BINARY = 1
 
 @pytest.fixture
 def limits() -> ConnectionLimits:
-    return ConnectionLimits(outbox_bytes=WINDOW, message_bytes=WINDOW, close_seconds=0.5)
+    return ConnectionLimits(outbox_bytes=WINDOW, message_bytes=WINDOW, close_seconds=PATIENCE)
 
 
 def numbered(number: int) -> bytes:
@@ -68,7 +69,7 @@ async def test_drop_oldest_keeps_the_newest_in_order_and_within_the_window(house
             assert unread(house, channel_id) <= WINDOW + push_cost(SIZE)
         last = numbered(count + 99)
         seen: list[bytes] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not seen or seen[-1] != last:
                 seen.append(await read_message(reader))
         numbers = [int.from_bytes(message[:4], "big") for message in seen]
@@ -82,7 +83,7 @@ async def test_close_ends_the_channel_and_the_process_hears_of_it(house: House) 
     async with full(house, "close") as (reader, channel_id, count):
         house.server.push(CHAT, channel_id, BINARY, numbered(count))
         assert await house.chat.next() == ("close", channel_id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             for number in range(count):
                 assert await read_message(reader) == numbered(number)
             assert await read_close(reader) == (1013, "the client reads too slowly")
@@ -106,7 +107,7 @@ async def test_a_push_that_waits_goes_on_when_the_client_reads(house: House) -> 
 
         house.server.when_room(CHAT, channel_id, SIZE, reply)
         assert replies == []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(count):
                 await read_message(reader)
             await came.wait()
@@ -130,7 +131,7 @@ async def test_a_push_in_json_waits_and_is_answered_once_it_is_queued(house: Hou
         assert ask_later(house, channel_id, count, 1) is None
         assert ask_later(house, channel_id, count + 1, 2) is None
         assert house.router.answers == []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             for number in range(count + 2):
                 assert await read_message(reader) == numbered(number)
         assert house.router.answers == [(1, CHAT, b'{"Ok": null}', None), (2, CHAT, b'{"Ok": null}', None)]
@@ -141,7 +142,7 @@ async def test_a_push_in_json_whose_time_is_over_is_not_sent(house: House) -> No
         assert ask_later(house, channel_id, 10_000, 1) is None
         assert ask_later(house, channel_id, count, 2) is None
         house.router.awaited.remove(1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             for number in range(count + 1):
                 assert await read_message(reader) == numbered(number)
 
@@ -300,7 +301,7 @@ async def test_drop_oldest_from_the_start_keeps_what_the_window_holds(house: Hou
             house.server.push(CHAT, channel_id, BINARY, numbered(number))
             assert unread(house, channel_id) <= WINDOW
         numbers: list[int] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not numbers or numbers[-1] != 3999:
                 numbers.append(int.from_bytes((await read_message(reader))[:4], "big"))
         assert numbers == sorted(set(numbers))

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -26,7 +27,7 @@ async def refused(house: House, message: str | bytes) -> tuple[int, str]:
     async with connect(house.ws_url + "/", compression=None) as client:
         await client.send(message)
         with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(client.recv(), 5)
+            await asyncio.wait_for(client.recv(), PATIENCE)
     assert house.server.open_channels() == []
     assert house.chat.quiet
     assert closed.value.rcvd is not None
@@ -167,7 +168,7 @@ async def test_a_client_that_does_not_register_is_closed_with_4001(start: Start)
     house: House = await start(ConnectionLimits(register_seconds=0.05))
     async with connect(house.ws_url + "/") as client:
         with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(client.recv(), 5)
+            await asyncio.wait_for(client.recv(), PATIENCE)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (
         4001,
@@ -179,7 +180,7 @@ async def test_without_the_register_form_a_socket_on_the_main_route_is_closed_wi
     house: House = await start(None, HttpSettings(register_form=False))
     async with connect(house.ws_url + "/") as client:
         with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(client.recv(), 5)
+            await asyncio.wait_for(client.recv(), PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4006
 

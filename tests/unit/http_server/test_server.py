@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.certificates import self_signed
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -80,7 +81,7 @@ async def test_closing_tells_every_client_1001_and_then_the_port_is_free(house: 
         await house.server.close()
         for client in (one, two, three):
             with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(client.recv(), 5)
+                await asyncio.wait_for(client.recv(), PATIENCE)
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the node is shutting down")
         told = {(await house.chat.next()) for _ in range(2)}
@@ -90,8 +91,9 @@ async def test_closing_tells_every_client_1001_and_then_the_port_is_free(house: 
         await asyncio.open_connection("127.0.0.1", house.server.port)
 
 
-async def test_closing_does_not_wait_for_a_client_that_does_not_answer(house: House) -> None:
-    async with house.raw_channel() as (reader, _, _), asyncio.timeout(2):
+async def test_closing_does_not_wait_for_a_client_that_does_not_answer(start: Start) -> None:
+    house: House = await start(ConnectionLimits(close_seconds=10 * PATIENCE))
+    async with house.raw_channel() as (reader, _, _), asyncio.timeout(PATIENCE):
         await house.server.close(seconds=0.05)
         assert (await read_close(reader))[0] == 1001
         assert await reader.read() == b""
@@ -106,8 +108,9 @@ async def test_closing_answers_requests_that_wait_for_a_process(house: House) ->
         assert (await pending).status_code == 503
 
 
-async def test_closing_ends_idle_and_half_sent_http_requests(house: House) -> None:
-    async with house.raw() as (reader, writer), asyncio.timeout(4):
+async def test_closing_ends_idle_and_half_sent_http_requests(start: Start) -> None:
+    house: House = await start(ConnectionLimits(handshake_seconds=10 * PATIENCE))
+    async with house.raw() as (reader, writer), asyncio.timeout(PATIENCE):
         writer.write(b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
         await writer.drain()
         await house.server.close(seconds=0.05)
@@ -121,7 +124,7 @@ async def test_the_number_of_sockets_is_limited(start: Start, sockets: int) -> N
     try:
         async with house.raw() as (reader, writer):
             writer.write(upgrade_request("/", house.server.port))
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
             assert int(head.split(b" ")[1]) == (101 if sockets <= 3 else 503)
     finally:
         for _, writer in idle:
@@ -135,7 +138,7 @@ async def test_the_number_of_sockets_from_one_address_is_limited(start: Start, s
     try:
         async with house.raw() as (reader, writer):
             writer.write(b"GET /our.js HTTP/1.1\r\nHost: a\r\n\r\n")
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
             assert int(head.split(b" ")[1]) == (200 if sockets <= 2 else 429)
     finally:
         for _, writer in idle:
@@ -157,7 +160,7 @@ async def test_a_socket_that_asks_for_nothing_is_closed_after_the_handshake_time
     for beginning in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\nX: "):
         async with house.raw() as (reader, writer):
             writer.write(beginning)
-            answer = await asyncio.wait_for(reader.read(), 5)
+            answer = await asyncio.wait_for(reader.read(), PATIENCE)
             assert answer.startswith(b"HTTP/1.1 408 "), beginning
 
 
@@ -165,7 +168,7 @@ async def test_a_body_that_does_not_come_is_answered_408(start: Start) -> None:
     house: House = await start(ConnectionLimits(handshake_seconds=0.1))
     async with house.raw() as (reader, writer):
         writer.write(b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
-        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 408 ")
+        assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
@@ -193,14 +196,14 @@ async def test_a_request_that_is_not_in_order_is_refused(
 ) -> None:
     async with house.raw() as (reader, writer):
         writer.write(request_bytes)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
         assert int(head.split(b" ")[1]) == status, head
 
 
 async def test_an_upgrade_to_something_else_is_answered_as_plain_http(house: House) -> None:
     async with house.raw() as (reader, writer):
         writer.write(b"GET /our.js HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
-        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200 ")
+        assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +248,7 @@ REFUSED = (
 async def head_of(house: House, request: bytes, tls: ssl.SSLContext | None) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", house.server.port, ssl=tls)
     writer.write(request)
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
     writer.close()
     return head.lower()
 
@@ -292,7 +295,7 @@ async def test_a_tls_client_that_breaks_a_rule_reads_why_and_is_closed(
     async with connect(f"{house.ws_url}/{CHAT}/", ssl=ssl.create_default_context(cafile=cert)) as client:
         await client.send("x" * 101)
         with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(client.recv(), 5)
+            await asyncio.wait_for(client.recv(), PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
 

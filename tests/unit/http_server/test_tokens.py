@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -160,7 +161,7 @@ async def ask(house: House, fields: Any, **headers: str) -> tuple[int, Any]:
     async with house.http() as client, asyncio.TaskGroup() as tasks:
         pending = tasks.create_task(client.post(RPC, json=fields, headers=house.local | headers))
         if isinstance(fields, dict) and fields.get("expects_response") is not None and not headers:
-            _, request, blob, answered = await asyncio.wait_for(house.router.requests.get(), 5)
+            _, request, blob, answered = await asyncio.wait_for(house.router.requests.get(), PATIENCE)
             answered(Answer(request.body[::-1], None, blob))
         answer = await pending
     return answer.status_code, answer.json() if answer.content and answer.status_code == 200 else None
@@ -242,7 +243,7 @@ async def test_a_process_that_ends_without_an_answer_is_503_and_one_that_is_not_
     async with house.http(headers=house.local) as client, asyncio.TaskGroup() as tasks:
         message = {"process": str(CHAT), "expects_response": 5}
         pending = tasks.create_task(client.post(RPC, json=message))
-        *_, answered = await asyncio.wait_for(house.router.requests.get(), 5)
+        *_, answered = await asyncio.wait_for(house.router.requests.get(), PATIENCE)
         answered("no-such-process")
         ended = await pending
         assert (ended.status_code, ended.text) == (503, "the process ended before it answered\n")

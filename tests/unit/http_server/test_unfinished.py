@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replaced
 
 import pytest
+from tests.patience import PATIENCE
 
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.http_server.state.partial_messages import FREE, PartialMessages
@@ -71,7 +72,7 @@ async def test_messages_that_never_end_are_given_up_oldest_first(start: Start, c
         expected = min(number + 1, 3) * (BIG - 64)
         await until(lambda expected=expected: house.server._context.unfinished.total == expected)  # type: ignore[misc]
     for reader, _ in clients[:2]:
-        frame = await asyncio.wait_for(reader.read(), 5)
+        frame = await asyncio.wait_for(reader.read(), PATIENCE)
         assert frame[2:4] == (1013).to_bytes(2, "big"), frame
     for _, writer in clients[2:]:
         writer.write(masked(0x80, b""))

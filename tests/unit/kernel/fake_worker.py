@@ -24,7 +24,7 @@ STUBBORN: set[int] = set()
 def main() -> None:
     link = socket.socket(fileno=int(sys.argv[-1]))
     if "--slow" in sys.argv:
-        time.sleep(0.5)
+        time.sleep(3)  # longer than a process may take to its first message
     if "--dies" in sys.argv:
         print("this machine is too old", file=sys.stderr)
         sys.exit(3)

@@ -265,7 +265,12 @@ async def test_one_that_is_added_strictly_and_traps_before_it_asks_is_gone(house
     assert house.router.find(CHAT) is None
 
 
-IMPATIENT = pytest.mark.parametrize("house", [ProcessLimits(first_message_seconds=0.1)], indirect=True)
+FIRST_SECONDS = 2
+"""Far longer than one takes that asks at once, on a busy machine too."""
+
+IMPATIENT = pytest.mark.parametrize(
+    "house", [ProcessLimits(first_message_seconds=FIRST_SECONDS)], indirect=True
+)
 
 
 @IMPATIENT
@@ -276,12 +281,12 @@ async def test_a_version_that_never_asks_for_a_message_is_given_up_for_the_one_b
     replacing = asyncio.ensure_future(house.supervisor.replace(replace(spec("none", "idles"), public=False)))
     await asyncio.sleep(0)
     house.say(b"meanwhile")
-    with pytest.raises(ProcessNotStarted, match=r"has not asked for a message in 0\.1 s"):
+    with pytest.raises(ProcessNotStarted, match=r"has not asked for a message in 2 s"):
         await replacing
     assert (process.on_exit, process.public) == ("restart", True)
     assert [await house.heard(), await house.heard()] == ["3 told of 7 resumed=True", "3 got meanwhile"]
     assert house.gone.empty()
-    assert "has not asked for a message in 0.1 s: it is given up" in house.log
+    assert "has not asked for a message in 2 s: it is given up" in house.log
 
 
 @IMPATIENT

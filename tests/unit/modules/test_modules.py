@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.patience import PATIENCE
 
 from guesthouse.core.address import Address
 from guesthouse.core.json_forms import BadRequest
@@ -104,7 +105,7 @@ class House:
             SOURCE, raw, given_blob, 60, lambda *answer: answered.set_result(answer), lambda: True
         )
         self.modules[module].request(request)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await answered
 
 

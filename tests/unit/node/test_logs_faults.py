@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 
 from guesthouse.node import log as logs
 from guesthouse.node.log import Log
@@ -30,7 +31,7 @@ def largest_file(size: int) -> Iterator[None]:
 class Terminal(io.StringIO):
     """Counts lines, so that a test can wait until the log's thread has shown them."""
 
-    def shows(self, text: str, seconds: float = 5.0) -> None:
+    def shows(self, text: str, seconds: float = PATIENCE) -> None:
         end = time.monotonic() + seconds
         while text not in self.getvalue():
             assert time.monotonic() < end, self.getvalue()
