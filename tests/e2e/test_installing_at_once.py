@@ -159,7 +159,7 @@ async def test_an_install_that_fails_shows_what_the_process_wrote_last(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str], told: str
 ) -> None:
     node.log.write(ECHO_C, "warning", "long ago", stream="stderr")
-    monkeypatch.setattr(node, "swap_to", lambda _: Fails(node, written))
+    monkeypatch.setattr(node, "upgrade_to", lambda _: Fails(node, written))
     with pytest.raises(ProcessNotStarted) as failed:
         await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
     assert told in str(failed.value)

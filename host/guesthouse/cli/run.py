@@ -79,20 +79,20 @@ def run(
 
     with PrespawnedWorkers(
         settings
-    ) as head_start:  # all that is loaded from here on, is loaded beside the workers
+    ) as prespawned:  # all that is loaded from here on, is loaded beside the workers
         import asyncio
 
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, load, packages, head_start, consent=yes))
+            runner.run(_run(settings, load, packages, prespawned, consent=yes))
 
 
 async def _run(
     settings: Settings,
     load: Callable[[], Settings],
     arguments: tuple[str, ...],
-    head_start: PrespawnedWorkers,
+    prespawned: PrespawnedWorkers,
     *,
     consent: bool,
 ) -> None:
@@ -113,7 +113,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, load, arguments, head_start, stop, consent=consent)
+        await _serve(settings, load, arguments, prespawned, stop, consent=consent)
     except asyncio.CancelledError:
         if not stopping:
             raise
@@ -124,7 +124,7 @@ async def _serve(
     settings: Settings,
     load: Callable[[], Settings],
     arguments: tuple[str, ...],
-    head_start: PrespawnedWorkers,
+    prespawned: PrespawnedWorkers,
     stop: Callable[[], None],
     *,
     consent: bool,
@@ -137,7 +137,7 @@ async def _serve(
         from guesthouse.node.reload import Reloader
 
     loop = asyncio.get_running_loop()
-    async with Node(settings, head_start=head_start) as node, Reloader(node, load) as reloader:
+    async with Node(settings, prespawned=prespawned) as node, Reloader(node, load) as reloader:
         hang_up = _HangUp(reloader.ask, stop)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         failed: dict[str, Sources] = {}

@@ -121,7 +121,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._context.deadlines.set(self, NEVER)
-        self._context.admission.release(self._address, self._admitted)
+        self._context.connection_limits.release(self._address, self._admitted)
         self._disconnect()
         super().connection_lost(exc)
 
@@ -219,7 +219,7 @@ class HttpConnection(HttpToolsProtocol):
         lines.append(b"\r\n\r\n")
         address, port = self.client or ("", 0)
         peer = Peer(address, port, self.scheme or "http")
-        release = functools.partial(self._context.admission.release, self._address, self._admitted)
+        release = functools.partial(self._context.connection_limits.release, self._address, self._admitted)
         self._admitted = AdmittedConnection.DROP  # counted out by the connection from here on
         self.parser = None  # type: ignore[assignment] # as uvicorn's own end: it refers to this protocol
         connection = WebSocketConnection(self._context, peer, release)
@@ -280,7 +280,7 @@ class HttpConnection(HttpToolsProtocol):
         hosts = [value.decode("latin-1") for name, value in self.headers or () if name == b"host"]
         if self._is_tls() or is_local_name(hosts):
             yield CLEAR_ALL
-        elif self._context.gate.hosts.site(hosts) is not None:
+        elif self._context.access.hosts.site(hosts) is not None:
             path = self.url.partition(b"?")[0].decode("ascii", "replace")
             for removal in islice(removals(names_in(head), hosts[0], path), MOST_REMOVALS):
                 yield "Set-Cookie", removal
@@ -300,7 +300,7 @@ class HttpConnection(HttpToolsProtocol):
         claimed = [
             value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-proto"
         ]
-        trusted = self._context.gate.trusted_proxies
+        trusted = self._context.access.trusted_proxies
         return client_scheme(self.scheme or "http", self._address, claimed, trusted) == "https"
 
     # What the parser calls.

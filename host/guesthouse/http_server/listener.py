@@ -26,30 +26,30 @@ class Listener:
 
     Args:
         listening: a bound, non-blocking socket; the caller closes it, after the block.
-        admission: where sockets are counted in.
+        connection_limits: where sockets are counted in.
         connection: makes the protocol of a socket that is admitted or is to be told why not.
         tls: the context for TLS, or None.
         tls_seconds: how long a client may take for its TLS handshake.
-        complain: told why a socket is not accepted, in words.
+        log_fault: told why a socket is not accepted, in words.
     """
 
     def __init__(
         self,
         listening: socket.socket,
-        admission: ConnectionAdmission,
+        connection_limits: ConnectionAdmission,
         connection: Callable[[str, AdmittedConnection], HttpConnection],
         *,
         tls: ssl.SSLContext | None,
         tls_seconds: float,
-        complain: Callable[[str], None],
+        log_fault: Callable[[str], None],
     ) -> None:
         self._listening = listening
-        self._admission = admission
+        self._connection_limits = connection_limits
         self._connection = connection
         self.tls = tls
         """For the handshakes of sockets that are accepted from now on."""
         self._tls_seconds = tls_seconds
-        self._complain = complain
+        self._log_fault = log_fault
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -94,14 +94,14 @@ class Listener:
         """Leave clients in the kernel's queue for a moment: sockets will be closed."""
         self._loop.remove_reader(self._listening)
         self._again = self._loop.call_later(_PAUSE_SECONDS, self._resume)
-        self._complain(f"no socket can be accepted ({error.strerror}): raise the limit on open files")
+        self._log_fault(f"no socket can be accepted ({error.strerror}): raise the limit on open files")
 
     def _resume(self) -> None:
         self._loop.add_reader(self._listening, self._accept)
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
         accepted.setblocking(False)
-        verdict = self._admission.admit(address)
+        verdict = self._connection_limits.admit(address)
         if verdict is AdmittedConnection.DROP:
             accepted.close()
             return
@@ -121,7 +121,7 @@ class Listener:
             accepted.close()  # the client left, took too long, or speaks no TLS
         except Exception:
             accepted.close()
-            self._complain(f"a socket was not taken: {traceback.format_exc()}")
+            self._log_fault(f"a socket was not taken: {traceback.format_exc()}")
         finally:
             if not connection.connected:
-                self._admission.release(address, verdict)
+                self._connection_limits.release(address, verdict)

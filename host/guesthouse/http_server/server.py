@@ -322,11 +322,11 @@ class _Server(uvicorn.Server):
         context, limits = self._context, self._context.settings.connections
         self._acceptor = Listener(
             sockets[0],
-            context.admission,
+            context.connection_limits,
             functools.partial(HttpConnection, context, self.config, self.server_state, {}),
             tls=self.config.ssl,
             tls_seconds=limits.handshake_seconds,
-            complain=lambda fault: context.complaints.complain(SOURCE, fault, context.monotonic()),
+            log_fault=lambda fault: context.client_faults.log(SOURCE, fault, context.monotonic()),
         )
         self.started = True
 

@@ -72,7 +72,7 @@ class NodeEnd(asyncio.Protocol):
         """A large message under way, and what has to wait until it is sent."""
         self._is_full = False
         """Whether the worker is to read before it is sent more pieces."""
-        self._vigil = BusyPoll()
+        self._busy_poll = BusyPoll()
         self._awake_until = 0.0
         """0 while it does not stay awake."""
         self._reads_before = 0
@@ -232,7 +232,7 @@ class NodeEnd(asyncio.Protocol):
         self._transport.write(frame)
         self._reads_before = self.reads
         if not self._awake_until:
-            self._awake_until = self._vigil.begin(perf_counter())
+            self._awake_until = self._busy_poll.begin(perf_counter())
             if self._awake_until:
                 self._loop.call_soon(self._stay_awake)
 
@@ -249,13 +249,13 @@ class NodeEnd(asyncio.Protocol):
     def _stay_awake(self) -> None:
         """A loop with something to call does not sleep: look at all sockets again, until the worker answers."""
         if self.reads != self._reads_before:
-            self._vigil.heard()
+            self._busy_poll.heard()
             self._awake_until = 0.0
         elif perf_counter() < self._awake_until:
             os.sched_yield()
             self._loop.call_soon(self._stay_awake)
         else:
-            self._vigil.in_vain()
+            self._busy_poll.in_vain()
             self._awake_until = 0.0
 
     def _fail(self, error: LinkError) -> None:

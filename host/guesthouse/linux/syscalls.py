@@ -100,7 +100,7 @@ ALLOWED: Final[dict[str, AllowedCall]] = {
     "sched_getaffinity": AllowedCall((204, 123)),
     "gettid": AllowedCall((186, 178)),
     "prctl": AllowedCall((157, 167), (Argument(0, one_of=_NAMES),)),
-    # Signals within itself: traps of guests, and the ticker.
+    # Signals within itself: traps of guests, and the epoch timer.
     "rt_sigaction": AllowedCall((13, 134)),
     "rt_sigprocmask": AllowedCall((14, 135)),
     "rt_sigreturn": AllowedCall((15, 139)),

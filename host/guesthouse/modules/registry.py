@@ -72,11 +72,11 @@ class Modules:
         for module in self._all:
             module.close()
 
-    def _tell(self, voice: NodeSender, process: ProcessId, body: bytes) -> bool:
+    def _tell(self, sender: NodeSender, process: ProcessId, body: bytes) -> bool:
         if self._router.find(process) is None:
             return False
         try:
-            voice.tell(Address(self._router.node, process), body, None)
+            sender.tell(Address(self._router.node, process), body, None)
         except NotDelivered:
             return False
         return True

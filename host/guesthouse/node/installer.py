@@ -249,10 +249,10 @@ class Installer:
         node = self._node
         for spec in package.processes:
             await self._compiler.runnable(spec.component, package.id)
-        swap = node.swap_to(package)
+        upgrade = node.upgrade_to(package)
         began = time.time()
         try:
-            await swap.carry_out()
+            await upgrade.carry_out()
         except ProcessNotStarted as error:
             raise ProcessNotStarted(f"{error}; {self._last_words(package, began)}") from None
         async with self._turn:
@@ -261,10 +261,10 @@ class Installer:
             try:
                 await asyncio.to_thread(write_installed, self._home.path, after)
             except PackageError:
-                await swap.undo()
+                await upgrade.undo()
                 raise
             node.packages = [*(known for known in node.packages if known.id != package.id), package]
-            await swap.finish()
+            await upgrade.finish()
             await self._remove(before.hashes() - after.hashes())
         text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
         node.log.write(SOURCE, "info", text)

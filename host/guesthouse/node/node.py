@@ -60,7 +60,7 @@ class Node:
     Args:
         settings: with `home` set.
         terminal: where the log for people goes.
-        head_start: workers that were spawned before; whoever began them ends those that are left.
+        prespawned: workers that were spawned before; whoever began them ends those that are left.
 
     Raises:
         HomeError: on entry: the home cannot be used, or another node uses it.
@@ -72,7 +72,7 @@ class Node:
         self,
         settings: Settings,
         terminal: TextIO | None = sys.stderr,
-        head_start: PrespawnedWorkers | None = None,
+        prespawned: PrespawnedWorkers | None = None,
     ) -> None:
         self.settings = settings
         self.home = Home(Path(settings.home))
@@ -86,7 +86,7 @@ class Node:
         self.installer: Installer
         self.modules: Modules
         self._terminal = terminal
-        self._ahead = (head_start or PrespawnedWorkers(settings)).take
+        self._ahead = (prespawned or PrespawnedWorkers(settings)).take
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -267,12 +267,12 @@ class Node:
         Raises:
             GuesthouseError: one cannot be compiled or started; all run as before.
         """
-        swap = self.swap_to(package)
-        await swap.carry_out()
+        upgrade = self.upgrade_to(package)
+        await upgrade.carry_out()
         self.packages = [*(known for known in self.packages if not _same(known, package)), package]
-        await swap.finish()
+        await upgrade.finish()
 
-    def swap_to(self, package: Package) -> Upgrade:
+    def upgrade_to(self, package: Package) -> Upgrade:
         """What puts a version of a package in the place of the one that runs."""
         before = [known for known in self.packages if _same(known, package)]
         return Upgrade(

@@ -56,9 +56,9 @@ class WorkerLoop:
         self._link = link
         self._engines = Engines(new_engine(), new_engine(small=True))
         self_check.check(self._engines.main, self._engines.small)
-        self._ticker = EpochTimer(self._engines.main, self._engines.small)
+        self._epoch_timer = EpochTimer(self._engines.main, self._engines.small)
         self._outgoing = LinkWriter(link)
-        self._vigil = BusyPoll()
+        self._busy_poll = BusyPoll()
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
         self._scheduler = Scheduler(self._ended, self._was_preempted, self._outgoing.flush)
@@ -94,8 +94,8 @@ class WorkerLoop:
         poller.register(self._link.fileno(), select.POLLIN)
         gc.collect()
         gc.freeze()
-        self._ticker.relax(inf)
-        self._ticker.start()
+        self._epoch_timer.relax(inf)
+        self._epoch_timer.start()
         while True:
             if self._wait(poller):
                 data = self._link.recv(_READ_BYTES)
@@ -108,19 +108,19 @@ class WorkerLoop:
             self._outgoing.flush()
             if self._outgoing.has_large:
                 self._outgoing.send_pieces()
-            if self._ticker.fast:
-                self._ticker.relax(perf_counter())
+            if self._epoch_timer.fast:
+                self._epoch_timer.relax(perf_counter())
 
     def _run_guests(self) -> None:
-        ticker, scheduler = self._ticker, self._scheduler
-        if ticker.fast:
-            ticker.begin_round()
+        epoch_timer, scheduler = self._epoch_timer, self._scheduler
+        if epoch_timer.fast:
+            epoch_timer.begin_round()
         quick = scheduler.run_woken()
         self._outgoing.flush()  # what was answered does not wait for a guest that computes
         guest = scheduler.preempted
         if guest is not None:
-            if ticker.fast and not guest.gone:
-                ticker.begin_slice(guest.fiber.engine, short=self._are_quick_ones_about(quick))
+            if epoch_timer.fast and not guest.gone:
+                epoch_timer.begin_slice(guest.fiber.engine, short=self._are_quick_ones_about(quick))
             scheduler.run_preempted()
 
     def _are_quick_ones_about(self, quick: bool) -> bool:
@@ -144,31 +144,31 @@ class WorkerLoop:
             return bool(poller.poll(1000 * seconds))
         if poller.poll(1000 * _LINGER_SECONDS):
             return True
-        self._ticker.stop()
+        self._epoch_timer.stop()
         left = min(self._usage.due_seconds(), _LONGEST_WAIT)
         if seconds is not None:
             left = min(left, seconds - _LINGER_SECONDS)
         readable = bool(poller.poll(1000 * left))
-        self._ticker.start()
+        self._epoch_timer.start()
         return readable
 
     def _heard_awake(self, poller: select.poll) -> bool:
         """Look at the link for a moment before sleeping; returns whether it has something."""
-        until = self._vigil.begin(perf_counter())
+        until = self._busy_poll.begin(perf_counter())
         if not until:
             return False
         while not poller.poll(0):
             if perf_counter() >= until:
-                self._vigil.in_vain()
+                self._busy_poll.in_vain()
                 return False
             os.sched_yield()
-        self._vigil.heard()
+        self._busy_poll.heard()
         return True
 
     def _was_preempted(self, now: float, spent: float) -> None:
         """A guest's slice ended before it was done: one that computes for long gets short slices from now on."""
-        if self._ticker.fast or spent > 2 * TICK_SECONDS:
-            self._ticker.hurry(now)
+        if self._epoch_timer.fast or spent > 2 * TICK_SECONDS:
+            self._epoch_timer.hurry(now)
 
     # Messages
 
@@ -285,7 +285,7 @@ class WorkerLoop:
             component = self._engines.load(Path(path), self._calls, *ENTRIES)
             check_entry(component.entry, component.entry_type)
             self._components[path] = component
-            self._ticker.use(component.engine)
+            self._epoch_timer.use(component.engine)
         return component
 
     def _ended(self, guest: Guest, trap: GuestTrap) -> None:

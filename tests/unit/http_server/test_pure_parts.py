@@ -495,10 +495,10 @@ def test_close_codes_that_an_endpoint_may_send(code: int, sendable: bool) -> Non
 
 def test_a_flood_of_faults_is_a_line_a_second_that_counts_the_rest() -> None:
     log = FakeLog()
-    complaints = ClientFaultLog(log)
+    client_faults = ClientFaultLog(log)
     for step in range(25):
-        complaints.complain("chat", "pushes too much", step / 10)
-    complaints.complain("other", "pushes too much", 2.5)
+        client_faults.log("chat", "pushes too much", step / 10)
+    client_faults.log("other", "pushes too much", 2.5)
     assert [text for _, _, text in log.lines] == [
         "chat: pushes too much",
         "chat: pushes too much (9 more like it)",
@@ -509,11 +509,11 @@ def test_a_flood_of_faults_is_a_line_a_second_that_counts_the_rest() -> None:
 
 def test_a_fault_of_a_thousand_senders_is_logged_of_few_and_the_rest_counted() -> None:
     log = FakeLog()
-    complaints = ClientFaultLog(log)
+    client_faults = ClientFaultLog(log)
     for sender in range(1000):
-        complaints.complain(f"192.0.2.{sender}", "guesses tokens", 1 + sender / 2000)
-    complaints.complain("chat", "pushes too much", 1.5)
-    complaints.complain("192.0.2.7", "guesses tokens", 3)
+        client_faults.log(f"192.0.2.{sender}", "guesses tokens", 1 + sender / 2000)
+    client_faults.log("chat", "pushes too much", 1.5)
+    client_faults.log("192.0.2.7", "guesses tokens", 3)
     assert [text for _, _, text in log.lines] == [
         *(f"192.0.2.{sender}: guesses tokens" for sender in range(8)),
         "chat: pushes too much",

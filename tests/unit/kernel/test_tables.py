@@ -264,12 +264,12 @@ async def lines(house: House) -> AsyncIterator[Fill]:
 @asynccontextmanager
 async def notices(house: House) -> AsyncIterator[Fill]:
     """Lines that are written once a minute, about ever other processes; of clients, once a second."""
-    kept, complaints = ThrottledLog(house.log, lambda: 0.0), ClientFaultLog(house.log)
+    kept, client_faults = ThrottledLog(house.log, lambda: 0.0), ClientFaultLog(house.log)
 
     async def fill(count: int) -> None:
         for _ in range(count):
             kept.say(f"p{house.number()}:pack:test.os", "mailbox", "it is full")
-            complaints.complain(f"10.0.0.{house.number()}", "it sends garbage", 0.0)
+            client_faults.log(f"10.0.0.{house.number()}", "it sends garbage", 0.0)
 
     yield fill
 

@@ -54,7 +54,7 @@ def modules_of(content: bytes) -> list[bytes]:
     """The core modules of a component. Without an engine, as this is asked when tests are collected: pytest sets up its
     handler of faults after that, and wasmtime's has to come later still.
     """
-    return [module.content for module in evaluate(content).wiring.modules]
+    return [module.content for module in evaluate(content).linking.modules]
 
 
 def code_bytes(module: bytes) -> int:

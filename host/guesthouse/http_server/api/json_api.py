@@ -130,7 +130,7 @@ class Sent:
 class _Asked:
     """One request, with its fields checked as they are taken."""
 
-    doer: JsonActions
+    actions: JsonActions
     owner: ProcessId
     content: object
     blob: LazyLoadBlob | None
@@ -197,7 +197,7 @@ class _Asked:
         return self.blob
 
 
-def carry_out(doer: JsonActions, node: str, sent: Sent) -> bytes | None:
+def carry_out(actions: JsonActions, node: str, sent: Sent) -> bytes | None:
     """Carry out one request of a process; returns the body of the response, or None when it comes later."""
     try:
         name, content = _named(sent.body)
@@ -206,7 +206,7 @@ def carry_out(doer: JsonActions, node: str, sent: Sent) -> bytes | None:
             raise JsonError(_MALFORMED)
         if sent.source.node != node:
             raise JsonError("InvalidSourceProcess")
-        result = action(_Asked(doer, sent.source.process, content, sent.blob, sent.leave_waiting))
+        result = action(_Asked(actions, sent.source.process, content, sent.blob, sent.leave_waiting))
     except JsonError as error:
         return json_answer(str(error))
     return None if result is DEFERRED else json.dumps({"Ok": result}).encode()
@@ -235,12 +235,12 @@ def _payload(asked: _Asked, message_type: int) -> bytes:
 
 def _push(asked: _Asked) -> Deferred | None:
     channel_id, number = asked.channel_id(asked.field("channel_id")), asked.message_type()
-    doer, owner, payload = asked.doer, asked.owner, _payload(asked, number)
-    request_id = asked.leave_waiting() if doer.may_wait(owner, channel_id, number, payload) else 0
+    actions, owner, payload = asked.actions, asked.owner, _payload(asked, number)
+    request_id = asked.leave_waiting() if actions.may_wait(owner, channel_id, number, payload) else 0
     if request_id:
-        doer.push_when_room(owner, channel_id, number, payload, request_id)
+        actions.push_when_room(owner, channel_id, number, payload, request_id)
         return DEFERRED
-    refused = doer.push_unpaid(owner, [channel_id], number, payload)
+    refused = actions.push_unpaid(owner, [channel_id], number, payload)
     if refused and not (number == _CLOSE and refused[0][1] == _NOT_FOUND):
         raise JsonError(refused[0][1])
     return None
@@ -251,26 +251,26 @@ def _push_many(asked: _Asked) -> list[tuple[int, str]]:
     if not isinstance(channel_ids, list):
         raise JsonError(_MALFORMED)
     checked = [asked.channel_id(each) for each in channel_ids]
-    return list(asked.doer.push_unpaid(asked.owner, checked, number, _payload(asked, number)))
+    return list(asked.actions.push_unpaid(asked.owner, checked, number, _payload(asked, number)))
 
 
 def _push_path(asked: _Asked) -> list[tuple[int, str]]:
     number = asked.message_type()
-    channel_ids = asked.doer.channels_on(asked.owner, asked.path())
-    return list(asked.doer.push_unpaid(asked.owner, channel_ids, number, _payload(asked, number)))
+    channel_ids = asked.actions.channels_on(asked.owner, asked.path())
+    return list(asked.actions.push_unpaid(asked.owner, channel_ids, number, _payload(asked, number)))
 
 
 def _close(asked: _Asked) -> None:
     """A channel that is not there is closed, whoever's it was: then there is nothing to be refused."""
     payload = NORMAL.code.to_bytes(2, "big")
-    asked.doer.push_unpaid(asked.owner, [asked.channel_id(asked.content)], _CLOSE, payload)
+    asked.actions.push_unpaid(asked.owner, [asked.channel_id(asked.content)], _CLOSE, payload)
 
 
 def _policy(asked: _Asked) -> None:
     channel_id, policy = asked.channel_id(asked.field("channel_id")), asked.field("policy")
     if not isinstance(policy, str):
         raise JsonError(_MALFORMED)
-    problem = asked.doer.set_channel_policy(asked.owner, channel_id, policy)
+    problem = asked.actions.set_channel_policy(asked.owner, channel_id, policy)
     _raise(problem and {"channel-not-found": _NOT_FOUND}.get(problem, _MALFORMED))
 
 
@@ -281,15 +281,15 @@ def _push_extension(asked: _Asked) -> Deferred | None:
         raise JsonError(_MALFORMED)
     waits = kind == "Response"
     blob = asked.needed_blob().bytes
-    _raise(asked.doer.extension_problem(asked.owner, channel_id, len(blob)))
+    _raise(asked.actions.extension_problem(asked.owner, channel_id, len(blob)))
     request_id = asked.leave_waiting() if waits else 0
-    asked.doer.push_to_extension(asked.owner, channel_id, ExtensionPush(request_id, kind, blob))
+    asked.actions.push_to_extension(asked.owner, channel_id, ExtensionPush(request_id, kind, blob))
     return DEFERRED if request_id else None
 
 
 def _ws_bind(asked: _Asked, *, secure: bool = False) -> None:
     asked.flag("encrypted")  # of the clients' choice, in the register form; older guests say it here
-    problem = asked.doer.bind_ws_path(
+    problem = asked.actions.bind_ws_path(
         asked.owner,
         asked.path(),
         authenticated=asked.authenticated() or secure,
@@ -301,11 +301,11 @@ def _ws_bind(asked: _Asked, *, secure: bool = False) -> None:
 
 
 def _ws_unbind(asked: _Asked) -> None:
-    asked.doer.unbind_ws_path(asked.owner, asked.path())
+    asked.actions.unbind_ws_path(asked.owner, asked.path())
 
 
 def _bind(asked: _Asked, *, secure: bool = False) -> None:
-    problem = asked.doer.bind_http_path(
+    problem = asked.actions.bind_http_path(
         asked.owner,
         asked.path(),
         authenticated=asked.authenticated() or secure,
@@ -318,11 +318,11 @@ def _bind(asked: _Asked, *, secure: bool = False) -> None:
 
 
 def _unbind(asked: _Asked) -> None:
-    asked.doer.unbind_http_path(asked.owner, asked.path())
+    asked.actions.unbind_http_path(asked.owner, asked.path())
 
 
 def _serve_ui(asked: _Asked) -> None:
-    problem = asked.doer.bind_ui(
+    problem = asked.actions.bind_ui(
         asked.owner,
         asked.path(),
         authenticated=asked.authenticated(),

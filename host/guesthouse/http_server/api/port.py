@@ -216,7 +216,7 @@ class HttpServerActions:
         if problem is PushProblem.NOT_FOUND and self._channels.was_closed(channel_id):
             return  # the client left while the push was on its way
         context = self._context
-        context.complaints.complain(str(owner), f"a push was dropped: {problem}", context.monotonic())
+        context.client_faults.log(str(owner), f"a push was dropped: {problem}", context.monotonic())
 
     # HTTP.
 
@@ -226,7 +226,7 @@ class HttpServerActions:
         """See `HttpServerPort.http_response`."""
         if not self._exchanges.answer(owner, http_id, HttpResponse(status, headers, body, mime)):
             context = self._context
-            context.complaints.complain(str(owner), "answered no open HTTP request", context.monotonic())
+            context.client_faults.log(str(owner), "answered no open HTTP request", context.monotonic())
 
     def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
         """See `HttpServerPort.hand_on_http`."""

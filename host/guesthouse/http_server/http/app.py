@@ -89,14 +89,14 @@ class HttpApp:
         try:
             if self.context.stopping:
                 raise RequestRefused(close_codes.STOPPING)
-            site = self.context.gate.site(RequestHeaders(request))
+            site = self.context.access.site(RequestHeaders(request))
             if "host" in request.headers and site is None:
                 raise RequestRefused(close_codes.MISDIRECTED)
             refusal = refused_worker(request, site, self.context.settings.http.service_workers)
             if refusal is not None:
                 return await refusal(scope, receive, send)
             if scope["path"] in _OWN_PATHS:
-                self.context.gate.subdomain(RequestHeaders(request))
+                self.context.access.subdomain(RequestHeaders(request))
             await (_whole_server if scope["path"] == WHOLE_SERVER else self._routes)(scope, receive, send)
         except NoSuchPackage:
             await refused(close_codes.WRONG_SUBDOMAIN, close=True)(scope, receive, send)
@@ -113,12 +113,12 @@ class HttpApp:
                 await refused(close_codes.NODE_ERROR, close=True)(scope, receive, send)
 
     def _came_by_tls(self, request: Request) -> bool:
-        return self.context.gate.scheme(RequestHeaders(request), peer_of(request)) == "https"
+        return self.context.access.scheme(RequestHeaders(request), peer_of(request)) == "https"
 
     # The node's own pages.
 
     async def _home(self, request: Request) -> Response:
-        if self.context.gate.subdomain(RequestHeaders(request)):
+        if self.context.access.subdomain(RequestHeaders(request)):
             return refused(close_codes.WRONG_SUBDOMAIN)
         claims = self.context.tokens.verify_cookies(request.headers.getlist("cookie"), self.context.now())
         if claims is None:

@@ -114,7 +114,7 @@ class Login:
     async def submit(self, request: Request) -> Response:
         """`POST /login`: JSON of Kinode's client, or the form."""
         address, now = self._client(request), self.context.monotonic()
-        if not self.context.gate.from_own_page(RequestHeaders(request), peer_of(request)):
+        if not self.context.access.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(close_codes.WRONG_ORIGIN)
         attempt, realm = await self._read(request), self._realm(request)
         if attempt is None:
@@ -131,7 +131,7 @@ class Login:
             return self._too_soon(request, attempt, math.ceil(wait))
         problem = await self._checked(attempt, realm, address)
         if problem:
-            self.context.complaints.complain(address, "failed login", now)
+            self.context.client_faults.log(address, "failed login", now)
             return self._failed(request, attempt, problem, 401)
         if package is not None:
             return self._logged_in_to(package, request, realm, attempt.token)
@@ -147,10 +147,10 @@ class Login:
 
     async def logout(self, request: Request) -> Response:
         """`POST /logout`: forget the cookie."""
-        if not self.context.gate.from_own_page(RequestHeaders(request), peer_of(request)):
+        if not self.context.access.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(close_codes.WRONG_ORIGIN)
         response = RedirectResponse("/login", 303, PAGE_HEADERS)
-        package = self.context.gate.realm(RequestHeaders(request))
+        package = self.context.access.realm(RequestHeaders(request))
         if package is not None:  # any script there can ask for this: it ends no login of the node
             self.cookies.forget_login(request, response, package)
         for subdomain in self._realm(request):
@@ -209,7 +209,7 @@ class Login:
         """Begin a session on a package's own origin, and go on by a page of that origin: a browser sends no
         `SameSite=Strict` cookie on a redirect that began elsewhere. Whoever returns to a ticket goes on without it.
         """
-        label, now = self.context.gate.realm(RequestHeaders(request)), self.context.now()
+        label, now = self.context.access.realm(RequestHeaders(request)), self.context.now()
         target, tokens = local_path(request.query_params.get("redirect")), self.context.tokens
         used = None if label is None else self.tickets.use(ticket, label, now)
         if used is None or not tokens.is_current(used.claims):
@@ -234,14 +234,14 @@ class Login:
 
     def _realm(self, request: Request) -> tuple[str | None, ...]:
         """What a login on this host is for: the node, or the processes whose sub-domain the host is."""
-        processes = self.context.gate.subdomain(RequestHeaders(request))
+        processes = self.context.access.subdomain(RequestHeaders(request))
         return tuple(map(str, processes)) or _NODE_ITSELF
 
     def _client(self, request: Request) -> str:
         """The address that attempts are counted for: behind a trusted proxy, the client's own."""
         address = peer_of(request).address
         claimed = request.headers.getlist("x-forwarded-for")
-        return counted_as(forwarded_for(address, claimed, self.context.gate.trusted_proxies) or address)
+        return counted_as(forwarded_for(address, claimed, self.context.access.trusted_proxies) or address)
 
     async def _read(self, request: Request) -> _Attempt | None:
         limits = self.context.settings.connections
@@ -317,22 +317,22 @@ class Login:
     def _at_the_node(self, request: Request, target: str) -> Response | None:
         """Where passwords are typed: on the host of a package its own pages could read them. None if this is there."""
         headers = RequestHeaders(request)
-        site = self.context.gate.site(headers)
+        site = self.context.access.site(headers)
         if site is None or not site.label or not site.of_package(site.label):
             return None
-        place = self.context.gate.origin(headers, peer_of(request), site.parent)
+        place = self.context.access.origin(headers, peer_of(request), site.parent)
         query = urlencode({"package": site.label, "redirect": target}, safe="/:")
         return RedirectResponse(f"{place}/login?{query}", 303, PAGE_HEADERS)
 
     def _package(self, request: Request) -> _Package | None:
         """The package that a login on the node's host is for, so that its secure paths open."""
         headers, label = RequestHeaders(request), request.query_params.get("package", "")
-        site = self.context.gate.site(headers)
+        site = self.context.access.site(headers)
         host = None if site is None or site.label or not label else site.of_package(label)
         processes = tuple(map(str, processes_on(self.context.router, label))) if host else ()
         if not host or not processes:
             return None
-        place = self.context.gate.origin(headers, peer_of(request), host)
+        place = self.context.access.origin(headers, peer_of(request), host)
         return _Package(label, place, processes)
 
     def _logged_in_to(self, package: _Package, request: Request, realm: _Realm, token: str) -> Response:
@@ -375,10 +375,10 @@ class Login:
     def _form_headers(self, request: Request) -> dict[str, str]:
         """Of the login page: its form may lead on to the origins of packages, which browsers ask of redirects too."""
         headers = RequestHeaders(request)
-        site = self.context.gate.site(headers)
+        site = self.context.access.site(headers)
         if site is None or site.apart is None or site.label:
             return dict(PAGE_HEADERS)
-        packages = self.context.gate.origin(headers, peer_of(request), f"*.{site.apart}")
+        packages = self.context.access.origin(headers, peer_of(request), f"*.{site.apart}")
         policy = PAGE_HEADERS["Content-Security-Policy"].replace(
             "form-action 'self'", f"form-action 'self' {packages}"
         )

@@ -60,7 +60,7 @@ class NodeApi:
         gets the secret.
         """
         peer = peer_of(request)
-        if not self.context.gate.from_own_page(RequestHeaders(request), peer):
+        if not self.context.access.from_own_page(RequestHeaders(request), peer):
             return refused(close_codes.WRONG_ORIGIN)
         fields = await self._json(request, _MAX_KEY_BODY)
         channel_id, modulus = fields.get("channel_id"), fields.get("public_key_hex")
@@ -90,7 +90,7 @@ class NodeApi:
         No page may: one of a process would speak to others without asking anyone.
         """
         peer, headers = peer_of(request), RequestHeaders(request)
-        refusal = self.context.gate.local.refusal_of_program(peer.address, headers)
+        refusal = self.context.access.local.refusal_of_program(peer.address, headers)
         if refusal is not None:
             return refused(refusal)
         if not _is_json(request):

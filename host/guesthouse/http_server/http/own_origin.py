@@ -59,9 +59,9 @@ class OwnOrigin:
 
     async def share(self, request: Request) -> Response:
         """`POST /shared-origin`: this browser has packages share the node's origin from now on."""
-        headers, gate = RequestHeaders(request), self.context.gate
-        site = gate.site(headers)
-        if site is None or not site.may_share or not gate.from_own_page(headers, peer_of(request)):
+        headers, access = RequestHeaders(request), self.context.access
+        site = access.site(headers)
+        if site is None or not site.may_share or not access.from_own_page(headers, peer_of(request)):
             return refused(close_codes.WRONG_ORIGIN)
         text = "a browser that does not find names below localhost has packages share the node's origin"
         self.context.log_client_fault(peer_of(request).address, text)

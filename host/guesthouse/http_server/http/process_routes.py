@@ -95,7 +95,7 @@ class ProcessPages:
         if match is not None:
             return await self._bound(request, process, policy, match)
         if asked.segments == ("our.js",) and request.method in _SAFE:
-            refusal = self.context.gate.wrong_host(process.id, RequestHeaders(request), secure=False)
+            refusal = self.context.access.wrong_host(process.id, RequestHeaders(request), secure=False)
             return refused(refusal) if refusal is not None else self.our_js(request, process.id, policy)
         root = bindings.root_of(process.id)
         if process.id in self.context.ui_folders:
@@ -155,12 +155,12 @@ class ProcessPages:
         return response
 
     def _policy(self, request: Request, process: ProcessId) -> PagePolicy:
-        gate, headers, http = self.context.gate, RequestHeaders(request), self.context.settings.http
-        site = gate.site(headers) or NO_SITE
+        access, headers, http = self.context.access, RequestHeaders(request), self.context.settings.http
+        site = access.site(headers) or NO_SITE
         listed = process.package_id in (*http.register_packages, *http.readable_packages)
         return PagePolicy(
             site,
-            gate.scheme(headers, peer_of(request)),
+            access.scheme(headers, peer_of(request)),
             str(process),
             http.page_sources,
             http.register_form and (listed or bool(site.label)),
@@ -183,9 +183,9 @@ class ProcessPages:
         """The script that tells a page where it is, and gives it a token for its process."""
         response = our_js(self.context.router.node, process)
         headers = RequestHeaders(request)
-        if process is None or self.context.gate.wrong_host(process, headers, secure=False) is not None:
+        if process is None or self.context.access.wrong_host(process, headers, secure=False) is not None:
             return response
-        claims = self.context.gate.admit(process, headers, peer_of(request), self.context.now(), safe=True)
+        claims = self.context.access.admit(process, headers, peer_of(request), self.context.now(), safe=True)
         if isinstance(claims, Claims):
             policy = policy or self._policy(request, process)
             self.login.cookies.set_for_page(request, response, process, claims, policy)
@@ -195,12 +195,12 @@ class ProcessPages:
         self, request: Request, process: ProcessId, binding: HttpBinding | UiBinding
     ) -> Claims | Refusal | None:
         peer, headers = peer_of(request), RequestHeaders(request)
-        refusal = self.context.gate.wrong_host(process, headers, secure=binding.secure)
+        refusal = self.context.access.wrong_host(process, headers, secure=binding.secure)
         if refusal is not None:
             return refusal
         needs_login = binding.authenticated or binding.secure
         if binding.local_only:
-            refusal = self.context.gate.local.refusal(peer.address, headers)
+            refusal = self.context.access.local.refusal(peer.address, headers)
             if refusal is close_codes.NO_LOCAL_SECRET:
                 needs_login = True
             elif refusal is not None:
@@ -208,7 +208,7 @@ class ProcessPages:
         if not needs_login:
             return None
         now, safe = self.context.now(), request.method in _SAFE
-        return self.context.gate.admit(process, headers, peer, now, secure=binding.secure, safe=safe)
+        return self.context.access.admit(process, headers, peer, now, secure=binding.secure, safe=safe)
 
     async def _ask(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
         limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)

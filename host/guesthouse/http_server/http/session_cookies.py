@@ -137,7 +137,7 @@ class SessionCookies:
         return self.context.settings.http.register_cookie == _READABLE
 
     def _is_tls(self, request: Request) -> bool:
-        return self.context.gate.scheme(RequestHeaders(request), peer_of(request)) == "https"
+        return self.context.access.scheme(RequestHeaders(request), peer_of(request)) == "https"
 
     @staticmethod
     def _set(

@@ -27,7 +27,7 @@ class ClientFaultLog:
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
         self._by_fault: dict[str, tuple[float, int, int]] = {}
 
-    def complain(self, sender: str, fault: str, now: float) -> None:
+    def log(self, sender: str, fault: str, now: float) -> None:
         """Log `sender: fault`, unless the same was logged within the last second."""
         key = (sender, fault)
         last, omitted = self._last.pop(key, (now - _EVERY, 0))

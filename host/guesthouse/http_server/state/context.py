@@ -40,10 +40,10 @@ class Context:
     bindings: Bindings
     channels: ChannelTable[WebSocketConnection]
     connections: set[WebSocketConnection]
-    admission: ConnectionAdmission
+    connection_limits: ConnectionAdmission
     deadlines: TimerWheel
-    complaints: ClientFaultLog
-    gate: AccessControl
+    client_faults: ClientFaultLog
+    access: AccessControl
     turns: FairQueue
     unfinished: PartialMessages
     token_channels: TokenChannels = field(default_factory=TokenChannels)
@@ -63,9 +63,9 @@ class Context:
         http = settings.http
         trusted = frozenset(http.trusted_proxies)
         self.settings = settings
-        self.admission.exempt = trusted
-        self.gate = replace(
-            self.gate,
+        self.connection_limits.exempt = trusted
+        self.access = replace(
+            self.access,
             hosts=own_hosts(settings),
             allowed_origins=frozenset(map(normal_origin, http.allowed_origins)),
             trusted_proxies=trusted,
@@ -73,7 +73,7 @@ class Context:
 
     def log_client_fault(self, address: str, fault: str) -> None:
         """Log a fault of a client by its address, rate-limited."""
-        self.complaints.complain(counted_as(address), fault, self.monotonic())
+        self.client_faults.log(counted_as(address), fault, self.monotonic())
 
 
 def new_context(
@@ -91,10 +91,10 @@ def new_context(
         bindings=bindings,
         channels=ChannelTable(),
         connections=set(),
-        admission=ConnectionAdmission(limits.total, limits.per_address, exempt=trusted),
+        connection_limits=ConnectionAdmission(limits.total, limits.per_address, exempt=trusted),
         deadlines=TimerWheel(),
-        complaints=ClientFaultLog(log),
-        gate=AccessControl(
+        client_faults=ClientFaultLog(log),
+        access=AccessControl(
             router,
             tokens,
             bindings,

@@ -190,7 +190,7 @@ class WebSocketConnection(ChannelSocket):
         if context.stopping:
             self._reject(close_codes.STOPPING, request)
             return
-        form = context.gate.decide(request.path, request.headers, self.peer, context.now())
+        form = context.access.decide(request.path, request.headers, self.peer, context.now())
         if isinstance(form, Refusal):
             context.log_client_fault(self.peer.address, f"an upgrade was refused: {form.reason}")
             self._reject(form, request)
@@ -362,7 +362,7 @@ class WebSocketConnection(ChannelSocket):
 
     def complain(self, fault: str) -> None:
         """Log a fault on this channel, rate-limited."""
-        self.context.complaints.complain(str(self.owner), fault, self.context.monotonic())
+        self.context.client_faults.log(str(self.owner), fault, self.context.monotonic())
 
     def _after_receive(self) -> None:
         close = self._inbound.close

@@ -150,7 +150,7 @@ class ChannelSocket(asyncio.Protocol):
 
     def _refuse(self, response: Response, request: Request) -> None:
         """Answer an upgrade request with an HTTP error."""
-        if self.context.gate.scheme(request.headers, self.peer) == "https":
+        if self.context.access.scheme(request.headers, self.peer) == "https":
             response.headers[HSTS[0]] = HSTS[1]
         response.headers["X-Content-Type-Options"] = "nosniff"
         self._protocol.send_response(response)
@@ -192,7 +192,7 @@ class ChannelSocket(asyncio.Protocol):
             return again
         if self._process is not None:
             fault = "a client left while the process took no messages: what it sent last may be lost"
-            self.context.complaints.complain(str(self._process.id), fault, now)
+            self.context.client_faults.log(str(self._process.id), fault, now)
         self._detach(Notify.CLOSED)
         self._transport.abort()
         return NEVER

@@ -88,7 +88,7 @@ class Remote:
         self._envelopes = Envelopes(router.node, key, key_of, clock())
         self._transport = transport
         self._log = log
-        self._notices = ThrottledLog(log)
+        self._throttled_log = ThrottledLog(log)
         self._clock = clock
         self._arrivals = Arrivals(self._hear)
 
@@ -147,7 +147,7 @@ class Remote:
         """
         refusal = self._arrivals.add(frame)
         if refusal is not None:
-            self._notices.say(
+            self._throttled_log.say(
                 SOURCE, refusal, "messages of other nodes are not taken: too much of them waits"
             )
         return refusal
@@ -168,7 +168,9 @@ class Remote:
 
     def _dropped(self, what: str, why: str) -> None:
         """What a node sends without end is logged once a minute, whatever it puts into it."""
-        self._notices.say(SOURCE, f"{what} {why.partition(':')[0]}", f"{what}: {why.removeprefix(': ')}")
+        self._throttled_log.say(
+            SOURCE, f"{what} {why.partition(':')[0]}", f"{what}: {why.removeprefix(': ')}"
+        )
 
     def _request(self, node: str, asked: node_messages.Request) -> None:
         self._check_size(node, asked)
@@ -209,7 +211,7 @@ class Remote:
 
     def _refuse(self, sender: Address, request_id: int, target: ProcessId, kind: SendErrorKind) -> None:
         text = f"a request of {sender} to {target} was refused: {kind}"
-        self._notices.say(SOURCE, f"a request of {sender.node} was refused: {kind}", text)
+        self._throttled_log.say(SOURCE, f"a request of {sender.node} was refused: {kind}", text)
         if request_id:
             missing = as_pair(of_node(self._node, target)) if kind == "not-authorised" else None
             self._tell(sender.node, Failure(request_id, kind, missing))
@@ -276,7 +278,7 @@ class Remote:
     def _late(self, node: str) -> None:
         """It answers what it was not asked, or was asked too long ago. What it hands over with it is not looked at."""
         text = f"an answer of {node} came too late, or was not asked for"
-        self._notices.say(SOURCE, text, text)
+        self._throttled_log.say(SOURCE, text, text)
 
     # --- capabilities that come
 
@@ -305,7 +307,7 @@ class Remote:
             except BadSignature as error:
                 node = holder.partition("@")[0]
                 text = f"a capability {how} {holder} was dropped: {error}"
-                self._notices.say(SOURCE, f"{how} {node} {str(error).partition(':')[0]}", text)
+                self._throttled_log.say(SOURCE, f"{how} {node} {str(error).partition(':')[0]}", text)
         return found
 
     def _verified(self, signed: SignedCapability, holder: str) -> Capability:

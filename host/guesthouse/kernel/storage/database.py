@@ -91,7 +91,7 @@ class State:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._notices = ThrottledLog(log)
+        self._throttled_log = ThrottledLog(log)
         self._waiting: dict[str, int] = {}  # bytes by package
         self._closing = False
         self._database = _open(path, self.tables)
@@ -126,7 +126,7 @@ class State:
         if _set(database, process, package, data):
             return None
         text = f"the state of {process} is not kept: that of {MOST_KEPT} processes of {package} is already"
-        self._loop.call_soon_threadsafe(self._notices.say, "state", package, text)
+        self._loop.call_soon_threadsafe(self._throttled_log.say, "state", package, text)
         return STORAGE
 
     def clear(self, process: ProcessId, answer: Callable[[bytes | str | None], None]) -> None:
@@ -148,7 +148,7 @@ class State:
         held = self._waiting.get(package, 0)
         if held + cost > MOST_WAITING:
             text = f"{package} asks faster than the disk stores: beyond {MOST_WAITING} bytes it is refused"
-            self._notices.say("state", package, text)
+            self._throttled_log.say("state", package, text)
             answer(failed)
             return
         self._waiting[package] = held + cost

@@ -36,40 +36,45 @@ class Runs:
         self._settings = settings
 
     def begin(
-        self, care: SupervisedProcess, worker: Worker, reopen: Callable[[ProcessId], None], *, connected: bool
+        self,
+        supervised: SupervisedProcess,
+        worker: Worker,
+        reopen: Callable[[ProcessId], None],
+        *,
+        connected: bool,
     ) -> None:
         """Begin a run on a worker; `reopen` posts the process's open channels, `connected` says whether the node
         reaches others.
         """
-        process = care.process
+        process = supervised.process
         self._last_handle += 1
         handle = self._last_handle
-        care.life.begin(worker)
+        supervised.life.begin(worker)
         worker.runs[handle] = process
         worker.send(self._start(handle, process, connected=connected))
         process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), reopen)
 
-    async def until_started(self, care: SupervisedProcess) -> bool:
+    async def until_started(self, supervised: SupervisedProcess) -> bool:
         """Wait until the process asks for its first message. Returns False when it takes too long.
 
         Raises:
             ProcessNotStarted: it never will.
         """
-        care.started.add_done_callback(asyncio.Future.exception)  # nobody may be waiting when it fails
+        supervised.started.add_done_callback(asyncio.Future.exception)  # nobody may be waiting when it fails
         seconds = self._settings.process.first_message_seconds
-        done, _ = await asyncio.wait((care.started,), timeout=seconds)
+        done, _ = await asyncio.wait((supervised.started,), timeout=seconds)
         if done:
-            care.started.result()
+            supervised.started.result()
         return bool(done)
 
-    async def finish(self, care: SupervisedProcess, version: str, *, hands_over: bool) -> None:
+    async def finish(self, supervised: SupervisedProcess, version: str, *, hands_over: bool) -> None:
         """Let the run finish what it was sent, and hand over, in its time; then stop it."""
-        process, worker, run = care.process, care.life.worker, care.process.run
-        if worker is None or run is None or not run.flowing or isinstance(care.life.state, Stopping):
-            await self.stop(care, Purpose.RUN_AGAIN, "it is replaced")
+        process, worker, run = supervised.process, supervised.life.worker, supervised.process.run
+        if worker is None or run is None or not run.flowing or isinstance(supervised.life.state, Stopping):
+            await self.stop(supervised, Purpose.RUN_AGAIN, "it is replaced")
             return
         seconds = self._settings.process.handover_seconds
-        over = care.life.stop(Purpose.RUN_AGAIN)
+        over = supervised.life.stop(Purpose.RUN_AGAIN)
         process.hold_messages()
         if hands_over:
             process.send_last(handover_request(self._settings.node, version, seconds))
@@ -77,19 +82,21 @@ class Runs:
         if not await within(seconds, over):
             text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
             self._log.write(str(process.id), "warning", text)
-            await self.stop(care, Purpose.RUN_AGAIN, "it is replaced")
+            await self.stop(supervised, Purpose.RUN_AGAIN, "it is replaced")
 
-    async def stop(self, care: SupervisedProcess, purpose: Purpose, reason: str) -> None:
+    async def stop(self, supervised: SupervisedProcess, purpose: Purpose, reason: str) -> None:
         """Stop the run, if there is one. Returns when it is over; a worker that does not end it is ended."""
-        worker, run = care.life.worker, care.process.run
+        worker, run = supervised.life.worker, supervised.process.run
         if worker is None or run is None:
             return
-        over = care.life.stop(purpose)
-        care.process.hold_messages()
+        over = supervised.life.stop(purpose)
+        supervised.process.hold_messages()
         worker.send(Stop(run.handle, reason))
         if not await within(STOP_SECONDS, over):
             self._log.write(
-                worker.name, "error", f"did not stop {care.process.id} within {STOP_SECONDS:g} s: it is ended"
+                worker.name,
+                "error",
+                f"did not stop {supervised.process.id} within {STOP_SECONDS:g} s: it is ended",
             )
             worker.abandon()
             await over

@@ -22,8 +22,8 @@ class ConcurrencyLimiter:
         self._free = asyncio.Semaphore(count)
 
     @asynccontextmanager
-    async def lane(self) -> AsyncIterator[None]:
-        """Wait for a lane, and have it inside the block or for `seconds`. Cancelling gives it up."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot, and have it inside the block or for `seconds`. Cancelling gives it up."""
         await self._free.acquire()
         left = False
 

@@ -72,9 +72,9 @@ class Supervisor:
         self._settings = settings
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._cares: dict[ProcessId, SupervisedProcess] = {}
+        self._supervised: dict[ProcessId, SupervisedProcess] = {}
         self._runs = Runs(settings, log)
-        self._notices = ThrottledLog(log)
+        self._throttled_log = ThrottledLog(log)
         self._lookups = ConcurrencyLimiter(len(os.sched_getaffinity(0)), LONG_LOOKUP_SECONDS)
         self._closing = False
 
@@ -98,11 +98,11 @@ class Supervisor:
                 asked for a message.
         """
         process = await self.begin(spec, wanted)
-        care = self._cares.get(spec.id)
-        if care is not None:
-            care.life.strict = strict
+        supervised = self._supervised.get(spec.id)
+        if supervised is not None:
+            supervised.life.strict = strict
             await self.workers.there_for(spec.id.package_id)
-            await self._until_started(care)
+            await self._until_started(supervised)
         return process
 
     async def begin(self, spec: ProcessSpec, wanted: Callable[[], bool] | None = None) -> Process:
@@ -127,24 +127,26 @@ class Supervisor:
             mailbox_bytes=self._settings.process.mailbox_bytes,
             holdings=self._router.rights.holdings(spec.id, spec.requests, named=spec.named),
         )
-        process.mailbox.on_full = partial(self._notices.say, str(spec.id), "mailbox", self._mailbox_is_full())
+        process.mailbox.on_full = partial(
+            self._throttled_log.say, str(spec.id), "mailbox", self._mailbox_is_full()
+        )
         if self.restore is not None:
             await self.restore(process)
         if wanted is not None and not wanted():
             raise NotWanted(f"{spec.id} is not started: it was uninstalled meanwhile")
-        if spec.id in self._cares:
+        if spec.id in self._supervised:
             raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
         self.workers.enter(spec.id.package_id)
         self._router.rights.give(spec.id, spec.grants)
-        care = SupervisedProcess(
+        supervised = SupervisedProcess(
             *(process, Lifecycle(Backoff(self._settings.restart)), self._loop.create_future()),
             handover=spec.handover,
             grants=spec.grants,
         )
-        self._cares[spec.id] = care
+        self._supervised[spec.id] = supervised
         self._router.add(process)
-        care.started.add_done_callback(asyncio.Future.exception)  # whoever wants to know awaits it
-        self._start(care)
+        supervised.started.add_done_callback(asyncio.Future.exception)  # whoever wants to know awaits it
+        self._start(supervised)
         return process
 
     async def replace(self, spec: ProcessSpec) -> Process:
@@ -159,20 +161,21 @@ class Supervisor:
             ProcessNotStarted: the component cannot be started; the one before runs again.
         """
         compiled = await self._compiled(spec)
-        care = self._staying(spec.id)
-        before, hands_over = care.version(), care.handover
-        care.life.fallback = care.life.fallback or before
+        supervised = self._staying(spec.id)
+        before, hands_over = supervised.version(), supervised.handover
+        supervised.life.fallback = supervised.life.fallback or before
         requested = self._router.rights.holdings(spec.id, spec.requests).requested
         self._become(
-            care, ProcessVersion(compiled, spec.public, spec.on_exit, requested, spec.handover, spec.grants)
+            supervised,
+            ProcessVersion(compiled, spec.public, spec.on_exit, requested, spec.handover, spec.grants),
         )
-        care.expect_start(Backoff(self._settings.restart))
-        if care.life.worker is None:
-            self._start(care)
+        supervised.expect_start(Backoff(self._settings.restart))
+        if supervised.life.worker is None:
+            self._start(supervised)
         else:
-            await self._runs.finish(care, spec.version, hands_over=hands_over)
-        await self._until_started(care)
-        return care.process
+            await self._runs.finish(supervised, spec.version, hands_over=hands_over)
+        await self._until_started(supervised)
+        return supervised.process
 
     async def restart(self, process_id: ProcessId) -> None:
         """End the run of a process and begin another, at once. Channels stay open and messages wait.
@@ -181,13 +184,13 @@ class Supervisor:
             NoSuchProcess: it is gone, or never was.
             ProcessNotStarted: the new run ended before it asked for a message.
         """
-        care = self._staying(process_id)
-        care.expect_start(Backoff(self._settings.restart))
-        if care.life.worker is None:
-            self._start(care)
+        supervised = self._staying(process_id)
+        supervised.expect_start(Backoff(self._settings.restart))
+        if supervised.life.worker is None:
+            self._start(supervised)
         else:
-            await self._runs.stop(care, Purpose.RUN_AGAIN, "it is restarted")
-        await self._until_started(care)
+            await self._runs.stop(supervised, Purpose.RUN_AGAIN, "it is restarted")
+        await self._until_started(supervised)
 
     async def kill(self, process_id: ProcessId) -> None:
         """End the run of a process as a trap would; its on-exit says what happens then. Nothing happens to one
@@ -196,8 +199,8 @@ class Supervisor:
         Raises:
             NoSuchProcess: it is gone, or never was.
         """
-        care = self._care(process_id)
-        await self._runs.stop(care, Purpose.KILL, "it is killed")
+        supervised = self._known(process_id)
+        await self._runs.stop(supervised, Purpose.KILL, "it is killed")
 
     async def stop(self, process_id: ProcessId, reason: str) -> None:
         """End a process for good. Returns when its run is over; a worker that does not end it is ended.
@@ -205,27 +208,27 @@ class Supervisor:
         Raises:
             NoSuchProcess: it is gone, or never was.
         """
-        care = self._care(process_id)
-        if care.life.worker is None:
-            self._end(care, reason)
+        supervised = self._known(process_id)
+        if supervised.life.worker is None:
+            self._end(supervised, reason)
         else:
-            await self._runs.stop(care, Purpose.END, reason)
+            await self._runs.stop(supervised, Purpose.END, reason)
 
     async def close(self) -> None:
         """End all processes, all at once. On-exit rules do not apply: the node stops."""
         self._closing = True
         async with asyncio.TaskGroup() as tasks:
-            for care in list(self._cares.values()):
-                tasks.create_task(self._stop_with_node(care))
+            for supervised in list(self._supervised.values()):
+                tasks.create_task(self._stop_with_node(supervised))
         self._router.all_ended()
 
     # --- what workers report
 
     def worker_ready(self, worker: Worker) -> None:
         """See `WorkerEvents`."""
-        for care in list(self._cares.values()):
-            if isinstance(care.life.state, Waiting):
-                self._start(care)
+        for supervised in list(self._supervised.values()):
+            if isinstance(supervised.life.state, Waiting):
+                self._start(supervised)
 
     def worker_lost(self, worker: Worker) -> None:
         """See `WorkerEvents`: its runs ended, and go on elsewhere if they are to go on."""
@@ -236,96 +239,96 @@ class Supervisor:
 
     def run_started(self, process: Process) -> None:
         """See `RunEvents`."""
-        care = self._cares[process.id]
-        if not care.life.asked():  # it is to end already
+        supervised = self._supervised[process.id]
+        if not supervised.life.asked():  # it is to end already
             return
         if process.run is not None:
             self._log.write(str(process.id), "info", f"runs on {process.run.worker}")
         process.run_started()
-        care.shows_its_start()
+        supervised.shows_its_start()
 
     def run_ended(self, process: Process, cause: str, detail: str) -> None:
         """See `RunEvents`."""
-        care = self._cares[process.id]
+        supervised = self._supervised[process.id]
         run = process.run
         ran_seconds = 0.0 if run is None else self._loop.time() - run.began
         not_again = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)
         self._router.run_ended(process)
-        state = care.life.state
+        state = supervised.life.state
         wanted = isinstance(state, Stopping) and state.purpose is not Purpose.KILL
         if not wanted or cause not in _ENDS_OF_THE_STOPPED:
             self._report_end(process, cause, detail, not_again)
-        follows = care.life.run_ended(
+        follows = supervised.life.run_ended(
             cause, ran_seconds, restarts=process.on_exit == "restart", closing=self._closing
         )
-        self._go_on(care, follows, cause, detail)
+        self._go_on(supervised, follows, cause, detail)
 
     async def _compiled(self, spec: ProcessSpec) -> Path:
         """To look through a compiled component takes a CPU. Where many are to start, the first run meanwhile."""
-        async with self._lookups.lane():
+        async with self._lookups.slot():
             return await self._compiler.compiled(spec.component, spec.id.package_id)
 
     # --- decisions
 
-    def _go_on(self, care: SupervisedProcess, follows: Next, cause: str, detail: str) -> None:
+    def _go_on(self, supervised: SupervisedProcess, follows: Next, cause: str, detail: str) -> None:
         """Carry out what follows the end of a run."""
-        if not care.life.awaited:
-            care.shows_its_start()
+        if not supervised.life.awaited:
+            supervised.shows_its_start()
         match follows:
             case RunAgain():
-                self._start(care)
+                self._start(supervised)
             case RunAfter(seconds):
-                self._log.write(str(care.process.id), "info", f"is started again in {seconds:g} s")
-                care.life.pause(self._loop.call_later(seconds, self._start, care))
+                self._log.write(str(supervised.process.id), "info", f"is started again in {seconds:g} s")
+                supervised.life.pause(self._loop.call_later(seconds, self._start, supervised))
             case GiveUp(overdue):
-                self._give_up_component(care, cause, self._not_asked() if overdue else detail)
+                self._give_up_component(supervised, cause, self._not_asked() if overdue else detail)
             case End(stopped=True):
-                self._end(care, "it was stopped")
+                self._end(supervised, "it was stopped")
             case End():
-                self._end(care, f"it {in_words(cause)}", detail)
+                self._end(supervised, f"it {in_words(cause)}", detail)
 
-    def _give_up_component(self, care: SupervisedProcess, cause: str, detail: str) -> None:
-        fallback, care.life.fallback = care.life.fallback, None
+    def _give_up_component(self, supervised: SupervisedProcess, cause: str, detail: str) -> None:
+        fallback, supervised.life.fallback = supervised.life.fallback, None
         if fallback is None:
-            self._end(care, f"it {in_words(cause)}", detail)
+            self._end(supervised, f"it {in_words(cause)}", detail)
             return
-        care.not_started(detail or f"it {in_words(cause)}")
-        self._become(care, fallback)
-        self._start(care)
+        supervised.not_started(detail or f"it {in_words(cause)}")
+        self._become(supervised, fallback)
+        self._start(supervised)
 
-    def _become(self, care: SupervisedProcess, version: ProcessVersion) -> None:
-        care.become(version)
-        self._router.rights.give(care.process.id, version.grants)
+    def _become(self, supervised: SupervisedProcess, version: ProcessVersion) -> None:
+        supervised.become(version)
+        self._router.rights.give(supervised.process.id, version.grants)
 
-    def _start(self, care: SupervisedProcess) -> None:
+    def _start(self, supervised: SupervisedProcess) -> None:
         """Begin a run on the worker with the fewest, or as soon as there is a worker."""
-        worker = self.workers.least_loaded(care.process.id.package_id)
+        worker = self.workers.least_loaded(supervised.process.id.package_id)
         if worker is None:
-            care.life.wait()
+            supervised.life.wait()
             return
-        self._runs.begin(care, worker, self.http.reopen, connected=self._router.remote is not None)
+        self._runs.begin(supervised, worker, self.http.reopen, connected=self._router.remote is not None)
 
-    async def _until_started(self, care: SupervisedProcess) -> None:
+    async def _until_started(self, supervised: SupervisedProcess) -> None:
         """Wait until the process asks for its first message. One that takes too long is given up when there is
         another to go back to, or whoever added it wants that; else it is left to itself.
         """
-        if await self._runs.until_started(care):
+        if await self._runs.until_started(supervised):
             return
         text = f"has not asked for a message in {self._settings.process.first_message_seconds:g} s"
-        if care.life.fallback is None and not care.life.strict:
+        if supervised.life.fallback is None and not supervised.life.strict:
             self._log.write(
-                str(care.process.id), "warning", f"{text}: the node goes on without waiting for it"
+                str(supervised.process.id), "warning", f"{text}: the node goes on without waiting for it"
             )
             return
-        self._log.write(str(care.process.id), "error", f"{text}: it is given up")
-        await self._give_up_overdue(care)
+        self._log.write(str(supervised.process.id), "error", f"{text}: it is given up")
+        await self._give_up_overdue(supervised)
 
-    async def _give_up_overdue(self, care: SupervisedProcess) -> None:
-        if care.life.worker is None:
-            self._give_up_component(care, ExitCause.NOT_STARTED, self._not_asked())
+    async def _give_up_overdue(self, supervised: SupervisedProcess) -> None:
+        if supervised.life.worker is None:
+            self._give_up_component(supervised, ExitCause.NOT_STARTED, self._not_asked())
         else:
-            await self._runs.stop(care, Purpose.GIVE_UP, "it has not asked for a message")
-        await self._until_started(care)  # it failed, unless a run of something else follows
+            await self._runs.stop(supervised, Purpose.GIVE_UP, "it has not asked for a message")
+        await self._until_started(supervised)  # it failed, unless a run of something else follows
 
     def _mailbox_is_full(self) -> str:
         return (
@@ -337,26 +340,26 @@ class Supervisor:
         seconds = self._settings.process.first_message_seconds
         return f"it has not asked for a message in {seconds:g} s (process.first_message_seconds)"
 
-    def _end(self, care: SupervisedProcess, reason: str, detail: str = "") -> None:
-        process = care.process
-        care.life.end()
-        del self._cares[process.id]
+    def _end(self, supervised: SupervisedProcess, reason: str, detail: str = "") -> None:
+        process = supervised.process
+        supervised.life.end()
+        del self._supervised[process.id]
         if not self._closing:
             self.workers.leave(process.id.package_id)
         process.end()
         self._router.remove(process)
         self.http.process_gone(process.id, reason)
-        care.not_started(detail or reason)
+        supervised.not_started(detail or reason)
         if self.ended is not None and not self._closing:
             self.ended(process)
         if not isinstance(process.on_exit, str) and not self._closing:
             self._router.send_on_exit(process, process.on_exit)
 
-    async def _stop_with_node(self, care: SupervisedProcess) -> None:
-        if care.life.worker is not None:
-            await self._runs.stop(care, Purpose.END, "the node stops")
-        elif not care.process.gone:
-            self._end(care, "the node stops")
+    async def _stop_with_node(self, supervised: SupervisedProcess) -> None:
+        if supervised.life.worker is not None:
+            await self._runs.stop(supervised, Purpose.END, "the node stops")
+        elif not supervised.process.gone:
+            self._end(supervised, "the node stops")
 
     def _report_end(self, process: Process, cause: str, detail: str, not_again: str | None) -> None:
         text = in_words(cause)
@@ -369,13 +372,13 @@ class Supervisor:
 
     def _staying(self, process_id: ProcessId) -> SupervisedProcess:
         """One that is not about to end."""
-        care = self._care(process_id)
-        if care.life.is_ending:
+        supervised = self._known(process_id)
+        if supervised.life.is_ending:
             raise NoSuchProcess(f"{process_id} is being stopped: start it again by installing its package")
-        return care
+        return supervised
 
-    def _care(self, process_id: ProcessId) -> SupervisedProcess:
-        care = self._cares.get(process_id)
-        if care is None:
+    def _known(self, process_id: ProcessId) -> SupervisedProcess:
+        supervised = self._supervised.get(process_id)
+        if supervised is None:
             raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
-        return care
+        return supervised

@@ -30,8 +30,8 @@ from guesthouse.wasm.plan.definitions import (
     Sort,
     at,
 )
+from guesthouse.wasm.plan.linking import Linking
 from guesthouse.wasm.plan.plan import Export, Source
-from guesthouse.wasm.plan.wiring import Linking
 
 MAX_DEFINITIONS: Final = 200_000
 """Of a component and each instance of those within it. A Python guest has some 2,000."""
@@ -50,7 +50,7 @@ handles of its own.
 class Outcome:
     """What a component comes to."""
 
-    wiring: Linking
+    linking: Linking
     exports: Mapping[str, tuple[Sort, Item]]
 
 
@@ -63,12 +63,12 @@ def evaluate(content: bytes) -> Outcome:
     evaluator = _Evaluator(content)
     frame = Frame(None, 0, {})
     evaluator.component(frame, 0, len(content))
-    return Outcome(evaluator.wiring, frame.exports)
+    return Outcome(evaluator.linking, frame.exports)
 
 
 class _Evaluator:
     def __init__(self, content: bytes) -> None:
-        self.wiring: Final = Linking()
+        self.linking: Final = Linking()
         self._content: Final = content
         self._left = MAX_DEFINITIONS
 
@@ -110,7 +110,7 @@ class _Evaluator:
 
     def core_module(self, frame: Frame, section: Section) -> None:
         """Section 1."""
-        frame.modules.append(self.wiring.module(self._content, section))
+        frame.modules.append(self.linking.module(self._content, section))
 
     def nested(self, frame: Frame, section: Section) -> None:
         """Section 4: looked into when it is instantiated."""
@@ -122,15 +122,15 @@ class _Evaluator:
         frame.items[Sort.TYPE] += [OtherType()] * self._counted(reader)
 
     def core_instance(self, frame: Frame, reader: Reader) -> None:
-        """Section 2: a module and instances for what it imports, or a bag of what there is."""
+        """Section 2: a module and instances for what it imports, or one of exports of others."""
         match reader.byte():
             case 0x00:
                 module = at(frame.modules, reader.number())
                 arguments = dict(self._core_argument(frame, reader) for _ in range(self._counted(reader)))
-                frame.core_instances.append(self.wiring.instantiate(module, arguments))
+                frame.core_instances.append(self.linking.instantiate(module, arguments))
             case 0x01:
-                bag = dict(self._core_export(frame, reader) for _ in range(self._counted(reader)))
-                frame.core_instances.append(bag)
+                exports = dict(self._core_export(frame, reader) for _ in range(self._counted(reader)))
+                frame.core_instances.append(exports)
             case other:
                 raise UnsupportedComponent(f"it makes a core instance in the unknown way {other}")
 
@@ -145,15 +145,15 @@ class _Evaluator:
         return name, (kind, at(frame.core[kind], reader.number()))
 
     def instance(self, frame: Frame, reader: Reader) -> None:
-        """Section 5: a component and what it imports, or a bag of what there is."""
+        """Section 5: a component and what it imports, or one of exports of others."""
         match reader.byte():
             case 0x00:
                 component = frame.item(Sort.COMPONENT, reader.number())
                 arguments = dict(self._argument(frame, reader) for _ in range(self._counted(reader)))
                 frame.items[Sort.INSTANCE].append(self._instantiate(frame, component, arguments))
             case 0x01:
-                bag = dict(self._inline_export(frame, reader) for _ in range(self._counted(reader)))
-                frame.items[Sort.INSTANCE].append(Instance(bag))
+                exports = dict(self._inline_export(frame, reader) for _ in range(self._counted(reader)))
+                frame.items[Sort.INSTANCE].append(Instance(exports))
             case other:
                 raise UnsupportedComponent(f"it makes an instance in the unknown way {other}")
 
@@ -216,7 +216,7 @@ class _Evaluator:
                 resource = frame.item(Sort.TYPE, reader.number())
                 if not isinstance(resource, ImportedType):
                     raise UnsupportedComponent("it has resources of its own")
-                frame.core[Kind.FUNCTION].append(self.wiring.dropped(resource))
+                frame.core[Kind.FUNCTION].append(self.linking.dropped(resource))
             case other:
                 raise UnsupportedComponent(f"it uses the built-in function {other:#x}")
 
@@ -233,7 +233,7 @@ class _Evaluator:
         realloc = self._options(frame, reader)
         if not isinstance(function, ImportedFunction):
             raise UnsupportedComponent("it calls a function of its own as one that it imports")
-        frame.core[Kind.FUNCTION].append(self.wiring.lowered(function, realloc))
+        frame.core[Kind.FUNCTION].append(self.linking.lowered(function, realloc))
 
     def _options(self, frame: Frame, reader: Reader) -> int | None:
         """The options of one function; returns the number of its allocator."""
@@ -243,9 +243,9 @@ class _Evaluator:
                 case 0x00:
                     pass  # UTF-8
                 case 0x03:
-                    self.wiring.use_memory(at(frame.core[Kind.MEMORY], reader.number()))
+                    self.linking.use_memory(at(frame.core[Kind.MEMORY], reader.number()))
                 case 0x04:
-                    realloc = self.wiring.realloc(at(frame.core[Kind.FUNCTION], reader.number()))
+                    realloc = self.linking.realloc(at(frame.core[Kind.FUNCTION], reader.number()))
                 case 0x05:  # what to call after it returned: a guest ends then
                     at(frame.core[Kind.FUNCTION], reader.number())
                 case other:

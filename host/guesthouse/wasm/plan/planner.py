@@ -58,18 +58,18 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
     """
     outcome = evaluate(content)
     try:
-        compiled = Component(engine, component_skeleton(content, outcome.wiring.placed()))
+        compiled = Component(engine, component_skeleton(content, outcome.linking.placed()))
         plan = _Planner(outcome, compiled.type, engine).plan(small=is_small(len(content)))
     except (WasmtimeError, UnsupportedType) as error:
         raise UnsupportedComponent(str(error)) from None
-    return Parts(plan, tuple(without_start(each)[0] for each in outcome.wiring.modules), compiled.type)
+    return Parts(plan, tuple(without_start(each)[0] for each in outcome.linking.modules), compiled.type)
 
 
 class _Planner:
     """Joins what the definitions say with the types that the engine read from them."""
 
     def __init__(self, outcome: Outcome, type_: wt.ComponentType, engine: Engine) -> None:
-        self._wiring: Final = outcome.wiring
+        self._linking: Final = outcome.linking
         self._exported: Final = outcome.exports
         self._engine: Final = engine
         self._imports: Final = {name: extern.ty for name, extern in type_.imports(engine).items()}
@@ -84,21 +84,21 @@ class _Planner:
         """All of the plan."""
         for interface, item in self._imports.items():
             self._import(interface, item)
-        wiring = self._wiring
+        linking = self._linking
         return Plan(
-            modules=len(wiring.modules),
+            modules=len(linking.modules),
             small=small,
-            instantiations=tuple(wiring.instantiations),
-            calls=tuple(self._call(call) for call in wiring.calls),
-            memory=wiring.memory,
-            reallocs=tuple(wiring.reallocs),
+            instantiations=tuple(linking.instantiations),
+            calls=tuple(self._call(call) for call in linking.calls),
+            memory=linking.memory,
+            reallocs=tuple(linking.reallocs),
             functions=tuple(
                 Import(interface, name, self._types.function(type_))
                 for interface, name, type_ in self._functions
             ),
             resources=tuple(self._same),
             exports=tuple(self._lifted()),
-            weights=tuple(weigh(each, small=small) for each in wiring.modules),
+            weights=tuple(weigh(each, small=small) for each in linking.modules),
         )
 
     def _import(self, interface: str, item: object) -> None:
@@ -149,8 +149,8 @@ class _Planner:
             _, value = self._exported.get(name, (None, None))
             if isinstance(item, wt.ComponentInstanceType):
                 inner = {inside: extern.ty for inside, extern in item.exports(self._engine).items()}
-                bag = value.exports if isinstance(value, Instance) else {}
-                yield from self._of_instance(name, inner, bag)
+                exports = value.exports if isinstance(value, Instance) else {}
+                yield from self._of_instance(name, inner, exports)
             else:
                 yield from self._of_instance(None, {name: item}, self._exported)
 

@@ -10,7 +10,7 @@ from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
 
 
 class Caller:
-    """Takes a lane until it is told to leave it."""
+    """Takes a slot until it is told to leave it."""
 
     def __init__(self, lanes: ConcurrencyLimiter) -> None:
         self.inside = False
@@ -18,7 +18,7 @@ class Caller:
         self.task = asyncio.ensure_future(self._call(lanes))
 
     async def _call(self, lanes: ConcurrencyLimiter) -> None:
-        async with lanes.lane():
+        async with lanes.slot():
             self.inside = True
             await self.leave.wait()
 
@@ -54,7 +54,7 @@ async def test_who_takes_long_holds_up_nobody(over: int) -> None:
             await caller.end()
         last, after = Caller(lanes), Caller(lanes)
         await settled()
-        assert inside([last, after]) == [True, False]  # a lane that was given up early was given up once
+        assert inside([last, after]) == [True, False]  # a slot that was given up early was given up once
         await last.end()
         await after.end()
 
