@@ -129,9 +129,7 @@ async def test_a_browser_that_finds_no_names_below_localhost_may_share_the_nodes
     async with told("MAP *.localhost ^NOTFOUND") as browser:
         page = await (await browser.person(agent=SAFARI)).new_page()
         await page.goto(daemon.login_url())
-        await expect(page.get_by_role("heading")).to_contain_text(
-            "Does this browser find counter-guesthouse-os"
-        )
+        await expect(page.get_by_role("heading")).to_contain_text("Cannot reach counter-guesthouse-os")
         browser.expect_problem("error: Failed to load resource: net::ERR_NAME_NOT_RESOLVED")
         browser.expect_problem("failed: http://counter-guesthouse-os.localhost")
         await page.get_by_role("button", name="Share the address").click()

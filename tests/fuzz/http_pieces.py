@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from guesthouse.core.address import ProcessId
 from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens, cookies, without_own_cookies
 from guesthouse.http_server.close_codes import CloseReason
-from guesthouse.http_server.http.ranges import UNSATISFIABLE, wanted
+from guesthouse.http_server.http.ranges import UNSATISFIABLE, requested_range
 from guesthouse.http_server.http.tossed_cookies import names_in, removals
 from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.routing.origin import (
@@ -131,7 +131,7 @@ def cookie(data: bytes) -> None:
 def content_range(data: bytes) -> None:
     """A range lies within the content, or is none."""
     given, _, condition = data.decode("latin-1").partition("\n")
-    found = wanted(Headers({"range": given, "if-range": condition or '"tag"'}), '"tag"', SIZE)
+    found = requested_range(Headers({"range": given, "if-range": condition or '"tag"'}), '"tag"', SIZE)
     assert found is None or found is UNSATISFIABLE or 0 <= found.start < found.stop <= SIZE
 
 

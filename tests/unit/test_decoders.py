@@ -257,7 +257,7 @@ DOORS: Final[dict[str, Door]] = {
     "rpc": Door(
         "JSON",
         16 * MIB,
-        lambda data: node_api._text(node_api._read(data).body),
+        lambda data: node_api._body_bytes(node_api._read(data).body),
         (RequestRefused, ValueError),
         ((b"", b""), (b'{"body":', b"}"), (b'{"process":', b"}"), (b'{"expects_response":', b"}")),
     ),

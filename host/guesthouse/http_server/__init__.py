@@ -1,6 +1,5 @@
 """The HTTP server of a node, `http-server:distro:sys`: sockets, channels, bindings and who may use them.
 
-What is decided is decided in modules without I/O (`paths`, `bindings`, `channels`, `outbox`, `framing`,
-`register`, `upgrade`, `auth`, `origin`, ...); `connection`, `http_protocol`, `app` and `server` are the
-shells that move bytes.
+Decisions are made in modules without I/O; `server`, `listener`, `http_connection`, `websocket.connection` and
+`http.app` are the thin I/O layer around them.
 """

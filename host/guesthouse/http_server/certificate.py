@@ -1,4 +1,4 @@
-"""The host names that a TLS certificate is for."""
+"""The host names of a TLS certificate."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ class CertifiedNames:
 
     names: frozenset[str] = frozenset()
     wildcards: frozenset[str] = frozenset()
-    """Names below which it is good for every label. They are not the node's for that: it may be one of the labels."""
+    """Parents of its wildcard names. They do not stand for the node itself, which may be one of their labels."""
 
 
 def certified_names(path: str | None) -> CertifiedNames:
-    """The DNS names of the first certificate in a PEM file; none without a file, or when it cannot be read, which
-    whoever uses it will say.
-    """
+    """DNS names of the first certificate in a PEM file; none if it cannot be read, which loading it will report."""
     if path is None:
         return CertifiedNames()
-    from cryptography import x509  # a node without TLS starts without it
+    from cryptography import x509  # slow to import, and only needed with TLS
 
     try:
         certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())

@@ -1,6 +1,6 @@
-"""Every way in which this server refuses a client or ends a channel, with its code and reason. Pure.
+"""All close codes and HTTP error statuses of the server, with their reasons. Pure.
 
-`docs/protocol.md` lists the same; a test compares the two.
+`docs/protocol.md` lists the same; a test compares them.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_REASON: Final = 123
-"""Bytes of a close frame's reason (RFC 6455, section 5.5)."""
+"""Maximum bytes of a close frame's reason (RFC 6455, section 5.5)."""
 
 MAX_CONTROL: Final = 125
-"""Bytes of a control frame's payload (RFC 6455, section 5.5)."""
+"""Maximum bytes of a control frame's payload (RFC 6455, section 5.5)."""
 
 _RESERVED: Final = frozenset({1004, 1005, 1006, 1015})
 
@@ -25,20 +25,20 @@ class CloseReason:
     reason: str
 
     def because(self, detail: str) -> CloseReason:
-        """The same close, with more to say; cut to what a close frame can carry."""
+        """Append a detail to the reason, truncated to `MAX_REASON`."""
         text = f"{self.reason}: {detail}".encode()[:MAX_REASON]
         return CloseReason(self.code, text.decode(errors="ignore"))
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An HTTP status instead of an upgrade or an answer, and what the body says."""
+    """An HTTP error status and the text of its body."""
 
     status: int
     reason: str
 
     def because(self, detail: str) -> Refusal:
-        """The same refusal, with more to say."""
+        """Append a detail to the reason."""
         return Refusal(self.status, f"{self.reason}: {detail}")
 
 
@@ -47,7 +47,7 @@ def is_sendable_code(code: int) -> bool:
     return (1000 <= code <= 1014 and code not in _RESERVED) or 3000 <= code <= 4999
 
 
-# Channels that are open.
+# Open channels.
 NORMAL: Final = CloseReason(1000, "closed by the process")
 GOING_AWAY: Final = CloseReason(1001, "the node is shutting down")
 UNBOUND: Final = CloseReason(1001, "the path is no longer bound")
@@ -66,7 +66,7 @@ CROWDED: Final = CloseReason(1013, "the node holds as many unfinished messages a
 BAD_CIPHERTEXT: Final = CloseReason(1008, "not encrypted as agreed")
 SECRET_USED_UP: Final = CloseReason(1008, "the secret is used up: open a new channel")
 
-# The register form, before a channel is open.
+# Register form, before a channel is open.
 REGISTER_TOO_BIG: Final = CloseReason(1009, "register message too big")
 NOT_A_REGISTER: Final = CloseReason(4000, "the first message is not a register message")
 REGISTER_LATE: Final = CloseReason(4001, "no register message within the deadline")
@@ -105,7 +105,7 @@ CLOSES: Final = (
     NO_KEY,
 )
 
-# Before an upgrade, and for HTTP requests.
+# Upgrade and HTTP requests.
 BAD_REQUEST: Final = Refusal(400, "not a valid HTTP request")
 NOT_AUTHORISED: Final = Refusal(401, "log in first, at /login")
 WRONG_ORIGIN: Final = Refusal(403, "a page of another origin may not use this node's login")

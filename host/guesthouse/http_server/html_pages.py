@@ -1,4 +1,4 @@
-"""The node's own pages, as HTML. Pure. They load nothing, run no script but one, and read on a phone."""
+"""The node's own HTML pages. Pure. They load no resources and only one of them runs a script."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ code{overflow-wrap:anywhere}
 """
 
 _TITLES: Final = {
-    403: "You may not see this",
-    404: "There is nothing here",
-    429: "Too many at once",
-    503: "Not now",
+    403: "Access denied",
+    404: "Page not found",
+    429: "Too many requests",
+    503: "Temporarily unavailable",
 }
 
 _PAGE: Final = """<!doctype html>
@@ -75,7 +75,7 @@ fetch(own.dataset.probe, {mode: "no-cors", cache: "no-store", credentials: "omit
 OWN_ORIGIN_SCRIPT: Final = (
     f"'sha256-{base64.b64encode(hashlib.sha256(_TRY_OWN_ORIGIN.encode()).digest()).decode()}'"
 )
-"""The script of `own_origin_page`, as a Content-Security-Policy lets it run."""
+"""Content-Security-Policy source of the script of `own_origin_page`."""
 
 
 def _page(title: str, content: str, *, wide: bool = False, head: str = "") -> str:
@@ -86,8 +86,14 @@ def _page(title: str, content: str, *, wide: bool = False, head: str = "") -> st
 def login_page(
     node: str, *, action: str, problem: str = "", password: bool = True, wrong: bool = True
 ) -> str:
-    """The login form. `problem` says what went wrong, `wrong` whether it is with what was typed; `password` is whether
-    the node has one.
+    """The login form.
+
+    Args:
+        node: the node's name.
+        action: URL that the form is sent to.
+        problem: error message, or empty.
+        password: whether the node has a password.
+        wrong: whether the problem is with what was typed.
     """
     alert = f'<p class="bad" role="alert" id="problem">{escape(problem)}</p>' if problem else ""
     described = ' aria-describedby="problem"' if problem else ""
@@ -99,7 +105,7 @@ def login_page(
     )
     if password:
         fields = (
-            # Nobody types it: password managers keep a password by it.
+            # Hidden: password managers store a password under it.
             f'<input class="unseen" name="username" type="text" autocomplete="username" value="{escape(node)}"'
             ' aria-label="Node" tabindex="-1" readonly>'
             '<label for="password">Password</label>'
@@ -116,7 +122,7 @@ def login_page(
 
 
 def home_page(node: str, processes: Sequence[ProcessId]) -> str:
-    """The list of processes that have a page."""
+    """The list of processes with a page."""
     items = "".join(
         f'<li><a href="/{quote(str(process), safe=":~")}/"><strong>{escape(process.process_name)}</strong>'
         f"<small>{escape(str(process))}</small></a></li>"
@@ -132,18 +138,18 @@ def home_page(node: str, processes: Sequence[ProcessId]) -> str:
 
 
 def refusal_page(status: int, reason: str) -> str:
-    """Why a person does not get the page that was asked for, and a way on."""
-    title = _TITLES.get(status, "This does not work")
-    said = f"{reason[:1].upper()}{reason[1:]}"
+    """An error page."""
+    title = _TITLES.get(status, "Something went wrong")
+    sentence = f"{reason[:1].upper()}{reason[1:]}"
     return _page(
         title,
-        f'<h1>{escape(title)}</h1><p class="soft">{escape(said)} ({status}).</p>'
+        f'<h1>{escape(title)}</h1><p class="soft">{escape(sentence)} ({status}).</p>'
         '<ul><li><a href="/"><strong>All pages of this node</strong></a></li></ul>',
     )
 
 
 def logout_page(node: str) -> str:
-    """The question before logging out."""
+    """The confirmation before logging out."""
     return _page(
         f"Log out of {node}",
         f'<h1>Log out?</h1><p class="soft">of the node <span class="node">{escape(node)}</span></p>'
@@ -152,26 +158,26 @@ def logout_page(node: str) -> str:
 
 
 def going_on_page(target: str, title: str) -> str:
-    """Leads on to a path of the same host at once."""
+    """Redirects to a path of the same host, by HTML."""
     path = escape(quote(target, safe="/:~?&=%+,;@!$'()*-._#"))
     return _page(
         title,
-        f'<p><a href="{path}">Go on</a></p>',
+        f'<p><a href="{path}">Continue</a></p>',
         head=f'<meta http-equiv="refresh" content="0;url={path}">\n',
     )
 
 
 def own_origin_page(host: str, own: str, probe: str, share: str) -> str:
-    """Leads on to a package's own origin if the browser finds it; else offers to have packages share the node's."""
+    """Redirects to a package's own origin if the browser can reach it; else offers to share the node's origin."""
     return _page(
         "Opening a page",
         f'<p id="waiting" hidden>Opening <code>{escape(host)}</code></p><div id="problem">'
-        f"<h1>Does this browser find {escape(host)}?</h1>"
-        '<p class="soft">Each package has an address of its own, so that no page gets at another. This browser does '
-        "not find it. Chromium and Firefox do.</p>"
-        f'<ul><li><a id="own" href="{escape(own)}" data-probe="{escape(probe)}"><strong>Try it</strong></a></li></ul>'
-        '<p class="soft">Or let all packages share the address of the node in this browser. Then its rules alone keep '
-        "their pages apart: do so if you trust the packages that are installed.</p>"
+        f"<h1>Cannot reach {escape(host)}</h1>"
+        '<p class="soft">Each package has its own address, so that its pages are isolated from those of others. This '
+        "browser cannot reach that address. Chromium and Firefox can.</p>"
+        f'<ul><li><a id="own" href="{escape(own)}" data-probe="{escape(probe)}"><strong>Retry</strong></a></li></ul>'
+        '<p class="soft">Or let all packages share the node\'s address in this browser. Their pages are then less '
+        "isolated: do so only if you trust all installed packages.</p>"
         f'<form method="post" action="{escape(share)}"><button class="quiet" type="submit">Share the address</button>'
         f"</form></div><script>{_TRY_OWN_ORIGIN}</script>",
     )

@@ -1,8 +1,7 @@
-"""A socket until it is known what it wants: uvicorn's HTTP protocol with limits.
+"""uvicorn's HTTP protocol with limits.
 
-Adds what uvicorn leaves open: how many sockets there may be, how long a request's head may take and how
-big it may be, how long a client may leave an answer unread; and hands WebSockets over with the bytes
-that came right behind the upgrade request.
+Adds limits that uvicorn lacks: number of connections, size and time of a request's head, and how long a response may
+stay unread. Hands WebSocket upgrades over to `WebSocketConnection`, with any bytes that followed the request.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.protocol import MAX_HEAD
 
 MAX_HEADERS: Final = 128
-"""Headers of a request: each costs far more than its bytes."""
+"""Maximum headers of a request: each costs far more memory than its bytes."""
 
-_AROUND_HEAD: Final = 64
-"""What a head has besides: the method, the version, the ends of lines."""
+_HEAD_OVERHEAD: Final = 64
+"""Bytes of a head that are not counted: method, version and line ends."""
 
 _MAX_PIPELINED: Final = 16
-"""Requests that wait for their turn; what a client sends beyond them is not looked at before there is room."""
+"""Pipelined requests that are parsed ahead."""
 
 _VERSION: Final = b"HTTP/"
-"""Is in every request line."""
+"""Occurs in every request line."""
 
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)([/?][^#]*|)")
 _REFUSED_SECONDS: Final = 1.0
@@ -53,11 +52,11 @@ _REFUSALS: Final = {
 
 
 class _HeadTooBig(Exception):
-    """A request line or a header went over the limit, or there are too many headers."""
+    """The head is too large or has too many headers."""
 
 
-class _NotInOrder(Exception):
-    """A head parses, but two servers could read it in two ways."""
+class _AmbiguousHead(Exception):
+    """The head parses, but other servers could interpret it differently."""
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -68,8 +67,8 @@ class HttpConnection(HttpToolsProtocol):
         config: uvicorn's.
         server_state: uvicorn's.
         app_state: uvicorn's.
-        address: of the client.
-        admitted: whether it was counted in; the connection counts it out.
+        address: the client's.
+        admitted: the verdict of `ConnectionAdmission`; the connection releases it.
     """
 
     def __init__(
@@ -91,21 +90,21 @@ class HttpConnection(HttpToolsProtocol):
         self._read = 0
         self._completed = False
         self._refused = False
-        """Nothing that still comes is looked at."""
+        """Further input is discarded."""
         self._pending: Refusal | None = None
-        """What a broken request is answered with, once those before it are answered."""
+        """Error response to send once the requests before are answered."""
         self._removals: tuple[tuple[str, str], ...] = ()
-        """Headers of that answer."""
+        """Headers of the error response."""
         self._running: RequestResponseCycle | None = None
-        """The request whose turn it is; `cycle` is the newest."""
+        """The request being answered; `cycle` is the last one parsed."""
         self._waiting: list[bytes] = []
-        """What was read and is not looked at yet."""
+        """Input queued in `context.turns`."""
         self._held = b""
-        """What came behind as many requests as may wait."""
+        """Input beyond `_MAX_PIPELINED` requests."""
         self.due = NEVER
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Give the first request a deadline."""
+        """Start the deadline of the first request."""
         super().connection_made(transport)
         context = self._context
         admitted = self._admitted is AdmittedConnection.YES
@@ -114,7 +113,7 @@ class HttpConnection(HttpToolsProtocol):
 
     @property
     def connected(self) -> bool:
-        """Whether it has the socket. TLS comes first, and may fail."""
+        """Whether `connection_made` was called: the TLS handshake comes first and may fail."""
         transport: asyncio.Transport | None = self.transport
         return transport is not None
 
@@ -126,7 +125,7 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of a request, now or when it is their turn."""
+        """Receive bytes, now or by way of `context.turns`."""
         if self._refused:
             return
         if self._held:
@@ -174,8 +173,8 @@ class HttpConnection(HttpToolsProtocol):
                 self.flow.pause_reading()
 
     def _room(self, data: bytes, start: int) -> int:
-        """Where to stop, so that no more requests come to wait than may; 0 when there is no room for another. There are
-        no more of them in some bytes than request lines could end in them.
+        """End offset of the input that can be parsed without exceeding `_MAX_PIPELINED`; 0 when none can. Counts
+        occurrences of `HTTP/`, an upper bound for the number of requests.
         """
         end = start
         for _ in range(_MAX_PIPELINED - len(self.pipeline)):
@@ -186,7 +185,7 @@ class HttpConnection(HttpToolsProtocol):
         return end if end > start else 0
 
     def on_response_complete(self) -> None:
-        """An answer was sent: the next request has its turn, and there is room for one more."""
+        """A response was sent: continue with the next request."""
         self._running = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self._pending is not None and self._running is None and not self.transport.is_closing():
@@ -205,7 +204,7 @@ class HttpConnection(HttpToolsProtocol):
             self._hand_over(rest)
 
     def _hand_over(self, rest: bytes) -> None:
-        """Give the socket to a `WebSocketConnection`, with the request as it was parsed."""
+        """Hand the socket over to a `WebSocketConnection`, with the request as parsed."""
         self.connections.discard(self)
         self._context.deadlines.set(self, NEVER)
         lines = [
@@ -220,8 +219,8 @@ class HttpConnection(HttpToolsProtocol):
         address, port = self.client or ("", 0)
         peer = Peer(address, port, self.scheme or "http")
         release = functools.partial(self._context.connection_limits.release, self._address, self._admitted)
-        self._admitted = AdmittedConnection.DROP  # counted out by the connection from here on
-        self.parser = None  # type: ignore[assignment] # as uvicorn's own end: it refers to this protocol
+        self._admitted = AdmittedConnection.DROP  # released by the WebSocketConnection
+        self.parser = None  # type: ignore[assignment] # breaks a reference cycle, as uvicorn does
         connection = WebSocketConnection(self._context, peer, release)
         connection.connection_made(self.transport)
         self.transport.set_protocol(connection)
@@ -230,8 +229,8 @@ class HttpConnection(HttpToolsProtocol):
             connection.data_received(rest)
 
     def _refuse(self, refusal: Refusal, head: bytes = b"") -> None:
-        """Answer the request that is being read once those before it are answered (RFC 9112, section 9.3.2), and
-        close; just close when its own answer is under way already. `head` is a piece of one that is too big.
+        """Send an error response, after those to earlier requests (RFC 9112, section 9.3.2), and close. Only close
+        if the response to this request has been started. `head` is part of a head that is too big.
         """
         self._removals = tuple(self._without_cookies(head))
         self._context.log_client_fault(self._address, f"a request was refused: {refusal.reason}")
@@ -249,14 +248,14 @@ class HttpConnection(HttpToolsProtocol):
             self._pending = refusal
 
     def _drop_newest(self) -> None:
-        """Let a request go whose body broke, whether its turn has come or not."""
+        """Drop the request whose body is invalid, queued or running."""
         if self.pipeline:
-            self.pipeline.popleft()  # it is the newest
+            self.pipeline.popleft()  # the newest
         else:
             self._disconnect()
 
     def _disconnect(self) -> None:
-        """Tell the request whose turn it is that nobody waits for its answer; uvicorn tells the newest alone."""
+        """Notify the running request that the client disconnected; uvicorn notifies only the newest."""
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
@@ -272,8 +271,8 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _without_cookies(self, head: bytes) -> Iterator[tuple[str, str]]:
-        """What has a browser forget the cookies that made a head too big: pages can set so many that it would bring no
-        request any more. A link can make a path long, and clears nothing.
+        """Headers that remove the cookies which made a head too big: pages can set so many that a browser is locked
+        out. A long path does not clear cookies, since any link can have one.
         """
         if not head or not self._headers or len(self.url) > MAX_PATH:
             return
@@ -286,8 +285,8 @@ class HttpConnection(HttpToolsProtocol):
                 yield "Set-Cookie", removal
 
     def _linger(self) -> None:
-        """Throw away what still comes: closing at once would reset the connection under a client that is still
-        sending, and lose the answer.
+        """Close the sending side and discard input. Closing at once would reset the connection of a client that is
+        still sending, and lose the response.
         """
         self._refused = True
         self.transport.write_eof()
@@ -296,17 +295,17 @@ class HttpConnection(HttpToolsProtocol):
         self._context.deadlines.set(self, self._context.monotonic() + seconds)
 
     def _is_tls(self) -> bool:
-        """Whether the client comes by TLS, as far as its request was read."""
+        """Whether the client uses TLS, according to the headers parsed so far."""
         claimed = [
             value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-proto"
         ]
         trusted = self._context.access.trusted_proxies
         return client_scheme(self.scheme or "http", self._address, claimed, trusted) == "https"
 
-    # What the parser calls.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
-        """A request starts."""
+        """A request begins."""
         super().on_message_begin()
         self._unset_keepalive_if_required()
         self._in_head, self._head, self._headers, self._read = True, 0, 0, 0
@@ -315,12 +314,12 @@ class HttpConnection(HttpToolsProtocol):
             self._context.deadlines.set(self, self._context.monotonic() + seconds)
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the request target."""
+        """A part of the request target."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A whole header, or a trailer of a body. White space around a value is no part of it."""
+        """A complete header or trailer. Whitespace around the value is stripped."""
         self._count(len(name) + len(value) + 4)
         self._headers += 1
         if self._headers > MAX_HEADERS:
@@ -328,10 +327,10 @@ class HttpConnection(HttpToolsProtocol):
         super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._take_target()
-        if not self._is_in_order():
-            raise _NotInOrder
+        """The head is complete."""
+        self._normalise_target()
+        if not self._is_unambiguous():
+            raise _AmbiguousHead
         self._unset_keepalive_if_required()
         self._in_head = False
         self._context.deadlines.set(self, NEVER)
@@ -341,13 +340,13 @@ class HttpConnection(HttpToolsProtocol):
             self._running = self.cycle
 
     def on_message_complete(self) -> None:
-        """A request is whole."""
+        """The request is complete."""
         self._completed = True
         super().on_message_complete()
 
-    def _is_in_order(self) -> bool:
-        """Whether it is HTTP/1.1 or 1.0, asks one host (RFC 9112, section 3.2), and for a path of it, or by OPTIONS for
-        the whole server.
+    def _is_unambiguous(self) -> bool:
+        """Whether the version is 1.0 or 1.1, there is one valid `Host` (RFC 9112, section 3.2), and the target is a
+        path, or `*` with OPTIONS.
         """
         hosts = [value for name, value in self.headers if name == b"host"]
         version = self.parser.get_http_version()
@@ -356,9 +355,9 @@ class HttpConnection(HttpToolsProtocol):
         whole_server = self.url == WHOLE_SERVER.encode() and self.parser.get_method() == b"OPTIONS"
         return version in ("1.0", "1.1") and one_host and (whole_server or self.url.startswith(b"/"))
 
-    def _take_target(self) -> None:
-        """Bring a target in absolute form into the usual one. Its host counts, whatever `Host` says (RFC 9112, section
-        3.2.2); there has to be one all the same. OPTIONS for no path of it is for the whole server (section 3.2.4).
+    def _normalise_target(self) -> None:
+        """Convert an absolute-form target to origin form. Its host replaces that of `Host` (RFC 9112, section 3.2.2).
+        OPTIONS without a path becomes `*` (section 3.2.4).
         """
         found = _ABSOLUTE.fullmatch(self.url)
         if found is None:
@@ -374,18 +373,16 @@ class HttpConnection(HttpToolsProtocol):
             raise _HeadTooBig
 
     def _count_unfinished(self, size: int, data: bytes) -> None:
-        """A header is counted once it is whole; until then, count what was read. Bytes that another request
-        ended in are let pass: they are one read.
+        """Count input of an incomplete head: `on_header` counts only complete headers. Input in which another request
+        ended is not counted.
         """
         if self._in_head and not self._completed:
             self._read += size
-            if self._read > MAX_HEAD + _AROUND_HEAD:
+            if self._read > MAX_HEAD + _HEAD_OVERHEAD:
                 self._refuse(close_codes.HEADERS_TOO_BIG, data)
 
-    # The client's pace.
-
     def pause_writing(self) -> None:
-        """The client does not read its answer: it may for a while."""
+        """The client does not read its response: start a deadline."""
         super().pause_writing()
         limits = self._context.settings.connections
         self._context.deadlines.set(
@@ -393,14 +390,14 @@ class HttpConnection(HttpToolsProtocol):
         )
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """The client reads again: stop the deadline."""
         super().resume_writing()
         self._context.deadlines.set(self, NEVER)
 
     def on_deadline(self, now: float) -> float:
-        """The head did not arrive in time, the answer is not read, or the client does not leave."""
+        """The deadline of the head, of reading the response or of closing passed."""
         if self._waiting or self._held:
-            return now + _REFUSED_SECONDS  # it did arrive, and was not looked at yet
+            return now + _REFUSED_SECONDS  # input has arrived and is still to be parsed
         if self._refused or self.flow.write_paused:
             self.transport.abort()
         else:

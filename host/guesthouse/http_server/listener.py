@@ -1,4 +1,4 @@
-"""New sockets: taken from the listening one a few at a time, and counted before anything is spent on them."""
+"""Accepts connections, a few in each iteration of the loop, and applies the connection limits first."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.state.connection_limits import AdmittedConnection, ConnectionAdmission
 
 AT_ONCE: Final = 4
-"""Sockets accepted in one turn of the loop: thousands that come at once hold up nobody who is here already."""
+"""Connections accepted in one iteration of the loop, so that a burst does not delay open connections."""
 
 _PAUSE_SECONDS: Final = 0.1
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Listener:
-    """Accepts in its `async with` block, until `stop`. At its end no socket is on its way any more.
+    """Accepts connections inside its `async with` block, until `stop`. On exit pending TLS handshakes are cancelled.
 
     Args:
-        listening: a bound, non-blocking socket; the caller closes it, after the block.
-        connection_limits: where sockets are counted in.
-        connection: makes the protocol of a socket that is admitted or is to be told why not.
-        tls: the context for TLS, or None.
-        tls_seconds: how long a client may take for its TLS handshake.
-        log_fault: told why a socket is not accepted, in words.
+        listening: a bound, non-blocking socket; closed by the caller, after the block.
+        connection_limits: the connection limits.
+        connection: makes the protocol of a connection that is admitted or gets an error response.
+        tls: the TLS context, or None.
+        tls_seconds: time-out of the TLS handshake.
+        log_fault: logs why a connection cannot be accepted.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Listener:
         self._connection_limits = connection_limits
         self._connection = connection
         self.tls = tls
-        """For the handshakes of sockets that are accepted from now on."""
+        """TLS context for new connections."""
         self._tls_seconds = tls_seconds
         self._log_fault = log_fault
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         self._connecting: set[asyncio.Task[None]] = set()
-        self._again: asyncio.TimerHandle | None = None
+        self._resume_timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -72,10 +72,10 @@ class Listener:
         await self._tasks.__aexit__(kind, error, trace)
 
     def stop(self) -> None:
-        """Accept nothing more."""
+        """Stop accepting."""
         self._loop.remove_reader(self._listening)
-        if self._again is not None:
-            self._again.cancel()
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
@@ -91,10 +91,10 @@ class Listener:
             self._admit(accepted, str(address[0]))
 
     def _pause(self, error: OSError) -> None:
-        """Leave clients in the kernel's queue for a moment: sockets will be closed."""
+        """Leave clients in the kernel's backlog until other files are closed."""
         self._loop.remove_reader(self._listening)
-        self._again = self._loop.call_later(_PAUSE_SECONDS, self._resume)
-        self._log_fault(f"no socket can be accepted ({error.strerror}): raise the limit on open files")
+        self._resume_timer = self._loop.call_later(_PAUSE_SECONDS, self._resume)
+        self._log_fault(f"cannot accept connections ({error.strerror}): raise the limit on open files")
 
     def _resume(self) -> None:
         self._loop.add_reader(self._listening, self._accept)
@@ -118,10 +118,10 @@ class Listener:
                 lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=seconds
             )
         except OSError:
-            accepted.close()  # the client left, took too long, or speaks no TLS
+            accepted.close()  # disconnected, or the TLS handshake failed
         except Exception:
             accepted.close()
-            self._log_fault(f"a socket was not taken: {traceback.format_exc()}")
+            self._log_fault(f"a connection was dropped: {traceback.format_exc()}")
         finally:
             if not connection.connected:
                 self._connection_limits.release(address, verdict)

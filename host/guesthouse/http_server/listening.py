@@ -1,4 +1,4 @@
-"""The socket that a node listens on."""
+"""The node's listening socket."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BACKLOG: Final = 2048
 
 
 class CannotListen(GuesthouseError):
-    """The node cannot have the address it is to listen on, or its certificate is of no use."""
+    """The address cannot be bound, or the TLS certificate cannot be loaded."""
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A bound socket.
+    """Bind the listening socket.
 
     Raises:
-        CannotListen: the host is unknown, or the port in use or not ours to use.
+        CannotListen: the host is unknown, or the port is in use or needs privileges.
     """
     host, port = settings.http.host, settings.http.port
     try:
@@ -39,15 +39,13 @@ def listen(settings: Settings) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise CannotListen(_why_not(host, port, error)) from None
+        raise CannotListen(_bind_error(host, port, error)) from None
     return listening
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _bind_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use: stop what uses it, or choose another with --port (0 takes a free one)"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"port {port} on {host} needs more rights than this user has: choose one from 1024 up with --port"
-        )
+        return f"port {port} on {host} needs root privileges: choose one from 1024 up with --port"
     return f"cannot listen on {host} port {port} ({error.strerror}): choose another with --host and --port"

@@ -1,4 +1,4 @@
-"""HTTP answers of the node itself. Pure."""
+"""HTTP error responses of the node itself. Pure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PAGE_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""On the node's own pages."""
+"""Headers of the node's own pages."""
 
 HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
-"""Over TLS, browsers are told to come by TLS alone for a year."""
+"""HTTP Strict Transport Security, for a year."""
 
 _TEXT_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
@@ -44,7 +44,7 @@ def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = F
 def refused_page(
     request: Request, refusal: Refusal, *, retry_after: int | None = None, close: bool = False
 ) -> Response:
-    """A refusal: a page with a way on for a person, who came by a link or typed the address; else plain text."""
+    """A refusal: an HTML page if the browser accepts one, else plain text."""
     response: Response = refused(refusal, retry_after=retry_after, close=close)
     if wants_page(request):
         kept = {
@@ -56,12 +56,12 @@ def refused_page(
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a browser asks for what it shows."""
+    """Whether the client accepts an HTML page."""
     return request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
 
 
 def plain_response(refusal: Refusal, *, tls: bool, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """A refusal for a socket that has no application behind it; the socket is closed after it."""
+    """Encode a refusal as a complete HTTP response, after which the connection is closed."""
     body = refusal.reason.encode() + b"\n"
     lines = (
         f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}",

@@ -1,4 +1,4 @@
-"""The HTTP server as the node runs it: binds the port, serves, closes."""
+"""The node's HTTP server: binds the port, serves and shuts down."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from guesthouse.http_server.state.pending_responses import BodyBudget, PendingRe
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 
 CLOSE_SECONDS: Final = 2.0
-"""How long a shutdown waits for clients to answer their close frames."""
+"""Seconds that a shutdown waits for clients to answer their close frames."""
 
 _ANSWER_SECONDS: Final = 1.0
 _KEEP_ALIVE_SECONDS: Final = 5
-_LOOKS_AT_ONCE: Final = 8
+_DEADLINES_AT_ONCE: Final = 8
 _LATE_SECONDS: Final = 1.0
 _BODIES_AT_ONCE: Final = 16
 
@@ -59,18 +59,18 @@ class HttpServer(HttpServerActions):
         print(server.url)
     ```
 
-    Inside the block it accepts connections; at its end all channels were closed with 1001 and all
-    sockets are closed. Cancelling the block closes the sockets without the wait.
+    It accepts connections inside the block. On exit it closes all channels with 1001, then all sockets. Cancelling
+    the block closes the sockets at once.
 
     Args:
-        router: finds the processes of this node.
-        log: where to write what a person should know.
-        settings: the node's; `http` and `connections` are used.
-        home: the node's folder, where the token secret and the password are.
+        router: finds the node's processes.
+        log: the node's log.
+        settings: `http` and `connections` are used.
+        home: the node's folder, with its secrets and password.
 
     Raises:
         CannotListen: on entry.
-        CredentialsError: from the constructor: the secret cannot be read.
+        CredentialsError: from the constructor: a secret cannot be read.
     """
 
     def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
@@ -99,10 +99,8 @@ class HttpServer(HttpServerActions):
         self._port = settings.http.port
         self._sweeper: asyncio.Task[None] | None = None
 
-    # Life.
-
     async def __aenter__(self) -> Self:
-        """Bind the port and start to accept."""
+        """Bind the port and start accepting."""
         listening = listen(self._context.settings)
         try:
             server = self._server = _Server(self._context, self._config(self._context.settings))
@@ -128,8 +126,8 @@ class HttpServer(HttpServerActions):
             await self._stack.__aexit__(kind, error, trace)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Accept nothing more, close every channel with 1001, wait up to `seconds` for the clients'
-        answers, and close all sockets. May be called twice.
+        """Stop accepting, close all channels with 1001, wait up to `seconds` for the clients' close frames, and close
+        all sockets. Idempotent.
         """
         server, context = self._server, self._context
         if server is None or context.stopping:
@@ -165,19 +163,19 @@ class HttpServer(HttpServerActions):
             due = loop.time() + tick
             await asyncio.sleep(tick)
             if loop.time() - due > _LATE_SECONDS:
-                await asyncio.sleep(tick)  # the node was stopped: what clients sent meanwhile is read first
-            self._look()
+                await asyncio.sleep(tick)  # the node was suspended: first read what clients sent meanwhile
+            self._run_deadlines()
 
-    def _look(self) -> None:
-        """Look at deadlines that have come; when there are many, the others wait for their turn."""
+    def _run_deadlines(self) -> None:
+        """Run deadlines that have passed. If there are many, the rest run in later iterations of the loop."""
         context = self._context
         try:
-            more = context.deadlines.run(context.monotonic(), _LOOKS_AT_ONCE)
+            more = context.deadlines.run(context.monotonic(), _DEADLINES_AT_ONCE)
         except Exception:
             context.log.write(SOURCE, "error", f"a deadline failed: {traceback.format_exc()}")
             return
         if more:
-            context.turns.add(self._look)
+            context.turns.add(self._run_deadlines)
 
     def _config(self, settings: Settings) -> uvicorn.Config:
         http = settings.http
@@ -200,29 +198,27 @@ class HttpServer(HttpServerActions):
         )
         if http.tls_key and not http.tls_cert:
             raise CannotListen(
-                f"TLS with key {http.tls_key} and no certificate cannot be: give a PEM certificate as tls_cert"
+                f"tls_key is {http.tls_key}, but tls_cert is not set: set it to a PEM certificate chain"
             )
         try:
             config.load()
         except (OSError, ssl.SSLError, AssertionError, ValueError) as error:
             raise CannotListen(
-                f"TLS with certificate {http.tls_cert} and {_key_in_words(http.tls_key)} failed ({error}): "
+                f"cannot load TLS certificate {http.tls_cert} with {_describe_key(http.tls_key)} ({error}): "
                 "give a PEM certificate chain and its key"
             ) from None
         return config
 
     def reload(self, settings: Settings) -> None:
-        """Go by these settings, and by the certificate as its files are now, for connections that come after this.
+        """Apply settings and reload the certificate, for new connections.
 
         Raises:
-            CannotListen: the certificate or its key is of no use; nothing has changed.
+            CannotListen: the certificate or its key cannot be loaded; nothing has changed.
         """
         tls = self._config(settings).ssl
         if self._server is not None:
-            self._server.serve_by(tls)
+            self._server.set_tls(tls)
         self._context.apply(settings)
-
-    # Where it is.
 
     @property
     def port(self) -> int:
@@ -231,30 +227,30 @@ class HttpServer(HttpServerActions):
 
     @property
     def url(self) -> str:
-        """Its address for people, such as `http://127.0.0.1:8080`."""
+        """The server's URL, such as `http://127.0.0.1:8080`."""
         http = self._context.settings.http
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 - shown
         scheme = "https" if http.tls_cert else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    # Who may come in.
-
     def login_url(self, redirect: str = "/") -> str:
-        """A URL that logs in once, within 10 minutes, and goes to the local path `redirect`."""
+        """Issue a URL that logs in once, within 10 minutes, and redirects to the local path `redirect`."""
         token = self._login.one_time.issue(self._context.now())
         query = {"token": token} if redirect == "/" else {"token": token, "redirect": local_path(redirect)}
         return f"{self.url}/login?{urlencode(query, safe='/:')}"
 
     def issue_token(self, ttl: float, scope: Scope | None = None) -> str:
-        """An auth token that is valid for `ttl` seconds."""
+        """Issue an auth token that is valid for `ttl` seconds."""
         return self._context.tokens.issue(ttl, self._context.now(), scope or Scope())
 
     def revoke(self, token: str) -> bool:
-        """Take a token back, and all of its family: they open nothing any more, and channels that were opened with
-        them are closed with 1008. False when it is no token of this node. Durable once it returns.
+        """Revoke a token's family and close its channels with 1008. Durable on return.
+
+        Returns:
+            False when it is not a token of this node.
 
         Raises:
-            CredentialsError: it cannot be written down; the token is refused until the node ends.
+            CredentialsError: the revocation cannot be saved; it holds until the node exits.
         """
         known = self._context.tokens.revocable(token)
         if known is None:
@@ -267,49 +263,46 @@ class HttpServer(HttpServerActions):
         return True
 
     def revoke_all(self) -> None:
-        """Take back every token that there is, and all that becomes one: one-time links, tickets, and what is made
-        for requests that are under way. Durable once it returns.
+        """Revoke all tokens, one-time links, tickets and tokens being issued for current requests. Durable on return.
 
         Raises:
-            CredentialsError: it cannot be written down; nothing is revoked.
+            CredentialsError: the new signing key cannot be saved; nothing is revoked.
         """
         self._context.tokens.sign_with(credentials.replace_secret(self._home))
         self._login.forget_unused()
         self._end_channels(lambda connection: bool(connection.token_family))
 
     def password_changed(self) -> None:
-        """End the logins by the password before: one-time links, tickets and channels. Their cookies are refused
-        already.
-        """
+        """End logins made with the old password: links, tickets and channels. Their cookies are already invalid."""
         self._login.forget_unused()
         key = self._login_key()
         self._end_channels(lambda connection: connection.token_login not in (None, key))
 
     def family_revoked(self, family: str) -> None:
-        """Close the channels that were opened with tokens of a family."""
+        """Close the channels opened with tokens of a family."""
         self._end_channels(lambda connection: connection.token_family == family)
 
-    def _end_channels(self, concerned: Callable[[WebSocketConnection], bool]) -> None:
+    def _end_channels(self, is_revoked: Callable[[WebSocketConnection], bool]) -> None:
         for connection in tuple(self._context.connections):
-            if concerned(connection):
+            if is_revoked(connection):
                 connection.end(TOKEN_REVOKED)
 
     def serve_ui(self, process_id: ProcessId, folder: Path) -> None:
-        """Serve the files of `folder` at `/<process-id>/` to people who are logged in."""
+        """Serve the files of `folder` at `/<process-id>/` to logged-in users."""
         self._context.ui_folders[canonical(process_id)] = folder
 
     def unserve_ui(self, process_id: ProcessId) -> None:
-        """Stop serving them."""
+        """Stop serving a process's files."""
         self._context.ui_folders.pop(canonical(process_id), None)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals to the node, accepts by itself and says when it does."""
+    """uvicorn's server with our own listener and no signal handlers. Sets `accepting` when ready."""
 
     def __init__(self, context: Context, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._context = context
-        self._acceptor: Listener | None = None
+        self._listener: Listener | None = None
         self.accepting = asyncio.Event()
         self.ending = asyncio.Event()
 
@@ -318,9 +311,9 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        assert sockets  # noqa: S101 - for the type checker: `HttpServer` gives its one
+        assert sockets  # noqa: S101 - for the type checker: `HttpServer` passes one
         context, limits = self._context, self._context.settings.connections
-        self._acceptor = Listener(
+        self._listener = Listener(
             sockets[0],
             context.connection_limits,
             functools.partial(HttpConnection, context, self.config, self.server_state, {}),
@@ -332,8 +325,8 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Accept, and renew the `Date` header each second, until `ending` is set."""
-        assert self._acceptor is not None  # noqa: S101 - for the type checker: `startup` came before
-        async with self._acceptor:
+        assert self._listener is not None  # noqa: S101 - for the type checker: set by `startup`
+        async with self._listener:
             self.accepting.set()
             while not self.ending.is_set():
                 await self.on_tick(0)
@@ -341,7 +334,7 @@ class _Server(uvicorn.Server):
                     await asyncio.wait_for(self.ending.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let answers that are under way be sent, for a while, and close all sockets."""
+        """Wait briefly for pending responses, then close all sockets."""
         self.stop_accepting()
         for listening in sockets or []:
             listening.close()
@@ -356,27 +349,27 @@ class _Server(uvicorn.Server):
         for connection in tuple(state.connections):
             cast(HttpConnection, connection).transport.abort()
 
-    def serve_by(self, tls: ssl.SSLContext | None) -> None:
-        """Use this for the handshakes of sockets that are accepted after this."""
-        if self._acceptor is not None:
-            self._acceptor.tls = tls
+    def set_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Replace the TLS context for new connections."""
+        if self._listener is not None:
+            self._listener.tls = tls
 
     def stop_accepting(self) -> None:
-        if self._acceptor is not None:
-            self._acceptor.stop()
+        if self._listener is not None:
+            self._listener.stop()
 
 
-def _key_in_words(tls_key: str | None) -> str:
-    return "the key in the same file (no tls_key is given)" if tls_key is None else f"key {tls_key}"
+def _describe_key(tls_key: str | None) -> str:
+    return "the key in the same file (tls_key is not set)" if tls_key is None else f"key {tls_key}"
 
 
 def _keep_alive(limits: ConnectionLimits) -> int:
-    """Seconds that a client may take from an answer to its next request: no more than for a request."""
+    """Keep-alive time-out in seconds, at most that of a request's headers."""
     return max(1, min(_KEEP_ALIVE_SECONDS, int(limits.handshake_seconds)))
 
 
 def _tick(limits: ConnectionLimits) -> float:
-    """How often to look at the deadlines: a fourth of the shortest, within reason."""
+    """Seconds between checks of the deadlines: a quarter of the shortest, clamped."""
     shortest = min(
         limits.handshake_seconds,
         limits.register_seconds,

@@ -148,7 +148,7 @@ def test_a_token_can_be_for_one_process_and_so_many_channels(daemon: Daemon) -> 
     assert (claims["process"], claims["channels"], claims["subdomain"]) == (scope[1], 3, None)
     assert jwt.decode(secure, secret, algorithms=["HS256"])["subdomain"] == scope[1]
     assert guesthouse("token", "--home", str(daemon.home), "--secure").stderr.startswith(
-        "guesthouse: a token for a sub-domain is for one process"
+        "guesthouse: a token for a subdomain needs a process"
     )
 
 

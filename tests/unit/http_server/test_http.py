@@ -330,7 +330,7 @@ async def test_content_is_hashed_when_it_is_first_asked_for_and_not_when_it_is_b
 
     monkeypatch.setattr(bindings, "hashlib", SimpleNamespace(sha256=sha256))
     rules: dict[str, Any] = {"authenticated": False, "local_only": False, "secure": False}
-    monkeypatch.setattr(bindings, "_HASHED_AT_ONCE", 100)
+    monkeypatch.setattr(bindings, "_HASHED_INLINE", 100)
     over = LazyLoadBlob(None, bytes(1001))
     assert house.server.bind_http_path(CHAT, "/over", static=over, **rules) == "too-many"
     bind(house, "/page", static=LazyLoadBlob(None, b"page"))

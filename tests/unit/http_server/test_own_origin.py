@@ -58,7 +58,7 @@ async def test_its_person_may_have_packages_share_the_nodes_origin(house: House)
             f"/{CHAT}/page", headers={**cookie, "Service-Worker": "script", "Referer": house.server.url}
         )
         assert worker.status_code == 403
-    assert house.log.mentions("does not find names below localhost")
+    assert house.log.mentions("cannot resolve names below localhost")
 
 
 @pytest.mark.parametrize("subdomain", [None, "@shared2", str(CHAT)])

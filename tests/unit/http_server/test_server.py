@@ -54,7 +54,7 @@ async def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:
 async def test_a_certificate_without_a_key_is_said_so(tmp_path: Path) -> None:
     cert, _ = self_signed(tmp_path)
     http = HttpSettings(port=0, tls_cert=str(cert))
-    with pytest.raises(CannotListen, match="and the key in the same file") as refused:
+    with pytest.raises(CannotListen, match="with the key in the same file") as refused:
         await HttpServer(FakeRouter(), FakeLog(), Settings(http=http), tmp_path).__aenter__()
     assert "None" not in str(refused.value)
 

@@ -188,7 +188,7 @@ async def test_the_process_sees_inherit_and_context_is_refused_with_the_reason(h
         assert house.router.requests.get_nowait()[1].inherit is bool(inherit)
     async with house.http() as client:
         answer = await client.post(RPC, json={"process": str(CHAT), "context": "mine"}, headers=house.local)
-    assert answer.text.startswith("not a valid HTTP request: context is for requests of processes")
+    assert answer.text.startswith("not a valid HTTP request: context is only for requests of processes")
 
 
 @pytest.mark.parametrize(

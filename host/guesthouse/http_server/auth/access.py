@@ -1,4 +1,4 @@
-"""What becomes of a request to open a WebSocket: a channel, the register form, or a refusal. Pure."""
+"""Access control of the WebSocket handshake and of logins. Pure."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from guesthouse.http_server.routing.paths import BadPath, query_params, split_pr
 from guesthouse.http_server.routing.subdomains import processes_on, subdomain_of
 
 SHARED_REALM: Final = "@shared"
-"""What a token is for that has a browser see packages share the node's origin. No package has such a label."""
+"""Subdomain claim of the cookie by which a browser lets packages share the node's origin. Not a package's label."""
 
 
 class NoSuchPackage(GuesthouseError):
-    """A host stands for a package of which no process is there."""
+    """The host is that of a package without processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a socket."""
+    """The remote end of a socket."""
 
     address: str
     port: int
     scheme: str
-    """`http` or `https`, as the socket is."""
+    """`http` or `https`, by the socket itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class RegisterForm:
 
     forwarded_for: str | None
     label: str = ""
-    """On a package's own origin, its label: the process is to be of that package."""
+    """Label of the package on whose origin it was opened; the process must be of that package."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoundForm:
-    """The client opens a path that a process bound."""
+    """The client opens a bound path."""
 
     process: ProcessPort
     bound_path: str
@@ -66,12 +66,12 @@ class BoundForm:
     subprotocol: str | None = None
     extension: bool = False
     claims: Claims | None = None
-    """Of the login that the binding asked for."""
+    """Of the login, if the binding requires one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessControl:
-    """Decides who may open a WebSocket."""
+    """Decides who may open WebSockets and who is logged in."""
 
     router: RouterPort
     tokens: Tokens
@@ -84,7 +84,14 @@ class AccessControl:
     def decide(
         self, target: str, headers: HeaderValues, peer: Peer, now: float
     ) -> RegisterForm | BoundForm | Refusal:
-        """Decide about a request target such as `/chat:chat:guesthouse.os/room?name=ann`."""
+        """Decide about an upgrade request.
+
+        Args:
+            target: such as `/chat:chat:guesthouse.os/room?name=ann`.
+            headers: of the request.
+            peer: the client.
+            now: Unix seconds.
+        """
         if not headers.get_all("Host"):
             return close_codes.BAD_REQUEST
         site = self.site(headers)
@@ -95,11 +102,11 @@ class AccessControl:
         if path == "/":
             return RegisterForm(behind, site.label) if self._registers(site) else close_codes.WRONG_SUBDOMAIN
         try:
-            asked = split_process_path(path)
+            requested = split_process_path(path)
         except BadPath:
             return close_codes.NOT_FOUND
-        process = self.router.find(asked.process)
-        match = None if process is None else self.bindings.find_ws(process.id, asked.segments)
+        process = self.router.find(requested.process)
+        match = None if process is None else self.bindings.find_ws(process.id, requested.segments)
         if process is None or process.gone or match is None:
             return close_codes.NOT_FOUND
         binding = match.binding
@@ -109,11 +116,11 @@ class AccessControl:
         return BoundForm(
             process,
             binding.pattern.text,
-            asked.path,
+            requested.path,
             match.params,
             query_params(query),
             behind,
-            _spoken(binding.subprotocols, headers.get_all("Sec-WebSocket-Protocol")),
+            _select_subprotocol(binding.subprotocols, headers.get_all("Sec-WebSocket-Protocol")),
             binding.extension,
             claims,
         )
@@ -135,7 +142,7 @@ class AccessControl:
         return self.admit(process, headers, peer, now, secure=binding.secure)
 
     def _is_from_other_package(self, process: ProcessId, headers: HeaderValues) -> bool:
-        """Whether a page on another package's own origin asks. It could open what needs no login."""
+        """Whether a page on another package's origin sent this: it must not open paths that need no login either."""
         for origin in headers.get_all("Origin"):
             site = self.hosts.site([origin.partition("://")[2]])
             if site is not None and site.label not in ("", subdomain_of(process)):
@@ -143,17 +150,17 @@ class AccessControl:
         return False
 
     def site(self, headers: HeaderValues) -> Site | None:
-        """What the host of a request stands for; None for a host that is none of the node's."""
+        """What the request's host stands for; None if it is not one of the node's."""
         site = self.hosts.site(headers.get_all("Host"))
         if site is not None and site.may_share and self.tokens.marks(headers.get_all("Cookie"), SHARED_REALM):
             return replace(site, apart=None)
         return site
 
     def subdomain(self, headers: HeaderValues) -> tuple[ProcessId, ...]:
-        """The processes of the package on whose own host a request is; none elsewhere.
+        """Processes of the package whose host the request is for; empty on other hosts.
 
         Raises:
-            NoSuchPackage: the host stands for a package that there is not.
+            NoSuchPackage: the host is that of a package without processes.
         """
         site = self.site(headers)
         if site is None or not site.label:
@@ -164,16 +171,16 @@ class AccessControl:
         return processes
 
     def _registers(self, site: Site) -> bool:
-        """Whether the register form is served on a host: on the node's own, and on packages' own origins."""
+        """Whether the register form is available: on the node's host and on packages' own origins."""
         if not site.label:
             return True
         return site.apart is not None and bool(processes_on(self.router, site.label))
 
     def wrong_host(self, process: ProcessId, headers: HeaderValues, *, secure: bool) -> Refusal | None:
-        """Why a process serves nothing of that kind on this host, or None.
+        """The refusal if a process's binding is not served on this host, or None.
 
-        A host that stands for a package serves that package or nothing, in whatever state the package is. What is
-        bound as secure is served there alone; the rest too, where packages have origins of their own.
+        A package's host serves only that package. Secure bindings are served there only; others as well, where
+        packages have their own origins.
         """
         site = self.site(headers)
         if site is None or not site.label:
@@ -191,15 +198,15 @@ class AccessControl:
         secure: bool = False,
         safe: bool = False,
     ) -> Claims | Refusal:
-        """The login of a request to a process, or why it has none.
+        """The login of a request to a process, or a refusal.
 
         Args:
-            process: that is asked.
+            process: the requested process.
             headers: of the request.
-            peer: its sender.
+            peer: the client.
             now: Unix seconds.
-            secure: the login must be one on the sub-domain of the process.
-            safe: the request changes nothing, and its answer stays with pages of this origin.
+            secure: the login must be one on the process's subdomain.
+            safe: the request changes nothing, and only pages of this origin can read the response.
         """
         if not (safe or self.from_own_page(headers, peer, strict=secure)):
             return close_codes.WRONG_ORIGIN
@@ -212,15 +219,14 @@ class AccessControl:
         return claims if claims.opens(process) else close_codes.WRONG_TOKEN
 
     def realm(self, headers: HeaderValues) -> str | None:
-        """What a login has to be for on this host: the package that has it as its own origin, or the node."""
+        """Realm of logins on this host: the label of the package whose origin it is, or None for the node."""
         site = self.site(headers)
         return site.label if site is not None and site.label else None
 
     def _is_from_own_site(self, headers: HeaderValues, peer: Peer, *, strict: bool) -> bool:
-        """Whether no page of another origin has a browser fetch or embed this. Following a link is fine.
+        """Whether no page of another origin fetches or embeds this. Following a link is allowed.
 
-        Packages' own origins are of one site with the node's: what `SameSite` keeps from strangers it does not keep
-        from them.
+        Packages' origins are same-site with the node's, so `SameSite` cookies do not protect against them.
         """
         if strict and not self.from_own_page(headers, peer, strict=True):
             return False
@@ -232,18 +238,16 @@ class AccessControl:
         return not strict and bool(headers.get_all("Origin")) and self.from_own_page(headers, peer)
 
     def scheme(self, headers: HeaderValues, peer: Peer) -> str:
-        """`http` or `https`: how the client reaches the node, also when a trusted proxy ended TLS."""
+        """`http` or `https`, as seen by the client; a trusted proxy may terminate TLS."""
         claimed = headers.get_all("X-Forwarded-Proto")
         return client_scheme(peer.scheme, peer.address, claimed, self.trusted_proxies)
 
     def origin(self, headers: HeaderValues, peer: Peer, host: str) -> str:
-        """The origin of a host of this node's, in the scheme by which the client reaches it."""
+        """Origin of one of the node's hosts, with the scheme that the client uses."""
         return origin_of(self.scheme(headers, peer), host)
 
     def from_own_page(self, headers: HeaderValues, peer: Peer, *, strict: bool = False) -> bool:
-        """Whether no page of another origin made a browser send this. `strict` leaves out the origins that
-        the node's settings allow.
-        """
+        """Whether no page of another origin sent this. `strict` excludes the origins allowed by the settings."""
         return is_own_origin(
             headers.get_all("Origin"),
             scheme=self.scheme(headers, peer),
@@ -252,7 +256,7 @@ class AccessControl:
         )
 
 
-def _spoken(speaks: tuple[str, ...], offers: Sequence[str]) -> str | None:
-    """The subprotocol that a process likes best of those that a client offers (RFC 6455, section 4.2.2)."""
+def _select_subprotocol(supported: tuple[str, ...], offers: Sequence[str]) -> str | None:
+    """The first supported subprotocol that the client offers (RFC 6455, section 4.2.2)."""
     offered = {token.strip() for offer in offers for token in offer.split(",")}
-    return next((name for name in speaks if name in offered), None)
+    return next((name for name in supported if name in offered), None)

@@ -1,6 +1,6 @@
-"""What a node keeps in its home to know its people: the token secret, its key and the password. Blocking I/O.
+"""Credentials in the node's home: token secret, node key, local secret and password. Blocking I/O.
 
-All are files that only the node's user may read, and are replaced as a whole or not at all.
+Files are readable by the node's user only and are replaced atomically.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class CredentialsError(GuesthouseError):
-    """A file with a secret cannot be read or written, or is not what it should be."""
+    """A credentials file cannot be read or written, or is invalid."""
 
 
 def load_secret(home: Path) -> bytes:
-    """The key that signs the node's tokens; made on first use.
+    """The key that signs the node's tokens; created on first use.
 
     Raises:
-        CredentialsError: the file cannot be read or made, or has not 32 bytes.
+        CredentialsError: the file cannot be read or created, or does not have 32 bytes.
     """
-    return _load(home / SECRET_FILE, "people log in again")
+    return _load(home / SECRET_FILE, "users have to log in again")
 
 
 def load_node_key(home: Path) -> Ed25519PrivateKey:
-    """The key by which clients know the node; made on first use.
+    """The key that identifies the node to clients; created on first use.
 
     Raises:
-        CredentialsError: the file cannot be read or made, or has not 32 bytes.
+        CredentialsError: the file cannot be read or created, or does not have 32 bytes.
     """
     return Ed25519PrivateKey.from_private_bytes(_load(home / NODE_KEY_FILE, "clients see a new node"))
 
 
 def load_local_secret(home: Path) -> str:
-    """What programs of the node's user show to the running node; made on first use. Text, for scripts.
+    """The secret by which programs of the node's user authenticate, in hexadecimal; created on first use.
 
     Raises:
-        CredentialsError: the file cannot be read or made, or has not 64 hexadecimal digits.
+        CredentialsError: the file cannot be read or created, or does not have 64 hexadecimal digits.
     """
     path = home / LOCAL_SECRET_FILE
     try:
@@ -63,7 +63,7 @@ def load_local_secret(home: Path) -> str:
         raise CredentialsError(f"{path}: {error.strerror}: make it readable for this user") from None
     if _HEX_SHA256.fullmatch(secret) is None:
         raise CredentialsError(
-            f"{path} does not have 64 hexadecimal digits: remove it; the node makes another"
+            f"{path} does not have 64 hexadecimal digits: remove it, and the node creates a new one"
         )
     return secret
 
@@ -85,10 +85,10 @@ def _load(path: Path, consequence: str) -> bytes:
 
 
 def replace_secret(home: Path) -> bytes:
-    """Make another key to sign tokens with; no token that was issued before is valid any more.
+    """Replace the key that signs tokens, which invalidates all tokens.
 
     Raises:
-        CredentialsError: it cannot be written.
+        CredentialsError: the file cannot be written.
     """
     secret = secrets.token_bytes(_SECRET_BYTES)
     try:
@@ -99,8 +99,8 @@ def replace_secret(home: Path) -> bytes:
 
 
 class LoginKey:
-    """Names the password that the node has now, in a text that tells nothing of it: calling it gives the text. One
-    login differs from another by it when the password was set in between, by whatever command.
+    """Calling it returns an identifier of the current password that reveals nothing about it. Logins carry it, and
+    become invalid when the password is changed.
 
     Args:
         home: the node's folder.
@@ -121,22 +121,22 @@ class LoginKey:
         except FileNotFoundError:
             self._seen, self._key = None, ""
         except OSError:
-            self._seen, self._key = None, secrets.token_hex(16)  # unreadable: no login is one by it
+            self._seen, self._key = None, secrets.token_hex(16)  # unreadable: matches no login
         return self._key
 
 
 def set_password(home: Path, password: str) -> None:
-    """Store a password; it replaces the one before.
+    """Set or replace the password.
 
     Raises:
-        CredentialsError: the password is empty or no text, or the file cannot be written.
+        CredentialsError: the password is empty or not valid Unicode, or the file cannot be written.
     """
-    from argon2 import PasswordHasher  # not at the start: most nodes never need it
+    from argon2 import PasswordHasher  # slow to import, and most nodes never need it
 
     if not password:
-        raise CredentialsError("an empty password protects nothing: choose another")
+        raise CredentialsError("the password is empty: choose another")
     if not is_text(password):
-        raise CredentialsError("the password is not UTF-8, which browsers would send it in: choose another")
+        raise CredentialsError("the password is not valid UTF-8: choose another")
     try:
         replace_file(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
     except OSError as error:
@@ -144,18 +144,18 @@ def set_password(home: Path, password: str) -> None:
 
 
 def password_hash(password: str) -> str:
-    """What clients send instead of the password: its SHA-256, in hexadecimal."""
+    """SHA-256 of the password in hexadecimal, which clients send instead of it."""
     return hashlib.sha256(password.encode()).hexdigest()
 
 
 def has_password(home: Path) -> bool:
-    """Whether a password was set."""
+    """Whether a password is set."""
     return (home / PASSWORD_FILE).exists()
 
 
 def check_password(home: Path, given_hash: str) -> bool:
-    """Whether `given_hash` (see `password_hash`) is that of the node's password. Takes a good part of a
-    tenth of a second and 64 MiB, on purpose.
+    """Whether `given_hash` (see `password_hash`) is that of the node's password. Takes about 0.1 s and 64 MiB, on
+    purpose.
     """
     from argon2 import PasswordHasher
     from argon2.exceptions import InvalidHashError, VerificationError

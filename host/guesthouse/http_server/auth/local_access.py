@@ -1,8 +1,8 @@
-"""Who may ask what only programs on the node's own machine may: `/rpc…`, extensions, what is bound `local_only`. Pure.
+"""Access to what is for local programs only: `/rpc…`, extensions and `local_only` bindings. Pure.
 
-Everybody on the machine reaches a loopback address, and so does any web page in a browser there. What tells the node's
-user from them is a secret in the home, which only that user can read: `local.secret`, sent in the header
-`Guesthouse-Local`. No page can send that header to another origin unasked, and guests are not shown it.
+Every user of the machine can connect to a loopback address, and so can any web page in a local browser. The node's
+user is recognised by a secret that only they can read, `local.secret`, sent in the header `Guesthouse-Local`. Pages
+cannot send that header to another origin without a preflight, and guests do not see it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SECRET_HEADER: Final = "guesthouse-local"  # noqa: S105 - a header's name
 
 
 class HeaderValues(Protocol):
-    """Request headers, by name in any case."""
+    """Request headers, by case-insensitive name."""
 
     def get_all(self, key: str) -> Sequence[str]:
         """Values of all headers of that name."""
@@ -28,34 +28,34 @@ class HeaderValues(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalAccess:
-    """Decides which requests are the node's user's own."""
+    """Decides which requests come from the node's user."""
 
     secret: str = ""
-    """What has to be shown; nobody can show an empty one."""
+    """The secret to present; an empty one never matches."""
     required: bool = True
-    """Whether being on this machine is not enough (`http.local_access`)."""
+    """Whether a loopback address alone is not enough (`http.local_access`)."""
 
     def refusal_of_program(self, address: str, headers: HeaderValues) -> Refusal | None:
-        """Why a request is not one of a program of the node's user, or None. No browser is such a program."""
+        """The refusal unless the request comes from a program, not a browser, of the node's user."""
         if not _is_local(address, headers):
             return close_codes.LOCAL_ONLY
         if headers.get_all("Origin") or headers.get_all("Sec-Fetch-Site"):
             return close_codes.WRONG_ORIGIN
-        return close_codes.NO_LOCAL_SECRET if self.required and not self._is_shown(headers) else None
+        return close_codes.NO_LOCAL_SECRET if self.required and not self._has_secret(headers) else None
 
     def refusal(self, address: str, headers: HeaderValues) -> Refusal | None:
-        """Why a request, of a program or of a page, is not one of the node's user, or None.
+        """The refusal unless the request comes from a program or page of the node's user.
 
-        `NO_LOCAL_SECRET` means that it may be, and that a login would show it.
+        `NO_LOCAL_SECRET` means that a login is sufficient instead.
         """
         if not _is_local(address, headers):
             return close_codes.LOCAL_ONLY
-        if self._is_shown(headers):
+        if self._has_secret(headers):
             return None
         foreign = any(site not in ("same-origin", "none") for site in headers.get_all("Sec-Fetch-Site"))
         return close_codes.NO_LOCAL_SECRET if self.required or foreign or headers.get_all("Origin") else None
 
-    def _is_shown(self, headers: HeaderValues) -> bool:
+    def _has_secret(self, headers: HeaderValues) -> bool:
         given = headers.get_all(SECRET_HEADER)
         return (
             len(given) == 1

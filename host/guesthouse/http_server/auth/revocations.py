@@ -1,4 +1,4 @@
-"""Families of tokens that were taken back, kept until their last token would have expired anyway. Blocking I/O."""
+"""Revoked token families, kept until their last token has expired. Blocking I/O."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _COMPACT_AT: Final = 4096
 
 
 class RevocationList:
-    """The revoked families. One line of the file is `<family> <end>`; it is only appended to, and
-    written anew without what has expired when it grew.
+    """The revoked families. Lines of the file are `<family> <end>`, `end` in Unix seconds. It is append-only and is
+    compacted when it has `_COMPACT_AT` lines.
 
     Args:
         home: the node's folder.
@@ -36,7 +36,7 @@ class RevocationList:
         return family in self._ends
 
     def reload(self, now: float) -> None:
-        """Read the file, which another process may have appended to."""
+        """Read the file again: another process may have appended to it."""
         try:
             lines = self._path.read_text().splitlines()
         except FileNotFoundError:
@@ -50,10 +50,10 @@ class RevocationList:
                 self._ends[family] = int(ends)
 
     def add(self, family: str, ends: int, now: float) -> None:
-        """Revoke a family; durable once it returns.
+        """Revoke a family. Durable on return.
 
         Raises:
-            CredentialsError: it could not be written. The family is refused by this node until it ends.
+            CredentialsError: the file cannot be written; the revocation holds until the node exits.
         """
         with self._writing:
             self._add(family, ends, now)

@@ -1,8 +1,8 @@
-"""Tickets: how a login on the node's own host comes to the origin of a package. Pure.
+"""Tickets, which carry a login from the node's host to a package's own origin. Pure.
 
-Whoever is logged in and asks the node's host for a page is sent to the package's own host with a ticket, which gets a
-session there, once and within a minute. The session is good on that host alone. A ticket for which somebody has just
-logged in, for that package, gets a session for its secure paths, too.
+A logged-in user who requests a page on the node's host is redirected to the package's host with a ticket. It can be
+exchanged once, within a minute, for a session on that host. A ticket issued right after a login for that package also
+grants a session for its secure paths.
 """
 
 from __future__ import annotations
@@ -21,24 +21,31 @@ _MAX_TICKETS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket stands for."""
+    """A ticket that was not used yet."""
 
     label: str
     claims: Claims
     """Of the login."""
     until: float
     secure: tuple[str, ...] = ()
-    """The processes for whose secure paths it was logged in."""
+    """Processes whose secure paths it grants access to."""
 
 
 class Tickets:
-    """Those that were not used. Only their hashes are kept."""
+    """The unused tickets; only their hashes are stored."""
 
     def __init__(self) -> None:
         self._open: dict[bytes, Ticket] = {}
 
     def issue(self, label: str, claims: Claims, now: float, secure: Sequence[str] = ()) -> str:
-        """A ticket for the package of that label, from a login; the oldest goes when there are too many."""
+        """Issue a ticket for the package of a label. The oldest is dropped when there are too many.
+
+        Args:
+            label: of the package.
+            claims: of the login.
+            now: Unix seconds.
+            secure: processes whose secure paths it grants access to.
+        """
         text = secrets.token_urlsafe(32)
         while len(self._open) >= _MAX_TICKETS:
             del self._open[next(iter(self._open))]
@@ -46,11 +53,11 @@ class Tickets:
         return text
 
     def forget(self) -> None:
-        """None of them can be used any more."""
+        """Invalidate all tickets."""
         self._open.clear()
 
     def use(self, text: str, label: str, now: float) -> Ticket | None:
-        """Use a ticket up; None when it is unknown, used, too old or for another package."""
+        """Redeem a ticket; None when it is unknown, used, expired or for another package."""
         ticket = self._open.pop(_hash(text), None)
         if ticket is None or ticket.label != label or min(ticket.until, ticket.claims.expiration) <= now:
             return None

@@ -1,12 +1,11 @@
-"""Who a client is: tokens, cookies, one-time logins, and how fast they may be tried. Pure.
+"""Auth tokens, their cookies, one-time login links, and login throttling. Pure.
 
-A token is a JWT (HS256) with the claims that Kinode's clients know: `username` (the node),
-`subdomain` and `expiration` (Unix seconds); and our own: `id`, `lifetime`, `session`, `page`, and as its scope
-`process` and `channels`.
+A token is a JWT (HS256) with the claims of Kinode's clients: `username` (the node), `subdomain` and `expiration` (Unix
+seconds); and our own: `id`, `lifetime`, `session`, `page`, and its scope, `process` and `channels`.
 
-A token and all that is ever made from it, by renewal or for a page, are one *family*: `family` names it, `ends` is
-when the last of it expires, and `login` says by which password it was logged in. A family is revoked as one, and its
-channels are counted together.
+A token and those derived from it, by renewal or for a page, form a *family*: `family` is its id, `ends` the latest
+expiration, and `login` identifies the password of the login. A family is revoked as a whole, and its channels are
+counted together.
 """
 
 from __future__ import annotations
@@ -23,24 +22,23 @@ from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import GuesthouseError
 
 SESSION_SECONDS: Final = 24 * 3600
-"""How long the cookie of a login lasts; it is renewed once half of that is over."""
+"""Lifetime of a login's cookie; it is renewed after half of that."""
 
 RENEWABLE_SECONDS: Final = 30 * 24 * 3600
-"""How long a family lasts by renewal, unless its first token lasts longer (`http.renewable_seconds`)."""
+"""Lifetime of a family with renewals, unless its first token lasts longer (`http.renewable_seconds`)."""
 
 ONE_TIME_SECONDS: Final = 600
-"""How long a one-time login URL can be used."""
+"""Lifetime of a one-time login URL."""
 
 FREE_ATTEMPTS: Final = 5
-"""Failed logins of one address before it has to wait."""
+"""Failed logins of an address before it is throttled."""
 
 COOKIE_PREFIXES: Final = ("kinode-auth_", "hyperware-auth_")
-"""What the names of the node's own cookies start with. Pages of each era read the name of theirs, so a login sets
-one of each, with the same token.
+"""Prefixes of the node's cookies. Pages for the Kinode OS and for Hyperware each read theirs; both have the same token.
 """
 
 HOST_PREFIX: Final = "__Host-"
-"""Over TLS it goes before them: no other host of the same domain can set such a cookie (RFC 6265bis, 4.1.3.2)."""
+"""Added over TLS: no other host of the domain can set such a cookie (RFC 6265bis, section 4.1.3.2)."""
 
 MAX_TOKEN: Final = 4096
 _MAX_COOKIES: Final = 32
@@ -51,44 +49,44 @@ _LONGEST_WAIT: Final = 900.0
 
 
 class AuthError(GuesthouseError):
-    """A token is not one that this node believes."""
+    """A token is not valid on this node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says."""
+    """The claims of a valid token."""
 
     username: str
     subdomain: str | None
-    """The process on whose own sub-domain it is valid, and nowhere else; None for the node itself."""
+    """Process on whose subdomain alone it is valid; None for the node itself."""
     expiration: int
     session: bool = False
-    """Whether it is the cookie of a login, which is renewed while it is used."""
+    """Whether it is a login's cookie, which is renewed while in use."""
     family: str = ""
-    """What it is revoked and counted by."""
+    """Id of its family."""
     ends: int = 0
     """When the last token of its family expires."""
     login: str | None = None
-    """For a family that began by logging in, the password as it was then (`credentials.LoginKey`)."""
+    """Identifies the password of the login that began its family (`credentials.LoginKey`)."""
     process: str | None = None
-    """The only process that it opens; None for all."""
+    """The only process it grants access to; None for all."""
     channels: int | None = None
-    """How many channels may be open with it at once; None for any number."""
+    """Maximum number of open channels; None for no limit."""
     lifetime: int = 0
-    """Seconds that it was made for."""
+    """Seconds it was issued for."""
     page: bool = False
-    """Whether it was made for a page to read: then it is no login, wherever the page puts it."""
+    """Whether it was issued for pages to read; such a token is not accepted as a login."""
     key: int = 0
-    """Which of the node's keys it was verified by, counted from the node's start."""
+    """Number of the signing key that verified it, since the node's start."""
 
     def opens(self, process: ProcessId) -> bool:
-        """Whether it lets its bearer speak to a process."""
+        """Whether it grants access to a process."""
         return self.process is None or self.process == str(process)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a token is good for."""
+    """What a token grants access to."""
 
     subdomain: str | None = None
     process: str | None = None
@@ -101,27 +99,27 @@ _WHOLE_NODE: Final = Scope()
 
 
 def read_scope(process: str | None, channels: int | None, *, secure: bool) -> Scope:
-    """The scope that a person asks for.
+    """Parse the scope that a user asks for.
 
     Raises:
-        BadProcessId: the process is none.
-        AuthError: a token for a sub-domain needs a process.
+        BadProcessId: `process` is not a process id.
+        AuthError: `secure` without a process.
     """
     named = None if process is None else str(canonical(ProcessId.parse(process)))
     if secure and named is None:
-        raise AuthError("a token for a sub-domain is for one process: give --process")
+        raise AuthError("a token for a subdomain needs a process: give --process")
     return Scope(named if secure else None, named, channels)
 
 
 class Tokens:
-    """Makes and checks the tokens of one node.
+    """Issues and verifies the tokens of one node.
 
     Args:
         node: its name.
-        secret: the key that signs.
-        is_revoked: whether a family was taken back.
-        login_key: names the password that the node has now; logins by another are over.
-        renewable: seconds that a family lasts by renewal.
+        secret: the signing key.
+        is_revoked: whether a family was revoked.
+        login_key: identifies the current password; logins with another are invalid.
+        renewable: lifetime of a family with renewals, in seconds.
     """
 
     def __init__(
@@ -136,35 +134,35 @@ class Tokens:
         self._secret = secret
         self._is_revoked = is_revoked
         self.login_key = login_key
-        """Names the password that the node has now."""
+        """Identifies the current password."""
         self._renewable = renewable
         self._key = 0
 
     def sign_with(self, secret: bytes) -> None:
-        """Use another key from now on; no token that there is is valid any more, nor what is made from its claims."""
+        """Replace the signing key. All tokens, and those derived from claims verified before, become invalid."""
         self._secret = secret
         self._key += 1
 
     def is_current(self, claims: Claims) -> bool:
-        """Whether the key that these claims were verified by is still the node's."""
+        """Whether these claims were verified with the current key."""
         return claims.key == self._key
 
     def cookie_names(self, subdomain: str | None = None) -> tuple[str, ...]:
-        """The cookies that carry a token of the node itself, or of a process's own sub-domain."""
+        """Names of the cookies with a token of the node itself or of a process's subdomain."""
         rest = self._node if subdomain is None else f"{self._node}@{subdomain}"
         return tuple(prefix + rest for prefix in COOKIE_PREFIXES)
 
     def issue(
         self, ttl: float, now: float, scope: Scope = _WHOLE_NODE, *, made_from: Claims | None = None
     ) -> str:
-        """A token that is valid for `ttl` seconds.
+        """Issue a token.
 
         Args:
-            ttl: seconds; it is cut to the end of the family.
+            ttl: lifetime in seconds, limited by the end of the family.
             now: Unix seconds.
-            scope: what it is good for. Whoever makes it from another token gives it no more than that has.
-            made_from: the token whose family it belongs to; None begins a family. If the key was replaced since it was
-                verified, what is made from it is as void as the token itself.
+            scope: what it grants access to. The caller must not exceed that of `made_from`.
+            made_from: the token from which it is derived; None begins a family. If the key was replaced since that
+                was verified, the new token is invalid, too.
         """
         made = secrets.token_urlsafe(12)
         ends = int(now + max(ttl, self._renewable)) if made_from is None else made_from.ends
@@ -192,11 +190,10 @@ class Tokens:
         return token
 
     def verify(self, token: str, now: float, subdomain: str | None = None) -> Claims:
-        """Check a token that is to be valid on the node itself, or on the sub-domain of a process.
+        """Verify a token for the node itself or for a process's subdomain.
 
         Raises:
-            AuthError: it is no token, is signed by another, is for another node or sub-domain, has expired
-                or was revoked.
+            AuthError: it is malformed, signed with another key, for another node or subdomain, expired or revoked.
         """
         if len(token) > MAX_TOKEN:
             raise AuthError("the token is too long: log in again")
@@ -206,7 +203,7 @@ class Tokens:
         return self._checked(claims, now, subdomain, token)
 
     def _signed(self, token: str) -> dict[str, Any] | None:
-        """The claims that this node signed, whatever they say; None when it did not."""
+        """Claims with a valid signature, otherwise unchecked; None without one."""
         jwt = _jwt()
         try:
             claims: dict[str, Any] = jwt.decode(token, self._secret, algorithms=["HS256"])
@@ -250,8 +247,8 @@ class Tokens:
     def verify_cookies(
         self, headers: Iterable[str], now: float, subdomain: str | None = None
     ) -> Claims | None:
-        """The claims of the first valid token among the cookies of a request that is a login. A page can read some
-        that are none, and put them into cookies.
+        """Claims of the first valid login among a request's cookies. Tokens issued for pages are skipped: a page may
+        have put them into a login's cookie.
         """
         for token in self.in_cookies(headers, subdomain):
             try:
@@ -263,18 +260,18 @@ class Tokens:
         return None
 
     def in_cookies(self, headers: Iterable[str], subdomain: str | None = None) -> Iterator[str]:
-        """The tokens among the cookies of a request, valid or not."""
+        """Tokens among a request's cookies, valid or not."""
         given, names = tuple(headers), self.cookie_names(subdomain)
         for name in (*(HOST_PREFIX + name for name in names), *names):
             yield from cookies(given, name)
 
     def marks(self, headers: Iterable[str], subdomain: str) -> bool:
-        """Whether a cookie says something that only the node says: that it is for this sub-domain."""
+        """Whether a cookie has a token, signed by this node, for this subdomain."""
         claims = map(self._signed, islice(self.in_cookies(headers, subdomain), _MOST_MARKS))
         return any(each is not None and each.get("subdomain") == subdomain for each in claims)
 
     def revocable(self, token: str) -> tuple[str, int] | None:
-        """The family of any token of this node, however it is scoped, and when that ends; None for other text."""
+        """Family and end of a token of this node, whatever its scope; None for anything else."""
         claims = self._signed(token[:MAX_TOKEN])
         if claims is None:
             return None
@@ -283,15 +280,15 @@ class Tokens:
 
 
 def _jwt() -> ModuleType:
-    """The library, loaded by the first token: with all of `cryptography` it is a tenth of a node's start."""
+    """Import lazily: with `cryptography` it takes a tenth of a node's start."""
     import jwt
 
     return jwt
 
 
 def _family_of(claims: dict[str, Any], token: str, expiration: int) -> tuple[str, int]:
-    """The family of a token and its end. One from before there were families is its own, and named by what is signed:
-    the text of a signature can be varied, and stay valid.
+    """Family of a token and its end. A token without that claim is its own family, identified by a hash of the signed
+    part: the encoding of a signature is not unique.
     """
     family, ends = claims.get("family"), claims.get("ends")
     if isinstance(family, str) and family and type(ends) is int:
@@ -311,7 +308,7 @@ def cookies(headers: Iterable[str], name: str) -> Iterator[str]:
 
 
 def cookie_pairs(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names and values of all cookies in `Cookie` headers, as they are sent."""
+    """Names and values of all cookies in `Cookie` headers, as sent."""
     for header in headers:
         for pair in header.split(";"):
             name, _, value = pair.strip(" \t").partition("=")
@@ -325,20 +322,20 @@ def without_own_cookies(header: str) -> str:
 
 
 def is_own_cookie(text: str) -> bool:
-    """Whether a cookie, as it is set or sent, has a name of the node's. A browser sends one that was set without a
-    name, such as `=kinode-auth_n=x`, as if its value were the whole.
+    """Whether a cookie, as set or sent, has one of the node's names. A browser sends a cookie without a name, set as
+    `=kinode-auth_n=x`, by its value alone.
     """
     return text.lstrip(" \t=").lower().removeprefix(HOST_PREFIX.lower()).startswith(COOKIE_PREFIXES)
 
 
 class OneTimeTokens:
-    """Login tokens that work once, for a while. Only their hashes are kept."""
+    """One-time login tokens; only their hashes are stored."""
 
     def __init__(self) -> None:
         self._expiry: dict[bytes, float] = {}
 
     def issue(self, now: float) -> str:
-        """A new token; the oldest unused one goes when there are too many."""
+        """Issue a token. The oldest is dropped when there are too many."""
         token = secrets.token_urlsafe(32)
         while len(self._expiry) >= _MAX_ONE_TIME:
             del self._expiry[next(iter(self._expiry))]
@@ -350,11 +347,11 @@ class OneTimeTokens:
         return self._expiry.get(_hash(token), 0.0) > now
 
     def forget(self) -> None:
-        """None of them can be used any more."""
+        """Invalidate all tokens."""
         self._expiry.clear()
 
     def use(self, token: str, now: float) -> bool:
-        """Use a token up; False when it is unknown, used or too old."""
+        """Redeem a token; False when it is unknown, used or expired."""
         return self._expiry.pop(_hash(token), 0.0) > now
 
 
@@ -369,15 +366,15 @@ class _Failures:
 
 
 class Throttle:
-    """Slows those who guess: after `FREE_ATTEMPTS` failures an address waits 2 s, then twice as long
-    each time, up to 15 min. A success clears the account.
+    """Throttles login attempts: after `FREE_ATTEMPTS` failures an address waits 2 s, doubled with each further
+    failure, up to 15 min. A success resets it.
     """
 
     def __init__(self) -> None:
         self._failures: dict[str, _Failures] = {}
 
     def wait(self, address: str, now: float) -> float:
-        """Seconds that the address has to wait; 0 when it may try."""
+        """Seconds until the address may try again; 0 when it may now."""
         failures = self._failures.get(address)
         return 0.0 if failures is None else max(0.0, failures.until - now)
 

@@ -1,4 +1,4 @@
-"""The HTTP side: the node's own pages; everything else is for a process."""
+"""The ASGI application: the node's own pages; everything else goes to processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OWN_PATHS: Final = frozenset(("/", "/our.js", "/login", "/logout", "/token", SH
 
 @dataclass(frozen=True, slots=True)
 class _MethodNotAllowed:
-    """Answers what no route before it took."""
+    """Responds to methods that no route before it accepts."""
 
     allow: str
 
@@ -49,7 +49,7 @@ class _MethodNotAllowed:
 
 @dataclass(slots=True)
 class HttpApp:
-    """The ASGI application. Nothing that happens in it reaches uvicorn as an exception."""
+    """The ASGI application. No exception reaches uvicorn."""
 
     context: Context
     login: Login
@@ -84,7 +84,7 @@ class HttpApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope)
-        if scope["scheme"] != "https" and self._came_by_tls(request):
+        if scope["scheme"] != "https" and self._is_tls(request):
             send = _with_hsts(send)
         try:
             if self.context.stopping:
@@ -105,17 +105,15 @@ class HttpApp:
         except asyncio.CancelledError:
             if not self.context.stopping:
                 raise
-            with contextlib.suppress(RuntimeError):  # it took longer than a shutdown waits
+            with contextlib.suppress(RuntimeError):  # raised if a response was started
                 await refused(close_codes.STOPPING, close=True)(scope, receive, send)
         except Exception:
             self.context.log.write(SOURCE, "error", f"{scope['path']!r}: {traceback.format_exc()}")
-            with contextlib.suppress(RuntimeError):  # an answer was begun: uvicorn cuts it off
+            with contextlib.suppress(RuntimeError):  # a response was started: uvicorn aborts it
                 await refused(close_codes.NODE_ERROR, close=True)(scope, receive, send)
 
-    def _came_by_tls(self, request: Request) -> bool:
+    def _is_tls(self, request: Request) -> bool:
         return self.context.access.scheme(RequestHeaders(request), peer_of(request)) == "https"
-
-    # The node's own pages.
 
     async def _home(self, request: Request) -> Response:
         if self.context.access.subdomain(RequestHeaders(request)):
@@ -142,13 +140,13 @@ class HttpApp:
 
 
 async def _whole_server(scope: Scope, receive: Receive, send: Send) -> None:
-    """`OPTIONS *` is a ping of the server (RFC 9110, section 9.3.7). Processes may take any method."""
+    """Answer `OPTIONS *` (RFC 9110, section 9.3.7)."""
     allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
     await Response(status_code=204, headers={"Allow": allow})(scope, receive, send)
 
 
 def _with_hsts(send: Send) -> Send:
-    """As `send`, for an answer that a proxy brings to its client by TLS."""
+    """Add HSTS to responses that a proxy sends over TLS."""
 
     async def send_with_hsts(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,6 +1,6 @@
-"""What of an HTTP request a process gets to see, and what of its answer a client does. Pure.
+"""Filters the requests that processes see and the responses that they send. Pure.
 
-A process is not trusted with the node's own cookies: it neither sees them nor sets them.
+Processes neither see nor set the node's own cookies.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from guesthouse.http_server.refusals import refused
 
 MAX_ANSWER_HEADERS: Final = 128
 
-_NOT_THE_GUESTS: Final = frozenset(
+_FORBIDDEN_HEADERS: Final = frozenset(
     (
-        # of the connection, not the answer
+        # Apply to the connection.
         "connection", "content-length", "date", "keep-alive", "proxy-authenticate", "te", "trailer",
         "transfer-encoding", "upgrade",
-        # of the whole origin, which the guest shares with others
+        # Apply to the whole origin, which may be shared with others.
         "alt-svc", "clear-site-data", "expect-ct", "public-key-pins", "strict-transport-security",
-        # what has a browser tell others what it does there, and there is no other way out
+        # Make browsers send reports to other hosts.
         "content-security-policy-report-only", "nel", "report-to", "reporting-endpoints",
     )
 )  # fmt: skip
@@ -34,7 +34,7 @@ _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
 
 
 def headers_for_guest(headers: Pairs) -> Pairs:
-    """The request's headers without the node's own cookies, and without the secret of its home."""
+    """The request's headers without the node's cookies and the local secret."""
     shown: list[tuple[str, str]] = []
     for name, value in headers:
         if name.lower() == "cookie":
@@ -47,7 +47,7 @@ def headers_for_guest(headers: Pairs) -> Pairs:
 
 
 def response_from_guest(answer: HttpResponse) -> Response:
-    """A process's answer as it is sent; 500 when HTTP does not allow it."""
+    """The response that a process gave; 500 when it is not valid in HTTP."""
     if not 200 <= answer.status <= 599 or len(answer.headers) > MAX_ANSWER_HEADERS:
         return refused(close_codes.BAD_ANSWER)
     pairs = list(answer.headers)
@@ -58,6 +58,6 @@ def response_from_guest(answer: HttpResponse) -> Response:
     bodiless = answer.status in (204, 205, 304)
     response = Response(b"" if bodiless else answer.body, answer.status)
     for name, value in pairs:
-        if name.lower() not in _NOT_THE_GUESTS:
+        if name.lower() not in _FORBIDDEN_HEADERS:
             response.raw_headers.append((name.lower().encode(), value.encode("latin-1")))
     return response

@@ -1,4 +1,4 @@
-"""Logging in and out: `/login` and `/logout`."""
+"""Login and logout: `/login`, `/logout` and `/token`."""
 
 from __future__ import annotations
 
@@ -38,15 +38,13 @@ from guesthouse.http_server.state.pending_responses import BodyBudget
 _MAX_BODY = 16 * 1024
 _MAX_WAITING = 8
 
-WRONG_PASSWORD = "That password is not right."  # noqa: S105 - a message
-USED_LINK = "This login link was used already or is older than 10 minutes. Ask for a new one."
+WRONG_PASSWORD = "Wrong password."  # noqa: S105 - a message
+USED_LINK = "This login link was already used or is older than 10 minutes. Ask for a new one."
 NO_PASSWORD = "This node has no password. Use a login link or a token."  # noqa: S105 - a message
-TOO_SOON = (
-    "Too many failed logins from here. What was typed was not looked at: wait, then try again in {seconds} s."
-)
-BUSY = "Many others are logging in. What was typed was not looked at: try again in a second."
-PAGE_TOKEN = "That token was made for a page. Log in with another."  # noqa: S105 - a message
-NOTHING_GIVEN = "Type the password or a token."
+TOO_SOON = "Too many failed logins from your address. Your input was not checked: wait, then try again in {seconds} s."
+BUSY = "Too many logins at once. Your input was not checked: try again in a second."
+PAGE_TOKEN = "This token was issued for a page. Log in with another."  # noqa: S105 - a message
+NOTHING_GIVEN = "Enter the password or a token."
 
 
 _Realm: TypeAlias = tuple[str | None, ...]
@@ -55,17 +53,17 @@ _NODE_ITSELF: Final[_Realm] = (None,)
 
 @dataclass(frozen=True, slots=True)
 class _Package:
-    """A package whose secure paths a login is for."""
+    """A package whose secure paths the login is for."""
 
     label: str
     place: str
-    """Scheme and host of its own origin."""
+    """Its own origin, `scheme://host`."""
     processes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What a client offers: the hash of the password, or a token."""
+    """Credentials of a login: the hash of the password, or a token."""
 
     password_hash: str = ""
     token: str = ""
@@ -75,14 +73,14 @@ class _Attempt:
 
 @dataclass(slots=True)
 class Login:
-    """The two pages and what they need."""
+    """The login and logout endpoints."""
 
     context: Context
     home: Path
     bodies: BodyBudget
     revoked: RevocationList
     on_revoked: Callable[[str], None]
-    """Told the family of a token that was revoked by logging out."""
+    """Called with the family of a token that a logout revoked."""
     one_time: OneTimeTokens = field(default_factory=OneTimeTokens)
     tickets: Tickets = field(default_factory=Tickets)
     cookies: SessionCookies = field(init=False)
@@ -94,17 +92,17 @@ class Login:
         self.cookies = SessionCookies(self.context)
 
     async def show(self, request: Request) -> Response:
-        """`GET /login`: the form; with a one-time token or a ticket, log in right away."""
+        """`GET /login`: the form; with a one-time token or a ticket, log in at once."""
         token, ticket = request.query_params.get("token"), request.query_params.get("ticket")
         self._realm(request)
-        if "probe" in request.query_params:  # a page of the node finds out whether a browser finds this host
+        if "probe" in request.query_params:  # sent by `own_origin_page` to test whether the host is reachable
             return Response(status_code=204, headers={"Cross-Origin-Resource-Policy": "cross-origin"})
         if ticket is not None:
             return self._take_ticket(request, ticket)
         target = local_path(request.query_params.get("redirect"))
         now = self.context.now()
         if token is None:
-            return self._at_the_node(request, target) or self._page(request)
+            return self._to_node(request, target) or self._page(request)
         if request.method == "HEAD" or _is_prefetch(request):
             return HTMLResponse("", headers=PAGE_HEADERS)
         if not self.one_time.use(token, now):
@@ -112,7 +110,7 @@ class Login:
         return self._logged_in(request, RedirectResponse(target, 303, PAGE_HEADERS), self._realm(request))
 
     async def submit(self, request: Request) -> Response:
-        """`POST /login`: JSON of Kinode's client, or the form."""
+        """`POST /login`: the form, or JSON as sent by Kinode's client."""
         address, now = self._client(request), self.context.monotonic()
         if not self.context.access.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(close_codes.WRONG_ORIGIN)
@@ -125,7 +123,7 @@ class Login:
             realm = (attempt.subdomain,)
         package = self._package(request)
         if package is not None and attempt.token:
-            realm = package.processes  # a token of the node opens no secure path
+            realm = package.processes  # a token for the node does not grant secure paths
         wait = self.throttle.wait(address, now)
         if wait > 0 or self._waiting >= _MAX_WAITING:
             return self._too_soon(request, attempt, math.ceil(wait))
@@ -142,16 +140,16 @@ class Login:
         return self._logged_in(request, response, realm, attempt.token)
 
     async def ask_logout(self, request: Request) -> Response:
-        """`GET /logout`: a button, so that no foreign page logs anyone out."""
+        """`GET /logout`: a confirmation, so that links on other pages do not log users out."""
         return HTMLResponse(html_pages.logout_page(self.context.router.node), headers=PAGE_HEADERS)
 
     async def logout(self, request: Request) -> Response:
-        """`POST /logout`: forget the cookie."""
+        """`POST /logout`: revoke the login and remove its cookies."""
         if not self.context.access.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(close_codes.WRONG_ORIGIN)
         response = RedirectResponse("/login", 303, PAGE_HEADERS)
         package = self.context.access.realm(RequestHeaders(request))
-        if package is not None:  # any script there can ask for this: it ends no login of the node
+        if package is not None:  # scripts of the package can do this, so it does not end the node's login
             self.cookies.forget_login(request, response, package)
         for subdomain in self._realm(request):
             for token in self.context.tokens.in_cookies(request.headers.getlist("cookie"), subdomain):
@@ -162,12 +160,12 @@ class Login:
         return response
 
     async def renew_token(self, request: Request) -> Response:
-        """`POST /token`: a bearer of a token that is still valid gets one that lasts as long anew."""
+        """`POST /token`: renew a valid bearer token for its original lifetime."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         now = self.context.now()
         try:
             if scheme.lower() != "bearer" or self._realm(request) != _NODE_ITSELF:
-                raise AuthError("give the token in Authorization, as Bearer, to the node itself")
+                raise AuthError("send the token to the node's own host, as `Authorization: Bearer`")
             claims = self.context.tokens.verify(token.strip(), now)
         except AuthError as error:
             return PlainTextResponse(f"{error}\n", 401, {**PAGE_HEADERS, "WWW-Authenticate": "Bearer"})
@@ -179,7 +177,7 @@ class Login:
         )
 
     def renew(self, request: Request, response: Response, claims: Claims) -> None:
-        """Give a client that logged in a fresh cookie, of the same family, when half the time of its own is over."""
+        """Renew a login's cookie, within its family, once half its lifetime has passed."""
         half_over = claims.expiration - self.context.now() < SESSION_SECONDS / 2
         is_over = claims.expiration >= claims.ends or not self.context.tokens.is_current(claims)
         if claims.session and half_over and not is_over:
@@ -188,33 +186,33 @@ class Login:
     def ticket_url(
         self, place: str, label: str, claims: Claims, target: str, secure: Sequence[str] = ()
     ) -> str:
-        """Where whoever is logged in to the node gets a session on a package's own origin.
+        """URL that turns a login into a session on a package's own origin.
 
         Args:
-            place: scheme and host of that origin.
+            place: that origin, `scheme://host`.
             label: of the package.
             claims: of the login.
-            target: path to go on to.
-            secure: the processes for whose secure paths somebody has just logged in.
+            target: path to redirect to.
+            secure: processes whose secure paths the ticket grants access to.
         """
         ticket = self.tickets.issue(label, claims, self.context.now(), secure)
         return f"{place}/login?{urlencode({'ticket': ticket, 'redirect': target}, safe='/:')}"
 
     def forget_unused(self) -> None:
-        """No one-time link and no ticket that was given out can be used any more."""
+        """Invalidate all one-time links and tickets."""
         self.one_time.forget()
         self.tickets.forget()
 
     def _take_ticket(self, request: Request, ticket: str) -> Response:
-        """Begin a session on a package's own origin, and go on by a page of that origin: a browser sends no
-        `SameSite=Strict` cookie on a redirect that began elsewhere. Whoever returns to a ticket goes on without it.
+        """Begin a session on a package's own origin. Continues by an HTML page, since browsers do not send
+        `SameSite=Strict` cookies on a redirect that began on another origin.
         """
         label, now = self.context.access.realm(RequestHeaders(request)), self.context.now()
         target, tokens = local_path(request.query_params.get("redirect")), self.context.tokens
         used = None if label is None else self.tickets.use(ticket, label, now)
         if used is None or not tokens.is_current(used.claims):
             return HTMLResponse(
-                html_pages.going_on_page(target, "Not logged in by this link"), 401, PAGE_HEADERS
+                html_pages.going_on_page(target, "This link is no longer valid"), 401, PAGE_HEADERS
             )
         response = HTMLResponse(html_pages.going_on_page(target, "Logged in"), headers=PAGE_HEADERS)
         claims = used.claims
@@ -233,12 +231,12 @@ class Login:
             self.on_revoked(known[0])
 
     def _realm(self, request: Request) -> tuple[str | None, ...]:
-        """What a login on this host is for: the node, or the processes whose sub-domain the host is."""
+        """Subdomains that a login on this host is for: that of the node, or the processes of the host's package."""
         processes = self.context.access.subdomain(RequestHeaders(request))
         return tuple(map(str, processes)) or _NODE_ITSELF
 
     def _client(self, request: Request) -> str:
-        """The address that attempts are counted for: behind a trusted proxy, the client's own."""
+        """Address for throttling; behind a trusted proxy, the client's own."""
         address = peer_of(request).address
         claimed = request.headers.getlist("x-forwarded-for")
         return counted_as(forwarded_for(address, claimed, self.context.access.trusted_proxies) or address)
@@ -254,10 +252,10 @@ class Login:
             return _from_json(body)
 
     async def _checked(self, attempt: _Attempt, realm: _Realm, address: str) -> str:
-        """What is wrong with an attempt; empty when it is right.
+        """Check credentials; returns an error message, or an empty string.
 
-        One with the password counts as failed from its beginning, so that those made at once are counted too. The
-        password alone clears what an address has failed: any bearer of a token could, and guess on.
+        A password counts as failed until it is verified, so that concurrent attempts are throttled, too. Only the
+        password resets the throttle: otherwise the holder of any token could keep guessing.
         """
         if attempt.token:
             _, problem = self._verified(attempt.token, realm)
@@ -282,22 +280,22 @@ class Login:
                 right = await asyncio.to_thread(credentials.check_password, self.home, password_hash)
         finally:
             self._waiting -= 1
-        return right and key == self.context.tokens.login_key()  # or it was changed meanwhile
+        return right and key == self.context.tokens.login_key()  # not changed meanwhile
 
     def _verified(self, token: str, realm: _Realm) -> tuple[Claims | None, str]:
-        """The claims of a token that is valid in the realm, or what is wrong with it."""
+        """The claims of a token that is valid in the realm, or an error message."""
         problem = ""
         for subdomain in realm:
             try:
                 claims = self.context.tokens.verify(token, self.context.now(), subdomain)
             except AuthError as error:
-                problem = f"That token does not work: {error}."
+                problem = f"This token is not valid: {error}."
             else:
                 return (None, PAGE_TOKEN) if claims.page else (claims, "")
         return None, problem
 
     def _too_soon(self, request: Request, attempt: _Attempt, seconds: int) -> Response:
-        """The address has to wait; with 0 s, for others who are logging in."""
+        """Refuse for now. 0 s means that too many logins are in progress."""
         problem = close_codes.TOO_MANY_LOGINS.reason
         if attempt.from_form:
             problem = TOO_SOON.format(seconds=seconds) if seconds else BUSY
@@ -314,8 +312,8 @@ class Login:
             response.headers["Retry-After"] = str(retry_after)
         return response
 
-    def _at_the_node(self, request: Request, target: str) -> Response | None:
-        """Where passwords are typed: on the host of a package its own pages could read them. None if this is there."""
+    def _to_node(self, request: Request, target: str) -> Response | None:
+        """Redirect to the login on the node's host: on a package's host, its pages could read the password."""
         headers = RequestHeaders(request)
         site = self.context.access.site(headers)
         if site is None or not site.label or not site.of_package(site.label):
@@ -325,7 +323,7 @@ class Login:
         return RedirectResponse(f"{place}/login?{query}", 303, PAGE_HEADERS)
 
     def _package(self, request: Request) -> _Package | None:
-        """The package that a login on the node's host is for, so that its secure paths open."""
+        """The package for whose secure paths a login on the node's host is."""
         headers, label = RequestHeaders(request), request.query_params.get("package", "")
         site = self.context.access.site(headers)
         host = None if site is None or site.label or not label else site.of_package(label)
@@ -336,7 +334,7 @@ class Login:
         return _Package(label, place, processes)
 
     def _logged_in_to(self, package: _Package, request: Request, realm: _Realm, token: str) -> Response:
-        """Log in to the node, unless by a token for secure paths alone, and go on to the package with a ticket."""
+        """Redirect to the package with a ticket. A login with the password logs in to the node, too."""
         now, tokens = self.context.now(), self.context.tokens
         response = RedirectResponse("/", 303, PAGE_HEADERS)
         self.cookies.clear_tossed(request, response)
@@ -373,7 +371,7 @@ class Login:
         return response
 
     def _form_headers(self, request: Request) -> dict[str, str]:
-        """Of the login page: its form may lead on to the origins of packages, which browsers ask of redirects too."""
+        """Headers of the login page. `form-action` applies to redirects, so it must allow packages' origins."""
         headers = RequestHeaders(request)
         site = self.context.access.site(headers)
         if site is None or site.apart is None or site.label:
@@ -385,7 +383,7 @@ class Login:
         return {**PAGE_HEADERS, "Content-Security-Policy": policy}
 
     def _logged_in(self, request: Request, response: Response, realm: _Realm, token: str = "") -> Response:
-        """Set the cookies: new sessions, or the very token that was given, which then lasts no longer."""
+        """Set the cookies: new sessions, or the given token with its remaining lifetime."""
         now = self.context.now()
         self.cookies.clear_tossed(request, response)
         if token:
@@ -401,7 +399,7 @@ class Login:
     def _set_session(
         self, request: Request, response: Response, subdomain: str | None, renewed: Claims | None = None
     ) -> None:
-        """Set the cookie of a login: a new one, or of the same family as the one that it renews."""
+        """Set a login's cookie: a new one, or one of the same family as `renewed`."""
         tokens, now, scope = self.context.tokens, self.context.now(), Scope(subdomain, session=True)
         left = SESSION_SECONDS if renewed is None else max(1, min(SESSION_SECONDS, int(renewed.ends - now)))
         session = tokens.issue(SESSION_SECONDS, now, scope, made_from=renewed)
@@ -409,9 +407,9 @@ class Login:
 
 
 def local_path(redirect: str | None) -> str:
-    r"""Where to go after logging in: a path of this node, `/` for anything else.
+    r"""The path to redirect to after a login; `/` for anything but a path of this host.
 
-    `//host` and `/\host` are other hosts to a browser, and control characters are dropped by some.
+    Browsers treat `//host` and `/\host` as other hosts, and some drop control characters.
     """
     if redirect is None or not redirect.startswith("/") or redirect[1:2] in ("/", "\\"):
         return "/"

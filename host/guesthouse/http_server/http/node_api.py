@@ -1,4 +1,4 @@
-"""What the node itself answers to programs: `/encryptor:distro:sys` and `/rpc:distro:sys/message`."""
+"""The node's endpoints for programs: `/encryptor:distro:sys` and `/rpc:distro:sys/message`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from guesthouse.http_server.websocket.encryption import BadKey, ChannelCipher, c
 from guesthouse.link.schema import Text
 
 _MAX_KEY_BODY: Final = 4096
-_COMPLAINT: Final = 200
+_MAX_ERROR: Final = 200
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _REFUSALS: Final = {
-    "no-such-process": close_codes.ENDED,  # it was there when it was asked
+    "no-such-process": close_codes.ENDED,  # it existed when the request was made
     "offline": close_codes.NOT_FOUND,
     "timeout": close_codes.NO_ANSWER,
     "mailbox-full": close_codes.MAILBOX_FULL,
@@ -42,22 +42,22 @@ _REFUSALS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NodeApi:
-    """The endpoints and what they need."""
+    """The endpoints."""
 
     context: Context
     bodies: BodyBudget
     node_key: Ed25519PrivateKey
 
     async def node_public_key(self, request: Request) -> Response:
-        """`GET /encryptor:distro:sys`: the key that signs, for clients that do not know it."""
+        """`GET /encryptor:distro:sys`: the node's public key."""
         raw = self.node_key.public_key().public_bytes_raw()
         return JSONResponse(
             {"node": self.context.router.node, "public_key_hex": raw.hex()}, headers=_NO_STORE
         )
 
     async def exchange_keys(self, request: Request) -> Response:
-        """`POST /encryptor:distro:sys`: the client of an encrypted channel brings its public key, once, and
-        gets the secret.
+        """`POST /encryptor:distro:sys`: the client of an encrypted channel posts its public key, once, and receives the
+        secret.
         """
         peer = peer_of(request)
         if not self.context.access.from_own_page(RequestHeaders(request), peer):
@@ -85,9 +85,9 @@ class NodeApi:
         return JSONResponse(answer, 201, headers=_NO_STORE)
 
     async def send_message(self, request: Request) -> Response:
-        """`POST /rpc:distro:sys/message`: a program on this machine sends a process a request.
+        """`POST /rpc:distro:sys/message`: a local program sends a request to a process.
 
-        No page may: one of a process would speak to others without asking anyone.
+        Not available to pages, which could otherwise message processes without a capability.
         """
         peer, headers = peer_of(request), RequestHeaders(request)
         refusal = self.context.access.local.refusal_of_program(peer.address, headers)
@@ -109,30 +109,30 @@ class NodeApi:
             )
         return Response(headers=_NO_STORE) if answer is None else _as_json(answer)
 
-    def _message(self, said: _Message) -> tuple[ProcessId, KernelRequest, LazyLoadBlob | None]:
-        """What to send to whom.
+    def _message(self, message: _Message) -> tuple[ProcessId, KernelRequest, LazyLoadBlob | None]:
+        """Target, request and blob.
 
         Raises:
-            Refused: something is of the wrong form, or too big.
+            RequestRefused: a field is invalid or too big.
         """
         longest = int(self.context.settings.connections.http_longest_response_seconds)
         try:
-            target = canonical(ProcessId.parse(said.process))
-            body = _text(said.body)
-            payload = None if said.data is None else base64.b64decode(said.data, validate=True)
-            if bytes(said.context) != b"null":
-                raise ValueError("context is for requests of processes: the caller keeps its own")
+            target = canonical(ProcessId.parse(message.process))
+            body = _body_bytes(message.body)
+            payload = None if message.data is None else base64.b64decode(message.data, validate=True)
+            if bytes(message.context) != b"null":
+                raise ValueError("context is only for requests of processes: leave it out")
         except (BadProcessId, binascii.Error, ValueError) as error:
             raise RequestRefused(close_codes.BAD_REQUEST.because(str(error))) from None
-        if said.node not in (None, self.context.router.node):
+        if message.node not in (None, self.context.router.node):
             raise RequestRefused(close_codes.NOT_FOUND)
         if max(len(body), len(payload or b"")) > self.context.settings.process.message_bytes:
             raise RequestRefused(close_codes.BODY_TOO_BIG)
-        seconds = None if said.expects_response is None else min(said.expects_response, longest)
+        seconds = None if message.expects_response is None else min(message.expects_response, longest)
         request = KernelRequest(
-            body, inherit=said.inherit is True, expects_response=seconds, metadata=said.metadata
+            body, inherit=message.inherit is True, expects_response=seconds, metadata=message.metadata
         )
-        return target, request, None if payload is None else LazyLoadBlob(said.mime, payload)
+        return target, request, None if payload is None else LazyLoadBlob(message.mime, payload)
 
     async def _json(self, request: Request, limit: int) -> dict[str, Any]:
         seconds = self.context.settings.connections.handshake_seconds
@@ -147,12 +147,12 @@ class NodeApi:
 
 
 class _Message(Struct):
-    """A request by RPC. What no field is for is passed over, and the body is not taken apart."""
+    """Body of an RPC request. Unknown fields are ignored; `body` is not parsed."""
 
     process: str = ""
     body: Raw = Raw(b"null")
     data: str | None = None
-    """In base64."""
+    """Base64."""
     mime: Text | None = None
     metadata: str | None = None
     expects_response: Annotated[int, Meta(ge=0)] | None = None
@@ -161,33 +161,33 @@ class _Message(Struct):
     node: str | None = None
 
 
-_message: Final = Decoder(_Message).decode
-_of_text: Final = Decoder(str).decode
+_decode_message: Final = Decoder(_Message).decode
+_decode_str: Final = Decoder(str).decode
 
 
 def _read(body: bytes) -> _Message:
     try:
-        return _message(body)
+        return _decode_message(body)
     except (MsgspecError, ValueError, RecursionError) as error:
-        raise RequestRefused(close_codes.BAD_REQUEST.because(ascii(str(error))[1:-1][:_COMPLAINT])) from None
+        raise RequestRefused(close_codes.BAD_REQUEST.because(ascii(str(error))[1:-1][:_MAX_ERROR])) from None
 
 
-def _text(body: Raw) -> bytes:
-    """What a text says; of any other value, its JSON."""
-    written = bytes(body)
-    if written == b"null":
+def _body_bytes(body: Raw) -> bytes:
+    """A string's value in UTF-8; for any other value, its JSON."""
+    raw = bytes(body)
+    if raw == b"null":
         return b""
-    if not written.startswith(b'"'):
-        written.decode()
-        return written
+    if not raw.startswith(b'"'):
+        raw.decode()  # must be UTF-8
+        return raw
     try:
-        return _of_text(written).encode()
+        return _decode_str(raw).encode()
     except MsgspecError as error:
         raise ValueError(str(error)) from None
 
 
 def _is_json(request: Request) -> bool:
-    """Whether it says that its body is JSON, which no page can send elsewhere without being asked first."""
+    """Whether the content type is JSON, which pages cannot send to another origin without a preflight."""
     mime = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return mime == "application/json" or mime.endswith("+json")
 

@@ -1,7 +1,7 @@
-"""How a browser comes from the node's host to the origin of a package; and what it gets if it cannot.
+"""Redirects browsers from the node's host to a package's own origin.
 
-`*.localhost` is this machine to Chromium and Firefox, whatever the system's resolver says. Others are asked to try,
-by a script on a page of the node; one that fails may have the packages share the node's origin, if its person says so.
+Chromium and Firefox resolve `*.localhost` to loopback themselves. Other browsers get a page whose script tries the
+name; if that fails, the user can choose to let packages share the node's origin.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from guesthouse.http_server.state.context import Context
 
 SHARE_PATH: Final = "/shared-origin"
 SHARED_SECONDS: Final = 365 * 24 * 3600
-_KNOWN_TO_FIND_IT: Final = ("Chrome/", "Firefox/")
+_RESOLVE_LOCALHOST: Final = ("Chrome/", "Firefox/")
+"""User agents that resolve `*.localhost`."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnOrigin:
-    """Sends browsers on."""
+    """Redirects to packages' own origins."""
 
     context: Context
     login: Login
@@ -40,7 +41,7 @@ class OwnOrigin:
     def leave(
         self, request: Request, process: ProcessId, claims: Claims | None, policy: PagePolicy
     ) -> Response:
-        """What a browser gets that asks the node's own host for a page of a process."""
+        """Response to a request for a process's page on the node's own host."""
         label = subdomain_of(process)
         host = policy.site.of_package(label) if self.context.bindings.has_label(process) else None
         if host is None:
@@ -49,21 +50,21 @@ class OwnOrigin:
         target = target_of(request)
         url = place + target if claims is None else self.login.ticket_url(place, label, claims, target)
         agent = request.headers.get("user-agent", "")
-        if not policy.site.may_share or any(name in agent for name in _KNOWN_TO_FIND_IT):
+        if not policy.site.may_share or any(name in agent for name in _RESOLVE_LOCALHOST):
             return RedirectResponse(url, 303, PAGE_HEADERS)
         share = f"{SHARE_PATH}?redirect={quote(target, safe='/:')}"
         page = html_pages.own_origin_page(host, url, f"{place}/login?probe", share)
-        lets = f"script-src {html_pages.OWN_ORIGIN_SCRIPT}; connect-src {place}"
-        content = f"{PAGE_HEADERS['Content-Security-Policy']}; {lets}"
-        return HTMLResponse(page, headers={**PAGE_HEADERS, "Content-Security-Policy": content})
+        allowed = f"script-src {html_pages.OWN_ORIGIN_SCRIPT}; connect-src {place}"
+        csp = f"{PAGE_HEADERS['Content-Security-Policy']}; {allowed}"
+        return HTMLResponse(page, headers={**PAGE_HEADERS, "Content-Security-Policy": csp})
 
     async def share(self, request: Request) -> Response:
-        """`POST /shared-origin`: this browser has packages share the node's origin from now on."""
+        """`POST /shared-origin`: set the cookie by which packages share the node's origin in this browser."""
         headers, access = RequestHeaders(request), self.context.access
         site = access.site(headers)
         if site is None or not site.may_share or not access.from_own_page(headers, peer_of(request)):
             return refused(close_codes.WRONG_ORIGIN)
-        text = "a browser that does not find names below localhost has packages share the node's origin"
+        text = "a browser that cannot resolve names below localhost lets packages share the node's origin"
         self.context.log_client_fault(peer_of(request).address, text)
         target = local_path(request.query_params.get("redirect"))
         response = RedirectResponse(target, 303, PAGE_HEADERS)
@@ -73,6 +74,6 @@ class OwnOrigin:
 
 
 def target_of(request: Request) -> str:
-    """Path and query of a request, as the client wrote them."""
+    """Path and query of a request, as sent."""
     query = request.scope["query_string"].decode("latin-1")
     return raw_path(request) + (f"?{query}" if query else "")

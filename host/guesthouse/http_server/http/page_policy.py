@@ -1,8 +1,7 @@
-"""What a package's pages may do in a browser: the headers that every answer of a process gets. Pure.
+"""Browser security headers of processes' responses, and the Content-Security-Policy of their pages. Pure.
 
-On an origin of its own a page has that origin and no more. Where packages share the node's origin, the policy keeps a
-page to the paths of its own process, since the browser would let it do anything there. And on the node's own host,
-where packages have origins of their own, an answer is no page at all: it is for programs.
+On a package's own origin pages are restricted to that origin. On a shared origin they are restricted to the paths of
+their process. If packages have their own origins, responses on the node's host are for programs and sandboxed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ NEVER_A_PAGE: Final = (
 _SANDBOX: Final = (
     "sandbox allow-same-origin allow-scripts allow-forms allow-modals allow-downloads allow-pointer-lock"
 )
-"""A page that shares its origin opens no windows: it could reach into those of others."""
+"""Pages on a shared origin may not open windows: they could script those of other processes."""
 
 _REPORTS: Final = re.compile(rb"(?i)(?:^|(?<=[;,]))[ \t]*report-(?:uri|to)\b[^;,]*")
 _COOKIE_PARTS: Final = re.compile(r"[ \t]*;[ \t]*")
@@ -34,15 +33,15 @@ _COOKIE_PARTS: Final = re.compile(r"[ \t]*;[ \t]*")
 
 @dataclass(frozen=True, slots=True)
 class PagePolicy:
-    """Of one process, on the host and in the scheme of one request.
+    """Policy of one process for the host and scheme of one request.
 
     Args:
         site: what the request's host stands for.
         scheme: `http` or `https`.
-        process: its id, as paths begin with it.
-        sources: more origins that pages may load from and speak to.
-        registers: whether the page may open sockets on all of the node's own host, for the register form. What is
-            bound there answers no page of another package's origin.
+        process: the process id that paths begin with.
+        sources: additional origins that pages may load from and connect to.
+        registers: whether the page may open WebSockets anywhere on the node's host, for the register form. Bound
+            paths there refuse pages of other packages' origins.
     """
 
     site: Site
@@ -53,35 +52,35 @@ class PagePolicy:
 
     @property
     def is_page(self) -> bool:
-        """Whether an answer may be a page."""
+        """Whether responses may be pages."""
         return bool(self.site.label) or self.shared
 
     @property
     def shared(self) -> bool:
-        """Whether pages of other packages have the same origin."""
+        """Whether packages share this origin."""
         return not self.site.label and self.site.apart is None
 
     @property
     def origin(self) -> str:
-        """Of the host that was asked for."""
+        """Origin of the request's host."""
         return origin_of(self.scheme, self.site.host)
 
     @property
     def path(self) -> str:
-        """Where the process's paths are."""
+        """Parent of the process's paths."""
         return f"/{quote(self.process, safe=':~')}"
 
     def content_security_policy(self) -> str:
-        """The policy of its pages and workers."""
+        """Content-Security-Policy of its pages and workers."""
         if not self.is_page:
             return NEVER_A_PAGE
-        web, web_sockets = self.origin, self.scheme.replace("http", "ws", 1)
-        sockets = origin_of(web_sockets, self.site.host)
+        web, ws_scheme = self.origin, self.scheme.replace("http", "ws", 1)
+        sockets = origin_of(ws_scheme, self.site.host)
         more = "".join(f" {source}" for source in self.sources)
         if not self.shared:
             own, scripts, connect = "'self'", "'self'", f"'self' {sockets}"
             if self.registers:
-                connect += f" {origin_of(web_sockets, self.site.parent)}"
+                connect += f" {origin_of(ws_scheme, self.site.parent)}"
         else:
             own = f"{web}{self.path}/ {web}{self.path}"
             scripts = f"{own} {web}/our.js"
@@ -99,10 +98,10 @@ class PagePolicy:
         return "; ".join([*parts, _SANDBOX] if self.shared else parts)
 
     def apply(self, headers: MutableHeaders, *, authenticated: bool) -> None:
-        """Add the headers. A process may tighten what its pages may do, and not loosen it."""
+        """Set the headers. Processes can restrict their pages further but not relax the policy."""
         headers["X-Content-Type-Options"] = "nosniff"
         headers.append("Vary", HEADER)
-        _report_nothing(headers)
+        _remove_reporting(headers)
         headers.append("Content-Security-Policy", self.content_security_policy())
         if authenticated or not self.is_page:
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -116,12 +115,10 @@ class PagePolicy:
         allowed = headers.get("Service-Worker-Allowed")
         if allowed is not None and not self._is_inside(allowed):
             del headers["Service-Worker-Allowed"]
-        self._keep_cookies_inside(headers)
+        self._restrict_cookies(headers)
 
     def redirects_away(self, path: str, location: str) -> bool:
-        """Whether a redirect from a path leads off the process's own paths on a shared origin. After a redirect a
-        browser does not compare paths with the policy any more, only the origin.
-        """
+        """Whether a redirect leaves the process's paths on a shared origin. CSP ignores paths after a redirect."""
         web = self.origin
         plain = location.strip().replace("\\", "/").replace("\t", "")
         try:
@@ -136,8 +133,8 @@ class PagePolicy:
         dots = {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."}
         return (path + "/").startswith(self.path + "/") and not dots.intersection(segments)
 
-    def _keep_cookies_inside(self, headers: MutableHeaders) -> None:
-        """No cookie of the process reaches other hosts or, on a shared origin, other paths."""
+    def _restrict_cookies(self, headers: MutableHeaders) -> None:
+        """Restrict the process's cookies to this host and, on a shared origin, to its paths."""
         kept: list[tuple[bytes, bytes]] = []
         for name, value in headers.raw:
             if name.lower() != b"set-cookie":
@@ -159,8 +156,8 @@ class PagePolicy:
         return "; ".join([pair, *kept, f"Path={path}"])
 
 
-def _report_nothing(headers: MutableHeaders) -> None:
-    """What a process's own policy forbids its pages, browsers report to nobody: reports go to any host."""
+def _remove_reporting(headers: MutableHeaders) -> None:
+    """Remove reporting from the process's own policy: reports could be sent to any host."""
     name = b"content-security-policy"
     headers.raw[:] = [
         (key, _REPORTS.sub(b"", value) if key.lower() == name else value) for key, value in headers.raw

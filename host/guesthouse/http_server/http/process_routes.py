@@ -1,4 +1,4 @@
-"""What processes serve under `/<process-id>/`: what they bound, and the files of their `ui` folder."""
+"""Serves `/<process-id>/…`: processes' bound paths and the files of their `ui` folder."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponse, PendingResponses
 
 TIMEOUT_HEADER: Final = "guesthouse-timeout"
-"""A request may say in it how many seconds it gives the process."""
+"""Time-out for the process's response, in seconds."""
 
 _OLD_TIMEOUT_HEADERS: Final = ("x-hyperware-http-server-timeout", "x-kinode-http-server-timeout")
-"""The same as tools of Hyperware and the Kinode OS say it: whole seconds; what is none does not count."""
+"""The same, as sent by tools of Hyperware and the Kinode OS, in whole seconds; other values are ignored."""
 
 _SAFE: Final = ("GET", "HEAD")
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
@@ -55,12 +55,12 @@ _OUR_CALL: Final = """Object.defineProperty(window.our, "token", {value: async (
 }});
 """
 _PACKAGE_UI: Final = UiBinding((), authenticated=True, local_only=False)
-"""How the `ui` folder of a package is served unless its process binds it."""
+"""Default binding of a package's `ui` folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessPages:
-    """Answers every request that is not for the node itself."""
+    """Serves all requests that are not for the node itself."""
 
     context: Context
     exchanges: PendingResponses
@@ -72,34 +72,34 @@ class ProcessPages:
         """Answer one request.
 
         Raises:
-            Refused: it is not for a process that runs, or its body is not in order.
+            RequestRefused: there is no such process, or the request is not valid.
         """
         request = Request(scope, receive)
         path = raw_path(request)
         if len(path) > MAX_PATH:
             raise RequestRefused(close_codes.PATH_TOO_LONG)
         try:
-            asked = split_process_path(path)
+            requested = split_process_path(path)
         except BadPath:
             raise RequestRefused(close_codes.NOT_FOUND) from None
-        process = self.context.router.find(asked.process)
+        process = self.context.router.find(requested.process)
         if process is None or process.gone:
             raise RequestRefused(close_codes.NOT_FOUND)
-        response = await self._answer(request, process, asked)
+        response = await self._answer(request, process, requested)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, process: ProcessPort, asked: ProcessPath) -> Response:
+    async def _answer(self, request: Request, process: ProcessPort, requested: ProcessPath) -> Response:
         policy = self._policy(request, process.id)
         bindings = self.context.bindings
-        match = bindings.find_http(process.id, asked.segments)
+        match = bindings.find_http(process.id, requested.segments)
         if match is not None:
             return await self._bound(request, process, policy, match)
-        if asked.segments == ("our.js",) and request.method in _SAFE:
+        if requested.segments == ("our.js",) and request.method in _SAFE:
             refusal = self.context.access.wrong_host(process.id, RequestHeaders(request), secure=False)
             return refused(refusal) if refusal is not None else self.our_js(request, process.id, policy)
         root = bindings.root_of(process.id)
         if process.id in self.context.ui_folders:
-            response = await self._file(request, process, policy, asked, otherwise=root is not None)
+            response = await self._file(request, process, policy, requested, fallback=root is not None)
             if response is not None:
                 return response
         return (
@@ -137,7 +137,7 @@ class ProcessPages:
         claims: Claims | None,
         binding: HttpBinding | UiBinding,
     ) -> Response:
-        """An answer with what browsers are to know of it, and with the cookies that are due."""
+        """Add the policy's headers and due cookies to a response."""
         location = response.headers.get("location")
         if (
             location is not None
@@ -169,7 +169,7 @@ class ProcessPages:
     def _to_own_origin(
         self, request: Request, process: ProcessId, policy: PagePolicy, claims: Claims | None
     ) -> Response | None:
-        """Where a page is that a browser asks the node's own host for; None when it is here, or no page."""
+        """Redirect a browser's page request on the node's host to the package's own origin; None if not needed."""
         if policy.is_page or request.method not in _SAFE or not _is_navigation(request):
             return None
         response = self.own_origin.leave(request, process, claims, policy)
@@ -180,7 +180,7 @@ class ProcessPages:
     def our_js(
         self, request: Request, process: ProcessId | None, policy: PagePolicy | None = None
     ) -> Response:
-        """The script that tells a page where it is, and gives it a token for its process."""
+        """Serve `our.js`, which tells a page its node and process, and set the page's cookie."""
         response = our_js(self.context.router.node, process)
         headers = RequestHeaders(request)
         if process is None or self.context.access.wrong_host(process, headers, secure=False) is not None:
@@ -213,13 +213,13 @@ class ProcessPages:
     async def _ask(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
         limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)
         async with body_of(request, limits.http_body_bytes, self.bodies, limits.handshake_seconds) as body:
-            with self.exchanges.open(process.id) as exchange:
+            with self.exchanges.open(process.id) as pending:
                 mime = request.headers.get("content-type")
                 if process.gone or not process.post_http(
-                    exchange.http_id, _incoming(request, match), mime, body
+                    pending.http_id, _incoming(request, match), mime, body
                 ):
                     return refused_page(request, close_codes.MAILBOX_FULL, retry_after=1)
-                answer = await _answered(request, exchange, seconds)
+                answer = await _answered(request, pending, seconds)
         if answer is None:
             return refused_page(request, close_codes.NO_ANSWER)
         if isinstance(answer, Refusal):
@@ -227,17 +227,17 @@ class ProcessPages:
         return response_from_guest(answer)
 
     def _seconds(self, request: Request, binding: HttpBinding) -> float:
-        """How long the process may take: as the request says, or its binding, or the node."""
+        """Time-out of the process's response: by the request, its binding or the settings."""
         limits = self.context.settings.connections
-        given = request.headers.get(TIMEOUT_HEADER)
-        if given is not None:
-            if _SECONDS.fullmatch(given.strip()) is None:
+        value = request.headers.get(TIMEOUT_HEADER)
+        if value is not None:
+            if _SECONDS.fullmatch(value.strip()) is None:
                 raise RequestRefused(close_codes.BAD_REQUEST)
-            return min(float(given), limits.http_longest_response_seconds)
+            return min(float(value), limits.http_longest_response_seconds)
         for name in _OLD_TIMEOUT_HEADERS:
-            given = request.headers.get(name, "").strip()
-            if given.isascii() and given.isdigit():
-                return min(float(given[:9]), limits.http_longest_response_seconds)
+            value = request.headers.get(name, "").strip()
+            if value.isascii() and value.isdigit():
+                return min(float(value[:9]), limits.http_longest_response_seconds)
         if binding.response_seconds is not None:
             return min(binding.response_seconds, limits.http_longest_response_seconds)
         return limits.http_response_seconds
@@ -247,37 +247,43 @@ class ProcessPages:
         request: Request,
         process: ProcessPort,
         policy: PagePolicy,
-        asked: ProcessPath,
+        requested: ProcessPath,
         *,
-        otherwise: bool,
+        fallback: bool,
     ) -> Response | None:
-        """A file of the package's `ui` folder, or why not. With `otherwise`, None for what it has no answer to; what
-        may be seen is found out first, so that nobody else learns which files there are.
+        """Serve a file of the package's `ui` folder. Access is checked first, so that files cannot be probed for.
+
+        Args:
+            request: the HTTP request.
+            process: whose package it is.
+            policy: for the response.
+            requested: the path.
+            fallback: return None instead of an error response: the process's root binding takes the request.
         """
-        binding = self.context.bindings.find_ui(process.id, asked.segments) or _PACKAGE_UI
+        binding = self.context.bindings.find_ui(process.id, requested.segments) or _PACKAGE_UI
         claims = self._admit(request, process.id, binding)
         if isinstance(claims, Refusal):
             refusal = self._refused_page(request, policy, claims, secure=binding.secure)
-            return None if otherwise else refusal
+            return None if fallback else refusal
         if request.method not in _SAFE:
-            return None if otherwise else _only_safe()
-        response = await self._found(request, asked, binding, otherwise=otherwise)
+            return None if fallback else _only_safe()
+        response = await self._found(request, requested, binding, fallback=fallback)
         if response is None:
-            return None if otherwise else refused_page(request, close_codes.NOT_FOUND)
+            return None if fallback else refused_page(request, close_codes.NOT_FOUND)
         elsewhere = self._to_own_origin(request, process.id, policy, claims)
         return elsewhere or self._finished(request, response, process.id, policy, claims, binding)
 
     async def _found(
-        self, request: Request, asked: ProcessPath, binding: UiBinding, *, otherwise: bool
+        self, request: Request, requested: ProcessPath, binding: UiBinding, *, fallback: bool
     ) -> Response | None:
-        folder = self.context.ui_folders[asked.process]
-        inside = asked.segments[len(binding.segments) :]
-        found = await asyncio.to_thread(find_file, folder, inside, directory=asked.directory)
-        if found is None and wants_page(request) and not otherwise:
-            found = await asyncio.to_thread(
-                find_file, folder, (), directory=True
-            )  # a route of the page's own
-        elif found and found.name == "index.html" and not asked.directory and inside[-1:] != (found.name,):
+        folder = self.context.ui_folders[requested.process]
+        inside = requested.segments[len(binding.segments) :]
+        found = await asyncio.to_thread(find_file, folder, inside, directory=requested.directory)
+        if found is None and wants_page(request) and not fallback:
+            found = await asyncio.to_thread(find_file, folder, (), directory=True)  # a client-side route
+        elif (
+            found and found.name == "index.html" and not requested.directory and inside[-1:] != (found.name,)
+        ):
             return RedirectResponse(f"{raw_path(request)}/", 307)
         try:
             return None if found is None else file_answer(found, request)
@@ -287,7 +293,7 @@ class ProcessPages:
     def _refused_page(
         self, request: Request, policy: PagePolicy, refusal: Refusal, *, secure: bool
     ) -> Response:
-        """A refusal; a person who has not logged in is sent to do so."""
+        """A refusal; browsers that are not logged in are redirected to the login page."""
         if refusal is not close_codes.NOT_AUTHORISED or not wants_page(request):
             return refused_page(request, refusal)
         where = f"/login?redirect={quote(target_of(request), safe='/:')}"
@@ -299,12 +305,15 @@ class ProcessPages:
 
 
 def our_js(node: str, process: ProcessId | None) -> Response:
-    """The script itself. `our.token()` brings the readable cookie up to date, and returns what is in it."""
-    known = "" if process is None else str(process)
-    our = json.dumps({"node": node, "process": known})
+    """The script `our.js`. `our.token()` refreshes the readable cookie and returns its value."""
+    process_id = "" if process is None else str(process)
+    our = json.dumps({"node": node, "process": process_id})
     script = f"window.our = {our};\n"
     if process is not None:
-        script += _OUR_CALL % (json.dumps(f"/{known}/our.js"), json.dumps(f"{COOKIE_PREFIXES[0]}{node}="))
+        script += _OUR_CALL % (
+            json.dumps(f"/{process_id}/our.js"),
+            json.dumps(f"{COOKIE_PREFIXES[0]}{node}="),
+        )
     headers = {
         "Cache-Control": "no-store",
         "Vary": "Referer",
@@ -315,25 +324,25 @@ def our_js(node: str, process: ProcessId | None) -> Response:
 
 
 async def _answered(
-    request: Request, exchange: PendingResponse, seconds: float
+    request: Request, pending: PendingResponse, seconds: float
 ) -> HttpResponse | Refusal | None:
-    """The answer; None when it does not come in time. When the client leaves, the exchange ends at once."""
+    """Wait for the response; None on a time-out. Ends at once when the client disconnects."""
     async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(_end_with_client(request, exchange))
+        watch = tasks.create_task(_end_with_client(request, pending))
         try:
             async with asyncio.timeout(seconds):
-                return await exchange.answer
+                return await pending.answer
         except TimeoutError:
             return None
         finally:
             watch.cancel()
 
 
-async def _end_with_client(request: Request, exchange: PendingResponse) -> None:
+async def _end_with_client(request: Request, pending: PendingResponse) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    if not exchange.answer.done():
-        exchange.answer.set_result(close_codes.BAD_REQUEST)  # which nobody is there to read
+    if not pending.answer.done():
+        pending.answer.set_result(close_codes.BAD_REQUEST)  # not sent: the client is gone
 
 
 def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpRequest:
@@ -352,9 +361,7 @@ def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpReques
 
 
 def _is_navigation(request: Request) -> bool:
-    """Whether a browser asks for a page to show by itself. Without the headers that say so (a browser leaves them
-    out in the clear), by whether it wants HTML.
-    """
+    """Whether a browser navigates to a page. Without TLS browsers omit `Sec-Fetch-*`, so `Accept` decides then."""
     mode = request.headers.get("sec-fetch-mode")
     if mode is None:
         return "text/html" in request.headers.get("accept", "")

@@ -1,4 +1,4 @@
-"""Which part of some content a client asks for (RFC 9110, section 14). Pure."""
+"""Range requests (RFC 9110, section 14). Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 
 _RANGES: Final = re.compile(r"(?i:bytes)=([^=]*)", re.ASCII)
 _ONE_RANGE: Final = re.compile(r"([0-9]*)-([0-9]*)", re.ASCII)
-_FAR: Final = 18
-"""Digits of a number that is past the end of anything, when there are more."""
+_MAX_DIGITS: Final = 18
+"""Numbers with more digits are past the end of any content."""
 
 
 class Unsatisfiable(Enum):
@@ -21,21 +21,30 @@ class Unsatisfiable(Enum):
 
 
 UNSATISFIABLE: Final = Unsatisfiable.UNSATISFIABLE
-"""The content has no byte of the range: 416."""
+"""The range is outside the content: 416."""
 
 
-def wanted(
+def requested_range(
     headers: Headers, etag: str, size: int, modified: str | None = None
 ) -> range | Unsatisfiable | None:
-    """The bytes asked for; None when the whole is, which is also the answer to several ranges at once, to another unit,
-    to what is not in order, and to an `If-Range` that names other content, by its tag or the time of its last change.
+    """The requested range.
+
+    Args:
+        headers: of the request.
+        etag: of the content.
+        size: of the content, in bytes.
+        modified: its `Last-Modified`, if it has one.
+
+    Returns:
+        None for the whole content: without a `Range`, with several, another unit or an invalid one, and when
+        `If-Range` does not match.
     """
     given, condition = headers.get("range"), headers.get("if-range")
     found = None if given is None else _RANGES.fullmatch(given.strip())
     if found is None or (condition is not None and condition.strip() not in (etag, modified)):
         return None
-    asked = [each.strip(" \t") for each in found[1].split(",") if each.strip(" \t")]
-    match = _ONE_RANGE.fullmatch(asked[0]) if len(asked) == 1 else None
+    ranges = [each.strip(" \t") for each in found[1].split(",") if each.strip(" \t")]
+    match = _ONE_RANGE.fullmatch(ranges[0]) if len(ranges) == 1 else None
     if match is None:
         return None
     first, last = match.groups()
@@ -49,7 +58,7 @@ def wanted(
 
 def _number(digits: str) -> int:
     significant = digits.lstrip("0")
-    return int(significant or "0") if len(significant) <= _FAR else 10**_FAR
+    return int(significant or "0") if len(significant) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def _suffix(last: str, size: int) -> range | Unsatisfiable | None:

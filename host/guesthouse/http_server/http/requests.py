@@ -1,4 +1,4 @@
-"""Reading requests: who sent them, and their bodies up to a limit."""
+"""Reading HTTP requests: peer, path and size-limited body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from guesthouse.http_server.state.pending_responses import BodyBudget
 
 
 class RequestRefused(Exception):
-    """A request is answered with a refusal."""
+    """The request is answered with `refusal`."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
@@ -25,7 +25,7 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestHeaders:
-    """The headers of a request, as `upgrade.HeaderValues` asks for them."""
+    """Adapts a request's headers to `access.HeaderValues`."""
 
     request: Request
 
@@ -35,45 +35,45 @@ class RequestHeaders:
 
 
 def peer_of(request: Request) -> Peer:
-    """The other end of a request's socket."""
+    """The client of a request."""
     client = request.client
     address, port = (client.host, client.port) if client is not None else ("", 0)
     return Peer(address, port, request.scope["scheme"])
 
 
 def raw_path(request: Request) -> str:
-    """The path as the client wrote it."""
+    """The path as sent."""
     raw: bytes = request.scope["raw_path"]
     return raw.decode("ascii")
 
 
 @asynccontextmanager
 async def body_of(request: Request, limit: int, budget: BodyBudget, seconds: float) -> AsyncIterator[bytes]:
-    """The body of a request, held within `budget` for as long as the block runs.
+    """Read a request's body, which counts against `budget` until the block exits.
 
     Args:
-        request: of which nothing was read yet.
-        limit: bytes that the body may have.
-        budget: what all bodies of the node may take together.
-        seconds: how long the client may take from one piece to the next.
+        request: whose body was not read yet.
+        limit: maximum bytes.
+        budget: shared by all requests of the node.
+        seconds: time-out for each chunk.
 
     Raises:
-        Refused: the body is too big, too slow, or the node holds too many.
+        RequestRefused: the body is too big or too slow, or the budget is used up.
     """
     held = 0
-    pieces: list[bytes] = []
+    chunks: list[bytes] = []
     try:
         if int(request.headers.get("content-length", "0")) > limit:
             raise RequestRefused(close_codes.BODY_TOO_BIG)
         stream = request.stream()
-        async for piece in _paced(stream, seconds):
-            if held + len(piece) > limit:
+        async for chunk in _paced(stream, seconds):
+            if held + len(chunk) > limit:
                 raise RequestRefused(close_codes.BODY_TOO_BIG)
-            if not budget.take(len(piece)):
+            if not budget.take(len(chunk)):
                 raise RequestRefused(close_codes.BODIES_FULL)
-            held += len(piece)
-            pieces.append(piece)
-        yield b"".join(pieces)
+            held += len(chunk)
+            chunks.append(chunk)
+        yield b"".join(chunks)
     finally:
         budget.release(held)
 
@@ -82,12 +82,12 @@ async def _paced(stream: AsyncIterator[bytes], seconds: float) -> AsyncIterator[
     while True:
         try:
             async with asyncio.timeout(seconds):
-                piece = await anext(stream)
+                chunk = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:
             raise RequestRefused(close_codes.REQUEST_LATE) from None
         except ClientDisconnect:
             raise RequestRefused(close_codes.BAD_REQUEST) from None
-        if piece:
-            yield piece
+        if chunk:
+            yield chunk

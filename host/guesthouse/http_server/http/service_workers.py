@@ -1,8 +1,8 @@
-"""Service workers: whose a browser may have, and what ends one that it has already. Pure.
+"""Controls which packages may have service workers, and unregisters others. Pure.
 
-A service worker answers for the node, and its answers have no policy but their own: a page that comes of it loads from
-and speaks to whom it likes. A browser says what it asks for (`Service-Worker: script`), and no script can make it say
-otherwise, or leave it out. Its HTTP cache may have the script from another request: `Vary` keeps it from being used.
+Responses of a service worker bypass the node's Content-Security-Policy. Browsers mark requests for a worker's script
+(`Service-Worker: script`), and scripts cannot forge or remove that header. `Vary` keeps the HTTP cache from serving the
+script from another request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ self.addEventListener("activate", (event) => event.waitUntil((async () => {
   for (const client of await self.clients.matchAll({type: "window"})) client.navigate(client.url);
 })()));
 """
-"""A worker that takes the place of the one before, goes, and has its pages loaded again, from the node."""
+"""A worker that replaces an installed one, unregisters itself and reloads its pages from the node."""
 
 _ENDING_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'",
@@ -39,12 +39,12 @@ _ENDING_HEADERS: Final = {
 
 
 def refused_worker(request: Request, site: Site | None, packages: Sequence[str]) -> Response | None:
-    """The answer to a request for the script of a service worker that there is not to be; None for any other.
+    """The response to a request for the script of a service worker that is not allowed; None for other requests.
 
     Args:
-        request: of a browser.
+        request: the HTTP request.
         site: what its host stands for.
-        packages: those that may have service workers, as `package:publisher`.
+        packages: packages that may have service workers, as `package:publisher`.
     """
     if HEADER not in request.headers:
         return None
@@ -67,8 +67,8 @@ def _package(request: Request) -> str | None:
 
 
 def _is_an_update(request: Request) -> bool:
-    """Whether the browser looks for a newer script of a worker that it has; else a page asks to register one. A page
-    that hides its address is taken for the former, and gets a worker that does nothing.
+    """Whether the browser checks for an update of an installed worker, as opposed to a page registering one. A page
+    without a referrer cannot be told apart and gets the worker that unregisters itself.
     """
     referer = request.headers.get("referer")
     if referer is None:

@@ -1,7 +1,7 @@
-"""The cookies that the node sets: which, for whom, and who can read them.
+"""The cookies that the node sets.
 
-A login's cookie is for the browser alone (`HttpOnly`). Beside it a page has one of the same name that it can read, on
-the paths of its own process, with a token for that process and nothing else: what clients of the Kinode OS look for.
+A login's cookie is `HttpOnly`. A process's pages get a second, readable cookie of the same name on their own paths,
+with a token for that process only, which Kinode's client libraries look for.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from guesthouse.http_server.http.tossed_cookies import MOST_REMOVALS, removals
 from guesthouse.http_server.state.context import Context
 
 _READABLE: Final = "readable"
-_MOST_LOOKED_AT: Final = 64
-"""Cookies of a request whose signature is looked at to find out whose they are."""
+_MAX_VERIFIED: Final = 64
+"""Maximum cookies of a request whose signature is verified."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionCookies:
-    """Sets them on responses."""
+    """Sets and removes the node's cookies."""
 
     context: Context
 
@@ -47,10 +47,9 @@ class SessionCookies:
     def set_login(
         self, request: Request, response: Response, realm: str | None, token: str, seconds: int
     ) -> None:
-        """Set the cookies of a login: of the node itself, of a process's secure paths, or of a package's origin.
+        """Set the cookies of a login: for the node, a process's secure paths, or a package's origin.
 
-        Over TLS a browser gets names that no other host can set; a program, which looks for the names that it
-        knows, gets those.
+        Over TLS, browsers get `__Host-` names, which no other host can set; programs get the plain names.
         """
         readable = realm is None and self.context.settings.http.register_form and self._node_is_readable()
         tls = self._is_tls(request)
@@ -59,7 +58,7 @@ class SessionCookies:
             self._set(response, prefix + name, token, seconds, tls=tls, http_only=not readable)
 
     def forget_login(self, request: Request, response: Response, realm: str | None) -> None:
-        """Remove the cookies of a login, under each name."""
+        """Remove the cookies of a login, under all names."""
         tls = self._is_tls(request)
         for name in self._tokens.cookie_names(realm):
             self._set(response, name, "", 0, tls=tls, http_only=True)
@@ -69,18 +68,21 @@ class SessionCookies:
     def clear_tossed(
         self, request: Request, response: Response, *, own_paths: Iterable[str] = ("/",)
     ) -> bool:
-        """Remove cookies of the node's names that pages elsewhere may have set, when a request brings more than one of
-        a name, or one that is not the node's; before the response sets others. Whether there were any.
+        """Remove cookies with the node's names that other pages may have set: repeated ones and those without a valid
+        token. Call it before setting others.
 
         Args:
-            request: what brought them.
-            response: what removes them.
-            own_paths: where the node has its own. They stay while one of the name is valid.
+            request: the request with the cookies.
+            response: its response.
+            own_paths: paths of the node's own cookies, which are kept if one of the name is valid.
+
+        Returns:
+            Whether there were any.
         """
         given: dict[str, list[str]] = {}
         pairs = cookie_pairs(request.headers.getlist("cookie"))
         own = (pair for pair in pairs if pair[0].partition("@")[0] in self._tokens.cookie_names())
-        for name, value in islice(own, _MOST_LOOKED_AT):
+        for name, value in islice(own, _MAX_VERIFIED):
             given.setdefault(name, []).append(value)
         good = {name: sum(map(self._is_own, values)) for name, values in given.items()}
         tossed = [name for name, values in given.items() if not len(values) == good[name] == 1]
@@ -93,18 +95,18 @@ class SessionCookies:
         return bool(tossed)
 
     def _is_own(self, token: str) -> bool:
-        """Whether this node made a token, for whatever it is good."""
+        """Whether this node issued a token, whatever its scope, and it has not expired."""
         known = self._tokens.revocable(token)
         return known is not None and known[1] > self.context.now()
 
     def set_for_page(
         self, request: Request, response: Response, process: ProcessId, claims: Claims, policy: PagePolicy
     ) -> None:
-        """Give a page of a process the cookie that it can read, unless it has one that will do."""
+        """Set the readable cookie of a process's page, unless it has a sufficient one."""
         http = self.context.settings.http
         if not policy.is_page or not http.register_form or not claims.opens(process):
             return
-        if not self._tokens.is_current(claims):  # all were revoked while the process was asked
+        if not self._tokens.is_current(claims):  # all tokens were revoked meanwhile
             return
         whole = process.package_id in http.readable_packages or (
             self._node_is_readable() and bool(policy.site.label)
@@ -115,15 +117,15 @@ class SessionCookies:
         left = int(min(SESSION_SECONDS, claims.expiration - now))
         named = claims.process if whole else str(process)
         tossed = self.clear_tossed(request, response, own_paths=("/", policy.path))
-        if left < 1 or (self._has_one(request, named, now + left / 2) and not tossed):
+        if left < 1 or (self._has_page_cookie(request, named, now + left / 2) and not tossed):
             return
         scope = Scope(None, named, claims.channels, page=True)
         token = self._tokens.issue(left, now, scope, made_from=claims)
         for name in self._tokens.cookie_names():
             self._set(response, name, token, left, tls=self._is_tls(request), path=policy.path)
 
-    def _has_one(self, request: Request, process: str | None, until: float) -> bool:
-        """Whether the page has a readable cookie for that already, which lasts for long enough."""
+    def _has_page_cookie(self, request: Request, process: str | None, until: float) -> bool:
+        """Whether the page has such a readable cookie, valid until `until` at least."""
         for token in self._tokens.in_cookies(request.headers.getlist("cookie")):
             try:
                 claims = self._tokens.verify(token, self.context.now())

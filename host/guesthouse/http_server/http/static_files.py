@@ -1,4 +1,4 @@
-"""Serving content that no process is asked for: bound static content and the files of a `ui` folder."""
+"""Serves static content: bound content and the files of `ui` folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from guesthouse.http_server.http.ranges import UNSATISFIABLE, wanted
+from guesthouse.http_server.http.ranges import UNSATISFIABLE, requested_range
 from guesthouse.http_server.routing.bindings import HttpBinding
 from guesthouse.http_server.routing.paths import Segments
 
@@ -37,9 +37,9 @@ _TYPES: Final = {
     ".woff": "font/woff",
     ".woff2": "font/woff2",
 }
-"""Types that a machine's own table may lack or have wrong."""
+"""Types that the system's table may lack or get wrong."""
 
-_PIECE: Final = 64 * 1024
+_CHUNK: Final = 64 * 1024
 _UNKNOWN: Final = "application/octet-stream"
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -49,15 +49,19 @@ _HEADERS: Final = {
 
 
 def media_type(name: str) -> str:
-    """The type of a file, by its name."""
+    """Media type of a file, by its extension."""
     return _TYPES.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or _UNKNOWN
 
 
 def find_file(folder: Path, segments: Segments, *, directory: bool) -> Path | None:
-    """The file that a path under a `ui` folder names; `index.html` stands for its folder,
-    which a path that ends in a slash (`directory`) always names.
+    """The file for a path in a `ui` folder; `index.html` for a directory.
 
-    Never one outside the folder, whatever links the folder contains. Blocking I/O.
+    Never a file outside the folder, even by symbolic links. Blocking I/O.
+
+    Args:
+        folder: the `ui` folder.
+        segments: of the path.
+        directory: whether the path ended in a slash.
     """
     try:
         root = folder.resolve(strict=True)
@@ -71,20 +75,22 @@ def find_file(folder: Path, segments: Segments, *, directory: bool) -> Path | No
 
 
 def file_answer(path: Path, request: Request) -> Response:
-    """A file, the part of it that is asked for, or 304. Blocking I/O of one `stat`.
+    """Respond with a file, the requested range of it, or 304. Blocking I/O of one `stat`.
 
     Raises:
         OSError: the file is gone.
     """
     found = path.stat()
     whole = _WholeFile(path, media_type=media_type(path.name), headers=_HEADERS, stat_result=found)
-    return _asked_for(request, whole, found.st_size, lambda part: StreamingResponse(_pieces(path, part), 206))
+    return _conditional(
+        request, whole, found.st_size, lambda part: StreamingResponse(_chunks(path, part), 206)
+    )
 
 
 def static_answer(binding: HttpBinding, request: Request) -> Response:
-    """Content that a process bound to a path, the part of it that is asked for, or 304."""
+    """Respond with bound static content, the requested range of it, or 304."""
     static = binding.static
-    assert static is not None  # noqa: S101 - for the type checker: callers have looked
+    assert static is not None  # noqa: S101 - for the type checker: checked by the caller
     content = static.blob
     mime = content.mime or ""
     if not mime or not mime.isascii() or not mime.isprintable():
@@ -92,53 +98,55 @@ def static_answer(binding: HttpBinding, request: Request) -> Response:
     body = content.bytes
     whole = Response(body, headers={**_HEADERS, "ETag": static.etag, "Accept-Ranges": "bytes"})
     whole.raw_headers.append((b"content-type", mime.encode()))
-    return _asked_for(request, whole, len(body), lambda part: Response(body[part.start : part.stop], 206))
+    return _conditional(request, whole, len(body), lambda part: Response(body[part.start : part.stop], 206))
 
 
 class _WholeFile(FileResponse):
-    """A file without ranges of Starlette's own, which reads them otherwise than `ranges`."""
+    """A file response that ignores `Range`, which is handled here."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [header for header in scope["headers"] if header[0] != b"range"]
         await super().__call__({**scope, "headers": headers}, receive, send)
 
 
-async def _pieces(path: Path, part: range) -> AsyncIterator[bytes]:
+async def _chunks(path: Path, part: range) -> AsyncIterator[bytes]:
     left = len(part)
     async with await anyio.open_file(path, "rb") as file:
         await file.seek(part.start)
-        while left and (piece := await file.read(min(left, _PIECE))):
-            left -= len(piece)
-            yield piece
+        while left and (chunk := await file.read(min(left, _CHUNK))):
+            left -= len(chunk)
+            yield chunk
 
 
-def _asked_for(
+def _conditional(
     request: Request, whole: Response, size: int, part_of: Callable[[range], Response]
 ) -> Response:
-    """What a request gets of some content: nothing anew when it has it (RFC 9110, section 13.2.2), a part, or all."""
+    """Evaluate the request's preconditions and range (RFC 9110, section 13.2.2): 304, 206, 416 or `whole`."""
     response = _unless_known(whole, request.headers)
     if response is not whole or request.method != "GET":
         return response
-    asked = wanted(request.headers, whole.headers["etag"], size, whole.headers.get("last-modified"))
-    if asked is None:
+    requested = requested_range(
+        request.headers, whole.headers["etag"], size, whole.headers.get("last-modified")
+    )
+    if requested is None:
         return whole
     kept = {name: value for name, value in whole.headers.items() if name != "content-length"}
-    if asked is UNSATISFIABLE:
+    if requested is UNSATISFIABLE:
         del kept["content-type"]
         return Response(status_code=416, headers={**kept, "Content-Range": f"bytes */{size}"})
-    part = part_of(asked)
+    part = part_of(requested)
     for name, value in kept.items():
         part.headers[name] = value
-    part.headers["content-range"] = f"bytes {asked.start}-{asked.stop - 1}/{size}"
-    part.headers["content-length"] = str(len(asked))
+    part.headers["content-range"] = f"bytes {requested.start}-{requested.stop - 1}/{size}"
+    part.headers["content-length"] = str(len(requested))
     return part
 
 
 def _unless_known(response: Response, headers: Headers) -> Response:
-    """304 when the client has it already (RFC 9110, section 13.2.2)."""
-    etag, given = response.headers["etag"], headers.get("if-none-match")
-    if given is not None:
-        tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    """304 if the client's copy is current, else the response."""
+    etag, if_none_match = response.headers["etag"], headers.get("if-none-match")
+    if if_none_match is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
         known = etag in tags or "*" in tags
     else:
         known = _not_newer(response.headers.get("last-modified"), headers.get("if-modified-since"))

@@ -1,8 +1,8 @@
-"""Removing cookies that other pages set for the node's hosts. Pure.
+"""Removes cookies that other pages set for the node's hosts ("cookie tossing"). Pure.
 
-A page can set cookies for the domains above its own host, and for every path of a host that it shares with others. It
-cannot make a login of them, but more of them than a request may bring keep everybody out. The node has its own in two
-places of a host, without a domain: at `/`, and at the paths of a process for what its pages can read.
+A page can set cookies for its parent domains and for any path of a shared host. They are no valid logins, but too many
+of them exceed the limit on headers and lock a browser out. The node's own cookies have no domain, and are set at `/`
+and, for readable ones, at the paths of a process.
 """
 
 from __future__ import annotations
@@ -14,26 +14,24 @@ from itertools import islice
 from typing import Final
 
 MOST_REMOVALS: Final = 256
-"""Removals in one answer; what is left over goes with the next."""
+"""Maximum removals in one response; the next one continues."""
 
 _MOST_PATHS: Final = 64
 CLEAR_ALL: Final = ("Clear-Site-Data", '"cookies"')
-"""Removes all cookies of a host and of its domain, for browsers that came by TLS or to their own machine. Beside it
-Chromium looks at no `Set-Cookie`.
-"""
+"""Removes all cookies of a host and its domain, in secure contexts. With it, Chromium ignores `Set-Cookie`."""
 
 _NAME: Final = re.compile(rb"[^\x00-\x20;:=\x7f-\xff]{1,256}")
 _LONGEST_HEAD: Final = 64 * 1024
 
 
 def removals(names: Iterable[str], host: str, path: str, kept: Iterable[str] = ()) -> Iterator[str]:
-    """`Set-Cookie` values that remove cookies of these names from wherever a browser may have them for a request.
+    """`Set-Cookie` values that remove cookies from all domains and paths that match a request.
 
     Args:
         names: of the cookies.
-        host: that was asked, with or without a port.
-        path: that was asked.
-        kept: paths at which the host's own, without a domain, are kept.
+        host: of the request, with or without a port.
+        path: of the request.
+        kept: paths at which cookies without a domain are kept.
     """
     places = [
         (domain, each) for each in islice(_paths(path), _MOST_PATHS) for domain in ("", *_domains(host))
@@ -47,7 +45,7 @@ def removals(names: Iterable[str], host: str, path: str, kept: Iterable[str] = (
 
 
 def names_in(head: bytes) -> tuple[str, ...]:
-    """Names that may be those of cookies in a piece of a request's head."""
+    """Possible cookie names in a part of a request's head."""
     found: dict[str, None] = {}
     for pair in head[:_LONGEST_HEAD].split(b";", MOST_REMOVALS - 1):
         before, equals, _ = pair.partition(b"=")
@@ -58,7 +56,7 @@ def names_in(head: bytes) -> tuple[str, ...]:
 
 
 def _domains(host: str) -> Iterator[str]:
-    """The domains that pages of hosts below them may set cookies for."""
+    """Domains for which cookies may have been set: the host and its parents."""
     name = host.rpartition(":")[0] if re.search(r":[0-9]*$", host) and not host.endswith("]") else host
     try:
         ipaddress.ip_address(name.strip("[]"))
@@ -69,7 +67,7 @@ def _domains(host: str) -> Iterator[str]:
 
 
 def _paths(path: str) -> Iterator[str]:
-    """The paths of cookies that go with a request for a path (RFC 6265, section 5.1.4)."""
+    """Cookie paths that match a request's path (RFC 6265, section 5.1.4)."""
     path, end = path.partition(";")[0], 0
     yield "/"
     while (end := path.find("/", end + 1)) > 0:

@@ -1,4 +1,4 @@
-"""Which process answers which path, and for whom. Pure."""
+"""Bound paths: which process serves which path, and to whom. Pure."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from guesthouse.http_server.routing.subdomains import subdomain_of
 BindError: TypeAlias = Literal["bad-path", "too-many", "no-subdomain", "bad-subprotocol", "no-ui"]
 
 MAX_SUBPROTOCOLS: Final = 16
-"""Subprotocols that one WebSocket binding may speak."""
+"""Maximum subprotocols of a WebSocket binding."""
 
-_HASHED_AT_ONCE: Final = 1024 * 1024
-"""Bytes, whose hash takes less than a millisecond."""
+_HASHED_INLINE: Final = 1024 * 1024
+"""Bytes that are hashed in under a millisecond."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class WsBinding:
-    """A path that takes WebSockets."""
+    """A path bound to WebSockets."""
 
     pattern: PathPattern
     authenticated: bool
     secure: bool = False
-    """Only on the sub-domain of its package, and for a login there."""
+    """Only on its package's subdomain, with a login there."""
     extension: bool = False
-    """For native programs on this machine, in the extension framing."""
+    """For extensions: native programs on this machine."""
     subprotocols: tuple[str, ...] = ()
-    """Those it speaks, the one it likes best first."""
+    """Supported subprotocols, in order of preference."""
 
 
 class Static:
-    """Content that is served without asking."""
+    """Static content of a binding."""
 
     __slots__ = ("_etag", "blob")
 
@@ -48,12 +48,12 @@ class Static:
 
     @property
     def is_large(self) -> bool:
-        """Whether to ask for its `etag` takes so long that no event loop should: for the first time."""
-        return not self._etag and len(self.blob.bytes) > _HASHED_AT_ONCE
+        """Whether computing its `etag` would block the event loop noticeably."""
+        return not self._etag and len(self.blob.bytes) > _HASHED_INLINE
 
     @property
     def etag(self) -> str:
-        """A hash of it, made when it is first wanted: whoever binds content is not answered later for it."""
+        """A hash of the content, computed on first use so that binding does not wait for it."""
         if not self._etag:
             self._etag = f'"{hashlib.sha256(self.blob.bytes).hexdigest()[:32]}"'
         return self._etag
@@ -61,7 +61,7 @@ class Static:
 
 @dataclass(frozen=True, slots=True)
 class HttpBinding:
-    """A path that takes HTTP requests; with `static` the content is served without asking."""
+    """A path bound to HTTP requests; with `static`, the content is served without asking the process."""
 
     pattern: PathPattern
     authenticated: bool
@@ -69,12 +69,12 @@ class HttpBinding:
     static: Static | None = None
     secure: bool = False
     response_seconds: float | None = None
-    """How long the process may take to answer; None for as long as the node says."""
+    """Time-out of the process's response; None for the node's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class UiBinding:
-    """A path under which the files of the package's `ui` folder are served."""
+    """A path under which the package's `ui` folder is served."""
 
     segments: Segments
     authenticated: bool
@@ -87,14 +87,14 @@ _Binding = TypeVar("_Binding", WsBinding, HttpBinding)
 
 @dataclass(frozen=True, slots=True)
 class Match(Generic[_Binding]):
-    """A binding that takes a path, and the parameters found in it."""
+    """A binding that matches a path, and the path's parameters."""
 
     binding: _Binding
     params: Pairs
 
 
 class PathTable(Generic[_Binding]):
-    """The bound paths of one process, of one kind."""
+    """Bindings of one process and kind."""
 
     __slots__ = ("_exact", "_patterns")
 
@@ -111,7 +111,7 @@ class PathTable(Generic[_Binding]):
         return pattern.segments in self._exact
 
     def add(self, binding: _Binding) -> None:
-        """Bind; a binding of the same path is replaced."""
+        """Add a binding, replacing one of the same path."""
         self.remove(binding.pattern)
         if not binding.pattern.literal:
             self._patterns.append(binding)
@@ -120,19 +120,19 @@ class PathTable(Generic[_Binding]):
             self._exact[binding.pattern.segments] = binding
 
     def remove(self, pattern: PathPattern) -> None:
-        """Unbind; a path that is not bound is none of our concern."""
+        """Remove a binding, if there is one."""
         if pattern.literal:
             self._exact.pop(pattern.segments, None)
         else:
             self._patterns[:] = [binding for binding in self._patterns if binding.pattern != pattern]
 
     def all(self) -> Iterator[_Binding]:
-        """Every binding."""
+        """All bindings."""
         yield from self._exact.values()
         yield from self._patterns
 
     def find(self, segments: Segments) -> Match[_Binding] | None:
-        """The binding that takes the path: a literal one first, then the most literal from the left."""
+        """The most specific binding that matches the path: literal segments further left win."""
         exact = self._exact.get(segments)
         if exact is not None:
             return Match(exact, ())
@@ -157,8 +157,8 @@ class Bindings:
     """All bound paths of a node.
 
     Args:
-        per_process: how many paths one process may bind, of both kinds together.
-        static_bytes: how much static content one process may bind, in all.
+        per_process: maximum bindings of one process, of all kinds.
+        static_bytes: maximum bytes of static content of one process.
     """
 
     def __init__(self, per_process: int, static_bytes: int) -> None:
@@ -177,13 +177,13 @@ class Bindings:
         extension: bool = False,
         subprotocols: Sequence[str] = (),
     ) -> BindError | None:
-        """Bind a path to WebSockets; returns None or why not."""
-        spoken = tuple(subprotocols)
+        """Bind a path to WebSockets; returns None or an error."""
+        supported = tuple(subprotocols)
         try:
-            binding = WsBinding(PathPattern.parse(path), authenticated, secure, extension, spoken)
+            binding = WsBinding(PathPattern.parse(path), authenticated, secure, extension, supported)
         except BadPath:
             return "bad-path"
-        if len(spoken) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, spoken)):
+        if len(supported) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, supported)):
             return "bad-subprotocol"
         if secure and not self.has_label(owner):
             return "no-subdomain"
@@ -201,7 +201,7 @@ class Bindings:
         static: LazyLoadBlob | None = None,
         response_seconds: float | None = None,
     ) -> BindError | None:
-        """Bind a path to HTTP requests; returns None or why not."""
+        """Bind a path to HTTP requests; returns None or an error."""
         try:
             pattern = PathPattern.parse(path)
         except BadPath:
@@ -219,8 +219,8 @@ class Bindings:
     def bind_ui(
         self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
     ) -> BindError | None:
-        """Serve the package's files under a path, which has no parameters; returns None or why not."""
-        pattern = _parsed(path)
+        """Serve the package's `ui` folder under a path without parameters; returns None or an error."""
+        pattern = _parse(path)
         if pattern is None or not pattern.literal:
             return "bad-path"
         if secure and not self.has_label(owner):
@@ -232,7 +232,7 @@ class Bindings:
         return None
 
     def find_ui(self, owner: ProcessId, segments: Segments) -> UiBinding | None:
-        """The binding of files that takes the path: the longest."""
+        """The longest `ui` binding that is a prefix of the path."""
         bound = self._bound.get(owner)
         if bound is not None and bound.ui:
             for length in range(len(segments), -1, -1):
@@ -242,40 +242,40 @@ class Bindings:
         return None
 
     def has_label(self, owner: ProcessId) -> bool:
-        """Whether its package's label is its own: of packages whose names make the same one, which are not installed
-        together, the first has it until the node ends. What a browser keeps of a host is not shown to another.
+        """Whether its package owns its label. If names of several packages map to one label, the first to use it keeps
+        it until the node exits, so that no other package gets at what browsers store for that host.
         """
         return self._labels.setdefault(subdomain_of(owner), owner.package_id) == owner.package_id
 
     def unbind_ws(self, owner: ProcessId, path: str) -> None:
         """Unbind, if it is bound."""
-        bound, pattern = self._bound.get(owner), _parsed(path)
+        bound, pattern = self._bound.get(owner), _parse(path)
         if bound is not None and pattern is not None:
             bound.ws.remove(pattern)
 
     def unbind_http(self, owner: ProcessId, path: str) -> None:
         """Unbind, if it is bound."""
-        bound, pattern = self._bound.get(owner), _parsed(path)
+        bound, pattern = self._bound.get(owner), _parse(path)
         if bound is not None and pattern is not None:
             bound.http.remove(pattern)
             bound.ui.pop(pattern.segments, None)
 
     def drop(self, owner: ProcessId) -> None:
-        """Forget all that a process bound."""
+        """Remove all bindings of a process."""
         self._bound.pop(owner, None)
 
     def find_ws(self, owner: ProcessId, segments: Segments) -> Match[WsBinding] | None:
-        """The WebSocket binding of that process that takes the path."""
+        """The process's WebSocket binding for a path."""
         bound = self._bound.get(owner)
         return None if bound is None else bound.ws.find(segments)
 
     def find_http(self, owner: ProcessId, segments: Segments) -> Match[HttpBinding] | None:
-        """The HTTP binding of that process that takes the path."""
+        """The process's HTTP binding for a path."""
         bound = self._bound.get(owner)
         return None if bound is None else bound.http.find(segments)
 
     def root_of(self, owner: ProcessId) -> Match[HttpBinding] | None:
-        """What the process bound at `/`, which also takes what no other binding of it and no file does."""
+        """The process's binding of `/`, which also serves paths that match neither another binding nor a file."""
         return self.find_http(owner, ())
 
     def _add(self, bound: _Bound, table: PathTable[_Binding], binding: _Binding) -> BindError | None:
@@ -289,7 +289,7 @@ def _static_size(binding: HttpBinding) -> int:
     return 0 if binding.static is None else len(binding.static.blob.bytes)
 
 
-def _parsed(path: str) -> PathPattern | None:
+def _parse(path: str) -> PathPattern | None:
     try:
         return PathPattern.parse(path)
     except BadPath:

@@ -1,9 +1,9 @@
-"""Which host names the node answers for, and what each stands for: the node itself, or one package. Pure.
+"""The node's host names, and whether each stands for the node or for a package. Pure.
 
-A `Host` that the node does not know is refused: a stranger's name that was made to lead here (DNS rebinding) would
-make the stranger's pages pages of this node. An IP address is nobody's name, and stands for the node.
+Requests with an unknown `Host` are refused: with DNS rebinding, an attacker's pages would otherwise be same-origin
+with the node. IP addresses stand for the node.
 
-Below a name of the node, the first label names a package (`subdomains`). That host serves the package or nothing.
+Below a name of the node, the first label names a package (`subdomains`). Such a host serves only that package.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from guesthouse.http_server.certificate import certified_names
 Origins: TypeAlias = Literal["auto", "package", "shared"]
 
 ANY: Final = "*"
-"""In `http.hosts`: every name stands for the node."""
+"""In `http.hosts`: any name stands for the node."""
 
 _IN_LABELS: Final = "-"
-"""Stands between package and publisher: no label is without."""
+"""Separates package and publisher in a label; every label has one."""
 _LOCALHOST: Final = "localhost"
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z_-][0-9a-z_.-]*)(?P<port>:[0-9]{0,5})?")
 
@@ -33,34 +33,34 @@ class Site:
     """What the `Host` of a request stands for."""
 
     host: str
-    """As asked, in lower case, with the port."""
+    """As requested, in lower case, with the port."""
     label: str
-    """The label of a package; empty for the node itself."""
+    """A package's label; empty for the node itself."""
     parent: str
-    """The host of the node itself, with the port."""
+    """The node's own host, with the port."""
     apart: str | None
-    """What follows a package's label in the host of its own origin; None where packages share the node's origin,
-    empty where they have origins of their own that cannot be reached from here."""
+    """Parent of the hosts of packages' own origins. None if packages share the node's origin; empty if they have their
+    own, which cannot be derived from this host."""
     may_share: bool = False
-    """Whether a browser that cannot reach packages' own origins may have them share the node's."""
+    """Whether a browser that cannot reach packages' own origins may share the node's."""
 
     def of_package(self, label: str) -> str | None:
-        """The host of a package's own origin; None where it has none."""
+        """Host of a package's own origin, or None."""
         return f"{label}.{self.apart}" if self.apart else None
 
 
 NO_SITE: Final = Site("", "", "", "")
-"""Of a request without `Host`, which no browser sends: what it gets is no page."""
+"""For a request without `Host`, which no browser sends."""
 
 
 class Hosts:
     """The names of a node.
 
     Args:
-        names: host names that stand for the node, besides `localhost`. `*` lets every name.
-        origins: `package` gives every package an origin of its own on each of these names, `shared` on none, and
-            `auto` where that is sure to work: below `localhost`, and below names in `wildcards`.
-        wildcards: names below which every label is covered by the node's certificate.
+        names: host names that stand for the node, besides `localhost`; `*` for any.
+        origins: whether packages have their own origins below these names: `package` always, `shared` never, `auto`
+            where it is certain to work, below `localhost` and `wildcards`.
+        wildcards: names for which the node's certificate has a wildcard.
     """
 
     def __init__(self, names: Iterable[str], origins: Origins, wildcards: Iterable[str] = ()) -> None:
@@ -71,7 +71,7 @@ class Hosts:
         self._wildcards = frozenset(name.lower() for name in wildcards) | {_LOCALHOST}
 
     def site(self, hosts: Sequence[str]) -> Site | None:
-        """What the `Host` headers of a request stand for; None for what is no name of this node."""
+        """What the `Host` headers of a request stand for; None for a name that is not the node's."""
         if len(hosts) != 1:
             return None
         match = _HOST.fullmatch(hosts[0].lower())
@@ -80,7 +80,7 @@ class Hosts:
         name, port = (
             match["name"],
             (match["port"] or "").removesuffix(":"),
-        )  # which may be empty (RFC 3986, 3.2.3)
+        )  # the port may be empty (RFC 3986, section 3.2.3)
         host = name + port
         address = _address(name)
         if address is not None:
@@ -91,21 +91,21 @@ class Hosts:
         if parent in self._names and _IN_LABELS in label:
             own = parent + port
             return Site(host, label, own, own if self._has_origins(parent) else None)
-        return Site(host, "", host, self._nowhere) if self._any else None
+        return Site(host, "", host, self._no_parent) if self._any else None
 
     @property
-    def _nowhere(self) -> str | None:
-        """For a host below which no package is."""
+    def _no_parent(self) -> str | None:
+        """`Site.apart` of a host below which packages have no hosts."""
         return "" if self._origins == "package" else None
 
     def _by_address(self, host: str, port: str, *, loopback: bool) -> Site:
-        """Nothing is below an address; this machine has a name besides."""
+        """Site of an IP address. It has no subdomains, but for loopback `localhost` does."""
         if loopback and self._has_origins(_LOCALHOST):
             return Site(host, "", host, _LOCALHOST + port, self._may_share(_LOCALHOST))
-        return Site(host, "", host, self._nowhere)
+        return Site(host, "", host, self._no_parent)
 
     def _may_share(self, name: str) -> bool:
-        """Not every browser finds names below `localhost`; what is in DNS they all find."""
+        """Not every browser resolves names below `localhost`."""
         return self._origins == "auto" and name == _LOCALHOST
 
     def _has_origins(self, name: str) -> bool:
@@ -113,7 +113,7 @@ class Hosts:
 
 
 def own_hosts(settings: Settings) -> Hosts:
-    """The names of a node by its settings and its certificate, whose file is read."""
+    """The node's names, from its settings and its certificate file."""
     http = settings.http
     certified = certified_names(http.tls_cert)
     names = {*http.hosts, *certified.names, *filter(None, (http.host,))}

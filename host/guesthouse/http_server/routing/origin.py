@@ -1,4 +1,4 @@
-"""Where a request comes from: which page's origin, which machine, through which proxy. Pure."""
+"""Where a request comes from: origin, address, and proxies. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROXY_HEADERS: Final = (
     *("x-original-forwarded-for", "x-original-host", "x-envoy-external-address", "forwarded-for"),
     *("cf-connecting-ip", "fastly-client-ip", "fly-client-ip", "x-appengine-user-ip", "x-azure-clientip"),
 )
-"""What a proxy adds: a request with any of these speaks for another machine."""
+"""Headers that proxies add: a request with any of these comes from another machine."""
 
 _MAX_FORWARDED: Final = 256
 _LOOPBACK: Final = "127.0.0.1"
@@ -30,17 +30,16 @@ _MAX_PORT: Final = 65535
 def is_own_origin(
     origins: Sequence[str], *, scheme: str, hosts: Sequence[str], allowed: Container[str]
 ) -> bool:
-    """Whether a request with these `Origin` headers may use the cookies of the node.
+    """Whether a request with these `Origin` headers may use the node's cookies.
 
-    A browser always sends one `Origin` with a WebSocket upgrade and with a POST; a request without one
-    is no browser's, and nobody can make a browser leave it out. The node's own origin is the scheme it is
-    reached by and the `Host` that the client asked for.
+    Browsers always send one `Origin` with WebSocket upgrades and POST requests, so a request without it is not from a
+    browser. The node's own origin is `scheme` and `Host`.
 
     Args:
         origins: values of all `Origin` headers.
-        scheme: `http` or `https`, as the client sees it.
+        scheme: `http` or `https`, as seen by the client.
         hosts: values of all `Host` headers.
-        allowed: more origins that may, as `scheme://host[:port]`.
+        allowed: further allowed origins, as `scheme://host[:port]`.
     """
     if not origins:
         return True
@@ -58,7 +57,7 @@ def origin_of(scheme: str, host: str) -> str:
 
 
 def normal_origin(text: str) -> str:
-    """An origin as it is compared: lower case, and without the port its scheme implies."""
+    """Normalise an origin: lower case, without the scheme's default port."""
     parsed = _origin(text)
     if parsed is None:
         return ""
@@ -81,9 +80,7 @@ def _origin(text: str) -> tuple[str, str, int] | None:
 
 
 def is_host(text: str) -> bool:
-    """Whether this is what `Host` may have in it: a name or an address, and a port (RFC 9112, section 3.2; RFC 3986,
-    section 3.2.2). No user, no path; and a host, which an `http` URL cannot be without.
-    """
+    """Whether this is a valid `Host`: a name or address, and a port (RFC 9112, section 3.2; RFC 3986, 3.2.2)."""
     found = _HOST.fullmatch(text)
     if found is None:
         return False
@@ -97,7 +94,7 @@ def is_host(text: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an IP address is this machine's own."""
+    """Whether an IP address is a loopback address."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -107,17 +104,16 @@ def is_loopback(address: str) -> bool:
 
 
 def is_local(address: str, header_names: Container[str], hosts: Sequence[str]) -> bool:
-    """Whether a request was made on this machine, by something that meant this machine.
+    """Whether a request was made on this machine, and for it.
 
-    A proxy on this machine speaks for others; a `Host` that is not a name of this machine means that a
-    page of a stranger made a browser here ask (DNS rebinding). Neither is local.
+    Requests through a local proxy are not local, nor are those whose `Host` is not a local name (DNS rebinding).
     """
     proxied = any(name in header_names for name in PROXY_HEADERS)
     return is_loopback(address) and not proxied and is_local_name(hosts)
 
 
 def is_local_name(hosts: Sequence[str]) -> bool:
-    """Whether a `Host` means this machine, to whoever asks."""
+    """Whether a `Host` always refers to the client's own machine."""
     if len(hosts) != 1:
         return False
     own = _origin(origin_of("http", hosts[0]))
@@ -125,10 +121,9 @@ def is_local_name(hosts: Sequence[str]) -> bool:
 
 
 def forwarded_for(address: str, values: Sequence[str], trusted: Container[str]) -> str | None:
-    """The client that a trusted proxy speaks for, from its `X-Forwarded-For`; None without such a proxy.
+    """Address of the client behind a trusted proxy, from `X-Forwarded-For`; None without such a proxy.
 
-    The last entry that is not itself a trusted proxy is taken: those before it are what the client
-    claimed.
+    It is the last entry that is not a trusted proxy: the client may have forged those before it.
     """
     if address not in trusted:
         return None
@@ -140,15 +135,15 @@ def forwarded_for(address: str, values: Sequence[str], trusted: Container[str]) 
 
 
 def client_scheme(own: str, address: str, forwarded: Sequence[str], trusted: Container[str]) -> str:
-    """The scheme by which the client reaches the node; a trusted proxy may say that it ended TLS."""
+    """The scheme that the client uses; a trusted proxy may terminate TLS."""
     if address in trusted and len(forwarded) == 1 and forwarded[0] in ("http", "https"):
         return forwarded[0]
     return own
 
 
 def counted_as(address: str) -> str:
-    """What a client's address is counted as when it is limited: of IPv6 the network of 64 bits, since whoever has
-    one address of it has all of them, and every loopback address as one, since whoever is on this machine has all.
+    """Key of a client's address for limits: the /64 network for IPv6, and one key for all loopback addresses, since
+    one client can use all of these.
     """
     if ":" not in address:
         return _LOOPBACK if address.startswith("127.") and is_loopback(address) else address

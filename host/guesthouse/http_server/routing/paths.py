@@ -1,8 +1,8 @@
-"""Paths as clients ask for them and as processes bind them. Pure.
+"""Request paths and bound paths. Pure.
 
-A path is compared segment by segment, each decoded once, so `/a%2Fb` never meets a binding of `/a/b`.
-Whatever another layer might read as a different path (empty, `.` and `..` segments, encoded slashes,
-backslashes, control characters, bytes that are not UTF-8) names nothing here.
+Paths are compared by segments, each percent-decoded once, so `/a%2Fb` does not match a binding of `/a/b`. Paths that
+another layer might interpret differently (empty, `.` and `..` segments, encoded slashes, backslashes, control
+characters, invalid UTF-8) are rejected.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from guesthouse.core.messages import Pairs
 Segments: TypeAlias = tuple[str, ...]
 
 MAX_PATH: Final = 2048
-"""Bytes of a path, as asked for or bound."""
+"""Maximum bytes of a requested or bound path."""
 
 MAX_QUERY_PARAMS: Final = 256
 
 WHOLE_SERVER: Final = "*"
-"""What OPTIONS asks for instead of a path (RFC 9112, section 3.2.4)."""
+"""Target of OPTIONS for the whole server (RFC 9112, section 3.2.4)."""
 
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -34,7 +34,7 @@ _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 class BadPath(GuesthouseError, ValueError):
-    """Text that should be a path is not one that can be bound or asked for."""
+    """A path cannot be bound or requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class ProcessPath:
     process: ProcessId
     segments: Segments
     directory: bool
-    """Whether the path ended in a slash after its last segment."""
+    """Whether the path ended in a slash."""
     bare: bool
-    """Whether it is `/<process-id>` without a slash after it."""
+    """Whether it is `/<process-id>` without a trailing slash."""
 
     @property
     def path(self) -> str:
-        """The path as its process knows it, without the process id."""
+        """The path without the process id."""
         return "/" + "/".join(self.segments)
 
 
@@ -58,7 +58,7 @@ def split(raw_path: str) -> tuple[Segments, bool]:
     """Return the decoded segments of an absolute path, and whether it ended in a slash.
 
     Raises:
-        BadPath: the path is relative, too long, or has a segment that no path may have.
+        BadPath: the path is relative, too long, or has an invalid segment.
     """
     if not raw_path.startswith("/") or len(raw_path) > MAX_PATH:
         raise BadPath(f"a path starts with '/' and has at most {MAX_PATH} bytes")
@@ -70,7 +70,7 @@ def split(raw_path: str) -> tuple[Segments, bool]:
 
 
 def split_process_path(raw_path: str) -> ProcessPath:
-    """Read `/<process-id>/...`.
+    """Parse `/<process-id>/...`.
 
     Raises:
         BadPath: as `split`, or the first segment is not a process id.
@@ -86,7 +86,7 @@ def split_process_path(raw_path: str) -> ProcessPath:
 
 
 def query_params(query: str) -> Pairs:
-    """The parameters of a query string, in order; those past `MAX_QUERY_PARAMS` are left out."""
+    """The first `MAX_QUERY_PARAMS` parameters of a query string, in order."""
     cut = "&".join(query.split("&", MAX_QUERY_PARAMS)[:MAX_QUERY_PARAMS])
     return tuple(parse_qsl(cut, keep_blank_values=True))
 
@@ -99,28 +99,28 @@ def _decoded(part: str) -> str:
     except UnicodeError:
         raise BadPath("the path is not UTF-8") from None
     if text in ("", ".", "..") or _FORBIDDEN.search(text) is not None:
-        raise BadPath("the path has an empty, '.' or '..' segment, or a character that no path has")
+        raise BadPath("the path has an empty, '.' or '..' segment, or an invalid character")
     return text
 
 
 class SegmentKind(IntEnum):
-    """What a segment of a bound path takes. Of two bindings the one with the lower kind further left wins."""
+    """Kind of a bound path's segment. Of two matching bindings, the one with the lower kind further left wins."""
 
     LITERAL = 0
     PARAMETER = 1
     """`:name`: any one segment."""
     WILDCARD = 2
-    """`*` or `*name`: one segment or more."""
+    """`*` or `*name`: one or more segments."""
 
 
 _END: Final = 3
-"""Stands behind the kinds of a path, so that what goes on after the same beginning wins over what ends."""
+"""Sorts after all kinds, so that a longer pattern wins over its prefix."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathPattern:
-    """A bound path. `:name` takes any one segment, `*name` all that are left for it, at least one; each is delivered
-    as a parameter. `*` takes the same and delivers nothing.
+    """A bound path. `:name` matches one segment, `*name` one or more; both are delivered as parameters. `*` matches
+    the same as `*name` but is not delivered.
     """
 
     text: str
@@ -129,11 +129,10 @@ class PathPattern:
 
     @classmethod
     def parse(cls, text: str) -> PathPattern:
-        """Read a path as a process binds it, such as `/items/:id` or `/files/*path`.
+        """Parse a path as a process binds it, such as `/items/:id` or `/files/*path`.
 
         Raises:
-            BadPath: it is not absolute, has an empty, `.` or `..` segment or a character that no path
-                has, names a parameter twice, has two wildcards or one that is part of a segment, or is too long.
+            BadPath: it is relative or too long, has an invalid segment, a repeated parameter, or two wildcards.
         """
         if text == "/":
             return cls("/", (), ())
@@ -144,23 +143,23 @@ class PathPattern:
         segments = tuple(map(_bound_segment, given, kinds))
         named = [segment for segment in zip(kinds, segments, strict=True) if segment[0] and segment[1] != "*"]
         if len(named) != len({segment[1:] for _, segment in named}):
-            raise BadPath(f"{text[:80]!a} cannot be bound: a parameter is named twice")
+            raise BadPath(f"{text[:80]!a} cannot be bound: a parameter is repeated")
         if kinds.count(SegmentKind.WILDCARD) > 1:
             raise BadPath(f"{text[:80]!a} cannot be bound: only one segment may be a wildcard")
         return cls(text, segments, kinds)
 
     @property
     def literal(self) -> bool:
-        """Whether it takes the one path that it is."""
+        """Whether it has no parameters or wildcards."""
         return not any(self.kinds)
 
     @property
     def rank(self) -> tuple[int, ...]:
-        """Sorts patterns: those with literal segments further left come first."""
+        """Sort key: literal segments further left come first."""
         return (*self.kinds, _END)
 
     def match(self, segments: Segments) -> Pairs | None:
-        """The parameters when this pattern takes the path, else None."""
+        """The parameters if this pattern matches the path, else None."""
         more = len(segments) - len(self.segments)
         params: list[tuple[str, str]] = []
         place = 0
@@ -179,18 +178,18 @@ _KINDS: Final = {":": SegmentKind.PARAMETER, "*": SegmentKind.WILDCARD}
 
 
 def _bound_segment(segment: str, kind: SegmentKind) -> str:
-    """A checked segment of a bound path. A literal one is decoded, as those of a client's path are."""
+    """Check a segment of a bound path. A literal one is percent-decoded, like those of requested paths."""
     if kind is not SegmentKind.LITERAL:
         if segment != "*" and _PARAMETER.fullmatch(segment[1:]) is None:
-            raise BadPath(f"{segment[:80]!a} does not name a parameter: write {segment[:1]!r} and a word")
+            raise BadPath(f"{segment[:80]!a} does not name a parameter: write {segment[:1]!r} and a name")
         return segment
     if _NO_LITERAL.search(segment) is not None:
-        raise BadPath(f"{segment[:80]!a} is no segment of a path: write *, ? and # encoded")
+        raise BadPath(f"{segment[:80]!a} is not a valid path segment: percent-encode *, ? and #")
     try:
         literal = segment if _PERCENT.search(segment) else unquote_to_bytes(segment).decode()
         literal.encode()
     except UnicodeError:
         raise BadPath("a bound path is not UTF-8") from None
     if literal in ("", ".", "..") or _FORBIDDEN.search(literal) is not None:
-        raise BadPath(f"{segment[:80]!a} is not a segment of a path that can be bound")
+        raise BadPath(f"{segment[:80]!a} is not a valid path segment")
     return literal
