@@ -100,7 +100,7 @@ async def test_a_version_that_asks_for_more_is_installed_by_a_word_of_the_operat
     done = await daemon.cli("install", folder, "--yes")
     assert (done.code, f"  + {NETWORK}\n" in done.stderr) == (0, True)
     shown = (await daemon.cli("packages", "--rights")).stdout
-    assert f"  {NETWORK} (granted by the operator, who installed it)\n" in shown
+    assert f"  {NETWORK} (granted by the operator, by installing it)\n" in shown
     less = await daemon.cli("install", version_of_echo(tmp_path, "0.4.0"))
     assert (less.code, f"  - {NETWORK}\n" in less.stderr) == (0, True)
 
@@ -187,7 +187,7 @@ async def test_a_manifest_that_changes_under_dev_gets_the_host_of_no_other(
     daemon = await start(folder, home=daemon.home, flags=["--dev"])
     renamed_at = manifest.read_text().replace('name = "else"', 'name = "echo"')
     manifest.write_text(renamed_at.replace('publisher = "guesthouse.os"', 'publisher = "c.guesthouse.os"'))
-    line = await daemon.log_line("dev", "what ran before runs on")
+    line = await daemon.log_line("dev", "the old version keeps running")
     assert "echo:c.guesthouse.os gets the host that echo-c:guesthouse.os had" in line["text"]
     assert (await daemon.ps()).keys() == {"else:else:guesthouse.os"}
 
@@ -232,7 +232,7 @@ async def test_at_a_terminal_the_operator_is_asked(start: StartNode, tmp_path: P
     for answer in ("n\n", "\n", "\x04"):
         code, shown = await at_a_terminal(daemon, answer, "install", folder)
         assert code == 1
-        assert f"{PACKAGE} 0.3.0\r\n  + {NETWORK}\r\nMay it have that? [y/N]: " in shown
+        assert f"{PACKAGE} 0.3.0\r\n  + {NETWORK}\r\nGrant that? [y/N]: " in shown
         assert "is installed" not in shown
         assert (await daemon.cli("packages", "--json")).json() == []
     code, shown = await at_a_terminal(daemon, "y\n", "install", folder)

@@ -71,7 +71,7 @@ async def test_send_shows_a_response_up_to_four_mebibytes(start: StartNode, tmp_
         if code == 0:
             assert json.loads(ran.stdout)["body"] == "x" * size
         else:
-            assert f"the response has {size} bytes, and {4 * MIB} are shown at most" in ran.stderr
+            assert f"the response has {size} bytes, over the limit of {4 * MIB}" in ran.stderr
 
 
 async def test_send_says_why_a_request_was_not_delivered_or_not_answered(start: StartNode) -> None:

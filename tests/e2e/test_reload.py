@@ -29,10 +29,10 @@ async def test_a_changed_component_is_reloaded_and_its_channels_stay_open(
     async with registered(daemon, PROCESS, await daemon.token()) as client:
         assert await client.ask("before") == "before"
         file.write_bytes(b"not a component at all")
-        await daemon.log_line("dev", "what ran before runs on")
+        await daemon.log_line("dev", "the old version keeps running")
         assert await client.ask("still") == "still"
         file.write_bytes(another(good, b"second"))
-        await daemon.log_line("dev", "is reloaded; its channels stayed open")
+        await daemon.log_line("dev", "was reloaded; its channels stayed open")
         assert await client.ask("after") == "after"
         (channel,) = await daemon.channels(PROCESS)
         assert channel["channel_id"] == client.channel_id
@@ -49,14 +49,14 @@ async def test_edited_source_is_built_and_swapped_in_with_the_channel_open(
     async with registered(daemon, ECHO_C, await daemon.token()) as client:
         assert await client.ask("before") == "before"
         source.write_text(code.replace("{", "{ this is no C", 1))
-        line = await daemon.log_line("dev", "what ran before runs on", seconds=60)
+        line = await daemon.log_line("dev", "the old version keeps running", seconds=60)
         assert "cannot be built: fix what is said above" in line["text"]
         assert await client.ask("still") == "still"
         answer = "gh_send_ws_text(push->channel_id, text.value)"
         changed = code.replace(answer, answer.replace("text.value", 'gh_text("changed")'))
         assert changed != code
         source.write_text(changed)
-        await daemon.log_line("dev", "is reloaded; its channels stayed open", seconds=60)
+        await daemon.log_line("dev", "was reloaded; its channels stayed open", seconds=60)
         assert await client.ask("after") == "changed"
         assert [item["channel_id"] for item in await daemon.channels(ECHO_C)] == [client.channel_id]
 
@@ -91,7 +91,7 @@ async def test_what_was_built_before_is_served_when_its_sources_are_broken(
     source.write_text(code.replace("{", "{ this is no C", 1))
     daemon = await start(folder, flags=["--dev"])
     await daemon.log_line("dev", "undeclared identifier 'this'")
-    await daemon.log_line("dev", "what was built before is served")
+    await daemon.log_line("dev", "the last build is used")
     async with registered(daemon, ECHO_C, await daemon.token()) as client:
         assert await client.ask("still") == "still"
 
@@ -100,9 +100,9 @@ async def test_a_package_with_names_that_are_not_utf_8_is_watched(start: StartNo
     folder = shutil.copytree(package("echo-c"), tmp_path / os.fsdecode(b"echo-\xff"))
     source = folder / "src/echo.c"
     daemon = await start(folder, flags=["--dev"])
-    await daemon.log_line("dev", "it is looked at every second instead")
+    await daemon.log_line("dev", "polling it every second instead")
     answer = "gh_send_ws_text(push->channel_id, text.value)"
     source.write_text(source.read_text().replace(answer, answer.replace("text.value", 'gh_text("changed")')))
-    await daemon.log_line("dev", "is reloaded; its channels stayed open", seconds=60)
+    await daemon.log_line("dev", "was reloaded; its channels stayed open", seconds=60)
     async with registered(daemon, ECHO_C, await daemon.token()) as client:
         assert await client.ask("now") == "changed"

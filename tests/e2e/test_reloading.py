@@ -90,7 +90,7 @@ async def test_settings_that_can_be_are_taken_up_and_others_are_named(start: Sta
         settings.write_text("[process]\nmemory_bytes = 33554432\n[connections]\ntotal = 77\n")
         hang_up(daemon)
         await daemon.log_line("node", "reloaded", "process.memory_bytes")
-        await daemon.log_line("node", "hold from the next start of the node: connections.total")
+        await daemon.log_line("node", "take effect at the next start of the node: connections.total")
         assert (await daemon.cli("restart", ECHO_C)).code == 0
         (process,) = (await daemon.ps()).values()
         assert process["limits"]["memory_bytes"] == 33554432

@@ -68,7 +68,7 @@ async def test_a_full_disk_under_standard_output_is_one_line_of_error(home: Path
     assert ran.returncode == 1
     assert err == (
         b"guesthouse: standard output cannot be written (No space left on device): "
-        b"make room, or send it elsewhere\n"
+        b"make room, or redirect it\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Commands for who may come in: `token`, `revoke`, `passwd`."""
+"""Authentication commands: `token`, `revoke`, `passwd`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guesthouse.core.errors import GuesthouseError
 
 
 class NotAToken(GuesthouseError):
-    """What is to be revoked is no token of the node, or is not said."""
+    """The argument of `revoke` is missing, or not a token of this node."""
 
 
 _DAY = 24 * 3600
@@ -28,15 +28,15 @@ _LONGEST = 10 * 366 * _DAY
     default=_DAY,
     metavar="SECONDS",
     show_default=True,
-    help="How long it is valid, unless it is renewed.",
+    help="Seconds until it expires, unless it is renewed.",
 )
-@click.option("--no-renew", "final", is_flag=True, help="It cannot be renewed for longer than --ttl.")
-@click.option("--process", metavar="PROCESS", help="The only process that it opens.")
+@click.option("--no-renew", "final", is_flag=True, help="It cannot be renewed beyond --ttl.")
+@click.option("--process", metavar="PROCESS", help="The only process that it gives access to.")
 @click.option(
     "--channels",
     type=click.IntRange(1, 2**31),
     metavar="N",
-    help="How many channels may be open with it at once.",
+    help="Open channels at a time.",
 )
 @click.option("--secure", is_flag=True, help="For the sub-domain of --process, and nothing else.")
 @home_option
@@ -60,32 +60,31 @@ def token(
 
 @click.command()
 @click.argument("token", metavar="TOKEN", required=False)
-@click.option(
-    "--all", "every", is_flag=True, help="All tokens of the node: logins, and those that were printed."
-)
+@click.option("--all", "every", is_flag=True, help="All tokens of the node, logins included.")
 @home_option
 def revoke(token: str | None, every: bool, home: str | None) -> None:
-    """Take a token back, with all that was made from it by renewal. Channels that were opened with them are closed."""
+    """Revoke a token and all that renewal made from it. Channels that were opened with them are closed."""
     from guesthouse.control.control_client import NoNode, ask
 
     folder = home_path(home)
     if every is (token is not None):
-        raise NotAToken("say what to revoke: a TOKEN, or --all")
+        raise NotAToken("name what to revoke: a TOKEN, or --all")
     try:
         (known,) = ask(folder, "revoke", token=token, all=every)
     except NoNode:
         known = _revoke(folder, token)
     if not known:
-        raise NotAToken("that is no token of this node: give the whole of what `guesthouse token` printed")
+        raise NotAToken("not a token of this node: pass the complete output of `guesthouse token`")
     click.echo("all tokens are revoked" if every else "the token is revoked", err=True)
 
 
 @click.command()
 @home_option
 def passwd(home: str | None) -> None:
-    """Set the password of the node's login page. It is read from standard input when that is no terminal.
+    """Set the password of the node's login page, read from standard input if that is not a terminal.
 
-    Whoever is logged in has to log in again. Tokens from `guesthouse token` stay: see `guesthouse revoke --all`.
+    Everybody who is logged in has to log in again. Tokens from `guesthouse token` stay valid: see `guesthouse revoke
+    --all`.
     """
     from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.home import Home
@@ -103,9 +102,9 @@ def passwd(home: str | None) -> None:
         ) from None
     Home(folder).prepare()
     set_password(folder, password)
-    with suppress(NoNode):  # which finds the new one when it starts
+    with suppress(NoNode):  # it reads the new one when it starts
         list(ask(folder, "password-changed"))
-    click.echo(f"the password of the node on {folder} is set, and its logins are over", err=True)
+    click.echo(f"the password of the node on {folder} is set; its logins have ended", err=True)
 
 
 def _node_of(folder: Path) -> str:
@@ -118,7 +117,7 @@ def _node_of(folder: Path) -> str:
 
 
 def _revoke(folder: Path, token: str | None) -> bool:
-    """Revoke a token, or all, without a node. The home is held meanwhile: a node that starts would not see it."""
+    """Revoke a token, or all, while no node runs. Holds the home's lock, so that none starts meanwhile."""
     from guesthouse.core.home import Home
     from guesthouse.http_server.auth.credentials import load_secret, replace_secret
     from guesthouse.http_server.auth.revocations import RevocationList

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CannotRun(GuesthouseError):
-    """A component that was inspected cannot run on this host."""
+    """The inspected component cannot run on this host."""
 
 
 @click.command()
@@ -30,13 +30,13 @@ class CannotRun(GuesthouseError):
     show_default=True,
     help="The language.",
 )
-@click.option("--publisher", default="example.os", show_default=True, help="Who publishes it.")
+@click.option("--publisher", default="example.os", show_default=True, help="The publisher.")
 def new(name: str, template: str, publisher: str) -> None:
-    """Write a small package to start from, in a folder of its NAME."""
+    """Create a small package in a new folder NAME."""
     from guesthouse.package.build.scaffold import scaffold
 
     folder = scaffold(name, publisher, template, Path())
-    click.echo(f"wrote {folder}: try 'guesthouse run --dev {folder}'")
+    click.echo(f"created {folder}: try 'guesthouse run --dev {folder}'")
 
 
 @click.command()
@@ -46,20 +46,19 @@ def new(name: str, template: str, publisher: str) -> None:
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write the package here, as a .zip; to a name that ends in .wasm, its one component.",
+    help="Write the package to this .zip, or its only component to a .wasm.",
 )
 def build(folder: Path, output: Path | None) -> None:
-    """Build the package in DIR: its components from their sources, and with -o one .zip of it all.
+    """Build the package in DIR: its components from their sources, and with -o a .zip of it.
 
-    What did not change since the last time is not built again. Prints where the package is, and on standard error what
-    compilers say.
+    Skips what is up to date. Prints the package's path; compiler output goes to standard error.
     """
     import signal
 
     from guesthouse.node.log import printable
     from guesthouse.package.build.build_package import build_package
 
-    # Whoever stops a build stops its compiler, too.
+    # A stopped build stops its compiler, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     click.echo(
         os.fsencode(
@@ -74,7 +73,7 @@ def build(folder: Path, output: Path | None) -> None:
 def inspect(file: Path, as_json: bool) -> None:
     """Show what a component imports and exports, and whether this host can run it.
 
-    Exits with 1 when it cannot, and says why.
+    Exits with 1 when it cannot run here, and says why.
     """
     import asyncio
 
@@ -91,7 +90,7 @@ def inspect(file: Path, as_json: bool) -> None:
 
 
 def _cache_folder() -> Path:
-    """Where compiled components are kept that belong to no node."""
+    """Where compiled components that belong to no node are cached."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "guesthouse" / "compiled"
     folder.parent.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,6 +1,6 @@
-"""`--dev`: watch packages, build what changed, and swap it in with the channels open.
+"""`--dev`: watch packages, rebuild what changed, and upgrade it with its channels open.
 
-Builds run in a subprocess: they take seconds of CPU, which the node's loop has not got.
+Builds run in a subprocess, because they take seconds of CPU.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from guesthouse.package.spec import Package
 SOURCE: Final = "dev"
 _IGNORED_FOLDERS: Final = frozenset((*DefaultFilter.ignore_dirs, "target", "build", "tests", "ui"))
 _ERROR: Final = "guesthouse: "
-"""What the line of a command begins with that says why it failed."""
+"""Start of the line that says why a command failed."""
 _LONGEST_LINE: Final = 64 * 1024
 
 
 Sources: TypeAlias = dict[Path, tuple[int, int, int]]
-"""A package's files as they were at some time: see `WatchedPath.look`."""
+"""A snapshot of a package's files: see `WatchedPath.look`."""
 
 
 async def watch(node: Node, packages: Mapping[str, Package], failed: Mapping[str, Sources]) -> None:
     """Watch packages until cancelled.
 
     Args:
-        node: runs them.
-        packages: by the argument that named each.
-        failed: the sources of those whose build has failed; these are not tried again before they change.
+        node: the node that runs them.
+        packages: by their command line arguments.
+        failed: the sources of failed builds, which are not built again before they change.
     """
     async with asyncio.TaskGroup() as tasks:
         for argument, package in packages.items():
@@ -49,14 +49,13 @@ async def watch(node: Node, packages: Mapping[str, Package], failed: Mapping[str
 
 
 async def build_changed(argument: str, log: LogPort) -> Sources | None:
-    """Build a package folder whose components are not there yet, or not of the sources as they are now. Where that
-    fails, and components are there, they are what is served.
+    """Build a package folder whose components are missing or out of date. If that fails, existing components are used.
 
     Returns:
-        The sources whose build failed; None when none did.
+        The sources of a failed build; None when it succeeded.
 
     Raises:
-        BuildError: the build failed, and there is nothing to serve; what it said is in the log.
+        BuildError: the build failed and there are no components; its output is in the log.
         PackageError: the manifest is refused.
     """
     folder = Path(argument)
@@ -69,13 +68,13 @@ async def build_changed(argument: str, log: LogPort) -> Sources | None:
         manifest = await asyncio.to_thread(read_manifest, folder)
         if not all((folder / entry.wasm).is_file() for entry in manifest.processes):
             raise
-        log.write(SOURCE, "error", f"{error} (what was built before is served)")
+        log.write(SOURCE, "error", f"{error} (the last build is used)")
         return sources
     return None
 
 
 class _Watched:
-    """One package that is watched."""
+    """One watched package."""
 
     def __init__(self, node: Node, argument: str, package: Package, failed: Sources | None) -> None:
         self._node = node
@@ -91,7 +90,7 @@ class _Watched:
             try:
                 await self._changed()
             except GuesthouseError as error:
-                self._node.log.write(SOURCE, "error", f"{error} (what ran before runs on)")
+                self._node.log.write(SOURCE, "error", f"{error} (the old version keeps running)")
 
     async def _changed(self) -> None:
         if self._source.is_dir() and await asyncio.to_thread(needs_build, self._source):
@@ -103,14 +102,14 @@ class _Watched:
         self._files = files
         await self._node.installer.take_hosts([package], consent=False)
         await self._node.replace(package)
-        self._node.log.write(SOURCE, "info", f"{self._argument} is reloaded; its channels stayed open")
+        self._node.log.write(SOURCE, "info", f"{self._argument} was reloaded; its channels stayed open")
 
     async def _build(self) -> None:
-        """Build, but not what has failed already: changes are also told that came before, or change nothing."""
+        """Build, unless these sources have failed before: some notifications are late or change nothing."""
         sources = await asyncio.to_thread(_look, self._source)
         if sources == self._failed:
             return
-        self._node.log.write(SOURCE, "info", f"{self._argument} changed: building it")
+        self._node.log.write(SOURCE, "info", f"{self._argument} has changed: building it")
         self._failed = sources
         await _build(self._source, self._node.log)
         self._failed = None
@@ -124,7 +123,7 @@ class _Watched:
         return _IGNORED_FOLDERS.isdisjoint(inner) and _is_source(changed)
 
     def _signatures(self, package: Package) -> dict[Path, tuple[int, int]]:
-        """The files that make another version of the package when they change."""
+        """The files whose changes make a new version of the package."""
         signatures = {}
         for path in (self._source / MANIFEST_NAME, *(spec.component for spec in package.processes)):
             with suppress(OSError):
@@ -146,7 +145,7 @@ def _is_source(path: Path) -> bool:
 
 
 async def _build(folder: Path, log: LogPort) -> None:
-    """Run `guesthouse build` on a folder, and log what it says while it does.
+    """Run `guesthouse build` on a folder and log its output.
 
     Raises:
         BuildError: it failed.
@@ -168,14 +167,14 @@ async def _build(folder: Path, log: LogPort) -> None:
         await build.wait()
     finally:
         if build.returncode is None:
-            build.terminate()  # it ends its compiler, too
+            build.terminate()  # and its compiler with it
             await build.wait()
     if build.returncode:
         raise BuildError(why or f"{folder} cannot be built: the build ended with {build.returncode}")
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Lines, those that are very long in parts."""
+    """Yield lines; very long ones in parts."""
     rest = b""
     while chunk := await stream.read(_LONGEST_LINE):
         *lines, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""Commands that install packages: `install`, `uninstall`, `rollback`, `packages`."""
+"""Package commands: `install`, `uninstall`, `rollback`, `packages`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,22 @@ from guesthouse.core.errors import GuesthouseError
 
 
 class NotConsented(GuesthouseError):
-    """A package asks for more than its operator said that it may have."""
+    """A package asks for more than the operator has consented to."""
 
 
 @click.command()
 @click.argument("package", metavar="PACKAGE")
-@click.option(
-    "--yes", is_flag=True, help="It may have what it asks for, more than the version before or not."
-)
+@click.option("--yes", is_flag=True, help="Grant what it asks for, without asking.")
 @home_option
 @json_option
 def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
-    """Install PACKAGE, a folder or .zip, or another version of one that is installed.
+    """Install PACKAGE, a folder or .zip, or upgrade to it.
 
-    When it asks for more than the version that is installed, which may be none, it is shown what; at a terminal you
-    are asked, else --yes is needed.
+    When it asks for more than the installed version, if any, that is shown, and you are asked; without a
+    terminal, --yes is needed.
 
-    A running node starts it at once: the processes of an older version are swapped with their channels open,
-    and stay when the new one cannot start. Otherwise the node starts it when it is started next.
+    A running node starts it at once: processes of an older version are upgraded with their channels open,
+    and keep running if the new one cannot start. Otherwise it starts with the node.
     """
     folder = home_path(home)
     item = _install(folder, package, yes or None)
@@ -39,7 +37,7 @@ def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
             raise NotConsented(item["needs_consent"])
         click.echo(f"{item['package']} {item['version']}", err=True)
         _show_changes(item)
-        click.confirm("May it have that?", abort=True, err=True)
+        click.confirm("Grant that?", abort=True, err=True)
         item = _install(folder, package, item["hash"])
     _show(item, as_json)
     if not as_json:
@@ -76,12 +74,12 @@ def _show_changes(item: dict[str, Any]) -> None:
 @click.command()
 @click.argument("package", metavar="PACKAGE_ID")
 @click.option(
-    "--purge", is_flag=True, help="Drop all that its processes stored, also if it is uninstalled already."
+    "--purge", is_flag=True, help="Delete all that its processes stored, also if it is uninstalled already."
 )
 @home_option
 @json_option
 def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> None:
-    """Take the package PACKAGE_ID (package:publisher) off the node, running or not.
+    """Remove the package PACKAGE_ID (package:publisher) from the node, running or not.
 
     Its processes end and their channels are closed. What they stored is kept, unless --purge is given.
     """
@@ -90,11 +88,11 @@ def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> Non
     from guesthouse.package.store.installed import parse_package_id
 
     package_id, folder = parse_package_id(package), home_path(home)
-    dropped = ", and what it stored is dropped" if purge else ""
+    dropped = ", and what it stored is deleted" if purge else ""
     try:
         list(ask(folder, "uninstall", package=package_id, purge=purge))
     except NoNode:
-        dropped += " when the node starts next" if purge else ""
+        dropped += " at the next start of the node" if purge else ""
         from guesthouse.node.installer import uninstall_without_node
 
         uninstall_without_node(Home(folder), package_id, drop_state=purge)
@@ -109,9 +107,9 @@ def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> Non
 @home_option
 @json_option
 def rollback(package: str, home: str | None, as_json: bool) -> None:
-    """Return to the version of PACKAGE_ID that was installed before, as `install` would. Twice is back again.
+    """Return to the previous version of PACKAGE_ID, as `install` would. A second rollback undoes the first.
 
-    Shows how what it may do changes by that.
+    Shows how its capabilities change.
     """
     from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.config import load_settings
@@ -131,11 +129,11 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--rights", is_flag=True, help="What each package asks for, and who granted it.")
+@click.option("--rights", is_flag=True, help="Show what each package asks for, and who granted it.")
 @home_option
 @json_option
 def packages(rights: bool, home: str | None, as_json: bool) -> None:
-    """List the packages that are installed on the node, and those that it runs."""
+    """List the installed packages, and those that the node runs."""
     from guesthouse.cli.status import Columns, print_table
     from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.config import load_settings

@@ -1,4 +1,4 @@
-"""The command `guesthouse`. Every command imports what it needs when it runs, so that `--help` is quick."""
+"""The `guesthouse` command. Each subcommand imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from guesthouse.core.errors import GuesthouseError
     help="Show the version and exit.",
 )
 def cli() -> None:
-    """Hold WebSockets, and let untrusted processes answer them."""
+    """Run untrusted WebAssembly processes behind WebSockets."""
 
 
 def _version(context: click.Context, *, wanted: bool) -> None:
-    """Looked up only here: to read the installed metadata takes as long as a tenth of a worker's start."""
+    """Looked up here only, because reading the installed metadata takes a tenth of a worker's start."""
     if wanted and not context.resilient_parsing:
         click.echo(f"guesthouse, version {guesthouse.__version__}")
         context.exit()
@@ -62,7 +62,7 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line. An error that a person can fix is one line on standard error, and exit code 1."""
+    """Run the command line. A `GuesthouseError` is one line on standard error, and exit code 1."""
     streams.prepare()
     try:
         cli(prog_name="guesthouse")
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def one_line(text: str) -> str:
-    """The text with nothing in it that a terminal would act on."""
+    """The text on one line, without characters that a terminal interprets."""
     from guesthouse.node.log import printable
 
     return printable(" ".join(text.split("\n")))

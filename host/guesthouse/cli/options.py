@@ -15,7 +15,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class NotText(GuesthouseError):
-    """What should be text is not, in the encoding that it was given in."""
+    """Input that should be text is not valid in its encoding."""
 
 
 def home_option(command: _Command) -> _Command:
@@ -30,19 +30,19 @@ def json_option(command: _Command) -> _Command:
 
 
 def home_path(home: str | None) -> Path:
-    """The node's folder that a command means."""
+    """The node's folder that a command refers to."""
     from guesthouse.core.config import load_settings
 
     return Path(load_settings(home).home)
 
 
 def print_json(value: Any) -> None:
-    """Print a value for a program."""
+    """Print a value as JSON."""
     click.echo(json.dumps(value, indent=2))
 
 
 def version_text(version: str | None, content_hash: str | None) -> str:
-    """A version for people: with the start of its content's hash, where that is known."""
+    """A version, with the start of its content's hash if known."""
     if version is None:
         return "-"
     return version if content_hash is None else f"{version} ({content_hash[:12]})"

@@ -20,14 +20,14 @@ _LONGEST_WAIT: Final = 366 * 24 * 3600
     "--blob",
     type=click.File("rb"),
     metavar="FILE",
-    help="Send what is in FILE as the message's blob; - is standard input.",
+    help="FILE with the message's blob; - is standard input.",
 )
 @click.option(
     "--await",
     "seconds",
     type=click.IntRange(1, _LONGEST_WAIT),
     metavar="SECONDS",
-    help="Wait so long for a response, and print its body.",
+    help="Seconds to wait for a response, whose body is printed.",
 )
 @home_option
 @json_option
@@ -35,14 +35,14 @@ def send(address: str, body: str, blob: Any, seconds: int | None, home: str | No
     """Send a request to a process of the running node.
 
     ADDRESS is a process id, or node@process:package:publisher; BODY is the request's body, as text. The
-    request comes from terminal:distro:sys. Without --await no response is wanted, and the command returns
+    request comes from terminal:distro:sys. Without --await no response is expected, and the command returns
     once the request is in the process's mailbox.
     """
     from guesthouse.control.control_client import ask
     from guesthouse.core.json_text import is_text
 
     if not is_text(body):
-        raise NotText("BODY is not UTF-8: send what is no text as a blob, with --blob FILE")
+        raise NotText("BODY is not UTF-8: send binary data as a blob, with --blob FILE")
     content = None if blob is None else base64.b64encode(blob.read()).decode()
     items = list(ask(home_path(home), "send", address=address, body=body, blob=content, seconds=seconds))
     if as_json:
@@ -56,7 +56,7 @@ def send(address: str, body: str, blob: Any, seconds: int | None, home: str | No
 @home_option
 @json_option
 def restart(process: str, home: str | None, as_json: bool) -> None:
-    """End the run of PROCESS and begin another. Channels stay open, messages wait. Starts one that was stopped."""
+    """Restart PROCESS, or start it if it was stopped. Its channels stay open, and messages wait."""
     _act("restart", process, home, as_json)
 
 
@@ -74,7 +74,7 @@ def stop(process: str, home: str | None, as_json: bool) -> None:
 @home_option
 @json_option
 def kill(process: str, home: str | None, as_json: bool) -> None:
-    """End the run of PROCESS as a trap would: its on-exit says what happens then."""
+    """End the run of PROCESS as a trap would: its on-exit decides what happens next."""
     _act("kill", process, home, as_json)
 
 
@@ -97,7 +97,7 @@ def explain(process: str, home: str | None, as_json: bool) -> None:
     lines = [f"{item['process']} may be messaged by {who}", "it holds"]
     lines += [f"  {held['params']} of {held['issuer']} ({held['from']})" for held in item["capabilities"]]
     if item["refused"]:
-        lines.append("it was refused, for want of")
+        lines.append("it was refused for lack of")
     lines += [f"  {lack['params']} of {lack['issuer']} ({_times(lack['times'])})" for lack in item["refused"]]
     for line in lines:
         click.echo(printable(line))

@@ -1,4 +1,4 @@
-"""Commands that ask a running node: `ps`, `channels`, `logs`."""
+"""Commands that query a running node: `ps`, `channels`, `logs`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import click
 from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
 
 Columns: TypeAlias = Sequence[tuple[str, Callable[[dict[str, Any]], str]]]
-"""Titles, and what to show of an item."""
+"""Titles, and how to show the value of an item."""
 _WIDE: Final = 240
-"""Columns of a table that is not for a terminal, so that nothing in it is wrapped."""
+"""Width of a table that is not for a terminal, so that nothing is wrapped."""
 
 
 _PROCESSES: Final[Columns] = (
@@ -35,10 +35,10 @@ _LIMITS: Final[Columns] = (
     ("PROCESS", lambda item: str(item["process"])),
     ("MEMORY", lambda item: _used_bytes(item, "memory_bytes")),
     ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
-    ("A MESSAGE", lambda item: _of(item, "cpu_message_seconds", "cpu_seconds_per_message", _span)),
-    ("A SECOND", lambda item: _of(item, "cpu_share", "cpu_share", "{:.0%}".format)),
+    ("CPU/MESSAGE", lambda item: _of(item, "cpu_message_seconds", "cpu_seconds_per_message", _span)),
+    ("CPU/SECOND", lambda item: _of(item, "cpu_share", "cpu_share", "{:.0%}".format)),
     ("CALLS/S", lambda item: _of(item, "host_calls_per_second", "host_calls_per_second", "{:,}".format)),
-    ("HELD BACK", lambda item: f"{item['held_seconds']:.1f} s"),
+    ("THROTTLED", lambda item: f"{item['held_seconds']:.1f} s"),
     ("MAILBOX", lambda item: _used_bytes(item, "mailbox_bytes")),
     ("STATE", lambda item: _used_bytes(item, "state_bytes")),
     ("LOG DROPPED", lambda item: f"{item['log_lines_dropped']:,}"),
@@ -47,7 +47,7 @@ _LIMITS: Final[Columns] = (
 
 
 @click.command()
-@click.option("--limits", is_flag=True, help="Show what each uses of what it may.")
+@click.option("--limits", is_flag=True, help="Show the use of each limit.")
 @home_option
 @json_option
 def ps(limits: bool, home: str | None, as_json: bool) -> None:
@@ -74,19 +74,19 @@ def channels(home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on with each line as it is written.")
+@click.option("-f", "--follow", is_flag=True, help="Wait for new lines and show them.")
 @click.option(
     "-n",
     "--lines",
     type=click.IntRange(0, 100_000),
     default=100,
     show_default=True,
-    help="Lines to begin with.",
+    help="Earlier lines to show first.",
 )
 @home_option
 @json_option
 def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
-    """Show what the running node and its processes wrote."""
+    """Show the log of the running node and its processes."""
     from guesthouse.control.control_client import ask
     from guesthouse.core.messages import LogLine
     from guesthouse.node.log import for_people
@@ -108,7 +108,7 @@ def _list(command: str, home: str | None, as_json: bool, columns: Columns, none:
 
 
 def print_table(items: Sequence[dict[str, Any]], columns: Columns) -> None:
-    """Print items as a table for people."""
+    """Print items as a table."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""Standard input, output and error as whoever started the program left them: closed, full, or in order."""
+"""Standard input, output and error, whatever their state when the program starts: closed, full, or fine."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class OutputFailed(GuesthouseError):
-    """What was to be shown cannot be written."""
+    """Output cannot be written."""
 
 
 class _Output(io.FileIO):
-    """Standard output. The first write that fails says so; after it nothing more is written."""
+    """Standard output. The first write that fails raises; after that nothing is written."""
 
     _failed = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write; of a pipe that nobody reads click makes a quiet end.
+        """Write. (A closed pipe ends the command silently; click sees to that.)
 
         Raises:
-            OutputFailed: the disk is full, or the like.
+            OutputFailed: the write failed, as on a full disk.
         """
         if self._failed:
             return memoryview(data).nbytes
@@ -38,12 +38,12 @@ class _Output(io.FileIO):
                 raise
             self._failed = True
             raise OutputFailed(
-                f"standard output cannot be written ({error.strerror}): make room, or send it elsewhere"
+                f"standard output cannot be written ({error.strerror}): make room, or redirect it"
             ) from None
 
 
 def prepare() -> None:
-    """Open what is closed, before anything else gets its number; and let a failed write be one line of error."""
+    """Open closed standard streams, before other files get their numbers; make a failed write one line of error."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -51,9 +51,9 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
             os.set_inheritable(number, True)
     if sys.stdin is None:
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - as long as the program runs
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open while the program runs
     if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - as long as the program runs
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - open while the program runs
     known = sys.stdout
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Output(1, "w", closefd=False)),
@@ -64,5 +64,5 @@ def prepare() -> None:
 
 
 def discard_errors() -> None:
-    """Standard error cannot be written either: the exit code has to say it, so the interpreter tries no more."""
+    """Drop standard error, which cannot be written: the interpreter would replace the exit code when it flushes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -1,4 +1,4 @@
-"""Tells when something below a folder changed: by inotify, or by looking every second where that cannot be."""
+"""Watches folders for changes: with inotify, or by polling every second where that is not possible."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Final
 from watchfiles import awatch
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks, where there is no inotify."""
+"""Between two polls, without inotify."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedPath:
-    """What is watched: a folder with all that is below it, or one file."""
+    """What to watch: a folder with everything below it, or one file."""
 
     path: Path
     enters: Callable[[str], bool]
-    """Whether a folder of this name is looked into."""
+    """Whether to descend into a folder of this name."""
     matters: Callable[[Path], bool]
-    """Whether a change of this file is told."""
+    """Whether changes of this file count."""
 
     def look(self) -> dict[Path, tuple[int, int, int]]:
-        """Each file that matters, with numbers that change when it does. Blocks on the file system."""
+        """Each relevant file, with numbers that change when it does. Blocks on the file system."""
         found = {}
         for path in self._files():
             try:
@@ -48,18 +48,18 @@ class WatchedPath:
 
 
 async def changes(place: WatchedPath, say: Callable[[str], None]) -> AsyncGenerator[None, None]:
-    """Yield whenever something changed, until cancelled. Yields once of itself, some seconds after the watch began at
-    the latest: what changed before it is seen then.
+    """Yield whenever something changed, until cancelled. Yields once by itself within some seconds of the start, for
+    changes made before.
 
     Args:
         place: what to watch.
-        say: told in a line why it is looked at every second, if that is so.
+        say: called with a line that says why it is polled, if it is.
     """
     try:
         async for _ in _notified(place):
             yield
     except (OSError, RuntimeError, UnicodeError, ExceptionGroup) as error:
-        say(f"{place.path} cannot be watched ({_reason(error)}): it is looked at every second instead")
+        say(f"{place.path} cannot be watched ({_reason(error)}): polling it every second instead")
     async for _ in _looked_at(place):
         yield
 
@@ -69,7 +69,7 @@ async def _notified(place: WatchedPath) -> AsyncGenerator[None, None]:
 
     Raises:
         OSError: no watches are left.
-        RuntimeError, UnicodeError, ExceptionGroup: a name is not UTF-8, which the library cannot tell of.
+        RuntimeError, UnicodeError, ExceptionGroup: a name is not UTF-8, which the library does not support.
     """
     whole = place.path.is_dir()
     stream = awatch(

@@ -1,4 +1,4 @@
-"""The command line's side of the control socket. Blocks; needs no event loop, so that it starts fast."""
+"""The client side of the control socket. Blocking; needs no event loop, so that commands start fast."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class NoNode(GuesthouseError):
 
 
 class CommandRefused(GuesthouseError):
-    """The node did not do what it was asked; the message is its own."""
+    """The node refused the command; the message is the node's."""
 
 
 def ask(home: Path, command: str, **arguments: Any) -> Iterator[Any]:
-    """Ask the node that runs on `home`, and yield the items of its answer as they come.
+    """Send a command to the node that runs on `home`, and yield the items of its answer as they arrive.
 
     Raises:
-        NoNode: none runs there, or it ended before its answer did.
-        Refused: it says why.
+        NoNode: none runs there, or it stopped before the answer was complete.
+        CommandRefused: the node refused.
     """
     with _connect(home) as connection, connection.makefile("rwb") as stream:
         stream.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
@@ -36,12 +36,14 @@ def ask(home: Path, command: str, **arguments: Any) -> Iterator[Any]:
             try:
                 answer = dict(json.loads(line))
             except (ValueError, TypeError, RecursionError):
-                raise NoNode(f"what answers on {home} is no node of this version: restart the node") from None
+                raise NoNode(
+                    f"the program on {home} is not a node of this version: restart the node"
+                ) from None
             if "item" not in answer:
                 break
             yield answer["item"]
         else:
-            raise NoNode(f"the node on {home} stopped while it answered")
+            raise NoNode(f"the node on {home} stopped before it had answered")
         if "error" in answer:
             raise CommandRefused(answer["error"])
 
@@ -55,7 +57,7 @@ def _connect(home: Path) -> socket.socket:
     except (OSError, GuesthouseError) as error:
         connection.close()
         if isinstance(error, PermissionError):
-            raise NoNode(f"{home} belongs to another user: ask as that user") from None
+            raise NoNode(f"{home} belongs to another user: run the command as that user") from None
         raise NoNode(f"no node runs on {home}: start it with 'guesthouse run --home {home}'") from None
     connection.settimeout(None)
     return connection

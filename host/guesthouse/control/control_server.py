@@ -1,7 +1,7 @@
-"""The node's control socket: how the command line asks a running node.
+"""The node's control socket: how the command line talks to a running node.
 
 A unix socket in the home, which only the node's user can reach. A client sends one line, a JSON object
-`{"command": NAME, …}`, and gets lines: `{"item": …}` any number of times, then `{"end": …}` or
+`{"command": NAME, …}`, and receives lines: any number of `{"item": …}`, then `{"end": …}` or
 `{"error": TEXT}`.
 """
 
@@ -24,21 +24,21 @@ Command: TypeAlias = Callable[[Mapping[str, Any]], AsyncIterator[Any]]
 
 MAX_CLIENTS: Final = 64
 REQUEST_BYTES: Final = 24 * 1024 * 1024
-"""A blob of 16 MiB fits, in base64."""
+"""Fits a blob of 16 MiB in base64."""
 _READ_BYTES: Final = 64 * 1024
 _LONGEST_ERROR: Final = 1000
 REQUEST_SECONDS: Final = 10.0
 
 
 class BadCommand(GuesthouseError):
-    """A control request is not one that this node knows."""
+    """A control request is malformed or unknown."""
 
 
 class ControlServer:
-    """Serves control requests. An async context manager: leaving it ends what is being answered.
+    """Serves control requests. An async context manager: leaving it cancels requests in progress.
 
     Args:
-        home: where the socket is; a stale one is replaced, for the caller holds the home's lock.
+        home: where the socket is. A stale one is replaced; the caller holds the home's lock.
         commands: by name.
     """
 
@@ -77,7 +77,7 @@ class ControlServer:
         assert task is not None  # noqa: S101 - asyncio runs this in a task
         self._clients.add(task)
         try:
-            # Whoever cancels it waits for it; asyncio's streams would report a task that ends as cancelled.
+            # Cancelled by `__aexit__`, which awaits it; asyncio's streams would log a task that ends as cancelled.
             with suppress(ConnectionError, asyncio.CancelledError):
                 await self._answer(reader, writer)
         finally:
@@ -87,11 +87,11 @@ class ControlServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if len(self._clients) > MAX_CLIENTS:
-                raise BadCommand("too many clients ask this node at once: try again")
+                raise BadCommand("this node has too many control connections: try again")
             request = await _request(reader)
             command = self._commands.get(request["command"])
             if command is None:
-                raise BadCommand(f"this node knows no command {request['command']!a}: is it another version?")
+                raise BadCommand(f"this node has no command {request['command']!a}: is it another version?")
         except BadCommand as error:
             await _send(writer, {"error": str(error)})
             return
@@ -106,7 +106,7 @@ class ControlServer:
 _Argument: TypeAlias = str | int | float | bool | None
 _encode_text: Final = Encoder().encode
 _decode: Final = Decoder(dict[str, _Argument]).decode
-"""Nothing nests in a request: of one as long as it may be, no lists and objects come into being."""
+"""A request has no nested values, so it cannot expand into many lists and objects."""
 _UNREADABLE: Final = (MsgspecError, ValueError, RecursionError)
 
 
@@ -131,7 +131,7 @@ async def _send_items(writer: asyncio.StreamWriter, items: AsyncIterator[Any]) -
         except GuesthouseError as error:
             await _send(writer, {"error": str(error)})
         except Exception as fault:
-            text = f"the node failed on this, which is a defect of its own ({fault!r}): its standard error says more"
+            text = f"the node failed on this, a bug ({fault!r}): see its standard error"
             await _send(writer, {"error": text[:_LONGEST_ERROR]})
             told = {"message": "a command of the control socket failed", "exception": fault}
             asyncio.get_running_loop().call_exception_handler(told)
@@ -145,14 +145,14 @@ async def _until_gone(reader: asyncio.StreamReader) -> None:
 
 def _encode(line: dict[str, Any]) -> bytes:
     try:
-        return _encode_text(line)  # ten times as fast, for responses of megabytes
+        return _encode_text(line)  # ten times as fast
     except UnicodeEncodeError:  # a name that is not UTF-8
         return json.dumps(line).encode()
 
 
 async def _send(writer: asyncio.StreamWriter, line: dict[str, Any]) -> None:
     """Raises:
-    ConnectionError: the client has left. uvloop's transports raise RuntimeError for what is written after that.
+    ConnectionError: the client has left (a RuntimeError of uvloop's transports).
     """
     if writer.is_closing():
         raise ConnectionResetError

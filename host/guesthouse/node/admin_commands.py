@@ -1,4 +1,4 @@
-"""What the control socket can ask of a node."""
+"""The commands that a node accepts on its control socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_LINES: Final = 100_000
 LONGEST_TOKEN_SECONDS: Final = 10 * 366 * 24 * 3600
 
 MOST_SHOWN: Final = 4 * 1024 * 1024
-"""Bytes of a response, with its blob, that `send` hands over."""
+"""Most bytes of a response, blob included, that `send` returns."""
 
 
 class NodeCommands:
@@ -56,7 +56,7 @@ class NodeCommands:
         }
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Each process: what it is, where it runs, and what it uses of what it may."""
+        """Each process: what it is, where it runs, and its use of each limit."""
         sizes = await state_sizes(self._node.state)
         packages = {item["package"]: item for item in self._node.installer.listed()}
         for process in self._node.router.processes():
@@ -80,10 +80,10 @@ class NodeCommands:
             }
 
     async def logs(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """The last `lines` lines, and with `follow` each further one until the client leaves."""
+        """The last `lines` lines, and with `follow` new ones until the client leaves."""
         lines, follow = request.get("lines"), request.get("follow", False)
         if type(lines) is not int or not 0 <= lines <= MOST_LINES or type(follow) is not bool:
-            raise BadCommand(f"logs takes lines, from 0 to {MOST_LINES}, and follow")
+            raise BadCommand(f"logs takes `lines`, from 0 to {MOST_LINES}, and `follow`")
         log = self._node.log
         subscription = log.subscribe()
         try:
@@ -107,7 +107,7 @@ class NodeCommands:
         yield self._node.http.issue_token(ttl)
 
     async def revoke(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Take back a token and its family, or `all` there are; yields whether it was one of this node."""
+        """Revoke a token and its family, or `all` tokens; yields whether the token was one of this node."""
         token = request.get("token")
         if request.get("all") is True:
             self._node.http.revoke_all()
@@ -115,11 +115,11 @@ class NodeCommands:
             yield True
             return
         if not isinstance(token, str):
-            raise BadCommand("revoke takes a token")
+            raise BadCommand("revoke takes a `token`")
         yield self._node.http.revoke(token)
 
     async def password_changed(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """The password was set: end the logins by the one before."""
+        """The password was set: end logins with the old one."""
         self._node.http.password_changed()
         yield True
 
@@ -128,17 +128,17 @@ class NodeCommands:
         target, body = self._target(request.get("address")), request.get("body")
         blob, seconds = _blob(request.get("blob")), request.get("seconds")
         if not isinstance(body, str) or not is_text(body):
-            raise BadCommand("send takes a body, which is text")
+            raise BadCommand("send takes a `body` of text")
         terminal = self._node.router.terminal
         if seconds is None:
             terminal.tell(target, body.encode(), blob)
             return
         if type(seconds) is not int or not 0 < seconds <= LONGEST_WAIT:
-            raise BadCommand(f"send waits from 1 to {LONGEST_WAIT} seconds")
+            raise BadCommand(f"send takes `seconds`, from 1 to {LONGEST_WAIT}")
         yield _response(await terminal.ask(target, body.encode(), blob, seconds))
 
     async def restart(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Begin another run of a process, or start one that was stopped."""
+        """Restart a process, or start one that was stopped."""
         process_id = _process_id(request)
         if self._node.router.find(process_id) is not None:
             await self._node.supervisor.restart(process_id)
@@ -159,38 +159,38 @@ class NodeCommands:
         yield self._state_of(process_id)
 
     async def explain(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """What a process holds and why, what it lacked, and who may message it."""
+        """What a process holds and why, what it was refused, and who may message it."""
         process_id = _process_id(request)
         process = self._node.router.find(process_id)
         if process is None:
-            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists its processes")
         yield explained(process)
 
     async def install(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Install the package at a path, or another version of one. When that asks for more than the version before,
-        `consent` is needed: the hash of what was shown, or true; without it, yields what is asked for.
+        """Install the package at a path, or upgrade to it. If it asks for more than the installed version, `consent`
+        has to be the hash of what was shown, or true; otherwise yields what it asks for.
         """
         consent = request.get("consent")
         if not isinstance(consent, str | bool | None):
-            raise BadCommand("consent is the hash of a package, or true")
+            raise BadCommand("`consent` is the hash of a package, or true")
         try:
             yield await self._node.installer.install(_text(request, "package"), consent)
         except NeedsConsent as needed:
             yield {"needs_consent": str(needed), **needed.item}
 
     async def uninstall(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Take a package off the node; with `purge`, what it stored too."""
+        """Remove a package from the node; with `purge`, what it stored too."""
         drop_state = request.get("purge", False) is True
         package_id = parse_package_id(_text(request, "package"))
         await self._node.installer.uninstall(package_id, drop_state=drop_state)
         yield package_id
 
     async def rollback(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Return to the version of a package that was installed before."""
+        """Return to the previous version of a package."""
         yield await self._node.installer.rollback(parse_package_id(_text(request, "package")))
 
     async def packages(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Each package that is installed or runs."""
+        """Each package that is installed or running."""
         for item in self._node.installer.listed():
             yield item
 
@@ -198,7 +198,7 @@ class NodeCommands:
         specs = (spec for package in self._node.packages for spec in package.processes)
         spec = next((spec for spec in specs if spec.id == process_id), None)
         if spec is None:
-            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists its processes")
         if spec.ui is not None:
             self._node.http.serve_ui(spec.id, spec.ui)
         await self._node.start_process(spec)
@@ -210,21 +210,21 @@ class NodeCommands:
 
     def _target(self, text: object) -> Address:
         if not isinstance(text, str):
-            raise BadCommand("send takes an address")
+            raise BadCommand("send takes an `address`")
         return Address.parse(text if "@" in text else f"{self._node.settings.node}@{text}")
 
 
 def _text(request: Mapping[str, Any], key: str) -> str:
     text = request.get(key)
     if not isinstance(text, str):
-        raise BadCommand(f"this command takes a {key}")
+        raise BadCommand(f"this command takes a `{key}`")
     return text
 
 
 def _process_id(request: Mapping[str, Any]) -> ProcessId:
     text = request.get("process")
     if not isinstance(text, str):
-        raise BadCommand("this command takes a process")
+        raise BadCommand("this command takes a `process`")
     return canonical(ProcessId.parse(text))
 
 
@@ -234,19 +234,19 @@ def _blob(text: object) -> LazyLoadBlob | None:
     try:
         return LazyLoadBlob(None, base64.b64decode(str(text), validate=True))
     except binascii.Error:
-        raise BadCommand("a blob is given in base64") from None
+        raise BadCommand("a `blob` is base64") from None
 
 
 def _response(answered: Answered) -> dict[str, Any]:
     """A response as JSON: the body as text where it is UTF-8, and as base64.
 
     Raises:
-        BadCommand: it is over `MOST_SHOWN`: to write it would hold up the node.
+        BadCommand: it is over `MOST_SHOWN` and would take too long to encode.
     """
     size = len(answered.body) + (0 if answered.blob is None else len(answered.blob.bytes))
     if size > MOST_SHOWN:
         raise BadCommand(
-            f"the response has {size} bytes, and {MOST_SHOWN} are shown at most: ask for less at a time"
+            f"the response has {size} bytes, over the limit of {MOST_SHOWN}: request it in parts"
         )
     try:
         text = answered.body.decode()

@@ -1,15 +1,14 @@
-"""How a node collects garbage, and gives memory back.
+"""Tuning of the node's garbage collection and memory.
 
-Garbage is collected in small passes, of which none goes through all that there is.
-Python's own way is a full pass whenever what is there has grown by a fourth. With thousands of connections that holds
-the loop for hundreds of milliseconds, and whoever opens and closes thousands more can have it again and again. Here
-each pass looks at the youngest objects, and what survives it is not looked at again. Nearly everything is freed without
-any pass, by its count of references: connections and requests leave no cycles behind. What cycles there are among
-older objects are found by a full pass, which is due once there are twice as many objects as after the last, and half
-a million more.
+CPython collects the whole heap whenever it has grown by a quarter. With thousands of connections that blocks
+the loop for hundreds of milliseconds, and clients that open and close connections can cause it over and over. Here
+only the youngest generation is collected, and survivors are not visited again; nearly all garbage is freed by
+reference counting, since connections and requests leave no cycles. Cycles among
+older objects are found by a full collection, due when the number of objects has doubled since the last one and grown by
+half a million.
 
-What a storm of clients took is freed in pieces between others that live on, so that the C library keeps it. Once
-that is much, the library is told to give the pieces back.
+Memory freed after a burst of clients is fragmented, so malloc keeps it. When it is enough, `malloc_trim` returns it
+to the kernel.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 YOUNG: Final = 10_000
-"""Objects that are made, and not freed, between two passes. A pass over so many takes a millisecond or two."""
+"""Net allocations between two collections. One of this size takes 1 to 2 ms."""
 
 FULL_FACTOR: Final = 2
 FULL_MORE: Final = 500_000
 _COUNT_EVERY: Final = 64
-"""Passes between two counts of all objects: counting goes through them too, if quickly."""
+"""Collections between two counts of all objects; counting visits them all, too."""
 
 _NEVER: Final = 1_000_000_000
 
 
 class IncrementalCollection:
-    """Collects so inside the `with` block. For the whole OS process: there can be only one.
+    """Collects incrementally inside the `with` block. Process-wide: there can be only one.
 
     Args:
-        call_soon: has a function called that must not be called here and now; called from any thread.
+        call_soon: schedules a function on the loop; called from any thread.
     """
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], Any]) -> None:
@@ -46,7 +45,7 @@ class IncrementalCollection:
         self._passes = 0
         self._kept = 0
         self.full_passes = 0
-        """Since the block began."""
+        """Since entry."""
 
     def __enter__(self) -> Self:
         self._thresholds = gc.get_threshold()
@@ -85,14 +84,15 @@ class IncrementalCollection:
 
 LOOK_SECONDS: Final = 5.0
 MUCH_BYTES: Final = 16 * 2**20
-"""Memory is worth giving back once there is so much more than after the last time."""
+"""RSS growth since the last trim that makes another worthwhile."""
 
 
 class MemoryTrimmer:
-    """Gives memory back inside the `with` block. It takes some milliseconds, of as good as no node that is at rest.
+    """Returns free memory to the kernel inside the `with` block. A trim takes some milliseconds and runs only when RSS
+    has grown by `MUCH_BYTES`.
 
     Args:
-        call_later: has a function called after so many seconds; what it returns can be cancelled.
+        call_later: calls a function after so many seconds; its result can be cancelled.
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], Any]) -> None:
@@ -100,7 +100,7 @@ class MemoryTrimmer:
         self._next: Any = None
         self._kept = 0
         self.times = 0
-        """Since the block began."""
+        """Since entry."""
 
     def __enter__(self) -> Self:
         self._kept = _resident()
@@ -118,7 +118,7 @@ class MemoryTrimmer:
     def _look(self) -> None:
         self._next = self._call_later(LOOK_SECONDS, self._look)
         if _resident() > self._kept + MUCH_BYTES:
-            with suppress(AttributeError):  # a C library that has no such function
+            with suppress(AttributeError):  # not glibc
                 ctypes.CDLL(None).malloc_trim(0)
             self._kept = _resident()
             self.times += 1
@@ -127,7 +127,7 @@ class MemoryTrimmer:
 
 
 def _resident() -> int:
-    """Bytes of this OS process that are in memory (proc(5)); 0 where that is not told."""
+    """Resident memory of this OS process in bytes (proc(5)); 0 where unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_bytes().split()[1])
     except OSError:

@@ -1,8 +1,8 @@
-"""The node's log: for people on standard error, for programs as JSON lines in the home, and live.
+"""The node's log: as text on standard error, as JSON lines in the home, and live.
 
-What guests write is an attack until escaped: no control character, no bidirectional override and no
-newline of theirs reaches a terminal. Writing never blocks and never grows: a thread does the file and
-terminal work behind a bounded queue, and what a flood costs is counted and said.
+Output of guests is untrusted until escaped: none of their control characters, bidirectional overrides and
+newlines reaches a terminal. Writing never blocks, and memory is bounded: a thread writes file and
+terminal from a bounded queue; dropped lines are counted and the count is logged.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from guesthouse.core.messages import LogLine
 LINE_CHARACTERS: Final = 8 * 1024
 KEPT_LINES: Final = 32_768
 KEPT_CHARACTERS: Final = 2 * 1024 * 1024
-"""What `guesthouse logs` can show of the time before it was called: so many lines, of so many characters in all."""
+"""Earlier lines that `guesthouse logs` can show: their number, and their characters together."""
 
 HOST_LINES_PER_SECOND: Final = 200
 """Lines a second that the host writes about one source; a worker limits what the source itself writes."""
 
 REPEATED_LINES_PER_SECOND: Final = 150
-"""Of those, lines that begin as another of that second did, numbers aside: what floods say, be they several at once,
-leaves room for the line that tells of something else."""
+"""Of those, lines that start like another of that second, digits aside: a flood of similar lines leaves room for a
+different one."""
 
 _ALIKE_CHARACTERS: Final = 24
 
@@ -44,12 +44,12 @@ FILE_BYTES: Final = 8 * 1024 * 1024
 OLD_FILES: Final = 3
 _QUEUED_LINES: Final = 4096
 _QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
-"""Of lines that wait for a slow disk or terminal: a line has up to 8,192, of four bytes each."""
+"""Lines queued for a slow disk or terminal, each of up to 8,192 characters."""
 _SUBSCRIBER_LINES: Final = 4096
 _CLOSE_SECONDS: Final = 1.0
 
-# Everything that moves a cursor, hides text, is not seen or turns its direction: C0, C1, surrogates, and Unicode's own
-# (its format characters, fillers, and tags, in which a whole text can hide).
+# Whatever moves the cursor, is invisible or changes text direction: C0, C1, surrogates, and Unicode's own
+# (format characters, fillers, and tags, which can hide a whole text).
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
@@ -64,13 +64,13 @@ class LogError(GuesthouseError):
 
 
 class Subscription:
-    """Lines as they are written, for one reader. A reader that does not keep up loses lines, and is told."""
+    """New lines for one reader. A reader that does not keep up loses lines, and is told how many."""
 
     def __init__(self) -> None:
         self._lines: deque[LogLine] = deque()
         self._missed = 0
         self.on_line: Callable[[], None] | None = None
-        """Called when there is something to take."""
+        """Called when there are lines to take."""
 
     def put(self, line: LogLine) -> None:
         """Called by the log."""
@@ -87,15 +87,15 @@ class Subscription:
             yield self._lines.popleft()
         if self._missed:
             missed, self._missed = self._missed, 0
-            yield _of_log(f"{missed} lines were written faster than read here")
+            yield _of_log(f"{missed} lines were dropped: they came faster than they were read")
 
 
 class Log:
-    """Implements `guesthouse.core.ports.LogPort`. Closed by `close`, which writes out what waits.
+    """Implements `guesthouse.core.ports.LogPort`. `close` flushes it.
 
     Args:
-        folder: where `node.jsonl` goes; None writes no file.
-        terminal: where the lines for people go; None for nowhere.
+        folder: of `node.jsonl`; None writes no file.
+        terminal: where text lines go; None for nowhere.
     """
 
     def __init__(self, folder: Path | None, terminal: TextIO | None = sys.stderr) -> None:
@@ -130,15 +130,15 @@ class Log:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Follow no more."""
+        """Stop following."""
         self._subscriptions.remove(subscription)
 
     def reopen(self) -> None:
-        """Go on in a new file when another program has moved this one away."""
+        """Open the file again if it was rotated by another program."""
         self._writer.reopen = True
 
     def close(self) -> None:
-        """Write out what waits, for at most a second."""
+        """Flush, for at most a second."""
         self._writer.close()
 
     def _write(self, line: LogLine) -> None:
@@ -152,7 +152,7 @@ class Log:
 
 
 class _Rate:
-    """Counts lines by source within the running second."""
+    """Counts lines by source in the current second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -189,7 +189,7 @@ class _Rate:
 
 
 class _Writer:
-    """The thread that writes. It may block on a full disk or a stopped terminal; nobody waits for it."""
+    """The writing thread. It may block on a full disk or a stopped terminal; nothing waits for it."""
 
     def __init__(self, folder: Path | None, terminal: TextIO | None) -> None:
         self._folder = folder
@@ -200,7 +200,7 @@ class _Writer:
         self.reopen = False
         self._lines: queue.Queue[LogLine | None] = queue.Queue(_QUEUED_LINES)
         self._dropped = 0
-        # Each is counted by one thread: the first by those who write, the second by this one's own.
+        # Two counters with one writing thread each: callers of `put`, and this thread.
         self._characters_put = self._characters_taken = 0
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
@@ -229,7 +229,7 @@ class _Writer:
             self._characters_taken += len(line.text)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
-                text = f"{dropped} lines were lost: the disk or the terminal is too slow"
+                text = f"{dropped} lines were dropped: the disk or the terminal is too slow"
                 self._write(_of_log(text))
         if self._file is not None:
             self._file.close()
@@ -243,12 +243,12 @@ class _Writer:
         except (OSError, LogError) as error:
             if not self._unwritten:
                 why = error if isinstance(error, LogError) else f"{self._folder}: {error.strerror}"
-                self._show(_of_log(f"{why}: until that is fixed, lines are shown and not kept"))
+                self._show(_of_log(f"{why}: until that is fixed, lines are not written to the file"))
             self._unwritten += 1
             return
         if self._unwritten:
             missing, self._unwritten = self._unwritten, 0
-            self._write(_of_log(f"{missing} lines are missing here: {self._folder} could not be written"))
+            self._write(_of_log(f"{missing} lines are missing here: {self._folder} was not writable"))
 
     def _show(self, line: LogLine) -> None:
         try:
@@ -261,7 +261,7 @@ class _Writer:
             return
 
     def _keep(self, line: LogLine, folder: Path) -> None:
-        """Append a line to the file. One that was cut off by a full disk stays alone on its line."""
+        """Append a line to the file. After a line truncated by a full disk, start a new one."""
         if self.reopen and self._file is not None:
             self.reopen = self._torn = False
             self._file.close()
@@ -277,7 +277,7 @@ class _Writer:
             self._rotate(folder)
 
     def _rotate(self, folder: Path) -> None:
-        """Begin another file. Where that fails, the next line opens the old one again, and tries."""
+        """Start a new file. If that fails, the next line reopens the old one and tries again."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -294,7 +294,7 @@ def _of_log(text: str) -> LogLine:
 
 
 def _open_file(folder: Path) -> FileIO:
-    """Without a buffer: a line that was not written is not written later, out of its place."""
+    """Unbuffered: a failed write must not be completed later, out of order."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         return open(folder / "node.jsonl", "ab", buffering=0, opener=private.opener)
@@ -303,12 +303,12 @@ def _open_file(folder: Path) -> FileIO:
 
 
 def printable(text: str) -> str:
-    """Text with every character that a terminal would act on shown as an escape."""
+    """Text with every character that a terminal interprets shown as an escape."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def for_people(line: LogLine) -> str:
-    """One line for a terminal: time, level, source, text. Further lines of the text are indented under it."""
+    """One line for a terminal: time, level, source, text. Further lines of the text are indented."""
     clock = time.strftime("%H:%M:%S", time.localtime(line.time))
     first, *rest = line.text.rstrip("\n").split("\n")
     stream = "" if line.stream in ("host", "print") else f" {line.stream}"
@@ -317,7 +317,7 @@ def for_people(line: LogLine) -> str:
 
 
 def as_dict(line: LogLine) -> dict[str, str | float]:
-    """The line as `node.jsonl` and `guesthouse logs --json` give it."""
+    """The line as in `node.jsonl` and `guesthouse logs --json`."""
     return {
         "time": round(line.time, 3),
         "level": line.level,

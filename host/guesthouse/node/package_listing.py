@@ -1,4 +1,4 @@
-"""Packages as JSON: what is installed and runs of each, and what it may do."""
+"""Packages as JSON: what is installed and running of each, and what it may do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guesthouse.package.store.installed import Installation
 def described(
     package_id: str, item: Installation | None, running: Package | None, unpacked: Path
 ) -> dict[str, Any]:
-    """A package as JSON: what is installed of it, and what runs."""
+    """A package as JSON: its installed and running versions."""
     current, previous = (None, None) if item is None else (item.current, item.previous)
     return {
         "package": package_id,
@@ -28,10 +28,10 @@ def described(
 
 
 def rights_of(package: Package | None, *, installed: bool) -> dict[str, Any]:
-    """What a package's manifest asks for, as JSON, and by whom it is granted; null when it cannot be read."""
+    """What a package's manifest asks for, and who granted it, as JSON; null if it cannot be read."""
     if package is None:
         return {"asks": None}
-    operator = "the operator, who installed it" if installed else "the operator, who runs it"
+    operator = "the operator, by installing it" if installed else "the operator, by running it"
     asks = [_granted(asked, operator) for asked in asked_by(package)]
     return {"asks": asks}
 
@@ -42,7 +42,7 @@ def _granted(asked: Asked, operator: str) -> dict[str, Any]:
 
 
 def content_hash(package: Package, unpacked: Path) -> str | None:
-    """The hash of a package's content; None for a folder or component that may change where it lies."""
+    """The hash of a package's content; None for a folder or component that may change in place."""
     root = unpacked.resolve()
     places = (package.source, *package.processes[0].component.parents)
     return next((place.name for place in places if place.resolve().parent == root), None)

@@ -1,5 +1,5 @@
-"""The first workers, spawned before the node has loaded its own code: both take about as long, and need nothing of each
-other until they are done. Which workers a node has, by its settings, is decided here too, for both.
+"""Spawns the first workers before the node has loaded its own code, so that both start in parallel. How many workers
+the settings ask for, and their command line, is therefore decided here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from guesthouse.kernel.workers.worker_process import WorkerSubprocess, spawn, wo
 
 
 class PrespawnedWorkers:
-    """Spawns a node's first workers on entry. On exit it ends those that nobody took.
+    """Spawns a node's first workers on entry, and ends those that nobody took on exit.
 
-    Nothing is decided by it: where a worker cannot be spawned, whoever needs it tries again and says why.
+    A worker that cannot be spawned is skipped: the pool tries again and reports why.
 
     Args:
         settings: with `home` set.
@@ -45,17 +45,17 @@ class PrespawnedWorkers:
             left.abandon()
 
     def take(self) -> WorkerSubprocess | None:
-        """One that is the caller's from now on; None when there is none left."""
+        """Take one over; None when there is none left."""
         return self._spawned.pop() if self._spawned else None
 
 
 def placement(settings: Settings) -> Placement:
-    """Which workers there are at first, and who may share one."""
+    """How many workers there are at first, and who may share one."""
     return Placement(Isolation(settings.isolation), _worker_count(settings), settings.most_workers)
 
 
 def command_of_workers(settings: Settings, home: Home) -> list[str]:
-    """What to spawn, without `--link-fd N`. Makes the folder that they may read."""
+    """The command that spawns a worker, without `--link-fd N`. Creates the folder that workers may read."""
     home.prepare_compiled()
     return worker_command(
         {
@@ -68,5 +68,5 @@ def command_of_workers(settings: Settings, home: Home) -> list[str]:
 
 
 def _worker_count(settings: Settings) -> int:
-    """How many the settings ask for; by default one for each CPU but the node's own."""
+    """The number of workers; by default one for each CPU except the node's own."""
     return settings.workers or max(1, len(os.sched_getaffinity(0)) - 1)

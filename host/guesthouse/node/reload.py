@@ -1,7 +1,7 @@
-"""Takes up settings, certificates and the log's file again while a node runs, as SIGHUP asks.
+"""Reloads settings, certificates and the log file of a running node on SIGHUP.
 
-What can be taken up is listed here; whatever else has changed is logged, and waits for the next start. When anything
-is wrong with the new settings or certificates, all stays as it is.
+Settings that can be reloaded are listed here; changes of others are logged, and take effect at the next start. If the
+new settings or certificates are faulty, nothing changes.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ RELOADED: Final = frozenset(
         ),
     )
 )
-"""Settings that hold without a restart: for connections that come, and runs that begin, after that."""
+"""Settings that take effect without a restart: for later connections and runs."""
 
 SOURCE: Final = "node"
 
 
 class Reloader:
-    """Reloads when it is asked to, one time after the other. An async context manager: leaving it waits for none.
+    """Reloads on request, one at a time. An async context manager: leaving it does not wait.
 
     Args:
-        node: what is to go by the settings.
+        node: the node to reload.
         load: reads the settings; blocks.
     """
 
@@ -90,17 +90,15 @@ class Reloader:
         node = self._node
         settings, taken, waiting = merged(node.settings, wanted)
         node.reload(settings)
-        text = "certificates and the log's file are taken up again"
+        text = "certificates and log file were reopened"
         node.log.write(SOURCE, "info", f"reloaded: {text}; {', '.join(taken) or 'no setting has changed'}")
         if waiting:
-            text = (
-                f"these settings have changed and hold from the next start of the node: {', '.join(waiting)}"
-            )
+            text = f"these settings have changed and take effect at the next start of the node: {', '.join(waiting)}"
             node.log.write(SOURCE, "warning", text)
 
 
 def merged(now: Settings, wanted: Settings) -> tuple[Settings, list[str], list[str]]:
-    """The settings that a node goes by once it has reloaded, those that change with it, and those that wait."""
+    """The new settings of a running node, the names of those that changed, and of those that need a restart."""
     taken, waiting = [], []
     settings = now
     for name, old, new in _changes(now, wanted):

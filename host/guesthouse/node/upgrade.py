@@ -1,4 +1,4 @@
-"""One version of a package in another's place: all of its processes, or none.
+"""Replaces one version of a package by another: all of its processes, or none.
 
 Channels stay open and messages wait meanwhile (`Supervisor.replace`).
 """
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Upgrade:
-    """One swap. `carry_out` does it, or undoes what it did and raises; `finish` ends what the new version no
-    longer has. Between the two, `undo` still returns to the old version.
+    """One upgrade. `carry_out` does it, or undoes it and raises; `finish` ends processes that the new version no
+    longer has. In between, `undo` still returns to the old version.
 
     Args:
-        before: what runs now; none when nothing does.
+        before: what runs now; empty when nothing does.
         after: what is to run.
-        runs: whether a process is there now.
+        runs: whether a process is running now.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Upgrade:
         """Start the new version of each process.
 
         Raises:
-            GuesthouseError: one cannot be compiled or started. The old version runs, as before.
+            GuesthouseError: one cannot be compiled or started. The old version is running again.
         """
         for spec in self._after.processes:
             try:
@@ -62,14 +62,14 @@ class Upgrade:
             self._done.append(spec)
 
     async def undo(self) -> None:
-        """Return to the old version. What cannot be started there either is logged."""
+        """Return to the old version. Processes that cannot be started again are logged."""
         while self._done:
             spec = self._done.pop()
             old = self._old.get(spec.id)
             try:
                 if old is None or spec.id not in self._ran:
                     self._serve_pages(old, spec.id)
-                    await self._end(spec.id, "its package is as it was before")
+                    await self._end(spec.id, "its package was rolled back")
                 else:
                     await self._run(old)
             except GuesthouseError as error:

@@ -126,7 +126,7 @@ def test_logs_follow_until_the_node_stops(daemon: Daemon) -> None:
     _, err = follow.communicate(timeout=PATIENCE)
     assert (follow.returncode, err) == (
         1,
-        f"guesthouse: the node on {daemon.home} stopped while it answered\n",
+        f"guesthouse: the node on {daemon.home} stopped before it had answered\n",
     )
 
 
@@ -162,7 +162,7 @@ def test_a_token_is_revoked_whether_the_node_runs_or_not(daemon: Daemon, running
     assert (done.returncode, done.stderr) == (0, "the token is revoked\n")
     assert (daemon.home / "tokens.revoked").read_text().count("\n") == 1
     other = guesthouse("revoke", "--home", home, "not-a-token")
-    assert (other.returncode, other.stderr.split(":")[1]) == (1, " that is no token of this node")
+    assert (other.returncode, other.stderr.split(":")[1]) == (1, " not a token of this node")
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -176,7 +176,7 @@ def test_all_tokens_are_revoked_whether_the_node_runs_or_not(daemon: Daemon, run
     with pytest.raises(jwt.InvalidSignatureError):
         jwt.decode(token, (daemon.home / "token.secret").read_bytes(), algorithms=["HS256"])
     again = guesthouse("revoke", "--home", home, token)
-    assert (again.returncode, again.stderr.split(":")[1]) == (1, " that is no token of this node")
+    assert (again.returncode, again.stderr.split(":")[1]) == (1, " not a token of this node")
 
 
 def test_a_token_that_is_not_renewed_ends_with_its_ttl(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_token_that_is_not_renewed_ends_with_its_ttl(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [(), ("token", "--all")])
 def test_it_is_said_what_to_revoke(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = guesthouse("revoke", "--home", str(tmp_path), *arguments)
-    assert (done.returncode, done.stderr) == (1, "guesthouse: say what to revoke: a TOKEN, or --all\n")
+    assert (done.returncode, done.stderr) == (1, "guesthouse: name what to revoke: a TOKEN, or --all\n")
 
 
 def test_no_token_is_revoked_behind_the_back_of_a_node_that_starts(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_body_that_is_not_utf_8_is_refused_before_a_node_is_asked(tmp_path: Pa
     code, said = with_bytes("send", "a:b:c", b"\xff", "--home", str(tmp_path))
     assert (code, said) == (
         1,
-        "guesthouse: BODY is not UTF-8: send what is no text as a blob, with --blob FILE\n",
+        "guesthouse: BODY is not UTF-8: send binary data as a blob, with --blob FILE\n",
     )
 
 

@@ -39,7 +39,7 @@ async def test_a_folder_whose_path_is_not_utf_8_is_looked_at(tmp_path: Path) -> 
     folder = tmp_path / os.fsdecode(b"f\xff")
     folder.mkdir()
     (said,) = await told(folder, "a")
-    assert "cannot be watched (its path is not UTF-8): it is looked at every second" in said
+    assert "cannot be watched (its path is not UTF-8): polling it every second" in said
 
 
 async def test_a_file_whose_name_is_not_utf_8_ends_no_watch(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_without_inotify_watches_it_is_looked_at(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "watch limit reached" in done.stdout
-    assert "it is looked at every second" in done.stdout
+    assert "polling it every second" in done.stdout
 
 
 if __name__ == "__main__":

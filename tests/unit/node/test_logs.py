@@ -176,6 +176,6 @@ def test_a_subscriber_that_does_not_read_loses_lines_and_is_told() -> None:
         log.write("a", "info", str(number), stream="print")
     lines = list(subscription.take())
     assert [line.text for line in lines[:2]] == ["0", "1"]
-    assert lines[-1].text == "904 lines were written faster than read here"
+    assert lines[-1].text == "904 lines were dropped: they came faster than they were read"
     log.unsubscribe(subscription)
     log.close()

@@ -61,8 +61,8 @@ def test_lines_that_find_no_room_are_shown_and_counted_and_the_next_ones_kept(tm
     log.write("node", "info", "after")
     log.close()
     shown = terminal.getvalue()
-    assert shown.count("until that is fixed, lines are shown and not kept") == 1
-    assert kept(tmp_path) == ["first", "after", f"5 lines are missing here: {tmp_path} could not be written"]
+    assert shown.count("until that is fixed, lines are not written to the file") == 1
+    assert kept(tmp_path) == ["first", "after", f"5 lines are missing here: {tmp_path} was not writable"]
 
 
 def test_a_file_that_cannot_be_put_aside_costs_no_line(
