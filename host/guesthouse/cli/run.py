@@ -1,4 +1,4 @@
-"""`guesthouse run`: a node, until it is told to stop."""
+"""`guesthouse run`: runs a node until it is told to stop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dev", is_flag=True, default=None, help="Print a login URL; watch the packages, build and reload them."
 )
-@click.option("--yes", is_flag=True, help="Packages may have the hosts of others that are gone.")
+@click.option("--yes", is_flag=True, help="Let named packages take over the hosts of uninstalled ones.")
 def run(
     packages: tuple[str, ...],
     home: str | None,
@@ -52,12 +52,12 @@ def run(
     dev: bool | None,
     yes: bool,
 ) -> None:
-    """Run a node with these packages, and those that are installed.
+    """Run a node with these packages and the installed ones.
 
-    A PACKAGE is a package folder, its .zip, a bare .wasm (its process is name:name:local.os), or
-    process:package:publisher=file.wasm. Once the node serves, it prints one line on standard output:
-    ready http://HOST:PORT node=NAME (https:// over TLS). SIGTERM and Ctrl-C stop it, SIGHUP
-    makes it take up certificates, the log's file and some settings again.
+    A PACKAGE is a package folder, its .zip, a bare .wasm (process name:name:local.os), or
+    process:package:publisher=file.wasm. Once the node is ready, it prints one line on standard output:
+    ready http://HOST:PORT node=NAME (https:// over TLS). SIGTERM and Ctrl-C stop it; SIGHUP
+    reloads certificates, the log file and some settings.
     """
     from guesthouse.core.config import load_settings
 
@@ -70,16 +70,14 @@ def run(
         "workers": workers,
         "dev": dev,
     }
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the node can reload
     load = partial(load_settings, home, flags)
     settings = load()
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
     from guesthouse.node.prespawn import PrespawnedWorkers
 
-    with PrespawnedWorkers(
-        settings
-    ) as prespawned:  # all that is loaded from here on, is loaded beside the workers
+    with PrespawnedWorkers(settings) as prespawned:  # what is imported from here on loads beside the workers
         import asyncio
 
         import uvloop
@@ -96,7 +94,7 @@ async def _run(
     *,
     consent: bool,
 ) -> None:
-    """Run the node until a signal comes, whatever it is doing then."""
+    """Run the node until a signal, also while it starts."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -153,12 +151,12 @@ async def _serve(
         await node.installer.start()
         await node.forget_absent()
         node.log.write("node", "info", f"{settings.node} serves {node.http.url} from {node.home.path}")
-        with contextlib.suppress(OSError, OutputFailed):  # nobody has to read it
+        with contextlib.suppress(OSError, OutputFailed):  # the pipe may be closed
             click.echo(f"ready {node.http.url} node={settings.node}")
         if settings.dev:
             from guesthouse.cli.dev import watch
 
-            click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
+            click.echo(f"log in once within ten minutes: {_login_url(node)}", err=True)
             with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
                 await watch(node, dict(zip(arguments, packages, strict=True)), failed)
         with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
@@ -166,7 +164,7 @@ async def _serve(
 
 
 class _HangUp:
-    """SIGHUP: reload; or stop, when it says that the terminal is gone from which the node was started."""
+    """SIGHUP: reload; or stop, if the terminal that the node was started from is gone."""
 
     def __init__(self, reload: Callable[[], None], stop: Callable[[], None]) -> None:
         self._reload = reload
@@ -192,7 +190,7 @@ def _has_terminal() -> bool:
 
 @contextlib.contextmanager
 def _no_passes() -> Iterator[None]:
-    """No garbage is looked for: what is loaded stays, and the passes over it are a twentieth of the time."""
+    """Disable garbage collection: nothing that is loaded becomes garbage, and it takes 5 % of the start."""
     gc.disable()
     try:
         yield
@@ -201,15 +199,15 @@ def _no_passes() -> Iterator[None]:
 
 
 def _login_url(node: Node) -> str:
-    """A one-time login that leads to the first page that a package brought."""
+    """A one-time login URL that leads to the first package's page."""
     pages = (spec.id for package in node.packages for spec in package.processes if spec.ui is not None)
     first = next(pages, None)
     return node.http.login_url("/" if first is None else f"/{first}/")
 
 
 def _give_up_rights(*, inspectable: bool) -> None:
-    """As many sockets as this user may have; no core files, which would hold secrets; no new privileges; and nobody
-    who looks into the memory.
+    """Raise the limit on descriptors; disable core files, which would contain secrets, new privileges, and debugging by
+    other OS processes.
     """
     import resource
 

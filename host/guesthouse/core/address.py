@@ -1,7 +1,7 @@
 """Names of nodes and processes: `node@process:package:publisher`.
 
-The forms are those of the Kinode OS. Names come from clients, guests and packages, so parsing is
-strict: a name that parses is safe in a URL path, a cookie name, a file name and a log line.
+The syntax is the Kinode OS's. Names come from clients, guests and packages, so parsing is
+strict: a valid name is safe in a URL path, a cookie name, a file name and a log line.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class ProcessId:
 
     @classmethod
     def parse(cls, text: str) -> ProcessId:
-        """Read `process:package:publisher`.
+        """Parse `process:package:publisher`.
 
         Raises:
-            BadProcessId: the text has not three parts, or one has a character that no name has.
+            BadProcessId: it has not three parts, or a part is not a valid name.
         """
         return _parse_process_id(text)
 
@@ -58,10 +58,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read `node@process:package:publisher`.
+        """Parse `node@process:package:publisher`.
 
         Raises:
-            BadAddress: there is no `@`, or either side is not a name.
+            BadAddress: there is no `@`, or either side is not valid.
         """
         node, at, process = text.partition("@")
         if not at:
@@ -76,10 +76,10 @@ class Address:
 
 
 def parse_node_name(text: str) -> str:
-    """Return `text` when it can name a node.
+    """Return `text` if it is a valid node name.
 
     Raises:
-        BadNodeName: it has a character that no name has, or is empty or too long.
+        BadNodeName: it is not.
     """
     if _PART.fullmatch(text) is None:
         raise BadNodeName(f"{_quoted(text)} cannot name a node: use {_RULE}")
@@ -107,7 +107,7 @@ def _quoted(text: str) -> str:
 HTTP_SERVER: Final = ProcessId("http-server", "distro", "sys")
 """The runtime module that owns channels and HTTP bindings."""
 RPC: Final = ProcessId("rpc", "distro", "sys")
-"""Whom messages by RPC come from: programs on the node's machine, and not its HTTP server."""
+"""The source of RPC messages: programs on the node's machine, as opposed to its HTTP server."""
 
 
 _MODULES: Final = (
@@ -134,16 +134,16 @@ _ALIASES: Final = {
     for name in (module, module.replace("-", "_"))
     for publisher in _PUBLISHERS
 }
-"""The names that runtime modules have had, all of them: underscores for hyphens, and another publisher."""
+"""All names that runtime modules have had: with underscores, or another publisher."""
 
 
 def is_runtime_module(process: ProcessId) -> bool:
-    """Whether this names a part of the node itself, under any of its names, or a neighbour of those, which people and
-    processes would take for one: no process may have that id.
+    """Whether this names a part of the node, under any of its names, or could be mistaken for one: no process may have
+    that id.
     """
     return str(process) in _ALIASES or process.package_id in _PUBLISHERS
 
 
 def canonical(process: ProcessId) -> ProcessId:
-    """Return the process that an older guest means by this name."""
+    """Return the current id for a name that an older guest may use."""
     return _ALIASES.get(str(process), process)

@@ -1,16 +1,16 @@
-"""Capabilities: what a process may do beyond being there. Pure.
+"""Capabilities: what a process may do. Pure.
 
-A capability is named by who issued it and what it is for, `{issuer, params}`; params are JSON, compared in one
-canonical form. Nothing is allowed without one, and the node keeps who holds which: a process can show what it
-holds, hand it on with a message, save what it was handed, and drop what it has, but not make one up. What a
-process issues itself it may hand to anybody, and recognises when it comes back.
+A capability is `{issuer, params}`: who issued it and what it is for; params are JSON, compared in a
+canonical form. Everything is denied without one, and the node records who holds which: a process can show what it
+holds, pass it on with a message, save what it was given, and drop what it holds, but not forge one. Capabilities that
+it issues itself it may give to any process, and recognises when they come back.
 
 | capability | needed for |
 |---|---|
 | `"messaging"` of a process | messaging it, when it is not public and of another package |
 | `"messaging"` of a runtime module | messaging it; of `http-server:distro:sys`, binding paths too |
-| `{"bytes": N}` of `state:distro:sys` | keeping that many bytes with `set-state` |
-| `"spawn"` of `kernel:distro:sys` | starting processes of one's own package |
+| `{"bytes": N}` of `state:distro:sys` | storing that many bytes with `set-state` |
+| `"spawn"` of `kernel:distro:sys` | starting processes of its own package |
 | `"network"` of `kernel:distro:sys` | messaging processes of other nodes, and being messaged by them |
 """
 
@@ -33,22 +33,22 @@ STATE: Final = ProcessId("state", "distro", "sys")
 MAX_PARAMS: Final = 1024
 MOST_IN_MESSAGE: Final = 32
 MOST_RECEIVED: Final = 256
-"""Capabilities that came with messages of this run and may still be saved."""
+"""Capabilities that came with messages of this run and can still be saved."""
 MOST_SAVED: Final = 256
 MOST_NAMED: Final = 256
-"""Capabilities in one call, and grants of one process that another starts."""
+"""Capabilities in one call; grants of one child process."""
 MOST_DROPPED: Final = 1024
-"""Capabilities that a process gave up and that nobody grants it any more."""
+"""Dropped capabilities that it would not be granted any more."""
 MOST_REFUSALS: Final = 64
 
 
 class BadCapability(GuesthouseError, ValueError):
-    """What should name a capability does not."""
+    """Text does not name a capability."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Capability:
-    """A right. Two are the same when both texts are."""
+    """A permission. Equal if both texts are."""
 
     issuer: str
     """An address."""
@@ -57,10 +57,10 @@ class Capability:
 
     @classmethod
     def read(cls, issuer: str, params: str) -> Capability:
-        """Read one from texts, whatever their spelling.
+        """Parse texts in any equivalent form.
 
         Raises:
-            BadCapability: the issuer is no address, or the params are no JSON or too long.
+            BadCapability: the issuer is not an address, or the params are not JSON or too long.
         """
         try:
             address = Address.parse(issuer)
@@ -73,10 +73,10 @@ class Capability:
 
 
 def canonical_params(text: str) -> str:
-    """The one form of JSON params.
+    """The canonical form of JSON params.
 
     Raises:
-        BadCapability: they are no JSON, or too long.
+        BadCapability: they are not JSON, or too long.
     """
     try:
         if len(text) > MAX_PARAMS:
@@ -84,13 +84,13 @@ def canonical_params(text: str) -> str:
         params = json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
         raise BadCapability(
-            f"a capability's params are JSON of at most {MAX_PARAMS} characters: correct them"
+            f"a capability's params are JSON of at most {MAX_PARAMS} characters: fix them"
         ) from None
     return params
 
 
 def of_node(node: str, process: ProcessId, params: str = MESSAGING) -> Capability:
-    """A capability that a process of this node issues."""
+    """A capability issued by a process of this node."""
     return Capability(f"{node}@{canonical(process)}", params)
 
 
@@ -106,28 +106,28 @@ def defaults(node: str, state_bytes: int) -> frozenset[Capability]:
 
 @dataclass(slots=True)
 class Holdings:
-    """What one process holds."""
+    """The capabilities of one process."""
 
     address: str
     """The process's own."""
     default: frozenset[Capability] = frozenset()
     requested: frozenset[Capability] = frozenset()
-    """What its manifest requests, granted by the operator who runs it."""
+    """Requested by its manifest, granted by the operator."""
     given: Set[Capability] = field(default_factory=frozenset)
-    """What other processes grant it."""
+    """Granted to it by other processes."""
     saved: set[Capability] = field(default_factory=set)
     dropped: dict[Capability, None] = field(default_factory=dict)
-    """What it gave up of what it is granted, oldest first."""
+    """Dropped although granted, oldest first."""
     named: bool = True
-    """Whether it is of a manifest; no child, whose parent chose its name."""
+    """False for a child process, whose parent chose its name."""
     received: dict[Capability, str] = field(default_factory=dict)
-    """What came with messages of this run, oldest first, and from whom."""
+    """Received with messages of this run, oldest first, and from whom."""
     givers: dict[Capability, str] = field(default_factory=dict)
-    """Of what it saved: from whom that came, as far as it was handed to it."""
+    """The givers of those that it saved, if they were given to it."""
     signed: dict[Capability, object] = field(default_factory=dict)
-    """Those of other nodes, signed: what shows there that it holds them, as it came, oldest first. Not kept."""
+    """Signed capabilities of other nodes, to be shown there, oldest first. Not stored."""
     refused: dict[Capability, int] = field(default_factory=dict)
-    """What it lacked, and how often."""
+    """Those that were missing, and how often."""
 
     def all(self) -> set[Capability]:
         """Everything it holds."""
@@ -141,8 +141,8 @@ class Holdings:
         return capability in self.default or capability in self.requested or capability in self.given
 
     def refuse(self, capability: Capability) -> bool:
-        """Note that it lacked this one. Returns whether that is worth a line in the log: the first time, the
-        second, the fourth and so on, so that a process cannot fill the log with refusals.
+        """Record that this one was missing. Returns whether to log it: the first time, the
+        second, the fourth and so on, so that a process cannot flood the log with refusals.
         """
         if capability not in self.refused and len(self.refused) >= MOST_REFUSALS:
             return False
@@ -150,11 +150,11 @@ class Holdings:
         return count & (count - 1) == 0
 
     def may_attach(self, capability: Capability) -> bool:
-        """Whether it may hand this one on: it holds it, was just handed it, or issues it."""
+        """Whether it may pass this one on: it holds it, was just given it, or issues it."""
         return capability.issuer == self.address or self.holds(capability) or capability in self.received
 
     def receive(self, capabilities: Iterable[Capability], giver: str) -> None:
-        """These came with a message of `giver`, an address."""
+        """Record capabilities that came with a message of `giver`, an address."""
         for capability in capabilities:
             self.received.pop(capability, None)
             self.received[capability] = giver
@@ -162,14 +162,14 @@ class Holdings:
                 del self.received[next(iter(self.received))]
 
     def keep_signed(self, capability: Capability, signed: object) -> None:
-        """With this it can show a capability of another node there."""
+        """Record the signed form of another node's capability."""
         self.signed.pop(capability, None)
         self.signed[capability] = signed
         if len(self.signed) > MOST_RECEIVED:
             del self.signed[next(iter(self.signed))]
 
     def save(self, capabilities: Iterable[Capability]) -> list[Capability]:
-        """Keep those that it was handed in this run, or holds or issues. Returns them."""
+        """Save those that it was given in this run, or holds or issues. Returns them."""
         kept = []
         for capability in capabilities:
             if self.may_attach(capability) and (capability in self.saved or len(self.saved) < MOST_SAVED):
@@ -181,7 +181,7 @@ class Holdings:
         return kept
 
     def drop(self, capabilities: Iterable[Capability]) -> list[Capability]:
-        """Hold these no more, also in later runs. Returns those that it held."""
+        """Drop these, for later runs too. Returns those that it held."""
         lost = [capability for capability in capabilities if self.holds(capability)]
         self.saved.difference_update(lost)
         for capability in lost:
@@ -190,7 +190,7 @@ class Holdings:
         return lost
 
     def forget(self, void: Callable[[Capability], bool]) -> None:
-        """Hold these no more, as far as they were handed over. What it gave up it gave up."""
+        """Drop those that were given to it; what it dropped stays dropped."""
         for capability in {*self.saved, *self.received, *self.signed}:
             if void(capability):
                 self.saved.discard(capability)
@@ -199,7 +199,7 @@ class Holdings:
                 self.signed.pop(capability, None)
 
     def forget_dropped(self) -> list[Capability]:
-        """Forget what it gave up beyond `MOST_DROPPED`, of what nobody grants it any more. Returns those."""
+        """Forget the oldest dropped ones beyond `MOST_DROPPED` that it is not granted any more. Returns them."""
         over = len(self.dropped) - MOST_DROPPED
         if over <= 0:
             return []
@@ -209,12 +209,12 @@ class Holdings:
         return void
 
     def state_bytes(self) -> int:
-        """How many bytes it may keep as its state."""
+        """The size limit of its state in bytes."""
         mine = [capability for capability in self.all() if capability.issuer.endswith(f"@{STATE}")]
         return max((_bytes(capability.params) for capability in mine), default=0)
 
     def begin_run(self) -> None:
-        """A new run was handed nothing yet."""
+        """Forget what the last run was given."""
         self.received.clear()
 
 

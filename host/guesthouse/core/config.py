@@ -1,7 +1,7 @@
 """The node's settings: every limit, its default and its unit, in one place.
 
-They come, later ones first, from flags, `GUESTHOUSE_<SECTION>_<NAME>`, `guesthouse.toml` in the
-node's home, and the defaults here.
+They come from command-line options, then `GUESTHOUSE_<SECTION>_<NAME>`, then `guesthouse.toml` in the
+node's home, then the defaults here.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ GIB = 1024 * MIB
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """`[http]`: where the node listens and whom it believes."""
+    """`[http]`: where the node listens, and whom it trusts."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     tls_cert: str | None = None
     tls_key: str | None = None
     allowed_origins: tuple[str, ...] = ()
-    """Origins besides the node's own hosts that may open cookie-authenticated WebSockets."""
+    """Origins besides the node's own that may open cookie-authenticated WebSockets."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses whose `X-Forwarded-For` is believed."""
+    """Addresses whose `X-Forwarded-For` is trusted."""
     local_access: str = "secret"
-    """What a program on this machine shows to be the node's user's: the `secret` of the home, or that it is on this
-    `machine`, as every other user's programs are.
+    """How a local program proves that it is the node's user's: by the `secret` of the home, or by being on this
+    `machine`, which programs of other users are, too.
     """
     renewable_seconds: int = 30 * 24 * 3600
-    """How long tokens and logins can be renewed, from the first of them on. One made for longer lasts so long."""
+    """How long after the first of them a family of tokens can be renewed, unless that one was made for longer."""
     hosts: tuple[str, ...] = ()
     """Names that the node answers for, besides `localhost`, addresses, `host` and the certificate's; `*` for all."""
     origins: str = "auto"
-    """Whether pages of a package have an origin of their own: `package`, `shared`, or `auto`: where that works."""
+    """Whether packages have their own origins: `package`, `shared`, or `auto` (where possible)."""
     page_sources: tuple[str, ...] = ()
-    """Origins besides their own that packages' pages may load from and speak to, such as `https://fonts.example`."""
+    """Further origins that packages' pages may load from and connect to, such as `https://fonts.example`."""
     register_form: bool = True
-    """Clients may register a channel on `/`, and pages get a cookie that they can read for it."""
+    """Whether clients may register a channel on `/`, for which pages get a readable cookie."""
     register_cookie: str = "process"
-    """What of the login pages can read: a token for their own `process`, or, `readable`, that of the node."""
+    """The token in that cookie: one for the page's own `process`, or, `readable`, one for the node."""
     register_packages: tuple[str, ...] = ()
-    """Packages, as `package:publisher`, whose pages may register although they share their origin with others."""
+    """Packages, as `package:publisher`, whose pages may register although they share their origin."""
     service_workers: tuple[str, ...] = ()
-    """Packages, as `package:publisher`, that may have service workers on an origin of their own. Whatever pages those
-    make themselves may load from and speak to anybody.
+    """Packages, as `package:publisher`, that may have service workers on their own origin. Pages that these serve may
+    load from and connect to anything.
     """
     readable_packages: tuple[str, ...] = ()
-    """Packages, as `package:publisher`, whose pages can read a token of the whole node."""
+    """Packages, as `package:publisher`, whose pages can read a token for the whole node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +73,23 @@ class ConnectionLimits:
     register_bytes: int = 8 * KIB
     message_bytes: int = 1 * MIB
     fragments: int = 1024
-    """Frames in one message."""
+    """Frames per message."""
     unfinished_bytes: int = 256 * MIB
-    """What all clients together may have sent of messages that they have not finished."""
+    """Unfinished messages of all clients together."""
     outbox_bytes: int = 4 * MIB
-    """What may wait to be read by one client."""
+    """Messages waiting to be read by one client."""
     ping_seconds: float = 20.0
-    """Idle time after which a client is pinged."""
+    """Silence after which a client is pinged."""
     pong_seconds: float = 20.0
     close_seconds: float = 5.0
-    """How long a client may take to answer a close frame."""
+    """For a client to answer a close frame."""
     http_body_bytes: int = 16 * MIB
     http_response_seconds: float = 15.0
-    """How long a process may take to answer an HTTP request before the client gets 408."""
+    """For a process to answer an HTTP request, before the client gets 408."""
     http_longest_response_seconds: float = 120.0
-    """The most that a binding or a request may give a process instead."""
+    """The longest that a binding or a request may set instead."""
     encrypted_messages: int = 65_536
-    """Messages that a client may send under one secret."""
+    """Messages that a client may send under one key."""
     bindings_per_process: int = 256
 
 
@@ -103,23 +103,23 @@ class ProcessLimits:
     start_seconds: float = 30.0
     """CPU time from instantiation to the first `receive`."""
     cpu_share: float = 0.95
-    """Of each second of its worker's time, on average; a process that uses more is held back."""
+    """Average share of its worker's time, above which a process is throttled."""
     host_calls_per_second: int = 500_000
-    """On average; a process that makes more is held back."""
+    """Average rate above which a process is throttled."""
     first_message_seconds: float = 10.0
-    """How long a process may take to its first `receive`: a new version that takes longer is rolled back."""
+    """For the first `receive` of a process; a new version that takes longer is rolled back."""
     handover_seconds: float = 5.0
-    """How long the run of an old version may take to finish what it was sent, and to hand over."""
+    """For an old version to finish what it was sent, and its handover."""
     mailbox_bytes: int = 4 * MIB
     message_bytes: int = 16 * MIB
-    """A body or a blob between processes; 16 MiB is also the most that a link frame can carry."""
+    """A body or a blob between processes; 16 MiB is also the most that fits a link frame."""
     outstanding_bytes: int = 64 * MIB
-    """Requests of one process that wait for their response."""
+    """Requests of one process that are waiting for their response."""
     state_bytes: int = 16 * MIB
     kv_bytes: int = 64 * MIB
-    """Keys and values in `kv:distro:sys`, for each package."""
+    """Keys and values in `kv:distro:sys`, per package."""
     drive_bytes: int = 64 * MIB
-    """Files in `vfs:distro:sys`, for each package."""
+    """Files in `vfs:distro:sys`, per package."""
     log_lines_per_second: int = 200
     log_line_bytes: int = 8 * KIB
     wasi_handles: int = 1024
@@ -136,14 +136,14 @@ class PackageLimits:
     files: int = 2_000
     component_bytes: int = 64 * MIB
     processes: int = 256
-    """Processes of one package, with those that they start."""
+    """Processes of one package, children included."""
     compile_seconds: float = 120.0
     compile_memory_bytes: int = 4096 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class RestartSettings:
-    """`[restart]`: how a process whose on-exit is `restart` returns. Seconds."""
+    """`[restart]`: delays before processes whose on-exit is `restart` run again. Seconds."""
 
     first_delay: float = 1.0
     longest_delay: float = 600.0
@@ -161,21 +161,21 @@ class Settings:
     workers: int = 0
     """Worker subprocesses; 0 means one for each CPU but one, and at least one."""
     worker_silence_seconds: float = 15.0
-    """How long a worker may say nothing when asked before it is ended, and its processes go on elsewhere."""
+    """For a worker to answer a ping, before it is killed and its processes are started on another."""
     worker_ready_seconds: float = 60.0
-    """How long a worker may take to check its machine and take processes, before another is started."""
+    """For a worker to check its machine and accept processes, before it is replaced."""
     worker_longest_pause: float = 10.0
-    """The longest wait, in seconds, before a worker that ends again and again is replaced."""
+    """The longest delay, in seconds, before a worker that keeps failing is replaced."""
     isolation: str = "shared"
-    """Whose guests may be in one worker: `shared`, everybody's; `package`, those of one package alone."""
+    """Who shares a worker: with `shared`, all; with `package`, processes of one package only."""
     most_workers: int = 64
-    """Workers that there may be when each package has one of its own."""
+    """The most workers when each package has its own."""
     worker_confinement: str = "best-effort"
-    """When the kernel cannot confine a worker: `best-effort` logs what is lacking, with `required` none runs."""
+    """When the kernel cannot confine a worker fully: `best-effort` logs it, `required` refuses to start."""
     worker_memory_bytes: int = 256 * GIB
-    """Memory that one worker may write to in all, counting what its guests have been given and not used."""
+    """Memory that one worker may write to, counting unused memory of its guests."""
     inspectable: bool = False
-    """Whether other programs of this user, such as debuggers, may look into the node and its workers."""
+    """Whether other programs of this user, such as debuggers, may inspect the node and its workers."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
@@ -185,7 +185,7 @@ class Settings:
 
 
 class BadSetting(GuesthouseError):
-    """A setting has a name or a value that the node does not know."""
+    """A setting has an unknown name or an invalid value."""
 
 
 _SECTIONS: Final = ("http", "connections", "process", "package", "restart")
@@ -219,7 +219,7 @@ _FORMS: Final = {
     "http.readable_packages": _PACKAGE_ID,
     "http.service_workers": _PACKAGE_ID,
 }
-"""What each item of a list must look like, and how an error says that."""
+"""The syntax of each list's items, and its description in errors."""
 
 
 def load_settings(
@@ -227,15 +227,15 @@ def load_settings(
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Return the settings of the node in `home`, from its file, the environment and flags.
+    """Return the settings of the node in `home`.
 
     Args:
         home: the node's folder; None takes `GUESTHOUSE_HOME`, or else `~/.guesthouse`.
-        flags: `{"node": …, "http.port": …}`; what is None was not given.
+        flags: command-line options, `{"node": …, "http.port": …}`; None is not given.
         environment: `os.environ` when None.
 
     Raises:
-        BadSetting: a name or value is wrong; the message says where it stands.
+        BadSetting: a name or value is wrong; the message says where.
     """
     environment = os.environ if environment is None else environment
     if home == "":
@@ -259,7 +259,7 @@ def load_settings(
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         content = parse_toml(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):  # the latter is for the home itself to say
+    except (FileNotFoundError, NotADirectoryError):  # `Home.prepare` reports the latter
         return {}
     except NotToml as error:
         raise BadSetting(f"{path} {error}") from None
@@ -314,7 +314,7 @@ def _parsed(name: str, text: str, variable: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value as an error shows it, whatever its size."""
+    """A value for an error message, of bounded length."""
     try:
         text = ascii(value)
     except ValueError:  # a number of thousands of digits
@@ -323,7 +323,7 @@ def _shown(value: Any) -> str:
 
 
 def _refuse_unknown_variable(variable: str) -> None:
-    """Only names within a section: a container platform may set others that begin like ours."""
+    """Reject only names within a section: a container platform may set others with our prefix."""
     known = _variables()
     if variable not in known and variable.startswith(tuple(f"{_ENVIRONMENT}{s.upper()}_" for s in _SECTIONS)):
         raise BadSetting(f"{variable} names no setting{_did_you_mean(variable, known)}")
@@ -355,7 +355,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _types() -> dict[str, Any]:
-    """The type of each setting by its name, such as `http.port`; an optional one's is that of its value."""
+    """The type of each setting by its name, such as `http.port`; an optional one's without None."""
     types: dict[str, Any] = {}
     for name, kind in get_type_hints(Settings).items():
         inner = get_type_hints(kind) if name in _SECTIONS else {"": kind}

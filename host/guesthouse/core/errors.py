@@ -1,23 +1,23 @@
-"""The base of every error that Guesthouse raises on purpose."""
+"""The base of all errors that Guesthouse raises deliberately."""
 
 from __future__ import annotations
 
 
 class GuesthouseError(Exception):
-    """Something went wrong that a person can fix.
+    """An error that the user can fix.
 
     The message is one line: it names the thing, the reason and the remedy. The command line prints
-    it as it is and exits with 1; everything else is a defect and shows a traceback.
+    it and exits with 1; any other exception is a bug and shows a traceback.
     """
 
 
 class BadProcessId(GuesthouseError, ValueError):
-    """Text that should name a process does not."""
+    """Text is not a process id."""
 
 
 class BadAddress(GuesthouseError, ValueError):
-    """Text that should be an address is not."""
+    """Text is not an address."""
 
 
 class BadNodeName(GuesthouseError, ValueError):
-    """Text that should name a node does not."""
+    """Text is not a node name."""

@@ -6,7 +6,7 @@ from typing import Final
 
 
 class ExitCause:
-    """Why a process is no more."""
+    """Why a process ended."""
 
     RETURNED: Final = "returned"
     TRAP: Final = "trap"
@@ -18,7 +18,7 @@ class ExitCause:
     NOT_STARTED: Final = "not-started"
     """The component could not be instantiated; the detail says why."""
     WORKER_LOST: Final = "worker-lost"
-    """Never on the link: the node's word for a process whose worker died."""
+    """Never on the link: set by the node when a worker dies."""
 
 
 _WORDS: Final = {
@@ -34,9 +34,9 @@ _WORDS: Final = {
 }
 
 CAUSES: Final = frozenset(_WORDS) - {ExitCause.WORKER_LOST}
-"""What a worker may give as the cause of an end."""
+"""The causes that a worker may report."""
 
 
 def in_words(cause: str) -> str:
-    """What happened, for the log: `trapped`, `ran out of time`, …"""
+    """The cause as text for the log: `trapped`, `ran out of time`, …"""
     return _WORDS.get(cause, cause)

@@ -1,4 +1,4 @@
-"""The node's folder: what lies where in it, and that one node at a time uses it."""
+"""The node's folder: its layout, permissions and lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guesthouse.core.address import parse_node_name
 from guesthouse.core.errors import BadNodeName, GuesthouseError
 
 _LONGEST_SOCKET_PATH: Final = 100
-"""Bytes of a unix socket's path that every Unix takes (Linux: 107)."""
+"""Longest path of a unix socket on every Unix (Linux: 107)."""
 
 
 _SECRETS: Final = ("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret")
@@ -28,7 +28,7 @@ _MADE_BESIDE: Final = (*(f".{name}." for name in _KEPT), ".new-")
 
 
 def is_of_a_node(name: str) -> bool:
-    """Whether a file or folder of that name in a home is a node's, and not something else of its user's."""
+    """Whether a file or folder of that name in a home is the node's, not the user's."""
     return name in _KEPT or name.startswith((*_KEPT_IN_SEVERAL, *_MADE_BESIDE))
 
 
@@ -53,17 +53,17 @@ class Home:
         self._node = path / "node.name"
 
     def prepare(self) -> None:
-        """Make the folder, for its user alone.
+        """Create the folder, accessible to its user only.
 
         Raises:
-            HomeError: it cannot be made, read or written, is another user's, or others could write to what is a home
-                already.
+            HomeError: it cannot be created, read or written, is another user's, or is an existing home that others can
+                write to.
         """
         try:
             str(self.path).encode()
         except UnicodeEncodeError:
             raise HomeError(
-                f"{str(self.path)!a} is no UTF-8 text, and workers are told of paths in it: choose another --home"
+                f"{str(self.path)!a} is not UTF-8, which paths passed to workers have to be: choose another --home"
             ) from None
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,8 +74,8 @@ class Home:
                 is_of_a_node(entry.name) for entry in self.path.iterdir()
             ):
                 raise HomeError(
-                    f"{self.path} could be changed by others, who may have put there what is in it: see that it is all "
-                    "yours, and close it by 'chmod 700', or choose another folder with --home"
+                    f"{self.path} was writable by others, who may have changed its files: check that they are all "
+                    "yours, then run 'chmod 700' on it, or choose another folder with --home"
                 )
             if stat.S_IMODE(status.st_mode) & 0o077:
                 self.path.chmod(0o700)
@@ -87,33 +87,33 @@ class Home:
             )
 
     def close_to_others(self) -> list[str]:
-        """See that all that a node keeps in its folder is for its user alone. Returns what was not.
+        """Make all that a node keeps in its folder accessible to its user only. Returns what was not.
 
-        What else is in the folder is not the node's to change.
+        Other files in the folder are left alone.
 
         Raises:
-            HomeError: something is another user's, another user could change it, or a secret is a link.
+            HomeError: something is another user's or writable by others, or a secret is a link.
         """
         open_before: list[Path] = []
         try:
             for entry in sorted(self.path.iterdir()):
                 if entry.name in _SECRETS and entry.is_symlink():
-                    raise private.OpenToOthers(f"{entry} is a link, and secrets are files of the home itself")
+                    raise private.OpenToOthers(f"{entry} is a link, but secrets must be files of the home")
                 if is_of_a_node(entry.name):
                     open_before += private.close_to_others(entry)
         except private.OpenToOthers as error:
             raise HomeError(
-                f"{error}: give it to this user alone ('chmod go-rwx'), or choose another folder with --home"
+                f"{error}: make it accessible to this user only ('chmod go-rwx'), or choose another folder with --home"
             ) from None
         except OSError as error:
             raise self._unusable(error) from None
         return [str(path.relative_to(self.path)) for path in open_before]
 
     def prepare_compiled(self) -> None:
-        """Make the folder of compiled components, which workers map as code.
+        """Create the folder of compiled components, which workers map as code.
 
         Raises:
-            HomeError: it cannot be made, or is where no code may be mapped.
+            HomeError: it cannot be created, or is mounted noexec.
         """
         try:
             self.compiled.mkdir(mode=0o700, exist_ok=True)
@@ -128,10 +128,10 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this node. The lock ends with the node, however it ends.
+        """Lock the folder for this node. The lock ends with the OS process.
 
         Raises:
-            HomeError: another node has it, or the lock file cannot be made.
+            HomeError: another node holds it, or the lock file cannot be created.
         """
         try:
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -144,7 +144,7 @@ class Home:
             os.close(descriptor)
 
     def remember_node(self, node: str) -> None:
-        """Note the name of the node that runs here, for commands that work without it."""
+        """Store the name of the node that runs here, for commands that work without it."""
         try:
             with open(self._node, "w", opener=private.opener) as file:
                 file.write(f"{node}\n")
@@ -160,7 +160,7 @@ class Home:
 
     @contextmanager
     def control_address(self) -> Iterator[str]:
-        """An address of the control socket that is short enough for a unix socket, wherever the home is."""
+        """An address of the control socket that fits a unix socket, however long the home's path is."""
         direct = str(self.control_socket)
         if len(os.fsencode(direct)) <= _LONGEST_SOCKET_PATH:
             yield direct

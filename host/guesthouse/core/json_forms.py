@@ -1,7 +1,7 @@
-"""The JSON forms of requests to runtime modules and of their answers. Pure.
+"""JSON requests to runtime modules, and their answers. Pure.
 
-A request is serde's externally tagged form: `"Name"`, or `{"Name": fields}`. Bytes are lists of numbers, as
-serde writes them, or text, which stands for its UTF-8.
+A request is in serde's externally tagged form: `"Name"`, or `{"Name": fields}`. Bytes are lists of numbers, as
+serde writes them, or a string, which stands for its UTF-8.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ OK: Final = b'{"Ok":null}'
 
 
 class BadRequest(Exception):
-    """A request is not of a known form; the text says what is wrong with it."""
+    """A request is not of a known form; the text says why."""
 
 
 def parse(body: bytes, most_bytes: int = MOST_BYTES) -> Any:
-    """Read a request's body.
+    """Decode a request's body.
 
     Raises:
-        BadRequest: it is not JSON, or more than that.
+        BadRequest: it is not JSON, or too large.
     """
     try:
         return read_json(body, most_bytes)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise BadRequest("the body is not JSON") from None
     except ValueError as error:
-        raise BadRequest(f"the body is no request: {error}") from None
+        raise BadRequest(f"the body is not a request: {error}") from None
 
 
 def tagged(value: Any) -> tuple[str, Any]:
@@ -49,7 +49,7 @@ def tagged(value: Any) -> tuple[str, Any]:
 
 
 def field(fields: Any, name: str, kind: type, default: Any = ...) -> Any:
-    """A field of that type; without a default it has to be there.
+    """A field of a type; required unless it has a default.
 
     Raises:
         BadRequest: it is missing, or of another type.
@@ -63,7 +63,7 @@ def field(fields: Any, name: str, kind: type, default: Any = ...) -> Any:
 
 
 def as_bytes(value: Any, name: str) -> bytes:
-    """Bytes from a list of numbers or a text.
+    """Bytes from a list of numbers or a string.
 
     Raises:
         BadRequest: it is neither.
@@ -73,16 +73,16 @@ def as_bytes(value: Any, name: str) -> bytes:
             return value.encode()
         if isinstance(value, list) and all(type(item) is int for item in value):
             return bytes(value)
-    except ValueError:  # a number that is no byte
+    except ValueError:  # a number that is not a byte
         pass
-    raise BadRequest(f"{name} is neither a list of bytes nor a text")
+    raise BadRequest(f"{name} is neither a list of bytes nor a string")
 
 
 def encoded(value: Any) -> bytes:
-    """An answer's body."""
+    """Encode an answer's body."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def error(kind: str, text: str | None = None) -> bytes:
-    """An answer that says why not."""
+    """An `Err` answer."""
     return encoded({"Err": kind if text is None else {kind: {"error": text}}})

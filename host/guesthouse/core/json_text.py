@@ -1,7 +1,7 @@
-"""JSON that comes from outside: clients, processes, other nodes. Pure.
+"""Untrusted JSON, of clients, processes and other nodes. Pure.
 
-Of a text of JSON thirty times its size can become in memory (empty lists), so each door says how much it reads
-(the table of decoders in `docs/security.md`). Keys are texts, whose hashes nobody can choose, and Python refuses
+Decoded JSON can take thirty times its size (empty lists), so each decoder has a limit
+(the table of decoders in `docs/security.md`). Keys are strings, whose hashes are randomised, and Python refuses
 integers of thousands of digits.
 """
 
@@ -12,13 +12,13 @@ from typing import Any, Final
 import msgspec
 
 MOST_BYTES: Final = 256 * 1024
-"""Of a request to the node itself: it holds twenty thousand channel ids."""
+"""Of a request to the node itself: fits twenty thousand channel ids."""
 MOST_COMMAS: Final = 65_536
-"""In a text, wherever they stand: a value has as many parts at the most, beside those that nest."""
+"""Anywhere in the text: bounds the number of elements, nesting aside."""
 
 
 def is_text(text: str) -> bool:
-    """Whether it has a UTF-8 form. Half a surrogate pair has none, as Python makes it of bytes that are not UTF-8."""
+    """Whether it can be encoded as UTF-8, which lone surrogates cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -27,13 +27,13 @@ def is_text(text: str) -> bool:
 
 
 def read_json(text: bytes, most_bytes: int = MOST_BYTES, most_commas: int = MOST_COMMAS) -> Any:
-    r"""Read JSON in UTF-8 to the letter of RFC 8259.
+    r"""Decode JSON in UTF-8, strictly by RFC 8259.
 
-    Python's own reader also takes NaN, UTF-16 and half a surrogate pair (`"\ud800"`), which is a text that has no
-    UTF-8 form: it could be neither sent on nor written down.
+    Python's decoder also accepts NaN, UTF-16 and lone surrogates (`"\ud800"`), which cannot be encoded as
+    UTF-8 again.
 
     Raises:
-        ValueError: it is something else, over a limit, nested too deeply, or has a number that is out of range.
+        ValueError: it is not, exceeds a limit, is nested too deeply, or has a number out of range.
     """
     if len(text) > most_bytes:
         raise ValueError(f"it is over {most_bytes} bytes")

@@ -1,6 +1,6 @@
-"""Messages as the host handles them: frozen values, no behaviour.
+"""Messages as the host handles them: frozen values without behaviour.
 
-The contract's own definitions are in `wit/types.wit`; these are their host side. Payloads stay
+They mirror the contract's types in `wit/types.wit`. Payloads stay
 `bytes` from the socket to the guest.
 """
 
@@ -30,7 +30,7 @@ class WsMessageType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class LazyLoadBlob:
-    """A payload beside a message."""
+    """A message's payload."""
 
     mime: str | None
     bytes: bytes
@@ -38,7 +38,7 @@ class LazyLoadBlob:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A message that asks for something. `expects_response` is in seconds."""
+    """A request. `expects_response` is in seconds."""
 
     body: bytes
     inherit: bool = False
@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer to a request."""
+    """The response to a request."""
 
     body: bytes
     inherit: bool = False
@@ -72,12 +72,12 @@ class WebSocketOpen:
     bound_path: str | None = None
     """The path as it was bound; None for a registered channel."""
     subprotocol: str | None = None
-    """The one that was agreed on, of those that the process speaks."""
+    """The subprotocol that was selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingHttpRequest:
-    """An HTTP request to a path that the process bound; its body travels beside it."""
+    """An HTTP request to a bound path; its body travels separately."""
 
     method: str
     url: str
@@ -90,7 +90,7 @@ class IncomingHttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What a process answers to an HTTP request."""
+    """A process's answer to an HTTP request."""
 
     status: int
     headers: Pairs = ()
@@ -100,7 +100,7 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line that a process wrote or caused. `stream` is print, stdout, stderr or host."""
+    """One line of the log. `stream` is print, stdout, stderr or host."""
 
     source: str
     stream: str

@@ -1,7 +1,7 @@
-"""Where the parts of a node meet: what each asks of the others, and nothing else.
+"""The interfaces between the parts of a node.
 
 `kernel` owns processes and their mailboxes; `http_server` owns sockets, channels and bindings. They
-know each other only through these protocols, so each is tested without the other.
+know each other only through these protocols, so each can be tested alone.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from guesthouse.core.messages import (
 
 
 class Feeder(Protocol):
-    """A source of messages that can be told to hold back, such as a socket."""
+    """A source of messages that can be paused, such as a socket."""
 
     def pause_reading(self) -> None:
-        """Send nothing more until `resume_reading`. May be called twice."""
+        """Pause until `resume_reading`. Idempotent."""
 
     def resume_reading(self) -> None:
-        """Go on. May be called without a pause before."""
+        """Resume. May be called without a pause before."""
 
 
 class ProcessPort(Protocol):
-    """A process of this node, as the HTTP server sees it. Nothing here blocks or waits."""
+    """A process of this node, as the HTTP server sees it. No method blocks."""
 
     @property
     def id(self) -> ProcessId:
@@ -41,53 +41,53 @@ class ProcessPort(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether it ended and will not return. A process that is being restarted is not gone."""
+        """Whether it has ended for good. A process that is being restarted has not."""
 
     def post_open(self, event: WebSocketOpen, credit: int) -> None:
         """Tell the process of a channel. `credit` is how many bytes it may push at first."""
 
     def post_push(self, channel_id: int, message_type: int, payload: bytes, feeder: Feeder) -> None:
-        """Hand over a client's message. When the mailbox is now full, `feeder` is paused, and resumed
-        once there is room; the message itself is always taken.
+        """Deliver a client's message. When the mailbox is full afterwards, `feeder` is paused, and resumed
+        once there is room; the message itself is always accepted.
         """
 
     def post_close(self, channel_id: int, reason: bytes | None = None) -> None:
-        """Tell the process that the client of a channel is gone; `reason` is that of the close frame which it sent."""
+        """Tell the process that the client has left; `reason` is that of its close frame."""
 
     def post_channel_gone(self, channel_id: int) -> None:
-        """The node closed the channel for the process (which asked for it): forget it, no event."""
+        """The channel was closed at the process's request: forget it, without an event."""
 
     def post_http(self, http_id: int, request: IncomingHttpRequest, mime: str | None, body: bytes) -> bool:
-        """Hand over an HTTP request. Returns False when the mailbox is full (answer 503)."""
+        """Deliver an HTTP request. Returns False when the mailbox is full (answer 503)."""
 
     def grant_credit(self, channel_id: int, size: int) -> None:
-        """So many more bytes may be pushed to the channel."""
+        """Allow `size` more bytes to be pushed to the channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a process answered to a request of the HTTP server."""
+    """A process's answer to a request of the HTTP server."""
 
     body: bytes
     metadata: str | None = None
     blob: LazyLoadBlob | None = None
     source: str = field(default="", compare=False)
-    """The address of the process that answered, when the kernel says it."""
+    """The address of the process that answered, if known."""
     capabilities: tuple[Capability, ...] = ()
     """What came with the answer."""
 
 
 Incoming: TypeAlias = Callable[[bytes], Literal["full"] | None]
-"""Takes a frame that came for this node; "full" when it does not, because too many wait."""
+"""Accepts a frame for this node; returns "full" when too many are waiting."""
 
 
 class Transport(Protocol):
-    """What carries frames to other nodes, such as a message broker. It is not believed: frames are signed, and
-    what is forged, altered or repeated is dropped. Frames to one node arrive in the order they were sent in.
+    """Carries frames to other nodes, such as a message broker. It is not trusted: frames are signed, and
+    forged, altered or replayed ones are dropped. Frames to one node arrive in the order sent.
     """
 
     def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
-        """Send a frame to a node; "offline" when it cannot be reached now. Never blocks; what it holds is bounded."""
+        """Send a frame to a node; "offline" when it cannot be reached now. Never blocks; its queue is bounded."""
 
 
 class ChannelFeeder(Feeder, Protocol):
@@ -106,10 +106,10 @@ class RouterPort(Protocol):
         """The node's name."""
 
     def find(self, process: ProcessId) -> ProcessPort | None:
-        """The process of that id (aliases resolved), running or being restarted; None when there is none."""
+        """The process of that id or alias, running or being restarted; None when there is none."""
 
     def processes(self) -> Sequence[ProcessPort]:
-        """All processes that are not gone."""
+        """All processes that have not ended for good."""
 
     def request(
         self,
@@ -119,40 +119,40 @@ class RouterPort(Protocol):
         answered: Callable[[Answer | SendErrorKind], None],
         feeder: ChannelFeeder | None = None,
     ) -> SendErrorKind | None:
-        """Hand a request to a process; returns None or why it was not. `answered` is called once, later,
-        when the request expects a response. A request that `feeder` brought is taken also by a full
+        """Send a request to a process; returns None or why it was refused. `answered` is called once, later,
+        if the request expects a response. A request from `feeder` is accepted even by a full
         mailbox, and `feeder` is paused then.
         """
 
     async def ask(
         self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
     ) -> Answer | SendErrorKind | None:
-        """`request`, and wait for the answer; None at once when none is expected. Cancelling it is fine."""
+        """`request`, and wait for the answer; None at once when none is expected. May be cancelled."""
 
     def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
-        """Make a request of the HTTP server's that nobody holds yet; returns its number. `answered` is called
-        once with its response or why there is none, unless it is given to `forget` before.
+        """Create a request of the HTTP server that no process has yet; returns its number. `answered` is called
+        once with its response or an error, unless `forget` is called before.
         """
 
     def forget(self, request_id: int) -> None:
-        """A request needs no response any more."""
+        """Stop waiting for a response."""
 
     def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
-        """Answer a request of `asker` to `http-server:distro:sys` that was left waiting under that id; False
-        when it waits no more.
+        """Answer a deferred request of `asker` to `http-server:distro:sys`; False
+        when it is not waiting any more.
         """
 
 
 class HttpServerPort(Protocol):
-    """What the kernel asks of the HTTP server on behalf of processes. Nothing here blocks or waits.
+    """What the kernel asks of the HTTP server on behalf of processes. No method blocks.
 
-    `owner` is always stamped by the kernel. A channel that is not the owner's and one that does not
-    exist are treated alike.
+    `owner` is always set by the kernel. A channel of another owner is treated like one that does not
+    exist.
     """
 
     def push(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> None:
-        """Send a message that the worker already checked against the channel's credit. The node checks
-        again (a worker may lie): what fails is logged and dropped.
+        """Send a message that the worker has checked against the channel's credit. The node checks
+        again (workers are not trusted): failures are logged and dropped.
         """
 
     def push_many(
@@ -161,23 +161,22 @@ class HttpServerPort(Protocol):
         """`push` to many channels; the message is framed once."""
 
     def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
-        """Close a channel for its process."""
+        """Close a channel at its process's request."""
 
     def http_response(
         self, owner: ProcessId, http_id: int, status: int, headers: Pairs, mime: str | None, body: bytes
     ) -> None:
-        """Answer an HTTP request that was posted to `owner`; ignored (and logged) when it is none of its own
+        """Answer an HTTP request that was posted to `owner`; ignored and logged when it is not `owner`'s
         or was answered already.
         """
 
     def hand_on_http(self, owner: ProcessId, http_id: int) -> int:
-        """`owner` hands an HTTP request that was posted to it on: returns the number of the request between
-        processes that stands for it, whose response is its answer; 0 when it is none of its own or was
-        answered already.
+        """`owner` passes an HTTP request on: returns the number of the request between processes whose response
+        will be its answer; 0 when it is not `owner`'s or was answered already.
         """
 
     def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
-        """Say what a full outbox means; returns None, `channel-not-found` or `no-such-policy`."""
+        """Set what happens when an outbox is full; returns None, `channel-not-found` or `no-such-policy`."""
 
     def when_room(
         self, owner: ProcessId, channel_id: int, size: int, reply: Callable[[str | None], None]
@@ -223,28 +222,28 @@ class HttpServerPort(Protocol):
     def request(
         self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
     ) -> bytes | None:
-        """Carry out a JSON request to `http-server:distro:sys`; returns the JSON response body,
-        `{"Ok": null}` or `{"Err": ...}`; None when `leave_waiting` was called, which keeps the request until
-        `RouterPort.answer` is given the id that it returned (0 when the request wants no response).
+        """Handle a JSON request to `http-server:distro:sys`; returns the JSON response body,
+        `{"Ok": null}` or `{"Err": ...}`. None when `leave_waiting` was called, which defers the answer: call
+        `RouterPort.answer` with the id that it returned (0 when no response is expected).
         """
 
     def reopen(self, owner: ProcessId) -> None:
-        """The process runs again: post its open channels anew (`resumed=True`, fresh credit), before
-        anything else reaches it.
+        """The process runs again: post its open channels (`resumed=True`, fresh credit) before
+        anything else.
         """
 
     def run_ended(self, owner: ProcessId, kept: Container[int]) -> None:
-        """A run of the process ended: fail its HTTP requests, but those `kept` for the next run."""
+        """A run of the process ended: fail its HTTP requests, except those `kept` for the next run."""
 
     def process_gone(self, owner: ProcessId, reason: str) -> None:
-        """The process ended for good: close its channels with 1011, drop its bindings, fail its HTTP requests."""
+        """The process ended for good: close its channels with 1011, remove its bindings, fail its HTTP requests."""
 
     def open_channels(self, owner: ProcessId | None = None) -> Sequence[ChannelInfo]:
         """The open channels, of one process or of all."""
 
 
 class ChannelInfo(Protocol):
-    """One open channel, for people."""
+    """One open channel, for listings."""
 
     @property
     def channel_id(self) -> int:
@@ -276,13 +275,18 @@ class ChannelInfo(Protocol):
 
     @property
     def outbox_bytes(self) -> int:
-        """What waits for its client to read."""
+        """Bytes that its client has not read."""
 
 
 class LogPort(Protocol):
-    """Where parts write what a person should know. Never blocks; bounded."""
+    """Where the node's parts log. Never blocks; bounded."""
 
     def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
-        """`source` is a process id or a part such as `http-server`; `level` is error, warning, info or debug;
-        `stream` is print, stdout, stderr or host.
+        """Log a line.
+
+        Args:
+            source: a process id or a part such as `http-server`.
+            level: error, warning, info or debug.
+            text: what to log.
+            stream: print, stdout, stderr or host.
         """

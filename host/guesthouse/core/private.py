@@ -1,4 +1,4 @@
-"""Files of the node's home are for its user alone, whatever the umask. Blocking I/O."""
+"""Keeps files of the node's home private to its user, whatever the umask. Blocking I/O."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _ROOT: Final = 0
 
 
 class OpenToOthers(OSError):
-    """A file or folder is another user's, or another user could change it."""
+    """A file or folder belongs to another user, or is writable by one."""
 
 
 def opener(path: str, flags: int) -> int:
-    """For `open(..., opener=opener)`: a file that is made is for its user alone."""
+    """For `open(..., opener=opener)`: creates files that only this user can access."""
     return os.open(path, flags, 0o600)
 
 
 def make(path: Path) -> None:
-    """Make an empty file, unless there is one: what opens it by its name finds it closed to others.
+    """Create an empty private file unless it exists, for libraries that open it by name.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def close_to_others(path: Path) -> list[Path]:
-    """Keep others from reading a file, or a folder and all that is in it. Links are not followed.
+    """Remove others' access to a file, or to a folder and everything in it. Links are not followed.
 
-    Returns what was open to them.
+    Returns what was accessible to others.
 
     Raises:
-        OpenToOthers: something is of a user who is neither this one nor root, or others could write to it: what is
-            in it may be theirs.
+        OpenToOthers: something belongs to a user other than this one and root, or others could write to it, so its
+            content cannot be trusted.
     """
     return [entry for entry in _all(path) if _close(entry)]
 
@@ -53,7 +53,7 @@ def _all(path: Path) -> Iterator[Path]:
         try:
             inside = sorted(path.iterdir())
         except PermissionError:
-            return  # it is root's, who may look after it, or it is refused already
+            return  # root's, or refused already
         for entry in inside:
             yield from _all(entry)
 
@@ -62,7 +62,7 @@ def _close(path: Path) -> bool:
     try:
         status = path.lstat()
     except FileNotFoundError:
-        return False  # it was for a moment alone
+        return False  # a temporary file
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISLNK(status.st_mode):
         return False
@@ -71,17 +71,17 @@ def _close(path: Path) -> bool:
     if not mode & _OTHERS:
         return False
     if others_write(status):
-        raise OpenToOthers(f"{path} could be changed by others (mode {mode:04o}): see what is in it")
+        raise OpenToOthers(f"{path} is writable by others (mode {mode:04o}): check its content")
     try:
         path.chmod(mode & ~_OTHERS)
     except OSError:
-        return False  # gone, on a disk for reading, or root's
+        return False  # gone, read-only, or root's
     return True
 
 
 def others_write(status: os.stat_result) -> bool:
-    """Whether others than the user may write to what has that status. A group that is the user's alone, as many systems
-    give each, is not others: with it goes a umask that lets the group write.
+    """Whether users other than the owner can write to a file of that status. A private group of the user does not
+    count: systems that create these set a umask that allows group writes.
     """
     return bool(status.st_mode & _ALL_WRITE) or (
         bool(status.st_mode & _GROUP_WRITES) and status.st_gid != _own_group(os.geteuid())
@@ -90,7 +90,7 @@ def others_write(status: os.stat_result) -> bool:
 
 @cache
 def _own_group(user: int) -> int | None:
-    """The group that has the user's name and nobody else in it."""
+    """The group of the user's name with no other members."""
     try:
         known = pwd.getpwuid(user)
         group = grp.getgrgid(known.pw_gid)

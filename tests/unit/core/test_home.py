@@ -114,7 +114,7 @@ def test_what_another_user_put_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token.secret").write_bytes(b"x" * 32)
     os.chown(tmp_path / "token.secret", 12345, 12345)
     with pytest.raises(
-        HomeError, match=r"token.secret belongs to another user: give it to this user alone .*"
+        HomeError, match=r"token.secret belongs to another user: make it accessible to this user only .*"
     ):
         Home(tmp_path).close_to_others()
 
@@ -127,7 +127,7 @@ def test_a_folder_that_is_somebodys_own_has_few_names_of_a_node() -> None:
 
 def test_a_home_whose_path_is_not_utf8_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
-    with pytest.raises(HomeError, match="is no UTF-8 text"):
+    with pytest.raises(HomeError, match="is not UTF-8, which"):
         Home(path).prepare()
     assert not path.exists()
 
@@ -141,7 +141,9 @@ def test_what_others_could_have_changed_is_refused(tmp_path: Path, name: str, mo
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.write_bytes(b"x" * 32)
     path.chmod(mode)
-    with pytest.raises(HomeError, match=rf"{name} could be changed by others .*: give it to this user alone"):
+    with pytest.raises(
+        HomeError, match=rf"{name} is writable by others .*: make it accessible to this user only"
+    ):
         Home(tmp_path).close_to_others()
     assert stat.S_IMODE(path.stat().st_mode) == mode
     path.chmod(mode & 0o700)
@@ -160,7 +162,7 @@ def test_what_a_group_could_have_changed_is_refused_unless_it_is_the_users_alone
         assert Home(tmp_path).close_to_others() == [path.name]
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     else:
-        with pytest.raises(HomeError, match="could be changed by others"):
+        with pytest.raises(HomeError, match="is writable by others"):
             Home(tmp_path).close_to_others()
 
 
@@ -172,7 +174,7 @@ def test_a_home_that_others_could_write_to_is_closed_while_it_is_empty_and_then_
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
     (tmp_path / "installed.json").write_text("{}")
     tmp_path.chmod(0o777)
-    with pytest.raises(HomeError, match="could be changed by others, who may have put there what is in it"):
+    with pytest.raises(HomeError, match="was writable by others, who may have changed its files"):
         Home(tmp_path).prepare()
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o777
 
@@ -181,5 +183,5 @@ def test_a_home_that_others_could_write_to_is_closed_while_it_is_empty_and_then_
 def test_a_secret_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").write_bytes(b"x" * 32)
     (tmp_path / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(HomeError, match=f"{name} is a link, and secrets are files of the home itself"):
+    with pytest.raises(HomeError, match=f"{name} is a link, but secrets must be files of the home"):
         Home(tmp_path).close_to_others()
