@@ -266,7 +266,7 @@ def test_a_form_is_written_like_the_value_that_it_stands_for() -> None:
     assert written(RECEIVED, value, (FORM,)) == written(RECEIVED, expected, (FORM,)) == expected
 
 
-class Ready(Form):
+class Ready(Form, frozen=True):
     """A form that stands ready where the type has it."""
 
     def expand(self, values: tuple[Any, ...]) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.core.config import Settings
 
@@ -30,12 +31,12 @@ EDGES: Final = frozenset(
 
 def test_every_limit_of_the_settings_is_tested_at_its_edge() -> None:
     limits: set[str] = set()
-    for each in fields(Settings):
-        value = getattr(Settings(), each.name)
-        if each.name in LIMITLESS:
+    for name in Settings.__struct_fields__:
+        value = getattr(Settings(), name)
+        if name in LIMITLESS:
             continue
-        if is_dataclass(value):
-            limits |= {f"{each.name}.{inner.name}" for inner in fields(value)}
+        if isinstance(value, Struct):
+            limits |= {f"{name}.{inner}" for inner in value.__struct_fields__}
         elif type(value) in (int, float):
-            limits.add(each.name)
+            limits.add(name)
     assert limits == EDGES

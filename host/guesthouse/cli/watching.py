@@ -6,18 +6,17 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
 from watchfiles import awatch
 
 LOOK_SECONDS: Final = 1.0
 """Between two polls, without inotify."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchedPath:
+class WatchedPath(Struct, frozen=True):
     """What to watch: a folder with everything below it, or one file."""
 
     path: Path

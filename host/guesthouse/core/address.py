@@ -7,9 +7,10 @@ strict: a valid name is safe in a URL path, a cookie name, a file name and a log
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.core.errors import BadAddress, BadNodeName, BadProcessId
 
@@ -23,8 +24,7 @@ _RULE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessId:
+class ProcessId(Struct, frozen=True):
     """The name of a process on some node: `process:package:publisher`."""
 
     process_name: str
@@ -49,8 +49,7 @@ class ProcessId:
         return f"{self.process_name}:{self.package_name}:{self.publisher_node}"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where a process runs: `node@process:package:publisher`."""
 
     node: str

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from guesthouse.core.address import HTTP_SERVER, Address, ProcessId, canonical
 from guesthouse.core.errors import GuesthouseError
@@ -46,8 +47,7 @@ class BadCapability(GuesthouseError, ValueError):
     """Text does not name a capability."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Capability:
+class Capability(Struct, frozen=True, order=True):
     """A permission. Equal if both texts are."""
 
     issuer: str
@@ -104,8 +104,7 @@ def defaults(node: str, state_bytes: int) -> frozenset[Capability]:
     )
 
 
-@dataclass(slots=True)
-class Holdings:
+class Holdings(Struct):
     """The capabilities of one process."""
 
     address: str

@@ -11,9 +11,11 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from guesthouse.core.address import parse_node_name
 from guesthouse.core.errors import GuesthouseError
@@ -24,8 +26,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 
 
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
+class HttpSettings(Struct, frozen=True):
     """`[http]`: where the node listens, and whom it trusts."""
 
     host: str = "127.0.0.1"
@@ -62,8 +63,7 @@ class HttpSettings:
     """Packages, as `package:publisher`, whose pages can read a token for the whole node."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class ConnectionLimits(Struct, frozen=True):
     """`[connections]`: limits on sockets. Sizes are bytes, times are seconds."""
 
     total: int = 20_000
@@ -93,8 +93,7 @@ class ConnectionLimits:
     bindings_per_process: int = 256
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessLimits:
+class ProcessLimits(Struct, frozen=True):
     """`[process]`: limits on each process. Sizes are bytes, times are seconds."""
 
     memory_bytes: int = 256 * MIB
@@ -126,8 +125,7 @@ class ProcessLimits:
     """WASI resources that a process may hold at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackageLimits:
+class PackageLimits(Struct, frozen=True):
     """`[package]`: limits on what is loaded. Sizes are bytes, times are seconds."""
 
     zip_bytes: int = 128 * MIB
@@ -141,8 +139,7 @@ class PackageLimits:
     compile_memory_bytes: int = 4096 * MIB
 
 
-@dataclass(frozen=True, slots=True)
-class RestartSettings:
+class RestartSettings(Struct, frozen=True):
     """`[restart]`: delays before processes whose on-exit is `restart` run again. Seconds."""
 
     first_delay: float = 1.0
@@ -151,8 +148,7 @@ class RestartSettings:
     """A run this long resets the delay."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """All settings of a node."""
 
     home: str = ""

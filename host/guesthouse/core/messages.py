@@ -6,9 +6,10 @@ They mirror the contract's types in `wit/types.wit`. Payloads stay
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -28,16 +29,14 @@ class WsMessageType(IntEnum):
         return self.name.capitalize()
 
 
-@dataclass(frozen=True, slots=True)
-class LazyLoadBlob:
+class LazyLoadBlob(Struct, frozen=True):
     """A message's payload."""
 
     mime: str | None
     bytes: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request. `expects_response` is in seconds."""
 
     body: bytes
@@ -46,8 +45,7 @@ class Request:
     metadata: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """The response to a request."""
 
     body: bytes
@@ -58,8 +56,7 @@ class Response:
 SendErrorKind: TypeAlias = Literal["offline", "timeout", "no-such-process", "mailbox-full", "not-authorised"]
 
 
-@dataclass(frozen=True, slots=True)
-class WebSocketOpen:
+class WebSocketOpen(Struct, frozen=True):
     """A client opened a channel."""
 
     channel_id: int
@@ -75,8 +72,7 @@ class WebSocketOpen:
     """The subprotocol that was selected."""
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingHttpRequest:
+class IncomingHttpRequest(Struct, frozen=True):
     """An HTTP request to a bound path; its body travels separately."""
 
     method: str
@@ -88,8 +84,7 @@ class IncomingHttpRequest:
     source_socket_addr: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(Struct, frozen=True):
     """A process's answer to an HTTP request."""
 
     status: int
@@ -98,8 +93,7 @@ class HttpResponse:
     mime: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(Struct, frozen=True):
     """One line of the log. `stream` is print, stdout, stderr or host."""
 
     source: str

@@ -7,8 +7,9 @@ know each other only through these protocols, so each can be tested alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.capabilities import Capability
@@ -64,14 +65,13 @@ class ProcessPort(Protocol):
         """Allow `size` more bytes to be pushed to the channel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A process's answer to a request of the HTTP server."""
 
     body: bytes
     metadata: str | None = None
     blob: LazyLoadBlob | None = None
-    source: str = field(default="", compare=False)
+    source: str = ""
     """The address of the process that answered, if known."""
     capabilities: tuple[Capability, ...] = ()
     """What came with the answer."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 _ANY_LABEL: Final = "*."
 
 
-@dataclass(frozen=True, slots=True)
-class CertifiedNames:
+class CertifiedNames(Struct, frozen=True):
     """The names of a certificate."""
 
     names: frozenset[str] = frozenset()

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_REASON: Final = 123
 """Maximum bytes of a close frame's reason (RFC 6455, section 5.5)."""
@@ -17,8 +18,7 @@ MAX_CONTROL: Final = 125
 _RESERVED: Final = frozenset({1004, 1005, 1006, 1015})
 
 
-@dataclass(frozen=True, slots=True)
-class CloseReason:
+class CloseReason(Struct, frozen=True):
     """A close code and its reason."""
 
     code: int
@@ -30,8 +30,7 @@ class CloseReason:
         return CloseReason(self.code, text.decode(errors="ignore"))
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """An HTTP error status and the text of its body."""
 
     status: int

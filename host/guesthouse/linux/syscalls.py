@@ -7,9 +7,10 @@ opens, connects, runs, signals, mounts, traces or configures anything is not her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 
 class Architecture(IntEnum):
@@ -19,8 +20,7 @@ class Architecture(IntEnum):
     AARCH64 = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Struct, frozen=True):
     """What must hold of an argument, `number` counting from 0, for a call to be allowed.
 
     Args:
@@ -39,8 +39,7 @@ class Argument:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AllowedCall:
+class AllowedCall(Struct, frozen=True):
     """A system call that is allowed when all `arguments` hold."""
 
     numbers: tuple[int | None, int | None]

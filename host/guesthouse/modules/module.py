@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import ProcessLimits
@@ -18,8 +19,7 @@ Tell = Callable[[ProcessId, bytes], bool]
 """Sends a process a request; returns False when it cannot take one now."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleContext:
+class ModuleContext(Struct, frozen=True):
     """What a node gives its modules."""
 
     state: State

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from guesthouse.core.config import Settings
 from guesthouse.core.errors import GuesthouseError
@@ -113,9 +115,9 @@ def merged(now: Settings, wanted: Settings) -> tuple[Settings, list[str], list[s
 
 
 def _changes(now: Any, wanted: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    for each in fields(now):
-        old, new = getattr(now, each.name), getattr(wanted, each.name)
-        if is_dataclass(old):
-            yield from _changes(old, new, f"{each.name}.")
+    for name in now.__struct_fields__:
+        old, new = getattr(now, name), getattr(wanted, name)
+        if isinstance(old, Struct):
+            yield from _changes(old, new, f"{name}.")
         elif old != new:
-            yield f"{prefix}{each.name}", old, new
+            yield f"{prefix}{name}", old, new

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from guesthouse.core.address import HTTP_SERVER, ProcessId, canonical
 from guesthouse.core.capabilities import MESSAGING, STATE
 from guesthouse.package.spec import Package, ProcessSpec
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Asked:
+class Asked(Struct, frozen=True, order=True):
     """One thing that a process's manifest asks for."""
 
     process: str
@@ -39,8 +39,7 @@ class Asked:
         return f"{self.process} is public: every process may message it"
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """What a version asks for and the one before did not, and the other way round."""
 
     more: tuple[Asked, ...]

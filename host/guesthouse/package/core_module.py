@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.package.errors import BuildError
 
@@ -15,16 +16,14 @@ _VALUE_TYPES: Final = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64"}
 _KINDS: Final = ("func", "table", "memory", "global", "tag")
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """The parameters and results of a core function, as `i32`, `i64`, `f32`, `f64`."""
 
     parameters: tuple[str, ...]
     results: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CoreModule:
+class CoreModule(Struct, frozen=True):
     """What a core module imports (all functions) and exports."""
 
     imports: tuple[tuple[str, str, Signature], ...]

@@ -7,8 +7,9 @@ package's folder; either way it cannot name another package's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.core.json_forms import BadRequest
 
@@ -17,8 +18,7 @@ PACKAGE_DRIVE: Final = "pkg"
 """The drive that shows what came with the package; it can only be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class DrivePath:
+class DrivePath(Struct, frozen=True):
     """A path in one of a package's drives."""
 
     package: str

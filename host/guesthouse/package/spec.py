@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 
@@ -14,8 +15,7 @@ Right: TypeAlias = tuple[ProcessId, str]
 OnExit = Literal["none", "restart"]
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSpec:
+class ProcessSpec(Struct, frozen=True):
     """One process of a package."""
 
     id: ProcessId
@@ -38,8 +38,7 @@ class ProcessSpec:
     """Whether what others grant to a process of its name is for it. Not for a child: its parent chose the name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """A package that was loaded: every path in it exists and lies inside its folder."""
 
     name: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
+from msgspec import Struct, field
 from wasmtime import Engine, Module, WasmtimeError
 
 from guesthouse.wasm.artifact_files import MODULE_SUFFIX, PLAN_SUFFIX, module_paths
@@ -18,8 +18,7 @@ from guesthouse.wasm.plan.plan_json import plan_from_json
 Loaded: TypeAlias = LinkedComponent
 
 
-@dataclass(frozen=True, slots=True)
-class Engines:
+class Engines(Struct, frozen=True):
     """The two engines of a worker."""
 
     main: Engine

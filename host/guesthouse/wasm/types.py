@@ -7,9 +7,9 @@ compare by value and can be built by a test.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from msgspec import Struct
 from wasmtime.component import ResourceType
 from wasmtime.component import _types as wt
 
@@ -27,72 +27,62 @@ NAMES_IN_NODE: Final = 16
 """Names of cases or flags that count as one more node: a type that has thousands costs that wherever it stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
+class Primitive(Struct, frozen=True):
     """`bool`, an integer, a float, `char` or `string`."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     """`list<element>`."""
 
     element: WitType
 
 
-@dataclass(frozen=True, slots=True)
-class RecordOf:
+class RecordOf(Struct, frozen=True):
     """`record`, fields in order."""
 
     fields: tuple[tuple[str, WitType], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TupleOf:
+class TupleOf(Struct, frozen=True):
     """`tuple`."""
 
     elements: tuple[WitType, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VariantOf:
+class VariantOf(Struct, frozen=True):
     """`variant`, cases in order, each with a payload or none."""
 
     cases: tuple[tuple[str, WitType | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EnumOf:
+class EnumOf(Struct, frozen=True):
     """`enum`."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OptionOf:
+class OptionOf(Struct, frozen=True):
     """`option<some>`."""
 
     some: WitType
 
 
-@dataclass(frozen=True, slots=True)
-class ResultOf:
+class ResultOf(Struct, frozen=True):
     """`result<ok, err>`, either of which may carry nothing."""
 
     ok: WitType | None
     err: WitType | None
 
 
-@dataclass(frozen=True, slots=True)
-class FlagsOf:
+class FlagsOf(Struct, frozen=True):
     """`flags`."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Handle:
+class Handle(Struct, frozen=True):
     """`own<resource>` or `borrow<resource>`."""
 
     owned: bool
@@ -118,8 +108,7 @@ def can_be_none(type_: WitType) -> bool:
     return isinstance(type_, OptionOf)
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionType:
+class FunctionType(Struct, frozen=True):
     """Parameters in order, and the result if there is one."""
 
     params: tuple[tuple[str, WitType], ...]

@@ -12,26 +12,24 @@ own and borrow: the host's number of the resource.
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Ok:
+
+class Ok(Struct, frozen=True):
     """The good case of a result."""
 
     value: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Err:
+class Err(Struct, frozen=True):
     """The bad case of a result."""
 
     value: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Some:
+class Some(Struct, frozen=True):
     """A present option whose payload may be None."""
 
     value: Any = None
@@ -66,8 +64,7 @@ def check_utf8(data: bytes) -> None:
     decode(b"", final=True)
 
 
-@dataclass(frozen=True, slots=True)
-class FirstOf:
+class FirstOf(Struct, frozen=True):
     """A case of a variant or enum that a component's own type may not have, as components are built against
     contracts of any age: of these cases, each with what it carries, the first that the type has is taken.
     """
@@ -75,8 +72,7 @@ class FirstOf:
     cases: tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Form:
+class Form(Struct, frozen=True, eq=False):
     """A result that is the same each time but for the fields of one record.
 
     A call that offers the form returns `(form, *values)`. Where the import's type has it, its tree was
@@ -98,8 +94,7 @@ class Form:
 OK: Final = Ok()
 
 
-@dataclass(frozen=True, slots=True)
-class Oversize:
+class Oversize(Struct, frozen=True):
     """Stands for bytes that are more than a call takes, which were not read. A call that may get it says what is too
     big by its length; anything else that is done with it raises.
     """

@@ -6,8 +6,9 @@ Each sets the blob of the message in hand and what `send-response` would answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.core.messages import WsMessageType
 from guesthouse.link.schema import ExitRequest, Message, OnExit, Pair
@@ -167,8 +168,7 @@ def address_value(text: str) -> dict[str, Any]:
 Convert: TypeAlias = Callable[["Guest", Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class MessageEncoding:
+class MessageEncoding(Struct, frozen=True):
     """How messages become what an interface's calls return, by their types."""
 
     received: dict[type[Message], Convert]

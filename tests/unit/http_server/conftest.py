@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ import httpx
 import pytest
 import uvloop
 from argon2 import PasswordHasher
+from msgspec.structs import replace
 from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 from websockets.asyncio.client import ClientConnection, connect

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 from guesthouse.core.config import Settings
@@ -36,16 +35,13 @@ def test_every_limit_is_listed_with_its_default_and_unit_and_no_other() -> None:
     listed = {row[0].strip("`"): row[1:3] for row in ROWS if len(row) == 4 and re.fullmatch(LIMIT, row[0])}
     settings = Settings()
     real = {
-        each.name: (f"{getattr(settings, each.name):.15g}", unit_of(each.name))
-        for each in fields(settings)
-        if type(getattr(settings, each.name)) in (int, float) and each.name != "workers"
+        name: (f"{getattr(settings, name):.15g}", unit_of(name))
+        for name in settings.__struct_fields__
+        if type(getattr(settings, name)) in (int, float) and name != "workers"
     } | {
-        f"{section}.{each.name}": (
-            f"{getattr(getattr(settings, section), each.name):.15g}",
-            unit_of(each.name),
-        )
+        f"{section}.{name}": (f"{getattr(getattr(settings, section), name):.15g}", unit_of(name))
         for section in ("connections", "process", "package", "restart")
-        for each in fields(getattr(settings, section))
+        for name in getattr(settings, section).__struct_fields__
     }
     assert listed == real
 

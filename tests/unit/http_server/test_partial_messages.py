@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass
-from dataclasses import replace as replaced
 
 import pytest
+from msgspec.structs import replace as replaced
 from tests.patience import PATIENCE
 
 from guesthouse.core.config import ConnectionLimits

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
@@ -258,5 +259,5 @@ async def test_a_message_is_no_larger_than_one_between_processes(
 ) -> None:
     body = "x" * (Settings().process.message_bytes - 200 + over)
     limits = house.server._context.settings
-    object.__setattr__(limits.process, "message_bytes", len(body) - over)
+    msgspec.structs.force_setattr(limits.process, "message_bytes", len(body) - over)
     assert (await ask(house, {"process": str(CHAT), "body": body}))[0] == status

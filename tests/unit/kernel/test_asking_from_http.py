@@ -33,7 +33,7 @@ async def test_a_process_answers_what_is_asked_by_rpc_and_can_tell_that_it_is(ke
             ToWorker.REQUEST, chat, request_id, "home.os@rpc:distro:sys", b"hi", False, 5, None, "x/y", b"blob",
         ]  # fmt: skip
         await worker.say(respond(chat, request_id, b"there"))
-    assert asked.result() == Answer(b"there")
+    assert asked.result() == Answer(b"there", source=f"home.os@{CHAT}")
 
 
 async def test_who_asks_a_process_that_ends_learns_so(kernel: Any) -> None:
@@ -94,7 +94,7 @@ async def test_an_http_request_is_handed_on_over_processes_and_answered_once(ker
     await worker.say(respond(other, request_id, b"first"))
     await worker.say(respond(other, request_id, b"second"))
     await worker.settled(other)
-    assert answers == [Answer(b"first")]
+    assert answers == [Answer(b"first", source=f"home.os@{OTHER}")]
     assert len(kernel.router._requests) == len(kernel.router._answered) == 0
 
 

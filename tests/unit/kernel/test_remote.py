@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
 from tests.wire import ToWorker
 
@@ -113,7 +113,7 @@ async def test_a_full_mailbox_and_too_much_at_once_are_said(far: Far, kernel: An
     process, _ = kernel.process(await kernel.worker(), CHAT)
     process.holdings.requested |= {kernel.router.rights.network}
     limit = 1_000_000
-    kernel.router._limits = dataclasses.replace(kernel.router._limits, message_bytes=limit)
+    kernel.router._limits = replace(kernel.router._limits, message_bytes=limit)
     far.ask(b"x" * (limit + 1))
     assert far.heard == []
     assert "sent more than process.message_bytes" in kernel.log

@@ -5,11 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import ProcessLimits, RestartSettings, Settings

@@ -6,12 +6,12 @@ import os
 import stat
 import struct
 import zipfile
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.errors import PackageError

@@ -11,12 +11,12 @@ import os
 import resource
 import shutil
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import wasmtime
+from msgspec.structs import replace
 
 from guesthouse.core.config import MIB, PackageLimits
 from guesthouse.package.compile.cache import CompileCache

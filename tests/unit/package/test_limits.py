@@ -9,12 +9,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import wasmtime
+from msgspec.structs import replace
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.compile import compiler_process
@@ -32,7 +32,7 @@ Edge = Callable[[Path, pytest.MonkeyPatch, int], Awaitable[None]]
 
 
 def limits(**given: float) -> PackageLimits:
-    return replace(PackageLimits(), **given)  # type: ignore[arg-type] # all of them are numbers
+    return replace(PackageLimits(), **given)
 
 
 def refusal(what: Callable[[], object]) -> str:

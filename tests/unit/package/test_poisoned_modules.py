@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
 import pytest
+from msgspec.structs import replace
 
 from guesthouse.core.config import MIB, PackageLimits
 from guesthouse.package.compile.compiler import Compiler

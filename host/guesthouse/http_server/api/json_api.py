@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.json_text import read_json
@@ -116,8 +117,7 @@ class JsonActions(Protocol):
         """Unbind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """One request of a process. `leave_waiting` as in `ports.HttpServerPort.request`."""
 
     source: Address
@@ -126,8 +126,7 @@ class Sent:
     leave_waiting: Callable[[], int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True):
     """One request, with its fields checked as they are taken."""
 
     actions: JsonActions

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.errors import GuesthouseError
@@ -34,8 +36,7 @@ class NoSuchPackage(GuesthouseError):
     """The host is that of a package without processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """The remote end of a socket."""
 
     address: str
@@ -44,8 +45,7 @@ class Peer:
     """`http` or `https`, by the socket itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterForm:
+class RegisterForm(Struct, frozen=True):
     """The client will name its process in its first message."""
 
     forwarded_for: str | None
@@ -53,8 +53,7 @@ class RegisterForm:
     """Label of the package on whose origin it was opened; the process must be of that package."""
 
 
-@dataclass(frozen=True, slots=True)
-class BoundForm:
+class BoundForm(Struct, frozen=True):
     """The client opens a bound path."""
 
     process: ProcessPort
@@ -69,8 +68,7 @@ class BoundForm:
     """Of the login, if the binding requires one."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessControl:
+class AccessControl(Struct, frozen=True):
     """Decides who may open WebSockets and who is logged in."""
 
     router: RouterPort

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.close_codes import Refusal
@@ -26,8 +27,7 @@ class HeaderValues(Protocol):
         """Values of all headers of that name."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalAccess:
+class LocalAccess(Struct, frozen=True):
     """Decides which requests come from the node's user."""
 
     secret: str = ""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.http_server.auth.tokens import Claims
 
@@ -19,8 +20,7 @@ TICKET_SECONDS: Final = 60.0
 _MAX_TICKETS: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Struct, frozen=True):
     """A ticket that was not used yet."""
 
     label: str

@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from types import ModuleType
 from typing import Any, Final
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import GuesthouseError
@@ -52,8 +53,7 @@ class AuthError(GuesthouseError):
     """A token is not valid on this node."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """The claims of a valid token."""
 
     username: str
@@ -84,8 +84,7 @@ class Claims:
         return self.process is None or self.process == str(process)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What a token grants access to."""
 
     subdomain: str | None = None
@@ -359,8 +358,7 @@ def _hash(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="replace")).digest()
 
 
-@dataclass(slots=True)
-class _Failures:
+class _Failures(Struct):
     count: int
     until: float
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -35,8 +35,7 @@ RPC: Final = "/rpc:distro:sys/message"
 _OWN_PATHS: Final = frozenset(("/", "/our.js", "/login", "/logout", "/token", SHARE_PATH, ENCRYPTOR, RPC))
 
 
-@dataclass(frozen=True, slots=True)
-class _MethodNotAllowed:
+class _MethodNotAllowed(Struct, frozen=True):
     """Responds to methods that no route before it accepts."""
 
     allow: str
@@ -47,18 +46,14 @@ class _MethodNotAllowed:
         await response(scope, receive, send)
 
 
-@dataclass(slots=True)
 class HttpApp:
     """The ASGI application. No exception reaches uvicorn."""
 
-    context: Context
-    login: Login
-    processes: ProcessPages
-    api: NodeApi
-    _routes: Router = field(init=False)
-
-    def __post_init__(self) -> None:
-        login = self.login
+    def __init__(self, context: Context, login: Login, processes: ProcessPages, api: NodeApi) -> None:
+        self.context = context
+        self.login = login
+        self.processes = processes
+        self.api = api
         self._routes = Router(
             [
                 Route("/", self._home, methods=["GET"]),

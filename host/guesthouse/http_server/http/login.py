@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs, quote, urlencode
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
@@ -51,8 +51,7 @@ _Realm: TypeAlias = tuple[str | None, ...]
 _NODE_ITSELF: Final[_Realm] = (None,)
 
 
-@dataclass(frozen=True, slots=True)
-class _Package:
+class _Package(Struct, frozen=True):
     """A package whose secure paths the login is for."""
 
     label: str
@@ -61,8 +60,7 @@ class _Package:
     processes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(Struct, frozen=True):
     """Credentials of a login: the hash of the password, or a token."""
 
     password_hash: str = ""
@@ -71,25 +69,32 @@ class _Attempt:
     from_form: bool = False
 
 
-@dataclass(slots=True)
 class Login:
-    """The login and logout endpoints."""
+    """The login and logout endpoints.
 
-    context: Context
-    home: Path
-    bodies: BodyBudget
-    revoked: RevocationList
-    on_revoked: Callable[[str], None]
-    """Called with the family of a token that a logout revoked."""
-    one_time: OneTimeTokens = field(default_factory=OneTimeTokens)
-    tickets: Tickets = field(default_factory=Tickets)
-    cookies: SessionCookies = field(init=False)
-    throttle: Throttle = field(default_factory=Throttle)
-    _hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
-    _waiting: int = 0
+    Args:
+        on_revoked: called with the family of a token that a logout revoked.
+    """
 
-    def __post_init__(self) -> None:
-        self.cookies = SessionCookies(self.context)
+    def __init__(
+        self,
+        context: Context,
+        home: Path,
+        bodies: BodyBudget,
+        revoked: RevocationList,
+        on_revoked: Callable[[str], None],
+    ) -> None:
+        self.context = context
+        self.home = home
+        self.bodies = bodies
+        self.revoked = revoked
+        self.on_revoked = on_revoked
+        self.one_time = OneTimeTokens()
+        self.tickets = Tickets()
+        self.cookies = SessionCookies(context)
+        self.throttle = Throttle()
+        self._hashing = asyncio.Semaphore(1)
+        self._waiting = 0
 
     async def show(self, request: Request) -> Response:
         """`GET /login`: the form; with a one-time token or a ticket, log in at once."""

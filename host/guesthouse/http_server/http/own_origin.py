@@ -6,10 +6,10 @@ name; if that fails, the user can choose to let packages share the node's origin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -31,8 +31,7 @@ _RESOLVE_LOCALHOST: Final = ("Chrome/", "Firefox/")
 """User agents that resolve `*.localhost`."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnOrigin:
+class OwnOrigin(Struct, frozen=True):
     """Redirects to packages' own origins."""
 
     context: Context

@@ -7,10 +7,10 @@ their process. If packages have their own origins, responses on the node's host 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
+from msgspec import Struct
 from starlette.datastructures import MutableHeaders
 
 from guesthouse.http_server.auth.tokens import is_own_cookie
@@ -31,8 +31,7 @@ _REPORTS: Final = re.compile(rb"(?i)(?:^|(?<=[;,]))[ \t]*report-(?:uri|to)\b[^;,
 _COOKIE_PARTS: Final = re.compile(r"[ \t]*;[ \t]*")
 
 
-@dataclass(frozen=True, slots=True)
-class PagePolicy:
+class PagePolicy(Struct, frozen=True):
     """Policy of one process for the host and scheme of one request.
 
     Args:

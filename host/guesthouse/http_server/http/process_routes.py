@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from msgspec import Struct
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -58,8 +58,7 @@ _PACKAGE_UI: Final = UiBinding((), authenticated=True, local_only=False)
 """Default binding of a package's `ui` folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessPages:
+class ProcessPages(Struct, frozen=True):
     """Serves all requests that are not for the node itself."""
 
     context: Context

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
+from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 
 from guesthouse.http_server import close_codes
@@ -23,8 +23,7 @@ class RequestRefused(Exception):
         self.refusal = refusal
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHeaders:
+class RequestHeaders(Struct, frozen=True):
     """Adapts a request's headers to `access.HeaderValues`."""
 
     request: Request

@@ -7,10 +7,10 @@ with a token for that process only, which Kinode's client libraries look for.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -34,8 +34,7 @@ _MAX_VERIFIED: Final = 64
 """Maximum cookies of a request whose signature is verified."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionCookies:
+class SessionCookies(Struct, frozen=True):
     """Sets and removes the node's cookies."""
 
     context: Context

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct, field
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.messages import LazyLoadBlob, Pairs
@@ -23,8 +24,7 @@ _HASHED_INLINE: Final = 1024 * 1024
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class WsBinding:
+class WsBinding(Struct, frozen=True):
     """A path bound to WebSockets."""
 
     pattern: PathPattern
@@ -59,8 +59,7 @@ class Static:
         return self._etag
 
 
-@dataclass(frozen=True, slots=True)
-class HttpBinding:
+class HttpBinding(Struct, frozen=True):
     """A path bound to HTTP requests; with `static`, the content is served without asking the process."""
 
     pattern: PathPattern
@@ -72,8 +71,7 @@ class HttpBinding:
     """Time-out of the process's response; None for the node's default."""
 
 
-@dataclass(frozen=True, slots=True)
-class UiBinding:
+class UiBinding(Struct, frozen=True):
     """A path under which the package's `ui` folder is served."""
 
     segments: Segments
@@ -85,8 +83,7 @@ class UiBinding:
 _Binding = TypeVar("_Binding", WsBinding, HttpBinding)
 
 
-@dataclass(frozen=True, slots=True)
-class Match(Generic[_Binding]):
+class Match(Struct, Generic[_Binding], frozen=True):
     """A binding that matches a path, and the path's parameters."""
 
     binding: _Binding
@@ -143,8 +140,7 @@ class PathTable(Generic[_Binding]):
         return None
 
 
-@dataclass(slots=True)
-class _Bound:
+class _Bound(Struct):
     ws: PathTable[WsBinding] = field(default_factory=PathTable)
     http: PathTable[HttpBinding] = field(default_factory=PathTable)
     ui: dict[Segments, UiBinding] = field(default_factory=dict)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
+
+from msgspec import Struct
 
 from guesthouse.core.config import Settings
 from guesthouse.http_server.certificate import certified_names
@@ -28,8 +29,7 @@ _LOCALHOST: Final = "localhost"
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z_-][0-9a-z_.-]*)(?P<port>:[0-9]{0,5})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """What the `Host` of a request stands for."""
 
     host: str

@@ -8,10 +8,11 @@ characters, invalid UTF-8) are rejected.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, unquote_to_bytes
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import BadProcessId, GuesthouseError
@@ -37,8 +38,7 @@ class BadPath(GuesthouseError, ValueError):
     """A path cannot be bound or requested."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessPath:
+class ProcessPath(Struct, frozen=True):
     """A path under a process: `/<process-id>/<segments>`."""
 
     process: ProcessId
@@ -117,8 +117,7 @@ _END: Final = 3
 """Sorts after all kinds, so that a longer pattern wins over its prefix."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathPattern:
+class PathPattern(Struct, frozen=True):
     """A bound path. `:name` matches one segment, `*name` one or more; both are delivered as parameters. `*` matches
     the same as `*name` but is not delivered.
     """

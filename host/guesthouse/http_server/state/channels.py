@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 
@@ -24,8 +25,7 @@ class Owned(Protocol):
 _Channel = TypeVar("_Channel", bound=Owned)
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelRecord:
+class ChannelRecord(Struct, frozen=True):
     """Status of an open channel: a `ports.ChannelInfo`."""
 
     channel_id: int

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Settings
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from guesthouse.http_server.websocket.connection import WebSocketConnection
 
 
-@dataclass(slots=True)
-class Context:
+class Context(Struct):
     """State of an HTTP server. `monotonic` is the clock for deadlines, `now` (Unix seconds) for tokens."""
 
     router: RouterPort

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.messages import HttpResponse
@@ -16,8 +17,7 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.close_codes import Refusal
 
 
-@dataclass(slots=True)
-class PendingResponse:
+class PendingResponse(Struct):
     """An HTTP request that was posted to a process."""
 
     http_id: int

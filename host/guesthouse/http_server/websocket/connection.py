@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, cast
 
+from msgspec.structs import replace
 from websockets.http11 import Request
 
 from guesthouse.core.address import ProcessId

@@ -7,7 +7,6 @@ Both names are sent until the extension's first message shows which one it uses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeAlias
 
 import cbor2
@@ -27,8 +26,7 @@ _CBOR: Final = (b"\xa1", b"\xa3", b"\xa4", b"\xbf")
 """First bytes of CBOR maps of 1, 3, 4 or an indefinite number of fields; no MessagePack map starts so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """Encoding that one extension uses."""
 
     cbor: bool = False
@@ -36,8 +34,7 @@ class Dialect:
     """Names of the field with the message type."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExtensionPush:
+class ExtensionPush(Struct, frozen=True):
     """A message from or to an extension."""
 
     id: int

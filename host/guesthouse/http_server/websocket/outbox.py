@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.http_server.websocket.credit_window import CreditWindow, write_limits
 from guesthouse.link.credit import push_cost
@@ -47,8 +48,7 @@ class Owner(Protocol):
         """A message was discarded for a newer one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiter:
+class _Waiter(Struct, frozen=True):
     """A push that waits for room; `paid` if the worker will spend credit on it."""
 
     cost: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import BadProcessId
@@ -11,8 +11,7 @@ from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens
 from guesthouse.http_server.close_codes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, CloseReason
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
+class Register(Struct, frozen=True):
     """A valid register message."""
 
     target: ProcessId

@@ -18,11 +18,11 @@ import heapq
 import secrets
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.kernel.cluster.node_messages import PROTOCOL_VERSION, UNREADABLE, NodeMessage, decode, encode
@@ -51,8 +51,7 @@ class BadEnvelope(GuesthouseError):
     """An envelope is not taken; the text says why. What varies in it stands behind a colon, or is a node's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(Struct, frozen=True):
     """What is signed."""
 
     sender: str

@@ -7,8 +7,9 @@ may hold for that is its own to bound.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.messages import LazyLoadBlob
@@ -17,8 +18,7 @@ Answer = Callable[[bytes, LazyLoadBlob | None], None]
 """Takes the response's body and blob. Called at most once; too late, it does nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleRequest:
+class ModuleRequest(Struct, frozen=True):
     """A request to a module. The router stamped `source`."""
 
     source: Address

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.errors import GuesthouseError
@@ -37,8 +38,7 @@ class NotDelivered(GuesthouseError):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """The response to a request."""
 
     source: str

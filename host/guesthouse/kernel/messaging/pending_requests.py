@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from guesthouse.core.address import ProcessId
 from guesthouse.kernel.messaging.due import Due
@@ -29,8 +30,7 @@ REQUEST_OVERHEAD: Final = 512
 """Bytes that a waiting request costs the node beside what was sent."""
 
 
-@dataclass(slots=True, eq=False)
-class _Sender:
+class _Sender(Struct, eq=False):
     """What one process sent, until it ends: another of its id is another."""
 
     process: ProcessId
@@ -41,8 +41,7 @@ class _Sender:
     gone: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class PendingRequest:
+class PendingRequest(Struct, eq=False):
     """A request that waits. `sent` made it, to be given back when it fails; None: nobody is to get it back."""
 
     id: int

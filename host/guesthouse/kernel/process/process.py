@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from guesthouse.core.address import ProcessId
@@ -34,8 +34,7 @@ class ProcessState(StrEnum):
     GONE = "gone"
 
 
-@dataclass(slots=True)
-class Run:
+class Run(Struct):
     """One run of a process, on one worker. `send` is the link's, and takes a message and its size."""
 
     handle: int

@@ -18,9 +18,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from guesthouse.core import private
 from guesthouse.core.address import ProcessId
@@ -59,8 +60,7 @@ class StateError(GuesthouseError):
     """The node's state cannot be opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     work: Callable[[sqlite3.Connection], Any]
     failed: Any
     answer: Callable[[Any], None]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.capabilities import Capability
@@ -14,8 +15,7 @@ from guesthouse.kernel.storage.database import State
 from guesthouse.package.spec import Right
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(Struct, frozen=True):
     """How a process was spawned."""
 
     id: ProcessId

@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.core.capabilities import Capability
 from guesthouse.core.exit_cause import ExitCause
@@ -42,34 +43,29 @@ class Purpose(IntEnum):
     """The process ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """No run: one begins when there is a worker for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pausing:
+class Pausing(Struct, frozen=True):
     """No run: one begins when the pause after a failure is over."""
 
     timer: asyncio.TimerHandle
 
 
-@dataclass(frozen=True, slots=True)
-class Starting:
+class Starting(Struct, frozen=True):
     """A run that has not asked for a message yet."""
 
     worker: Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """A run that has asked for a message."""
 
     worker: Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True):
     """A run that was told to end; `over` is done when it has."""
 
     worker: Worker
@@ -77,16 +73,14 @@ class Stopping:
     over: asyncio.Future[None]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """No run, and none to come."""
 
 
 State: TypeAlias = Waiting | Pausing | Starting | Running | Stopping | Ended
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessVersion:
+class ProcessVersion(Struct, frozen=True):
     """What a process runs as, of what its package says."""
 
     component: Path
@@ -97,27 +91,23 @@ class ProcessVersion:
     grants: tuple[Right, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunAgain:
+class RunAgain(Struct, frozen=True):
     """Another run begins at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunAfter:
+class RunAfter(Struct, frozen=True):
     """Another run begins after a pause in seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     """The component is given up: for the version before, or with the process when there is none."""
 
     overdue: bool
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """The process ends: it was stopped, or its run is over and its on-exit wants no other."""
 
     stopped: bool

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, Self
+
+from msgspec.structs import replace
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.capabilities import BadCapability, Capability, canonical_params

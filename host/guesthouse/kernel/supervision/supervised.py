@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.kernel.process.process import Process
@@ -28,8 +29,7 @@ class NoSuchProcess(GuesthouseError):
     """The node has no process of that id."""
 
 
-@dataclass(slots=True)
-class SupervisedProcess:
+class SupervisedProcess(Struct):
     """One process under supervision."""
 
     process: Process

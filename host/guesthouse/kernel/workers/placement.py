@@ -8,9 +8,10 @@ gone, the worker is ended. So there are as many workers as packages with process
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct, field
 
 from guesthouse.core.errors import GuesthouseError
 
@@ -30,8 +31,7 @@ class NoWorkerLeft(GuesthouseError):
     """A package needs a worker of its own, and there are as many workers as there may be."""
 
 
-@dataclass(slots=True)
-class _Seat:
+class _Seat(Struct):
     """One worker by its name, whether its subprocess lives at this moment or is being replaced."""
 
     owner: str | None = None
@@ -40,8 +40,7 @@ class _Seat:
     """Processes of that package, running or waiting to."""
 
 
-@dataclass(slots=True)
-class Placement:
+class Placement(Struct):
     """The workers of a node. `package` is always `package:publisher`.
 
     Args:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from guesthouse.package.errors import BuildError
 
@@ -24,8 +25,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(Struct, frozen=True):
     """A type as written: `head` is a primitive, a constructor (`list`, `option`, …) or a name."""
 
     head: str
@@ -33,32 +33,28 @@ class Type:
     """None stands for `_`, and for a side of a `result` that is not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """A type taken from another interface."""
 
     interface: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Composite:
+class Composite(Struct, frozen=True):
     """A record, variant, enum or flags: its kind and its named parts; enums and flags have no types."""
 
     kind: str
     parts: tuple[tuple[str, Type | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """A function's parameters and its result, if any."""
 
     parameters: tuple[tuple[str, Type], ...]
     result: Type | None
 
 
-@dataclass(slots=True)
-class Interface:
+class Interface(Struct):
     """An interface; `id` is its full name such as `guesthouse:process/types@0.1.0`."""
 
     id: str
@@ -66,8 +62,7 @@ class Interface:
     functions: dict[str, Function] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class World:
+class World(Struct):
     """The interfaces that a component of this world may import and must export, by full name; and the functions
     that it exports itself.
     """
@@ -77,8 +72,7 @@ class World:
     functions: dict[str, Function] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class WitPackage:
+class WitPackage(Struct):
     """One WIT package: interfaces by full name, worlds by name."""
 
     interfaces: dict[str, Interface] = field(default_factory=dict)

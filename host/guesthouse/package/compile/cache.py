@@ -17,9 +17,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from guesthouse.core.config import MIB
 from guesthouse.core.json_text import read_json
@@ -46,8 +47,7 @@ _HALF_MADE_SECONDS: Final = 3600.0
 """Longer than any compile takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """A compiled component that was checked."""
 
     path: Path
@@ -55,8 +55,7 @@ class Artifact:
     description: Description
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """What a compiler subprocess left in one file."""
 
     file: Path
@@ -67,8 +66,7 @@ class Made:
     """The numbers of the core modules that are not compiled: others may have them, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Struct, frozen=True):
     """What a component consists of, as its note says."""
 
     modules: int

@@ -6,9 +6,10 @@ Without any limits: this is what a compiler subprocess does once it has given it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
+from msgspec import Struct
+from msgspec.structs import replace
 from wasmtime import Engine, Module, WasmtimeError
 from wasmtime.component import Component
 
@@ -28,8 +29,7 @@ from guesthouse.wasm.plan.planner import take_apart
 _NOTHING: Final = Description((), ())
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """A component as a worker takes it."""
 
     description: Description

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_IMPORTS: Final = 1024
 """Imports and their functions of one component; more is refused. A worker looks at each when it links it."""
@@ -15,8 +16,7 @@ MAX_PROBLEM: Final = 400
 """Characters of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One import or export.
 
     `kind` is `interface`, `function`, `component`, `module` or `type`.
@@ -28,8 +28,7 @@ class Item:
     """The functions of an interface, without its types."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """What a component imports and exports, in its own order."""
 
     imports: tuple[Item, ...]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.compile.description import Item
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Struct, frozen=True):
     """A component, for people."""
 
     file: Path

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 REFUSED: Final = 3
 """The exit code of a refusal."""
@@ -31,8 +33,7 @@ class Task(StrEnum):
     """A core module is compiled, and nothing else seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """What the subprocess is told on its command line."""
 
     task: Task

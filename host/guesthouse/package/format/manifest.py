@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal, cast
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.capabilities import MESSAGING, canonical_params
@@ -36,8 +37,7 @@ MAX_PATH: Final = 512
 MAX_SEGMENT: Final = 255
 
 
-@dataclass(frozen=True, slots=True)
-class BuildSpec:
+class BuildSpec(Struct, frozen=True):
     """`[process.build]`: how `guesthouse build` makes a process's `.wasm`."""
 
     language: Language
@@ -45,8 +45,7 @@ class BuildSpec:
     """The entry: a Python or C file, or a folder with a `Cargo.toml`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessEntry:
+class ProcessEntry(Struct, frozen=True):
     """One `[[process]]` table. Paths are relative to the package and stay inside it."""
 
     id: ProcessId
@@ -60,8 +59,7 @@ class ProcessEntry:
     handover: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """A `package.toml` that was read."""
 
     name: str

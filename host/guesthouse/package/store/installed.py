@@ -13,9 +13,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from guesthouse.core import private
 from guesthouse.core.address import ProcessId
@@ -30,24 +32,21 @@ _FORMAT: Final = 1
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """One version of a package. `hash` is that of its content, and the name of its folder."""
 
     version: str
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Installation:
+class Installation(Struct, frozen=True):
     """The version of a package that runs, and the one before, which `rollback` returns to."""
 
     current: Version
     previous: Version | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(Struct, frozen=True):
     """All packages that are installed, by `package:publisher`."""
 
     packages: Mapping[str, Installation] = field(default_factory=dict)

@@ -7,9 +7,10 @@ once for a whole tree of types; converters walk both.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.wasm.errors import UnsupportedType
 from guesthouse.wasm.types import (
@@ -38,8 +39,7 @@ MAX_FLAGS: Final = 32
 Cases = tuple[tuple[str, WitType | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """Where the parts of a type's values are."""
 
     size: int

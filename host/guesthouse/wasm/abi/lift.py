@@ -10,10 +10,11 @@ The source is made of numbers and of the words below alone: whatever a component
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from struct import Struct
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from guesthouse.wasm.abi.handles import begin, lend, take
 from guesthouse.wasm.abi.layout import Shape, cases_of
@@ -57,8 +58,7 @@ _EAGER: Final = 8
 than to begin anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a value begins, and how: in memory as it is laid out, or flat in core arguments."""
 
     offset: int
@@ -71,8 +71,7 @@ class Place:
         return Place(self.offset + (flat * self.stride if self.stride else at), self.stride)
 
 
-@dataclass(frozen=True, slots=True)
-class ArgumentLimit:
+class ArgumentLimit(msgspec.Struct, frozen=True):
     """How long the texts and bytes of a call may be."""
 
     most: Callable[[], int]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from struct import Struct
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from guesthouse.wasm.abi.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Shape, cases_of, shape_of
 from guesthouse.wasm.abi.lift import NO_LIMIT, ArgumentLimit, Place, ResourceNumber, Source, text
@@ -94,8 +95,7 @@ def lift_arguments(
     return lambda address, memory: load(view(address), 0, memory)
 
 
-@dataclass(frozen=True, slots=True)
-class ResultWriter:
+class ResultWriter(msgspec.Struct, frozen=True):
     """How a host call's result gets into the guest."""
 
     by_address: bool

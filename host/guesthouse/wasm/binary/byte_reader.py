@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MODULE: Final = b"\0asm\x01\0\0\0"
 COMPONENT: Final = b"\0asm\x0d\0\x01\0"
@@ -94,8 +95,7 @@ class Reader:
             raise UnsupportedComponent("a section is longer than what is in it")
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """One section: where it begins with its kind and size, and where its content begins and ends."""
 
     kind: int

@@ -6,9 +6,11 @@ The host calls that function itself, so the module is compiled *without start*: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from guesthouse.wasm.binary.byte_reader import (
     MODULE,
@@ -47,8 +49,7 @@ class Kind(IntEnum):
     GLOBAL = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """One import."""
 
     module: str
@@ -56,8 +57,7 @@ class Wanted:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class CoreModule:
+class CoreModule(Struct, frozen=True):
     """One core module of a component, as far as linking is concerned."""
 
     content: bytes

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import addressof, c_void_p
-from dataclasses import replace
 from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.abi.handles import Handles

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import addressof, c_char
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.wasm.core.core_capi import EXTERN_SIZE, INSTANCE_SIZE, ready_instance_export, ready_linker_get
 from guesthouse.wasm.engine.capi import Ready, ready_pointer, ready_size, ready_text
@@ -22,8 +23,7 @@ _NO_NAME: Final = repeat(ready_text(b""))
 _NO_SIZE: Final = repeat(ready_size(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Imports:
+class Imports(Struct, frozen=True):
     """What one module imports, in its own order. Names are those of the host's calls and of exports."""
 
     first: int

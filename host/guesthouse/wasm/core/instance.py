@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import c_void_p
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from wasmtime import Engine, FuncType, Module, ValType
 
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
@@ -40,8 +40,7 @@ from guesthouse.wasm.plan.weight import Weight, problem
 _VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One instantiation, as a fiber does it."""
 
     module: int
@@ -55,8 +54,7 @@ class Step:
     """How long it takes, about."""
 
 
-@dataclass(frozen=True, slots=True)
-class EntryPoint:
+class EntryPoint(Struct, frozen=True):
     """The function that runs the process."""
 
     instance: int

@@ -10,9 +10,9 @@ import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ctypes import c_void_p
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from wasmtime import Engine, Store
 
 from guesthouse.core.exit_cause import ExitCause
@@ -28,8 +28,7 @@ SLICE: Final = 1
 _READY_SLICE: Final = capi.ready_size(SLICE)
 
 
-@dataclass(frozen=True, slots=True)
-class StoreLimits:
+class StoreLimits(Struct, frozen=True):
     """What one guest may take of memory. Bytes and counts."""
 
     memory_bytes: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import CONTINUATION_STRUCT
@@ -46,8 +47,7 @@ def _small(owner: Any) -> int:
     return SMALL_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class HostFunction:
+class HostFunction(Struct, frozen=True):
     """A host call. `call` gets the fiber's owner and the lifted arguments."""
 
     call: Callable[..., Any]

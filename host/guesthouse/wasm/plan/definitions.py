@@ -8,9 +8,10 @@ definitions speak of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, TypeAlias, TypeVar
+
+from msgspec import Struct, field
 
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.binary.core_module import Kind
@@ -32,51 +33,44 @@ CORE_MODULE, CORE_INSTANCE = 0x11, 0x12
 """Core sorts beside those of `Kind`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedFunction:
+class ImportedFunction(Struct, frozen=True):
     """A function of an interface that the component imports."""
 
     interface: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class LiftedFunction:
+class LiftedFunction(Struct, frozen=True):
     """A function made of a core function."""
 
     function: Export
     realloc: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedType:
+class ImportedType(Struct, frozen=True):
     """A type of an interface that the component imports. It may be a resource."""
 
     interface: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class OtherType:
+class OtherType(Struct, frozen=True):
     """Any other type. The planner does not ask what it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedInstance:
+class ImportedInstance(Struct, frozen=True):
     """An interface that the component imports."""
 
     interface: str
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """An instance that consists of what it exports: sorts and values by name."""
 
     exports: Mapping[str, tuple[Sort, Item]]
 
 
-@dataclass(frozen=True, slots=True)
-class NestedComponent:
+class NestedComponent(Struct, frozen=True):
     """A component inside: where it stands, and what surrounds its definition."""
 
     start: int
@@ -97,8 +91,7 @@ Item: TypeAlias = (
 CoreBag: TypeAlias = Mapping[str, tuple[Kind, Source]]
 
 
-@dataclass(frozen=True, slots=True)
-class CoreInstance:
+class CoreInstance(Struct, frozen=True):
     """An instance of a core module."""
 
     number: int
@@ -114,8 +107,7 @@ class CoreInstance:
 _T = TypeVar("_T")
 
 
-@dataclass(slots=True, eq=False)
-class Frame:
+class Frame(Struct, eq=False):
     """The index spaces of one component, and the component around it."""
 
     outer: Frame | None

@@ -8,8 +8,9 @@ type is, is not looked at: the engine checks that when it compiles the skeleton.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.wasm.binary.byte_reader import COMPONENT, Reader, Section, UnsupportedComponent, sections
 from guesthouse.wasm.binary.core_module import Kind
@@ -46,8 +47,7 @@ handles of its own.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a component comes to."""
 
     linking: Linking

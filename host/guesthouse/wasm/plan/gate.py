@@ -7,8 +7,9 @@ store, of the engine's making, which begins, and with it the engine looks.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
 from guesthouse.wasm.binary.byte_reader import MODULE, encoded_number, encoded_section

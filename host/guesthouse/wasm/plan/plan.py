@@ -12,8 +12,9 @@ never equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from guesthouse.wasm.plan.weight import Weight
 from guesthouse.wasm.types import FunctionType
@@ -60,8 +61,7 @@ class CallOf(NamedTuple):
 Source: TypeAlias = CallOf | Export
 
 
-@dataclass(frozen=True, slots=True)
-class Instantiation:
+class Instantiation(Struct, frozen=True):
     """One core module gets an instance."""
 
     module: int
@@ -72,8 +72,7 @@ class Instantiation:
     """An exported function to call at once, in place of the module's start section."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lifted:
+class Lifted(Struct, frozen=True):
     """A function that the component exports (`canon lift`)."""
 
     interface: str | None
@@ -92,8 +91,7 @@ class Import(NamedTuple):
     type: FunctionType
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """All that a worker needs beside the compiled core modules."""
 
     modules: int

@@ -10,9 +10,9 @@ one by one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from wasmtime import Engine, WasmtimeError
 from wasmtime.component import Component, ResourceType
 from wasmtime.component import _types as wt
@@ -35,8 +35,7 @@ MAX_RESOURCES: Final = 256
 _Name = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """A component taken apart."""
 
     plan: Plan

@@ -9,8 +9,9 @@ way (measured: 6 ns a global, 430 ns an element of an imported table, 1 ns a byt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.wasm.binary.byte_reader import Reader
 from guesthouse.wasm.binary.core_module import CoreModule, Kind
@@ -29,8 +30,7 @@ _LONG: Final = 1 << 20
 """Bytes of a section of elements that is not looked into: it is too much in any case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(Struct, frozen=True):
     """Of one instance."""
 
     bytes: int

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic_ns, time_ns
 from typing import Any, Final
+
+from msgspec import Struct
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
@@ -58,22 +59,19 @@ RESOURCES: Final = {
 """The resource types of WASI 0.2 by number. A guest can come to hold only some of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pollable:
+class Pollable(Struct, frozen=True):
     """Ready from a moment of the monotonic clock on (nanoseconds); 0 is always ready."""
 
     ready_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutputStream:
+class OutputStream(Struct, frozen=True):
     """Standard output or standard error."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class InputStream:
+class InputStream(Struct, frozen=True):
     """Standard input: closed from the start."""
 
 
