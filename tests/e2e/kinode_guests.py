@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from guesthouse.package.build.componentize import make_component
-from guesthouse.package.build.wit import read_wit
 
 SOURCES: Final = Path(__file__).parent / "guests/kinode"
 PUBLISHER: Final = "test.os"
@@ -65,7 +64,7 @@ def build_process(era: Era, source: Path, *flags: str) -> bytes:
         defines = (f"-DERA={era.order}", f'-DWASI="{era.wasi}"', f'-DSTANDARD="{_standard(era)}"', *flags)
         command = (sys.executable, "-m", "ziglang", "cc", *_FLAGS, *defines, str(source), "-o", str(core))
         subprocess.run(command, check=True, timeout=_BUILD_SECONDS)
-        return make_component(core.read_bytes(), read_wit(folder), "process", str(source))
+        return make_component(core, folder, "process", str(source))
 
 
 def build_python(era: Era, app: Path, output: Path) -> Path:
@@ -145,7 +144,9 @@ def _write_wit(folder: Path, era: Era) -> None:
     (folder / "standard.wit").write_text(_wit_of(era))
     wasi = (SOURCES / "wasi.wit.in").read_text().replace("$WASI", era.wasi)
     for name in ("random", "clocks"):
-        (folder / f"{name}.wit").write_text(wasi.replace("$NAME", name))
+        package = folder / "deps" / name
+        package.mkdir(parents=True)
+        (package / "package.wit").write_text(wasi.replace("$NAME", name))
 
 
 def _wit_of(era: Era) -> str:

@@ -7,9 +7,9 @@ from typing import Final
 
 import httpx
 from tests.certificates import TRUSTS_NOBODY
+from tests.wit import Composite, Interface, Type, Use, WitPackage, read_wit
 
 from guesthouse.package.build.sdk_files import wit_folder
-from guesthouse.package.build.wit import Composite, Interface, Type, Use, WitPackage, read_wit
 
 from .clients import SECONDS, bound
 from .conftest import StartNode

@@ -12,13 +12,11 @@ from typing import Final
 from wasmtime import Engine, Module, WasmtimeError
 
 from guesthouse.core.config import PackageLimits
-from guesthouse.package.build.wit import read_wit
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.compile.description import Description
 from guesthouse.package.compile.inspect import inspect_component
 from guesthouse.package.compile.strip_names import without_harmful_names
-from guesthouse.package.core_module import read_core_module
-from guesthouse.package.errors import BuildError, CompileError, PackageError
+from guesthouse.package.errors import CompileError, PackageError
 from guesthouse.package.format.archive import unpack
 from guesthouse.package.format.header import HEADER_BYTES, magic_fault
 from guesthouse.package.format.kinode_packages import read_kinode_manifest
@@ -96,26 +94,6 @@ def archive(data: bytes) -> None:
             assert sum(path.stat().st_size for path in files) <= LIMITS.unpacked_bytes
             assert list(unpacked.iterdir()) == [root]
         assert sorted(path.name for path in Path(folder).iterdir()) == ["package.zip", "unpacked"]
-
-
-@target()
-def wit(data: bytes) -> None:
-    """WIT is refused with where it stands, or read."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "a.wit").write_bytes(data)
-        try:
-            read_wit(Path(folder))
-        except BuildError as error:
-            in_a_line(error, folder)
-
-
-@target()
-def core_module(data: bytes) -> None:
-    """A linker's output is refused, or read."""
-    try:
-        read_core_module(data, "a.wasm")
-    except BuildError as error:
-        in_a_line(error, "a.wasm")
 
 
 @target()

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.wit import read_wit
 
-from guesthouse.package.build.wit import read_wit
 from guesthouse.wasm.abi.value_budget import MAX_VALUES
 from guesthouse.wasm.values import MAX_LIST
 from guesthouse.worker.calls import capabilities, http_server, messaging, offered, spawning, system

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.wit import Composite, read_wit
 
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_server.api.json_api import _ACTIONS, _BIND_ERRORS, _Asked
 from guesthouse.http_server.api.port import PushProblem
-from guesthouse.package.build.wit import Composite, read_wit
 
 from .conftest import CHAT, House
 from .protocol_table import ACTIONS, ANSWERS, CLIENTS, EVENTS, REFUSALS, Action

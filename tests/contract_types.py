@@ -1,6 +1,6 @@
 """Writes `worker/served/contract.py`: the types of the contract's functions, out of `wit/`.
 
-    python -m guesthouse.package.build.contract_types wit > host/guesthouse/worker/served/contract.py
+    python -m tests.contract_types wit > host/guesthouse/worker/served/contract.py
 
 A worker compares what components import with them, and reads no text for it. A test writes them again and compares.
 """
@@ -13,19 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from guesthouse.package.build.componentize import in_order, with_sources
-from guesthouse.package.build.wit import (
-    PRIMITIVES,
-    Composite,
-    Function,
-    Interface,
-    Type,
-    Use,
-    WitPackage,
-    read_wit,
-)
+from .wit import PRIMITIVES, Composite, Function, Interface, Type, Use, WitPackage, read_wit
 
-_HEAD: Final = '''"""Types of `wit/`, written by `python -m guesthouse.package.build.contract_types`: do not edit."""
+_HEAD: Final = '''"""Types of `wit/`, written by `python -m tests.contract_types`: do not edit."""
 
 from __future__ import annotations
 
@@ -46,7 +36,7 @@ _CLASSES: Final = {
 
 def written(wit: WitPackage, world: str) -> str:
     """The module's text for the interfaces that a world imports."""
-    interfaces = with_sources(set(wit.worlds[world].imports), wit)
+    interfaces = [wit.interfaces[name] for name in wit.interfaces if name in wit.worlds[world].imports]
     body = "\n".join(_body(interfaces))
     known = (*map(str.upper, PRIMITIVES), *_CLASSES.values(), "TupleOf", "FunctionType")
     used = set(re.findall(r"\w+", body)).intersection(known)
@@ -57,7 +47,7 @@ def written(wit: WitPackage, world: str) -> str:
 def _body(interfaces: list[Interface]) -> Iterator[str]:
     written: set[str] = set()
     for interface in interfaces:
-        for name, definition in in_order(interface):
+        for name, definition in interface.types.items():
             if isinstance(definition, Use):
                 continue
             if name in written:
@@ -80,7 +70,7 @@ def _constant(name: str) -> str:
 
 
 def _function(function: Function) -> str:
-    params = _tuple(f'("{name}", {_type(of)})' for name, of in function.parameters)
+    params = _tuple(f'("{name}", {_optional(of)})' for name, of in function.parameters)
     return f"FunctionType({params}, {_optional(function.result)})"
 
 
