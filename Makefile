@@ -102,6 +102,6 @@ $(VENV)/chromium: | $(VENV)/bin/python
 	@touch $@
 
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json $(VENV)/installed-dev
-	@echo "== installing the browser client's npm package"
+	@echo "== installing npm packages for the tests"
 	@cd tests/e2e && $(NPM) ci --no-audit --no-fund
 	@touch $@

@@ -72,7 +72,7 @@ def test_what_instances_take_counts_as_memory() -> None:
     )
     component = load(heavy, Calls({}))
     size = 10 * 50_000 * 16
-    with pytest.raises(LinkFailure, match="has globals, functions and elements of"):
+    with pytest.raises(LinkFailure, match="globals, functions and elements of"):
         component.new_fiber(StoreLimits(size - MIB, 1000), None)
     limits = StoreLimits(size + 8 * 65_536, 1000)
     with fiber_of(component, limits=limits) as fiber:

@@ -80,7 +80,8 @@ def inspect(file: Path, as_json: bool) -> None:
     from guesthouse.core.config import load_settings
     from guesthouse.package.compile.inspect import inspect_component
 
-    inspection = asyncio.run(inspect_component(file, load_settings().package, _cache_folder()))
+    settings = load_settings()
+    inspection = asyncio.run(inspect_component(file, settings.package, _cache_folder(), settings.process))
     if as_json:
         print_json(_for_programs(inspection))
     else:

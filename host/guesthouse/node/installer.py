@@ -487,7 +487,7 @@ def _changed(home: Home, package: Package, change: Callable[[Installed], Install
 
 
 async def _compile(package: Package, home: Home, settings: Settings) -> None:
-    compiler = Compiler(home.compiled, settings.package)
+    compiler = Compiler(home.compiled, settings.package, process=settings.process)
     for spec in package.processes:
         await compiler.runnable(spec.component)
 

@@ -125,7 +125,7 @@ class Node:
         modules = self.modules = Modules(router, state, settings.process, folder_of)
         stack.callback(modules.close)
         await modules.load()
-        compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile)
+        compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile, settings.process)
         self.supervisor = Supervisor(router, compiler, settings, log)
         self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)

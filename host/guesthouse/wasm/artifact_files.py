@@ -17,7 +17,7 @@ the compiled module's file in the same folder for each of their numbers.
 MODULE_SUFFIX: Final = ".module"
 """Of a compiled core module that components share."""
 
-PLAN_VERSION: Final = 7
+PLAN_VERSION: Final = 8
 """To be raised when plans or modules change, in their form or in what they make of a component: the compile cache then
 holds none of the old ones.
 """

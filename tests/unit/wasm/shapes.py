@@ -104,7 +104,123 @@ START: Final = f"""
 """
 """Asks the host for a number when it starts, which it reads from its data."""
 
-PLANNED: Final = {"guest": GUEST, "shim": SHIM, "nested": NESTED, "start": START}
+STUB: Final = """
+(component
+  (component $stub
+    (core module $m
+      (memory (export "memory") 0)
+      (func (export "load") (param i32 i32) (result i32) unreachable)
+      (func (export "load_post") (param i32))
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+      (func (export "initialize")))
+    (core instance $m (instantiate $m))
+    (core module $fix (import "" "initialize" (func $f)) (start $f))
+    (core instance (instantiate $fix (with "" (instance $m))))
+    (type $loaded (result string (error string)))
+    (func $load (param "path" string) (result $loaded) (canon lift (core func $m "load")
+      (memory (core memory $m "memory")) (realloc (core func $m "realloc")) (post-return (core func $m "load_post"))))
+    (instance $loader (export "load" (func $load)))
+    (export "a:b/loader" (instance $loader)))
+  (component $main
+    (import "a:b/loader" (instance $loader
+      (export "load" (func (param "path" string) (result (result string (error string)))))))
+    (import "a:b/c" (instance $i (export "f" (func (param "x" u32) (result u32)))))
+    (core module $libc
+      (memory (export "memory") 1)
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
+    (core instance $libc (instantiate $libc))
+    (core func $load (canon lower (func $loader "load")
+      (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+    (core func $f (canon lower (func $i "f")))
+    (core module $m
+      (import "" "load" (func $load (param i32 i32 i32)))
+      (import "" "f" (func $f (param i32) (result i32)))
+      (func (export "run") (param i32) (result i32)
+        (if (i32.eqz (local.get 0)) (then (call $load (i32.const 0) (i32.const 0) (i32.const 16))))
+        (call $f (local.get 0))))
+    (core instance $m (instantiate $m
+      (with "" (instance (export "load" (func $load)) (export "f" (func $f))))))
+    (func $run (param "x" u32) (result u32) (canon lift (core func $m "run")
+      (memory (core memory $libc "memory"))))
+    (instance $guest (export "run" (func $run)))
+    (export "a:b/guest" (instance $guest)))
+  (import "a:b/c" (instance $i (export "f" (func (param "x" u32) (result u32)))))
+  (instance $stub (instantiate $stub))
+  (instance $main (instantiate $main
+    (with "a:b/loader" (instance $stub "a:b/loader")) (with "a:b/c" (instance $i))))
+  (export "a:b/guest" (instance $main "a:b/guest")))
+"""
+"""As `componentize-qjs` makes it: a component within stands for what has no other end, with a memory of no pages and
+functions that trap.
+"""
+
+OWN: Final = f"""
+(component {IMPORT}
+  (core func $f (canon lower (func $i "f")))
+  (core module $shim
+    (type $drop (func (param i32)))
+    (table (export "table") 1 1 funcref)
+    (func (export "drop") (type $drop) (call_indirect (type $drop) (local.get 0) (i32.const 0))))
+  (core instance $shim (instantiate $shim))
+  (type $thing (resource (rep i32) (dtor (core func $shim "drop"))))
+  (type $bare (resource (rep i32)))
+  (core func $new (canon resource.new $thing))
+  (core func $rep (canon resource.rep $thing))
+  (core func $drop (canon resource.drop $thing))
+  (core func $new-bare (canon resource.new $bare))
+  (core func $drop-bare (canon resource.drop $bare))
+  (core module $m
+    (import "" "f" (func $f (param i32) (result i32)))
+    (import "" "new" (func $new (param i32) (result i32)))
+    (import "" "rep" (func $rep (param i32) (result i32)))
+    (import "" "drop" (func $drop (param i32)))
+    (import "" "new-bare" (func $new-bare (param i32) (result i32)))
+    (import "" "drop-bare" (func $drop-bare (param i32)))
+    (func (export "dropped") (param i32) (drop (call $f (i32.add (local.get 0) (i32.const 1000)))))
+    (func (export "make") (param i32) (result i32) (call $new (local.get 0)))
+    (func (export "look") (param i32) (result i32) (local.get 0))
+    (func (export "run") (param i32) (result i32) (local $one i32) (local $two i32)
+      (local.set $one (call $new (local.get 0)))
+      (local.set $two (call $new-bare (i32.const 5)))
+      (drop (call $f (call $rep (local.get $one))))
+      (call $drop-bare (local.get $two))
+      (call $drop (local.get $one))
+      (call $new (i32.const 7))))
+  (core instance $m (instantiate $m (with "" (instance (export "f" (func $f))
+    (export "new" (func $new)) (export "rep" (func $rep)) (export "drop" (func $drop))
+    (export "new-bare" (func $new-bare)) (export "drop-bare" (func $drop-bare))))))
+  (core module $fix (import "" "table" (table 1 1 funcref)) (import "" "dropped" (func $f (param i32)))
+    (elem (i32.const 0) func $f))
+  (core instance (instantiate $fix (with "" (instance
+    (export "table" (table $shim "table")) (export "dropped" (func $m "dropped"))))))
+  (func $run (param "x" u32) (result u32) (canon lift (core func $m "run")))
+  (instance $guest (export "run" (func $run)))
+  (export "a:b/guest" (instance $guest))
+  (func $make (param "x" u32) (result (own $thing)) (canon lift (core func $m "make")))
+  (func $look (param "self" (borrow $thing)) (result u32) (canon lift (core func $m "look")))
+  (component $things
+    (import "thing" (type $t (sub resource)))
+    (import "make" (func $make (param "x" u32) (result (own $t))))
+    (import "look" (func $look (param "self" (borrow $t)) (result u32)))
+    (export $again "thing" (type $t))
+    (export "make" (func $make) (func (param "x" u32) (result (own $again))))
+    (export "look" (func $look) (func (param "self" (borrow $again)) (result u32))))
+  (instance $things (instantiate $things
+    (with "thing" (type $thing)) (with "make" (func $make)) (with "look" (func $look))))
+  (export "a:b/things" (instance $things)))
+"""
+"""Resources of its own, one with a destructor that calls the host, reached through a table that is filled later; and an
+interface of them, for whom it may concern.
+"""
+
+PLANNED: Final = {
+    "guest": GUEST,
+    "shim": SHIM,
+    "nested": NESTED,
+    "start": START,
+    "stub": STUB,
+    "own": OWN,
+}
 
 
 def component(text: str) -> str:
@@ -156,25 +272,12 @@ REFUSED: Final = {
         "string-encoding=latin1+utf16)))",
         "the option 0x2",
     ),
-    "it makes resources": (
-        component("(type $r (resource (rep i32))) (core func (canon resource.new $r))"),
-        "the built-in function 0x2",
-    ),
-    "it looks into resources": (
-        component("(type $r (resource (rep i32))) (core func (canon resource.rep $r))"),
-        "the built-in function 0x4",
-    ),
-    "it drops resources of its own": (
-        component("(type $r (resource (rep i32))) (core func (canon resource.drop $r))"),
-        "resources of its own",
-    ),
-    "it exports a function of its own resources": (
-        component(
-            '(type $r (resource (rep i32))) (export $e "r" (type $r)) (core module $m (func (export "f") (param i32)))'
-            '(core instance $m (instantiate $m)) (func $f (param "x" (own $e)) (canon lift (core func $m "f")))'
-            '(export "f" (func $f))'
-        ),
-        "resource of the component's own",
+    "one component within calls the host, and another exports": (
+        f"""(component {IMPORT} (core func $f (canon lower (func $i "f")))
+        (component $c (core module $m (func (export "run"))) (core instance $m (instantiate $m))
+          (func (export "run") (canon lift (core func $m "run"))))
+        (instance $c (instantiate $c)) (export "a:b/guest" (instance $c)))""",
+        "'run' of another component within it than calls the host",
     ),
     "it calls itself": (
         component(f"{LIFTED} (core func (canon lower (func $run)))"),
@@ -208,16 +311,45 @@ REFUSED: Final = {
         f'(core func (canon lower (func $t "g") {MEMORY} (realloc $r))))',
         "an allocator is a function of the host",
     ),
-    "a component within has code": (
-        component("(component $c (core module)) (instance (instantiate $c))"),
-        "has code of its own",
+    "a component within calls another": (
+        """(component
+        (component $callee (core module $m (func (export "f"))) (core instance $m (instantiate $m))
+          (func (export "f") (canon lift (core func $m "f"))))
+        (instance $callee (instantiate $callee))
+        (core func $f (canon lower (func $callee "f")))
+        (core module $m (import "" "f" (func)) (func (export "run")))
+        (core instance $m (instantiate $m (with "" (instance (export "f" (func $f))))))
+        (func (export "run") (canon lift (core func $m "run"))))""",
+        "calls another that does more than to trap",
     ),
-    "a component within lifts": (
+    "several components within call the host": (
+        f"""(component {IMPORT}
+        (component $c (import "i" (instance $i (export "f" (func (param "x" u32) (result u32)))))
+          (core func (canon lower (func $i "f"))))
+        (instance (instantiate $c (with "i" (instance $i)))) (instance (instantiate $c (with "i" (instance $i)))))""",
+        "several components within it call the host",
+    ),
+    "components within have five memories": (
+        "(component (component $c (core module $m (memory 0)) (core instance (instantiate $m)))"
+        + "(instance (instantiate $c))" * 5
+        + ")",
+        "it has 5 memories, over 4",
+    ),
+    "its memory is that of several instances": (
+        f"""(component {TEXT} (core module $m (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
+        (core instance $libc (instantiate $m)) (core instance (instantiate $m))
+        (core func (canon lower (func $t "g") {MEMORY} {REALLOC})))""",
+        "several instances of the module that has its memory",
+    ),
+    "it has too many resources of its own": (
         component(
-            '(component $c (core module $m (func (export "f"))) (core instance $m (instantiate $m))'
-            '(func (canon lift (core func $m "f")))) (instance (instantiate $c))'
+            "".join(
+                f"(type $r{n} (resource (rep i32))) (core func (canon resource.new $r{n}))"
+                for n in range(257)
+            )
         ),
-        "has code of its own",
+        "over 256 resources of its own",
     ),
     "a module refers to one around": (
         component("(component $c (alias outer 1 $libc (core module $m))) (instance (instantiate $c))"),
@@ -265,7 +397,7 @@ NOT_TAKEN: Final = {
     "it drops a resource that it hid behind a name": (
         f'(component {RESOURCE} (alias export $r "thing" (type $t)) (export $e "thing" (type $t) (type (sub resource)))'
         " (core func (canon resource.drop $e)))",
-        "resources of its own",
+        "neither imported nor its own",
     ),
     "it exports a function that it imports": (
         f'(component {IMPORT} (alias export $i "f" (func $f)) (export "g" (func $f)))',

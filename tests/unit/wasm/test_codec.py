@@ -10,17 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guesthouse.wasm.plan.plan import (
+    MAX_MEMORIES,
     MAX_MODULES,
+    MAX_OWN_RESOURCES,
     Call,
     CallOf,
     Dropped,
     Export,
+    HandleAction,
     Import,
     Instantiation,
     Lifted,
     Lowered,
+    OwnHandle,
     Plan,
     Source,
+    Trapping,
 )
 from guesthouse.wasm.plan.plan_json import MAX_PLAN_BYTES, plan_from_json, plan_to_json
 from guesthouse.wasm.types import (
@@ -68,6 +73,13 @@ FUNCTIONS = st.builds(
 )
 
 
+CORE = st.sampled_from(("i32", "i64", "f32", "f64"))
+TRAPPING = st.builds(
+    Trapping,
+    st.tuples(st.lists(CORE, max_size=17).map(tuple), st.lists(CORE, max_size=1).map(tuple)),
+)
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     def many(strategy: st.SearchStrategy[Any], size: int = 3) -> tuple[Any, ...]:
@@ -78,7 +90,8 @@ def plans(draw: st.DrawFn) -> Plan:
     reallocs = many(export)
     realloc = st.none() if not reallocs else st.none() | st.integers(0, len(reallocs) - 1)
     lowered: st.SearchStrategy[Call] = st.builds(Lowered, NAMES, NAMES, realloc)
-    calls = many(lowered | st.builds(Dropped, NAMES, NAMES))
+    own = st.builds(OwnHandle, st.integers(0, MAX_OWN_RESOURCES - 1), st.sampled_from(HandleAction))
+    calls = many(lowered | st.builds(Dropped, NAMES, NAMES) | own | TRAPPING)
 
     def sources(number: int) -> st.SearchStrategy[Source]:
         before = st.builds(Export, st.integers(0, max(0, number - 1)), NAMES) if number else st.nothing()
@@ -102,6 +115,7 @@ def plans(draw: st.DrawFn) -> Plan:
         functions=many(st.builds(Import, NAMES, NAMES, FUNCTIONS)),
         resources=many(st.tuples(NAMES, NAMES)),
         exports=many(st.builds(Lifted, st.none() | NAMES, NAMES, export, FUNCTIONS, realloc)),
+        memories=draw(st.integers(0, MAX_MEMORIES)),
     )
 
 
@@ -117,7 +131,12 @@ PLAN = Plan(
         Instantiation(0, ()),
         Instantiation(1, (CallOf(0), CallOf(1), Export(0, "memory")), "start"),
     ),
-    calls=(Lowered("a:b/c", "f", 0), Dropped("a:b/c", "thing")),
+    calls=(
+        Lowered("a:b/c", "f", 0),
+        Dropped("a:b/c", "thing"),
+        OwnHandle(3, HandleAction.NEW),
+        Trapping((("i32", "f64"), ("i64",))),
+    ),
     memory=Export(0, "memory"),
     reallocs=(Export(1, "realloc"),),
     functions=(Import("a:b/c", "f", FunctionType((("x", ListOf(U8)),), ResultOf(None, STRING))),),
@@ -245,7 +264,7 @@ def test_a_module_gets_nothing_of_an_instance_that_comes_after_it() -> None:
         ('[[0,["memory"]]]', '[[1,["memory"]]]'),
         ('[[0,["memory"]]]', '[[2,["memory"]]]'),
         ('[[0,["memory"]]]', '[[1,["run"]],[0,["memory"]]]'),
-        ("[0,1,2]", "[0,1,3]"),
+        ("[0,1,4]", "[0,1,5]"),
     ):
         assert before in text
         with pytest.raises(ValueError, match=r"number|order"):
@@ -264,4 +283,31 @@ def test_a_plan_of_more_modules_than_any_component_has_is_not_read(modules: int)
 def test_a_call_and_an_export_are_never_the_same_nor_are_a_call_and_a_drop() -> None:
     call, export = CallOf(0), Export(0, "")
     assert len({call, export}) == 2
-    assert len({Lowered("a", "f"), Dropped("a", "f")}) == 2
+    assert len({Lowered("a", "f"), Dropped("a", "f"), OwnHandle(0, HandleAction.NEW)}) == 3
+
+
+@pytest.mark.parametrize(
+    "built_in",
+    [
+        [["new", MAX_OWN_RESOURCES], ["trap", ["i32"], []]],
+        [["new", -1], ["trap", ["i32"], []]],
+        [["lend", 3], ["trap", ["i32"], []]],
+        [["new", 3], ["trap", ["v128"], []]],
+        [["new", 3], ["trap", ["i32"] * 18, []]],
+        [["new", 3], ["trap", ["i32"], ["i32", "i32"]]],
+        [["new", 3]],
+        [["new", 3], ["new", 3], ["new", 3]],
+    ],
+)
+def test_a_call_that_is_built_in_is_one_of_those_that_there_are(built_in: Any) -> None:
+    value = json.loads(plan_to_json(PLAN))
+    value["built_in"] = built_in
+    with pytest.raises(ValueError, match=r"plan|HandleAction"):
+        plan_from_json(json.dumps(value).encode())
+
+
+def test_a_plan_of_more_memories_than_a_guest_may_have_is_not_read() -> None:
+    text = plan_to_json(PLAN).decode()
+    assert '"memories":1' in text
+    with pytest.raises(ValueError, match="number"):
+        plan_from_json(text.replace('"memories":1', f'"memories":{MAX_MEMORIES + 1}').encode())

@@ -12,6 +12,9 @@ from msgspec import Struct
 from guesthouse.core.address import ProcessId
 
 MAX_CHANNEL_ID: Final = 2**32 - 1
+"""That a message can name: other nodes may give such."""
+MAX_DRAWN_ID: Final = 2**31 - 1
+"""That this node gives: StarlingMonkey spoils larger numbers that a JavaScript guest passes as `u32`."""
 
 _REMEMBERED: Final = 65_536
 
@@ -48,7 +51,7 @@ class ChannelTable(Generic[_Channel]):
         draw: returns a random id.
     """
 
-    def __init__(self, draw: Callable[[], int] = lambda: secrets.randbelow(MAX_CHANNEL_ID) + 1) -> None:
+    def __init__(self, draw: Callable[[], int] = lambda: secrets.randbelow(MAX_DRAWN_ID) + 1) -> None:
         self._draw = draw
         self._channels: dict[int, _Channel] = {}
         self._by_owner: dict[ProcessId, dict[int, _Channel]] = {}

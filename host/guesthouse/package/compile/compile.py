@@ -26,6 +26,11 @@ from guesthouse.wasm.plan.long_instructions import interruptible
 from guesthouse.wasm.plan.plan_json import plan_to_json
 from guesthouse.wasm.plan.planner import take_apart
 
+_ASYNCHRONOUS: Final = "requires the component model async"
+_NO_ASYNCHRONOUS: Final = (
+    "it uses asynchronous functions of the component model, which this host does not run: build it without, "
+    "in JavaScript with `componentize-qjs --sync`"
+)
 _NOTHING: Final = Description((), ())
 
 
@@ -102,7 +107,9 @@ def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
     parts = take_apart(component, engine)
     description = describe(parts.type, engine)
     gated, gates = with_gate(parts.plan)
-    description = replace(description, problems=problems_of_plan(description, gated))
+    description = replace(
+        description, problems=problems_of_plan(description, gated), needs=gated.total_needs()
+    )
     plan = plan_to_json(gated)
     handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
     modules = [
@@ -129,4 +136,9 @@ def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:
 
 def _see_fault(component: bytes, engine: Engine) -> None:
     """Of one that is faulty the engine says why when it gets all of it."""
-    Component(engine, component)
+    try:
+        Component(engine, component)
+    except WasmtimeError as error:
+        if _ASYNCHRONOUS in str(error):
+            raise ValueError(f"cannot run here: {_NO_ASYNCHRONOUS}") from None
+        raise

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-from guesthouse.core.config import PackageLimits
+from guesthouse.core.config import PackageLimits, ProcessLimits
 from guesthouse.core.ports import LogPort
 from guesthouse.package.compile.cache import Artifact, CompileCache, Made
 from guesthouse.package.compile.compile_turns import CompileTurns
@@ -49,14 +49,17 @@ class Compiler:
         limits: PackageLimits,
         log: LogPort | None = None,
         begins: Callable[[Path], None] = lambda component: None,
+        process: ProcessLimits | None = None,
     ) -> None:
         """Args:
         cache_dir: where results are kept; made when needed, for this user alone.
         limits: of component size, compile time and memory.
         log: told when a cached file is not what was stored.
         begins: told of each component that has to be compiled.
+        process: the limits under which components are to run; those of the settings' defaults without.
         """
         self._limits = limits
+        self._process = process or ProcessLimits()
         self._log = log
         self._begins = begins
         self._cache = CompileCache(cache_dir, engine_key())
@@ -85,7 +88,7 @@ class Compiler:
             CompileError: as for `compiled`, or a worker would not run it.
         """
         artifact = await self._artifact(component, package)
-        for problem in artifact.description.problems:
+        for problem in artifact.description.all_problems(self._process):
             raise CompileError(f"{component} {problem}")
         return artifact.path
 

@@ -6,6 +6,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from guesthouse.core.config import ProcessLimits
+from guesthouse.wasm.plan.needs import NO_NEEDS, Needs
+
 MAX_IMPORTS: Final = 1024
 """Imports and their functions of one component; more is refused. A worker looks at each when it links it."""
 MAX_NAMES: Final = 10_000
@@ -35,6 +38,8 @@ class Description(Struct, frozen=True):
     exports: tuple[Item, ...]
     problems: tuple[str, ...] = ()
     """Why this host cannot run it, a line each. A worker looks for itself."""
+    needs: Needs = NO_NEEDS
+    """What it takes from the start, which the settings of processes may not give it."""
 
     def to_json(self) -> dict[str, object]:
         """The description as values that JSON has."""
@@ -42,6 +47,7 @@ class Description(Struct, frozen=True):
             "imports": _plain(self.imports),
             "exports": _plain(self.exports),
             "problems": list(self.problems),
+            "needs": [self.needs.memory_bytes, self.needs.table_elements, self.needs.other_bytes],
         }
 
     @classmethod
@@ -53,7 +59,17 @@ class Description(Struct, frozen=True):
         """
         if not isinstance(value, dict):
             raise ValueError("a description is an object")
-        return cls(_items(value.get("imports")), _items(value.get("exports")), _lines(value.get("problems")))
+        return cls(
+            _items(value.get("imports")),
+            _items(value.get("exports")),
+            _lines(value.get("problems")),
+            _needs(value.get("needs")),
+        )
+
+    def all_problems(self, limits: ProcessLimits) -> tuple[str, ...]:
+        """Why no worker starts it under these limits, a line each."""
+        unmet = self.needs.unmet(limits.memory_bytes, limits.table_elements)
+        return self.problems if unmet is None else (*self.problems, unmet)
 
 
 def _plain(items: tuple[Item, ...]) -> list[list[object]]:
@@ -73,6 +89,13 @@ def _lines(value: object) -> tuple[str, ...]:
         if not isinstance(line, str) or len(line) > MAX_PROBLEM or not line.isprintable():
             raise ValueError("a problem is a line")
     return tuple(value)
+
+
+def _needs(value: object) -> Needs:
+    match value:
+        case [int(memory), int(table), int(others)] if min(memory, table, others) >= 0:
+            return Needs(memory, table, others)
+    raise ValueError("needs are three numbers")
 
 
 def _read(value: object) -> Item:

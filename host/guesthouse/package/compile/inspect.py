@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from guesthouse.core.config import PackageLimits
+from guesthouse.core.config import PackageLimits, ProcessLimits
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.compile.description import Item
 
@@ -26,11 +26,20 @@ class Inspection(Struct, frozen=True):
         return not self.problems
 
 
-async def inspect_component(file: Path, limits: PackageLimits, cache_dir: Path) -> Inspection:
+async def inspect_component(
+    file: Path, limits: PackageLimits, cache_dir: Path, process: ProcessLimits | None = None
+) -> Inspection:
     """Inspect a component. It is parsed and compiled in a subprocess with limits, never here.
+
+    Args:
+        file: the component.
+        limits: of compiling.
+        cache_dir: where what was compiled is kept.
+        process: the limits under which it would run; those of the settings' defaults without.
 
     Raises:
         CompileError: the file is no component, or cannot be compiled; one line with the remedy.
     """
     description = await Compiler(cache_dir, limits).described(file)
-    return Inspection(file, description.imports, description.exports, description.problems)
+    problems = description.all_problems(process or ProcessLimits())
+    return Inspection(file, description.imports, description.exports, problems)

@@ -25,6 +25,10 @@ from guesthouse.wasm.types import FunctionType
 from guesthouse.worker.calls import ENTRIES, HostCalls, check_entry, offered
 
 _CALLS: Final = HostCalls()
+_NO_HTTP: Final = (
+    "which this host does not offer, as processes speak HTTP by messages: leave it out, in JavaScript with "
+    "`jco componentize -d http -d fetch-event`"
+)
 _Exports = dict[tuple[str | None, str], FunctionType]
 
 
@@ -49,6 +53,8 @@ def _problems(
             except LinkFailure as failure:
                 yield str(failure)
     for interface, name in resources:
+        if _is_http(interface):
+            continue  # said once, of all of it
         try:
             host_resource(_CALLS, interface, name)
         except LinkFailure as failure:
@@ -69,8 +75,11 @@ def _entry_problems(exports: _Exports) -> Iterator[str]:
 
 
 def _not_offered(description: Description) -> Iterator[str]:
+    unknown = [item for item in description.imports if item.kind == "interface" and _is_http(item.name)]
+    if unknown:
+        yield f"imports {', '.join(item.name for item in unknown)}, {_NO_HTTP}"
     for item in description.imports:
-        if item.kind == "type":
+        if item.kind == "type" or item in unknown:
             continue
         if item.kind != "interface":
             yield f"imports the {item.kind} {item.name}, which this host does not offer"
@@ -78,6 +87,10 @@ def _not_offered(description: Description) -> Iterator[str]:
         missing = [name for name in item.functions if not offered(item.name, name)]
         if missing:
             yield f"imports {', '.join(missing[:20])} of {item.name}, which this host does not offer"
+
+
+def _is_http(interface: str) -> bool:
+    return interface.startswith("wasi:http/")
 
 
 def _cut(problems: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from guesthouse.wasm.binary.byte_reader import (
@@ -28,6 +28,7 @@ MAX_MODULE_EXPORTS: Final = 100_000
 """The same. A Python guest has 4,200."""
 
 CUSTOM: Final = 0
+TYPES: Final = 1
 IMPORTS: Final = 2
 FUNCTIONS: Final = 3
 EXPORTS: Final = 7
@@ -36,6 +37,10 @@ CODE: Final = 10
 """Sections."""
 
 _LAST_SECTION: Final = 13
+_MAX_TYPES: Final = 100_000
+_ONLY_UNREACHABLE: Final = b"\x00\x00\x0b"
+"""A function's body: no locals, `unreachable`, `end`."""
+_NUMBERS: Final = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64"}
 _VALUE_TYPES: Final = frozenset((0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F))
 _REFERENCE_TYPES: Final = frozenset((0x70, 0x6F))
 
@@ -55,6 +60,8 @@ class Wanted(Struct, frozen=True):
     module: str
     name: str
     kind: Kind
+    type: int = 0
+    """The number of a function's type in the module."""
 
 
 class CoreModule(Struct, frozen=True):
@@ -67,6 +74,8 @@ class CoreModule(Struct, frozen=True):
     """The number of the function in its start section."""
     sections: Mapping[int, Section]
     """All but the custom ones, in their order, by their kind."""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """Of what it exports, among all of its kind that it imports and has."""
 
     def reader(self, kind: int) -> Reader:
         """Reads the content of a section; one that it does not have is an empty vector."""
@@ -91,10 +100,12 @@ def read_module(content: bytes) -> CoreModule:
         if section.kind != CUSTOM:
             sections[section.kind] = section
     module = CoreModule(content, (), {}, None, sections)
+    exports, numbers = _exports(module.reader(EXPORTS))
     return replace(
         module,
         imports=_imports(module.reader(IMPORTS)),
-        exports=_exports(module.reader(EXPORTS)),
+        exports=exports,
+        numbers=numbers,
         start=_start(module.reader(START)) if START in sections else None,
     )
 
@@ -125,6 +136,50 @@ def without_start(module: CoreModule) -> tuple[bytes, str | None]:
     return b"".join((*pieces, module.content[max(old.end, start.end) :])), name
 
 
+def function_type(module: CoreModule, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The parameters and results of the function type of that number.
+
+    Raises:
+        UnsupportedComponent: there is none, or it has other types than numbers.
+    """
+    reader = module.reader(TYPES)
+    if number >= reader.count(_MAX_TYPES, "types"):
+        raise UnsupportedComponent("a module imports a function of a type that it does not have")
+    for _ in range(number):
+        _function_type(reader)
+    params, results = _function_type(reader)
+    if not {*params, *results} <= _NUMBERS.keys():
+        raise UnsupportedComponent(
+            "a module imports a function of a component within it that passes no plain numbers"
+        )
+    return tuple(_NUMBERS[each] for each in params), tuple(_NUMBERS[each] for each in results)
+
+
+def _function_type(reader: Reader) -> tuple[bytes, bytes]:
+    if reader.byte() != 0x60:
+        raise UnsupportedComponent("a module has types that are no functions")
+    params = reader.take(reader.number())
+    return params, reader.take(reader.number())
+
+
+def trapping_exports(module: CoreModule) -> frozenset[str]:
+    """The functions that a module exports and whose code is `unreachable` and nothing else."""
+    reader = module.reader(CODE)
+    first = sum(1 for each in module.imports if each.kind is Kind.FUNCTION)
+    numbers = set()
+    for number in range(reader.number()):
+        size = reader.number()
+        if size != len(_ONLY_UNREACHABLE):
+            reader.skip(size)
+        elif reader.take(size) == _ONLY_UNREACHABLE:
+            numbers.add(first + number)
+    return frozenset(
+        name
+        for name, kind in module.exports.items()
+        if kind is Kind.FUNCTION and module.numbers[name] in numbers
+    )
+
+
 def _with(entry: bytes, vector: Reader) -> bytes:
     """A vector with one more element."""
     count = vector.number()
@@ -142,7 +197,7 @@ def _import(reader: Reader) -> Wanted:
     wanted = Wanted(reader.name(), reader.name(), _kind(reader))
     match wanted.kind:
         case Kind.FUNCTION:
-            reader.number()
+            return replace(wanted, type=reader.number())
         case Kind.TABLE:
             _one_of(_REFERENCE_TYPES, reader)
             _limits(reader)
@@ -154,15 +209,15 @@ def _import(reader: Reader) -> Wanted:
     return wanted
 
 
-def _exports(reader: Reader) -> dict[str, Kind]:
+def _exports(reader: Reader) -> tuple[dict[str, Kind], dict[str, int]]:
     count = reader.count(MAX_MODULE_EXPORTS, "exports of a module")
-    exports = {}
+    exports, numbers = {}, {}
     for _ in range(count):
         name = reader.name()
         exports[name] = _kind(reader)
-        reader.number()
+        numbers[name] = reader.number()
     reader.finish()
-    return exports
+    return exports, numbers
 
 
 def _kind(reader: Reader) -> Kind:

@@ -21,6 +21,7 @@ from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import address_of
 from guesthouse.wasm.engine.fiber import CurrentFiber, Fiber, StoreLimits
 from guesthouse.wasm.errors import ConversionError, GuestTrap, LinkFailure, classify
+from guesthouse.wasm.plan.needs import counted
 
 if TYPE_CHECKING:
     from guesthouse.wasm.core.import_table import ImportScratch
@@ -41,10 +42,6 @@ _READY_TRAP: Final = capi.ready_pointer(_TRAP_ADDRESS)
 
 _SLICE_MICROSECONDS: Final = 1000
 """Of instantiation at a time, if a single one does not take longer."""
-_UNCOUNTED: Final = 1024 * 1024
-"""What the instances of a component may take without being counted against its memory: those of nearly all do."""
-
-
 _REALLOC: Final = (KINDS["i32"],) * 4, (KINDS["i32"],)
 """The type of an allocator."""
 
@@ -53,21 +50,20 @@ def _lacking() -> GuestTrap:
     return GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
 
 
-def _counted(size: int) -> int:
-    return max(0, size - _UNCOUNTED)
+def _limits(limits: StoreLimits, assembly: LinkedComponent) -> StoreLimits:
+    """Limits of a guest, without what its instances take besides its memory.
 
-
-def _less(limits: StoreLimits, size: int) -> StoreLimits:
-    """Limits of a guest whose instances take so much besides its memory."""
-    counted = _counted(size)
-    if not counted:
+    Raises:
+        LinkFailure: it takes more from the start.
+    """
+    needs = assembly.needs
+    unmet = needs.unmet(limits.memory_bytes, limits.table_elements)
+    if unmet is not None:
+        raise LinkFailure(unmet)
+    besides = counted(needs.other_bytes)
+    if not besides and assembly.memories == limits.memories:
         return limits
-    if counted >= limits.memory_bytes:
-        raise LinkFailure(
-            f"has globals, functions and elements of {size} bytes, and may have {limits.memory_bytes} in all: "
-            "instantiate less, or raise process.memory_bytes"
-        )
-    return replace(limits, memory_bytes=limits.memory_bytes - counted)
+    return replace(limits, memory_bytes=limits.memory_bytes - besides, memories=assembly.memories)
 
 
 class CoreFiber(Fiber):
@@ -89,7 +85,7 @@ class CoreFiber(Fiber):
     )
 
     def __init__(self, assembly: LinkedComponent, limits: StoreLimits, owner: Any) -> None:
-        super().__init__(assembly.engine, _less(limits, assembly.bytes), owner)
+        super().__init__(assembly.engine, _limits(limits, assembly), owner)
         self._assembly = assembly
         self.memory = NO_MEMORY
         """Where its values are, once that exists."""
@@ -131,7 +127,7 @@ class CoreFiber(Fiber):
         """See `Fiber`."""
         memory = self.memory
         memory.look()
-        return memory.size + _counted(self._assembly.bytes)
+        return memory.size + counted(self._assembly.needs.other_bytes)
 
     def use_allocator(self, number: int | None) -> None:
         """Have room in the guest's memory made by that function of its own."""

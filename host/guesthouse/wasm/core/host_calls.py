@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any, Final, NoReturn, TypeAlias
 
 from guesthouse.core.exit_cause import ExitCause
-from guesthouse.wasm.abi.handles import begin, take
+from guesthouse.wasm.abi.handles import begin, drop_own, new_own, own_number, take
 from guesthouse.wasm.abi.layout import core_signature
 from guesthouse.wasm.abi.lift import ArgumentLimit, ResourceNumber
 from guesthouse.wasm.abi.memory import LinearMemory
@@ -41,6 +41,7 @@ from guesthouse.wasm.engine.host_functions import (
 )
 from guesthouse.wasm.engine.native import slots
 from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.plan.plan import HandleAction
 from guesthouse.wasm.types import FunctionType
 
 _Read: TypeAlias = Callable[[int, LinearMemory], tuple[Any, ...]] | None
@@ -53,6 +54,14 @@ _Converters: TypeAlias = tuple[_Read, _Finish]
 take its worker 40 ms whenever it starts.
 """
 
+_HANDLE_ACTIONS: Final[dict[HandleAction, Callable[[int, int], int]]] = {
+    HandleAction.NEW: new_own,
+    HandleAction.REP: own_number,
+    HandleAction.TAKE: drop_own,
+    HandleAction.DROP: drop_own,
+}
+_put_number: Final = Struct("<Q").pack_into
+_number: Final = slots(8)
 _u32: Final = Struct("<I").unpack_from
 _one_u32: Final = slots(4)
 _kind: Final = slots(1)
@@ -86,6 +95,27 @@ def as_core_drop(destructor: Destructor, type_number: int) -> Any:
         return (take(type_number, _u32(_one_u32(address))[0])[1],)
 
     return _plain(call, lambda: (read, _no_result))
+
+
+def as_core_handle(resource: int, action: HandleAction) -> Any:
+    """The C function that does that to handles of a resource of the component's own."""
+    act = _HANDLE_ACTIONS[action]
+
+    def call(owner: Any, number: int) -> int:
+        return act(resource, number)
+
+    def read(address: int, memory: LinearMemory) -> tuple[int]:
+        return (_u32(_one_u32(address))[0],)
+
+    return _plain(call, lambda: (read, _no_number if action is HandleAction.DROP else _number_result))
+
+
+def _number_result(value: int, fiber: CoreFiber, params: int, results: int) -> None:
+    _put_number(_number(results), 0, value)
+
+
+def _no_number(value: int, fiber: CoreFiber, params: int, results: int) -> None:
+    """The number that a dropped handle stood for: nobody is told."""
 
 
 def _finisher(

@@ -19,7 +19,7 @@ from guesthouse.wasm.abi.memory import LinearMemory
 from guesthouse.wasm.abi.signatures import lower_parameters
 from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.core.core_fiber import CoreFiber
-from guesthouse.wasm.core.host_calls import as_core_call, as_core_drop
+from guesthouse.wasm.core.host_calls import as_core_call, as_core_drop, as_core_handle
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
@@ -34,7 +34,17 @@ from guesthouse.wasm.engine.imports import (
     with_result,
 )
 from guesthouse.wasm.errors import LinkFailure, WrongType
-from guesthouse.wasm.plan.plan import CallOf, Dropped, Lifted, Plan, Source
+from guesthouse.wasm.plan.plan import (
+    CallOf,
+    Dropped,
+    HandleAction,
+    Lifted,
+    Lowered,
+    OwnHandle,
+    Plan,
+    Source,
+    Trapping,
+)
 from guesthouse.wasm.plan.weight import Weight, problem
 
 _VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
@@ -103,8 +113,8 @@ class LinkedComponent:
         self._link(plan, offer)
         self.steps = _steps(plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules])
         self._benches: list[ImportScratch] = []
-        self.bytes = sum(each.bytes for each in _weights(plan))
-        """What its instances take besides the guest's memory, about."""
+        self.needs = plan.total_needs()
+        self.memories = plan.memories
         self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
 
     def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
@@ -141,13 +151,21 @@ class LinkedComponent:
             offered[each.interface, each.name] = function, each.type
         known: Known = {}
         for number, call in enumerate(plan.calls):
-            if isinstance(call, Dropped):
-                callback = as_core_drop(offer.destructor, self._numbers[call.interface, call.name])
-                self._linker.define(number, callback, (("i32",), ()))
-            else:
-                function, type_ = offered[call.interface, call.name]
-                callback = as_core_call(function, type_, call.realloc, self._numbers.__getitem__)
-                self._linker.define(number, callback, core_signature(type_, known), blocks=function.blocks)
+            match call:
+                case Dropped(interface, name):
+                    callback = as_core_drop(offer.destructor, self._numbers[interface, name])
+                    self._linker.define(number, callback, (("i32",), ()))
+                case OwnHandle(resource, action):
+                    results = () if action is HandleAction.DROP else ("i32",)
+                    self._linker.define(number, as_core_handle(resource, action), (("i32",), results))
+                case Lowered(interface, name, realloc):
+                    function, type_ = offered[interface, name]
+                    callback = as_core_call(function, type_, realloc, self._numbers.__getitem__)
+                    self._linker.define(
+                        number, callback, core_signature(type_, known), blocks=function.blocks
+                    )
+                case Trapping():
+                    pass  # the gate's own
 
 
 class _Linker:

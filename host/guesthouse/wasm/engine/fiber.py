@@ -26,6 +26,8 @@ FIBERS: Final[dict[int, Fiber]] = {}
 SLICE: Final = 1
 """Epochs a guest may run before it yields: at most until the next tick."""
 _READY_SLICE: Final = capi.ready_size(SLICE)
+MAX_TABLES: Final = 64
+"""Of all instances of a component together."""
 
 
 class StoreLimits(Struct, frozen=True):
@@ -34,8 +36,8 @@ class StoreLimits(Struct, frozen=True):
     memory_bytes: int
     table_elements: int
     memories: int = 1
-    """A component has one memory, and its limit is the guest's."""
-    tables: int = 64
+    """Of most components. Where there are more, one can grow, and its limit is the guest's."""
+    tables: int = MAX_TABLES
     instances: int = 513
     """Those of the largest component that is taken apart, and its gate."""
 

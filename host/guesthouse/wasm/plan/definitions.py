@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
-from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
+from guesthouse.wasm.binary.byte_reader import Section, UnsupportedComponent
 from guesthouse.wasm.binary.core_module import Kind
 from guesthouse.wasm.plan.plan import Export, Source
 
@@ -40,11 +40,20 @@ class ImportedFunction(Struct, frozen=True):
     name: str
 
 
+class Options(Struct, frozen=True):
+    """How a function is lifted or lowered: the memory that values cross through, and its allocator."""
+
+    memory: Source | None
+    realloc: Source | None
+
+
 class LiftedFunction(Struct, frozen=True):
     """A function made of a core function."""
 
     function: Export
-    realloc: int | None
+    options: Options
+    frame: Frame
+    """The component whose function it is."""
 
 
 class ImportedType(Struct, frozen=True):
@@ -52,6 +61,16 @@ class ImportedType(Struct, frozen=True):
 
     interface: str
     name: str
+
+
+class OwnType(Struct, frozen=True, eq=False):
+    """A type that a component defines, whatever it is. A resource is another one in each instance of its component."""
+
+    section: Section
+    """Where it stands."""
+    number: int
+    """Among the types of that section."""
+    frame: Frame
 
 
 class OtherType(Struct, frozen=True):
@@ -82,6 +101,7 @@ Item: TypeAlias = (
     ImportedFunction
     | LiftedFunction
     | ImportedType
+    | OwnType
     | OtherType
     | ImportedInstance
     | Instance

@@ -27,12 +27,15 @@ from guesthouse.wasm.plan.definitions import (
     Item,
     LiftedFunction,
     NestedComponent,
+    Options,
     OtherType,
+    OwnType,
     Sort,
     at,
 )
 from guesthouse.wasm.plan.linking import Linking
-from guesthouse.wasm.plan.plan import Export, Source
+from guesthouse.wasm.plan.own_resources import OwnResources
+from guesthouse.wasm.plan.plan import Export, HandleAction, Source
 
 MAX_DEFINITIONS: Final = 200_000
 """Of a component and each instance of those within it. A Python guest has some 2,000."""
@@ -41,17 +44,14 @@ _BYTES: Final = 64
 MAX_DEPTH: Final = 8
 """Of components within one another."""
 
-_CORE_SECTIONS: Final = (1, 2, 8)
-"""Modules, their instances and `canon`: what a component within another may not have. It would have a table of
-handles of its own.
-"""
-
 
 class Outcome(Struct, frozen=True):
     """What a component comes to."""
 
     linking: Linking
     exports: Mapping[str, tuple[Sort, Item]]
+    caller: Frame | None
+    """The component that calls the host, if one does."""
 
 
 def evaluate(content: bytes) -> Outcome:
@@ -63,12 +63,15 @@ def evaluate(content: bytes) -> Outcome:
     evaluator = _Evaluator(content)
     frame = Frame(None, 0, {})
     evaluator.component(frame, 0, len(content))
-    return Outcome(evaluator.linking, frame.exports)
+    return Outcome(evaluator.linking, frame.exports, evaluator.caller)
 
 
 class _Evaluator:
     def __init__(self, content: bytes) -> None:
         self.linking: Final = Linking()
+        self._own: Final = OwnResources(content, self.linking)
+        self.caller: Frame | None = None
+        """The component that calls the host."""
         self._content: Final = content
         self._left = MAX_DEFINITIONS
 
@@ -76,8 +79,6 @@ class _Evaluator:
         """Go through the component that stands there, in a frame of its own."""
         for section in sections(self._content, start, end, COMPONENT):
             self._count(1)
-            if frame.outer is not None and section.kind in _CORE_SECTIONS:
-                raise UnsupportedComponent("a component within it has code of its own")
             read = _WHOLE.get(section.kind)
             if read is not None:
                 read(self, frame, section)
@@ -119,7 +120,7 @@ class _Evaluator:
     def types(self, frame: Frame, section: Section) -> None:
         """Section 7: each defines one type, whatever is in it."""
         reader = Reader(self._content, section.body, section.end)
-        frame.items[Sort.TYPE] += [OtherType()] * self._counted(reader)
+        frame.items[Sort.TYPE] += [OwnType(section, number, frame) for number in range(self._counted(reader))]
 
     def core_instance(self, frame: Frame, reader: Reader) -> None:
         """Section 2: a module and instances for what it imports, or one of exports of others."""
@@ -212,45 +213,68 @@ class _Evaluator:
             case 0x01:
                 _one_of((0x00,), reader)
                 self._lower(frame, reader)
-            case 0x03:
+            case (0x02 | 0x03 | 0x04) as kind:
                 resource = frame.item(Sort.TYPE, reader.number())
-                if not isinstance(resource, ImportedType):
-                    raise UnsupportedComponent("it has resources of its own")
-                frame.core[Kind.FUNCTION].append(self.linking.dropped(resource))
+                frame.core[Kind.FUNCTION].append(self._handle_function(frame, kind, resource))
             case other:
                 raise UnsupportedComponent(f"it uses the built-in function {other:#x}")
 
+    def _handle_function(self, frame: Frame, kind: int, resource: Item) -> Source:
+        if isinstance(resource, OwnType):
+            if kind == 0x03:
+                return self._own.dropped(resource, frame)
+            if resource.frame is frame:
+                return self._own.function(resource, frame, _HANDLE_ACTIONS[kind])
+        elif isinstance(resource, ImportedType) and kind == 0x03:
+            self._calls_host(frame)
+            return self.linking.dropped(resource)
+        raise UnsupportedComponent("it uses handles of a resource that is neither imported nor its own")
+
+    def _calls_host(self, frame: Frame) -> None:
+        """See that one component calls the host: another would have other handles, and another memory."""
+        if self.caller not in (None, frame):
+            raise UnsupportedComponent("several components within it call the host")
+        self.caller = frame
+
     def _lift(self, frame: Frame, reader: Reader) -> None:
         function = at(frame.core[Kind.FUNCTION], reader.number())
-        realloc = self._options(frame, reader)
+        options = self._options(frame, reader)
         frame.item(Sort.TYPE, reader.number())
         if not isinstance(function, Export):
             raise UnsupportedComponent("it exports a function of the host")
-        frame.items[Sort.FUNCTION].append(LiftedFunction(function, realloc))
+        frame.items[Sort.FUNCTION].append(LiftedFunction(function, options, frame))
 
     def _lower(self, frame: Frame, reader: Reader) -> None:
         function = frame.item(Sort.FUNCTION, reader.number())
-        realloc = self._options(frame, reader)
-        if not isinstance(function, ImportedFunction):
-            raise UnsupportedComponent("it calls a function of its own as one that it imports")
-        frame.core[Kind.FUNCTION].append(self.linking.lowered(function, realloc))
+        options = self._options(frame, reader)
+        frame.core[Kind.FUNCTION].append(self._lowered(frame, function, options))
 
-    def _options(self, frame: Frame, reader: Reader) -> int | None:
-        """The options of one function; returns the number of its allocator."""
-        realloc = None
+    def _lowered(self, frame: Frame, function: Item, options: Options) -> Source:
+        if isinstance(function, ImportedFunction):
+            self._calls_host(frame)
+            return self.linking.lowered(function, options)
+        if not isinstance(function, LiftedFunction) or function.frame is frame:
+            raise UnsupportedComponent("it calls a function of its own as one that it imports")
+        if not self.linking.only_traps(function.function):
+            raise UnsupportedComponent("a component within it calls another that does more than to trap")
+        return self.linking.trapping()
+
+    def _options(self, frame: Frame, reader: Reader) -> Options:
+        """The options of one function."""
+        memory = realloc = None
         for _ in range(self._counted(reader)):
             match reader.byte():
                 case 0x00:
                     pass  # UTF-8
                 case 0x03:
-                    self.linking.use_memory(at(frame.core[Kind.MEMORY], reader.number()))
+                    memory = at(frame.core[Kind.MEMORY], reader.number())
                 case 0x04:
-                    realloc = self.linking.realloc(at(frame.core[Kind.FUNCTION], reader.number()))
+                    realloc = at(frame.core[Kind.FUNCTION], reader.number())
                 case 0x05:  # what to call after it returned: a guest ends then
                     at(frame.core[Kind.FUNCTION], reader.number())
                 case other:
                     raise UnsupportedComponent(f"it lifts or lowers with the option {other:#x}")
-        return realloc
+        return Options(memory, realloc)
 
     def import_(self, frame: Frame, reader: Reader) -> None:
         """Section 10: of the host, or of the component around."""
@@ -276,12 +300,13 @@ class _Evaluator:
             described, bound = _description(frame, reader)
             if described != sort or sort in (Sort.INSTANCE, Sort.COMPONENT):
                 raise UnsupportedComponent(f"it exports {name!r} with less than it has")
-            if sort is Sort.TYPE and bound is None:
+            if sort is Sort.TYPE and bound is None and not isinstance(item, OwnType):
                 item = OtherType()  # a resource of its own to all others
         frame.items[sort].append(item)
         frame.exports[name] = sort, item
 
 
+_HANDLE_ACTIONS: Final = {0x02: HandleAction.NEW, 0x04: HandleAction.REP}
 _WHOLE: Final[Mapping[int, Callable[[_Evaluator, Frame, Section], None]]] = {
     0: _Evaluator.custom,
     1: _Evaluator.core_module,

@@ -14,7 +14,18 @@ from msgspec.structs import replace
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
 from guesthouse.wasm.binary.byte_reader import MODULE, encoded_number, encoded_section
 from guesthouse.wasm.binary.core_module import CODE, EXPORTS
-from guesthouse.wasm.plan.plan import CallOf, Dropped, Export, Instantiation, Plan, Source
+from guesthouse.wasm.plan.plan import (
+    Call,
+    CallOf,
+    Export,
+    HandleAction,
+    Instantiation,
+    Lowered,
+    OwnHandle,
+    Plan,
+    Source,
+    Trapping,
+)
 from guesthouse.wasm.plan.weight import Weight
 
 _TYPES: Final = 1
@@ -26,7 +37,10 @@ _LOCAL_GET: Final = b"\x20"
 _CALL: Final = b"\x10"
 _END: Final = b"\x0b"
 _VALUE_TYPES: Final = {"i32": b"\x7f", "i64": b"\x7e", "f32": b"\x7d", "f64": b"\x7c"}
+_TRAP: Final = b"\x03\x00\x00\x0b"
+"""The body of a function that traps: three bytes, no locals, `unreachable`, `end`."""
 _DROP: Final[CoreSignature] = (("i32",), ())
+_NUMBER: Final[CoreSignature] = (("i32",), ("i32",))
 
 
 def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
@@ -37,7 +51,8 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
     """
     if not plan.calls:
         return plan, ()
-    gate = Instantiation(plan.modules, tuple(map(CallOf, range(len(plan.calls)))))
+    host = (number for number, call in enumerate(plan.calls) if not isinstance(call, Trapping))
+    gate = Instantiation(plan.modules, tuple(map(CallOf, host)))
     weight = Weight(1024 + 64 * len(plan.calls), 10 + len(plan.calls) // 10)
     gated = replace(
         plan,
@@ -51,7 +66,7 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
         exports=tuple(replace(each, function=_later(each.function)) for each in plan.exports),
         weights=(*plan.weights, weight) if plan.weights else (),
     )
-    return gated, (_module(_signatures(plan)),)
+    return gated, (_module(_signatures(plan), [isinstance(call, Trapping) for call in plan.calls]),)
 
 
 def _gated(source: Source) -> Source:
@@ -66,29 +81,42 @@ def _later(export: Export) -> Export:
 def _signatures(plan: Plan) -> list[CoreSignature]:
     known: Known = {}
     types = {(each.interface, each.name): each.type for each in plan.functions}
-    return [
-        _DROP if isinstance(call, Dropped) else core_signature(types[call.interface, call.name], known)
-        for call in plan.calls
-    ]
+
+    def signature(call: Call) -> CoreSignature:
+        match call:
+            case Lowered(interface, name):
+                return core_signature(types[interface, name], known)
+            case Trapping(signature):
+                return signature
+            case OwnHandle(_, action) if action is not HandleAction.DROP:
+                return _NUMBER
+        return _DROP
+
+    return [signature(call) for call in plan.calls]
 
 
-def _module(signatures: list[CoreSignature]) -> bytes:
-    """Imports functions of these types, and exports for each one that calls it, under its number."""
+def _module(signatures: list[CoreSignature], traps: list[bool]) -> bytes:
+    """Exports a function of each of these types under its number: it traps, or calls one that the module imports under
+    the same number.
+    """
     types: dict[CoreSignature, int] = {}
     numbers = [encoded_number(types.setdefault(each, len(types))) for each in signatures]
     names = [_name(str(number)) for number in range(len(signatures))]
-    first = len(signatures)
+    imported = [at for at, trap in enumerate(traps) if not trap]
+    place = {at: number for number, at in enumerate(imported)}
+    bodies = [
+        _TRAP if traps[at] else _body(place[at], len(params)) for at, (params, _) in enumerate(signatures)
+    ]
+    first = len(imported)
     return MODULE + b"".join(
         (
             _section(_TYPES, [_FUNCTION_TYPE + b"".join(map(_values, each)) for each in types]),
-            _section(
-                _IMPORTS, [_name("") + name + _FUNCTION + of for name, of in zip(names, numbers, strict=True)]
-            ),
+            _section(_IMPORTS, [_name("") + names[at] + _FUNCTION + numbers[at] for at in imported]),
             _section(_FUNCTIONS, numbers),
             _section(
                 EXPORTS, [name + _FUNCTION + encoded_number(first + at) for at, name in enumerate(names)]
             ),
-            _section(CODE, [_body(at, len(params)) for at, (params, _) in enumerate(signatures)]),
+            _section(CODE, bodies),
         )
     )
 

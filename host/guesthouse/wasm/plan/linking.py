@@ -11,11 +11,24 @@ from guesthouse.wasm.binary.core_module import (
     MAX_MODULE_IMPORTS,
     CoreModule,
     Kind,
+    function_type,
     read_module,
+    trapping_exports,
     without_start,
 )
-from guesthouse.wasm.plan.definitions import CoreBag, CoreInstance, ImportedFunction, ImportedType
-from guesthouse.wasm.plan.plan import Call, CallOf, Dropped, Export, Instantiation, Lowered, Source
+from guesthouse.wasm.plan.definitions import CoreBag, CoreInstance, ImportedFunction, ImportedType, Options
+from guesthouse.wasm.plan.plan import (
+    Call,
+    CallOf,
+    Dropped,
+    Export,
+    HandleAction,
+    Instantiation,
+    Lowered,
+    OwnHandle,
+    Source,
+    Trapping,
+)
 
 MAX_MODULES: Final = 128
 MAX_INSTANTIATIONS: Final = 512
@@ -28,16 +41,23 @@ class Linking:
 
     def __init__(self) -> None:
         self.modules: Final[list[CoreModule]] = []
-        self._places: Final[list[Section]] = []
+        self._numbers: Final[dict[int, int]] = {}
+        """Of each module, by where it stands."""
+        self._places: Final[list[Section | None]] = []
+        """Where each module stands in the component; None for one that the host adds."""
         self.instantiations: Final[list[Instantiation]] = []
         self.calls: Final[list[Call]] = []
         self.memory: Export | None = None
         self.reallocs: Final[dict[Export, int]] = {}
+        self._trapping: Final[dict[int, frozenset[str]]] = {}
         self._imports = 0
         self._exports = 0
 
     def module(self, content: bytes, section: Section) -> int:
-        """Add a core module; returns its number."""
+        """Add a core module, unless it was before; returns its number."""
+        known = self._numbers.get(section.start)
+        if known is not None:
+            return known
         if len(self.modules) == MAX_MODULES:
             raise UnsupportedComponent(f"it has over {MAX_MODULES} modules")
         module = read_module(content[section.body : section.end])
@@ -46,11 +66,19 @@ class Linking:
             raise UnsupportedComponent(f"its modules export over {MAX_MODULE_EXPORTS} things together")
         self.modules.append(module)
         self._places.append(section)
-        return len(self.modules) - 1
+        return self._numbers.setdefault(section.start, len(self.modules) - 1)
+
+    def own_module(self, module: CoreModule) -> int:
+        """Add a module of the host's, unless it is there; returns its number."""
+        if module not in self.modules:
+            self.modules.append(module)
+            self._places.append(None)
+        return self.modules.index(module)
 
     def placed(self) -> Iterator[tuple[CoreModule, Section]]:
-        """Each module, and the section of the component that holds it."""
-        return zip(self.modules, self._places, strict=True)
+        """Each module of the component, and the section that holds it."""
+        placed = zip(self.modules, self._places, strict=True)
+        return ((module, place) for module, place in placed if place is not None)
 
     def instantiate(self, number: int, arguments: Mapping[str, CoreInstance | CoreBag]) -> CoreInstance:
         """Add an instance of a module, whose imports are found in these instances."""
@@ -63,16 +91,38 @@ class Linking:
         imports = tuple(
             _found(arguments, wanted.module, wanted.name, wanted.kind) for wanted in module.imports
         )
+        self._learn_signatures(module, imports)
         self.instantiations.append(Instantiation(number, imports, without_start(module)[1]))
         return CoreInstance(len(self.instantiations) - 1, module.exports)
 
-    def lowered(self, function: ImportedFunction, realloc: int | None) -> CallOf:
+    def lowered(self, function: ImportedFunction, options: Options) -> CallOf:
         """Add a core function that calls an imported one."""
-        return self._call(Lowered(function.interface, function.name, realloc))
+        return self._call(Lowered(function.interface, function.name, self.use(options)))
 
     def dropped(self, resource: ImportedType) -> CallOf:
         """Add a core function that drops a handle."""
         return self._call(Dropped(resource.interface, resource.name))
+
+    def own_handle(self, resource: int, action: HandleAction) -> CallOf:
+        """Add a core function for handles of a resource of the component's own."""
+        return self._call(OwnHandle(resource, action))
+
+    def trapping(self) -> CallOf:
+        """Add a core function that traps. Its type is that which whoever imports it wants."""
+        return self._call(Trapping(((), ())))
+
+    def only_traps(self, function: Export) -> bool:
+        """Whether the code of a core function does nothing but trap."""
+        number = self.instantiations[function.instance].module
+        names = self._trapping.get(number)
+        if names is None:
+            names = self._trapping[number] = trapping_exports(self.modules[number])
+        return function.name in names
+
+    def _learn_signatures(self, module: CoreModule, imports: tuple[Source, ...]) -> None:
+        for wanted, source in zip(module.imports, imports, strict=True):
+            if type(source) is CallOf and isinstance(self.calls[source.number], Trapping):
+                self.calls[source.number] = Trapping(function_type(module, wanted.type))
 
     def _call(self, call: Call) -> CallOf:
         if len(self.calls) == MAX_CALLS:
@@ -80,17 +130,21 @@ class Linking:
         self.calls.append(call)
         return CallOf(len(self.calls) - 1)
 
-    def use_memory(self, source: Source) -> None:
-        """See that values cross through the same memory everywhere."""
-        if not isinstance(source, Export) or self.memory not in (None, source):
-            raise UnsupportedComponent("values cross through more than one memory")
-        self.memory = source
+    def use(self, options: Options) -> int | None:
+        """Have a function's values cross as its options say; returns the number of the allocator.
 
-    def realloc(self, source: Source) -> int:
-        """The number of an allocator."""
-        if not isinstance(source, Export):
+        Raises:
+            UnsupportedComponent: others cross through another memory.
+        """
+        if options.memory is not None:
+            if not isinstance(options.memory, Export) or self.memory not in (None, options.memory):
+                raise UnsupportedComponent("values cross through more than one memory")
+            self.memory = options.memory
+        if options.realloc is None:
+            return None
+        if not isinstance(options.realloc, Export):
             raise UnsupportedComponent("an allocator is a function of the host")
-        return self.reallocs.setdefault(source, len(self.reallocs))
+        return self.reallocs.setdefault(options.realloc, len(self.reallocs))
 
 
 def _found(arguments: Mapping[str, CoreInstance | CoreBag], module: str, name: str, kind: Kind) -> Source:

@@ -47,7 +47,7 @@ def interruptible(content: bytes) -> bytes:
     Of its custom sections it keeps the names then: others may say what stands where.
 
     Raises:
-        Unplanned: it is malformed, or has an instruction that is not known.
+        UnsupportedComponent: it is malformed, or has an instruction that is not known.
     """
     module = read_module(content)
     code = _Code(module)

@@ -6,21 +6,29 @@ lifted from them (the component model's `canon` definitions). A plan is that pro
 so that a worker follows it without looking at the component.
 
 What there is much of is a tuple, as a Python guest has two thousand, made and looked up each time it is loaded. Those
-that stand for one another, a `CallOf` and an `Export`, a `Lowered` and a `Dropped`, differ in length and so are
+that stand for one another, a `CallOf` and an `Export`, or two kinds of `Call`, differ in length or types and so are
 never equal.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from guesthouse.wasm.abi.layout import CoreSignature
+from guesthouse.wasm.plan.needs import NO_NEEDS, Needs
 from guesthouse.wasm.plan.weight import Weight
 from guesthouse.wasm.types import FunctionType
 
-MAX_MODULES: Final = 129
-"""Of a component and its gate."""
+MAX_MODULES: Final = 130
+"""Of a component, its gate, and the module that calls destructors."""
+MAX_MEMORIES: Final = 4
+"""Of all instances together. One can grow; each reserves 4 GiB of addresses."""
+MAX_OWN_RESOURCES: Final = 256
+"""Resource types that a component and those within it define."""
 
 
 class Export(NamedTuple):
@@ -48,11 +56,38 @@ class Dropped(NamedTuple):
     """Of the resource."""
 
 
-Call: TypeAlias = Lowered | Dropped
+class HandleAction(StrEnum):
+    """What a guest does with the handles of its own resources."""
+
+    NEW = "new"
+    """Make one, of a number that is the guest's own business (`canon resource.new`)."""
+    REP = "rep"
+    """Ask for that number (`canon resource.rep`)."""
+    TAKE = "take"
+    """Drop a handle and get its number, for a destructor."""
+    DROP = "drop"
+    """Drop a handle of a resource without destructor (`canon resource.drop`)."""
+
+
+class OwnHandle(NamedTuple):
+    """A core function for the handles of a resource that a component defines itself."""
+
+    resource: int
+    """Its number among those of the component and the components within it."""
+    action: HandleAction
+
+
+class Trapping(NamedTuple):
+    """A core function of the gate's that traps: a call to a component within whose code does nothing else."""
+
+    signature: CoreSignature
+
+
+Call: TypeAlias = Lowered | Dropped | OwnHandle | Trapping
 
 
 class CallOf(NamedTuple):
-    """A core function of the host."""
+    """A core function of the host, or of the gate."""
 
     number: int
     """In `Plan.calls`."""
@@ -110,3 +145,12 @@ class Plan(Struct, frozen=True):
     exports: tuple[Lifted, ...]
     weights: tuple[Weight, ...] = ()
     """What an instance of each module takes, in the order of the modules."""
+    memories: int = 1
+    """How many its instances have, or one if they have none."""
+    needs: Needs = NO_NEEDS
+    """What its memory and tables take; `total_needs` has what its instances take besides."""
+
+    def total_needs(self) -> Needs:
+        """What a guest takes from the start."""
+        besides = sum(self.weights[each.module].bytes for each in self.instantiations) if self.weights else 0
+        return replace(self.needs, other_bytes=besides)

@@ -7,12 +7,13 @@ not have its form is refused all the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby, repeat
 from typing import Final
 
 from guesthouse.core.json_text import read_json
+from guesthouse.wasm.abi.layout import MAX_FLAT_PARAMS
 from guesthouse.wasm.plan.json_values import (
     Json,
     all_of,
@@ -25,18 +26,24 @@ from guesthouse.wasm.plan.json_values import (
     text,
     texts,
 )
+from guesthouse.wasm.plan.needs import Needs
 from guesthouse.wasm.plan.plan import (
+    MAX_MEMORIES,
     MAX_MODULES,
+    MAX_OWN_RESOURCES,
     Call,
     CallOf,
     Dropped,
     Export,
+    HandleAction,
     Import,
     Instantiation,
     Lifted,
     Lowered,
+    OwnHandle,
     Plan,
     Source,
+    Trapping,
 )
 from guesthouse.wasm.plan.type_table import ReadTypes, WrittenTypes
 from guesthouse.wasm.plan.weight import Weight
@@ -47,6 +54,10 @@ _MOST_COMMAS: Final = MAX_PLAN_BYTES // 8
 
 _DROP: Final = "drop"
 """What stands for a call that drops a handle where others have the number of their allocator."""
+_BUILT_IN: Final = "built-in"
+"""What stands there for a call that is none of an import: it is the next of those."""
+_TRAP: Final = "trap"
+_CORE_TYPES: Final = frozenset(("i32", "i64", "f32", "f64"))
 
 
 def plan_to_json(plan: Plan) -> bytes:
@@ -66,7 +77,10 @@ def plan_to_json(plan: Plan) -> bytes:
             for each in plan.instantiations
         ],
         "calls": _calls(plan.calls),
+        "built_in": [_built_in(call) for call in plan.calls if isinstance(call, OwnHandle | Trapping)],
         "memory": plan.memory,
+        "memories": plan.memories,
+        "needs": [plan.needs.memory_bytes, plan.needs.table_elements],
         "reallocs": plan.reallocs,
         "functions": [*_named(plan.functions), *types.functions(each.type for each in plan.functions)],
         "resources": plan.resources,
@@ -104,7 +118,8 @@ def _plan(value: Json) -> Plan:
     types = ReadTypes(value["types"])
     made, modules = len(value["instantiations"]), below(MAX_MODULES + 1, value["modules"])
     reallocs = all_of(partial(_read_export, made), value["reallocs"])
-    calls = _read_calls(len(reallocs), *columns(3, value["calls"]))
+    built_in = all_of(_read_built_in, value["built_in"])
+    calls = _read_calls(len(reallocs), built_in, *columns(3, value["calls"]))
     sources = _Sources(len(calls), value["imported"], made)
     return Plan(
         modules=modules,
@@ -115,6 +130,8 @@ def _plan(value: Json) -> Plan:
         ),
         calls=calls,
         memory=optional(partial(_read_export, made), value["memory"]),
+        memories=below(MAX_MEMORIES + 1, value["memories"]),
+        needs=_read_needs(value["needs"]),
         reallocs=reallocs,
         functions=_read_imports(types, *columns(5, value["functions"])),
         resources=all_of(_read_resource, value["resources"]),
@@ -128,8 +145,22 @@ def _named(functions: Sequence[Import | Lifted]) -> list[Json]:
 
 
 def _calls(calls: Sequence[Call]) -> list[Json]:
-    reallocs = [_DROP if isinstance(call, Dropped) else call.realloc for call in calls]
-    return [[call.interface for call in calls], [call.name for call in calls], reallocs]
+    columns: list[Json] = [[], [], []]
+    for call in calls:
+        match call:
+            case Lowered(interface, name, realloc):
+                row: tuple[Json, ...] = interface, name, realloc
+            case Dropped(interface, name):
+                row = interface, name, _DROP
+            case _:
+                row = "", "", _BUILT_IN
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return columns
+
+
+def _built_in(call: OwnHandle | Trapping) -> Json:
+    return [_TRAP, *call.signature] if isinstance(call, Trapping) else [call.action, call.resource]
 
 
 def _numbered(plan: Plan) -> tuple[list[Json], Mapping[Source, int]]:
@@ -174,19 +205,49 @@ def _read_export(made: int, value: Json) -> Export:
     return Export(below(made, instance), text(name))
 
 
-def _read_calls(bound: int, interfaces: Json, names: Json, reallocs: Json) -> tuple[Call, ...]:
-    numbers_below(bound, [each for each in reallocs if each is not None and each != _DROP])
+def _read_calls(
+    bound: int, built_in: Sequence[Call], interfaces: Json, names: Json, reallocs: Json
+) -> tuple[Call, ...]:
+    numbers_below(bound, [each for each in reallocs if each not in (None, _DROP, _BUILT_IN)])
+    others = iter(built_in)
     named = zip(texts(interfaces), texts(names), reallocs, strict=True)
-    return tuple(
-        Dropped(interface, name) if realloc == _DROP else Lowered(interface, name, realloc)
-        for interface, name, realloc in named
-    )
+    calls = tuple(_read_call(interface, name, realloc, others) for interface, name, realloc in named)
+    if any(True for _ in others):
+        raise ValueError("a plan has calls that no number names")
+    return calls
+
+
+def _read_call(interface: str, name: str, realloc: Json, built_in: Iterator[Call]) -> Call:
+    if realloc == _DROP:
+        return Dropped(interface, name)
+    if realloc != _BUILT_IN:
+        return Lowered(interface, name, realloc)
+    found = next(built_in, None)
+    if found is None or interface or name:
+        raise ValueError("a plan names a call that there is not")
+    return found
+
+
+def _read_built_in(value: Json) -> OwnHandle | Trapping:
+    word, *rest = value
+    if word == _TRAP:
+        params, results = map(texts, rest)
+        if not {*params, *results} <= _CORE_TYPES or len(params) > MAX_FLAT_PARAMS + 1 or len(results) > 1:
+            raise ValueError("a plan has a function of core types there")
+        return Trapping((params, results))
+    (resource,) = rest
+    return OwnHandle(below(MAX_OWN_RESOURCES, resource), HandleAction(word))
 
 
 def _read_weights(modules: int, sizes: Json, times: Json) -> tuple[Weight, ...]:
     if len(sizes) not in (0, modules):
         raise ValueError("a plan weighs all of its modules or none")
     return tuple(map(Weight, map(number, sizes), map(number, times)))
+
+
+def _read_needs(value: Json) -> Needs:
+    memory_bytes, table_elements = map(number, value)
+    return Needs(memory_bytes, table_elements)
 
 
 def _read_imports(types: ReadTypes, interfaces: Json, names: Json, *type_: Json) -> tuple[Import, ...]:

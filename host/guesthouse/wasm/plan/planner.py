@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from wasmtime import Engine, WasmtimeError
 from wasmtime.component import Component, ResourceType
 from wasmtime.component import _types as wt
@@ -20,12 +21,15 @@ from wasmtime.component import _types as wt
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.binary.core_module import without_start
 from guesthouse.wasm.engine.engines import is_small
+from guesthouse.wasm.engine.fiber import MAX_TABLES
 from guesthouse.wasm.errors import UnsupportedType
 from guesthouse.wasm.plan.definitions import Instance, Item, LiftedFunction, Sort
 from guesthouse.wasm.plan.evaluator import Outcome, evaluate
+from guesthouse.wasm.plan.memories import NO_MEMORIES, memories_of
+from guesthouse.wasm.plan.needs import Needs
 from guesthouse.wasm.plan.plan import Call, Dropped, Import, Lifted, Plan
 from guesthouse.wasm.plan.skeleton import component_skeleton
-from guesthouse.wasm.plan.weight import weigh
+from guesthouse.wasm.plan.weight import Weight, table_sizes, weigh
 from guesthouse.wasm.types import TypeReader
 
 MAX_FUNCTIONS: Final = 1024
@@ -58,10 +62,17 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
     outcome = evaluate(content)
     try:
         compiled = Component(engine, component_skeleton(content, outcome.linking.placed()))
-        plan = _Planner(outcome, compiled.type, engine).plan(small=is_small(len(content)))
+        planner = _Planner(outcome, compiled.type, engine)
+        plan = planner.plan(small=is_small(len(content)))
     except (WasmtimeError, UnsupportedType) as error:
         raise UnsupportedComponent(str(error)) from None
-    return Parts(plan, tuple(without_start(each)[0] for each in outcome.linking.modules), compiled.type)
+    modules = (without_start(each)[0] for each in outcome.linking.modules)
+    pinned = tuple(planner.memories.pin(number, each) for number, each in enumerate(modules))
+    return Parts(plan, pinned, compiled.type)
+
+
+class _OwnResource(UnsupportedComponent):
+    """A function takes or returns a resource of the component's own, which the host has none of."""
 
 
 class _Planner:
@@ -69,6 +80,7 @@ class _Planner:
 
     def __init__(self, outcome: Outcome, type_: wt.ComponentType, engine: Engine) -> None:
         self._linking: Final = outcome.linking
+        self._caller: Final = outcome.caller
         self._exported: Final = outcome.exports
         self._engine: Final = engine
         self._imports: Final = {name: extern.ty for name, extern in type_.imports(engine).items()}
@@ -78,12 +90,16 @@ class _Planner:
         self._same: Final[dict[_Name, _Name]] = {}
         """For each name that a resource has, the first that the same resource has."""
         self._types: Final = TypeReader(self._known)
+        self.memories = NO_MEMORIES
+        """Of the component; known with the plan."""
 
     def plan(self, *, small: bool) -> Plan:
         """All of the plan."""
         for interface, item in self._imports.items():
             self._import(interface, item)
         linking = self._linking
+        exports = tuple(self._lifted())
+        self.memories = memories_of(linking.modules, linking.instantiations, linking.memory)
         return Plan(
             modules=len(linking.modules),
             small=small,
@@ -96,9 +112,24 @@ class _Planner:
                 for interface, name, type_ in self._functions
             ),
             resources=tuple(self._same),
-            exports=tuple(self._lifted()),
-            weights=tuple(weigh(each, small=small) for each in linking.modules),
+            exports=exports,
+            weights=tuple(
+                self._weight(number, weigh(each, small=small)) for number, each in enumerate(linking.modules)
+            ),
+            memories=self.memories.count,
+            needs=Needs(self.memories.growing_bytes, self._largest_table()),
         )
+
+    def _largest_table(self) -> int:
+        sizes = [table_sizes(each) for each in self._linking.modules]
+        count = sum(len(sizes[each.module]) for each in self._linking.instantiations)
+        if count > MAX_TABLES:
+            raise UnsupportedComponent(f"it has {count} tables, over {MAX_TABLES}")
+        return max((size for each in sizes for size in each), default=0)
+
+    def _weight(self, number: int, weight: Weight) -> Weight:
+        pinned = self.memories.pinned_bytes(number, self._linking.modules[number])
+        return replace(weight, bytes=weight.bytes + pinned) if pinned else weight
 
     def _import(self, interface: str, item: object) -> None:
         if isinstance(item, wt.ValType):
@@ -132,7 +163,7 @@ class _Planner:
     def _known(self, type_: ResourceType) -> _Name:
         name = self._first(type_)
         if name is None:
-            raise UnsupportedComponent("a function takes or returns a resource of the component's own")
+            raise _OwnResource("an imported function takes or returns a resource of the component's own")
         return name
 
     def _call(self, call: Call) -> Call:
@@ -162,5 +193,12 @@ class _Planner:
             _, value = values.get(name, (None, None))
             if not isinstance(type_, wt.FuncType) or not isinstance(value, LiftedFunction):
                 raise UnsupportedComponent(f"it exports {name!r}, which is no function of its own")
-            read = self._types.function(type_)
-            yield Lifted(interface, name, value.function, read, value.realloc)
+            try:
+                read = self._types.function(type_)
+            except _OwnResource:
+                continue  # nobody calls it
+            if self._caller not in (None, value.frame):
+                raise UnsupportedComponent(
+                    f"it exports {name!r} of another component within it than calls the host"
+                )
+            yield Lifted(interface, name, value.function, read, self._linking.use(value.options))

@@ -8,15 +8,17 @@ when it compiles the module itself; but that is compiled without its start secti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from guesthouse.wasm.binary.byte_reader import (
+    COMPONENT,
     MODULE,
     Section,
     UnsupportedComponent,
     encoded_number,
     encoded_section,
+    sections,
 )
 from guesthouse.wasm.binary.core_module import CODE, EXPORTS, START, CoreModule, Kind
 
@@ -24,6 +26,7 @@ MAX_FUNCTIONS: Final = 1_000_000
 """Of one module. A Python guest's largest has 11,000."""
 
 _CORE_MODULE: Final = 1
+_COMPONENT: Final = 4
 _FUNCTIONS: Final = 3
 _ORDER: Final = (1, 2, _FUNCTIONS, 4, 5, 13, 6, EXPORTS, START, CODE)
 """Types, imports, functions, tables, memories, tags, globals and so on, as they have to stand in a module."""
@@ -32,12 +35,23 @@ _BODY: Final = b"\x03\x00\x00\x0b"
 
 
 def component_skeleton(content: bytes, modules: Iterable[tuple[CoreModule, Section]]) -> bytes:
-    """A component with the skeletons of its core modules in their places."""
-    pieces, at = [], 0
-    for module, section in modules:
-        pieces += [content[at : section.start], encoded_section(_CORE_MODULE, module_skeleton(module))]
-        at = section.end
-    return b"".join((*pieces, content[at:]))
+    """A component with the skeletons of its core modules in their places, which may be in components within it."""
+    places = {section.start: module for module, section in modules}
+    return COMPONENT + _sections(content, 0, len(content), places)
+
+
+def _sections(content: bytes, start: int, end: int, places: Mapping[int, CoreModule]) -> bytes:
+    pieces = []
+    for section in sections(content, start, end, COMPONENT):
+        module = places.get(section.start)
+        if module is not None:
+            pieces.append(encoded_section(_CORE_MODULE, module_skeleton(module)))
+        elif section.kind == _COMPONENT and any(section.body <= place < section.end for place in places):
+            within = COMPONENT + _sections(content, section.body, section.end, places)
+            pieces.append(encoded_section(_COMPONENT, within))
+        else:
+            pieces.append(content[section.start : section.end])
+    return b"".join(pieces)
 
 
 def module_skeleton(module: CoreModule) -> bytes:

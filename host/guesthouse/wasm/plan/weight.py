@@ -49,9 +49,9 @@ def weigh(module: CoreModule, *, small: bool) -> Weight:
         small: whether the engine of small components runs it, which copies data of its own memory too.
 
     Raises:
-        Unplanned: it is malformed.
+        UnsupportedComponent: it is malformed.
     """
-    globals_, tables = module.reader(_GLOBALS), module.reader(_TABLES)
+    globals_ = module.reader(_GLOBALS)
     global_bytes = globals_.end - globals_.at
     references, eager = _elements(module)
     references += sum(1 for kind in module.exports.values() if kind is Kind.FUNCTION)
@@ -60,7 +60,7 @@ def weigh(module: CoreModule, *, small: bool) -> Weight:
         + 16 * globals_.number()
         + 32 * (len(module.imports) + references)
         + 16 * eager
-        + 8 * _table_entries(tables)
+        + 8 * sum(table_sizes(module))
     )
     nanoseconds = 10_000 + 50 * len(module.imports) + 20 * global_bytes + 430 * eager + references
     return Weight(size, (nanoseconds + _data_nanoseconds(module, small=small)) // 1000)
@@ -86,17 +86,18 @@ def problem(weights: Sequence[Weight]) -> str | None:
     return None
 
 
-def _table_entries(reader: Reader) -> int:
-    """How many there are at first, in all tables; those of a form that is not known count as many."""
-    total = 0
+def table_sizes(module: CoreModule) -> list[int]:
+    """The elements of each table that a module defines, at first. Those of a form that is not known count as many."""
+    reader = module.reader(_TABLES)
+    sizes = []
     for _ in range(reader.count(100_000, "tables")):
         if reader.byte() not in (0x70, 0x6F):
-            return MAX_BYTES
+            return [MAX_BYTES]
         with_maximum = reader.byte()
-        total += reader.number()
+        sizes.append(reader.number())
         if with_maximum & 1:
             reader.number()
-    return total
+    return sizes
 
 
 def _elements(module: CoreModule) -> tuple[int, int]:
