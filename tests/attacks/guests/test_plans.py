@@ -72,6 +72,17 @@ def put(value: Any, *path: str | int) -> Callable[[Parts], None]:
     return change
 
 
+def built_in(*call: Any) -> Callable[[Parts], None]:
+    """Puts a call that is none of an import in the place of the first one."""
+
+    def change(parts: Parts) -> None:
+        for column, value in zip(parts.plan["calls"], ("", "", "built-in"), strict=True):
+            column[0] = value
+        parts.plan["built_in"] = [list(call)]
+
+    return change
+
+
 def swap_modules(parts: Parts) -> None:
     parts.modules.reverse()
 
@@ -102,13 +113,24 @@ LIES: Final[dict[str, Callable[[Parts], object]]] = {
     "thousands of instances": plan(lambda it: it["instantiations"].extend([it["instantiations"][1]] * 5000)),
     "a start of another type": put("many", "instantiations", MAIN, 2),
     "calls under others' names": plan(lambda it: it["calls"][1].reverse()),
+    "a call that makes handles": built_in("new", 0),
+    "a call that takes handles": built_in("take", 255),
+    "a call that the gate is to have": built_in("trap", ["i32"], []),
+    "a call of the component that there is not": built_in("drop", 256),
+    "a billion memories": put(10**9, "memories"),
+    "memory of half a gigabyte": put([1 << 29, 0], "needs"),
     "modules in another order": swap_modules,
     "modules of zeros": no_code,
     "half a module": cut,
 }
 
 
-TRUE: Final = {"no weights": put([[], []], "weights"), "no times": put([0, 0, 0], "weights", 1)}
+TRUE: Final = {
+    "no weights": put([[], []], "weights"),
+    "no times": put([0, 0, 0], "weights", 1),
+    "no needs": put([0, 0], "needs"),
+    "more memories": put(4, "memories"),
+}
 """What makes a component no other."""
 
 

@@ -424,6 +424,12 @@ def test_an_id_that_is_open_or_was_closed_lately_is_not_given_out() -> None:
     assert table.owned(CHAT, 5) is None
 
 
+def test_ids_are_numbers_that_every_guest_language_passes() -> None:
+    """StarlingMonkey, an engine of JavaScript guests, spoils a `u32` of 2^31 and more."""
+    table: ChannelTable[Owned] = ChannelTable()
+    assert all(0 < table.add(Owned(CHAT)) < 2**31 for _ in range(100))
+
+
 def test_ids_return_after_many_others() -> None:
     counter = itertools.count(1)
     table: ChannelTable[Owned] = ChannelTable(draw=lambda: next(counter))

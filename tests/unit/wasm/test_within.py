@@ -11,7 +11,7 @@ from guesthouse.wasm.engine.engines import WASM_PAGE, new_engine
 from guesthouse.wasm.plan.plan import Dropped, HandleAction, Lowered, OwnHandle, Trapping
 from guesthouse.wasm.plan.planner import Parts, take_apart
 
-from . import shapes
+from . import shapes, shapes_within
 
 ENGINE = new_engine(small=True)
 
@@ -21,7 +21,7 @@ def parts_of(text: str) -> Parts:
 
 
 def test_a_call_of_what_only_traps_is_a_function_of_the_gate_that_traps() -> None:
-    plan = parts_of(shapes.STUB).plan
+    plan = parts_of(shapes_within.STUB).plan
     assert plan.calls == (Trapping((("i32", "i32", "i32"), ())), Lowered("a:b/c", "f"))
     assert [(each.interface, each.name) for each in plan.exports] == [("a:b/guest", "run")]
 
@@ -37,10 +37,10 @@ def test_a_call_of_what_only_traps_is_a_function_of_the_gate_that_traps() -> Non
     ],
 )
 def test_what_may_do_anything_else_is_not_called_across_components(body: str) -> None:
-    text = shapes.STUB.replace(
+    text = shapes_within.STUB.replace(
         "(param i32 i32) (result i32) unreachable)", f"(param i32 i32) (result i32) {body})"
     )
-    assert text != shapes.STUB
+    assert text != shapes_within.STUB
     with pytest.raises(UnsupportedComponent, match="calls another that does more than to trap"):
         parts_of(text)
 
@@ -59,7 +59,7 @@ def test_exports_that_only_trap_are_those_and_no_others() -> None:
 
 
 def test_one_memory_can_grow_and_the_others_count() -> None:
-    parts = parts_of(shapes.STUB)
+    parts = parts_of(shapes_within.STUB)
     assert parts.plan.memories == 2
     engine = wasmtime.Engine()
     found = [
@@ -69,7 +69,9 @@ def test_one_memory_can_grow_and_the_others_count() -> None:
         if isinstance(export.type, wasmtime.MemoryType)
     ]
     assert [(each.min, each.max) for each in found] == [(0, 0), (1, None)]
-    larger = parts_of(shapes.STUB.replace('(memory (export "memory") 0)', '(memory (export "memory") 3)'))
+    larger = parts_of(
+        shapes_within.STUB.replace('(memory (export "memory") 0)', '(memory (export "memory") 3)')
+    )
     weights = [sum(each.bytes for each in one.plan.weights) for one in (parts, larger)]
     assert weights[1] - weights[0] == 3 * WASM_PAGE
 
@@ -93,7 +95,7 @@ def test_a_memory_that_passes_through_other_modules_is_the_one_that_grows() -> N
 
 
 def test_each_resource_of_its_own_has_a_number_and_its_destructor_is_guest_code() -> None:
-    parts = parts_of(shapes.OWN)
+    parts = parts_of(shapes_within.OWN)
     assert [call for call in parts.plan.calls if isinstance(call, OwnHandle)] == [
         OwnHandle(0, HandleAction.NEW),
         OwnHandle(0, HandleAction.REP),
