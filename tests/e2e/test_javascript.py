@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from guesthouse.package.build.sdk_files import wit_folder
 
 from .clients import registered
 from .conftest import StartNode
+from .daemon import run_command
 from .packages import ROOT
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
@@ -74,11 +76,10 @@ async def test_a_guest_with_stubs_of_wasi_ends_when_it_calls_one(start: StartNod
 
 
 async def test_a_guest_that_is_built_without_the_flag_is_refused_by_its_name(
-    start: StartNode, tmp_path: Path
+    new_home: Callable[[], Path], tmp_path: Path
 ) -> None:
     asynchronous = build(tmp_path / "asynchronous.wasm", "--opt-size")
-    daemon = await start("echo-c")
-    ran = await daemon.cli("inspect", asynchronous)
+    ran = await run_command(new_home(), "inspect", asynchronous)
     assert ran.code == 1
     assert "build it without, in JavaScript with `componentize-qjs --sync`" in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
