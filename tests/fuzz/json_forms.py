@@ -18,6 +18,15 @@ from guesthouse.http_server.state.channels import MAX_CHANNEL_ID
 from guesthouse.http_server.websocket.extension import ExtensionPush
 from guesthouse.kernel.messaging.modules import Module, ModuleRequest
 from guesthouse.kernel.storage.tables import KERNEL_TABLES, prepare
+from guesthouse.link.calls import (
+    BindHttpPath,
+    BindWsPath,
+    HostCall,
+    ServeUi,
+    SetChannelPolicy,
+    UnbindHttpPath,
+    UnbindWsPath,
+)
 from guesthouse.modules.kv import Kv
 from guesthouse.modules.registry import TABLES
 from guesthouse.modules.timer import Timer
@@ -62,53 +71,49 @@ class CarefulDoer:
     def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
         assert push.kind in ("Request", "Response")
 
-    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
-        assert type(policy) is str
-        return {"wait": None, "close": "channel-not-found"}.get(policy, "bad-policy")
+    def set_channel_policy(self, owner: ProcessId, call: SetChannelPolicy) -> str | None:
+        fits(call)
+        return {"wait": None, "close": "channel-not-found"}.get(call.policy, "bad-policy")
 
-    def bind_ws_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        secure: bool,
-        extension: bool,
-        subprotocols: Sequence[str],
-    ) -> str | None:
-        assert path.startswith("/")
-        assert {type(authenticated), type(secure), type(extension)} == {bool}
-        assert authenticated or not secure
-        assert all(type(name) is str for name in subprotocols)
-        return "bad-path" if "//" in path else None
+    def bind_ws_path(self, owner: ProcessId, call: BindWsPath) -> str | None:
+        fits(call)
+        assert call.authenticated or not call.secure
+        return "bad-path" if "//" in call.path else None
 
-    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
-        assert path.startswith("/")
+    def unbind_ws_path(self, owner: ProcessId, call: UnbindWsPath) -> None:
+        fits(call)
 
-    def bind_http_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        local_only: bool,
-        secure: bool,
-        static: LazyLoadBlob | None,
-        response_seconds: float | None,
-    ) -> str | None:
-        assert path.startswith("/")
-        assert authenticated or not secure
-        assert response_seconds is None or 0 < response_seconds < 10**7
-        return "too-many" if "//" in path else None
+    def bind_http_path(self, owner: ProcessId, call: BindHttpPath) -> str | None:
+        fits(call)
+        assert call.authenticated or not call.secure
+        assert call.response_seconds is None or 0 < call.response_seconds < 10**7
+        return "too-many" if "//" in call.path else None
 
-    def bind_ui(
-        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
-    ) -> str | None:
-        assert {type(authenticated), type(local_only), type(secure)} == {bool}
+    def bind_ui(self, owner: ProcessId, call: ServeUi) -> str | None:
+        fits(call)
         return "no-ui"
 
-    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
-        assert path.startswith("/")
+    def unbind_http_path(self, owner: ProcessId, call: UnbindHttpPath) -> None:
+        fits(call)
+
+
+TYPES: Final = {
+    "path": str,
+    "policy": str,
+    "channel_id": int,
+    "subprotocols": tuple,
+    **dict.fromkeys(("authenticated", "local_only", "secure", "extension"), bool),
+}
+
+
+def fits(call: HostCall) -> None:
+    """Its fields are of the types that it declares, as if a worker had said it."""
+    for name in call.__struct_fields__:
+        value: Any = getattr(call, name)
+        expected: Any = TYPES.get(name, object)
+        assert expected is object or type(value) is expected
+        assert name != "path" or value.startswith("/")
+        assert name != "subprotocols" or all(type(each) is str for each in value)
 
 
 @target(400)

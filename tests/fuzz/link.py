@@ -18,7 +18,9 @@ from guesthouse.core.config import ProcessLimits, Settings
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.messaging.worker_operations import WorkerOperations
 from guesthouse.kernel.process.process import Process, Run
+from guesthouse.kernel.storage import capability_store, process_state
 from guesthouse.kernel.storage.database import State
+from guesthouse.link.calls import CALLS, CallHandlers
 from guesthouse.link.endpoint import connect
 from guesthouse.link.frames import FrameReader, LinkError, encode, from_worker
 from guesthouse.link.schema import PROTOCOL_VERSION
@@ -165,10 +167,24 @@ class Kernel:
     async def _hear(self, data: bytes) -> None:
         settings = Settings(node=NODE, process=ProcessLimits(mailbox_bytes=MAILBOX, outstanding_bytes=65536))
         quiet: Any = Quiet()
-        router = Router(settings, quiet)
-        router.http = quiet
+        router = Router(settings, quiet, lambda _: quiet)
+        calls = CallHandlers()
+        for kind in CALLS:
+            calls.at_once(kind, lambda owner, call: None)
+        process_state.register(calls, self._state, router.rights.missing_to_keep)
+        capability_store.register(calls, self._state)
         mine, others = (self._process(router, handle) for handle in HANDLES)
-        given: Any = ({1: mine}, router, quiet, self._state, quiet, quiet, lambda: None, lambda: True, quiet)
+        given: Any = (
+            {1: mine},
+            router,
+            quiet,
+            calls,
+            quiet,
+            quiet,
+            lambda: None,
+            lambda: True,
+            lambda _: None,
+        )
         taken_over = WorkerOperations(*given)
         try:
             for message in messages(data):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.wit import read_wit
 
+from guesthouse.link.calls import CALLS, BindHttpPath, ClearState
 from guesthouse.wasm.abi.value_budget import MAX_VALUES
 from guesthouse.wasm.values import MAX_LIST
 from guesthouse.worker.calls import capabilities, http_server, messaging, offered, spawning, system
@@ -29,6 +30,18 @@ def test_the_host_offers_nothing_beyond_the_contract(module: object) -> None:
     interface = vars(module)["INTERFACE"]
     (contract,) = (found for name, found in IMPORTS if name.partition("@")[0] == interface)
     assert set(vars(module)["CALLS"]) == set(contract.functions)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CALLS if kind.interface], ids=lambda kind: kind.__name__)
+def test_a_call_for_the_node_is_known_to_its_declaration_and_to_what_carries_it_out(kind: type) -> None:
+    host = ROOT / "host/guesthouse"
+    uses = re.compile(rf"\b{kind.__name__}\b")
+    files = {str(file.relative_to(host)) for file in host.rglob("*.py") if uses.search(file.read_text())}
+    by_hand = {"worker/calls/http_server.py"} if kind is BindHttpPath else set()  # static content
+    by_hand |= {"worker/calls/kinode.py"} if kind is ClearState else set()  # which has no error for it
+    assert "link/calls.py" in files
+    assert len({file.partition("/")[0] for file in files - by_hand}) == 2, files
+    assert files & {"kernel/messaging/worker_operations.py", "core/ports.py"} == set()
 
 
 def test_the_c_sdk_imports_every_call_of_the_contract_and_no_other() -> None:

@@ -175,50 +175,6 @@ class HttpServerPort(Protocol):
         will be its answer; 0 when it is not `owner`'s or was answered already.
         """
 
-    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
-        """Set what happens when an outbox is full; returns None, `channel-not-found` or `no-such-policy`."""
-
-    def when_room(
-        self, owner: ProcessId, channel_id: int, size: int, reply: Callable[[str | None], None]
-    ) -> None:
-        """Call `reply` with None once a payload of `size` bytes can be pushed, or with a `push-error`."""
-
-    def bind_ws_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        secure: bool,
-        extension: bool,
-        subprotocols: Sequence[str] = (),
-    ) -> str | None:
-        """Bind; returns None or the name of a `bind-error` case."""
-
-    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
-        """Unbind; open channels of the path get 1001."""
-
-    def bind_http_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        local_only: bool,
-        secure: bool,
-        static: LazyLoadBlob | None,
-        response_seconds: float | None = None,
-    ) -> str | None:
-        """Bind; with `static` the content is served without asking the process."""
-
-    def bind_ui(
-        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
-    ) -> str | None:
-        """Serve the files of the package's `ui` folder under the path."""
-
-    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
-        """Unbind."""
-
     def request(
         self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
     ) -> bytes | None:

@@ -1,4 +1,5 @@
-"""The calls that a worker makes on behalf of a process, and what the node replies to each.
+"""The host calls that the node carries out: each declared here once, and handed unchanged from the worker to what
+carries it out; and what the node replies.
 
 `None` says that it is done. What went wrong is a name, such as a case of `bind-error`, or a `CallDenied`, which says
 what was missing.
@@ -6,10 +7,13 @@ what was missing.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta
 
+from guesthouse.core.address import HTTP_SERVER, ProcessId
+from guesthouse.core.capabilities import KERNEL, MESSAGING, SPAWN
 from guesthouse.link.schema import (
     MOST_SUBPROTOCOLS,
     U32,
@@ -18,99 +22,129 @@ from guesthouse.link.schema import (
     OnExit,
     Pair,
     Rights,
+    Seconds,
     Text,
 )
 
 
-class GetState(Message, tag="get-state", frozen=True):
+class HostCall(Message, frozen=True):
+    """A call that the node carries out for a process. Its tag is its name in the contract."""
+
+    interface: ClassVar[str] = ""
+    """The interface of the contract whose function of that name is this call, with the function's arguments as fields:
+    workers then offer it without more (`worker/calls/by_node.py`). Empty when a function of the worker makes it.
+    """
+    needs: ClassVar[tuple[ProcessId, str] | None] = None
+    """The capability that it takes: issuer, of this node, and params."""
+    purpose: ClassVar[str] = ""
+    """What the log says was refused; empty for the call by its name."""
+
+
+class OfHttpServer(HostCall, frozen=True):
+    """One of `http-server`."""
+
+    interface: ClassVar[str] = "guesthouse:process/http-server"
+
+
+class Bind(OfHttpServer, frozen=True):
+    """One that serves a path of the process."""
+
+    needs: ClassVar[tuple[ProcessId, str] | None] = (HTTP_SERVER, MESSAGING)
+
+    path: Text
+    authenticated: bool
+
+
+class GetState(HostCall, tag="get-state", frozen=True):
     """Replied by `Stored`, None when there are none, or "storage" when they cannot be read."""
 
 
-class SetState(Message, tag="set-state", frozen=True):
+class SetState(HostCall, tag="set-state", frozen=True):
     """Replied by None, "storage" or a refusal."""
 
     state: bytes
 
 
-class ClearState(Message, tag="clear-state", frozen=True):
+class ClearState(HostCall, tag="clear-state", frozen=True):
     """Replied by None or "storage"."""
 
+    interface: ClassVar[str] = "guesthouse:process/system"
 
-class BindWsPath(Message, tag="bind-ws-path", frozen=True):
+
+class BindWsPath(Bind, tag="bind-ws-path", frozen=True):
     """Replied by None, a `bind-error` or a refusal."""
 
-    path: Text
-    authenticated: bool
-    secure: bool
-    extension: bool
-    subprotocols: Annotated[tuple[Text, ...], Meta(max_length=MOST_SUBPROTOCOLS)]
+    secure: bool = False
+    extension: bool = False
+    subprotocols: Annotated[tuple[Text, ...], Meta(max_length=MOST_SUBPROTOCOLS)] = ()
 
 
-class UnbindWsPath(Message, tag="unbind-ws-path", frozen=True):
+class UnbindWsPath(OfHttpServer, tag="unbind-ws-path", frozen=True):
     """Replied by None."""
 
     path: Text
 
 
-class BindHttpPath(Message, tag="bind-http-path", frozen=True):
+class BindHttpPath(Bind, tag="bind-http-path", frozen=True):
     """Replied as `BindWsPath`. With `content` it is served without asking the process."""
 
-    path: Text
-    authenticated: bool
     local_only: bool
-    secure: bool
-    response_seconds: U32 | None
-    mime: Text | None
-    content: bytes | None
+    secure: bool = False
+    response_seconds: Seconds | None = None
+    mime: Text | None = None
+    content: bytes | None = None
 
 
-class UnbindHttpPath(Message, tag="unbind-http-path", frozen=True):
+class UnbindHttpPath(OfHttpServer, tag="unbind-http-path", frozen=True):
     """Replied by None."""
 
     path: Text
 
 
-class ServeUi(Message, tag="serve-ui", frozen=True):
+class ServeUi(Bind, tag="serve-ui", frozen=True):
     """Replied as `BindWsPath`."""
 
-    path: Text
-    authenticated: bool
     local_only: bool
-    secure: bool
+    secure: bool = False
 
 
-class SetChannelPolicy(Message, tag="set-channel-policy", frozen=True):
+class SetChannelPolicy(OfHttpServer, tag="set-channel-policy", frozen=True):
     """Replied by None or "channel-not-found"."""
 
     channel_id: U32
     policy: Name
 
 
-class AwaitRoom(Message, tag="await-room", frozen=True):
-    """Replied by None once the channel has credit for a payload of that size, or a `push-error`."""
+class AwaitRoom(HostCall, tag="await-room", frozen=True):
+    """Replied by None once the channel has credit for a payload of that size, or a `push-error`. It is part of
+    `send-ws-push-waiting`.
+    """
 
     channel_id: U32
     size: U32
 
 
-class SaveCapabilities(Message, tag="save-capabilities", frozen=True):
+class SaveCapabilities(HostCall, tag="save-capabilities", frozen=True):
     """Replied by None."""
 
     capabilities: Rights
 
 
-class DropCapabilities(Message, tag="drop-capabilities", frozen=True):
+class DropCapabilities(HostCall, tag="drop-capabilities", frozen=True):
     """Replied by None."""
 
     capabilities: Rights
 
 
-class OurCapabilities(Message, tag="our-capabilities", frozen=True):
+class OurCapabilities(HostCall, tag="our-capabilities", frozen=True):
     """Replied by `Held`."""
 
 
-class Spawn(Message, tag="spawn", frozen=True):
+class Spawn(HostCall, tag="spawn", frozen=True):
     """Replied by `Spawned`, a `spawn-error` or a refusal. A grant is a process id and params."""
+
+    needs: ClassVar[tuple[ProcessId, str] | None] = (KERNEL, SPAWN)
+    purpose: ClassVar[str] = "spawning a process"
 
     name: Text | None
     wasm_path: Text
@@ -136,6 +170,7 @@ Call: TypeAlias = (
     | OurCapabilities
     | Spawn
 )
+CALLS: Final[tuple[type[HostCall], ...]] = get_args(Call)
 
 
 class CallDenied(Message, tag="refused", frozen=True):
@@ -165,3 +200,36 @@ class Spawned(Message, tag="spawned", frozen=True):
 
 Outcome: TypeAlias = str | CallDenied | Stored | Held | Spawned | None
 """What the node replies."""
+
+Reply: TypeAlias = Callable[[Outcome], None]
+"""Takes what is replied to a call, once."""
+_C = TypeVar("_C", bound=HostCall)
+
+
+class CallHandlers:
+    """What carries out each call: the one table of a node, which its parts fill in."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[type[HostCall], Callable[[Any, Any, Reply], None]] = {}
+
+    def at_once(self, kind: type[_C], handler: Callable[[ProcessId, _C], Outcome]) -> None:
+        """Have calls of a kind carried out by what is given the process's id and the call, and returns the reply."""
+        self._handlers[kind] = lambda process, call, reply: reply(handler(process.id, call))
+
+    def later(self, kind: type[_C], handler: Callable[[Any, _C, Reply], None]) -> None:
+        """Have them carried out by what is given the process, the call, and what takes the reply, then or later."""
+        self._handlers[kind] = handler
+
+    def carry_out(self, process: Any, call: HostCall, reply: Reply) -> None:
+        """Carry out a call of a process."""
+        self._handlers[type(call)](process, call, reply)
+
+    def check(self) -> None:
+        """See that every call has a handler.
+
+        Raises:
+            LookupError: one has none.
+        """
+        missing = sorted(kind.__name__ for kind in CALLS if kind not in self._handlers)
+        if missing:
+            raise LookupError(f"no part of the node carries out {', '.join(missing)}")

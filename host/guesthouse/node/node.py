@@ -20,20 +20,22 @@ from guesthouse.control.control_server import ControlServer
 from guesthouse.core.config import Settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
-from guesthouse.core.ports import Incoming, Transport
+from guesthouse.core.ports import Incoming, RouterPort, Transport
 from guesthouse.http_server.auth.credentials import load_node_key
 from guesthouse.http_server.server import HttpServer
 from guesthouse.kernel.cluster.remote import KeyOf, Remote
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.messaging.worker_operations import WorkerOperations
-from guesthouse.kernel.storage import capability_store
+from guesthouse.kernel.storage import capability_store, process_state
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.supervision import children
+from guesthouse.kernel.supervision.children import Children
 from guesthouse.kernel.supervision.purge import void_packages
 from guesthouse.kernel.supervision.spawner import Spawner
 from guesthouse.kernel.supervision.supervised import NotWanted
 from guesthouse.kernel.supervision.supervisor import Supervisor
-from guesthouse.kernel.workers.pool import Worker, Workers
+from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
+from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
 from guesthouse.node.admin_commands import NodeCommands
 from guesthouse.node.installer import Installer, finish_purge, tidy
@@ -117,7 +119,7 @@ class Node:
         stack.push_async_callback(state.close)
         await asyncio.to_thread(tidy, home)
         await finish_purge(home, state, settings.node)
-        router = self.router = Router(settings, log)
+        router = self.router = Router(settings, log, self._make_http_server)
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
@@ -125,33 +127,56 @@ class Node:
         modules = self.modules = Modules(router, state, settings.process, folder_of)
         stack.callback(modules.close)
         await modules.load()
-        compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile, settings.process)
-        self.supervisor = Supervisor(router, compiler, settings, log)
-        self.http = router.http = self.supervisor.http = HttpServer(router, log, settings, home.path)
         await stack.enter_async_context(self.http)
+        self._children = Children(state, modules.forget)
+        compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile, settings.process)
+        restore = partial(capability_store.restore, state)
+        self.supervisor = Supervisor(
+            *(router, compiler, settings, log), self._make_workers, restore, self._children.ended
+        )
+        self.workers = self.supervisor.workers
         self._spawner = await stack.enter_async_context(
-            Spawner(router, self.supervisor, state, root_of, settings.package.processes, log)
+            Spawner(
+                *(router, self.supervisor, state, self._children, root_of),
+                settings.package.processes,
+                log,
+            )
         )
-        self._spawner.forget = modules.forget
-        self.supervisor.ended = self._spawner.ended
-        self.workers = self.supervisor.workers = Workers(
-            placement(settings),
-            log,
-            self._operations,
-            self.supervisor,
-            command_of_workers(settings, home),
-            self._ahead,
-            silence_seconds=settings.worker_silence_seconds,
-            ready_seconds=settings.worker_ready_seconds,
-            longest_pause=settings.worker_longest_pause,
-        )
+        self._calls = self._host_calls()
         await stack.enter_async_context(self.workers)
-        self.supervisor.restore = partial(capability_store.restore, state)
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         self.installer = await stack.enter_async_context(Installer(self, compiler))
         await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
         log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
+
+    def _make_http_server(self, router: RouterPort) -> HttpServer:
+        self.http = HttpServer(router, self.log, self.settings, self.home.path)
+        return self.http
+
+    def _make_workers(self, events: WorkerEvents) -> Workers:
+        settings = self.settings
+        return Workers(
+            placement(settings),
+            self.log,
+            self._operations,
+            events,
+            command_of_workers(settings, self.home),
+            self._ahead,
+            silence_seconds=settings.worker_silence_seconds,
+            ready_seconds=settings.worker_ready_seconds,
+            longest_pause=settings.worker_longest_pause,
+        )
+
+    def _host_calls(self) -> CallHandlers:
+        """What carries out the calls of guests that are the node's to answer."""
+        calls = CallHandlers()
+        self.http.register(calls)
+        self._spawner.register(calls)
+        capability_store.register(calls, self.state)
+        process_state.register(calls, self.state, self.router.rights.missing_to_keep)
+        calls.check()
+        return calls
 
     def _begins_to_compile(self, component: Path) -> None:
         self.log.write("compiler", "info", f"compiling {component}, which is kept for later starts")
@@ -161,12 +186,12 @@ class Node:
             worker.runs,
             self.router,
             self.http,
-            self.state,
+            self._calls,
             self.log,
             self.supervisor,
             on_ready,
             worker.pong,
-            self._spawner,
+            self._children.on_exit_changed,
         )
 
     def reload(self, settings: Settings) -> None:

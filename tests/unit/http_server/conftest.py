@@ -30,6 +30,7 @@ from guesthouse.core.messages import (
 )
 from guesthouse.core.ports import Answer, ChannelFeeder, Feeder
 from guesthouse.http_server.server import HttpServer
+from guesthouse.link.calls import BindHttpPath, BindWsPath
 
 NODE = "test-node.os"
 CHAT = ProcessId.parse("chat:chat:guesthouse.os")
@@ -174,6 +175,12 @@ class FakeLog:
         return [text for _, level, text in self.lines if level == "error"]
 
 
+def http_path(path: str, *, static: LazyLoadBlob | None = None, **rules: Any) -> BindHttpPath:
+    """The call that binds a path to HTTP, or to static content."""
+    content: dict[str, Any] = {} if static is None else {"mime": static.mime, "content": static.bytes}
+    return BindHttpPath(path, **rules, **content)
+
+
 @dataclass
 class House:
     """A server and everything around it."""
@@ -213,7 +220,7 @@ class House:
         self, path: str = "/", **options: Any
     ) -> AsyncIterator[tuple[ClientConnection, WebSocketOpen]]:
         """A client on a bound path of `chat`, and the event of its channel."""
-        self.server.bind_ws_path(CHAT, path, authenticated=False, secure=False, extension=False)
+        self.server.bind_ws_path(CHAT, BindWsPath(path, authenticated=False))
         options.setdefault("compression", None)
         async with connect(f"{self.ws_url}/{CHAT}{path}", ping_interval=None, **options) as client:
             yield client, await self.chat.opened()
@@ -237,7 +244,7 @@ class House:
     @asynccontextmanager
     async def raw_channel(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, int]]:
         """A bare connection that is a channel of `chat`, and the channel's id."""
-        self.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+        self.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
         async with self.raw() as (reader, writer):
             await self.upgraded(f"/{CHAT}/", reader, writer)
             yield reader, writer, (await self.chat.opened()).channel_id

@@ -12,16 +12,15 @@ from websockets.asyncio.client import connect
 
 from guesthouse.core.config import ConnectionLimits, HttpSettings
 from guesthouse.core.messages import WsMessageType
+from guesthouse.link.calls import BindWsPath, UnbindWsPath
 
-from .conftest import CHAT, NODE, OTHER, House, Start, upgrade_request
+from .conftest import CHAT, NODE, OTHER, House, Start, http_path, upgrade_request
 
 LONG = "/" + "x" * 2048
 
 
 def bind(house: House, path: str, *, authenticated: bool = False) -> None:
-    problem = house.server.bind_ws_path(
-        CHAT, path, authenticated=authenticated, secure=False, extension=False
-    )
+    problem = house.server.bind_ws_path(CHAT, BindWsPath(path, authenticated=authenticated))
     assert problem is None
 
 
@@ -102,7 +101,7 @@ async def test_a_process_that_ended_answers_404(house: House) -> None:
 
 async def test_an_unbound_path_answers_404(house: House) -> None:
     bind(house, "/room")
-    house.server.unbind_ws_path(CHAT, "/room")
+    house.server.unbind_ws_path(CHAT, UnbindWsPath("/room"))
     assert (await answer(house, f"/{CHAT}/room"))[0] == 404
 
 
@@ -258,22 +257,17 @@ async def test_a_broken_upgrade_request_is_refused_by_http(
     ],
 )
 async def test_a_path_that_cannot_be_asked_for_cannot_be_bound(house: House, path: str) -> None:
-    assert (
-        house.server.bind_ws_path(CHAT, path, authenticated=False, secure=False, extension=False)
-        == "bad-path"
-    )
+    assert house.server.bind_ws_path(CHAT, BindWsPath(path, authenticated=False)) == "bad-path"
 
 
 async def test_the_bindings_of_a_process_are_limited(start: Start) -> None:
     house: House = await start(ConnectionLimits(bindings_per_process=3))
 
     def bind_ws(path: str, owner: Any = CHAT) -> str | None:
-        return house.server.bind_ws_path(owner, path, authenticated=False, secure=False, extension=False)
+        return house.server.bind_ws_path(owner, BindWsPath(path, authenticated=False))
 
     def bind_http(path: str) -> str | None:
-        return house.server.bind_http_path(
-            CHAT, path, authenticated=False, local_only=False, secure=False, static=None
-        )
+        return house.server.bind_http_path(CHAT, http_path(path, authenticated=False, local_only=False))
 
     assert [bind_ws("/1"), bind_ws("/:b"), bind_http("/1"), bind_ws("/4"), bind_http("/4")] == [
         None,
@@ -285,7 +279,7 @@ async def test_the_bindings_of_a_process_are_limited(start: Start) -> None:
     assert bind_ws("/1") is None, "binding again is no new binding"
     assert bind_ws("/:b") is None
     assert bind_ws("/1", OTHER) is None, "others have their own"
-    house.server.unbind_ws_path(CHAT, "/1")
+    house.server.unbind_ws_path(CHAT, UnbindWsPath("/1"))
     assert bind_http("/4") is None
     house.server.process_gone(CHAT, "")
     assert bind_ws("/anew") is None
@@ -347,7 +341,7 @@ async def test_a_path_that_would_never_match_is_not_bound(house: House) -> None:
         "/a%2Fb",
         "/%2e%2e",
     ):
-        bound = house.server.bind_ws_path(CHAT, path, authenticated=False, secure=False, extension=False)
+        bound = house.server.bind_ws_path(CHAT, BindWsPath(path, authenticated=False))
         assert bound == "bad-path", path
 
 
@@ -356,7 +350,7 @@ async def test_a_path_is_bound_encoded_or_not(house: House) -> None:
     async with connect(f"{house.ws_url}/{CHAT}/caf%c3%a9/%3f"):
         assert (await house.chat.opened()).bound_path == "/caf%C3%A9/%3F"
     await house.chat.next()
-    house.server.unbind_ws_path(CHAT, "/café/%3F")
+    house.server.unbind_ws_path(CHAT, UnbindWsPath("/café/%3F"))
     assert (await answer(house, f"/{CHAT}/caf%C3%A9/%3F"))[0] == 404
 
 

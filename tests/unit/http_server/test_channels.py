@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import WsMessageType
+from guesthouse.link.calls import BindWsPath, UnbindWsPath
 
 from .conftest import CHAT, OTHER, House, Start, masked, read_close, upgrade_request
 
@@ -284,7 +285,7 @@ async def test_pushes_of_every_size_arrive_whole(house: House, size: int, compre
 
 async def test_a_push_to_many_reaches_each_of_ones_own_channels_and_no_other(house: House) -> None:
     async with house.bound() as (one, first), house.bound(compression="deflate") as (two, second):
-        house.server.bind_ws_path(OTHER, "/", authenticated=False, secure=False, extension=False)
+        house.server.bind_ws_path(OTHER, BindWsPath("/", authenticated=False))
         async with connect(f"{house.ws_url}/{OTHER}/") as stranger:
             theirs = (await house.other.opened()).channel_id
             house.server.push_many(CHAT, [first.channel_id, theirs, second.channel_id], TEXT, b"all" * 1000)
@@ -413,7 +414,7 @@ async def test_a_close_reason_is_cut_to_what_a_close_frame_carries(house: House)
 
 async def test_unbinding_a_path_closes_its_channels_and_no_others_with_1001(house: House) -> None:
     async with house.bound("/a") as (one, first), house.bound("/b") as (two, second):
-        house.server.unbind_ws_path(CHAT, "/a")
+        house.server.unbind_ws_path(CHAT, UnbindWsPath("/a"))
         assert await closed_with(one) == (1001, "the path is no longer bound")
         assert await house.chat.next() == ("close", first.channel_id)
         house.server.push(CHAT, second.channel_id, TEXT, b"here")
@@ -521,7 +522,7 @@ async def test_a_mailbox_that_takes_one_message_at_a_time_gets_them_all_in_order
 
 
 async def test_pongs_for_a_client_that_reads_nothing_do_not_pile_up(house: House) -> None:
-    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     lazy = socket.socket()
     lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     lazy.connect(("127.0.0.1", house.server.port))

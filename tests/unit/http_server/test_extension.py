@@ -21,6 +21,7 @@ from guesthouse.core.address import Address
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.core.ports import Answer
 from guesthouse.http_server.websocket.extension import FRAMING, NAME, Dialect, ExtensionPush, read
+from guesthouse.link.calls import BindWsPath
 
 from .conftest import CHAT, NODE, OTHER, House
 
@@ -30,7 +31,7 @@ BODY = {"WebSocketPush": {"channel_id": 0, "message_type": "Binary"}}
 
 @asynccontextmanager
 async def extension(house: House, **headers: str) -> AsyncIterator[tuple[ClientConnection, int]]:
-    house.server.bind_ws_path(CHAT, "/ext", authenticated=False, secure=False, extension=True)
+    house.server.bind_ws_path(CHAT, BindWsPath("/ext", authenticated=False, secure=False, extension=True))
     async with connect(
         f"{house.ws_url}/{CHAT}/ext", additional_headers=house.local | headers, ping_interval=None, proxy=None
     ) as socket:

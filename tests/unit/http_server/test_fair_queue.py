@@ -15,6 +15,7 @@ from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.state.fair_queue import AT_ONCE, SLICE_SECONDS, FairQueue
 from guesthouse.http_server.state.timer_wheel import NEVER, TimerWheel
 from guesthouse.http_server.websocket.connection import WebSocketConnection
+from guesthouse.link.calls import BindWsPath
 
 from .conftest import House, masked, until, upgrade_request
 
@@ -148,7 +149,7 @@ def connections() -> int:
 
 @pytest.mark.parametrize("path", ["/chat:chat:guesthouse.os/", "/nobody:at:home.os/"])
 async def test_a_connection_that_is_over_is_freed_without_a_collection(house: House, path: str) -> None:
-    house.server.bind_ws_path(house.chat.id, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(house.chat.id, BindWsPath("/", authenticated=False))
     context = house.server._context
     gc.collect()
     gc.disable()

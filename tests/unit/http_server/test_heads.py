@@ -16,6 +16,7 @@ from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.credentials import password_hash, set_password
 from guesthouse.http_server.routing.origin import is_host
 from guesthouse.http_server.websocket.protocol import MAX_HEAD
+from guesthouse.link.calls import BindWsPath
 
 from .conftest import CHAT, House, Start, until, upgrade_request
 from .test_http import bind
@@ -38,7 +39,7 @@ async def heads(house: House, request: bytes, count: int = 1) -> list[bytes]:
 async def test_a_header_of_an_upgrade_is_as_long_as_that_of_any_request(
     house: House, size: int, status: bytes
 ) -> None:
-    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     request = upgrade_request(
         f"/{CHAT}/?q={'x' * 9000 if size < 60_000 else ''}", house.server.port, f"X-Long: {'x' * size}"
     )
@@ -52,7 +53,7 @@ async def test_a_header_of_an_upgrade_is_as_long_as_that_of_any_request(
 @pytest.mark.parametrize("upgrade", [False, True])
 async def test_a_host_that_is_none_is_refused(house: House, host: str, upgrade: bool) -> None:
     bind(house, "/")
-    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     if upgrade:
         whole = upgrade_request(f"/{CHAT}/", house.server.port)
         request = whole.replace(f"Host: 127.0.0.1:{house.server.port}".encode(), f"Host: {host}".encode())
@@ -115,7 +116,7 @@ async def test_other_forms_of_a_target_are_what_they_stand_for_or_refused(
 
 
 async def test_an_upgrade_may_have_an_absolute_target(house: House) -> None:
-    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     here = f"http://127.0.0.1:{house.server.port}/{CHAT}/"
     (line,) = await heads(house, upgrade_request(here, house.server.port))
     assert line.split(b" ")[1] == b"101"
@@ -242,7 +243,7 @@ async def test_a_login_under_way_at_a_shutdown_is_told_so(
 
 
 async def test_what_is_refused_before_the_application_is_not_sniffed_and_cites_little(house: House) -> None:
-    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     port = house.server.port
     for request, status in (
         (b"NONSENSE\r\n\r\n", b"400"),

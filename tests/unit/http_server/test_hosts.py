@@ -20,8 +20,9 @@ from guesthouse.http_server.http.guest_response import response_from_guest
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.routing.hosts import Hosts, Site, own_hosts
 from guesthouse.http_server.routing.subdomains import subdomain_of
+from guesthouse.link.calls import BindWsPath
 
-from .conftest import CHAT, NODE, OTHER, House, Start
+from .conftest import CHAT, NODE, OTHER, House, Start, http_path
 
 LABEL = subdomain_of(CHAT)
 PAGE = {
@@ -40,7 +41,7 @@ def own(house: House) -> dict[str, str]:
 def bind(house: House, *, authenticated: bool = True) -> None:
     content = LazyLoadBlob("text/html", b"<p>page")
     rules = {"authenticated": authenticated, "local_only": False, "secure": False}
-    assert house.server.bind_http_path(CHAT, "/page", static=content, **rules) is None
+    assert house.server.bind_http_path(CHAT, http_path("/page", static=content, **rules)) is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ async def test_the_host_of_a_package_that_is_not_there_serves_nothing(house: Hou
 async def test_the_host_of_a_stopped_package_serves_no_other_packages_page(house: House) -> None:
     content = LazyLoadBlob("text/html", b"<script>")
     rules = {"authenticated": False, "local_only": False, "secure": False}
-    assert house.server.bind_http_path(OTHER, "/page", static=content, **rules) is None
+    assert house.server.bind_http_path(OTHER, http_path("/page", static=content, **rules)) is None
     house.router.known.pop(CHAT)
     async with house.http(headers=own(house)) as client:
         assert (await client.get(f"/{OTHER}/page")).status_code == 403
@@ -268,7 +269,7 @@ def test_a_page_opens_sockets_of_its_own_and_of_the_register_form(
 
 
 async def test_a_page_of_another_package_opens_no_socket_not_even_one_for_everybody(house: House) -> None:
-    assert house.server.bind_ws_path(CHAT, "/ws", authenticated=False, secure=False, extension=False) is None
+    assert house.server.bind_ws_path(CHAT, BindWsPath("/ws", authenticated=False)) is None
     port = house.server.port
     for label, host, opens in (
         (LABEL, "localhost", True),

@@ -18,8 +18,9 @@ from tests.patience import PATIENCE
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import IncomingHttpRequest, LazyLoadBlob, Pairs
 from guesthouse.http_server.routing import bindings
+from guesthouse.link.calls import UnbindHttpPath
 
-from .conftest import CHAT, NODE, OTHER, House, Start
+from .conftest import CHAT, NODE, OTHER, House, Start, http_path
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def limits() -> ConnectionLimits:
 
 def bind(house: House, path: str, **options: Any) -> None:
     settings = {"authenticated": False, "local_only": False, "secure": False, "static": None, **options}
-    assert house.server.bind_http_path(CHAT, path, **settings) is None
+    assert house.server.bind_http_path(CHAT, http_path(path, **settings)) is None
 
 
 @asynccontextmanager
@@ -304,7 +305,7 @@ async def test_static_content_is_served_without_asking_and_with_its_tag(house: H
         assert (await client.get(f"/{CHAT}/page", headers={"If-None-Match": '"x"'})).status_code == 200
         head = await client.head(f"/{CHAT}/page")
         assert (head.content, head.headers["content-length"]) == (b"", "5")
-        house.server.unbind_http_path(CHAT, "/page")
+        house.server.unbind_http_path(CHAT, UnbindHttpPath("/page"))
         assert (await client.get(f"/{CHAT}/page")).status_code == 404
     assert house.chat.quiet
 
@@ -332,7 +333,7 @@ async def test_content_is_hashed_when_it_is_first_asked_for_and_not_when_it_is_b
     rules: dict[str, Any] = {"authenticated": False, "local_only": False, "secure": False}
     monkeypatch.setattr(bindings, "_HASHED_INLINE", 100)
     over = LazyLoadBlob(None, bytes(1001))
-    assert house.server.bind_http_path(CHAT, "/over", static=over, **rules) == "too-many"
+    assert house.server.bind_http_path(CHAT, http_path("/over", static=over, **rules)) == "too-many"
     bind(house, "/page", static=LazyLoadBlob(None, b"page"))
     bind(house, "/large", static=LazyLoadBlob(None, bytes(101)))
     assert hashed == []
@@ -346,7 +347,7 @@ async def test_the_static_content_of_a_process_is_limited_in_all(house: House) -
     def bind_static(path: str, size: int) -> str | None:
         static = LazyLoadBlob(None, b"x" * size)
         return house.server.bind_http_path(
-            CHAT, path, authenticated=False, local_only=False, secure=False, static=static
+            CHAT, http_path(path, authenticated=False, local_only=False, static=static)
         )
 
     assert bind_static("/a", 600) is None

@@ -14,6 +14,7 @@ from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_server.http.guest_response import MAX_ANSWER_HEADERS
 from guesthouse.http_server.routing.paths import MAX_PATH
+from guesthouse.link.calls import UnbindHttpPath
 
 from .conftest import CHAT, OTHER, House, Start, until
 from .test_http import answered, asked, bind
@@ -271,7 +272,7 @@ async def test_a_path_that_nothing_else_takes_is_for_what_the_process_bound_at_i
         assert request.bound_path == "/tables/:id"
         house.server.http_response(CHAT, http_id, 200, (), None, b"")
         assert (await pending).status_code == 200
-    house.server.unbind_http_path(CHAT, "/")
+    house.server.unbind_http_path(CHAT, UnbindHttpPath("/"))
     async with house.http() as client:
         assert (await client.get(f"/{CHAT}/deep/route")).status_code == 404
         assert (await client.get(f"/{OTHER}/deep/route")).status_code == 404

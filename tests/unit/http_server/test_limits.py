@@ -19,7 +19,19 @@ from guesthouse.http_server.state.partial_messages import FREE
 from guesthouse.http_server.websocket.protocol import MAX_HEAD
 from guesthouse.link.credit import PUSH_OVERHEAD
 
-from .conftest import CHAT, NODE, FakeLog, FakeProcess, FakeRouter, House, Start, masked, read_close, until
+from .conftest import (
+    CHAT,
+    NODE,
+    FakeLog,
+    FakeProcess,
+    FakeRouter,
+    House,
+    Start,
+    http_path,
+    masked,
+    read_close,
+    until,
+)
 from .test_channels import closed_with
 from .test_encrypted import closed, encrypted
 from .test_http import asked, bind
@@ -325,7 +337,7 @@ async def _asked(
         FakeRouter(known={CHAT: process}), FakeLog(), Settings(node=NODE, connections=limits), home
     )
     options: dict[str, Any] = {"authenticated": False, "local_only": False, "secure": False, "static": None}
-    server.bind_http_path(CHAT, "/", **options)
+    server.bind_http_path(CHAT, http_path("/", **options))
     arrived: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     whole = {"type": "http.request", "body": b"whole", "more_body": False}
     sent: list[dict[str, Any]] = []

@@ -17,8 +17,9 @@ from guesthouse.http_server.auth.credentials import LOCAL_SECRET_FILE, Credentia
 from guesthouse.http_server.auth.local_access import LocalAccess
 from guesthouse.http_server.close_codes import Refusal
 from guesthouse.http_server.routing.origin import PROXY_HEADERS
+from guesthouse.link.calls import BindWsPath
 
-from .conftest import CHAT, House, Start
+from .conftest import CHAT, House, Start, http_path
 
 RPC = "/rpc:distro:sys/message"
 MESSAGE = {"process": str(CHAT)}
@@ -38,7 +39,7 @@ async def rpc(house: House, headers: dict[str, str]) -> int:
 
 
 async def extension(house: House, headers: dict[str, str]) -> int:
-    house.server.bind_ws_path(CHAT, "/ext", authenticated=False, secure=False, extension=True)
+    house.server.bind_ws_path(CHAT, BindWsPath("/ext", authenticated=False, secure=False, extension=True))
     try:
         async with connect(f"{house.ws_url}/{CHAT}/ext", additional_headers=headers, proxy=None):
             return 101
@@ -48,7 +49,8 @@ async def extension(house: House, headers: dict[str, str]) -> int:
 
 async def page(house: House, headers: dict[str, str]) -> int:
     house.server.bind_http_path(
-        CHAT, "/p", authenticated=False, local_only=True, secure=False, static=LazyLoadBlob(None, b"x")
+        CHAT,
+        http_path("/p", authenticated=False, local_only=True, static=LazyLoadBlob(None, b"x")),
     )
     async with house.http() as client:
         return (await client.get(f"/{CHAT}/p", headers=headers)).status_code
@@ -110,7 +112,7 @@ async def test_tools_of_the_kinode_os_work_where_the_operator_lets_them(start: S
 
 
 async def test_guests_are_not_shown_the_secret(house: House) -> None:
-    house.server.bind_http_path(CHAT, "/d", authenticated=False, local_only=True, secure=False, static=None)
+    house.server.bind_http_path(CHAT, http_path("/d", authenticated=False, local_only=True))
     async with house.http(headers=house.local | {"X-Other": "1"}) as client:
         async with asyncio.TaskGroup() as tasks:
             asked = tasks.create_task(client.get(f"/{CHAT}/d"))

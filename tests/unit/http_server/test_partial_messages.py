@@ -12,6 +12,7 @@ from tests.patience import PATIENCE
 
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.http_server.state.partial_messages import FREE, PartialMessages
+from guesthouse.link.calls import BindWsPath
 
 from .conftest import CHAT, House, Start, masked, until, upgrade_request
 
@@ -55,7 +56,7 @@ def test_little_is_free_and_too_much_of_one_client_is_its_own_loss() -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 async def test_messages_that_never_end_are_given_up_oldest_first(start: Start, compressed: bool) -> None:
     house: House = await start(replaced(ConnectionLimits(), unfinished_bytes=3 * BIG))
-    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     encoder = zlib.compressobj(9, zlib.DEFLATED, -12)
     small = (encoder.compress(bytes(BIG - 64)) + encoder.flush(zlib.Z_SYNC_FLUSH)).removesuffix(
         b"\0\0\xff\xff"

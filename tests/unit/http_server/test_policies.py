@@ -16,6 +16,7 @@ from guesthouse.core.address import Address
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_server.websocket.outbox import UNLIMITED
+from guesthouse.link.calls import AwaitRoom, SetChannelPolicy
 from guesthouse.link.credit import push_cost
 
 from .conftest import CHAT, NODE, OTHER, House, read_close
@@ -52,7 +53,7 @@ async def full(house: House, policy: str) -> AsyncIterator[tuple[asyncio.StreamR
         while connection.outgoing.push_unpaid(SIZE, connection.framed(BINARY, numbered(count))):
             count += 1
             await asyncio.sleep(0)
-        assert house.server.set_channel_policy(CHAT, channel_id, policy) is None
+        assert house.server.set_channel_policy(CHAT, SetChannelPolicy(channel_id, policy)) is None
         yield reader, channel_id, count
 
 
@@ -105,7 +106,7 @@ async def test_a_push_that_waits_goes_on_when_the_client_reads(house: House) -> 
             replies.append(refusal)
             came.set()
 
-        house.server.when_room(CHAT, channel_id, SIZE, reply)
+        house.server.when_room(CHAT, AwaitRoom(channel_id, SIZE), reply)
         assert replies == []
         async with asyncio.timeout(PATIENCE):
             for _ in range(count):
@@ -158,7 +159,7 @@ async def test_a_push_in_json_that_waits_in_vain_says_why(
         if end is None:
             house.server.close_channel(CHAT, channel_id, 1000, "")
         else:
-            house.server.set_channel_policy(CHAT, channel_id, end)
+            house.server.set_channel_policy(CHAT, SetChannelPolicy(channel_id, end))
         assert house.router.answers == [(1, CHAT, b'{"Err": "' + error + b'"}', None)]
 
 
@@ -172,10 +173,10 @@ async def test_no_more_waits_in_json_than_the_outbox_holds(house: House) -> None
 async def test_one_who_waits_learns_that_the_channel_is_gone(house: House) -> None:
     replies: list[str | None] = []
     async with full(house, "wait") as (_, channel_id, _):
-        house.server.when_room(CHAT, channel_id, SIZE, replies.append)
+        house.server.when_room(CHAT, AwaitRoom(channel_id, SIZE), replies.append)
         house.server.close_channel(CHAT, channel_id, 1000, "")
         assert replies == ["channel-not-found"]
-        house.server.when_room(CHAT, channel_id, SIZE, replies.append)
+        house.server.when_room(CHAT, AwaitRoom(channel_id, SIZE), replies.append)
     assert replies == ["channel-not-found"] * 2
 
 
@@ -183,16 +184,18 @@ async def test_one_who_waits_learns_that_the_channel_is_gone(house: House) -> No
 async def test_what_never_fits_does_not_wait(house: House, over: int, refusal: str | None) -> None:
     async with house.bound() as (_, event):
         replies: list[str | None] = []
-        house.server.set_channel_policy(CHAT, event.channel_id, "wait")
-        house.server.when_room(CHAT, event.channel_id, WINDOW - push_cost(0) + over, replies.append)
+        house.server.set_channel_policy(CHAT, SetChannelPolicy(event.channel_id, "wait"))
+        house.server.when_room(
+            CHAT, AwaitRoom(event.channel_id, WINDOW - push_cost(0) + over), replies.append
+        )
         assert replies == [refusal]
 
 
 async def test_without_the_policy_nobody_waits(house: House) -> None:
     async with full(house, "refuse") as (_, channel_id, _):
         replies: list[str | None] = []
-        house.server.when_room(CHAT, channel_id, SIZE, replies.append)
-        house.server.when_room(OTHER, channel_id, SIZE, replies.append)
+        house.server.when_room(CHAT, AwaitRoom(channel_id, SIZE), replies.append)
+        house.server.when_room(OTHER, AwaitRoom(channel_id, SIZE), replies.append)
         assert replies == ["channel-full", "channel-not-found"]
 
 
@@ -202,7 +205,7 @@ async def test_the_worker_stops_counting_while_the_node_decides_and_then_knows_w
     async with house.raw_channel() as (reader, _, channel_id):
         house.server.push(CHAT, channel_id, BINARY, numbered(0))
         for policy in ("drop-oldest", "close", "wait"):
-            assert house.server.set_channel_policy(CHAT, channel_id, policy) is None
+            assert house.server.set_channel_policy(CHAT, SetChannelPolicy(channel_id, policy)) is None
             house.server.push(CHAT, channel_id, BINARY, numbered(1))
         credit = WINDOW + sum(size for _, size in house.chat.granted) - 4 * push_cost(SIZE)
         assert house.chat.granted[0] == (channel_id, UNLIMITED)
@@ -213,8 +216,14 @@ async def test_the_worker_stops_counting_while_the_node_decides_and_then_knows_w
 
 async def test_a_policy_is_for_ones_own_channel_and_has_a_name(house: House) -> None:
     async with house.bound() as (_, event):
-        assert house.server.set_channel_policy(OTHER, event.channel_id, "wait") == "channel-not-found"
-        assert house.server.set_channel_policy(CHAT, event.channel_id, "maybe") == "no-such-policy"
+        assert (
+            house.server.set_channel_policy(OTHER, SetChannelPolicy(event.channel_id, "wait"))
+            == "channel-not-found"
+        )
+        assert (
+            house.server.set_channel_policy(CHAT, SetChannelPolicy(event.channel_id, "maybe"))
+            == "no-such-policy"
+        )
         for policy, answer in (("wait", {"Ok": None}), ("maybe", {"Err": "MalformedRequest"})):
             request = {"WebSocketPolicy": {"channel_id": event.channel_id, "policy": policy}}
             assert ask(house, request) == answer
@@ -223,7 +232,7 @@ async def test_a_policy_is_for_ones_own_channel_and_has_a_name(house: House) -> 
 
 async def test_a_process_that_is_started_again_begins_with_refusals(house: House) -> None:
     async with house.raw_channel() as (_, _, channel_id):
-        house.server.set_channel_policy(CHAT, channel_id, "drop-oldest")
+        house.server.set_channel_policy(CHAT, SetChannelPolicy(channel_id, "drop-oldest"))
         house.server.reopen(CHAT)
         kind, event, credit = await house.chat.next()
         assert (kind, event.resumed, credit) == ("open", True, WINDOW)
@@ -296,7 +305,7 @@ async def test_subprotocols_are_tokens_and_not_too_many(
 
 async def test_drop_oldest_from_the_start_keeps_what_the_window_holds(house: House) -> None:
     async with house.raw_channel() as (reader, _, channel_id):
-        house.server.set_channel_policy(CHAT, channel_id, "drop-oldest")
+        house.server.set_channel_policy(CHAT, SetChannelPolicy(channel_id, "drop-oldest"))
         for number in range(4000):
             house.server.push(CHAT, channel_id, BINARY, numbered(number))
             assert unread(house, channel_id) <= WINDOW

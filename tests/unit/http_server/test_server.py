@@ -18,8 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from guesthouse.core.config import ConnectionLimits, HttpSettings, Settings
 from guesthouse.http_server.listening import CannotListen
 from guesthouse.http_server.server import HttpServer
+from guesthouse.link.calls import BindWsPath
 
-from .conftest import CHAT, FakeLog, FakeRouter, House, Start, read_close, upgrade_request
+from .conftest import CHAT, FakeLog, FakeRouter, House, Start, http_path, read_close, upgrade_request
 
 
 async def test_a_port_in_use_is_one_line_that_names_the_remedy(house: House, tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ async def test_closing_does_not_wait_for_a_client_that_does_not_answer(start: St
 
 
 async def test_closing_answers_requests_that_wait_for_a_process(house: House) -> None:
-    house.server.bind_http_path(CHAT, "/", authenticated=False, local_only=False, secure=False, static=None)
+    house.server.bind_http_path(CHAT, http_path("/", authenticated=False, local_only=False))
     async with house.http() as client, asyncio.TaskGroup() as tasks:
         pending = tasks.create_task(client.get(f"/{CHAT}/"))
         await house.chat.next()
@@ -217,7 +218,7 @@ async def test_channels_and_logins_work_over_tls(start: Start, certificate: tupl
     house: House = await start(None, HttpSettings(tls_cert=cert, tls_key=key))
     context = ssl.create_default_context(cafile=cert)
     assert house.server.url.startswith("https://")
-    house.server.bind_ws_path(CHAT, "/", authenticated=True, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=True))
     headers = {**house.cookie, "Origin": house.server.url}
     async with connect(f"{house.ws_url}/{CHAT}/", ssl=context, additional_headers=headers) as client:
         event = await house.chat.opened()
@@ -291,7 +292,7 @@ async def test_a_tls_client_that_breaks_a_rule_reads_why_and_is_closed(
     house: House = await start(
         ConnectionLimits(message_bytes=100, close_seconds=0.2), HttpSettings(tls_cert=cert, tls_key=key)
     )
-    house.server.bind_ws_path(CHAT, "/", authenticated=False, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     async with connect(f"{house.ws_url}/{CHAT}/", ssl=ssl.create_default_context(cafile=cert)) as client:
         await client.send("x" * 101)
         with pytest.raises(ConnectionClosed) as closed:

@@ -24,8 +24,9 @@ from guesthouse.http_server.routing.subdomains import (
     subdomain_of,
     with_label_of,
 )
+from guesthouse.link.calls import BindHttpPath, BindWsPath
 
-from .conftest import CHAT, NODE, OTHER, House, Start
+from .conftest import CHAT, NODE, OTHER, House, Start, http_path
 
 PASSWORD = "correct horse"
 COOKIE = f"kinode-auth_{NODE}@{CHAT}"
@@ -62,8 +63,8 @@ def token(house: House, subdomain: ProcessId | None = CHAT) -> str:
 def bind(house: House) -> None:
     content = LazyLoadBlob("text/plain", b"secret")
     rules = {"authenticated": True, "local_only": False, "secure": True}
-    assert house.server.bind_http_path(CHAT, "/page", static=content, **rules) is None
-    assert house.server.bind_ws_path(CHAT, "/ws", authenticated=True, secure=True, extension=False) is None
+    assert house.server.bind_http_path(CHAT, http_path("/page", static=content, **rules)) is None
+    assert house.server.bind_ws_path(CHAT, BindWsPath("/ws", authenticated=True, secure=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -100,13 +101,14 @@ def test_packages_with_one_label_are_found() -> None:
 def test_two_packages_never_share_a_subdomain() -> None:
     bindings = Bindings(10, 100)
     first, second = ProcessId.parse("p:a-b:c"), ProcessId.parse("p:a:b-c")
-    assert bindings.bind_ws(first, "/", authenticated=True, secure=True) is None
+    assert bindings.bind_ws(first, BindWsPath("/", authenticated=True, secure=True)) is None
     assert (
-        bindings.bind_http(second, "/", authenticated=True, local_only=False, secure=True) == "no-subdomain"
+        bindings.bind_http(second, BindHttpPath("/", authenticated=True, local_only=False, secure=True))
+        == "no-subdomain"
     )
     bindings.drop(first)
-    assert bindings.bind_ws(second, "/", authenticated=True, secure=True) == "no-subdomain"
-    assert bindings.bind_ws(first, "/", authenticated=True, secure=True) is None
+    assert bindings.bind_ws(second, BindWsPath("/", authenticated=True, secure=True)) == "no-subdomain"
+    assert bindings.bind_ws(first, BindWsPath("/", authenticated=True, secure=True)) is None
 
 
 async def test_a_secure_path_is_served_on_its_subdomain_to_a_login_there(house: House) -> None:
@@ -143,7 +145,7 @@ async def test_the_login_of_the_node_or_of_another_subdomain_is_none_here(house:
 
 
 async def test_the_login_of_a_subdomain_opens_nothing_else(house: House) -> None:
-    house.server.bind_ws_path(CHAT, "/", authenticated=True, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=True))
     cookie = f"kinode-auth_{NODE}={token(house)}"
     with pytest.raises(InvalidStatus) as refused:
         async with connect(f"{house.ws_url}/{CHAT}/", additional_headers={"Cookie": cookie}, proxy=None):
@@ -159,11 +161,8 @@ async def test_nothing_but_what_is_secure_is_served_on_a_subdomain_where_package
     page = LazyLoadBlob("text/html", b"<script>")
     rules = {"authenticated": False, "local_only": False, "secure": False}
     for process in (CHAT, OTHER):
-        assert house.server.bind_http_path(process, "/open", static=page, **rules) is None
-        assert (
-            house.server.bind_ws_path(process, "/", authenticated=False, secure=False, extension=False)
-            is None
-        )
+        assert house.server.bind_http_path(process, http_path("/open", static=page, **rules)) is None
+        assert house.server.bind_ws_path(process, BindWsPath("/", authenticated=False)) is None
     async with on(house, host(house)) as client:
         for path in (f"/{CHAT}/open", f"/{OTHER}/open", "/"):
             assert (await client.get(path)).status_code == 403, path
@@ -293,7 +292,7 @@ async def test_a_login_of_the_node_alone_opens_no_secure_path(house: House) -> N
     bind(house)
     content = LazyLoadBlob("text/html", b"<p>")
     rules = {"authenticated": True, "local_only": False, "secure": False}
-    assert house.server.bind_http_path(CHAT, "/open", static=content, **rules) is None
+    assert house.server.bind_http_path(CHAT, http_path("/open", static=content, **rules)) is None
     page = {"User-Agent": "Firefox/1", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     async with on(house, host(house)) as there, house.http() as node:
         answer = await node.get(f"/{CHAT}/open", headers={**page, **house.cookie})

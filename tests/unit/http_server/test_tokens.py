@@ -19,8 +19,9 @@ from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.core.ports import Answer
 from guesthouse.http_server.auth.revocations import _COMPACT_AT, REVOKED_FILE, RevocationList
 from guesthouse.http_server.auth.tokens import AuthError, Scope, Tokens
+from guesthouse.link.calls import BindWsPath
 
-from .conftest import CHAT, NODE, OTHER, House, Start, until
+from .conftest import CHAT, NODE, OTHER, House, Start, http_path, until
 
 COOKIE = f"kinode-auth_{NODE}"
 RPC = "/rpc:distro:sys/message"
@@ -45,9 +46,10 @@ async def register(house: House, token: str, process: object = CHAT) -> tuple[An
 async def test_a_token_for_one_process_opens_no_other(house: House) -> None:
     token = house.server.issue_token(60, Scope(process=str(CHAT)))
     for process in (CHAT, OTHER):
-        house.server.bind_ws_path(process, "/", authenticated=True, secure=False, extension=False)
+        house.server.bind_ws_path(process, BindWsPath("/", authenticated=True))
         house.server.bind_http_path(
-            process, "/p", authenticated=True, local_only=False, secure=False, static=LazyLoadBlob(None, b"x")
+            process,
+            http_path("/p", authenticated=True, local_only=False, static=LazyLoadBlob(None, b"x")),
         )
     async with house.http(headers=header(token)) as client:
         assert (await client.get(f"/{CHAT}/p")).status_code == 200
@@ -65,7 +67,7 @@ async def test_a_token_for_one_process_opens_no_other(house: House) -> None:
 
 async def test_a_token_is_for_so_many_channels_at_once(house: House) -> None:
     token = house.server.issue_token(60, Scope(channels=2))
-    house.server.bind_ws_path(CHAT, "/", authenticated=True, secure=False, extension=False)
+    house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=True))
     first, _ = await register(house, token)
     async with connect(f"{house.ws_url}/{CHAT}/", additional_headers=header(token), proxy=None):
         third, close = await register(house, token)

@@ -14,12 +14,24 @@ from tests.wire import FrameReader, ToNode, to_node
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.config import ProcessLimits, Settings
 from guesthouse.core.messages import LazyLoadBlob, Pairs, WebSocketOpen
-from guesthouse.core.ports import ChannelInfo
+from guesthouse.core.ports import ChannelInfo, RouterPort
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.messaging.worker_operations import WorkerOperations
 from guesthouse.kernel.process.process import Process, Run
+from guesthouse.kernel.storage import capability_store, process_state
 from guesthouse.kernel.storage.database import State
-from guesthouse.link.calls import Outcome, Spawn
+from guesthouse.link.calls import (
+    AwaitRoom,
+    BindHttpPath,
+    BindWsPath,
+    CallHandlers,
+    Reply,
+    ServeUi,
+    SetChannelPolicy,
+    Spawn,
+    UnbindHttpPath,
+    UnbindWsPath,
+)
 from guesthouse.link.endpoint import NodeEnd, connect
 from guesthouse.link.frames import LinkError
 from guesthouse.link.schema import Message
@@ -51,7 +63,7 @@ class Lines:
 class RecordingHttp:
     """What the kernel asks of an HTTP server, as a list; channels are kept so that they can be reopened."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: RouterPort) -> None:
         self.router = router
         self.asked: list[tuple[Any, ...]] = []
         self.channels: dict[int, ProcessId] = {}
@@ -84,52 +96,40 @@ class RecordingHttp:
         self.asked.append(("hand_on_http", owner, http_id))
         return 0 if self.handed_on is None else self.handed_on()
 
-    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
-        self.asked.append(("set_channel_policy", owner, channel_id, policy))
-        return None if self.channels.get(channel_id) == owner else "channel-not-found"
+    def set_channel_policy(self, owner: ProcessId, call: SetChannelPolicy) -> str | None:
+        self.asked.append(("set_channel_policy", owner, call.channel_id, call.policy))
+        return None if self.channels.get(call.channel_id) == owner else "channel-not-found"
 
-    def when_room(
-        self, owner: ProcessId, channel_id: int, size: int, reply: Callable[[str | None], None]
-    ) -> None:
-        self.asked.append(("when_room", owner, channel_id, size))
-        reply(None if self.channels.get(channel_id) == owner else "channel-not-found")
+    def when_room(self, process: Process, call: AwaitRoom, reply: Reply) -> None:
+        self.asked.append(("when_room", process.id, call.channel_id, call.size))
+        reply(None if self.channels.get(call.channel_id) == process.id else "channel-not-found")
 
-    def bind_ui(self, owner: ProcessId, path: str, **how: bool) -> str | None:
-        self.asked.append(("bind_ui", owner, path, how))
+    def bind_ui(self, owner: ProcessId, call: ServeUi) -> str | None:
+        self.asked.append(("bind_ui", owner, call))
         return None
 
-    def bind_ws_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        secure: bool,
-        extension: bool,
-        subprotocols: Sequence[str] = (),
-    ) -> str | None:
-        self.asked.append(("bind_ws_path", owner, path, authenticated, secure, extension))
-        return None if path.startswith("/") else "bad-path"
+    def bind_ws_path(self, owner: ProcessId, call: BindWsPath) -> str | None:
+        self.asked.append(("bind_ws_path", owner, call))
+        return None if call.path.startswith("/") else "bad-path"
 
-    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
-        self.asked.append(("unbind_ws_path", owner, path))
+    def unbind_ws_path(self, owner: ProcessId, call: UnbindWsPath) -> None:
+        self.asked.append(("unbind_ws_path", owner, call.path))
 
-    def bind_http_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        local_only: bool,
-        secure: bool,
-        static: LazyLoadBlob | None,
-        response_seconds: float | None = None,
-    ) -> str | None:
-        self.asked.append(("bind_http_path", owner, path, authenticated, local_only, secure, static))
+    def bind_http_path(self, owner: ProcessId, call: BindHttpPath) -> str | None:
+        self.asked.append(("bind_http_path", owner, call))
         return None
 
-    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
-        self.asked.append(("unbind_http_path", owner, path))
+    def unbind_http_path(self, owner: ProcessId, call: UnbindHttpPath) -> None:
+        self.asked.append(("unbind_http_path", owner, call.path))
+
+    def register(self, calls: CallHandlers) -> None:
+        calls.at_once(BindWsPath, self.bind_ws_path)
+        calls.at_once(UnbindWsPath, self.unbind_ws_path)
+        calls.at_once(BindHttpPath, self.bind_http_path)
+        calls.at_once(UnbindHttpPath, self.unbind_http_path)
+        calls.at_once(ServeUi, self.bind_ui)
+        calls.at_once(SetChannelPolicy, self.set_channel_policy)
+        calls.later(AwaitRoom, self.when_room)
 
     def request(
         self, source: Address, body: bytes, blob: LazyLoadBlob | None, leave_waiting: Callable[[], int]
@@ -182,6 +182,21 @@ class OnlyReady:
         raise error
 
 
+async def nothing_kept(process: Process) -> None:
+    """Earlier lives of the node left nothing for it."""
+
+
+def host_calls(router: Router, http: RecordingHttp, state: State) -> CallHandlers:
+    """What carries out calls, where nobody has children."""
+    calls = CallHandlers()
+    http.register(calls)
+    process_state.register(calls, state, router.rights.missing_to_keep)
+    capability_store.register(calls, state)
+    calls.later(Spawn, lambda process, call, reply: reply("no-file-at-path"))
+    calls.check()
+    return calls
+
+
 class ScriptedWorker:
     """The worker's end of a link, driven by a test: `say` speaks, `hear` waits for operations."""
 
@@ -231,10 +246,11 @@ class Kernel:
     def __init__(self, settings: Settings, state_path: Path) -> None:
         self.log = Lines()
         self.settings = settings
-        self.router = Router(settings, self.log)
-        self.http = self.router.http = RecordingHttp(self.router)
+        self.http: RecordingHttp
+        self.router = Router(settings, self.log, self._make_http)
         self.state = State(state_path, settings.process.state_bytes, self.log)
         self.ends = Ends()
+        self.calls = host_calls(self.router, self.http, self.state)
         self._last_handle = 0
         self._workers: list[ScriptedWorker] = []
 
@@ -245,23 +261,20 @@ class Kernel:
             worker.runs,
             self.router,
             self.http,
-            self.state,
+            self.calls,
             self.log,
             self.ends,
             lambda: None,
             lambda: worker.asked,
-            self,
+            lambda process: None,
         )
         worker.link = await connect(ours, operations.handle, worker.on_lost, operations.unsendable)
         self._workers.append(worker)
         return worker
 
-    def spawn(self, parent: Process, call: Spawn, reply: Callable[[Outcome], None]) -> None:
-        """There are no children here."""
-        reply("no-file-at-path")
-
-    def on_exit_changed(self, process: Process) -> None:
-        """Nor are there any to be kept."""
+    def _make_http(self, router: RouterPort) -> RecordingHttp:
+        self.http = RecordingHttp(router)
+        return self.http
 
     def process(self, worker: ScriptedWorker, name: str, *, public: bool = True) -> tuple[Process, int]:
         """Add a process that runs on `worker`; returns it and its handle."""

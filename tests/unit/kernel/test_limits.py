@@ -27,6 +27,7 @@ from guesthouse.kernel.process.mailbox import MESSAGE_OVERHEAD
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.supervision.backoff import Backoff
+from guesthouse.kernel.supervision.children import Children
 from guesthouse.kernel.supervision.spawner import Spawner
 from guesthouse.kernel.supervision.supervised import ProcessNotStarted
 from guesthouse.kernel.supervision.supervisor import Supervisor
@@ -41,7 +42,7 @@ from guesthouse.modules.vfs import Vfs
 from guesthouse.package.spec import ProcessSpec
 
 from ..driven import MOMENT, SECONDS, DrivenLoop, in_driven_time, settled
-from .conftest import Kernel, Lines, RecordingHttp
+from .conftest import Kernel, Lines, RecordingHttp, nothing_kept
 from .test_router import CHAT, OTHER, send
 
 LIMIT: Final = 10_000
@@ -189,11 +190,14 @@ class Stage:
             node="home.os", process=process or ProcessLimits(), restart=restart or RestartSettings()
         )
         self.log = Lines()
-        self.router = Router(settings, self.log)
+        self.router = Router(settings, self.log, RecordingHttp)
         self.worker = Subprocess()
-        self.supervisor = Supervisor(self.router, self, settings, self.log)
-        self.supervisor.http = self.router.http = RecordingHttp(self.router)
-        self.supervisor.workers = cast(Workers, self)
+        self.supervisor = Supervisor(
+            *(self.router, self, settings, self.log),
+            lambda events: cast(Workers, self),
+            nothing_kept,
+            lambda process: None,
+        )
 
     async def compiled(self, component: Path, package: str) -> Path:
         return component
@@ -313,7 +317,7 @@ async def processes(_: NewKernel, folder: Path, over: int) -> None:
         )
     replied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     state = State(folder / "state.sqlite", LIMIT, stage.log)
-    places = stage.router, stage.supervisor, state
+    places = stage.router, stage.supervisor, state, Children(state, lambda process: None)
     parent.holdings.requested |= {of_node("home.os", KERNEL, SPAWN)}
     async with Spawner(*places, lambda _: folder, limit, stage.log) as spawner:
         spawner.spawn(parent, Spawn("child", "/child.wasm", "none", (), (), False), replied.set_result)

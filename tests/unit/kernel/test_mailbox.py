@@ -161,8 +161,8 @@ def test_nothing_passes_what_waits_or_a_full_window() -> None:
 
 
 def test_what_passes_and_fills_a_mailbox_pauses_its_feeder_and_is_told() -> None:
-    mailbox, feeder, told = Mailbox(2 * MESSAGE_OVERHEAD), Socket(), []
-    mailbox.on_full = lambda: told.append(True)
+    told: list[bool] = []
+    mailbox, feeder = Mailbox(2 * MESSAGE_OVERHEAD, lambda: told.append(True)), Socket()
     assert mailbox.pass_push(pushing(1), 0, feeder)
     assert (feeder.paused, told) == (False, [])
     assert mailbox.pass_push(pushing(1), 0, feeder)

@@ -7,6 +7,7 @@ from tests.wire import ToNode, ToWorker
 
 from guesthouse.core.address import ProcessId
 from guesthouse.kernel.messaging.worker_operations import MAX_CALLS
+from guesthouse.link.calls import AwaitRoom
 from guesthouse.link.usage import Usage
 
 CHAT = ProcessId.parse("chat:chat:a.os")
@@ -162,7 +163,7 @@ async def test_a_worker_whose_calls_pile_up_for_one_run_is_ended(kernel: Any) ->
     worker = await kernel.worker()
     _, chat = kernel.process(worker, str(CHAT))
     waiting: list[Any] = []
-    kernel.http.when_room = lambda owner, channel, size, reply: waiting.append(reply)
+    kernel.calls.later(AwaitRoom, lambda process, call, reply: waiting.append(reply))
     await worker.say(*([ToNode.CALL, chat, number, "await-room", [7, 1]] for number in range(64)))
     await worker.lost.wait()
     assert "makes a call while others of the same run wait" in str(worker.fault)

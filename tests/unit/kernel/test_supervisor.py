@@ -19,10 +19,10 @@ from guesthouse.kernel.process.process import ProcessState
 from guesthouse.kernel.supervision.supervised import NameTaken, NoSuchProcess, ProcessNotStarted
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.placement import Isolation, Placement
-from guesthouse.kernel.workers.pool import Worker, WorkerFailed, Workers
+from guesthouse.kernel.workers.pool import Worker, WorkerEvents, WorkerFailed, Workers
 from guesthouse.package.spec import ProcessSpec
 
-from .conftest import OnlyReady
+from .conftest import OnlyReady, nothing_kept
 
 CHAT = ProcessId.parse("chat:chat:a.os")
 FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
@@ -91,8 +91,6 @@ async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) 
         process=getattr(request, "param", ProcessLimits()),
     )
     router, log, http = kernel.router, kernel.log, kernel.http
-    supervisor = Supervisor(router, Compiled(), settings, log)
-    supervisor.http = http
     became_ready = asyncio.Event()
 
     def operations(worker: Worker, on_ready: Callable[[], None]) -> WorkerOperations:
@@ -101,11 +99,22 @@ async def house(new_kernel: Callable[..., Any], request: pytest.FixtureRequest) 
             became_ready.set()
 
         return WorkerOperations(
-            worker.runs, router, http, kernel.state, log, supervisor, ready, worker.pong, kernel
+            worker.runs,
+            router,
+            http,
+            kernel.calls,
+            log,
+            supervisor,
+            ready,
+            worker.pong,
+            lambda process: None,
         )
 
-    workers = Workers(Placement(Isolation.SHARED, 2, 2), log, operations, supervisor, FAKE_WORKER)
-    supervisor.workers = workers
+    def pool(events: WorkerEvents) -> Workers:
+        return Workers(Placement(Isolation.SHARED, 2, 2), log, operations, events, FAKE_WORKER)
+
+    supervisor = Supervisor(router, Compiled(), settings, log, pool, nothing_kept, lambda process: None)
+    workers = supervisor.workers
     house = House(kernel, router, supervisor, workers, became_ready)
     http.push = lambda owner, channel, kind, payload: house.pushed.put_nowait(payload.decode())
     http.process_gone = lambda owner, reason: house.gone.put_nowait(reason)
@@ -415,9 +424,16 @@ async def test_a_process_is_not_blamed_for_the_time_in_which_its_own_worker_star
     kernel, supervisor = house.kernel, house.supervisor
 
     def operations(worker: Worker, on_ready: Callable[[], None]) -> WorkerOperations:
-        runs, http, state = worker.runs, kernel.http, kernel.state
         return WorkerOperations(
-            runs, house.router, http, state, kernel.log, supervisor, on_ready, worker.pong, kernel
+            worker.runs,
+            house.router,
+            kernel.http,
+            kernel.calls,
+            kernel.log,
+            supervisor,
+            on_ready,
+            worker.pong,
+            lambda process: None,
         )
 
     async with Workers(placement, kernel.log, operations, supervisor, [*FAKE_WORKER, "--slow"]) as workers:

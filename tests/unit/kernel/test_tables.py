@@ -47,11 +47,12 @@ from guesthouse.kernel.process.mailbox import Mailbox
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage import capability_store
 from guesthouse.kernel.storage.database import JOB_OVERHEAD, MOST_KEPT, MOST_WAITING, State
+from guesthouse.kernel.supervision.children import Children
 from guesthouse.kernel.supervision.spawner import Spawner
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Worker, Workers
 from guesthouse.link import to_worker
-from guesthouse.link.calls import DropCapabilities, SaveCapabilities, Spawn
+from guesthouse.link.calls import BindWsPath, DropCapabilities, SaveCapabilities, Spawn
 from guesthouse.link.frames import LinkError, checked
 from guesthouse.link.schema import MOST_ON_EXIT, ExitRequest, Message
 from guesthouse.link.to_node import Call, Send, SetOnExit
@@ -61,7 +62,7 @@ from guesthouse.modules.timer import MOST_OF_PACKAGE, MOST_TIMERS, Timer
 from guesthouse.node.log import Log
 from guesthouse.package.spec import ProcessSpec
 
-from .conftest import RecordingHttp
+from .conftest import RecordingHttp, nothing_kept
 
 ROOT: Final = Path(__file__).parents[3]
 MANY: Final = 10_000
@@ -104,13 +105,18 @@ class House:
         self.folder = folder
         (folder / "child.wasm").write_bytes(b"")
         self.log = NoLog()
-        self.router = Router(settings, self.log)
+        self.router = Router(settings, self.log, RecordingHttp)
+        self.http = cast(RecordingHttp, self.router.http)
         self.worker = Deaf("worker-0")
-        self.supervisor = Supervisor(self.router, self, settings, self.log)
-        self.http = self.supervisor.http = self.router.http = RecordingHttp(self.router)
-        self.supervisor.workers = cast(Workers, self)
         self.state = State(folder / "state.sqlite", 1_000_000, self.log, registry.TABLES)
         self.timer = Timer(self.state, lambda process, body: False)
+        self.children = Children(self.state, self.timer.forget)
+        self.supervisor = Supervisor(
+            *(self.router, self, settings, self.log),
+            lambda events: cast(Workers, self),
+            nothing_kept,
+            self.children.ended,
+        )
         self._number = 0
 
     async def compiled(self, component: Path, package: str) -> Path:
@@ -165,10 +171,8 @@ async def grants(house: House) -> AsyncIterator[Fill]:
     """Children that grant as much as they may, to processes that never come, and end."""
     parent = await house.begin(str(PARENT))
     parent.holdings.requested |= {of_node("home.os", KERNEL, SPAWN)}
-    places = house.router, house.supervisor, house.state, lambda _: house.folder, 256, house.log
-    async with Spawner(*places) as spawner:
-        house.supervisor.ended = spawner.ended
-        spawner.forget = house.timer.forget
+    places = house.router, house.supervisor, house.state, house.children, lambda _: house.folder
+    async with Spawner(*places, 256, house.log) as spawner:
 
         async def fill(count: int) -> None:
             for _ in range(count // 250):
@@ -190,10 +194,8 @@ async def children(house: House) -> AsyncIterator[Fill]:
     for number in range(5000):  # names that were read lately are remembered, up to 4,096
         ProcessId.parse(f"p{number}:pack:test.os")
     parent = await house.begin(str(PARENT))
-    places = house.router, house.supervisor, house.state, lambda _: house.folder, 256, house.log
-    async with Spawner(*places) as spawner:
-        house.supervisor.ended = spawner.ended
-        spawner.forget = house.timer.forget
+    places = house.router, house.supervisor, house.state, house.children, lambda _: house.folder
+    async with Spawner(*places, 256, house.log) as spawner:
 
         async def fill(count: int) -> None:
             for each in range(count):
@@ -317,7 +319,7 @@ async def bindings(house: House) -> AsyncIterator[Fill]:
         for _ in range(count // 250):
             owner = ProcessId.parse(f"p{house.number()}:pack:test.os")
             for each in range(300):
-                refused = table.bind_ws(owner, f"/{each}", authenticated=True)
+                refused = table.bind_ws(owner, BindWsPath(f"/{each}", authenticated=True))
                 assert refused == (None if each < 256 else "too-many")
             table.drop(owner)
 

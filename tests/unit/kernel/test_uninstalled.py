@@ -78,7 +78,7 @@ async def test_a_child_that_was_being_compiled_does_not_start_in_a_package_that_
     house: Slow, gone: str
 ) -> None:
     parent = await house.begin(str(PARENT))
-    places = house.router, house.supervisor, house.state
+    places = house.router, house.supervisor, house.state, house.children
     async with Spawner(*places, lambda _: house.folder_of_package, 256, house.log) as spawner:
         house.compiling.clear()
         house.compiled_now.clear()

@@ -20,6 +20,14 @@ from guesthouse.core.messages import LazyLoadBlob, WsMessageType
 from guesthouse.http_server.close_codes import NORMAL
 from guesthouse.http_server.state.channels import MAX_CHANNEL_ID
 from guesthouse.http_server.websocket.extension import KINDS, ExtensionPush
+from guesthouse.link.calls import (
+    BindHttpPath,
+    BindWsPath,
+    ServeUi,
+    SetChannelPolicy,
+    UnbindHttpPath,
+    UnbindWsPath,
+)
 
 _TYPES: Final = {message_type.json_name: int(message_type) for message_type in WsMessageType}
 _CLOSE: Final = int(WsMessageType.CLOSE)
@@ -77,43 +85,22 @@ class JsonActions(Protocol):
     def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
         """Push in the framing of extensions, after `extension_problem` found none."""
 
-    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
+    def set_channel_policy(self, owner: ProcessId, call: SetChannelPolicy) -> str | None:
         """Set; returns None or what is wrong."""
 
-    def bind_ws_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        secure: bool,
-        extension: bool,
-        subprotocols: Sequence[str],
-    ) -> str | None:
+    def bind_ws_path(self, owner: ProcessId, call: BindWsPath) -> str | None:
         """Bind; returns None or the name of a `bind-error`."""
 
-    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
+    def unbind_ws_path(self, owner: ProcessId, call: UnbindWsPath) -> None:
         """Unbind."""
 
-    def bind_http_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        local_only: bool,
-        secure: bool,
-        static: LazyLoadBlob | None,
-        response_seconds: float | None,
-    ) -> str | None:
+    def bind_http_path(self, owner: ProcessId, call: BindHttpPath) -> str | None:
         """Bind; returns None or the name of a `bind-error`."""
 
-    def bind_ui(
-        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
-    ) -> str | None:
+    def bind_ui(self, owner: ProcessId, call: ServeUi) -> str | None:
         """Bind; returns None or the name of a `bind-error`."""
 
-    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
+    def unbind_http_path(self, owner: ProcessId, call: UnbindHttpPath) -> None:
         """Unbind."""
 
 
@@ -145,14 +132,14 @@ class _Asked(Struct, frozen=True):
             raise JsonError(_MALFORMED)
         return self.content.get(name)
 
-    def texts(self, name: str) -> list[str]:
+    def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts, which may be left out."""
         value = self.field(name)
         if value is None:
-            return []
+            return ()
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise JsonError(_MALFORMED)
-        return value
+        return tuple(value)
 
     def seconds(self, name: str) -> float | None:
         """A time, which may be left out."""
@@ -269,7 +256,7 @@ def _policy(asked: _Asked) -> None:
     channel_id, policy = asked.channel_id(asked.field("channel_id")), asked.field("policy")
     if not isinstance(policy, str):
         raise JsonError(_MALFORMED)
-    problem = asked.actions.set_channel_policy(asked.owner, channel_id, policy)
+    problem = asked.actions.set_channel_policy(asked.owner, SetChannelPolicy(channel_id, policy))
     _raise(problem and {"channel-not-found": _NOT_FOUND}.get(problem, _MALFORMED))
 
 
@@ -288,46 +275,43 @@ def _push_extension(asked: _Asked) -> Deferred | None:
 
 def _ws_bind(asked: _Asked, *, secure: bool = False) -> None:
     asked.flag("encrypted")  # of the clients' choice, in the register form; older guests say it here
-    problem = asked.actions.bind_ws_path(
-        asked.owner,
+    call = BindWsPath(
         asked.path(),
-        authenticated=asked.authenticated() or secure,
-        secure=secure,
-        extension=asked.flag("extension"),
-        subprotocols=asked.texts("subprotocols"),
+        asked.authenticated() or secure,
+        secure,
+        asked.flag("extension"),
+        asked.texts("subprotocols"),
     )
+    problem = asked.actions.bind_ws_path(asked.owner, call)
     _raise(problem and _BIND_ERRORS[problem])
 
 
 def _ws_unbind(asked: _Asked) -> None:
-    asked.actions.unbind_ws_path(asked.owner, asked.path())
+    asked.actions.unbind_ws_path(asked.owner, UnbindWsPath(asked.path()))
 
 
 def _bind(asked: _Asked, *, secure: bool = False) -> None:
-    problem = asked.actions.bind_http_path(
-        asked.owner,
+    static = asked.needed_blob() if asked.flag("cache") else None
+    call = BindHttpPath(
         asked.path(),
-        authenticated=asked.authenticated() or secure,
-        local_only=asked.flag("local_only"),
-        secure=secure,
-        static=asked.needed_blob() if asked.flag("cache") else None,
-        response_seconds=asked.seconds("response_seconds"),
+        asked.authenticated() or secure,
+        asked.flag("local_only"),
+        secure,
+        asked.seconds("response_seconds"),
+        None if static is None else static.mime,
+        None if static is None else static.bytes,
     )
+    problem = asked.actions.bind_http_path(asked.owner, call)
     _raise(problem and _BIND_ERRORS[problem])
 
 
 def _unbind(asked: _Asked) -> None:
-    asked.actions.unbind_http_path(asked.owner, asked.path())
+    asked.actions.unbind_http_path(asked.owner, UnbindHttpPath(asked.path()))
 
 
 def _serve_ui(asked: _Asked) -> None:
-    problem = asked.actions.bind_ui(
-        asked.owner,
-        asked.path(),
-        authenticated=asked.authenticated(),
-        local_only=asked.flag("local_only"),
-        secure=asked.flag("secure"),
-    )
+    call = ServeUi(asked.path(), asked.authenticated(), asked.flag("local_only"), asked.flag("secure"))
+    problem = asked.actions.bind_ui(asked.owner, call)
     _raise(problem and _BIND_ERRORS[problem])
 
 

@@ -1,4 +1,4 @@
-"""What the kernel asks of the HTTP server for a process: pushes, closings, bindings, answers.
+"""What the HTTP server does for a process: pushes, closings, bindings, answers.
 
 Nothing here blocks or waits. Workers are not trusted: what one should have checked is checked again,
 and what fails is dropped and logged.
@@ -28,7 +28,17 @@ from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
 from guesthouse.http_server.websocket.framing import SharedFrames
 from guesthouse.http_server.websocket.lifecycle import Notify
-from guesthouse.http_server.websocket.outbox import Policy, Reply
+from guesthouse.http_server.websocket.outbox import Policy
+from guesthouse.link.calls import (
+    AwaitRoom,
+    BindHttpPath,
+    BindWsPath,
+    CallHandlers,
+    ServeUi,
+    SetChannelPolicy,
+    UnbindHttpPath,
+    UnbindWsPath,
+)
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
@@ -52,7 +62,7 @@ _WAITED: Final = {"channel-full": PushProblem.FULL, "channel-not-found": PushPro
 
 
 class HttpServerActions:
-    """A `ports.HttpServerPort`."""
+    """A `ports.HttpServerPort`, and what carries out the host calls of `http-server`."""
 
     def __init__(self, context: Context, exchanges: PendingResponses) -> None:
         self._context = context
@@ -165,23 +175,23 @@ class HttpServerActions:
             payload = push.pack(Dialect())
             connection.outgoing.push_unpaid(len(payload), connection.framed(_BINARY, payload))
 
-    def set_channel_policy(self, owner: ProcessId, channel_id: int, policy: str) -> str | None:
-        """See `HttpServerPort.set_channel_policy`."""
-        connection = self._channels.owned(owner, channel_id)
+    def set_channel_policy(self, owner: ProcessId, call: SetChannelPolicy) -> str | None:
+        """Say what a full outbox means; returns None, `channel-not-found` or `no-such-policy`."""
+        connection = self._channels.owned(owner, call.channel_id)
         if connection is None:
             return "channel-not-found"
-        if policy not in tuple(Policy):
+        if call.policy not in tuple(Policy):
             return "no-such-policy"
-        connection.outgoing.set_policy(Policy(policy))
+        connection.outgoing.set_policy(Policy(call.policy))
         return None
 
-    def when_room(self, owner: ProcessId, channel_id: int, size: int, reply: Reply) -> None:
-        """See `HttpServerPort.when_room`."""
-        connection = self._channels.owned(owner, channel_id)
+    def when_room(self, owner: ProcessId, call: AwaitRoom, reply: Callable[[str | None], None]) -> None:
+        """Reply None once a payload of that size can be pushed, or a `push-error`."""
+        connection = self._channels.owned(owner, call.channel_id)
         if connection is None:
             reply("channel-not-found")
         else:
-            connection.outgoing.when_room(size, reply)
+            connection.outgoing.when_room(call.size, reply)
 
     def close_channel(self, owner: ProcessId, channel_id: int, code: int, reason: str) -> None:
         """See `HttpServerPort.close_channel`."""
@@ -234,71 +244,41 @@ class HttpServerActions:
 
     # Bindings.
 
-    def bind_ws_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        secure: bool,
-        extension: bool,
-        subprotocols: Sequence[str] = (),
-    ) -> str | None:
-        """See `HttpServerPort.bind_ws_path`."""
-        return self._context.bindings.bind_ws(
-            owner,
-            path,
-            authenticated=authenticated,
-            secure=secure,
-            extension=extension,
-            subprotocols=subprotocols,
-        )
+    def bind_ws_path(self, owner: ProcessId, call: BindWsPath) -> str | None:
+        """Accept WebSockets; returns None or the name of a `bind-error` case."""
+        return self._context.bindings.bind_ws(owner, call)
 
-    def unbind_ws_path(self, owner: ProcessId, path: str) -> None:
-        """See `HttpServerPort.unbind_ws_path`."""
+    def unbind_ws_path(self, owner: ProcessId, call: UnbindWsPath) -> None:
+        """Unbind; open channels of the path get 1001."""
         try:
-            bound = PathPattern.parse(path).text
+            bound = PathPattern.parse(call.path).text
         except BadPath:
             return
-        self._context.bindings.unbind_ws(owner, path)
+        self._context.bindings.unbind_ws(owner, call.path)
         for connection in self._of_path(owner, bound):
             connection.end(UNBOUND)
 
-    def bind_http_path(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        local_only: bool,
-        secure: bool,
-        static: LazyLoadBlob | None,
-        response_seconds: float | None = None,
-    ) -> str | None:
-        """See `HttpServerPort.bind_http_path`."""
-        return self._context.bindings.bind_http(
-            owner,
-            path,
-            authenticated=authenticated,
-            local_only=local_only,
-            secure=secure,
-            static=static,
-            response_seconds=response_seconds,
-        )
+    def bind_http_path(self, owner: ProcessId, call: BindHttpPath) -> str | None:
+        """Take HTTP requests, or serve content; returns None or the name of a `bind-error` case."""
+        return self._context.bindings.bind_http(owner, call)
 
-    def bind_ui(
-        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
-    ) -> str | None:
-        """See `HttpServerPort.bind_ui`."""
-        if owner not in self._context.ui_folders:
-            return "no-ui"
-        return self._context.bindings.bind_ui(
-            owner, path, authenticated=authenticated, local_only=local_only, secure=secure
-        )
+    def bind_ui(self, owner: ProcessId, call: ServeUi) -> str | None:
+        """Serve the files of the package's `ui` folder; returns None or the name of a `bind-error` case."""
+        return self._context.bindings.bind_ui(owner, call) if owner in self._context.ui_folders else "no-ui"
 
-    def unbind_http_path(self, owner: ProcessId, path: str) -> None:
-        """See `HttpServerPort.unbind_http_path`."""
-        self._context.bindings.unbind_http(owner, path)
+    def unbind_http_path(self, owner: ProcessId, call: UnbindHttpPath) -> None:
+        """Unbind."""
+        self._context.bindings.unbind_http(owner, call.path)
+
+    def register(self, calls: CallHandlers) -> None:
+        """Carry out these host calls."""
+        calls.at_once(BindWsPath, self.bind_ws_path)
+        calls.at_once(UnbindWsPath, self.unbind_ws_path)
+        calls.at_once(BindHttpPath, self.bind_http_path)
+        calls.at_once(UnbindHttpPath, self.unbind_http_path)
+        calls.at_once(ServeUi, self.bind_ui)
+        calls.at_once(SetChannelPolicy, self.set_channel_policy)
+        calls.later(AwaitRoom, lambda process, call, reply: self.when_room(process.id, call, reply))
 
     def _of_path(self, owner: ProcessId, bound: str) -> list[WebSocketConnection]:
         return [connection for connection in self._channels.of(owner) if connection.bound_path == bound]

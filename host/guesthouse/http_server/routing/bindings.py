@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct, field
@@ -13,6 +13,7 @@ from guesthouse.core.address import ProcessId
 from guesthouse.core.messages import LazyLoadBlob, Pairs
 from guesthouse.http_server.routing.paths import BadPath, PathPattern, Segments
 from guesthouse.http_server.routing.subdomains import subdomain_of
+from guesthouse.link.calls import BindHttpPath, BindWsPath, ServeUi
 
 BindError: TypeAlias = Literal["bad-path", "too-many", "no-subdomain", "bad-subprotocol", "no-ui"]
 
@@ -163,68 +164,50 @@ class Bindings:
         self._bound: dict[ProcessId, _Bound] = {}
         self._labels: dict[str, str] = {}
 
-    def bind_ws(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        secure: bool = False,
-        extension: bool = False,
-        subprotocols: Sequence[str] = (),
-    ) -> BindError | None:
+    def bind_ws(self, owner: ProcessId, call: BindWsPath) -> BindError | None:
         """Bind a path to WebSockets; returns None or an error."""
-        supported = tuple(subprotocols)
-        try:
-            binding = WsBinding(PathPattern.parse(path), authenticated, secure, extension, supported)
-        except BadPath:
+        pattern = _parse(call.path)
+        if pattern is None:
             return "bad-path"
+        supported = call.subprotocols
         if len(supported) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, supported)):
             return "bad-subprotocol"
-        if secure and not self.has_label(owner):
+        if call.secure and not self.has_label(owner):
             return "no-subdomain"
         bound = self._bound.setdefault(owner, _Bound())
+        binding = WsBinding(pattern, call.authenticated, call.secure, call.extension, supported)
         return self._add(bound, bound.ws, binding)
 
-    def bind_http(
-        self,
-        owner: ProcessId,
-        path: str,
-        *,
-        authenticated: bool,
-        local_only: bool,
-        secure: bool = False,
-        static: LazyLoadBlob | None = None,
-        response_seconds: float | None = None,
-    ) -> BindError | None:
+    def bind_http(self, owner: ProcessId, call: BindHttpPath) -> BindError | None:
         """Bind a path to HTTP requests; returns None or an error."""
-        try:
-            pattern = PathPattern.parse(path)
-        except BadPath:
+        pattern = _parse(call.path)
+        if pattern is None:
             return "bad-path"
-        if secure and not self.has_label(owner):
+        if call.secure and not self.has_label(owner):
             return "no-subdomain"
-        content = None if static is None else Static(static)
-        binding = HttpBinding(pattern, authenticated, local_only, content, secure, response_seconds)
+        static = None if call.content is None else Static(LazyLoadBlob(call.mime, call.content))
+        binding = HttpBinding(
+            pattern, call.authenticated, call.local_only, static, call.secure, call.response_seconds
+        )
         bound = self._bound.setdefault(owner, _Bound())
         others = (each for each in bound.http.all() if each.pattern != pattern)
         if sum(map(_static_size, others)) + _static_size(binding) > self._static_bytes:
             return "too-many"
         return self._add(bound, bound.http, binding)
 
-    def bind_ui(
-        self, owner: ProcessId, path: str, *, authenticated: bool, local_only: bool, secure: bool
-    ) -> BindError | None:
+    def bind_ui(self, owner: ProcessId, call: ServeUi) -> BindError | None:
         """Serve the package's `ui` folder under a path without parameters; returns None or an error."""
-        pattern = _parse(path)
+        pattern = _parse(call.path)
         if pattern is None or not pattern.literal:
             return "bad-path"
-        if secure and not self.has_label(owner):
+        if call.secure and not self.has_label(owner):
             return "no-subdomain"
         bound = self._bound.setdefault(owner, _Bound())
         if pattern.segments not in bound.ui and len(bound) >= self._per_process:
             return "too-many"
-        bound.ui[pattern.segments] = UiBinding(pattern.segments, authenticated, local_only, secure)
+        bound.ui[pattern.segments] = UiBinding(
+            pattern.segments, call.authenticated, call.local_only, call.secure
+        )
         return None
 
     def find_ui(self, owner: ProcessId, segments: Segments) -> UiBinding | None:

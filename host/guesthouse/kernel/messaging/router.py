@@ -16,7 +16,7 @@ from guesthouse.core.address import HTTP_SERVER, RPC, Address, ProcessId, canoni
 from guesthouse.core.capabilities import Capability
 from guesthouse.core.config import Settings
 from guesthouse.core.messages import LazyLoadBlob, Request, Response, SendErrorKind
-from guesthouse.core.ports import Answer, ChannelFeeder, HttpServerPort, LogPort
+from guesthouse.core.ports import Answer, ChannelFeeder, HttpServerPort, LogPort, RouterPort
 from guesthouse.kernel.capabilities.authorizer import Authorizer
 from guesthouse.kernel.messaging.deadline_timer import DeadlineTimer
 from guesthouse.kernel.messaging.modules import Module, ModuleRequest
@@ -50,14 +50,14 @@ class Router:
     """All processes of a node by their id. Implements `guesthouse.core.ports.RouterPort`.
 
     Needs a running event loop for its one timer; `close` cancels it.
+
+    Args:
+        http: makes the node's HTTP server, which finds processes by this router.
     """
 
-    http: HttpServerPort
-    """The node's HTTP server, which is made after the router and set before the first process."""
-    remote: RemotePort | None = None
-    """What reaches other nodes, set before the first process; None while this node is alone."""
-
-    def __init__(self, settings: Settings, log: LogPort) -> None:
+    def __init__(
+        self, settings: Settings, log: LogPort, http: Callable[[RouterPort], HttpServerPort]
+    ) -> None:
         self._node = settings.node
         self._limits = settings.process
         self._log = log
@@ -72,6 +72,9 @@ class Router:
         self._alarm = DeadlineTimer(self._requests.next_deadline, self._expire)
         self.terminal = self.asker(TERMINAL)
         self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
+        self.remote: RemotePort | None = None
+        """What reaches other nodes, from `Node.join` on; None while this node is alone."""
+        self.http = http(self)
 
     @property
     def message_bytes(self) -> int:

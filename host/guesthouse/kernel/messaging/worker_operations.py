@@ -7,19 +7,16 @@ very worker are taken. Everything else ends the worker, not the node and not ano
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
-from guesthouse.core.address import HTTP_SERVER
-from guesthouse.core.capabilities import KERNEL, SPAWN, Capability, of_node
+from guesthouse.core.capabilities import Capability, of_node
 from guesthouse.core.exit_cause import CAUSES
-from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.core.ports import HttpServerPort, LogPort
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.process.process import Process, Run
-from guesthouse.kernel.storage import capability_store
 from guesthouse.kernel.storage.capability_store import as_pair
-from guesthouse.kernel.storage.database import TOO_BIG, State
-from guesthouse.link import calls, to_node, to_worker
+from guesthouse.link import to_node, to_worker
+from guesthouse.link.calls import CallDenied, CallHandlers, HostCall, Outcome, Stored
 from guesthouse.link.frames import LinkError
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.schema import PROTOCOL_VERSION, Message
@@ -28,7 +25,6 @@ MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
 
 NOT_AUTHORISED: Final = "not-authorised"
-_BINDS: Final = (calls.BindWsPath, calls.BindHttpPath, calls.ServeUi)
 
 
 class RunEvents(Protocol):
@@ -41,19 +37,6 @@ class RunEvents(Protocol):
         """The worker says that it is no more."""
 
 
-_Reply: TypeAlias = Callable[[calls.Outcome], None]
-
-
-class SpawnerPort(Protocol):
-    """What starts children."""
-
-    def spawn(self, parent: Process, call: calls.Spawn, reply: _Reply) -> None:
-        """Start a child of `parent`, which may; `reply` gets the call's reply."""
-
-    def on_exit_changed(self, process: Process) -> None:
-        """A process says that something else happens when it ends."""
-
-
 class WorkerOperations:
     """Carries out what one worker says. `handle` is the link's `on_message`.
 
@@ -61,7 +44,8 @@ class WorkerOperations:
         runs: the worker's runs by handle.
         on_ready: called when the worker says that it takes processes.
         on_pong: called when it says that it is alive; False when nobody asked.
-        spawner: carries out the call `spawn`.
+        calls: carries out the calls that the node must answer.
+        on_exit_changed: called when a process says that something else happens when it ends.
     """
 
     def __init__(
@@ -69,24 +53,22 @@ class WorkerOperations:
         runs: dict[int, Process],
         router: Router,
         http: HttpServerPort,
-        state: State,
+        calls: CallHandlers,
         log: LogPort,
         events: RunEvents,
         on_ready: Callable[[], None],
         on_pong: Callable[[], bool],
-        spawner: SpawnerPort,
+        on_exit_changed: Callable[[Process], None],
     ) -> None:
         self._runs = runs
         self._router = router
         self._http = http
-        self._state = state
+        self._calls = calls
         self._log = log
         self._events = events
         self._on_ready = on_ready
         self._on_pong = on_pong
-        self._spawner = spawner
-        self._binding = of_node(router.node, HTTP_SERVER)
-        self._spawning = of_node(router.node, KERNEL, SPAWN)
+        self._on_exit_changed = on_exit_changed
         self._handlers: dict[type[Message], Callable[[Process, Any], None]] = {
             to_node.Started: self._started,
             to_node.Exited: self._exited,
@@ -187,7 +169,7 @@ class WorkerOperations:
 
     def _on_exit(self, process: Process, message: to_node.SetOnExit) -> None:
         process.on_exit = message.on_exit
-        self._spawner.on_exit_changed(process)
+        self._on_exit_changed(process)
 
     def _log_line(self, process: Process, line: to_node.LogLine) -> None:
         self._log.write(str(process.id), line.level, line.text, stream=line.stream)
@@ -198,118 +180,29 @@ class WorkerOperations:
             raise LinkError("a worker makes a call while others of the same run wait")
         run.calls += 1
 
-        def reply(outcome: calls.Outcome) -> None:
+        def reply(outcome: Outcome) -> None:
             run.calls -= 1
             _reply(run, message.call_id, outcome)
 
-        lacking = self._lacking(process, call)
-        if lacking is not None:
-            name = TOO_BIG if isinstance(call, calls.SetState) else NOT_AUTHORISED
-            reply(calls.CallDenied(name, as_pair(lacking)))
-        elif isinstance(call, calls.Spawn):
-            self._spawner.spawn(process, call, reply)
-        elif isinstance(call, calls.AwaitRoom):
-            self._http.when_room(process.id, call.channel_id, call.size, reply)
-        elif type(call) in _STATE_CALLS:
-            _STATE_CALLS[type(call)](self._state, process, call, reply)
+        missing = self._missing(process, call)
+        if missing is None:
+            self._calls.carry_out(process, call, reply)
         else:
-            reply(_BINDING_CALLS[type(call)](self._http, process, call))
+            reply(CallDenied(NOT_AUTHORISED, as_pair(missing)))
 
-    def _lacking(self, process: Process, call: calls.Call) -> Capability | None:
+    def _missing(self, process: Process, call: HostCall) -> Capability | None:
         """The capability that a process needs for a call and does not hold."""
-        rights = self._router.rights
-        if isinstance(call, _BINDS):
-            name = type(call).__struct_config__.tag
-            return rights.missing(process, self._binding, f"its call of {name}")
-        if isinstance(call, calls.Spawn):
-            return rights.missing(process, self._spawning, "spawning a process")
-        return rights.missing_to_keep(process, len(call.state)) if isinstance(call, calls.SetState) else None
+        kind = type(call)
+        if kind.needs is None:
+            return None
+        capability = of_node(self._router.node, *kind.needs)
+        what = kind.purpose or f"its call of {kind.__struct_config__.tag}"
+        return self._router.rights.missing(process, capability, what)
 
 
 _FAILED_STATUS: Final = 500
 
 
-def _reply(run: Run, call_id: int, outcome: calls.Outcome) -> None:
-    size = len(outcome.state) if isinstance(outcome, calls.Stored) else 0
+def _reply(run: Run, call_id: int, outcome: Outcome) -> None:
+    size = len(outcome.state) if isinstance(outcome, Stored) else 0
     run.send(to_worker.Reply(run.handle, call_id, outcome), size)
-
-
-def _bind_ws(http: HttpServerPort, owner: Process, call: calls.BindWsPath) -> str | None:
-    return http.bind_ws_path(
-        owner.id,
-        call.path,
-        authenticated=call.authenticated,
-        secure=call.secure,
-        extension=call.extension,
-        subprotocols=call.subprotocols,
-    )
-
-
-def _bind_http(http: HttpServerPort, owner: Process, call: calls.BindHttpPath) -> str | None:
-    return http.bind_http_path(
-        owner.id,
-        call.path,
-        authenticated=call.authenticated,
-        local_only=call.local_only,
-        secure=call.secure,
-        static=None if call.content is None else LazyLoadBlob(call.mime, call.content),
-        response_seconds=call.response_seconds,
-    )
-
-
-def _serve_ui(http: HttpServerPort, owner: Process, call: calls.ServeUi) -> str | None:
-    return http.bind_ui(
-        owner.id,
-        call.path,
-        authenticated=call.authenticated,
-        local_only=call.local_only,
-        secure=call.secure,
-    )
-
-
-def _set_policy(http: HttpServerPort, owner: Process, call: calls.SetChannelPolicy) -> str | None:
-    return http.set_channel_policy(owner.id, call.channel_id, call.policy)
-
-
-def _unbind_ws(http: HttpServerPort, owner: Process, call: calls.UnbindWsPath) -> None:
-    http.unbind_ws_path(owner.id, call.path)
-
-
-def _unbind_http(http: HttpServerPort, owner: Process, call: calls.UnbindHttpPath) -> None:
-    http.unbind_http_path(owner.id, call.path)
-
-
-def _outcome(reply: _Reply) -> Callable[[bytes | str | None], None]:
-    """Replies what the store answers."""
-    return lambda found: reply(calls.Stored(found) if isinstance(found, bytes) else found)
-
-
-def _get_state(state: State, owner: Process, _: calls.GetState, reply: _Reply) -> None:
-    state.get(owner.id, _outcome(reply))
-
-
-def _set_state(state: State, owner: Process, call: calls.SetState, reply: _Reply) -> None:
-    """Store as much as its capability says."""
-    state.set(owner.id, call.state, _outcome(reply), owner.holdings.state_bytes())
-
-
-def _clear_state(state: State, owner: Process, _: calls.ClearState, reply: _Reply) -> None:
-    state.clear(owner.id, _outcome(reply))
-
-
-_BINDING_CALLS: Final[dict[type[Message], Callable[[HttpServerPort, Process, Any], str | None]]] = {
-    calls.BindWsPath: _bind_ws,
-    calls.UnbindWsPath: _unbind_ws,
-    calls.BindHttpPath: _bind_http,
-    calls.UnbindHttpPath: _unbind_http,
-    calls.ServeUi: _serve_ui,
-    calls.SetChannelPolicy: _set_policy,
-}
-_STATE_CALLS: Final[dict[type[Message], Callable[[State, Process, Any, _Reply], None]]] = {
-    calls.GetState: _get_state,
-    calls.SetState: _set_state,
-    calls.ClearState: _clear_state,
-    calls.SaveCapabilities: capability_store.save,
-    calls.DropCapabilities: capability_store.drop,
-    calls.OurCapabilities: capability_store.ours,
-}

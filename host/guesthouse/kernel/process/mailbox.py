@@ -54,7 +54,12 @@ WINDOW_BYTES: Final = 1024 * 1024
 
 
 class Mailbox:
-    """The mailbox of one process, over all its runs."""
+    """The mailbox of one process, over all its runs.
+
+    Args:
+        capacity: bytes from which on it is full.
+        on_full: called when somebody is paused or refused for want of room.
+    """
 
     __slots__ = (
         "_awaiting_open",
@@ -64,22 +69,21 @@ class Mailbox:
         "_kept",
         "_last_consumed",
         "_last_words",
+        "_on_full",
         "_opens",
         "_paused",
         "_sent",
         "_waiting",
-        "on_full",
         "size",
         "window_size",
     )
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, on_full: Callable[[], None] | None = None) -> None:
         self.size = 0
         """Bytes of all messages that are not consumed."""
         self.window_size = 0
         """Bytes of the messages that are sent and not consumed."""
-        self.on_full: Callable[[], None] = _nothing
-        """Called when somebody is paused or refused for want of room."""
+        self._on_full = on_full or _nothing
         self._capacity = capacity
         self._waiting: deque[tuple[ToProcess, int]] = deque()
         self._sent: deque[tuple[ToProcess, int]] = deque()
@@ -129,7 +133,7 @@ class Mailbox:
         """
         refused = self.full or (bool(self._paused) and self.size * 2 >= self._capacity)
         if refused:
-            self.on_full()
+            self._on_full()
         return refused
 
     def pass_push(self, message: Push, payload_size: int, feeder: Feeder) -> bool:
@@ -358,7 +362,7 @@ class Mailbox:
     def _pause(self, channel_id: int, feeder: Feeder) -> None:
         self._paused[channel_id] = feeder
         feeder.pause_reading()
-        self.on_full()
+        self._on_full()
 
     def _resume_with_room(self) -> None:
         if self._paused and self.size * 2 < self._capacity:

@@ -48,7 +48,7 @@ class Run(Struct):
 
 
 class Process:
-    """A process of this node. Implements `guesthouse.core.ports.ProcessPort`."""
+    """A process of this node. Implements `guesthouse.core.ports.ProcessPort`. `on_full` is its mailbox's."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Process:
         on_exit: OnExit,
         mailbox_bytes: int,
         holdings: Holdings | None = None,
+        on_full: Callable[[], None] | None = None,
     ) -> None:
         self.id = process_id
         self.holdings = Holdings("") if holdings is None else holdings
@@ -75,7 +76,7 @@ class Process:
         self.usage = NOTHING
         """What its run uses."""
         self._used_before = NOTHING
-        self.mailbox = Mailbox(mailbox_bytes)
+        self.mailbox = Mailbox(mailbox_bytes, on_full)
         self._twice_full = 2 * mailbox_bytes
         self._announced: list[to_worker.Open] | None = None
 

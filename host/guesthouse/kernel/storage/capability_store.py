@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from guesthouse.core.address import ProcessId
@@ -11,10 +12,16 @@ from guesthouse.core.capabilities import BadCapability, Capability
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.database import State, StateError
 from guesthouse.kernel.storage.tables import usage_of
-from guesthouse.link.calls import DropCapabilities, Held, OurCapabilities, Outcome, SaveCapabilities
+from guesthouse.link.calls import (
+    CallHandlers,
+    DropCapabilities,
+    Held,
+    OurCapabilities,
+    Reply,
+    SaveCapabilities,
+)
 from guesthouse.link.schema import Pair
 
-Reply = Callable[[Outcome], None]
 MOST_KEPT: Final = 65_536
 """Capabilities that are kept for all processes of one package, whether there or not."""
 
@@ -43,6 +50,13 @@ def as_pair(capability: Capability) -> Pair:
     return capability.issuer, capability.params
 
 
+def register(calls: CallHandlers, state: State) -> None:
+    """Carry out the host calls of `capabilities`."""
+    calls.later(SaveCapabilities, partial(save, state))
+    calls.later(DropCapabilities, partial(drop, state))
+    calls.later(OurCapabilities, ours)
+
+
 def save(state: State, process: Process, call: SaveCapabilities, reply: Reply) -> None:
     """Keep what may be kept."""
     kept = process.holdings.save(read_all(call.capabilities))
@@ -58,7 +72,7 @@ def drop(state: State, process: Process, call: DropCapabilities, reply: Reply) -
     _store(state, process, dropped, [*void, *holdings.forget_dropped()], reply)
 
 
-def ours(state: State, process: Process, call: OurCapabilities, reply: Reply) -> None:
+def ours(process: Process, call: OurCapabilities, reply: Reply) -> None:
     """List what it holds."""
     reply(Held(as_pairs(sorted(process.holdings.all()))))
 

@@ -1,4 +1,4 @@
-"""Children that return with their node: what is kept of those whose on-exit is `restart`, in the node's state."""
+"""Processes that processes spawned, and what is kept of those whose on-exit is `restart`: they return with the node."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.capabilities import Capability
+from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pairs, read_all
 from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.supervision.purge import forget_process
 from guesthouse.package.spec import Right
 
 
@@ -24,6 +26,48 @@ class Child(Struct, frozen=True):
     """What it was given of its parent's."""
     grants: tuple[Right, ...]
     public: bool
+
+
+class Children:
+    """The children that a node has.
+
+    Args:
+        state: where those are kept that return.
+        forget: drops what is in memory of a process that is gone and whose name nobody can choose again.
+    """
+
+    def __init__(self, state: State, forget: Callable[[ProcessId], None]) -> None:
+        self._state = state
+        self._forget = forget
+        self._there: dict[ProcessId, Child] = {}
+        self._nameless: set[ProcessId] = set()
+
+    def add(self, child: Child, *, nameless: bool = False) -> None:
+        """It was started. The name of one that is `nameless` was chosen by nobody."""
+        self._there[child.id] = child
+        if nameless:
+            self._nameless.add(child.id)
+
+    def on_exit_changed(self, process: Process) -> None:
+        """A process has another on-exit: a child returns with the node as long as that is `restart`."""
+        child = self._there.get(process.id)
+        if child is None:
+            return
+        if process.on_exit == "restart":
+            keep(self._state, child, lambda _: None)
+        else:
+            forget(self._state, child.id)
+
+    def ended(self, process: Process) -> None:
+        """A process is gone, while the node goes on. Nothing is kept of a child whose name nobody chose."""
+        if self._there.pop(process.id, None) is None:
+            return
+        if process.id in self._nameless:
+            self._nameless.discard(process.id)
+            forget_process(self._state, process.id)
+            self._forget(process.id)
+        else:
+            forget(self._state, process.id)
 
 
 def keep(state: State, child: Child, done: Callable[[object], None]) -> None:

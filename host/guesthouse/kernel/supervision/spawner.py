@@ -25,11 +25,10 @@ from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import forget as forget_saved
 from guesthouse.kernel.storage.capability_store import read_all
 from guesthouse.kernel.storage.database import State
-from guesthouse.kernel.supervision.children import Child, forget, keep, kept
-from guesthouse.kernel.supervision.purge import forget_process
+from guesthouse.kernel.supervision.children import Child, Children, keep, kept
 from guesthouse.kernel.supervision.supervised import NameTaken, ProcessNotStarted
 from guesthouse.kernel.supervision.supervisor import Supervisor
-from guesthouse.link.calls import Outcome, Spawn, Spawned
+from guesthouse.link.calls import CallHandlers, Reply, Spawn, Spawned
 from guesthouse.link.schema import OnExit, Pair
 from guesthouse.package.drive_path import PACKAGE_DRIVE, drive_path
 from guesthouse.package.spec import ProcessSpec, Right
@@ -38,25 +37,22 @@ NAME_TAKEN: Final = "name-taken"
 NO_FILE: Final = "no-file-at-path"
 TOO_MANY: Final = "too-many"
 
-Reply = Callable[[Outcome], None]
-
 
 class Spawner:
     """Starts children. An async context manager: leaving it gives up those that are being compiled.
 
     Args:
+        children: those that are there.
         folder_of: the folder of a package's files by its id; None when it has none.
         most: processes that one package may have.
     """
-
-    forget: Callable[[ProcessId], None] | None = None
-    """Drops the durable timers of a process that is gone and whose name nobody can choose again."""
 
     def __init__(
         self,
         router: Router,
         supervisor: Supervisor,
         state: State,
+        children: Children,
         folder_of: Callable[[str], Path | None],
         most: int,
         log: LogPort,
@@ -64,8 +60,7 @@ class Spawner:
         self._router = router
         self._supervisor = supervisor
         self._state = state
-        self._children: dict[ProcessId, Child] = {}
-        self._nameless: set[ProcessId] = set()
+        self._children = children
         self._folder_of = folder_of
         self._most = most
         self._log = log
@@ -81,6 +76,10 @@ class Spawner:
         for task in list(self._underway):
             task.cancel()
         await self._tasks.__aexit__(None, None, None)
+
+    def register(self, calls: CallHandlers) -> None:
+        """Carry out the host call `spawn`."""
+        calls.later(Spawn, self.spawn)
 
     def spawn(self, parent: Process, call: Spawn, reply: Reply) -> None:
         """Start a child of `parent`, which may; `reply` gets the call's reply."""
@@ -116,28 +115,6 @@ class Spawner:
         self._underway.add(task)
         task.add_done_callback(self._underway.discard)
 
-    def on_exit_changed(self, process: Process) -> None:
-        """See `SpawnerPort`: a child returns with the node as long as its on-exit is `restart`."""
-        child = self._children.get(process.id)
-        if child is None:
-            return
-        if process.on_exit == "restart":
-            keep(self._state, child, _nothing)
-        else:
-            forget(self._state, child.id)
-
-    def ended(self, process: Process) -> None:
-        """A process is gone, while the node goes on. Nothing is kept of a child whose name nobody chose."""
-        if self._children.pop(process.id, None) is None:
-            return
-        if process.id in self._nameless:
-            self._nameless.discard(process.id)
-            forget_process(self._state, process.id)
-            if self.forget is not None:
-                self.forget(process.id)
-        else:
-            forget(self._state, process.id)
-
     async def restore(self, package: str) -> None:
         """Start the children of a package that earlier lives of the node left. What cannot be started is logged.
 
@@ -164,7 +141,7 @@ class Spawner:
             if component is None:
                 raise ProcessNotStarted(f"its package has no component at {child.wasm_path} any more")
             await self._supervisor.begin(self._spec(replace(child, capabilities=held), component, "restart"))
-            self._children[child.id] = child
+            self._children.add(child)
         except GuesthouseError as error:
             self._log.write(str(child.id), "error", f"this child is not started again: {error}")
 
@@ -190,9 +167,7 @@ class Spawner:
             await forget_saved(self._state, spec.id)
             process = await self._supervisor.begin(spec, lambda: self._is_there(parent))
             process.on_exit = on_exit
-            self._children[child.id] = child
-            if nameless:
-                self._nameless.add(child.id)
+            self._children.add(child, nameless=nameless)
             if on_exit == "restart":
                 keep(self._state, child, lambda _: reply(Spawned(str(child.id))))
             else:
@@ -260,7 +235,3 @@ def _grants(pairs: Sequence[Pair]) -> tuple[Right, ...]:
         except (BadProcessId, BadCapability):
             continue
     return tuple(found)
-
-
-def _nothing(_: object) -> None:
-    """Nobody waits for it."""

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Settings
 from guesthouse.core.exit_cause import ExitCause, in_words
-from guesthouse.core.ports import HttpServerPort, LogPort
+from guesthouse.core.ports import LogPort
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.process.process import Process
@@ -37,7 +37,7 @@ from guesthouse.kernel.supervision.process_states import (
 from guesthouse.kernel.supervision.runs import Runs
 from guesthouse.kernel.supervision.startup_limiter import ConcurrencyLimiter
 from guesthouse.kernel.supervision.supervised import NameTaken, NoSuchProcess, NotWanted, SupervisedProcess
-from guesthouse.kernel.workers.pool import Worker, Workers
+from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
 from guesthouse.package.spec import ProcessSpec
 
 LONG_LOOKUP_SECONDS: Final = 0.1
@@ -56,18 +56,26 @@ class CompilerPort(Protocol):
 class Supervisor:
     """Supervises all processes of a node. Implements `RunEvents` and `WorkerEvents`.
 
-    Needs a running event loop for its timers. `http` and `workers` are set before the first process.
+    Needs a running event loop for its timers.
+
+    Args:
+        workers: makes the workers, which report to it.
+        restore: gives a process what earlier lives of the node left for it, before it is started.
+        ended: told of each process that is gone, unless the node stops.
     """
 
-    http: HttpServerPort
-    workers: Workers
-    restore: Callable[[Process], Awaitable[None]] | None = None
-    """Gives a process what earlier lives of the node left for it, before it is started."""
-    ended: Callable[[Process], None] | None = None
-    """Told of each process that is gone, unless the node stops."""
-
-    def __init__(self, router: Router, compiler: CompilerPort, settings: Settings, log: LogPort) -> None:
+    def __init__(
+        self,
+        router: Router,
+        compiler: CompilerPort,
+        settings: Settings,
+        log: LogPort,
+        workers: Callable[[WorkerEvents], Workers],
+        restore: Callable[[Process], Awaitable[None]],
+        ended: Callable[[Process], None],
+    ) -> None:
         self._router = router
+        self._http = router.http
         self._compiler = compiler
         self._settings = settings
         self._log = log
@@ -77,6 +85,9 @@ class Supervisor:
         self._throttled_log = ThrottledLog(log)
         self._lookups = ConcurrencyLimiter(len(os.sched_getaffinity(0)), LONG_LOOKUP_SECONDS)
         self._closing = False
+        self._restore = restore
+        self._ended = ended
+        self.workers = workers(self)
 
     def go_by(self, settings: Settings) -> None:
         """Use other settings for runs that begin after this."""
@@ -125,13 +136,10 @@ class Supervisor:
             public=spec.public,
             on_exit=spec.on_exit,
             mailbox_bytes=self._settings.process.mailbox_bytes,
+            on_full=partial(self._throttled_log.say, str(spec.id), "mailbox", self._mailbox_is_full()),
             holdings=self._router.rights.holdings(spec.id, spec.requests, named=spec.named),
         )
-        process.mailbox.on_full = partial(
-            self._throttled_log.say, str(spec.id), "mailbox", self._mailbox_is_full()
-        )
-        if self.restore is not None:
-            await self.restore(process)
+        await self._restore(process)
         if wanted is not None and not wanted():
             raise NotWanted(f"{spec.id} is not started: it was uninstalled meanwhile")
         if spec.id in self._supervised:
@@ -306,7 +314,7 @@ class Supervisor:
         if worker is None:
             supervised.life.wait()
             return
-        self._runs.begin(supervised, worker, self.http.reopen, connected=self._router.remote is not None)
+        self._runs.begin(supervised, worker, self._http.reopen, connected=self._router.remote is not None)
 
     async def _until_started(self, supervised: SupervisedProcess) -> None:
         """Wait until the process asks for its first message. One that takes too long is given up when there is
@@ -348,10 +356,10 @@ class Supervisor:
             self.workers.leave(process.id.package_id)
         process.end()
         self._router.remove(process)
-        self.http.process_gone(process.id, reason)
+        self._http.process_gone(process.id, reason)
         supervised.not_started(detail or reason)
-        if self.ended is not None and not self._closing:
-            self.ended(process)
+        if not self._closing:
+            self._ended(process)
         if not isinstance(process.on_exit, str) and not self._closing:
             self._router.send_on_exit(process, process.on_exit)
 

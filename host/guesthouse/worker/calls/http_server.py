@@ -12,23 +12,17 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from guesthouse.core.address import HTTP_SERVER
 from guesthouse.core.messages import WsMessageType
-from guesthouse.link.calls import (
-    AwaitRoom,
-    BindHttpPath,
-    BindWsPath,
-    ServeUi,
-    SetChannelPolicy,
-    UnbindHttpPath,
-    UnbindWsPath,
-)
+from guesthouse.link.calls import AwaitRoom, BindHttpPath
 from guesthouse.link.credit import push_cost
 from guesthouse.link.schema import MOST_CHANNELS
 from guesthouse.link.to_node import CloseChannel, Push, PushMany, Send
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
 from guesthouse.wasm.values import OK, Err, check_utf8
-from guesthouse.worker.calls import extension_push
+from guesthouse.worker.calls import by_node, extension_push
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import message_bytes, operation_bytes
 from guesthouse.worker.capability_errors import as_result
@@ -115,11 +109,6 @@ def send_ws_extension_push(
     return extension_push.send(guest, channel_id, blob, response_seconds)
 
 
-def set_channel_policy(guest: Guest, channel_id: int, policy: str) -> Any:
-    """Say what a full outbox means."""
-    return guest.call_node(SetChannelPolicy(channel_id, policy), as_result)
-
-
 def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) -> Any:
     """Close a channel of this process."""
     if channel_id not in guest.channels:
@@ -135,41 +124,10 @@ def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) 
     return OK
 
 
-def bind_ws_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
-    """Accept WebSockets on a path of the process."""
-    call = BindWsPath(
-        path,
-        binding["authenticated"],
-        binding.get("secure", False),
-        binding.get("extension", False),
-        tuple(binding.get("subprotocols", ())),
-    )
-    return guest.call_node(call, as_result)
-
-
-def unbind_ws_path(guest: Guest, path: str) -> Any:
-    """Stop accepting WebSockets on the path."""
-    return guest.call_node(UnbindWsPath(path), _as_nothing)
-
-
-def bind_http_path(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
-    """Get the HTTP requests to a path of the process."""
-    return _bind_http(guest, path, binding, None)
-
-
 def bind_http_static_path(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any]) -> Any:
-    """Serve fixed content on a path of the process."""
-    return _bind_http(guest, path, binding, content)
-
-
-def serve_ui(guest: Guest, path: str, binding: dict[str, Any]) -> Any:
-    """Serve the files of the package's `ui` folder."""
-    return guest.call_node(ServeUi(path, *_http_rules(binding)), as_result)
-
-
-def unbind_http_path(guest: Guest, path: str) -> Any:
-    """Stop serving the path."""
-    return guest.call_node(UnbindHttpPath(path), _as_nothing)
+    """Serve fixed content on a path of the process: `bind-http-path` with more."""
+    call = by_node.made(BindHttpPath, {"path": path, **binding})
+    return guest.call_node(replace(call, mime=content["mime"], content=content["bytes"]), as_result)
 
 
 def send_http_response(
@@ -258,26 +216,12 @@ def _may_be_sent(code: int) -> bool:
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
 
 
-def _bind_http(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any] | None) -> Any:
-    mime, static = (None, None) if content is None else (content["mime"], content["bytes"])
-    call = BindHttpPath(path, *_http_rules(binding), binding.get("response-seconds"), mime, static)
-    return guest.call_node(call, as_result)
-
-
-def _http_rules(binding: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Authenticated, local-only, secure. Components of older contracts know fewer."""
-    return binding["authenticated"], binding["local-only"], binding.get("secure", False)
-
-
 def _channels_on(guest: Guest, path: str) -> list[int]:
     return [channel_id for channel_id, paths in guest.paths.items() if path in paths]
 
 
-def _as_nothing(value: Any) -> None:
-    return None
-
-
 CALLS: Final = {
+    **by_node.functions(INTERFACE),
     "send-ws-push": HostFunction(send_ws_push, most=message_bytes, beyond=Beyond.MARK),
     "send-ws-text": HostFunction(send_ws_text, utf8=True, most=message_bytes, beyond=Beyond.MARK),
     "send-ws-push-many": HostFunction(send_ws_push_many, most=message_bytes, beyond=Beyond.MARK),
@@ -290,13 +234,7 @@ CALLS: Final = {
     "send-ws-extension-push": HostFunction(
         send_ws_extension_push, blocks=True, most=message_bytes, beyond=Beyond.MARK
     ),
-    "set-channel-policy": HostFunction(set_channel_policy, blocks=True),
     "close-channel": HostFunction(close_channel),
-    "bind-ws-path": HostFunction(bind_ws_path, blocks=True),
-    "unbind-ws-path": HostFunction(unbind_ws_path, blocks=True),
-    "bind-http-path": HostFunction(bind_http_path, blocks=True),
     "bind-http-static-path": HostFunction(bind_http_static_path, blocks=True, most=operation_bytes),
-    "serve-ui": HostFunction(serve_ui, blocks=True),
-    "unbind-http-path": HostFunction(unbind_http_path, blocks=True),
     "send-http-response": HostFunction(send_http_response, most=operation_bytes),
 }

@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from guesthouse.core.exit_cause import ExitCause
-from guesthouse.link.calls import ClearState, GetState, Outcome, SetState, Stored
+from guesthouse.link.calls import GetState, Outcome, SetState, Stored
 from guesthouse.link.schema import MOST_ON_EXIT, ExitRequest, OnExit
 from guesthouse.link.to_node import SetOnExit
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
 from guesthouse.wasm.errors import GuestTrap
+from guesthouse.worker.calls import by_node
 from guesthouse.worker.calls.limits import exit_bytes, operation_bytes
 from guesthouse.worker.capability_errors import as_result
 from guesthouse.worker.guest import Guest, address_text
@@ -60,11 +61,6 @@ def set_state(guest: Guest, data: bytes) -> Any:
     return guest.call_node(SetState(data), as_result)
 
 
-def clear_state(guest: Guest) -> Any:
-    """Forget what was stored."""
-    return guest.call_node(ClearState(), as_result)
-
-
 def get_on_exit(guest: Guest) -> Any:
     """What happens when the process ends."""
     return guest.on_exit
@@ -92,11 +88,11 @@ def _left(target: dict[str, Any], request: dict[str, Any], blob: dict[str, Any] 
 
 
 CALLS: Final = {
+    **by_node.functions(INTERFACE),
     "our": HostFunction(our),
     "print": HostFunction(print_line, beyond=Beyond.CUT),
     "get-state": HostFunction(get_state, blocks=True),
     "set-state": HostFunction(set_state, blocks=True, most=operation_bytes),
-    "clear-state": HostFunction(clear_state, blocks=True),
     "get-on-exit": HostFunction(get_on_exit),
     "set-on-exit": HostFunction(set_on_exit, most=exit_bytes),
 }
