@@ -130,6 +130,9 @@ int gh_set_channel_policy(uint32_t channel_id, gh_channel_policy policy);
 /* Closes a channel of this process. GH_OK or a gh_close_error. */
 int gh_close_channel(uint32_t channel_id, uint16_t code, gh_string reason);
 
+/* Closes many channels. Returns those that were not closed; their errors are gh_close_error. */
+gh_refusals gh_close_channels(const uint32_t *channel_ids, size_t len, uint16_t code, gh_string reason);
+
 /* Accepts WebSockets on `/<process-id><path>`. GH_OK or a gh_bind_error. Blocks. */
 int gh_bind_ws_path(gh_string path, bool authenticated);
 

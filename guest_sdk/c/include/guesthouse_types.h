@@ -295,10 +295,10 @@ typedef struct {
     bool is_public;                       /* everyone may */
 } gh_child;
 
-/* A channel that a push to many did not reach. */
+/* A channel that a push to many did not reach, or that was not closed. */
 typedef struct {
     uint32_t channel_id;
-    uint8_t error; /* a gh_push_error */
+    uint8_t error; /* a gh_push_error or gh_close_error */
 } gh_refusal;
 
 typedef struct {

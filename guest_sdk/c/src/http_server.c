@@ -22,6 +22,9 @@ void host_send_ws_text(uint32_t channel_id, const char *text, size_t text_len, o
 IMPORT(HTTP_SERVER, "close-channel")
 void host_close_channel(uint32_t channel_id, int has_code, int code, const char *reason, size_t reason_len,
                         outcome *result);
+IMPORT(HTTP_SERVER, "close-channels")
+void host_close_channels(const uint32_t *ids, size_t ids_len, int has_code, int code, const char *reason,
+                         size_t reason_len, gh_refusals *result);
 IMPORT(HTTP_SERVER, "bind-ws-path")
 void host_bind_ws_path(const char *path, size_t path_len, int authenticated, int secure, int extension,
                        const gh_string *subprotocols, size_t subprotocols_len, named_outcome *result);
@@ -143,6 +146,12 @@ int gh_close_channel(uint32_t channel_id, uint16_t code, gh_string reason) {
     outcome result;
     host_close_channel(channel_id, true, code, reason.ptr, reason.len, &result);
     return gh_abi_code_of(&result);
+}
+
+gh_refusals gh_close_channels(const uint32_t *channel_ids, size_t len, uint16_t code, gh_string reason) {
+    gh_refusals refused;
+    host_close_channels(channel_ids, len, true, code, reason.ptr, reason.len, &refused);
+    return numbered(refused);
 }
 
 int gh_bind_ws_path_as(gh_string path, const gh_ws_binding *binding) {

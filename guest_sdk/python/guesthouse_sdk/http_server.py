@@ -20,7 +20,7 @@ from guesthouse_sdk._checks import (
 from guesthouse_sdk._closing import closing
 from guesthouse_sdk._refusals import bind_error, close_error, push_error
 from guesthouse_sdk._wit import Err, refusal
-from guesthouse_sdk.errors import ChannelNotFound, PushError
+from guesthouse_sdk.errors import ChannelNotFound, CloseError, PushError
 from guesthouse_sdk.message import (
     LazyLoadBlob,
     WsMessageType,
@@ -33,6 +33,7 @@ from guesthouse_sdk.system import our
 
 _RawPolicy = _wit.http_server.ChannelPolicy
 _RawCloseError = _wit.http_server.CloseError
+_REASON = "the reason for closing a channel"
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -185,12 +186,32 @@ def close_channel(channel_id: int, code: int | None = None, reason: str = "") ->
     if code is not None and not 0 <= code <= U16_MAX:
         raise close_error(channel_id, _RawCloseError.BAD_CODE)
     try:
-        _wit.http_server.close_channel(
-            _checked_id(channel_id), code, checked_text(reason, "the reason for closing a channel")
-        )
+        _wit.http_server.close_channel(_checked_id(channel_id), code, checked_text(reason, _REASON))
     except Err as failure:
         raise close_error(channel_id, refusal(failure)) from None
     closing.keeper.closed(channel_id)
+
+
+def close_channels(
+    channel_ids: Iterable[int], code: int | None = None, reason: str = ""
+) -> dict[int, CloseError]:
+    """Close many channels of this process as `close_channel` does.
+
+    Returns:
+        The channels that were not closed, and why.
+    """
+    channels, text = [_checked_id(channel_id) for channel_id in channel_ids], checked_text(reason, _REASON)
+    if code is not None and not 0 <= code <= U16_MAX:
+        return {channel_id: close_error(channel_id, _RawCloseError.BAD_CODE) for channel_id in channels}
+    refused = {
+        channel_id: close_error(channel_id, raw)
+        for part in in_parts(list(dict.fromkeys(channels)))
+        for channel_id, raw in _wit.http_server.close_channels(part, code, text)
+    }
+    for channel_id in channels:
+        if channel_id not in refused:
+            closing.keeper.closed(channel_id)
+    return refused
 
 
 def bind_ws_path(

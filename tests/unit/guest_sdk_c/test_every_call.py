@@ -190,3 +190,12 @@ def test_a_channel_is_closed_with_code_and_reason(guest: Guest) -> None:
     guest.push(6, b"close")
     assert guest.expect(ToNode.CLOSE_CHANNEL) == [6, 4000, "bye"]
     assert line(guest) == "close 0"
+
+
+def test_many_channels_are_closed_and_those_that_are_not_there_named(guest: Guest) -> None:
+    guest.open(6)
+    line(guest)
+    guest.push(6, b"close many")
+    assert line(guest) == "unclosed 999:1 6:2 6:2"
+    assert guest.expect(ToNode.CLOSE_CHANNEL) == [6, 4000, "bye"]
+    assert line(guest) == "unclosed 999:1 6:1"

@@ -41,6 +41,7 @@ from guesthouse_sdk import (
     bind_ws_path,
     clear_state,
     close_channel,
+    close_channels,
     get_blob,
     get_blob_text,
     get_on_exit,
@@ -275,6 +276,24 @@ def test_a_close_that_cannot_be_sent_closes_nothing(code: int, reason: str, erro
 
         run_once(close, host)
         assert channel.open
+
+
+def test_many_channels_are_closed_and_those_that_are_not_are_named() -> None:
+    with FakeHost() as host:
+        first, second = host.open(), host.open()
+
+        def close(our: Address, message: Message) -> None:
+            if not isinstance(message, WebSocketOpen) or message.channel_id != second.id:
+                return
+            for code, reason in ((70_000, ""), (1005, ""), (1000, "x" * 124)):
+                kind = CloseReasonTooLong if reason else BadCloseCode
+                assert {type(error) for error in close_channels([first.id], code, reason).values()} == {kind}
+            refused = close_channels([first.id, 99, second.id, first.id], 4000, "bye")
+            assert [(number, type(error)) for number, error in refused.items()] == [(99, ChannelNotFound)]
+            assert close_channels([]) == {}
+
+        host.run(each_message(close))
+        assert first.closed == second.closed == (4000, "bye")
 
 
 def test_closing_a_channel_brings_no_event() -> None:

@@ -26,6 +26,7 @@ from guesthouse_sdk import (
     bind_http_path,
     bind_ws_path,
     close_channel,
+    close_channels,
     get_blob,
     send_ws_push,
     send_ws_push_many,
@@ -163,6 +164,7 @@ def test_closing_a_channel_forgets_it_and_what_was_under_way() -> None:
     ("path", "close"),
     [
         ("/", lambda our, id_: close_channel(id_, 4000)),
+        ("/", lambda our, id_: close_channels([id_, 99, id_], 4000)),
         ("/", lambda our, id_: send_ws_push(our.node, id_, WsMessageType.Close, CLOSE)),
         ("/", lambda our, id_: send_ws_push_many([id_, 99], WsMessageType.Close, CLOSE)),
         ("/", lambda our, id_: send_ws_push_waiting(id_, WsMessageType.Close, CLOSE)),
@@ -221,6 +223,7 @@ def test_a_close_that_is_refused_forgets_nothing() -> None:
                 send_ws_push(self.our.node, channel.id, WsMessageType.Close, bad)
             with pytest.raises(BadCloseCode):
                 close_channel(channel.id, 1005)
+            assert list(close_channels([channel.id], 1005)) == [channel.id]
             with pytest.raises(NodeUnreachable):
                 send_ws_push("far.os", channel.id, WsMessageType.Close, CLOSE)
             send_ws_push_many([channel.id], WsMessageType.Close, bad)

@@ -107,7 +107,7 @@ ACTIONS: Final = (
     Action(
         "WebSocketPushMany",
         ("channel_ids", "message_type"),
-        ("send-ws-push-many", "send-ws-text-many"),
+        ("send-ws-push-many", "send-ws-text-many", "close-channels"),
         *_both(_MANY),
     ),
     Action(

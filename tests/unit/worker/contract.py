@@ -115,7 +115,9 @@ BOUND: Final = ResultOf(None, EnumOf(("bad-path", "too-many")))
 PUSHED: Final = ResultOf(None, PUSH_ERROR)
 REFUSED: Final = ListOf(TupleOf((U32, PUSH_ERROR)))
 STORED: Final = ResultOf(None, EnumOf(("too-big", "storage")))
-CLOSED: Final = ResultOf(None, EnumOf(("channel-not-found", "bad-code", "reason-too-long")))
+CLOSE_ERROR: Final = EnumOf(("channel-not-found", "bad-code", "reason-too-long"))
+CLOSED: Final = ResultOf(None, CLOSE_ERROR)
+UNCLOSED: Final = ListOf(TupleOf((U32, CLOSE_ERROR)))
 
 
 def _function(result: WitType | None, **params: WitType) -> FunctionType:
@@ -145,6 +147,7 @@ FUNCTIONS: Final[dict[str, dict[str, FunctionType]]] = {
         ),
         "send-ws-text-many": _function(REFUSED, channel_ids=ListOf(U32), text=STRING),
         "close-channel": _function(CLOSED, channel_id=U32, code=OptionOf(U16), reason=STRING),
+        "close-channels": _function(UNCLOSED, channel_ids=ListOf(U32), code=OptionOf(U16), reason=STRING),
         "bind-ws-path": _function(BOUND, path=STRING, binding=WS_BINDING),
         "unbind-ws-path": _function(None, path=STRING),
         "bind-http-path": _function(BOUND, path=STRING, binding=HTTP_BINDING),

@@ -248,6 +248,62 @@ def test_a_close_that_no_endpoint_may_send_is_refused(
     assert worker.got(ToNode.CLOSE_CHANNEL) == []
 
 
+CLOSER_OF_MANY = process(
+    ("messaging.receive", "http-server.close-channels", "system.print"),
+    f"""(loop $next {RECEIVE}
+      (if {IS_PUSH} (then
+        (call $close-channels (i32.const 1600) (i32.const 5) (i32.const SOME) (i32.const CODE)
+          (i32.const 800) (i32.const LENGTH) (i32.const {SCRATCH}))
+        (call $print (i32.const 2) (i32.load (i32.const {SCRATCH}))
+          (i32.mul (i32.const 8) (i32.load (i32.const {SCRATCH + 4}))))))
+      (br $next))""",
+    more=data("r" * 200, 800)
+    + data("".join(number.to_bytes(4, "little").decode() for number in (1, 9, 3, 3, 2)), 1600),
+)
+"""Closes the channels 1, 9, 3, 3 and 2, and prints the bytes of what it is told of them."""
+
+
+def closer_of_many(code: int | None, reason_bytes: int) -> str:
+    some = "0" if code is None else "1"
+    text = CLOSER_OF_MANY.replace("SOME", some).replace("CODE", str(code or 0))
+    return text.replace("LENGTH", str(reason_bytes))
+
+
+def unclosed(guest: Guest) -> list[tuple[int, int]]:
+    """The channels that were not closed, and the numbers of the errors."""
+    raw = result_of(guest).encode()
+    assert len(raw) % 8 == 0
+    return [(int.from_bytes(raw[at : at + 4], "little"), raw[at + 4]) for at in range(0, len(raw), 8)]
+
+
+@pytest.mark.parametrize(("code", "reason_bytes"), [(None, 0), (1001, 123), (4999, 5)])
+def test_many_channels_are_closed_at_once_each_once(
+    worker: Worker, code: int | None, reason_bytes: int
+) -> None:
+    guest, other = worker.start(closer_of_many(code, reason_bytes)), worker.start(ECHO)
+    for channel in (1, 2, 3, 4):
+        guest.open(channel, 0)
+    other.open(9)
+    guest.push(4, b"close")
+    closed = [guest.expect(ToNode.CLOSE_CHANNEL) for _ in range(3)]
+    assert closed == [[channel, code or 1000, "r" * reason_bytes] for channel in (1, 3, 2)]
+    assert unclosed(guest) == [(9, 0), (3, 0)]
+    guest.push(4, b"again")
+    assert [channel for channel, error in unclosed(guest) if error == 0] == [1, 9, 3, 3, 2]
+
+
+@pytest.mark.parametrize(("code", "reason_bytes", "error"), [(1005, 0, 1), (65535, 0, 1), (1000, 124, 2)])
+def test_a_close_that_no_endpoint_may_send_closes_none_of_many(
+    worker: Worker, code: int, reason_bytes: int, error: int
+) -> None:
+    guest = worker.start(closer_of_many(code, reason_bytes))
+    for channel in (1, 2, 3):
+        guest.open(channel)
+    guest.push(1, b"close")
+    assert unclosed(guest) == [(1, error), (9, 0), (3, error), (3, error), (2, error)]
+    assert worker.got(ToNode.CLOSE_CHANNEL) == []
+
+
 MANY = process(
     (*ECHO_CALLS[:2], "http-server.send-ws-text-many", "system.print"),
     f"""(loop $next {RECEIVE}

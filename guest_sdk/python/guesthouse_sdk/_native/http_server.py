@@ -139,6 +139,10 @@ def close_channel(channel_id: int, code: int | None, reason: str) -> None:
     host().close_channel(channel_id, code, reason)
 
 
+def close_channels(channel_ids: list[int], code: int | None, reason: str) -> list[tuple[int, CloseError]]:
+    return host().close_channels(channel_ids, code, reason)
+
+
 def bind_ws_path(path: str, binding: WsBinding) -> None:
     host().bind_ws_path(path, binding)
 

@@ -11,6 +11,7 @@ from guesthouse_sdk._native import types
 from guesthouse_sdk._native.http_server import (
     BindError_NoUi,
     ChannelPolicy,
+    CloseError,
     HttpBinding,
     PushError,
     WsBinding,
@@ -236,6 +237,17 @@ class FakeCalls(FakeRights):
 
     def close_channel(self, channel_id: int, code: int | None, reason: str) -> None:
         self.table.close(_u32(channel_id), code, reason)
+
+    def close_channels(
+        self, channel_ids: list[int], code: int | None, reason: str
+    ) -> list[tuple[int, CloseError]]:
+        refused: list[tuple[int, CloseError]] = []
+        for channel_id in channel_ids:
+            try:
+                self.close_channel(channel_id, code, reason)
+            except Err as error:
+                refused.append((channel_id, error.value))
+        return refused
 
     def bind_ws_path(self, path: str, binding: WsBinding) -> None:
         self.check_may_bind()

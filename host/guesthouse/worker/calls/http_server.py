@@ -111,17 +111,29 @@ def send_ws_extension_push(
 
 def close_channel(guest: Guest, channel_id: int, code: int | None, reason: str) -> Any:
     """Close a channel of this process."""
-    if channel_id not in guest.channels:
-        return Err("channel-not-found")
+    refused = close_channels(guest, [channel_id], code, reason)
+    return Err(refused[0][1]) if refused else OK
+
+
+def close_channels(
+    guest: Guest, channel_ids: list[int], code: int | None, reason: str
+) -> list[tuple[int, str]]:
+    """Close many channels of this process."""
+    if not set(map(type, channel_ids)) <= _ONLY_INTEGERS or type(reason) is not str:
+        raise TypeError("channels are closed by their ids, with a text")
     code = _NORMAL_CLOSURE if code is None else code
-    if not _may_be_sent(code):
-        return Err("bad-code")
-    if len(reason.encode()) > _MAX_REASON:
-        return Err("reason-too-long")
-    guest.tell(CloseChannel(guest.handle, channel_id, code, reason))
-    del guest.channels[channel_id]
-    guest.paths.pop(channel_id, None)
-    return OK
+    error = _close_error(code, reason)
+    refused: list[tuple[int, str]] = []
+    for channel_id in channel_ids:
+        if channel_id not in guest.channels:
+            refused.append((channel_id, "channel-not-found"))
+        elif error is not None:
+            refused.append((channel_id, error))
+        else:
+            guest.outgoing.add(CloseChannel(guest.handle, channel_id, code, reason))
+            del guest.channels[channel_id]
+            guest.paths.pop(channel_id, None)
+    return refused
 
 
 def bind_http_static_path(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any]) -> Any:
@@ -211,6 +223,12 @@ def _is_close(payload: bytes) -> bool:
     return len(payload) >= 2 and _may_be_sent(int.from_bytes(payload[:2], "big"))
 
 
+def _close_error(code: int, reason: str) -> str | None:
+    if not _may_be_sent(code):
+        return "bad-code"
+    return "reason-too-long" if len(reason.encode()) > _MAX_REASON else None
+
+
 def _may_be_sent(code: int) -> bool:
     """Whether an endpoint may send the close code (RFC 6455, section 7.4)."""
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
@@ -235,6 +253,7 @@ CALLS: Final = {
         send_ws_extension_push, blocks=True, most=message_bytes, beyond=Beyond.MARK
     ),
     "close-channel": HostFunction(close_channel),
+    "close-channels": HostFunction(close_channels),
     "bind-http-static-path": HostFunction(bind_http_static_path, blocks=True, most=operation_bytes),
     "send-http-response": HostFunction(send_http_response, most=operation_bytes),
 }

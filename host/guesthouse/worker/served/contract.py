@@ -182,6 +182,10 @@ FUNCTIONS: Final[dict[str, dict[str, FunctionType]]] = {
         "close-channel": FunctionType(
             (("channel-id", U32), ("code", OptionOf(U16)), ("reason", STRING)), ResultOf(None, CLOSE_ERROR)
         ),
+        "close-channels": FunctionType(
+            (("channel-ids", ListOf(U32)), ("code", OptionOf(U16)), ("reason", STRING)),
+            ListOf(TupleOf((U32, CLOSE_ERROR))),
+        ),
         "bind-ws-path": FunctionType((("path", STRING), ("binding", WS_BINDING)), ResultOf(None, BIND_ERROR)),
         "unbind-ws-path": FunctionType((("path", STRING),), None),
         "bind-http-path": FunctionType(

@@ -32,6 +32,12 @@ static void push_to_many(uint32_t channel_id) {
     print_refusals("path", gh_send_ws_push_to_path(gh_text("/"), GH_BINARY, &blob));
 }
 
+static void close_many(uint32_t channel_id) {
+    uint32_t ids[] = {999, channel_id, channel_id};
+    print_refusals("unclosed", gh_close_channels(ids, 3, 1005, gh_text("no such code")));
+    print_refusals("unclosed", gh_close_channels(ids, 3, 4000, gh_text("bye")));
+}
+
 static void push_and_wait(uint32_t channel_id) {
     gh_lazy_load_blob blob = a_blob();
     print_code("policy", gh_set_channel_policy(channel_id, GH_POLICY_WAIT));
@@ -134,6 +140,8 @@ static void several(void) {
 bool more(uint32_t channel_id, gh_string command) {
     if (gh_same(command, gh_text("many")))
         push_to_many(channel_id);
+    else if (gh_same(command, gh_text("close many")))
+        close_many(channel_id);
     else if (gh_same(command, gh_text("waiting")))
         push_and_wait(channel_id);
     else if (gh_same(command, gh_text("extension ask")))
