@@ -94,6 +94,12 @@ def test_the_owner_of_a_table_is_its_first_column(table: Table) -> None:
         assert table.columns.startswith(f"({table.owner} TEXT")
 
 
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_what_a_module_keeps_belongs_to_a_package_or_process_that_can_be_purged(table: Table) -> None:
+    assert table.owner in ("package", "process")
+    assert table.name in OF_PACKAGES
+
+
 def test_no_module_makes_or_purges_a_table_by_itself() -> None:
     host = Path(__file__).parents[3] / "host/guesthouse"
     making = {path.name for path in host.rglob("*.py") if "CREATE TABLE" in path.read_text()}
