@@ -34,8 +34,7 @@ def _http_server(request: Any) -> Ok:
 
 
 def _open(guest: Guest, opened: Open) -> Ok:
-    guest.set_blob(None, None)
-    guest.current_request = 0
+    guest.take_up()
     event = {
         "path": opened.path,
         "channel-id": opened.channel_id,
@@ -56,13 +55,12 @@ def _push(guest: Guest, push: Push) -> tuple[Form, int, str]:
 
 
 def _close(guest: Guest, closed: Close) -> Ok:
-    guest.set_blob(None, None)
-    guest.current_request = 0
+    guest.take_up()
     return _http_server(("web-socket-close", closed.channel_id))
 
 
 def _http(guest: Guest, request: Http) -> Ok:
-    guest.set_blob(request.mime, request.body)
+    guest.take_up(request.mime, request.body)
     guest.expect_http_answer(request.http_id)
     event = {
         "source-socket-addr": request.source_addr,
@@ -77,14 +75,13 @@ def _http(guest: Guest, request: Http) -> Ok:
 
 
 def _request(guest: Guest, request: Request) -> Ok:
-    guest.set_blob(request.mime, request.blob)
+    guest.take_up(request.mime, request.blob)
     guest.expect_answer(request.request_id)
     return Ok(("request", {"source": address_value(request.source), "request": request_value(request)}))
 
 
 def _response(guest: Guest, response: Response) -> Ok:
-    guest.set_blob(response.mime, response.blob)
-    guest.current_request = 0
+    guest.take_up(response.mime, response.blob)
     value = {
         "source": address_value(response.source),
         "response": response_value(response),
@@ -94,8 +91,7 @@ def _response(guest: Guest, response: Response) -> Ok:
 
 
 def _send_failure(guest: Guest, failure: SendFailure) -> Err:
-    guest.set_blob(None, None)
-    guest.current_request = 0
+    guest.take_up()
     return Err({"error": send_error(failure), "context": failure.context})
 
 

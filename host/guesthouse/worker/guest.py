@@ -279,8 +279,9 @@ class Guest:
         self.answerable = Answerable.NOTHING
         return what
 
-    def set_blob(self, mime: str | None, payload: bytes | None) -> None:
-        """Make this the blob of the message in hand."""
+    def take_up(self, mime: str | None = None, payload: bytes | None = None) -> None:
+        """Another message is in hand, with this blob; it is no request, unless `expect_answer` follows."""
+        self.current_request = 0
         self.blob = (mime, payload)
         if payload is not None:
             self.last_blob = self.blob

@@ -54,8 +54,7 @@ def _event(guest: Guest, body: bytes, expects_response: int | None = None) -> Ok
 
 
 def _open(guest: Guest, opened: Open) -> Ok:
-    guest.set_blob(None, None)
-    guest.current_request = 0
+    guest.take_up()
     event = {
         "path": opened.path,
         "channel_id": opened.channel_id,
@@ -73,8 +72,7 @@ def _open(guest: Guest, opened: Open) -> Ok:
 
 
 def _push(guest: Guest, push: Push) -> Ok:
-    guest.set_blob(None, push.payload)
-    guest.current_request = 0
+    guest.take_up(None, push.payload)
     body = b'{"WebSocketPush":{"channel_id":%d,"message_type":"%s"}}'
     return _event(guest, body % (push.channel_id, _TYPES[push.message_type].encode()))
 
@@ -90,13 +88,12 @@ def _close(guest: Guest, closing: Close) -> Ok:
 def closed(guest: Guest, channel_id: int) -> Ok:
     """What a guest receives of the end of a channel."""
     guest.closed_channel = 0
-    guest.set_blob(None, None)
-    guest.current_request = 0
+    guest.take_up()
     return _event(guest, b'{"WebSocketClose":%d}' % channel_id)
 
 
 def _http(guest: Guest, request: Http) -> Ok:
-    guest.set_blob(request.mime, request.body)
+    guest.take_up(request.mime, request.body)
     guest.expect_http_answer(request.http_id)
     event = {
         "source_socket_addr": request.source_addr,
@@ -111,14 +108,13 @@ def _http(guest: Guest, request: Http) -> Ok:
 
 
 def _request(guest: Guest, request: Request) -> Ok:
-    guest.set_blob(request.mime, request.blob)
+    guest.take_up(request.mime, request.blob)
     guest.expect_answer(request.request_id)
     return Ok((spelled(guest, request.source), ("request", request_value(request))))
 
 
 def _response(guest: Guest, response: Response) -> Ok:
-    guest.set_blob(response.mime, response.blob)
-    guest.current_request = 0
+    guest.take_up(response.mime, response.blob)
     node, _, process = response.source.partition("@")
     if node == guest.node:
         older = guest.spellings.get(_HTTP_SERVER, "").startswith(_OLDER_NAME)
@@ -128,8 +124,7 @@ def _response(guest: Guest, response: Response) -> Ok:
 
 
 def _send_failure(guest: Guest, failure: SendFailure) -> Err:
-    guest.set_blob(None, None)
-    guest.current_request = 0
+    guest.take_up()
     return Err((_send_error(guest, failure), failure.context))
 
 

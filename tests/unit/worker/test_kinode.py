@@ -251,7 +251,8 @@ class Named:
     def expect_http_answer(self, http_id: int) -> None:
         self.current_request = -http_id
 
-    def set_blob(self, mime: str | None, payload: bytes | None) -> None:
+    def take_up(self, mime: str | None = None, payload: bytes | None = None) -> None:
+        self.current_request = 0
         self.blob = (mime, payload)
 
 
