@@ -126,7 +126,7 @@ async def test_a_client_that_asks_by_rpc_is_answered_by_the_module(kernel: Any) 
         await worker.say(
             send(other, KV, json.dumps(SET).encode(), inherit=True, inherited_id=request[2], blob=b"1")
         )
-    assert asked.result() == Answer(b'"Ok"')
+    assert asked.result() == Answer(b'"Ok"', source=KV)
 
 
 async def test_an_http_request_is_not_handed_on_to_a_module_whose_answer_is_none_to_a_browser(
