@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from guesthouse.core import private
+from guesthouse.core import atomic_file, private
 from guesthouse.core.address import parse_node_name
 from guesthouse.core.errors import BadNodeName, GuesthouseError
 
@@ -24,7 +24,7 @@ _KEPT: Final = (
     *_SECRETS,
 )
 _KEPT_IN_SEVERAL: Final = ("state.sqlite", "compiled")
-_MADE_BESIDE: Final = (*(f".{name}." for name in _KEPT), ".new-")
+_MADE_BESIDE: Final = (*(f".{name}." for name in (*_KEPT, *_KEPT_IN_SEVERAL)), ".new-")
 
 
 def is_of_a_node(name: str) -> bool:
@@ -146,8 +146,7 @@ class Home:
     def remember_node(self, node: str) -> None:
         """Store the name of the node that runs here, for commands that work without it."""
         try:
-            with open(self._node, "w", opener=private.opener) as file:
-                file.write(f"{node}\n")
+            atomic_file.replace(self._node, f"{node}\n".encode())
         except OSError as error:
             raise self._unusable(error) from None
 

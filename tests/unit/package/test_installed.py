@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -166,9 +167,14 @@ def test_a_package_id_has_two_parts(text: str) -> None:
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
     write_installed(tmp_path, Installed().with_version(CHAT, ONE))
-    (tmp_path / f".{INSTALLED_NAME}.new").mkdir()
-    with pytest.raises(PackageError, match="cannot be written"):
-        write_installed(tmp_path, Installed().with_version(CHAT, TWO))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(PackageError, match="cannot be written"):
+            write_installed(tmp_path, Installed().with_version(CHAT, TWO))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == [INSTALLED_NAME]
     assert read_installed(tmp_path).get(CHAT).current == ONE
 
 

@@ -6,15 +6,14 @@ Files are readable by the node's user only and are replaced atomically.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from guesthouse.core import atomic_file
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.json_text import is_text
 
@@ -57,7 +56,7 @@ def load_local_secret(home: Path) -> str:
     path = home / LOCAL_SECRET_FILE
     try:
         if not path.exists():
-            _write_once(path, f"{secrets.token_hex(_SECRET_BYTES)}\n".encode())
+            atomic_file.create(path, f"{secrets.token_hex(_SECRET_BYTES)}\n".encode())
         secret = path.read_text(errors="replace").strip()
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror}: make it readable for this user") from None
@@ -71,7 +70,7 @@ def load_local_secret(home: Path) -> str:
 def _load(path: Path, consequence: str) -> bytes:
     try:
         if not path.exists():
-            _write_once(path, secrets.token_bytes(_SECRET_BYTES))
+            atomic_file.create(path, secrets.token_bytes(_SECRET_BYTES))
         secret = path.read_bytes()
     except OSError as error:
         raise CredentialsError(
@@ -92,7 +91,7 @@ def replace_secret(home: Path) -> bytes:
     """
     secret = secrets.token_bytes(_SECRET_BYTES)
     try:
-        replace_file(home / SECRET_FILE, secret)
+        atomic_file.replace(home / SECRET_FILE, secret)
     except OSError as error:
         raise CredentialsError(f"{home / SECRET_FILE}: {error.strerror}: make {home} writable") from None
     return secret
@@ -138,7 +137,7 @@ def set_password(home: Path, password: str) -> None:
     if not is_text(password):
         raise CredentialsError("the password is not valid UTF-8: choose another")
     try:
-        replace_file(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
+        atomic_file.replace(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
     except OSError as error:
         raise CredentialsError(f"{home / PASSWORD_FILE}: {error.strerror}: make {home} writable") from None
 
@@ -168,33 +167,3 @@ def check_password(home: Path, given_hash: str) -> bool:
         return PasswordHasher().verify(stored, given)
     except (OSError, VerificationError, InvalidHashError, UnicodeError):
         return False
-
-
-def _write_once(path: Path, data: bytes) -> None:
-    """Create a file with all of its content, unless another did so first."""
-    temporary = _temporary(path, data)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put a file in the place of another, as a whole."""
-    _temporary(path, data).replace(path)
-
-
-def _temporary(path: Path, data: bytes) -> Path:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink()
-        raise
-    return temporary

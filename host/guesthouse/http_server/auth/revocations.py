@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from guesthouse.http_server.auth.credentials import CredentialsError, replace_file
+from guesthouse.core import atomic_file
+from guesthouse.http_server.auth.credentials import CredentialsError
 
 REVOKED_FILE: Final = "tokens.revoked"
 _COMPACT_AT: Final = 4096
@@ -76,5 +77,5 @@ class RevocationList:
     def _compact(self, now: float) -> None:
         self._ends = {family: ends for family, ends in self._ends.items() if ends > now}
         lines = [f"{family} {ends}\n" for family, ends in self._ends.items()]
-        replace_file(self._path, "".join(lines).encode())
+        atomic_file.replace(self._path, "".join(lines).encode())
         self._lines = len(lines)

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from guesthouse.core import atomic_file
 from guesthouse.package.build.componentize import make_component
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
 from guesthouse.package.errors import BuildError
@@ -186,8 +187,5 @@ def _kill(tool: subprocess.Popen[bytes]) -> None:
 
 
 def _replace(output: Path, content: bytes) -> None:
-    """Write a file in one step."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(output)
+    atomic_file.replace(output, content, atomic_file.FOR_ALL)

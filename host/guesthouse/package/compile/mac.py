@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from guesthouse.core import atomic_file
 from guesthouse.package.compile.private_files import UntrustedFile, read_private
 from guesthouse.package.errors import CompileError
 
@@ -38,7 +37,7 @@ class MacKey:
 
     def _key(self) -> bytes:
         if not self._key_path.exists():
-            self._make_key()
+            atomic_file.create(self._key_path, secrets.token_bytes(_KEY_BYTES))
         try:
             # Another node that makes it just now, or was killed as it did, has a second name for it.
             key = read_private(self._key_path, _KEY_BYTES, linked=True)
@@ -47,17 +46,3 @@ class MacKey:
         if len(key) != _KEY_BYTES:
             raise CompileError(f"{self._key_path}, the compile cache's key, is damaged: remove it")
         return key
-
-    def _make_key(self) -> None:
-        """Whole or not at all, whatever ends this node meanwhile; another node's that came first stays."""
-        partial = self._key_path.with_name(f".new-{secrets.token_hex(8)}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
-                file.flush()
-                os.fsync(descriptor)
-            with suppress(FileExistsError):
-                self._key_path.hardlink_to(partial)
-        finally:
-            partial.unlink()

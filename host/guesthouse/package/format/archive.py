@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
+from guesthouse.core.atomic_file import sync_folder
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.manifest import MAX_PATH, MAX_SEGMENT, relative_path
@@ -107,13 +108,13 @@ def _unpack_copy(copy: IO[bytes], archive: Path, folder: Path, limits: PackageLi
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
-    _sync(partial)
+    sync_folder(partial)
     try:
         partial.rename(folder)
     except OSError:
         if not folder.is_dir():  # else another one unpacked the same archive first
             raise
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def _check_end(copy: IO[bytes], archive: Path, limits: PackageLimits) -> None:
@@ -231,14 +232,6 @@ def _chunks(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
     with opened.open(entry) as source:
         while chunk := source.read(_CHUNK):
             yield chunk
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _why_no_path(name: str) -> str:

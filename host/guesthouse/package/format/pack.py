@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
+from guesthouse.core import atomic_file
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.kinode_packages import METADATA, find_kinode
 from guesthouse.package.format.load import inside
@@ -28,20 +30,12 @@ def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
             cannot be written.
     """
     members = _members(folder, manifest)
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted(members):
-                info = zipfile.ZipInfo(name, _ZIP_TIME)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, members[name].read_bytes())
-        partial.replace(output)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
+    with _written(output) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(members):
+            info = zipfile.ZipInfo(name, _ZIP_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, members[name].read_bytes())
 
 
 def write_component(component: Path, output: Path) -> None:
@@ -50,16 +44,18 @@ def write_component(component: Path, output: Path) -> None:
     Raises:
         PackageError: the file cannot be written.
     """
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    if not output.exists() or not output.samefile(component):
+        with _written(output) as file:
+            file.write(component.read_bytes())
+
+
+@contextmanager
+def _written(output: Path) -> Iterator[BinaryIO]:
     try:
-        if output.exists() and output.samefile(component):
-            return
         output.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(component.read_bytes())
-        partial.replace(output)
+        with atomic_file.replacing(output, atomic_file.FOR_ALL) as file:
+            yield file
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
 
 

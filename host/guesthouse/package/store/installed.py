@@ -9,17 +9,15 @@ pure: each returns what is to be written.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from guesthouse.core import private
+from guesthouse.core import atomic_file
 from guesthouse.core.address import ProcessId
 from guesthouse.core.errors import BadProcessId
 from guesthouse.package.errors import PackageError
@@ -168,17 +166,9 @@ def write_installed(home: Path, installed: Installed) -> None:
         PackageError: the disk is full, or does not allow it; what was there is untouched.
     """
     path = home / INSTALLED_NAME
-    partial = home / f".{INSTALLED_NAME}.new"
     try:
-        with open(partial, "wb", opener=private.opener) as file:
-            file.write(_written(installed))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync(home)
+        atomic_file.replace(path, _written(installed))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise PackageError(
             f"{path} cannot be written: {error.strerror}; see that the disk has room"
         ) from None
@@ -196,14 +186,6 @@ def parse_package_id(text: str) -> str:
         raise PackageError(
             f"{text!a} is no package id: write package:publisher, as `guesthouse packages` does"
         ) from None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _written(installed: Installed) -> bytes:

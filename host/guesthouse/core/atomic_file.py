@@ -1,0 +1,77 @@
+"""Files that are there whole or not at all, whatever ends this program meanwhile. Blocking I/O."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+PRIVATE: Final = 0o600
+FOR_ALL: Final = 0o666
+"""As far as the umask lets others read it."""
+
+
+def replace(path: Path, data: bytes, mode: int = PRIVATE) -> None:
+    """Put a file in the place of another.
+
+    Raises:
+        OSError: it cannot be written; what was there is untouched.
+    """
+    with replacing(path, mode) as file:
+        file.write(data)
+
+
+def create(path: Path, data: bytes) -> None:
+    """Make a private file, unless there is one: another program's that came first stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _written_beside(path, PRIVATE) as (partial, file):
+        file.write(data)
+        _sync(file)
+        with suppress(FileExistsError):
+            path.hardlink_to(partial)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
+    """Write a file that takes the place of another when the block is left, unless it raises.
+
+    Raises:
+        OSError: it cannot be written; what was there is untouched.
+    """
+    with _written_beside(path, mode) as (partial, file):
+        yield file
+        _sync(file)
+        partial.replace(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """See that the names in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _written_beside(path: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file in the same folder, deleted in the end unless it was renamed."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            yield partial, file
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
