@@ -13,7 +13,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from guesthouse.core.address import ProcessId
-from guesthouse.http_server.auth.tokens import OneTimeTokens, Throttle, without_own_cookies
+from guesthouse.http_server.auth.tokens import LoginThrottle, OneTimeTokens, without_own_cookies
 from guesthouse.http_server.close_codes import is_sendable_code
 from guesthouse.http_server.routing.origin import counted_as
 from guesthouse.http_server.routing.paths import BadPath, PathPattern, query_params, split
@@ -462,7 +462,7 @@ def test_unused_one_time_tokens_do_not_pile_up() -> None:
 
 
 def test_waits_double_up_to_a_quarter_of_an_hour_and_a_success_clears_them() -> None:
-    throttle = Throttle()
+    throttle = LoginThrottle()
     waits, now = [], 0.0
     for _ in range(16):
         throttle.failed("a", now)
@@ -475,7 +475,7 @@ def test_waits_double_up_to_a_quarter_of_an_hour_and_a_success_clears_them() -> 
 
 
 def test_the_memory_of_failures_is_bounded() -> None:
-    throttle = Throttle()
+    throttle = LoginThrottle()
     for number in range(5000):
         throttle.failed(str(number), 0)
     assert len(throttle._failures) == 4096

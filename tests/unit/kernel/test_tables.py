@@ -29,7 +29,7 @@ from guesthouse.core.exit_cause import ExitCause
 from guesthouse.core.messages import LazyLoadBlob, Request
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.http_server.auth.tickets import Tickets
-from guesthouse.http_server.auth.tokens import Claims, OneTimeTokens, Throttle
+from guesthouse.http_server.auth.tokens import Claims, LoginThrottle, OneTimeTokens
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.subdomains import subdomain_of
 from guesthouse.http_server.state.channels import ChannelTable, TokenChannels
@@ -388,7 +388,7 @@ async def mailboxes(house: House) -> AsyncIterator[Fill]:
 @asynccontextmanager
 async def logins(house: House) -> AsyncIterator[Fill]:
     """Addresses that guess, and login URLs and tickets that nobody uses."""
-    throttle, one_time, tickets = Throttle(), OneTimeTokens(), Tickets()
+    throttle, one_time, tickets = LoginThrottle(), OneTimeTokens(), Tickets()
     claims = Claims("home.os", None, 100)
 
     async def fill(count: int) -> None:

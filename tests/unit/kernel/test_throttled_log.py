@@ -19,13 +19,13 @@ class Clock:
 
 def test_a_matter_is_named_at_once_and_then_once_a_minute_with_how_often() -> None:
     clock, log = Clock(), Lines()
-    notices = ThrottledLog(log, clock)
+    lines = ThrottledLog(log, clock)
     for _ in range(5):
-        notices.say("a:b:c", "mailbox", "it is full")
+        lines.say("a:b:c", "mailbox", "it is full")
     clock.now = EVERY_SECONDS
-    notices.say("a:b:c", "mailbox", "it is full")
+    lines.say("a:b:c", "mailbox", "it is full")
     clock.now = 2 * EVERY_SECONDS
-    notices.say("a:b:c", "mailbox", "it is full")
+    lines.say("a:b:c", "mailbox", "it is full")
     assert log.lines == [
         ("a:b:c", "warning", "it is full"),
         ("a:b:c", "warning", "it is full (4 times more since it was said last)"),
@@ -35,17 +35,17 @@ def test_a_matter_is_named_at_once_and_then_once_a_minute_with_how_often() -> No
 
 def test_other_matters_and_other_processes_have_their_own_minute() -> None:
     log = Lines()
-    notices = ThrottledLog(log, Clock())
-    notices.say("a:b:c", "mailbox", "it is full")
-    notices.say("a:b:c", "state", "it is big")
-    notices.say("d:e:f", "mailbox", "it is full")
+    lines = ThrottledLog(log, Clock())
+    lines.say("a:b:c", "mailbox", "it is full")
+    lines.say("a:b:c", "state", "it is big")
+    lines.say("d:e:f", "mailbox", "it is full")
     assert len(log.lines) == 3
 
 
 def test_what_was_said_is_not_remembered_for_ever() -> None:
     clock, log = Clock(), Lines()
-    notices = ThrottledLog(log, clock)
+    lines = ThrottledLog(log, clock)
     for number in range(5000):
         clock.now += 1.0
-        notices.say(f"p{number}:b:c", "mailbox", "it is full")
-    assert len(notices._said) <= 1024
+        lines.say(f"p{number}:b:c", "mailbox", "it is full")
+    assert len(lines._throttle._seen) <= 1024

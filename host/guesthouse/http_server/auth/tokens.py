@@ -341,10 +341,6 @@ class OneTimeTokens:
         self._expiry[_hash(token)] = now + ONE_TIME_SECONDS
         return token
 
-    def is_valid(self, token: str, now: float) -> bool:
-        """Whether `use` would succeed."""
-        return self._expiry.get(_hash(token), 0.0) > now
-
     def forget(self) -> None:
         """Invalidate all tokens."""
         self._expiry.clear()
@@ -363,7 +359,7 @@ class _Failures(Struct):
     until: float
 
 
-class Throttle:
+class LoginThrottle:
     """Throttles login attempts: after `FREE_ATTEMPTS` failures an address waits 2 s, doubled with each further
     failure, up to 15 min. A success resets it.
     """

@@ -23,9 +23,9 @@ from guesthouse.http_server.auth.tokens import (
     SESSION_SECONDS,
     AuthError,
     Claims,
+    LoginThrottle,
     OneTimeTokens,
     Scope,
-    Throttle,
 )
 from guesthouse.http_server.http.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.http.session_cookies import SessionCookies
@@ -92,7 +92,7 @@ class Login:
         self.one_time = OneTimeTokens()
         self.tickets = Tickets()
         self.cookies = SessionCookies(context)
-        self.throttle = Throttle()
+        self.throttle = LoginThrottle()
         self._hashing = asyncio.Semaphore(1)
         self._waiting = 0
 

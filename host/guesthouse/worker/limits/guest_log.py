@@ -8,6 +8,7 @@ from typing import Final
 
 from guesthouse.link.frames import checked
 from guesthouse.link.to_node import LogLine
+from guesthouse.worker.limits.rate import TokenBucket
 from guesthouse.worker.link import LinkWriter
 
 _CUT: Final = " … (cut)"
@@ -20,24 +21,22 @@ class GuestLog:
     """One guest's log. Lines over the rate are counted, and the count is logged once there is room."""
 
     __slots__ = (
+        "_bucket",
         "_handle",
         "_line_bytes",
+        "_lines",
         "_outgoing",
         "_partial",
-        "_rate",
-        "_since",
         "_suppressed",
-        "_tokens",
         "dropped",
     )
 
     def __init__(self, handle: int, lines_per_second: int, line_bytes: int, outgoing: LinkWriter) -> None:
         self._handle = handle
-        self._rate = float(lines_per_second)
+        self._bucket = TokenBucket(lines_per_second, monotonic())
+        self._lines = 0
         self._line_bytes = line_bytes
         self._outgoing = outgoing
-        self._tokens = self._rate
-        self._since = monotonic()
         self._suppressed = 0
         self.dropped = 0
         """Lines over the rate, in all."""
@@ -94,12 +93,10 @@ class GuestLog:
         return shown if whole else encoded[:limit].decode("utf-8", "ignore") + _CUT
 
     def _admit(self) -> bool:
-        now = monotonic()
-        self._tokens = min(self._rate, self._tokens + (now - self._since) * self._rate)
-        self._since = now
-        if self._tokens < 1.0:
+        self._bucket.wait_seconds(self._lines, monotonic())
+        if self._lines + 1 > self._bucket.enough:
             return False
-        self._tokens -= 1.0
+        self._lines += 1
         return True
 
     def _send(self, stream: str, level: str, text: str) -> None:

@@ -4,13 +4,15 @@ Who uses more is held back, not ended: it is left unpolled until its average is 
 burst is honest more often than not, and a guest that is merely slow still serves its channels; one that
 computes for ever on one message ends by `cpu_seconds_per_message`, and held back it does not age.
 
-Nothing is done per call but counting. An `TokenBucket` knows up to which total nobody has to look at the clock,
+Nothing is done per call but counting. A `TokenBucket` knows up to which total nobody has to look at the clock,
 so a guest within its budget costs two comparisons a slice.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from guesthouse.core.throttle import Throttle
 
 BURST_SECONDS: Final = 1.0
 """How many seconds' worth a guest saves up. What it has is found out when it is used up and not before, so one that
@@ -23,11 +25,11 @@ SAY_EVERY_SECONDS: Final = 60.0
 class TokenBucket:
     """A total that may grow by so much a second. Pure: the time is an argument, in seconds."""
 
-    __slots__ = ("_looked_at", "enough", "per_second", "say_at")
+    __slots__ = ("_looked_at", "enough", "per_second")
 
     def __init__(self, per_second: float, now: float) -> None:
         self.per_second = per_second
-        self._looked_at = self.say_at = now
+        self._looked_at = now
         self.enough = per_second * BURST_SECONDS
         """The total up to which `wait_seconds` need not be asked."""
 
@@ -42,12 +44,13 @@ class TokenBucket:
 class RateLimits:
     """The two allowances of one guest, and how long it was held back by them."""
 
-    __slots__ = ("calls", "cpu", "held_seconds")
+    __slots__ = ("_throttle", "calls", "cpu", "held_seconds")
 
     def __init__(self, cpu_share: float, calls_per_second: int, now: float) -> None:
         self.cpu = TokenBucket(cpu_share, now)
         self.calls = TokenBucket(calls_per_second, now)
         self.held_seconds = 0.0
+        self._throttle = Throttle(SAY_EVERY_SECONDS)
 
     def is_used_up(self, cpu_seconds: float, calls: int) -> bool:
         """Whether the totals may be over the budget, so that `hold_seconds` is to be asked."""
@@ -62,10 +65,8 @@ class RateLimits:
             return 0.0, None
         self.held_seconds += seconds
         which = self.cpu if by_cpu >= by_calls else self.calls
-        if now < which.say_at:
-            return seconds, None
-        which.say_at = now + SAY_EVERY_SECONDS
-        return seconds, self._in_words(which)
+        is_said = self._throttle.omitted(which is self.cpu, now) is not None
+        return seconds, self._in_words(which) if is_said else None
 
     def _in_words(self, which: TokenBucket) -> str:
         if which is self.cpu:
