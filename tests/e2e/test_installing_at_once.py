@@ -14,7 +14,7 @@ from guesthouse.core.address import ProcessId
 from guesthouse.core.capabilities import of_node
 from guesthouse.core.config import HttpSettings, Settings
 from guesthouse.kernel.supervision.supervised import NoSuchProcess, ProcessNotStarted
-from guesthouse.node import installer
+from guesthouse.node import installer, offline_installer
 from guesthouse.node.admin_commands import NodeCommands
 from guesthouse.node.node import Node
 from guesthouse.package.errors import PackageError
@@ -109,8 +109,8 @@ async def test_what_an_uninstalled_package_stored_is_dropped_at_the_next_start(t
     async with Node(settings, None) as node:
         node.state.set(ECHO, b"kept", lambda _: None)
     with pytest.raises(PackageError, match=NOTHING):
-        installer.uninstall_without_node(node.home, "other:test.os", drop_state=True)
-    installer.uninstall_without_node(node.home, PACKAGE, drop_state=True)
+        offline_installer.uninstall_without_node(node.home, "other:test.os", drop_state=True)
+    offline_installer.uninstall_without_node(node.home, PACKAGE, drop_state=True)
     async with Node(settings, None) as node:
         assert await stored(node) is None
 
@@ -313,7 +313,7 @@ async def test_what_a_package_gave_to_other_nodes_is_void_from_its_end_on_also_a
             await node.installer.uninstall(PACKAGE, drop_state=False)
             assert node.router.rights.is_void(right, given)
     if not running:
-        installer.uninstall_without_node(node.home, PACKAGE, drop_state=False)
+        offline_installer.uninstall_without_node(node.home, PACKAGE, drop_state=False)
     async with Node(settings, None) as node:
         await node.installer.install(folder)
         assert node.router.rights.is_void(right, given)

@@ -52,7 +52,7 @@ def _install(folder: Path, package: str, consent: str | bool | None) -> dict[str
     try:
         (item,) = ask(folder, "install", package=str(Path(package).absolute()), consent=consent)
     except NoNode:
-        from guesthouse.node.installer import install_without_node
+        from guesthouse.node.offline_installer import install_without_node
         from guesthouse.node.package_hosts import NeedsConsent
 
         try:
@@ -93,7 +93,7 @@ def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> Non
         list(ask(folder, "uninstall", package=package_id, purge=purge))
     except NoNode:
         dropped += " at the next start of the node" if purge else ""
-        from guesthouse.node.installer import uninstall_without_node
+        from guesthouse.node.offline_installer import uninstall_without_node
 
         uninstall_without_node(Home(folder), package_id, drop_state=purge)
     if as_json:
@@ -120,7 +120,7 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
     try:
         (item,) = ask(folder, "rollback", package=package_id)
     except NoNode:
-        from guesthouse.node.installer import roll_back_without_node
+        from guesthouse.node.offline_installer import roll_back_without_node
 
         item = roll_back_without_node(Home(folder), load_settings(str(folder)), package_id)
     _show(item, as_json)
@@ -143,7 +143,7 @@ def packages(rights: bool, home: str | None, as_json: bool) -> None:
     try:
         items = list(ask(folder, "packages"))
     except NoNode:
-        from guesthouse.node.installer import listed_without_node
+        from guesthouse.node.offline_installer import listed_without_node
 
         items = listed_without_node(Home(folder), load_settings(str(folder)))
     columns: Columns = (

@@ -1,4 +1,4 @@
-"""Installs packages, upgrades them, takes them back: on the node that runs, or in its home while none does.
+"""Installs packages, upgrades them and takes them back on the node that runs (`offline_installer.py`: without one).
 
 An operation is one replacement of `installed.json` (`package/store/installed.py`). With a running node, the new version
 runs before the file says so: whenever the node dies, the next one starts the old version or the new one, whole.
@@ -12,19 +12,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from guesthouse.core.config import PackageLimits, Settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
-from guesthouse.kernel.supervision.purge import forget_rights, keeps, keeps_without_node, purge, with_rights
+from guesthouse.kernel.supervision.purge import forget_rights, keeps, purge, with_rights
 from guesthouse.kernel.supervision.supervised import NoSuchProcess, ProcessNotStarted
-from guesthouse.node.package_hosts import NeedsConsent, had_host_of, refuse_same_host, take_hosts
+from guesthouse.node.package_changes import Consent, compared, consented, known_version, nothing_of
+from guesthouse.node.package_hosts import refuse_same_host, take_hosts
 from guesthouse.node.package_listing import described, rights_of
 from guesthouse.package.compile.compiler import Compiler
-from guesthouse.package.consent import Changes, changes
 from guesthouse.package.errors import PackageError
 from guesthouse.package.spec import Package
 from guesthouse.package.store.installed import Installed, Version, read_installed, write_installed
@@ -37,10 +35,6 @@ if TYPE_CHECKING:
 SOURCE = "packages"
 _LINES_LOOKED_AT = 1000
 _OF_A_PANIC = ("thread '<unnamed>'", "Python function threw an unexpected", "note: run with `RUST_BACKTRACE")
-Consent: TypeAlias = str | bool | None
-"""To what a package asks for: the hash of the one that was shown, or True for whatever it is."""
-
-
 _T = TypeVar("_T")
 
 
@@ -161,7 +155,7 @@ class Installer:
             item, runs = installed.get(package_id), running.get(package_id)
             known = runs
             if item is not None and runs is None:
-                known = _known(item.current, self._node.settings.package, self._home.unpacked)
+                known = known_version(item.current, self._node.settings.package, self._home.unpacked)
             yield described(package_id, item, runs, self._home.unpacked) | rights_of(
                 known, installed=item is not None
             )
@@ -210,7 +204,7 @@ class Installer:
             installed = read_installed(self._home.path).packages
             others = {*installed, *(known.id for known in self._node.packages), *self._installing}
             refuse_same_host(package.id, others)
-            asked = await asyncio.to_thread(_consented, self._home, self._node.settings, package, consent)
+            asked = await asyncio.to_thread(consented, self._home, self._node.settings, package, consent)
             self._installing.add(package.id)
         try:
             item = await self._change(package, lambda now: now.with_version(package.id, version))
@@ -240,7 +234,7 @@ class Installer:
             async with self._turn:
                 wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current
                 package = await self._staged(wanted)
-                asked = await asyncio.to_thread(_compared, self._home, self._node.settings, package)
+                asked = await asyncio.to_thread(compared, self._home, self._node.settings, package)
             item = await self._change(package, lambda now: now.rolled_back(package_id))
             return item | asked.as_json()
 
@@ -323,7 +317,7 @@ class Installer:
                 f"{package_id} runs as it was named: stop the node, and purge what it stored then"
             )
         if package_id not in before.to_drop and not await keeps(node.state, package_id):
-            raise _nothing_of(package_id)
+            raise nothing_of(package_id)
         await asyncio.to_thread(write_installed, home.path, before.purging_left(package_id))
         node.modules.forget_package(package_id)
         await finish_purge(home, node.state, node.settings.node)
@@ -363,133 +357,6 @@ async def finish_purge(home: Home, state: State, node: str) -> None:
     left = installed.to_drop
     if left and await forget_rights(state, left, node) and await purge(state, installed.purging):
         await asyncio.to_thread(write_installed, home.path, installed.purged())
-
-
-def tidy(home: Home) -> None:
-    """Remove unpacked packages that nothing needs. No node runs on the home."""
-    prune(home.unpacked, read_installed(home.path).hashes())
-
-
-def install_without_node(
-    home: Home, settings: Settings, argument: str, consent: Consent = None
-) -> dict[str, Any]:
-    """Install a package for the next start of the node.
-
-    Raises:
-        NeedsConsent: it asks for more than the version before, and there is no consent to that.
-        HomeError: a node runs there after all.
-        GuesthouseError: the package is refused.
-    """
-    home.prepare()
-    with home.locked():
-        package = stage(argument, settings.package, home.unpacked)
-        try:
-            refuse_same_host(package.id, read_installed(home.path).packages)
-            asked = _consented(home, settings, package, consent)
-            asyncio.run(_compile(package, home, settings))
-        except GuesthouseError:
-            tidy(home)
-            raise
-        version = Version(package.version, package.source.name)
-        item = _changed(home, package, lambda now: now.with_version(package.id, version))
-        return item | asked.as_json()
-
-
-def roll_back_without_node(home: Home, settings: Settings, package_id: str) -> dict[str, Any]:
-    """Return to a package's previous version at the next start of the node.
-
-    Raises:
-        HomeError: a node runs there after all.
-        GuesthouseError: there is none.
-    """
-    home.prepare()
-    with home.locked():
-        wanted = read_installed(home.path).rolled_back(package_id).get(package_id).current
-        package = staged(wanted.hash, settings.package, home.unpacked)
-        asked = _compared(home, settings, package)
-        return _changed(home, package, lambda now: now.rolled_back(package_id)) | asked.as_json()
-
-
-def uninstall_without_node(home: Home, package_id: str, *, drop_state: bool) -> None:
-    """Uninstall a package; its state, if it is to go, goes at the next start of the node, also when it is uninstalled
-    already.
-
-    Raises:
-        HomeError: a node runs there after all.
-        GuesthouseError: it is not installed; with `drop_state`, nothing is kept of it either.
-    """
-    home.prepare()
-    with home.locked():
-        before = read_installed(home.path)
-        if drop_state and package_id not in before.packages:
-            if package_id not in before.to_drop and not keeps_without_node(home.state, package_id):
-                raise _nothing_of(package_id)
-            write_installed(home.path, before.purging_left(package_id))
-            return
-        write_installed(home.path, before.without(package_id, purge=drop_state))
-        tidy(home)
-
-
-def _nothing_of(package_id: str) -> PackageError:
-    return PackageError(
-        f"{package_id} is not installed, and nothing that it stored is kept: "
-        "`guesthouse packages` lists what is installed"
-    )
-
-
-def _consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:
-    """What a package asks for beyond the version that is installed, if that is consented to.
-
-    Raises:
-        NeedsConsent: it asks for more, and is not.
-    """
-    asked = _compared(home, settings, package)
-    if asked.more and consent is not True and consent != package.source.name:
-        raise NeedsConsent(package, asked)
-    return asked
-
-
-def _compared(home: Home, settings: Settings, package: Package) -> Changes:
-    """How a package differs from the version that is installed, and whether it gets another's host."""
-    installed = read_installed(home.path)
-    item = installed.packages.get(package.id)
-    if item is None:
-        had = had_host_of(package.id, installed.gone)
-        asked = changes(None, package, settings.process.state_bytes)
-        return asked if had is None else asked.with_host_of(package.id, had)
-    before = _known(item.current, settings.package, home.unpacked)
-    return changes(before, package, settings.process.state_bytes)
-
-
-def _known(version: Version, limits: PackageLimits, unpacked: Path) -> Package | None:
-    try:
-        return staged(version.hash, limits, unpacked)
-    except PackageError:
-        return None  # it is gone: whatever comes in its place is judged as if it were new
-
-
-def listed_without_node(home: Home, settings: Settings) -> list[dict[str, Any]]:
-    """Each package that is installed."""
-    installed = read_installed(home.path).packages
-    return [
-        described(package_id, item, None, home.unpacked)
-        | rights_of(_known(item.current, settings.package, home.unpacked), installed=True)
-        for package_id, item in sorted(installed.items())
-    ]
-
-
-def _changed(home: Home, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
-    after = change(read_installed(home.path))
-    write_installed(home.path, after)
-    tidy(home)
-    item = described(package.id, after.get(package.id), None, home.unpacked)
-    return item | rights_of(package, installed=True)
-
-
-async def _compile(package: Package, home: Home, settings: Settings) -> None:
-    compiler = Compiler(home.compiled, settings.package, process=settings.process)
-    for spec in package.processes:
-        await compiler.runnable(spec.component)
 
 
 def _unpacked(home: Home) -> frozenset[str]:

@@ -38,8 +38,9 @@ from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
 from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
 from guesthouse.node.admin_commands import NodeCommands
-from guesthouse.node.installer import Installer, finish_purge, tidy
+from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
+from guesthouse.node.offline_installer import tidy
 from guesthouse.node.package_hosts import refuse_same_host
 from guesthouse.node.prespawn import PrespawnedWorkers, command_of_workers, placement
 from guesthouse.node.upgrade import Upgrade

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from guesthouse.core.config import PackageLimits, Settings
 from guesthouse.core.home import Home
-from guesthouse.node.installer import install_without_node
+from guesthouse.node.offline_installer import install_without_node
 from guesthouse.package.errors import CompileError, PackageError
 from guesthouse.package.format.load import load_package, read_manifest
 from guesthouse.package.format.pack import write_archive
