@@ -76,34 +76,6 @@ TOO_MANY_CHANNELS: Final = CloseReason(4005, "the token has as many channels ope
 REGISTER_OFF: Final = CloseReason(4006, "the register form is turned off on this node")
 NO_KEY: Final = CloseReason(4007, "no public key within the deadline")
 
-CLOSES: Final = (
-    NORMAL,
-    GOING_AWAY,
-    UNBOUND,
-    PROTOCOL_ERROR,
-    CONTROL_TOO_LONG,
-    NOT_UTF8,
-    REASON_NOT_UTF8,
-    TOO_BIG,
-    TOO_MANY_FRAGMENTS,
-    PROCESS_GONE,
-    NO_PONG,
-    TOKEN_REVOKED,
-    TOO_SLOW,
-    CROWDED,
-    BAD_CIPHERTEXT,
-    SECRET_USED_UP,
-    REGISTER_TOO_BIG,
-    NOT_A_REGISTER,
-    REGISTER_LATE,
-    BAD_TOKEN,
-    BAD_PROCESS_ID,
-    NO_SUCH_PROCESS,
-    TOO_MANY_CHANNELS,
-    REGISTER_OFF,
-    NO_KEY,
-)
-
 # Upgrade and HTTP requests.
 BAD_REQUEST: Final = Refusal(400, "not a valid HTTP request")
 NOT_AUTHORISED: Final = Refusal(401, "log in first, at /login")
@@ -136,35 +108,3 @@ MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")
 BODIES_FULL: Final = Refusal(503, "the node holds as many request bodies as it may: try again")
 ENDED: Final = Refusal(503, "the process ended before it answered")
 STOPPING: Final = Refusal(503, "the node is shutting down")
-
-REFUSALS: Final = (
-    BAD_REQUEST,
-    NOT_AUTHORISED,
-    WRONG_ORIGIN,
-    LOCAL_ONLY,
-    NO_LOCAL_SECRET,
-    WRONG_SUBDOMAIN,
-    NO_SERVICE_WORKER,
-    SERVICE_WORKER_OFF,
-    WRONG_TOKEN,
-    TOKEN_FULL,
-    NOT_FOUND,
-    NO_CHANNEL,
-    METHOD_NOT_ALLOWED,
-    REQUEST_LATE,
-    NO_ANSWER,
-    BODY_TOO_BIG,
-    PATH_TOO_LONG,
-    NOT_JSON,
-    MISDIRECTED,
-    TOO_MANY_FROM_ADDRESS,
-    TOO_MANY_LOGINS,
-    HEADERS_TOO_BIG,
-    BAD_ANSWER,
-    NODE_ERROR,
-    TOO_MANY,
-    MAILBOX_FULL,
-    BODIES_FULL,
-    ENDED,
-    STOPPING,
-)

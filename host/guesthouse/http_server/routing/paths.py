@@ -45,8 +45,6 @@ class ProcessPath(Struct, frozen=True):
     segments: Segments
     directory: bool
     """Whether the path ended in a slash."""
-    bare: bool
-    """Whether it is `/<process-id>` without a trailing slash."""
 
     @property
     def path(self) -> str:
@@ -82,7 +80,7 @@ def split_process_path(raw_path: str) -> ProcessPath:
         process = canonical(ProcessId.parse(segments[0]))
     except BadProcessId as error:
         raise BadPath(str(error)) from None
-    return ProcessPath(process, segments[1:], directory, bare=len(segments) == 1 and not directory)
+    return ProcessPath(process, segments[1:], directory)
 
 
 def query_params(query: str) -> Pairs:

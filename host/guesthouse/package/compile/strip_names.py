@@ -12,23 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from guesthouse.wasm.binary.byte_reader import COMPONENT, MODULE, PREAMBLE_BYTES, Reader, UnsupportedComponent
+
 MAX_NAME: Final = 1024
 """Bytes of a function's or a module's name."""
 MAX_MANGLED: Final = 160
 """Bytes of a mangled C++ name: so short a one stands for at most some hundred kilobytes."""
 
-_MODULE: Final = b"\0asm\x01\0\0\0"
-_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
-_PREAMBLE: Final = 8
 _CUSTOM, _CORE_MODULE, _NESTED_COMPONENT = 0, 1, 4
 _MODULE_NAME, _FUNCTION_NAMES = 0, 1
 _TITLE: Final = b"name"
 _OTHER_TITLE: Final = b"hide"
 _MAX_DEPTH: Final = 100
-
-
-class _Malformed(Exception):
-    """The bytes are no sections; what compiles them says so in its own words."""
 
 
 def without_harmful_names(component: bytes) -> bytes:
@@ -38,55 +33,47 @@ def without_harmful_names(component: bytes) -> bytes:
     """
     content = bytearray(component)
     try:
-        titles = list(_name_sections(component, 0, len(component), _MAX_DEPTH))
-    except _Malformed:
-        return component
-    for title, start, end in titles:
-        if _is_harmful(component, start, end):
+        found = list(_name_sections(Reader(component, 0, len(component)), _MAX_DEPTH))
+    except UnsupportedComponent:
+        return component  # what compiles it says why in its own words
+    for title, names in found:
+        if _is_harmful(names):
             content[title : title + len(_TITLE)] = _OTHER_TITLE
     return bytes(content)
 
 
-def _name_sections(content: bytes, start: int, end: int, depth: int) -> Iterator[tuple[int, int, int]]:
-    """Where each core module's `name` section has its title, its content and its end."""
-    preamble = content[start : start + _PREAMBLE]
-    if preamble not in (_MODULE, _COMPONENT) or not depth:
-        raise _Malformed
-    at = start + _PREAMBLE
-    while at < end:
-        kind = content[at]
-        at, after = _sized(content, at + 1, end)
-        if preamble == _COMPONENT and kind in (_CORE_MODULE, _NESTED_COMPONENT):
-            yield from _name_sections(content, at, after, depth - 1)
-        elif preamble == _MODULE and kind == _CUSTOM:
-            title, body = _sized(content, at, after)
-            if content[title:body] == _TITLE:
-                yield title, body, after
-        at = after
+def _name_sections(reader: Reader, depth: int) -> Iterator[tuple[int, Reader]]:
+    """Where the title of each core module's `name` section stands, and its content."""
+    preamble = reader.take(PREAMBLE_BYTES)
+    if preamble not in (MODULE, COMPONENT) or not depth:
+        raise UnsupportedComponent("it is no component")
+    while reader.more():
+        kind, section = reader.byte(), reader.part()
+        if preamble == COMPONENT and kind in (_CORE_MODULE, _NESTED_COMPONENT):
+            yield from _name_sections(section, depth - 1)
+        elif preamble == MODULE and kind == _CUSTOM:
+            title = section.part()
+            if title.rest() == _TITLE:
+                yield title.end - len(_TITLE), section
 
 
-def _is_harmful(content: bytes, at: int, end: int) -> bool:
+def _is_harmful(names: Reader) -> bool:
     try:
-        return any(_is_harmful_name(name) for name in _names(content, at, end))
-    except _Malformed:
+        return any(_is_harmful_name(name) for name in _names(names))
+    except UnsupportedComponent:
         return True
 
 
-def _names(content: bytes, at: int, end: int) -> Iterator[bytes]:
+def _names(reader: Reader) -> Iterator[bytes]:
     """The names of a module and its functions."""
-    while at < end:
-        kind = content[at]
-        at, after = _sized(content, at + 1, end)
+    while reader.more():
+        kind, section = reader.byte(), reader.part()
         if kind == _MODULE_NAME:
-            start, stop = _sized(content, at, after)
-            yield content[start:stop]
+            yield section.part().rest()
         elif kind == _FUNCTION_NAMES:
-            count, at = _number(content, at, after)
-            for _ in range(count):
-                _, at = _number(content, at, after)
-                start, at = _sized(content, at, after)
-                yield content[start:at]
-        at = after
+            for _ in range(section.number()):
+                section.number()
+                yield section.part().rest()
 
 
 def _is_harmful_name(name: bytes) -> bool:
@@ -107,25 +94,3 @@ def _is_rust(name: bytes) -> bool:
             at += 1
         at += int(name[digits:at])
     return name[at:] == b"E" and name.isascii()
-
-
-def _sized(content: bytes, at: int, end: int) -> tuple[int, int]:
-    """Where something that begins with its size starts and ends."""
-    size, start = _number(content, at, end)
-    if size > end - start:
-        raise _Malformed
-    return start, start + size
-
-
-def _number(content: bytes, at: int, end: int) -> tuple[int, int]:
-    """An unsigned LEB128 number of at most 32 bits, and where it ends."""
-    value = 0
-    for shift in range(0, 35, 7):
-        if at >= end:
-            raise _Malformed
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _Malformed

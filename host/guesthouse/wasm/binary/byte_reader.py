@@ -82,6 +82,17 @@ class Reader:
             raise UnsupportedComponent("it is cut off")
         self.at += size
 
+    def rest(self) -> bytes:
+        """Read all that is left."""
+        return self.take(self.end - self.at)
+
+    def part(self) -> Reader:
+        """Read something that begins with its size: what reads it stays within."""
+        size = self.number()
+        start = self.at
+        self.skip(size)
+        return Reader(self.content, start, self.at)
+
     def name(self) -> str:
         """Read a name."""
         try:
