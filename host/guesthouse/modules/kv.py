@@ -27,7 +27,7 @@ from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table, usage_of
-from guesthouse.modules.module import ModuleContext, RuntimeModule
+from guesthouse.modules.module import OK, ModuleContext, RuntimeModule
 
 KV: Final = ProcessId("kv", "distro", "sys")
 MAX_KEY: Final = 1024
@@ -39,7 +39,6 @@ ENTRY_BYTES: Final = 64
 """What a key costs beside its bytes and its value's."""
 
 _OF_A_KEY: Final = ("Get", "Delete", "Set", "CompareAndSet")
-_OK: Final = b'"Ok"'
 _Reply = tuple[bytes, bytes | None]
 _Work = Callable[[sqlite3.Connection], _Reply]
 
@@ -102,7 +101,7 @@ class Kv(RuntimeModule):
         table = _Table(package, database, self._quota)
         value = None if request.blob is None else request.blob.bytes
         if name == "Open":
-            return lambda _: (_OK, None)
+            return lambda _: (OK, None)
         if name == "RemoveDb":
             return table.remove
         if name == "List":
@@ -136,11 +135,11 @@ class _Table:
 
     def delete(self, connection: sqlite3.Connection, key: bytes) -> _Reply:
         connection.execute("DELETE FROM kv WHERE package = ? AND db = ? AND key = ?", (*self._where, key))
-        return _OK, None
+        return OK, None
 
     def remove(self, connection: sqlite3.Connection) -> _Reply:
         connection.execute("DELETE FROM kv WHERE package = ? AND db = ?", self._where)
-        return _OK, None
+        return OK, None
 
     def set(self, key: bytes, value: bytes | None, fields: Any) -> _Work:
         if value is None:
@@ -204,7 +203,7 @@ class _Table:
             "(package, db, key) DO UPDATE SET value = excluded.value, expires = excluded.expires",
             (package, name, key, value, expires),
         )
-        return _OK, None
+        return OK, None
 
 
 def owns(package: str, named: Any) -> bool:

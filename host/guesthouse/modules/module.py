@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from msgspec import Struct
 
@@ -14,6 +14,9 @@ from guesthouse.core.config import ProcessLimits
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table
+
+OK: Final = b'"Ok"'
+"""The answer of what has nothing else to say."""
 
 Tell = Callable[[ProcessId, bytes], bool]
 """Sends a process a request; returns False when it cannot take one now."""

@@ -27,7 +27,7 @@ from guesthouse.core.json_forms import BadRequest, encoded, error, field, parse,
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table
-from guesthouse.modules.module import ModuleContext, RuntimeModule, Tell
+from guesthouse.modules.module import OK, ModuleContext, RuntimeModule, Tell
 
 TIMER: Final = ProcessId("timer", "distro", "sys")
 MOST_TIMERS: Final = 1000
@@ -38,7 +38,6 @@ TURN_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
 """A process that cannot take a message now is tried again after this."""
 
-_OK: Final = b'"Ok"'
 _SLACK: Final = 1024
 _NUMBER_BYTES: Final = 8
 _TABLE: Final = Table(
@@ -146,7 +145,7 @@ class Timer(RuntimeModule):
     def _store(self, request: ModuleRequest, work: Callable[[sqlite3.Connection], Any]) -> None:
         def done(database: sqlite3.Connection) -> bytes:
             work(database)
-            return _OK
+            return OK
 
         package = request.source.process.package_id
         self._state.execute_for(

@@ -33,11 +33,10 @@ from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.modules.drives import FILES, Absent, Drive, DriveRefused, Folder, StoredDrives
-from guesthouse.modules.module import ModuleContext, RuntimeModule
+from guesthouse.modules.module import OK, ModuleContext, RuntimeModule
 from guesthouse.package.drive_path import DrivePath, drive_path
 
 VFS: Final = ProcessId("vfs", "distro", "sys")
-_OK: Final = b'"Ok"'
 _Reply = tuple[bytes, bytes | None]
 
 
@@ -137,12 +136,12 @@ _Act = Callable[[Drive, DrivePath, Any, bytes | None], _Reply]
 
 def _made(drive: Drive, path: DrivePath, _: Any, __: bytes | None) -> _Reply:
     drive.make_folder(path)
-    return _OK, None
+    return OK, None
 
 
 def _create(drive: Drive, path: DrivePath, _: Any, __: bytes | None) -> _Reply:
     drive.write(path, b"")
-    return _OK, None
+    return OK, None
 
 
 def _open(drive: Drive, path: DrivePath, fields: Any, _: bytes | None) -> _Reply:
@@ -152,17 +151,17 @@ def _open(drive: Drive, path: DrivePath, fields: Any, _: bytes | None) -> _Reply
         if not field(fields, "create", bool, False):
             raise
         drive.write(path, b"")
-    return _OK, None
+    return OK, None
 
 
 def _write(drive: Drive, path: DrivePath, _: Any, blob: bytes | None) -> _Reply:
     drive.write(path, _content(blob))
-    return _OK, None
+    return OK, None
 
 
 def _append(drive: Drive, path: DrivePath, _: Any, blob: bytes | None) -> _Reply:
     drive.write(path, drive.read(path) + _content(blob))
-    return _OK, None
+    return OK, None
 
 
 def _set_len(drive: Drive, path: DrivePath, length: Any, _: bytes | None) -> _Reply:
@@ -171,7 +170,7 @@ def _set_len(drive: Drive, path: DrivePath, length: Any, _: bytes | None) -> _Re
         raise DriveRefused("BadRequest")
     drive.check_room(path, length)
     drive.write(path, content[:length].ljust(length, b"\0"))
-    return _OK, None
+    return OK, None
 
 
 def _read(drive: Drive, path: DrivePath, _: Any, __: bytes | None) -> _Reply:
@@ -209,26 +208,26 @@ def _hash(drive: Drive, path: DrivePath, _: Any, __: bytes | None) -> _Reply:
 def _remove(*, folder: bool, whole: bool = False) -> _Act:
     def act(drive: Drive, path: DrivePath, _: Any, __: bytes | None) -> _Reply:
         drive.remove(path, folder=folder, whole=whole)
-        return _OK, None
+        return OK, None
 
     return act
 
 
 def _copy(drive: Drive, path: DrivePath, target: Any, _: bytes | None) -> _Reply:
     drive.write(target, drive.read(path))
-    return _OK, None
+    return OK, None
 
 
 def _rename(drive: Drive, path: DrivePath, target: Any, _: bytes | None) -> _Reply:
     content = drive.read(path)
     drive.remove(path, folder=False, whole=False)
     drive.write(target, content)
-    return _OK, None
+    return OK, None
 
 
 def _nothing(drive: Drive, path: DrivePath, _: Any, __: bytes | None) -> _Reply:
     drive.length(path)
-    return _OK, None
+    return OK, None
 
 
 def _kind(folder: bool) -> str:

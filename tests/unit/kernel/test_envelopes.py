@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.node_frames import frame, read
 
-from guesthouse.kernel.capabilities.signed import SignedCapability
+from guesthouse.kernel.capabilities.signed import SKEW_SECONDS, SignedCapability
 from guesthouse.kernel.cluster import envelopes
-from guesthouse.kernel.cluster.envelopes import SKEW_SECONDS, VALID_SECONDS, BadEnvelope, Envelopes
+from guesthouse.kernel.cluster.envelopes import VALID_SECONDS, BadEnvelope, Envelopes
 from guesthouse.kernel.cluster.node_messages import Failure, NodeMessage, Request, Response
 
 NOW = 1_000_000.0

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Struct
 
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.kernel.capabilities.signed import SKEW_SECONDS
 from guesthouse.kernel.cluster.node_messages import PROTOCOL_VERSION, UNREADABLE, NodeMessage, decode, encode
 from guesthouse.link.frames import UNENCODABLE
 
@@ -34,8 +35,6 @@ event loop, so its size bounds what other nodes can hold this one up for: 1 to 2
 """
 VALID_SECONDS: Final = 60.0
 """How long an envelope may be under way."""
-SKEW_SECONDS: Final = 60.0
-"""How far the clocks of two nodes may be apart."""
 MOST_REMEMBERED: Final = 200_000
 """Numbers that are remembered of one node until their envelopes are over."""
 

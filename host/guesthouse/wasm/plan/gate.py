@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
 from guesthouse.wasm.binary.byte_reader import MODULE, encoded_number, encoded_section
-from guesthouse.wasm.binary.core_module import CODE, EXPORTS
+from guesthouse.wasm.binary.core_module import CODE, EXPORTS, FUNCTIONS, IMPORTS, TYPES
 from guesthouse.wasm.plan.plan import (
     Call,
     CallOf,
@@ -28,9 +28,6 @@ from guesthouse.wasm.plan.plan import (
 )
 from guesthouse.wasm.plan.weight import Weight
 
-_TYPES: Final = 1
-_IMPORTS: Final = 2
-_FUNCTIONS: Final = 3
 _FUNCTION_TYPE: Final = b"\x60"
 _FUNCTION: Final = b"\x00"
 _LOCAL_GET: Final = b"\x20"
@@ -110,9 +107,9 @@ def _module(signatures: list[CoreSignature], traps: list[bool]) -> bytes:
     first = len(imported)
     return MODULE + b"".join(
         (
-            _section(_TYPES, [_FUNCTION_TYPE + b"".join(map(_values, each)) for each in types]),
-            _section(_IMPORTS, [_name("") + names[at] + _FUNCTION + numbers[at] for at in imported]),
-            _section(_FUNCTIONS, numbers),
+            _section(TYPES, [_FUNCTION_TYPE + b"".join(map(_values, each)) for each in types]),
+            _section(IMPORTS, [_name("") + names[at] + _FUNCTION + numbers[at] for at in imported]),
+            _section(FUNCTIONS, numbers),
             _section(
                 EXPORTS, [name + _FUNCTION + encoded_number(first + at) for at, name in enumerate(names)]
             ),

@@ -15,7 +15,7 @@ from typing import Final
 from wasmtime import wat2wasm
 
 from guesthouse.wasm.binary.byte_reader import MODULE, Reader, encoded_number, encoded_section, sections
-from guesthouse.wasm.binary.core_module import CODE, CUSTOM, FUNCTIONS, CoreModule, Kind, read_module
+from guesthouse.wasm.binary.core_module import CODE, CUSTOM, FUNCTIONS, TYPES, CoreModule, Kind, read_module
 from guesthouse.wasm.binary.instructions import Found, Long, long_instructions
 
 PIECE_BYTES: Final = 256 * 1024
@@ -23,7 +23,6 @@ PIECE_BYTES: Final = 256 * 1024
 PIECE_ELEMENTS: Final = 1024
 """Of a table: one takes up to 0.4 µs."""
 
-_TYPES: Final = 1
 _TYPE: Final = b"\x60\x03\x7f\x7f\x7f\x00"
 """Of the functions: three `i32`."""
 _CALL: Final = b"\x10"
@@ -56,8 +55,8 @@ def interruptible(content: bytes) -> bytes:
         return content
     made = {CODE: bodies}
     if code.added:
-        new_type = encoded_number(module.reader(_TYPES).number())
-        made[_TYPES] = _with(module.reader(_TYPES), [_TYPE])
+        new_type = encoded_number(module.reader(TYPES).number())
+        made[TYPES] = _with(module.reader(TYPES), [_TYPE])
         made[FUNCTIONS] = _with(module.reader(FUNCTIONS), [new_type] * len(code.added))
     return b"".join((MODULE, *_sections(content, made)))
 

@@ -20,15 +20,14 @@ from guesthouse.wasm.binary.byte_reader import (
     encoded_section,
     sections,
 )
-from guesthouse.wasm.binary.core_module import CODE, EXPORTS, START, CoreModule, Kind
+from guesthouse.wasm.binary.core_module import CODE, EXPORTS, FUNCTIONS, START, CoreModule, Kind
 
 MAX_FUNCTIONS: Final = 1_000_000
 """Of one module. A Python guest's largest has 11,000."""
 
 _CORE_MODULE: Final = 1
 _COMPONENT: Final = 4
-_FUNCTIONS: Final = 3
-_ORDER: Final = (1, 2, _FUNCTIONS, 4, 5, 13, 6, EXPORTS, START, CODE)
+_ORDER: Final = (1, 2, FUNCTIONS, 4, 5, 13, 6, EXPORTS, START, CODE)
 """Types, imports, functions, tables, memories, tags, globals and so on, as they have to stand in a module."""
 _BODY: Final = b"\x03\x00\x00\x0b"
 """A function's: three bytes, no locals, `unreachable`, `end`."""
@@ -64,7 +63,7 @@ def module_skeleton(module: CoreModule) -> bytes:
     made = {EXPORTS: functions.exports()} if EXPORTS in module.sections else {}
     if module.start is not None:
         made[START] = encoded_number(functions.kept(module.start))
-    made |= {_FUNCTIONS: functions.types(), CODE: functions.bodies()}
+    made |= {FUNCTIONS: functions.types(), CODE: functions.bodies()}
     parts = [MODULE]
     for kind in _ORDER:
         if kind in made:
@@ -106,7 +105,7 @@ class _Functions:
 
     def types(self) -> bytes:
         """The section of functions: the number of each one's type."""
-        reader = self._module.reader(_FUNCTIONS)
+        reader = self._module.reader(FUNCTIONS)
         types = [reader.number() for _ in range(reader.count(MAX_FUNCTIONS, "functions"))]
         if any(number >= len(types) for number in self._kept):
             raise UnsupportedComponent("a module exports or starts with a function that it does not have")
