@@ -161,21 +161,13 @@ class Installer:
             )
 
     async def _to_its_end(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        outcome: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        outcome.add_done_callback(_heard)
-        task = self._tasks.create_task(self._one(work, outcome))
+        task = self._tasks.create_task(_outcome(work))
         self._underway.add(task)
         task.add_done_callback(self._underway.discard)
-        return await asyncio.shield(outcome)
-
-    async def _one(self, work: Callable[[], Awaitable[_T]], outcome: asyncio.Future[_T]) -> None:
-        """Whatever goes wrong is for whoever asked, and not the end of the node."""
-        try:
-            outcome.set_result(await work())
-        except Exception as error:
-            outcome.set_exception(error)
-        finally:
-            outcome.cancel()
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _turn_of(self, package_id: str) -> asyncio.Lock:
         return self._turns.setdefault(package_id, asyncio.Lock())
@@ -343,10 +335,12 @@ def _tells(line: str) -> bool:
     return bool(line.strip()) and not line.startswith(_OF_A_PANIC)
 
 
-def _heard(outcome: asyncio.Future[Any]) -> None:
-    """Whoever asked may be gone."""
-    if not outcome.cancelled():
-        outcome.exception()
+async def _outcome(work: Callable[[], Awaitable[_T]]) -> _T | Exception:
+    """Whatever goes wrong is for whoever asked, who may be gone, and not the end of the node."""
+    try:
+        return await work()
+    except Exception as error:
+        return error
 
 
 async def finish_purge(home: Home, state: State, node: str) -> None:
