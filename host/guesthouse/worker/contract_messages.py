@@ -145,7 +145,7 @@ def _left(left: ExitRequest) -> tuple[dict[str, Any], dict[str, Any] | None]:
     return request_value(request), blob_value(left.mime, left.blob)
 
 
-def capability_values(rights: Sequence[Pair]) -> list[Any]:
+def capability_values(rights: Sequence[Pair]) -> list[dict[str, Any]]:
     """The contract's `capability` for each issuer with params."""
     return [{"issuer": address_value(issuer), "params": params} for issuer, params in rights]
 

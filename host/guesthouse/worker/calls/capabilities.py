@@ -8,6 +8,7 @@ Blocks: all of it, until the node has done it.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, Final
 
 from guesthouse.core.capabilities import MOST_NAMED
@@ -22,12 +23,12 @@ from guesthouse.worker.guest import Guest, address_text
 INTERFACE: Final = "guesthouse:process/capabilities"
 
 
-def save(guest: Guest, capabilities: list[Any]) -> Any:
+def save(guest: Guest, capabilities: list[dict[str, Any]]) -> Any:
     """Keep capabilities."""
     return guest.call_node(SaveCapabilities(rights(capabilities)), _nothing)
 
 
-def drop(guest: Guest, capabilities: list[Any]) -> Any:
+def drop(guest: Guest, capabilities: list[dict[str, Any]]) -> Any:
     """Give capabilities up."""
     return guest.call_node(DropCapabilities(rights(capabilities)), _nothing)
 
@@ -37,13 +38,13 @@ def ours(guest: Guest) -> Any:
     return guest.call_node(OurCapabilities(), _held)
 
 
-def rights(capabilities: list[Any]) -> tuple[Pair, ...]:
+def rights(capabilities: list[dict[str, Any]]) -> tuple[Pair, ...]:
     """Capabilities as the link carries them: issuer and params of each."""
     refuse_many(capabilities, "capabilities")
     return tuple((address_text(capability["issuer"]), capability["params"]) for capability in capabilities)
 
 
-def refuse_many(items: list[Any], what: str) -> None:
+def refuse_many(items: Sized, what: str) -> None:
     """Return when a call names no more than it may.
 
     Raises:
@@ -53,7 +54,7 @@ def refuse_many(items: list[Any], what: str) -> None:
         raise GuestTrap(ExitCause.TRAP, f"it named {len(items)} {what}; the limit is {MOST_NAMED}")
 
 
-def _held(outcome: Outcome) -> list[Any]:
+def _held(outcome: Outcome) -> list[dict[str, Any]]:
     if not isinstance(outcome, Held):
         raise TypeError("the node replied something else than capabilities")
     return capability_values(outcome.capabilities)

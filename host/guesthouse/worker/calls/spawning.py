@@ -8,6 +8,7 @@ Blocks: until the component is compiled and the process begins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from guesthouse.core.address import ProcessId
@@ -30,8 +31,8 @@ def spawn(
     name: str | None,
     wasm_path: str,
     on_exit: Any,
-    request_capabilities: list[Any],
-    grant_capabilities: list[Any],
+    request_capabilities: list[dict[str, Any]],
+    grant_capabilities: Sequence[Any],
     public: bool,
 ) -> Any:
     """Start a process of the package."""
