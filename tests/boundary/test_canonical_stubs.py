@@ -29,7 +29,7 @@ from guesthouse.wasm.types import (
 
 from ..unit.worker.guests import Wasi, process
 from .components import MAX_FLAT, MEMORY, RUN, TypeWriter, core_types
-from .test_own_resources import by_the_engine, by_us
+from .test_canonical_resources import by_the_engine, by_us
 
 LEAVES: st.SearchStrategy[WitType] = st.sampled_from((BOOL, U8, U32, S64, F32, F64, CHAR, STRING))
 TYPES = st.recursive(
