@@ -22,6 +22,7 @@ from itertools import chain
 from time import perf_counter
 from typing import Final, cast
 
+from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.link.busy_poll import BusyPoll
 from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
 from guesthouse.link.pieces import InPieces, taken_out
@@ -33,8 +34,6 @@ BATCH_BYTES: Final = 1024 * 1024
 """Payload bytes after which a frame is sent although the turn is not over."""
 BATCH_MESSAGES: Final = 32
 """Messages after which it is: the worker is to work on the first of a burst while the rest is read."""
-TURN_SECONDS: Final = 0.001
-"""How long what one worker says may take of a turn: a burst of pushes takes half of it."""
 
 OnMessage = Callable[[ToNode], None]
 OnLost = Callable[[LinkError | None], None]

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.json_forms import BadRequest, encoded, error, field, parse, tagged
+from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table
@@ -34,7 +35,6 @@ MOST_TIMERS: Final = 1000
 MOST_OF_PACKAGE: Final = 10_000
 MAX_ID: Final = 256
 LONGEST_MILLISECONDS: Final = 366 * 24 * 3600 * 1000
-TURN_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
 """A process that cannot take a message now is tried again after this."""
 

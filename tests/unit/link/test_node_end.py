@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 from tests.wire import frame
 
-from guesthouse.link.endpoint import BATCH_BYTES, BATCH_MESSAGES, TURN_SECONDS, NodeEnd, connect
+from guesthouse.core.turn import TURN_SECONDS
+from guesthouse.link.endpoint import BATCH_BYTES, BATCH_MESSAGES, NodeEnd, connect
 from guesthouse.link.frames import MAX_FRAME, LinkError, encode, from_node
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.schema import Message

@@ -47,6 +47,21 @@ def test_what_is_no_number_is_refused(content: bytes, says: str) -> None:
         reader(content).number()
 
 
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_a_signed_number_is_read_as_it_was_written(value: int) -> None:
+    encoded, rest = bytearray(), value
+    while not -64 <= rest < 64:
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest & 0x7F)
+    assert Reader(bytes(encoded), 0, len(encoded)).signed() == value
+
+
+def test_a_signed_number_has_ten_bytes_at_most() -> None:
+    with pytest.raises(UnsupportedComponent, match="over ten bytes"):
+        Reader(b"\x80" * 11, 0, 11).signed()
+
+
 def test_a_name_may_not_end_behind_its_place() -> None:
     assert reader(b"\x03abc").name() == "abc"
     with pytest.raises(UnsupportedComponent, match="cut off"):

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final, Literal
 
+from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE
 
-TURN_SECONDS: Final = 0.001
-"""How long what all other nodes say may take of a turn, beside the last frame that began in it."""
 MOST_BYTES: Final = 2 * MAX_ENVELOPE
 MOST_FRAMES: Final = 4096
 

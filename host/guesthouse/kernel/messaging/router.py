@@ -17,6 +17,7 @@ from guesthouse.core.capabilities import Capability
 from guesthouse.core.config import Settings
 from guesthouse.core.messages import LazyLoadBlob, Request, Response, SendErrorKind
 from guesthouse.core.ports import Answer, ChannelFeeder, HttpServerPort, LogPort, RouterPort
+from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.capabilities.authorizer import Authorizer
 from guesthouse.kernel.messaging.deadline_timer import DeadlineTimer
 from guesthouse.kernel.messaging.modules import Module, ModuleRequest
@@ -31,7 +32,7 @@ from guesthouse.kernel.messaging.sender import (
     size_of,
     size_violation,
 )
-from guesthouse.kernel.messaging.settling import TURN_SECONDS, Settling
+from guesthouse.kernel.messaging.settling import Settling
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pairs, read_all
 from guesthouse.link import to_worker

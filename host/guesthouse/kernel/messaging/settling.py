@@ -7,10 +7,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
+from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.messaging.pending_requests import PendingRequest, PendingRequests
 
-TURN_SECONDS: Final = 0.001
-"""How long it may take of a turn."""
 AT_LEAST: Final = 32
 """Requests that are settled in a turn, however long they take."""
 

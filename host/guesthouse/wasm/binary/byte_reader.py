@@ -59,6 +59,16 @@ class Reader:
             raise UnsupportedComponent("a number is over 32 bits wide")
         return value
 
+    def signed(self) -> int:
+        """Read a signed LEB128 number of up to 64 bits."""
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value - ((byte & 0x40) << shift + 1)
+        raise UnsupportedComponent("a number is over ten bytes long")
+
     def count(self, most: int, what: str) -> int:
         """Read the length of a vector, whose elements are a byte long at least."""
         value = self.number()

@@ -119,14 +119,9 @@ def _end_of_run(content: bytes, at: int, end: int) -> int:
 
 def _constant(reader: Reader) -> int | None:
     """What the `i32.const` here gives, if it is not negative."""
-    start = reader.at + 1
     reader.at += 1
-    while reader.byte() >= 0x80:
-        pass
-    value = 0
-    for byte in reversed(reader.content[start : reader.at]):
-        value = value << 7 | byte & 0x7F
-    return None if reader.content[reader.at - 1] & 0x40 else value
+    value = reader.signed()
+    return None if value < 0 else value
 
 
 def _found(reader: Reader, count: int | None) -> Found:

@@ -171,13 +171,7 @@ def _expression(reader: Reader) -> int | None:
     opcode = reader.byte()
     value = None
     if opcode in (_I32_CONST, _I64_CONST):
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = reader.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-        value &= 0xFFFFFFFF
+        value = reader.signed() & 0xFFFFFFFF
     elif opcode in (_GLOBAL_GET, _REF_FUNC, _REF_NULL):
         reader.number()
     else:
