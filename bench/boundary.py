@@ -1,13 +1,13 @@
-"""The boundary alone: a message into a guest and back out, with no socket, no node and no link.
+"""The boundary: a message into a guest and back out, without sockets, node or link.
 
-All three peers run a guest that takes bytes and hands the same bytes back, called from Python:
+All three peers run a guest that returns the bytes it gets, called from Python:
 
 - Guesthouse: the worker's own scheduler, guest, host calls and boundary. One round is deliver, `receive`,
   `get-blob-text` and `send-ws-text` for text, or `get-blob` and `send-ws-push` for binary.
-- extism: its Python host calls a plug-in that copies its input to its output, the way its C kit does.
-- `wasmtime.component`: the very same component, its imports answered by plain Python functions.
+- extism: its Python host calls a plug-in that copies its input to its output, as its C kit does.
+- `wasmtime.component`: the same component, with its imports implemented by plain Python functions.
 
-Time is that of this thread's CPU: nothing here waits, and what else the machine does is left out.
+Time is this thread's CPU time.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ EXTISM: Final = "extism"
 STOCK: Final = "wasmtime.component"
 SIZES: Final = (16, 128, 4096, 65_536, 1_048_576)
 STOCK_MOST: Final = 4096
-"""Bytes; beyond, stock `wasmtime.component` takes up to seconds for one binary message."""
+"""Bytes; above, stock `wasmtime.component` takes up to seconds for one binary message."""
 _GOALS: Final = {128: 0.7, 4096: 1.0, 65_536: 1.0, 1_048_576: 1.0}
 """To extism, by size."""
 _MOST_CALLS: Final = 2000
 
 Echo = Callable[[bytes, bool, int], float]
-"""Sends a payload through, as text or not, so many times; returns the CPU seconds it took."""
+"""Sends a payload through `count` times, as text or binary; returns the CPU seconds."""
 
 
 def run(effort: Effort) -> Result:
@@ -63,7 +63,7 @@ def run(effort: Effort) -> Result:
 
 @contextmanager
 def echoes() -> Iterator[dict[str, Echo]]:
-    """The peers, ready."""
+    """The peers."""
     with ExitStack() as stack:
         yield {
             OURS: stack.enter_context(inside_worker(component("echo-c"))).seconds_of,
@@ -83,7 +83,7 @@ def _measure(table: Table, peers: dict[str, Echo], size: int, text: bool, effort
 
 
 def _seconds_a_call(echo: Echo, payload: bytes, text: bool, seconds: float) -> float:
-    """The mean of calls for about so long; two show how many that is."""
+    """The mean of calls for about that long; two calls show how many that is."""
     count = max(1, min(_MOST_CALLS, int(2 * seconds / echo(payload, text, 2))))
     gc.collect()
     return echo(payload, text, count) / count

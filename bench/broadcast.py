@@ -1,7 +1,7 @@
-"""One message to 10,000 clients: a push by a guest beside `websockets.broadcast`.
+"""Broadcast to 10,000 clients: a guest's push against `websockets.broadcast`.
 
-The clients are two processes on the same machine, whose own time is in the time until all have it; the
-server's CPU is what a machine apart would see.
+The clients are two processes on the same machine, whose own time is included until all have it; the
+server's CPU time is what would matter on a separate machine.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Clients of a server, and the connection whose messages go to them all."""
+    """Clients of a server, and the connection whose messages are broadcast to them."""
 
     server: Server
     crowd: Crowd
     trigger: ClientConnection
 
     def tell(self, text: str, times: int) -> tuple[float, float]:
-        """Have all be told, so many times one after the other; returns seconds and CPU seconds a push."""
+        """Broadcast, one after the other; returns seconds and CPU seconds per broadcast."""
         seconds, before = 0.0, self.server.all().cpu_seconds
         for _ in range(times):
             self.crowd.expect()
@@ -54,14 +54,14 @@ class Audience:
 
 
 def audience(stack: ExitStack, server: Server, path: str, channels: int) -> Audience:
-    """Open so many channels on a path, and another on `trigger` beside it."""
+    """Open connections on a path, and another on `trigger` beside it."""
     url = server.url + path
     trigger = stack.enter_context(connect(url.rstrip("/") + "/trigger", compression=None))
     return Audience(server, stack.enter_context(crowd(url, channels)), trigger)
 
 
 def run(effort: Effort) -> Result:
-    """Push to all, over and over."""
+    """Measure broadcasts."""
     channels = effort.count(CHANNELS)
     result = Result("broadcast", f"One push of {SIZE} bytes to {channels:,} channels")
     table = Table("time and CPU", list(COLUMNS))
@@ -85,7 +85,7 @@ def run(effort: Effort) -> Result:
 
 
 def note(table: Table, told: dict[str, tuple[float, float]], suffix: str = "") -> None:
-    """Note a round; the first is what the others are compared with."""
+    """Record a round; the first row is the base of comparisons."""
     base_seconds, base_cpu = next(iter(told.values()))
     for name, (seconds, cpu) in told.items():
         table.add(

@@ -1,4 +1,4 @@
-"""A chart for each table: bars of medians with their spread, or curves. SVG, the same for the same figures."""
+"""A chart for each table: bars of medians with their spread, or curves. Reproducible SVG."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The CPU that a message costs in this checkout and in others: whether a change made it dearer.
+"""Compares the CPU time per message of this checkout and others, to show whether a change made it more expensive.
 
     python bench/checkouts.py FOLDER… [--rounds N] [--seconds S] [--connections N]
 
 Each folder is a checkout with a `.venv` of its own and its samples built. Their nodes run side by side and are loaded
-in turn (A B C A B C …). CPU seconds are counted, not messages a second: those say more about who else uses the machine.
+in turn (A B C A B C …). CPU time is compared, because messages per second depend on the machine's other load.
 """
 
 from __future__ import annotations

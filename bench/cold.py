@@ -1,4 +1,4 @@
-"""From nothing to the first message: a guest in a worker that runs, and a whole node with ten packages."""
+"""Cold starts: a guest in a running worker, and a whole node with ten packages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(effort: Effort) -> Result:
             path = compiled(component(guest))
             with worker() as one:
                 guests.add(f"Guesthouse, {name}, new to its worker", time=1000 * _first_message(one, path))
-                one.start(path)  # a worker keeps a component as long as it has a guest of it
+                one.start(path)  # keeps the component loaded
                 one.expect(Started)
                 for _ in range(effort.count(_STARTS_A_ROUND)):
                     guests.add(
@@ -47,7 +47,7 @@ def run(effort: Effort) -> Result:
             "Guesthouse, no package": Path(folder) / "empty",
             "Guesthouse, 10 packages": _installed(Path(folder), effort),
         }
-        for _ in range(effort.rounds + 1):  # the first time compiles, or makes files
+        for _ in range(effort.rounds + 1):  # the first run compiles and creates files
             for name, home in homes.items():
                 nodes.add(name, time=1000 * _ready(home))
     for cells in nodes.rows.values():
@@ -69,7 +69,7 @@ def run(effort: Effort) -> Result:
 
 
 def _first_message(one: Worker, path: Path) -> float:
-    """Seconds from START to the answer of the first message; the guest is told to stop behind it."""
+    """Seconds from START to the answer of the first message; the guest is stopped afterwards."""
     begin = perf_counter()
     handle = one.start(path)
     one.expect(Started)
@@ -82,14 +82,14 @@ def _first_message(one: Worker, path: Path) -> float:
 
 
 def _ready(home: Path) -> float:
-    """Seconds from the command to the line that says that the node serves."""
+    """Seconds from the command to the `ready` line."""
     begin = perf_counter()
     with guesthouse(home=home):
         return perf_counter() - begin
 
 
 def _installed(folder: Path, effort: Effort) -> Path:
-    """A home with ten packages installed; with less effort those in Python, which take long to compile, are fewer."""
+    """A home with ten packages installed; fewer Python ones with less effort, as they take long to compile."""
     python = round(effort.scale * len(_PYTHON_SAMPLES))
     packages = [package(name) for name in _PYTHON_SAMPLES[:python]]
     packages += [_renamed("echo-c", f"small-{number}", folder) for number in range(_C_PACKAGES)]
@@ -105,7 +105,7 @@ def _installed(folder: Path, effort: Effort) -> Path:
 
 
 def _renamed(sample: str, name: str, folder: Path) -> Path:
-    """A sample package under another name, with its component as it is."""
+    """A sample package under another name, with the same component."""
     manifest = (package(sample) / "package.toml").read_text().partition("[process.build]")[0]
     target = folder / name
     (target / "build").mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""Compiled components, kept from one node of a benchmark to the next: compiling is not what is measured.
+"""Shares compiled components between the nodes of a benchmark, since compiling is not measured.
 
-Where `BENCH_COMPILED` names a folder, which has what is kept and its key, all nodes share that instead.
+If `BENCH_COMPILED` names a folder of compiled components and their key, all nodes use that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHARED: Final = Path(os.environ["BENCH_COMPILED"]) if "BENCH_COMPILED" in os.env
 
 
 def give(home: Path) -> None:
-    """Put what is kept into a home that is new. It is under the key that it was made with, which comes along."""
+    """Copy the shared components and their key to a new home."""
     if SHARED is not None:
         if not (home / FOLDER).exists():
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def give(home: Path) -> None:
 
 
 def keep(home: Path) -> None:
-    """Keep what a home has compiled, unless its key is another's: then all is left as it is."""
+    """Add a home's compiled components to the shared ones, unless its key differs."""
     if SHARED is not None or not (home / _KEY).exists():
         return
     if not KEPT.exists():
@@ -56,7 +56,7 @@ def _copy(path: Path, folder: Path) -> None:
 
 
 def _keep_all(home: Path) -> None:
-    """In one step, as another benchmark may be at it."""
+    """Atomically, because another benchmark may do the same."""
     with tempfile.TemporaryDirectory(dir=KEPT.parent, prefix=".compiled-") as work:
         made = Path(work) / "made"
         shutil.copytree(home / FOLDER, made / FOLDER)

@@ -1,7 +1,7 @@
-"""Thousands of connections that wait, held by a few processes of their own.
+"""Thousands of waiting connections, held by a few processes.
 
-A process connects, says so, and then does what it reads on standard input: `expect N` has it say when each
-connection got N more messages, and when the first and the last of them came, by the clock that all
+A process connects, reports it, and then follows commands on standard input: after `expect N` it reports when each
+connection has received N more messages, with the times of the first and the last by the clock that all
 processes of a machine share.
 """
 
@@ -22,13 +22,13 @@ import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 _AT_ONCE: Final = 50
-"""Handshakes under way in one process."""
+"""Concurrent handshakes in one process."""
 _MOST_OF_ONE_ADDRESS: Final = 20_000
 _PROCESSES: Final = 2
 
 
 class Counter:
-    """What the connections of one process got."""
+    """Counts what the connections of one process receive."""
 
     def __init__(self) -> None:
         self.wanted = 0
@@ -39,7 +39,7 @@ class Counter:
         self.lost = 0
 
     def expect(self, messages: int) -> None:
-        """Count from nothing, up to so many."""
+        """Count from zero up to that number."""
         self.wanted, self.got, self.first = messages, 0, 0.0
         self.done.clear()
 
@@ -69,7 +69,7 @@ class Waiting(WSListener):
 
 
 async def hold(urls: Sequence[str], connections: int, source: str | None) -> None:
-    """Connect, over the URLs in turn, and obey until standard input ends."""
+    """Connect, over the URLs in turn, and follow commands until standard input ends."""
     counter = Counter()
     address = None if source is None else (source, 0)
     for begin in range(0, connections, _AT_ONCE):
@@ -96,7 +96,7 @@ class Crowd:
         self._processes = processes
 
     def expect(self, messages: int = 1) -> None:
-        """Have every connection count so many messages; returns once all are ready to."""
+        """Have every connection count that many messages; returns once all are ready."""
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.write(f"expect {messages}\n")
@@ -105,7 +105,7 @@ class Crowd:
             _answer(process)
 
     def all_received(self) -> tuple[float, float]:
-        """Wait until every connection got what it expects; returns when the first and the last message came."""
+        """Wait until every connection has received them; returns the times of the first and the last message."""
         answers = [_answer(process) for process in self._processes]
         if any(answer["lost"] for answer in answers):
             raise SystemExit("the server closed connections of the crowd")
@@ -114,7 +114,7 @@ class Crowd:
 
 @contextmanager
 def crowd(url: str | Sequence[str], connections: int) -> Iterator[Crowd]:
-    """So many connections to a server, over its URLs in turn; they are closed at the end of the block."""
+    """Connections to a server, over its URLs in turn; closed at the end of the block."""
     urls = [url] if isinstance(url, str) else list(url)
     with ExitStack() as stack:
         processes = []
@@ -154,7 +154,7 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Read the URLs from standard input, connect, obey."""
+    """Read the URLs from standard input, connect, follow commands."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--source", help="the address to connect from")

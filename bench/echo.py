@@ -1,6 +1,6 @@
-"""What the sandbox costs: echo through Guesthouse beside bare servers.
+"""The cost of the sandbox: echo through Guesthouse against bare servers.
 
-Rounds are interleaved (A B C A B C …), so that a noisy machine is noisy for all.
+Rounds are interleaved (A B C A B C …), so that noise of the machine affects all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How cost grows: with channels, with processes, with the size of a message, with the receivers of a push."""
+"""How cost grows with channels, processes, message size, and receivers of a push."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BIG_MESSAGES: Final = {
 }
 _MOST_ROUNDS: Final = 3
 _SECONDS: Final = 0.6
-"""Of load at each place of a curve: a curve has many."""
+"""Of load at each point of a curve."""
 
 
 def run(effort: Effort) -> Result:
@@ -50,7 +50,7 @@ def run(effort: Effort) -> Result:
 
 
 def _channels(effort: Effort, seconds: float) -> Table:
-    """All channels talk, each as fast as it is answered; the load generator has them all in one process."""
+    """All channels send as fast as they are answered; the load generator is one process."""
     table = Table(
         "with channels, all of which talk",
         [Column("messages/s"), Column("p99", "ms", 1, log=True), Column("memory", "KiB a channel", 1)],

@@ -1,7 +1,7 @@
-"""Thousands of guests at once: what each costs, and whether the others notice.
+"""Thousands of guests: the memory of each, and their effect on others.
 
-A node with one guest and a node with all of them stand side by side. Memory is the difference of their
-workers by the number of guests; the load goes to fifty channels, of the one guest here and of fifty guests there.
+A node with one guest and a node with all of them run side by side. Memory is the difference of their
+workers divided by the number of guests; fifty connections talk to the one guest, and to fifty of the many.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _measure(table: Table, kind: Kind, count: int, many: str, effort: Effort) ->
 
 
 def start(stack: ExitStack, name: str, count: int, workers: int = WORKERS) -> Server:
-    """A node with so many processes of one component; returns once each of those that are spoken to serves."""
+    """A node with `count` processes of one component; returns once those under load serve."""
     wasm = component(name)
     arguments = [f"g{number}:g{number}:bench.os={wasm}" for number in range(count)]
     node = stack.enter_context(guesthouse(*arguments, workers=workers))
@@ -103,7 +103,7 @@ def start(stack: ExitStack, name: str, count: int, workers: int = WORKERS) -> Se
 
 
 def urls(node: Server, count: int) -> list[str]:
-    """Where the processes that are spoken to are: as many as there are connections, the last one among them."""
+    """URLs of the processes under load, one per connection, including the last process."""
     spoken_to = min(CONNECTIONS, count)
     numbers = [(place + 1) * count // spoken_to - 1 for place in range(spoken_to)]
     return [f"{node.url}/g{number}:g{number}:bench.os/public" for number in numbers]

@@ -1,4 +1,4 @@
-"""What a channel costs that does nothing: memory of the server, and its CPU, beside a bare `websockets` server."""
+"""The cost of an idle channel: memory and CPU of the server, against a bare `websockets` server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_ROUNDS: Final = 2
 
 
 def run(effort: Effort) -> Result:
-    """Open channels on both, measure, let them idle, measure."""
+    """Open channels on both, measure memory, then CPU while idle."""
     channels = effort.count(CHANNELS)
     result = Result("idle", f"{channels:,} idle channels")
     table = Table(
@@ -70,7 +70,7 @@ def _round(table: Table, channels: int, idle_seconds: float) -> None:
 
 
 class _Worker:
-    """The worker of a node, whose memory a channel costs too."""
+    """A node's worker, in which channels take memory, too."""
 
     def __init__(self, node: Server) -> None:
         self._node = node

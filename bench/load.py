@@ -1,7 +1,7 @@
-"""The load: clients that each send a message, wait for its echo, and send the next.
+"""The load generator: clients that each send a message, wait for its echo, and send the next.
 
-Runs as its own process, with picows, which costs a fraction of any server measured here. Prints one
-JSON object: messages a second, the round trip's percentiles in microseconds, and its own share of a CPU.
+Runs as a separate process, with picows, which takes a fraction of the CPU of any server measured here. Prints one
+JSON object: messages a second, percentiles of the round trip in microseconds, and its own share of a CPU.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _BOTTLENECK: Final = 0.9
 
 
 class Measured(TypedDict):
-    """What one run of load found."""
+    """The result of one run."""
 
     messages: int
-    """All that were answered, also those that are not counted."""
+    """All answered messages, also those that are not counted."""
     messages_per_second: float
     p50_us: float
     p99_us: float
@@ -86,7 +86,7 @@ class Client(WSListener):
 
 
 async def run(urls: Sequence[str], connections: int, seconds: float, payload: bytes, text: bool) -> Measured:
-    """Load and return what was measured; the first fifth of the time is not counted. Connections are spread
+    """Generate load and return the result; the first fifth of the time is not counted. Connections are spread
     over the URLs in turn.
     """
     events = [asyncio.Event() for _ in range(connections)]
@@ -116,7 +116,7 @@ async def run(urls: Sequence[str], connections: int, seconds: float, payload: by
 
 
 def _measured(clients: Sequence[Client], counted_seconds: float, load_cpu: float) -> Measured:
-    """A slow server answers few messages in the time: then the last ones, which came after it, are the figure."""
+    """Falls back to the last messages if a slow server answers few in time."""
     times = sorted(time for client in clients for time in client.times)
     if not times:
         raise SystemExit("no message was answered in the time that counts: load for longer")
@@ -144,7 +144,7 @@ def load(
 
 
 def bottleneck_note(row: str, load_cpu: Sequence[float]) -> list[str]:
-    """A note when the load generator itself was busy all the time: the server could have done more."""
+    """A note if the load generator was busy all the time, so that the server could have done more."""
     share = max(load_cpu)
     if share < _BOTTLENECK:
         return []

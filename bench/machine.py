@@ -1,4 +1,4 @@
-"""How fast the machine computes just now: what shares it with others is not always as fast."""
+"""The machine's current speed, which varies with what else runs on the host."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ while time.perf_counter() < end:
     turns += 1
 print(turns)
 """
-"""Computes for some seconds; prints how much, in thousand turns."""
+"""Computes for some seconds; prints the number of thousand iterations."""
 _SECONDS: Final = 0.3
 
 
 def thousand_turns_a_second(processes: int, seconds: float) -> float:
-    """What some processes that do nothing but compute get done together."""
+    """The iterations that some compute-only processes achieve together."""
     command = [sys.executable, "-S", "-c", _LOOP, str(seconds)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
     return sum(int(process.communicate()[0]) for process in running) / seconds

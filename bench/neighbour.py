@@ -1,4 +1,4 @@
-"""A guest that computes for ever, and what its neighbours in the same worker notice."""
+"""The latency of a guest beside a CPU-bound one in the same worker."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from usage import children
 QUIET: Final = "Guesthouse, quiet"
 BESIDE: Final = "Guesthouse, beside a guest that computes for ever"
 _SETTINGS: Final = {"process_cpu_seconds_per_message": 3600}
-"""For ever: by default such a guest is ended after ten seconds."""
+"""No limit: by default such a guest is ended after ten seconds."""
 _SIZE: Final = 128
 _CONNECTIONS: Final = 10
 _BEGIN_SECONDS: Final = 0.2
 
 
 def run(effort: Effort) -> Result:
-    """Two nodes alike; in one, the neighbour was told to compute for ever."""
+    """Measure two equal nodes, in one of which a guest was told to loop forever."""
     result = Result("neighbour", "A neighbour that computes for ever")
     table = Table(
         f"echo by a C guest, {_CONNECTIONS} connections, one worker",
@@ -65,7 +65,7 @@ def run(effort: Effort) -> Result:
 
 @contextmanager
 def _still(node: Server) -> Iterator[None]:
-    """A node's workers stand still: what computes there takes no CPU from whoever is measured meanwhile."""
+    """Stop a node's workers, so that their guests take no CPU meanwhile."""
     pids = children(node.pid)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

@@ -1,7 +1,7 @@
-"""`docs/performance.md`: its figures, written from `bench/results` between markers, so that they cannot drift.
+"""Writes the figures of `docs/performance.md`, between markers, from `bench/results`.
 
 python bench/report.py          writes them
-python bench/report.py --check  says whether they are what stands there
+python bench/report.py --check  checks them
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SECTION: Final = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n)(?P<body>.*?)(
 
 
 def rendered(page: str, folder: Path = RESULTS) -> str:
-    """The page with the figures of all results in place. A section without a result says so."""
+    """The page with the figures of all results. A section without a result says so."""
 
     def section(match: re.Match[str]) -> str:
         name = match["name"]
@@ -35,7 +35,7 @@ def rendered(page: str, folder: Path = RESULTS) -> str:
 
 
 def results(folder: Path) -> list[Result]:
-    """All results there are, in the order of the benchmarks."""
+    """All existing results, in the order of the benchmarks."""
     from run import NAMES
 
     paths = (folder / f"{name}.json" for name in NAMES)
@@ -58,7 +58,7 @@ def goals(folder: Path) -> Iterator[str]:
 
 
 def machine(folder: Path) -> Iterator[str]:
-    """What it was measured on, and with."""
+    """The machine and the versions of packages."""
     found = results(folder)
     if not found:
         yield from _missing("everything")
@@ -82,7 +82,7 @@ def machine(folder: Path) -> Iterator[str]:
 
 
 def _before_and_after(about: dict[str, Any], what: str) -> str:
-    """How fast the machine was before a benchmark and after it."""
+    """The machine's speed before and after a benchmark."""
     before, after = (speed[what] for speed in about["speed"])
     return f"{before} → {after}"
 
@@ -112,7 +112,7 @@ def _missing(name: str) -> list[str]:
 
 
 _WHOLE: Final[dict[str, Callable[[Path], Iterable[str]]]] = {"goals": goals, "machine": machine}
-"""Sections that are about all results."""
+"""Sections on all results."""
 
 
 def main() -> None:

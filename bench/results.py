@@ -1,8 +1,8 @@
-"""What a benchmark found: tables of raw rounds, goals, and the machine; kept as JSON, shown as tables.
+"""Results of benchmarks: tables of raw rounds, goals, and the machine; stored as JSON.
 
-A cell of a table holds the figures of all rounds. What is shown of it is the median and, after it, the
-lowest and the highest round. Ratios are made round by round, of runs that were neighbours in time, so that
-a machine that is slow for a while is slow for both.
+A cell of a table has the figures of all rounds, and is shown as the median with the
+minimum and maximum. Ratios are computed round by round, of runs close in time, so that
+a temporarily slow machine affects both.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ PACKAGES: Final = (
     *("guesthouse", "wasmtime", "uvloop", "cbor2", "websockets"),
     *("aiohttp", "picows", "uvicorn", "starlette", "extism", "extism-sys"),
 )
-"""Whose versions a result names."""
+"""Packages whose versions a result names."""
 
 Rounds = list[float]
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is done. Goals are for the full effort alone; anything less shows that a benchmark works."""
+    """How much is measured. Goals apply to the full effort only; less is for testing a benchmark."""
 
     rounds: int = 5
     seconds: float = 1.0
     """Of load, for each measurement of a round."""
     scale: float = 1.0
-    """Which part of the full number of channels, processes and messages."""
+    """Fraction of the full number of channels, processes and messages."""
 
     def count(self, full: int, least: int = 2) -> int:
-        """So many of what would be `full` ones."""
+        """The scaled count."""
         return max(least, round(full * self.scale))
 
     def points(self, full: Sequence[int]) -> list[int]:
-        """The places of a curve that are reached; at least the first two."""
+        """The points of a curve that are measured; at least the first two."""
         most = full[-1] * self.scale
         return [point for place, point in enumerate(full) if place < 2 or point <= most]
 
@@ -70,11 +70,11 @@ class Table:
     columns: list[Column]
     chart: Literal["bars", "lines"] = "bars"
     x: str = ""
-    """What the rows of a curve are; a row is then named `series: number`."""
+    """The unit of a curve's x axis; its rows are named `series: number`."""
     rows: dict[str, dict[str, Rounds]] = field(default_factory=dict)
 
     def add(self, row: str, **figures: float) -> None:
-        """Note what one round found, by the names of the columns with `_` for what is no letter."""
+        """Record one round, by the names of the columns with `_` for other characters than letters."""
         names = {_plain(column.name): column.name for column in self.columns}
         cells = self.rows.setdefault(row, {})
         for name, figure in figures.items():
@@ -92,7 +92,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure is to be, and what it was in each round."""
+    """A goal for a figure, and its value in each round."""
 
     text: str
     limit: float
@@ -107,25 +107,25 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether the median is what it is to be."""
+        """Whether the median meets the goal."""
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
 
 @dataclass(slots=True)
 class Result:
-    """All that one benchmark found."""
+    """The results of one benchmark."""
 
     name: str
     title: str
     tables: list[Table] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What a reader must know to believe the figures, such as who was the bottleneck."""
+    """Remarks on the figures, such as what the bottleneck was."""
     effort: Effort = field(default_factory=Effort)
     about: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> Path:
-        """Write it as JSON; the medians stand beside the rounds they are of."""
+        """Write it as JSON, with the medians beside the rounds."""
         folder.mkdir(parents=True, exist_ok=True)
         content = asdict(self)
         for table in content["tables"]:
@@ -142,7 +142,7 @@ class Result:
 
     @classmethod
     def load(cls, path: Path) -> Result:
-        """Read what `save` wrote."""
+        """Read `save`'s output."""
         content = json.loads(path.read_text(encoding="utf-8"))
         tables = [
             Table(
@@ -165,27 +165,27 @@ class Result:
 
 
 def interleaved(rounds: int, measurements: Mapping[str, Callable[[], None]]) -> None:
-    """Make all measurements once a round, each time in turn: A B C A B C."""
+    """Run all measurements once a round, in turn: A B C A B C."""
     for _ in range(rounds):
         for measure in measurements.values():
             measure()
 
 
 def shown(rounds: Rounds, column: Column) -> str:
-    """A cell as people read it."""
+    """A cell as text."""
     low, middle, high = min(rounds), statistics.median(rounds), max(rounds)
     text = f"{middle:,.{column.digits}f}"
     return text if len(rounds) == 1 else f"{text} ({low:,.{column.digits}f}…{high:,.{column.digits}f})"
 
 
 def figure(value: float, unit: str) -> str:
-    """A goal's figure with its unit, in two or three digits."""
+    """A figure with its unit, in two or three digits."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}{unit if unit == 'x' else ' ' + unit}".strip()
 
 
 def about_this_machine() -> dict[str, Any]:
-    """What the figures were measured on, and with."""
+    """The machine and the versions of packages."""
     versions = {}
     for name in PACKAGES:
         try:

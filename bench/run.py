@@ -1,8 +1,8 @@
-"""`make bench`: runs benchmarks, prints tables and goals, and keeps what was found.
+"""`make bench`: runs benchmarks, prints tables and goals, and saves the results.
 
     python bench/run.py [NAME]… [--rounds N] [--seconds S] [--out FOLDER]
 
-Each benchmark is also a script of its own that prints and keeps nothing, as in
+Each benchmark is also a script that prints and saves nothing, as in
 `python bench/echo.py --rounds 3`.
 """
 
@@ -35,7 +35,7 @@ def measure(name: str, effort: Effort) -> Result:
 
 
 def measured(run: Callable[[Effort], Result], effort: Effort) -> Result:
-    """Run a benchmark and note what it ran on."""
+    """Run a benchmark and record the machine."""
     raise_file_limit()
     about = about_this_machine()
     before = speed()
@@ -48,7 +48,7 @@ def measured(run: Callable[[Effort], Result], effort: Effort) -> Result:
 
 
 def raise_file_limit() -> None:
-    """As many sockets as this user may have, for this process and those that it starts."""
+    """Raise the limit of open files, for this process and its children."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -76,7 +76,7 @@ def show(result: Result, console: Console) -> None:
 
 
 def only(run: Callable[[Effort], Result]) -> None:
-    """What a benchmark does as a script: measure and print."""
+    """A benchmark as a script: measure and print."""
     effort = _effort(_parser().parse_args())
     show(measured(run, effort), Console(width=160))
 
@@ -95,7 +95,7 @@ def _effort(options: argparse.Namespace) -> Effort:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run what the command line names, or everything."""
+    """Run the benchmarks on the command line, or all."""
     parser = _parser()
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all when none is given"
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def save(result: Result, folder: Path) -> None:
-    """Keep a result's JSON, and its charts in place of older ones."""
+    """Save a result's JSON, and its charts in place of older ones."""
     from charts import remove_charts, write_charts
 
     result.save(folder)

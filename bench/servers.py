@@ -1,4 +1,4 @@
-"""The servers that are measured: each a subprocess that says when it is ready."""
+"""The measured servers: subprocesses that report when they are ready."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ _STOP_SECONDS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     url: str
-    """Where its WebSockets are, without a path."""
+    """Its WebSocket URL, without a path."""
     pid: int
 
     def own(self) -> Usage:
-        """What its first subprocess uses: all of a peer; a node without its workers."""
+        """The usage of its first subprocess: all of a peer; a node without its workers."""
         return Usage.of(self.pid)
 
     def workers(self) -> Usage:
-        """What the workers of a node use."""
+        """The usage of a node's workers."""
         return Usage.of(*children(self.pid))
 
     def all(self) -> Usage:
-        """What it uses altogether."""
+        """The total usage."""
         return Usage.of(self.pid, *children(self.pid))
 
 
 def package(name: str) -> Path:
-    """The folder of a sample package or one of `bench/guests`, built if it was not."""
+    """The folder of a sample package or one of `bench/guests`, built if necessary."""
     (folder,) = (place / name for place in _PACKAGES if (place / name).is_dir())
     return build_package(folder)
 
 
 def component(name: str) -> Path:
-    """The component of such a package that has one process."""
+    """The component of such a package with one process."""
     return package(name) / "build" / f"{name}.wasm"
 
 
@@ -90,7 +90,7 @@ def guesthouse(
 
 
 def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
-    """The environment of a node: this one's without settings of its own, and with those given."""
+    """The environment of a node: this one's without Guesthouse's settings, and with those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GUESTHOUSE_")}
     return kept | {f"GUESTHOUSE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
 
@@ -103,8 +103,8 @@ def _is_argument(name: str | Path) -> bool:
 def _running(
     command: Sequence[str], settings: Mapping[str, object] | None = None
 ) -> Iterator[tuple[str, int]]:
-    """Start a server; yields the line that it prints when it is ready, and its pid. Its log is kept for when it
-    does not start.
+    """Start a server; yields the line that it prints when it is ready, and its pid. Its log is kept for errors at
+    the start.
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(

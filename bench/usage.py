@@ -1,4 +1,4 @@
-"""What subprocesses use, as the kernel says: CPU seconds, and memory that is theirs alone."""
+"""Resource usage of subprocesses, from the kernel: CPU seconds, and private memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SETTLED_KIB: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What some subprocesses use together."""
+    """The usage of some subprocesses together."""
 
     cpu_seconds: float
     private_kib: int
-    """Pages that no other process has: what they would give back if they ended."""
+    """Pages that no other process has."""
     mappings: int
 
     @classmethod
     def of(cls, *pids: int) -> Usage:
-        """What these use now."""
+        """Their current usage."""
         return cls(
             sum(map(cpu_seconds, pids)),
             sum(map(private_kib, pids)),
@@ -51,7 +51,7 @@ def children(pid: int) -> list[int]:
 
 
 def settled_kib(*pids: int, seconds: float = 3.0) -> int:
-    """Their memory once it stands still, or after some seconds."""
+    """Their memory once it is stable, or after some seconds."""
     until = time.monotonic() + seconds
     before = sum(map(private_kib, pids))
     while time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""A guest run by the worker's own parts inside this process: everything of a worker but its link."""
+"""A guest run by the worker's parts inside this process: a worker without its link."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HANDLE: Final = 1
 
 
 class _Sent(LinkWriter):
-    """Takes what a guest tells the node, and sends none of it."""
+    """Collects what a guest sends to the node."""
 
     def __init__(self) -> None:
         self.message: ToNode | Raw | None = None
@@ -72,14 +72,14 @@ class Inside:
         self._until(lambda: guest.waiting is WaitingFor.MESSAGE and not guest.inbox)
 
     def seconds_of(self, payload: bytes, text: bool, count: int) -> float:
-        """Deliver a message so many times, each once the last was answered; returns the CPU seconds it took."""
+        """Deliver a message `count` times, each after the last was answered; returns the CPU seconds."""
         guest, deliver, run_round = self._guest, self._guest.deliver, self._scheduler.run_round
         wait_seconds, sent, kind = self._scheduler.wait_seconds, self._sent, 0 if text else 1
         begin = thread_time()
         for _ in range(count):
             deliver(Pushed(_HANDLE, CHANNEL, kind, payload))
             run_round()
-            while wait_seconds() == 0.0:  # its time slice ended in between
+            while wait_seconds() == 0.0:  # its time slice ended
                 run_round()
         seconds = thread_time() - begin
         message, sent.message = sent.message, None
@@ -118,7 +118,7 @@ _REFILL_BYTES: Final = 64 * 1024 * 1024
 
 
 def seconds_in_new_guests(wasm: Path) -> Callable[[bytes, bool, int], float]:
-    """`Inside.seconds_of` of a guest that does not free what it sends: a new one for each so many bytes."""
+    """`Inside.seconds_of` for a guest that leaks what it sends: replaced after a number of bytes."""
 
     def seconds_of(payload: bytes, text: bool, count: int) -> float:
         most = max(1, _REFILL_BYTES // max(1, len(payload)))

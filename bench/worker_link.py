@@ -1,4 +1,4 @@
-"""A worker subprocess, and the node's end of its link as a benchmark drives it: no node, no sockets."""
+"""A worker subprocess, and the node's end of its link driven by a benchmark: no node, no sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _READ: Final = 1 << 20
 
 
 def limits_of(settings: Settings) -> GuestLimits:
-    """What a node's settings give each process."""
+    """The limits of a process by a node's settings."""
     limits: dict[str, Any] = {}
     for section in (settings.connections, settings.process):
         limits |= {name: getattr(section, name) for name in type(section).__dataclass_fields__}
@@ -43,8 +43,8 @@ def limits_of(settings: Settings) -> GuestLimits:
 
 
 def compiled(wasm: Path) -> Path:
-    """The compiled form of a component, beside it; compiled as the node's compiler does, without its limits. Where
-    nodes share what is compiled, so does this.
+    """The compiled form of a component, beside it; compiled as by the node's compiler, without its limits. Shared if
+    nodes share compiled components.
     """
     if SHARED is not None:
         return asyncio.run(Compiler(SHARED / FOLDER, PackageLimits()).compiled(wasm))
@@ -67,7 +67,7 @@ def _write(path: Path, content: bytes | bytearray) -> None:
 
 
 def opened(handle: int, channel_id: int) -> Open:
-    """A channel on which a guest may push as much as it likes."""
+    """A channel with unlimited credit."""
     return Open(handle, channel_id, "/", "127.0.0.1:1", None, (), (), False, PLENTY, "/", None)
 
 
@@ -75,7 +75,7 @@ _M = TypeVar("_M")
 
 
 class Worker:
-    """One worker, which answers as if the node did: every binding is granted."""
+    """One worker, answered as by a node: every binding is granted."""
 
     def __init__(self, link: socket.socket, subprocess_: subprocess.Popen[bytes]) -> None:
         self._link = link
@@ -92,7 +92,7 @@ class Worker:
         self._link.sendall(encode(messages))
 
     def start(self, path: Path) -> int:
-        """Start a guest and wait for nothing; returns its handle."""
+        """Start a guest without waiting; returns its handle."""
         self._last_handle += 1
         our = f"bench.os@g{self._last_handle}:bench:bench.os"
         limits = limits_of(self._settings)

@@ -1,4 +1,4 @@
-"""Whether a second worker is a second CPU: guests that compute, on one worker and on two."""
+"""Whether a second worker uses a second CPU: CPU-bound guests on one worker and on two."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from servers import component, guesthouse
 ONE: Final = "Guesthouse, 1 worker"
 TWO: Final = "Guesthouse, 2 workers"
 MACHINE: Final = "2 processes that only compute"
-"""What a second CPU is worth here at most: others may share it, or its core."""
+"""The most that a second CPU can give here: others may share it, or its core."""
 _GUESTS: Final = 4
 _STEPS_KIB: Final = 2000
 """Thousand steps that each message costs, and its bytes: about a millisecond."""
 
 
 def run(effort: Effort) -> Result:
-    """The same guests and the same load on both."""
+    """Measure the same guests and load on both."""
     result = Result("workers", "Guests that compute, on one worker and on two")
     table = Table(
         f"{_GUESTS} guests, one connection each",

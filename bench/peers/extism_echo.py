@@ -60,7 +60,7 @@ class ExtismEcho:
         self._plugin = Plugin(bytes(wasmtime.wat2wasm(_PLUGIN)), wasi=False)
 
     def seconds_of(self, payload: bytes, text: bool, count: int) -> float:
-        """Send a payload so many times through; returns the CPU seconds it took. Text and bytes are one to it."""
+        """Send a payload through `count` times; returns the CPU seconds. Text and bytes are the same to it."""
         call = self._plugin.call
         begin = thread_time()
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""A bare echo server on picows and uvloop: about what Python can do at most."""
+"""A bare echo server on picows and uvloop: about the most that Python can do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The same component under stock `wasmtime.component`, its imports answered by plain Python functions.
+"""The same component under stock `wasmtime.component`, with its imports implemented by plain Python functions.
 
-Its `receive` cannot wait. So all messages of a measurement are handed out in one call of `run`, which ends
-when `receive` raises; the clock runs from the first message that is asked for to the end of the last.
+Its `receive` cannot block. So all messages of a measurement are delivered in one call of `run`, which ends
+when `receive` raises; the clock runs from the first `receive` to the end of the last message.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StockEcho:
         self._linker.define_unknown_imports_as_traps(self._component)
 
     def seconds_of(self, payload: bytes, text: bool, count: int) -> float:
-        """Send a message so many times through a new instance; returns the CPU seconds it took."""
+        """Send a message `count` times through a new instance; returns the CPU seconds."""
         event = _record(channel_id=CHANNEL, message_type="text" if text else "binary")
         self._message = Variant("http-server", Variant("web-socket-push", event))
         self._blob = _record(mime=None, bytes=payload)

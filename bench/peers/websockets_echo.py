@@ -1,4 +1,4 @@
-"""A bare server on `websockets` and uvloop, with no sandbox. `/` echoes; a message to `/trigger` goes to all on `/`."""
+"""A bare server on `websockets` and uvloop. `/` echoes; a message to `/trigger` goes to all on `/`."""
 
 from __future__ import annotations
 

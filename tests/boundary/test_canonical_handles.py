@@ -111,7 +111,7 @@ def test_what_a_call_borrows_it_cannot_give_away(handles: Handles) -> None:
     both = TupleOf((BORROW, OWN))
     core = CoreArguments([("i32", index), ("i32", index)], *Slots.RAW.value)
     lifted = lift_arguments((both,), Slots.RAW, number)
-    with pytest.raises(GuestTrap, match="lends to the same call"):
+    with pytest.raises(GuestTrap, match="same call borrows"):
         lifted(core.address, FakeMemory(b"").linear)
     # The next call borrows nothing yet.
     alone = lift_arguments((OWN,), Slots.RAW, number)

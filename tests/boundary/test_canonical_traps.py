@@ -116,7 +116,7 @@ def test_a_list_begins_at_a_multiple_of_its_elements_alignment(element: WitType,
     assert len(read(ListOf(element), align, 2)) == 2
     for start in (align // 2, align + 1, SIZE - 1):
         for count in (0, 1):
-            refused(f"no multiple of {align}", read, ListOf(element), start, count)
+            refused(f"not a multiple of {align}", read, ListOf(element), start, count)
 
 
 def test_a_list_has_as_many_elements_as_the_limit_and_no_more() -> None:
@@ -162,7 +162,7 @@ def test_text_that_is_not_utf8_is_refused_wherever_it_stands(data: bytes) -> Non
         lambda: read(ListOf(OptionOf(STRING)), 8, 1, content=content),
         lambda: read(OptionOf(STRING), 1, 40, len(data), content=content),
     ):
-        refused("text that is not UTF-8", run)
+        refused("string that is not UTF-8", run)
 
 
 def test_text_is_had_as_its_utf8_where_a_call_asks_for_it() -> None:
@@ -216,8 +216,8 @@ def test_a_char_is_any_scalar_value(code: int) -> None:
 
 @pytest.mark.parametrize("code", [0xD800, 0xDBFF, 0xDFFF, 0x110000, 2**31, TOP])
 def test_a_char_is_nothing_else(code: int) -> None:
-    refused(f"the number {code} as a char", read, CHAR, code)
-    refused(f"the number {code} as a char", in_memory, CHAR, struct.pack("<I", code))
+    refused(f"the char {code}, which", read, CHAR, code)
+    refused(f"the char {code}, which", in_memory, CHAR, struct.pack("<I", code))
 
 
 def test_a_number_in_a_core_argument_is_cut_to_its_width() -> None:
@@ -250,7 +250,7 @@ def test_over_sixteen_core_arguments_come_by_address() -> None:
         memory = FakeMemory(bytes(8) + content).linear
         assert lifted(CoreArguments([("i32", 8)], *slots.value).address, memory) == tuple(range(17))
         for start, match in [
-            (4, "no multiple of 8"),
+            (4, "not a multiple of 8"),
             (16, "outside"),
             (TOP - 7, "outside"),
             (2**31, "outside"),

@@ -90,8 +90,8 @@ ENUM = '(type $k-raw (enum "a" "b")) (export "k" (type $k (eq $k-raw)))'
     [
         ("$k", "i32", "(i32.const 2)", "discriminant 2 out of range|case number 2 of"),
         ("$k", "i32", "(i32.const -1)", "out of range|case number 4294967295 of"),
-        ("char", "i32", "(i32.const 0xd800)", "out of range for `char`|no character"),
-        ("char", "i32", "(i32.const 0x110000)", "out of range for `char`|no character"),
+        ("char", "i32", "(i32.const 0xd800)", "out of range for `char`|not a Unicode scalar value"),
+        ("char", "i32", "(i32.const 0x110000)", "out of range for `char`|not a Unicode scalar value"),
         (
             "(option u8)",
             "i32 i32",
@@ -104,7 +104,7 @@ ENUM = '(type $k-raw (enum "a" "b")) (export "k" (type $k (eq $k-raw)))'
             "(i32.const 9) (i32.const 0)",
             "discriminant 9 out of range|case number 9 of",
         ),
-        ("(list u64)", "i32 i32", "(i32.const 4) (i32.const 1)", "not aligned|no multiple of 8"),
+        ("(list u64)", "i32 i32", "(i32.const 4) (i32.const 1)", "not aligned|not a multiple of 8"),
         (
             "(list u64)",
             "i32 i32",

@@ -290,7 +290,7 @@ async def test_what_could_not_be_dropped_is_dropped_before_the_package_comes_aga
     with monkeypatch.context() as broken:
         broken.setattr(installer, "purge", fails)
         await node.installer.uninstall(PACKAGE, drop_state=True)
-        with pytest.raises(PackageError, match="cannot be dropped: the log says why"):
+        with pytest.raises(PackageError, match="cannot be deleted: see the log"):
             await node.installer.install(folder)
         assert installed(node) == {}
     await node.installer.install(folder)

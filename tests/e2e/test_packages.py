@@ -318,7 +318,7 @@ async def test_a_package_is_installed_rolled_back_and_uninstalled_while_no_node_
     async def command(name: str, *arguments: str | Path) -> Ran:
         return await run_command(home, name, "--home", home, *arguments)
 
-    assert refused(await command("install", package("echo-c") / "build/echo-c.wasm"), "is no package")
+    assert refused(await command("install", package("echo-c") / "build/echo-c.wasm"), "is not a package")
     assert refused(await command("rollback", PACKAGE), "is not installed")
     for version in ("0.1.1", "0.2.0"):
         assert (await command("install", version_of_echo(tmp_path, version))).code == 0
@@ -343,7 +343,7 @@ async def test_a_package_that_is_refused_changes_nothing(start: StartNode, tmp_p
     folder = version_of_echo(tmp_path, "0.2.0")
     (folder / "build/echo-c.wasm").write_bytes(b"no component")
     assert refused(await daemon.cli("install", folder), "echo-c.wasm", "is text, not a component")
-    assert refused(await daemon.cli("install", tmp_path / "nothing"), "is no package")
+    assert refused(await daemon.cli("install", tmp_path / "nothing"), "is not a package")
     assert (daemon.home / "installed.json").read_bytes() == before
     assert (await daemon.ps())[ECHO_C]["version"] == "0.1.1"
 
@@ -382,6 +382,6 @@ async def test_a_package_that_is_named_takes_the_place_of_the_installed_one(
     assert (await daemon.ps())[ECHO_C]["version"] == "0.2.0"
     await daemon.terminate()
     again = await start("echo-c", home=daemon.home)
-    await again.log_line("packages", "runs as it was named, not as it is installed (0.2.0)")
+    await again.log_line("packages", "runs as named, not as installed (0.2.0)")
     shown = (await again.ps())[ECHO_C]
     assert (shown["version"], shown["hash"]) == ("0.1.0", None)

@@ -50,7 +50,7 @@ async def test_edited_source_is_built_and_swapped_in_with_the_channel_open(
         assert await client.ask("before") == "before"
         source.write_text(code.replace("{", "{ this is no C", 1))
         line = await daemon.log_line("dev", "the old version keeps running", seconds=60)
-        assert "cannot be built: fix what is said above" in line["text"]
+        assert "cannot be built: fix the errors above" in line["text"]
         assert await client.ask("still") == "still"
         answer = "gh_send_ws_text(push->channel_id, text.value)"
         changed = code.replace(answer, answer.replace("text.value", 'gh_text("changed")'))

@@ -69,7 +69,7 @@ async def test_the_log_names_each_limit_that_a_process_meets(start: StartNode) -
         await named(daemon, ROGUE, f"keeping {17 * PAGE} bytes was refused")
         assert await client.ask("chatter 20000") == "chattered"
         await named(daemon, ROGUE, "log lines over the rate were dropped")
-        await named(daemon, ROGUE, "it makes over 5000 host calls a second: it is held back to that")
+        await named(daemon, ROGUE, "it makes over 5000 host calls a second: it is throttled to that")
         await client.ask("grow")
         await named(daemon, ROGUE, "its memory is full, or nearly so", f"of {32 * 2**20} bytes")
         await client.send("deaf")
@@ -89,7 +89,7 @@ async def test_a_process_that_computes_is_held_back_to_its_share_and_its_neighbo
     async with registered(daemon, MAYFLY, token) as client, registered(daemon, ECHO_C, token) as neighbour:
         assert await client.receive() == "opened"
         await client.send("loop")
-        await named(daemon, MAYFLY, "it uses over 10.0% of its worker's time: it is held back to that")
+        await named(daemon, MAYFLY, "it uses over 10.0% of its worker's time: it is throttled to that")
         assert await neighbour.ask("still here") == "still here"
         held = await until(daemon.ps, lambda all_: all_[MAYFLY]["held_seconds"] > 1, "it is held back")
         assert 0 < held[MAYFLY]["cpu_seconds"] < held[MAYFLY]["held_seconds"]

@@ -123,7 +123,7 @@ async def install_patiently(daemon: Daemon, folder: Path) -> None:
         try:
             await install(daemon, folder)
         except CommandRefused as refusal:
-            if "too much else to do" not in str(refusal):
+            if "this busy machine" not in str(refusal):
                 raise
         else:
             return
@@ -162,7 +162,7 @@ async def test_killed_compilers_refuse_the_package_and_leave_nothing_half_done(t
                 nothing_half_done(daemon.home)
     refusals = [reason for reason in reasons if reason is not None]
     assert refusals, "no compiler was killed in time"
-    assert all("killed from outside" in reason and "\n" not in reason for reason in refusals), refusals
+    assert all("compiler was killed" in reason and "\n" not in reason for reason in refusals), refusals
 
 
 async def test_stopped_compilers_are_ended_in_their_time_and_the_next_one_works(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ async def test_a_disk_that_is_full_while_a_component_is_compiled_is_named(tmp_pa
         folder.chmod(0o700)
         with pytest.raises(CompileError) as refused:
             await Compiler(folder, PackageLimits()).compiled(component)
-        text = f"was not compiled, as the disk of {folder} is full: make room, and try again"
+        text = f"was not compiled because the disk of {folder} is full: make room, and try again"
         assert str(refused.value) == f"{component} {text}"
         assert [path.name for path in folder.iterdir()] == []
 

@@ -1,6 +1,6 @@
-"""What an OS process of a node gives up, by means of the kernel that cannot be undone.
+"""How the OS processes of a node drop privileges, irrevocably.
 
-`rights` is for all of them, node, workers and compiler alike; `landlock` and `seccomp` leave workers and the
-compiler nothing but computing and the descriptors that they have. No library on PyPI that wraps these is
-kept up, so they are spoken to here, each in a file of its own.
+`privileges` is for node, workers and compiler; `landlock` and `seccomp` leave workers and the
+compiler only computation and their open descriptors. No library on PyPI that wraps these is
+maintained, so the system calls are made here.
 """

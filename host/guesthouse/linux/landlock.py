@@ -11,12 +11,12 @@ from typing import Final
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
 _RESTRICT_SELF: Final = 446
-"""System calls, by the same number on every architecture."""
+"""System call numbers, the same on every architecture."""
 _CREATE_RULESET_VERSION: Final = 1
 _RULE_PATH_BENEATH: Final = 1
 _READ_FILE: Final = 1 << 2
 _FS_ACCESSES_BY_ABI: Final = (13, 14, 15, 15, 16)
-"""How many kinds of file access each version of Landlock knows, from the first on."""
+"""Number of file access rights in each version of Landlock."""
 _TCP_FROM_ABI: Final = 4
 _BIND_AND_CONNECT: Final = 3
 _SCOPES_FROM_ABI: Final = 6
@@ -27,11 +27,11 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def restrict(readable: Path | None) -> tuple[str, ...]:
-    """Open no file but those below `readable`, and these for reading alone; bind and connect no TCP socket; reach
-    no abstract socket and signal no OS process outside. For this thread and those that it starts.
+    """Allow opening only files below `readable`, for reading; deny binding and connecting TCP sockets, and reaching
+    abstract sockets and signalling outside. For this thread and those that it starts.
 
     Returns:
-        What this kernel has no means for, a line each.
+        What this kernel cannot restrict, a line each.
     """
     abi = _libc.syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
     if abi < 1:

@@ -1,4 +1,4 @@
-"""What every OS process of a node gives up at its start, and the limits that it sets itself."""
+"""Privileges that every OS process of a node drops at its start, and its limits."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 
 _FIRST: Final = 3
-"""Descriptors below are standard input, output and errors."""
+"""Lower descriptors are standard input, output and error."""
 
 Identity = tuple[int, int, int]
-"""A file: device, number on it, and kind."""
+"""A file: device, inode, and kind."""
 
 
 class Replaced(GuesthouseError):
-    """A descriptor that something in this OS process uses is not what it was."""
+    """A descriptor in use was closed or reopened."""
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def give_up_privileges() -> None:
-    """No program that is run from here has more rights than this one, set-user-ID or not; and no core file, which
-    would hold what guests and clients said.
+    """Set no_new_privs, so that no executed program gains privileges; disable core files, which would contain what
+    guests and clients sent.
     """
-    with contextlib.suppress(AttributeError):  # Linux alone has it
+    with contextlib.suppress(AttributeError):  # Linux only
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     lower(resource.RLIMIT_CORE, 0)
 
 
 def hide_from_others() -> None:
-    """Let no other program of this user look into this one's memory, environment or descriptors."""
+    """Deny other programs of this user access to this one's memory, environment and descriptors."""
     with contextlib.suppress(AttributeError):
         _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this OS process when the thread that started it ends."""
+    """Have the kernel kill this OS process when the thread that started it exits."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def volunteer_for_oom(score: int) -> None:
-    """Be ended before others when the machine has no memory left: 0 is what others have, 1000 is first."""
+    """Set the OOM score: 0 is the default, 1000 is killed first."""
     with contextlib.suppress(OSError):
         _OOM_SCORE.write_text(str(score))
 
 
 def close_inherited(given: int) -> Mapping[int, Identity]:
-    """Close what was inherited but the standard descriptors and `given`; returns what stays, and what each is.
+    """Close inherited descriptors except the standard ones and `given`; returns the identity of those kept.
 
-    What a library has opened for itself stays: libffi 3.8 opens a file of its own before the first callback and maps it
-    as code from then on, by the number alone. Were it closed, whatever gets the number next would be run. What this
-    OS process opened for itself is closed when a program is run and was not inherited, and so it can be told apart.
+    Descriptors that libraries opened in this process stay: libffi 3.8 opens a file before the first callback, and
+    maps it as code from then on by its number. If it were closed, the next file of that number would be executed.
+    Those are recognised by close-on-exec, which an inherited descriptor cannot have.
     """
     kept = {}
     for number in sorted(map(int, os.listdir("/proc/self/fd"))):
         if number < _FIRST or number == given or _is_own(number):
-            with contextlib.suppress(OSError):  # that of the listing is closed by now
+            with contextlib.suppress(OSError):  # the listing's own is closed by now
                 kept[number] = identity(number)
         else:
             with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def close_inherited(given: int) -> Mapping[int, Identity]:
 
 
 def check_kept(kept: Mapping[int, Identity]) -> None:
-    """Return when each descriptor is still what it was.
+    """Check that each descriptor is unchanged.
 
     Raises:
         Replaced: one was closed, or is another file.
@@ -94,7 +94,7 @@ def check_kept(kept: Mapping[int, Identity]) -> None:
 
 
 def identity(number: int) -> Identity:
-    """Which file a descriptor is of.
+    """The file that a descriptor refers to.
 
     Raises:
         OSError: it is not open.
@@ -104,7 +104,7 @@ def identity(number: int) -> Identity:
 
 
 def _is_own(number: int) -> bool:
-    """Whether a descriptor was opened since this program runs: what was inherited does not close when one is run."""
+    """Whether a descriptor was opened by this program: an inherited one is not close-on-exec."""
     try:
         return bool(fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC)
     except OSError:
@@ -112,7 +112,7 @@ def _is_own(number: int) -> bool:
 
 
 def lower(limit: int, value: int) -> None:
-    """Set a resource limit for good, or leave it where it is lower."""
+    """Lower a resource limit, hard and soft."""
     _, most = resource.getrlimit(limit)
     value = value if most == resource.RLIM_INFINITY else min(value, most)
     resource.setrlimit(limit, (value, value))

@@ -1,8 +1,8 @@
-"""How long a thread keeps a CPU from others that want it, as it asks the kernel.
+"""Scheduler slices of threads.
 
-Linux gives threads turns. Since version 6.12 a thread may say how long its own should be (`sched_setattr` with a
-normal policy and a runtime). It gets as much of the CPU as before, but as it takes less at once, it gets it as soon
-as it wakes, from those that take longer turns.
+Since Linux 6.12 a thread of a normal policy may request the length of its slice (`sched_setattr` with
+a runtime). Its share of the CPU stays the same, but with a shorter slice it preempts
+threads with longer ones when it wakes.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ _CALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275)}
 _ATTRIBUTES: Final = struct.Struct("<IIQiIQQQ")
 """`struct sched_attr`: size, policy, flags, nice, priority, runtime, deadline, period. Times in nanoseconds."""
 _POLICY, _RUNTIME = 1, 5
-"""Places therein."""
+"""Indices in it."""
 _NORMAL: Final = (os.SCHED_OTHER, os.SCHED_BATCH)
-"""The policies that have turns of that kind."""
+"""The policies with slices."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
 def use_short_slices(seconds: float) -> Iterator[None]:
-    """Have threads that this one starts meanwhile take turns of that length, 0.1 ms at least.
+    """Give threads that are started inside the block slices of this length, at least 0.1 ms.
 
-    Where the kernel knows no such thing, their turns are as long as any.
+    Has no effect where the kernel does not support it.
     """
     _set(seconds)
     try:
         yield
     finally:
-        _set(0.0)  # which stands for the usual
+        _set(0.0)  # the default
 
 
 def slice_seconds(thread: int = 0) -> float:
-    """How long the turns of a thread are; 0 when the kernel does not say.
+    """The length of a thread's slice; 0 when unknown.
 
     Args:
-        thread: its OS thread id; 0 is this one's.
+        thread: its OS thread id; 0 is the caller.
     """
     attributes = _get(thread)
     return 0.0 if attributes is None else float(attributes[_RUNTIME] / 1e9)
@@ -60,7 +60,7 @@ def _get(thread: int) -> list[int] | None:
 
 
 def _set(seconds: float) -> None:
-    """Leave everything else as it is: how nice it is was decided by whoever started this."""
+    """Leaves everything else unchanged, such as the nice value."""
     attributes = _get(0)
     if attributes is not None and attributes[_POLICY] in _NORMAL:
         attributes[_RUNTIME] = round(seconds * 1e9)

@@ -1,7 +1,7 @@
-"""The system call filter: what is not in `syscalls.py` fails, and nothing is done.
+"""The system call filter: calls that are not in `syscalls.py` fail.
 
-What is denied fails with EPERM, or with ENOSYS when it is new; nothing kills the caller, whose one crash would be
-everybody's. The filter is classic BPF, made here from the table.
+They fail with EPERM, or with ENOSYS if they are new. None kills the caller, since a crash of one guest's worker would
+affect all of its guests. The filter is classic BPF, generated from the table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MACHINES: Final = {
     "x86_64": (Architecture.X86_64, 0xC000003E, 317),
     "aarch64": (Architecture.AARCH64, 0xC00000B7, 277),
 }
-"""Each with the number that the kernel's audit gives it, and that of its call `seccomp`."""
+"""Audit number of each architecture, and its number of `seccomp`."""
 _X32_BIT: Final = 0x40000000
 
 _LOAD: Final = 0x20
@@ -42,28 +42,28 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def restrict() -> tuple[str, ...]:
-    """Leave all threads of this OS process, and those that they start, the calls of the table. They must have
+    """Restrict all threads of this OS process, and those that they start, to the calls of the table. Needs
     no_new_privs.
 
     Returns:
-        What this kernel or machine has no means for, a line each.
+        What this kernel or machine cannot restrict, a line each.
     """
     machine = platform.machine()
     if machine not in _MACHINES:
-        return (f"no system call filter is written for {machine}: workers can open sockets",)
+        return (f"there is no system call filter for {machine}: workers can open sockets",)
     architecture, audit_number, call = _MACHINES[machine]
     instructions = program(architecture, audit_number, os.getpid())
     code = ctypes.create_string_buffer(b"".join(instructions))
     header = struct.pack("<H6xQ", len(instructions), ctypes.addressof(code))
     thread = _libc.syscall(call, _SET_MODE_FILTER, _ALL_THREADS, header)
     if thread:
-        reason = os.strerror(ctypes.get_errno()) if thread < 0 else f"thread {thread} has one of its own"
+        reason = os.strerror(ctypes.get_errno()) if thread < 0 else f"thread {thread} has a filter of its own"
         return (f"the kernel refused the system call filter ({reason}): workers can open sockets",)
     return ()
 
 
 def program(architecture: Architecture, audit_number: int, pid: int) -> Sequence[bytes]:
-    """The filter of an OS process with this pid: instructions of 8 bytes."""
+    """The filter for an OS process with this pid: instructions of 8 bytes."""
     instructions = [
         _instruction(_LOAD, _ARCHITECTURE_AT),
         _instruction(_JUMP_EQUAL, audit_number, when=1),
@@ -93,7 +93,7 @@ def _allowed_if(call: AllowedCall, pid: int) -> list[bytes]:
 
 
 def _check(argument: Argument, pid: int) -> list[bytes]:
-    """Fall through when the argument is as it must be, and fail otherwise."""
+    """Continue if the argument is as required, else fail."""
     low = _ARGUMENTS_AT + 8 * argument.number
     deny = _fail(errno.EPERM)
     load = _instruction(_LOAD, low)
@@ -115,5 +115,5 @@ def _fail(error: int) -> bytes:
 
 
 def _instruction(code: int, value: int, when: int = 0, otherwise: int = 0) -> bytes:
-    """One instruction; for a jump, how many are skipped when it is true and otherwise."""
+    """One instruction; for a jump, how many instructions to skip if true and if false."""
     return struct.pack("<HBBI", code, when, otherwise, value)

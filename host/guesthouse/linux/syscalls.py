@@ -1,8 +1,8 @@
-"""The system calls that a worker and the compiler are left with, by number.
+"""The system calls that workers and the compiler may make, by number.
 
-Measured: what they make from the moment they are confined, and what the C library, Python and wasmtime may
-make on other machines instead. All of it computes, waits, or touches what is open already. Everything that
-opens, connects, runs, signals, mounts, traces or configures anything is not here, and so is denied.
+Measured: what they call once confined, and what the C library, Python and wasmtime may
+call instead on other machines. All of these compute, wait, or use what is open already; everything that
+opens, connects, executes, signals, mounts, traces or configures is denied.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from msgspec import Struct
 
 
 class Architecture(IntEnum):
-    """Machines that the filter is written for, by the column of their numbers."""
+    """Architectures, by the column of their numbers."""
 
     X86_64 = 0
     AARCH64 = 1
 
 
 class Argument(Struct, frozen=True):
-    """What must hold of an argument, `number` counting from 0, for a call to be allowed.
+    """A condition on an argument, `number` counting from 0, for a call to be allowed.
 
     Args:
         one_of: its low 32 bits are one of these.
         without: its low 32 bits have none of these bits.
-        with_bit: its low 32 bits have this one.
+        with_bit: its low 32 bits have this bit.
         null: it is 0, all 64 bits.
-        self: it is the caller's own pid.
+        self: it is the caller's pid.
     """
 
     number: int
@@ -55,10 +55,10 @@ _DESCRIPTOR_FLAGS: Final = (1, 2, 3, 4, 1030)
 _TERMINAL_OR_FLAGS: Final = (0x5401, 0x5421, 0x5451)
 """`TCGETS` (is it a terminal?), `FIONBIO`, `FIOCLEX`."""
 _NAMES: Final = (15, 0x53564D41)
-"""`PR_SET_NAME`, `PR_SET_VMA`: names of threads and mappings, for people who look at them."""
+"""`PR_SET_NAME`, `PR_SET_VMA`: names of threads and mappings, for debugging."""
 
 ALLOWED: Final[dict[str, AllowedCall]] = {
-    # What is open already.
+    # Open descriptors.
     "read": AllowedCall((0, 63)),
     "write": AllowedCall((1, 64)),
     "recvfrom": AllowedCall((45, 207)),
@@ -73,7 +73,7 @@ ALLOWED: Final[dict[str, AllowedCall]] = {
     "fstat": AllowedCall((5, 80)),
     "fcntl": AllowedCall((72, 25), (Argument(1, one_of=_DESCRIPTOR_FLAGS),)),
     "ioctl": AllowedCall((16, 29), (Argument(1, one_of=_TERMINAL_OR_FLAGS),)),
-    # Compiled components; Landlock says which.
+    # Compiled components, restricted by Landlock.
     "openat": AllowedCall((257, 56), (Argument(2, without=_WRITES_OR_CREATES),)),
     "newfstatat": AllowedCall((262, 79)),
     "statx": AllowedCall((332, 291)),
@@ -86,7 +86,7 @@ ALLOWED: Final[dict[str, AllowedCall]] = {
     "brk": AllowedCall((12, 214)),
     "mincore": AllowedCall((27, 232)),
     "membarrier": AllowedCall((324, 283)),
-    # Threads of its own.
+    # Threads.
     "futex": AllowedCall((202, 98)),
     "clone": AllowedCall(
         (56, 220), (Argument(0, with_bit=_CLONE_THREAD), Argument(0, without=_NEW_NAMESPACES))
@@ -117,7 +117,7 @@ ALLOWED: Final[dict[str, AllowedCall]] = {
     "timer_getoverrun": AllowedCall((225, 109)),
     "timer_delete": AllowedCall((226, 111)),
     "restart_syscall": AllowedCall((219, 128)),
-    # About itself and the machine.
+    # Information on itself and the machine.
     "getrandom": AllowedCall((318, 278)),
     "getpid": AllowedCall((39, 172)),
     "getuid": AllowedCall((102, 174)),
@@ -133,6 +133,6 @@ ALLOWED: Final[dict[str, AllowedCall]] = {
 }
 
 NEWER: Final = 424
-"""From this number on calls are the same everywhere, and younger than many kernels: who asks for one expects that
-it may be missing, so that is what it hears. (`clone3` is one: no filter can read its flags, and the C library
+"""Numbers from here on are the same on all architectures, and newer than many kernels: callers expect ENOSYS,
+so they get it. (`clone3` is one: a filter cannot read its flags, and the C library
 falls back to `clone`.)"""

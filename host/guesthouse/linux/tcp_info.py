@@ -1,8 +1,8 @@
-"""Whether a client has left that is not read for now, as the operating system knows it.
+"""Detects that a client has left while it is not being read, from the kernel's TCP state.
 
-While a process takes nothing, its clients are not read, so neither an end nor a pong of theirs is seen. Nothing is
-written to find out: to a client that closed its socket, that would be answered by a reset, which throws away
-what it had sent before and the node has not read yet.
+While a process's mailbox is full, its clients are not read, so neither EOF nor pongs are seen. Writing would not help:
+a client that has closed its socket would answer with a reset, which discards
+data that the node has not read yet.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from typing import Final
 
 _PROBES: Final = 3
 _INFO: Final = struct.Struct("@B 23x I 28x I")
-"""Of Linux's `struct tcp_info`: the state, the segments that are not acknowledged, and the milliseconds since the
-last acknowledgement came.
+"""From Linux's `struct tcp_info`: the state, the number of unacknowledged segments, and the milliseconds since the
+last acknowledgement.
 """
 _ALIVE: Final = frozenset((1, 4, 5))
-"""Established, and the two states after our own end was sent."""
+"""Established, and the two states after our FIN."""
 
 
 def is_peer_gone(transport: asyncio.BaseTransport, silence: float) -> bool:
     """Whether the client closed its socket, was reset, or its machine has not answered for `silence` seconds.
 
-    From the first call on, the operating system asks a machine that owes no answer for a sign of life. Always
-    False where the operating system does not tell.
+    The first call turns on TCP keepalive. Always False on systems without TCP_INFO.
     """
     sock = transport.get_extra_info("socket")
     if sock is None:  # the socket itself is gone

@@ -1,7 +1,7 @@
-"""Installs packages, upgrades them and takes them back on the node that runs (`offline_installer.py`: without one).
+"""Installs, upgrades, rolls back and uninstalls packages, on a running node or in its home.
 
-An operation is one replacement of `installed.json` (`package/store/installed.py`). With a running node, the new version
-runs before the file says so: whenever the node dies, the next one starts the old version or the new one, whole.
+Each operation replaces `installed.json` once (`package/store/installed.py`). On a running node, the new version
+starts before the file names it, so that after a crash either the old version or the new one starts.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _T = TypeVar("_T")
 
 
 class Installer:
-    """What the control socket asks for. Operations on one package follow one another; while one compiles or starts what
-    it is to run, others go on. One that began goes on when whoever asked for it is gone. An async context manager:
-    leaving it waits for none.
+    """Implements the control socket's package commands. Operations on one package are serialised; while one compiles
+    or starts, operations on others go on. One that has begun continues if its caller is gone. An async context manager:
+    leaving it does not wait.
     """
 
     def __init__(self, node: Node, compiler: Compiler) -> None:
@@ -49,13 +49,13 @@ class Installer:
         self._home = node.home
         self._compiler = compiler
         self._turn = asyncio.Lock()
-        """Of what reads and changes `installed.json` and the folder of unpacked packages."""
+        """For `installed.json` and the folder of unpacked packages."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """Of each package. That comes before `_turn`."""
+        """Per package. Acquired before `_turn`."""
         self._staged_now: Counter[str] = Counter()
-        """The hashes of what is unpacked and not yet named in `installed.json`, which nobody removes."""
+        """The hashes of unpacked packages that `installed.json` does not name yet, which must not be removed."""
         self._installing: set[str] = set()
-        """The packages of those, which have their hosts already."""
+        """The packages of those, whose hosts are taken already."""
         self._tasks = asyncio.TaskGroup()
         self._underway: set[asyncio.Task[Any]] = set()
 
@@ -69,10 +69,10 @@ class Installer:
         await self._tasks.__aexit__(None, None, None)
 
     async def take_hosts(self, packages: Sequence[Package], *, consent: bool) -> None:
-        """Let packages that are run as they were named have their hosts.
+        """Assign hosts to packages named to `run`.
 
         Raises:
-            NeedsConsent: one would get the host of a package that is gone, and there is no consent to that.
+            NeedsConsent: one would get the host of an uninstalled package, without consent.
             PackageError: one would be served on the host of another.
         """
         await self._to_its_end(partial(self._take_hosts, packages, consent))
@@ -87,8 +87,8 @@ class Installer:
             await asyncio.to_thread(take_hosts, self._home.path, packages, others, consent=consent)
 
     async def _drop_unnoted(self, named: set[str]) -> None:
-        """Once, in a home of 0.1.0, which kept the rights of what was uninstalled: drop those of every package that is
-        neither installed nor named.
+        """Once, in a home of 0.1.0, which kept the capabilities of uninstalled packages: drop those of packages that
+        are neither installed nor named.
         """
         installed, node = read_installed(self._home.path), self._node
         if not installed.notes_left:
@@ -98,14 +98,12 @@ class Installer:
             await finish_purge(self._home, node.state, node.settings.node)
 
     async def start(self) -> None:
-        """Start what is installed, except what was named. What cannot be started is logged, and the node goes on."""
+        """Start the installed packages, except named ones. Failures are logged."""
         named = {package.id for package in self._node.packages}
         async with asyncio.TaskGroup() as tasks:
             for package_id, item in read_installed(self._home.path).packages.items():
                 if package_id in named:
-                    text = (
-                        f"{package_id} runs as it was named, not as it is installed ({item.current.version})"
-                    )
+                    text = f"{package_id} runs as named, not as installed ({item.current.version})"
                     self._node.log.write(SOURCE, "info", text)
                     continue
                 tasks.create_task(self._start_one(package_id, item.current))
@@ -114,41 +112,41 @@ class Installer:
         try:
             package = await self._staged(version)
             item = read_installed(self._home.path).packages.get(package_id)
-            if item is not None and item.current == version:  # and was not uninstalled or replaced meanwhile
+            if item is not None and item.current == version:  # not uninstalled or replaced meanwhile
                 await self._node.add([package])
         except GuesthouseError as error:
-            text = f"{error} (fix it by 'guesthouse rollback' or 'uninstall' of {package_id})"
+            text = f"{error} (fix it with 'guesthouse rollback {package_id}', or uninstall it)"
             self._node.log.write(SOURCE, "error", text)
 
     async def install(self, argument: str, consent: Consent = None) -> dict[str, Any]:
-        """Install a package, or another version of one. Returns what `described` says of it, and what it asks for
+        """Install a package, or upgrade to it. Returns what `described` gives, and what it asks for
         beyond the version before.
 
         Raises:
-            NeedsConsent: it asks for more, and there is no consent to that; nothing changed.
-            GuesthouseError: it is refused, or cannot be started; what ran before runs.
+            NeedsConsent: it asks for more, without consent; nothing changed.
+            GuesthouseError: it is refused, or cannot be started; the old version runs.
         """
         return await self._to_its_end(partial(self._install, argument, consent))
 
     async def rollback(self, package_id: str) -> dict[str, Any]:
-        """Return to the version before, for whose rights the operator gave a word already. Returns what `install` does.
+        """Return to the previous version, which has had consent. Returns the same as `install`.
 
         Raises:
-            GuesthouseError: there is none, or it cannot be started; what ran before runs.
+            GuesthouseError: there is none, or it cannot be started; the old version runs.
         """
         return await self._to_its_end(partial(self._roll_back, package_id))
 
     async def uninstall(self, package_id: str, *, drop_state: bool) -> None:
-        """End a package's processes for good; with `drop_state`, all that they stored goes with them, also when it is
+        """End a package's processes for good; with `drop_state`, delete what they stored, also if the package is
         uninstalled already.
 
         Raises:
-            GuesthouseError: it is not installed; with `drop_state`, nothing is kept of it either.
+            GuesthouseError: it is not installed; with `drop_state`, and it has stored nothing.
         """
         await self._to_its_end(partial(self._uninstall, package_id, drop_state=drop_state))
 
     def listed(self) -> Iterator[dict[str, Any]]:
-        """Each package that is installed or runs."""
+        """Each package that is installed or running."""
         installed = read_installed(self._home.path).packages
         running = {package.id: package for package in self._node.packages}
         for package_id in sorted({*installed, *running}):
@@ -184,7 +182,7 @@ class Installer:
                 return await self._install_staged(package, version, consent)
         except GuesthouseError:
             async with self._turn:
-                if self._staged_now[version.hash] == 1:  # nobody else's
+                if self._staged_now[version.hash] == 1:  # no other operation uses it
                     await asyncio.to_thread(_remove, home, frozenset((version.hash,)) - there)
             raise
         finally:
@@ -204,7 +202,7 @@ class Installer:
             if package.id not in installed and await keeps(self._node.state, package.id):
                 remedy = f"guesthouse uninstall {package.id} --purge"
                 raise ProcessNotStarted(
-                    f"{error}; it found what {package.id} had stored before, which '{remedy}' drops"
+                    f"{error}; it found what {package.id} had stored before, which '{remedy}' deletes"
                 ) from None
             raise
         finally:
@@ -212,13 +210,13 @@ class Installer:
         return item | asked.as_json()
 
     async def _nothing_left_of(self, package_id: str) -> None:
-        """What is still to be dropped of a package that was uninstalled is not dropped of the one that comes."""
+        """Finish dropping what an uninstalled package left, so that it is not dropped of the new one."""
         home, node = self._home, self._node
         if package_id in read_installed(home.path).to_drop:
             await finish_purge(home, node.state, node.settings.node)
             if package_id in read_installed(home.path).to_drop:
                 raise PackageError(
-                    f"what {package_id} left when it was uninstalled cannot be dropped: the log says why; try again"
+                    f"what {package_id} left when it was uninstalled cannot be deleted: see the log, and try again"
                 )
 
     async def _roll_back(self, package_id: str) -> dict[str, Any]:
@@ -231,7 +229,7 @@ class Installer:
             return item | asked.as_json()
 
     async def _change(self, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
-        """Run a version, then write that it is the one that is installed; or neither."""
+        """Run a version, then record that it is installed; or neither."""
         node = self._node
         for spec in package.processes:
             await self._compiler.runnable(spec.component, package.id)
@@ -258,13 +256,13 @@ class Installer:
         return item | rights_of(package, installed=True)
 
     def _last_words(self, package: Package, since: float) -> str:
-        """The end of what a package's processes wrote since then, where a library says why it gave up."""
+        """The end of a package's log since then, where a library says why it failed."""
         ids = {str(spec.id) for spec in package.processes}
         written = [
             line.text.strip().rpartition("\n")[2]
             for line in self._node.log.recent(_LINES_LOOKED_AT)
             if line.source in ids and line.time >= since and line.stream != "host"
-            if line.level in ("warning", "error")  # what goes to standard error is a warning
+            if line.level in ("warning", "error")  # standard error is logged as warnings
         ]
         lines = [line for line in written if _tells(line)]
         return (
@@ -302,21 +300,19 @@ class Installer:
         node.log.write(SOURCE, "info", f"{package_id} is uninstalled")
 
     async def _purge_left(self, before: Installed, package_id: str) -> None:
-        """Drop what a package stored that is not installed any more."""
+        """Delete what a package that is not installed has stored."""
         node, home = self._node, self._home
         if any(known.id == package_id for known in node.packages):
-            raise PackageError(
-                f"{package_id} runs as it was named: stop the node, and purge what it stored then"
-            )
+            raise PackageError(f"{package_id} runs without being installed: stop the node, then purge it")
         if package_id not in before.to_drop and not await keeps(node.state, package_id):
             raise nothing_of(package_id)
         await asyncio.to_thread(write_installed, home.path, before.purging_left(package_id))
         node.modules.forget_package(package_id)
         await finish_purge(home, node.state, node.settings.node)
-        node.log.write(SOURCE, "info", f"what {package_id} had stored is dropped")
+        node.log.write(SOURCE, "info", f"what {package_id} had stored was deleted")
 
     async def _end_all_of(self, package_id: str) -> None:
-        """End its processes, until there are none: while one is stopped, others may end or start children."""
+        """End all its processes, also those that are started while others are stopped."""
         node = self._node
         while True:
             there = [process for process in node.router.processes() if process.id.package_id == package_id]
@@ -331,12 +327,12 @@ class Installer:
 
 
 def _tells(line: str) -> bool:
-    """Whether a line says more than that of a panic which follows a Python process's exception."""
+    """Whether a line says more than that of the panic which follows a Python exception."""
     return bool(line.strip()) and not line.startswith(_OF_A_PANIC)
 
 
 async def _outcome(work: Callable[[], Awaitable[_T]]) -> _T | Exception:
-    """Whatever goes wrong is for whoever asked, who may be gone, and not the end of the node."""
+    """Retrieve the exception: the caller may be gone."""
     try:
         return await work()
     except Exception as error:
@@ -344,8 +340,8 @@ async def _outcome(work: Callable[[], Awaitable[_T]]) -> _T | Exception:
 
 
 async def finish_purge(home: Home, state: State, node: str) -> None:
-    """Drop the rights of packages that were uninstalled from a node of that name, and the state of those that were with
-    it, if that is still to be done.
+    """Finish uninstalling: drop the capabilities of packages that were uninstalled from the node of that name, and the
+    state of those that were purged.
     """
     installed = read_installed(home.path)
     left = installed.to_drop
@@ -354,12 +350,12 @@ async def finish_purge(home: Home, state: State, node: str) -> None:
 
 
 def _unpacked(home: Home) -> frozenset[str]:
-    """What lies unpacked in a home."""
+    """The hashes of packages unpacked in a home."""
     folder = home.unpacked
     return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
 def _remove(home: Home, hashes: frozenset[str]) -> None:
-    """Remove what is no longer needed; all else stays, for it may have been named."""
+    """Remove unneeded folders only: others may be of packages that were named."""
     if home.unpacked.is_dir():
         prune(home.unpacked, {path.name for path in home.unpacked.iterdir()} - hashes)

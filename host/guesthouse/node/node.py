@@ -1,7 +1,7 @@
-"""A node, put together: home, log, state, workers, kernel, HTTP server, control socket.
+"""A node: home, log, state, workers, kernel, HTTP server and control socket.
 
-The parts start in the order in which they need each other. They stop in the order in which people
-notice: channels first, then processes, workers, state.
+The parts start in the order of their dependencies. They stop in the order that users
+notice: channels, processes, workers, state.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ from guesthouse.package.format.load import load_package
 from guesthouse.package.spec import Package, ProcessSpec
 
 CHANNELS_SECONDS: Final = 1.0
-"""How long clients get to answer the close of their channels when the node stops."""
+"""Time for clients to answer close frames when the node stops."""
 
 
 class Node:
-    """A node of its settings' home. An async context manager.
+    """A node for its settings' home. An async context manager.
 
-    Inside the block it accepts connections and runs what `add` was given. At the block's end every
-    channel was closed with 1001, every process and worker ended, and the state is on disk. Cancelling
-    the block does the same; it takes up to about four seconds.
+    Inside the block it accepts connections and runs what `add` was given. On exit every
+    channel is closed with 1001, every process and worker ended, and the state is on disk. Cancelling
+    the block does the same. Exit takes up to about four seconds.
 
     Args:
         settings: with `home` set.
-        terminal: where the log for people goes.
-        prespawned: workers that were spawned before; whoever began them ends those that are left.
+        terminal: where the text log goes.
+        head_start: workers that were spawned before; their creator ends those that are left.
 
     Raises:
         HomeError: on entry: the home cannot be used, or another node uses it.
@@ -93,7 +93,7 @@ class Node:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Start everything but processes."""
+        """Start everything except processes."""
         try:
             await self._start(self._stack)
         except BaseException:
@@ -114,7 +114,7 @@ class Node:
         log = self.log = Log(home.logs, self._terminal)
         stack.callback(log.close)
         if found_open:
-            text = f"others could read {_named(found_open)}: they cannot any more"
+            text = f"others could read {_named(found_open)}: removed their access"
             log.write("node", "warning", text)
         state = self.state = State(home.state, settings.process.state_bytes, log, TABLES)
         stack.push_async_callback(state.close)
@@ -180,7 +180,7 @@ class Node:
         return calls
 
     def _begins_to_compile(self, component: Path) -> None:
-        self.log.write("compiler", "info", f"compiling {component}, which is kept for later starts")
+        self.log.write("compiler", "info", f"compiling {component}; the result is cached")
 
     def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> WorkerOperations:
         return WorkerOperations(
@@ -196,11 +196,11 @@ class Node:
         )
 
     def reload(self, settings: Settings) -> None:
-        """Go by these settings as far as a running node can (`reload.py`), read the certificate again, and begin the
-        log's file anew if it was moved away.
+        """Apply these settings as far as a running node can (`reload.py`), read the certificate again, and
+        reopen the log file if it was rotated.
 
         Raises:
-            CannotListen: the certificate is of no use; nothing has changed.
+            CannotListen: the certificate is unusable; nothing has changed.
         """
         self.http.reload(settings)
         self.supervisor.go_by(settings)
@@ -208,35 +208,35 @@ class Node:
         self.log.reopen()
 
     def join(self, transport: Transport, key_of: KeyOf) -> Incoming:
-        """Reach other nodes by a transport, from now on; before the first process. Returns what takes the frames that
-        come for this node; "full" says that one was not taken, because too many wait.
+        """Connect to other nodes by a transport; call before the first process. Returns a function for frames
+        that arrive for this node, which returns "full" when too many are waiting.
 
         Args:
             transport: carries frames to other nodes.
-            key_of: the public key of a node by its name; None for one that is not known.
+            key_of: returns the public key of a node by its name; None if unknown.
         """
         remote = Remote(self.router, load_node_key(self.home.path), key_of, transport, self.log)
         self.router.remote = remote
         return remote.incoming
 
     def public_key(self) -> Ed25519PublicKey:
-        """By which other nodes know what this one says."""
+        """The key by which other nodes verify this node's messages."""
         return load_node_key(self.home.path).public_key()
 
     async def load(self, argument: str) -> Package:
-        """Load what a user named on the command line.
+        """Load a package that was named on the command line.
 
         Raises:
-            PackageError: it is no package.
+            PackageError: it is not a package.
         """
         return await asyncio.to_thread(load_package, argument, self.settings.package, self.home.unpacked)
 
     async def add(self, packages: Sequence[Package]) -> None:
-        """Start the processes of packages, all at once. Returns once all run. One whose compiler could not finish is
-        logged and left out, unless it is the only one.
+        """Start the processes of packages, concurrently. Returns once all run. One whose compiler could not finish is
+        logged and skipped, unless it is the only one.
 
         Raises:
-            GuesthouseError: one cannot be compiled or started, or its id or its host is taken.
+            GuesthouseError: one cannot be compiled or started, or its id or host is taken.
         """
         for package in packages:
             refuse_same_host(package.id, (known.id for known in (*self.packages, *packages)))
@@ -256,13 +256,13 @@ class Node:
                 left_out.append(error)
                 if len(left_out) == len(specs):
                     raise
-                self.log.write(str(spec.id), "error", f"{error} (the node goes on without it)")
+                self.log.write(str(spec.id), "error", f"{error} (starting without it)")
 
         try:
             async with asyncio.TaskGroup() as tasks:
                 for spec in specs:
                     tasks.create_task(add(spec))
-        except BaseExceptionGroup as errors:  # Python 3.11.2 wraps what is raised in `except*`
+        except BaseExceptionGroup as errors:  # Python 3.11.2 wraps exceptions raised in `except*`
             known, others = errors.split(GuesthouseError)
             if known is None or others is not None:
                 raise
@@ -271,10 +271,10 @@ class Node:
             await self._spawner.restore(package_id)
 
     async def start_process(self, spec: ProcessSpec) -> None:
-        """Start a process of a package that is there, and still is once it is compiled.
+        """Start a process of a package that is still there once the process is compiled.
 
         Raises:
-            GuesthouseError: it cannot be compiled or started; or its package, or that version of it, has gone.
+            GuesthouseError: it cannot be compiled or started; or its package, or that version, is gone.
         """
 
         def wanted() -> bool:
@@ -283,12 +283,12 @@ class Node:
         await self.supervisor.add(spec, wanted=wanted)
 
     async def forget_absent(self) -> None:
-        """Everything that is to run was added: children of other packages return no more."""
+        """All packages were added: forget child processes of any others."""
         await children.forget_all_but(self.state, (package.id for package in self.packages))
 
     async def replace(self, package: Package) -> None:
-        """Run another version of a package that runs, with its channels open. Processes that it no longer has
-        end; those that are new, or are gone, start.
+        """Upgrade a running package, with its channels open. Processes that it no longer has
+        are ended; new ones, and those that had ended, are started.
 
         Raises:
             GuesthouseError: one cannot be compiled or started; all run as before.
@@ -299,7 +299,7 @@ class Node:
         await upgrade.finish()
 
     def upgrade_to(self, package: Package) -> Upgrade:
-        """What puts a version of a package in the place of the one that runs."""
+        """The upgrade of the running version of a package to this one."""
         before = [known for known in self.packages if _same(known, package)]
         return Upgrade(
             *(before, package, self.supervisor, self.http),
@@ -314,12 +314,12 @@ def _named(paths: Sequence[str]) -> str:
 
 
 def _same(known: Package, package: Package) -> bool:
-    """Whether a package takes a known one's place. A component without a package is not all of its package."""
+    """Whether a package replaces a known one. A bare component does not replace a whole package."""
     alone = package.processes[0].component == package.source.resolve()
     return known.source == package.source or (known.id == package.id and not alone)
 
 
 def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:
-    """One of several errors: a person fixes one thing at a time."""
+    """One of several errors: users fix one at a time."""
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,8 +1,8 @@
-"""What a package asks for, and how another version differs in it. Pure.
+"""What a package asks for, and how a version differs from another in it. Pure.
 
-A manifest that asks for more than the version that is installed needs the operator's word before it runs. What every
-process has, and what processes of one package may do with each other, nobody has to ask for. Of a package that is new,
-what it requests counts; of another version also what it lets others do with it, which may be with what it was told.
+A manifest that asks for more than the installed version needs the operator's consent. What every
+process has, and what processes of one package may do with each other, needs none. Of a new package only its requests
+count; of a later version also what it allows others, who could then get at data of the old one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from guesthouse.package.spec import Package, ProcessSpec
 
 
 class Asked(Struct, frozen=True, order=True):
-    """One thing that a process's manifest asks for."""
+    """One item that a process's manifest asks for."""
 
     process: str
     kind: str
-    """`request`, of a capability of `other`; `grant`, of its own to `other`; `public`; or `host`, of the package, when
-    `other` was the last to be served there.
+    """`request`, of a capability of `other`; `grant`, of its own to `other`; `public`; or `host`, when
+    `other` was the last package on the package's host.
     """
     other: str = ""
     params: str = ""
@@ -33,24 +33,24 @@ class Asked(Struct, frozen=True, order=True):
         if self.kind == "request":
             return f"{self.process} requests {self.params} of {self.other}"
         if self.kind == "grant":
-            return f"{self.process} grants {self.params} of its own to {self.other}"
+            return f"{self.process} grants its {self.params} to {self.other}"
         if self.kind == "host":
-            return f"{self.process} gets the host that {self.other} had, with what browsers keep of it"
+            return f"{self.process} gets the former host of {self.other}, with what browsers keep for it"
         return f"{self.process} is public: every process may message it"
 
 
 class Changes(Struct, frozen=True):
-    """What a version asks for and the one before did not, and the other way round."""
+    """What a version asks for and the previous one did not, and vice versa."""
 
     more: tuple[Asked, ...]
     less: tuple[Asked, ...]
 
     def with_host_of(self, package_id: str, other: str) -> Changes:
-        """The same of a package that gets the host of another, which is gone."""
+        """The same for a package that gets the host of an uninstalled one."""
         return Changes((*self.more, Asked(package_id, "host", other)), self.less)
 
     def as_json(self) -> dict[str, list[str]]:
-        """Both as texts."""
+        """Both as strings."""
         return {
             "asks_more": [str(asked) for asked in self.more],
             "asks_less": [str(asked) for asked in self.less],
@@ -58,26 +58,26 @@ class Changes(Struct, frozen=True):
 
 
 def asked_by(package: Package) -> tuple[Asked, ...]:
-    """All that the manifest of a package asks for, in order."""
+    """Everything that the manifest of a package asks for, in order."""
     return tuple(sorted({asked for spec in package.processes for asked in _of_process(spec)}))
 
 
 def changes(before: Package | None, after: Package, state_bytes: int) -> Changes:
-    """How a version differs from the one that is installed.
+    """How a version differs from the installed one.
 
     Args:
-        before: that one; None when there is none.
-        after: the version that is to be installed.
-        state_bytes: the state that every process may keep.
+        before: the installed version, or None.
+        after: the version to be installed.
+        state_bytes: the state that every process may store.
     """
     old, new = () if before is None else asked_by(before), asked_by(after)
-    if before is None:  # what a new package lets others do with it is its own
+    if before is None:  # a new package has no data that it could expose
         new = tuple(asked for asked in new if asked.kind == "request")
     return Changes(_beyond(new, old, after.id, state_bytes), _beyond(old, new, after.id, state_bytes))
 
 
 def as_json(asked: Asked) -> dict[str, Any]:
-    """One as JSON."""
+    """One item as JSON."""
     return {"process": asked.process, "kind": asked.kind, "other": asked.other, "params": asked.params}
 
 
@@ -100,7 +100,7 @@ def _beyond(
 
 
 def _is_free(asked: Asked, known: tuple[Asked, ...], package_id: str, state_bytes: int) -> bool:
-    """Whether every process has it, every process of the package has it, or the same process has as much of it."""
+    """Whether every process or every process of the package has it, or the same process has as much of it."""
     if asked.kind == "public":
         return False
     if asked.params == MESSAGING and ProcessId.parse(asked.other).package_id == package_id:
@@ -115,7 +115,7 @@ def _is_free(asked: Asked, known: tuple[Asked, ...], package_id: str, state_byte
 
 
 def _bytes(asked: Asked) -> int | None:
-    """How much state a request is for; None when it is for something else."""
+    """The bytes of state that a request is for, or None."""
     if asked.other != str(STATE):
         return None
     value = json.loads(asked.params)

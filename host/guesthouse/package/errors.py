@@ -1,4 +1,4 @@
-"""What can be wrong with a package, in one line that names the file, the reason and the remedy."""
+"""Errors in packages: one line that names the file, the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class CompileError(GuesthouseError):
 
 
 class CompileUnfinished(CompileError):
-    """The compiler was ended before it was done, for its time or by someone: that says nothing of the component."""
+    """The compiler was killed or timed out: the component may be fine."""
 
 
 class BuildError(GuesthouseError):
-    """A package's sources could not be built. `output` is what the tool chain said, in its own lines."""
+    """A package's sources could not be built. `output` has the tool chain's messages."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)

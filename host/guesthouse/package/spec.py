@@ -1,4 +1,4 @@
-"""A package as the node uses it: what to run, and how."""
+"""A package as the node uses it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ class ProcessSpec(Struct, frozen=True):
 
     id: ProcessId
     component: Path
-    """Its `.wasm`, a regular file that exists."""
+    """Its `.wasm`, an existing regular file."""
     on_exit: OnExit
     public: bool
     """Whether any process may message it."""
     ui: Path | None
     """A folder served at `/<process-id>/` to logged-in clients."""
     requests: tuple[Right, ...] = ()
-    """Capabilities that its manifest asks for: who issues each, and its params."""
+    """Capabilities that its manifest requests: issuer and params."""
     grants: tuple[Right, ...] = ()
-    """Capabilities of its own that its manifest grants: to whom, and the params of each."""
+    """Capabilities of its own that its manifest grants: receiver and params."""
     handover: bool = False
-    """Whether it is asked to hand over before another version takes its place."""
+    """Whether it gets a handover request before another version replaces it."""
     version: str = "0"
     """Its package's version."""
     named: bool = True
-    """Whether what others grant to a process of its name is for it. Not for a child: its parent chose the name."""
+    """Whether it gets what others grant to a process of its name. Not a child process, whose parent chose the name."""
 
 
 class Package(Struct, frozen=True):
-    """A package that was loaded: every path in it exists and lies inside its folder."""
+    """A loaded package: every path in it exists and is inside its folder."""
 
     name: str
     publisher: str

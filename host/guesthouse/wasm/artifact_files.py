@@ -1,4 +1,4 @@
-"""What the files of a component that was taken apart are called. Imports nothing that is slow to load."""
+"""File names of compiled components. Imports nothing that is slow to load."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any, Final
 from guesthouse.core.json_text import read_json
 
 PLAN_SUFFIX: Final = ".plan"
-"""Of the plan's file: its JSON."""
+"""Of a plan's file: JSON."""
 
 SHARED_SUFFIX: Final = ".shared"
-"""Of a file beside the plan, if core modules of it are shared with other components: JSON, which has the name of
-the compiled module's file in the same folder for each of their numbers.
+"""Of a file beside the plan, if core modules of it are shared with other components: JSON that maps their numbers to
+the names of the compiled modules' files in the same folder.
 """
 MODULE_SUFFIX: Final = ".module"
 """Of a compiled core module that components share."""
 
 PLAN_VERSION: Final = 8
-"""To be raised when plans or modules change, in their form or in what they make of a component: the compile cache then
-holds none of the old ones.
+"""Increase it when plans or compiled modules change in form or content: the compile cache then ignores old
+ones.
 """
 
 
 def core_path(plan: Path, number: int) -> Path:
-    """Where the compiled core module of that number stands, beside its plan."""
+    """The path of a compiled core module by its number, beside its plan."""
     return plan.with_suffix(f".{number}.core")
 
 
 def module_paths(plan: Path, count: int) -> list[Path]:
-    """Where each compiled core module of a plan stands, of which there are so many.
+    """The paths of a plan's `count` compiled core modules.
 
     Raises:
-        OSError, ValueError: what says which are shared is damaged.
+        OSError, ValueError: the list of shared modules is damaged.
     """
     shared = shared_names(plan)
     paths = [core_path(plan, number) for number in range(count)]
@@ -44,10 +44,10 @@ def module_paths(plan: Path, count: int) -> list[Path]:
 
 
 def shared_names(plan: Path) -> dict[int, str]:
-    """The names of the files of shared modules, by the number that each has in the plan.
+    """The file names of shared modules, by their numbers in the plan.
 
     Raises:
-        OSError, ValueError: they cannot be read.
+        OSError, ValueError: the list cannot be read.
     """
     try:
         return names_in(plan.with_suffix(SHARED_SUFFIX).read_bytes())
@@ -56,10 +56,10 @@ def shared_names(plan: Path) -> dict[int, str]:
 
 
 def names_in(text: bytes) -> dict[int, str]:
-    """What a file that ends in `SHARED_SUFFIX` says.
+    """Decode a file that ends in `SHARED_SUFFIX`.
 
     Raises:
-        ValueError: nothing of the kind.
+        ValueError: it is invalid.
     """
     written: Any = read_json(text)
     if not isinstance(written, dict) or not all(_is_name(name) for name in written.values()):

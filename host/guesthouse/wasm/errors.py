@@ -1,4 +1,4 @@
-"""What can go wrong at the boundary, told apart."""
+"""Errors at the boundary."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from guesthouse.core.exit_cause import ExitCause
 
 
 class BoundaryError(GuesthouseError):
-    """The boundary itself cannot work here; the message says why."""
+    """The boundary cannot work here; the message says why."""
 
 
 class ConversionError(Exception):
-    """A Python value does not fit the WIT type it was given for. A defect of a host call, never of a guest."""
+    """A Python value does not fit its WIT type. A bug in a host call, never of a guest."""
 
 
 class WrongType(ConversionError, TypeError):
-    """The value is of another kind than the WIT type, or misses a field, or names no case."""
+    """The value is of another kind than the WIT type, or lacks a field, or names no case."""
 
 
 class OutOfRange(ConversionError, ValueError):
-    """The integer does not fit its width, or the list is longer than the C API takes."""
+    """The integer does not fit its width, or the list is too long."""
 
 
 class NotUnicode(ConversionError, ValueError):
-    """The text holds a lone surrogate, which no WIT string or char can."""
+    """The string has a lone surrogate, which WIT strings and chars cannot have."""
 
 
 class UnsupportedType(BoundaryError):
-    """A component's type uses something that this host does not pass (streams, futures, maps), or is too big."""
+    """A component's type uses something unsupported (streams, futures, maps), or is too big."""
 
 
 class NotLoaded(BoundaryError):
-    """The file is not what this engine compiled."""
+    """The file was not compiled by this engine."""
 
 
 class LinkFailure(BoundaryError):
-    """A component imports what the host does not offer, or lacks what every process exports."""
+    """A component imports what the host does not offer, or lacks a required export."""
 
 
 _MAX_DETAIL: Final = 500
 
 
 class GuestTrap(Exception):
-    """A guest is dead. `cause` is one of `ExitCause`; `detail` is one line for people, `trace` wasmtime's own words.
+    """A guest is dead. `cause` is one of `ExitCause`; `detail` is one line for users, `trace` wasmtime's message.
 
-    The guest may have had a say in the detail: it is cut to a length for a log.
+    The guest may influence the detail, so it is truncated for the log.
     """
 
     def __init__(self, cause: str, detail: str, trace: str = "") -> None:
@@ -68,31 +68,31 @@ class _Brief(Repr):
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 3
 
     def repr_bytes(self, value: bytes, level: int) -> str:
-        """Bytes, cut before they are written out."""
+        """Bytes, truncated before they are formatted."""
         return repr(value) if len(value) <= self.maxstring else f"{value[: self.maxstring]!r}..."
 
     def repr_int(self, value: int, level: int) -> str:
-        """A number, if it is of a size that WIT has."""
+        """A number, if it is of a WIT integer's size."""
         return str(value) if value.bit_length() <= 64 else "a large number"
 
     def repr_instance(self, value: object, level: int) -> str:
-        """Whatever else: its own `repr` may show all that it holds."""
+        """Anything else, whose own `repr` may be large."""
         return repr(value) if value is None or type(value) in (bool, float) else f"<{type(value).__name__}>"
 
 
 _BRIEF: Final = _Brief()
 _FRAMES: Final = 8
-"""Of a traceback, the innermost."""
+"""Innermost frames of a traceback."""
 
 
 def brief(value: Any) -> str:
-    """A value for people, in few words however large it is."""
+    """A short representation of a value of any size."""
     return _BRIEF.repr(value)[:_MAX_DETAIL]
 
 
 def host_fault(error: BaseException) -> GuestTrap:
-    """What a host call raised, as the end of its guest. Nothing of the error is kept: the frames that its traceback
-    names hold all that the guest had passed, and quoting that would make it several times as much.
+    """The exception of a host call as a trap of its guest. The exception is not kept: its traceback's frames
+    refer to everything that the guest passed, and formatting that would multiply it.
     """
     if isinstance(error, GuestTrap):
         trap = error
@@ -110,7 +110,7 @@ _STACK: Final = "call stack exhausted"
 
 
 def classify(message: str) -> GuestTrap:
-    """Read what wasmtime says of a failed call (it has no codes for components)."""
+    """Interpret wasmtime's message of a failed call (it has no codes for components)."""
     trap = message.rpartition(_MARK)[2] if _MARK in message else ""
     if trap:
         detail = trap.strip().splitlines()[0]

@@ -1,4 +1,4 @@
-"""What the compiler made of a component, loaded."""
+"""Loads compiled components."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ Loaded: TypeAlias = LinkedComponent
 
 
 class Engines(Struct, frozen=True):
-    """The two engines of a worker."""
+    """A worker's two engines."""
 
     main: Engine
     small: Engine
     _shared: WeakValueDictionary[tuple[bool, Path], Module] = field(default_factory=WeakValueDictionary)
-    """The modules that components share, as long as there is one that has them, by whether they are of the small
-    engine, and their file: what an engine runs it must have loaded."""
+    """Loaded shared modules as long as a component uses them, by engine (small or not) and file: a module is loaded for
+    one engine."""
 
     def load(self, path: Path, offer: HostImport, *entries: tuple[str | None, str]) -> Loaded:
         """Load a component with the engine that compiled it, and link it.
 
         Args:
-            path: of an artifact of the compile cache.
+            path: of its plan in the compile cache.
             offer: the host's calls.
-            entries: by which a process may be run, the preferred one first: interface, or None for a function of the
+            entries: exports that may run a process, in order of preference: interface, or None for a function of the
                 component itself, and name.
 
         Raises:
             LinkFailure: it imports what is not offered or has none of the entries.
-            NotLoaded: it is not of these engines.
+            NotLoaded: it was not compiled for these engines.
         """
         if path.suffix != PLAN_SUFFIX:
-            raise NotLoaded("the component cannot be loaded: it is no plan")
+            raise NotLoaded("the component cannot be loaded: the file is not a plan")
         try:
             plan = plan_from_json(path.read_bytes())
             engine = self.small if plan.small else self.main

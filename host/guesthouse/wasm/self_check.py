@@ -1,7 +1,7 @@
-"""Checks at a worker's start that the library is laid out as the boundary believes.
+"""Checks at a worker's start that the library's layouts are those that the boundary assumes.
 
-The boundary writes wasmtime's structs by hand. A library with another layout would corrupt memory
-silently, so a worker that finds one refuses to start.
+The boundary reads and writes wasmtime's structs by offsets. A library with other layouts would silently corrupt
+memory, so a worker refuses to start with one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from guesthouse.wasm.types import (
 from guesthouse.wasm.values import Err, Ok
 
 INSTALLED: Final = version("wasmtime")
-"""The version that is here, read while files can be: workers check it when they are confined."""
+"""The installed version, read at import: a confined worker cannot open its metadata."""
 _REMEDY: Final = f"install wasmtime=={CHECKED_VERSION}"
 
 _MEMORY_MODULE: Final = """
@@ -80,14 +80,14 @@ _PLAN: Final = Plan(
     resources=(),
     exports=(Lifted(*_ENTRY, Export(1, "run"), FunctionType((("pair", _PAIR),), None), 0),),
 )
-"""A component that hands back what it gets, taken apart."""
+"""A component that returns what it gets, with its plan."""
 
 
 def check(engine: Engine, small: Engine) -> None:
-    """Check version, struct sizes, that memories stay where they are, and one round trip of every layout.
+    """Check version, struct sizes, that memories do not move, and one round trip of every layout.
 
     Raises:
-        BoundaryError: something is not as the boundary believes; the message says what.
+        BoundaryError: something differs; the message says what.
     """
     if INSTALLED != CHECKED_VERSION:
         raise BoundaryError(f"wasmtime {INSTALLED} was never checked with this host: {_REMEDY}")
@@ -100,7 +100,7 @@ def check(engine: Engine, small: Engine) -> None:
 
 
 def _check_layout() -> None:
-    believed = {
+    expected_values = {
         "a continuation's size": (ctypes.sizeof(ffi.wasmtime_async_continuation_t), 24),
         "an extern's size": (ctypes.sizeof(ffi.wasmtime_extern_t), core_capi.EXTERN_SIZE),
         "where an extern is": (ffi.wasmtime_extern_t.of.offset, core_capi.EXTERN_OF),
@@ -110,8 +110,8 @@ def _check_layout() -> None:
         "where a core value is": (ffi.wasmtime_val_t.of.offset, core_capi.TAGGED_OF),
     }
     for name, kind in core_capi.KINDS.items():
-        believed[f"the kind {name}"] = (getattr(ffi, f"WASMTIME_{name.upper()}").value, kind)
-    for what, (found, expected) in believed.items():
+        expected_values[f"the kind {name}"] = (getattr(ffi, f"WASMTIME_{name.upper()}").value, kind)
+    for what, (found, expected) in expected_values.items():
         if found != expected:
             raise BoundaryError(f"{what} is {found} in this wasmtime, not {expected}: {_REMEDY}")
     probe = b"canary"
@@ -128,13 +128,13 @@ _GROWING: Final = """
 
 
 def _check_memories_stay(engine: Engine) -> None:
-    """See that a memory has an address of its own from the first, even without a byte, and keeps it as it grows."""
+    """Check that a memory has an address from the start, even if empty, and keeps it when it grows."""
     store = Store(engine)
     store.set_epoch_deadline(2**31)
     exports = Instance(store, Module(engine, _GROWING), []).exports(store)
     memory, grow = exports["memory"], exports["grow"]
     if not isinstance(memory, Memory) or not isinstance(grow, Func):
-        raise BoundaryError(f"a memory is none in this wasmtime: {_REMEDY}")
+        raise BoundaryError(f"an export is not a memory in this wasmtime: {_REMEDY}")
     addresses = set()
     for pages in (0, 1, 99):
         grow(store, pages)
@@ -144,11 +144,11 @@ def _check_memories_stay(engine: Engine) -> None:
 
 
 _LOWEST: Final = 2**32
-"""Below it are programs that are linked to fixed addresses, and no reservation of a memory."""
+"""Below this address are programs linked to fixed addresses, and no reserved memories."""
 
 
 class _Cage:
-    """Offers one call, which notes what it gets and returns it."""
+    """Offers one call, which records its argument and returns it."""
 
     def __init__(self) -> None:
         self.heard: Any = None

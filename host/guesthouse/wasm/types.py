@@ -1,7 +1,7 @@
-"""WIT types as plain values, read once from a component and then compiled to converters.
+"""WIT types as plain values, read from a component and compiled to converters.
 
-The `wasmtime` package describes a type by handles into the library; these trees hold no handle,
-compare by value and can be built by a test.
+The `wasmtime` package describes types by handles into the library; these trees have no handles,
+compare by value and can be built by tests.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from wasmtime.component import _types as wt
 from guesthouse.wasm.errors import UnsupportedType
 
 MAX_TYPE_NODES: Final = 4096
-"""Nodes in the tree of one function's types. A type is a graph that can unfold without end."""
+"""Nodes in the tree of one function's types. A type is a graph, which can expand without bound."""
 
 MAX_COMPONENT_NODES: Final = 16_384
-"""Nodes in the types of all functions that a component imports: each costs the worker some 50 µs and
+"""Nodes in the types of all functions that a component imports: each costs the worker about 50 µs and
 1 KiB. A Python process has about 1,200.
 """
 
 NAMES_IN_NODE: Final = 16
-"""Names of cases or flags that count as one more node: a type that has thousands costs that wherever it stands."""
+"""Names of cases or flags that count as one more node."""
 
 
 class Primitive(Struct, frozen=True):
@@ -70,7 +70,7 @@ class OptionOf(Struct, frozen=True):
 
 
 class ResultOf(Struct, frozen=True):
-    """`result<ok, err>`, either of which may carry nothing."""
+    """`result<ok, err>`, either of which may be missing."""
 
     ok: WitType | None
     err: WitType | None
@@ -87,7 +87,7 @@ class Handle(Struct, frozen=True):
 
     owned: bool
     resource: tuple[str, str] | None = None
-    """The interface and the name that the component imports the resource by, where that is known."""
+    """The interface and name by which the component imports the resource, if known."""
 
 
 WitType: TypeAlias = (
@@ -133,10 +133,10 @@ _PRIMITIVES: Final[dict[type, Primitive]] = {
 
 
 class TypeReader:
-    """Reads the types of one component's functions, and counts their nodes while it unfolds them.
+    """Reads the types of one component's functions, and counts nodes as it expands them.
 
     Args:
-        resource: tells the interface and the name of a resource; without it no `Handle` has them.
+        resource: returns the interface and name of a resource; without it no `Handle` has them.
     """
 
     def __init__(self, resource: Callable[[ResourceType], tuple[str, str] | None] | None = None) -> None:
@@ -148,7 +148,7 @@ class TypeReader:
         """Read a function's type.
 
         Raises:
-            UnsupportedType: it uses a type that no converter exists for, or its tree or that of all
+            UnsupportedType: it uses an unsupported type, or its tree or that of all
                 functions read so far is too big.
         """
         self._function_left = MAX_TYPE_NODES
@@ -181,7 +181,7 @@ class TypeReader:
             )
 
     def optional(self, source: wt.ValType | None) -> WitType | None:
-        """Read a type that may be missing."""
+        """Read an optional type."""
         return None if source is None else self.read(source)
 
     def handle(self, source: wt.OwnType | wt.BorrowType, *, owned: bool) -> Handle:

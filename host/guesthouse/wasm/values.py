@@ -1,12 +1,12 @@
-"""How WIT values look in Python.
+"""WIT values in Python.
 
-bool, integers, floats: themselves. char: a `str` of one code point. string: `str`, or `Utf8` where a call
-asks for it. `list<u8>`:
-`bytes`; other lists: `list`. record: `dict` by WIT field name (lowering ignores further keys, so one
-host call serves several versions of a record). tuple: `tuple`. variant: `(case, payload)`, or the case's
-name alone when it carries nothing. enum: the case's name. option: the value or None; an option whose
-payload can itself be None wraps it in `Some`. result: `Ok` or `Err`. flags: a `frozenset` of names.
-own and borrow: the host's number of the resource.
+- bool, integers, floats: the same. char: a `str` of one code point. string: `str`, or `Utf8` for calls that
+  ask for it.
+- `list<u8>`: `bytes`; other lists: `list`. tuple: `tuple`.
+- record: `dict` by WIT field name (lowering ignores additional keys, so one host call serves several versions).
+- variant: `(case, payload)`, or the case's name if it has no payload. enum: the case's name.
+- option: the value or None, wrapped in `Some` if the payload can be None. result: `Ok` or `Err`.
+- flags: a `frozenset` of names. own and borrow: the host's number of the resource.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from msgspec import Struct
 
 
 class Ok(Struct, frozen=True):
-    """The good case of a result."""
+    """The ok case of a result."""
 
     value: Any = None
 
 
 class Err(Struct, frozen=True):
-    """The bad case of a result."""
+    """The err case of a result."""
 
     value: Any = None
 
@@ -36,7 +36,7 @@ class Some(Struct, frozen=True):
 
 
 class Utf8:
-    """A string as the UTF-8 that it is known to be."""
+    """A string as validated UTF-8."""
 
     __slots__ = ("data",)
 
@@ -49,8 +49,7 @@ _new_decoder: Final = getincrementaldecoder("utf-8")
 
 
 def check_utf8(data: bytes) -> None:
-    """See that bytes are UTF-8. The text that is made of them to find out, which may take four times as much, is of a
-    MiB at a time.
+    """Check that bytes are UTF-8, a MiB at a time, because decoding takes up to four times the memory.
 
     Raises:
         UnicodeDecodeError: they are not.
@@ -65,18 +64,18 @@ def check_utf8(data: bytes) -> None:
 
 
 class FirstOf(Struct, frozen=True):
-    """A case of a variant or enum that a component's own type may not have, as components are built against
-    contracts of any age: of these cases, each with what it carries, the first that the type has is taken.
+    """A case of a variant or enum that a component's own type may lack, because components are built against
+    contracts of any age: the first of these cases, with payloads, that the type has.
     """
 
     cases: tuple[tuple[str, Any], ...]
 
 
 class Form(Struct, frozen=True, eq=False):
-    """A result that is the same each time but for the fields of one record.
+    """A result that is constant except for the fields of one record.
 
-    A call that offers the form returns `(form, *values)`. Where the import's type has it, its tree was
-    made when the import was linked, and only the fields are written anew.
+    A call with this form returns `(form, *values)`. If the import's type has the form, the constant part was
+    lowered when the import was linked, and only the fields are written.
     """
 
     path: tuple[str, ...]
@@ -84,7 +83,7 @@ class Form(Struct, frozen=True, eq=False):
     fields: tuple[str, ...]
 
     def expand(self, values: tuple[Any, ...]) -> Any:
-        """The same as a value of its type."""
+        """The result as a value of its type."""
         value: Any = dict(zip(self.fields, values, strict=True))
         for step in reversed(self.path):
             value = {"ok": Ok, "err": Err}[step](value) if step in ("ok", "err") else (step, value)
@@ -95,8 +94,8 @@ OK: Final = Ok()
 
 
 class Oversize(Struct, frozen=True):
-    """Stands for bytes that are more than a call takes, which were not read. A call that may get it says what is too
-    big by its length; anything else that is done with it raises.
+    """In place of bytes over a call's limit, which were not read. Has their length; any
+    other use raises.
     """
 
     size: int
@@ -106,7 +105,7 @@ class Oversize(Struct, frozen=True):
 
 
 MAX_LIST: Final = 65_536
-"""Elements of a list that a guest may pass, other than bytes: millions would hold the worker for seconds."""
+"""Elements of a list from a guest, other than bytes: millions would block the worker for seconds."""
 
 INTEGERS: Final = {
     "s8": "b",

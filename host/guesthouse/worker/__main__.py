@@ -1,4 +1,4 @@
-"""`python -m guesthouse.worker [--confinement JSON] --link-fd N`: what the node starts; not for people."""
+"""`python -m guesthouse.worker [--confinement JSON] --link-fd N`: started by the node only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from guesthouse.worker import sandbox
 
 
 def main(arguments: list[str]) -> int:
-    """Serve the link whose descriptor the node passed, confined as the node says."""
+    """Serve the link on the descriptor from the node, confined as the node says."""
     if len(arguments) not in (2, 4) or arguments[-2] != "--link-fd":
-        print("this is started by `guesthouse run`, not by hand", file=sys.stderr)
+        print("workers are started by `guesthouse run`: run that", file=sys.stderr)
         return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link_fd = int(arguments[-1])
     kept = sandbox.prepare(link_fd)
-    # Loaded after what was inherited is closed, for it keeps a file open, and before no file can be.
+    # Imported after inherited descriptors are closed, because it keeps a file open, and before opening is denied.
     try:
         from guesthouse.wasm.engine import epoch_timer
         from guesthouse.worker.loop import WorkerLoop
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
 
     link = socket.socket(fileno=link_fd)
     try:
-        # Before the engine: what it starts threads for is to be confined too.
+        # Before the engine, whose threads have to be confined too.
         sandbox.apply(json.loads(arguments[1]) if len(arguments) == 4 else {}, epoch_timer.start_thread)
         worker = WorkerLoop(link)
         privileges.check_kept(kept)
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except (BrokenPipeError, ConnectionResetError):
-        return 0  # the node is gone
+        return 0  # the node has exited
     except Exception as error:
         if not lacks_addresses(error):
             raise
@@ -53,8 +53,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Stores and fibers are not worth unwinding, and the libraries' own threads may outlive the
-    # interpreter badly.
+    # Unwinding stores and fibers is a waste of time, and the libraries' threads may not survive the
+    # interpreter's finalisation.
     sys.stdout.flush()
     code = main(sys.argv[1:])
     sys.stderr.flush()

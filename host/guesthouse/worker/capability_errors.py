@@ -1,6 +1,6 @@
-"""Refusals for want of a capability, in the words that a component's own types have.
+"""Errors for missing capabilities, as a component's own types can express them.
 
-A refusal names the capability that was missing. Components are built against contracts of any age: one whose type
+An error names the missing capability. Components are built against contracts of any age: one whose type
 has the case without the capability gets the bare case, one without the case the closest that it has.
 """
 
@@ -20,12 +20,12 @@ _CLOSEST: Final = {
 
 
 def as_result(outcome: Outcome) -> Any:
-    """The outcome of a call that has no other result."""
+    """The outcome of a call without a result value."""
     return OK if outcome is None else Err(as_error(outcome))
 
 
 def as_error(outcome: Outcome) -> Any:
-    """The error of an outcome that is one."""
+    """The error of a failed outcome."""
     missing = (outcome.missing,) if isinstance(outcome, CallDenied) else ()
     name = outcome.error if isinstance(outcome, CallDenied) else str(outcome)
     named = [(name, capability) for capability in capability_values(missing)]

@@ -1,6 +1,6 @@
-"""Link messages to what `receive` returns: one function for each kind of message.
+"""Converts link messages to results of `receive`: one function for each kind of message.
 
-Each sets the blob of the message in hand and what `send-response` would answer.
+Each also sets the current message's blob, and what `send-response` will answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MESSAGE_TYPE_NAMES: Final = tuple(kind.name.lower() for kind in WsMessageType)
 
 
 PUSH: Final = Form(("ok", "http-server", "web-socket-push"), ("channel-id", "message-type"))
-"""What `receive` returns of nearly all messages."""
+"""The result of `receive` for nearly all messages."""
 
 
 def _http_server(request: Any) -> Ok:
@@ -96,7 +96,7 @@ def _send_failure(guest: Guest, failure: SendFailure) -> Err:
 
 
 def send_error(failure: SendFailure) -> dict[str, Any]:
-    """The `send-error` of a failure to send."""
+    """The `send-error` of a failed send."""
     missing = () if failure.missing is None else (failure.missing,)
     return {
         "kind": _NOT_AUTHORISED if failure.kind == "not-authorised" else failure.kind,
@@ -146,12 +146,12 @@ def _left(left: ExitRequest) -> tuple[dict[str, Any], dict[str, Any] | None]:
 
 
 def capability_values(rights: Sequence[Pair]) -> list[dict[str, Any]]:
-    """The contract's `capability` for each issuer with params."""
+    """The contract's `capability` for each issuer and params."""
     return [{"issuer": address_value(issuer), "params": params} for issuer, params in rights]
 
 
 def address_value(text: str) -> dict[str, Any]:
-    """An address as the contract's record. It need not be one: a guest gets back what it sent to, whatever that was."""
+    """An address as the contract's record. It may be invalid: a guest gets back the target that it sent to."""
     node, _, process = text.partition("@")
     name, _, package = process.partition(":")
     package_name, _, publisher = package.partition(":")
@@ -165,7 +165,7 @@ Convert: TypeAlias = Callable[["Guest", Any], Any]
 
 
 class MessageEncoding(Struct, frozen=True):
-    """How messages become what an interface's calls return, by their types."""
+    """How messages are converted to the results of an interface's calls, by their types."""
 
     received: dict[type[Message], Convert]
     """What `receive` returns."""
@@ -185,4 +185,4 @@ CONTRACT: Final = MessageEncoding(
     },
     awaited={Response: _response, SendFailure: lambda guest, failure: Err(send_error(failure))},
 )
-"""The form of `guesthouse:process/messaging`."""
+"""The encoding of `guesthouse:process/messaging`."""

@@ -1,4 +1,4 @@
-"""A process as its worker sees it: its fiber, its inbox, and what it holds of the message in hand."""
+"""A process in its worker: its fiber, its inbox, and the current message."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from guesthouse.worker.resources import ResourceTable
 
 
 class Schedule(Protocol):
-    """What a guest asks of the scheduler."""
+    """What guests ask of the scheduler."""
 
     def wake(self, guest: Guest) -> None:
         """Poll it soon: it has what it waited for."""
 
     def wake_at(self, guest: Guest, when: float) -> None:
-        """Call its `wake_from_sleep` when the monotonic clock reads `when`."""
+        """Call its `wake_from_sleep` at that time of the monotonic clock."""
 
 
 class WaitingFor(Enum):
@@ -57,21 +57,21 @@ class Answerable(Enum):
 
 
 _MAX_NAME: Final = 1024
-"""Characters of part of a name that goes to the node, which says what is wrong with one that nothing has."""
+"""Characters of a name's part that are sent to the node, which reports invalid names."""
 _NO_BLOB: Final = (None, None)
 _MESSAGE: Final = WaitingFor.MESSAGE
 _NOTHING: Final = WaitingFor.NOTHING
 
 
 def _nothing(value: Any) -> None:
-    """What a guest that waits for nothing makes of an answer."""
+    """Converts an unexpected answer."""
 
 
 class Guest:
     """One run of one process.
 
-    The scheduler polls its fiber; host calls read and change it; the link feeds its inbox. All three
-    happen on the worker's one thread, so nothing here is locked.
+    The scheduler polls its fiber; host calls read and change it; the link feeds its inbox. All
+    happens on the worker's only thread, so there are no locks.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Guest:
         "convert",
         "cpu_seconds",
         "current_request",
-        "dialect",
+        "encoding",
         "fiber",
         "finishing",
         "gone",
@@ -127,7 +127,7 @@ class Guest:
     ) -> None:
         self.handle = handle
         self.connected = connected
-        """Whether its node reaches others."""
+        """Whether its node is connected to others."""
         self.our = our
         self.node = our.node
         self.our_value = address_value(str(our))
@@ -140,48 +140,48 @@ class Guest:
         self.fiber: Fiber
         self.component: object = None
         self.arguments: Callable[[], tuple[Any, ...]] = tuple
-        """What its run function is given."""
+        """The argument of its run function."""
         self.inbox: deque[ToProcess] = deque()
         self.channels: dict[int, int] = {}
         """Credit in bytes by channel id."""
         self.paths: dict[int, tuple[str, str | None]] = {}
-        """The path of each channel, as asked for and as bound."""
+        """The path of each channel, as requested and as bound."""
         self.closed_channel = 0
-        """Of which it took the client's close frame, and not yet the end; only in Kinode's form."""
+        """Channels whose client's close frame it has taken, but not yet their end; only in Kinode's encoding."""
         self.blob: tuple[str | None, bytes | None] = _NO_BLOB
         self.last_blob: tuple[str | None, bytes | None] = _NO_BLOB
         self.answerable = Answerable.NOTHING
         self.answerable_id = 0
         self.current_request = 0
-        self.dialect = CONTRACT
-        """The form in which it takes messages."""
+        self.encoding = CONTRACT
+        """The encoding of the messages that it takes."""
         self.spellings: dict[str, str] = {}
-        """Older names that it uses for runtime modules, by the names that the node uses."""
+        """Older names that it uses for runtime modules, by their current names."""
         self.waiting = WaitingFor.NOTHING
         self.wait_id = 0
         self.convert: Callable[[Any], Any] = _nothing
         self.next_id = 0
         self.gone = False
-        """Whether it ended; what still refers to it leaves it alone."""
+        """Whether it has ended; whatever still refers to it ignores it."""
         self.finishing: str | None = None
-        """Why it is to end when it has taken all it was sent; None while it is not."""
+        """Why it is to end once it has taken all it was sent; None otherwise."""
         self.serves = False
-        """Whether it has asked for a message yet: what it does before is its start."""
+        """Whether it has asked for a message; before that, it is starting."""
         self.queued = False
-        """Whether the scheduler has it in a queue."""
+        """Whether it is in one of the scheduler's queues."""
         self.taken = 0
         """Messages taken and not yet reported as consumed."""
         self.cpu_seconds = 0.0
-        """Seconds that it held the worker, in all."""
+        """Worker seconds used, in all."""
         self.budget = RateLimits(limits.cpu_share, limits.host_calls_per_second, monotonic())
         self.slice_budget = limits.start_seconds
-        """CPU seconds left for what it is doing now."""
+        """CPU seconds left for the current message or the start."""
 
-    # What host calls use
+    # For host calls
 
-    def receive(self, dialect: MessageEncoding) -> Any:
+    def receive(self, encoding: MessageEncoding) -> Any:
         """Take the next message, or block until there is one."""
-        self.dialect = dialect
+        self.encoding = encoding
         self.slice_budget = self.limits.cpu_seconds_per_message
         if self.finishing is not None and not self.inbox:
             raise GuestTrap(ExitCause.STOPPED, self.finishing)
@@ -194,26 +194,28 @@ class Guest:
         return PENDING
 
     def call_node(self, call: Call, convert: Callable[[Outcome], Any]) -> Any:
-        """Ask the node and block for its answer; `convert` makes the call's result of it."""
+        """Send a call to the node and block for its answer; `convert` makes the call's result from it."""
         self.next_id += 1
         self.tell(CallOf(self.handle, self.next_id, call))
         self.waiting, self.wait_id, self.convert = WaitingFor.REPLY, self.next_id, convert
         return PENDING
 
     def tell(self, message: ToNode) -> None:
-        """Tell the node something that this guest made up.
+        """Send the node a message with values from the guest.
 
-        What the node does not take, such as a path that is longer than any, would end the whole worker; here it ends
-        the guest alone.
+        An invalid message, such as an overlong path, would make the node end the whole worker; here it ends
+        only the guest.
 
         Raises:
-            GuestTrap: a field is too long or of the wrong shape, or what is no payload is too large.
+            GuestTrap: a field is too long or of the wrong type, or what is not payload is too large.
         """
         small, payloads = taken_out(message)
         try:
             written = checked(Whole(self.handle, small) if payloads else small)  # type: ignore[arg-type] # has payloads
         except LinkError as error:
-            raise GuestTrap(ExitCause.TRAP, f"it passed what the node does not take: {error}") from None
+            raise GuestTrap(
+                ExitCause.TRAP, f"it passed a value that the node does not accept: {error}"
+            ) from None
         size = len(memoryview(written))
         if size > FLUSH_BYTES:
             text = f"it sent {size} bytes to the node beside bodies and blobs; the limit is {FLUSH_BYTES}"
@@ -224,71 +226,71 @@ class Guest:
         else:
             self.outgoing.add(written, size)
 
-    def await_response(self, dialect: MessageEncoding) -> int:
+    def await_response(self, encoding: MessageEncoding) -> int:
         """Block for the response to a request that is about to be sent; returns its await id."""
-        self.dialect = dialect
+        self.encoding = encoding
         self.next_id += 1
         self.waiting, self.wait_id = WaitingFor.RESPONSE, self.next_id
         return self.next_id
 
     def sleep_until(self, when: float, produce: Callable[[], Any]) -> Any:
-        """Block until the monotonic clock reads `when`; the scheduler wakes it."""
+        """Block until that time of the monotonic clock; the scheduler wakes it."""
         self.waiting, self.convert = WaitingFor.TIME, lambda _: produce()
         self.schedule.wake_at(self, when)
         return PENDING
 
-    # What the link brings
+    # For the link
 
     def deliver(self, message: ToProcess) -> None:
-        """Queue a message; wakes the guest when it waits for one."""
+        """Queue a message; wakes the guest if it waits for one."""
         self.inbox.append(message)
         if self.waiting is _MESSAGE:
             self._wake(self._take)
 
     def reply(self, call_id: int, outcome: Outcome) -> None:
-        """The node's answer to a call; one that nobody waits for is dropped."""
+        """The node's answer to a call; dropped if it is not expected."""
         if self.waiting is WaitingFor.REPLY and self.wait_id == call_id:
             convert = self.convert
             self._wake(lambda: convert(outcome))
 
     def respond(self, message: Response | SendFailure) -> None:
-        """What `send-and-await-response` waits for."""
+        """The result of `send-and-await-response`."""
         if self.waiting is WaitingFor.RESPONSE and self.wait_id == message.await_id:
-            self._wake(lambda: self.dialect.awaited[type(message)](self, message))
+            self._wake(lambda: self.encoding.awaited[type(message)](self, message))
 
     def wake_from_sleep(self) -> None:
-        """Its time has come."""
+        """End its sleep."""
         if self.waiting is WaitingFor.TIME:
             convert = self.convert
             self._wake(lambda: convert(None))
 
     def expect_answer(self, request_id: int) -> None:
-        """The message in hand is a request of another process; id 0 wants no answer."""
+        """The current message is a request of another process; id 0 expects no answer."""
         self.current_request = request_id
         if request_id:
             self.answerable, self.answerable_id = Answerable.REQUEST, request_id
 
     def expect_http_answer(self, http_id: int) -> None:
-        """The message in hand is an HTTP request, which it may also hand on."""
+        """The current message is an HTTP request, which it may also pass on."""
         self.current_request = -http_id
         self.answerable, self.answerable_id = Answerable.HTTP, http_id
 
     def take_answerable(self) -> tuple[Answerable, int]:
-        """What is to be answered, once."""
+        """The request to be answered, once."""
         what = self.answerable, self.answerable_id
         self.answerable = Answerable.NOTHING
         return what
 
     def take_up(self, mime: str | None = None, payload: bytes | None = None) -> None:
-        """Another message is in hand, with this blob; it is no request, unless `expect_answer` follows."""
+        """Set the blob of the current message."""
         self.current_request = 0
         self.blob = (mime, payload)
         if payload is not None:
             self.last_blob = self.blob
 
     def let_go(self) -> None:
-        """Give up all that it holds: it ended. What its run function was to be given refers to it, and the circle
-        would keep its component mapped, and its messages, until the next collection of garbage.
+        """Release references after its end. The argument of its run function refers to it, and the cycle
+        would keep its component mapped, and its messages, until the next garbage collection.
         """
         self.component, self.arguments, self.convert = None, tuple, _nothing
         del self.fiber
@@ -302,7 +304,7 @@ class Guest:
         if not self.taken:
             self.outgoing.note_consumer(self)
         self.taken += 1
-        return self.dialect.received[type(message)](self, message)
+        return self.encoding.received[type(message)](self, message)
 
     def _wake(self, produce: Callable[[], Any]) -> None:
         self.waiting = _NOTHING
@@ -311,10 +313,10 @@ class Guest:
 
 
 def address_text(value: dict[str, Any]) -> str:
-    """The contract's record as `node@process:package:publisher`; not checked but for its size.
+    """The contract's record as `node@process:package:publisher`; only its size is checked.
 
     Raises:
-        GuestTrap: a name is longer than any is.
+        GuestTrap: a part is too long.
     """
     process = value["process"]
     names = (value["node"], process["process-name"], process["package-name"], process["publisher-node"])
@@ -323,10 +325,10 @@ def address_text(value: dict[str, Any]) -> str:
 
 
 def name_part(value: Any) -> str:
-    """Part of a name that a guest passed.
+    """Part of a name from a guest.
 
     Raises:
-        GuestTrap: it is none, or longer than any is.
+        GuestTrap: it is not a string, or too long.
     """
     if type(value) is not str or len(value) > _MAX_NAME:
         raise GuestTrap(ExitCause.TRAP, f"it used a name with a part over {_MAX_NAME} characters")

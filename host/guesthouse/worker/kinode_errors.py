@@ -1,7 +1,7 @@
-"""Errors of runtime modules in the words that libraries of the Kinode OS can read. Pure.
+"""Maps errors of runtime modules to those that libraries of the Kinode OS know. Pure.
 
-Such a library reads an error as one of an enumeration, and fails on any other. So an error that is not among those
-of its time comes as the nearest that is.
+Such a library fails on errors that are not in its enumeration, so an error that is newer than the library
+is replaced by the nearest that it knows.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _HTTP: Final[Mapping[str, str]] = {
     "WsTextNotUtf8": "MalformedRequest",
     "WsMessageTooBig": "MalformedRequest",
     "WsBadClose": "MalformedRequest",
-    "WsChannelFull": "Timeout",  # the client did not read in time; the channel is still there
+    "WsChannelFull": "Timeout",  # the client reads too slowly; the channel is open
     "BadPath": "MalformedRequest",
     "TooManyBindings": "MalformedRequest",
     "NoSubdomain": "InvalidSourceProcess",
     "BadSubprotocol": "MalformedRequest",
     "NoUi": "MalformedRequest",
 }
-"""What the newest libraries read instead. All other errors they know."""
+"""Replacements for the newest libraries, which know all other errors."""
 
 _VFS: Final[Mapping[str, str]] = {
     "ReadOnly": "NoCap",
@@ -63,12 +63,12 @@ _MODULES: Final[Mapping[str, Callable[..., Any]]] = {
 
 
 def known_error(process: str, body: bytes, *, older: bool) -> bytes:
-    """The body of a response, in which an error is one that the receiver knows.
+    """The body of a response, with an error that the receiver knows.
 
     Args:
-        process: whose response it is, by its newest name.
+        process: the responder, by its current name.
         body: of the response.
-        older: the receiver is of the time when the HTTP server was `http_server`.
+        older: the receiver uses the name `http_server`.
     """
     translate = _MODULES.get(process)
     if translate is None or not body.startswith(b'{"Err"'):

@@ -1,7 +1,7 @@
-"""Link messages in the form of Kinode's `process/standard`, for guests that were written for the Kinode OS.
+"""Converts link messages to those of Kinode's `process/standard`, for guests built for the Kinode OS.
 
-The differences from the contract's own form (`contract_messages.py`): a message is a pair of source and message; an
-event of the HTTP server is a request from it whose body is JSON; of a failure to send there are two kinds.
+Differences from the contract's encoding (`contract_messages.py`): a message is a pair of source and message; an
+event of the HTTP server is a request from it with a JSON body; there are only two kinds of send errors.
 One record serves all versions of the interface: fields that a version does not have are left out.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
 
 HTTP_SECONDS: Final = 15
-"""What an HTTP request says in `expects-response`, as the reference does."""
+"""`expects-response` of an HTTP request, as in the reference implementation."""
 
 _OLDER_NAME: Final = "http_server:"
 _CLOSE_FRAME: Final = int(WsMessageType.CLOSE)
@@ -39,8 +39,8 @@ _HTTP_SERVER: Final = str(HTTP_SERVER)
 
 
 def spelled(guest: Guest, text: str) -> dict[str, Any]:
-    """An address, with the name that the guest itself uses for a runtime module: guests of each era compare
-    sources with the name of theirs.
+    """An address, with the name that the guest itself uses for a runtime module: older guests compare
+    sources with older names.
     """
     node, _, process = text.partition("@")
     older = guest.spellings.get(process)
@@ -78,7 +78,7 @@ def _push(guest: Guest, push: Push) -> Ok:
 
 
 def _close(guest: Guest, closing: Close) -> Ok:
-    """A close frame of the client comes as a push of its own, with the reason as blob, and the end after it."""
+    """A client's close frame is a push with the reason as blob, followed by the end of the channel."""
     if closing.reason is not None:
         guest.closed_channel = closing.channel_id
         return _push(guest, Push(closing.handle, closing.channel_id, _CLOSE_FRAME, closing.reason))
@@ -86,7 +86,7 @@ def _close(guest: Guest, closing: Close) -> Ok:
 
 
 def closed(guest: Guest, channel_id: int) -> Ok:
-    """What a guest receives of the end of a channel."""
+    """The message for the end of a channel."""
     guest.closed_channel = 0
     guest.take_up()
     return _event(guest, b'{"WebSocketClose":%d}' % channel_id)
@@ -133,7 +133,7 @@ def _awaited_failure(guest: Guest, failure: SendFailure) -> Err:
 
 
 def _send_error(guest: Guest, failure: SendFailure) -> dict[str, Any]:
-    """What is not `offline` is `timeout`, which the interface says of whatever fails on one's own node."""
+    """Everything except `offline` is `timeout`."""
     return {
         "kind": failure.kind if failure.kind == "offline" else "timeout",
         "target": address_value(failure.target),
@@ -143,8 +143,8 @@ def _send_error(guest: Guest, failure: SendFailure) -> dict[str, Any]:
 
 
 def _bare_url(url: str) -> str:
-    """A URL as the reference writes it: without port, query and the slash at its end. Libraries compare its path with
-    what was bound.
+    """A URL as in the reference implementation, without port, query and trailing slash. Libraries compare its path with
+    the bound one.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -152,7 +152,7 @@ def _bare_url(url: str) -> str:
 
 
 def _joined(headers: Pairs) -> dict[str, str]:
-    """Headers as an object; those of one name are joined as RFC 9110, section 5.3, and RFC 6265 join them."""
+    """Headers as an object; those of the same name are joined by RFC 9110, section 5.3, and RFC 6265."""
     joined: dict[str, str] = {}
     for name, value in headers:
         if name in joined:
@@ -177,4 +177,4 @@ STANDARD: Final = MessageEncoding(
     },
     awaited={Response: _response, SendFailure: _awaited_failure},
 )
-"""The form of `process/standard`."""
+"""The encoding of `process/standard`."""

@@ -1,11 +1,11 @@
-"""The worker's side of what it tells the node: collected, then sent in whole frames.
+"""The worker's messages to the node, collected into frames.
 
-What the guests consumed stands at the head of each frame. So the node learns that a message was taken
-no later than of anything the process did with it, and a worker that dies can cause no message to be
+Each frame starts with what the guests have consumed. So the node learns that a message was taken
+no later than of anything that the process did with it, and when a worker dies no message is
 delivered twice.
 
-What is large crosses in pieces (`link/pieces.py`), a few in each turn of the worker, while the guest that said it waits
-for the answer. One that does not wait could say more meanwhile: its pieces are sent at once.
+Large messages are sent in pieces (`link/pieces.py`), some in each iteration of the worker, while the sender waits for
+the answer. If it does not wait, the pieces are sent at once, to keep its messages in order.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
 
 FLUSH_BYTES: Final = 4 * 1024 * 1024
-"""Payload bytes after which a frame is sent without waiting for the end of the turn."""
+"""Payload bytes after which a frame is sent before the end of the iteration."""
 FLUSH_MESSAGES: Final = MOST_MESSAGES // 2
-"""Messages after which one is: the node sends the first answers while the guest makes the others. As many guests may
-have consumed something.
+"""Messages after which a frame is sent: the node handles the first while the guests produce more. Also the number of
+guests whose consumption fits a frame.
 """
 _MESSAGE_BYTES: Final = 64
-"""What a message counts besides its payload."""
+"""Cost of a message besides its payload."""
 MOST_WAITING: Final = 32 * 1024 * 1024
-"""Bytes of large messages that wait for their turns; what is beyond does not."""
+"""Bytes of large messages that may be waiting; above it they are sent at once."""
 
 
 class LinkWriter:
-    """Messages for the node. `flush` blocks while the node reads slower than the guests write."""
+    """Messages for the node. `flush` blocks while the node reads slowly."""
 
     __slots__ = ("_bytes", "_consumers", "_large", "_large_bytes", "_link", "_messages")
 
@@ -50,22 +50,22 @@ class LinkWriter:
         self._large_bytes = 0
 
     def add(self, message: ToNode | Raw, payload_bytes: int = 0) -> None:
-        """Queue a message. With too much queued, sends it: the guest that goes on has to wait."""
+        """Queue a message; sends the queue if it is too large, for which the guest has to wait."""
         self._messages.append(message)
         self._bytes += payload_bytes + _MESSAGE_BYTES
         if self._bytes > FLUSH_BYTES or len(self._messages) >= FLUSH_MESSAGES:
             if payload_bytes > FLUSH_BYTES:
-                self._take_apart()
+                self._split_last()
             self.flush()
 
     def add_large(self, handle: int, payloads: Payloads, whole: Whole | Raw, *, waits: bool) -> None:
         """Queue a message whose payloads were taken out.
 
         Args:
-            handle: of the guest that said it.
-            payloads: these.
+            handle: of the guest.
+            payloads: its payloads.
             whole: its `Whole`.
-            waits: whether the guest says nothing more before it is answered.
+            waits: whether the guest sends nothing more before it is answered.
         """
         large = InPieces(Piece, handle, payloads, whole)
         self._large.append(large)
@@ -79,7 +79,7 @@ class LinkWriter:
         return bool(self._large)
 
     def send_pieces(self) -> None:
-        """Send some more pieces of the first large message, and the rest of it after them, behind what is queued.
+        """Send more pieces of the first large message, and finally its rest, after what is queued.
 
         Raises:
             OSError: the node is gone.
@@ -92,12 +92,12 @@ class LinkWriter:
             self._forget(large)
 
     def drop_large(self, handle: int) -> None:
-        """A guest ended: what it said is not sent any further."""
+        """A guest has ended: stop sending its large messages."""
         for large in [each for each in self._large if each.handle == handle]:
             self._forget(large)
 
-    def _take_apart(self) -> None:
-        """Send the message that was queued last in pieces."""
+    def _split_last(self) -> None:
+        """Convert the last queued message to pieces."""
         message: Any = self._messages.pop()
         small, payloads = (message, ()) if isinstance(message, Raw) else taken_out(message)
         if payloads:
@@ -111,7 +111,7 @@ class LinkWriter:
         self._large_bytes -= large.size
 
     def note_consumer(self, guest: Guest) -> None:
-        """The guest takes a message, the first since the last flush."""
+        """The guest takes its first message since the last flush."""
         if len(self._consumers) >= FLUSH_MESSAGES:
             self.flush()
         self._consumers.append(guest)
@@ -139,12 +139,12 @@ class LinkWriter:
 
 
 def _alone(message: Message | Raw) -> bytes:
-    """The frame of one message of a batch that cannot be written as a whole; for what cannot, a line in the log of
-    the guest that said it.
+    """The frame of one message of a batch that cannot be encoded as a whole; a log line if it cannot be encoded
+    itself.
     """
     try:
         return encode([message])
     except (LinkError, *UNENCODABLE):
-        text = f"a {type(message).__name__} of it could not be written and was dropped"
+        text = f"a {type(message).__name__} of it could not be encoded and was dropped"
         handle = getattr(message, "handle", None)
         return b"" if handle is None else encode([LogLine(handle, "host", "error", text)])

@@ -1,4 +1,4 @@
-"""A worker: takes operations from the node, keeps the guests, and lets the scheduler run them."""
+"""The worker's loop: handles messages of the node, holds the guests, and runs the scheduler."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _TRACE_LINES: Final = 12
 _TRACE_CHARACTERS: Final = 300
 _TEXT_CHARACTERS: Final = 65_536
 _LONGEST_WAIT: Final = 24 * 3600.0
-"""Seconds; `poll` takes no more than about 24 days, and a guest may sleep for longer."""
+"""Seconds: the limit of `poll` is about 24 days, but guests may sleep longer."""
 _LINGER_SECONDS: Final = 0.05
-"""How long the epoch goes on ticking when there is nothing to do: stopping it costs a system call."""
+"""How long the epoch ticks on when idle: stopping it costs a system call."""
 _ABOUT_SECONDS: Final = 0.02
-"""How long after the last quick guest was woken those that compute for long make way for the next one."""
+"""How long latency-sensitive guests count as active after the last was woken."""
 
 
 class WorkerLoop:
@@ -61,7 +61,7 @@ class WorkerLoop:
         self._busy_poll = BusyPoll()
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
-        self._scheduler = Scheduler(self._ended, self._was_preempted, self._outgoing.flush)
+        self._scheduler = Scheduler(self._ended, self._on_preempted, self._outgoing.flush)
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._calls = HostCalls()
@@ -116,16 +116,16 @@ class WorkerLoop:
         if epoch_timer.fast:
             epoch_timer.begin_round()
         quick = scheduler.run_woken()
-        self._outgoing.flush()  # what was answered does not wait for a guest that computes
+        self._outgoing.flush()  # so that output does not wait for CPU-bound guests
         guest = scheduler.preempted
         if guest is not None:
             if epoch_timer.fast and not guest.gone:
-                epoch_timer.begin_slice(guest.fiber.engine, short=self._are_quick_ones_about(quick))
+                epoch_timer.begin_slice(guest.fiber.engine, short=self._latency_sensitive_active(quick))
             scheduler.run_preempted()
 
-    def _are_quick_ones_about(self, quick: bool) -> bool:
-        """Whether guests were woken lately that are done within less than a short slice, and so wait for them most of
-        their time. Others lose more by short slices than they gain.
+    def _latency_sensitive_active(self, quick: bool) -> bool:
+        """Whether guests were woken lately that finish within a short slice, and so are mostly delayed by waiting for
+        one. Other guests lose more by short slices than they gain.
         """
         now = perf_counter()
         if quick:
@@ -133,12 +133,12 @@ class WorkerLoop:
         return now < self._quick_until
 
     def _wait(self, poller: select.poll) -> bool:
-        """Wait for the link or the next thing to do; returns whether the link has something.
+        """Wait for the link or the next timer; returns whether the link is readable.
 
-        The epoch stands still in a long wait.
+        The epoch stops in a long wait.
         """
         seconds = 0.0 if self._outgoing.has_large else self._scheduler.wait_seconds()
-        if (seconds is None or seconds > AWAKE_SECONDS) and self._heard_awake(poller):
+        if (seconds is None or seconds > AWAKE_SECONDS) and self._poll_link(poller):
             return True
         if seconds is not None and seconds <= _LINGER_SECONDS:
             return bool(poller.poll(1000 * seconds))
@@ -152,8 +152,8 @@ class WorkerLoop:
         self._epoch_timer.start()
         return readable
 
-    def _heard_awake(self, poller: select.poll) -> bool:
-        """Look at the link for a moment before sleeping; returns whether it has something."""
+    def _poll_link(self, poller: select.poll) -> bool:
+        """Poll the link briefly before sleeping; returns whether it is readable."""
         until = self._busy_poll.begin(perf_counter())
         if not until:
             return False
@@ -165,8 +165,8 @@ class WorkerLoop:
         self._busy_poll.heard()
         return True
 
-    def _was_preempted(self, now: float, spent: float) -> None:
-        """A guest's slice ended before it was done: one that computes for long gets short slices from now on."""
+    def _on_preempted(self, now: float, spent: float) -> None:
+        """A guest's slice ended before it was done: CPU-bound guests get short slices from now on."""
         if self._epoch_timer.fast or spent > 2 * TICK_SECONDS:
             self._epoch_timer.hurry(now)
 
@@ -304,12 +304,12 @@ class WorkerLoop:
         self._outgoing.add(Exited(handle, cause, _clean(detail)))
 
     def _explain(self, guest: Guest, trap: GuestTrap) -> None:
-        """Log what only the worker knows: where the guest was, or which host call failed how."""
+        """Log what only the worker knows: where the guest was, or which host call failed and how."""
         if trap.trace:
             lines = [line[:_TRACE_CHARACTERS] for line in trap.trace.strip().splitlines()[-_TRACE_LINES:]]
             self._outgoing.add(LogLine(guest.handle, "host", "error", _clean("\n".join(lines))))
 
 
 def _clean(text: str) -> str:
-    """What the link can carry of a text about a guest, which may quote the guest: no halves of surrogate pairs."""
+    """A text about a guest, which may quote it, without lone surrogates, which the link cannot carry."""
     return text.encode("utf-8", "replace").decode()[:_TEXT_CHARACTERS]

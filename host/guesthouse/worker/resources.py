@@ -1,4 +1,4 @@
-"""The host's resources that a guest holds: pollables, streams and the like, by number."""
+"""A guest's host resources by number: pollables, streams and the like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from guesthouse.wasm.errors import GuestTrap
 
 
 class ResourceTable:
-    """One guest's resources. Their numbers are used again: a handle that names one lives no longer than it."""
+    """The resources of one guest. Numbers are reused: no handle outlives its resource."""
 
     __slots__ = ("_entries", "_free", "_limit")
 
@@ -19,15 +19,13 @@ class ResourceTable:
         self._free: list[int] = []
 
     def add(self, type_number: int, entry: Any) -> tuple[int, int]:
-        """Keep an entry; returns what a WIT handle of it is made from.
+        """Add an entry; returns the value of a WIT handle.
 
         Raises:
-            GuestTrap: the guest holds as many as it may.
+            GuestTrap: the table is full.
         """
         if len(self._entries) >= self._limit:
-            raise GuestTrap(
-                ExitCause.TRAP, f"it holds {self._limit} WASI resources, as many as it may: drop some"
-            )
+            raise GuestTrap(ExitCause.TRAP, f"it holds {self._limit} WASI resources, the limit: drop some")
         number = self._free.pop() if self._free else len(self._entries) + 1
         self._entries[number] = entry
         return type_number, number
@@ -36,7 +34,7 @@ class ResourceTable:
         """The entry of a handle.
 
         Raises:
-            GuestTrap: there is none (the guest forged or dropped it).
+            GuestTrap: there is none.
         """
         entry = self._entries.get(handle[1])
         if entry is None:
@@ -44,7 +42,7 @@ class ResourceTable:
         return entry
 
     def drop(self, number: int) -> None:
-        """Forget an entry."""
+        """Remove an entry."""
         if self._entries.pop(number, None) is not None:
             self._free.append(number)
 

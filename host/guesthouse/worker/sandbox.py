@@ -1,7 +1,7 @@
-"""What a worker gives up before its first guest: a guest that breaks out of wasm finds nothing to take.
+"""What a worker gives up before its first guest, so that a guest that escapes from wasm gains nothing.
 
-It is left with computing, its link, and reading compiled components. No file, socket, program, OS process,
-signal to another or kernel interface beyond that can be had, and all of its threads are held to it.
+It can then only compute, use its link, and read compiled components: no other file, no socket, program, OS process
+or signal to one, on any of its threads.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from guesthouse.core.errors import GuesthouseError
 from guesthouse.linux import landlock, privileges, seccomp
 
 _OPEN_FILES: Final = 16_384
-"""wasmtime keeps each core module that it has mapped open: a C guest has three, a Python guest fourteen."""
+"""wasmtime keeps each mapped core module's file open: a C guest has three, a Python guest fourteen."""
 _FIRST_TO_GO: Final = 500
-"""When memory runs out on the machine, workers go before the node: it starts their processes again."""
+"""When the machine runs out of memory, workers are killed before the node, which restarts their processes."""
 
 
 class NotConfined(GuesthouseError):
-    """The kernel lacks what a worker is to be confined with, and the node is told to require it."""
+    """The kernel cannot confine a worker fully, and the settings require it."""
 
 
 def prepare(link_fd: int) -> Mapping[int, privileges.Identity]:
-    """What can be given up before the node has said anything; returns the descriptors that stay, and what each is."""
+    """Give up what can be given up before the node's configuration; returns the descriptors kept, with identities."""
     privileges.end_with_parent()
     privileges.give_up_privileges()
     kept = privileges.close_inherited(link_fd)
@@ -38,11 +38,11 @@ def apply(configuration: Mapping[str, Any], start_threads: Callable[[], None]) -
     """Confine this worker as the node says; without `components`, not at all.
 
     Args:
-        configuration: what the node says.
-        start_threads: called in between, see `confine`.
+        configuration: from the node.
+        start_threads: see `confine`.
 
     Raises:
-        NotConfined: `required` is set, and something is lacking.
+        NotConfined: `required` is set, and the kernel lacks something.
     """
     components = configuration.get("components")
     if components is None:
@@ -62,16 +62,16 @@ def apply(configuration: Mapping[str, Any], start_threads: Callable[[], None]) -
 def confine(
     readable: Path, memory_bytes: int, start_threads: Callable[[], None] = lambda: None
 ) -> tuple[str, ...]:
-    """Give up everything but reading files below `readable`. Cannot be undone.
+    """Give up everything except reading files below `readable`. Cannot be undone.
 
     Args:
         readable: a folder.
-        memory_bytes: memory that may be written to, used or not. Addresses alone are not limited, for wasmtime
-            reserves more than it ever uses.
-        start_threads: starts threads with calls that are denied afterwards. They are confined like all others.
+        memory_bytes: limit on writable memory, used or not. Address space is not limited, because wasmtime
+            reserves more than it uses.
+        start_threads: starts threads by calls that are denied afterwards. They are confined, too.
 
     Returns:
-        What this kernel has no means for, a line each; empty when everything is in force.
+        What this kernel cannot restrict, a line each.
     """
     privileges.give_up_privileges()
     for limit, value in (
@@ -82,5 +82,5 @@ def confine(
     ):
         privileges.lower(limit, value)
     lacks = landlock.restrict(readable)
-    start_threads()  # they inherit what is in force by now; the filter below is set for all threads
+    start_threads()  # they inherit the restrictions so far; the filter below applies to all threads
     return (*lacks, *seccomp.restrict())

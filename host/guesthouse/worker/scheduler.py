@@ -1,8 +1,8 @@
-"""Who runs next. One thread, any number of guests, none of which can hold the others up.
+"""Schedules any number of guests on one thread, so that none blocks the others.
 
 A guest is polled when what it waited for is there. One whose time slice ended before it was done is
-pre-empted: those take turns, one a round, behind all that were woken. So a guest that computes for
-ever costs the others at most one slice.
+pre-empted; pre-empted guests run one per round, after all woken ones. So a CPU-bound guest delays the
+others by at most one slice.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ from guesthouse.wasm.errors import GuestTrap
 from guesthouse.worker.guest import Guest, WaitingFor
 
 _LONG: Final = 0.001
-"""Seconds of a slice from which on it is worth system calls: to learn how much of it was on a CPU, and to let go what
-was said.
+"""Seconds of a slice above which system calls pay off: to measure its CPU time, and to flush the guest's
+output.
 """
 
 FARTHEST: float = 365 * 24 * 3600.0
-"""Seconds: a sleep beyond it is one of this length (then the guest sees that it is not over)."""
+"""Seconds: the longest sleep at a time; a longer one is continued."""
 _SLACK: Final = 1024
-"""Sleepers that are not looked through for such as ended."""
+"""Entries of the sleep queue that are not searched for ended guests."""
 
 
 class Scheduler:
-    """Polls guests. `ended` is told of each that ends, with why;
-    `was_preempted`, with what `perf_counter` read at its begin and how long it was, of each slice that ended before
-    the guest was done, or would have in a round while guests compute for long: else one that always waits for
-    something just before the next of few ticks would have ten times as much as others. `took_long` is called after
-    each long slice: what the guest said then, and those before it, should not wait for those behind it.
+    """Polls guests.
+
+    Args:
+        ended: called with each guest that ends, and why.
+        was_preempted: called with start (`perf_counter`) and length of each slice that ended before the guest was done,
+            or would have while there are CPU-bound guests: a guest that always blocks
+            just before one of the slow ticks would otherwise get ten times as much as others.
+        took_long: called after each long slice, to send output that should not wait for the next guests.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Scheduler:
         self._preempted: deque[Guest] = deque()
         self._sleepers: list[tuple[float, int, Guest]] = []
         self._compact_at = _SLACK
-        self._held: list[tuple[float, int, Guest]] = []
+        self._throttled: list[tuple[float, int, Guest]] = []
         self._tie = count()
         self._was_quick = False
         self._cpu = thread_time()
@@ -64,32 +67,32 @@ class Scheduler:
             self._woken.append(guest)
 
     def wake_at(self, guest: Guest, when: float) -> None:
-        """Wake it from its sleep when the monotonic clock reads `when`."""
-        when = min(monotonic() + FARTHEST, when)  # in this order it is never what is no number
-        if len(self._sleepers) >= self._compact_at:  # those that ended in their sleep are dropped
+        """Wake it from its sleep at that time of the monotonic clock."""
+        when = min(monotonic() + FARTHEST, when)  # in this order never NaN
+        if len(self._sleepers) >= self._compact_at:  # drop ended ones
             self._sleepers = [entry for entry in self._sleepers if not entry[2].gone]
             heapq.heapify(self._sleepers)
             self._compact_at = 2 * len(self._sleepers) + _SLACK
         heapq.heappush(self._sleepers, (when, next(self._tie), guest))
 
     def wait_seconds(self) -> float | None:
-        """How long nothing will happen unless the link brings something; None is for ever."""
+        """Seconds until the next timer; None if there is none."""
         if self._woken or self._preempted:
             return 0.0
         while self._sleepers and self._sleepers[0][2].waiting is not WaitingFor.TIME:
             heapq.heappop(self._sleepers)  # ended while it slept
-        nearest = min((queue[0][0] for queue in (self._sleepers, self._held) if queue), default=None)
+        nearest = min((queue[0][0] for queue in (self._sleepers, self._throttled) if queue), default=None)
         return None if nearest is None else max(0.0, nearest - monotonic())
 
     def run_round(self) -> None:
-        """Give every woken guest, and one pre-empted, its slice."""
+        """Run every woken guest, and one pre-empted one."""
         self.run_woken()
         self.run_preempted()
 
     def run_woken(self) -> bool:
-        """Give every woken guest its slice; returns whether there was one that was done soon."""
+        """Run every woken guest; returns whether one finished quickly."""
         self._wake_sleepers()
-        self._release_held()
+        self._release_throttled()
         self._was_quick = False
         for _ in range(len(self._woken)):
             self._run(self._woken.popleft())
@@ -97,16 +100,16 @@ class Scheduler:
 
     @property
     def preempted(self) -> Guest | None:
-        """Who `run_preempted` gives a slice."""
+        """The guest that `run_preempted` will run."""
         return self._preempted[0] if self._preempted else None
 
     def run_preempted(self) -> None:
-        """Give one pre-empted guest its slice."""
+        """Run one pre-empted guest."""
         if self._preempted:
             self._run(self._preempted.popleft())
 
     def end(self, guest: Guest, trap: GuestTrap) -> None:
-        """End a guest wherever it is, and tell `ended` why."""
+        """End a guest in any state, and call `ended`."""
         guest.waiting = WaitingFor.NOTHING
         self._drop(guest, trap)
 
@@ -118,29 +121,29 @@ class Scheduler:
             heapq.heappop(self._sleepers)[2].wake_from_sleep()
 
     def _on_cpu(self, seconds: float) -> float:
-        """Of the seconds that a slice took, those that this worker had a CPU for, or a few more: what it used since
-        this was asked last. On a busy machine much of a slice may be others'.
+        """The CPU time of a slice, measured since the last call and so possibly slightly more. On a busy machine the
+        worker may not have a CPU for much of a slice.
         """
         before, self._cpu = self._cpu, thread_time()
         return min(seconds, self._cpu - before)
 
-    def _hold_back(self, guest: Guest) -> bool:
-        """Leave a guest alone that used more than its budget, until it is within it; returns whether it is held."""
+    def _throttle(self, guest: Guest) -> bool:
+        """Throttle a guest that exceeds its rate limits until it is within them; returns whether it is throttled."""
         now = monotonic()
         seconds, text = guest.budget.hold_seconds(guest.cpu_seconds, guest.fiber.calls, now)
         if text is not None:
             guest.log.warn(text)
         if seconds:
-            guest.queued = True  # what wakes it meanwhile leaves it where it is
-            heapq.heappush(self._held, (now + seconds, next(self._tie), guest))
+            guest.queued = True  # so that waking does not queue it again
+            heapq.heappush(self._throttled, (now + seconds, next(self._tie), guest))
         return seconds > 0
 
-    def _release_held(self) -> None:
-        if not self._held:
+    def _release_throttled(self) -> None:
+        if not self._throttled:
             return
         now = monotonic()
-        while self._held and self._held[0][0] <= now:
-            self._preempted.append(heapq.heappop(self._held)[2])
+        while self._throttled and self._throttled[0][0] <= now:
+            self._preempted.append(heapq.heappop(self._throttled)[2])
 
     def _run(self, guest: Guest) -> None:
         guest.queued = False
@@ -163,7 +166,7 @@ class Scheduler:
         if guest.slice_budget < 0 and guest.waiting is not WaitingFor.MESSAGE:
             self._drop(guest, GuestTrap(ExitCause.OUT_OF_TIME, _overrun(guest)))
             return
-        if guest.budget.is_used_up(guest.cpu_seconds, guest.fiber.calls) and self._hold_back(guest):
+        if guest.budget.is_used_up(guest.cpu_seconds, guest.fiber.calls) and self._throttle(guest):
             return
         if step_over or guest.waiting is WaitingFor.NOTHING:
             self._was_preempted(begin, spent)
@@ -175,7 +178,7 @@ class Scheduler:
             self._was_preempted(begin, spent)
 
     def _next_step(self, guest: Guest) -> None:
-        """The guest was instantiated (then it starts), or its run function returned (then it is over)."""
+        """The guest was instantiated (start it), or its run function returned (it has ended)."""
         if guest.fiber.started:
             raise GuestTrap(ExitCause.RETURNED, "its run function returned")
         guest.fiber.start(*guest.arguments())
@@ -194,5 +197,5 @@ class Scheduler:
 def _overrun(guest: Guest) -> str:
     limits = guest.limits
     if guest.serves:
-        return f"it computed for over {limits.cpu_seconds_per_message:g} s on one message"
-    return f"it computed for over {limits.start_seconds:g} s before it asked for a message"
+        return f"it used over {limits.cpu_seconds_per_message:g} s of CPU on one message"
+    return f"it used over {limits.start_seconds:g} s of CPU before it asked for a message"

@@ -1,4 +1,4 @@
-"""What guests use, told to the node about once a second while it changes. See `link/usage.py`."""
+"""Reports what guests use to the node, about once a second while it changes. See `link/usage.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NEVER: Final = (0.0, 0)
 
 
 class UsageReport:
-    """Reports what the guests that ran since the last report use, and once more when they have come to rest."""
+    """Reports the usage of guests that ran since the last report, and once more when they are idle."""
 
     def __init__(self, outgoing: LinkWriter) -> None:
         self._outgoing = outgoing
@@ -28,17 +28,17 @@ class UsageReport:
         self._last: dict[int, tuple[float, int]] = {}
         """CPU seconds and host calls at the last report, by handle."""
         self._busy: set[int] = set()
-        """Those whose last report said that they ran."""
+        """Those that were running in the last report."""
         self._full: set[int] = set()
-        """Those of which the log says that their memory is full."""
+        """Those whose full memory was logged."""
         self._unreported = False
 
     def due_seconds(self) -> float:
-        """In how many seconds `report` has something to say although nothing else happens."""
+        """Seconds until `report` has something to report without further events."""
         return max(0.0, self._next - monotonic()) if self._unreported else inf
 
     def report(self, guests: Collection[Guest]) -> None:
-        """Report if it is time and something changed."""
+        """Report if it is due and something changed."""
         now = monotonic()
         if now < self._next:
             self._unreported = True
@@ -55,7 +55,7 @@ class UsageReport:
         self._unreported = bool(self._busy)
 
     def report_end(self, guest: Guest) -> None:
-        """Report what a run that has just ended used."""
+        """Report the usage of a run that has just ended."""
         seconds = max(_EVERY_SECONDS, monotonic() - self._looked_at)
         self._outgoing.add(UsageUpdate([self._usage(guest, seconds, 0)]))
 
@@ -77,7 +77,7 @@ class UsageReport:
         return RunUsage(guest.handle, used)
 
     def _warn_of_full_memory(self, guest: Guest, memory_bytes: int) -> None:
-        """Nothing tells the host that a guest was refused memory; one that is this close has likely been."""
+        """The host is not told that memory was refused; a guest this close to the limit has likely been."""
         limit = guest.limits.memory_bytes
         if memory_bytes > limit - limit // 16 - WASM_PAGE and guest.handle not in self._full:
             self._full.add(guest.handle)
@@ -94,7 +94,7 @@ class UsageReport:
 
 
 def _on_message(guest: Guest) -> float:
-    """CPU seconds charged to the message in hand, or to the last one; to the start, before the first."""
+    """CPU seconds of the current or last message; of the start, before the first."""
     limits = guest.limits
     limit = limits.cpu_seconds_per_message if guest.serves else limits.start_seconds
     return max(0.0, limit - guest.slice_budget)

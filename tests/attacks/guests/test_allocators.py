@@ -63,7 +63,7 @@ ATTACKERS: Final = {
     "an allocator of the end of all addresses": gives("(i32.const -1)", OUTSIDE),
     "an allocator of negative places": gives(f"(i32.sub (i32.const 0) {SIZE})", OUTSIDE),
     "an allocator between two numbers": gives(
-        "(i32.const 2050)", ("trapped: its allocator gave 2050, which is no multiple of 4",), call=MANY
+        "(i32.const 2050)", ("trapped: its allocator returned 2050, which is not a multiple of 4",), call=MANY
     ),
     "an allocator of where its arguments are": gives("(i32.const 4096)", call=MANY),
     "an allocator that writes over the arguments": gives(

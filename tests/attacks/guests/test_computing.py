@@ -18,7 +18,7 @@ def scene(shared_scene: Scene) -> Scene:
     return shared_scene
 
 
-OUT_OF_TIME: Final = ("ran out of time: it computed for over 1 s on one message",)
+OUT_OF_TIME: Final = ("ran out of time: it used over 1 s of CPU on one message",)
 ENDED_ALONE: Final = "ended alone; its clients get 1011"
 
 ATTACKERS: Final = {

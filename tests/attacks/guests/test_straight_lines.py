@@ -27,7 +27,7 @@ def settings() -> dict[str, object]:
 
 
 ALL: Final = f"(i32.const 4096) (i32.const 7) (i32.const {MUCH})"
-OVER: Final = ("ran out of time: it computed for over 1 s on one message",)
+OVER: Final = ("ran out of time: it used over 1 s of CPU on one message",)
 NUMBERS: Final = random.Random(1).sample(range(2**16, 2**31), 10_000)
 """Of pages, more than any memory has; each another, so that the archive is not refused for what it unpacks to."""
 ENDED: Final = "1 s of CPU, in slices; then it is ended"

@@ -67,7 +67,7 @@ def test_what_the_compiler_says_stands_above_the_error(
     *above, error = built.stderr.splitlines()
     assert any(said in line for line in above), built.stderr
     assert error.startswith("guesthouse: ")
-    assert error.endswith("cannot be built: fix what is said above")
+    assert error.endswith("cannot be built: fix the errors above")
 
 
 def test_warnings_of_a_build_that_succeeds_are_shown(tmp_path: Path) -> None:

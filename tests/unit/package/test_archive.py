@@ -242,7 +242,7 @@ def test_a_folder_that_many_files_share_is_looked_at_once(monkeypatch: pytest.Mo
 def test_other_methods_than_deflate_are_refused(method: int, places: tuple[Path, Path]) -> None:
     archive, unpack_dir = places
     write_zip(archive, {"a": b"x" * 1000}, method)
-    assert "not packed by deflate" in refused(archive, unpack_dir)
+    assert "not compressed by deflate" in refused(archive, unpack_dir)
 
 
 def test_an_encrypted_entry_is_refused(places: tuple[Path, Path]) -> None:
@@ -341,9 +341,15 @@ def test_any_archive_unpacks_inside_or_is_refused_without_a_trace(
     [
         ("ui/" + "n" * 300, "names have at most 512 bytes, and each part of one 255"),
         ("d/" * 300 + "x", "names have at most 512 bytes, and each part of one 255"),
-        ("a\x1b[31mb", "names are of printable characters"),
-        (".ssh/x", "names are relative, have no backslash or colon, and no part starts with a dot"),
-        ("a:b", "names are relative, have no backslash or colon, and no part starts with a dot"),
+        ("a\x1b[31mb", "names have to be printable"),
+        (
+            ".ssh/x",
+            "names have to be relative, without backslashes and colons, and no part may start with a dot",
+        ),
+        (
+            "a:b",
+            "names have to be relative, without backslashes and colons, and no part may start with a dot",
+        ),
     ],
 )
 def test_a_name_is_refused_for_its_reason(places: tuple[Path, Path], name: str, reason: str) -> None:

@@ -93,7 +93,7 @@ def test_state_is_more_when_it_is_larger_than_before() -> None:
 
 def test_grants_and_being_public_are_asked_for_too() -> None:
     grants = process(grants=((OTHER, MESSAGING),))
-    assert more(process(), grants) == ['a:mine:test.os grants "messaging" of its own to x:other:test.os']
+    assert more(process(), grants) == ['a:mine:test.os grants its "messaging" to x:other:test.os']
     assert more(process(), process(public=True)) == ["a:mine:test.os is public: every process may message it"]
     assert more(process(public=True), process(public=True)) == []
     assert more(None, process(grants=((OTHER, MESSAGING),), public=True)) == [], "it is new"

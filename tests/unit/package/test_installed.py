@@ -155,7 +155,7 @@ GOOD = {"format": 1, "packages": {CHAT: {"current": {"version": "1", "hash": "0"
 )
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / INSTALLED_NAME).write_text(content)
-    with pytest.raises(PackageError, match="is not what this node wrote"):
+    with pytest.raises(PackageError, match="is damaged: remove it"):
         read_installed(tmp_path)
 
 

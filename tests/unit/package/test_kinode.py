@@ -224,11 +224,11 @@ def test_metadata_is_refused_for_a_name_that_is_none(tmp_path: Path, metadata: A
         (b"[", "is not JSON"),
         (b"\xff", "is not UTF-8"),
         (b"[" * 100_000, "is not JSON"),
-        (b'[{"process_name": "a", "process_name": "b"}]', "a key twice"),
+        (b'[{"process_name": "a", "process_name": "b"}]', "a duplicate key"),
         (b" " * 300_000, "is over"),
         (b"{}", "is not a list"),
         (b"[7]", "is not a list"),
-        (b"[]", "names no process"),
+        (b"[]", "has no process"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:

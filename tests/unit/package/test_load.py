@@ -69,7 +69,7 @@ def test_a_path_with_an_equals_sign_is_a_path(guest: Path, unpack_dir: Path) -> 
     odd = guest.with_name("a:b=c.wasm")
     guest.rename(odd)
     assert str(load_package(f"p:pkg:pub={odd}", LIMITS, unpack_dir).processes[0].id) == "p:pkg:pub"
-    assert "a name that no process can have" in refused(odd, unpack_dir)
+    assert "a name that is invalid for a process" in refused(odd, unpack_dir)
 
 
 def test_a_bad_process_id_is_named(guest: Path, unpack_dir: Path) -> None:
@@ -147,7 +147,7 @@ def test_what_is_no_package_is_told_apart(tmp_path: Path, unpack_dir: Path) -> N
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("hello")
     assert "has no package.toml" in refused(tmp_path / "empty", unpack_dir)
-    assert "is no package" in refused(tmp_path / "notes.txt", unpack_dir)
+    assert "is not a package" in refused(tmp_path / "notes.txt", unpack_dir)
     assert "does not exist" in refused(tmp_path / "missing", unpack_dir)
     assert "does not exist" in refused(f"p:pkg:pub={tmp_path / 'missing.wasm'}", unpack_dir)
     assert "cannot be read" in refused("x" * 5000, unpack_dir)

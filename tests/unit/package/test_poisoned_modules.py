@@ -60,7 +60,7 @@ def says(
         json.dumps(
             {
                 "sha256": hashlib.sha256(os.pread(source.fileno(), 1 << 30, 0)).hexdigest(),
-                "description": {"imports": [], "exports": [], "problems": []},
+                "description": {"imports": [], "exports": [], "problems": [], "needs": [0, 0, 0]},
                 "sizes": [len(part) for part in parts],
                 "handed_back": handed_back,
             }
@@ -139,7 +139,7 @@ async def test_what_no_component_could_hand_back_is_not_taken(
 ) -> None:
     taken_over(monkeypatch, A, lambda note, source, output: says(note, source, output, handed_back, *parts))
     cache_dir = tmp_path / "new" / "compiled"
-    with pytest.raises(CompileError, match="gave no description"):
+    with pytest.raises(CompileError, match="gave no valid description"):
         await Compiler(cache_dir, LIMITS).compiled(a)
     assert list(cache_dir.iterdir()) == []
 
@@ -158,7 +158,7 @@ async def test_who_hands_back_what_is_no_module_and_then_finds_no_fault_in_it_st
             ),
         )
         cache_dir = tmp_path / f"new-{len(handed_back)}" / "compiled"
-        with pytest.raises(CompileError, match="gave no description"):
+        with pytest.raises(CompileError, match="gave no valid description"):
             await Compiler(cache_dir, LIMITS).compiled(a)
         assert not list(cache_dir.iterdir())
     assert tasks(runs) == [Task.MODULE] * 2

@@ -83,5 +83,5 @@ def test_a_file_that_others_may_open_is_refused_though_it_was_read(file: Path) -
     digests = Digests()
     digests.of(file)
     file.chmod(0o644)
-    with pytest.raises(UntrustedFile, match="not a file of this user alone"):
+    with pytest.raises(UntrustedFile, match="not a private file of this user"):
         digests.of(file)

@@ -80,7 +80,7 @@ def test_what_is_no_package_is_refused_and_leaves_nothing(tmp_path: Path) -> Non
 
 def test_a_place_that_cannot_be_written_is_named(make_package: MakePackage, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(PackageError, match="cannot be unpacked below"):
+    with pytest.raises(PackageError, match="cannot be unpacked to"):
         stage(str(make_package()), LIMITS, tmp_path / "file")
 
 

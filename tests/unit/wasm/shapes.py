@@ -137,11 +137,11 @@ REFUSED: Final = {
     "it imports a core module": (component('(import "m" (core module))'), "section of the kind 3"),
     "it imports a resource of no interface": (
         component('(import "r" (type (sub resource)))'),
-        "'r', which is no interface",
+        "'r', which is not an interface",
     ),
     "it imports a function of no interface": (
         component('(import "f" (func $f)) (core func (canon lower (func $f)))'),
-        "'f', which is no interface",
+        "'f', which is not an interface",
     ),
     "it imports an interface with an interface in it": (
         component('(import "a:b/c" (instance (export "x" (instance))))'),
@@ -152,7 +152,7 @@ REFUSED: Final = {
             '(import "a:b/c" (instance $i (export "x" (instance (export "f" (func))))))'
             '(alias export $i "x" (instance $x)) (core func (canon lower (func $x "f")))'
         ),
-        "the export 'x' of an instance that has none",
+        "the export 'x' of an instance that lacks it",
     ),
     "it defines core types": (component("(core type (func))"), "section of the kind 3"),
     "its texts are UTF-16": (
@@ -170,7 +170,7 @@ REFUSED: Final = {
         (component $c (core module $m (func (export "run"))) (core instance $m (instantiate $m))
           (func (export "run") (canon lift (core func $m "run"))))
         (instance $c (instantiate $c)) (export "a:b/guest" (instance $c)))""",
-        "'run' of another component within it than calls the host",
+        "'run' of a nested component other than the one that calls the host",
     ),
     "it calls itself": (
         component(f"{LIFTED} (core func (canon lower (func $run)))"),
@@ -179,14 +179,14 @@ REFUSED: Final = {
     "it exports what it imports, made anew": (
         f'(component {IMPORT} (core func $f (canon lower (func $i "f")))'
         '(func $g (param "x" u32) (result u32) (canon lift (core func $f))) (export "g" (func $g)))',
-        "exports a function of the host",
+        "exports an imported function",
     ),
     "it exports an instance in an instance": (
         component(
             f'{LIFTED} (instance $a (export "run" (func $run))) (instance $b (export "a" (instance $a)))'
             '(export "b" (instance $b))'
         ),
-        "'a', which is no function of its own",
+        "'a', which is not a function of its own",
     ),
     "it exports a core module": (component('(core module $c) (export "c" (core module $c))'), "the sort 0"),
     "it exports less than it has": (
@@ -196,13 +196,13 @@ REFUSED: Final = {
     "it has two memories": (
         f'(component {TEXT} {LIBC} (core func (canon lower (func $t "g") {MEMORY} {REALLOC}))'
         f'(core func (canon lower (func $t "g") (memory (core memory $libc "other")) {REALLOC})))',
-        "more than one memory",
+        "with more than one memory",
     ),
     "its allocator is the host": (
         '(component (import "a:b/c" (instance $i (export "r" (func (param "a" u32) (param "b" u32) (param "c" u32)'
         f' (param "d" u32) (result u32))))) {TEXT} {LIBC} (core func $r (canon lower (func $i "r")))'
         f'(core func (canon lower (func $t "g") {MEMORY} (realloc $r))))',
-        "an allocator is a function of the host",
+        "a host function as allocator",
     ),
     "a component within calls another": (
         """(component
@@ -213,14 +213,14 @@ REFUSED: Final = {
         (core module $m (import "" "f" (func)) (func (export "run")))
         (core instance $m (instantiate $m (with "" (instance (export "f" (func $f))))))
         (func (export "run") (canon lift (core func $m "run"))))""",
-        "calls another that does more than to trap",
+        "calls another whose code does more than trap",
     ),
     "several components within call the host": (
         f"""(component {IMPORT}
         (component $c (import "i" (instance $i (export "f" (func (param "x" u32) (result u32)))))
           (core func (canon lower (func $i "f"))))
         (instance (instantiate $c (with "i" (instance $i)))) (instance (instantiate $c (with "i" (instance $i)))))""",
-        "several components within it call the host",
+        "several nested components call the host",
     ),
     "components within have five memories": (
         "(component (component $c (core module $m (memory 0)) (core instance (instantiate $m)))"
@@ -233,7 +233,7 @@ REFUSED: Final = {
             (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
         (core instance $libc (instantiate $m)) (core instance (instantiate $m))
         (core func (canon lower (func $t "g") {MEMORY} {REALLOC})))""",
-        "several instances of the module that has its memory",
+        "instantiates the module with its memory several times",
     ),
     "it has too many resources of its own": (
         component(
@@ -260,11 +260,11 @@ REFUSED: Final = {
         f"(core module $m {MANY_IMPORTS})"
         + '(core instance (instantiate $m (with "many" (instance $all))))' * 51
         + ")",
-        "import over 50000 things together",
+        "have over 50000 imports together",
     ),
     "its modules export too much": (
         f"(component {f'(core module (func $f) {MANY_EXPORTS})' * 101})",
-        "export over 100000 things together",
+        "have over 100000 exports together",
     ),
     "it lowers too often": (
         f'(component {IMPORT} (alias export $i "f" (func $f))' + f"{LOWER * 10_001})",
@@ -286,7 +286,7 @@ REFUSED: Final = {
 """What the engine takes, and the planner does not: WAT and part of why."""
 
 NOT_TAKEN: Final = {
-    "it imports a component": (component('(import "c" (component))'), "'c', which is no interface"),
+    "it imports a component": (component('(import "c" (component))'), "'c', which is not an interface"),
     "it drops a resource that it hid behind a name": (
         f'(component {RESOURCE} (alias export $r "thing" (type $t)) (export $e "thing" (type $t) (type (sub resource)))'
         " (core func (canon resource.drop $e)))",

@@ -36,8 +36,8 @@ def test_a_number_is_read_as_it_was_written(value: int, padding: int) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "cut off"),
-        (b"\x80\x80", "cut off"),
+        (b"", "truncated"),
+        (b"\x80\x80", "truncated"),
         (b"\x80\x80\x80\x80\x80\x00", "over five bytes"),
         (b"\xff\xff\xff\xff\x1f", "over 32 bits"),
     ],
@@ -64,7 +64,7 @@ def test_a_signed_number_has_ten_bytes_at_most() -> None:
 
 def test_a_name_may_not_end_behind_its_place() -> None:
     assert reader(b"\x03abc").name() == "abc"
-    with pytest.raises(UnsupportedComponent, match="cut off"):
+    with pytest.raises(UnsupportedComponent, match="truncated"):
         reader(b"\x04abc").name()
 
 
@@ -78,12 +78,12 @@ def test_a_vector_has_no_more_elements_than_there_are_bytes() -> None:
     assert reader(b"\x02ab").count(2, "things") == 2
     with pytest.raises(UnsupportedComponent, match="has 2 things, over 1"):
         reader(b"\x02ab").count(1, "things")
-    with pytest.raises(UnsupportedComponent, match="cut off"):
+    with pytest.raises(UnsupportedComponent, match="truncated"):
         reader(b"\x03ab").count(3, "things")
 
 
 def test_what_is_left_over_is_noticed() -> None:
-    with pytest.raises(UnsupportedComponent, match="longer than what is in it"):
+    with pytest.raises(UnsupportedComponent, match="longer than its content"):
         reader(b"x").finish()
 
 
@@ -94,7 +94,7 @@ def test_sections_fill_what_they_are_of() -> None:
         Section(0, 12, 14, 14),
     ]
     for end in (9, 10, 11, 13):
-        with pytest.raises(UnsupportedComponent, match="cut off"):
+        with pytest.raises(UnsupportedComponent, match="truncated"):
             list(sections(content, 0, end, COMPONENT))
 
 

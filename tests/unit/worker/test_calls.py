@@ -223,7 +223,7 @@ def test_what_the_node_does_not_take_ends_the_guest_and_is_told_as_its_own_fault
     )
     cause, detail = guest.death()
     assert cause == ExitCause.TRAP
-    assert detail.startswith("it passed what the node does not take: a malformed Call")
+    assert detail.startswith("it passed a value that the node does not accept: a malformed Call")
     assert worker.is_alive()
 
 

@@ -85,7 +85,7 @@ def wasi_handles(worker: Worker, over: int) -> None:
     if over > 0:
         assert guest.death() == [
             ExitCause.TRAP,
-            "it holds 8 WASI resources, as many as it may: drop some",
+            "it holds 8 WASI resources, the limit: drop some",
         ]
     else:
         guest.started()
@@ -141,7 +141,7 @@ def start_seconds(driven: Callable[..., Driven], over: int) -> None:
     for _ in range(4):
         stage.run_slice(seconds=0.5 + over * MOMENT / 4)
     assert [trap.detail for trap in stage.ended] == (
-        ["it computed for over 2 s before it asked for a message"] if over > 0 else []
+        ["it used over 2 s of CPU before it asked for a message"] if over > 0 else []
     )
 
 

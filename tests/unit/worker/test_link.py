@@ -121,7 +121,7 @@ def test_a_worker_started_by_hand_says_who_starts_it() -> None:
         [sys.executable, "-m", "guesthouse.worker"], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 2
-    assert done.stderr == "this is started by `guesthouse run`, not by hand\n"
+    assert done.stderr == "workers are started by `guesthouse run`: run that\n"
 
 
 def test_a_guest_that_pushes_without_end_to_a_node_that_does_not_read_takes_no_memory(

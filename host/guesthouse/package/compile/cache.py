@@ -1,11 +1,10 @@
-"""Compiled components on disk. They are native code, so what a worker maps is checked first.
+"""The cache of compiled components. They are native code, so files are verified before a worker maps them.
 
-A name is the SHA-256 of the component and the engine's key. A component is one file, or a plan and a file
-for each of its core modules but those that it shares with others (`wasm/artifact_files.py`, `shared_modules.py`). The
-folder belongs to this user and to nobody else, and so does each file. Beside them stands a JSON file with the
-component's description and a MAC over the names and the content of all files, the digests of the modules that are
-shared and the description, whose key lies outside of the folder: a component of which a file was cut off, mixed
-up, left out, added or written by anyone without the key is deleted and compiled anew.
+The key is the SHA-256 of the component and of the engine's version and settings. An entry is a plan and a file
+for each core module, except shared ones (`wasm/artifact_files.py`, `shared_modules.py`). Folder
+and files are accessible to this user only. With each entry is a JSON file with the component's description, the digests
+of its shared modules, and a MAC over these and the names and content of all files. Its key is outside of the folder: an
+entry with a file truncated, swapped, missing, added or written without the key is deleted and compiled again.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from guesthouse.package.errors import CompileError
 from guesthouse.wasm.artifact_files import MODULE_SUFFIX, PLAN_SUFFIX, SHARED_SUFFIX, core_path, names_in
 
 MAX_CACHE_BYTES: Final = 4096 * MIB
-"""What the folder may hold; the longest unused go first."""
+"""Maximum size of the folder; the least recently used entries are deleted."""
 MAX_NOTE_BYTES: Final = 4 * MIB
 MOST_NOTE_COMMAS: Final = MAX_NOTE_BYTES // 16
-"""A description's JSON."""
+"""Of a description's JSON."""
 
 MAX_MODULES: Final = 1024
-"""Core modules of one component."""
+"""Core modules per component."""
 
 _NOTE_SUFFIX: Final = ".json"
 _KIND: Final = "component"
@@ -48,45 +47,45 @@ _HALF_MADE_SECONDS: Final = 3600.0
 
 
 class Artifact(Struct, frozen=True):
-    """A compiled component that was checked."""
+    """A verified compiled component."""
 
     path: Path
-    """Its plan; the modules' files stand beside it."""
+    """Its plan; the modules' files are beside it."""
     description: Description
 
 
 class Made(Struct, frozen=True):
-    """What a compiler subprocess left in one file."""
+    """A compiler subprocess's output file."""
 
     file: Path
     sizes: tuple[int, ...]
-    """Of its parts, one after the other: a plan and core modules; or of the one core module that was to be compiled."""
+    """Sizes of its parts, in order: a plan and core modules; or the single core module that was to be compiled."""
     description: Description
     handed_back: frozenset[int] = frozenset()
-    """The numbers of the core modules that are not compiled: others may have them, too."""
+    """The numbers of core modules that are left uncompiled, because others may share them."""
 
 
 class _Layout(Struct, frozen=True):
-    """What a component consists of, as its note says."""
+    """The parts of an entry, from its note."""
 
     modules: int
-    """How many core modules it has."""
+    """The number of core modules."""
     shared: Mapping[int, str]
-    """The digests of those that it shares, by their number."""
+    """The digests of shared modules, by number."""
 
     @classmethod
     def from_note(cls, note: Any) -> _Layout:
-        """Read what `to_note` gave.
+        """Decode `to_note`'s result.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: it is something else.
+            ValueError, KeyError, TypeError, AttributeError: it is invalid.
         """
         modules = note["modules"]
         shared = {int(number): digest for number, digest in note["shared"].items()}
         if type(modules) is not int or not 0 <= modules <= MAX_MODULES:
-            raise ValueError("no component has so many modules")
+            raise ValueError("too many modules")
         if not set(shared) <= set(range(modules)) or not all(map(_DIGEST.fullmatch, shared.values())):
-            raise ValueError("no component shares such modules")
+            raise ValueError("invalid shared modules")
         return cls(modules, shared)
 
     def to_note(self) -> dict[str, Any]:
@@ -98,7 +97,7 @@ class _Layout(Struct, frozen=True):
 
 
 class CompileCache:
-    """The folder of compiled components of one node. Blocks on the file system."""
+    """The cache folder of one node. Blocks on the file system."""
 
     def __init__(self, folder: Path, engine_key: str) -> None:
         self.folder = folder
@@ -106,12 +105,12 @@ class CompileCache:
         self.key = MacKey(folder.with_name(folder.name + ".key"))
         self._digests = Digests()
         self.modules: Final = SharedModules(folder, engine_key, self.key, self._digests)
-        """What its components share."""
+        """Shared modules."""
         self._in_use: set[str] = set()
-        """By the names that their files have in common."""
+        """Entries in use, by their files' common stem."""
 
     def prepare(self) -> Path:
-        """Make the folder, check that it is ours alone, and return it.
+        """Create the folder, check that it is private, and return it.
 
         Raises:
             CompileError: another user owns it or may enter it.
@@ -120,15 +119,15 @@ class CompileCache:
         status = self.folder.stat()
         if status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise CompileError(
-                f"{self.folder}, the compile cache, is open to other users and may hold their code: remove it"
+                f"{self.folder}, the compile cache, is accessible to other users and may contain their code: remove it"
             )
         return self.folder
 
     def find(self, digest: str) -> Artifact | None:
-        """The artifact of a component, or None: if it was not compiled, or a module that it shares is gone.
+        """The artifact of a component, or None if it is not cached, or a shared module of it is gone.
 
         Raises:
-            UntrustedFile: it, or a module that it shares, is not what was stored; that is deleted.
+            UntrustedFile: it, or a shared module, is not what was stored; it was deleted.
         """
         stem = f"{digest}-{self._engine_key}"
         try:
@@ -151,16 +150,16 @@ class CompileCache:
         artifact, layout = found
         if not all(self.modules.find(shared) for shared in layout.shared.values()):
             return None
-        # Of the note, as a file whose times change is read again.
-        with suppress(FileNotFoundError):  # another node that had it compiled, too, stores it just now
+        # The note's time, because a file whose times change is hashed again.
+        with suppress(FileNotFoundError):  # another node is storing it just now
             os.utime(self._note(stem))
         self._use(stem, layout)
         return artifact
 
     def store_module(self, digest: str, code: Path) -> None:
-        """Take a file of the folder with the code of a module that components share into the cache."""
+        """Move a file of the folder with a shared module's code into the cache."""
         self.modules.store(digest, code)
-        # Now, too: the component that it is for may never come to be.
+        # Also now, because its component may never be stored.
         self._prune()
 
     def _checked(self, stem: str) -> tuple[Artifact, _Layout]:
@@ -168,19 +167,19 @@ class CompileCache:
         layout = _Layout.from_note(note)
         paths = self._paths(stem, layout)
         if set(self._all_of(stem)) - {*paths, self._note(stem)}:
-            raise UntrustedFile("there are more files than were stored")
+            raise UntrustedFile("there are additional files")
         content = {path.name: self._digests.of(path) for path in paths}
         if not self.key.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
-            raise UntrustedFile("the content is another")
+            raise UntrustedFile("the content is different")
         return Artifact(paths[0], Description.from_json(note["description"])), layout
 
     def store(self, digest: str, made: Made, shared: Mapping[int, str]) -> Artifact:
-        """Take what was made, in a file of the folder, into the cache: in one step, as nothing is without its note.
+        """Move compiler output in the folder into the cache. The note makes it atomic.
 
         Args:
             digest: of the component.
-            made: what was made of it.
-            shared: the digests of the modules that were handed back, which are stored.
+            made: the output.
+            shared: the digests of its shared modules, which are in the cache.
         """
         stem = f"{digest}-{self._engine_key}"
         layout = _Layout(len(made.sizes) - 1, shared)
@@ -195,7 +194,7 @@ class CompileCache:
             written = unfinished.enter_context(new_file(self.folder))
             note = {"mac": mac, **layout.to_note(), "description": plain}
             written.write_text(json.dumps(note), encoding="utf-8")
-            # What was there is replaced, and never missing: a worker of another node may be about to load it.
+            # Replaced, never missing: a worker of another node may be about to load it.
             self._note(stem).unlink(missing_ok=True)
             for part, path in zip(parts, paths, strict=True):
                 part.rename(path)
@@ -210,7 +209,7 @@ class CompileCache:
         self.modules.use(layout.shared.values())
 
     def _split(self, made: Made, unfinished: ExitStack) -> list[Path]:
-        """The parts of what was made as files of their own, but for what was handed back."""
+        """The output's parts as files, except shared modules."""
         files, at = [], 0
         with made.file.open("rb") as source:
             for number, size in enumerate(made.sizes, -1):
@@ -222,7 +221,7 @@ class CompileCache:
         return files
 
     def _naming(self, shared: Mapping[int, str], unfinished: ExitStack) -> Path:
-        """A file that says which modules are shared."""
+        """A file that lists the shared modules."""
         path = unfinished.enter_context(new_file(self.folder))
         names = {str(number): self.modules.path(digest).name for number, digest in shared.items()}
         path.write_text(json.dumps(names), encoding="ascii")
@@ -232,7 +231,7 @@ class CompileCache:
         return self.folder / f"{stem}{_NOTE_SUFFIX}"
 
     def _paths(self, stem: str, layout: _Layout) -> list[Path]:
-        """What a component is stored in beside its note: the file that stands for all of it comes first."""
+        """The files of an entry except its note: the one that stands for the entry is first."""
         plan = self.folder / f"{stem}{PLAN_SUFFIX}"
         own = [core_path(plan, number) for number in range(layout.modules) if number not in layout.shared]
         return [plan, *([plan.with_suffix(SHARED_SUFFIX)] if layout.shared else []), *own]
@@ -241,14 +240,14 @@ class CompileCache:
         return self.folder.glob(f"{stem}.*")
 
     def _delete(self, stem: str, *but: Path) -> None:
-        # The note goes first: without it nothing is believed.
+        # The note first: without it nothing is trusted.
         for each in (self._note(stem), *(set(self._all_of(stem)) - set(but))):
             self._digests.forget(each)
             each.unlink(missing_ok=True)
 
     def _prune(self) -> None:
-        """Delete what a killed node left half made, modules that no component names, and the longest unused
-        components until the rest fits; nothing that this node uses.
+        """Delete incomplete files of killed nodes, unreferenced shared modules, and the least recently used
+        entries until the rest fits; nothing that this node uses.
         """
         for left in self.folder.glob(".new-*"):
             with suppress(FileNotFoundError):
@@ -257,7 +256,7 @@ class CompileCache:
         total = 0
         components: dict[str, list[os.stat_result]] = {}
         for path in self.folder.glob("[!.]*.*"):
-            with suppress(FileNotFoundError):  # another node may be at it, too
+            with suppress(FileNotFoundError):  # another node may be pruning, too
                 status = path.lstat()
                 total += status.st_size
                 if path.suffix not in (MODULE_SUFFIX, MAC_SUFFIX):
@@ -274,7 +273,7 @@ class CompileCache:
                 total -= self.modules.prune(+named, _HALF_MADE_SECONDS)
 
     def _named_by(self, stem: str) -> set[str]:
-        """The files of the modules that a component shares. What is damaged names none, as it is compiled anew."""
+        """The files of an entry's shared modules; none if the entry is damaged."""
         try:
             text = read_private(self.folder / f"{stem}{SHARED_SUFFIX}", MAX_NOTE_BYTES)
             return set(names_in(text).values())

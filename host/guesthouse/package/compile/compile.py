@@ -1,6 +1,6 @@
-"""Compiles a component: into a plan and its core modules. What cannot be taken apart so is refused.
+"""Compiles a component to a plan and its core modules, or refuses it.
 
-Without any limits: this is what a compiler subprocess does once it has given itself some.
+Without limits: runs in a compiler subprocess that has set its own.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _NOTHING: Final = Description((), ())
 
 
 class Compiled(Struct, frozen=True):
-    """A component as a worker takes it."""
+    """A component as a worker loads it."""
 
     description: Description
     parts: tuple[bytes | bytearray, ...]
-    """A plan's JSON and each core module's code; of a core module, its code."""
+    """A plan's JSON and each core module's code; for a single core module, its code."""
     handed_back: frozenset[int] = frozenset()
-    """The numbers of the core modules that are as they were, not compiled."""
+    """The numbers of core modules left uncompiled."""
 
 
 def compile_component(content: bytes, *, share: bool = False) -> Compiled:
@@ -49,31 +49,31 @@ def compile_component(content: bytes, *, share: bool = False) -> Compiled:
 
     Args:
         content: the component.
-        share: whether to hand back the modules that other components may have, too: those that take long.
+        share: whether to leave large modules uncompiled, which components may share.
 
     Raises:
-        WasmtimeError: it is faulty.
-        ValueError: it has more names than any process needs, or something that this host does not run.
+        WasmtimeError: it is invalid.
+        ValueError: it has too many names, or something that this host does not support.
     """
     small = is_small(len(content))
     engine = new_engine(small=small)
     harmless = without_harmful_names(content)
     try:
-        return _taken_apart(harmless, engine, share=share and not small)
+        return _planned(harmless, engine, share=share and not small)
     except (UnsupportedComponent, WasmtimeError, ValueError) as error:
         refusal = error
-    _see_fault(harmless, engine)
+    _raise_fault(harmless, engine)
     raise ValueError(f"cannot run here: {refusal}")
 
 
 def find_fault(content: bytes) -> NoReturn:
-    """Have the engine say what is wrong with a component.
+    """Have the engine report what is wrong with a component.
 
     Raises:
-        WasmtimeError, ValueError: as for `compile_component`; one of them always.
+        WasmtimeError, ValueError: as for `compile_component`; always one of them.
     """
     engine, harmless = new_engine(small=is_small(len(content))), without_harmful_names(content)
-    _see_fault(harmless, engine)
+    _raise_fault(harmless, engine)
     try:
         for module in take_apart(harmless, engine).modules:
             interruptible(module)
@@ -83,11 +83,11 @@ def find_fault(content: bytes) -> NoReturn:
 
 
 def compile_module(content: bytes) -> Compiled:
-    """Compile a core module that was handed back.
+    """Compile a single core module.
 
     Raises:
-        WasmtimeError: it is faulty.
-        ValueError: it has something that this host does not run.
+        WasmtimeError: it is invalid.
+        ValueError: it has something that this host does not support.
     """
     try:
         return Compiled(_NOTHING, (_compiled(new_engine(), content),))
@@ -98,12 +98,12 @@ def compile_module(content: bytes) -> Compiled:
 def _compiled(engine: Engine, module: bytes) -> bytearray:
     changed = interruptible(module)
     if changed is not module:
-        # Its faults are its own: what names a function that it does not have could name one of those that it gets.
+        # Validated first: an invalid function index could be valid after functions are added.
         Module.validate(engine, module)
     return Module(engine, changed).serialize()
 
 
-def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
+def _planned(component: bytes, engine: Engine, *, share: bool) -> Compiled:
     parts = take_apart(component, engine)
     description = describe(parts.type, engine)
     gated, gates = with_gate(parts.plan)
@@ -120,8 +120,8 @@ def _taken_apart(component: bytes, engine: Engine, *, share: bool) -> Compiled:
 
 
 def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:
-    """The modules with much code. It is code that takes time: most of a Python guest is the data of one module, which
-    is its own. Together they have no more bytes than the component, as the node checks.
+    """The modules with much code. Code takes time to compile; a Python guest is mostly data in one module that
+    is its own. Together they are at most as large as the component, which the node checks.
     """
     shared = set()
     for number, module in enumerate(modules):
@@ -134,8 +134,8 @@ def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:
     return frozenset(shared)
 
 
-def _see_fault(component: bytes, engine: Engine) -> None:
-    """Of one that is faulty the engine says why when it gets all of it."""
+def _raise_fault(component: bytes, engine: Engine) -> None:
+    """The engine reports why a component is invalid when it gets all of it."""
     try:
         Component(engine, component)
     except WasmtimeError as error:

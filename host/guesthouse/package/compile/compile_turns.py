@@ -1,7 +1,7 @@
-"""Who compiles next, where one component is compiled at a time.
+"""Decides who compiles next; one component is compiled at a time.
 
-Packages take turns, each with one component: one that has many, or slow ones, holds up another for one of them, whose
-time is limited. Within a package they are compiled in the order in which they were asked for.
+Packages take turns by component, so that one with many or slow ones delays another by one compile at most, whose
+time is limited. Within a package the order is that of the requests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 
 class CompileTurns:
-    """Lets one caller through at a time, of another package each time where several wait."""
+    """Admits one caller at a time, round robin over packages."""
 
     def __init__(self) -> None:
         self._busy = False
@@ -21,7 +21,7 @@ class CompileTurns:
 
     @asynccontextmanager
     async def turn(self, package: str) -> AsyncIterator[None]:
-        """Wait for a turn of a package's, and have it inside the block. Cancelling gives it up."""
+        """Wait for a package's turn, and hold it inside the block. May be cancelled."""
         if self._busy:
             await self._wait(package)
         self._busy = True
@@ -37,11 +37,11 @@ class CompileTurns:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self._next()  # it had come
+                self._next()  # it was granted concurrently
             raise
 
     def _next(self) -> None:
-        """Give the turn to the package that has waited for one for the longest."""
+        """Give the turn to the package that has waited longest."""
         while self._waiting:
             package, turns = self._waiting.popitem(last=False)
             turn = turns.popleft()

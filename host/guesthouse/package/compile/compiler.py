@@ -1,7 +1,7 @@
-"""Compiles components in subprocesses with limits, once each, and keeps the results.
+"""Compiles each component once, in subprocesses with limits, and caches the results.
 
-One subprocess takes a component apart. The core modules with much code it hands back: each is compiled by a
-subprocess of its own, unless another component had it before.
+One subprocess plans a component and leaves large core modules uncompiled: each of these is compiled by a
+subprocess of its own, unless it is cached.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from guesthouse.wasm.engine.engines import engine_key
 _T = TypeVar("_T")
 
 _DIGEST_CACHE: Final = ".digests"
-"""Beside the cache's folder, which workers can read: it tells where components are."""
+"""Beside the cache's folder, which workers can read: it contains paths of components."""
 
 
 class Compiler:
     """Turns a component into code that workers map.
 
-    Nothing has to be closed: a compile that is cancelled kills its subprocess before it ends, and a
-    subprocess dies with the node.
+    Needs no closing: a cancelled compile kills its subprocess before it ends, and
+    subprocesses die with the node.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Compiler:
         process: ProcessLimits | None = None,
     ) -> None:
         """Args:
-        cache_dir: where results are kept; made when needed, for this user alone.
+        cache_dir: where results are kept; created when needed, private to this user.
         limits: of component size, compile time and memory.
-        log: told when a cached file is not what was stored.
-        begins: told of each component that has to be compiled.
-        process: the limits under which components are to run; those of the settings' defaults without.
+        log: for cached files that are not what was stored.
+        begins: called with each component that has to be compiled.
+        process: the limits under which components run; the settings' defaults by default.
         """
         self._limits = limits
         self._process = process or ProcessLimits()
@@ -64,25 +64,25 @@ class Compiler:
         self._begins = begins
         self._cache = CompileCache(cache_dir, engine_key())
         self._digests = DigestCache(cache_dir.with_name(cache_dir.name + _DIGEST_CACHE), self._cache.key)
-        """Of components. Each start of a process asks for that of its own."""
+        """By component: each process that starts requests its own."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        # One compile keeps all CPUs busy, and its limit of memory is its own. What components share is compiled once.
+        # One at a time: a compile uses all CPUs and has its own memory limit, and shared modules are compiled once.
         self._turns = CompileTurns()
 
     async def compiled(self, component: Path, package: str = "") -> Path:
-        """Return the compiled form of a component, from the cache if it is there: its plan, or all of its code.
+        """Return the path of a component's plan, compiling it unless it is cached.
 
         Args:
             component: the file.
-            package: for which it is; packages take turns.
+            package: its package; packages take turns.
 
         Raises:
-            CompileError: the file is not a component, or goes over a limit; one line with the remedy.
+            CompileError: the file is not a component, or exceeds a limit; one line with the remedy.
         """
         return (await self._artifact(component, package)).path
 
     async def runnable(self, component: Path, package: str = "") -> Path:
-        """The same as `compiled`, of a component that this host can run.
+        """`compiled`, for a component that has to be runnable on this host.
 
         Raises:
             CompileError: as for `compiled`, or a worker would not run it.
@@ -93,7 +93,7 @@ class Compiler:
         return artifact.path
 
     async def described(self, component: Path) -> Description:
-        """Return what a component imports and exports. It is compiled for it, unless it was before.
+        """Return what a component imports and exports, compiling it unless it is cached.
 
         Raises:
             CompileError: as for `compiled`.
@@ -111,7 +111,7 @@ class Compiler:
             async with (
                 self._turns.turn(package),
                 lock,
-            ):  # not the other way: that would wait for another's turn
+            ):  # in this order, so as not to wait for another's turn with the lock held
                 found = await asyncio.to_thread(self._find, digest)
                 if found is not None:
                     return found
@@ -120,11 +120,11 @@ class Compiler:
         except OSError as error:
             raise CompileError(
                 f"{component} cannot be compiled: {self._cache.folder}: {error.strerror}; see that the disk has "
-                "room and is writable, and that this node may have more files open"
+                "room and is writable, and that the limit on open files is not reached"
             ) from None
 
     def _read(self, component: Path) -> str:
-        """The SHA-256 of a file that looks like a component."""
+        """The SHA-256 of a file, after a check of its header."""
         try:
             with component.open("rb") as file:
                 problem = magic_fault(file.peek(HEADER_BYTES)[:HEADER_BYTES])
@@ -152,7 +152,7 @@ class Compiler:
             return None
 
     async def _compile_or_retry(self, component: Path, digest: str) -> Artifact:
-        """A compiler that someone killed, as the kernel does when memory runs out, may have been unlucky."""
+        """Retry once when the compiler was killed, as the kernel does when memory runs out."""
         try:
             return await self._compile(component, digest)
         except Failed as failure:
@@ -172,13 +172,13 @@ class Compiler:
             except Failed as failure:
                 if not failure.refused:
                     raise
-                # A module of it is faulty. The engine says what is wrong in words of the component.
+                # A module is invalid. The engine reports it in terms of the component.
                 await run.made(Task.FAULT, source, digest, code)
-                raise  # it found none: a compiler that was broken into says what it likes
+                raise  # it found none: a compromised compiler can claim anything
             return await asyncio.to_thread(self._cache.store, digest, made, shared)
 
     async def _share(self, made: Made, run: CompileRun) -> dict[int, str]:
-        """See that the modules that were handed back are in the cache; returns their digests, by number."""
+        """Compile shared modules that are not cached; returns their digests, by number."""
         shared = {}
         at = 0
         for number, size in enumerate(made.sizes, -1):
@@ -190,7 +190,7 @@ class Compiler:
         return shared
 
     async def _share_one(self, module: FileIO, digest: str, run: CompileRun) -> None:
-        """The digest is this node's own, and the subprocess sees that module alone: see `shared_modules.py`."""
+        """The node computes the digest itself, and the subprocess sees that module only: see `shared_modules.py`."""
         if await asyncio.to_thread(self._found, self._cache.modules.find, digest) is None:
             with new_file(self._cache.folder) as code:
                 await run.made(Task.MODULE, module, digest, code)
@@ -203,9 +203,9 @@ def _error(component: Path, failure: Failed) -> CompileError:
 
 
 def _taken_out(file: Path, at: int, size: int) -> tuple[FileIO, str]:
-    """Copy part of a file that a subprocess wrote to one that it has never had; returns that, open, and its digest."""
+    """Copy part of a subprocess's output to a file that it cannot write; returns that, open, and its digest."""
     with ExitStack() as undo:
-        # It is this thread's own until then: a task that is cancelled does not close it under the thread.
+        # Owned by this thread until it returns, so that a cancelled task does not close it meanwhile.
         taken = undo.enter_context(tempfile.TemporaryFile(dir=file.parent, buffering=0))
         with file.open("rb") as source:
             copy(source.fileno(), at, size, taken.fileno())

@@ -1,4 +1,4 @@
-"""The compiler subprocesses of one component: what they are given, how long they may take, what they answer."""
+"""The compiler subprocesses of one component: input, time limits, and results."""
 
 from __future__ import annotations
 
@@ -25,61 +25,61 @@ from guesthouse.wasm.engine.engines import is_small
 _MODULE: Final = "guesthouse.package.compile.main"
 _REASON_BYTES: Final = 600
 _CUT_OFF: Final = ("unexpected end", "is out of bounds (bound")
-"""What wasmtime says of a file that ends too early."""
+"""wasmtime's messages for a truncated file."""
 _CPUS: Final = os.cpu_count() or 1
 _LOOK_SECONDS: Final = 0.25
-"""Between two looks at how much CPU time a subprocess has had."""
+"""Between two checks of a subprocess's CPU time."""
 _LEAST_SHARE: Final = 0.1
-"""Of a CPU. One that gets less hangs, or the machine is no place to compile."""
+"""Share of a CPU below which it hangs, or the machine is too busy to compile."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Failed(Exception):
-    """There is no result: why, to go after the file's name."""
+    """A compile failed; the reason follows the file's name."""
 
     def __init__(
         self, why: str, *, refused: bool = False, unfinished: bool = False, over: bool = False
     ) -> None:
         super().__init__(why)
         self.refused = refused
-        """Whether it is the engine that says so of what it was given."""
+        """Whether the engine rejected its input."""
         self.unfinished = unfinished
-        """Whether the compiler was ended before it could say anything of it."""
+        """Whether the compiler was ended before it finished."""
         self.over = over
-        """Whether its time was over."""
+        """Whether it timed out."""
 
 
 class CompileRun:
-    """The compiling of one component, whose limits hold for all subprocesses together. One runs at a time.
+    """The compiling of one component; its limits apply to all subprocesses together, which run one at a time.
 
-    Its time is over when that much has passed, and as much of a CPU's time was used: on a machine with much else to do
-    a compile takes longer, which is no fault of the component's. One that gets hardly a CPU for that long is ended.
+    It times out when the limit has passed in time and in CPU time, because a busy machine is no fault of the
+    component. A subprocess that gets hardly any CPU in that time is ended, too.
 
-    Nothing has to be closed: a subprocess is killed before `made` ends, however it ends, and dies with the node.
+    Needs no closing: a subprocess is killed before `made` ends, however it ends, and dies with the node.
     """
 
     def __init__(self, limits: PackageLimits) -> None:
-        """The time begins now."""
+        """The time starts now."""
         self._limits = limits
         self._now = asyncio.get_running_loop().time
         self._until = self._now() + limits.compile_seconds
         self._cpu_seconds = 0.0
         self._cpu_seconds_before = 0.0
-        """Until the last time that the time was over, and more was given."""
+        """At the last extension of the deadline."""
         self._output_bytes = limits.compile_memory_bytes
 
     async def made(self, task: Task, source: IO[bytes], digest: str, code: Path) -> Made:
-        """Give a subprocess something to compile.
+        """Run a subprocess.
 
         Args:
-            task: what to make of it.
-            source: what to compile, from its beginning.
+            task: what to do.
+            source: its input, from the beginning.
             digest: the SHA-256 of that.
-            code: the file to write to.
+            code: the file for its output.
 
         Raises:
-            Failed: there is no result.
-            CompileError: it answered what it should not.
+            Failed: it failed.
+            CompileError: its output is invalid.
         """
         os.lseek(source.fileno(), 0, os.SEEK_SET)
         with _unnamed(code.parent) as (note, reason):
@@ -96,7 +96,7 @@ class CompileRun:
     async def _run(
         self, task: Task, source: IO[bytes], output: IO[bytes], note: IO[bytes], reason: IO[bytes]
     ) -> int | None:
-        """The subprocess's exit code; negative for a signal, None when its time was over."""
+        """The subprocess's exit code; negative for a signal, None when it timed out."""
         seconds = self._limits.compile_seconds - self._cpu_seconds
         if self._is_over():
             return None
@@ -127,7 +127,7 @@ class CompileRun:
                 await subprocess.wait()
 
     async def _ended(self, subprocess: asyncio.subprocess.Process) -> int | None:
-        """Its exit code, once it has ended; None when the time is over."""
+        """Its exit code once it has ended; None when it timed out."""
         before, looked = self._cpu_seconds, self._now()
         while True:
             try:
@@ -143,7 +143,7 @@ class CompileRun:
                 return status
 
     def _is_over(self) -> bool:
-        """Whether the time is over, and is not made longer for what others took of it."""
+        """Whether the deadline has passed and is not extended for lack of CPU."""
         seconds = self._limits.compile_seconds
         if self._now() < self._until:
             return False
@@ -160,20 +160,20 @@ class CompileRun:
         if status == REFUSED:
             cut_off = any(words in said for words in _CUT_OFF)
             why = (
-                f"is cut off: copy or build it again ({said})"
+                f"is truncated: copy or build it again ({said})"
                 if cut_off
                 else f"is not a component that this host can compile: {said}; build it again"
             )
             return Failed(why, refused=True)
         if status == NO_ROOM:
-            return Failed(f"was not compiled, as the disk of {folder} is full: make room, and try again")
+            return Failed(f"was not compiled because the disk of {folder} is full: make room, and try again")
         over = status in (None, -signal.SIGXCPU)
         return Failed(self._complaint(status, said), unfinished=over or status == -signal.SIGKILL, over=over)
 
     def _complaint(self, status: int | None, said: str) -> str:
         if status == -signal.SIGKILL:
             return (
-                "was not compiled, as its compiler was killed from outside, most likely for this machine's lack of "
+                "was not compiled because its compiler was killed, most likely because this machine ran out of "
                 "memory: try again, or make it smaller"
             )
         if status is None or status == -signal.SIGXCPU:
@@ -183,26 +183,26 @@ class CompileRun:
                     "or raise package.compile_seconds in guesthouse.toml"
                 )
             return (
-                f"did not compile within {self._limits.compile_seconds:g} s: its compiler was given a CPU for "
-                f"{self._cpu_seconds:.1f} s of it, as this machine has too much else to do: try again later, "
+                f"did not compile within {self._limits.compile_seconds:g} s: its compiler got "
+                f"{self._cpu_seconds:.1f} s of CPU time on this busy machine: try again later, "
                 "or raise package.compile_seconds in guesthouse.toml"
             )
         if "ModuleNotFoundError" in said:
-            return f"cannot be compiled, as Guesthouse is not installed for {sys.executable}: run 'pip install .'"
+            return f"cannot be compiled because Guesthouse is not installed for {sys.executable}: run 'pip install .'"
         _, addresses = resource.getrlimit(resource.RLIMIT_AS)
         if addresses != resource.RLIM_INFINITY and addresses < self._limits.compile_memory_bytes:
             return (
-                f"broke the compiler (exit {status}), most likely by the {addresses} bytes of address space that "
-                "this program may have: raise that limit (`ulimit -v`, LimitAS=)"
+                f"crashed the compiler (exit {status}), most likely at this program's limit of {addresses} bytes of "
+                "address space: raise that limit (`ulimit -v`, LimitAS=)"
             )
         return (
-            f"broke the compiler (exit {status}), most likely by its {self._limits.compile_memory_bytes} bytes "
-            "of memory: make it smaller, or raise package.compile_memory_bytes in guesthouse.toml"
+            f"crashed the compiler (exit {status}), most likely at its limit of {self._limits.compile_memory_bytes} "
+            "bytes of memory: make it smaller, or raise package.compile_memory_bytes in guesthouse.toml"
         )
 
 
 def _cpu_seconds(pid: int) -> float:
-    """What a subprocess has had of CPUs, with all its threads; 0 for one that asyncio has already waited for."""
+    """CPU time of a subprocess's threads; 0 for one that asyncio has already waited for."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -217,27 +217,27 @@ def _unnamed(folder: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 def _reply(note: IO[bytes], code: Path, component_bytes: int, task: Task) -> tuple[str, Made]:
-    """What the subprocess says of its result. Whoever broke it says what it likes."""
+    """The subprocess's description of its result, which is not trusted."""
     note.seek(0)
     try:
         reply = read_json(note.read(MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
         sizes, handed_back = reply["sizes"], reply["handed_back"]
         if not _are_sizes(sizes, code.stat().st_size) or (task is not Task.COMPONENT and len(sizes) != 1):
-            raise ValueError("these are not the sizes of its parts")
+            raise ValueError("invalid sizes of parts")
         if handed_back and not (
             task is Task.COMPONENT and _are_handed_back(handed_back, sizes[1:], component_bytes)
         ):
-            raise ValueError("these are not modules of its to share")
+            raise ValueError("invalid numbers of shared modules")
         description = Description.from_json(reply["description"])
         return str(reply["sha256"]), Made(code, tuple(sizes), description, frozenset(handed_back))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CompileError(
-            "the compiler subprocess gave no description: see its report as a defect"
+            "the compiler subprocess gave no valid description: please report this as a bug"
         ) from None
 
 
 def _are_sizes(sizes: object, total: int) -> bool:
-    """Whether these are the sizes of what there is so much of altogether."""
+    """Whether these are positive sizes with that total."""
     return (
         isinstance(sizes, list)
         and 1 <= len(sizes) <= MAX_MODULES + 1
@@ -247,7 +247,7 @@ def _are_sizes(sizes: object, total: int) -> bool:
 
 
 def _are_handed_back(numbers: object, sizes: Sequence[int], component_bytes: int) -> bool:
-    """Whether these are the numbers of modules that are large enough to share, and parts of such a component: each
+    """Whether these are the numbers of modules that are large enough to share and fit such a component: each
     costs a subprocess.
     """
     if not isinstance(numbers, list) or is_small(component_bytes):

@@ -1,4 +1,4 @@
-"""Looks at a compiled component: what it imports and exports. Apart from `description`, which needs no wasmtime."""
+"""What a compiled component imports and exports. Separate from `description`, which does not need wasmtime."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def describe(type_: wt.ComponentType, engine: wasmtime.Engine) -> Description:
     """Describe a compiled component.
 
     Raises:
-        ValueError: it has more names than any process needs.
+        ValueError: it has too many names.
     """
     description = Description(
         tuple(_item(name, extern, engine) for name, extern in type_.imports(engine).items()),

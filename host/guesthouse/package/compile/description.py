@@ -1,4 +1,4 @@
-"""What a component imports and exports, as plain values that travel from the compiler subprocess."""
+"""What a component imports and exports, as plain values from the compiler subprocess."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from guesthouse.core.config import ProcessLimits
 from guesthouse.wasm.plan.needs import NO_NEEDS, Needs
 
 MAX_IMPORTS: Final = 1024
-"""Imports and their functions of one component; more is refused. A worker looks at each when it links it."""
+"""Limit on imports and their functions. A worker looks at each when it links a component."""
 MAX_NAMES: Final = 10_000
-"""Imports, exports and their functions of one component; more is refused."""
+"""Limit on imports, exports and their functions."""
 
 MAX_PROBLEMS: Final = 20
 MAX_PROBLEM: Final = 400
-"""Characters of one."""
+"""Characters per name."""
 
 
 class Item(Struct, frozen=True):
@@ -32,17 +32,17 @@ class Item(Struct, frozen=True):
 
 
 class Description(Struct, frozen=True):
-    """What a component imports and exports, in its own order."""
+    """What a component imports and exports, in its order."""
 
     imports: tuple[Item, ...]
     exports: tuple[Item, ...]
     problems: tuple[str, ...] = ()
-    """Why this host cannot run it, a line each. A worker looks for itself."""
+    """Why this host cannot run it, a line each. A worker checks for itself."""
     needs: Needs = NO_NEEDS
-    """What it takes from the start, which the settings of processes may not give it."""
+    """Its initial memory and tables, which may exceed the settings of processes."""
 
     def to_json(self) -> dict[str, object]:
-        """The description as values that JSON has."""
+        """The description as JSON values."""
         return {
             "imports": _plain(self.imports),
             "exports": _plain(self.exports),
@@ -52,10 +52,10 @@ class Description(Struct, frozen=True):
 
     @classmethod
     def from_json(cls, value: object) -> Description:
-        """Read what `to_json` gave.
+        """Decode `to_json`'s result.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: it is invalid.
         """
         if not isinstance(value, dict):
             raise ValueError("a description is an object")

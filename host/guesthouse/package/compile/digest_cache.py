@@ -1,8 +1,7 @@
-"""The SHA-256 of components, kept from one run of a node to the next: a node with many large ones starts sooner.
+"""Caches the SHA-256 of components across starts, so that a node with many large ones starts faster.
 
-What is compiled is always read at a node's start (`private_files.py`), for it is native code and disks fail. Of a
-component itself only its name in the compile cache depends on what is kept here. Nothing is kept of those on a file
-system that is mounted for reading.
+Compiled code is always hashed at a node's start (`private_files.py`), because it is native code and disks fail. Of a
+component only its key in the compile cache depends on this. Files on read-only file systems are not cached.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from guesthouse.package.compile.mac import MacKey
 from guesthouse.package.compile.private_files import Digests, Stamp, UntrustedFile, new_file, read_private
 
 MOST_KEPT: Final = 1024
-"""Files; those that were read longest ago are forgotten."""
+"""Files; those hashed longest ago are dropped."""
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _KIND: Final = "digests"
 
 
 class DigestCache(Digests):
-    """As `Digests`, which remembers.
+    """`Digests` that persist.
 
     Args:
-        kept_in: a file of this user alone. Without it, and when it is not what was written, all is read anew.
-        key: for the MAC, which shows that a node wrote it.
+        kept_in: a private file. If it is missing or invalid, all files are hashed again.
+        key: of the MAC, which shows that a node wrote it.
     """
 
     def __init__(self, kept_in: Path, key: MacKey) -> None:
@@ -40,7 +39,7 @@ class DigestCache(Digests):
         self._loaded = False
         self._learnt = False
         self._read_only: set[Path] = set()
-        """Those on a file system that is mounted for reading."""
+        """Those on a read-only file system."""
 
     def of_open(self, path: Path, file: BufferedReader) -> str:
         """See `Digests`."""
@@ -49,7 +48,7 @@ class DigestCache(Digests):
                 self._loaded = True
                 self._known = self._load()
             if path not in self._read_only and os.fstatvfs(file.fileno()).f_flag & os.ST_RDONLY:
-                # An image of a disk says itself when its files changed, and the one before it may have said the same.
+                # Images contain their files' times, so another image may have the same ones.
                 self._read_only.add(path)
                 self._known.pop(path, None)
         known = self._known.get(path)
@@ -59,10 +58,10 @@ class DigestCache(Digests):
         return digest
 
     def keep(self, folder: Path) -> None:
-        """Write down what was learnt, if anything was; if that cannot be done, it will be learnt again.
+        """Write new digests, if any; errors are ignored, since they can be computed again.
 
         Args:
-            folder: for what is half written, on the same file system.
+            folder: for the temporary file, on the same file system.
         """
         if not self._learnt:
             return

@@ -1,4 +1,4 @@
-"""What a component imports and exports, and whether this host can run it, and why not."""
+"""What a component imports and exports, and whether and why not this host can run it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guesthouse.package.compile.description import Item
 
 
 class Inspection(Struct, frozen=True):
-    """A component, for people."""
+    """The result of inspecting a component."""
 
     file: Path
     imports: tuple[Item, ...]
@@ -29,16 +29,16 @@ class Inspection(Struct, frozen=True):
 async def inspect_component(
     file: Path, limits: PackageLimits, cache_dir: Path, process: ProcessLimits | None = None
 ) -> Inspection:
-    """Inspect a component. It is parsed and compiled in a subprocess with limits, never here.
+    """Inspect a component. It is parsed and compiled in a limited subprocess only.
 
     Args:
         file: the component.
         limits: of compiling.
-        cache_dir: where what was compiled is kept.
-        process: the limits under which it would run; those of the settings' defaults without.
+        cache_dir: of the compile cache.
+        process: the limits under which it would run; the settings' defaults by default.
 
     Raises:
-        CompileError: the file is no component, or cannot be compiled; one line with the remedy.
+        CompileError: the file is not a component, or cannot be compiled; one line with the remedy.
     """
     description = await Compiler(cache_dir, limits).described(file)
     problems = description.all_problems(process or ProcessLimits())

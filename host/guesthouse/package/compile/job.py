@@ -1,4 +1,4 @@
-"""What a compiler subprocess is told to do. Imports nothing that is slow to load."""
+"""The task of a compiler subprocess. Imports nothing that is slow to load."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from msgspec.structs import asdict
 REFUSED: Final = 3
 """The exit code of a refusal."""
 NO_ROOM: Final = 4
-"""The exit code when the result cannot be written for want of room on the disk."""
+"""The exit code when the disk is full."""
 NO_MEMORY: Final = 5
-"""The exit code when memory is wanting, or addresses for it."""
+"""The exit code when memory or address space runs out."""
 
 SHARED_BYTES: Final = 128 * 1024
-"""Of code in a core module that components share. To compile as much takes 0.1 s, half as long as to start the
-subprocess that each of them gets: modules with less would cost more, when they are new, than they ever save.
+"""Of code in a shared core module. Compiling this much takes 0.1 s, half as long as starting the
+subprocess that each of them gets, so sharing smaller ones would not pay.
 """
 
 
 class Task(StrEnum):
-    """What to make of what is read."""
+    """What to do with the input."""
 
     COMPONENT = "component"
-    """A component is taken apart, and those of its modules are handed back that others may share."""
+    """Plan and compile a component, leaving modules uncompiled that components may share."""
     FAULT = "fault"
-    """A component that has a fault is compiled as one, so that the engine says what it is. Makes nothing."""
+    """Compile an invalid component as a whole, for the engine's error message. Has no result."""
     MODULE = "module"
-    """A core module is compiled, and nothing else seen."""
+    """Compile a core module without anything else."""
 
 
 class Job(Struct, frozen=True):
-    """What the subprocess is told on its command line."""
+    """The subprocess's command line."""
 
     task: Task
     parent: int
-    """The OS process id of whoever started it."""
+    """The pid of its parent."""
     reply_fd: int
     component_bytes: int
     memory_bytes: int
     output_bytes: int
-    """What it may write."""
+    """Bytes of output."""
     cpu_seconds: int
 
     def to_argument(self) -> str:
@@ -52,6 +52,6 @@ class Job(Struct, frozen=True):
 
     @classmethod
     def from_argument(cls, text: str) -> Job:
-        """Read what `to_argument` gave."""
+        """Decode `to_argument`'s result."""
         job = json.loads(text)
         return cls(**{**job, "task": Task(job["task"])})

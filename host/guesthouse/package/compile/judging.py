@@ -1,6 +1,6 @@
-"""Why a component cannot run here, as a worker would find out: by the checks that the worker makes.
+"""Why a component cannot run here, by the checks that a worker makes when it links it.
 
-Runs in the compiler subprocess, as it looks at types that the component made up.
+Runs in the compiler subprocess, because the component's types are untrusted.
 """
 
 from __future__ import annotations

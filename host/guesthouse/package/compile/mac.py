@@ -1,4 +1,4 @@
-"""What shows that this node wrote something: a MAC, by a key that lies outside of what it guards."""
+"""MACs that show that this node wrote something; the key is outside of what it protects."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class MacKey:
     """MACs over JSON values.
 
     Args:
-        key_path: of the key; made when it is needed first.
+        key_path: of the key; created when needed.
     """
 
     def __init__(self, key_path: Path) -> None:
         self._key_path = key_path
 
     def mac(self, kind: str, *values: object) -> str:
-        """The MAC of values, which holds for those of the same kind alone."""
+        """The MAC of values; different for each kind."""
         text = json.dumps([kind, *values], sort_keys=True)
         return hmac.new(self._key(), text.encode(), hashlib.sha256).hexdigest()
 
@@ -39,10 +39,10 @@ class MacKey:
         if not self._key_path.exists():
             atomic_file.create(self._key_path, secrets.token_bytes(_KEY_BYTES))
         try:
-            # Another node that makes it just now, or was killed as it did, has a second name for it.
+            # A node that is creating it, or was killed while doing so, has a second link to it.
             key = read_private(self._key_path, _KEY_BYTES, linked=True)
         except UntrustedFile as error:
-            raise CompileError(f"{error}, and is the compile cache's key: remove it") from None
+            raise CompileError(f"{error}, but is the compile cache's key: remove it") from None
         if len(key) != _KEY_BYTES:
             raise CompileError(f"{self._key_path}, the compile cache's key, is damaged: remove it")
         return key

@@ -1,13 +1,12 @@
 """The compiler subprocess: `python -m guesthouse.package.compile.main`.
 
-It reads one component on standard input, writes the compiled code to standard output (a file) and a
+It reads one component from standard input, writes the compiled code to standard output (a file) and a
 description to a third descriptor, and exits; a refusal is one line on standard error and exit code 3.
-The compiled code is a plan and one part for each core module, one after the other, or, of a component that
-is not taken apart, one part alone; the description says how long they are, and which of the modules are handed back as
-they were. Those are compiled by subprocesses of their own (`job.py`).
-Wasmtime bounds neither the time nor the memory of compiling, so this subprocess bounds itself before it
-looks at a byte, and dies with whoever started it. As a fault of the compiler's could be used by who wrote the
-component, it also gives up everything but those descriptors, as a worker does.
+The compiled code is a plan and one part for each core module, concatenated; the description has their sizes, and the
+numbers of modules left uncompiled, which get subprocesses of their own (`job.py`).
+wasmtime limits neither time nor memory of compiling, so this subprocess limits itself before it
+reads a byte, and dies with its parent. Because a component could exploit the compiler, it is also confined
+to those descriptors, as a worker is.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from guesthouse.linux import landlock, privileges, seccomp
 from guesthouse.package.compile.job import NO_MEMORY, NO_ROOM, REFUSED, Job, Task
 
 _OUT_OF_MEMORY: Final = f"(os error {errno.ENOMEM})"
-"""How wasmtime ends an error that is the operating system's."""
+"""The end of wasmtime's message for an error of the operating system."""
 
 _FIRST_TO_GO: Final = 800
-"""When memory runs out on the machine, a compile goes before workers do."""
+"""When the machine runs out of memory, compilers are killed before workers."""
 
 
 def main(argument: str) -> int:
-    """Do one job; returns the exit code."""
+    """Run one job; returns the exit code."""
     job = Job.from_argument(argument)
     _limit(job)
     _confine()
@@ -44,7 +43,7 @@ def main(argument: str) -> int:
         os._exit(NO_MEMORY)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            os._exit(NO_ROOM)  # at once: what is buffered cannot be written either
+            os._exit(NO_ROOM)  # without flushing, which would fail too
         if error.errno == errno.ENOMEM:
             os._exit(NO_MEMORY)
         raise
@@ -53,13 +52,13 @@ def main(argument: str) -> int:
 def _limit(job: Job) -> None:
     privileges.give_up_privileges()
     privileges.end_with_parent()
-    if os.getppid() != job.parent:  # it died before the line above
+    if os.getppid() != job.parent:  # the parent died before the line above
         os._exit(REFUSED)
     privileges.volunteer_for_oom(_FIRST_TO_GO)
     for limit, value, last in (
         (resource.RLIMIT_NOFILE, 64, 64),
         (resource.RLIMIT_AS, job.memory_bytes, job.memory_bytes),
-        # The first says which limit it was; the kernel kills at the second, as others may do.
+        # The soft limit's signal is distinct; at the hard limit the kernel kills, as others may, too.
         (resource.RLIMIT_CPU, job.cpu_seconds, job.cpu_seconds + 1),
         (resource.RLIMIT_FSIZE, job.output_bytes, job.output_bytes),
     ):
@@ -70,17 +69,17 @@ def _limit(job: Job) -> None:
 
 
 def _confine() -> None:
-    # Loaded now, as no file can be opened afterwards; but not before there are limits on what that takes.
+    # Imported now, because no file can be opened afterwards, but not before the limits are set.
     import guesthouse.package.compile.compile  # noqa: F401
 
     privileges.hide_from_others()
-    # What the kernel lacks, the node's workers say when they start.
+    # Workers report what the kernel lacks.
     landlock.restrict(None)
     seccomp.restrict()
 
 
 def _compile(content: bytes, job: Job) -> int:
-    # Imported late, so that the limits hold for what loading them takes, too.
+    # Imported late, so that the limits apply to loading, too.
     from wasmtime import WasmtimeError
 
     from guesthouse.package.compile.compile import compile_component, compile_module, find_fault

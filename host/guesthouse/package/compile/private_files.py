@@ -1,4 +1,4 @@
-"""Files of the compile cache: of this user alone, checked by what they hold."""
+"""Private files of the compile cache, verified by their content."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 _SETTLED_NS: Final = 2_000_000_000
-"""A change of a file shows in its times if it comes so long after the one before: file systems count in steps."""
+"""Changes closer together than this may have the same times: file systems have a granularity."""
 
 
 Stamp: TypeAlias = tuple[int, ...]
-"""Device, inode, size, and the times of the last change to content and to either, in nanoseconds."""
+"""Device, inode, size, mtime and ctime in nanoseconds."""
 
 
 class UntrustedFile(Exception):
@@ -29,27 +29,27 @@ class UntrustedFile(Exception):
 class Digests:
     """The SHA-256 of files, each read once and again when it has changed.
 
-    Whether it has is told by its inode, size and times. Nothing short of the user's own code or root can set the time
-    of a file's last change (`ctime`), and neither is held off by the cache: they can read its key. That time counts
-    in steps, so one that is younger than some steps is not relied on. What a disk does to a file that was once
-    read is not noticed before the next run.
+    A change shows in inode, size or times. Only the user's own code and root can set a
+    file's ctime, and neither is defended against: they can read the key. A ctime
+    within the file system's granularity is not relied on. Corruption of a file after it was
+    read is not noticed until the next start.
     """
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Stamp, str]] = {}
 
     def of(self, path: Path) -> str:
-        """The digest of a file of this user's.
+        """The digest of a private file.
 
         Raises:
-            UntrustedFile: it is not a file of this user alone.
+            UntrustedFile: it is not private to this user.
             OSError: it cannot be read.
         """
         with open(_open(path), "rb") as file:
             return self.of_open(path, file)
 
     def of_open(self, path: Path, file: BufferedReader) -> str:
-        """The digest of whatever file stands there, which is open."""
+        """The digest of an open file, private or not."""
         now = time.time_ns()
         status = os.fstat(file.fileno())
         stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -63,19 +63,19 @@ class Digests:
         return digest
 
     def forget(self, path: Path) -> None:
-        """A file is deleted."""
+        """The file was deleted."""
         self._known.pop(path, None)
 
 
 def read_private(path: Path, limit: int, *, linked: bool = False) -> bytes:
-    """So much of a file that is this user's alone; `linked` if it may have more than one name."""
+    """Up to `limit` bytes of a private file; `linked` if it may have several links."""
     with open(_open(path, linked=linked), "rb") as file:
         return file.read(limit)
 
 
 @contextmanager
 def new_file(folder: Path) -> Iterator[Path]:
-    """An empty file of this user alone, deleted in the end unless it was renamed."""
+    """An empty private file, deleted on exit unless it was renamed."""
     path = folder / f".new-{secrets.token_hex(8)}"
     path.touch(mode=0o600, exist_ok=False)
     try:
@@ -85,7 +85,7 @@ def new_file(folder: Path) -> Iterator[Path]:
 
 
 def copy(source: int, at: int, size: int, to: int) -> None:
-    """Copy part of a file, without its content passing through this program."""
+    """Copy part of a file inside the kernel."""
     end = at + size
     while at < end:
         sent = os.sendfile(to, source, at, end - at)
@@ -95,7 +95,7 @@ def copy(source: int, at: int, size: int, to: int) -> None:
 
 
 def _open(path: Path, *, linked: bool = False) -> int:
-    """Open a regular file that this user alone can read and write, not through a link."""
+    """Open a private regular file, not through a link."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     status = os.fstat(descriptor)
     if (
@@ -105,5 +105,5 @@ def _open(path: Path, *, linked: bool = False) -> int:
         or (status.st_nlink != 1 and not linked)
     ):
         os.close(descriptor)
-        raise UntrustedFile(f"{path} is not a file of this user alone")
+        raise UntrustedFile(f"{path} is not a private file of this user")
     return descriptor

@@ -1,11 +1,11 @@
-"""Compiled core modules that components share, each once in the folder of the compile cache.
+"""Compiled core modules that components share, in the folder of the compile cache.
 
-A name is the SHA-256 of the module and the engine's key. The key is that of the engine of large components: a small
-one has no module of that size. Beside the code stands a MAC over the name and the content.
+The key is the SHA-256 of the module and of the large engine's version and settings (the small
+engine has no modules of that size). With the code is a MAC over its name and content.
 
-What is stored for a module is compiled by a subprocess that saw nothing but that module, whose digest the node computed
-itself. So whoever wrote a component, and found a fault in the compiler, cannot choose what the modules of others are
-compiled to.
+Each is compiled by a subprocess that sees nothing but that module, whose digest the node computes
+itself. So a malicious component that exploits the compiler cannot affect the compiled modules of
+others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAC_BYTES: Final = 64
 
 
 class SharedModules:
-    """The shared modules of a folder. Blocks on the file system."""
+    """The shared modules in a folder. Blocks on the file system."""
 
     def __init__(self, folder: Path, engine_key: str, key: MacKey, digests: Digests) -> None:
         self._folder = folder
@@ -36,18 +36,18 @@ class SharedModules:
         self._key = key
         self._digests = digests
         self._in_use: set[str] = set()
-        # Many components are looked for at once when a node starts: one of them reads a module, the others wait.
+        # When a node starts, many components are looked up at once: one reads a module, the others wait.
         self._reading = Lock()
 
     def path(self, digest: str) -> Path:
-        """Where the code of a module is, if it is there."""
+        """The path of a module's code, present or not."""
         return self._folder / f"{digest}-{self._engine_key}{MODULE_SUFFIX}"
 
     def find(self, digest: str) -> Path | None:
         """The code of a module, or None.
 
         Raises:
-            UntrustedFile: it is not what was stored; it is deleted.
+            UntrustedFile: it is not what was stored; it was deleted.
         """
         path = self.path(digest)
         try:
@@ -55,7 +55,7 @@ class SharedModules:
             with self._reading:
                 content = self._digests.of(path)
             if not self._key.holds(mac, _KIND, path.name, content):
-                raise UntrustedFile("the content is another")
+                raise UntrustedFile("the content is different")
             os.utime(_mac_of(path))
         except FileNotFoundError:
             return None
@@ -65,29 +65,27 @@ class SharedModules:
         return path
 
     def store(self, digest: str, code: Path) -> Path:
-        """Take a file of the folder with the code of a module: in one step, as nothing is without its MAC."""
+        """Move a file of the folder with a module's code into the cache. The MAC makes it atomic."""
         path = self.path(digest)
         mac = self._key.mac(_KIND, path.name, self._digests.of(code))
         with new_file(self._folder) as written:
             written.write_text(mac, encoding="ascii")
-            # What was there is replaced, and never missing: another node may have named it and be about to load it.
+            # Replaced, never missing: another node may be about to load it.
             _mac_of(path).unlink(missing_ok=True)
             code.rename(path)
             written.rename(_mac_of(path))
         return path
 
     def use(self, digests: Iterable[str]) -> None:
-        """See that `prune` lets these be: this node uses a component that has them. One that could not be compiled is
-        none.
-        """
+        """Keep `prune` from deleting these, which this node uses."""
         self._in_use.update(self.path(digest).name for digest in digests)
 
     def prune(self, named: Container[str], unused_seconds: float) -> int:
-        """Delete the modules that no component names, by the names of their files, but none that this node
-        uses or that anyone has used of late: another node may be about to name it.
+        """Delete modules that no component names (by file name), except those that this node
+        uses or that were used recently: another node may be about to name them.
 
         Returns:
-            How many bytes that were.
+            The bytes freed.
         """
         freed = 0
         files = (*self._folder.glob(f"[!.]*{MODULE_SUFFIX}"), *self._folder.glob(f"[!.]*{MAC_SUFFIX}"))
@@ -101,7 +99,7 @@ class SharedModules:
 
     def _delete(self, path: Path) -> None:
         self._digests.forget(path)
-        # The MAC goes first: without it the code is not believed.
+        # The MAC first: without it the code is not trusted.
         _mac_of(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
@@ -111,7 +109,7 @@ def _mac_of(path: Path) -> Path:
 
 
 def _size_and_use(path: Path) -> tuple[int, float]:
-    """How many bytes a module has, and when it was used last."""
+    """The size of a module, and when it was last used."""
     size, used = 0, 0.0
     for each in (path, _mac_of(path)):
         with suppress(FileNotFoundError):

@@ -1,9 +1,9 @@
-"""Function names that would do harm when a trap is described, taken out of a component before it is compiled.
+"""Removes harmful function names from a component before it is compiled.
 
-Wasmtime describes a trap with the names of the functions on the stack, which it reads from each core
-module's `name` section and demangles. It has no setting for that, and a mangled C++ name of 500 bytes can
-stand for a name of 100 MB: describing the trap then takes the worker seconds and gigabytes. A module
-with such a name loses its `name` section (by giving it another title, so that nothing moves); its functions
+wasmtime describes a trap with the names of the functions on the stack, which it reads from each core
+module's `name` section and demangles; this cannot be turned off. A mangled C++ name of 500 bytes can
+expand to 100 MB, so describing the trap would take the worker seconds and gigabytes. In a module
+with such a name the `name` section is disabled (by renaming it, so that nothing moves); its functions
 are then described by number.
 """
 
@@ -17,7 +17,7 @@ from guesthouse.wasm.binary.byte_reader import COMPONENT, MODULE, PREAMBLE_BYTES
 MAX_NAME: Final = 1024
 """Bytes of a function's or a module's name."""
 MAX_MANGLED: Final = 160
-"""Bytes of a mangled C++ name: so short a one stands for at most some hundred kilobytes."""
+"""Bytes of a mangled C++ name: one this short expands to some hundred kilobytes at most."""
 
 _CUSTOM, _CORE_MODULE, _NESTED_COMPONENT = 0, 1, 4
 _MODULE_NAME, _FUNCTION_NAMES = 0, 1
@@ -27,9 +27,9 @@ _MAX_DEPTH: Final = 100
 
 
 def without_harmful_names(component: bytes) -> bytes:
-    """Return the component with each `name` section disabled that holds a harmful name or is malformed.
+    """Return the component with each `name` section disabled that has a harmful name or is malformed.
 
-    Bytes that are no component are returned as they are.
+    Anything else is returned unchanged.
     """
     content = bytearray(component)
     try:
@@ -84,7 +84,7 @@ def _is_harmful_name(name: bytes) -> bool:
 
 
 def _is_rust(name: bytes) -> bool:
-    """Whether it is mangled as Rust does it, `_ZN` and parts of a stated length: those grow no longer."""
+    """Whether it is mangled as by Rust, `_ZN` and parts with lengths, which do not expand."""
     at = 3
     if not name.startswith(b"_ZN"):
         return False

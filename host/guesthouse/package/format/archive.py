@@ -1,8 +1,8 @@
-"""Unpacks package archives from anywhere: every number in a zip is a claim until counted.
+"""Unpacks package archives, which are untrusted: every number in a zip may be false.
 
-An archive is copied into the unpack folder while it is hashed, checked by its directory alone, unpacked
-into a folder with a random name, and renamed to its hash in one step. What stands under a hash is
-therefore whole.
+An archive is copied into the unpack folder while it is hashed, checked by its directory, unpacked
+into a temporary folder, and renamed to its hash atomically. So a folder named by a hash is
+complete.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from guesthouse.package.errors import PackageError
 from guesthouse.package.format.manifest import MAX_PATH, MAX_SEGMENT, relative_path
 
 GONE: Final = ".gone-"
-"""How the names of folders begin that are being removed."""
+"""Prefix of folders that are being removed."""
 
 _CHUNK: Final = 256 * 1024
 _END: Final = struct.Struct("<4s4H2LH")
@@ -36,10 +36,10 @@ _END_SIGNATURE: Final = b"PK\x05\x06"
 _ZIP64_LOCATOR: Final = b"PK\x06\x07"
 _ZIP64_LOCATOR_BYTES: Final = 20
 _DIRECTORY_BYTES_PER_FILE: Final = 1024
-"""The fixed part of a directory entry, the longest path allowed, and room for the usual extras."""
+"""The fixed part of a directory entry, the longest path, and room for the usual extra fields."""
 _ENCRYPTED: Final = 0x1
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError)
-"""What reading a damaged zip raises."""
+"""Exceptions of reading a damaged zip."""
 _TOP: Final = PurePosixPath()
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -50,14 +50,14 @@ def unpack(archive: Path, limits: PackageLimits, unpack_dir: Path) -> Path:
     The same archive is unpacked once. Nothing is left behind when it is refused.
 
     Raises:
-        PackageError: it is not a zip, has a name, link or kind of entry that no package has, or goes over
+        PackageError: it is not a zip, has an invalid name, a link or another kind of entry, or exceeds
             a limit.
     """
     return unpacked(archive, limits, unpack_dir)[0]
 
 
 def unpacked(archive: Path, limits: PackageLimits, unpack_dir: Path) -> tuple[Path, bool]:
-    """`unpack`, and whether the folder was not there before."""
+    """`unpack`, and whether the folder was created."""
     unpack_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=unpack_dir) as copy:
         folder = unpack_dir / _copy_hashed(archive, copy, limits)
@@ -73,7 +73,7 @@ def unpacked(archive: Path, limits: PackageLimits, unpack_dir: Path) -> tuple[Pa
 
 
 def remove_unpacked(folder: Path) -> None:
-    """Remove the folder of a package. What cannot be removed whole is left under a name that no package has."""
+    """Remove the folder of a package. If that fails halfway, the rest is left under a name that no package has."""
     gone = folder.with_name(f"{GONE}{secrets.token_hex(8)}")
     with suppress(OSError):
         folder.rename(gone)
@@ -112,19 +112,19 @@ def _put_in_place(partial: Path, folder: Path) -> None:
     try:
         partial.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another one unpacked the same archive first
+        if not folder.is_dir():  # otherwise it was unpacked concurrently
             raise
     sync_folder(folder.parent)
 
 
 def _check_end(copy: IO[bytes], archive: Path, limits: PackageLimits) -> None:
-    """Bound the directory before anything parses it into objects.
+    """Bound the size of the directory before it is parsed.
 
-    The end record is looked for exactly as `zipfile` does (at the very end, else the last one within a
-    comment's reach), so that both mean the same record.
+    Searches the end record exactly as `zipfile` does (at the very end, else the last one within the
+    length of a comment), so that both find the same record.
     """
     size = copy.seek(0, os.SEEK_END)
-    farthest = _ZIP64_LOCATOR_BYTES + _END.size + 0xFFFF  # what stands before the record counts too
+    farthest = _ZIP64_LOCATOR_BYTES + _END.size + 0xFFFF  # of the record's locator, too
     copy.seek(max(0, size - farthest))
     tail = copy.read()
     at = len(tail) - _END.size
@@ -171,7 +171,7 @@ def check_entries(
 
 
 def _add_folders(folders: set[str], nearest_first: Iterable[PurePosixPath]) -> None:
-    """A folder that is known was added with those that it is in."""
+    """A known folder was added with its parents."""
     for folder in nearest_first:
         key = _key(folder)
         if folder == _TOP or key in folders:
@@ -180,7 +180,7 @@ def _add_folders(folders: set[str], nearest_first: Iterable[PurePosixPath]) -> N
 
 
 def _key(path: PurePosixPath) -> str:
-    """The same for names that some file system takes for one."""
+    """Equal for names that some file system does not tell apart."""
     return unicodedata.normalize("NFKC", str(path).casefold()).casefold()
 
 
@@ -196,7 +196,7 @@ def _checked_path(entry: zipfile.ZipInfo, archive: Path, limits: PackageLimits) 
         raise PackageError(f"{archive}: {_shown(entry)} is a link or a device: packages hold files only")
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
         raise PackageError(
-            f"{archive}: {_shown(entry)} is encrypted or not packed by deflate: zip it plainly"
+            f"{archive}: {_shown(entry)} is encrypted or not compressed by deflate: zip it without"
         )
     return path
 
@@ -209,7 +209,7 @@ def _write_all(
     packed_bytes: int,
     limits: PackageLimits,
 ) -> None:
-    """Unpack, counting the bytes that really come out."""
+    """Unpack, limiting the bytes that actually come out."""
     by_ratio = packed_bytes * limits.unpack_ratio
     total = 0
     for entry, path in files:
@@ -236,11 +236,11 @@ def _chunks(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
 
 def _why_no_path(name: str) -> str:
     if not name.isprintable():
-        return "names are of printable characters"
+        return "names have to be printable"
     parts = name.encode("utf-8", "surrogatepass").split(b"/")
     if sum(map(len, parts)) + len(parts) > MAX_PATH or max(map(len, parts)) > MAX_SEGMENT:
         return f"names have at most {MAX_PATH} bytes, and each part of one {MAX_SEGMENT}"
-    return "names are relative, have no backslash or colon, and no part starts with a dot"
+    return "names have to be relative, without backslashes and colons, and no part may start with a dot"
 
 
 def _shown(entry: zipfile.ZipInfo) -> str:

@@ -1,11 +1,11 @@
-"""Reads packages as the Kinode OS lays them out: `metadata.json`, `pkg/manifest.json`, `pkg/*.wasm`, `pkg/ui/`.
+"""Reads packages of the Kinode OS: `metadata.json`, `pkg/manifest.json`, `pkg/*.wasm`, `pkg/ui/`.
 
-They come from anywhere, so reading is as strict as that of `package.toml`: a key that no manifest has, a wrong
-type, a bad name or a path that could leave the package is refused, never repaired. `metadata.json` may hold
-more than is read of it, since it describes the package to others too.
+They are untrusted, so parsing is as strict as for `package.toml`: an unknown key, a wrong
+type, a bad name or a path that could leave the package is refused. `metadata.json` may have
+other keys, since it describes the package to others too.
 
-What a manifest asks for in capabilities and networking becomes `requests` and `grants`, as in our own. Spawning is
-requested for every process: the Kinode OS has no capability for it, so no manifest of its asks.
+Capabilities and networking that a manifest asks for become `requests` and `grants`. Spawning is
+requested for every process, because the Kinode OS has no capability for it.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ _NOTHING_TO_SEND: Final[object] = {"Requests": []}
 
 
 def find_kinode(folder: Path) -> PurePosixPath | None:
-    """Where in a package folder the manifest and the components are; None when it is no Kinode package.
+    """The folder of the manifest and the components in a package folder; None when it is not a Kinode package.
 
-    It is `pkg`, or the folder itself: what the Kinode OS hands around is the content of `pkg`.
+    It is `pkg`, or the folder itself: the Kinode OS distributes the content of `pkg`.
     """
     for place in (PurePosixPath(PKG), PurePosixPath()):
         if (folder / place / MANIFEST).is_file():
@@ -62,13 +62,13 @@ def read_kinode_manifest(folder: Path, place: PurePosixPath) -> Manifest:
     """Read a package whose `manifest.json` is in `place` (see `find_kinode`). Paths are relative to the folder.
 
     Raises:
-        PackageError: a file is missing, or anything in it is refused.
+        PackageError: a file is missing or invalid.
         OSError: a file cannot be read.
     """
     beside, above = folder / place / METADATA, folder / METADATA
     metadata = beside if beside.is_file() else above
     if not metadata.is_file():
-        raise PackageError(f"{folder} has no {METADATA}: it says what the package is called; add it")
+        raise PackageError(f"{folder} has no {METADATA}: add it, with the package's name")
     about, properties = _metadata(metadata)
     older = properties is about
     where = str(folder / place / MANIFEST)
@@ -90,7 +90,7 @@ def read_kinode_manifest(folder: Path, place: PurePosixPath) -> Manifest:
 
 
 def _metadata(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What a package says of itself, and where in it its name is: until March of 2024 there was one level."""
+    """A package's metadata, and the object in it with its name: until March 2024 there was one level."""
     about = _json(path)
     if isinstance(about, dict) and "package" in about and "properties" not in about:
         return about, about
@@ -101,14 +101,14 @@ def _metadata(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def _older_version(properties: Mapping[str, Any]) -> Any:
-    """A version that is written as a list of numbers, as text; whatever else is there as it is."""
+    """A version that is a list of numbers, as text; anything else unchanged."""
     version = properties.get("version", "0")
     numbers = isinstance(version, list) and all(type(part) is int and part >= 0 for part in version)
     return ".".join(map(str, version)) if numbers and 0 < len(version) <= _MAX_PARTS else version
 
 
 def _description(about: Mapping[str, Any]) -> str:
-    """One line of what the package says of itself, cut to size: it is shown, never trusted."""
+    """One line of description, truncated: it is shown, never trusted."""
     text = about.get("description")
     line = " ".join(text.split()) if isinstance(text, str) else ""
     return "".join(character for character in line if character.isprintable())[:1000]
@@ -119,7 +119,7 @@ def _processes(
 ) -> tuple[ProcessEntry, ...]:
     entries = _json(path)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise PackageError(f"{path} is not a list of processes, each an object: correct it")
+        raise PackageError(f"{path} is not a list of processes, each an object: fix it")
     names = [entry.get("process_name") for entry in entries]
     with_ui = package if package in names else next(iter(names), None)
     return tuple(
@@ -190,7 +190,7 @@ def _rights(value: object, where: str) -> tuple[Right, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) > _MAX_CAPABILITIES:
-        raise PackageError(f"{where} is not a list of at most {_MAX_CAPABILITIES} capabilities: correct it")
+        raise PackageError(f"{where} is not a list of at most {_MAX_CAPABILITIES} capabilities: fix it")
     return tuple(_right(item, where) for item in value)
 
 
@@ -203,20 +203,20 @@ def _right(item: object, where: str) -> Right:
             ProcessId.parse(item)
         except BadProcessId as error:
             raise PackageError(f"{where}: {error}") from None
-    raise PackageError(f"{where} holds what is neither a process id nor process and params: correct it")
+    raise PackageError(f"{where} has an item that is neither a process id nor process and params: fix it")
 
 
 def _text(values: Mapping[str, Any], key: str, where: str) -> str:
     value = values.get(key)
     if not isinstance(value, str) or not value:
-        raise PackageError(f"{where} lacks '{key}', or it is no text: correct it")
+        raise PackageError(f"{where} lacks '{key}', or it is not a string: fix it")
     return value
 
 
 def _flag(values: Mapping[str, Any], key: str, where: str) -> bool:
     value = values.get(key, False)
     if not isinstance(value, bool):
-        raise PackageError(f"{where}: '{key}' is not true or false: correct it")
+        raise PackageError(f"{where}: '{key}' is not true or false: fix it")
     return value
 
 
@@ -224,7 +224,7 @@ def _json(path: Path) -> Any:
     with path.open("rb") as file:
         content = file.read(MAX_MANIFEST_BYTES + 1)
     if len(content) > MAX_MANIFEST_BYTES:
-        raise PackageError(f"{path} is over {MAX_MANIFEST_BYTES} bytes: a manifest is a short text")
+        raise PackageError(f"{path} is over {MAX_MANIFEST_BYTES} bytes: shorten it")
     try:
         return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
     except UnicodeDecodeError:
@@ -234,8 +234,8 @@ def _json(path: Path) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are all different: of two values, readers do not agree on which counts."""
+    """An object without duplicate keys: parsers differ in which of them counts."""
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise ValueError("an object has a key twice")
+        raise ValueError("an object has a duplicate key")
     return made

@@ -1,4 +1,4 @@
-"""Turns what a user names (a folder, an archive, a bare component) into a `Package`."""
+"""Turns a command line argument (a folder, an archive, a bare component) into a `Package`."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from guesthouse.package.format.manifest import (
 from guesthouse.package.spec import Package, ProcessSpec
 
 LOCAL_PUBLISHER: Final = "local.os"
-"""The publisher of a component that came without a package."""
+"""The publisher of a bare component."""
 
 _ZIP_MAGIC: Final = b"PK"
 
 
 def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
-    """Load what a user named on the command line. Blocks on the file system.
+    """Load a package named on the command line. Blocks on the file system.
 
     Args:
-        argument: a package folder (one of the Kinode OS too), its `.zip`, a bare `.wasm` (its process is
+        argument: a package folder (also one of the Kinode OS), its `.zip`, a bare `.wasm` (process
             `name:name:local.os`), or `process:package:publisher=file.wasm`.
-        limits: what is refused as too large.
+        limits: sizes above which it is refused.
         unpack_dir: where archives are unpacked, each in a folder named by its hash.
 
     Raises:
         PackageError: it does not exist, is none of these, or is refused; one line with the remedy.
-        BadProcessId: what stands before `=` is not a process id.
+        BadProcessId: the text before `=` is not a process id.
     """
     name, equals, file = argument.partition("=")
     path = Path(argument)
@@ -55,7 +55,7 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the `package.toml` of a package folder; of one without it, what the Kinode OS has instead.
+    """Read the `package.toml` of a package folder, or the manifest of a Kinode package.
 
     Raises:
         PackageError: there is none, or it is refused.
@@ -87,7 +87,7 @@ def _from_archive(path: Path, limits: PackageLimits, unpack_dir: Path) -> Packag
 
 
 def named_as(error: GuesthouseError, folder: Path, path: Path) -> GuesthouseError:
-    """The error with the name that somebody gave in place of the folder where it was unpacked, which nobody knows."""
+    """The error with the path that the user gave instead of that of the unpacked folder."""
     text = str(error).replace(str(folder.resolve()), str(path)).replace(str(folder), str(path))
     return PackageError(text) if isinstance(error, PackageError) else error
 
@@ -96,7 +96,7 @@ def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str)
     manifest = read_manifest(folder)
     if len(manifest.processes) > limits.processes:
         raise PackageError(
-            f"{source} names over {limits.processes} processes: make them fewer, or raise package.processes "
+            f"{source} has over {limits.processes} processes: remove some, or raise package.processes "
             "in guesthouse.toml"
         )
     return Package(
@@ -121,7 +121,7 @@ def _process(
     _check_component(component, limits)
     ui = None if entry.ui is None else inside(folder, entry.ui)
     if ui is not None and not ui.is_dir():
-        raise PackageError(f"{ui}, the ui of {entry.id}, is not a folder: make it, or drop 'ui'")
+        raise PackageError(f"{ui}, the ui of {entry.id}, is not a folder: create it, or remove 'ui'")
     return ProcessSpec(
         *(entry.id, component, entry.on_exit, entry.public, ui, entry.requests, entry.grants),
         handover=entry.handover,
@@ -138,19 +138,19 @@ def inside(folder: Path, relative: PurePosixPath) -> Path:
     root = folder.resolve()
     path = root.joinpath(*relative.parts).resolve()
     if not path.is_relative_to(root):
-        raise PackageError(f"{folder / relative} leads out of the package: put the file itself there")
+        raise PackageError(f"{folder / relative} leads out of the package: replace it by the file")
     return path
 
 
 def _mode(path: Path) -> int | None:
-    """The kind of file that it is; None when there is none. `Path.exists` of Python 3.14 takes any fault for that.
+    """A file's mode; None when it does not exist. (`Path.exists` of Python 3.14 ignores all errors.)
 
     Raises:
-        OSError: it cannot be told.
+        OSError: it cannot be determined.
     """
     try:
         return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a null byte
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a null byte
         return None
 
 
@@ -172,17 +172,17 @@ def _bare(path: Path, process: ProcessId, limits: PackageLimits) -> Package:
 
 def _check_id(process: ProcessId) -> None:
     if is_runtime_module(process):
-        raise PackageError(f"{process} is a part of the node itself: give the process another id")
+        raise PackageError(f"{process} is a part of the node itself: rename the process")
 
 
 def _local_id(path: Path) -> ProcessId:
     if path.exists() and path.suffix != ".wasm":
-        raise PackageError(f"{path} is no package: name a package folder, its .zip, or a .wasm component")
+        raise PackageError(f"{path} is not a package: name a package folder, its .zip, or a .wasm component")
     try:
         return ProcessId.parse(f"{path.stem}:{path.stem}:{LOCAL_PUBLISHER}")
     except BadProcessId:
         raise PackageError(
-            f"{path} has a name that no process can have: give it one as 'name:name:{LOCAL_PUBLISHER}={path}'"
+            f"{path} has a name that is invalid for a process: give one, as in 'name:name:{LOCAL_PUBLISHER}={path}'"
         ) from None
 
 

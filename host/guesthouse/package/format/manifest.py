@@ -1,7 +1,7 @@
-"""Reads `package.toml`. Pure: text in, a manifest or one clear error out.
+"""Parses `package.toml`. Pure.
 
-Manifests come with packages from anywhere, so reading is strict: an unknown key, a wrong type, a bad
-name or a path that could leave the package is refused, never repaired.
+Manifests are untrusted, so parsing is strict: an unknown key, a wrong type, a bad
+name or a path that could leave the package is refused.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from guesthouse.package.spec import OnExit, Right
 MANIFEST_NAME: Final = "package.toml"
 MAX_MANIFEST_BYTES: Final = MOST_BYTES
 MAX_RIGHTS: Final = 64
-"""Capabilities in one list of a manifest."""
+"""Capabilities per list."""
 MAX_PROCESSES: Final = 64
-"""Processes in one package."""
+"""Processes per package."""
 
 Language = Literal["python", "c", "rust"]
 LANGUAGES: Final = ("python", "c", "rust")
@@ -38,7 +38,7 @@ MAX_SEGMENT: Final = 255
 
 
 class BuildSpec(Struct, frozen=True):
-    """`[process.build]`: how `guesthouse build` makes a process's `.wasm`."""
+    """`[process.build]`: how `guesthouse build` builds a process's `.wasm`."""
 
     language: Language
     source: PurePosixPath
@@ -60,7 +60,7 @@ class ProcessEntry(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """A `package.toml` that was read."""
+    """A parsed `package.toml`."""
 
     name: str
     publisher: str
@@ -70,14 +70,14 @@ class Manifest(Struct, frozen=True):
 
 
 def parse_manifest(content: bytes, where: str) -> Manifest:
-    """Read the bytes of a `package.toml`.
+    """Parse a `package.toml`.
 
     Args:
         content: the file's bytes.
-        where: how errors name the file.
+        where: the file's name in errors.
 
     Raises:
-        PackageError: anything in it is unknown, missing, of a wrong type or out of bounds.
+        PackageError: a value is unknown, missing, of a wrong type or out of bounds.
     """
     top = _Table(_toml(content, where), where, "the top level", ("package", "process"))
     package = top.table("package", ("name", "publisher", "version", "description"))
@@ -102,7 +102,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
 
 def _toml(content: bytes, where: str) -> Mapping[str, object]:
     if len(content) > MAX_MANIFEST_BYTES:
-        raise PackageError(f"{where} is over {MAX_MANIFEST_BYTES} bytes: a manifest is a short text")
+        raise PackageError(f"{where} is over {MAX_MANIFEST_BYTES} bytes: shorten it")
     try:
         return parse_toml(content)
     except NotToml as error:
@@ -134,30 +134,32 @@ def _build(table: _Table) -> BuildSpec:
 
 
 def check_processes(processes: tuple[ProcessEntry, ...], where: str) -> None:
-    """Return when a package may have these processes.
+    """Check the processes of a package.
 
     Raises:
         PackageError: there are none, too many, or two of one name.
     """
     if not processes:
-        raise PackageError(f"{where} names no process: add one")
+        raise PackageError(f"{where} has no process: add one")
     if len(processes) > MAX_PROCESSES:
-        raise PackageError(f"{where} names {len(processes)} processes: a package has at most {MAX_PROCESSES}")
+        raise PackageError(
+            f"{where} has {len(processes)} processes: remove some, at most {MAX_PROCESSES} are allowed"
+        )
     seen: set[ProcessId] = set()
     for process in processes:
         if process.id in seen:
-            raise PackageError(f"{where} names the process {process.id} twice: give each its own name")
+            raise PackageError(f"{where} has the process {process.id} twice: rename one")
         seen.add(process.id)
 
 
 def check_version(version: object, where: str) -> str:
-    """Return a package's version when it is one.
+    """Return a package's version if it is valid.
 
     Raises:
-        PackageError: it is something else.
+        PackageError: it is not.
     """
     if not isinstance(version, str) or _VERSION.fullmatch(version) is None:
-        raise PackageError(f"{where} is not a version such as '0.1.0': correct it")
+        raise PackageError(f"{where} is not a version such as '0.1.0': fix it")
     return version
 
 
@@ -173,7 +175,7 @@ def _description(package: _Table) -> str:
 
 
 def right_of(item: object) -> Right | None:
-    """What an item of `request-capabilities` or `grant-capabilities` means; None when it means nothing."""
+    """Parse an item of `request-capabilities` or `grant-capabilities`; None if it is invalid."""
     process, params = item, MESSAGING
     try:
         if isinstance(item, dict):
@@ -186,10 +188,10 @@ def right_of(item: object) -> Right | None:
 
 
 def relative_path(text: str) -> PurePosixPath | None:
-    """Return `text` as a path inside a package, or None when it could mean anything else.
+    """Return `text` as a path inside a package, or None if it is anything else.
 
-    Every segment is a plain name: no `..`, nothing that starts with a dot, no backslash or colon (they
-    part names elsewhere), nothing unprintable.
+    Every segment is a plain name: no `..`, no leading dot, no backslash or colon (separators
+    on other systems), nothing unprintable.
     """
     if not text or len(text.encode("utf-8", "surrogatepass")) > MAX_PATH or not text.isprintable():
         return None
@@ -210,7 +212,7 @@ def _plain(segment: str) -> bool:
 
 
 class _Table:
-    """A TOML table whose keys are all known; reads values with their types checked."""
+    """A TOML table with known keys; checks the types of values as they are read."""
 
     __slots__ = ("_title", "_values", "where")
 
@@ -228,10 +230,10 @@ class _Table:
         return key in self._values
 
     def wrong(self, key: str, expected: str) -> PackageError:
-        """The error for a value that is not what it should be."""
+        """The error for a missing or invalid value."""
         if key not in self._values:
             return PackageError(f"{self.where}: {self._title} lacks '{key}': add {expected}")
-        return PackageError(f"{self.where}: '{key}' in {self._title} is not {expected}: correct it")
+        return PackageError(f"{self.where}: '{key}' in {self._title} is not {expected}: fix it")
 
     def table(self, key: str, known: tuple[str, ...]) -> _Table:
         value = self._values.get(key)

@@ -1,4 +1,4 @@
-"""A package folder to one archive: what a node needs of it, and no sources."""
+"""Packs a package folder into an archive: what a node needs of it, without sources."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from guesthouse.package.format.load import inside
 from guesthouse.package.format.manifest import MANIFEST_NAME, Manifest, relative_path
 
 _DRIVE: Final = "pkg"
-"""A folder that the package's processes read through `vfs`, whole."""
+"""A folder that is packed completely; processes read it through `vfs`."""
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
-"""How a component begins; a core module does so otherwise."""
+"""The first bytes of a component, which those of a core module differ from."""
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
-    """Write a package folder as a `.zip`. The same content makes the same bytes.
+    """Write a package folder as a `.zip`. The same content gives the same bytes.
 
     Raises:
-        PackageError: a link leads out of the package, a name is one that no archive may have, or the file
+        PackageError: a link leads out of the package, a name is not allowed in archives, or the file
             cannot be written.
     """
     members = _members(folder, manifest)
@@ -39,7 +39,7 @@ def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
 
 
 def write_component(component: Path, output: Path) -> None:
-    """Write a component alone.
+    """Write only the component.
 
     Raises:
         PackageError: the file cannot be written.
@@ -75,7 +75,7 @@ def _members(folder: Path, manifest: Manifest) -> dict[str, Path]:
 
 
 def _components_beside(folder: Path, wasm: PurePosixPath) -> dict[str, Path]:
-    """The other components in the folder of a process's: what it may spawn."""
+    """The other components in the folder of a process's: those that it may spawn."""
     members: dict[str, Path] = {}
     for entry in sorted((folder / wasm.parent).glob("*.wasm")):
         if not entry.name.startswith(".") and entry.is_file():
@@ -98,10 +98,10 @@ def _kinode_members(folder: Path) -> dict[str, Path]:
 
 
 def _files(folder: Path, below: Path) -> dict[str, Path]:
-    """The files below a folder by their names in the archive; nothing hidden, nothing from elsewhere.
+    """The files below a folder by their names in the archive, except hidden ones.
 
     Raises:
-        PackageError: a link leads out of the package or to a folder, or a name is one that no archive may have.
+        PackageError: a link leads out of the package or to a folder, or a name is not allowed in archives.
     """
     root = folder.resolve()
     members: dict[str, Path] = {}
@@ -109,7 +109,7 @@ def _files(folder: Path, below: Path) -> dict[str, Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
             if Path(place, name).is_symlink():
-                raise PackageError(f"{Path(place, name)} is a link to a folder: put the folder itself there")
+                raise PackageError(f"{Path(place, name)} is a link to a folder: replace it by the folder")
         for name in files:
             if not name.startswith("."):
                 relative = _relative(Path(place, name).relative_to(root).as_posix())
@@ -120,5 +120,5 @@ def _files(folder: Path, below: Path) -> dict[str, Path]:
 def _relative(name: str) -> PurePosixPath:
     relative = relative_path(name)
     if relative is None:
-        raise PackageError(f"{name!a} has a name that no package may have: rename it")
+        raise PackageError(f"{name!a} has a name that is not allowed in packages: rename it")
     return relative

@@ -1,8 +1,8 @@
 """Which packages are installed on a node: `installed.json` in its home.
 
-The file is all there is to an installation besides the unpacked packages, which lie below their content
-hash and are whole (`archive.py`). It is replaced in one step and synced before anybody is told, so that
-whenever the node or the machine dies, either the old file is there or the new one. The transitions are
+Apart from the unpacked packages, which are in folders named by their hashes and complete
+(`archive.py`), the file is the whole installation. It is replaced atomically and synced before anybody is told, so that
+after a crash either the old file is there or the new one. The transitions are
 pure: each returns what is to be written.
 """
 
@@ -25,7 +25,7 @@ from guesthouse.package.errors import PackageError
 INSTALLED_NAME: Final = "installed.json"
 MAX_BYTES: Final = 4 * 1024 * 1024
 MOST_GONE: Final = 4096
-"""Uninstalled packages that are remembered."""
+"""Uninstalled packages that are recorded."""
 _FORMAT: Final = 1
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -38,41 +38,41 @@ class Version(Struct, frozen=True):
 
 
 class Installation(Struct, frozen=True):
-    """The version of a package that runs, and the one before, which `rollback` returns to."""
+    """The current version of a package, and the previous one for `rollback`."""
 
     current: Version
     previous: Version | None = None
 
 
 class Installed(Struct, frozen=True):
-    """All packages that are installed, by `package:publisher`."""
+    """All installed packages, by `package:publisher`."""
 
     packages: Mapping[str, Installation] = field(default_factory=dict)
     purging: frozenset[str] = frozenset()
-    """Packages whose state is to be dropped before anything starts."""
+    """Packages whose state has to be purged before anything starts."""
     left: frozenset[str] = frozenset()
-    """Packages that were uninstalled, and whose rights are to be dropped before anything starts."""
+    """Uninstalled packages whose capabilities have to be dropped before anything starts."""
     gone: tuple[str, ...] = ()
-    """Packages that were uninstalled, or ran as they were named, the latest last: browsers keep what they got from the
-    hosts of those.
+    """Packages that were uninstalled, or ran without being installed, the latest last: browsers keep data for their
+    hosts.
     """
     notes_left: bool = True
-    """Whether all that was uninstalled is in `left`, or dropped: 0.1.0 kept its rights, and did not note it."""
+    """Whether `left` is complete: 0.1.0 kept the capabilities of uninstalled packages without recording them."""
 
     @property
     def to_drop(self) -> frozenset[str]:
-        """Packages that were uninstalled, and of which something is still to be dropped."""
+        """Uninstalled packages of which something still has to be dropped."""
         return self.left | self.purging
 
     def hashes(self) -> frozenset[str]:
-        """The folders that are needed."""
+        """The hashes of the folders in use."""
         versions = (
             version for item in self.packages.values() for version in (item.current, item.previous) if version
         )
         return frozenset(version.hash for version in versions)
 
     def with_version(self, package_id: str, version: Version) -> Installed:
-        """A version is installed; what was there before is kept for `rolled_back`."""
+        """Install a version; the current one is kept for `rolled_back`."""
         before = self.packages.get(package_id)
         if before is None and not self.notes_left:
             return replace(self, left=self.left | {package_id})._with(package_id, Installation(version, None))
@@ -81,23 +81,21 @@ class Installed(Struct, frozen=True):
         return self._with(package_id, Installation(version, None if before is None else before.current))
 
     def rolled_back(self, package_id: str) -> Installed:
-        """The previous version takes the current one's place, and the other way round.
+        """Swap the current and the previous version.
 
         Raises:
             PackageError: the package is not installed, or has no previous version.
         """
         now = self.get(package_id)
         if now.previous is None:
-            raise PackageError(
-                f"{package_id} has no previous version: only what was installed over another can be rolled back"
-            )
+            raise PackageError(f"{package_id} has no previous version to roll back to: install one")
         return self._with(package_id, Installation(now.previous, now.current))
 
     def without(self, package_id: str, *, purge: bool) -> Installed:
-        """A package is no longer installed.
+        """Uninstall a package.
 
         Raises:
-            PackageError: it was not.
+            PackageError: it is not installed.
         """
         self.get(package_id)
         kept = {name: item for name, item in self.packages.items() if name != package_id}
@@ -106,31 +104,31 @@ class Installed(Struct, frozen=True):
         return installed.with_gone(package_id)
 
     def purging_left(self, package_id: str) -> Installed:
-        """What a package that is not installed left is to be dropped."""
+        """Purge what a package that is not installed has left."""
         return replace(self, purging=self.purging | {package_id})
 
     def with_gone(self, package_id: str) -> Installed:
-        """A package was served, and is not installed: it is the last of those that are remembered."""
+        """Record a package that was served without being installed, as the latest."""
         gone = (*(name for name in self.gone if name != package_id), package_id)[-MOST_GONE:]
         return replace(self, gone=gone)
 
     def with_left(self, packages: Iterable[str]) -> Installed:
-        """These were uninstalled too, and there are no others."""
+        """Record that these were uninstalled too; the record is then complete."""
         return replace(self, left=self.left.union(packages), notes_left=True)
 
     def purged(self) -> Installed:
-        """What was to be dropped is."""
+        """Everything was purged."""
         return replace(self, purging=frozenset(), left=frozenset())
 
     def get(self, package_id: str) -> Installation:
-        """What is installed of a package.
+        """The installation of a package.
 
         Raises:
-            PackageError: nothing is.
+            PackageError: it is not installed.
         """
         item = self.packages.get(package_id)
         if item is None:
-            raise PackageError(f"{package_id} is not installed: `guesthouse packages` lists what is")
+            raise PackageError(f"{package_id} is not installed: `guesthouse packages` lists installed ones")
         return item
 
     def _with(self, package_id: str, item: Installation) -> Installed:
@@ -138,10 +136,10 @@ class Installed(Struct, frozen=True):
 
 
 def read_installed(home: Path) -> Installed:
-    """Read what is installed in a home; nothing when there is no file.
+    """Read the installation of a home; empty without a file.
 
     Raises:
-        PackageError: the file is something else, or cannot be read.
+        PackageError: the file is damaged, or cannot be read.
     """
     path = home / INSTALLED_NAME
     try:
@@ -154,16 +152,14 @@ def read_installed(home: Path) -> Installed:
     try:
         return _parsed(content)
     except (ValueError, TypeError, KeyError, RecursionError, BadProcessId):
-        raise PackageError(
-            f"{path} is not what this node wrote: move it away and install the packages again"
-        ) from None
+        raise PackageError(f"{path} is damaged: remove it and install the packages again") from None
 
 
 def write_installed(home: Path, installed: Installed) -> None:
-    """Replace the file, in one step and durably.
+    """Replace the file, atomically and durably.
 
     Raises:
-        PackageError: the disk is full, or does not allow it; what was there is untouched.
+        PackageError: it cannot be written; the old file is unchanged.
     """
     path = home / INSTALLED_NAME
     try:
@@ -175,16 +171,16 @@ def write_installed(home: Path, installed: Installed) -> None:
 
 
 def parse_package_id(text: str) -> str:
-    """Check a `package:publisher`.
+    """Validate a `package:publisher`.
 
     Raises:
-        PackageError: it is none.
+        PackageError: it is not one.
     """
     try:
         return ProcessId.parse(f"x:{text}").package_id
     except BadProcessId:
         raise PackageError(
-            f"{text!a} is no package id: write package:publisher, as `guesthouse packages` does"
+            f"{text!a} is not a package id: write package:publisher, as `guesthouse packages` does"
         ) from None
 
 

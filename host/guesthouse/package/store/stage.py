@@ -1,4 +1,4 @@
-"""Makes a package ready to be installed: checked, and unpacked below the hash of its content."""
+"""Prepares a package for installation: checks it, and unpacks it into a folder named by its hash."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from guesthouse.package.spec import Package
 
 
 def stage(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
-    """Unpack a package folder (one of the Kinode OS too) or `.zip`. Blocks on the file system.
+    """Unpack a package folder (also one of the Kinode OS) or `.zip`. Blocks on the file system.
 
-    Of a folder it takes what `guesthouse build -o` would, so both have one hash. Returns the package as it
-    lies in its folder, `unpack_dir/<hash>`; nothing that changes elsewhere changes it.
+    A folder is taken as `guesthouse build -o` would pack it, so both have the same hash. Returns the package in
+    `unpack_dir/<hash>`, where later changes of the original do not matter.
 
     Raises:
-        PackageError: it is no package, or is refused.
+        PackageError: it is not a package, or is refused.
     """
     path = Path(argument)
     if not path.is_dir() and (path.suffix == ".wasm" or not path.is_file()):
-        raise PackageError(f"{argument} is no package: name a package folder or its .zip")
+        raise PackageError(f"{argument} is not a package: name a package folder or its .zip")
     try:
         unpack_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         into = _from_folder if path.is_dir() else unpacked
         folder, new = into(path, limits, unpack_dir)
     except OSError as error:
         raise PackageError(
-            f"{argument} cannot be unpacked below {unpack_dir}: {error.strerror}; see that both can be used"
+            f"{argument} cannot be unpacked to {unpack_dir}: {error.strerror}; check both"
         ) from None
     try:
         return load_package(str(folder), limits, unpack_dir)
@@ -56,7 +56,7 @@ def _from_folder(path: Path, limits: PackageLimits, unpack_dir: Path) -> tuple[P
 
 
 def staged(digest: str, limits: PackageLimits, unpack_dir: Path) -> Package:
-    """The package that was unpacked below a hash.
+    """The package that was unpacked to a hash.
 
     Raises:
         PackageError: it is not there.
@@ -68,8 +68,8 @@ def staged(digest: str, limits: PackageLimits, unpack_dir: Path) -> Package:
 
 
 def prune(unpack_dir: Path, keep: Iterable[str]) -> None:
-    """Remove what was unpacked and is not needed, or was left half done. What cannot be removed whole is left for
-    another time, under a name that no package has.
+    """Remove folders that are unused or incomplete. What cannot be removed completely is left for
+    the next time, under a name that no package has.
     """
     kept = set(keep)
     with suppress(FileNotFoundError):

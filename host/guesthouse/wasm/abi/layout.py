@@ -1,6 +1,6 @@
-"""How values lie in a guest's memory and in core arguments: sizes, alignments and flattening.
+"""Sizes, alignments and flattening of types.
 
-After the component model's Canonical ABI, "Alignment", "Element Size" and "Flattening". A shape is computed
+Canonical ABI, "Alignment", "Element Size" and "Flattening". A shape is computed
 once for a whole tree of types; converters walk both.
 """
 
@@ -32,7 +32,7 @@ MAX_FLAT_PARAMS: Final = 16
 MAX_FLAT_RESULTS: Final = 1
 
 MAX_DEPTH: Final = 100
-"""Types within types: what is compiled from them recurses as deep. The engine has the same limit."""
+"""Nesting of types, which converters recurse into. The engine has the same limit."""
 
 MAX_FLAGS: Final = 32
 
@@ -40,21 +40,21 @@ Cases = tuple[tuple[str, WitType | None], ...]
 
 
 class Shape(Struct, frozen=True):
-    """Where the parts of a type's values are."""
+    """The layout of a type's values."""
 
     size: int
-    """Bytes in memory, padding at the end included."""
+    """Bytes in memory, including padding at the end."""
     align: int
     flat: tuple[str, ...]
-    """The core types that it is passed as: `i32`, `i64`, `f32`, `f64`."""
+    """The flattened core types: `i32`, `i64`, `f32`, `f64`."""
     parts: tuple[Shape, ...] = ()
     """Of fields, elements or cases, in order; of a list, its element. A case without payload is empty."""
     offsets: tuple[int, ...] = ()
-    """Of the fields or elements in memory. Of what has cases: the payload's alone."""
+    """Offsets of fields or elements in memory; of a type with cases, that of the payload."""
     discriminant: str = ""
-    """Of what has cases and of flags: the code in `struct` of the number in memory."""
+    """Of types with cases and of flags: the `struct` code of the number in memory."""
     height: int = 1
-    """Levels of types within one another."""
+    """Levels of nesting."""
 
 
 _PRIMITIVES: Final[dict[str, Shape]] = {
@@ -79,16 +79,16 @@ _DISCRIMINANTS: Final = {1: "B", 2: "H", 4: "I"}
 
 
 Known: TypeAlias = dict[int, tuple[WitType, Shape]]
-"""Types that were laid out, by their identity: the types of a plan share their parts."""
+"""Shapes by the identity of their types: the types of a plan share parts."""
 
 
 def shape_of(type_: WitType, depth: int = 0, known: Known | None = None) -> Shape:
-    """Lay out a type.
+    """Compute the layout of a type.
 
     Args:
         type_: the type.
-        depth: in how many others it is.
-        known: what was laid out before; it learns of this one.
+        depth: its nesting level.
+        known: shapes computed before; extended.
 
     Raises:
         UnsupportedType: it has no layout, or its tree is too deep.
@@ -186,21 +186,21 @@ def _joined(payloads: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _join(cores: set[str | None]) -> str:
-    """The core type that can carry what any of these can."""
+    """The core type that can carry all of these."""
     if len(cores) == 1:
         return str(*cores)
     return "i32" if cores == {"i32", "f32"} else "i64"
 
 
 CoreSignature = tuple[tuple[str, ...], tuple[str, ...]]
-"""The core types of a function's parameters and results."""
+"""Core types of a function's parameters and results."""
 
 
 def core_signature(type_: FunctionType, known: Known | None = None) -> CoreSignature:
-    """The core function that a lowered import is: a result that is not flat goes where its last parameter points.
+    """The core signature of a lowered import: a result that is not flat is returned through a last pointer parameter.
 
     Args:
-        type_: of the function.
+        type_: the function's type.
         known: as for `shape_of`.
     """
     params, results = _params(type_, known), _results(type_, known)

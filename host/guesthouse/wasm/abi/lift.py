@@ -1,10 +1,11 @@
-"""Values of the canonical ABI to Python values: one function per place where a type is read, as source.
+"""Lifts values of the canonical ABI to Python values: generates one function for each place where a
+type is read, as source.
 
-A guest chooses every byte that is read here. So a place in its memory is read only after its bounds were
-compared with the memory's, a number of a case only names one that exists, and text is decoded. What breaks
-a rule of the ABI is a `GuestTrap`; nothing else is ever raised for what a guest passed.
+A guest chooses every byte that is read here. So bounds are compared with the memory's size before a read, case
+numbers are checked, and strings are decoded. A violation
+of the ABI is a `GuestTrap`; nothing else is raised for what a guest passes.
 
-The source is made of numbers and of the words below alone: whatever a component named itself is in `scope`.
+The source consists of numbers and the words below only; names from a component are passed in `scope`.
 """
 
 from __future__ import annotations
@@ -43,52 +44,52 @@ from guesthouse.wasm.types import (
 from guesthouse.wasm.values import INTEGERS, MAX_LIST, Err, Ok, Oversize, Some, check_utf8
 
 Load: TypeAlias = Callable[[Any, int, Any], Any]
-"""`(data, at, memory)`: what the value is read from, the guest's memory or core arguments, and where in it."""
+"""`(data, at, memory)`: the bytes to read from (guest memory or core arguments), the offset, and the guest's memory."""
 
 ResourceNumber: TypeAlias = Callable[[tuple[str, str]], int]
-"""The host's number of a resource's type, by interface and name."""
+"""Returns the host's number of a resource type, by interface and name."""
 
 _CODES: Final = {"bool": "?", "f32": "f", "f64": "d", "char": "I"} | INTEGERS
 
 _NESTING: Final = 12
-"""Blocks within blocks, after which what is inside becomes a function: Python takes a hundred."""
+"""Nesting of blocks before the rest becomes a function of its own; Python allows a hundred."""
 
 _EAGER: Final = 8
-"""Numbers of a payload that are read with the others before it is known whether it is there: that costs less
-than to begin anew."""
+"""Payload numbers that are read together with the discriminant, before it is known: cheaper than a second
+`unpack`."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a value begins, and how: in memory as it is laid out, or flat in core arguments."""
+    """The location of a value: in memory, or flat in core arguments."""
 
     offset: int
     """Of the value, or of the first core argument's."""
     stride: int = 0
-    """Bytes from one core argument to the next; 0 in memory."""
+    """Bytes between core arguments; 0 in memory."""
 
     def part(self, at: int, flat: int) -> Place:
-        """Of a part that begins so many bytes, or so many core arguments, further on."""
+        """The location of a part, that many bytes or core arguments further."""
         return Place(self.offset + (flat * self.stride if self.stride else at), self.stride)
 
 
 class ArgumentLimit(msgspec.Struct, frozen=True):
-    """How long the texts and bytes of a call may be."""
+    """Size limits of a call's strings and byte lists."""
 
     most: Callable[[], int]
-    """Bytes of each, for the guest that runs."""
+    """Bytes, for the running guest."""
     beyond: Beyond = Beyond.TRAP
 
     def most_text(self) -> int:
-        """Bytes of each text that is read as one."""
+        """Bytes of each string that is read as `str`."""
         return min(self.most(), TEXT_BYTES)
 
 
 NO_LIMIT: Final = ArgumentLimit(lambda: 2**32)
-"""For types that are converted without a guest."""
+"""For conversions without a guest."""
 
 
 class _Segment:
-    """Numbers that are read from around one address by one `unpack`."""
+    """Numbers near one address that one `unpack` reads."""
 
     def __init__(self) -> None:
         self.layout, self.end = "<", 0
@@ -102,7 +103,7 @@ class _Segment:
 
 
 class Source:
-    """The source of one function `(data, at, memory)`, in the making."""
+    """Generates the source of one function `(data, at, memory)`."""
 
     def __init__(self, resource_number: ResourceNumber, limit: ArgumentLimit, *, metered: bool) -> None:
         self.resource_number = resource_number
@@ -120,44 +121,44 @@ class Source:
         self.lines.append(" " * self._indent + line)
 
     def name(self) -> str:
-        """A name that is not taken."""
+        """An unused name."""
         self._count += 1
         return f"v{self._count}"
 
     def constant(self, value: Any) -> str:
-        """The name of a value."""
+        """The name of a constant."""
         name = "k" + self.name()
         self.scope[name] = value
         return name
 
     def number(self, code: str, offset: int) -> str:
-        """The name of a number that stands so many bytes from `at`."""
+        """The name of a number at an offset from `at`."""
         return self._segment.take(self.name(), code, offset)
 
     def value(self, type_: WitType, shape: Shape, place: Place) -> str:
-        """Add what reads a value; returns its expression."""
+        """Add code that reads a value; returns its expression."""
         if self._indent > _NESTING:
             return f"{self.constant(self.function(type_, shape, place))}(data, at, memory)"
         return _EMITTERS[type(type_)](self, type_, shape, place)
 
     def function(self, type_: WitType, shape: Shape, place: Place) -> Load:
-        """A function of its own for a value."""
+        """A separate function for a value."""
         other = Source(self.resource_number, self.limit, metered=self.metered)
         return other.finish(other.segment(lambda: other.value(type_, shape, place)))
 
     def block(self, head: str, emit: Callable[[], str], into: str) -> None:
-        """Add a block that leaves a value in a variable."""
+        """Add a block that assigns a value to a variable."""
         self.say(head)
         self.deeper(lambda: self.say(f"{into} = {emit()}"))
 
     def deeper(self, emit: Callable[[], None]) -> None:
-        """Add what `emit` adds as part of the block that was begun."""
+        """Add what `emit` adds inside of the current block."""
         self._indent += 1
         emit()
         self._indent -= 1
 
     def segment(self, emit: Callable[[], str]) -> str:
-        """Add what `emit` adds, with the numbers that it reads unpacked before it."""
+        """Add what `emit` adds, preceded by an `unpack` of the numbers that it reads."""
         outer, self._segment = self._segment, _Segment()
         before = len(self.lines)
         self.lines.append("")
@@ -173,17 +174,17 @@ class Source:
         bounds = " view, size = memory.view, memory.size\n" if self.touches_memory else ""
         body = "".join(f"{line}\n" for line in self.lines)
         text = f"def load(data, at, memory):\n{prelude}{bounds}{body} return {expression}\n"
-        exec(compile(text, "<lifting>", "exec"), self.scope)  # noqa: S102 - of the parts above alone: no name of a guest's is in it
+        exec(compile(text, "<lifting>", "exec"), self.scope)  # noqa: S102 - no names from a component
         load: Load = self.scope["load"]
         return load
 
     def bounds(self, start: str, size: str) -> None:
-        """Add the check that what is pointed to lies in the memory."""
+        """Add a bounds check."""
         self.touches_memory = True
         self.say(f"if {start} + {size} > size: memory.check({start}, {size})")
 
     def spilled(self, shape: Shape, at: int) -> str:
-        """What turns `at` from the address of the one core argument to that of the arguments in memory."""
+        """Code that replaces `at`, the address of the one core argument, by that of the arguments in memory."""
         pointer = self.constant(Struct("<I").unpack_from)
         return (
             f" start, = {pointer}(data, at + {at})\n"
@@ -217,17 +218,17 @@ def _bytes(source: Source, place: Place) -> str:
 
 
 def _limited(source: Source, place: Place, instead: str | None, most: str = "most()") -> tuple[str, str]:
-    """Add what looks at the length of text or bytes before they are read, and the begin of an `if` whose `else` is to
-    read them.
+    """Add a check of the length of a string or byte list before it is read, and the start of an `if` whose `else` is to
+    read it.
 
     Args:
-        source: the function in the making.
-        place: where they are.
-        instead: the value of what is too long; None to trap.
-        most: the expression of its limit.
+        source: the function being generated.
+        place: its location.
+        instead: the value if it is too long; None to trap.
+        most: the expression of the limit.
 
     Returns:
-        The expression of the view of them, and the variable for the value.
+        The expression of a view of it, and the variable for the value.
     """
     start, size = source.pair(place)
     value = source.name()
@@ -243,7 +244,7 @@ def _limited(source: Source, place: Place, instead: str | None, most: str = "mos
 
 
 def text(source: Source, place: Place, *, utf8: bool = False) -> str:
-    """Add what reads a string, or its UTF-8; returns its expression."""
+    """Add code that reads a string, or its UTF-8; returns its expression."""
     instead = None
     if source.limit.beyond is Beyond.CUT:
         instead = "str({begin}, 'utf-8', 'ignore')"
@@ -282,7 +283,7 @@ def _list(source: Source, type_: Any, shape: Shape, place: Place) -> str:
     if type_.element == BOOL:
         return f"[byte != 0 for byte in view[{start} : {last}]]"
     if isinstance(type_.element, Primitive) and type_.element not in (CHAR, STRING):
-        # A view without bytes cannot be cast.
+        # An empty view cannot be cast.
         return f'view[{start} : {last}].cast("{_CODES[type_.element.name]}").tolist() if {count} else []'
     load = source.constant(source.function(type_.element, element, Place(0)))
     return f"[{load}(view, at, memory) for at in range({start}, {last}, {element.size})]"
@@ -354,7 +355,7 @@ def _variant(source: Source, type_: Any, shape: Shape, place: Place) -> str:
 
 
 def _plain_cases(type_: VariantOf | ResultOf, cases: tuple[tuple[str, Any], ...]) -> tuple[Any, ...]:
-    """What stands for each case without a payload."""
+    """The value of each case without payload."""
     return (Ok(), Err()) if isinstance(type_, ResultOf) else tuple(name for name, _ in cases)
 
 

@@ -1,7 +1,7 @@
-"""Python values to core arguments: one function per type, compiled once.
+"""Lowers Python values to core arguments: one function per type, compiled once.
 
-What points into memory is written there by `storing`. Speed matters little here: a call has one flat result
-at most, and exports are called once for each guest.
+Values behind pointers are written to memory by `lower_memory`. Speed matters little here: a call has at most one flat
+result, and exports are called once for each guest.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from guesthouse.wasm.types import (
 )
 
 Flatten: TypeAlias = Callable[[Any, LinearMemory], list[int]]
-"""`(value, memory)` to the bits of each core argument, as a number that is not negative."""
+"""`(value, memory)` to the bits of each core argument, as unsigned numbers."""
 
 _bits_of_f32: Final = (Struct("<f").pack, Struct("<I").unpack)
 _bits_of_f64: Final = (Struct("<d").pack, Struct("<Q").unpack)
 
 
 def flatten(type_: WitType, shape: Shape, resource_number: ResourceNumber) -> Flatten:
-    """Compile what flattens a type's values."""
+    """Compile a function that flattens a type's values."""
     number = convert(type_, resource_number)
     if number is not None:
         return _number(type_, number)

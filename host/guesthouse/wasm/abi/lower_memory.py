@@ -1,7 +1,7 @@
-"""Python values to values of the canonical ABI in a guest's memory: one writer per type, compiled once.
+"""Lowers Python values into a guest's memory: one writer per type, compiled once.
 
-What a value points to goes where the guest's own allocator says. That runs the guest, which may change any
-of its memory and grow it, so the view of the memory is asked for after that, each time; offsets stay good.
+The guest's own allocator places what a value points to. That runs the guest, which may change and grow
+its memory, so the view of the memory is fetched again after each allocation; offsets stay valid.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ Store: TypeAlias = Callable[[Any, int, LinearMemory], None]
 """`(value, offset, memory)`."""
 
 MAX_BYTES: Final = 2**31 - 1
-"""Of one text or list: the ABI's own limit."""
+"""Per string or list: the ABI's own limit."""
 
 _put_pair: Final = Struct("<II").pack_into
 
 
 def store(type_: WitType, shape: Shape, resource_number: ResourceNumber) -> Store:
-    """Compile the writer for a type.
+    """Compile the writer of a type.
 
-    The writer raises `WrongType`, `OutOfRange` or `NotUnicode` for a value that does not fit.
+    It raises `WrongType`, `OutOfRange` or `NotUnicode` for a value that does not fit.
     """
     number = convert(type_, resource_number)
     if number is not None:
@@ -72,18 +72,18 @@ def _number(number: Convert, code: str) -> Store:
 
 
 def room(memory: LinearMemory, align: int, size: int) -> int:
-    """Have the guest make room; returns its offset."""
+    """Allocate in the guest; returns the offset."""
     if size > MAX_BYTES:
         raise OutOfRange(f"{size} bytes do not fit a guest: pass fewer than 2 GiB")
     return memory.allocate(align, size)
 
 
 def copied(data: bytes, memory: LinearMemory) -> int:
-    """Have bytes copied into the guest; returns their offset. For none too its allocator is asked, as the
-    canonical ABI has it: guests free what they get, whatever its size.
+    """Copy bytes into the guest; returns their offset. The allocator is called for empty ones too, as the
+    canonical ABI demands: guests free what they get, whatever its size.
     """
     size = len(data)
-    # As in `room`, without a call: this is where every payload goes through.
+    # `room` inlined: every payload passes here.
     address = memory.allocate(1, size) if size <= MAX_BYTES else room(memory, 1, size)
     memory.view[address : address + size] = data
     return address
@@ -104,7 +104,7 @@ def _bytes(value: Any, at: int, memory: LinearMemory) -> None:
 def elements(
     type_: ListOf, shape: Shape, resource_number: ResourceNumber
 ) -> Callable[[Any, LinearMemory], int]:
-    """Compile what has the elements of a list, other than bytes, written; it returns their offset."""
+    """Compile a function that writes the elements of a list, other than bytes, and returns their offset."""
     element = shape.parts[0]
     size, align = element.size, element.align
     write = store(type_.element, element, resource_number)
@@ -127,7 +127,7 @@ def elements(
 
 
 def _together(type_: WitType) -> Callable[[list[Any]], bytes | None] | None:
-    """What packs many numbers at once, or leaves it to their writer to say which does not fit."""
+    """A function that packs many numbers at once; None leaves errors to their writer."""
     if not isinstance(type_, Primitive) or type_.name in ("char", "string"):
         return None
     code, expected = CODES[type_.name], {bool if type_ == BOOL else float if type_ in (F32, F64) else int}
@@ -156,16 +156,16 @@ def _list(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
 
 
 def misses(missing: KeyError) -> WrongType:
-    """The error of a record without a field."""
+    """The error for a record without a field."""
     return WrongType(f"the record misses the field {missing.args[0]!r}")
 
 
 class Fields:
-    """Values that stand side by side: a function `(value, at, memory)` in the making, as source.
+    """Adjacent values: generates the source of a function `(value, at, memory)`.
 
-    What is a number, and where text and lists begin and how long they are, is written by one `pack` for all
-    of it: a loop over closures takes twice the time. The source is made of numbers and of the words below
-    alone.
+    One `pack` writes all numbers, pointers and lengths:
+    a loop over closures takes twice the time. The source consists of numbers and the words below
+    only.
     """
 
     def __init__(self, resource_number: ResourceNumber) -> None:
@@ -176,19 +176,19 @@ class Fields:
         self._before, self._copies, self._after = "", "", ""
 
     def number(self, code: str, offset: int, expression: str) -> None:
-        """Add a number; they are added in the order of their offsets."""
+        """Add a number, in the order of offsets."""
         self._layout += f"{offset - self._end}x{code}"
         self._end = offset + Struct("<" + code).size
         self._packed.append(expression)
 
     def constant(self, value: Any) -> str:
-        """The name of a value."""
+        """The name of a constant."""
         name = f"k{len(self._scope)}"
         self._scope[name] = value
         return name
 
     def all(self, types: tuple[WitType, ...], shape: Shape, start: int = 0) -> list[str]:
-        """Add the fields of a record or tuple; returns the names of the variables that hold their values."""
+        """Add the fields of a record or tuple; returns the names of the variables with their values."""
         names = [f"v{index}" for index in range(len(types))]
         for name, type_, part, offset in zip(names, types, shape.parts, shape.offsets, strict=True):
             self._add(name, type_, part, start + offset)
@@ -210,19 +210,19 @@ class Fields:
             self._after += f" {write}({name}, at + {offset}, memory)\n"
 
     def _point(self, name: str, placing: str, offset: int) -> None:
-        """Add where something is put, and its length. It is put there before the view is taken that is packed into."""
+        """Add a pointer and a length. Allocation comes before the view is fetched that is packed into."""
         self._copies += f" {name}_at = {placing}\n"
         self.number("I", offset, f"{name}_at")
         self.number("I", offset + 4, f"len({name})")
 
     def finish(self, head: str) -> Store:
-        """Compile it. `head` takes the value apart into its variables."""
+        """Compile it. `head` unpacks the value into its variables."""
         pack = ""
         if self._packed:
             packer = self.constant(Struct(self._layout).pack_into)
             pack = f" {packer}(memory.view, at, {', '.join(self._packed)})\n"
         text = f"def write(value, at, memory):\n{head}{self._before}{self._copies}{pack}{self._after}"
-        exec(compile(text, "<lowering>", "exec"), self._scope)  # noqa: S102 - of the parts above alone: no name of a guest's is in it
+        exec(compile(text, "<lowering>", "exec"), self._scope)  # noqa: S102 - no names from a component
         write: Store = self._scope["write"]
         return write
 

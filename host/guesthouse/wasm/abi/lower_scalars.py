@@ -1,7 +1,4 @@
-"""Python values to the numbers of the canonical ABI: what needs no memory of the guest's.
-
-Nothing becomes a number that was not checked against its type.
-"""
+"""Lowers Python values that are one number in the canonical ABI, checked against their types."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ from guesthouse.wasm.types import (
 from guesthouse.wasm.values import INTEGERS, Err, FirstOf, Ok, Some, Utf8
 
 Convert: TypeAlias = Callable[[Any], Any]
-"""A value that is one number of the ABI, checked, to that number."""
+"""Converts a value to its number, checked."""
 
 _pack_f32: Final = Struct("<f").pack
 
@@ -35,12 +32,12 @@ CODES: Final = {"bool": "B", "f32": "f", "f64": "d", "char": "I"} | INTEGERS
 
 
 def wrong(expected: str, value: object) -> WrongType:
-    """The error of a value of another type."""
+    """The error for a value of another type."""
     return WrongType(f"expected {expected}, got {type(value).__name__}")
 
 
 def convert(type_: WitType, resource_number: ResourceNumber) -> Convert | None:
-    """What turns a value into the one number that it is; None for types whose values are more than that."""
+    """The conversion of a value to a single number; None for types that need more."""
     match type_:
         case Primitive("string"):
             return None
@@ -56,7 +53,7 @@ def convert(type_: WitType, resource_number: ResourceNumber) -> Convert | None:
 
 
 def code_of(type_: WitType, shape: Shape) -> str:
-    """The code in `struct` of such a number in memory."""
+    """The `struct` code of such a number in memory."""
     if isinstance(type_, Primitive):
         return CODES[type_.name]
     return shape.discriminant or "I"
@@ -128,7 +125,7 @@ def _enum(names: tuple[str, ...]) -> Convert:
 
 
 def first_fitting(value: FirstOf, carries: dict[str, bool]) -> tuple[str, Any]:
-    """The first case that the type has, where `carries` says of its cases whether they have a payload."""
+    """The first case that the type has; `carries` says which of its cases have a payload."""
     for name, carried in value.cases:
         if carries.get(name) is (carried is not None):
             return name, carried
@@ -187,11 +184,11 @@ def bytes_of(value: Any) -> bytes:
 
 
 CaseOf: TypeAlias = Callable[[Any], tuple[int, Any]]
-"""A value to the number of its case and what it carries: None in a case without payload."""
+"""Returns the number and the payload of a value's case; None in a case without payload."""
 
 
 def case_of(type_: VariantOf | OptionOf | ResultOf) -> CaseOf:
-    """Compile what tells the case of a value."""
+    """Compile a function that determines the case of a value."""
     if isinstance(type_, OptionOf):
         return _wrapped if can_be_none(type_.some) else _plain_option
     if isinstance(type_, ResultOf):

@@ -1,9 +1,9 @@
-"""A guest's linear memory: what values of the canonical ABI are read from and written to.
+"""A guest's linear memory, from which values are lifted and to which they are lowered.
 
-Every access goes through a view of exactly the bytes that the memory has (`native.py`), by offsets: a defect here reads
-or writes the guest's own memory, or raises. The view is renewed, address and size together, after everything that may
-grow the memory: before each host call touches it and after each call of the guest's allocator (`look`). A memory that
-has not grown has not moved. Under both engines it does not move at all (`engines.py`), which `self_check.py` checks.
+Every access goes through a view of exactly the memory's bytes (`native.py`), by offsets: a bug here accesses the
+guest's own memory, or raises. The view is renewed, address and size together, after everything that may
+grow the memory: before a host call touches it and after each call of the guest's allocator (`look`).
+Memories do not move when they grow (`engines.py`), which `self_check.py` checks.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from guesthouse.wasm.errors import GuestTrap
 
 
 class LinearMemory:
-    """The memory of one guest. An offset in it is the guest's choice: `check` it first.
+    """The memory of one guest. Offsets come from the guest: `check` them first.
 
     Args:
-        where: asks for its address in the worker, which is good until it grows.
-        size_now: asks for its size in bytes.
+        where: returns its address in the worker.
+        size_now: returns its size in bytes.
     """
 
     __slots__ = ("_size_now", "_where", "allocate", "size", "view")
@@ -32,13 +32,13 @@ class LinearMemory:
         self.size = 0
         """Bytes of `view`."""
         self.view = native.guest_view(0, 0)
-        """The whole memory and nothing else. Replaced when the memory grows: ask for it after each allocation."""
+        """Exactly the memory. Replaced when it grows: read it again after each allocation."""
         self.allocate: Callable[[int, int], int] = no_allocator
-        """`(alignment, size) -> offset`: room that the guest makes for the result of the call in hand; checked."""
+        """`(alignment, size) -> offset`: the guest's allocator for the current call's result; checked."""
         self.look()
 
     def look(self) -> None:
-        """Take notice of growth. To be called after guest code ran and before the memory is touched."""
+        """Renew the view if the memory has grown. Call it after guest code ran and before the memory is accessed."""
         size = self._size_now()
         if size != self.size:
             self.view = native.guest_view(self._where(), size)
@@ -46,14 +46,14 @@ class LinearMemory:
 
     @property
     def base(self) -> int:
-        """Its address in the worker, by which the mappings of the worker know it."""
+        """Its address in the worker."""
         return self._where()
 
     def check(self, offset: int, size: int) -> None:
-        """See that so many bytes from an offset lie within the memory. Callers compare with `size` first.
+        """Check that a range lies within the memory. Callers compare with `size` first.
 
         Raises:
-            GuestTrap: they do not.
+            GuestTrap: it does not.
         """
         if offset + size > self.size:
             raise GuestTrap(
@@ -62,7 +62,7 @@ class LinearMemory:
             )
 
     def close(self) -> None:
-        """The memory is about to be freed: nothing reaches it through this any more."""
+        """Release the view before the memory is freed."""
         self._where = self._size_now = _nothing
         self.allocate = no_allocator
         self.look()
@@ -73,9 +73,9 @@ def _nothing() -> int:
 
 
 def no_allocator(alignment: int, size: int) -> int:
-    """`allocate` of a function that was lowered without one; a component that needs it is not valid."""
-    raise GuestTrap(ExitCause.TRAP, "it takes memory from a function without saying how to get any")
+    """`allocate` of a function that was lowered without one; valid components do not need it."""
+    raise GuestTrap(ExitCause.TRAP, "it calls a function that needs an allocator without one")
 
 
 NO_MEMORY: Final = LinearMemory(_nothing, _nothing)
-"""Of a guest that has none, or none yet: every offset is outside of it."""
+"""Of a guest without memory: every offset is out of bounds."""

@@ -1,4 +1,4 @@
-"""Calls by the canonical ABI: arguments out of a guest, results and parameters into it."""
+"""Compiles the conversion of a call's arguments and results by the canonical ABI."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from guesthouse.wasm.values import OK, Form
 
 
 class Slots(Enum):
-    """How core arguments stand: where the first one's value begins, and bytes from one to the next."""
+    """Layouts of core arguments: offset of the first value, and stride in bytes."""
 
     RAW = (0, 16)
     TAGGED = (8, 32)
 
 
 ReadArguments: TypeAlias = Callable[[int, LinearMemory | None], tuple[Any, ...]]
-"""`(address of the core arguments, memory)`; the memory of functions that pass no pointer may be None."""
+"""`(address of the core arguments, memory)`; the memory may be None for functions that pass no pointer."""
 
 
 def lift_arguments(
@@ -58,11 +58,11 @@ def lift_arguments(
     """Compile the reader of a call's arguments.
 
     Args:
-        types: of the arguments, in order; at least one.
-        slots: how the core arguments stand.
-        resource_number: the host's number of a resource's type.
-        utf8: whether arguments that are strings are wanted as the bytes of their UTF-8.
-        limit: how long texts and bytes may be.
+        types: of the arguments; at least one.
+        slots: the layout of the core arguments.
+        resource_number: returns the host's number of a resource type.
+        utf8: whether string arguments are returned as UTF-8 bytes.
+        limit: the size limits of strings and bytes.
 
     Raises:
         UnsupportedType: one of the types cannot be passed.
@@ -96,12 +96,12 @@ def lift_arguments(
 
 
 class ResultWriter(msgspec.Struct, frozen=True):
-    """How a host call's result gets into the guest."""
+    """Writes a host call's result into the guest."""
 
     by_address: bool
-    """Whether the core function has a last parameter that says where in memory."""
+    """Whether the core function has a last parameter with the result's address."""
     write: Callable[[Any, LinearMemory, int], None]
-    """`(value, memory, where)`: the guest's offset, as an unsigned number that is not checked yet, or the native
+    """`(value, memory, where)`: the guest's offset, unsigned and unchecked, or the native
     address of the core result's eight bytes.
     """
 
@@ -114,9 +114,9 @@ def lower_result(type_: WitType, forms: tuple[Form, ...], resource_number: Resou
     """Compile the writer of a host call's result.
 
     Args:
-        type_: of the import.
+        type_: the import's result type.
         forms: what the call may return besides values of the type.
-        resource_number: the host's number of a resource's type.
+        resource_number: returns the host's number of a resource type.
 
     Raises:
         UnsupportedType: the type cannot be passed.
@@ -151,7 +151,7 @@ def _in_memory(
     write_value = store(type_, shape, resource_number)
     if forms:
         write_value = _or_form(write_value, _compiled(type_, shape, forms, resource_number))
-    # Most calls return this, and of it there is one byte alone to be written.
+    # Most calls return this; it takes a single byte.
     constant = _constant(type_)
     size, outside = shape.size, ~0xFFFF_FFFF | (shape.align - 1)
 
@@ -169,7 +169,7 @@ def _in_memory(
 
 
 def _constant(type_: WitType) -> object:
-    """The value whose form in memory is a case number of one byte, zero, if the type has one."""
+    """The value whose representation is the single byte 0, if the type has one."""
     if isinstance(type_, OptionOf):
         return None
     return OK if isinstance(type_, ResultOf) and type_.ok is None else _NO_CONSTANT
@@ -200,7 +200,7 @@ def _compiled(
 
 
 def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: ResourceNumber) -> Store | None:
-    """What writes a form of a type: all its numbers at once. None when the type has another shape."""
+    """The writer of a form of a type, all numbers at once. None if the type has another shape."""
     fields, offset = Fields(resource_number), 0
     for step in form.path:
         if not isinstance(type_, ResultOf | VariantOf):
@@ -221,11 +221,11 @@ def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: Re
 def lower_parameters(
     types: tuple[WitType, ...], resource_number: ResourceNumber
 ) -> Callable[[tuple[Any, ...], LinearMemory], list[tuple[str, int]]]:
-    """Compile what makes core arguments of those for an export: the core type and the bits of each.
+    """Compile the conversion of an export's parameters to core types and bits.
 
     Args:
-        types: of the parameters, in order.
-        resource_number: the host's number of a resource's type.
+        types: of the parameters.
+        resource_number: returns the host's number of a resource type.
 
     Raises:
         UnsupportedType: one of the types cannot be passed.

@@ -1,4 +1,4 @@
-"""How much one call may pass: a guest that points to the same bytes again and again could pass any amount."""
+"""Limits what one call passes: a guest could pass any amount by pointing to the same bytes repeatedly."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from guesthouse.wasm.types import (
 from guesthouse.wasm.values import MAX_LIST
 
 MAX_VALUES: Final = 2 * MAX_LIST
-"""Values in all lists that one call passes, those within others counted too: each is an object here."""
+"""Values in all lists that one call passes, nested ones included; each is an object here."""
 
 SHARED_BYTES: Final = 1024 * 1024
-"""Bytes by which all texts and bytes that one call passes may exceed the longest."""
+"""Bytes by which all strings and bytes of one call may exceed the limit of one."""
 
 _SMALL: Final = 4
-"""Texts and lists of plain elements that one call may pass unmetered: each is within the guest's memory."""
+"""Strings and lists of plain elements that one call may pass unmetered: each is within the guest's memory."""
 
 
 def needs_meter(types: tuple[WitType, ...]) -> bool:
-    """Whether a guest could pass much more than it has memory, by pointing to the same bytes again and again."""
+    """Whether a guest could pass much more than its memory, by pointing to the same bytes repeatedly."""
     return sum(map(_pointers, types)) > _SMALL
 
 
@@ -51,7 +51,7 @@ def _pointers(type_: WitType | None) -> int:
 
 
 def has_handles(type_: WitType | None) -> bool:
-    """Whether values of a type may hold handles."""
+    """Whether values of a type may contain handles."""
     match type_:
         case Handle():
             return True
@@ -68,7 +68,7 @@ def has_handles(type_: WitType | None) -> bool:
 
 
 def values_in(type_: WitType | None) -> int:
-    """Values in one of a type at most, those within lists aside."""
+    """The most values in one of a type, those within lists aside."""
     match type_:
         case RecordOf(fields):
             return 1 + sum(values_in(field) for _, field in fields)
@@ -83,7 +83,7 @@ def values_in(type_: WitType | None) -> int:
 
 
 class Budget:
-    """What has been read for the call in hand, of calls whose types let a guest pass the same bytes many times."""
+    """What was read for the current call, if its types let a guest pass the same bytes repeatedly."""
 
     __slots__ = ("_bytes", "_most", "_values")
 
@@ -91,24 +91,24 @@ class Budget:
         self._bytes = self._most = self._values = 0
 
     def begin(self, most: int) -> None:
-        """Another call, which takes texts and bytes of that length each."""
+        """Start another call, with that limit on each string and byte list."""
         self._bytes = self._values = 0
         self._most = most + SHARED_BYTES
 
     def bytes(self, count: int) -> None:
-        """So many more are read, whose bounds in the memory were checked."""
+        """Count bytes, whose bounds were checked."""
         self._bytes += count
         if self._bytes > self._most:
-            raise trap(f"it passed over {self._most} bytes in one call, the limit: pass fewer")
+            raise trap(f"it passed over {self._most} bytes in one call, the limit: pass them in parts")
 
     def values(self, count: int) -> None:
-        """So many more are read."""
+        """Count values."""
         self._values += count
         if self._values > MAX_VALUES:
             raise trap(
-                f"it passed lists of over {MAX_VALUES} values in one call, the limit: pass parts of them"
+                f"it passed lists of over {MAX_VALUES} values in one call, the limit: pass them in parts"
             )
 
 
 BUDGET: Final = Budget()
-"""One for all guests: to read a call's arguments runs no guest."""
+"""One for all guests, because reading a call's arguments runs no guest."""

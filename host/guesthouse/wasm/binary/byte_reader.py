@@ -1,4 +1,4 @@
-"""Reads the binary format of components and core modules: numbers, names and sections, never past their end."""
+"""Reads and writes the binary format of components and core modules: numbers, names and sections, bounds checked."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ PREAMBLE_BYTES: Final = 8
 
 _MAX_U32: Final = 2**32 - 1
 _MAX_SECTIONS: Final = 20_000
-"""Of one component or module. A component of a Python guest has some 400."""
+"""Per component or module. A Python guest's component has about 400."""
 
 
 class UnsupportedComponent(Exception):
-    """A component or module is malformed, or has what this host does not run; the message says what."""
+    """A component or module is malformed or unsupported; the message says why."""
 
 
 class Reader:
-    """A place in some bytes, and where they end for it.
+    """A position in bytes, and the end of the readable range.
 
-    Every method raises `UnsupportedComponent` for what is cut off or malformed.
+    Every method raises `UnsupportedComponent` for truncated or malformed input.
     """
 
     __slots__ = ("at", "content", "end")
@@ -40,7 +40,7 @@ class Reader:
     def byte(self) -> int:
         """Read one byte."""
         if self.at >= self.end:
-            raise UnsupportedComponent("it is cut off")
+            raise UnsupportedComponent("it is truncated")
         value = self.content[self.at]
         self.at += 1
         return value
@@ -70,26 +70,26 @@ class Reader:
         raise UnsupportedComponent("a number is over ten bytes long")
 
     def count(self, most: int, what: str) -> int:
-        """Read the length of a vector, whose elements are a byte long at least."""
+        """Read the length of a vector, whose elements have at least a byte each."""
         value = self.number()
         if value > most:
             raise UnsupportedComponent(f"it has {value} {what}, over {most}")
         if value > self.end - self.at:
-            raise UnsupportedComponent("it is cut off")
+            raise UnsupportedComponent("it is truncated")
         return value
 
     def take(self, size: int) -> bytes:
-        """Read so many bytes."""
+        """Read bytes."""
         start = self.at
         if size > self.end - start:
-            raise UnsupportedComponent("it is cut off")
+            raise UnsupportedComponent("it is truncated")
         self.at = start + size
         return self.content[start : self.at]
 
     def skip(self, size: int) -> None:
-        """Read so many bytes, of which nothing is wanted."""
+        """Skip bytes."""
         if size > self.end - self.at:
-            raise UnsupportedComponent("it is cut off")
+            raise UnsupportedComponent("it is truncated")
         self.at += size
 
     def rest(self) -> bytes:
@@ -111,13 +111,13 @@ class Reader:
             raise UnsupportedComponent("a name is not UTF-8") from None
 
     def finish(self) -> None:
-        """See that all was read."""
+        """Check that everything was read."""
         if self.at != self.end:
-            raise UnsupportedComponent("a section is longer than what is in it")
+            raise UnsupportedComponent("a section is longer than its content")
 
 
 class Section(Struct, frozen=True):
-    """One section: where it begins with its kind and size, and where its content begins and ends."""
+    """One section: where its header starts, and where its content starts and ends."""
 
     kind: int
     start: int
@@ -126,7 +126,7 @@ class Section(Struct, frozen=True):
 
 
 def sections(content: bytes, start: int, end: int, preamble: bytes) -> Iterator[Section]:
-    """The sections of the component or module that stands at `start`.
+    """The sections of a component or module.
 
     Raises:
         UnsupportedComponent: it has another preamble, or its sections do not fill it.
@@ -141,7 +141,7 @@ def sections(content: bytes, start: int, end: int, preamble: bytes) -> Iterator[
         kind, size = reader.byte(), reader.number()
         section = Section(kind, begin, reader.at, reader.at + size)
         if size > reader.end - reader.at:
-            raise UnsupportedComponent("it is cut off")
+            raise UnsupportedComponent("it is truncated")
         reader.at = section.end
         yield section
     raise UnsupportedComponent(f"it has over {_MAX_SECTIONS} sections")

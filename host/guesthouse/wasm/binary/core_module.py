@@ -1,6 +1,6 @@
-"""What a core module of a component imports and exports, and what its start section names.
+"""Imports, exports and start function of a component's core module.
 
-The host calls that function itself, so the module is compiled *without start*: it exports the function instead.
+The host calls the start function itself, so the module is compiled *without start*: it exports the function instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from guesthouse.wasm.binary.byte_reader import (
 from guesthouse.wasm.binary.byte_reader import sections as sections_of
 
 MAX_MODULE_IMPORTS: Final = 50_000
-"""Of one module, and of all modules of a component together."""
+"""Per module, and for all modules of a component together."""
 MAX_MODULE_EXPORTS: Final = 100_000
 """The same. A Python guest has 4,200."""
 
@@ -61,24 +61,24 @@ class Wanted(Struct, frozen=True):
     name: str
     kind: Kind
     type: int = 0
-    """The number of a function's type in the module."""
+    """The type index of a function."""
 
 
 class CoreModule(Struct, frozen=True):
-    """One core module of a component, as far as linking is concerned."""
+    """One core module of a component, as needed for linking."""
 
     content: bytes
     imports: tuple[Wanted, ...]
     exports: Mapping[str, Kind]
     start: int | None
-    """The number of the function in its start section."""
+    """The index of its start function."""
     sections: Mapping[int, Section]
-    """All but the custom ones, in their order, by their kind."""
+    """All sections except custom ones, by kind."""
     numbers: Mapping[str, int] = field(default_factory=dict)
-    """Of what it exports, among all of its kind that it imports and has."""
+    """Indices of its exports in their index spaces."""
 
     def reader(self, kind: int) -> Reader:
-        """Reads the content of a section; one that it does not have is an empty vector."""
+        """A reader of a section's content; a missing section is an empty vector."""
         section = self.sections.get(kind)
         if section is None:
             return Reader(b"\0", 0, 1)
@@ -86,10 +86,10 @@ class CoreModule(Struct, frozen=True):
 
 
 def read_module(content: bytes) -> CoreModule:
-    """Read what a module imports and exports.
+    """Read a module's imports and exports.
 
     Raises:
-        UnsupportedComponent: it is malformed, or does something unknown.
+        UnsupportedComponent: it is malformed, or has something unknown.
     """
     sections: dict[int, Section] = {}
     for section in sections_of(content, 0, len(content), MODULE):
@@ -117,9 +117,9 @@ def _start(reader: Reader) -> int:
 
 
 def without_start(module: CoreModule) -> tuple[bytes, str | None]:
-    """The module without its start section, and the name under which it exports that function instead.
+    """The module without its start section, and the name under which it exports that function.
 
-    A module without one is returned as it is, with None.
+    A module without a start section is returned unchanged, with None.
     """
     if module.start is None:
         return module.content, None
@@ -130,40 +130,40 @@ def without_start(module: CoreModule) -> tuple[bytes, str | None]:
     entry = encoded_number(len(encoded)) + encoded + bytes((Kind.FUNCTION,)) + encoded_number(module.start)
     exports = encoded_section(EXPORTS, _with(entry, module.reader(EXPORTS)))
     start = module.sections[START]
-    # Without a section of exports, their place is where the start section is, which comes right after it.
+    # Without an export section, it replaces the start section, which would follow it.
     old = module.sections.get(EXPORTS, start)
     pieces = module.content[: old.start], exports, module.content[old.end : start.start]
     return b"".join((*pieces, module.content[max(old.end, start.end) :])), name
 
 
 def function_type(module: CoreModule, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parameters and results of the function type of that number.
+    """The parameters and results of a function type.
 
     Raises:
-        UnsupportedComponent: there is none, or it has other types than numbers.
+        UnsupportedComponent: it does not exist, or has types other than numbers.
     """
     reader = module.reader(TYPES)
     if number >= reader.count(_MAX_TYPES, "types"):
-        raise UnsupportedComponent("a module imports a function of a type that it does not have")
+        raise UnsupportedComponent("a module imports a function of a type that does not exist")
     for _ in range(number):
         _function_type(reader)
     params, results = _function_type(reader)
     if not {*params, *results} <= _NUMBERS.keys():
         raise UnsupportedComponent(
-            "a module imports a function of a component within it that passes no plain numbers"
+            "a module imports a function of a nested component with types other than numbers"
         )
     return tuple(_NUMBERS[each] for each in params), tuple(_NUMBERS[each] for each in results)
 
 
 def _function_type(reader: Reader) -> tuple[bytes, bytes]:
     if reader.byte() != 0x60:
-        raise UnsupportedComponent("a module has types that are no functions")
+        raise UnsupportedComponent("a module has types other than functions")
     params = reader.take(reader.number())
     return params, reader.take(reader.number())
 
 
 def trapping_exports(module: CoreModule) -> frozenset[str]:
-    """The functions that a module exports and whose code is `unreachable` and nothing else."""
+    """The exported functions whose code is only `unreachable`."""
     reader = module.reader(CODE)
     first = sum(1 for each in module.imports if each.kind is Kind.FUNCTION)
     numbers = set()

@@ -1,8 +1,8 @@
-"""Finds the instructions in a function's body that take long, alone or many in a row, which is to read all the others.
+"""Finds instructions in a function's body that take long, alone or many in a row, by decoding all instructions.
 
-What an instruction is followed by depends on it, so nothing can be found by its bytes alone. The known ones are those
-of all extensions of WebAssembly that an engine of `engines.py` validates, and some that it does not. One that is not
-known is refused, as it might be followed by anything.
+The length of an instruction depends on its opcode. Known are those
+of all WebAssembly extensions that the engine validates, and some more. Unknown ones are
+refused, because their length is not known.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from guesthouse.wasm.binary.byte_reader import Reader, UnsupportedComponent
 
 
 class Long(IntEnum):
-    """Those that the engine carries out in functions of its own, by their numbers, some of them behind a prefix."""
+    """Instructions that run inside the engine, by opcode; some have a prefix."""
 
     MEMORY_GROW = 0x40
     REF_FUNC = 0xD2
@@ -31,15 +31,15 @@ class Long(IntEnum):
 
 
 class Found(NamedTuple):
-    """One of them, and where it stands."""
+    """One of them, and its position."""
 
     what: Long
     start: int
     end: int
     operands: tuple[int, ...]
-    """The memories, tables and segments that it names, in their order."""
+    """Its memory, table and segment indices, in order."""
     length: int | None
-    """Of bytes or elements, where the instruction before it is a constant."""
+    """Of bytes or elements, if the previous instruction is a constant."""
 
 
 _TWO_OPERANDS: Final = frozenset((Long.MEMORY_INIT, Long.MEMORY_COPY, Long.TABLE_INIT, Long.TABLE_COPY))
@@ -47,7 +47,7 @@ _PREFIX: Final = 0xFC
 
 _NUMBER: Final = rb"[\x80-\xff]*[\x00-\x7f]"
 _TYPE: Final = rb"(?:[\x63\x64]" + _NUMBER + rb"|[\x00-\x62\x65-\x7f]|[\x80-\xff]+[\x00-\x7f])"
-"""Of a value or a block; references to what is declared in the module take two numbers."""
+"""Of a value or a block; references to declared types take two numbers."""
 _PLACE: Final = (
     rb"(?:(?:[\x00-\x3f]|[\x80-\xbf]\x80*\x00)"
     + _NUMBER
@@ -55,7 +55,7 @@ _PLACE: Final = (
     + _NUMBER * 2
     + rb")"
 )
-"""In memory: alignment, the number of the memory if a bit of that says so, and offset."""
+"""Of memory accesses: alignment, memory index if a bit of that says so, and offset."""
 _OTHERS: Final = (
     rb"[\x0c\x0d\x10\x12\x14\x15\x20-\x26\x3f\x42\xd0\xd5\xd6]" + _NUMBER,
     rb"\x41" + _NUMBER + rb"(?!\xfc[\x08\x0a-\x0c\x0e])",
@@ -75,7 +75,7 @@ _OTHERS: Final = (
     rb"\xfd(?:[\x0e-\x14\x23-\x53\x5e-\x7f]|[\x80-\xff]\x01|[\x80-\x93]\x02)",
 )
 _RUN: Final = re.compile(rb"(?:" + rb"|".join(_OTHERS) + rb"){0,4096}", re.DOTALL)
-"""No two of the alternatives begin alike, so nothing is tried twice. A match of any length would take memory for each
+"""The alternatives are disjoint, so there is no backtracking. An unbounded match would take memory for each
 instruction.
 """
 
@@ -84,12 +84,12 @@ def long_instructions(content: bytes, start: int, end: int) -> Iterator[Found]:
     """Find the instructions that take long.
 
     Args:
-        content: of a module.
-        start: where the instructions of a function begin, behind its locals.
+        content: a module.
+        start: where a function's instructions start, after its locals.
         end: where they end.
 
     Raises:
-        UnsupportedComponent: it has one that is not known, or is cut off.
+        UnsupportedComponent: it has an unknown instruction, or is truncated.
     """
     reader = Reader(content, start, end)
     count = None
@@ -100,7 +100,7 @@ def long_instructions(content: bytes, start: int, end: int) -> Iterator[Found]:
             return
         match content[reader.at]:
             case _ if reader.at > before:
-                pass  # there may be more of it
+                pass  # the run may continue
             case 0x41:
                 count = _constant(reader)
                 continue
@@ -112,13 +112,13 @@ def long_instructions(content: bytes, start: int, end: int) -> Iterator[Found]:
 
 
 def _end_of_run(content: bytes, at: int, end: int) -> int:
-    """Where the instructions end that are of no interest, or the first 4,096 of them."""
+    """The end of a run of other instructions, at most 4,096 of them."""
     match = _RUN.match(content, at, end)
     return at if match is None else match.end()
 
 
 def _constant(reader: Reader) -> int | None:
-    """What the `i32.const` here gives, if it is not negative."""
+    """The value of the `i32.const` here, if not negative."""
     reader.at += 1
     value = reader.signed()
     return None if value < 0 else value
@@ -144,7 +144,7 @@ def _skip_targets(reader: Reader) -> None:
     reader.at += 1
     count = reader.number() + 1
     if count > reader.end - reader.at:
-        raise UnsupportedComponent("it is cut off")
+        raise UnsupportedComponent("it is truncated")
     if reader.content[reader.at : reader.at + count].isascii():  # a byte each
         reader.at += count
         return

@@ -1,4 +1,4 @@
-"""The functions of wasmtime's C API for core modules that the boundary calls, in the manner of `capi`."""
+"""wasmtime's C functions for core modules, in the style of `capi`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from guesthouse.wasm.engine.capi import bind, bind_ready
 from guesthouse.wasm.engine.native import slots
 
 UNCHECKED_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p)
-"""`(env, caller, args_and_results) -> trap`: a host function; 0 is no trap. It is given the number of them too, which
-its type tells: a C function may be declared with fewer parameters than it gets.
+"""`(env, caller, args_and_results) -> trap`: a host function; 0 is no trap. The count argument is omitted, because the
+type implies it and a C callback may declare fewer parameters than it gets.
 """
 
 ASYNC_CALL: Final = CFUNCTYPE(
@@ -21,7 +21,7 @@ ASYNC_CALL: Final = CFUNCTYPE(
 """`(env, caller, args, args_len, results, results_len, trap_out, continuation_out)`."""
 
 EPOCH_CALL: Final = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p)
-"""`(context, env, delta_out, kind_out) -> error`: a guest's slice is over."""
+"""`(context, env, delta_out, kind_out) -> error`: called at the end of a guest's slice."""
 
 linker_new = bind("wasmtime_linker_new", c_void_p, c_void_p)
 linker_delete = bind("wasmtime_linker_delete", None, c_void_p)
@@ -66,7 +66,7 @@ trap_message = bind("wasm_trap_message", None, c_void_p, c_void_p)
 trap_delete = bind("wasm_trap_delete", None, c_void_p)
 
 EXTERN_SIZE: Final = 32
-"""Bytes of a `wasmtime_extern_t`: kind at 0, what it is from 8."""
+"""Bytes of a `wasmtime_extern_t`: kind at 0, value from 8."""
 EXTERN_OF: Final = 8
 INSTANCE_SIZE: Final = 16
 """Bytes of a `wasmtime_instance_t`."""
@@ -83,7 +83,7 @@ KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
 
 YIELD: Final = 1
 CONTINUE: Final = 0
-"""What an epoch callback may want (`wasmtime_update_deadline_kind_t`)."""
+"""Results of an epoch callback (`wasmtime_update_deadline_kind_t`)."""
 
 put_u64: Final = Struct("<Q").pack_into
 
@@ -117,4 +117,4 @@ def take_trap(trap: int) -> str:
     """Read the end of a `wasm_trap_t` as `capi.take_message` reads an error, and free it."""
     text = capi.take_bytes(lambda vector: trap_message(trap, vector))
     trap_delete(trap)
-    return text.rstrip("\0")  # unlike an error's, it ends as texts do in C
+    return text.rstrip("\0")  # unlike an error's, it is null-terminated

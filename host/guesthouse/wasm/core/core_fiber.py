@@ -1,4 +1,4 @@
-"""A guest that the boundary has put together from core modules, as its plan says."""
+"""A guest whose core modules are instantiated by its plan."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ _READY_TRAP: Final = capi.ready_pointer(_TRAP_ADDRESS)
 
 
 _SLICE_MICROSECONDS: Final = 1000
-"""Of instantiation at a time, if a single one does not take longer."""
+"""Of instantiation per poll, unless a single instance takes longer."""
 _REALLOC: Final = (KINDS["i32"],) * 4, (KINDS["i32"],)
 """The type of an allocator."""
 
 
 def _lacking() -> GuestTrap:
-    return GuestTrap(ExitCause.NOT_STARTED, "its modules lack what its plan takes from them")
+    return GuestTrap(ExitCause.NOT_STARTED, "its modules lack exports that its plan needs")
 
 
 def _limits(limits: StoreLimits, assembly: LinkedComponent) -> StoreLimits:
-    """Limits of a guest, without what its instances take besides its memory.
+    """Limits of a guest, less what its instances take besides its memory.
 
     Raises:
-        LinkFailure: it takes more from the start.
+        LinkFailure: it needs more initially.
     """
     needs = assembly.needs
     unmet = needs.unmet(limits.memory_bytes, limits.table_elements)
@@ -71,12 +71,12 @@ class CoreFiber(Fiber):
 
     __slots__ = (
         "_assembly",
-        "_bench",
         "_called",
         "_instances",
         "_memory_extern",
         "_next",
         "_reallocs",
+        "_scratch",
         "_trapped",
         "handles",
         "memory",
@@ -88,22 +88,22 @@ class CoreFiber(Fiber):
         super().__init__(assembly.engine, _limits(limits, assembly), owner)
         self._assembly = assembly
         self.memory = NO_MEMORY
-        """Where its values are, once that exists."""
+        """Its memory, once it exists."""
         self.handles = Handles()
         self.must_finish = False
-        """Whether the host waits for guest code on its own stack: it may neither call the host nor be pre-empted."""
+        """Whether its allocator runs on the host's stack: it may neither call the host nor be pre-empted."""
         self._trapped = c_void_p()
         self._next = 0
-        self._bench: ImportScratch | None = None
-        """Where it is being put together."""
+        self._scratch: ImportScratch | None = None
+        """Import scratch while it is being instantiated."""
         self._instances = bytearray()
         self._memory_extern = bytearray()
-        """By which `memory` asks for its size: kept, as only its address is."""
+        """Needed to ask for the memory's size: kept alive, because only its address is passed."""
         self._reallocs: dict[int | None, Callable[[int, int], int]] = {None: no_allocator}
         self.realloc: int | None = -1
-        """The allocator in use, by its number in the plan."""
+        """The current allocator, by its number in the plan."""
         self._called: object = None
-        """What the call under way is read from."""
+        """Buffers of the current call."""
         let_yield(self.store_address)
 
     def start(self, *arguments: Any) -> None:
@@ -130,7 +130,7 @@ class CoreFiber(Fiber):
         return memory.size + counted(self._assembly.needs.other_bytes)
 
     def use_allocator(self, number: int | None) -> None:
-        """Have room in the guest's memory made by that function of its own."""
+        """Use this allocator for results."""
         found = self._reallocs.get(number)
         if found is None:
             found = self._reallocs[number] = self._allocator(*self._assembly.reallocs[number or 0])
@@ -143,51 +143,51 @@ class CoreFiber(Fiber):
             return no_allocator
         extern = self._function(instance, name)
         if core_capi.core_types_of(self.context, _address(extern) + EXTERN_OF) != _REALLOC:
-            raise _lacking()  # it is called without asking for its type
+            raise _lacking()  # the unchecked call needs the exact type
         return partial(_allocate, self, memory, extern, capi.ready_pointer(_address(extern) + EXTERN_OF))
 
     def _step_ended(self) -> bool:
-        return self._started or self._put_together()
+        return self._started or self._instantiate_modules()
 
-    def _put_together(self) -> bool:
-        """Instantiate the modules one by one; returns False when one is to be started first, or others are to run
-        before the next.
+    def _instantiate_modules(self) -> bool:
+        """Instantiate the modules in order; returns False when a start function has to run, or this poll's time is used
+        up.
         """
         steps = self._assembly.steps
-        if self._bench is None:
-            self._bench = self._assembly.take_bench()
-            self._instances = self._bench.instances
+        if self._scratch is None:
+            self._scratch = self._assembly.take_scratch()
+            self._instances = self._scratch.instances
         spent = 0
         while self._next < len(steps):
             step = steps[self._next]
             spent += step.microseconds
             if spent > _SLICE_MICROSECONDS and spent > step.microseconds:
                 return False
-            self._instantiate(step, self._bench)
+            self._instantiate(step, self._scratch)
             self._next += 1
             if step.start is not None:
                 self._call(self._next - 1, step.start, b"", 0)
                 return False
-        self._leave_bench()
+        self._release_scratch()
         return True
 
-    def _leave_bench(self) -> None:
-        """Others may use it: keep what is still needed, which is little."""
-        bench, self._bench = self._bench, None
-        if bench is not None:
-            self._instances = bytearray(bench.instances)
-            self._assembly.give_bench(bench)
+    def _release_scratch(self) -> None:
+        """Return the scratch for other guests; copy what is still needed."""
+        scratch, self._scratch = self._scratch, None
+        if scratch is not None:
+            self._instances = bytearray(scratch.instances)
+            self._assembly.give_scratch(scratch)
 
-    def _instantiate(self, step: Step, bench: ImportScratch) -> None:
-        if not bench.fetch(self._next, self.context):
+    def _instantiate(self, step: Step, scratch: ImportScratch) -> None:
+        if not scratch.fetch(self._next, self.context):
             raise _lacking()
-        self.must_finish = True  # what initialises a module runs on the worker's own stack
+        self.must_finish = True  # module initialisers run on the worker's own stack
         error = core_capi.instance_new(
             self.context,
             step.module,
-            bench.externs_address + EXTERN_SIZE * step.imports.first,
+            scratch.externs_address + EXTERN_SIZE * step.imports.first,
             step.imports.count,
-            bench.instances_address + INSTANCE_SIZE * self._next,
+            scratch.instances_address + INSTANCE_SIZE * self._next,
             addressof(self._trapped),
         )
         self.must_finish = False
@@ -239,9 +239,9 @@ class CoreFiber(Fiber):
         super()._raise_error()
 
     def _let_go(self) -> None:
-        self._leave_bench()
+        self._release_scratch()
         if self.memory is not NO_MEMORY:
-            self.memory.close()  # what allocates refers to this fiber, too: a circle would keep the assembly
+            self.memory.close()  # the allocator refers to this fiber: a cycle would keep the component alive
         self.memory = NO_MEMORY
         self._reallocs.clear()
 
@@ -249,12 +249,12 @@ class CoreFiber(Fiber):
 def _allocate(
     fiber: CoreFiber, memory: LinearMemory, keep: object, function: capi.Ready, alignment: int, size: int
 ) -> int:
-    """Call the guest's `realloc` within a call of its own. Guest code runs, on the same stack, until it is done."""
+    """Call the guest's `realloc` inside its host call. Guest code runs on the same stack until it is done."""
     _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
     fiber.must_finish = True
     error = _func_call(fiber.ready_context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
     fiber.must_finish = False
-    if CurrentFiber.finish_by:  # its slice ended meanwhile, or in a call of the same slice before
+    if CurrentFiber.finish_by:  # its slice ended meanwhile, or in an earlier call
         capi.set_epoch_deadline(fiber.context, 0)
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None
@@ -262,7 +262,9 @@ def _allocate(
     memory.look()
     address: int = _result(_ARGUMENTS)[0]
     if address % alignment:
-        raise GuestTrap(ExitCause.TRAP, f"its allocator gave {address}, which is no multiple of {alignment}")
+        raise GuestTrap(
+            ExitCause.TRAP, f"its allocator returned {address}, which is not a multiple of {alignment}"
+        )
     if address + size > memory.size:
         memory.check(address, size)
     return address

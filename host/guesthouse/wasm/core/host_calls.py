@@ -1,8 +1,8 @@
-"""Host calls as core functions: `callbacks.py` for guests that the boundary has put together itself.
+"""Host calls as C callbacks for core functions.
 
-A call lifts its arguments from the core parameters and the guest's memory, and lowers its result there. Room
-for that comes from the guest's allocator, which runs while the call does. Until it is done the guest may not
-call the host: that traps, as the component model has it.
+A call lifts its arguments from core parameters and guest memory, and lowers its result there. The
+guest's allocator makes room for that, during the call; until it is done the guest may not
+call the host, as the component model demands.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _Finish: TypeAlias = Callable[..., None]
 """`(value, fiber, address of the core parameters, address of the core results)`: lower the result."""
 
 _Converters: TypeAlias = tuple[_Read, _Finish]
-"""Compiled when a function is called first: a Python guest imports some hundred and calls few, and all of them would
-take its worker 40 ms whenever it starts.
+"""Compiled on the first call: a Python guest imports about a hundred functions and calls few, and compiling all would
+take its worker 40 ms at each start.
 """
 
 _HANDLE_ACTIONS: Final[dict[HandleAction, Callable[[int, int], int]]] = {
@@ -72,7 +72,7 @@ _continuation: Final = slots(24)
 def as_core_call(
     function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
 ) -> Any:
-    """The C function for a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
+    """The C callback of a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
     limit = ArgumentLimit(lambda: function.most(CurrentFiber.fiber.owner), function.beyond)
 
     def compiled() -> _Converters:
@@ -85,7 +85,7 @@ def as_core_call(
 
 
 def as_core_drop(destructor: Destructor, type_number: int) -> Any:
-    """The C function by which a guest drops a resource of the host."""
+    """The C callback by which a guest drops a host resource."""
 
     def call(owner: Any, number: int) -> None:
         destructor(owner, type_number, number)
@@ -98,7 +98,7 @@ def as_core_drop(destructor: Destructor, type_number: int) -> Any:
 
 
 def as_core_handle(resource: int, action: HandleAction) -> Any:
-    """The C function that does that to handles of a resource of the component's own."""
+    """The C callback for handles of a component's own resource."""
     act = _HANDLE_ACTIONS[action]
 
     def call(owner: Any, number: int) -> int:
@@ -115,7 +115,7 @@ def _number_result(value: int, fiber: CoreFiber, params: int, results: int) -> N
 
 
 def _no_number(value: int, fiber: CoreFiber, params: int, results: int) -> None:
-    """The number that a dropped handle stood for: nobody is told."""
+    """Discards the representation of a dropped handle."""
 
 
 def _finisher(
@@ -157,7 +157,7 @@ def _into_tagged(write: Callable[[Any, Any, int], None], kind: int) -> _Finish:
 
 
 def _refuse_call() -> NoReturn:
-    raise GuestTrap(ExitCause.TRAP, "its allocator called the host, which waits for it")
+    raise GuestTrap(ExitCause.TRAP, "its allocator called the host")
 
 
 def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
@@ -174,7 +174,7 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1
-            fiber.memory.look()  # it may have grown since
+            fiber.memory.look()  # it may have grown
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(values, fiber.memory))
             finish(value, fiber, values, values)
         except BaseException as error:

@@ -1,8 +1,8 @@
-"""Where the modules of a guest are put together: what they import and their instances, side by side in memory.
+"""Scratch memory in which a guest's imports and instances are collected while it is instantiated.
 
-A Python guest has fourteen modules with 2,300 imports. Asking the engine for one takes a tenth of a microsecond;
-for ctypes to turn the arguments of the call into C's takes four times as long. So they are turned once, and used
-for all guests of a component, one after the other.
+A Python guest has fourteen modules with 2,300 imports. Looking one up takes the engine a tenth of a microsecond;
+ctypes takes four times as long to convert the call's arguments. So arguments are converted once, and used
+for all guests of a component, one at a time.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ _NO_SIZE: Final = repeat(ready_size(0))
 
 
 class Imports(Struct, frozen=True):
-    """What one module imports, in its own order. Names are those of the host's calls and of exports."""
+    """What one module imports, in order. Names are those of host calls and of exports."""
 
     first: int
-    """The place of the first one among the imports of all modules."""
+    """The slot of its first import."""
     count: int
     calls: tuple[tuple[int, bytes], ...]
-    """Those that are calls of the host: place and name."""
+    """Host calls: slot and name."""
     exports: tuple[tuple[int, int, bytes], ...]
-    """Those that a module before it exports: place, number of the instance, and name."""
+    """Exports of earlier modules: slot, number of the instance, and name."""
     again: tuple[tuple[int, int], ...]
-    """Those that were imported before: place, and where they are."""
+    """Imports of earlier modules: slot, and the slot to copy from."""
 
 
 class ImportScratch:
-    """Room for one guest at a time. What a guest before it left there is fetched anew before it is used.
+    """Scratch for one guest at a time. Old content is overwritten before it is used.
 
     Args:
-        modules: what each imports, in the order in which they are instantiated.
+        modules: their imports, in the order of instantiation.
         linker: the address of the linker with the host's calls.
     """
 
@@ -50,7 +50,7 @@ class ImportScratch:
     def __init__(self, modules: Sequence[Imports], linker: int) -> None:
         self._linker = repeat(ready_pointer(linker))
         places = sum(module.count for module in modules)
-        self._externs = bytearray(EXTERN_SIZE * (places + 1))  # at least one, to have an address
+        self._externs = bytearray(EXTERN_SIZE * (places + 1))  # at least one, for an address
         self.externs_address = _address(self._externs)
         self.instances = bytearray(INSTANCE_SIZE * (len(modules) + 1))
         self.instances_address = _address(self.instances)
@@ -64,10 +64,10 @@ class ImportScratch:
         ]
 
     def fetch(self, module: int, context: int) -> bool:
-        """Put all that a module imports in its place; returns whether it exists.
+        """Collect all imports of a module; returns whether they exist.
 
         Args:
-            module: its number; those before it have their instances.
+            module: its number; earlier ones are instantiated.
             context: of the guest's store.
         """
         calls, exports, again = self._fetches[module]
@@ -104,7 +104,7 @@ def _slice(place: int) -> slice:
 
 
 def _ready_name(name: bytes, names: dict[bytes, Ready]) -> Ready:
-    """The name as an argument; one for all that are equal."""
+    """The name as a ctypes argument, shared by equal names."""
     found = names.get(name)
     if found is None:
         found = names[name] = ready_text(name)

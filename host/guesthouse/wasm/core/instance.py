@@ -1,8 +1,4 @@
-"""A component that was taken apart into core modules, linked to the host's calls by its plan.
-
-The same as `componentize.py` for whoever uses it. There wasmtime passes values between guest and host one by one,
-a structure of 32 bytes for each, bytes of a list included; here the host reads and writes them where they are.
-"""
+"""A component with its core modules, linked to the host's calls by its plan."""
 
 from __future__ import annotations
 
@@ -51,17 +47,17 @@ _VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f3
 
 
 class Step(Struct, frozen=True):
-    """One instantiation, as a fiber does it."""
+    """One instantiation."""
 
     module: int
     """The address of the compiled module."""
     imports: Imports
     memory: bytes | None
-    """The name under which it exports the guest's memory, if it does."""
+    """The export name of the guest's memory, if it is in this module."""
     start: bytes | None
-    """The exported function to call then."""
+    """The exported start function."""
     microseconds: int = 0
-    """How long it takes, about."""
+    """Estimated time."""
 
 
 class EntryPoint(Struct, frozen=True):
@@ -73,7 +69,7 @@ class EntryPoint(Struct, frozen=True):
 
 
 class LinkedComponent:
-    """One component and its linker. Lives as long as any instance of it."""
+    """A component and its linker. Lives as long as any of its guests."""
 
     def __init__(
         self,
@@ -86,14 +82,14 @@ class LinkedComponent:
         """Link.
 
         Args:
-            engine: that compiled the modules.
-            plan: of the component.
+            engine: the engine that compiled the modules.
+            plan: the component's plan.
             modules: its core modules, by number.
             offer: the host's calls.
-            entries: as for `Component`.
+            entries: as for `Engines.load`.
 
         Raises:
-            LinkFailure: it imports what is not offered, has none of the entries, or takes too much to be put together.
+            LinkFailure: it imports what is not offered, has none of the entries, or is too large to instantiate.
         """
         too_heavy = problem(_weights(plan))
         if too_heavy is not None:
@@ -112,7 +108,7 @@ class LinkedComponent:
         )
         self._link(plan, offer)
         self.steps = _steps(plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules])
-        self._benches: list[ImportScratch] = []
+        self._free_scratch: list[ImportScratch] = []
         self.needs = plan.total_needs()
         self.memories = plan.memories
         self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
@@ -121,16 +117,16 @@ class LinkedComponent:
         """A new guest."""
         return CoreFiber(self, limits, owner)
 
-    def take_bench(self) -> ImportScratch:
-        """Room to put a guest together, to be given back by `give_bench`."""
-        if self._benches:
-            return self._benches.pop()
+    def take_scratch(self) -> ImportScratch:
+        """Scratch for an instantiation, to be returned by `give_scratch`."""
+        if self._free_scratch:
+            return self._free_scratch.pop()
         return ImportScratch([step.imports for step in self.steps], self._linker.address)
 
-    def give_bench(self, bench: ImportScratch) -> None:
-        """The guest is put together, or will not be. Two at a time are rare: one bench is kept."""
-        if not self._benches:
-            self._benches.append(bench)
+    def give_scratch(self, scratch: ImportScratch) -> None:
+        """Return scratch. One is kept, since two concurrent instantiations are rare."""
+        if not self._free_scratch:
+            self._free_scratch.append(scratch)
 
     def lower_run_arguments(self, arguments: tuple[Any, ...], memory: LinearMemory) -> list[tuple[str, int]]:
         """The arguments of the run function as core values: type and bits.
@@ -169,7 +165,7 @@ class LinkedComponent:
 
 
 class _Linker:
-    """The host's core functions, by their number in the plan."""
+    """The host's core functions, by their numbers in the plan."""
 
     def __init__(self, engine: Engine) -> None:
         self.address = core_capi.linker_new(ctypes.cast(engine.ptr(), c_void_p).value)
@@ -204,7 +200,7 @@ class _Linker:
 def _find_entry(
     plan: Plan, entries: Sequence[tuple[str | None, str]]
 ) -> tuple[tuple[str | None, str], Lifted]:
-    """The first entry that the component has, by which it is run."""
+    """The first of these entries that the component has."""
     exported = {(each.interface, each.name): each for each in plan.exports}
     for entry in entries:
         found = exported.get(entry)
@@ -221,7 +217,7 @@ def _weights(plan: Plan) -> list[Weight]:
 
 
 def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
-    """What to do for an instance of the component."""
+    """The instantiations of the component."""
     steps = []
     first = 0
     places: dict[Source, int] = {}
@@ -237,7 +233,7 @@ def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
 
 
 def _imports(first: int, sources: Sequence[Source], places: dict[Source, int]) -> Imports:
-    """What a module imports, from its first place on; `places` are those of all sources so far, and learns of these."""
+    """A module's imports from its first slot on; `places` has the slots of all earlier sources, and is extended."""
     calls, exports, again = [], [], []
     for place, source in enumerate(sources, first):
         where = places.setdefault(source, place)

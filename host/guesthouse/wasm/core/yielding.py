@@ -1,7 +1,7 @@
-"""The end of a time slice, for guests that call the host on their own stack.
+"""Decides at the end of a time slice whether a guest yields.
 
-While the host waits for such a guest's allocator, Python's frames stand on the guest's stack: it must not be
-left before they are done. So what happens at the end of a slice is decided here each time.
+While the guest's allocator runs inside a host call, Python frames are on the guest's stack, which must not be
+switched before they return.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from guesthouse.wasm.engine.fiber import FIBERS, SLICE, CurrentFiber
 from guesthouse.wasm.engine.native import slots
 
 LONGEST_SECONDS: Final = 0.025
-"""CPU time that a guest's allocator may take past a slice, all calls of it together: nobody else runs meanwhile."""
+"""CPU time past its slice for a guest's allocator, all calls together: no other guest runs meanwhile."""
 
 _delta: Final = slots(8)
 _kind: Final = slots(1)
@@ -42,5 +42,5 @@ _SLICE_OVER: Final = EPOCH_CALL(_slice_over)
 
 
 def let_yield(store: int | None) -> None:
-    """Have the guest of a store yield at the end of each slice, unless the host waits for its allocator."""
+    """Have the guest of a store yield at the end of each slice, unless its allocator runs inside a host call."""
     epoch_callback(store, _SLICE_OVER, None, None)

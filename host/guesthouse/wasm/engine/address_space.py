@@ -1,4 +1,4 @@
-"""Whether a worker has enough addresses: a guest takes 4 GiB of them, of memory that is used as it is needed."""
+"""Address space of a worker: each guest reserves 4 GiB, most of which is never used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OF_THE_LOADER: Final = ("failed to map segment", "cannot allocate memory")
 
 
 def lacks_addresses(error: BaseException | str) -> bool:
-    """Whether it is for want of addresses, or of memory, that something failed: an exception, or wasmtime's words."""
+    """Whether an exception or a message of wasmtime is about a lack of addresses or memory."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     text = str(error)
@@ -19,14 +19,16 @@ def lacks_addresses(error: BaseException | str) -> bool:
 
 
 def no_addresses() -> str:
-    """What a worker says that cannot begin for it: the reason and what to do, in one line."""
-    least = "a worker takes 5 GiB of addresses and 4 GiB more for each large guest, most of them never used"
+    """The error of a worker without enough address space: the reason and the remedy, in one line."""
+    least = "a worker needs 5 GiB of address space and 4 GiB for each large guest, mostly unused"
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
         return f"its address space is limited to {limit} bytes, and {least}: raise that limit (`ulimit -v`, LimitAS=)"
-    return f"this machine gives it no memory, and {least}: see vm.overcommit_memory and worker_memory_bytes"
+    return (
+        f"this machine has no memory for it, and {least}: check vm.overcommit_memory and worker_memory_bytes"
+    )
 
 
 def no_addresses_for_guest() -> str:
-    """The same of one guest, which its worker has no room for."""
-    return f"its worker cannot hold it: {no_addresses()}"
+    """The same for one guest."""
+    return f"its worker has no room for it: {no_addresses()}"

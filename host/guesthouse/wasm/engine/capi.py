@@ -1,11 +1,11 @@
-"""The functions of wasmtime's C API that the boundary calls, as ctypes sees them.
+"""wasmtime's C functions that the boundary calls, by ctypes.
 
-Every address is a plain `c_void_p`, which ctypes passes fastest. They are called with the GIL held
-(`PyDLL`): a worker has one Python thread, and the epoch ticks come from a native timer, so nothing
-waits for the GIL and handing it over would only cost.
+Every address is a plain `c_void_p`, which ctypes converts fastest. Functions are called with the GIL held
+(`PyDLL`): a worker has one Python thread, and a native timer advances the epoch, so releasing
+the GIL would only cost time.
 
-The layouts used here are those of `CHECKED_VERSION`; `self_check.py` compares them with the library that
-is loaded before any guest runs.
+The layouts are those of `CHECKED_VERSION`; `self_check.py` compares them with the loaded library
+before any guest runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _lib = ctypes.PyDLL(str(ffi.filename))
 
 
 def bind(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of the library as ctypes calls it."""
+    """A function of the library."""
     function = getattr(_lib, name)
     function.restype = result
     function.argtypes = list(arguments)
@@ -38,24 +38,24 @@ def bind(name: str, result: Any, *arguments: Any) -> Any:
 
 
 def bind_ready(name: str, result: Any) -> Any:
-    """The same function, to be called with arguments that are `Ready` alone: ctypes has nothing to check or to turn
-    into C's then, which is most of what a call takes.
+    """A function that is called with `Ready` arguments only, so that ctypes has nothing to check or
+    convert, which is most of a call's cost.
     """
-    function = _lib[name]  # an object of its own, unlike an attribute
+    function = _lib[name]  # a new object each time, unlike an attribute
     function.restype = result
     return function
 
 
 Ready: TypeAlias = Any
-"""An argument as C takes it, made once for many calls."""
+"""A converted argument, reused for many calls."""
 
 ready_pointer: Final[Callable[[int], Ready]] = c_void_p.from_param
 ready_size: Final[Callable[[int], Ready]] = c_size_t.from_param
 ready_text: Final[Callable[[bytes], Ready]] = c_char_p.from_param
-"""It keeps the text."""
+"""Keeps the string alive."""
 
 CONTINUATION: Final = CFUNCTYPE(c_bool, c_void_p)
-"""`(env) -> done`: asked at each poll whether a blocking host call is over."""
+"""`(env) -> done`: asked at each poll whether a blocking host call has its result."""
 
 ready_future_poll = bind_ready("wasmtime_call_future_poll", c_bool)
 future_delete = bind("wasmtime_call_future_delete", None, c_void_p)
@@ -75,27 +75,27 @@ CONTINUATION_STRUCT: Final = Struct("<QQQ")
 """`callback, env, finalizer`."""
 
 BYTES_OFFSET: Final = bytes.__basicsize__ - 1
-"""Where CPython keeps the content of a `bytes` object, from its address; `self_check.py` checks it."""
+"""Offset of the content of a `bytes` object in CPython; checked by `self_check.py`."""
 
 
 def address_of(data: bytes) -> int:
-    """The address of the content of a `bytes` object, good for as long as the object is referenced."""
+    """The address of the content of a `bytes` object, valid as long as the object is referenced."""
     return id(data) + BYTES_OFFSET
 
 
 MAX_MESSAGE: Final = 65_536
-"""Bytes of an error that are read. It names the guest's functions as the guest does: it can be gigabytes."""
+"""Bytes of an error that are read. It contains names that the guest chose, so it can have gigabytes."""
 
 
 def take_message(error: int) -> str:
-    """Read the end of a `wasmtime_error_t`, where its cause stands, and free it."""
+    """Read the end of a `wasmtime_error_t`, which has its cause, and free it."""
     text = take_bytes(lambda vector: error_message(error, vector))
     error_delete(error)
     return text
 
 
 def take_bytes(write: Callable[[int], None]) -> str:
-    """The end of the text that is written to a vector at an address."""
+    """The end of the text that a function writes to a vector at an address."""
     vector = ffi.wasm_byte_vec_t()
     write(ctypes.addressof(vector))
     size = min(vector.size, MAX_MESSAGE)

@@ -1,4 +1,4 @@
-"""The two engine configurations: what compiles a component and what runs it must agree to the letter."""
+"""The two engine configurations. Compiler and worker have to use exactly the same."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from wasmtime import Engine
 
 CHECKED_VERSION: Final = "50.0.1"
-"""The version of the `wasmtime` package whose C API layout the boundary was checked with."""
+"""The `wasmtime` version whose C API layouts were checked."""
 
 WASM_PAGE: Final = 65_536
 """Bytes by which a memory grows."""
 MAX_WASM_STACK: Final = 1024 * 1024
-"""Bytes of stack for a guest's own code. Interpreters compiled to wasm need more than the usual half."""
+"""Stack of a guest's wasm code. Interpreters need more than the default half."""
 FIBER_STACK: Final = 2 * MAX_WASM_STACK
-"""Bytes of native stack for a guest and the host calls it makes; what is not touched costs nothing."""
+"""Native stack of a guest and its host calls; untouched pages cost nothing."""
 
 _PROPERTIES: Final[dict[str, bool | int]] = {
     "epoch_interruption": True,
-    # A guest that waits on shared memory would hold the worker's one thread.
+    # A guest that waits on shared memory would block the worker's only thread.
     "wasm_threads": False,
     "shared_memory": False,
     "wasm_memory64": False,
@@ -36,18 +36,18 @@ _PROPERTIES: Final[dict[str, bool | int]] = {
 _FIBER: Final = {"concurrency_support": False, "async_stack_size": FIBER_STACK}
 
 SMALL_COMPONENT: Final = 256 * 1024
-"""Bytes of a component below which it is a small one."""
+"""Size below which a component is small."""
 _MEMORY: Final[dict[str, bool | int]] = {
-    # All that a 32-bit memory can grow to is reserved at once, and a memory that could not grow in place does not grow:
-    # no memory ever moves, so an address in it that was good once stays good.
+    # All that a 32-bit memory can grow to is reserved at once, and memories that cannot grow in place do not grow:
+    # no memory ever moves, so addresses stay valid.
     "memory_reservation": 2**32,
     "memory_may_move": False,
 }
 _SMALL_MEMORY: Final[dict[str, bool | int]] = {"memory_guard_size": 0, "memory_init_cow": False}
-"""A guest's memory is five mappings of a worker by default, of the 65,530 that Linux gives a process: its data,
-copied on write, is one of them, and so are the guards that stand in for bounds checks. A small guest has little
-data and computes little, and there may be ten thousand of it: its memory is two mappings. What is reserved is told from
-other mappings by its size (`memory.py`).
+"""By default a guest's memory takes five of a process's 65,530 mappings: one for its copy-on-write data,
+others for guard pages that replace bounds checks. A small guest has little
+data and computes little, and there may be ten thousand of them: its memory takes two. Reservations are told from
+other mappings by their size (`memory.py`).
 """
 
 
@@ -60,12 +60,12 @@ def is_small(component_bytes: int) -> bool:
 
 
 def new_engine(*, small: bool = False) -> Engine:
-    """An engine with the settings that every part of Guesthouse uses.
+    """An engine with the settings that all of Guesthouse uses.
 
     Args:
-        small: for small components. What one engine compiled the other refuses to load.
+        small: for small components. Neither engine loads what the other compiled.
     """
-    # Here, so that whoever wants no more than the key does not load the library.
+    # Imported late, so that `engine_key` does not load the library.
     import wasmtime._ffi as ffi
     from wasmtime import Config, Engine
 
@@ -80,8 +80,8 @@ def new_engine(*, small: bool = False) -> Engine:
 
 
 def engine_key() -> str:
-    """A short name of the wasmtime version, every setting that changes compiled code, the plans' form, and the types by
-    which a component was judged when it was compiled.
+    """Identifies the wasmtime version, all settings that affect compiled code, the plan format, and the types that
+    components were checked against at compile time.
     """
     settings = [
         *(version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _MEMORY, _SMALL_MEMORY, PLAN_VERSION),

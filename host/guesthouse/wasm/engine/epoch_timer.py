@@ -1,11 +1,11 @@
-"""The clock that pre-empts guests: it advances the engine's epoch without Python.
+"""Pre-empts guests: advances the engine's epoch without Python.
 
-A POSIX timer calls `wasmtime_engine_increment_epoch` from a thread of libc's own. No Python thread is
-involved, so guests run with the GIL held and nobody competes for it. The timer stands still while the
+A POSIX timer calls `wasmtime_engine_increment_epoch` on a thread of libc, so guests run with the GIL held and
+nothing competes for it. The timer is off while the
 worker is idle.
 
-Each tick is a thread's start and end, some 35 µs. So while guests compute for long the timer is set anew for each
-slice, and ticks when one is over; while none does, it ticks now and then, for the first that will.
+Each tick starts and ends a thread, about 35 µs. So while there are CPU-bound guests the timer is armed for each
+slice only; while there are none, it ticks slowly to detect the first.
 """
 
 from __future__ import annotations
@@ -22,17 +22,15 @@ from guesthouse.wasm.engine import capi
 from guesthouse.wasm.errors import BoundaryError
 
 ROUND_SECONDS: Final = 0.002
-"""How long the guests that were woken may hold the worker before the one that runs is pre-empted, while some compute
-for long. One that answers within that goes on to its end.
-"""
+"""Slice of all woken guests together while there are CPU-bound ones; most finish within it."""
 TICK_SECONDS: Final = 0.001
-"""How long each of those that are behind it may, and one that computes for long."""
+"""Slice of each guest after that, and of CPU-bound guests."""
 SHORT_SECONDS: Final = 0.0003
-"""How long one may that computes for long while others are woken that are done sooner."""
+"""Slice of CPU-bound guests while latency-sensitive ones are active."""
 CALM_SECONDS: Final = 0.01
-"""How long the first one may that computes after a while in which none did."""
+"""Slice of the first guest to become CPU-bound after a calm period."""
 _ALERT_SECONDS: Final = 1.0
-"""How long that while is."""
+"""Length of a calm period."""
 
 _CLOCK_MONOTONIC: Final = 1
 _SIGEV_THREAD: Final = 2
@@ -60,27 +58,27 @@ class _TimerSpec(ctypes.Structure):
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.timer_delete.argtypes = [c_void_p]
 _timer_settime = _libc["timer_settime"]
-"""Called with arguments that are ready (see `capi`): it is called for each slice."""
+"""Called with `Ready` arguments (see `capi`), because it is called for each slice."""
 _RELATIVE: Final = c_int.from_param(0)
 _NO_OLD: Final = c_void_p.from_param(None)
 
 
 _TURN_SECONDS: Final = 0.0001
-"""How long a tick may keep a CPU from others: a tick that comes late while all CPUs are busy makes a slice long."""
+"""Scheduler slice of the tick thread: a short one lets it preempt others when all CPUs are busy."""
 
 
 def start_thread() -> None:
-    """Start libc's thread for the timers of this OS process, which starts one for each tick, with short turns.
+    """Start libc's timer thread, which starts one for each tick, with a short scheduler slice.
 
-    To be called before the system call filter, which leaves no means to ask for them, and after everything else
-    that threads inherit. Without it the thread starts with the first timer, with turns like any.
+    Call it before the system call filter, which denies setting the slice, and after everything else
+    that threads inherit. Otherwise the first timer starts it with the default slice.
     """
     with use_short_slices(_TURN_SECONDS):
         _libc.timer_delete(_create(None))
 
 
 class _Span:
-    """When the first tick comes, and how long after each the next. Seconds; zeros for no tick."""
+    """Seconds until the first tick, and between further ones; zeros for none."""
 
     def __init__(self, first: float, then: float) -> None:
         self._spec = _TimerSpec(*(_TimeSpec(0, round(seconds * 1e9)) for seconds in (then, first)))
@@ -95,11 +93,11 @@ _SHORT: Final = _Span(SHORT_SECONDS, TICK_SECONDS)
 
 
 class EpochTimer:
-    """Advances the epoch of engines while it runs: at the end of each slice while guests compute for long, and every
-    `CALM_SECONDS` when none did for a while.
+    """Advances the epoch of engines while it runs: at the end of each slice while there are CPU-bound guests, otherwise
+    every `CALM_SECONDS`.
 
     Args:
-        engines: each ticks from when it is `use`d, while this runs.
+        engines: each is advanced once it is `use`d.
     """
 
     def __init__(self, *engines: Engine) -> None:
@@ -108,47 +106,47 @@ class EpochTimer:
         self._calm_at = 0.0
         self._timers = [(engine, _create(ctypes.cast(engine.ptr(), c_void_p).value)) for engine in engines]
         self._used: list[tuple[Engine, capi.Ready]] = []
-        # Runs at the interpreter's exit too: a tick must not find an engine freed.
+        # Also at the interpreter's exit: a tick must not access a freed engine.
         weakref.finalize(self, _delete, self._timers)
 
     def use(self, engine: Engine) -> None:
-        """Guests of that engine run from now on."""
+        """Start advancing that engine's epoch."""
         for owner, timer in self._timers:
             if owner is engine and all(used is not engine for used, _ in self._used):
                 self._used.append((engine, capi.ready_pointer(timer.value or 0)))
                 self._begin()
 
     def start(self) -> None:
-        """Tick from now on."""
+        """Start ticking."""
         if not self.running:
             self.running = True
             self._begin()
 
     def stop(self) -> None:
-        """Stand still."""
+        """Stop ticking."""
         if self.running:
             self.running = False
             self._begin()
 
     def hurry(self, now: float) -> None:
-        """A guest computed for long: tick at the end of slices for a while from `now` (seconds of any one clock)."""
+        """A guest was CPU-bound: tick at the end of slices for a while from `now` (seconds of any one clock)."""
         self._calm_at = now + _ALERT_SECONDS
         if not self.fast:
             self.fast = True
             self._begin()
 
     def relax(self, now: float) -> None:
-        """Tick slowly, if no guest computed for long for a while."""
+        """Tick slowly again if no guest was CPU-bound for a while."""
         if self.fast and now >= self._calm_at:
             self.fast = False
             self._begin()
 
     def begin_round(self) -> None:
-        """Those that were woken run from now on. To be called while `fast`."""
+        """Woken guests run from now on. Only while `fast`."""
         self._set(_ROUND)
 
     def begin_slice(self, engine: Engine, *, short: bool) -> None:
-        """One guest, of that engine, runs from now on that has computed for long. To be called while `fast`."""
+        """A CPU-bound guest of that engine runs from now on. Only while `fast`."""
         span = _SHORT if short else _SLICE
         for used, timer in self._used:
             if used is engine:
@@ -163,7 +161,7 @@ class EpochTimer:
 
 
 def _create(engine: int | None) -> c_void_p:
-    """A timer that is not set yet."""
+    """A disarmed timer."""
     event = _SigEvent()
     event.value = engine
     event.notify = _SIGEV_THREAD
@@ -171,14 +169,14 @@ def _create(engine: int | None) -> c_void_p:
     timer = c_void_p()
     if _libc.timer_create(_CLOCK_MONOTONIC, byref(event), byref(timer)) != 0:
         raise BoundaryError(
-            f"the timer that pre-empts guests cannot be made (errno {ctypes.get_errno()}): "
+            f"the timer that pre-empts guests cannot be created (errno {ctypes.get_errno()}): "
             "raise the limit of pending signals (ulimit -i)"
         )
     return timer
 
 
 def _delete(timers: list[tuple[Engine, c_void_p]]) -> None:
-    """Delete the timers. A tick's thread may be on its way even so: the engines stay as long as the worker."""
+    """Delete the timers. A tick's thread may still be running: engines live as long as the worker."""
     for engine, timer in timers:
         _libc.timer_delete(timer)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))

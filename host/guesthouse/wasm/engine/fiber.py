@@ -1,7 +1,7 @@
-"""A guest's store and the fiber it runs on.
+"""A guest's store and fiber.
 
 A fiber is a call that wasmtime runs on a stack of its own. It advances only inside `poll`, and stops
-there when the guest waits in a blocking host call or when its time slice is over.
+there when the guest waits in a blocking host call or its time slice is over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses_f
 from guesthouse.wasm.errors import GuestTrap, classify
 
 FIBERS: Final[dict[int, Fiber]] = {}
-"""Every live fiber by the address of its store's context: how a host call learns who calls."""
+"""Live fibers by the address of their store's context: how a blocking host call finds its caller."""
 
 SLICE: Final = 1
 """Epochs a guest may run before it yields: at most until the next tick."""
@@ -31,29 +31,29 @@ MAX_TABLES: Final = 64
 
 
 class StoreLimits(Struct, frozen=True):
-    """What one guest may take of memory. Bytes and counts."""
+    """Limits of one guest's memory. Bytes and counts."""
 
     memory_bytes: int
     table_elements: int
     memories: int = 1
-    """Of most components. Where there are more, one can grow, and its limit is the guest's."""
+    """Most components have one. Of several only one can grow, up to the guest's limit."""
     tables: int = MAX_TABLES
     instances: int = 513
-    """Those of the largest component that is taken apart, and its gate."""
+    """Of the largest component with a plan, and its gate."""
 
 
 class CurrentFiber:
-    """Whose turn it is: core functions of the host are not told who calls."""
+    """The running fiber: core functions of the host are not told their caller."""
 
     fiber: Any = None
     finish_by: float = 0.0
-    """When that guest's allocator, which has gone on past the slice, has to be done (`thread_time`); 0 for no such."""
+    """Deadline (`thread_time`) of the guest's allocator, which runs past its slice; 0 for none."""
 
 
 class Fiber(ABC):
     """One guest: its store, its instances and the call that runs it.
 
-    `owner` is what host calls get as their first argument. After a `GuestTrap` the fiber is dead and
+    `owner` is the first argument of host calls. After a `GuestTrap` the fiber is dead and
     must be dropped.
     """
 
@@ -77,13 +77,13 @@ class Fiber(ABC):
         self.engine = engine
         self.owner = owner
         self.calls = 0
-        """Host calls that it made."""
+        """Number of host calls."""
         self.fault: GuestTrap | None = None
-        """What a host call raised; it explains the trap that follows."""
+        """What a host call raised, as the cause of the trap that follows."""
         self.blocked: Any = None
-        """Set while the guest waits in a host call that has no answer yet."""
+        """Set while the guest waits in a host call without an answer."""
         self.pending_answer: Callable[[], Any] | None = None
-        """The answer given last, until the boundary's continuation takes it."""
+        """The last answer, until the continuation takes it."""
         self._store = Store(engine)
         self.store_address = ctypes.cast(self._store.ptr(), c_void_p).value
         capi.store_limiter(
@@ -102,9 +102,9 @@ class Fiber(ABC):
         self._future: capi.Ready | None = None
 
     def poll(self) -> bool:
-        """Let the guest run until it blocks, its slice is over, or it ends; returns whether this step ended.
+        """Run the guest until it blocks, its slice is over, or it ends; returns whether this step has ended.
 
-        The first step is the instantiation; `start` begins the second, the run.
+        The first step is the instantiation; `start` starts the second, the run.
 
         Raises:
             GuestTrap: the guest is dead.
@@ -123,7 +123,7 @@ class Fiber(ABC):
 
     @abstractmethod
     def start(self, *arguments: Any) -> None:
-        """Begin the run with the process's arguments, once the instantiation has ended.
+        """Start the run with the process's arguments, after the instantiation.
 
         Raises:
             GuestTrap: the component's run function takes other arguments.
@@ -131,19 +131,19 @@ class Fiber(ABC):
 
     @property
     def started(self) -> bool:
-        """Whether the run began: before, the guest is being instantiated."""
+        """Whether the run has started; before, the guest is being instantiated."""
         return self._started
 
     def answer(self, produce: Callable[[], Any]) -> None:
-        """Give the host call that the guest waits in its result, made when the guest runs next."""
+        """Answer the blocking host call; `produce` makes the result when the guest runs next."""
         self.pending_answer = produce
 
     @abstractmethod
     def memory_bytes(self) -> int:
-        """What its linear memory has grown to, and its instances take besides."""
+        """The size of its linear memory and its instances."""
 
     def drop(self) -> None:
-        """End the guest wherever it is, and free all it had. Idempotent."""
+        """End the guest wherever it is, and free everything. Idempotent."""
         self._end_step()
         if FIBERS.pop(self.context, None) is not None:
             if CurrentFiber.fiber is self:
@@ -154,12 +154,12 @@ class Fiber(ABC):
             self._let_go()
 
     def _step_ended(self) -> bool:
-        """A call of the guest's returned; returns whether that was the last one of the step."""
+        """A guest call returned; returns whether it was the last of the step."""
         return True
 
     @abstractmethod
     def _let_go(self) -> None:
-        """The store is gone: give up what referred to it."""
+        """Release references after the store is freed."""
 
     def _end_step(self) -> None:
         future, self._future = self._future, None
@@ -175,5 +175,5 @@ class Fiber(ABC):
             raise self._trap(message)
 
     def _trap(self, message: str) -> GuestTrap:
-        fault, self.fault = self.fault, None  # once raised it knows this fiber: a circle
+        fault, self.fault = self.fault, None  # once raised it refers to this fiber: a cycle
         return classify(message) if fault is None else fault

@@ -1,4 +1,4 @@
-"""Host calls, whichever way a component runs: what they are, how they wait, and what becomes of what they raise."""
+"""Host calls: their definition, how they block, and their exceptions."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ class _Pending:
 
 
 PENDING: Final = _Pending()
-"""What a blocking host call returns when it has no result yet: `Fiber.answer` gives it later."""
+"""Returned by a blocking host call without a result yet, which `Fiber.answer` gives later."""
 
 
 SMALL_BYTES: Final = 65_536
-"""Bytes of a text or a `list<u8>` that every call takes."""
+"""Bytes of a string or a `list<u8>` that every call accepts."""
 
 
 TEXT_BYTES: Final = 1024 * 1024
-"""Bytes of the longest text that a call takes as a text: whose payloads are text takes them as UTF-8."""
+"""Bytes of the longest `str` that a call accepts; calls with text payloads take UTF-8."""
 
 
 class Beyond(Enum):
-    """What becomes of a text or bytes beyond a call's limit. They are not copied to find out."""
+    """What happens to a string or bytes over a call's limit, without copying them."""
 
     TRAP = auto()
     """The guest traps."""
     MARK = auto()
-    """The call gets `Oversize` for bytes, and for text where it wants UTF-8; other texts trap."""
+    """The call gets `Oversize` for bytes, and for strings taken as UTF-8; other strings trap."""
     CUT = auto()
-    """The call gets the beginning of a text, `SMALL_BYTES` or a little less; bytes trap."""
+    """The call gets the start of a string, `SMALL_BYTES` or slightly less; bytes trap."""
 
 
 def _small(owner: Any) -> int:
@@ -54,14 +54,14 @@ class HostFunction(Struct, frozen=True):
     blocks: bool = False
     """Whether it may return `PENDING`."""
     utf8: bool = False
-    """Whether it gets its strings as the bytes of their UTF-8."""
+    """Whether strings are passed to it as UTF-8 bytes."""
     forms: tuple[Form, ...] = ()
     """What it may return besides values of its type."""
     most: Callable[[Any], int] = _small
-    """Bytes of the longest text or `list<u8>` that the owner may pass it; never fewer than `SMALL_BYTES`."""
+    """Bytes of the longest string or `list<u8>` that it accepts from the owner; at least `SMALL_BYTES`."""
     beyond: Beyond = Beyond.TRAP
     takes_none: bool = False
-    """Whether it does without its arguments, which are then not looked at: their types are the component's own."""
+    """Whether it ignores its arguments, which are then not lifted: their types are the component's own."""
 
 
 Destructor: TypeAlias = Callable[[Any, int, int], None]
@@ -69,10 +69,10 @@ Destructor: TypeAlias = Callable[[Any, int, int], None]
 
 
 def _wait(context: int) -> bool:
-    """Whether the host call that the guest waits in has its result now.
+    """Whether the current host call has its result now.
 
-    wasmtime looks for an error when a host call begins, not when it ends. So a guest whose answer cannot be
-    made stays where it is, and `Fiber.poll` ends it.
+    wasmtime checks for an error when a host call starts, not when it ends. So a guest whose result cannot be
+    converted stays blocked, and `Fiber.poll` ends it.
     """
     fiber = FIBERS.get(context)
     if fiber is None:
@@ -91,19 +91,19 @@ def _wait(context: int) -> bool:
 
 _WAIT: Final = capi.CONTINUATION(_wait)
 WAIT_ADDRESS: Final = ctypes.cast(_WAIT, ctypes.c_void_p).value or 0
-"""The continuation of a host call that waits, with the context of its store."""
+"""The continuation of a waiting host call, with the context of its store."""
 
-# A continuation that is done at once needs no Python: `abs(1)` answers with 1, which is true.
+# A continuation that is done at once needs no Python: `abs(1)` returns 1, which is true.
 _ABS_ADDRESS: Final = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0
 DONE: Final = CONTINUATION_STRUCT.pack(_ABS_ADDRESS, 1, 0)
-"""The continuation of a blocking host call that has its result."""
+"""The continuation of a host call that has its result."""
 
 put_wait: Final = CONTINUATION_STRUCT.pack_into
 put_address: Final = capi.ADDRESS.pack_into
 
 
 def note_fault(fiber: Fiber | None, error: BaseException) -> bytes:
-    """Keep what a host call raised, in few words; returns what wasmtime gets to see of it."""
+    """Record what a host call raised, briefly; returns the message for wasmtime."""
     fault = host_fault(error)
     if fiber is not None and fiber.fault is None:
         fiber.fault = fault

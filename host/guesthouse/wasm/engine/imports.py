@@ -1,4 +1,4 @@
-"""What the host offers to components, and the errors of one that asks for something else."""
+"""What the host offers to components, and link errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from guesthouse.wasm.errors import LinkFailure
 from guesthouse.wasm.types import STRING, FunctionType
 
 MAX_IMPORTED_FUNCTIONS: Final = 512
-"""Each takes its worker most of a tenth of a millisecond, in which no guest runs."""
+"""Linking one takes the worker nearly 0.1 ms, in which no guest runs."""
 
 
 class HostImport(Protocol):
@@ -20,7 +20,7 @@ class HostImport(Protocol):
         """The call of that name; None when there is none.
 
         Raises:
-            LinkFailure: it was not written for such a type.
+            LinkFailure: its type does not match.
         """
 
     def resource(self, interface: str, name: str) -> int | None:
@@ -28,26 +28,28 @@ class HostImport(Protocol):
 
     @property
     def destructor(self) -> Destructor:
-        """What is called when a guest drops a resource of the host."""
+        """Called when a guest drops a host resource."""
 
 
 def no_entry(entries: Sequence[tuple[str | None, str]]) -> LinkFailure:
-    """The error for a component that has nothing by which it could be run."""
+    """The error for a component without a supported entry."""
     names = " and no ".join(interface or f"function {name!r}" for interface, name in entries)
     return LinkFailure(f"exports no {names}: build it for the world `process`")
 
 
 def host_function(offer: HostImport, interface: str, name: str, type_: FunctionType) -> HostFunction:
-    """The call for an imported function.
+    """The host call for an imported function.
 
     Raises:
-        LinkFailure: the host has none, or none that takes what the import passes.
+        LinkFailure: the host has none, or its type does not match.
     """
     function = offer.function(interface, name, type_)
     if function is None:
         raise LinkFailure(f"imports {name!r} of {interface}, which this host does not offer")
     if function.utf8 and all(param != STRING for _, param in type_.params):
-        raise LinkFailure(f"imports {name!r} of {interface} without its text: build it for the contract")
+        raise LinkFailure(
+            f"imports {name!r} of {interface} without a string parameter: build it for the contract"
+        )
     return function
 
 
@@ -64,16 +66,16 @@ def host_resource(offer: HostImport, interface: str, name: str) -> int:
 
 
 def with_result(entry: str) -> LinkFailure:
-    """The error for a component whose entry returns something."""
+    """The error for a component whose entry returns a value."""
     return LinkFailure(f"exports {entry} with a result: build it for the world `process`")
 
 
 def too_many_functions() -> LinkFailure:
-    """The error for a component that imports more than any process needs."""
+    """The error for a component with too many imports."""
     return LinkFailure(f"imports over {MAX_IMPORTED_FUNCTIONS} functions: import fewer")
 
 
 def where_is(entry: tuple[str | None, str]) -> str:
-    """An entry, for people."""
+    """An entry, for error messages."""
     interface, name = entry
     return repr(name) if interface is None else f"{name!r} of {interface}"

@@ -1,7 +1,7 @@
-"""Views of native memory: the one place in a worker where an address becomes something that can be read and written.
+"""Views of native memory: the only place in a worker where an address becomes accessible.
 
-A view has the length of what it is for, and Python itself refuses whatever lies outside: of a guest's linear memory
-exactly its current bytes, of the engine's arrays of core arguments exactly the arguments of one call.
+A view has exactly the length of its purpose, and Python checks the bounds: for a guest's linear memory
+its current size, for the engine's arrays of core arguments the arguments of one call.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 Slots: TypeAlias = Any
-"""A few bytes of the engine's that `struct` can read and write: a ctypes array of exactly that many."""
+"""A few bytes of the engine's for `struct`: a ctypes array of exactly that size."""
 
 MAX_SLOT_BYTES: Final = 1024
-"""More than the core arguments of any call take: 17 of 32 bytes."""
+"""More than the core arguments of any call: 17 of 32 bytes."""
 
 _from_memory: Final = ctypes.pythonapi["PyMemoryView_FromMemory"]
 _from_memory.restype = ctypes.py_object
@@ -25,20 +25,20 @@ _EMPTY: Final = memoryview(bytearray())
 
 
 def guest_view(base: int, size: int) -> memoryview:
-    """A guest's linear memory, as it is now.
+    """A guest's current linear memory.
 
     Args:
         base: its address, read together with `size` from the engine.
         size: its bytes.
     """
     if not size:
-        return _EMPTY  # the engine's address of a memory without bytes need not be one
+        return _EMPTY  # the address of an empty memory may be invalid
     view: memoryview = _from_memory(base, size, _WRITABLE)
     return view
 
 
 def slots(size: int) -> Callable[[int], Slots]:
-    """What makes views of so many bytes of the engine's, by their address. Nothing a guest says is such an address."""
+    """Returns a function from addresses to views of that size. Addresses come from the engine, never from guests."""
     if not 0 < size <= MAX_SLOT_BYTES:
-        raise ValueError(f"{size} bytes are no core arguments: at most {MAX_SLOT_BYTES}")
+        raise ValueError(f"core arguments have at most {MAX_SLOT_BYTES} bytes, not {size}")
     return (ctypes.c_ubyte * size).from_address

@@ -1,8 +1,8 @@
-"""What the definitions of a component stand for while the planner goes through them.
+"""Values of a component's definitions while the planner evaluates them.
 
-Nothing here exists yet: a core function is "what the third instance exports as `run`", a function "what
-the component imports as `receive`". Each definition adds a value to an *index space*, by whose numbers later
-definitions speak of it.
+They are symbolic: a core function is "the export `run` of the third instance", a function "the
+import `receive`". Each definition adds a value to an *index space*, by whose indices later
+definitions refer to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from guesthouse.wasm.plan.plan import Export, Source
 
 
 class Sort(IntEnum):
-    """The index spaces of a component's own definitions, numbered as in the binary format."""
+    """Index spaces of a component's own definitions, numbered as in the binary format."""
 
     FUNCTION = 1
     TYPE = 3
@@ -28,53 +28,53 @@ class Sort(IntEnum):
 
 
 CORE: Final = 0
-"""In the place of a `Sort`: a core sort follows."""
+"""In place of a `Sort`: a core sort follows."""
 CORE_MODULE, CORE_INSTANCE = 0x11, 0x12
-"""Core sorts beside those of `Kind`."""
+"""Core sorts besides those of `Kind`."""
 
 
 class ImportedFunction(Struct, frozen=True):
-    """A function of an interface that the component imports."""
+    """A function of an imported interface."""
 
     interface: str
     name: str
 
 
 class Options(Struct, frozen=True):
-    """How a function is lifted or lowered: the memory that values cross through, and its allocator."""
+    """Options of lifting or lowering a function: its memory and allocator."""
 
     memory: Source | None
     realloc: Source | None
 
 
 class LiftedFunction(Struct, frozen=True):
-    """A function made of a core function."""
+    """A function lifted from a core function."""
 
     function: Export
     options: Options
     frame: Frame
-    """The component whose function it is."""
+    """The component that it belongs to."""
 
 
 class ImportedType(Struct, frozen=True):
-    """A type of an interface that the component imports. It may be a resource."""
+    """A type of an imported interface, maybe a resource."""
 
     interface: str
     name: str
 
 
 class OwnType(Struct, frozen=True, eq=False):
-    """A type that a component defines, whatever it is. A resource is another one in each instance of its component."""
+    """A type that a component defines. A resource is distinct in each instance of its component."""
 
     section: Section
-    """Where it stands."""
+    """Its section."""
     number: int
-    """Among the types of that section."""
+    """Index in the section."""
     frame: Frame
 
 
 class OtherType(Struct, frozen=True):
-    """Any other type. The planner does not ask what it is."""
+    """Any other type, whose content does not matter."""
 
 
 class ImportedInstance(Struct, frozen=True):
@@ -84,13 +84,13 @@ class ImportedInstance(Struct, frozen=True):
 
 
 class Instance(Struct, frozen=True):
-    """An instance that consists of what it exports: sorts and values by name."""
+    """An instance, as its exports: sorts and values by name."""
 
     exports: Mapping[str, tuple[Sort, Item]]
 
 
 class NestedComponent(Struct, frozen=True):
-    """A component inside: where it stands, and what surrounds its definition."""
+    """A nested component: its position, and the frame of its definition."""
 
     start: int
     end: int
@@ -115,11 +115,11 @@ class CoreInstance(Struct, frozen=True):
     """An instance of a core module."""
 
     number: int
-    """In `Plan.instantiations`."""
+    """Index in `Plan.instantiations`."""
     exports: Mapping[str, Kind]
 
     def get(self, name: str) -> tuple[Kind, Source] | None:
-        """What it exports by a name."""
+        """An export by name."""
         kind = self.exports.get(name)
         return None if kind is None else (kind, Export(self.number, name))
 
@@ -128,12 +128,12 @@ _T = TypeVar("_T")
 
 
 class Frame(Struct, eq=False):
-    """The index spaces of one component, and the component around it."""
+    """The index spaces of one component, and the enclosing component."""
 
     outer: Frame | None
     depth: int
     arguments: Mapping[str, tuple[Sort, Item]]
-    """What it is instantiated with; of the outermost component nothing, as the host gives it what it asks for."""
+    """The arguments of its instantiation; empty for the outermost component, whose imports the host provides."""
     items: Mapping[Sort, list[Item]] = field(default_factory=lambda: {sort: [] for sort in Sort})
     core: Mapping[Kind, list[Source]] = field(default_factory=lambda: {kind: [] for kind in Kind})
     modules: list[int] = field(default_factory=list)
@@ -146,11 +146,11 @@ class Frame(Struct, eq=False):
 
 
 def at(space: list[_T], index: int) -> _T:
-    """What has that number in an index space.
+    """The value of an index in an index space.
 
     Raises:
-        UnsupportedComponent: nothing has.
+        UnsupportedComponent: the index is out of range.
     """
     if index >= len(space):
-        raise UnsupportedComponent(f"it speaks of the definition {index}, but there are {len(space)}")
+        raise UnsupportedComponent(f"it refers to the definition {index} of {len(space)}")
     return space[index]

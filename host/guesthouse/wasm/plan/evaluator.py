@@ -1,8 +1,8 @@
-"""Goes through the definitions of a component, in their order, and finds out what each stands for.
+"""Evaluates the definitions of a component, in order.
 
-The format is that of the component model's `Binary.md`. What is not understood here to the last byte is refused:
-instances of other shapes than tool chains make, and all of the format that came after WASI 0.2. What a value's
-type is, is not looked at: the engine checks that when it compiles the skeleton.
+The format is that of the component model's `Binary.md`. Everything that is not understood exactly is refused:
+instances of shapes that tool chains do not produce, and what was added to the format after WASI 0.2. Types of values
+are not checked: the engine does that when it compiles the skeleton.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ from guesthouse.wasm.plan.own_resources import OwnResources
 from guesthouse.wasm.plan.plan import Export, HandleAction, Source
 
 MAX_DEFINITIONS: Final = 200_000
-"""Of a component and each instance of those within it. A Python guest has some 2,000."""
+"""Of a component and all instances of nested ones. A Python guest has about 2,000."""
 _BYTES: Final = 64
-"""So many bytes of definitions count as one more: a name can be long, and be read many times."""
+"""Bytes of definitions that count as one more: names can be long, and be read many times."""
 MAX_DEPTH: Final = 8
-"""Of components within one another."""
+"""Nesting of components."""
 
 
 class Outcome(Struct, frozen=True):
-    """What a component comes to."""
+    """The result of evaluating a component."""
 
     linking: Linking
     exports: Mapping[str, tuple[Sort, Item]]
     caller: Frame | None
-    """The component that calls the host, if one does."""
+    """The component that calls the host, if any."""
 
 
 def evaluate(content: bytes) -> Outcome:
-    """Go through a component.
+    """Evaluate a component.
 
     Raises:
-        UnsupportedComponent: it is malformed, unusual, or too big.
+        UnsupportedComponent: it is malformed, unsupported, or too big.
     """
     evaluator = _Evaluator(content)
     frame = Frame(None, 0, {})
@@ -76,9 +76,10 @@ class _Evaluator:
         self._left = MAX_DEFINITIONS
 
     def component(self, frame: Frame, start: int, end: int) -> None:
-        """Go through the component that stands there, in a frame of its own."""
+        """Evaluate a component, in a frame of its own."""
         for section in sections(self._content, start, end, COMPONENT):
             self._count(1)
+
             read = _WHOLE.get(section.kind)
             if read is not None:
                 read(self, frame, section)
@@ -101,29 +102,29 @@ class _Evaluator:
             raise UnsupportedComponent(f"it has over {MAX_DEFINITIONS} definitions")
 
     def _counted(self, reader: Reader) -> int:
-        """The length of a vector, each of whose elements counts as a definition."""
+        """The length of a vector, whose elements count as definitions."""
         count = reader.count(MAX_DEFINITIONS, "definitions at once")
         self._count(count)
         return count
 
     def custom(self, frame: Frame, section: Section) -> None:
-        """Nothing in it changes what a component does."""
+        """Custom sections have no effect."""
 
     def core_module(self, frame: Frame, section: Section) -> None:
         """Section 1."""
         frame.modules.append(self.linking.module(self._content, section))
 
     def nested(self, frame: Frame, section: Section) -> None:
-        """Section 4: looked into when it is instantiated."""
+        """Section 4: evaluated when it is instantiated."""
         frame.items[Sort.COMPONENT].append(NestedComponent(section.body, section.end, frame))
 
     def types(self, frame: Frame, section: Section) -> None:
-        """Section 7: each defines one type, whatever is in it."""
+        """Section 7: each entry defines one type, which is skipped."""
         reader = Reader(self._content, section.body, section.end)
         frame.items[Sort.TYPE] += [OwnType(section, number, frame) for number in range(self._counted(reader))]
 
     def core_instance(self, frame: Frame, reader: Reader) -> None:
-        """Section 2: a module and instances for what it imports, or one of exports of others."""
+        """Section 2: instantiates a module, or collects exports of others."""
         match reader.byte():
             case 0x00:
                 module = at(frame.modules, reader.number())
@@ -133,12 +134,12 @@ class _Evaluator:
                 exports = dict(self._core_export(frame, reader) for _ in range(self._counted(reader)))
                 frame.core_instances.append(exports)
             case other:
-                raise UnsupportedComponent(f"it makes a core instance in the unknown way {other}")
+                raise UnsupportedComponent(f"it creates a core instance by the unknown form {other}")
 
     def _core_argument(self, frame: Frame, reader: Reader) -> tuple[str, CoreInstance | CoreBag]:
         name = reader.name()
         if reader.byte() != CORE_INSTANCE:
-            raise UnsupportedComponent("a module is given something else than an instance")
+            raise UnsupportedComponent("a module is instantiated with something other than instances")
         return name, at(frame.core_instances, reader.number())
 
     def _core_export(self, frame: Frame, reader: Reader) -> tuple[str, tuple[Kind, Source]]:
@@ -146,7 +147,7 @@ class _Evaluator:
         return name, (kind, at(frame.core[kind], reader.number()))
 
     def instance(self, frame: Frame, reader: Reader) -> None:
-        """Section 5: a component and what it imports, or one of exports of others."""
+        """Section 5: instantiates a component, or collects exports of others."""
         match reader.byte():
             case 0x00:
                 component = frame.item(Sort.COMPONENT, reader.number())
@@ -156,15 +157,15 @@ class _Evaluator:
                 exports = dict(self._inline_export(frame, reader) for _ in range(self._counted(reader)))
                 frame.items[Sort.INSTANCE].append(Instance(exports))
             case other:
-                raise UnsupportedComponent(f"it makes an instance in the unknown way {other}")
+                raise UnsupportedComponent(f"it creates an instance by the unknown form {other}")
 
     def _instantiate(
         self, frame: Frame, component: Item, arguments: Mapping[str, tuple[Sort, Item]]
     ) -> Instance:
         if not isinstance(component, NestedComponent):
-            raise UnsupportedComponent("it instantiates something else than a component within it")
+            raise UnsupportedComponent("it instantiates something other than a nested component")
         if frame.depth == MAX_DEPTH:
-            raise UnsupportedComponent(f"it has components within one another over {MAX_DEPTH} deep")
+            raise UnsupportedComponent(f"it nests components over {MAX_DEPTH} deep")
         inner = Frame(component.outer, frame.depth + 1, arguments)
         self.component(inner, component.start, component.end)
         return Instance(inner.exports)
@@ -180,7 +181,7 @@ class _Evaluator:
         return sort, frame.item(sort, reader.number())
 
     def alias(self, frame: Frame, reader: Reader) -> None:
-        """Section 6: what an instance exports, or what a component around defines."""
+        """Section 6: an export of an instance, or a definition of an enclosing component."""
         sort, core_sort = reader.byte(), None
         if sort == CORE:
             core_sort = reader.byte()
@@ -201,11 +202,11 @@ class _Evaluator:
         instance, name = at(frame.core_instances, reader.number()), reader.name()
         found = instance.get(name)
         if found is None or found[0] != kind:
-            raise UnsupportedComponent(f"it speaks of the export {name!r} of a module that has none")
+            raise UnsupportedComponent(f"it refers to the export {name!r} of a module that lacks it")
         frame.core[kind].append(found[1])
 
     def canon(self, frame: Frame, reader: Reader) -> None:
-        """Section 8: functions lifted and lowered, and resources dropped."""
+        """Section 8: lifted and lowered functions, and resource drops."""
         match reader.byte():
             case 0x00:
                 _one_of((0x00,), reader)
@@ -231,9 +232,9 @@ class _Evaluator:
         raise UnsupportedComponent("it uses handles of a resource that is neither imported nor its own")
 
     def _calls_host(self, frame: Frame) -> None:
-        """See that one component calls the host: another would have other handles, and another memory."""
+        """Check that only one component calls the host: another would have its own handles and memory."""
         if self.caller not in (None, frame):
-            raise UnsupportedComponent("several components within it call the host")
+            raise UnsupportedComponent("several nested components call the host")
         self.caller = frame
 
     def _lift(self, frame: Frame, reader: Reader) -> None:
@@ -241,7 +242,7 @@ class _Evaluator:
         options = self._options(frame, reader)
         frame.item(Sort.TYPE, reader.number())
         if not isinstance(function, Export):
-            raise UnsupportedComponent("it exports a function of the host")
+            raise UnsupportedComponent("it exports an imported function")
         frame.items[Sort.FUNCTION].append(LiftedFunction(function, options, frame))
 
     def _lower(self, frame: Frame, reader: Reader) -> None:
@@ -254,9 +255,9 @@ class _Evaluator:
             self._calls_host(frame)
             return self.linking.lowered(function, options)
         if not isinstance(function, LiftedFunction) or function.frame is frame:
-            raise UnsupportedComponent("it calls a function of its own as one that it imports")
+            raise UnsupportedComponent("it lowers a function of its own")
         if not self.linking.only_traps(function.function):
-            raise UnsupportedComponent("a component within it calls another that does more than to trap")
+            raise UnsupportedComponent("a nested component calls another whose code does more than trap")
         return self.linking.trapping()
 
     def _options(self, frame: Frame, reader: Reader) -> Options:
@@ -270,30 +271,30 @@ class _Evaluator:
                     memory = at(frame.core[Kind.MEMORY], reader.number())
                 case 0x04:
                     realloc = at(frame.core[Kind.FUNCTION], reader.number())
-                case 0x05:  # what to call after it returned: a guest ends then
+                case 0x05:  # post-return: the guest ends then anyway
                     at(frame.core[Kind.FUNCTION], reader.number())
                 case other:
                     raise UnsupportedComponent(f"it lifts or lowers with the option {other:#x}")
         return Options(memory, realloc)
 
     def import_(self, frame: Frame, reader: Reader) -> None:
-        """Section 10: of the host, or of the component around."""
+        """Section 10: imports from the host, or from the enclosing component."""
         name = _extern_name(reader)
         sort, bound = _description(frame, reader)
         if frame.outer is not None:
             given = frame.arguments.get(name)
             if given is None or given[0] != sort:
-                raise UnsupportedComponent(f"a component within it imports {name!r}, which it does not get")
+                raise UnsupportedComponent(f"a nested component imports {name!r}, which it is not given")
             frame.items[sort].append(given[1])
         elif sort is Sort.INSTANCE:
             frame.items[sort].append(ImportedInstance(name))
         elif bound is not None:
             frame.items[sort].append(bound)
         else:
-            raise UnsupportedComponent(f"it imports {name!r}, which is no interface")
+            raise UnsupportedComponent(f"it imports {name!r}, which is not an interface")
 
     def export(self, frame: Frame, reader: Reader) -> None:
-        """Section 11: which also defines it once more."""
+        """Section 11: exports, each of which also is a new definition."""
         name = _extern_name(reader)
         sort, item = self._sorted_item(frame, reader)
         if _one_of((0x00, 0x01), reader):
@@ -301,7 +302,7 @@ class _Evaluator:
             if described != sort or sort in (Sort.INSTANCE, Sort.COMPONENT):
                 raise UnsupportedComponent(f"it exports {name!r} with less than it has")
             if sort is Sort.TYPE and bound is None and not isinstance(item, OwnType):
-                item = OtherType()  # a resource of its own to all others
+                item = OtherType()  # an abstract type to others
         frame.items[sort].append(item)
         frame.exports[name] = sort, item
 
@@ -324,31 +325,31 @@ _VECTORS: Final[Mapping[int, Callable[[_Evaluator, Frame, Reader], None]]] = {
 
 
 def _exported(instance: Item, sort: Sort, name: str) -> Item:
-    """What an instance exports by a name."""
+    """An export of an instance."""
     if isinstance(instance, ImportedInstance) and sort is Sort.FUNCTION:
         return ImportedFunction(instance.interface, name)
     if isinstance(instance, ImportedInstance) and sort is Sort.TYPE:
         return ImportedType(instance.interface, name)
     found = instance.exports.get(name) if isinstance(instance, Instance) else None
     if found is None or found[0] != sort:
-        raise UnsupportedComponent(f"it speaks of the export {name!r} of an instance that has none")
+        raise UnsupportedComponent(f"it refers to the export {name!r} of an instance that lacks it")
     return found[1]
 
 
 def _outer(frame: Frame, levels: int) -> Frame:
-    """The component so many levels further out."""
+    """The component that many levels further out."""
     if levels > MAX_DEPTH:
-        raise UnsupportedComponent("it speaks of a component around that there is not")
+        raise UnsupportedComponent("it refers to an enclosing component that does not exist")
     around: Frame | None = frame
     for _ in range(levels):
         around = None if around is None else around.outer
     if around is None:
-        raise UnsupportedComponent("it speaks of a component around that there is not")
+        raise UnsupportedComponent("it refers to an enclosing component that does not exist")
     return around
 
 
 def _description(frame: Frame, reader: Reader) -> tuple[Sort, Item | None]:
-    """What sort of thing is imported or exported; of a type, the one that it is equal to."""
+    """The sort of an import or export; of a type, also the type that it equals."""
     match reader.byte():
         case 0x03:
             if _one_of((0x00, 0x01), reader):

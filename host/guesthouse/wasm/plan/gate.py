@@ -1,8 +1,8 @@
-"""A core module through which a guest calls the host: a place to stop before each call.
+"""A core module through which a guest calls the host, so that it can be interrupted before each call.
 
-The engine looks whether a slice is over where functions begin and where loops do. Calls of the host in a straight line
-are neither, and a guest could make thousands of them that nobody ends. So it calls each through a function of its own
-store, of the engine's making, which begins, and with it the engine looks.
+The engine checks the epoch at function entries and loop headers. Host calls in a straight line
+are neither, so a guest could make thousands of them without being interrupted. So each goes through a wasm function
+in the guest's own store, whose entry is checked.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _NUMBER: Final[CoreSignature] = (("i32",), ("i32",))
 
 
 def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
-    """The same plan with all calls of the host through a gate.
+    """The plan with all host calls through a gate.
 
     Returns:
-        The plan, and the core modules that it has more: one, or none for a component that calls nothing.
+        The plan, and the additional core modules: one, or none for a component without host calls.
     """
     if not plan.calls:
         return plan, ()
@@ -71,7 +71,7 @@ def _gated(source: Source) -> Source:
 
 
 def _later(export: Export) -> Export:
-    """The gate is the first instance: all others come one later."""
+    """The gate is the first instance, so all others move by one."""
     return Export(export.instance + 1, export.name)
 
 
@@ -93,8 +93,8 @@ def _signatures(plan: Plan) -> list[CoreSignature]:
 
 
 def _module(signatures: list[CoreSignature], traps: list[bool]) -> bytes:
-    """Exports a function of each of these types under its number: it traps, or calls one that the module imports under
-    the same number.
+    """A module that exports a function of each of these types, named by its number, which traps or calls the import of
+    the same name.
     """
     types: dict[CoreSignature, int] = {}
     numbers = [encoded_number(types.setdefault(each, len(types))) for each in signatures]

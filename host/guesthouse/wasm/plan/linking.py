@@ -1,4 +1,4 @@
-"""The core of a component under construction: modules, their instances, and the functions of the host they get."""
+"""The linking of a component while it is evaluated: modules, their instances, and lowered functions."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from guesthouse.wasm.plan.plan import (
 MAX_MODULES: Final = 128
 MAX_INSTANTIATIONS: Final = 512
 MAX_CALLS: Final = 10_000
-"""A Python guest has some 200. One function may be lowered many times."""
+"""A Python guest has about 200. One function may be lowered many times."""
 
 
 class Linking:
-    """What the definitions so far add up to. Numbers that it gives are those of `Plan`."""
+    """The plan so far. Numbers are those of `Plan`."""
 
     def __init__(self) -> None:
         self.modules: Final[list[CoreModule]] = []
         self._numbers: Final[dict[int, int]] = {}
-        """Of each module, by where it stands."""
+        """By position of the module."""
         self._places: Final[list[Section | None]] = []
-        """Where each module stands in the component; None for one that the host adds."""
+        """Position of each module in the component; None for one added by the host."""
         self.instantiations: Final[list[Instantiation]] = []
         self.calls: Final[list[Call]] = []
         self.memory: Export | None = None
@@ -54,7 +54,7 @@ class Linking:
         self._exports = 0
 
     def module(self, content: bytes, section: Section) -> int:
-        """Add a core module, unless it was before; returns its number."""
+        """Add a core module, unless it was added before; returns its number."""
         known = self._numbers.get(section.start)
         if known is not None:
             return known
@@ -63,29 +63,29 @@ class Linking:
         module = read_module(content[section.body : section.end])
         self._exports += len(module.exports)
         if self._exports > MAX_MODULE_EXPORTS:
-            raise UnsupportedComponent(f"its modules export over {MAX_MODULE_EXPORTS} things together")
+            raise UnsupportedComponent(f"its modules have over {MAX_MODULE_EXPORTS} exports together")
         self.modules.append(module)
         self._places.append(section)
         return self._numbers.setdefault(section.start, len(self.modules) - 1)
 
     def own_module(self, module: CoreModule) -> int:
-        """Add a module of the host's, unless it is there; returns its number."""
+        """Add a module of the host's, unless it was added before; returns its number."""
         if module not in self.modules:
             self.modules.append(module)
             self._places.append(None)
         return self.modules.index(module)
 
     def placed(self) -> Iterator[tuple[CoreModule, Section]]:
-        """Each module of the component, and the section that holds it."""
+        """Each module, and its section in the component."""
         placed = zip(self.modules, self._places, strict=True)
         return ((module, place) for module, place in placed if place is not None)
 
     def instantiate(self, number: int, arguments: Mapping[str, CoreInstance | CoreBag]) -> CoreInstance:
-        """Add an instance of a module, whose imports are found in these instances."""
+        """Add an instance of a module, with its imports resolved in these instances."""
         module = self.modules[number]
         self._imports += len(module.imports)
         if self._imports > MAX_MODULE_IMPORTS:
-            raise UnsupportedComponent(f"its modules import over {MAX_MODULE_IMPORTS} things together")
+            raise UnsupportedComponent(f"its modules have over {MAX_MODULE_IMPORTS} imports together")
         if len(self.instantiations) == MAX_INSTANTIATIONS:
             raise UnsupportedComponent(f"it instantiates modules over {MAX_INSTANTIATIONS} times")
         imports = tuple(
@@ -104,15 +104,15 @@ class Linking:
         return self._call(Dropped(resource.interface, resource.name))
 
     def own_handle(self, resource: int, action: HandleAction) -> CallOf:
-        """Add a core function for handles of a resource of the component's own."""
+        """Add a core function for handles of the component's own resource."""
         return self._call(OwnHandle(resource, action))
 
     def trapping(self) -> CallOf:
-        """Add a core function that traps. Its type is that which whoever imports it wants."""
+        """Add a core function that traps. Its type is that of its import."""
         return self._call(Trapping(((), ())))
 
     def only_traps(self, function: Export) -> bool:
-        """Whether the code of a core function does nothing but trap."""
+        """Whether a core function only traps."""
         number = self.instantiations[function.instance].module
         names = self._trapping.get(number)
         if names is None:
@@ -126,24 +126,24 @@ class Linking:
 
     def _call(self, call: Call) -> CallOf:
         if len(self.calls) == MAX_CALLS:
-            raise UnsupportedComponent(f"it makes over {MAX_CALLS} core functions of imports")
+            raise UnsupportedComponent(f"it lowers over {MAX_CALLS} core functions")
         self.calls.append(call)
         return CallOf(len(self.calls) - 1)
 
     def use(self, options: Options) -> int | None:
-        """Have a function's values cross as its options say; returns the number of the allocator.
+        """Apply a function's options; returns the number of its allocator.
 
         Raises:
-            UnsupportedComponent: others cross through another memory.
+            UnsupportedComponent: other functions use another memory.
         """
         if options.memory is not None:
             if not isinstance(options.memory, Export) or self.memory not in (None, options.memory):
-                raise UnsupportedComponent("values cross through more than one memory")
+                raise UnsupportedComponent("it lifts and lowers with more than one memory")
             self.memory = options.memory
         if options.realloc is None:
             return None
         if not isinstance(options.realloc, Export):
-            raise UnsupportedComponent("an allocator is a function of the host")
+            raise UnsupportedComponent("it has a host function as allocator")
         return self.reallocs.setdefault(options.realloc, len(self.reallocs))
 
 
@@ -151,5 +151,5 @@ def _found(arguments: Mapping[str, CoreInstance | CoreBag], module: str, name: s
     instance = arguments.get(module)
     found = None if instance is None else instance.get(name)
     if found is None or found[0] != kind:
-        raise UnsupportedComponent(f"a module imports {name!r} of {module!r}, which it does not get")
+        raise UnsupportedComponent(f"a module imports {name!r} of {module!r}, which it is not given")
     return found[1]

@@ -1,9 +1,9 @@
-"""Core modules whose long instructions are interrupted like everything else.
+"""Makes long instructions of core modules interruptible.
 
-The engine looks whether a slice is over where functions and loops begin, and after what fills or copies. But to fill or
-copy all of a memory takes up to 150 ms. So a module gets functions that do the same in pieces, in a loop, and calls
-those instead. The others that the engine carries out in functions of its own take little, but it does not look there,
-and a function has room for two million of them in a straight line: an empty loop comes before each.
+The engine checks the epoch at function entries and loop headers. Filling or
+copying a whole memory takes up to 150 ms in between. So a module gets functions that do the same in pieces, in a loop,
+and calls these instead. Other instructions that run inside the engine are short, but not checked either,
+and a function can have two million of them in a straight line: an empty loop is placed before each.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from guesthouse.wasm.binary.core_module import CODE, CUSTOM, FUNCTIONS, TYPES, C
 from guesthouse.wasm.binary.instructions import Found, Long, long_instructions
 
 PIECE_BYTES: Final = 256 * 1024
-"""Of a memory, between two looks: some 20 µs, 100 when it is touched first."""
+"""Of a memory, between two checks: about 20 µs, 100 when touched first."""
 PIECE_ELEMENTS: Final = 1024
-"""Of a table: one takes up to 0.4 µs."""
+"""Of a table: an element takes up to 0.4 µs."""
 
 _TYPE: Final = b"\x60\x03\x7f\x7f\x7f\x00"
-"""Of the functions: three `i32`."""
+"""The type of the functions: three `i32`."""
 _CALL: Final = b"\x10"
 _LOOK: Final = b"\x03\x40\x0b"
-"""A loop around nothing, before which the engine looks."""
+"""An empty loop, at which the engine checks the epoch."""
 _NAMES: Final = "name"
 
 _IN_PIECES: Final = {
@@ -41,9 +41,9 @@ _Function = tuple[Long, tuple[int, ...]]
 
 
 def interruptible(content: bytes) -> bytes:
-    """The module with its long instructions in pieces; itself if it has none.
+    """The module with its long instructions split; itself if it has none.
 
-    Of its custom sections it keeps the names then: others may say what stands where.
+    Custom sections other than names are then dropped, because they may contain positions.
 
     Raises:
         UnsupportedComponent: it is malformed, or has an instruction that is not known.
@@ -62,7 +62,7 @@ def interruptible(content: bytes) -> bytes:
 
 
 def _sections(content: bytes, made: dict[int, bytes]) -> Iterator[bytes]:
-    """The sections of a module, with those of these kinds in place of its own."""
+    """The sections of a module, with these kinds replaced."""
     for section in sections(content, 0, len(content), MODULE):
         if section.kind in made:
             yield encoded_section(section.kind, made[section.kind])
@@ -71,7 +71,7 @@ def _sections(content: bytes, made: dict[int, bytes]) -> Iterator[bytes]:
 
 
 class _Code:
-    """The section of code of a module, and what it needs beside it."""
+    """The code section of a module, and what is added for it."""
 
     def __init__(self, module: CoreModule) -> None:
         self._reader: Final = module.reader(CODE)
@@ -79,10 +79,10 @@ class _Code:
         imported = sum(1 for each in module.imports if each.kind is Kind.FUNCTION)
         self._functions: Final = imported + module.reader(FUNCTIONS).number()
         self.added: Final[dict[_Function, bytes]] = {}
-        """The calls of functions that the module gets, in the order of their numbers."""
+        """The added functions, in the order of their numbers."""
 
     def rewritten(self) -> bytes | None:
-        """The section's content; None for one that stays as it is."""
+        """The section's content; None if unchanged."""
         reader, content = self._reader, self._content
         count = reader.number()
         pieces, kept = [], reader.at
@@ -102,7 +102,7 @@ class _Code:
         return b"".join((encoded_number(count + len(new)), *pieces, content[kept : reader.end], *new))
 
     def _body(self, first: int, end: int) -> list[bytes]:
-        """The pieces of a function's body; none for one that stays as it is."""
+        """The parts of a function's body; empty if unchanged."""
         pieces, kept = [], first
         for found in long_instructions(self._content, _after_locals(self._content, first, end), end):
             if found.length is not None and found.length <= _piece(found.what):
@@ -122,7 +122,7 @@ class _Code:
 
 
 def _piece(what: Long) -> int:
-    """How much of it is not interrupted."""
+    """How much of it runs without interruption."""
     name = _IN_PIECES.get(what)
     if name is None:
         return 0
@@ -133,24 +133,24 @@ def _after_locals(content: bytes, first: int, end: int) -> int:
     reader = Reader(content, first, end)
     for _ in range(reader.number()):
         reader.number()
-        if reader.byte() in (0x63, 0x64):  # a reference to what the module declares
+        if reader.byte() in (0x63, 0x64):  # a reference to a declared type
             reader.number()
     return reader.at
 
 
 def _with(vector: Reader, elements: list[bytes]) -> bytes:
-    """A vector with more elements."""
+    """A vector with additional elements."""
     count = vector.number()
     return encoded_number(count + len(elements)) + vector.content[vector.at : vector.end] + b"".join(elements)
 
 
 @cache
 def _function(what: Long, operands: tuple[int, ...]) -> bytes:
-    """The body of a function that does what an instruction does, with its size in front.
+    """The body of a function that does what an instruction does, prefixed with its size.
 
-    Nothing is written if any of it lies outside: the instruction itself finds that out, of all of it or, of a segment
-    whose size is not known here, of its last piece, which comes first. Of what overlaps, nothing is written before it
-    is read.
+    Nothing is written if any of it is out of bounds: the instruction itself finds that out, of the whole or, for a
+    segment whose size is not known here, of its last piece, which comes first. Overlapping ranges are copied in an
+    order that reads before it writes.
     """
     code = read_module(
         bytes(wat2wasm(f"(module (func (param i32 i32 i32) {_text(what, operands)}))"))
@@ -163,7 +163,7 @@ def _text(what: Long, operands: tuple[int, ...]) -> str:
     name = _IN_PIECES[what]
     of_memory = name.startswith("memory")
     if name.endswith("init"):
-        operands = operands[::-1]  # in text the segment comes last
+        operands = operands[::-1]  # in the text format the segment comes last
     piece = f"(i32.const {_piece(what)})"
 
     def do(to: str, with_: str, count: str) -> str:
@@ -173,12 +173,12 @@ def _text(what: Long, operands: tuple[int, ...]) -> str:
         pages = f"(i64.extend_i32_u ({'memory' if of_memory else 'table'}.size {number}))"
         return f"(i64.shl {pages} (i64.const 16))" if of_memory else pages
 
-    # Whether it lies outside. What takes no part of another place is within that.
+    # Whether it is out of bounds. An unused place is within the other.
     outside = [_beyond(_TO, size(operands[0]))]
     if name.endswith("copy"):
         outside.append(_beyond(_FROM, size(operands[1])))
     elif name.endswith("init"):
-        outside.append(_beyond(_FROM, "(i64.const 0xffffffff)"))  # no segment is as large
+        outside.append(_beyond(_FROM, "(i64.const 0xffffffff)"))  # no segment is that large
     last = _FROM if name.endswith("fill") else _plus(_FROM, _COUNT)
     more = f"(br_if 0 (i32.gt_u {_COUNT} {piece}))"
     less = f"(local.set 2 (i32.sub {_COUNT} {piece}))"
@@ -197,7 +197,7 @@ def _text(what: Long, operands: tuple[int, ...]) -> str:
 
 _TO: Final = "(local.get 0)"
 _FROM: Final = "(local.get 1)"
-"""Or what to fill with."""
+"""Or the value to fill with."""
 _COUNT: Final = "(local.get 2)"
 
 

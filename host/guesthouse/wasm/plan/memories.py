@@ -1,8 +1,8 @@
-"""The memories of a component's instances: one that can grow, which its values cross through, and the others.
+"""The memories of a component's instances: one that can grow, through which values cross, and fixed ones.
 
-A component within that does nothing has one of its own all the same, of no pages. What limits a guest's memory limits
-each by itself, so the others get their size at first as their maximum when they are compiled: growing them is refused,
-as it may always be.
+Even a nested component without code has a memory, of no pages. Limits on a guest's memory apply to
+each memory separately, so at compile time the fixed ones get their initial size as maximum: growing may
+always fail.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from guesthouse.wasm.plan.plan import MAX_MEMORIES, Export, Instantiation
 
 _MEMORIES: Final = 5
 _Place = tuple[int, int]
-"""An instance, and the number of one of the memories that it defines."""
+"""An instance, and the number of a memory that it defines."""
 
 
 class Memories(Struct, frozen=True):
-    """What a component has of them."""
+    """The memories of a component."""
 
     count: int
     growing_bytes: int
-    """Of the one that can grow, before it does."""
+    """Initial bytes of the one that can grow."""
     pinned: dict[int, frozenset[int]]
-    """The memories that cannot grow, by module and their number among those that it defines."""
+    """The fixed memories, by module and number among those that it defines."""
 
     def pin(self, number: int, module: bytes) -> bytes:
-        """The module of that number, with its memories that cannot grow."""
+        """The module of that number, with its fixed memories."""
         which = self.pinned.get(number)
         return _with_maximum(module, which) if which else module
 
     def pinned_bytes(self, number: int, module: CoreModule) -> int:
-        """Bytes of those in an instance of the module of that number."""
+        """Bytes of the fixed memories in an instance of that module."""
         which = self.pinned.get(number, frozenset())
         return sum(WASM_PAGE * pages for at, (pages, _) in enumerate(_limits(module)) if at in which)
 
@@ -54,12 +54,12 @@ NO_MEMORIES: Final = Memories(1, 0, {})
 def memories_of(
     modules: Sequence[CoreModule], instantiations: Sequence[Instantiation], main: Export | None
 ) -> Memories:
-    """Tell which can grow.
+    """Determine which memory can grow.
 
     Args:
         modules: of the component.
-        instantiations: of them.
-        main: the memory that its values cross through, if any do.
+        instantiations: of the modules.
+        main: the memory through which values cross, if any.
 
     Raises:
         UnsupportedComponent: there are too many, or a module has several instances with such a memory.
@@ -81,7 +81,7 @@ def memories_of(
             pinned.setdefault(place[0], set()).add(at)
         elif (instance, at) != growing:
             raise UnsupportedComponent(
-                "it makes several instances of the module that has its memory: make one"
+                "it instantiates the module with its memory several times: instantiate it once"
             )
     pages, _ = _limits(modules[kept[0]])[kept[1]]
     return Memories(total, WASM_PAGE * pages, {number: frozenset(which) for number, which in pinned.items()})
@@ -92,7 +92,7 @@ def _defined(counts: Sequence[int], instantiations: Iterable[Instantiation]) -> 
 
 
 def _where(modules: Sequence[CoreModule], instantiations: Sequence[Instantiation], export: Export) -> _Place:
-    """Where the memory of that name is defined: who exports it may have imported it."""
+    """The definition of an exported memory, which may be an import of its exporter."""
     while True:
         instantiation = instantiations[export.instance]
         module = modules[instantiation.module]
@@ -107,7 +107,7 @@ def _where(modules: Sequence[CoreModule], instantiations: Sequence[Instantiation
 
 
 def _limits(module: CoreModule) -> list[tuple[int, int | None]]:
-    """Pages of each memory that a module defines: at first, and at most."""
+    """Initial and maximum pages of each memory that a module defines."""
     reader = module.reader(_MEMORIES)
     limits = []
     for _ in range(reader.count(MAX_MEMORIES, "memories in one module")):
@@ -119,7 +119,7 @@ def _limits(module: CoreModule) -> list[tuple[int, int | None]]:
 
 
 def _with_maximum(content: bytes, which: frozenset[int]) -> bytes:
-    """The module, where these of its memories cannot grow."""
+    """The module with these of its memories fixed."""
     pieces = [MODULE]
     for section in sections(content, 0, len(content), MODULE):
         if section.kind == _MEMORIES:

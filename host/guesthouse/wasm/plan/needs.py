@@ -1,5 +1,5 @@
-"""What a guest takes from the start, as the engine counts it: by this a worker refuses to start one, and whoever
-installs or inspects its component is told before.
+"""A guest's initial resources, as the engine counts them: a worker does not start one that exceeds the limits, and
+installing and inspecting report it.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from typing import Final
 from msgspec import Struct
 
 _UNCOUNTED: Final = 1024 * 1024
-"""What the instances of a component may take without being counted against its memory: those of nearly all do."""
+"""Memory of a component's instances that is not counted, enough for nearly all."""
 
 
 def counted(size: int) -> int:
-    """How much counts as memory of what a component's instances take besides."""
+    """The part of the other bytes that counts as memory."""
     return max(0, size - _UNCOUNTED)
 
 
 class Needs(Struct, frozen=True):
-    """Of one guest."""
+    """The needs of one guest."""
 
     memory_bytes: int = 0
-    """Of the memory that can grow, before it does."""
+    """Initial bytes of the memory that can grow."""
     table_elements: int = 0
-    """Of its largest table."""
+    """Initial elements of its largest table."""
     other_bytes: int = 0
-    """Globals, functions, elements and other memories of all its instances, about."""
+    """Estimate for globals, functions, elements and fixed memories of all instances."""
 
     def unmet(self, memory_bytes: int, table_elements: int) -> str | None:
-        """Why no worker starts it under these limits of a process; None if one does."""
+        """Why it cannot be started under these limits of a process, or None."""
         besides = counted(self.other_bytes)
         if self.memory_bytes + besides > memory_bytes:
             others = f" and globals, functions and elements of {self.other_bytes}" if besides else ""

@@ -1,7 +1,7 @@
-"""Resources that a component defines itself: the core functions for their handles, and the calls of destructors.
+"""Resources that a component defines itself: the core functions for their handles, and destructor calls.
 
-The table of handles is the host's. A destructor is not called by the host but by a core module between guest and host,
-so that it is guest code like any other: it is interrupted, and may call the host.
+The host has the handle table. Destructors are called by a core module between guest and host,
+so that they are ordinary guest code, which can be interrupted and may call the host.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from guesthouse.wasm.plan.type_section import resources_in
 
 
 class OwnResources:
-    """Those of one component and the components within it.
+    """The resources of a component and its nested ones.
 
     Args:
         content: the component.
-        linking: what its definitions add up to.
+        linking: its linking so far.
     """
 
     def __init__(self, content: bytes, linking: Linking) -> None:
         self._content: Final = content
         self._linking: Final = linking
         self._numbers: Final[dict[tuple[OwnType, Frame], int]] = {}
-        """By the component that uses it, too: each has handles of its own, and can pass none to another."""
+        """Also by using component: each has its own handles, and cannot pass them to another."""
         self._functions: Final[dict[tuple[int, HandleAction], Source]] = {}
         self._dropping: Final[dict[int, Source]] = {}
         self._resources: Final[dict[int, dict[int, int | None]]] = {}
-        """What `resources_in` gave, by where the section begins."""
+        """Results of `resources_in`, by the start of the section."""
 
     def function(self, type_: OwnType, frame: Frame, action: HandleAction) -> Source:
-        """The core function of a component that does that to handles of a resource."""
+        """A component's core function for handles of a resource."""
         key = self._number(type_, frame), action
         found = self._functions.get(key)
         if found is None:
@@ -46,13 +46,13 @@ class OwnResources:
         return found
 
     def dropped(self, type_: OwnType, frame: Frame) -> Source:
-        """The core function of a component that drops a handle of a resource.
+        """A component's core function that drops a handle of a resource.
 
         Raises:
-            UnsupportedComponent: the type is no resource.
+            UnsupportedComponent: the type is not a resource.
         """
         destructor = self._destructor(type_)
-        if destructor is None or type_.frame is not frame:  # who did not define it comes to hold none
+        if destructor is None or type_.frame is not frame:  # other components never hold one
             return self.function(type_, frame, HandleAction.DROP)
         number = self._number(type_, frame)
         found = self._dropping.get(number)
@@ -82,13 +82,13 @@ class OwnResources:
             found = resources_in(Reader(self._content, section.body, section.end))
             self._resources[section.body] = found
         if type_.number not in found:
-            raise UnsupportedComponent("it drops handles of a type that is no resource")
+            raise UnsupportedComponent("it drops handles of a type that is not a resource")
         return found[type_.number]
 
 
 @cache
 def _caller() -> CoreModule:
-    """Drops a handle by calling the resource's destructor with the number that the handle stood for."""
+    """Drops a handle, and calls the resource's destructor with its representation."""
     text = """(module
       (import "" "take" (func $take (param i32) (result i32)))
       (import "" "destructor" (func $destructor (param i32)))

@@ -1,13 +1,13 @@
-"""How a component is put together from its core modules: what a worker does to bring one to life.
+"""A plan: how a worker instantiates a component from its core modules.
 
 A component is a program for a linker: it instantiates core modules one after the other, gives each what it
 imports from those before it, and says how the functions of interfaces are lowered to core functions and
 lifted from them (the component model's `canon` definitions). A plan is that program with all names resolved,
-so that a worker follows it without looking at the component.
+so that a worker needs nothing else.
 
-What there is much of is a tuple, as a Python guest has two thousand, made and looked up each time it is loaded. Those
-that stand for one another, a `CallOf` and an `Export`, or two kinds of `Call`, differ in length or types and so are
-never equal.
+Frequent parts are tuples: a Python guest has two thousand, created and looked up at each load. Those
+that may occur in the same place, a `CallOf` and an `Export`, or two kinds of `Call`, differ in length or types, and so
+are never equal.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from guesthouse.wasm.types import FunctionType
 MAX_MODULES: Final = 130
 """Of a component, its gate, and the module that calls destructors."""
 MAX_MEMORIES: Final = 4
-"""Of all instances together. One can grow; each reserves 4 GiB of addresses."""
+"""Of all instances together. One can grow; each reserves 4 GiB of address space."""
 MAX_OWN_RESOURCES: Final = 256
-"""Resource types that a component and those within it define."""
+"""Resource types of a component and its nested ones."""
 
 
 class Export(NamedTuple):
-    """What a core instance exports, once it exists."""
+    """An export of a core instance."""
 
     instance: int
-    """Its number in `Plan.instantiations`."""
+    """Index in `Plan.instantiations`."""
     name: str
 
 
 class Lowered(NamedTuple):
-    """A core function that is an imported function, lowered (`canon lower`)."""
+    """An imported function, lowered to a core function (`canon lower`)."""
 
     interface: str
     name: str
     realloc: int | None = None
-    """The number in `Plan.reallocs` of what allocates room for its result in the guest's memory."""
+    """Index in `Plan.reallocs` of the allocator for its result."""
 
 
 class Dropped(NamedTuple):
-    """A core function that drops a handle of a resource of the host (`canon resource.drop`)."""
+    """A core function that drops a handle of a host resource (`canon resource.drop`)."""
 
     interface: str
     name: str
@@ -57,28 +57,28 @@ class Dropped(NamedTuple):
 
 
 class HandleAction(StrEnum):
-    """What a guest does with the handles of its own resources."""
+    """Operations on handles of a guest's own resources."""
 
     NEW = "new"
-    """Make one, of a number that is the guest's own business (`canon resource.new`)."""
+    """Create one, with a representation (`canon resource.new`)."""
     REP = "rep"
-    """Ask for that number (`canon resource.rep`)."""
+    """Get its representation (`canon resource.rep`)."""
     TAKE = "take"
-    """Drop a handle and get its number, for a destructor."""
+    """Drop it and get its representation, for a destructor."""
     DROP = "drop"
-    """Drop a handle of a resource without destructor (`canon resource.drop`)."""
+    """Drop it, if the resource has no destructor (`canon resource.drop`)."""
 
 
 class OwnHandle(NamedTuple):
-    """A core function for the handles of a resource that a component defines itself."""
+    """A core function for handles of a component's own resource."""
 
     resource: int
-    """Its number among those of the component and the components within it."""
+    """Number among the resources of the component and its nested ones."""
     action: HandleAction
 
 
 class Trapping(NamedTuple):
-    """A core function of the gate's that traps: a call to a component within whose code does nothing else."""
+    """A core function of the gate that traps: a call of a nested component whose code only traps."""
 
     signature: CoreSignature
 
@@ -90,28 +90,28 @@ class CallOf(NamedTuple):
     """A core function of the host, or of the gate."""
 
     number: int
-    """In `Plan.calls`."""
+    """Index in `Plan.calls`."""
 
 
 Source: TypeAlias = CallOf | Export
 
 
 class Instantiation(Struct, frozen=True):
-    """One core module gets an instance."""
+    """The instantiation of a core module."""
 
     module: int
-    """Its number among the core modules of the plan."""
+    """Index of the core module."""
     imports: tuple[Source, ...]
     """In the order of the module's import section."""
     start: str | None = None
-    """An exported function to call at once, in place of the module's start section."""
+    """An exported function to call afterwards, in place of the module's start section."""
 
 
 class Lifted(Struct, frozen=True):
-    """A function that the component exports (`canon lift`)."""
+    """An exported function of the component (`canon lift`)."""
 
     interface: str | None
-    """Of the instance that it is exported in; None for a function of the component itself."""
+    """The exported interface; None for a function of the component itself."""
     name: str
     function: Export
     type: FunctionType
@@ -119,7 +119,7 @@ class Lifted(Struct, frozen=True):
 
 
 class Import(NamedTuple):
-    """A function that the component imports from an interface."""
+    """A function of an imported interface."""
 
     interface: str
     name: str
@@ -127,30 +127,30 @@ class Import(NamedTuple):
 
 
 class Plan(Struct, frozen=True):
-    """All that a worker needs beside the compiled core modules."""
+    """All that a worker needs besides the compiled core modules."""
 
     modules: int
-    """How many there are."""
+    """The number of core modules."""
     small: bool
     """Whether they are compiled for the engine of small components."""
     instantiations: tuple[Instantiation, ...]
     calls: tuple[Call, ...]
     memory: Export | None
-    """The one memory that values are lowered to and lifted from."""
+    """The memory that values are lowered to and lifted from."""
     reallocs: tuple[Export, ...]
     functions: tuple[Import, ...]
-    """All imported functions, whether a module uses them or not."""
+    """All imported functions, used or not."""
     resources: tuple[tuple[str, str], ...]
     """All imported resources: interface and name."""
     exports: tuple[Lifted, ...]
     weights: tuple[Weight, ...] = ()
-    """What an instance of each module takes, in the order of the modules."""
+    """The cost of an instance of each module, in the order of the modules."""
     memories: int = 1
-    """How many its instances have, or one if they have none."""
+    """The number of its memories, at least 1."""
     needs: Needs = NO_NEEDS
-    """What its memory and tables take; `total_needs` has what its instances take besides."""
+    """Its initial memory and tables; `total_needs` adds the rest of its instances."""
 
     def total_needs(self) -> Needs:
-        """What a guest takes from the start."""
+        """What a guest needs initially."""
         besides = sum(self.weights[each.module].bytes for each in self.instantiations) if self.weights else 0
         return replace(self.needs, other_bytes=besides)

@@ -1,7 +1,7 @@
-"""A plan as JSON, for the compile cache, and back.
+"""Encodes a plan as JSON for the compile cache, and decodes it.
 
-The cache checks that what it hands out is what it stored, so a plan that is read was made by this code: what does
-not have its form is refused all the same.
+The cache verifies that an entry was stored by the node; decoding is strict
+all the same.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ from guesthouse.wasm.plan.type_table import ReadTypes, WrittenTypes
 from guesthouse.wasm.plan.weight import Weight
 
 MAX_PLAN_BYTES: Final = 4 * 1024 * 1024
-"""Of a plan's JSON. That of a Python guest has 0.1 MB."""
+"""Of a plan's JSON. A Python guest's has 0.1 MB."""
 _MOST_COMMAS: Final = MAX_PLAN_BYTES // 8
 
 _DROP: Final = "drop"
-"""What stands for a call that drops a handle where others have the number of their allocator."""
+"""In place of the allocator's number for a call that drops a handle."""
 _BUILT_IN: Final = "built-in"
-"""What stands there for a call that is none of an import: it is the next of those."""
+"""There for a built-in call, which is the next of those."""
 _TRAP: Final = "trap"
 _CORE_TYPES: Final = frozenset(("i32", "i64", "f32", "f64"))
 
@@ -102,19 +102,19 @@ def plan_to_json(plan: Plan) -> bytes:
 
 
 def plan_from_json(text: bytes) -> Plan:
-    """Read what `plan_to_json` gave.
+    """Decode `plan_to_json`'s result.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is invalid.
     """
     try:
         return _plan(read_json(text, MAX_PLAN_BYTES, _MOST_COMMAS))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"this is no plan: {error!r}") from None
+        raise ValueError(f"this is not a plan: {error!r}") from None
 
 
 def _plan(value: Json) -> Plan:
-    """Whatever is named by its number exists when it is needed: that is seen to here."""
+    """Checks that every index refers to something that exists when it is needed."""
     types = ReadTypes(value["types"])
     made, modules = len(value["instantiations"]), below(MAX_MODULES + 1, value["modules"])
     reallocs = all_of(partial(_read_export, made), value["reallocs"])
@@ -164,8 +164,8 @@ def _built_in(call: OwnHandle | Trapping) -> Json:
 
 
 def _numbered(plan: Plan) -> tuple[list[Json], Mapping[Source, int]]:
-    """All exports that modules import, each once, as the names of each instance; and each source's number: first
-    come the calls, then they.
+    """All exports that modules import, without duplicates, as names by instance; and the number of each source: calls
+    come first, then these.
     """
     used = {source for each in plan.instantiations for source in each.imports}
     exports = sorted(source for source in used if isinstance(source, Export))
@@ -186,12 +186,12 @@ class _Sources:
             if below(made, instance) < len(self._bounds) - 1:
                 raise ValueError("a plan's instances are not in their order")
             self._bounds += [len(self._all)] * (instance + 1 - len(self._bounds))
-            # As `Export` does it, but without a call of its own for each of thousands.
+            # As `Export(…)`, without thousands of calls.
             self._all += map(tuple.__new__, repeat(Export), zip(repeat(instance), texts(names)))
         self._bounds += [len(self._all)] * (made - len(self._bounds))
 
     def read(self, made: int, numbers: Json) -> tuple[Source, ...]:
-        """The sources of these numbers, of which each exists when so many instances do."""
+        """The sources of these numbers, which exist once `made` instances do."""
         return tuple(map(self._all.__getitem__, numbers_below(self._bounds[made], numbers)))
 
 
@@ -213,7 +213,7 @@ def _read_calls(
     named = zip(texts(interfaces), texts(names), reallocs, strict=True)
     calls = tuple(_read_call(interface, name, realloc, others) for interface, name, realloc in named)
     if any(True for _ in others):
-        raise ValueError("a plan has calls that no number names")
+        raise ValueError("a plan: there are unused calls")
     return calls
 
 
@@ -224,7 +224,7 @@ def _read_call(interface: str, name: str, realloc: Json, built_in: Iterator[Call
         return Lowered(interface, name, realloc)
     found = next(built_in, None)
     if found is None or interface or name:
-        raise ValueError("a plan names a call that there is not")
+        raise ValueError("a plan: a call does not exist")
     return found
 
 
@@ -233,7 +233,7 @@ def _read_built_in(value: Json) -> OwnHandle | Trapping:
     if word == _TRAP:
         params, results = map(texts, rest)
         if not {*params, *results} <= _CORE_TYPES or len(params) > MAX_FLAT_PARAMS + 1 or len(results) > 1:
-            raise ValueError("a plan has a function of core types there")
+            raise ValueError("a plan: a function of core types was expected")
         return Trapping((params, results))
     (resource,) = rest
     return OwnHandle(below(MAX_OWN_RESOURCES, resource), HandleAction(word))
@@ -241,7 +241,7 @@ def _read_built_in(value: Json) -> OwnHandle | Trapping:
 
 def _read_weights(modules: int, sizes: Json, times: Json) -> tuple[Weight, ...]:
     if len(sizes) not in (0, modules):
-        raise ValueError("a plan weighs all of its modules or none")
+        raise ValueError("a plan: weights of all modules or none were expected")
     return tuple(map(Weight, map(number, sizes), map(number, times)))
 
 

@@ -1,9 +1,9 @@
-"""Makes a plan of a component: how a worker runs it by its core modules alone.
+"""Plans a component: how a worker runs it from its core modules.
 
-What the definitions wire together is found by reading them (`evaluator.py`); what types the functions have is
-asked of the engine, which compiles the component's *skeleton* for it (`skeleton.py`): the same component, but
-with core modules that have neither code nor data. As the modules' imports and exports and their types stay, the
-engine thereby checks all of the component but the inside of the modules, which it checks when it compiles them
+The definitions are evaluated here (`evaluator.py`); the types of functions come
+from the engine, which compiles the component's *skeleton* (`skeleton.py`): the same component
+with core modules that have neither code nor data. As these keep their imports, exports and types, the
+engine validates the whole component except the inside of the modules, which it validates when it compiles them
 one by one.
 """
 
@@ -33,14 +33,14 @@ from guesthouse.wasm.plan.weight import Weight, table_sizes, weigh
 from guesthouse.wasm.types import TypeReader
 
 MAX_FUNCTIONS: Final = 1024
-"""Imported ones. A worker links no component with more than half of that."""
+"""Imported ones. A worker links at most half of that."""
 MAX_RESOURCES: Final = 256
 
 _Name = tuple[str, str]
 
 
 class Parts(Struct, frozen=True):
-    """A component taken apart."""
+    """A planned component."""
 
     plan: Plan
     modules: tuple[bytes, ...]
@@ -50,14 +50,14 @@ class Parts(Struct, frozen=True):
 
 
 def take_apart(content: bytes, engine: Engine) -> Parts:
-    """Take a component apart.
+    """Plan a component.
 
     Args:
         content: the component.
         engine: of `new_engine`, for components of this size.
 
     Raises:
-        UnsupportedComponent: it has something that this host does not run, or is no component at all.
+        UnsupportedComponent: it has something that this host does not support, or is not a component.
     """
     outcome = evaluate(content)
     try:
@@ -72,11 +72,11 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
 
 
 class _OwnResource(UnsupportedComponent):
-    """A function takes or returns a resource of the component's own, which the host has none of."""
+    """A function takes or returns the component's own resource, which is unknown to the host."""
 
 
 class _Planner:
-    """Joins what the definitions say with the types that the engine read from them."""
+    """Joins the evaluated definitions with the types from the engine."""
 
     def __init__(self, outcome: Outcome, type_: wt.ComponentType, engine: Engine) -> None:
         self._linking: Final = outcome.linking
@@ -88,13 +88,13 @@ class _Planner:
         self._functions: Final[list[tuple[str, str, wt.FuncType]]] = []
         self._resources: Final[list[tuple[ResourceType, _Name]]] = []
         self._same: Final[dict[_Name, _Name]] = {}
-        """For each name that a resource has, the first that the same resource has."""
+        """The first name of each resource, by its other names."""
         self._types: Final = TypeReader(self._known)
         self.memories = NO_MEMORIES
         """Of the component; known with the plan."""
 
     def plan(self, *, small: bool) -> Plan:
-        """All of the plan."""
+        """The complete plan."""
         for interface, item in self._imports.items():
             self._import(interface, item)
         linking = self._linking
@@ -133,9 +133,9 @@ class _Planner:
 
     def _import(self, interface: str, item: object) -> None:
         if isinstance(item, wt.ValType):
-            return  # a name for a type, which the functions that use it spell out
+            return  # a named type, which is expanded in the functions that use it
         if not isinstance(item, wt.ComponentInstanceType):
-            raise UnsupportedComponent(f"it imports {interface!r}, which is no interface")
+            raise UnsupportedComponent(f"it imports {interface!r}, which is not an interface")
         for name, extern in item.exports(self._engine).items():
             inner = extern.ty
             if isinstance(inner, wt.FuncType):
@@ -169,12 +169,12 @@ class _Planner:
     def _call(self, call: Call) -> Call:
         if isinstance(call, Dropped):
             if (call.interface, call.name) not in self._same:
-                raise UnsupportedComponent(f"it drops a {call.name!r}, which is no resource")
+                raise UnsupportedComponent(f"it drops a {call.name!r}, which is not a resource")
             return Dropped(*self._same[call.interface, call.name])
         return call
 
     def _lifted(self) -> Iterator[Lifted]:
-        """What the component exports, by the names of its type: an instance may have more than that shows."""
+        """The exports, by the names in their type: an instance may have more."""
         for name, item in self._exports.items():
             _, value = self._exported.get(name, (None, None))
             if isinstance(item, wt.ComponentInstanceType):
@@ -192,13 +192,13 @@ class _Planner:
                 continue
             _, value = values.get(name, (None, None))
             if not isinstance(type_, wt.FuncType) or not isinstance(value, LiftedFunction):
-                raise UnsupportedComponent(f"it exports {name!r}, which is no function of its own")
+                raise UnsupportedComponent(f"it exports {name!r}, which is not a function of its own")
             try:
                 read = self._types.function(type_)
             except _OwnResource:
-                continue  # nobody calls it
+                continue  # never called
             if self._caller not in (None, value.frame):
                 raise UnsupportedComponent(
-                    f"it exports {name!r} of another component within it than calls the host"
+                    f"it exports {name!r} of a nested component other than the one that calls the host"
                 )
             yield Lifted(interface, name, value.function, read, self._linking.use(value.options))

@@ -1,8 +1,8 @@
-"""The skeleton of a core module, and of a component: what the engine compiles to tell their types.
+"""Skeletons of core modules and components, which the engine compiles for their types.
 
-A module's skeleton has its types, imports, tables, memories, globals and exports. Of its functions it has those
-alone that are exported or start it, and they do nothing; there are no elements and no data. The engine takes a
-tenth of the time for it, and tells from it all that concerns the component around. What is left out, it checks
+A module's skeleton has its types, imports, tables, memories, globals and exports. Of its functions it has only those
+that are exported or the start function, with empty bodies; it has no elements and no data. The engine takes a
+tenth of the time for it, and learns all that matters outside of the module. It validates the rest
 when it compiles the module itself; but that is compiled without its start section, which the skeleton has.
 """
 
@@ -23,18 +23,18 @@ from guesthouse.wasm.binary.byte_reader import (
 from guesthouse.wasm.binary.core_module import CODE, EXPORTS, FUNCTIONS, START, CoreModule, Kind
 
 MAX_FUNCTIONS: Final = 1_000_000
-"""Of one module. A Python guest's largest has 11,000."""
+"""Per module. A Python guest's largest has 11,000."""
 
 _CORE_MODULE: Final = 1
 _COMPONENT: Final = 4
 _ORDER: Final = (1, 2, FUNCTIONS, 4, 5, 13, 6, EXPORTS, START, CODE)
-"""Types, imports, functions, tables, memories, tags, globals and so on, as they have to stand in a module."""
+"""Types, imports, functions, tables, memories, tags, globals and so on, in the order of a module."""
 _BODY: Final = b"\x03\x00\x00\x0b"
-"""A function's: three bytes, no locals, `unreachable`, `end`."""
+"""A function's body: three bytes, no locals, `unreachable`, `end`."""
 
 
 def component_skeleton(content: bytes, modules: Iterable[tuple[CoreModule, Section]]) -> bytes:
-    """A component with the skeletons of its core modules in their places, which may be in components within it."""
+    """A component with its core modules, nested ones included, replaced by their skeletons."""
     places = {section.start: module for module, section in modules}
     return COMPONENT + _sections(content, 0, len(content), places)
 
@@ -54,7 +54,7 @@ def _sections(content: bytes, start: int, end: int, places: Mapping[int, CoreMod
 
 
 def module_skeleton(module: CoreModule) -> bytes:
-    """The skeleton of a module. It may be invalid only if the module is, or if a global holds a function.
+    """The skeleton of a module. It is only invalid if the module is, or if a global refers to a function.
 
     Raises:
         UnsupportedComponent: the module is malformed.
@@ -75,7 +75,7 @@ def module_skeleton(module: CoreModule) -> bytes:
 
 
 class _Functions:
-    """Those that a skeleton keeps, which have new numbers in it."""
+    """The functions of a skeleton, with new numbers."""
 
     def __init__(self, module: CoreModule) -> None:
         self._module: Final = module
@@ -89,7 +89,7 @@ class _Functions:
         return self._imported + self._kept.setdefault(number - self._imported, len(self._kept))
 
     def exports(self) -> bytes:
-        """The section of exports with the new numbers."""
+        """The export section with the new numbers."""
         return _vector(list(self._exports()))
 
     def _exports(self) -> Iterator[bytes]:
@@ -104,15 +104,15 @@ class _Functions:
             yield self._module.content[start:named] + encoded_number(number)
 
     def types(self) -> bytes:
-        """The section of functions: the number of each one's type."""
+        """The function section: the type of each function."""
         reader = self._module.reader(FUNCTIONS)
         types = [reader.number() for _ in range(reader.count(MAX_FUNCTIONS, "functions"))]
         if any(number >= len(types) for number in self._kept):
-            raise UnsupportedComponent("a module exports or starts with a function that it does not have")
+            raise UnsupportedComponent("a module exports or starts with a function that does not exist")
         return _vector([encoded_number(types[number]) for number in self._kept])
 
     def bodies(self) -> bytes:
-        """The section of code."""
+        """The code section."""
         return _vector([_BODY] * len(self._kept))
 
 

@@ -1,7 +1,7 @@
-"""Finds the resources among the types that a component defines: what their destructors are.
+"""Finds the resources and their destructors among the types that a component defines.
 
-What a type is, the engine checks. Here it is only known where each ends, and a section is read when something
-asks for a resource in it.
+The engine validates types; here only their length is decoded, and a section is read when a
+resource in it is needed.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Final
 from guesthouse.wasm.binary.byte_reader import Reader, UnsupportedComponent
 
 MAX_DEPTH: Final = 32
-"""Of types of components and instances within one another."""
+"""Nesting of component and instance types."""
 _MANY: Final = 100_000
-"""Parts of one type."""
+"""Parts per type."""
 
 _RESOURCE, _I32 = 0x3F, 0x7F
 
 
 def resources_in(reader: Reader) -> dict[int, int | None]:
-    """The resources of a section of types: the number of each in the section, and of its destructor, if it has one,
-    among the core functions.
+    """The resources in a type section: index in the section, and index of the destructor's core function,
+    if any.
 
     Raises:
         UnsupportedComponent: a type is malformed, or unknown.
@@ -39,7 +39,7 @@ def resources_in(reader: Reader) -> dict[int, int | None]:
 def _resource(reader: Reader) -> int | None:
     reader.byte()
     if reader.byte() != _I32:
-        raise UnsupportedComponent("it has a resource that is represented by something else than an i32")
+        raise UnsupportedComponent("it has a resource that is not represented by an i32")
     return reader.number() if _flag(reader) else None
 
 
@@ -49,7 +49,7 @@ def _type(reader: Reader, depth: int) -> None:
         return
     if kind in (0x41, 0x42):
         if not depth:
-            raise UnsupportedComponent(f"it has types of components within one another over {MAX_DEPTH} deep")
+            raise UnsupportedComponent(f"it nests component types over {MAX_DEPTH} deep")
         for _ in range(reader.count(_MANY, "declarations")):
             _declaration(reader, depth - 1)
         return
@@ -103,7 +103,7 @@ def _description(reader: Reader) -> None:
 def _flag(reader: Reader) -> bool:
     value = reader.byte()
     if value > 1:
-        raise UnsupportedComponent(f"it has {value:#x} where 0 or 1 is known")
+        raise UnsupportedComponent(f"it has {value:#x} in place of 0 or 1")
     return value == 1
 
 
@@ -141,7 +141,7 @@ def _result(reader: Reader) -> None:
 
 
 _VALUE: Final = Reader.number
-"""A primitive type is one byte, the number of another a LEB128: both are read alike."""
+"""A primitive type is one byte, an index a LEB128 number: both are skipped alike."""
 
 _PRIMITIVES: Final = frozenset(range(0x73, 0x80))
 _TYPES: Final[Mapping[int, Callable[[Reader], None]]] = {

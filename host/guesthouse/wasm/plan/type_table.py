@@ -1,7 +1,7 @@
-"""WIT types in a plan's JSON: a table that has each distinct type once, which all others name by its number.
+"""WIT types in a plan's JSON: a table of distinct types, which refer to each other by number.
 
-A Python guest's functions have 1,200 types within one another, and 150 different ones. An entry names entries before
-it alone, so reading one takes no recursion, and what is the same type is one object.
+A Python guest's functions have 1,200 types, 150 of them distinct. An entry only refers to earlier ones,
+so reading takes no recursion, and equal types are the same object.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from guesthouse.wasm.types import (
 )
 
 _MAX_DEPTH: Final = 200
-"""Of types within one another."""
+"""Nesting of types."""
 
 _Entry = str | tuple[Any, ...]
 
 
 class WrittenTypes:
-    """The table while a plan is written."""
+    """The table while a plan is encoded."""
 
     def __init__(self) -> None:
         self._numbers: dict[_Entry, int] = {}
@@ -44,10 +44,10 @@ class WrittenTypes:
         return list(self._numbers)
 
     def functions(self, types: Iterable[FunctionType]) -> list[Json]:
-        """The types of functions, as columns: the names of the parameters of each, their types, and that of its result.
+        """The types of functions, as columns: parameter names, parameter types, and result type.
 
         Raises:
-            ValueError: types are too deep.
+            ValueError: types are nested too deeply.
         """
         columns: list[Json] = [[], [], []]
         for each in types:
@@ -62,7 +62,7 @@ class WrittenTypes:
         if type_ is None:
             return None
         if not depth:
-            raise ValueError(f"types are within one another over {_MAX_DEPTH} deep")
+            raise ValueError(f"types are nested over {_MAX_DEPTH} deep")
         return self._numbers.setdefault(self._entry(type_, depth - 1), len(self._numbers))
 
     def _entry(self, type_: WitType, depth: int) -> _Entry:
@@ -99,36 +99,36 @@ _WORDS: Final[Mapping[type, str]] = {
 
 
 class ReadTypes:
-    """A table that was read.
+    """A decoded table.
 
-    As a type that is named twice is two when it is unfolded, a short table can stand for types without end: they
-    are counted as if each were spelled out, and may be no more than `TypeReader` gives, nor deeper than
-    they are written.
+    A short table can represent types that expand without bound (each entry using the last one twice). So
+    types are counted as expanded, with the limits of `TypeReader`, and their depth
+    is limited as when encoding.
     """
 
     def __init__(self, entries: Json) -> None:
         """Raises:
-        ValueError, KeyError, TypeError: this is no table.
+        ValueError, KeyError, TypeError: this is not a table.
         """
         self._types: list[WitType] = []
         self._inside: list[int] = []
-        """For each type, how many types it is, all within it included."""
+        """The expanded size of each type."""
         self._depths: list[int] = []
         self._left = MAX_COMPONENT_NODES
         for entry in entries:
             self._count, self._depth = 1, 0
             read = self._entry(entry)
             if self._count > MAX_COMPONENT_NODES or self._depth >= _MAX_DEPTH:
-                raise ValueError("a plan's types have no end")
+                raise ValueError("a plan's types are too large")
             self._types.append(read)
             self._inside.append(self._count)
             self._depths.append(self._depth + 1)
 
     def functions(self, names: Json, numbers: Json, results: Json) -> list[FunctionType]:
-        """The types of functions that were written as columns.
+        """The types of functions, from columns.
 
         Raises:
-            ValueError, TypeError: they are none, or with those before them have too many types.
+            ValueError, TypeError: they are invalid, or too large together with those before.
         """
         texts(flat(names))
         used = [*flat(numbers), *(result for result in results if result is not None)]
@@ -144,14 +144,14 @@ class ReadTypes:
         ]
 
     def inner(self, number: Json) -> WitType:
-        """The type of that number, within another."""
+        """A type by number."""
         self._count += self._inside[below(len(self._types), number)]
         if self._depth < self._depths[number]:
             self._depth = self._depths[number]
         return self._types[number]
 
     def optional(self, number: Json) -> WitType | None:
-        """The type of that number, within another; None has none."""
+        """A type by number; None for None."""
         return None if number is None else self.inner(number)
 
     def fields(self, names: Json, numbers: Json) -> tuple[tuple[str, WitType], ...]:
@@ -159,7 +159,7 @@ class ReadTypes:
         return tuple(zip(texts(names), map(self.inner, numbers), strict=True))
 
     def cases(self, names: Json, numbers: Json) -> tuple[tuple[str, WitType | None], ...]:
-        """Names with types, or without."""
+        """Names with optional types."""
         return tuple(zip(self.names(names), map(self.optional, numbers), strict=True))
 
     def names(self, names: Json) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""What an instance of a core module takes of its worker besides the guest's memory, and how long making it takes.
+"""Estimates the memory of a core module's instance besides the guest's memory, and the time to create it.
 
-The engine makes an instance in one go, on the stack of whoever asks, and counts nothing of it: globals, function
-references, elements and what it copies are bounded by the module's size alone, and a component may have hundreds of
-instances of one module. So each module is weighed when the component is compiled. These are estimates for the engine's
-way (measured: 6 ns a global, 430 ns an element of an imported table, 1 ns a byte that is copied), and mostly high.
+The engine creates an instance without interruption, and limits nothing of it: globals, function
+references, elements and copied data are bounded only by the module's size, and a component may have hundreds of
+instances of one module. So each module is weighed when the component is compiled. The estimates are mostly high
+(measured: 6 ns a global, 430 ns an element of an imported table, 1 ns a copied byte).
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from guesthouse.wasm.binary.byte_reader import Reader
 from guesthouse.wasm.binary.core_module import CoreModule, Kind
 
 MAX_BYTES: Final = 16 * 1024 * 1024
-"""Of all instances of a component together. A Python guest has 0.6 MB, a small one some KiB."""
+"""All instances of a component together. A Python guest has 0.6 MB, a small one some KiB."""
 MAX_MICROSECONDS: Final = 10_000
-"""For one instance: other guests of the worker wait for it."""
+"""Per instance: other guests of the worker wait for it."""
 MAX_TOTAL_MICROSECONDS: Final = 1_000_000
 
 _GLOBALS, _TABLES, _ELEMENTS, _DATA = 6, 4, 9, 11
 _I32_CONST, _I64_CONST, _GLOBAL_GET, _REF_NULL, _REF_FUNC, _END = 0x41, 0x42, 0x23, 0xD0, 0xD2, 0x0B
 _DENSE: Final = 16 * 1024 * 1024
-"""An image of memory up to that size is mapped, whatever is in it; a larger one if half of it is data."""
+"""A memory image up to that size is mapped, whatever its content; a larger one if at least half of it is data."""
 _LONG: Final = 1 << 20
-"""Bytes of a section of elements that is not looked into: it is too much in any case."""
+"""An element section larger than this is not parsed: it is too much in any case."""
 
 
 class Weight(Struct, frozen=True):
-    """Of one instance."""
+    """The weight of one instance."""
 
     bytes: int
     microseconds: int
 
 
 class _Complex(Exception):
-    """An expression that takes more than to look at one value."""
+    """An expression other than a single value."""
 
 
 def weigh(module: CoreModule, *, small: bool) -> Weight:
     """Weigh a module.
 
     Args:
-        module: what is instantiated.
-        small: whether the engine of small components runs it, which copies data of its own memory too.
+        module: the module.
+        small: whether it is for the engine of small components, which also copies data of its own memory.
 
     Raises:
         UnsupportedComponent: it is malformed.
@@ -67,7 +67,7 @@ def weigh(module: CoreModule, *, small: bool) -> Weight:
 
 
 def problem(weights: Sequence[Weight]) -> str | None:
-    """Why a component of instances of these weights is not run; None if it is."""
+    """Why a component of instances of these weights is refused, or None."""
     size, longest = (
         sum(each.bytes for each in weights),
         max((each.microseconds for each in weights), default=0),
@@ -80,14 +80,14 @@ def problem(weights: Sequence[Weight]) -> str | None:
         )
     if longest > MAX_MICROSECONDS or total > MAX_TOTAL_MICROSECONDS:
         return (
-            f"takes {longest} µs for one of its instances and {total} µs for all, over {MAX_MICROSECONDS} or "
+            f"takes {longest} µs to create one of its instances and {total} µs for all, over {MAX_MICROSECONDS} or "
             f"{MAX_TOTAL_MICROSECONDS}: have less data, elements and globals in its modules"
         )
     return None
 
 
 def table_sizes(module: CoreModule) -> list[int]:
-    """The elements of each table that a module defines, at first. Those of a form that is not known count as many."""
+    """Initial elements of each table that a module defines; those of unknown forms count as many."""
     reader = module.reader(_TABLES)
     sizes = []
     for _ in range(reader.count(100_000, "tables")):
@@ -101,7 +101,7 @@ def table_sizes(module: CoreModule) -> list[int]:
 
 
 def _elements(module: CoreModule) -> tuple[int, int]:
-    """Elements in all, and those of them that are made with the instance, not when they are used first."""
+    """All elements, and those that are created with the instance, not on first use."""
     reader = module.reader(_ELEMENTS)
     if reader.end - reader.at > _LONG:
         return reader.end - reader.at, reader.end - reader.at
@@ -118,14 +118,14 @@ def _elements(module: CoreModule) -> tuple[int, int]:
 
 
 def _element_segment(reader: Reader, imported: int) -> tuple[int, bool]:
-    """How many elements a segment has, and whether they come into a table of the module's own at a fixed place."""
+    """The number of elements in a segment, and whether they go to a fixed place in a table of the module's own."""
     flags = reader.number()
     table = reader.number() if flags & 0b011 == 0b010 else 0
     fixed = False
     if not flags & 0b001:
         fixed = _expression(reader) is not None
     if flags & 0b011:
-        reader.byte()  # the kind or type of the elements
+        reader.byte()  # kind or type of the elements
     count = reader.number()
     for _ in range(count):
         if flags & 0b100:
@@ -163,10 +163,10 @@ def _data_nanoseconds(module: CoreModule, *, small: bool) -> int:
 
 
 def _expression(reader: Reader) -> int | None:
-    """Read an expression of one value; returns it if it is a constant number.
+    """Read a constant expression of one value; returns it if it is a number.
 
     Raises:
-        _Complex: it is a longer one.
+        _Complex: it is longer.
     """
     opcode = reader.byte()
     value = None

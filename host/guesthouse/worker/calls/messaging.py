@@ -130,9 +130,9 @@ def send_and_await(
     target: dict[str, Any],
     request: dict[str, Any],
     blob: dict[str, Any] | None,
-    dialect: MessageEncoding,
+    encoding: MessageEncoding,
 ) -> Any:
-    """The same for any dialect."""
+    """The same for any encoding."""
     if request["expects-response"] is None:
         raise GuestTrap(
             ExitCause.TRAP, "send-and-await-response was called with a request that expects no response"
@@ -141,7 +141,7 @@ def send_and_await(
         raise GuestTrap(
             ExitCause.TRAP, "send-and-await-response was called with the process itself as target"
         )
-    _send(guest, target, request, None, blob, await_id=guest.await_response(dialect))
+    _send(guest, target, request, None, blob, await_id=guest.await_response(encoding))
     return PENDING
 
 

@@ -1,4 +1,4 @@
-"""What a guest writes for people: lines cut to size and kept under a rate."""
+"""A guest's log output: lines are truncated and rate-limited."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from guesthouse.worker.link import LinkWriter
 
 _CUT: Final = " … (cut)"
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;:]*m")
-"""Colours of terminals (SGR of ECMA-48), which mean nothing in a log. Other sequences stay: they may have text in them,
-and who shows the line shows their characters as escapes."""
+"""Colour sequences of terminals (SGR of ECMA-48), which are meaningless in a log. Others stay, because they may contain
+text; they are escaped when shown."""
 
 
 class GuestLog:
-    """One guest's log. Lines over the rate are counted, and the count is logged once there is room."""
+    """The log of one guest. Lines over the rate are counted, and the count is logged later."""
 
     __slots__ = (
         "_bucket",
@@ -39,11 +39,11 @@ class GuestLog:
         self._outgoing = outgoing
         self._suppressed = 0
         self.dropped = 0
-        """Lines over the rate, in all."""
+        """Lines dropped, in all."""
         self._partial: dict[str, bytearray] = {}
 
     def line(self, stream: str, level: str, text: str) -> None:
-        """Write one line."""
+        """Log a line."""
         if not self._admit():
             self._suppressed += 1
             self.dropped += 1
@@ -54,7 +54,7 @@ class GuestLog:
         self._send(stream, level, self._cut(text))
 
     def stream(self, name: str, data: bytes) -> None:
-        """Take bytes of standard output or error; whole lines are written, the rest is kept (bounded)."""
+        """Log whole lines of standard output or error; an incomplete line is buffered (bounded)."""
         partial = self._partial.setdefault(name, bytearray())
         partial += data
         *lines, rest = bytes(partial).split(b"\n")
@@ -66,7 +66,7 @@ class GuestLog:
             self._stream_line(name, line)
 
     def close(self) -> None:
-        """Write what was left without a line's end, and how many lines were dropped."""
+        """Log the incomplete lines, and the number of dropped ones."""
         for name, partial in self._partial.items():
             if partial:
                 self._stream_line(name, bytes(partial))
@@ -76,7 +76,7 @@ class GuestLog:
             self._suppressed = 0
 
     def warn(self, text: str) -> None:
-        """Write a line of the host's about this guest; not counted against the guest's rate."""
+        """Log a line of the host's about this guest, without counting it."""
         self._send("host", "warning", text)
 
     def _stream_line(self, name: str, line: bytes) -> None:
@@ -100,5 +100,5 @@ class GuestLog:
         return True
 
     def _send(self, stream: str, level: str, text: str) -> None:
-        line = checked(LogLine(self._handle, stream, level, text))  # type: ignore[arg-type] # what `checked` is to find out
+        line = checked(LogLine(self._handle, stream, level, text))  # type: ignore[arg-type] # validated by `checked`
         self._outgoing.add(line, len(text))

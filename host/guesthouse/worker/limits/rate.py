@@ -1,8 +1,8 @@
-"""What a guest may use each second: of its worker's time, and of host calls.
+"""Rate limits of a guest: its share of the worker's time, and host calls per second.
 
-Who uses more is held back, not ended: it is left unpolled until its average is within the limit again. A
-burst is honest more often than not, and a guest that is merely slow still serves its channels; one that
-computes for ever on one message ends by `cpu_seconds_per_message`, and held back it does not age.
+A guest that exceeds one is throttled, not ended: it is not polled until its average is within the limit again. Bursts
+are mostly honest, and a slow guest still serves its channels; one that
+never finishes a message is ended by `cpu_seconds_per_message`, which counts CPU time only.
 
 Nothing is done per call but counting. A `TokenBucket` knows up to which total nobody has to look at the clock,
 so a guest within its budget costs two comparisons a slice.
@@ -15,11 +15,11 @@ from typing import Final
 from guesthouse.core.throttle import Throttle
 
 BURST_SECONDS: Final = 1.0
-"""How many seconds' worth a guest saves up. What it has is found out when it is used up and not before, so one that
-rested may use twice that at once."""
+"""Seconds' worth that a guest may accumulate. It is refilled only when used up, so after a rest
+twice that may be used at once."""
 
 SAY_EVERY_SECONDS: Final = 60.0
-"""How often the log says that a guest is held back, at most."""
+"""Between log lines about a throttled guest."""
 
 
 class TokenBucket:
@@ -31,10 +31,10 @@ class TokenBucket:
         self.per_second = per_second
         self._looked_at = now
         self.enough = per_second * BURST_SECONDS
-        """The total up to which `wait_seconds` need not be asked."""
+        """The total up to which `wait_seconds` need not be called."""
 
     def wait_seconds(self, total: float, now: float) -> float:
-        """How long until a total that is over `enough` is within the allowance; 0 when it is by now."""
+        """Seconds until a total over `enough` is within the limit; 0 if it is by now."""
         grown = self.enough + (now - self._looked_at) * self.per_second
         self.enough = min(grown, total + self.per_second * BURST_SECONDS)
         self._looked_at = now
@@ -42,7 +42,7 @@ class TokenBucket:
 
 
 class RateLimits:
-    """The two allowances of one guest, and how long it was held back by them."""
+    """The two rate limits of one guest, and how long it was throttled."""
 
     __slots__ = ("_throttle", "calls", "cpu", "held_seconds")
 
@@ -53,11 +53,11 @@ class RateLimits:
         self._throttle = Throttle(SAY_EVERY_SECONDS)
 
     def is_used_up(self, cpu_seconds: float, calls: int) -> bool:
-        """Whether the totals may be over the budget, so that `hold_seconds` is to be asked."""
+        """Whether the totals may exceed a limit, so that `hold_seconds` has to be called."""
         return cpu_seconds >= self.cpu.enough or calls >= self.calls.enough
 
     def hold_seconds(self, cpu_seconds: float, calls: int, now: float) -> tuple[float, str | None]:
-        """How long to leave alone a guest that used so much in all, and what to log of it, if it is time to."""
+        """How long to throttle a guest with these totals, and what to log, if it is due."""
         by_cpu = self.cpu.wait_seconds(cpu_seconds, now)
         by_calls = self.calls.wait_seconds(calls, now)
         seconds = max(by_cpu, by_calls)
@@ -71,10 +71,10 @@ class RateLimits:
     def _in_words(self, which: TokenBucket) -> str:
         if which is self.cpu:
             return (
-                f"it uses over {which.per_second:.1%} of its worker's time: it is held back to that "
+                f"it uses over {which.per_second:.1%} of its worker's time: it is throttled to that "
                 "(process.cpu_share)"
             )
         return (
-            f"it makes over {which.per_second:.0f} host calls a second: it is held back to that "
+            f"it makes over {which.per_second:.0f} host calls a second: it is throttled to that "
             "(process.host_calls_per_second)"
         )

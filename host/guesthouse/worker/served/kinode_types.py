@@ -1,4 +1,4 @@
-"""The types of `process/standard` of the Kinode OS, by version. What it shares with the contract has the same types."""
+"""The types of the Kinode OS's `process/standard`, by version, sharing the contract's where they are equal."""
 
 from __future__ import annotations
 
@@ -88,4 +88,4 @@ BY_VERSION: Final[dict[str, dict[str, FunctionType]]] = {
     "0.8": _FUNCTIONS,
     "1.0": _FUNCTIONS,
 }
-"""By the version without its last number: `kinode:process` has them all, `hyperware:process` the last."""
+"""By version without the last number: `kinode:process` has all, `hyperware:process` the last."""

@@ -1,9 +1,9 @@
-"""Whether the type that a component gives an import is one that the host's call was written for.
+"""Checks that the type that a component declares for an import matches the host call's.
 
-What crosses is converted by the component's own type, so a call finds what that says, whatever the contract does. It
-may differ from the contract's only as versions of it do: fields that came later may be missing, what a guest passes may
-lack cases, and what it is given may lack cases and what they carry since later. Nothing may be of another kind, and
-nothing may be there that the contract does not have: the host would not look at it.
+Values are converted by the component's own type, so a host call gets what that says. It
+may differ from the contract's only as versions do: newer fields may be missing, values from the guest may
+lack cases, and values for it may lack cases and newer payloads. Kinds have to be equal, and
+nothing may be added to the contract: the host would ignore it.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from guesthouse.wasm.types import (
 LATER_FIELDS: Final = frozenset(
     (
         *("secure", "extension", "subprotocols", "response-seconds"),  # of bindings
-        *("capabilities", "missing", "target"),  # of messages and of those that failed
-        *("resumed", "subprotocol"),  # of a channel that was opened
+        *("capabilities", "missing", "target"),  # of messages and failed ones
+        *("resumed", "subprotocol"),  # of opened channels
     )
 )
-"""Fields that components of older versions do not have. Calls do without those that a guest would pass."""
+"""Fields that components of older versions lack. For values from the guest, host calls have defaults."""
 
 LATER_PAYLOADS: Final = frozenset(("not-authorised", "too-big"))
-"""Cases that carry something only since a later version (`refusals.py`)."""
+"""Cases with a payload since a later version (`capability_errors.py`)."""
 
 _MOST: Final = 80
 """Characters of a type in an error."""
 _NOTHING: Final = "nothing"
 
 Difference = tuple[str, str, str]
-"""Where, what the component has there, what the contract has."""
+"""The place, the component's type there, the contract's."""
 
 
 def difference(has: FunctionType, contract: FunctionType) -> Difference | None:
-    """The first difference that no version of the contract allows; None when there is none."""
+    """The first difference that is not due to versions of the contract, or None."""
     if len(has.params) != len(contract.params):
         return "its parameters", str(len(has.params)), str(len(contract.params))
     for (_, passed), (name, expected) in zip(has.params, contract.params, strict=True):
@@ -58,8 +58,8 @@ def difference(has: FunctionType, contract: FunctionType) -> Difference | None:
 
 
 def _differs(has: WitType, contract: WitType, where: str, *, passed: bool) -> Difference | None:
-    """`passed` tells what the guest passes from what it is given."""
-    if has == contract:  # most are
+    """`passed`: the guest passes the value, as opposed to getting it."""
+    if has == contract:  # the common case
         return None
     if type(has) is not type(contract):
         cases = None if passed else _cases_of(has), _cases_of(contract)
@@ -145,7 +145,7 @@ def _cases(
 
 
 def shown(type_: WitType | None) -> str:
-    """A type as WIT has it, for people: cut to a length, as components make it up."""
+    """A type in WIT syntax for errors, truncated."""
     return _cut(_spelled(type_, 4))
 
 

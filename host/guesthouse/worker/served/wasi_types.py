@@ -1,6 +1,6 @@
-"""The types of what the host does for WASI 0.2: those of every version, release candidates included.
+"""Types of the WASI 0.2 functions that the host implements, the same in all versions, release candidates included.
 
-What is denied or traps looks at no argument, so it has no types here.
+Functions that are denied or trap do not convert arguments, so they have no types here.
 """
 
 from __future__ import annotations
