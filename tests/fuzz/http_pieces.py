@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
 from starlette.datastructures import Headers
 
 from guesthouse.core.address import ProcessId
@@ -23,10 +25,13 @@ from guesthouse.http_server.routing.origin import (
     normal_origin,
 )
 from guesthouse.http_server.routing.paths import BadPath, PathPattern, query_params, split, split_process_path
+from guesthouse.http_server.sessions.control_messages import ESCAPE, MAX_COUNT, BadControl, read_control
+from guesthouse.http_server.sessions.retained import BadCount, Retained
+from guesthouse.http_server.sessions.session_keys import read_key
 from guesthouse.http_server.websocket.extension import read
 from guesthouse.http_server.websocket.register import Register, read_register
 
-from .catalogue import target
+from .catalogue import in_a_line, target
 
 NODE: Final = "fuzz-node.os"
 SECRET: Final = b"the same secret in every run: 32"
@@ -166,6 +171,51 @@ def register(data: bytes) -> None:
     assert _signed(result.claims)
     assert ProcessId.parse(str(result.target)) == result.target
     assert json.loads(data)["auth_token"].startswith(TOKEN)
+
+
+@target()
+def control_message(data: bytes) -> None:
+    """A control message of a client is refused in a line, or is what its JSON says."""
+    try:
+        control = read_control(ESCAPE + data)
+    except BadControl as error:
+        in_a_line(error)
+        return
+    # What is no UTF-8 does not come here from a socket; in what is passed over nobody looks.
+    fields, read = json.loads(data.decode(errors="replace")), msgspec.to_builtins(control)
+    assert all(fields.get(name, value) == value for name, value in read.items())
+    counts = [value for name, value in read.items() if name in ("received", "count")]
+    assert all(0 <= count <= MAX_COUNT for count in counts)
+
+
+@target()
+def session(data: bytes) -> None:
+    """Whatever counts a client names: only what was sent can be acknowledged, and what is kept is what it lacks."""
+    kept, sent = Retained(), 0
+    for byte in data[:4096]:
+        step, count = byte >> 6, byte & 63
+        with suppress(BadCount):
+            if step == 0:
+                (kept.add if kept.waits or count & 1 else kept.add_written)(1, b"%d" % sent)
+                sent += 1
+            elif step == 1:
+                kept.acknowledge(count)
+            elif step == 2:
+                kept.cut()
+                kept.resume(count)
+            else:
+                (kept.take, kept.drop_waiting, kept.forget_written)[count % 3]()
+        assert 0 <= kept.acknowledged <= sent
+        assert kept.first <= sent
+        assert 0 <= kept.size <= sent
+        assert kept.acknowledged <= kept.count <= sent
+
+
+@target()
+def session_key(data: bytes) -> None:
+    """No key is genuine that this node did not make."""
+    shown = read_key(data.decode("latin-1"), lambda body: TOKENS.mac(b"session", body))
+    assert shown is None or not shown.genuine
 
 
 @target()

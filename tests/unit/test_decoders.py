@@ -34,6 +34,12 @@ from guesthouse.http_server.api import json_api
 from guesthouse.http_server.auth.tokens import AuthError, Tokens
 from guesthouse.http_server.http import login, node_api
 from guesthouse.http_server.http.requests import RequestRefused
+from guesthouse.http_server.sessions.control_messages import (
+    ESCAPE,
+    MAX_CONTROL_MESSAGE,
+    BadControl,
+    read_control,
+)
 from guesthouse.http_server.websocket import extension, register
 from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE, BadEnvelope, Envelopes
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
@@ -252,6 +258,13 @@ DOORS: Final[dict[str, Door]] = {
         (),
         ((b"", b""), (b'{"auth_token":', b"}")),
     ),
+    "session_control": Door(
+        "JSON",
+        MAX_CONTROL_MESSAGE - 1,
+        lambda data: read_control(ESCAPE + data),
+        (BadControl,),
+        ((b"", b""), (b'{"type":"ack","received":', b"}"), (b'{"type":"open","more":', b"}")),
+    ),
     "token": Door("JSON", 64 * 1024, token, (AuthError,)),
     "login": Door("JSON", login._MAX_BODY, login._from_json, (), ((b"", b""), (b'{"token":', b"}"))),
     "rpc": Door(
@@ -318,7 +331,18 @@ def test_what_is_hostile_costs_memory_by_its_size_and_is_refused_as_anything_els
 
 @pytest.mark.parametrize(
     "name",
-    ["http_server_json", "modules", "kv", "params", "manifest", "plan", "shared_names", "link", "envelope"],
+    [
+        "session_control",
+        "http_server_json",
+        "modules",
+        "kv",
+        "params",
+        "manifest",
+        "plan",
+        "shared_names",
+        "link",
+        "envelope",
+    ],
 )
 def test_what_is_over_the_limit_of_a_door_is_not_read(name: str) -> None:
     """Those that read a socket or a file look at the size before; these are given bytes."""

@@ -28,7 +28,10 @@ _PROCESSES: Final[Columns] = (
     ("CPU", lambda item: f"{item['cpu_seconds']:.2f} s"),
     ("MEMORY", lambda item: _known_size(item["memory_bytes"])),
     ("MAILBOX", lambda item: f"{item['mailbox_messages']} ({_size(item['mailbox_bytes'])})"),
-    ("CHANNELS", lambda item: str(item["channels"])),
+    (
+        "CHANNELS",
+        lambda item: f"{item['channels']} ({item['away']} away)" if item["away"] else str(item["channels"]),
+    ),
 )
 
 _LIMITS: Final[Columns] = (
@@ -69,6 +72,7 @@ def channels(home: str | None, as_json: bool) -> None:
         ("IN", lambda item: str(item["messages_in"])),
         ("OUT", lambda item: str(item["messages_out"])),
         ("OUTBOX", lambda item: _size(item["outbox_bytes"])),
+        ("SESSION", lambda item: "away" if item["away"] else "live" if item["resumable"] else "-"),
     )
     _list("channels", home, as_json, columns, "no channel is open")
 

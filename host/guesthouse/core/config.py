@@ -91,6 +91,18 @@ class ConnectionLimits(Struct, frozen=True):
     encrypted_messages: int = 65_536
     """Messages that a client may send under one key."""
     bindings_per_process: int = 256
+    resume_seconds: float = 60.0
+    """How long a resumable channel stays open for its client without a socket."""
+    acknowledge_messages: int = 64
+    """Messages after which the ends of a resumable channel acknowledge them."""
+    acknowledge_seconds: float = 5.0
+    """How long they may put it off."""
+    away: int = 10_000
+    """Resumable channels without a socket."""
+    away_per_user: int = 1_000
+    """The same of one user: a token's family, or without a token an address."""
+    away_bytes: int = 256 * MIB
+    """What all of them together may keep for their clients."""
 
 
 class ProcessLimits(Struct, frozen=True):

@@ -231,7 +231,15 @@ class ChannelInfo(Protocol):
 
     @property
     def outbox_bytes(self) -> int:
-        """Bytes that its client has not read."""
+        """Bytes that its client has not read; of a resumable channel, that it has not acknowledged."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it outlives its socket."""
+
+    @property
+    def away(self) -> bool:
+        """Whether its client has no socket now, and may come back."""
 
 
 class LogPort(Protocol):

@@ -76,6 +76,16 @@ TOO_MANY_CHANNELS: Final = CloseReason(4005, "the token has as many channels ope
 REGISTER_OFF: Final = CloseReason(4006, "the register form is turned off on this node")
 NO_KEY: Final = CloseReason(4007, "no public key within the deadline")
 
+# Resumable channels.
+NO_SUCH_SESSION: Final = CloseReason(4008, "no such session: open a new channel")
+BAD_CONTROL: Final = CloseReason(4009, "not a control message that may come here")
+BAD_COUNT: Final = CloseReason(4010, "a count of messages that cannot be")
+TAKEN_OVER: Final = CloseReason(4011, "another socket took over the session")
+TOO_MANY_RESUMES: Final = CloseReason(4012, "too many failed resumes from this address: wait, then try again")
+
+AWAY_CODE: Final = 4100
+"""A client that closes with it keeps its session, and will resume it."""
+
 # Upgrade and HTTP requests.
 BAD_REQUEST: Final = Refusal(400, "not a valid HTTP request")
 NOT_AUTHORISED: Final = Refusal(401, "log in first, at /login")

@@ -40,6 +40,7 @@ from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
 from guesthouse.http_server.websocket.connection import WebSocketConnection
+from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 CLOSE_SECONDS: Final = 2.0
 """Seconds that a shutdown waits for clients to answer their close frames."""
@@ -135,6 +136,8 @@ class HttpServer(HttpServerActions):
         context.stopping = True
         server.stop_accepting()
         self._exchanges.stop()
+        for channel in context.sessions:
+            channel.revoke(GOING_AWAY)
         for connection in tuple(context.connections):
             connection.end(GOING_AWAY)
         try:
@@ -282,10 +285,13 @@ class HttpServer(HttpServerActions):
         """Close the channels opened with tokens of a family."""
         self._end_channels(lambda connection: connection.token_family == family)
 
-    def _end_channels(self, is_revoked: Callable[[WebSocketConnection], bool]) -> None:
+    def _end_channels(self, is_revoked: Callable[[WebSocketConnection | ResumableChannel], bool]) -> None:
         for connection in tuple(self._context.connections):
             if is_revoked(connection):
                 connection.end(TOKEN_REVOKED)
+        for channel in self._context.sessions:
+            if is_revoked(channel):
+                channel.revoke(TOKEN_REVOKED)
 
     def serve_ui(self, process_id: ProcessId, folder: Path) -> None:
         """Serve the files of `folder` at `/<process-id>/` to logged-in users."""
@@ -376,5 +382,7 @@ def _tick(limits: ConnectionLimits) -> float:
         limits.ping_seconds,
         limits.pong_seconds,
         limits.close_seconds,
+        limits.resume_seconds,
+        limits.acknowledge_seconds,
     )
     return min(0.5, max(0.01, shortest / 4))

@@ -62,7 +62,8 @@ class NodeCommands:
         for process in self._node.router.processes():
             item = packages.get(process.id.package_id, {})
             version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
-            channels = {"channels": len(self._node.http.open_channels(process.id))}
+            opened = self._node.http.open_channels(process.id)
+            channels = {"channels": len(opened), "away": sum(channel.away for channel in opened)}
             yield listed(process, self._node.settings.process, sizes) | channels | version
 
     async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -77,6 +78,8 @@ class NodeCommands:
                 "messages_in": channel.messages_in,
                 "messages_out": channel.messages_out,
                 "outbox_bytes": channel.outbox_bytes,
+                "resumable": channel.resumable,
+                "away": channel.away,
             }
 
     async def logs(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:

@@ -37,6 +37,8 @@ from .test_encrypted import closed, encrypted
 from .test_http import asked, bind
 from .test_json_form import ask, push
 from .test_register import changed
+from .test_resume import away as gone
+from .test_resume import client_of, resumable
 
 LIMIT: Final = 1000
 """Of what is counted in bytes."""
@@ -254,6 +256,77 @@ async def bindings_per_process(start: Start, _: Path, over: int) -> None:
     assert answers == ([{"Ok": None}] * 3 + [{"Err": "TooManyBindings"}])[: 3 + over]
 
 
+# Resumable channels.
+
+
+async def resume_seconds(start: Start, _: Path, over: int) -> None:
+    house, clock = await with_clock(start, resume_seconds=SECONDS)
+    async with resumable(house) as (client, event):
+        client.cut()
+        await gone(house)
+        clock.pass_by(SECONDS + over * MOMENT)
+        if is_late(over):
+            assert await house.chat.next() == ("close", event.channel_id)
+        else:
+            await client.resume()
+
+
+async def acknowledge_messages(start: Start, _: Path, over: int) -> None:
+    house: House = await start(ConnectionLimits(acknowledge_messages=3))
+    async with resumable(house) as (client, _event):
+        for _number in range(3 + over):
+            await client.send("x")
+        await client.say(type="ping")
+        await client.hear("pong")
+        assert client.acknowledged == ([] if over < 0 else [3])
+
+
+async def acknowledge_seconds(start: Start, _: Path, over: int) -> None:
+    house, clock = await with_clock(start, acknowledge_seconds=SECONDS)
+    async with resumable(house) as (client, _event):
+        await client.send("x")
+        await house.chat.next()
+        clock.pass_by(SECONDS + over * MOMENT)
+        await client.say(type="ping")
+        await client.hear("pong")
+        assert client.acknowledged == ([1] if is_late(over) else [])
+
+
+async def leave_one_by_one(house: House, count: int) -> list[tuple[Any, ...]]:
+    """Have clients leave; which ends of channels the process was told."""
+    for _ in range(count):
+        client = client_of(house)
+        await client.open()
+        before = house.server._context.sessions.away
+        client.cut()
+        ended = len(house.chat.close_reasons)
+        await until(
+            lambda before=before, ended=ended: (  # type: ignore[misc] # mypy infers no types of such defaults
+                house.server._context.sessions.away != before or len(house.chat.close_reasons) != ended
+            )
+        )
+    return list(house.chat.close_reasons.items())
+
+
+async def away(start: Start, _: Path, over: int) -> None:
+    house: House = await start(ConnectionLimits(away=3))
+    assert len(await leave_one_by_one(house, 3 + over)) == max(over, 0)
+
+
+async def away_per_user(start: Start, _: Path, over: int) -> None:
+    house: House = await start(ConnectionLimits(away_per_user=3))
+    assert len(await leave_one_by_one(house, 3 + over)) == max(over, 0)
+
+
+async def away_bytes(start: Start, _: Path, over: int) -> None:
+    house: House = await start(ConnectionLimits(away_bytes=LIMIT))
+    async with resumable(house) as (client, event):
+        client.cut()
+        await gone(house)
+        house.server.push(CHAT, event.channel_id, 1, bytes(LIMIT - PUSH_OVERHEAD + over))
+        assert len(house.server._context.sessions) == (0 if over > 0 else 1)
+
+
 EDGES: Final[dict[str, Edge]] = {
     edge.__name__: edge
     for edge in (
@@ -274,6 +347,12 @@ EDGES: Final[dict[str, Edge]] = {
         http_longest_response_seconds,
         encrypted_messages,
         bindings_per_process,
+        resume_seconds,
+        acknowledge_messages,
+        acknowledge_seconds,
+        away,
+        away_per_user,
+        away_bytes,
     )
 }
 

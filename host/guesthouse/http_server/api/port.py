@@ -29,6 +29,7 @@ from guesthouse.http_server.websocket.extension import FRAMING, Dialect, Extensi
 from guesthouse.http_server.websocket.framing import SharedFrames
 from guesthouse.http_server.websocket.lifecycle import Notify
 from guesthouse.http_server.websocket.outbox import Policy
+from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 from guesthouse.link.calls import (
     AwaitRoom,
     BindHttpPath,
@@ -280,7 +281,7 @@ class HttpServerActions:
         calls.at_once(SetChannelPolicy, self.set_channel_policy)
         calls.later(AwaitRoom, lambda process, call, reply: self.when_room(process.id, call, reply))
 
-    def _of_path(self, owner: ProcessId, bound: str) -> list[WebSocketConnection]:
+    def _of_path(self, owner: ProcessId, bound: str) -> list[WebSocketConnection | ResumableChannel]:
         return [connection for connection in self._channels.of(owner) if connection.bound_path == bound]
 
     # The JSON form.

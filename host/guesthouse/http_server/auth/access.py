@@ -16,7 +16,7 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.local_access import HeaderValues, LocalAccess
 from guesthouse.http_server.auth.tokens import Claims, Tokens
 from guesthouse.http_server.close_codes import Refusal
-from guesthouse.http_server.routing.bindings import Bindings, WsBinding
+from guesthouse.http_server.routing.bindings import RESUMABLE, Bindings, WsBinding
 from guesthouse.http_server.routing.hosts import Hosts, Site
 from guesthouse.http_server.routing.origin import (
     client_scheme,
@@ -51,6 +51,8 @@ class RegisterForm(Struct, frozen=True):
     forwarded_for: str | None
     label: str = ""
     """Label of the package on whose origin it was opened; the process must be of that package."""
+    resumable: bool = False
+    """Whether the client asks for a session (`guesthouse.v1`)."""
 
 
 class BoundForm(Struct, frozen=True):
@@ -63,9 +65,12 @@ class BoundForm(Struct, frozen=True):
     query_params: Pairs
     forwarded_for: str | None
     subprotocol: str | None = None
+    """The one that the process likes best of those that the client offers (RFC 6455, section 4.2.2)."""
     extension: bool = False
     claims: Claims | None = None
     """Of the login, if the binding requires one."""
+    resumable: bool = False
+    """Whether the client asks for a session (`guesthouse.v1`) and the path allows one."""
 
 
 class AccessControl(Struct, frozen=True):
@@ -97,8 +102,11 @@ class AccessControl(Struct, frozen=True):
             return close_codes.MISDIRECTED
         path, _, query = target.partition("?")
         behind = forwarded_for(peer.address, headers.get_all("X-Forwarded-For"), self.trusted_proxies)
+        offers = _offered(headers.get_all("Sec-WebSocket-Protocol"))
         if path == "/":
-            return RegisterForm(behind, site.label) if self._registers(site) else close_codes.WRONG_SUBDOMAIN
+            if not self._registers(site):
+                return close_codes.WRONG_SUBDOMAIN
+            return RegisterForm(behind, site.label, RESUMABLE in offers)
         try:
             requested = split_process_path(path)
         except BadPath:
@@ -118,9 +126,10 @@ class AccessControl(Struct, frozen=True):
             match.params,
             query_params(query),
             behind,
-            _select_subprotocol(binding.subprotocols, headers.get_all("Sec-WebSocket-Protocol")),
+            next((name for name in binding.subprotocols if name in offers), None),
             binding.extension,
             claims,
+            RESUMABLE in offers and not binding.extension,
         )
 
     def _admit(
@@ -254,7 +263,6 @@ class AccessControl(Struct, frozen=True):
         )
 
 
-def _select_subprotocol(supported: tuple[str, ...], offers: Sequence[str]) -> str | None:
-    """The first supported subprotocol that the client offers (RFC 6455, section 4.2.2)."""
-    offered = {token.strip() for offer in offers for token in offer.split(",")}
-    return next((name for name in supported if name in offered), None)
+def _offered(offers: Sequence[str]) -> frozenset[str]:
+    """The subprotocols that a client offers (RFC 6455, section 4.2.2)."""
+    return frozenset(token.strip() for offer in offers for token in offer.split(","))

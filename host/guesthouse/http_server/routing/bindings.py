@@ -22,6 +22,10 @@ MAX_SUBPROTOCOLS: Final = 16
 
 _HASHED_INLINE: Final = 1024 * 1024
 """Bytes that are hashed in under a millisecond."""
+
+RESUMABLE: Final = "guesthouse.v1"
+"""The subprotocol by which a client asks for a session. It is the node's own: no process speaks it."""
+
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
@@ -170,7 +174,8 @@ class Bindings:
         if pattern is None:
             return "bad-path"
         supported = call.subprotocols
-        if len(supported) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, supported)):
+        invalid = RESUMABLE in supported or not all(map(_TOKEN.fullmatch, supported))
+        if len(supported) > MAX_SUBPROTOCOLS or invalid:
             return "bad-subprotocol"
         if call.secure and not self.has_label(owner):
             return "no-subdomain"

@@ -39,6 +39,9 @@ class ChannelRecord(Struct, frozen=True):
     messages_in: int
     messages_out: int
     outbox_bytes: int
+    resumable: bool = False
+    away: bool = False
+    """Its client has no socket now, and may come back."""
 
 
 class ChannelTable(Generic[_Channel]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from guesthouse.http_server.auth.tokens import Tokens
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.hosts import own_hosts
 from guesthouse.http_server.routing.origin import counted_as, normal_origin
+from guesthouse.http_server.sessions.session_table import SessionTable
 from guesthouse.http_server.state.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
@@ -29,6 +31,7 @@ from guesthouse.http_server.state.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     from guesthouse.http_server.websocket.connection import WebSocketConnection
+    from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 
 class Context(Struct):
@@ -39,7 +42,7 @@ class Context(Struct):
     settings: Settings
     tokens: Tokens
     bindings: Bindings
-    channels: ChannelTable[WebSocketConnection]
+    channels: ChannelTable[WebSocketConnection | ResumableChannel]
     connections: set[WebSocketConnection]
     connection_limits: ConnectionAdmission
     deadlines: TimerWheel
@@ -47,6 +50,7 @@ class Context(Struct):
     access: AccessControl
     turns: FairQueue
     unfinished: PartialMessages
+    sessions: SessionTable[ResumableChannel]
     token_channels: TokenChannels = field(default_factory=TokenChannels)
     awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
     """Encrypted channels whose client has not posted its key yet, by channel id."""
@@ -105,5 +109,8 @@ def new_context(
             local,
         ),
         unfinished=PartialMessages(limits.unfinished_bytes),
+        sessions=SessionTable(
+            partial(tokens.mac, b"session"), limits.away, limits.away_per_user, limits.away_bytes
+        ),
         turns=FairQueue(lambda work: asyncio.get_running_loop().call_soon(work)),
     )

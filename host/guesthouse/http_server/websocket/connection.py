@@ -25,6 +25,7 @@ from guesthouse.http_server.auth.access import BoundForm, Peer, RegisterForm
 from guesthouse.http_server.auth.tokens import Claims
 from guesthouse.http_server.close_codes import CloseReason, Refusal
 from guesthouse.http_server.refusals import plain_response
+from guesthouse.http_server.routing.bindings import RESUMABLE
 from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.routing.subdomains import subdomain_of
 from guesthouse.http_server.state.channels import ChannelRecord
@@ -38,10 +39,13 @@ from guesthouse.http_server.websocket.encryption import OVERHEAD, ChannelCipher
 from guesthouse.http_server.websocket.extension_channel import ExtensionChannel
 from guesthouse.http_server.websocket.frame_reader import MessageReader
 from guesthouse.http_server.websocket.framing import encode, frame, window_bits
-from guesthouse.http_server.websocket.lifecycle import ChannelSocket, Notify
+from guesthouse.http_server.websocket.lifecycle import Notify
 from guesthouse.http_server.websocket.outbox import Outbox
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.http_server.websocket.register import is_register, read_register, registered
+from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
+from guesthouse.http_server.websocket.resumable.resumable_handshake import ResumableHandshake
+from guesthouse.http_server.websocket.resumable.session_socket import SessionSocket, discard
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
@@ -58,7 +62,7 @@ _LOGGER = logging.getLogger("guesthouse.websocket")
 _LOGGER.setLevel(logging.ERROR)
 
 
-class WebSocketConnection(ChannelSocket):
+class WebSocketConnection(SessionSocket):
     """One client. It is the `Feeder` of its process's mailbox.
 
     Args:
@@ -68,11 +72,10 @@ class WebSocketConnection(ChannelSocket):
     """
 
     __slots__ = (
-        "_event", "_label", "_noted", "_released", "_upgraded", "bound_path", "cipher", "extension",
-        "messages_in", "opened_at", "owner", "token_family", "token_login", "window_bits",
+        "_event", "_label", "_noted", "_released", "_upgraded", "bound_path", "cipher", "extension", "messages_in",
+        "token_family", "token_login", "window_bits",
     )  # fmt: skip
 
-    owner: ProcessId
     _event: WebSocketOpen
     _label: str
 
@@ -84,7 +87,6 @@ class WebSocketConnection(ChannelSocket):
         """Family of the token that opened the channel; empty without one."""
         self.token_login: str | None = None
         """Login that issued the token, if any."""
-        self.opened_at = 0.0
         self.messages_in = 0
         self.cipher: ChannelCipher | None = None
         """Set on encrypted channels."""
@@ -130,7 +132,7 @@ class WebSocketConnection(ChannelSocket):
 
     def eof_received(self) -> bool:
         """The client closed its side without a close frame."""
-        self._detach(Notify.CLOSED)
+        self._detach(Notify.LOST)
         self._ending = True
         return False
 
@@ -138,7 +140,10 @@ class WebSocketConnection(ChannelSocket):
         """The socket is closed; the channel ends once the process has received what came before."""
         self._transport = ClosedTransport(self._release)
         if self._process is not None:
-            self.outgoing.set_transport(self._transport)
+            if self._resumable is None:
+                self.outgoing.set_transport(self._transport)
+            else:
+                self._resumable.lost(self)
             if self._inbound.paused and not self._closing:
                 return  # `ClosedTransport` releases it once delivery has resumed and finished
         self.context.turns.run(self._release)
@@ -148,7 +153,7 @@ class WebSocketConnection(ChannelSocket):
         released, self._released = self._released, None
         if released is None:
             return
-        self._detach(Notify.CLOSED)
+        self._detach(Notify.LOST)
         self._ending = True
         self.context.deadlines.set(self, NEVER)
         if self.token_family:
@@ -161,11 +166,14 @@ class WebSocketConnection(ChannelSocket):
     def _break_cycles(self) -> None:
         """Drop references in cycles, so that memory is freed at once and not by a garbage collection."""
         self._transport.close()
-        self._inbound.deliver_to(_discard)
+        self._inbound.deliver_to(discard)
         self._protocol.parser.close()
         self._drop_input()
-        self.extension = None
-        if self.opened_at:
+        self.extension = self._beginning = None
+        if self._resumable is not None:
+            self._resumable = None
+            del self.outgoing
+        elif self.opened_at:
             self.outgoing.break_cycle()
             del self.outgoing
 
@@ -196,12 +204,15 @@ class WebSocketConnection(ChannelSocket):
             self._reject(form, request)
             return
         response = protocol.accept(request)
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and isinstance(form, BoundForm):
-            if not self._take_token(form.claims):
-                self._reject(close_codes.TOKEN_FULL, request)
-                return
-            if form.subprotocol is not None:
-                response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            if form.resumable:
+                response.headers["Sec-WebSocket-Protocol"] = RESUMABLE
+            elif isinstance(form, BoundForm):
+                if not self._take_token(form.claims):
+                    self._reject(close_codes.TOKEN_FULL, request)
+                    return
+                if form.subprotocol is not None:
+                    response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
         refused = response.status_code != HTTPStatus.SWITCHING_PROTOCOLS
         if refused:
             response.body = _shortened(response.body or b"")
@@ -221,26 +232,29 @@ class WebSocketConnection(ChannelSocket):
         limits = self.context.settings.connections
         if isinstance(form, BoundForm):
             self.bound_path = form.bound_path
-            if form.extension:
-                self.extension = ExtensionChannel(self, self.context)
-            self._inbound.deliver_to(self._deliver_first)
-            self._open(
-                form.process,
-                WebSocketOpen(
-                    channel_id=0,
-                    path=form.path,
-                    forwarded_for=form.forwarded_for,
-                    url_params=form.url_params,
-                    query_params=form.query_params,
-                    bound_path=form.bound_path,
-                    subprotocol=form.subprotocol,
-                ),
+            self._event = WebSocketOpen(
+                channel_id=0,
+                path=form.path,
+                forwarded_for=form.forwarded_for,
+                url_params=form.url_params,
+                query_params=form.query_params,
+                bound_path=form.bound_path,
+                subprotocol=form.subprotocol,
             )
-            return
-        self._event = WebSocketOpen(channel_id=0, path="/", forwarded_for=form.forwarded_for)
-        self._label = form.label
+            if not form.resumable:
+                if form.extension:
+                    self.extension = ExtensionChannel(self, self.context)
+                self._inbound.deliver_to(self._deliver_first)
+                self._open(form.process, self._event)
+                return
+        else:
+            self._event = WebSocketOpen(channel_id=0, path="/", forwarded_for=form.forwarded_for)
+            self._label = form.label
+        if form.resumable:
+            self._beginning = ResumableHandshake(self, self.context, form)
+            self._inbound.deliver_to(self._beginning.deliver)
         self.context.deadlines.set(self, self._keepalive.heard + limits.register_seconds)
-        if not self.context.settings.http.register_form:
+        if isinstance(form, RegisterForm) and not self.context.settings.http.register_form:
             self.end(close_codes.REGISTER_OFF)
 
     def _register(self, message_type: int, payload: bytes) -> None:
@@ -252,28 +266,28 @@ class WebSocketConnection(ChannelSocket):
             self.end(register)
             return
         process = self.context.router.find(register.target)
-        elsewhere = bool(self._label) and self._label != subdomain_of(register.target)
-        elsewhere = elsewhere and register.claims.process is not None
-        if process is None or process.gone or elsewhere:
+        if process is None or process.gone or self.is_elsewhere(register.target, register.claims):
             self.end(close_codes.NO_SUCH_PROCESS)
-            return
-        if not self._take_token(register.claims):
+        elif not self._take_token(register.claims):
             self.end(close_codes.TOO_MANY_CHANNELS)
-            return
-        if register.encrypted:
+        elif register.encrypted:
             self._await_key(process)
-            return
-        self._open(process, self._event)
-        self._transport.write(frame(_TEXT, registered(self.channel_id)))
+        else:
+            self._open(process, self._event)
+            self._transport.write(frame(_TEXT, registered(self.channel_id)))
 
-    def _await_key(self, process: ProcessPort) -> None:
+    def is_elsewhere(self, target: ProcessId, claims: Claims) -> bool:
+        """Whether a page's own token is presented on the origin of another package than the process's."""
+        return bool(self._label) and self._label != subdomain_of(target) and claims.process is not None
+
+    def _await_key(self, process: ProcessPort, answer: Callable[[int], bytes] = registered) -> None:
         """Reserve a channel id, under which the client posts its key. The process is not told yet."""
         context = self.context
         self.owner = process.id
         self.channel_id = context.channels.reserve()
         context.awaiting_key[self.channel_id] = self
         self._inbound.deliver_to(self._deliver_before_key)
-        self._transport.write(frame(_TEXT, registered(self.channel_id)))
+        self._transport.write(frame(_TEXT, answer(self.channel_id)))
         seconds = context.settings.connections.register_seconds
         context.deadlines.set(self, context.monotonic() + seconds)
 
@@ -283,10 +297,37 @@ class WebSocketConnection(ChannelSocket):
         if process is None or process.gone or self._closing:
             return False
         self.cipher = cipher
+        if self._beginning is not None:
+            self._open_resumable(process, self._beginning)
+            return True
         self._inbound.deliver_to(self._deliver_encrypted)
         self._open(process, self._event)
         self._inbound.limit(self.context.settings.connections.message_bytes + OVERHEAD)
         return True
+
+    # Opening what is resumable.
+
+    def open_session(self, process: ProcessPort, claims: Claims | None, *, encrypted: bool) -> None:
+        """The client of a `ResumableHandshake` may open a channel: tell it of its session."""
+        handshake = self._beginning
+        if handshake is None:
+            return
+        if not self._take_token(claims):
+            self.end(close_codes.TOO_MANY_CHANNELS)
+        elif encrypted:
+            self._await_key(process, handshake.answer)
+        else:
+            self.channel_id = self.context.channels.reserve()
+            self._transport.write(frame(_TEXT, handshake.answer(self.channel_id)))
+            self._open_resumable(process, handshake)
+
+    def _open_resumable(self, process: ProcessPort, handshake: ResumableHandshake) -> None:
+        context = self.context
+        channel = ResumableChannel(context, handshake.session, process, self._event, self, self.channel_id)
+        context.awaiting_key.pop(self.channel_id, None)
+        channel.belong_to(self.token_family, self.token_login, handshake.realm)
+        self.token_family, self.token_login = "", None  # the channel's, which gives it back
+        channel.begin(self.cipher)
 
     def _take_token(self, claims: Claims | None) -> bool:
         """Count the channel against its token's limit; False when that is reached."""
@@ -375,7 +416,7 @@ class WebSocketConnection(ChannelSocket):
         if self._protocol.writes:
             self._flush()
         if self._protocol.eof_sent:
-            self._detach(Notify.CLOSED)
+            self._close_received()
             sent = self._protocol.close_sent
             if sent is not None and self._protocol.close_rcvd is None:
                 self._log_fault(sent)
@@ -480,7 +521,3 @@ def _shortened(reason: bytes | bytearray) -> bytes:
     text = reason.decode(errors="replace").strip()
     shown = text.encode("ascii", "backslashreplace")
     return shown[:_LONGEST_REASON] + (b"...\n" if len(shown) > _LONGEST_REASON else b"\n")
-
-
-def _discard(_message_type: int, _payload: bytes) -> None:
-    """Receive messages of a closed connection."""

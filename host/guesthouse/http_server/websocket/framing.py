@@ -14,6 +14,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Opcode
 
 from guesthouse.core.messages import WsMessageType
+from guesthouse.http_server.sessions.control_messages import ESCAPE
 
 OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG, Opcode.CLOSE)
 """Opcodes by `WsMessageType`."""
@@ -22,6 +23,7 @@ _FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
 COMPRESS_FROM: Final = 1024
 """Smaller payloads, in bytes, are not compressed: it costs more than it saves."""
 
+_TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
 _SYNC_TAIL: Final = b"\x00\x00\xff\xff"
 
@@ -80,16 +82,18 @@ class Framed(Protocol):
 class SharedFrames:
     """One message for many clients, encoded once for each compression window."""
 
-    __slots__ = ("_frames", "_payload", "_type")
+    __slots__ = ("_apart", "_frames", "_payload", "_type")
 
     def __init__(self, message_type: int, payload: bytes) -> None:
         self._type = message_type
         self._payload = payload
+        self._apart = message_type == _TEXT and payload[:1] == ESCAPE
+        """Whether it is not the same for clients of resumable channels."""
         self._frames: dict[int, bytes] = {}
 
     def of(self, client: Framed) -> bytes:
         """The encoded message for a client."""
-        if client.cipher is not None:
+        if client.cipher is not None or self._apart:
             return client.framed(self._type, self._payload)
         return self.encode(client.window_bits)
 

@@ -37,6 +37,8 @@ class Notify(Enum):
     """No event: the process closed it. Only its worker is told."""
     NOTHING = "nothing"
     """Not at all: the process is gone."""
+    LOST = "lost"
+    """As CLOSED, unless the channel outlives its socket: nobody closed it."""
 
 
 class ChannelSocket(asyncio.Protocol):
@@ -89,9 +91,9 @@ class ChannelSocket(asyncio.Protocol):
             self._transport.resume_reading()
         self._set_close_deadline()
 
-    def _fail(self, close: CloseReason) -> None:
+    def _fail(self, close: CloseReason, tell: Notify = Notify.CLOSED) -> None:
         """Fail the connection (RFC 6455, section 7.1.7): send a close frame and read no more."""
-        self._detach(Notify.CLOSED)
+        self._detach(tell)
         if not self._protocol.eof_sent:
             self._protocol.fail_with(close)
         self._flush()
@@ -135,7 +137,7 @@ class ChannelSocket(asyncio.Protocol):
             return
         self.outgoing.end()
         self.context.channels.remove(self.channel_id)
-        if tell is Notify.CLOSED:
+        if tell is Notify.CLOSED or tell is Notify.LOST:
             received = self._protocol.close_rcvd
             process.post_close(self.channel_id, None if received is None else received.reason.encode())
         elif tell is Notify.GONE:
@@ -179,7 +181,7 @@ class ChannelSocket(asyncio.Protocol):
         check, again = self._keepalive.check(now)
         if check is Check.GIVE_UP:
             self._log_fault(close_codes.NO_PONG)
-            self._fail(close_codes.NO_PONG)
+            self._fail(close_codes.NO_PONG, Notify.LOST)
             return self.due
         if check is Check.PING:
             self._transport.write(frame(_PING, self._keepalive.ping or b""))
@@ -193,6 +195,6 @@ class ChannelSocket(asyncio.Protocol):
         if self._process is not None:
             fault = "a client left while the process took no messages: what it sent last may be lost"
             self.context.client_faults.log(str(self._process.id), fault, now)
-        self._detach(Notify.CLOSED)
+        self._detach(Notify.LOST)
         self._transport.abort()
         return NEVER

@@ -30,11 +30,19 @@ def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Clos
         return NOT_A_REGISTER.because("it is not JSON")
     if not isinstance(fields, dict):
         return NOT_A_REGISTER.because("it is not a JSON object")
-    token, target, encrypted = (
+    return check_register(
         fields.get("auth_token"),
         fields.get("target_process"),
         fields.get("encrypted", False),
+        tokens,
+        now,
     )
+
+
+def check_register(
+    token: object, target: object, encrypted: object, tokens: Tokens, now: float
+) -> Register | CloseReason:
+    """Check the fields of a register message, as `read_register` does."""
     if not isinstance(token, str) or not isinstance(target, str) or not isinstance(encrypted, bool | None):
         return NOT_A_REGISTER.because("auth_token and target_process are strings, encrypted is a boolean")
     try:

@@ -1,0 +1,91 @@
+"""One session: counts of both directions and what may be done when. Pure.
+
+    open ──▶ LIVE ──cut──▶ AWAY ──▶ OVER
+              ▲  ◀─resume──┘          ▲
+              └──────── end ──────────┘
+
+A second socket that resumes a session which is LIVE cuts it first. What is OVER is never resumed; but until its time
+is over its client may fetch what it did not get.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from guesthouse.http_server.sessions.control_messages import MAX_COUNT, Acknowledge, write_control
+from guesthouse.http_server.sessions.retained import BadCount, Retained
+from guesthouse.http_server.sessions.session_keys import SessionKeys, Sign
+
+
+class Phase(Enum):
+    """Where a session is in its life."""
+
+    LIVE = "live"
+    AWAY = "away"
+    OVER = "over"
+
+
+class Session:
+    """What a channel is to its client, over all its sockets.
+
+    Whoever delivers a message adds one to `received`, and calls `acknowledgement` when that is `acknowledge_at`.
+
+    Args:
+        sign: makes its keys known as this node's.
+        every: messages after which they are acknowledged.
+    """
+
+    __slots__ = ("_every", "_told", "acknowledge_at", "kept", "keys", "phase", "received")
+
+    def __init__(self, sign: Sign, every: int) -> None:
+        self.keys = SessionKeys(sign)
+        self.kept = Retained()
+        self.phase = Phase.LIVE
+        self.received = 0
+        """Messages of the client that were taken."""
+        self._every = every
+        self._told = 0
+        self.acknowledge_at = every
+
+    @property
+    def owes(self) -> bool:
+        """Whether more was received than the client was told."""
+        return self.received != self._told
+
+    def told(self) -> int:
+        """How many were received, which the client is told now."""
+        self._told = self.received
+        self.acknowledge_at = self.received + self._every
+        return self.received
+
+    def acknowledgement(self) -> bytes:
+        """The control message that says how many were received. The client is there: it has its key."""
+        self.keys.confirm()
+        return write_control(Acknowledge(self.told()))
+
+    def skip(self, count: int) -> None:
+        """The client has lost so many of its own messages.
+
+        Raises:
+            BadCount: no session has so many.
+        """
+        if count > MAX_COUNT - self.received:
+            raise BadCount("so many messages were never sent")
+        self.received += count
+
+    def cut(self) -> None:
+        """Its socket is gone."""
+        if self.phase is Phase.LIVE:
+            self.phase = Phase.AWAY
+        self.kept.cut()
+
+    def resume(self, received: int) -> str:
+        """It has another socket, after `cut`. Returns its new key.
+
+        Raises:
+            BadCount: the client counts what it was never sent.
+        """
+        self.kept.resume(received)
+        if self.phase is Phase.AWAY:
+            self.phase = Phase.LIVE
+        return self.keys.rotate()

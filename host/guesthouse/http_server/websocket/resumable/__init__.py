@@ -1,0 +1,1 @@
+"""Resumable channels on their sockets: what `sessions` decides, carried out."""

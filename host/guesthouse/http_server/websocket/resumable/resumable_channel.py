@@ -1,0 +1,490 @@
+"""A resumable channel: what stays when its sockets come and go (`docs/resume.md`).
+
+To the process and the kernel it is a channel as any other. Its socket is a `WebSocketConnection`, which hands it what
+the client sends, and tells it how it ends: by a close, which ends the channel, or without one, which does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from guesthouse.core.messages import WebSocketOpen, WsMessageType
+from guesthouse.core.ports import ProcessPort
+from guesthouse.http_server import close_codes
+from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.routing.origin import counted_as, shown_address
+from guesthouse.http_server.sessions.control_messages import (
+    ESCAPE,
+    BadControl,
+    Cadence,
+    Opened,
+    Resumed,
+    is_control,
+    read_control,
+    write_control,
+)
+from guesthouse.http_server.sessions.retained import BadCount
+from guesthouse.http_server.sessions.session import Phase, Session
+from guesthouse.http_server.state.channels import ChannelRecord
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.timer_wheel import NEVER
+from guesthouse.http_server.websocket.encryption import ChannelCipher
+from guesthouse.http_server.websocket.framing import encode, frame
+from guesthouse.http_server.websocket.lifecycle import Notify
+from guesthouse.http_server.websocket.resumable.resumable_controls import Speaker, take_control
+from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
+
+_TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
+_PONG: Final = int(WsMessageType.PONG)
+
+_ACKNOWLEDGE_BYTES: Final = 8
+"""A client is to acknowledge each eighth of the outbox."""
+
+
+class Socket(Speaker, Protocol):
+    """The socket of a channel."""
+
+    window_bits: int
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What it writes to."""
+
+    def serve(self, channel: ResumableChannel, process: ProcessPort | None) -> None:
+        """From now on it is the socket of that channel, which has no process any more if that is None."""
+
+    def supersede(self, close: CloseReason) -> None:
+        """It is no channel's any more: close it, and pass nothing on that comes from it."""
+
+    def refuse(self, close: CloseReason) -> None:
+        """What its client just sent is against the rules."""
+
+    def was_pinged(self, payload: bytes) -> bool:
+        """Whether a pong with this payload answers a ping of the node's own."""
+
+    def end(self, close: CloseReason | None, tell: Notify = Notify.CLOSED) -> None:
+        """CloseReason it in order."""
+
+    def pause_reading(self) -> None:
+        """Read no more."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
+
+
+class ResumableChannel:
+    """One channel over all its sockets. It is the `Feeder` of its process's mailbox.
+
+    Args:
+        context: the server's state.
+        session: a new one.
+        process: whose channel it is.
+        event: how it was opened; its `channel_id` and address are set here.
+        socket: the first one.
+        reserved: the id that was reserved for it; 0 when none was.
+    """
+
+    __slots__ = (
+        "_close", "_ended", "_event", "_forgotten", "_paused", "_peer", "_process", "_socket", "bound_path",
+        "channel_id", "cipher", "context", "due", "extension", "messages_in", "opened_at", "outgoing",
+        "owner", "realm", "session", "token_family", "token_login", "user", "window_bits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        context: Context,
+        session: Session,
+        process: ProcessPort,
+        event: WebSocketOpen,
+        socket: Socket,
+        reserved: int = 0,
+    ) -> None:
+        self.context = context
+        self.session = session
+        self.owner = process.id
+        self.bound_path = event.bound_path
+        self.due = NEVER
+        self.extension = None
+        self.cipher: ChannelCipher | None = None
+        self.token_family = ""
+        self.token_login: str | None = None
+        self.realm: str | None = None
+        """The sub-domain that its tokens are for."""
+        self.user = ""
+        self.window_bits = socket.window_bits
+        self.messages_in = 0
+        self._process: ProcessPort | None = process
+        self._socket: Socket | None = socket
+        self._paused = self._forgotten = False
+        self._ended = False
+        """Whether the node or the process closed it, with `_close`, of which the client is told also later."""
+        self._close: CloseReason | None = None
+        self.channel_id = context.channels.add(self, reserved)
+        self.opened_at = context.monotonic()
+        self._event = replace(event, channel_id=self.channel_id)
+        self._peer = socket.peer
+        limits = context.settings.connections
+        self.outgoing = RetainingOutbox(self, socket.transport, limits.outbox_bytes, session.kept)
+
+    def begin(self, cipher: ChannelCipher | None) -> None:
+        """The client has its key: tell the process."""
+        context, socket, process = self.context, self._socket, self._process
+        if socket is None or process is None:
+            return
+        self.cipher = cipher
+        context.sessions.add(self)
+        self._at(socket, self._event.forwarded_for)
+        socket.serve(self, process)
+        context.deadlines.set(self, self.opened_at + context.settings.connections.acknowledge_seconds)
+        process.post_open(self._event, context.settings.connections.outbox_bytes)
+
+    def belong_to(self, family: str, login: str | None, realm: str | None) -> None:
+        """Its token, which has been counted."""
+        self.token_family, self.token_login, self.realm = family, login, realm
+        self.user = f"token {family}" if family else f"address {self.address}"
+
+    @property
+    def address(self) -> str:
+        """What its client is counted by where addresses are."""
+        return counted_as(self._event.forwarded_for or self._peer.address)
+
+    def _at(self, socket: Socket, forwarded_for: str | None) -> None:
+        self._peer = socket.peer
+        source = shown_address(socket.peer.address, socket.peer.port)
+        self._event = replace(self._event, source_socket_addr=source, forwarded_for=forwarded_for)
+
+    # From the client.
+
+    def deliver(self, message_type: int, payload: bytes) -> None:
+        """Hand a message of the client to the process."""
+        process = self._process
+        if process is None:
+            return
+        if message_type > _BINARY or payload[:1] == ESCAPE:
+            self._deliver_odd(process, message_type, payload)
+            return
+        session = self.session
+        session.received += 1
+        process.post_push(self.channel_id, message_type, payload, self)
+        if session.received == session.acknowledge_at:
+            self.acknowledge()
+
+    def _deliver_odd(self, process: ProcessPort, message_type: int, payload: bytes) -> None:
+        """What is no ordinary message, or only looks as if it were none."""
+        if message_type > _BINARY:
+            if message_type == _PONG and self._socket is not None and self._socket.was_pinged(payload):
+                return
+            self.messages_in += 1
+            process.post_push(self.channel_id, message_type, payload, self)
+        elif message_type == _TEXT and is_control(payload):
+            self._take_control(payload)
+        else:
+            payload = payload[1:] if message_type == _TEXT else payload
+            self._count(process, message_type, payload)
+
+    def _count(self, process: ProcessPort, message_type: int, payload: bytes) -> None:
+        session = self.session
+        session.received += 1
+        process.post_push(self.channel_id, message_type, payload, self)
+        if session.received == session.acknowledge_at:
+            self.acknowledge()
+
+    def deliver_encrypted(self, message_type: int, payload: bytes) -> None:
+        """The same on an encrypted channel, where every text is a control message."""
+        process, socket = self._process, self._socket
+        if process is None or socket is None or self.cipher is None:
+            return
+        if message_type > _BINARY:
+            self._deliver_odd(process, message_type, payload)
+        elif message_type == _TEXT:
+            if payload[:1] == ESCAPE and is_control(payload):
+                self._take_control(payload)
+            else:
+                socket.refuse(close_codes.BAD_CIPHERTEXT.because("it is text"))
+        else:
+            opened = self.cipher.decrypt(payload)
+            if isinstance(opened, CloseReason):
+                socket.refuse(opened)
+            else:
+                self._count(process, _BINARY, opened)
+
+    def _take_control(self, payload: bytes) -> None:
+        socket = self._socket
+        if socket is None:
+            return
+        try:
+            take_control(self, socket, read_control(payload))
+        except BadControl as error:
+            socket.refuse(close_codes.BAD_CONTROL.because(str(error)))
+        except BadCount:
+            socket.refuse(close_codes.BAD_COUNT)
+
+    def acknowledge(self) -> None:
+        """Tell the client what was received; later, if it does not read."""
+        if self._reads():
+            self.say(self.session.acknowledgement())
+
+    def say(self, control: bytes) -> None:
+        """Send a control message. A client that reads nothing of what waits for it gets none."""
+        if self._socket is not None and self._reads():
+            self._socket.transport.write(frame(_TEXT, control))
+
+    def _reads(self) -> bool:
+        socket, window = self._socket, self.context.settings.connections.outbox_bytes
+        return socket is not None and socket.transport.get_write_buffer_size() < window
+
+    def complain(self, fault: str) -> None:
+        """Log a fault of this channel."""
+        self.context.client_faults.log(str(self.owner), fault, self.context.monotonic())
+
+    # Its mailbox.
+
+    def pause_reading(self) -> None:
+        """The mailbox is full: neither this socket nor the next is read."""
+        self._paused = True
+        if self._socket is not None:
+            self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The mailbox has room again."""
+        self._paused = False
+        if self._socket is not None:
+            self._socket.resume_reading()
+
+    # To the client.
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it belongs to its process."""
+        return self._process is not None
+
+    @property
+    def path(self) -> str:
+        """As in its `WebSocketOpen`."""
+        return self._event.path
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What its process speaks."""
+        return self._event.subprotocol
+
+    def framed(self, message_type: int, payload: bytes) -> bytes:
+        """A message as this client gets it."""
+        if self.cipher is not None:
+            if message_type > _BINARY:
+                return frame(message_type, payload)
+            return frame(_BINARY, self.cipher.encrypt(payload))
+        if payload[:1] == ESCAPE and message_type == _TEXT:
+            payload = ESCAPE + payload
+        return encode(message_type, payload, self.window_bits)
+
+    def grant_credit(self, size: int) -> None:
+        """See `RetainingOwner`."""
+        if self._process is not None:
+            self._process.grant_credit(self.channel_id, size)
+
+    def too_slow(self) -> None:
+        """See `RetainingOwner`."""
+        self.end(close_codes.TOO_SLOW)
+
+    def dropped(self) -> None:
+        """See `RetainingOwner`."""
+        self.complain("a message was dropped for newer ones: its client reads too slowly")
+
+    def kept_changed(self) -> None:
+        """See `RetainingOwner`."""
+        self.context.sessions.resize(self, self.session.kept.size)
+
+    def reopen(self, process: ProcessPort) -> None:
+        """Post the channel to its process anew. What the client has not acknowledged still counts."""
+        self._process = process
+        process.post_open(replace(self._event, resumed=True), self.outgoing.reset())
+
+    def record(self) -> ChannelRecord:
+        """The channel as people see it."""
+        return ChannelRecord(
+            self.channel_id,
+            self.owner,
+            self._event.path,
+            self._event.source_socket_addr or "",
+            self.opened_at,
+            self.messages_in + self.session.received,
+            self.outgoing.messages,
+            self.outgoing.waiting,
+            resumable=True,
+            away=self.session.phase is not Phase.LIVE,
+        )
+
+    # Its sockets.
+
+    def lost(self, socket: object) -> None:
+        """The socket is gone without a close. What was read of it may still come."""
+        if self._socket is not socket or self.session.phase is not Phase.LIVE:
+            return
+        context = self.context
+        self.session.cut()
+        self.outgoing.cut()
+        context.deadlines.set(self, context.monotonic() + context.settings.connections.resume_seconds)
+        context.sessions.leave(self, self.session.kept.size)
+
+    def left(self, socket: object, tell: Notify, reason: bytes | None) -> None:
+        """The socket is no channel's any more."""
+        if self._socket is not socket:
+            return
+        if tell is Notify.LOST:
+            self.lost(socket)
+            self._socket = None
+        else:
+            self._finish(tell, reason)
+
+    def resume(self, socket: Socket, forwarded_for: str | None, received: int) -> CloseReason | None:
+        """The client has come back by another socket. Returns how to close that when it cannot be."""
+        session, context = self.session, self.context
+        if not session.kept.can_resume(received):
+            return close_codes.BAD_COUNT
+        before, self._socket = self._socket, None
+        if before is not None:
+            before.supersede(close_codes.TAKEN_OVER)
+        self.outgoing.cut()
+        session.cut()
+        key = session.resume(received)
+        recode = socket.window_bits != self.window_bits
+        self._socket, self.window_bits = socket, socket.window_bits
+        self._at(socket, forwarded_for)
+        process = self._process
+        if process is None:
+            self._tell_end(socket, key, recode=recode)
+            return None
+        context.sessions.come_back(self)
+        socket.serve(self, process)
+        self._say_resumed(socket, key)
+        self.outgoing.attach(socket.transport, recode=recode)
+        context.deadlines.set(self, context.monotonic() + context.settings.connections.acknowledge_seconds)
+        if self._paused:
+            socket.pause_reading()
+        return None
+
+    def _say_resumed(self, socket: Socket, key: str) -> None:
+        limits = self.context.settings.connections
+        control = Resumed(
+            self.channel_id,
+            key,
+            self.session.told(),
+            limits.resume_seconds,
+            limits.message_bytes,
+            cadence(self.context),
+            self.subprotocol,
+        )
+        socket.transport.write(frame(_TEXT, write_control(control)))
+
+    def _tell_end(self, socket: Socket, key: str, *, recode: bool) -> None:
+        """The channel was closed while the client was away: it gets what it lacks, and the close."""
+        socket.serve(self, None)
+        self._say_resumed(socket, key)
+        self.outgoing.attach(socket.transport, recode=recode)
+        self.outgoing.end()
+        self.outgoing.cut()
+        self.session.cut()
+        socket.end(self._close)
+
+    # Its end.
+
+    def end(self, close: CloseReason | None, tell: Notify = Notify.CLOSED) -> None:
+        """Close the channel in order. A client that is away is told when it comes back within the time for it."""
+        if self.session.phase is Phase.OVER:
+            return
+        self._close, self._ended = close, True
+        socket = self._socket
+        if socket is not None and self.session.phase is Phase.LIVE:
+            socket.end(close, tell)
+        self._finish(tell, None)
+
+    def revoke(self, close: CloseReason) -> None:
+        """Close it, and keep nothing for a client that comes back."""
+        self.end(close)
+        self.forget()
+
+    def closed(self, socket: object) -> None:
+        """The client of that socket has closed it in order: it has all that it was sent."""
+        if self._socket is socket and self.session.phase is Phase.OVER:
+            self.forget()
+
+    def give_up(self) -> None:
+        """See `session_table.HeldSession`."""
+        self._end_socket()
+        self._finish(Notify.CLOSED, None)
+        self.forget()
+
+    def on_deadline(self, now: float) -> float:
+        """The time of a client that is away is over; or one that is there is to be told what was received."""
+        if self.session.phase is not Phase.LIVE:
+            self.give_up()
+            return NEVER
+        if self.session.owes:
+            self.acknowledge()
+        return now + self.context.settings.connections.acknowledge_seconds
+
+    def _finish(self, tell: Notify, reason: bytes | None) -> None:
+        """Stop being a channel, which the process hears of at most once."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        context, live = self.context, self.session.phase is Phase.LIVE
+        self.session.phase = Phase.OVER
+        if not live:
+            self._end_socket()  # of which something may still wait for the mailbox
+        self.outgoing.end()
+        context.channels.remove(self.channel_id)
+        if self.token_family:
+            context.token_channels.release(self.token_family)
+        if tell is Notify.CLOSED:
+            process.post_close(self.channel_id, reason)
+        elif tell is Notify.GONE:
+            process.post_channel_gone(self.channel_id)
+        if not self._ended:
+            self.forget()
+        elif live:
+            context.deadlines.set(self, context.monotonic() + context.settings.connections.resume_seconds)
+            context.sessions.leave(self, self.session.kept.size)
+
+    def _end_socket(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.supersede(close_codes.NO_SUCH_SESSION)
+
+    def forget(self) -> None:
+        """Nobody can come back to it. What it cost is freed at once: no cycle of references is left."""
+        if self._forgotten:
+            return
+        self._forgotten, self._socket = True, None
+        self.context.sessions.forget(self)
+        self.context.deadlines.set(self, NEVER)
+        self.session.kept.clear()
+        self.outgoing.break_cycle()
+        del self.outgoing
+
+
+def cadence(context: Context) -> Cadence:
+    """When clients are to acknowledge."""
+    limits = context.settings.connections
+    share = max(1, limits.outbox_bytes // _ACKNOWLEDGE_BYTES)
+    return Cadence(limits.acknowledge_messages, share, limits.acknowledge_seconds)
+
+
+def opened(context: Context, session: Session, channel_id: int, subprotocol: str | None) -> bytes:
+    """The control message that tells a client of its session."""
+    limits = context.settings.connections
+    return write_control(
+        Opened(
+            channel_id,
+            session.keys.newest(),
+            limits.resume_seconds,
+            limits.message_bytes,
+            cadence(context),
+            subprotocol,
+        )
+    )

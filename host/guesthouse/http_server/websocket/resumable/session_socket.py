@@ -1,0 +1,99 @@
+"""What of a WebSocket is different when it is the socket of a resumable channel, and no channel itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+from guesthouse.core.address import ProcessId
+from guesthouse.core.ports import ProcessPort
+from guesthouse.http_server import close_codes
+from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.websocket.encryption import OVERHEAD
+from guesthouse.http_server.websocket.lifecycle import ChannelSocket, Notify
+from guesthouse.http_server.websocket.protocol import Protocol
+from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
+from guesthouse.http_server.websocket.resumable.resumable_handshake import ResumableHandshake
+
+
+class SessionSocket(ChannelSocket):
+    """A socket that may be that of a `ResumableChannel`.
+
+    Args:
+        context: the server's state.
+        peer: who is at the other end.
+        protocol: of this connection.
+    """
+
+    __slots__ = ("_beginning", "_resumable", "opened_at", "owner")
+
+    owner: ProcessId
+
+    def __init__(self, context: Context, peer: Peer, protocol: Protocol) -> None:
+        super().__init__(context, peer, protocol)
+        self.opened_at = 0.0
+        self._beginning: ResumableHandshake | None = None
+        """Of a client that asked for a session and has not got one yet."""
+        self._resumable: ResumableChannel | None = None
+        """Whose socket it is, or was."""
+
+    def serve(self, channel: ResumableChannel, process: ProcessPort | None) -> None:
+        """See `resumable.Socket`."""
+        limits = self.context.settings.connections
+        self._beginning, self._resumable = None, channel
+        self._process, self.outgoing = process, channel.outgoing
+        self.owner, self.channel_id = channel.owner, channel.channel_id
+        self.opened_at = channel.opened_at
+        if process is None:
+            self._inbound.deliver_to(discard)
+            return
+        sealed = channel.cipher is not None
+        self._inbound.deliver_to(channel.deliver_encrypted if sealed else channel.deliver)
+        self._inbound.limit(limits.message_bytes + (OVERHEAD if sealed else 0))
+        self._protocol.too_big = close_codes.TOO_BIG
+        self.context.deadlines.set(self, self._keepalive.heard + limits.ping_seconds)
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What it writes to."""
+        return self._transport
+
+    def supersede(self, close: CloseReason) -> None:
+        """See `resumable.Socket`."""
+        self._process = None
+        self._inbound.deliver_to(discard)
+        self.end(close)
+
+    def refuse(self, close: CloseReason) -> None:
+        """What the client just sent is against the rules: nothing more is delivered, and the socket closed with it."""
+        self._inbound.close = close
+
+    def was_pinged(self, payload: bytes) -> bool:
+        """See `resumable.Socket`."""
+        return payload == self._keepalive.ping
+
+    def charge(self, frames: int) -> None:
+        """See `resumable.Socket`."""
+        self._inbound.charge(frames)
+
+    def _detach(self, tell: Notify) -> None:
+        channel = self._resumable
+        if channel is None:
+            super()._detach(tell)
+        elif self._process is not None:
+            self._process = None
+            said = self._protocol.close_rcvd
+            channel.left(self, tell, None if said is None else said.reason.encode())
+
+    def _close_received(self) -> None:
+        """The client closed, or `websockets` did for a broken rule."""
+        said = self._protocol.close_rcvd
+        away = said is not None and said.code == close_codes.AWAY_CODE
+        self._detach(Notify.LOST if away else Notify.CLOSED)
+        if self._resumable is not None and said is not None and not away:
+            self._resumable.closed(self)
+
+
+def discard(_message_type: int, _payload: bytes) -> None:
+    """Takes what comes from a client that is gone."""

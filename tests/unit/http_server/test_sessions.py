@@ -1,0 +1,400 @@
+"""Sessions without a socket: counts, keys, limits, and any history of cuts against a client of the specification."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.resume_client import ClientSession, escaped
+
+from guesthouse.core.messages import WsMessageType
+from guesthouse.http_server.close_codes import NO_SUCH_SESSION, TOO_MANY_RESUMES
+from guesthouse.http_server.sessions.control_messages import (
+    ESCAPE,
+    Acknowledge,
+    BadControl,
+    Heartbeat,
+    Lost,
+    OpenChannel,
+    Refresh,
+    Resume,
+    is_control,
+    read_control,
+)
+from guesthouse.http_server.sessions.retained import BadCount, Retained
+from guesthouse.http_server.sessions.session import Phase, Session
+from guesthouse.http_server.sessions.session_keys import KEY_CHARACTERS, SessionKeys, read_key
+from guesthouse.http_server.sessions.session_table import SessionTable
+from guesthouse.http_server.websocket.framing import frame
+from guesthouse.http_server.websocket.outbox import Policy
+from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
+
+TEXT, BINARY = int(WsMessageType.TEXT), int(WsMessageType.BINARY)
+WINDOW = 4000
+
+
+def sign(data: bytes) -> bytes:
+    return bytes(each ^ 0x5A for each in data[:32].ljust(32, b"."))
+
+
+class Pipe(asyncio.Transport):
+    """A socket's way to the client: what is written arrives, in order, as much of it as the test lets through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: deque[bytes] = deque()
+
+    def write(self, data: Any) -> None:
+        self.frames.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return sum(map(len, self.frames))
+
+
+def message_of(framed: bytes) -> str | bytes:
+    """What a client reads from a frame of the node's."""
+    payload = framed[2 if framed[1] < 126 else 4 :]
+    return payload.decode() if framed[0] == 0x81 else payload
+
+
+class NodeEnd:
+    """The node's end, as `ResumableChannel` has it, with what its process got in the place of a process."""
+
+    def __init__(self) -> None:
+        self.session = Session(sign, every=3)
+        self.pipe = Pipe()
+        self.outbox = RetainingOutbox(self, self.pipe, WINDOW, self.session.kept)
+        self.outbox.set_policy(Policy.DROP_OLDEST)
+        self.got: list[str | bytes] = []
+        self.drops = 0
+
+    def grant_credit(self, size: int) -> None:
+        pass
+
+    def too_slow(self) -> None:
+        raise AssertionError
+
+    def dropped(self) -> None:
+        self.drops += 1
+
+    def kept_changed(self) -> None:
+        pass
+
+    def push(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            data = escaped(message)
+            assert isinstance(data, str)
+            self.outbox.push(len(message), frame(TEXT, data.encode()))
+        else:
+            self.outbox.push(len(message), frame(BINARY, message))
+
+    def take(self, message: str | bytes) -> None:
+        session = self.session
+        if isinstance(message, str) and message[:1].encode() == ESCAPE:
+            data = message.encode()
+            if is_control(data):
+                control = read_control(data)
+                assert isinstance(control, Acknowledge)
+                session.keys.confirm()
+                self.outbox.acknowledge(control.received)
+                return
+            message = message[1:]
+        session.received += 1
+        self.got.append(message)
+        if session.received == session.acknowledge_at:
+            self.pipe.write(frame(TEXT, session.acknowledgement()))
+
+
+PAYLOADS = st.integers(0, 2**31).map(str) | st.integers(0, 2**31).map(lambda number: b"%d" % number)
+SIZES = st.sampled_from([0, 0, 0, 100, 900])
+
+
+class Cuts(RuleBasedStateMachine):
+    """Messages both ways, and sockets that go at any moment: each message once and in order, or a named loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node = NodeEnd()
+        self.client = ClientSession()
+        self.client.key = self.node.session.keys.newest()
+        self.client.limits = {"ack": {"messages": 4}}
+        self.to_node: deque[str | bytes] | None = deque()
+        """What the client has sent on its way; None without a socket."""
+        self.pushed: list[str | bytes] = []
+        self.sent: list[str | bytes] = []
+
+    @rule(number=PAYLOADS, size=SIZES, escape=st.integers(0, 2))
+    def the_process_pushes(self, number: str | bytes, size: int, escape: int) -> None:
+        message = "\x10" * escape + number + "." * size if isinstance(number, str) else number + b"." * size
+        self.pushed.append(message)
+        self.node.push(message)
+
+    @rule(message=PAYLOADS, escape=st.integers(0, 2))
+    def the_client_sends(self, message: str | bytes, escape: int) -> None:
+        if isinstance(message, str):
+            message = "\x10" * escape + message
+        self.sent.append(message)
+        self.client.unacknowledged.append(message)
+        if self.to_node is not None:
+            self.to_node.append(escaped(message))
+
+    @precondition(lambda self: self.to_node)
+    @rule(count=st.integers(1, 8))
+    def the_node_reads(self, count: int) -> None:
+        assert self.to_node is not None
+        for _ in range(min(count, len(self.to_node))):
+            self.node.take(self.to_node.popleft())
+
+    @precondition(lambda self: self.to_node is not None and self.node.pipe.frames)
+    @rule(count=st.integers(1, 8))
+    def the_client_reads(self, count: int) -> None:
+        assert self.to_node is not None
+        for _ in range(min(count, len(self.node.pipe.frames))):
+            self.hear(self.node.pipe.frames.popleft())
+            if self.client.owes:
+                self.to_node.append(self.client.acknowledgement())
+        self.node.outbox.resume()
+
+    def hear(self, framed: bytes) -> None:
+        taken = self.client.take(message_of(framed))
+        if not isinstance(taken, dict):
+            assert taken == self.pushed[self.client.received - 1]
+
+    @precondition(lambda self: self.to_node is not None)
+    @rule()
+    def the_client_acknowledges(self) -> None:
+        assert self.to_node is not None
+        self.to_node.append(self.client.acknowledgement())
+
+    @precondition(lambda self: self.to_node is not None)
+    @rule(arrives=st.integers(0, 5))
+    def the_socket_is_cut(self, arrives: int) -> None:
+        """The client notices at once; of what it has sent, some still arrives."""
+        assert self.to_node is not None
+        for _ in range(min(arrives, len(self.to_node))):
+            self.node.take(self.to_node.popleft())
+        self.to_node = None
+        self.node.outbox.cut()
+        self.node.session.cut()
+
+    @rule(lost=st.booleans())
+    def the_client_resumes(self, lost: bool) -> None:
+        """Also while the node believes that the socket before is alive; the answer may be lost with its socket."""
+        node, session = self.node, self.node.session
+        node.outbox.cut()
+        session.cut()
+        shown = read_key(self.client.key, sign)
+        assert shown is not None
+        assert shown.genuine
+        assert session.keys.fit(shown.secret)
+        key = session.resume(self.client.received)
+        told = session.told()
+        node.pipe = Pipe()
+        node.outbox.attach(node.pipe, recode=False)
+        self.to_node = None
+        if lost:
+            node.outbox.cut()
+            session.cut()
+            return
+        self.client.key = key
+        self.client.resumption()
+        while self.client.acknowledged < told:
+            self.client.unacknowledged.popleft()
+            self.client.acknowledged += 1
+        self.to_node = deque(map(escaped, self.client.unacknowledged))
+
+    @invariant()
+    def the_process_got_each_message_once_and_in_order(self) -> None:
+        assert self.node.got == self.sent[: len(self.node.got)]
+
+    @invariant()
+    def what_is_kept_is_counted_and_bounded(self) -> None:
+        kept = self.node.session.kept
+        entries = [*kept._written, *kept._waiting]
+        assert kept.size == sum(cost for cost, _ in entries if cost > 0)
+        assert kept.size <= WINDOW
+        assert kept.first + sum(1 if cost > 0 else -cost for cost, _ in entries) == len(self.pushed)
+        assert self.client.lost <= self.node.drops + kept.first
+
+    def teardown(self) -> None:
+        """With a socket that lasts, both ends get all that there is."""
+        self.the_client_resumes(lost=False)
+        assert self.to_node is not None
+        while self.to_node or self.node.pipe.frames or self.node.session.kept.waits:
+            self.node.outbox.resume()
+            for message in tuple(self.to_node):
+                self.node.take(message)
+            self.to_node.clear()
+            while self.node.pipe.frames:
+                self.hear(self.node.pipe.frames.popleft())
+        assert self.client.received == len(self.pushed)
+        assert self.node.got == self.sent
+
+
+Cuts.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+test_any_history_of_cuts_delivers_each_message_once_and_in_order_or_names_the_loss = Cuts.TestCase
+
+
+def test_what_was_never_written_cannot_be_acknowledged_nor_resumed_from() -> None:
+    kept = Retained()
+    for _ in range(3):
+        kept.add_written(1, b"x")
+    for count in (4, 2**53 - 1):
+        with pytest.raises(BadCount):
+            kept.acknowledge(count)
+    kept.acknowledge(2)
+    with pytest.raises(BadCount):
+        kept.acknowledge(1)
+    kept.cut()
+    kept.add(1, b"y")
+    assert not kept.can_resume(4)
+    with pytest.raises(BadCount):
+        kept.resume(4)
+    kept.resume(3)
+    with pytest.raises(BadCount):
+        kept.acknowledge(4)  # it waits
+    assert kept.take() == b"y"
+    kept.acknowledge(4)
+    assert kept.size == 0
+
+
+def test_what_was_dropped_while_away_but_had_arrived_before_is_no_loss() -> None:
+    kept = Retained()
+    for number in range(4):
+        kept.add_written(1, b"%d" % number)
+    kept.cut()
+    assert [kept.drop_waiting() for _ in range(4)] == [True, True, True, False]
+    kept.resume(2)
+    assert list(kept.rest()) == [1, b"3"]
+
+
+def test_losses_that_meet_are_one_and_the_newest_is_never_given_up() -> None:
+    kept = Retained()
+    kept.add_written(1, b"0")
+    for number in range(1, 4):
+        kept.add(1, b"%d" % number)
+    assert kept.drop_waiting()  # 1, while 0 is on its way
+    kept.cut()
+    assert [kept.drop_waiting() for _ in range(3)] == [True, True, False]
+    assert kept.size == 1
+    kept.resume(0)
+    assert list(kept.rest()) == [3, b"3"]
+
+
+def test_a_huge_count_takes_no_longer_than_a_small_one() -> None:
+    kept = Retained()
+    kept.add_written(1, b"x")
+    kept.acknowledge(1)
+    kept.cut()
+    kept.resume(0)
+    assert kept.take() == 1
+    assert kept.count == 1
+
+
+def test_each_control_message_is_read() -> None:
+    for text, control in (
+        ('{"type": "open"}', OpenChannel()),
+        (
+            '{"type": "open", "auth_token": "t", "target_process": "p", "encrypted": true}',
+            OpenChannel("t", "p", True),
+        ),
+        ('{"type": "resume", "session": "k", "received": 3, "new": [1]}', Resume("k", 3)),
+        ('{"received": 0, "type": "ack"}', Acknowledge(0)),
+        ('{"type": "ping"}', Heartbeat("")),
+        ('{"type": "ping", "data": "x"}', Heartbeat("x")),
+        ('{"type": "token", "auth_token": "t"}', Refresh("t")),
+        ('{"type": "lost", "count": 1}', Lost(1)),
+    ):
+        assert read_control(ESCAPE + text.encode()) == control
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"type": 1}', '{"type": "ack", "received": 9007199254740992}']
+)
+def test_what_is_no_control_message_is_refused_in_few_words(text: str) -> None:
+    with pytest.raises(BadControl):
+        read_control(ESCAPE + text.encode())
+    with pytest.raises(BadControl) as refused:
+        read_control(ESCAPE + b'{"type": "secret-of-the-client"}')
+    assert len(str(refused.value)) <= 80
+
+
+def test_a_key_is_good_until_the_client_has_shown_the_next() -> None:
+    keys = SessionKeys(sign)
+    first = keys.newest()
+    assert len(first) == KEY_CHARACTERS
+
+    def fits(text: str) -> bool:
+        shown = read_key(text, sign)
+        return shown is not None and shown.id == keys.id and keys.fit(shown.secret)
+
+    second, third = keys.rotate(), keys.rotate()
+    assert [fits(key) for key in (second, first, third)] == [True, True, True]
+    fits(second)  # shown last, and so known to have arrived
+    fourth = keys.rotate()
+    assert [fits(key) for key in (first, second, third, fourth)] == [False, True, True, True]
+    keys.confirm()
+    assert [fits(key) for key in (second, third, fourth)] == [False, False, True]
+
+
+def test_only_few_keys_that_nobody_confirmed_are_good() -> None:
+    keys = SessionKeys(sign)
+    made = [keys.newest(), *(keys.rotate() for _ in range(20))]
+    good = []
+    for key in made:
+        shown = read_key(key, sign)
+        assert shown is not None
+        if keys.fit(shown.secret):
+            good.append(key)
+    assert good == [made[0], *made[-3:]]
+
+
+class Channel:
+    def __init__(self, user: str) -> None:
+        self.session = Session(sign, 1)
+        self.user = user
+        self.given_up = False
+        self.table: SessionTable[Channel] | None = None
+
+    def give_up(self) -> None:
+        assert self.table is not None
+        self.given_up = True
+        self.session.phase = Phase.OVER
+        self.table.forget(self)
+
+
+def test_the_table_bounds_numbers_bytes_and_tries() -> None:
+    table: SessionTable[Channel] = SessionTable(sign, most=3, most_of_user=2, most_bytes=100)
+    channels = [Channel(user) for user in "aabbac"]
+    for channel in channels:
+        channel.table = table
+        table.add(channel)
+    for channel in channels[:4]:
+        table.leave(channel, 10)
+    assert [channel.given_up for channel in channels] == [True, False, False, False, False, False]
+    table.leave(channels[4], 10)  # the second of user a, the fourth of all
+    assert [channel.given_up for channel in channels] == [True, True, False, False, False, False]
+    assert (table.away, table.away_bytes, len(table)) == (3, 30, 4)
+    table.resize(channels[4], 90)
+    assert [channel.given_up for channel in channels[2:]] == [True, False, False, False]
+    assert table.away_bytes == 100
+    table.come_back(channels[4])
+    assert (table.away, table.away_bytes) == (1, 10)
+    assert table.find(channels[4].session.keys.newest(), "x", 0.0) is channels[4]
+    assert table.find(channels[0].session.keys.newest(), "x", 0.0) is NO_SUCH_SESSION
+    for _ in range(6):
+        assert table.find("A" * KEY_CHARACTERS, "y", 0.0) in (NO_SUCH_SESSION, TOO_MANY_RESUMES)
+    assert table.find(channels[0].session.keys.newest(), "y", 0.0) is TOO_MANY_RESUMES
+    assert table.find(channels[0].session.keys.newest(), "x", 0.0) is NO_SUCH_SESSION
+    right = channels[4].session.keys.newest()
+    assert table.find(right, "y", 0.0) is channels[4]  # whatever others at the address guess
+    for _ in range(5):
+        assert table.refuse(channels[4], "y", 0.0) is NO_SUCH_SESSION
+    assert table.find(right, "y", 0.0) is TOO_MANY_RESUMES
+    assert table.find(right, "x", 0.0) is channels[4]
+    assert table.find(right, "y", 2.1) is channels[4]
