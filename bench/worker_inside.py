@@ -16,7 +16,7 @@ from guesthouse.core.config import Settings
 from guesthouse.link.frames import encode, from_worker
 from guesthouse.link.to_node import Call, Push, ToNode
 from guesthouse.link.to_worker import Push as Pushed
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.engine.epoch_timer import EpochTimer
 from guesthouse.wasm.engine.fiber import StoreLimits
 from guesthouse.wasm.errors import GuestTrap
@@ -53,7 +53,7 @@ class Inside:
 
     def __init__(self, wasm: Path) -> None:
         path = compiled(wasm)
-        engines = Engines(new_engine(), new_engine(small=True))
+        engines = Engines(new_compiling_engine(), new_compiling_engine(small=True))
         self._sent = _Sent()
         self._scheduler = Scheduler(self._ended, lambda now, spent: None, lambda: None)
         limits, our = limits_of(Settings()), Address.parse("bench.os@echo:echo:bench.os")

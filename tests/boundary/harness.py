@@ -11,7 +11,7 @@ from wasmtime import Module, wat2wasm
 
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.core.instance import LinkedComponent
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.engine.epoch_timer import EpochTimer
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
 from guesthouse.wasm.engine.host_functions import PENDING, HostFunction
@@ -27,7 +27,7 @@ from .lanes import Lane
 
 LIMITS: Final = StoreLimits(memory_bytes=64 << 20, table_elements=1000)
 
-ENGINE: Final = new_engine()
+ENGINE: Final = new_compiling_engine()
 TICKER: Final = EpochTimer(ENGINE)
 TICKER.use(ENGINE)
 TICKER.start()

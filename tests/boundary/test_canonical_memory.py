@@ -21,7 +21,7 @@ from guesthouse.wasm.abi.memory import NO_MEMORY
 from guesthouse.wasm.core.core_fiber import CoreFiber
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import native
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.engine.host_functions import PENDING
 from guesthouse.wasm.errors import GuestTrap
 from guesthouse.wasm.plan.planner import take_apart
@@ -30,7 +30,7 @@ from .components import RUN
 from .harness import LIMITS, Calls, fiber_of, finish_step, guest, let_block
 
 PAGE: Final = 65_536
-ENGINES: Final = {"main": new_engine(), "small": new_engine(small=True)}
+ENGINES: Final = {"main": new_compiling_engine(), "small": new_compiling_engine(small=True)}
 
 
 class Mapped:

@@ -16,9 +16,10 @@ from guesthouse.wasm import self_check
 from guesthouse.wasm.abi import lift, lower_scalars
 from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.engine import capi
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.engine.imports import MAX_IMPORTED_FUNCTIONS
 from guesthouse.wasm.errors import BoundaryError, GuestTrap, LinkFailure, UnsupportedType
+from guesthouse.wasm.layout_check import check_layout
 from guesthouse.wasm.types import MAX_COMPONENT_NODES, MAX_TYPE_NODES, NAMES_IN_NODE
 
 from .components import MEMORY, RUN
@@ -250,7 +251,7 @@ def test_one_component_runs_many_times() -> None:
 
 
 def test_the_canary_lives_in_the_library_that_was_checked() -> None:
-    self_check.check(new_engine(), new_engine(small=True))
+    self_check.check(new_compiling_engine(), new_compiling_engine(small=True))
 
 
 @pytest.mark.parametrize(
@@ -262,16 +263,22 @@ def test_the_canary_lives_in_the_library_that_was_checked() -> None:
         (core_capi, "RAW_SIZE", 8),
         (core_capi, "TAGGED_OF", 16),
         (core_capi, "KINDS", {"i32": 1}),
-        (capi, "BYTES_OFFSET", 24),
     ],
 )
-def test_the_canary_finds_a_layout_that_is_not_the_librarys(
+def test_the_compiler_finds_a_layout_that_is_not_the_packages(
     module: Any, name: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_layout()
     monkeypatch.setattr(module, name, value)
     with pytest.raises(BoundaryError) as error:
-        self_check.check(ENGINE, ENGINE)
+        check_layout()
     one_line(error)
+
+
+def test_the_canary_finds_a_python_that_keeps_bytes_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capi, "BYTES_OFFSET", 24)
+    with pytest.raises(BoundaryError, match="keeps the content of bytes elsewhere"):
+        self_check.check(ENGINE, ENGINE)
 
 
 def test_the_canary_finds_a_version_that_was_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from wasmtime import Engine
 
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.engine.epoch_timer import (
     CALM_SECONDS,
     ROUND_SECONDS,
@@ -37,7 +37,7 @@ def test_it_ticks_fast_for_a_while_after_a_guest_computed_for_long() -> None:
 
 
 def test_an_engine_that_is_used_later_ticks_too() -> None:
-    first, second = new_engine(), new_engine(small=True)
+    first, second = new_compiling_engine(), new_compiling_engine(small=True)
     ticker = EpochTimer(first, second)
     ticker.start()
     ticker.use(second)
@@ -69,7 +69,7 @@ def spans(ticker: EpochTimer) -> list[tuple[float, float]]:
 
 
 def test_a_slice_is_set_for_the_engine_of_its_guest_alone() -> None:
-    engines = new_engine(), new_engine(small=True)
+    engines = new_compiling_engine(), new_compiling_engine(small=True)
     with ticking(*engines) as ticker:
         ticker.relax(float("inf"))
         ticker.begin_slice(engines[1], short=True)

@@ -22,7 +22,7 @@ from guesthouse.package.format.header import HEADER_BYTES, magic_fault
 from guesthouse.package.format.kinode_packages import read_kinode_manifest
 from guesthouse.package.format.manifest import Manifest, parse_manifest
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.plan.long_instructions import interruptible
 from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
 
@@ -148,7 +148,7 @@ def is_valid(module: bytes) -> bool:
 
 @cache
 def engine() -> Engine:
-    return new_engine()
+    return new_compiling_engine()
 
 
 @target()

@@ -12,6 +12,7 @@ of those that there are. Anything else is a `LinkError`, which costs the worker 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Annotated, Final, Generic, TypeVar
 
 from msgspec import Meta, MsgspecError, Raw
@@ -41,13 +42,22 @@ class LinkError(GuesthouseError):
 
 
 _encode: Final = Encoder().encode
-_to_node: Final[Decoder[list[ToNode]]] = Decoder(
-    Annotated[list[ToNode], Meta(min_length=1, max_length=MOST_MESSAGES)]
-)
-_to_worker: Final[Decoder[list[ToWorker]]] = Decoder(
-    Annotated[list[ToWorker], Meta(min_length=1, max_length=MOST_MESSAGES)]
-)
-_one_to_node: Final[Decoder[ToNode]] = Decoder(ToNode)
+
+
+# Each end makes the one that it reads with: to make both takes milliseconds.
+@cache
+def _to_node() -> Decoder[list[ToNode]]:
+    return Decoder(Annotated[list[ToNode], Meta(min_length=1, max_length=MOST_MESSAGES)])
+
+
+@cache
+def _to_worker() -> Decoder[list[ToWorker]]:
+    return Decoder(Annotated[list[ToWorker], Meta(min_length=1, max_length=MOST_MESSAGES)])
+
+
+@cache
+def _one_to_node() -> Decoder[ToNode]:
+    return Decoder(ToNode)
 
 
 def encode(messages: Sequence[Message | Raw]) -> bytes:
@@ -71,7 +81,7 @@ def checked(message: ToNode) -> Raw:
     """
     try:
         written = _encode(message)
-        _one_to_node.decode(written)
+        _one_to_node().decode(written)
     except (*_UNREADABLE, *UNENCODABLE) as error:
         raise LinkError(f"a malformed {type(message).__name__}: {_in_short(error)}") from None
     return Raw(written)
@@ -135,12 +145,12 @@ class FrameReader(Generic[M]):
 
 def from_worker() -> FrameReader[ToNode]:
     """Reads what a worker says."""
-    return FrameReader(_to_node)
+    return FrameReader(_to_node())
 
 
 def from_node() -> FrameReader[ToWorker]:
     """Reads what the node says."""
-    return FrameReader(_to_worker)
+    return FrameReader(_to_worker())
 
 
 def _in_short(error: Exception) -> str:

@@ -7,11 +7,11 @@ from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from msgspec import Struct, field
-from wasmtime import Engine, Module, WasmtimeError
 
 from guesthouse.wasm.artifact_files import MODULE_SUFFIX, PLAN_SUFFIX, module_paths
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine.imports import HostImport
+from guesthouse.wasm.engine.owned import CompiledModule, EngineError, Native
 from guesthouse.wasm.errors import NotLoaded
 from guesthouse.wasm.plan.plan_json import plan_from_json
 
@@ -21,9 +21,11 @@ Loaded: TypeAlias = LinkedComponent
 class Engines(Struct, frozen=True):
     """A worker's two engines."""
 
-    main: Engine
-    small: Engine
-    _shared: WeakValueDictionary[tuple[bool, Path], Module] = field(default_factory=WeakValueDictionary)
+    main: Native
+    small: Native
+    _shared: WeakValueDictionary[tuple[bool, Path], CompiledModule] = field(
+        default_factory=WeakValueDictionary
+    )
     """Loaded shared modules as long as a component uses them, by engine (small or not) and file: a module is loaded for
     one engine."""
 
@@ -46,7 +48,7 @@ class Engines(Struct, frozen=True):
             plan = plan_from_json(path.read_bytes())
             engine = self.small if plan.small else self.main
             modules = [self._module(path, small=plan.small) for path in module_paths(path, plan.modules)]
-        except (OSError, ValueError, WasmtimeError) as error:
+        except (OSError, ValueError, EngineError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise NotLoaded(f"the component cannot be loaded: {reason}") from None
         try:
@@ -56,10 +58,10 @@ class Engines(Struct, frozen=True):
                 f"the component cannot be loaded: its plan names {error}, which it does not have"
             ) from None
 
-    def _module(self, path: Path, *, small: bool) -> Module:
+    def _module(self, path: Path, *, small: bool) -> CompiledModule:
         module = self._shared.get((small, path))
         if module is None:
-            module = Module.deserialize_file(self.small if small else self.main, str(path))
+            module = CompiledModule.deserialize_file(self.small if small else self.main, path)
             if path.suffix == MODULE_SUFFIX:
                 self._shared[small, path] = module
         return module

@@ -1,24 +1,23 @@
 """Checks at a worker's start that the library's layouts are those that the boundary assumes.
 
 The boundary reads and writes wasmtime's structs by offsets. A library with other layouts would silently corrupt
-memory, so a worker refuses to start with one.
+memory, so a worker refuses to start with one. What the `wasmtime` package says of the layout is
+compared by the compiler (`layout_check.py`), which loads the package; a worker sees that its version is the same.
 """
 
 from __future__ import annotations
 
 import ctypes
-from importlib.metadata import version
 from typing import Any, Final
 
-import wasmtime._ffi as ffi
-from wasmtime import Engine, Func, Instance, Memory, Module, Store
-
-from guesthouse.wasm.core import core_capi
+from guesthouse.wasm.core.core_fiber import CoreFiber
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import capi
-from guesthouse.wasm.engine.engines import CHECKED_VERSION
+from guesthouse.wasm.engine.engines import CHECKED_VERSION, WASM_PAGE
 from guesthouse.wasm.engine.fiber import StoreLimits
 from guesthouse.wasm.engine.host_functions import HostFunction
+from guesthouse.wasm.engine.owned import CompiledModule, Native
+from guesthouse.wasm.engine.wasmtime_package import installed_version
 from guesthouse.wasm.errors import BoundaryError, GuestTrap
 from guesthouse.wasm.plan.plan import CallOf, Export, Import, Instantiation, Lifted, Lowered, Plan
 from guesthouse.wasm.types import (
@@ -38,7 +37,7 @@ from guesthouse.wasm.types import (
 )
 from guesthouse.wasm.values import Err, Ok
 
-INSTALLED: Final = version("wasmtime")
+INSTALLED: Final = installed_version()
 """The installed version, read at import: a confined worker cannot open its metadata."""
 _REMEDY: Final = f"install wasmtime=={CHECKED_VERSION}"
 
@@ -68,6 +67,7 @@ _BIRD: Final = RecordOf(
     )
 )
 _PAIR: Final = TupleOf((_BIRD, F64))
+_LIMITS: Final = StoreLimits(100 * WASM_PAGE, 100)
 _ENTRY: Final = ("canary:canary/guest", "run")
 _PLAN: Final = Plan(
     modules=2,
@@ -83,37 +83,23 @@ _PLAN: Final = Plan(
 """A component that returns what it gets, with its plan."""
 
 
-def check(engine: Engine, small: Engine) -> None:
-    """Check version, struct sizes, that memories do not move, and one round trip of every layout.
+def check(engine: Native, small: Native) -> None:
+    """Check the version, that memories do not move, and one round trip of every layout.
 
     Raises:
         BoundaryError: something differs; the message says what.
     """
     if INSTALLED != CHECKED_VERSION:
         raise BoundaryError(f"wasmtime {INSTALLED} was never checked with this host: {_REMEDY}")
-    _check_layout()
+    _check_bytes()
     for each in (engine, small):
         _check_memories_stay(each)
     cage = _Cage()
-    modules = [Module(engine, text) for text in (_MEMORY_MODULE, _MAIN_MODULE)]
+    modules = [CompiledModule.of_text(engine, text) for text in (_MEMORY_MODULE, _MAIN_MODULE)]
     _check_round_trip(LinkedComponent(engine, _PLAN, modules, cage, _ENTRY), cage)
 
 
-def _check_layout() -> None:
-    expected_values = {
-        "a continuation's size": (ctypes.sizeof(ffi.wasmtime_async_continuation_t), 24),
-        "an extern's size": (ctypes.sizeof(ffi.wasmtime_extern_t), core_capi.EXTERN_SIZE),
-        "where an extern is": (ffi.wasmtime_extern_t.of.offset, core_capi.EXTERN_OF),
-        "an instance's size": (ctypes.sizeof(ffi.wasmtime_instance_t), core_capi.INSTANCE_SIZE),
-        "a raw value's size": (ctypes.sizeof(ffi.wasmtime_val_raw_t), core_capi.RAW_SIZE),
-        "a core value's size": (ctypes.sizeof(ffi.wasmtime_val_t), core_capi.TAGGED_SIZE),
-        "where a core value is": (ffi.wasmtime_val_t.of.offset, core_capi.TAGGED_OF),
-    }
-    for name, kind in core_capi.KINDS.items():
-        expected_values[f"the kind {name}"] = (getattr(ffi, f"WASMTIME_{name.upper()}").value, kind)
-    for what, (found, expected) in expected_values.items():
-        if found != expected:
-            raise BoundaryError(f"{what} is {found} in this wasmtime, not {expected}: {_REMEDY}")
+def _check_bytes() -> None:
     probe = b"canary"
     start = capi.address_of(probe)
     if ctypes.string_at(start, len(probe)) != probe:
@@ -123,23 +109,41 @@ def _check_layout() -> None:
 _GROWING: Final = """
 (module
   (memory (export "memory") 0)
-  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
+  (func (export "run") (drop (memory.grow (i32.const 1))) (drop (memory.grow (i32.const 99)))))
 """
+_GROWING_PLAN: Final = Plan(
+    modules=1,
+    small=False,
+    instantiations=(Instantiation(0, ()),),
+    calls=(),
+    memory=Export(0, "memory"),
+    reallocs=(),
+    functions=(),
+    resources=(),
+    exports=(Lifted(*_ENTRY, Export(0, "run"), FunctionType((), None)),),
+)
 
 
-def _check_memories_stay(engine: Engine) -> None:
+def _check_memories_stay(engine: Native) -> None:
     """Check that a memory has an address from the start, even if empty, and keeps it when it grows."""
-    store = Store(engine)
-    store.set_epoch_deadline(2**31)
-    exports = Instance(store, Module(engine, _GROWING), []).exports(store)
-    memory, grow = exports["memory"], exports["grow"]
-    if not isinstance(memory, Memory) or not isinstance(grow, Func):
+    module = CompiledModule.of_text(engine, _GROWING)
+    fiber = LinkedComponent(engine, _GROWING_PLAN, [module], _Cage(), _ENTRY).new_fiber(_LIMITS, None)
+    if not isinstance(fiber, CoreFiber):
         raise BoundaryError(f"an export is not a memory in this wasmtime: {_REMEDY}")
-    addresses = set()
-    for pages in (0, 1, 99):
-        grow(store, pages)
-        addresses.add(ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0)
-    if len(addresses) != 1 or min(addresses) < _LOWEST:
+    try:
+        addresses = []
+        for pages in (0, 100):
+            while not fiber.poll():
+                pass
+            fiber.memory.look()
+            if fiber.memory.size != pages * WASM_PAGE:
+                raise BoundaryError(f"a memory does not grow in this wasmtime: {_REMEDY}")
+            addresses.append(fiber.memory.base)
+            if not pages:
+                fiber.start()
+    finally:
+        fiber.drop()
+    if addresses[0] != addresses[1] or addresses[0] < _LOWEST:
         raise BoundaryError(f"a memory moves as it grows in this wasmtime: {_REMEDY}")
 
 
@@ -170,7 +174,7 @@ def _check_round_trip(component: LinkedComponent, cage: _Cage) -> None:
         {"name": "Tweet €", "song": bytes(range(256)), "kind": "sing", "age": 7, "end": Ok(2**63)},
         {"name": "", "song": b"", "kind": "chirp", "age": None, "end": Err("\U0001f426")},
     ):
-        fiber = component.new_fiber(StoreLimits(1 << 20, 100), None)
+        fiber = component.new_fiber(_LIMITS, None)
         try:
             while not fiber.poll():
                 pass

@@ -1,12 +1,19 @@
 """`python -m guesthouse.worker [--confinement JSON] --link-fd N`: started by the node only."""
 
+# ruff: noqa: E402 - what comes first makes the rest quicker to load
 from __future__ import annotations
+
+import gc
+import sys
+
+gc.disable()  # until all is loaded, which stays
+# Where msgspec does not find it, it takes the same names from `typing`: it is slow to load, and loads `inspect`.
+sys.modules["typing_extensions"] = None  # type: ignore[assignment] # so an import of it fails
 
 import json
 import os
 import signal
 import socket
-import sys
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.linux import privileges

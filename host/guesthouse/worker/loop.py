@@ -92,8 +92,8 @@ class WorkerLoop:
         reader, dispatch = from_node(), self._dispatch
         poller = select.poll()
         poller.register(self._link.fileno(), select.POLLIN)
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # what was loaded stays
+        gc.enable()
         self._epoch_timer.relax(inf)
         self._epoch_timer.start()
         while True:

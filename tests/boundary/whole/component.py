@@ -35,7 +35,8 @@ from guesthouse.wasm.engine.imports import (
     with_result,
 )
 from guesthouse.wasm.errors import LinkFailure, NotLoaded, WrongType
-from guesthouse.wasm.types import FunctionType, TypeReader
+from guesthouse.wasm.plan.type_reader import TypeReader
+from guesthouse.wasm.types import FunctionType
 
 from . import capi as component_capi
 
@@ -65,7 +66,7 @@ class Component:
         """Load and link.
 
         Args:
-            engine: of `new_engine`.
+            engine: of `new_compiling_engine`.
             source: a file that `serialize` wrote with the same engine settings, or a component as bytes
                 or WAT text (compiled here and now: for tests and trusted input alone).
             offer: the host's calls.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ctypes import addressof
-from typing import TYPE_CHECKING, Any
+import ctypes
+from ctypes import addressof, c_void_p
+from typing import TYPE_CHECKING, Any, cast
 
 import wasmtime._ffi as ffi
 from tests.boundary.whole.arena import Arena
+from wasmtime import Store
 from wasmtime.component import Instance
 
 from guesthouse.core.exit_cause import ExitCause
@@ -18,6 +20,16 @@ from . import capi as component_capi
 
 if TYPE_CHECKING:
     from tests.boundary.whole.component import Component
+
+
+class _StoreOf:
+    """What the package asks of a store, of one that it did not make."""
+
+    def __init__(self, context: int) -> None:
+        self._address = c_void_p(context)
+
+    def _context(self) -> Any:
+        return ctypes.cast(self._address, ctypes.POINTER(ffi.wasmtime_context_t))
 
 
 class ComponentFiber(Fiber):
@@ -50,7 +62,7 @@ class ComponentFiber(Fiber):
         """See `Fiber`."""
         self._started = True
         instance = Instance._from_raw(self._instance)
-        function = instance.get_func(self._store, self._component.run_index)
+        function = instance.get_func(cast(Store, _StoreOf(self.context)), self._component.run_index)
         if function is None:
             raise GuestTrap(ExitCause.NOT_STARTED, "the component's run function cannot be found")
         self._function = function

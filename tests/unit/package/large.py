@@ -12,7 +12,7 @@ from guesthouse.package.compile.job import Task
 from guesthouse.wasm.binary.byte_reader import MODULE as PREAMBLE
 from guesthouse.wasm.binary.byte_reader import sections
 from guesthouse.wasm.binary.core_module import CODE
-from guesthouse.wasm.engine.engines import SMALL_COMPONENT, new_engine
+from guesthouse.wasm.engine.engines import SMALL_COMPONENT, new_compiling_engine
 from guesthouse.wasm.plan.evaluator import evaluate
 
 Runs = list[tuple[Task, bytes]]
@@ -89,7 +89,7 @@ def shared(cache_dir: Path, module: bytes) -> Path:
 
 def code(module: bytes) -> bytes:
     """What a module is compiled to."""
-    return bytes(wasmtime.Module(new_engine(), module).serialize())
+    return bytes(wasmtime.Module(new_compiling_engine(), module).serialize())
 
 
 ONE, TWO = library(1), library(2)

@@ -25,7 +25,7 @@ from guesthouse.package.compile.compiler_process import CompileRun
 from guesthouse.package.compile.job import Task
 from guesthouse.package.errors import CompileError, CompileUnfinished
 from guesthouse.wasm.artifact_files import core_path
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.plan.plan import Export
 from guesthouse.wasm.plan.plan_json import plan_from_json
 from guesthouse.wasm.plan.planner import take_apart
@@ -105,7 +105,7 @@ async def test_a_component_taken_apart_is_its_plan_and_modules_that_the_engine_l
     plan = plan_from_json(path.read_bytes())
     assert [(each.name, each.function) for each in plan.exports] == [("run", Export(0, "run"))]
     assert plan.modules == 1
-    module = wasmtime.Module.deserialize_file(new_engine(small=plan.small), str(core_path(path, 0)))
+    module = wasmtime.Module.deserialize_file(new_compiling_engine(small=plan.small), str(core_path(path, 0)))
     assert [export.name for export in module.exports] == ["run"]
     assert set(cache_dir.iterdir()) == {path, core_path(path, 0), path.with_suffix(".json")}
     assert all(each.stat().st_mode & 0o077 == 0 for each in (cache_dir, *cache_dir.iterdir()))
@@ -123,7 +123,7 @@ async def test_the_parts_of_a_component_are_what_its_modules_compile_to(
     )
     component.write_bytes(content)
     path = await Compiler(cache_dir, LIMITS).compiled(component)
-    engine = new_engine(small=True)
+    engine = new_compiling_engine(small=True)
     parts = take_apart(bytes(content), engine)
     assert plan_from_json(path.read_bytes()) == parts.plan
     assert len(parts.modules) == 3

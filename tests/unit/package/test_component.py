@@ -12,7 +12,7 @@ from wasmtime.component._types import ComponentInstanceType
 from guesthouse.package.build.componentize import make_component
 from guesthouse.package.build.sdk_files import wit_folder
 from guesthouse.package.errors import BuildError
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 
 GUEST_RUN = "guesthouse:process/guest@0.1.0#run"
 MEMORY = '(memory (export "memory") 1) (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)'
@@ -29,7 +29,7 @@ def component_of(content: bytes, tmp_path: Path, where: str = "x") -> bytes:
 
 
 def imports_of(component: bytes) -> dict[str, list[str]]:
-    engine = new_engine()
+    engine = new_compiling_engine()
     type_ = Component(engine, component).type
     found = {}
     for name, extern in type_.imports(engine).items():

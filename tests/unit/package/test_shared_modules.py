@@ -20,7 +20,7 @@ from guesthouse.package.compile.compiler_process import CompileRun
 from guesthouse.package.compile.job import SHARED_BYTES, Job, Task
 from guesthouse.package.errors import CompileError
 from guesthouse.wasm.artifact_files import core_path, module_paths
-from guesthouse.wasm.engine.engines import SMALL_COMPONENT, new_engine
+from guesthouse.wasm.engine.engines import SMALL_COMPONENT, new_compiling_engine
 from guesthouse.wasm.loader import Engines
 from guesthouse.wasm.plan.plan_json import plan_from_json
 from guesthouse.worker.calls import ENTRIES, HostCalls
@@ -264,7 +264,7 @@ async def test_a_worker_loads_a_shared_module_once_and_lets_go_of_it_with_the_la
 ) -> None:
     compiler = Compiler(cache_dir, LIMITS)
     paths = [await compiler.compiled(a), await compiler.compiled(b)]
-    engines = Engines(new_engine(), new_engine(small=True))
+    engines = Engines(new_compiling_engine(), new_compiling_engine(small=True))
     loaded: list[Any] = [engines.load(path, HostCalls(), *ENTRIES) for path in paths]
     first, second = (each._modules for each in loaded)
     assert first[0] is second[0]

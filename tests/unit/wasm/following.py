@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import wasmtime
 
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.plan.plan import Call, CallOf, Export, Lifted, Plan, Source
 
 Host = Callable[[Call, tuple[Any, ...]], Any]
@@ -50,7 +50,7 @@ def follow(plan: Plan, modules: Sequence[bytes], host: Host = silent) -> Followe
         WasmtimeError: a module is invalid, or what it gets is not what it imports.
         Trap: a start function came to an end of its own.
     """
-    engine = new_engine(small=plan.small)
+    engine = new_compiling_engine(small=plan.small)
     compiled = [wasmtime.Module(engine, module) for module in modules]
     assert len(compiled) == plan.modules
     store = wasmtime.Store(engine)

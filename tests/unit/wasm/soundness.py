@@ -9,13 +9,13 @@ from wasmtime.component import Component
 
 from guesthouse.package.compile.describe import describe
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
 from guesthouse.wasm.plan.planner import Parts, take_apart
 
 from .following import follow
 
-ENGINE: Final = new_engine(small=True)
+ENGINE: Final = new_compiling_engine(small=True)
 
 
 def check(content: bytes) -> Parts | None:

@@ -7,10 +7,10 @@ import wasmtime
 
 from guesthouse.wasm.binary.byte_reader import MODULE, UnsupportedComponent, encoded_section
 from guesthouse.wasm.binary.core_module import Kind, Wanted, read_module, without_start
-from guesthouse.wasm.engine.engines import new_engine
+from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.plan.skeleton import module_skeleton
 
-ENGINE = new_engine()
+ENGINE = new_compiling_engine()
 EVERYTHING = """
 (module
   (type $f (func (param i32) (result i64)))

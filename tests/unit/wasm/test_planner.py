@@ -12,7 +12,7 @@ from wasmtime.component import Component
 
 from guesthouse.package.compile.describe import describe
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
-from guesthouse.wasm.engine.engines import is_small, new_engine
+from guesthouse.wasm.engine.engines import is_small, new_compiling_engine
 from guesthouse.wasm.plan.plan import Call, Dropped, Export, Import, Instantiation, Lifted, Lowered, Plan
 from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
 from guesthouse.wasm.plan.planner import Parts, take_apart
@@ -31,7 +31,7 @@ def binary(text: str) -> bytes:
 
 
 def parts_of(text: str) -> Parts:
-    return take_apart(binary(text), new_engine(small=True))
+    return take_apart(binary(text), new_compiling_engine(small=True))
 
 
 class Host:
@@ -108,7 +108,7 @@ def test_a_start_function_is_called_once_its_module_has_its_data() -> None:
 
 @pytest.mark.parametrize("name", shapes.PLANNED)
 def test_what_is_taken_apart_describes_itself_as_the_whole_does(name: str) -> None:
-    content, engine = binary(shapes.PLANNED[name]), new_engine(small=True)
+    content, engine = binary(shapes.PLANNED[name]), new_compiling_engine(small=True)
     whole = Component(engine, content)
     assert describe(take_apart(content, engine).type, engine) == describe(whole.type, engine)
 
@@ -116,7 +116,7 @@ def test_what_is_taken_apart_describes_itself_as_the_whole_does(name: str) -> No
 @pytest.mark.parametrize("name", shapes.REFUSED)
 def test_an_unusual_component_is_left_to_the_engine(name: str) -> None:
     text, says = shapes.REFUSED[name]
-    content, engine = binary(text), new_engine(small=True)
+    content, engine = binary(text), new_compiling_engine(small=True)
     Component(engine, content)
     with pytest.raises(UnsupportedComponent) as caught:
         take_apart(content, engine)
@@ -126,7 +126,7 @@ def test_an_unusual_component_is_left_to_the_engine(name: str) -> None:
 @pytest.mark.parametrize("name", shapes.NOT_TAKEN)
 def test_what_the_engine_does_not_take_is_not_planned_either(name: str) -> None:
     text, says = shapes.NOT_TAKEN[name]
-    content, engine = binary(text), new_engine(small=True)
+    content, engine = binary(text), new_compiling_engine(small=True)
     with pytest.raises(wasmtime.WasmtimeError):
         Component(engine, content)
     with pytest.raises(UnsupportedComponent, match=says):
@@ -153,7 +153,7 @@ def test_faulty_code_is_found_when_the_modules_are_compiled() -> None:
     content = bytearray(binary(shapes.GUEST))
     at = content.index(bytes((0x41, 1, 0x6A, 0x0B)))  # i32.const 1, i32.add, end
     content[at + 2] = 0x7C  # i64.add
-    parts = take_apart(bytes(content), new_engine(small=True))
+    parts = take_apart(bytes(content), new_compiling_engine(small=True))
     with pytest.raises(wasmtime.WasmtimeError, match="type mismatch"):
         follow(parts.plan, list(parts.modules))
 
@@ -168,7 +168,7 @@ def built() -> Iterator[Path]:
 def test_a_guest_that_a_tool_chain_made_is_taken_apart(path: Path) -> None:
     content = path.read_bytes()
     small = is_small(len(content))
-    parts = take_apart(content, new_engine(small=small))
+    parts = take_apart(content, new_compiling_engine(small=small))
     assert parts.plan.small == small
     assert (GUEST, "run") in names(parts.plan.exports)
     assert parts.plan.memory is not None
@@ -180,7 +180,7 @@ def test_a_guest_that_a_tool_chain_made_is_taken_apart(path: Path) -> None:
 @pytest.mark.parametrize("era", ERAS, ids=lambda era: era.name)
 def test_an_application_of_the_kinode_os_is_taken_apart(era: Era) -> None:
     content = build_process(era, SOURCES / "src/game.c")
-    parts = take_apart(content, new_engine(small=True))
+    parts = take_apart(content, new_compiling_engine(small=True))
     assert names(parts.plan.exports) == [(None, "init")]
     assert parts.plan.functions[0].interface == f"{era.package.replace('@', '/standard@')}"
     follow(parts.plan, parts.modules)
@@ -190,6 +190,6 @@ def test_an_application_of_the_kinode_os_is_taken_apart(era: Era) -> None:
 def test_a_python_guest_comes_to_life_by_its_plan() -> None:
     """Fourteen modules, linked to one another by 2,300 imports: each has the type that is asked for."""
     content = (ROOT / "sample_processes/echo/build/echo.wasm").read_bytes()
-    parts = take_apart(content, new_engine())
+    parts = take_apart(content, new_compiling_engine())
     followed = follow(parts.plan, parts.modules)
     assert len(followed.instances) == len(parts.plan.instantiations) > 10

@@ -7,13 +7,13 @@ import wasmtime
 
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.binary.core_module import read_module, trapping_exports
-from guesthouse.wasm.engine.engines import WASM_PAGE, new_engine
+from guesthouse.wasm.engine.engines import WASM_PAGE, new_compiling_engine
 from guesthouse.wasm.plan.plan import Dropped, HandleAction, Lowered, OwnHandle, Trapping
 from guesthouse.wasm.plan.planner import Parts, take_apart
 
 from . import shapes, shapes_within
 
-ENGINE = new_engine(small=True)
+ENGINE = new_compiling_engine(small=True)
 
 
 def parts_of(text: str) -> Parts:

@@ -12,23 +12,27 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
 import guesthouse
 
 _PASSED_ON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
+_NEEDED: Final = ("msgspec", "wasmtime")
+"""What a worker loads besides its own code and what comes with Python."""
 _CHUNK: Final = 8 * 1024
 
 
 def worker_command(confinement: Mapping[str, object] | None = None) -> list[str]:
-    """The command of a worker, without its `--link-fd N`. `-P`: the current folder holds no modules.
+    """The command of a worker, without its `--link-fd N`. `-P`: the current folder holds no modules; `-S`: nor do the
+    folders of `site`, and what is there to be run at a start is not. `spawn` says where its modules are.
 
     Args:
         confinement: how it is to confine itself (`worker.confinement.obey`); None: not at all.
     """
     how = [] if confinement is None else ["--confinement", json.dumps(confinement)]
-    return [sys.executable, "-P", "-m", "guesthouse.worker", *how]
+    return [sys.executable, "-P", "-S", "-m", "guesthouse.worker", *how]
 
 
 class WorkerSubprocess:
@@ -94,6 +98,14 @@ class WorkerSubprocess:
         self.wait_blocking()
 
 
+def _folder_of(package: str) -> Path:
+    """Where a package is, found without loading it."""
+    spec = PathFinder.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    return Path(spec.origin).parent.parent
+
+
 def spawn(command: Sequence[str]) -> WorkerSubprocess:
     """Spawn a worker.
 
@@ -104,8 +116,8 @@ def spawn(command: Sequence[str]) -> WorkerSubprocess:
         OSError: the operating system refuses.
     """
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # Where this very package is, which an uninstalled checkout's `-P` would not find.
-    environment["PYTHONPATH"] = str(Path(guesthouse.__file__).parent.parent)
+    folders = Path(guesthouse.__file__).parent.parent, *map(_folder_of, _NEEDED)
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(map(str, folders)))
     environment["LC_ALL"] = "C.UTF-8"
     ours, theirs = socket.socketpair()
     with theirs:

@@ -20,7 +20,7 @@ from guesthouse.package.compile.judging import problems_of_plan
 from guesthouse.package.compile.strip_names import without_harmful_names
 from guesthouse.wasm.binary.byte_reader import MODULE, UnsupportedComponent, sections
 from guesthouse.wasm.binary.core_module import CODE
-from guesthouse.wasm.engine.engines import is_small, new_engine
+from guesthouse.wasm.engine.engines import is_small, new_compiling_engine
 from guesthouse.wasm.plan.gate import with_gate
 from guesthouse.wasm.plan.long_instructions import interruptible
 from guesthouse.wasm.plan.plan_json import plan_to_json
@@ -56,7 +56,7 @@ def compile_component(content: bytes, *, share: bool = False) -> Compiled:
         ValueError: it has too many names, or something that this host does not support.
     """
     small = is_small(len(content))
-    engine = new_engine(small=small)
+    engine = new_compiling_engine(small=small)
     harmless = without_harmful_names(content)
     try:
         return _planned(harmless, engine, share=share and not small)
@@ -72,7 +72,7 @@ def find_fault(content: bytes) -> NoReturn:
     Raises:
         WasmtimeError, ValueError: as for `compile_component`; always one of them.
     """
-    engine, harmless = new_engine(small=is_small(len(content))), without_harmful_names(content)
+    engine, harmless = new_compiling_engine(small=is_small(len(content))), without_harmful_names(content)
     _raise_fault(harmless, engine)
     try:
         for module in take_apart(harmless, engine).modules:
@@ -90,7 +90,7 @@ def compile_module(content: bytes) -> Compiled:
         ValueError: it has something that this host does not support.
     """
     try:
-        return Compiled(_NOTHING, (_compiled(new_engine(), content),))
+        return Compiled(_NOTHING, (_compiled(new_compiling_engine(), content),))
     except UnsupportedComponent as refusal:
         raise ValueError(str(refusal)) from None
 

@@ -70,7 +70,8 @@ def _limit(job: Job) -> None:
 
 def _confine() -> None:
     # Imported now, because no file can be opened afterwards, but not before the limits are set.
-    import guesthouse.package.compile.compile  # noqa: F401
+    import guesthouse.package.compile.compile
+    import guesthouse.wasm.layout_check  # noqa: F401
 
     privileges.hide_from_others()
     # Workers report what the kernel lacks.
@@ -83,8 +84,11 @@ def _compile(content: bytes, job: Job) -> int:
     from wasmtime import WasmtimeError
 
     from guesthouse.package.compile.compile import compile_component, compile_module, find_fault
+    from guesthouse.wasm.errors import BoundaryError
+    from guesthouse.wasm.layout_check import check_layout
 
     try:
+        check_layout()
         match job.task:
             case Task.COMPONENT:
                 compiled = compile_component(content, share=True)
@@ -92,7 +96,7 @@ def _compile(content: bytes, job: Job) -> int:
                 find_fault(content)
             case Task.MODULE:
                 compiled = compile_module(content)
-    except (WasmtimeError, ValueError) as error:
+    except (WasmtimeError, ValueError, BoundaryError) as error:
         if _OUT_OF_MEMORY in str(error):
             return NO_MEMORY
         return _refuse(_one_line(str(error)))

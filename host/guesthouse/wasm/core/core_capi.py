@@ -49,7 +49,6 @@ ready_memory_data_size = bind_ready("wasmtime_memory_data_size", c_size_t)
 ready_func_call = bind_ready("wasmtime_func_call_unchecked", c_void_p)
 """`(context, function, args_and_results, their_number, trap_out) -> error`."""
 func_type = bind("wasmtime_func_type", c_void_p, c_void_p, c_void_p)
-functype_delete = bind("wasm_functype_delete", None, c_void_p)
 functype_params = bind("wasm_functype_params", c_void_p, c_void_p)
 functype_results = bind("wasm_functype_results", c_void_p, c_void_p)
 valtype_kind = bind("wasm_valtype_kind", c_uint8, c_void_p)
@@ -79,7 +78,7 @@ TAGGED_OF: Final = 8
 FUNCTION, MEMORY = 0, 3
 """Kinds of a `wasmtime_extern_t`."""
 KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
-"""The kinds of `wasmtime_val_t`; `self_check.py` compares them with the package's."""
+"""The kinds of a `wasmtime_val_t` and of a `wasm_valtype_t`; `self_check.py` compares them with the package's."""
 
 YIELD: Final = 1
 CONTINUE: Final = 0
@@ -103,7 +102,7 @@ def core_types_of(context: int, function: int) -> tuple[tuple[int, ...], tuple[i
     """
     type_ = func_type(context, function)
     kinds = _kinds(functype_params(type_)), _kinds(functype_results(type_))
-    functype_delete(type_)
+    capi.functype_delete(type_)
     return kinds
 
 

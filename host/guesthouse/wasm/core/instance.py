@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from ctypes import c_void_p
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
-from wasmtime import Engine, FuncType, Module, ValType
 
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
 from guesthouse.wasm.abi.memory import LinearMemory
@@ -29,6 +26,7 @@ from guesthouse.wasm.engine.imports import (
     where_is,
     with_result,
 )
+from guesthouse.wasm.engine.owned import CoreFunctionType, Native, address_of_native
 from guesthouse.wasm.errors import LinkFailure, WrongType
 from guesthouse.wasm.plan.plan import (
     CallOf,
@@ -42,8 +40,6 @@ from guesthouse.wasm.plan.plan import (
     Trapping,
 )
 from guesthouse.wasm.plan.weight import Weight, problem
-
-_VALUE_TYPES: Final = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
 
 
 class Step(Struct, frozen=True):
@@ -73,9 +69,9 @@ class LinkedComponent:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Native,
         plan: Plan,
-        modules: Sequence[Module],
+        modules: Sequence[Native],
         offer: HostImport,
         *entries: tuple[str | None, str],
     ) -> None:
@@ -107,7 +103,7 @@ class LinkedComponent:
             tuple(type_ for _, type_ in lifted.type.params), self._numbers.__getitem__
         )
         self._link(plan, offer)
-        self.steps = _steps(plan, [ctypes.cast(module.ptr(), c_void_p).value or 0 for module in modules])
+        self.steps = _steps(plan, list(map(address_of_native, modules)))
         self._free_scratch: list[ImportScratch] = []
         self.needs = plan.total_needs()
         self.memories = plan.memories
@@ -167,11 +163,11 @@ class LinkedComponent:
 class _Linker:
     """The host's core functions, by their numbers in the plan."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.address = core_capi.linker_new(ctypes.cast(engine.ptr(), c_void_p).value)
+    def __init__(self, engine: Native) -> None:
+        self.address = core_capi.linker_new(address_of_native(engine))
         self._keep: list[object] = [engine]
         self._delete = core_capi.linker_delete
-        self._types: dict[CoreSignature, FuncType] = {}
+        self._types: dict[CoreSignature, CoreFunctionType] = {}
 
     def define(
         self,
@@ -183,12 +179,11 @@ class _Linker:
     ) -> None:
         type_ = self._types.get(signature)
         if type_ is None:
-            params, results = ([_VALUE_TYPES[name]() for name in names] for names in signature)
-            type_ = self._types[signature] = FuncType(params, results)
+            params, results = ([core_capi.KINDS[name] for name in names] for names in signature)
+            type_ = self._types[signature] = CoreFunctionType(params, results)
         name = b"%d" % number
         define = core_capi.linker_define_async if blocks else core_capi.linker_define
-        type_address = ctypes.cast(type_.ptr(), c_void_p).value
-        error = define(self.address, b"", 0, name, len(name), type_address, callback, None, None)
+        error = define(self.address, b"", 0, name, len(name), type_.ptr(), callback, None, None)
         if error:
             raise LinkFailure(capi.take_message(error))
         self._keep.append(callback)

@@ -18,15 +18,16 @@ from ctypes import (
     c_char_p,
     c_int64,
     c_size_t,
+    c_uint8,
     c_uint64,
     c_void_p,
 )
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
-import wasmtime._ffi as ffi
+from guesthouse.wasm.engine.wasmtime_package import library_path
 
-_lib = ctypes.PyDLL(str(ffi.filename))
+_lib = ctypes.PyDLL(library_path())
 
 
 def bind(name: str, result: Any, *arguments: Any) -> Any:
@@ -65,10 +66,36 @@ ready_set_epoch_deadline = bind_ready("wasmtime_context_set_epoch_deadline", Non
 increment_epoch = bind("wasmtime_engine_increment_epoch", None, c_void_p)
 store_limiter = bind("wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64)
 
+config_new = bind("wasm_config_new", c_void_p)
+engine_new = bind("wasm_engine_new_with_config", c_void_p, c_void_p)
+"""Takes the configuration over."""
+engine_delete = bind("wasm_engine_delete", None, c_void_p)
+store_new = bind("wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p)
+store_delete = bind("wasmtime_store_delete", None, c_void_p)
+store_context = bind("wasmtime_store_context", c_void_p, c_void_p)
+module_new = bind("wasmtime_module_new", c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
+module_delete = bind("wasmtime_module_delete", None, c_void_p)
+module_deserialize_file = bind("wasmtime_module_deserialize_file", c_void_p, c_void_p, c_char_p, c_void_p)
+wat2wasm = bind("wasmtime_wat2wasm", c_void_p, c_char_p, c_size_t, c_void_p)
+valtype_new = bind("wasm_valtype_new", c_void_p, c_uint8)
+valtype_vec_new = bind("wasm_valtype_vec_new", None, c_void_p, c_size_t, c_void_p)
+"""Takes the types over, and so does the next one the vectors."""
+functype_new = bind("wasm_functype_new", c_void_p, c_void_p, c_void_p)
+functype_delete = bind("wasm_functype_delete", None, c_void_p)
+
 error_new = bind("wasmtime_error_new", c_void_p, c_char_p)
 error_message = bind("wasmtime_error_message", None, c_void_p, c_void_p)
 error_delete = bind("wasmtime_error_delete", None, c_void_p)
 byte_vec_delete = bind("wasm_byte_vec_delete", None, c_void_p)
+
+
+class Vector(ctypes.Structure):
+    """A `wasm_byte_vec_t`, or one of pointers."""
+
+    _fields_ = (("size", c_size_t), ("data", c_void_p))
+    size: int
+    data: int | None
+
 
 ADDRESS: Final = Struct("<Q")
 CONTINUATION_STRUCT: Final = Struct("<QQQ")
@@ -96,10 +123,10 @@ def take_message(error: int) -> str:
 
 def take_bytes(write: Callable[[int], None]) -> str:
     """The end of the text that a function writes to a vector at an address."""
-    vector = ffi.wasm_byte_vec_t()
+    vector = Vector()
     write(ctypes.addressof(vector))
     size = min(vector.size, MAX_MESSAGE)
-    start = ctypes.cast(vector.data, c_void_p).value or 0
+    start = vector.data or 0
     text: str = ctypes.string_at(start + vector.size - size, size).decode("utf-8", "replace")
     byte_vec_delete(ctypes.addressof(vector))
     return text

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from guesthouse.wasm.artifact_files import PLAN_VERSION
+from guesthouse.wasm.engine.wasmtime_package import installed_version
 
 if TYPE_CHECKING:
-    from wasmtime import Engine
+    from wasmtime import Engine as CompilingEngine
+
+    from guesthouse.wasm.engine.owned import Engine
 
 CHECKED_VERSION: Final = "50.0.1"
 """The `wasmtime` version whose C API layouts were checked."""
@@ -33,7 +33,7 @@ _PROPERTIES: Final[dict[str, bool | int]] = {
     "wasm_exceptions": False,
     "max_wasm_stack": MAX_WASM_STACK,
 }
-_FIBER: Final = {"concurrency_support": False, "async_stack_size": FIBER_STACK}
+_FIBER: Final[dict[str, bool | int]] = {"concurrency_support": False, "async_stack_size": FIBER_STACK}
 
 SMALL_COMPONENT: Final = 256 * 1024
 """Size below which a component is small."""
@@ -66,25 +66,49 @@ def new_engine(*, small: bool = False) -> Engine:
         small: for small components. Neither engine loads what the other compiled.
     """
     # Imported late, so that `engine_key` does not load the library.
-    import wasmtime._ffi as ffi
-    from wasmtime import Config, Engine
+    from guesthouse.wasm.engine.owned import Engine
 
-    config = Config()
-    for name, value in _PROPERTIES.items():
-        setattr(config, name, value)
-    ffi.wasmtime_config_concurrency_support_set(config.ptr(), _FIBER["concurrency_support"])
-    ffi.wasmtime_config_async_stack_size_set(config.ptr(), _FIBER["async_stack_size"])
-    for name, setting in (_MEMORY | _SMALL_MEMORY if small else _MEMORY).items():
-        getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), setting)
-    return Engine(config)
+    return Engine(_config(small=small))
+
+
+def new_compiling_engine(*, small: bool = False) -> CompilingEngine:
+    """The same for the classes of the `wasmtime` package, which the compiler needs and no worker loads."""
+    from ctypes import POINTER, c_void_p, cast
+
+    import wasmtime._ffi as ffi
+    from wasmtime import Engine as CompilingEngine
+
+    from guesthouse.wasm.engine import capi
+
+    engine = CompilingEngine.__new__(CompilingEngine)
+    address = c_void_p(capi.engine_new(_config(small=small)))
+    engine._set_ptr(cast(address, POINTER(ffi.wasm_engine_t)))
+    return engine
+
+
+def _config(*, small: bool) -> int:
+    """The address of a configuration, which is whoever's who makes an engine of it."""
+    from ctypes import c_bool, c_uint64, c_void_p
+
+    from guesthouse.wasm.engine import capi
+
+    config: int = capi.config_new()
+    memory = _MEMORY | _SMALL_MEMORY if small else _MEMORY
+    for name, value in (_PROPERTIES | _FIBER | memory).items():
+        kind = c_bool if isinstance(value, bool) else c_uint64
+        capi.bind(f"wasmtime_config_{name}_set", None, c_void_p, kind)(config, value)
+    return config
 
 
 def engine_key() -> str:
     """Identifies the wasmtime version, all settings that affect compiled code, the plan format, and the types that
     components were checked against at compile time.
     """
+    import hashlib
+    import json
+
     settings = [
-        *(version("wasmtime"), _PROPERTIES, _FIBER, SMALL_COMPONENT, _MEMORY, _SMALL_MEMORY, PLAN_VERSION),
+        *(installed_version(), _PROPERTIES, _FIBER, SMALL_COMPONENT, _MEMORY, _SMALL_MEMORY, PLAN_VERSION),
         [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(_JUDGED_BY.glob("*.py"))],
     ]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -15,10 +15,9 @@ import weakref
 from ctypes import byref, c_char, c_int, c_long, c_void_p
 from typing import Final
 
-from wasmtime import Engine
-
 from guesthouse.linux.sched import use_short_slices
 from guesthouse.wasm.engine import capi
+from guesthouse.wasm.engine.owned import Native, address_of_native
 from guesthouse.wasm.errors import BoundaryError
 
 ROUND_SECONDS: Final = 0.002
@@ -100,16 +99,16 @@ class EpochTimer:
         engines: each is advanced once it is `use`d.
     """
 
-    def __init__(self, *engines: Engine) -> None:
+    def __init__(self, *engines: Native) -> None:
         self.running = False
         self.fast = True
         self._calm_at = 0.0
-        self._timers = [(engine, _create(ctypes.cast(engine.ptr(), c_void_p).value)) for engine in engines]
-        self._used: list[tuple[Engine, capi.Ready]] = []
+        self._timers = [(engine, _create(address_of_native(engine))) for engine in engines]
+        self._used: list[tuple[Native, capi.Ready]] = []
         # Also at the interpreter's exit: a tick must not access a freed engine.
         weakref.finalize(self, _delete, self._timers)
 
-    def use(self, engine: Engine) -> None:
+    def use(self, engine: Native) -> None:
         """Start advancing that engine's epoch."""
         for owner, timer in self._timers:
             if owner is engine and all(used is not engine for used, _ in self._used):
@@ -145,7 +144,7 @@ class EpochTimer:
         """Woken guests run from now on. Only while `fast`."""
         self._set(_ROUND)
 
-    def begin_slice(self, engine: Engine, *, short: bool) -> None:
+    def begin_slice(self, engine: Native, *, short: bool) -> None:
         """A CPU-bound guest of that engine runs from now on. Only while `fast`."""
         span = _SHORT if short else _SLICE
         for used, timer in self._used:
@@ -175,7 +174,7 @@ def _create(engine: int | None) -> c_void_p:
     return timer
 
 
-def _delete(timers: list[tuple[Engine, c_void_p]]) -> None:
+def _delete(timers: list[tuple[Native, c_void_p]]) -> None:
     """Delete the timers. A tick's thread may still be running: engines live as long as the worker."""
     for engine, timer in timers:
         _libc.timer_delete(timer)

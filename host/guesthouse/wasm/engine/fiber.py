@@ -6,18 +6,17 @@ there when the guest waits in a blocking host call or its time slice is over.
 
 from __future__ import annotations
 
-import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ctypes import c_void_p
 from typing import Any, Final
 
 from msgspec import Struct
-from wasmtime import Engine, Store
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses_for_guest
+from guesthouse.wasm.engine.owned import Native, Store, address_of_native
 from guesthouse.wasm.errors import GuestTrap, classify
 
 FIBERS: Final[dict[int, Fiber]] = {}
@@ -73,7 +72,7 @@ class Fiber(ABC):
         "store_address",
     )
 
-    def __init__(self, engine: Engine, limits: StoreLimits, owner: Any) -> None:
+    def __init__(self, engine: Native, limits: StoreLimits, owner: Any) -> None:
         self.engine = engine
         self.owner = owner
         self.calls = 0
@@ -85,7 +84,7 @@ class Fiber(ABC):
         self.pending_answer: Callable[[], Any] | None = None
         """The last answer, until the continuation takes it."""
         self._store = Store(engine)
-        self.store_address = ctypes.cast(self._store.ptr(), c_void_p).value
+        self.store_address = address_of_native(self._store)
         capi.store_limiter(
             self.store_address,
             limits.memory_bytes,
@@ -94,7 +93,7 @@ class Fiber(ABC):
             limits.tables,
             limits.memories,
         )
-        self.context: int = ctypes.cast(self._store._context(), c_void_p).value or 0
+        self.context: int = self._store.context()
         self.ready_context = capi.ready_pointer(self.context)
         FIBERS[self.context] = self
         self._error = c_void_p()

@@ -29,8 +29,8 @@ from guesthouse.wasm.plan.memories import NO_MEMORIES, memories_of
 from guesthouse.wasm.plan.needs import Needs
 from guesthouse.wasm.plan.plan import Call, Dropped, Import, Lifted, Plan
 from guesthouse.wasm.plan.skeleton import component_skeleton
+from guesthouse.wasm.plan.type_reader import TypeReader
 from guesthouse.wasm.plan.weight import Weight, table_sizes, weigh
-from guesthouse.wasm.types import TypeReader
 
 MAX_FUNCTIONS: Final = 1024
 """Imported ones. A worker links at most half of that."""
