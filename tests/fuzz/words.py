@@ -7,8 +7,8 @@ from pathlib import Path
 
 from guesthouse.core.address import Address, ProcessId, canonical, parse_node_name
 from guesthouse.core.capabilities import BadCapability, Capability
-from guesthouse.core.config import BadSetting, load_settings
-from guesthouse.core.errors import BadAddress, BadNodeName, BadProcessId
+from guesthouse.core.config import load_settings
+from guesthouse.core.errors import BadAddress, BadNodeName, BadProcessId, BadSetting
 from guesthouse.core.json_forms import BadRequest
 from guesthouse.package.drive_path import drive_path
 

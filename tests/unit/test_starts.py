@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
+
+import pytest
+
+from guesthouse.kernel.workers.worker_process import spawn, worker_command
+from guesthouse.link.frames import encode
+from guesthouse.link.schema import PROTOCOL_VERSION
+from guesthouse.link.to_worker import Configure
 
 HOST: Final = Path(__file__).parents[2] / "host/guesthouse"
 
@@ -17,3 +26,86 @@ def test_nothing_is_a_dataclass() -> None:
         if re.search(r"^\s*(from|import) dataclasses\b", path.read_text(), re.MULTILINE)
     ]
     assert makers == []
+
+
+IN_NO_WORKER: Final = (
+    *(
+        "asyncio",
+        "dataclasses",
+        "email",
+        "hashlib",
+        "http",
+        "importlib.metadata",
+        "inspect",
+        "logging",
+        "sqlite3",
+    ),
+    *("ssl", "subprocess", "tempfile", "wasmtime"),
+    *(
+        "guesthouse.http_server",
+        "guesthouse.kernel",
+        "guesthouse.modules",
+        "guesthouse.node",
+        "guesthouse.package",
+    ),
+)
+"""`wasmtime` is the package of that name; the library a worker calls by itself."""
+IN_NO_COMMAND: Final = (
+    *(
+        "asyncio",
+        "cryptography",
+        "dataclasses",
+        "difflib",
+        "email",
+        "importlib.metadata",
+        "jwt",
+        "msgspec",
+        "rich",
+    ),
+    *("ssl", "subprocess", "tomllib", "uvloop", "wasmtime"),
+    *("guesthouse.core.config", "guesthouse.http_server", "guesthouse.kernel", "guesthouse.node"),
+)
+"""Of commands that ask a node."""
+
+
+def loaded(said: str) -> set[str]:
+    """The modules that an interpreter started with `-X importtime` loaded."""
+    return set(re.findall(r"^import time:.*\| +(\S+)$", said, re.MULTILINE))
+
+
+def test_a_worker_is_ready_without_what_it_does_not_need() -> None:
+    python, *arguments = worker_command()
+    worker = spawn([python, "-X", "importtime", *arguments])
+    try:
+        worker.link.sendall(encode([Configure(PROTOCOL_VERSION)]))
+        assert worker.link.recv(1024)
+    finally:
+        worker.link.close()
+        stderr = worker._popen.stderr
+        assert stderr is not None
+        with stderr:
+            modules = loaded(stderr.read().decode())
+        worker.wait_blocking()
+    assert "guesthouse.worker.loop" in modules
+    assert modules.intersection(IN_NO_WORKER) == set()
+
+
+@pytest.mark.parametrize("command", ["ps", "channels", "explain", "restart"])
+def test_a_command_asks_a_node_without_what_it_does_not_need(command: str, tmp_path: Path) -> None:
+    process = ["a:b:c.os"] if command in ("explain", "restart") else []
+    arguments = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "guesthouse",
+        command,
+        "--home",
+        str(tmp_path),
+        *process,
+    ]
+    said = subprocess.run(arguments, capture_output=True, text=True, check=False).stderr
+    modules = loaded(said)
+    assert f"no node runs on {tmp_path}" in said
+    assert modules.intersection(IN_NO_COMMAND) == set()
+    assert modules.intersection(("guesthouse.cli.run", "guesthouse.cli.build", "click")) == {"click"}

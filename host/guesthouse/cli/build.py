@@ -55,7 +55,7 @@ def build(folder: Path, output: Path | None) -> None:
     """
     import signal
 
-    from guesthouse.node.log import printable
+    from guesthouse.core.printable import printable
     from guesthouse.package.build.build_package import build_package
 
     # A stopped build stops its compiler, too.
@@ -112,7 +112,7 @@ def _item(item: Item) -> dict[str, object]:
 
 
 def _print_for_people(inspection: Inspection) -> None:
-    from guesthouse.node.log import printable
+    from guesthouse.core.printable import printable
 
     for title, items in (("imports", inspection.imports), ("exports", inspection.exports)):
         click.echo(f"{title}:" if items else f"{title}: nothing")

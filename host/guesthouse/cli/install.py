@@ -63,7 +63,7 @@ def _install(folder: Path, package: str, consent: str | bool | None) -> dict[str
 
 
 def _show_changes(item: dict[str, Any]) -> None:
-    from guesthouse.node.log import printable
+    from guesthouse.core.printable import printable
 
     for text in item["asks_more"]:
         click.echo(printable(f"  + {text}"), err=True)
@@ -163,7 +163,7 @@ def packages(rights: bool, home: str | None, as_json: bool) -> None:
 
 
 def _show_rights(items: list[dict[str, Any]]) -> None:
-    from guesthouse.node.log import printable
+    from guesthouse.core.printable import printable
 
     for item in items:
         click.echo(f"{item['package']} {version_text(item['version'] or item['running_version'], None)}")

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from importlib import import_module
+from typing import Final
 
 import click
 
 import guesthouse
 from guesthouse.cli import streams
-from guesthouse.cli.auth import passwd, revoke, token
-from guesthouse.cli.build import build, inspect, new
-from guesthouse.cli.install import install, packages, rollback, uninstall
-from guesthouse.cli.processes import explain, kill, restart, send, stop
-from guesthouse.cli.run import run
-from guesthouse.cli.status import channels, logs, ps
 from guesthouse.core.errors import GuesthouseError
 
+_MODULES: Final = {
+    "run": ("run",),
+    "build": ("new", "build", "inspect"),
+    "install": ("install", "uninstall", "rollback", "packages"),
+    "status": ("ps", "channels", "logs"),
+    "processes": ("send", "restart", "stop", "kill", "explain"),
+    "auth": ("token", "revoke", "passwd"),
+}
+"""The modules of this package that have commands, and the commands of each."""
+COMMANDS: Final = {name: module for module, names in _MODULES.items() for name in names}
+"""The module of each command."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class _Commands(click.Group):
+    """Loads a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them, by name."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f"guesthouse.cli.{module}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -37,32 +64,9 @@ def _version(context: click.Context, *, wanted: bool) -> None:
         context.exit()
 
 
-for command in (
-    run,
-    new,
-    build,
-    inspect,
-    install,
-    uninstall,
-    rollback,
-    packages,
-    ps,
-    channels,
-    logs,
-    send,
-    restart,
-    stop,
-    kill,
-    explain,
-    token,
-    revoke,
-    passwd,
-):
-    cli.add_command(command)
-
-
 def main() -> None:
     """Run the command line. A `GuesthouseError` is one line on standard error, and exit code 1."""
+    gc.disable()  # a command ends before garbage is worth looking for; a node enables it
     streams.prepare()
     try:
         cli(prog_name="guesthouse")
@@ -72,10 +76,12 @@ def main() -> None:
         except OSError:
             streams.discard_errors()
         sys.exit(1)
+    finally:
+        gc.freeze()  # the end looks for garbage, too
 
 
 def one_line(text: str) -> str:
     """The text on one line, without characters that a terminal interprets."""
-    from guesthouse.node.log import printable
+    from guesthouse.core.printable import printable
 
     return printable(" ".join(text.split("\n")))

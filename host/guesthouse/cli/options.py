@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,9 +32,9 @@ def json_option(command: _Command) -> _Command:
 
 def home_path(home: str | None) -> Path:
     """The node's folder that a command refers to."""
-    from guesthouse.core.config import load_settings
+    from guesthouse.core.home import home_folder
 
-    return Path(load_settings(home).home)
+    return home_folder(home, os.environ)
 
 
 def print_json(value: Any) -> None:

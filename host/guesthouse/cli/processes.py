@@ -85,7 +85,7 @@ def kill(process: str, home: str | None, as_json: bool) -> None:
 def explain(process: str, home: str | None, as_json: bool) -> None:
     """Show what PROCESS may do and why, and what it was refused."""
     from guesthouse.control.control_client import ask
-    from guesthouse.node.log import printable
+    from guesthouse.core.printable import printable
 
     (item,) = ask(home_path(home), "explain", process=process)
     if as_json:
@@ -119,7 +119,7 @@ def _print_response(response: dict[str, Any]) -> None:
         sys.stdout.buffer.write(base64.b64decode(response["body_base64"]))
         sys.stdout.buffer.flush()
     else:
-        from guesthouse.node.log import printable
+        from guesthouse.core.printable import printable
 
         click.echo(printable(text) if sys.stdout.isatty() else text)
     if blob is not None:

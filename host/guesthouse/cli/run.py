@@ -7,18 +7,23 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from guesthouse.cli.options import home_option
 from guesthouse.cli.streams import OutputFailed
+from guesthouse.core.late_modules import put_off
 
 if TYPE_CHECKING:
     from guesthouse.cli.dev import Sources
     from guesthouse.core.config import Settings
     from guesthouse.node.node import Node
     from guesthouse.node.prespawn import PrespawnedWorkers
+
+
+UNUSED: Final = ("importlib.metadata", "logging.config", "http.client", "uvicorn")
+"""What libraries load for what a node does not use of them; `uvicorn` itself loads its supervisor of subprocesses."""
 
 
 @click.command()
@@ -130,6 +135,8 @@ async def _serve(
     import asyncio
 
     with _no_passes():
+        for name in UNUSED:
+            put_off(name)
         from guesthouse.node.gc_tuning import IncrementalCollection, MemoryTrimmer
         from guesthouse.node.node import Node
         from guesthouse.node.reload import Reloader

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
@@ -10,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
+from guesthouse.core.printable import printable
 
 Columns: TypeAlias = Sequence[tuple[str, Callable[[dict[str, Any]], str]]]
 """Titles, and how to show the value of an item."""
@@ -95,6 +98,8 @@ def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
     from guesthouse.core.messages import LogLine
     from guesthouse.node.log import for_people
 
+    if follow:
+        gc.enable()  # unlike others, it may run for weeks
     for item in ask(home_path(home), "logs", lines=lines, follow=follow):
         click.echo(json.dumps(item) if as_json else for_people(LogLine(**item)))
 
@@ -113,17 +118,45 @@ def _list(command: str, home: str | None, as_json: bool, columns: Columns, none:
 
 def print_table(items: Sequence[dict[str, Any]], columns: Columns) -> None:
     """Print items as a table."""
+    rows = [[printable(show(item)) for _, show in columns] for item in items]
+    titles = [title for title, _ in columns]
+    lines = plain_lines([titles, *rows], _terminal_width() if sys.stdout.isatty() else _WIDE)
+    if lines is None:
+        _print_folded(titles, rows)
+        return
+    if sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb", "unknown"):
+        lines[0] = click.style(lines[0], bold=True)
+    click.echo("\n".join(lines))
+
+
+def plain_lines(rows: Sequence[Sequence[str]], width: int) -> list[str] | None:
+    """The lines of a table that needs no layout; None when it is too wide, or has characters of other widths than one:
+    `rich`, which lays out that, takes longer to load than all else of a command.
+    """
+    if not all(cell.isascii() for row in rows for cell in row):
+        return None
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) > width:
+        return None
+    return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)) for row in rows]
+
+
+def _terminal_width() -> int:
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
+
+
+def _print_folded(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from guesthouse.node.log import printable
-
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, _ in columns:
+    for title in titles:
         table.add_column(title, overflow="fold")
-    for item in items:
-        table.add_row(*(Text(printable(show(item))) for _, show in columns))
+    for row in rows:
+        table.add_row(*map(Text, row))
     Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
 
 

@@ -21,3 +21,7 @@ class BadAddress(GuesthouseError, ValueError):
 
 class BadNodeName(GuesthouseError, ValueError):
     """Text is not a node name."""
+
+
+class BadSetting(GuesthouseError):
+    """A setting has an unknown name or an invalid value."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from guesthouse.core import atomic_file, private
-from guesthouse.core.address import parse_node_name
-from guesthouse.core.errors import BadNodeName, GuesthouseError
+from guesthouse.core.errors import BadNodeName, BadSetting, GuesthouseError
 
 _LONGEST_SOCKET_PATH: Final = 100
 """Longest path of a unix socket on every Unix (Linux: 107)."""
@@ -34,6 +33,17 @@ def is_of_a_node(name: str) -> bool:
 
 class HomeError(GuesthouseError):
     """The node's folder cannot be used."""
+
+
+def home_folder(home: str | None, environment: Mapping[str, str]) -> Path:
+    """The node's folder: that of `--home`, of `GUESTHOUSE_HOME`, or else `~/.guesthouse`.
+
+    Raises:
+        BadSetting: `--home` is empty.
+    """
+    if home == "":
+        raise BadSetting("--home must not be empty: name a folder, or leave it out for the default")
+    return Path(home or environment.get("GUESTHOUSE_HOME") or "~/.guesthouse").expanduser().absolute()
 
 
 class Home:
@@ -152,6 +162,8 @@ class Home:
 
     def remembered_node(self) -> str | None:
         """The name of the node that ran here last; None when none did."""
+        from guesthouse.core.address import parse_node_name  # commands that ask a node do without
+
         try:
             return parse_node_name(self._node.read_text().strip())
         except (OSError, UnicodeError, BadNodeName):

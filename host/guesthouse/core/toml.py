@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any, Final
 
 MOST_BYTES: Final = 256 * 1024
@@ -25,6 +24,8 @@ def parse_toml(content: bytes) -> dict[str, Any]:
         raise NotToml(f"is over {MOST_BYTES} bytes: shorten it")
     if any(line.count(b".") > MOST_DOTS for line in content.splitlines()):
         raise NotToml(f"has a line with over {MOST_DOTS} dots: write it in several")
+    import tomllib  # most nodes have no file of settings, and start without it
+
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:

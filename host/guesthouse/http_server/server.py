@@ -17,6 +17,8 @@ from typing import Any, Final, Self, cast
 from urllib.parse import urlencode
 
 import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.config import ConnectionLimits, Settings
@@ -41,6 +43,9 @@ from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
+
+vars(uvicorn)["Config"] = Config
+"""Where uvicorn's own modules look for it: they find it there while the package itself is put off (`cli/run.py`)."""
 
 CLOSE_SECONDS: Final = 2.0
 """Seconds that a shutdown waits for clients to answer their close frames."""
@@ -180,9 +185,9 @@ class HttpServer(HttpServerActions):
         if more:
             context.turns.add(self._run_deadlines)
 
-    def _config(self, settings: Settings) -> uvicorn.Config:
+    def _config(self, settings: Settings) -> Config:
         http = settings.http
-        config = uvicorn.Config(
+        config = Config(
             cast(Any, self._app),
             http=HttpConnection,
             ws=WebSocketConnection,
@@ -302,10 +307,10 @@ class HttpServer(HttpServerActions):
         self._context.ui_folders.pop(canonical(process_id), None)
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn's server with our own listener and no signal handlers. Sets `accepting` when ready."""
 
-    def __init__(self, context: Context, config: uvicorn.Config) -> None:
+    def __init__(self, context: Context, config: Config) -> None:
         super().__init__(config)
         self._context = context
         self._listener: Listener | None = None

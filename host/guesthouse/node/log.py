@@ -25,6 +25,7 @@ from typing import Any, Final, TextIO, cast
 from guesthouse.core import private
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import LogLine
+from guesthouse.core.printable import printable
 
 LINE_CHARACTERS: Final = 8 * 1024
 KEPT_LINES: Final = 32_768
@@ -48,13 +49,6 @@ _QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
 _SUBSCRIBER_LINES: Final = 4096
 _CLOSE_SECONDS: Final = 1.0
 
-# Whatever moves the cursor, is invisible or changes text direction: C0, C1, surrogates, and Unicode's own
-# (format characters, fillers, and tags, which can hide a whole text).
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
-    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
 
 _NUMBERS = re.compile(r"\d+")
 
@@ -300,11 +294,6 @@ def _open_file(folder: Path) -> FileIO:
         return open(folder / "node.jsonl", "ab", buffering=0, opener=private.opener)
     except OSError as error:
         raise LogError(f"{folder}: {error.strerror}: make it writable for this user") from None
-
-
-def printable(text: str) -> str:
-    """Text with every character that a terminal interprets shown as an escape."""
-    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def for_people(line: LogLine) -> str:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.core.config import MIB, BadSetting, Settings, load_settings
-from guesthouse.core.errors import BadNodeName
+from guesthouse.core.config import MIB, Settings, load_settings
+from guesthouse.core.errors import BadNodeName, BadSetting
 
 
 def written(tmp_path: Path, text: str) -> str:

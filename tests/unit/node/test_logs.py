@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guesthouse.core.messages import LogLine
+from guesthouse.core.printable import printable
 from guesthouse.node import log as logs
 from guesthouse.node.log import (
     HOST_LINES_PER_SECOND,
     REPEATED_LINES_PER_SECOND,
     Log,
     for_people,
-    printable,
 )
 
 ESCAPE_SEQUENCE = "\x1b[31mred\u202e\x07"
