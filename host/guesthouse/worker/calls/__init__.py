@@ -15,19 +15,19 @@ from guesthouse.worker.served import contract
 from guesthouse.worker.served.matching import difference
 
 RUN: Final = ("guesthouse:process/guest@0.1.0", "run")
-"""The interface and the function that a process of this contract exports."""
+"""The exported interface and function of a process of this contract."""
 
 INIT: Final = (None, "init")
-"""What a process of the Kinode OS exports: a function of the component itself."""
+"""The exported function of a process of the Kinode OS, outside of any interface."""
 
 ENTRIES: Final[dict[tuple[str | None, str], Callable[[Guest], tuple[Any, ...]]]] = {
     RUN: lambda guest: (guest.our_value,),
     INIT: lambda guest: (str(guest.our),),
 }
-"""What may run a process, the preferred one first, and what it is given."""
+"""Supported entries, in order of preference, with the type of their argument."""
 
 _ENTRY_TYPES: Final = {RUN: FunctionType((), contract.ADDRESS), INIT: FunctionType((), STRING)}
-"""What each is given, as the result of a function."""
+"""The arguments of entries, as results of functions."""
 _OUR_WORLD: Final = "build it for the world `process`"
 
 _CALLS: Final[dict[str, Mapping[str, HostFunction]]] = {
@@ -37,12 +37,12 @@ _NO_TYPE: Final = FunctionType((), None)
 
 
 class HostCalls:
-    """What this host offers to components (`boundary.component.Offer`)."""
+    """What this host offers to components (see `wasm.engine.imports.HostImport`)."""
 
     destructor: Destructor = staticmethod(wasi.drop)
 
     def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction | None:
-        """The call for an import, whatever version of the interface asks for it.
+        """The host call for an import, for any version of the interface.
 
         Raises:
             LinkFailure: the call was not written for such a type.
@@ -66,13 +66,13 @@ class HostCalls:
 
 
 def offered(interface: str, name: str) -> bool:
-    """Whether this host has a call for the import, if its types are the contract's."""
+    """Whether this host implements the import, if its types are the contract's."""
     plain, _, version = interface.partition("@")
     return _find(plain, version, name)[0] is not None or wasi.is_denied(plain)
 
 
 def check_entry(entry: tuple[str | None, str], type_: FunctionType) -> None:
-    """Return when what runs a process takes what it is given.
+    """Check that an entry takes its argument.
 
     Raises:
         LinkFailure: it does not.
@@ -80,7 +80,7 @@ def check_entry(entry: tuple[str | None, str], type_: FunctionType) -> None:
     where = f"exports {where_is(entry)}"
     if len(type_.params) != 1:
         raise LinkFailure(f"{where} with {len(type_.params)} parameters, where it has one: {_OUR_WORLD}")
-    # It goes from host to guest, as results do.
+    # Values go from host to guest, like results.
     found = difference(FunctionType((), type_.params[0][1]), _ENTRY_TYPES[entry])
     if found is not None:
         _, has, known = found
@@ -88,7 +88,7 @@ def check_entry(entry: tuple[str | None, str], type_: FunctionType) -> None:
 
 
 def _find(plain: str, version: str, name: str) -> tuple[HostFunction | None, FunctionType]:
-    """The call of an interface without its version, and its type; None when there is none."""
+    """The call and type of an interface without its version; None if there is none."""
     calls, types = _CALLS.get(plain), contract.FUNCTIONS.get(plain)
     if calls is None:
         calls, types = kinode.find(plain, version)

@@ -1,4 +1,4 @@
-"""Host calls whose arguments go to the node as they are: what `link/calls.py` declares is all there is to them."""
+"""Host calls whose arguments are sent to the node unchanged, as declared in `link/calls.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _C = TypeVar("_C", bound=HostCall)
 
 
 def functions(interface: str) -> dict[str, HostFunction]:
-    """The functions of an interface that the node carries out with the arguments that guests pass."""
+    """The functions of an interface that the node executes with the guest's arguments."""
     found = {}
     for kind in CALLS:
         if kind.interface == interface:
@@ -57,4 +57,4 @@ def _function(kind: type[HostCall], type_: FunctionType) -> HostFunction:
 
 
 def _nothing(outcome: Outcome) -> None:
-    """The call has no result."""
+    """The result of a call without one."""

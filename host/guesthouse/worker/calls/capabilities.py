@@ -1,4 +1,4 @@
-"""`guesthouse:process/capabilities`: keeping, giving up and listing what a process may do.
+"""`guesthouse:process/capabilities`: saving, dropping and listing a process's capabilities.
 
 Capability: none; what may not be saved is left out.
 Errors: none.
@@ -24,28 +24,28 @@ INTERFACE: Final = "guesthouse:process/capabilities"
 
 
 def save(guest: Guest, capabilities: list[dict[str, Any]]) -> Any:
-    """Keep capabilities."""
+    """Save capabilities."""
     return guest.call_node(SaveCapabilities(rights(capabilities)), _nothing)
 
 
 def drop(guest: Guest, capabilities: list[dict[str, Any]]) -> Any:
-    """Give capabilities up."""
+    """Drop capabilities."""
     return guest.call_node(DropCapabilities(rights(capabilities)), _nothing)
 
 
 def ours(guest: Guest) -> Any:
-    """What the process holds."""
+    """The process's capabilities."""
     return guest.call_node(OurCapabilities(), _held)
 
 
 def rights(capabilities: list[dict[str, Any]]) -> tuple[Pair, ...]:
-    """Capabilities as the link carries them: issuer and params of each."""
+    """Capabilities as on the link: issuer and params of each."""
     refuse_many(capabilities, "capabilities")
     return tuple((address_text(capability["issuer"]), capability["params"]) for capability in capabilities)
 
 
 def refuse_many(items: Sized, what: str) -> None:
-    """Return when a call names no more than it may.
+    """Check the number of capabilities in a call.
 
     Raises:
         GuestTrap: it does.

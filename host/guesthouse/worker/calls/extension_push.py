@@ -1,6 +1,6 @@
-"""Pushes to extensions: typed calls that travel as what they stand for, requests in JSON to the HTTP server.
+"""Pushes to extensions: typed calls that are sent as JSON requests to the HTTP server.
 
-An extension answers when it likes, so they wait as any request does: in the node's one table, with its one timer.
+An extension may take any time to answer, so they wait in the node's table of requests, like all requests.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
 
 _TELL_SECONDS: Final = 60
-"""For the node to say that it has sent the push, or why not; it does at once."""
+"""For the node to confirm or refuse the push, which it does at once."""
 
 _ERRORS: Final = {
     "WsChannelFull": "channel-full",
     "WsMessageTooBig": "too-big",
 }
-"""All others are `channel-not-found`: nothing is there that could be pushed to."""
+"""All others are `channel-not-found`."""
 
 
 def send(guest: Guest, channel_id: int, blob: dict[str, Any], response_seconds: int | None) -> Any:
-    """Send the request and block for what becomes of it."""
+    """Send the request and block for its outcome."""
     if len(blob["bytes"]) > guest.limits.message_bytes:
         return Err("too-big")
     kind = "Request" if response_seconds is None else "Response"

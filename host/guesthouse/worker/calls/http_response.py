@@ -1,4 +1,4 @@
-"""Answering an HTTP request, in whichever form the process chose."""
+"""Answers an HTTP request, by either API."""
 
 from __future__ import annotations
 

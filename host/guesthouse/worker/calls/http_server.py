@@ -105,7 +105,7 @@ def send_ws_push_waiting(guest: Guest, channel_id: int, message_type: str, blob:
 def send_ws_extension_push(
     guest: Guest, channel_id: int, blob: dict[str, Any], response_seconds: int | None
 ) -> Any:
-    """Ask or tell an extension, by the request in JSON that does the same."""
+    """Push to an extension, optionally waiting for its answer, by the equivalent JSON request."""
     return extension_push.send(guest, channel_id, blob, response_seconds)
 
 
@@ -137,7 +137,7 @@ def close_channels(
 
 
 def bind_http_static_path(guest: Guest, path: str, binding: dict[str, Any], content: dict[str, Any]) -> Any:
-    """Serve fixed content on a path of the process: `bind-http-path` with more."""
+    """Serve fixed content on a path of the process: `bind-http-path` with content."""
     call = by_node.made(BindHttpPath, {"path": path, **binding})
     return guest.call_node(replace(call, mime=content["mime"], content=content["bytes"]), as_result)
 
@@ -155,7 +155,7 @@ def send_http_response(
 
 
 def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
-    """Why a payload cannot be a message of that kind; None when it can."""
+    """Why a payload cannot be a message of that kind, or None."""
     if kind >= WsMessageType.PING:
         if len(payload) > MAX_CONTROL_PAYLOAD:
             return _CONTROL_TOO_LONG
@@ -185,7 +185,7 @@ def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
 
 
 def _push_afar(guest: Guest, node: str, channel_id: int, kind: int, payload: bytes) -> Any:
-    """A push to another node is a request to its HTTP server, which asks whether it may be."""
+    """A push to another node is a request to its HTTP server, which checks the capability."""
     if not guest.connected:
         return _UNREACHABLE
     push = {"channel_id": channel_id, "message_type": WsMessageType(kind).json_name}
@@ -215,7 +215,7 @@ def _push_many(guest: Guest, channel_ids: list[int], kind: int, payload: bytes) 
 
 
 def _is_close(payload: bytes) -> bool:
-    """Whether it is a code and a reason (RFC 6455, section 5.5.1)."""
+    """Whether it is a valid close payload (RFC 6455, section 5.5.1)."""
     try:
         payload[2:].decode()
     except UnicodeDecodeError:

@@ -1,11 +1,11 @@
-"""`process/standard` of the Kinode OS, in the versions that its applications were built for.
+"""The Kinode OS's `process/standard`, in the versions that its applications were built for.
 
-The interface is the same kernel under other names: a table from its functions to the contract's calls.
-Versions differ in records and in what is there at all, and linking goes by the component's own types.
+A table from its functions to the contract's calls.
+Versions differ in records and functions; a component is linked by its own types.
 
 Capability: as the contract's calls.
-Errors: `receive` and `send-and-await-response` return send errors; `spawn` its two errors, the closest one for a
-refusal that the interface has no word for.
+Errors: `receive` and `send-and-await-response` return send errors; `spawn` its two errors, the nearest one for other
+    refusals.
 Traps: as the contract's calls; a `set-state` or `clear-state` that fails, since these have no errors.
 Blocks: `receive`, `send-and-await-response`, the calls for state and capabilities, `spawn`.
 """
@@ -35,11 +35,11 @@ VERSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "hyperware:process/standard": frozenset(("1.0",)),
     }
 )
-"""The interfaces, and the versions of each whose functions and records are known (without the last number)."""
+"""The interfaces, and their supported versions (without the last number)."""
 
 
 def find(interface: str, version: str) -> tuple[Mapping[str, HostFunction] | None, dict[str, FunctionType]]:
-    """The calls of an interface without its version, and their types; None for one that is not Kinode's.
+    """The calls and types of an interface without its version; None if it is not Kinode's.
 
     Of a version that is not known there are none.
     """
@@ -51,7 +51,7 @@ def find(interface: str, version: str) -> tuple[Mapping[str, HostFunction] | Non
 
 
 def _print(guest: Guest, verbosity: int, text: str) -> None:
-    """Verbosity 0 is always shown; what is above it is for whoever looks closer."""
+    """Verbosity 0 is logged at info, others at debug."""
     if type(verbosity) is not int or type(text) is not str:
         raise TypeError("a line of the log has a verbosity and a text")
     guest.log.line("print", "info" if verbosity == 0 else "debug", text)
@@ -90,13 +90,13 @@ def _set_on_exit(guest: Guest, on_exit: Any) -> None:
 
 
 def _resolved(guest: Guest, target: dict[str, Any]) -> dict[str, Any]:
-    """A target with the node's name where the guest wrote `our`, which means whatever node it is on."""
+    """A target with the node's name in place of `our`, which means the guest's own node."""
     _learn_spelling(guest, target)
     return target | {"node": guest.node} if target["node"] == _OUR_NODE else target
 
 
 def _learn_spelling(guest: Guest, target: dict[str, Any]) -> None:
-    """Note which name the guest uses for a runtime module that has several."""
+    """Record which name the guest uses for a runtime module that has several."""
     process = target["process"]
     if process["publisher-node"] not in _RUNTIME_PUBLISHERS:
         return
@@ -130,7 +130,7 @@ def _stored(outcome: Outcome) -> None:
 
 
 def _spawn(guest: Guest, *arguments: Any) -> Any:
-    """`spawning.spawn`, of whose errors this interface has two: any other refusal is `no-file-at-path` here."""
+    """`spawning.spawn`; this interface has two errors, so all other refusals are `no-file-at-path`."""
     name, wasm_path, on_exit, requests, grants, public = arguments
     held = [item[0] if isinstance(item, tuple) else item for item in requests]
     return spawning.spawn(guest, name, wasm_path, on_exit, held, grants, public)

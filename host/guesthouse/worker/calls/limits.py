@@ -1,4 +1,4 @@
-"""How long the texts and bytes are that calls take from a guest: looked at before a byte of them is copied."""
+"""Size limits of the strings and bytes that calls accept, checked before copying."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from guesthouse.wasm.engine.host_functions import SMALL_BYTES
 from guesthouse.worker.guest import Guest
 
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""Of anything that crosses at once, as `process.message_bytes` and `process.state_bytes` are at most: to copy it from a
-guest's memory takes 13 ms, in which its neighbours wait.
+"""Of one value, as the maximum of `process.message_bytes` and `process.state_bytes`: copying it from a
+guest's memory takes 13 ms, in which no other guest runs.
 """
 EXIT_BYTES: Final = 256 * 1024
 
@@ -25,10 +25,10 @@ def blob_bytes(guest: Guest) -> int:
 
 
 def operation_bytes(guest: Guest) -> int:
-    """Of what the node has a limit for."""
+    """Of values that the node limits."""
     return MOST_BYTES
 
 
 def exit_bytes(guest: Guest) -> int:
-    """Of a body or blob that is sent when the process has ended. The node keeps it until then."""
+    """Of a body or blob in an on-exit, which the node keeps until the process ends."""
     return EXIT_BYTES

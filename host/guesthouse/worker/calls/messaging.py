@@ -34,12 +34,12 @@ def receive(guest: Guest) -> Any:
 
 
 def get_blob(guest: Guest) -> dict[str, Any] | None:
-    """The blob of the message in hand."""
+    """The blob of the current message."""
     return blob_value(*guest.blob)
 
 
 def get_blob_text(guest: Guest) -> Utf8 | None:
-    """The same as text; None when it is none or not UTF-8."""
+    """The same as text; None if there is none or it is not UTF-8."""
     payload = guest.blob[1]
     if payload is None:
         return None
@@ -52,12 +52,12 @@ def get_blob_text(guest: Guest) -> Utf8 | None:
 
 
 def has_blob(guest: Guest) -> bool:
-    """Whether the message in hand has a blob."""
+    """Whether the current message has a blob."""
     return guest.blob[1] is not None
 
 
 def last_blob(guest: Guest) -> dict[str, Any] | None:
-    """The blob seen last."""
+    """The last blob seen."""
     return blob_value(*guest.last_blob)
 
 
@@ -68,7 +68,7 @@ def send_request(
     context: bytes | None,
     blob: dict[str, Any] | None,
 ) -> None:
-    """Send a request; what becomes of it arrives by `receive`."""
+    """Send a request; its outcome arrives by `receive`."""
     _send(guest, target, request, context, blob, await_id=0)
 
 
@@ -94,7 +94,7 @@ def check_inherited(guest: Guest, inherits: list[bool]) -> None:
 
 
 def send_response(guest: Guest, response: dict[str, Any], blob: dict[str, Any] | None) -> None:
-    """Answer the request received last that wants an answer."""
+    """Answer the last received request that expects an answer."""
     what, number = guest.take_answerable()
     if what is Answerable.NOTHING:
         guest.log.line("host", "warning", "a response was dropped: no request is waiting for one")
@@ -121,7 +121,7 @@ def send_response(guest: Guest, response: dict[str, Any], blob: dict[str, Any] |
 def send_and_await_response(
     guest: Guest, target: dict[str, Any], request: dict[str, Any], blob: dict[str, Any] | None
 ) -> Any:
-    """Send a request and block until its response or its failure is there."""
+    """Send a request and block until its response or failure."""
     return send_and_await(guest, target, request, blob, CONTRACT)
 
 
@@ -176,7 +176,7 @@ def _send(
 
 
 def _rights(message: dict[str, Any]) -> Rights:
-    """The capabilities that a message carries, which in older contracts it cannot."""
+    """The capabilities that a message carries; messages of older contracts have none."""
     attached = message.get("capabilities")
     return rights(attached) if attached else ()
 

@@ -1,9 +1,9 @@
-"""`guesthouse:process/spawning`: starting other processes of one's own package.
+"""`guesthouse:process/spawning`: starting other processes of the same package.
 
 Capability: `"spawn"` of `kernel:distro:sys`; the node checks it.
 Errors: `spawn-error`.
 Traps: more than 256 capabilities or grants; an on-exit of more than 64 requests.
-Blocks: until the component is compiled and the process begins.
+Blocks: until the component is compiled and the process starts.
 """
 
 from __future__ import annotations

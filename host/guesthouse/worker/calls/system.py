@@ -1,9 +1,9 @@
-"""`guesthouse:process/system`: the process itself, its log, its state, what becomes of it at its end.
+"""`guesthouse:process/system`: the process's address, log, state and on-exit.
 
 Capability: none. State is limited by the node's `process.state_bytes`.
 Errors: `state-error`.
 Traps: `get-state`, when the node cannot read what was stored; an on-exit of more than 64 requests.
-Blocks: the state calls, until the node has read or durably written.
+Blocks: the state calls, until the node has read or durably written the state.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def print_line(guest: Guest, verbosity: str, text: str) -> None:
 
 
 def get_state(guest: Guest) -> Any:
-    """The bytes stored last."""
+    """The stored bytes."""
     return guest.call_node(GetState(), _stored)
 
 
 def _stored(outcome: Outcome) -> Any:
-    """What was stored; the contract has no error for what cannot be read, and none stored would be a lie.
+    """The stored state; the contract has no error for state that cannot be read, and None would be wrong.
 
     Raises:
         GuestTrap: it cannot be read.
@@ -62,20 +62,20 @@ def set_state(guest: Guest, data: bytes) -> Any:
 
 
 def get_on_exit(guest: Guest) -> Any:
-    """What happens when the process ends."""
+    """The process's on-exit."""
     return guest.on_exit
 
 
 def set_on_exit(guest: Guest, on_exit: Any) -> None:
-    """Change it."""
+    """Change the on-exit."""
     guest.tell(SetOnExit(guest.handle, left_for_exit(on_exit)))
     guest.on_exit = on_exit
 
 
 def left_for_exit(on_exit: Any) -> OnExit:
-    """An on-exit of the contract's as the link carries it."""
+    """The contract's on-exit as on the link."""
     if isinstance(on_exit, str):
-        return on_exit  # type: ignore[return-value] # one of the two words, or the link refuses it
+        return on_exit  # type: ignore[return-value] # validated by the link
     if len(on_exit[1]) > MOST_ON_EXIT:
         text = f"its on-exit has {len(on_exit[1])} requests; the limit is {MOST_ON_EXIT}"
         raise GuestTrap(ExitCause.TRAP, text)

@@ -1,9 +1,9 @@
-"""WASI 0.2 as a guest finds it: clocks, randomness, captured output, and nothing else.
+"""WASI 0.2 for guests: clocks, randomness, captured output, and nothing else.
 
-Our own, not wasmtime's: its sleeps would hold the worker's one thread, its output arrives from other
-threads, and what it links it also lets in. Here a sleeping guest is a fiber with a wake-up time.
+Our own instead of wasmtime's, whose sleeps would block the worker's thread, whose output arrives on other
+threads, and which grants all that it links. A sleeping guest is a fiber with a wake-up time.
 
-Capability: none; there is nothing here to protect.
+Capability: none.
 Errors: files, sockets and name look-ups answer with the interface's own "access denied".
 Traps: `exit`; a call that cannot say "denied"; more resources than `process.wasi_handles`.
 Blocks: `poll`, `block` and the blocking writes.
@@ -60,7 +60,7 @@ RESOURCES: Final = {
 
 
 class Pollable(Struct, frozen=True):
-    """Ready from a moment of the monotonic clock on (nanoseconds); 0 is always ready."""
+    """Ready from a time of the monotonic clock on (nanoseconds); 0 is always ready."""
 
     ready_at: int
 
@@ -72,7 +72,7 @@ class OutputStream(Struct, frozen=True):
 
 
 class InputStream(Struct, frozen=True):
-    """Standard input: closed from the start."""
+    """Standard input, which is empty."""
 
 
 # Clocks
@@ -95,7 +95,7 @@ def _subscribe_duration(guest: Guest, duration: int) -> tuple[int, int]:
 
 
 def _moment(value: int) -> int:
-    """A number that can be put in order: one that is none at the head of all that sleep would wake nobody again."""
+    """A comparable number: NaN at the head of the sleep queue would block all sleepers."""
     if type(value) is not int:
         raise TypeError("a time is a whole number of nanoseconds")
     return value
@@ -150,7 +150,7 @@ def _write(guest: Guest, stream: tuple[int, int], data: bytes) -> Ok:
 
 
 def _check_room(count: int) -> None:
-    """More than `check-write` allowed traps, as the interface says."""
+    """Writing more than `check-write` allowed traps, as the interface demands."""
     if count > _WRITE_WINDOW:
         raise GuestTrap(ExitCause.TRAP, f"it wrote {count} bytes at once; the limit is {_WRITE_WINDOW}")
 
@@ -276,11 +276,11 @@ _PLAIN: Final[dict[str, dict[str, HostFunction]]] = {
 }
 
 _DENIALS: Final = ("access-denied", "access", "not-permitted", "not-supported")
-"""Error codes of WASI interfaces that say no, the plainest first."""
+"""Error codes of WASI interfaces for denied calls, the most fitting first."""
 
 
 def find(interface: str) -> tuple[dict[str, HostFunction] | None, dict[str, FunctionType]]:
-    """The calls of an interface of WASI 0.2 without its version, and their types; None for another interface."""
+    """The calls and types of a WASI 0.2 interface without its version; None for other interfaces."""
     if not is_denied(interface):
         return None, {}
     plain = interface.removeprefix(PREFIX)
@@ -288,13 +288,13 @@ def find(interface: str) -> tuple[dict[str, HostFunction] | None, dict[str, Func
 
 
 def is_denied(interface: str) -> bool:
-    """Whether functions of this interface that are not here are denied, rather than unknown."""
+    """Whether unimplemented functions of this interface are denied, as opposed to unknown."""
     package, _, _ = interface.removeprefix(PREFIX).partition("/")
     return interface.startswith(PREFIX) and package in INTERFACES
 
 
 def denied(interface: str, name: str, type_: FunctionType) -> HostFunction | None:
-    """What stands for a function that is not here; None for that of an unknown interface."""
+    """The substitute for an unimplemented function; None for one of an unknown interface."""
     if not is_denied(interface):
         return None
     result = type_.result
