@@ -16,7 +16,7 @@ def trap(detail: str) -> GuestTrap:
 
 def misaligned(address: int, align: int) -> NoReturn:
     """Misaligned pointer."""
-    raise trap(f"it passed the pointer {address}, which is not a multiple of {align}")
+    raise trap(f"it pointed to {address}, which is not a multiple of {align}")
 
 
 def no_case(number: int, count: int) -> NoReturn:
