@@ -5,8 +5,7 @@ from __future__ import annotations
 from .conftest import StartNode
 from .daemon import NODE, Daemon
 from .packages import package
-from .test_processes import A, B, C
-from .test_processes import ask_directly as ask
+from .test_processes import A, B, C, ask
 
 STRANGER, FRIEND = "d:other:test.os", "c:other:test.os"
 

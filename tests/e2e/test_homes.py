@@ -32,8 +32,7 @@ from .conftest import StartNode
 from .daemon import Daemon, run_command
 from .homes.make import CHILD, COUNTER, GONE, KEPT, PEER, A, B, G, P, pack
 from .test_capabilities import explained
-from .test_processes import ask_directly as ask
-from .test_processes import journal
+from .test_processes import ask, journal
 from .test_runtime_modules import module
 
 pytestmark = pytest.mark.xdist_group("homes")  # of this version one is made for all

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from tests.patience import Disturbed, tried_again
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -117,6 +118,7 @@ NOISE = 10.0
 """How much longer something may take than when all is quiet, on a machine that others use too."""
 
 
+@tried_again
 async def test_a_client_that_does_not_read_slows_no_other_channel(start: StartNode) -> None:
     daemon = await start("pusher", settings=SETTINGS)
     async with AsyncExitStack() as stack:
@@ -137,7 +139,8 @@ async def test_a_client_that_does_not_read_slows_no_other_channel(start: StartNo
                 assert await fill(control, channel) == "ChannelFull"
                 refused += 1
         assert refused > 0
-        assert talking.result() < NOISE * quiet
+        if talking.result() > NOISE * quiet:
+            raise Disturbed(f"they took {talking.result():.2f} s, and {quiet:.2f} s when all was quiet")
 
 
 async def fill(control: Client, channel: int) -> str | None:

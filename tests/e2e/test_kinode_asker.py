@@ -14,7 +14,7 @@ from .conftest import StartNode
 from .daemon import Daemon
 from .kinode_guests import ERAS, Era, build_asker
 from .test_capabilities import explained, held_from
-from .test_processes import ask_directly as ask
+from .test_processes import ask
 
 OLD, NEW = ERAS[0], ERAS[-1]
 BOTH = pytest.mark.parametrize("era", [OLD, NEW], ids=[OLD.name, NEW.name])

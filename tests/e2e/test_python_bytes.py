@@ -14,7 +14,7 @@ from guesthouse.package.build.sdk_files import wit_folder
 from .clients import SECONDS, bound
 from .conftest import StartNode
 from .daemon import Daemon
-from .test_processes import ask_directly
+from .test_processes import ask
 
 SENDER: Final = "sender:sender:test.os"
 MEMORY: Final = 32 << 20
@@ -43,7 +43,7 @@ ANSWERS: Final = ("send-response", "send-http-response")
 
 async def run_of(node: Daemon, call: str = "", times: int = 0) -> str:
     """Which run of the process it is, once it has made these calls."""
-    answer: str = json.loads(await ask_directly(node, SENDER, json.dumps([call, times, SIZE])))
+    answer: str = json.loads(await ask(node, SENDER, json.dumps([call, times, SIZE])))
     return answer
 
 

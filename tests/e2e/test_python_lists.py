@@ -9,7 +9,7 @@ from typing import Any
 from .clients import bound
 from .conftest import StartNode
 from .daemon import Daemon
-from .test_processes import ask_directly
+from .test_processes import ask
 from .test_python_bytes import SENDER
 
 CLOSES = {
@@ -24,7 +24,7 @@ CLOSES = {
 
 
 async def told(node: Daemon, question: str) -> Any:
-    return json.loads(await ask_directly(node, SENDER, json.dumps([question, 0, 0])))
+    return json.loads(await ask(node, SENDER, json.dumps([question, 0, 0])))
 
 
 async def test_channels_that_a_process_closes_by_number_or_path_leave_its_set(start: StartNode) -> None:

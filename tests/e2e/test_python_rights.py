@@ -7,7 +7,7 @@ from typing import Any
 
 from .conftest import StartNode
 from .daemon import NODE, Daemon
-from .test_processes import ask_directly as ask
+from .test_processes import ask
 
 RIGHTS, BARE, CHILD = (f"{name}:rights:test.os" for name in ("rights", "bare", "child"))
 KV, HTTP, SPAWN = f"{NODE}@kv:distro:sys", f"{NODE}@http-server:distro:sys", f"{NODE}@kernel:distro:sys"

@@ -9,8 +9,7 @@ import pytest
 
 from .conftest import StartNode
 from .packages import package
-from .test_processes import NOBODY, A, B, C, tell
-from .test_processes import ask_directly as ask
+from .test_processes import NOBODY, A, B, C, ask, tell
 
 CHILD, FRIEND = "child:puppet:test.os", "c:other:test.os"
 PATH = "/build/puppet.wasm"
