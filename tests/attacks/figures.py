@@ -52,24 +52,26 @@ class Group:
     """Neighbours in one place, such as on the attacker's own worker: quiet, and under attack."""
 
     name: str
-    quiet: Window
+    quiet: Window | None
+    """None where it was not needed: under attack they were as fast as any quiet machine may be."""
     attacked: Window
 
     @property
     def ratio(self) -> float:
         """By how much the attack raised the p99."""
-        return self.attacked.p99_ms / max(self.quiet.p99_ms, 0.001)
+        return self.attacked.p99_ms / max(self.quiet.p99_ms, 0.001) if self.quiet else 1.0
 
     def losses(self) -> list[str]:
         """What was lost, doubled or not answered."""
-        found = [f"{self.name}: {text}" for text in self.attacked.lost + self.quiet.lost]
+        lost = self.attacked.lost + (self.quiet.lost if self.quiet else ())
+        found = [f"{self.name}: {text}" for text in lost]
         if self.attacked.time_outs:
             found.append(f"{self.name}: {self.attacked.time_outs} messages were not answered in time")
         return found
 
     def delays(self) -> list[str]:
         """Whether its messages were held up."""
-        attacked, quiet = self.attacked.p99_ms, self.quiet.p99_ms
+        attacked, quiet = self.attacked.p99_ms, self.quiet.p99_ms if self.quiet else 0.0
         allowed = WORST_RATIO * max(quiet, QUIET_FLOOR_MS)
         if attacked <= allowed:
             return []

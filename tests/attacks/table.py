@@ -31,7 +31,7 @@ def _cells(row: Row) -> list[str]:
         row.name,
         row.gets,
         "\n".join(group.name for group in row.groups),
-        "\n".join(f"{group.quiet.p99_ms:.1f} ms" for group in row.groups),
+        "\n".join(f"{group.quiet.p99_ms:.1f} ms" if group.quiet else "" for group in row.groups),
         "\n".join(f"{group.attacked.p99_ms:.1f} ms" for group in row.groups),
         "\n".join(f"{group.ratio:.1f}x" for group in row.groups),
         f"{row.node_growth / MIB:+.1f} MiB\npeak +{row.node_peak / MIB:.0f} MiB",
