@@ -20,7 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from machine import speed
+from machine import LOOK_SECONDS, speed
 from results import RESULTS, Effort, Result, about_this_machine, figure, shown
 
 NAMES: Final = (
@@ -38,12 +38,13 @@ def measured(run: Callable[[Effort], Result], effort: Effort) -> Result:
     """Run a benchmark and record the machine."""
     raise_file_limit()
     about = about_this_machine()
-    before = speed()
+    looked = min(effort.seconds, LOOK_SECONDS)
+    before = speed(looked)
     begin = time.perf_counter()
     result = run(effort)
     seconds = round(time.perf_counter() - begin, 1)
     result.effort = effort
-    result.about = about | {"seconds": seconds, "speed": [before, speed()]}
+    result.about = about | {"seconds": seconds, "speed": [before, speed(looked)]}
     return result
 
 

@@ -95,6 +95,7 @@ async def echoing(daemon: Daemon) -> AsyncIterator[None]:
         while True:
             number += 1
             assert await client.ask(str(number)) == str(number)
+            await asyncio.sleep(0.005)  # so as to keep no CPU busy
 
     async with registered(daemon, ECHO_C, await daemon.token()) as client:
         talking = asyncio.ensure_future(talk(client))

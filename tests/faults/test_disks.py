@@ -164,6 +164,7 @@ async def test_a_database_that_another_program_holds_holds_up_only_who_stores(st
             keeping = asyncio.ensure_future(answered(one, "keep"))
             while not keeping.done():
                 assert await echo.ask("meanwhile") == "meanwhile"
+                await asyncio.sleep(0.005)
             assert not await keeping
             await daemon.log_line("state", "another program holds it")
         assert await answered(one, "keep")

@@ -44,6 +44,8 @@ wasm = "echo.wasm"
 on-exit = "restart"
 public = true
 """
+PACE_SECONDS: Final = 0.005
+"""Between two messages of a neighbour, which is to be answered all the time, and to keep no CPU busy."""
 SETTINGS: Final = {"restart_first_delay": 0, "worker_longest_pause": 0.05}
 
 
@@ -91,6 +93,7 @@ async def undisturbed(client: Client) -> AsyncIterator[None]:
         while True:
             number += 1
             assert await client.ask(f"neighbour {number}") == f"neighbour {number}"
+            await asyncio.sleep(PACE_SECONDS)
 
     talking = asyncio.ensure_future(talk())
     try:
