@@ -34,7 +34,7 @@ def limits_of(settings: Settings) -> GuestLimits:
     """The limits of a process by a node's settings."""
     limits: dict[str, Any] = {}
     for section in (settings.connections, settings.process):
-        limits |= {name: getattr(section, name) for name in type(section).__dataclass_fields__}
+        limits |= {name: getattr(section, name) for name in type(section).__struct_fields__}
     limits |= {
         "message_bytes": settings.connections.message_bytes,
         "blob_bytes": settings.process.message_bytes,

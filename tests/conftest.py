@@ -1,17 +1,22 @@
-"""How tests share the machine: `make test` runs most side by side, and then those that need it for themselves.
+"""How tests share the machine. What measures is marked `alone`.
 
-What measures its neighbours is marked `alone`. Of the others, tests that share a fixture of their module stay in one
-process of pytest-xdist.
+`make test` runs everything in parallel, one test marked `alone` at a time among the others (`TESTS=beside`), and then
+again, with the machine to themselves, those tests whose measurement was too bad (`TESTS=disturbed`): what is good
+on a busy machine needs no quiet one. Tests that share a fixture of their module stay in one process of pytest-xdist.
 """
 
 from __future__ import annotations
 
 import gc
+import os
+from collections.abc import Generator
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.patience import BESIDE, Disturbed
 
 # How fast an example is says how busy the machine is, and is nothing that a test is about.
 settings.register_profile("guesthouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,8 +29,45 @@ TEST_SECONDS: Final = 300
 """What a test has that starts nodes."""
 
 
+_ONLY_DISTURBED: Final = os.environ.get("TESTS") == "disturbed"
+_IN_TURN: Final = "measures"
+"""The group of those marked `alone`: one process runs them, one after the other, and first."""
+
+
+def _disturbed(config: pytest.Config) -> Path:
+    """A file for each test that was disturbed, with its id."""
+    assert config.cache is not None
+    return config.cache.mkdir("guesthouse-disturbed")
+
+
+def _ids(config: pytest.Config) -> set[str]:
+    return {file.read_text() for file in _disturbed(config).iterdir()}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if BESIDE and not hasattr(config, "workerinput"):  # not in a process of pytest-xdist
+        for file in _disturbed(config).iterdir():
+            file.unlink()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was disturbed beside others is no failure yet: it is run again alone."""
+    report = yield
+    if BESIDE and call.excinfo is not None and call.excinfo.errisinstance(Disturbed):
+        (_disturbed(item.config) / sha256(item.nodeid.encode()).hexdigest()).write_text(item.nodeid)
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, "disturbed: it runs again alone")
+    return report
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `-m alone` or `-m "not alone"` files without such tests are not loaded: to load all takes 20 s of a CPU."""
+    if _ONLY_DISTURBED:
+        files = {str(config.rootpath / each.partition("::")[0]) for each in _ids(config)}
+        return None if collection_path.suffix != ".py" or str(collection_path) in files else True
     wanted = config.getoption("markexpr")
     if wanted == "not alone":
         return True if f"{collection_path}/".startswith(_ALONE) else None
@@ -35,10 +77,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _ONLY_DISTURBED:
+        ids = _ids(config)
+        items[:] = [item for item in items if item.nodeid in ids]
     for item in items:
         if str(item.path).startswith(_ALONE):
             item.add_marker(pytest.mark.alone)
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.xdist_group(_IN_TURN))
         elif _shares_a_fixture(item):
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_HERE.parent))))
         if str(item.path).startswith(_WITH_NODES) and not item.get_closest_marker("timeout"):

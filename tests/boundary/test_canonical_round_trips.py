@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from guesthouse.wasm.abi.layout import MAX_DEPTH, MAX_FLAT_PARAMS
 from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_parameters, lower_result
@@ -130,7 +131,7 @@ def hostile_words(seed: int, count: int, size: int) -> bytes:
 SMALL = 256
 
 
-@settings(unhurried, max_examples=300)
+@settings(unhurried, max_examples=examples(100))
 @given(
     types=st.lists(wit_types, min_size=1, max_size=4),
     slots=slots,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from guesthouse.wasm.types import (
     BOOL,
@@ -29,7 +30,9 @@ from .harness import Recorder, load, run
 from .values import INTEGERS, PRIMITIVES, comparable, values_of, wit_types
 
 property_settings = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 PADS = tuple(range(PADDING))

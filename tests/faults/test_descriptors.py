@@ -16,7 +16,7 @@ from tests.e2e.clients import ECHO_C, Client, registered
 from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import until
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, Disturbed, tried_again
 
 from guesthouse.control.control_client import CommandRefused
 
@@ -72,6 +72,7 @@ async def echoes(client: Client, seconds: float) -> int:
 
 @pytest.mark.alone  # what it costs the node is measured
 @pytest.mark.parametrize("more", [3, -5])
+@tried_again
 async def test_clients_that_are_there_go_on_and_others_come_once_there_is_room(
     start: StartNode, more: int
 ) -> None:
@@ -81,7 +82,8 @@ async def test_clients_that_are_there_go_on_and_others_come_once_there_is_room(
         async with without_descriptors(daemon, more):
             waiting = strangers(daemon, 20)
             spent = cpu_seconds(daemon.pid)
-            assert await echoes(client, 2.0) > 10
+            if await echoes(client, 2.0) <= 10:
+                raise Disturbed("a client that was there was not answered ten times in two seconds")
             assert cpu_seconds(daemon.pid) - spent < SPENT * 2.0
             for stranger in waiting:
                 stranger.close()

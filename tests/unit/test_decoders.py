@@ -311,6 +311,7 @@ def inputs(door: Door, size: int) -> Hostile:
 
 
 @pytest.mark.parametrize("name", DOORS)
+@pytest.mark.slow
 def test_what_is_hostile_costs_memory_by_its_size_and_is_refused_as_anything_else(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ source = "{source}"
 """
 
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 built_by = partial(guesthouse, seconds=500)
 """A tool chain on a machine that does much else takes minutes."""
 

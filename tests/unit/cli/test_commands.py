@@ -20,6 +20,8 @@ from tests.patience import PATIENCE
 
 from guesthouse.core.home import Home, is_of_a_node
 
+pytestmark = pytest.mark.slow
+
 GUESTHOUSE = [sys.executable, "-m", "guesthouse"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 
 from guesthouse.kernel.process.mailbox import (
     FRUITLESS_RUNS,
@@ -439,5 +440,5 @@ class MailboxMachine(RuleBasedStateMachine):
         assert self.told - self.ended - self.forgotten == set(self.open)
 
 
-MailboxMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+MailboxMachine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)
 TestMailboxAgainstItsModel = MailboxMachine.TestCase

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 
 from guesthouse.core.config import RestartSettings
 from guesthouse.core.exit_cause import CAUSES, ExitCause
@@ -198,7 +199,7 @@ class Lives(RuleBasedStateMachine):
             assert self.life.fallback is None or self.life.awaited
 
 
-Lives.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+Lives.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=40, deadline=None)
 TestLives = Lives.TestCase
 
 

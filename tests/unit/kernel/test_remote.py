@@ -83,6 +83,7 @@ def right(issuer: str, params: str) -> list[Any]:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
+@pytest.mark.slow
 async def test_whatever_a_known_node_says_is_refused_or_done_and_never_a_fault(
     far: Far, data: st.DataObject
 ) -> None:
@@ -272,6 +273,7 @@ async def test_what_waits_is_bounded_in_bytes(kernel: Any, monkeypatch: Any) -> 
     assert [far.remote.incoming(bytes(400)) for _ in range(3)] == [None, None, "full"]
 
 
+@pytest.mark.slow
 async def test_whatever_a_node_sends_without_end_is_logged_a_few_times(far: Far, kernel: Any) -> None:
     process, _ = kernel.process(await kernel.worker(), CHAT)
     process.holdings.requested |= {kernel.router.rights.network}

@@ -24,6 +24,8 @@ from guesthouse.package.spec import ProcessSpec
 
 from .conftest import OnlyReady, nothing_kept
 
+pytestmark = pytest.mark.slow
+
 CHAT = ProcessId.parse("chat:chat:a.os")
 FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 

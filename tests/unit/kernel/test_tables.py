@@ -533,6 +533,7 @@ def taken() -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
+@pytest.mark.slow
 async def test_ten_thousand_keys_leave_no_memory_taken(table: Callable[[House], Any], tmp_path: Path) -> None:
     async with house_in(tmp_path) as house, table(house) as fill:
         await fill(200 if table is children else MANY)
@@ -577,6 +578,7 @@ async def test_what_a_package_has_waiting_for_the_disk_is_bounded(tmp_path: Path
         assert refused == MANY - taken
 
 
+@pytest.mark.slow
 async def test_values_that_are_read_together_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
     """Two hundred requests for one value of 8 MiB."""
     async with house_in(tmp_path) as house:

@@ -32,6 +32,8 @@ from guesthouse.wasm.plan.planner import take_apart
 
 from .conftest import GUEST
 
+pytestmark = pytest.mark.slow
+
 LIMITS = PackageLimits()
 LIFT = '(core func $i "run")'
 

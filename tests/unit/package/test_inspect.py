@@ -14,6 +14,8 @@ from guesthouse.package.errors import CompileError
 
 from .conftest import PROCESS, TYPES
 
+pytestmark = pytest.mark.slow
+
 LIMITS = PackageLimits()
 
 

@@ -125,6 +125,7 @@ _INSTALLATIONS = st.builds(Installation, _VERSIONS, st.none() | _VERSIONS)
         st.booleans(),
     )
 )
+@pytest.mark.slow
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> None:
     home = tmp_path_factory.mktemp("home")
     write_installed(home, installed)
@@ -193,6 +194,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_random_moments_leaves_one_whole_file(tmp_path: Path) -> None:
     seed = random.Random(7)
     for _ in range(40):

@@ -38,6 +38,8 @@ from .large import (
 )
 from .test_compiler import Lines, contents
 
+pytestmark = pytest.mark.slow
+
 LIMITS: Final = PackageLimits()
 
 

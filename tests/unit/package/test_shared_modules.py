@@ -46,6 +46,8 @@ from .large import (
 )
 from .test_compiler import contents
 
+pytestmark = pytest.mark.slow
+
 LIMITS: Final = PackageLimits()
 
 

@@ -114,6 +114,7 @@ def test_what_is_taken_apart_describes_itself_as_the_whole_does(name: str) -> No
 
 
 @pytest.mark.parametrize("name", shapes.REFUSED)
+@pytest.mark.slow
 def test_an_unusual_component_is_left_to_the_engine(name: str) -> None:
     text, says = shapes.REFUSED[name]
     content, engine = binary(text), new_compiling_engine(small=True)
@@ -165,6 +166,7 @@ def built() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("path", [*built()], ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_a_guest_that_a_tool_chain_made_is_taken_apart(path: Path) -> None:
     content = path.read_bytes()
     small = is_small(len(content))
@@ -178,6 +180,7 @@ def test_a_guest_that_a_tool_chain_made_is_taken_apart(path: Path) -> None:
 
 
 @pytest.mark.parametrize("era", ERAS, ids=lambda era: era.name)
+@pytest.mark.slow
 def test_an_application_of_the_kinode_os_is_taken_apart(era: Era) -> None:
     content = build_process(era, SOURCES / "src/game.c")
     parts = take_apart(content, new_compiling_engine(small=True))
@@ -187,6 +190,7 @@ def test_an_application_of_the_kinode_os_is_taken_apart(era: Era) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_python_guest_comes_to_life_by_its_plan() -> None:
     """Fourteen modules, linked to one another by 2,300 imports: each has the type that is asked for."""
     content = (ROOT / "sample_processes/echo/build/echo.wasm").read_bytes()

@@ -359,6 +359,7 @@ def test_a_handle_of_another_kind_ends_the_guest(worker: Worker, body: str) -> N
     assert dies(worker, body, *SLEEP, *OUTPUT)[0] == ExitCause.TRAP
 
 
+@pytest.mark.slow
 def test_a_resource_that_passes_for_another_by_a_lie_is_not_linked(worker: Worker) -> None:
     """The component says that standard output is a pollable: each resource has its own type in the host."""
     lie = Wasi(
