@@ -2,9 +2,9 @@
  *
  * Write one function, `void gh_run(const gh_address *our)`; it is the process. See README.md.
  *
- * Memory. Everything the host hands over (messages, blobs, addresses) stands in one arena and stays valid
- * until the next `gh_receive`; copy what must live longer. `gh_mark` and `gh_release` give space back
- * earlier, for a loop that asks for much without receiving. Nothing else is allocated. */
+ * Memory. Everything that the host returns (messages, blobs, addresses) is in one arena and stays valid
+ * until the next `gh_receive`; copy what must live longer. `gh_mark` and `gh_release` free it
+ * earlier, for a loop that makes many calls without receiving. Nothing else is allocated. */
 #ifndef GUESTHOUSE_H
 #define GUESTHOUSE_H
 
@@ -12,32 +12,32 @@
 
 /* ---- the process itself ---------------------------------------------------------------------------- */
 
-/* Yours to write. It runs the process, which ends when it returns. `our` stays valid throughout. */
+/* Yours to define. It runs the process, which ends when it returns. `our` stays valid throughout. */
 void gh_run(const gh_address *our);
 
-/* The capability that the call refused last was missing: after GH_BIND_NOT_AUTHORISED, GH_STATE_TOO_BIG and
+/* The capability that was missing in the last refused call: after GH_BIND_NOT_AUTHORISED, GH_STATE_TOO_BIG and
  * GH_SPAWN_NOT_AUTHORISED. */
 gh_option_capability gh_missing(void);
 
 /* This process's own address. */
 gh_address gh_our(void);
 
-/* Text from a string that ends with a zero. */
+/* Text from a null-terminated string. */
 gh_string gh_text(const char *text);
 
-/* Whether two texts are the same. */
+/* Whether two texts are equal. */
 bool gh_same(gh_string a, gh_string b);
 
 /* Writes a line to the process's log. */
 void gh_print(gh_verbosity verbosity, gh_string text);
 
-/* The bytes stored last. Blocks. */
+/* The stored bytes, if any. Blocks. */
 gh_option_bytes gh_get_state(void);
 
-/* Stores bytes in place of those stored before; durable once it returns GH_OK. Blocks. */
+/* Replaces the stored bytes; durable once it returns GH_OK. Blocks. */
 int gh_set_state(gh_bytes bytes);
 
-/* Forgets the stored bytes. Blocks. */
+/* Deletes the stored bytes. Blocks. */
 int gh_clear_state(void);
 
 gh_on_exit gh_get_on_exit(void);
@@ -46,27 +46,27 @@ void gh_set_on_exit(const gh_on_exit *on_exit);
 
 /* ---- capabilities and children --------------------------------------------------------------------- */
 
-/* Keeps capabilities that came with messages, or that this process issues, also for later runs. Blocks. */
+/* Saves capabilities that came with messages, or that this process issues, for later runs too. Blocks. */
 void gh_save_capabilities(gh_capabilities capabilities);
 
-/* Gives capabilities up, also for later runs. Blocks. */
+/* Drops capabilities, for later runs too. Blocks. */
 void gh_drop_capabilities(gh_capabilities capabilities);
 
 /* The capabilities that this process holds. Blocks. */
 gh_capabilities gh_our_capabilities(void);
 
-/* Starts a process of this package. GH_OK, and its id in `process`, or a gh_spawn_error. Blocks. */
+/* Starts a process of this package. GH_OK and its id in `process`, or a gh_spawn_error. Blocks. */
 int gh_spawn(const gh_child *child, gh_process_id *process);
 
 /* ---- messages -------------------------------------------------------------------------------------- */
 
-/* Waits for the next message. What the host handed over before is gone after it. */
+/* Waits for the next message. Invalidates what the host returned before. */
 const gh_received *gh_receive(void);
 
 /* The payload of the message received last. */
 gh_option_blob gh_get_blob(void);
 
-/* The same as text, in one copy: the fast way for text pushes. None when there is none or it is not UTF-8. */
+/* The same as text, in one copy: the fastest way for text pushes. None when there is none or it is not UTF-8. */
 gh_option_string gh_get_blob_text(void);
 
 /* Whether the message received last has a payload. */
@@ -75,7 +75,7 @@ bool gh_has_blob(void);
 /* The payload seen last, kept while messages without one arrive. */
 gh_option_blob gh_last_blob(void);
 
-/* `name:distro:sys` on this node, such as `kv`, `timer` and `vfs`: what they take are requests in JSON. */
+/* `name:distro:sys` on this node, such as `kv`, `timer` and `vfs`, which take requests in JSON. */
 gh_address gh_module(const char *name);
 
 /* Sends a request; a failure arrives through `gh_receive`. `context` and `blob` may be null. */
@@ -85,7 +85,7 @@ void gh_send_request(const gh_address *target, const gh_request *request, const 
 /* Sends several requests, in order, as gh_send_request does. */
 void gh_send_requests(const gh_sending *requests, size_t len);
 
-/* Answers the request received last that wants an answer. `blob` may be null. */
+/* Answers the last received request that expects an answer. `blob` may be null. */
 void gh_send_response(const gh_response *response, const gh_lazy_load_blob *blob);
 
 /* Sends a request and waits for its response; others queue meanwhile. `blob` may be null. Blocks. */
@@ -98,18 +98,18 @@ const gh_answer *gh_send_and_await_response(const gh_address *target, const gh_r
 int gh_send_ws_push(gh_string node, uint32_t channel_id, gh_ws_message_type message_type,
                     const gh_lazy_load_blob *blob);
 
-/* Pushes text on this node, in one copy: the fast way for text. GH_OK or a gh_push_error. */
+/* Pushes text on this node, in one copy: the fastest way for text. GH_OK or a gh_push_error. */
 int gh_send_ws_text(uint32_t channel_id, gh_string text);
 
-/* Pushes one message to many channels on this node: the payload crosses once. Returns the channels that were
- * refused; to all others it is on its way. A list that goes to the host has at most 65,536 elements: more trap. */
+/* Pushes one message to many channels on this node; the payload is copied once. Returns the channels that
+ * refused it. A list that is passed to the host has at most 65,536 elements: more trap. */
 gh_refusals gh_send_ws_push_many(const uint32_t *channel_ids, size_t len, gh_ws_message_type message_type,
                                  const gh_lazy_load_blob *blob);
 
 /* The same for text, in one copy. */
 gh_refusals gh_send_ws_text_many(const uint32_t *channel_ids, size_t len, gh_string text);
 
-/* Pushes one message to all channels of a path, as it was bound or as it was asked for. */
+/* Pushes one message to all channels of a path, as bound or as requested. */
 gh_refusals gh_send_ws_push_to_path(gh_string path, gh_ws_message_type message_type,
                                     const gh_lazy_load_blob *blob);
 
@@ -119,12 +119,12 @@ gh_refusals gh_send_ws_text_to_path(gh_string path, gh_string text);
 /* Pushes on this node; under GH_POLICY_WAIT once there is room. GH_OK or a gh_push_error. Blocks. */
 int gh_send_ws_push_waiting(uint32_t channel_id, gh_ws_message_type message_type, const gh_lazy_load_blob *blob);
 
-/* Tells an extension something in its framing, or, with seconds, asks it: its answer is then in `answer`, or none
- * when that did not come in time. `answer` may be null. GH_OK or a gh_push_error. Blocks. */
+/* Pushes to an extension in its framing. With seconds it is a request: the extension's answer is then in `answer`, or
+ * none when it did not come in time. `answer` may be null. GH_OK or a gh_push_error. Blocks. */
 int gh_send_ws_extension_push(uint32_t channel_id, const gh_lazy_load_blob *blob, gh_option_u32 seconds,
                               gh_option_blob *answer);
 
-/* GH_OK or GH_PUSH_CHANNEL_NOT_FOUND. A process that was started again says it anew. Blocks. */
+/* For this run of the process. GH_OK or GH_PUSH_CHANNEL_NOT_FOUND. Blocks. */
 int gh_set_channel_policy(uint32_t channel_id, gh_channel_policy policy);
 
 /* Closes a channel of this process. GH_OK or a gh_close_error. */
@@ -136,16 +136,16 @@ gh_refusals gh_close_channels(const uint32_t *channel_ids, size_t len, uint16_t 
 /* Accepts WebSockets on `/<process-id><path>`. GH_OK or a gh_bind_error. Blocks. */
 int gh_bind_ws_path(gh_string path, bool authenticated);
 
-/* gh_bind_ws_path with all that a binding can be. GH_OK or a gh_bind_error. Blocks. */
+/* gh_bind_ws_path with all options. GH_OK or a gh_bind_error. Blocks. */
 int gh_bind_ws_path_as(gh_string path, const gh_ws_binding *binding);
 
 /* Stops accepting WebSockets on the path. Blocks. */
 void gh_unbind_ws_path(gh_string path);
 
-/* Hands HTTP requests on the path to this process. GH_OK or a gh_bind_error. Blocks. */
+/* Delivers HTTP requests on the path to this process. GH_OK or a gh_bind_error. Blocks. */
 int gh_bind_http_path(gh_string path, bool authenticated, bool local_only);
 
-/* gh_bind_http_path with all that a binding can be. GH_OK or a gh_bind_error. Blocks. */
+/* gh_bind_http_path with all options. GH_OK or a gh_bind_error. Blocks. */
 int gh_bind_http_path_as(gh_string path, const gh_http_binding *binding);
 
 /* Serves this content on the path, without asking the process. GH_OK or a gh_bind_error. Blocks. */
@@ -162,7 +162,7 @@ void gh_send_http_response(uint16_t status, gh_pairs headers, const gh_lazy_load
 
 /* ---- memory ---------------------------------------------------------------------------------------- */
 
-/* The arena's fill, and going back to it: what the host handed over since is gone. */
+/* The arena's current position, and going back to it: what the host returned since is invalid then. */
 size_t gh_mark(void);
 void gh_release(size_t mark);
 

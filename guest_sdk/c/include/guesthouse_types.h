@@ -10,7 +10,7 @@
 
 /* ---- values ---------------------------------------------------------------------------------------- */
 
-/* UTF-8 text, not terminated by a zero. */
+/* UTF-8 text, not null-terminated. */
 typedef struct {
     const char *ptr;
     size_t len;
@@ -21,7 +21,7 @@ typedef struct {
     size_t len;
 } gh_bytes;
 
-/* An option: `some` tells whether `value` counts. */
+/* An option: `value` is valid if `some`. */
 typedef struct {
     bool some;
     gh_string value;
@@ -72,7 +72,7 @@ typedef struct {
     gh_process_id process;
 } gh_address;
 
-/* A payload that travels beside a message; crosses only when asked for. */
+/* A message's payload; copied only when asked for. */
 typedef struct {
     gh_option_string mime;
     gh_bytes bytes;
@@ -133,8 +133,8 @@ typedef struct {
     gh_option_string forwarded_for;
     gh_pairs url_params;
     gh_pairs query_params;
-    bool resumed; /* the channel was open before this process was started again */
-    gh_option_string subprotocol; /* the one that was agreed on */
+    bool resumed; /* the channel was open before this process was restarted */
+    gh_option_string subprotocol; /* the selected one */
 } gh_web_socket_open;
 
 typedef struct {
@@ -159,7 +159,7 @@ typedef enum : uint8_t {
     GH_HTTP,
 } gh_http_server_kind;
 
-/* What the HTTP server tells a process: `kind` says which member of the union counts. */
+/* An event of the HTTP server; `kind` says which member of the union is valid. */
 typedef struct {
     gh_http_server_kind kind;
     union {
@@ -220,7 +220,7 @@ typedef struct {
     };
 } gh_answer;
 
-/* Calls that can be refused return GH_OK, or 1 + the refusal's place in its list. */
+/* Calls that can be refused return GH_OK, or 1 + the index of the error in its list. */
 #define GH_OK 0
 
 typedef enum {
@@ -285,7 +285,7 @@ typedef struct {
     size_t len;
 } gh_on_exit;
 
-/* How a child is to be started; what is left out is none. */
+/* How to start a child process; omitted members are none. */
 typedef struct {
     gh_option_string name;                /* without one it gets a free one */
     gh_string wasm_path;                  /* in the package, such as `/child.wasm` */
@@ -295,7 +295,7 @@ typedef struct {
     bool is_public;                       /* everyone may */
 } gh_child;
 
-/* A channel that a push to many did not reach, or that was not closed. */
+/* A channel that refused a push to many, or was not closed. */
 typedef struct {
     uint32_t channel_id;
     uint8_t error; /* a gh_push_error or gh_close_error */
@@ -306,29 +306,29 @@ typedef struct {
     size_t len;
 } gh_refusals;
 
-/* What becomes of a push when the channel's outbox is full. */
+/* What happens to a push when the channel's outbox is full. */
 typedef enum {
-    GH_POLICY_REFUSE,      /* GH_PUSH_CHANNEL_FULL, as before any policy was set */
+    GH_POLICY_REFUSE,      /* GH_PUSH_CHANNEL_FULL, the default */
     GH_POLICY_WAIT,        /* gh_send_ws_push_waiting waits; other pushes are refused */
-    GH_POLICY_DROP_OLDEST, /* the messages that wait longest are dropped for it */
+    GH_POLICY_DROP_OLDEST, /* the oldest messages are dropped to make room */
     GH_POLICY_CLOSE,       /* the channel is closed with 1013 */
 } gh_channel_policy;
 
-/* How a WebSocket path is bound; what is left out is false. */
+/* How a WebSocket path is bound; omitted members are false. */
 typedef struct {
     bool authenticated; /* only clients with a valid auth cookie */
     bool secure;        /* only on the package's own sub-domain, for clients who logged in there */
     bool extension;     /* for native programs on this machine, which may use the extension framing */
-    const gh_string *subprotocols; /* the one that the process likes best first */
+    const gh_string *subprotocols; /* in order of preference */
     size_t subprotocols_len;
 } gh_ws_binding;
 
-/* How an HTTP path is bound; what is left out is false, or none. */
+/* How an HTTP path is bound; omitted members are false, or none. */
 typedef struct {
     bool authenticated; /* as in gh_ws_binding */
     bool local_only;    /* only clients on the node's own machine */
     bool secure;        /* as in gh_ws_binding */
-    gh_option_u32 response_seconds; /* in which the process answers; none for as long as the node says */
+    gh_option_u32 response_seconds; /* for the process to answer; none for the node's default */
 } gh_http_binding;
 
 #endif

@@ -1,4 +1,4 @@
-/* What the SDK's own files share: how the canonical ABI names and hands over what the host offers. */
+/* Shared by the SDK's sources: names and layouts of the host's functions in the canonical ABI. */
 #ifndef GUESTHOUSE_ABI_H
 #define GUESTHOUSE_ABI_H
 
@@ -11,13 +11,13 @@
 #define SYSTEM "guesthouse:process/system@0.1.0"
 #define IMPORT(interface, function) __attribute__((import_module(interface), import_name(function)))
 
-/* A result without a value: `failed`, and then which refusal it is. */
+/* A result without a value: `failed`, then the error. */
 typedef struct {
     bool failed;
     uint8_t refusal;
 } outcome;
 
-/* The same for refusals of which one says which capability was missing. */
+/* The same for errors of which one carries the missing capability. */
 typedef struct {
     bool failed;
     struct {
@@ -30,7 +30,7 @@ _Static_assert(sizeof(named_outcome) == 48, "result<_, bind-error>");
 
 static inline int gh_abi_code_of(const outcome *result) { return result->failed ? 1 + result->refusal : GH_OK; }
 
-/* Notes for gh_missing the capability of the one refusal that carries one. */
+/* Records the capability of that error for gh_missing. */
 int gh_abi_named_code_of(const named_outcome *result, int with_capability);
 
 #endif

@@ -1,7 +1,7 @@
-/* The canonical ABI of `guesthouse:process@0.1.0`, done by hand once. Authors read guesthouse.h instead. */
+/* The canonical ABI of `guesthouse:process@0.1.0`, by hand. Its interface is guesthouse.h. */
 #include "abi.h"
 
-/* ---- layout: what the canonical ABI lays down, and the structs must have ---------------------------- */
+/* ---- layout: checks of the structs against the canonical ABI ---------------------------- */
 
 _Static_assert(sizeof(void *) == 4, "guests are 32-bit");
 _Static_assert(sizeof(gh_address) == 32, "address");
@@ -25,9 +25,9 @@ _Static_assert(sizeof(gh_answer) == 176, "result<message, send-error>");
 _Static_assert(sizeof(gh_sending) == 128 && offsetof(gh_sending, context) == 88, "a request of send-requests");
 _Static_assert(sizeof(gh_last_request) == 112 && offsetof(gh_last_request, blob) == 88, "a request of on-exit");
 
-/* ---- what the host offers: functions as the canonical ABI flattens them ----------------------------- */
+/* ---- the host's functions, flattened by the canonical ABI ----------------------------- */
 
-/* `send-request` and `send-and-await-response` have over 16 flat arguments and take them in memory. */
+/* `send-request` and `send-and-await-response` have over 16 flat arguments, so they take them in memory. */
 IMPORT(MESSAGING, "receive") void host_receive(gh_received *result);
 IMPORT(MESSAGING, "get-blob") void host_get_blob(gh_option_blob *result);
 IMPORT(MESSAGING, "get-blob-text") void host_get_blob_text(gh_option_string *result);
@@ -58,7 +58,7 @@ static size_t arena_used;
 
 static uintptr_t arena_start(void) { return ((uintptr_t)&__heap_base + 15) & ~(uintptr_t)15; }
 
-/* Makes memory reach up to `end`. The host's refusal of more memory traps. */
+/* Grows memory up to `end`; traps if that is refused. */
 static void reach(uintptr_t end) {
     size_t pages = __builtin_wasm_memory_size(0);
     size_t wanted = end / PAGE + (end % PAGE != 0);
@@ -66,14 +66,14 @@ static void reach(uintptr_t end) {
         __builtin_trap();
 }
 
-/* Called by the host to place what it hands over. */
+/* Called by the host to allocate what it returns. */
 __attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_t old_size, size_t align,
                                                                size_t size) {
     uintptr_t start = arena_start();
     if (size == 0)
         return (void *)align;
     if (old_size != 0 && (uintptr_t)old + old_size == start + arena_used)
-        arena_used = (uintptr_t)old - start; /* the last one given out: grows or shrinks in place */
+        arena_used = (uintptr_t)old - start; /* the last allocation grows or shrinks in place */
     uintptr_t at = (start + arena_used + align - 1) & ~(uintptr_t)(align - 1);
     if (at < start || size > UINTPTR_MAX - at)
         __builtin_trap();
@@ -93,7 +93,7 @@ void gh_release(size_t mark) {
 
 /* ---- the process itself ---------------------------------------------------------------------------- */
 
-/* `our` is handed over in the arena: kept here it outlives the first receive. An address is four names of at
+/* `our` is passed in the arena, so it is copied to outlive the first receive. An address is four names of at
  * most 128 characters. */
 #define MAX_NAME 128
 

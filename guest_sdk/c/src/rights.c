@@ -1,7 +1,7 @@
-/* `guesthouse:process/capabilities`, `spawning`, and what becomes of a process that ends. */
+/* `guesthouse:process/capabilities`, `spawning`, and on-exit. */
 #include "abi.h"
 
-/* A child's id, or why there is none. */
+/* A child's id, or the error. */
 typedef struct {
     bool failed;
     union {

@@ -1,6 +1,6 @@
-"""What a process of Guesthouse is written with. See `docs/guest-python.md`.
+"""The guest SDK of Guesthouse. See `docs/guest-python.md`.
 
-High level: subclass `Process` and say `main = YourProcess`. Low level: `def main(our)` and call
+High level: subclass `Process` and set `main = YourProcess`. Low level: `def main(our)` that calls
 `receive`, `get_blob`, `send_ws_push` and the rest.
 """
 

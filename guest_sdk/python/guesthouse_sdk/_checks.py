@@ -1,4 +1,4 @@
-"""Checks before a value crosses to the host: what does not fit its WIT type would end the process."""
+"""Checks values before they are passed to the host: what does not fit its WIT type would end the process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ U16_MAX: Final = (1 << 16) - 1
 U32_MAX: Final = (1 << 32) - 1
 U64_MAX: Final = (1 << 64) - 1
 MAX_ELEMENTS: Final = 65_536
-"""Elements that a list may have which goes to the host, bytes and texts aside: a longer one would end the process."""
+"""Elements of a list that is passed to the host, bytes and strings aside: a longer one would end the process."""
 MAX_HEADERS: Final = 1024
 """Headers of an HTTP response."""
 MAX_SUBPROTOCOLS: Final = 256
-"""Subprotocols of a binding, before the host looks how many it binds."""
+"""Subprotocols of a binding; the host has a lower limit of its own."""
 MAX_NAMED: Final = 256
-"""Capabilities, and processes, that one call names."""
+"""Capabilities and processes in one call."""
 MAX_ON_EXIT: Final = 64
 """Requests of an on-exit."""
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def checked_list(values: Iterable[T], what: str, most: int = MAX_ELEMENTS) -> list[T]:
-    """Return values as a list that the host takes.
+    """Return values as a list that the host accepts.
 
     Raises:
         ValueError: there are too many.
@@ -35,7 +35,7 @@ def checked_list(values: Iterable[T], what: str, most: int = MAX_ELEMENTS) -> li
 
 
 def in_parts(values: list[T]) -> Iterator[list[T]]:
-    """Lists that the host takes, of all values in their order."""
+    """Split values into lists that the host accepts, in order."""
     if len(values) <= MAX_ELEMENTS:
         yield values
     else:
@@ -43,10 +43,10 @@ def in_parts(values: list[T]) -> Iterator[list[T]]:
 
 
 def checked_text(value: object, what: str) -> str:
-    """Return `value` when it is text that has a UTF-8 form.
+    """Return `value` if it is a string that can be encoded as UTF-8.
 
     Raises:
-        TypeError: it is no str.
+        TypeError: it is not a str.
         ValueError: it has a lone surrogate.
     """
     if not isinstance(value, str):
@@ -63,7 +63,7 @@ def checked_bytes(value: object, what: str) -> bytes:
     """Return `value` as bytes when it is bytes, a bytearray or a memoryview.
 
     Raises:
-        TypeError: it is neither; an int would quietly have become so many zeros.
+        TypeError: it is neither; an int would silently become that many zeros.
     """
     if isinstance(value, bytes):
         return value
@@ -73,10 +73,10 @@ def checked_bytes(value: object, what: str) -> bytes:
 
 
 def checked_int(value: object, what: str, low: int, high: int) -> int:
-    """Return `value` when it is an int from `low` to `high`.
+    """Return `value` if it is an int from `low` to `high`.
 
     Raises:
-        TypeError: it is no int.
+        TypeError: it is not an int.
         ValueError: it is out of that range.
     """
     if not isinstance(value, int) or isinstance(value, bool):

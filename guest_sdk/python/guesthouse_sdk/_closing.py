@@ -1,4 +1,4 @@
-"""Tells the `Process` that runs which channels its code closes by number or by path: the host says nothing of those."""
+"""Tells the running `Process` which channels its code closes by id or path, for which there are no events."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class Keeper(Protocol):
     """Keeps open channels."""
 
     def closed(self, channel_id: int) -> None:
-        """The process has closed a channel of its node."""
+        """The process closed a channel of its node."""
 
     def closed_on(self, path: str, but: Collection[int]) -> None:
-        """The process has closed the channels of a path but for some, which were refused."""
+        """The process closed the channels of a path except some, which were refused."""
 
 
 class _Nobody:
@@ -28,7 +28,7 @@ NOBODY: Final[Keeper] = _Nobody()
 
 
 class _Closing:
-    """Who is told: the low-level form keeps its channels itself."""
+    """The current keeper; none in the low-level form."""
 
     __slots__ = ("keeper",)
 

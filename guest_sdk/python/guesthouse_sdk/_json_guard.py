@@ -1,7 +1,7 @@
-"""Keeps nested JSON from ending the process.
+"""Keeps deeply nested JSON from ending the process.
 
-In a component the JSON parser's recursion exhausts the WebAssembly stack, a trap, long before Python
-would raise RecursionError: a client could end any process with `[[[[…`. So the depth is looked at first.
+In a component the JSON parser's recursion overflows the WebAssembly stack, a trap, long before Python
+would raise RecursionError: a client could end any process with `[[[[…`. So the depth is checked first.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import re
 from typing import Any, Final
 
 MAX_DEPTH: Final = 500
-"""Arrays and objects within one another. A stack of 512 KiB holds more than 1000."""
+"""Nested arrays and objects. A stack of 512 KiB fits more than 1000."""
 
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
 _parse = json.JSONDecoder.raw_decode
 
 
 def install() -> None:
-    """Look at the depth before every parsing by `json`, whoever calls it."""
+    """Check the depth before all parsing by `json`."""
     json.JSONDecoder.raw_decode = _guarded  # type: ignore[method-assign]
 
 
 def check_depth(text: str) -> None:
-    """Look at the depth of JSON text.
+    """Check the depth of JSON text.
 
     Raises:
         RecursionError: it is nested deeper than `MAX_DEPTH`.

@@ -1,10 +1,10 @@
-"""Which paths a bound path takes."""
+"""Matches paths with bound paths."""
 
 from __future__ import annotations
 
 
 def params_of(pattern: str, path: str) -> dict[str, str] | None:
-    """The parameters of a path when a bound path such as `/items/:id` or `/files/*path` takes it, else None."""
+    """The parameters of a path if it matches a bound path such as `/items/:id` or `/files/*path`, else None."""
     wanted, given = pattern.split("/"), path.split("/")
     if "" in given[1:] or len(given) < len(wanted):
         return None

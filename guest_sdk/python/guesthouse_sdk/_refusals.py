@@ -1,4 +1,4 @@
-"""The errors that stand for what the HTTP server refuses."""
+"""Errors for what the HTTP server refuses."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ _CLOSE_ERRORS: Final[dict[_RawCloseError, tuple[type[CloseError], str]]] = {
 
 
 def push_error(channel_id: int, raw: _RawPushError) -> PushError:
-    """The error that stands for a refused push."""
+    """The error for a refused push."""
     error, remedy = _PUSH_ERRORS[raw]
     return error(channel_id, f"channel {channel_id} got no message: {remedy}")
 
 
 def close_error(channel_id: int, raw: _RawCloseError) -> CloseError:
-    """The error that stands for a channel that was not closed."""
+    """The error for a channel that was not closed."""
     error, remedy = _CLOSE_ERRORS[raw]
     return error(channel_id, f"channel {channel_id} was not closed: {remedy}")
 
 
 def bind_error(path: str, raw: _wit.http_server.BindError) -> BindError:
-    """The error that stands for a path that was not bound."""
+    """The error for a path that was not bound."""
     kind, remedy = _BIND_ERRORS[type(raw)]
     error = kind(path, f"{path!r} was not bound: {remedy}")
     if isinstance(error, BindNotAuthorised) and isinstance(raw, _wit.http_server.BindError_NotAuthorised):

@@ -1,8 +1,8 @@
-"""The seam: the contract's bindings, those of the component or those of the fake host.
+"""The contract's bindings: those of the component, or those of the fake host.
 
-The rest of the SDK takes them from here and knows no difference. Values may be handed down as the
-SDK's own classes: the bindings read records by their fields and enums by their value. Variants are
-told apart by class, so those must be the bindings'.
+The rest of the SDK uses them only through this module. Values may be passed as the
+SDK's own classes: the bindings read records by attributes and enums by value. Variants are
+distinguished by class, so these must be the bindings'.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 
 def refusal(failure: Err[T]) -> T:
-    """What the host answered in the place of a result.
+    """The error that the host returned.
 
-    The traceback goes: its frames are those of the bindings, which have `failure` in a variable. That circle would keep
-    all that was sent until garbage is collected, long after a process that sends much had run out of memory.
+    Its traceback is removed: its frames are those of the bindings, with `failure` in a variable. That cycle would keep
+    everything that was sent until garbage collection, long after a busy process had run out of memory.
     """
     failure.with_traceback(None)
     return failure.value

@@ -22,7 +22,7 @@ class ProcessId:
 
     @classmethod
     def parse(cls, text: str) -> ProcessId:
-        """Read `process:package:publisher`.
+        """Parse `process:package:publisher`.
 
         Raises:
             BadAddress: it has not three parts, or one of them is not a name.
@@ -45,7 +45,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read `node@process:package:publisher`.
+        """Parse `node@process:package:publisher`.
 
         Raises:
             BadAddress: there is no `@`, or either side is not a name.
@@ -64,16 +64,16 @@ HTTP_SERVER: Final = ProcessId("http-server", "distro", "sys")
 
 
 def address_from_wit(raw: types.Address) -> Address:
-    """The SDK's form of an address that the host handed over."""
+    """Convert an address from the host."""
     process = raw.process
     return Address(raw.node, ProcessId(process.process_name, process.package_name, process.publisher_node))
 
 
 def address_to_wit(address: Address) -> types.Address:
-    """The bindings' form of an address.
+    """Convert an address for the bindings.
 
     Raises:
-        BadAddress: it was not parsed but put together, and of something that is no name.
+        BadAddress: it was constructed from something that is not a name.
     """
     if not isinstance(address, Address):
         raise TypeError(f"an address must be an Address, not {type(address).__name__}")

@@ -1,10 +1,10 @@
 """Builds a process: `python -m guesthouse_sdk.build app.py -o build/app.wasm`.
 
-The module given must name its entry `main`: a `Process` subclass, or a function that takes the
-process's own address. Its folder is on the import path, so it may import its neighbours.
+The module must define `main`: a `Process` subclass, or a function that takes the
+process's own address. Its folder is on the import path, so it may import modules beside it.
 
-One line on stderr says what is wrong, and the exit code is 1. Needs `componentize-py`, whose components are changed
-so that they free the bytes they send: see `freeing.py`.
+Errors are one line on stderr, and the exit code is 1. Needs `componentize-py`, whose components are changed
+to free the bytes that they send: see `freeing.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Final
 from guesthouse_sdk.freeing import UnknownRuntimeError, with_bytes_freed
 
 COMPONENTIZE_PY: Final = "0.25.1"
-"""The version of componentize-py that this SDK is checked with, and whose components `freeing` knows."""
+"""The version of componentize-py that this SDK was tested with, and whose components `freeing` supports."""
 
 ENTRY_MODULE: Final = "guesthouse_guest"
 WORLD: Final = "process"
@@ -47,10 +47,10 @@ class BuildError(Exception):
 
 
 def wit_directory() -> Path:
-    """The contract's WIT files: inside the installed SDK, else beside `guest_sdk/`.
+    """The contract's WIT files: in the installed SDK, or beside `guest_sdk/`.
 
     Raises:
-        BuildError: neither place has them.
+        BuildError: they are in neither place.
     """
     for folder in (Path(__file__).resolve().parent / "wit", _SDK_ROOT.parent.parent / "wit"):
         if (folder / "world.wit").is_file():
@@ -59,15 +59,15 @@ def wit_directory() -> Path:
 
 
 def componentize_argv(source: Path, output: Path, stage: Path) -> list[str]:
-    """Write the entry module into the folder `stage` and return the command that builds `output`.
+    """Write the entry module to the folder `stage`, and return the command that builds `output`.
 
     Args:
-        source: the author's module, such as `app.py`.
+        source: the user's module, such as `app.py`.
         output: the `.wasm` to write.
         stage: an empty folder that lives until the command has ended.
 
     Raises:
-        BuildError: `source` is no Python file, or its name cannot be imported.
+        BuildError: `source` is not a Python file, or its name cannot be imported.
     """
     module = _module_name(source)
     (stage / f"{ENTRY_MODULE}.py").write_text(_ENTRY_SOURCE.format(module=module), encoding="utf-8")
@@ -83,12 +83,12 @@ def componentize_argv(source: Path, output: Path, stage: Path) -> list[str]:
 
 
 def build(source: Path, output: Path) -> None:
-    """Build the module `source` into the component `output`; takes some ten seconds.
+    """Build the module `source` into the component `output`; takes about ten seconds.
 
     `output` is replaced only when the build succeeds.
 
     Raises:
-        BuildError: what is wrong with the module, in its author's terms.
+        BuildError: what is wrong with the module.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as folder:
@@ -113,8 +113,8 @@ def build(source: Path, output: Path) -> None:
 
 
 def _free_bytes(component: Path) -> None:
-    """Have a component free the bytes that it sends. Those of another version of componentize-py are left as they are:
-    it may have learnt to.
+    """Make a component free the bytes that it sends. Those of other versions of componentize-py are left alone, because
+    they may do so themselves.
     """
     try:
         found = version("componentize-py")
@@ -135,7 +135,7 @@ def _free_bytes(component: Path) -> None:
 
 
 def explain(name: str, output: str) -> str:
-    """Turn componentize-py's output into what the author of the module `name` needs to know."""
+    """Reduce componentize-py's output to what the author of the module `name` needs to know."""
     stub = "called trapping stub: "
     if stub in output:
         call = output.partition(stub)[2].split()[0].rpartition("#")[2]

@@ -1,4 +1,4 @@
-"""What this process may do beyond being there: the capabilities that it holds, is handed and hands on."""
+"""Capabilities: what this process may do."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from guesthouse_sdk.address import Address, address_from_wit, address_to_wit
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A right: who issued it, and what it is for, as JSON text.
+    """A permission: its issuer, and its purpose as JSON text.
 
-    Two are the same when both are; `of` and `messaging` write the JSON as the host does.
+    Equal if both are; `of` and `messaging` encode the JSON as the host does.
     """
 
     issuer: Address

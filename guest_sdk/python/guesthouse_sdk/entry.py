@@ -1,4 +1,4 @@
-"""What stands between the host and the author's module: finds `main`, runs it, logs its failure."""
+"""Runs the user's module in a component: finds `main`, calls it, logs its failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from guesthouse_sdk.process import Process
 from guesthouse_sdk.system import set_our
 
 Main: TypeAlias = type[Process] | Callable[[Address], object]
-"""What an author's module calls `main`."""
+"""The type of `main` in a user's module."""
 
 
 class BadMain(Exception):
@@ -26,7 +26,7 @@ class BadMain(Exception):
 
 
 def guest(app: ModuleType) -> type:
-    """The class that a component exports for the author's module; called while it is built.
+    """The class that a component exports for the user's module; called at build time.
 
     Raises:
         BadMain: the module has no `main`, or one that is neither a `Process` class nor a function.
@@ -35,22 +35,22 @@ def guest(app: ModuleType) -> type:
 
     class Guest:
         def run(self, our: types.Address) -> None:
-            random.seed()  # the seed made while building would be every process's
+            random.seed()  # the seed from the build would be that of every process
             try:
                 start(main, address_from_wit(our))
             except Exception:
-                sys.stderr = None  # the log has the traceback; once is enough
+                sys.stderr = None  # the log has the traceback already
                 raise
 
     _json_guard.install()
     keep_sources()
     gc.collect()
-    gc.freeze()  # what was loaded while building stays, and stays on pages shared between processes
+    gc.freeze()  # keeps what was loaded at build time on pages that processes share
     return Guest
 
 
 def checked_main(main: Any, module: str) -> Main:
-    """Return `main` when it can be run.
+    """Return `main` if it can be run.
 
     Raises:
         BadMain: it cannot; the message says what to write instead.
@@ -70,11 +70,11 @@ def checked_main(main: Any, module: str) -> Main:
 
 
 def start(main: Main, our: Address) -> None:
-    """Run a process until it ends. `sys.exit()` ends it as returning does.
+    """Run a process until it ends. `sys.exit()` ends it like returning.
 
     Raises:
-        Exception: whatever `main` did not catch, after it was logged; the host then does what the
-            process's on-exit says.
+        Exception: what `main` did not catch, after it was logged; the host then follows the
+            process's on-exit.
     """
     set_our(our)
     try:

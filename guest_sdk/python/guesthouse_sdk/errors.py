@@ -1,4 +1,4 @@
-"""What can go wrong, one class for each case. Every message says what to do about it."""
+"""Errors, one class for each case. Every message says what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MissingCapability(GuestError):
     """Refused because this process lacks a capability.
 
     Attributes:
-        missing: which one; None when the node is older and does not say.
+        missing: the capability; None on an older node.
     """
 
     missing: Capability | None = None
@@ -29,11 +29,11 @@ class MissingCapability(GuestError):
 
 
 class BadAddress(GuestError, ValueError):
-    """Text that should be an address or a process id is not."""
+    """Text is not an address or a process id."""
 
 
 class ChannelError(GuestError):
-    """Something that was asked of the channel `channel_id` was refused."""
+    """An operation on the channel `channel_id` was refused."""
 
     def __init__(self, channel_id: int, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class CloseError(ChannelError):
 
 
 class ChannelNotFound(PushError, CloseError):
-    """No such channel, or not a channel of this process: the host does not tell the two apart."""
+    """No such channel, or not a channel of this process; the host does not reveal which."""
 
 
 class ChannelFull(PushError):
@@ -73,7 +73,7 @@ class NodeUnreachable(PushError):
 
 
 class BadClose(PushError):
-    """The payload of a close is no code that an endpoint may send, with a reason in UTF-8."""
+    """The payload of a close is not a valid code with a reason in UTF-8."""
 
 
 class BadCloseCode(CloseError):
@@ -93,7 +93,7 @@ class BindError(GuestError):
 
 
 class BadPath(BindError):
-    """Not an absolute path, or one that nobody can ask for."""
+    """Not an absolute path, or one that cannot be requested."""
 
 
 class TooManyBindings(BindError):
@@ -101,11 +101,11 @@ class TooManyBindings(BindError):
 
 
 class NoSubdomain(BindError):
-    """Another package has, or had since the node started, the host name that this package's name makes."""
+    """Another package has, or had since the node started, the host name of this package."""
 
 
 class BadSubprotocol(BindError):
-    """A subprotocol is no token (RFC 9110, section 5.6.2), or there are over 16."""
+    """A subprotocol is not a token (RFC 9110, section 5.6.2), or there are over 16."""
 
 
 class NoUi(BindError):
@@ -117,11 +117,11 @@ class BindNotAuthorised(MissingCapability, BindError):
 
 
 class StateError(GuestError):
-    """State was not stored; what was stored before is untouched."""
+    """State was not stored; the old state is unchanged."""
 
 
 class StateTooBig(MissingCapability, StateError):
-    """The state is larger than this process may keep; `missing` is the capability that would do."""
+    """The state is larger than this process may store; `missing` is the capability that would suffice."""
 
 
 class StateNotWritten(StateError):
@@ -129,13 +129,13 @@ class StateNotWritten(StateError):
 
 
 class SendError(GuestError):
-    """A request was not delivered or not answered; here it is back.
+    """A request was not delivered or not answered.
 
     Attributes:
-        target: whom it was for.
-        body: what it said.
-        blob: its payload, if it had one.
-        context: what was kept beside it; None for `send_and_await_response`.
+        target: its receiver.
+        body: its body.
+        blob: its payload, if any.
+        context: its context; None for `send_and_await_response`.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Offline(SendError):
 
 
 class TimedOut(SendError):
-    """No response within the time that the request gave."""
+    """No response in the request's time."""
 
 
 class NoSuchProcess(SendError):
@@ -178,7 +178,7 @@ class SpawnError(GuestError):
 
 
 class NameTaken(SpawnError):
-    """The package has a process of that name, or it is no name."""
+    """The package has a process of that name, or the name is invalid."""
 
 
 class NoFileAtPath(SpawnError):

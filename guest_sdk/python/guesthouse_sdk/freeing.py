@@ -1,15 +1,15 @@
-"""Makes a component that componentize-py 0.25.1 built free the bytes that it sends.
+"""Makes a component built by componentize-py 0.25.1 free the bytes that it sends.
 
-Its runtime copies each `list<u8>` that goes to the host, and never frees the copy. Texts and other lists it frees when
-the call has returned. The core module that holds the runtime exports two functions to the bindings:
+Its runtime copies each `list<u8>` that is passed to the host, and never frees the copy; strings and other lists are
+freed when the call has returned. The core module with the runtime exports two functions to the bindings:
 
-    wit_dylib_pop_list(call, type, &pointer) -> length    takes the next list; a null pointer says that it is not bytes
-    wit_dylib_dealloc_bytes(call, pointer, size, align, later)    frees, when the call has returned if `later`
+    wit_dylib_pop_list(call, type, &pointer) -> length    takes the next list; a null pointer: it is not bytes
+    wit_dylib_dealloc_bytes(call, pointer, size, align, later)    frees, after the call if `later`
 
-One function is added to that module, and exported as `wit_dylib_pop_list`: it calls the one that was, and has bytes
+One function is added to that module and exported as `wit_dylib_pop_list`: it calls the original, and has bytes
 freed later. Nothing else of the component changes.
 
-`python -m guesthouse_sdk.freeing FILE.wasm…` does it to components that componentize-py built by itself.
+`python -m guesthouse_sdk.freeing FILE.wasm…` does this to components that componentize-py built by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Final
 POP: Final = "wit_dylib_pop_list"
 FREE: Final = "wit_dylib_dealloc_bytes"
 _MARK: Final = b"guesthouse:frees-bytes"
-"""A custom section of a module that was changed. Freeing twice would be worse than not at all."""
+"""A custom section that marks a changed module: freeing twice would be worse than not at all."""
 
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 _MODULE: Final = b"\0asm\x01\0\0\0"
@@ -42,13 +42,13 @@ _FREE_TYPE: Final = bytes((0x60, 5, _I32, _I32, _I32, _I32, _I32, 0))
 
 
 class UnknownRuntimeError(Exception):
-    """A component is not as componentize-py 0.25.1 makes them; the message says how."""
+    """A component is not like those of componentize-py 0.25.1; the message says how."""
 
 
 def with_bytes_freed(component: bytes) -> bytes:
-    """Return the component, changed so that it frees the bytes that it sends.
+    """Return the component, changed to free the bytes that it sends.
 
-    One that was changed before is returned as it is.
+    An already changed one is returned unchanged.
 
     Raises:
         UnknownRuntimeError: it was not built by componentize-py 0.25.1.

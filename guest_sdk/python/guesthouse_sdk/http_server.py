@@ -1,4 +1,4 @@
-"""What `http-server:distro:sys` does for a process: pushes, closings, bindings, HTTP answers."""
+"""Channels, paths and HTTP answers: the API of `http-server:distro:sys`."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class ChannelPolicy(Enum):
-    """What becomes of a push when the outbox of its channel is full."""
+    """What happens to a push when the outbox of its channel is full."""
 
     REFUSE = _RawPolicy.REFUSE
-    """`ChannelFull` is raised, as before any policy was set."""
+    """`ChannelFull` is raised. The default."""
     WAIT = _RawPolicy.WAIT
     """`send_ws_push_waiting` waits for room; other pushes are refused."""
     DROP_OLDEST = _RawPolicy.DROP_OLDEST
-    """The messages that wait longest are dropped for it."""
+    """The oldest messages are dropped to make room."""
     CLOSE = _RawPolicy.CLOSE
     """The channel is closed with 1013."""
 
@@ -55,9 +55,9 @@ def send_ws_push(node: str, channel_id: int, message_type: WsMessageType, blob: 
     """Push a message to a channel of this process.
 
     Args:
-        node: the node that holds the channel, mostly `our.node`.
+        node: the channel's node, usually `our.node`.
         channel_id: the channel, from its `WebSocketOpen`.
-        message_type: mostly `WsMessageType.Text` or `WsMessageType.Binary`. A Close closes the channel
+        message_type: usually `WsMessageType.Text` or `WsMessageType.Binary`. A Close closes the channel
             with the code and reason in the payload (RFC 6455, section 5.5.1).
         blob: the payload.
 
@@ -80,10 +80,10 @@ def send_ws_push(node: str, channel_id: int, message_type: WsMessageType, blob: 
 def send_ws_push_many(
     channel_ids: Iterable[int], message_type: WsMessageType, blob: LazyLoadBlob
 ) -> dict[int, PushError]:
-    """Push one message to many channels on this node; the payload crosses to the host once.
+    """Push one message to many channels on this node; the payload is passed to the host once.
 
     Returns:
-        The channels that were refused, and why. The message is on its way to all others.
+        The channels that refused it, and why.
 
     Raises:
         NotUtf8: a text message is not UTF-8; it reached nobody.
@@ -104,10 +104,10 @@ def send_ws_push_many(
 
 
 def send_ws_push_to_path(path: str, message_type: WsMessageType, blob: LazyLoadBlob) -> dict[int, PushError]:
-    """`send_ws_push_many` to all open channels of a path, as it was bound or as it was asked for.
+    """`send_ws_push_many` to all open channels of a path, as bound or as requested.
 
     Returns:
-        The channels that were refused, and why.
+        The channels that refused it, and why.
     """
     path = _checked_path(path)
     if message_type is WsMessageType.Text:
@@ -125,7 +125,7 @@ def send_ws_push_waiting(channel_id: int, message_type: WsMessageType, blob: Laz
     messages of the process wait meanwhile.
 
     Raises:
-        PushError: the message reached nobody; `ChannelNotFound` also when the channel is gone meanwhile.
+        PushError: the message reached nobody; `ChannelNotFound` also when the channel is closed meanwhile.
     """
     kind = message_type_to_wit(message_type)
     try:
@@ -139,16 +139,16 @@ def send_ws_push_waiting(channel_id: int, message_type: WsMessageType, blob: Laz
 def send_ws_extension_push(
     channel_id: int, blob: LazyLoadBlob, response_seconds: int | None = None
 ) -> LazyLoadBlob | None:
-    """Push a message to a channel that an extension opened, in the framing of extensions.
+    """Push a message in the extension framing to a channel that an extension opened.
 
     Args:
         channel_id: the channel, on a path bound with `extension=True`.
         blob: the payload.
-        response_seconds: how long to wait for the extension's answer; None to tell it only. What it says
-            to that arrives at `on_request`.
+        response_seconds: how long to wait for the extension's answer; None not to wait. Any answer
+            then arrives at `on_request`.
 
     Returns:
-        The answer; None when it did not come in time, or none is wanted.
+        The answer; None when it did not come in time, or was not expected.
 
     Raises:
         PushError: the message reached nobody; the subclass says why.
@@ -165,8 +165,8 @@ def send_ws_extension_push(
 
 
 def set_channel_policy(channel_id: int, policy: ChannelPolicy) -> None:
-    """Say what becomes of pushes to a channel whose client reads too slowly. A process that was started
-    again says it anew.
+    """Set what happens to pushes to a channel when its outbox is full, for this run of the
+    process.
 
     Raises:
         ChannelNotFound: there is none, or it is not this process's.
@@ -225,12 +225,12 @@ def bind_ws_path(
     """Accept WebSockets on `/<process-id><path>`.
 
     Args:
-        path: such as `/`, `/rooms/:room` or `/files/*path`; what stands for `:room` (one segment) and `*path` (all
-            that are left, at least one) arrives in `url_params`.
+        path: such as `/`, `/rooms/:room` or `/files/*path`; the values of `:room` (one segment) and `*path` (the
+            rest, at least one) are in `url_params`.
         authenticated: only clients with the node's auth cookie may open it.
         secure: only on the package's own host, for clients who logged in for it.
         extension: for native programs on the node's machine, which may use the extension framing.
-        subprotocols: those that the process speaks, the one it likes best first.
+        subprotocols: the supported ones, in order of preference.
 
     Raises:
         BindError: it was not bound; the subclass says why.
@@ -246,7 +246,7 @@ def bind_ws_path(
 
 
 def unbind_ws_path(path: str) -> None:
-    """Accept no more WebSockets on the path; its open channels are closed with 1001."""
+    """Stop accepting WebSockets on the path; its open channels are closed with 1001."""
     _wit.http_server.unbind_ws_path(_checked_path(path))
 
 
@@ -258,14 +258,14 @@ def bind_http_path(
     secure: bool = False,
     response_seconds: int | None = None,
 ) -> None:
-    """Be handed the HTTP requests to `/<process-id><path>`.
+    """Get the HTTP requests to `/<process-id><path>`.
 
     Args:
         path: as for `bind_ws_path`.
         authenticated: only clients with the node's auth cookie may ask.
         local_only: only from the node's own machine, with the secret of the node's home or a login.
         secure: only on the package's own host, for clients who logged in for it.
-        response_seconds: within which the process answers; None for as long as the node says.
+        response_seconds: for the process to answer; None for the node's default.
 
     Raises:
         BindError: it was not bound; the subclass says why.
@@ -286,7 +286,7 @@ def bind_http_static_path(
     local_only: bool = False,
     secure: bool = False,
 ) -> None:
-    """Have the host serve this content on `/<process-id><path>`, without asking the process.
+    """Let the host serve this content on `/<process-id><path>`, without asking the process.
 
     Raises:
         BindError: it was not bound; the subclass says why.
@@ -301,7 +301,7 @@ def bind_http_static_path(
 def serve_ui(
     path: str = "/", *, authenticated: bool = True, local_only: bool = False, secure: bool = False
 ) -> None:
-    """Have the host serve the files of the package's `ui` folder under `/<process-id><path>`.
+    """Let the host serve the files of the package's `ui` folder under `/<process-id><path>`.
 
     Raises:
         BindError: it was not bound; the subclass says why.
@@ -314,7 +314,7 @@ def serve_ui(
 
 
 def unbind_http_path(path: str) -> None:
-    """Serve the path no more."""
+    """Stop serving the path."""
     _wit.http_server.unbind_http_path(_checked_path(path))
 
 
@@ -325,9 +325,9 @@ def send_http_response(
 
     Args:
         status: such as 200.
-        headers: names and values; give pairs to repeat a name.
-        body: what the client gets; text is sent as UTF-8.
-        mime: its content type; for text without one, `text/plain; charset=utf-8`.
+        headers: names and values; pass pairs to repeat a name.
+        body: the content; a str is sent as UTF-8.
+        mime: the content type; for a str without one, `text/plain; charset=utf-8`.
     """
     checked_int(status, "an HTTP status", 100, 999)
     pairs = [
@@ -346,10 +346,10 @@ def send_http_response(
 def push_to_many(
     channels: list[int], push: Callable[[list[int]], list[tuple[int, _wit.http_server.PushError]]]
 ) -> dict[int, PushError]:
-    """Push to any number of channels, by as many calls as that takes.
+    """Push to any number of channels, in as many calls as needed.
 
     Returns:
-        The channels that were refused, and why.
+        The channels that refused it, and why.
     """
     return {
         channel_id: push_error(channel_id, raw)

@@ -1,4 +1,4 @@
-"""The process's log: what `logging` and uncaught exceptions write there."""
+"""The process's log: output of `logging` and uncaught exceptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOUNT: Final = re.compile(r'(?m)^(\s*File ")/\d+/')
 
 
 class LogHandler(logging.Handler):
-    """Hands the records of `logging` to the host."""
+    """Passes records of `logging` to the host."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record to the process's log."""
@@ -33,7 +33,7 @@ class LogHandler(logging.Handler):
 
 @contextmanager
 def logging_to_host() -> Iterator[None]:
-    """Let everything that `logging` says, from INFO up, reach the process's log."""
+    """Send everything that is logged by `logging`, from INFO up, to the process's log."""
     root = logging.getLogger()
     handler, level = LogHandler(), root.level
     root.addHandler(handler)
@@ -47,22 +47,22 @@ def logging_to_host() -> Iterator[None]:
 
 
 def log_exception(what: str, error: BaseException) -> None:
-    """Write to the log that `what` failed, with the traceback of the author's code."""
+    """Log that `what` failed, with the traceback of the user's code."""
     shown = traceback.format_exception(type(error), error, _author_frames(error.__traceback__))
     text = _MOUNT.sub(r"\1", "".join(shown)).rstrip()
     print_to_log(f"{what} failed\n{text}", Verbosity.ERROR)
 
 
 def keep_sources() -> None:
-    """Remember the source of the modules loaded so far, so that tracebacks in a component, which has
-    no files, show lines of code. Those of the standard library are left out: they are large.
+    """Cache the source of the modules loaded so far, so that tracebacks in a component, which has
+    no files, show lines of code; except the large standard library.
     """
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
         if not path or not path.endswith(".py") or not _MOUNT.match(f'File "{path}'):
             continue
         lines = linecache.getlines(path)
-        # A modification time of None is what keeps the entry when the file is gone.
+        # A modification time of None keeps the entry without the file.
         linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
 
 

@@ -1,4 +1,4 @@
-"""What a process receives and what it sends along: plain values."""
+"""Messages and payloads: plain values."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class WsMessageType(StrEnum):
 
 
 class LazyLoadBlob:
-    """A payload that travels beside a message: `LazyLoadBlob(mime, bytes)`.
+    """A message's payload: `LazyLoadBlob(mime, bytes)`.
 
-    It keeps the form it was made from, text or bytes, and makes the other when asked: text that
-    came from a client and goes to clients is never turned into bytes on the way.
+    It keeps its original form, str or bytes, and converts on demand: text
+    from a client to clients is never encoded.
     """
 
     __slots__ = ("_bytes", "_text", "mime")
@@ -48,10 +48,10 @@ class LazyLoadBlob:
 
     @classmethod
     def from_text(cls, text: str, mime: str | None = None) -> LazyLoadBlob:
-        """A payload of UTF-8 text.
+        """A payload of text.
 
         Raises:
-            ValueError: the text has a lone surrogate, which has no UTF-8 form.
+            ValueError: the text has a lone surrogate, which UTF-8 cannot encode.
         """
         blob = cls.__new__(cls)
         blob.mime = mime
@@ -95,8 +95,8 @@ class LazyLoadBlob:
 class WebSocketOpen:
     """A client opened a channel to this process.
 
-    `path` is the bound path without the process id, `/` for a registered channel. `resumed` says
-    that the channel was open already: this process was started again and is told of it anew.
+    `path` is the bound path without the process id, `/` for a registered channel. `resumed`: the
+    channel was open already when this process was restarted.
     """
 
     channel_id: int
@@ -119,7 +119,7 @@ class WebSocketPush:
 
 @dataclass(frozen=True, slots=True)
 class WebSocketClose:
-    """The client of a channel is gone."""
+    """The client of a channel has left."""
 
     channel_id: int
 
@@ -143,12 +143,12 @@ class Http:
 
 
 HttpServerRequest: TypeAlias = WebSocketOpen | WebSocketPush | WebSocketClose | Http
-"""What `http-server:distro:sys` tells a process."""
+"""Events of `http-server:distro:sys`."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingRequest:
-    """A request from another process. The host vouches for `source`."""
+    """A request from another process. The host sets `source`."""
 
     source: Address
     body: bytes
@@ -156,12 +156,12 @@ class IncomingRequest:
     metadata: str | None = None
     inherit: bool = False
     capabilities: tuple[Capability, ...] = ()
-    """What its sender handed over with it; `save_capabilities` keeps them."""
+    """The capabilities that came with it; `save_capabilities` keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingResponse:
-    """The answer to a request of this process, with the context that was given to it."""
+    """The answer to a request of this process, with its context."""
 
     source: Address
     body: bytes

@@ -33,7 +33,7 @@ _SEND_ERRORS: Final[dict[types.SendErrorKind, tuple[type[SendError], str]]] = {
 
 
 class _Received:
-    """What is known of the payload of the message received last."""
+    """The state of the payload of the message received last."""
 
     __slots__ = ("is_text",)
 
@@ -63,7 +63,7 @@ def receive() -> Message:
 
 
 def get_blob() -> LazyLoadBlob | None:
-    """The payload of the message received last; None when it has none."""
+    """The payload of the message received last, if any."""
     if received.is_text:
         text = _wit.messaging.get_blob_text()
         if text is not None:
@@ -72,7 +72,7 @@ def get_blob() -> LazyLoadBlob | None:
 
 
 def get_blob_text() -> str | None:
-    """The same payload as text; None when there is none or it is not UTF-8."""
+    """The same payload as text; None if there is none or it is not UTF-8."""
     return _wit.messaging.get_blob_text()
 
 
@@ -87,7 +87,7 @@ def last_blob() -> LazyLoadBlob | None:
 
 
 class Request:
-    """A message to another process, put together step by step and then sent.
+    """A message to another process, built step by step and then sent.
 
     `Request().target("chat:chat:guesthouse.os").body(b"…").blob(blob).send()`
     """
@@ -114,22 +114,22 @@ class Request:
         self._capabilities: tuple[Capability, ...] = ()
 
     def target(self, target: Address | str) -> Self:
-        """Whom it is for: an address, or `node@process:package:publisher`."""
+        """Its receiver: an address, or `node@process:package:publisher`."""
         self._target = Address.parse(target) if isinstance(target, str) else target
         return self
 
     def body(self, body: bytes | str) -> Self:
-        """What it says."""
+        """Its content."""
         self._body = _encoded(body, "a body")
         return self
 
     def blob(self, blob: LazyLoadBlob | None) -> Self:
-        """The payload beside it."""
+        """Its payload."""
         self._blob = blob
         return self
 
     def inherit(self, inherit: bool = True) -> Self:
-        """Reuse the id, and without a blob of its own the blob, of the message being handled."""
+        """Use the id of the message being handled, and its blob if this one has none."""
         self._inherit = bool(inherit)
         return self
 
@@ -144,14 +144,14 @@ class Request:
         return self
 
     def capabilities(self, *capabilities: Capability) -> Self:
-        """Rights to hand on with it: those that this process holds, was just handed, or issues itself. The host
+        """Capabilities to pass on: those that this process holds, was just given, or issues itself. The host
         leaves out others.
         """
         self._capabilities = capabilities
         return self
 
     def expects_response(self, seconds: int | None) -> Self:
-        """How long to wait for a response; None when no response is wanted."""
+        """Seconds to wait for a response; None when none is expected."""
         if seconds is not None:
             checked_int(seconds, "the seconds to wait for a response", 1, U64_MAX)
         self._expects_response = seconds
@@ -163,12 +163,12 @@ class Request:
         _wit.messaging.send_request(target, request, self._context, blob)
 
     def send_and_await_response(self, seconds: int) -> IncomingResponse:
-        """Send it and wait for the response; other messages queue meanwhile. `get_blob` then has the
+        """Send it and wait for the response; other messages queue meanwhile. `get_blob` then returns the
         response's payload.
 
         Raises:
             SendError: it was not delivered, or not answered within that time.
-            ValueError: it is for this very process, which cannot answer while it waits.
+            ValueError: it is to this process itself, which cannot answer while it waits.
         """
         target, request, blob = self.expects_response(seconds).to_wit()
         if self._target == our():
@@ -182,7 +182,7 @@ class Request:
         return incoming_response_from_wit(raw.value)
 
     def to_wit(self) -> tuple[types.Address, types.Request, types.LazyLoadBlob | None]:
-        """The bindings' form of it."""
+        """Convert it for the bindings."""
         if self._target is None:
             raise ValueError("a request needs a target: Request().target(address)")
         rights = capabilities_to_wit(self._capabilities)
@@ -203,22 +203,22 @@ class Response:
         self._capabilities: tuple[Capability, ...] = ()
 
     def body(self, body: bytes | str) -> Self:
-        """What it says."""
+        """Its content."""
         self._body = _encoded(body, "a body")
         return self
 
     def blob(self, blob: LazyLoadBlob | None) -> Self:
-        """The payload beside it."""
+        """Its payload."""
         self._blob = blob
         return self
 
     def capabilities(self, *capabilities: Capability) -> Self:
-        """Rights to hand on with it, as for `Request`."""
+        """Capabilities to pass on, as for `Request`."""
         self._capabilities = capabilities
         return self
 
     def inherit(self, inherit: bool = True) -> Self:
-        """Carry the blob of the message received last when it has none of its own."""
+        """Carry the blob of the message received last if it has none."""
         self._inherit = bool(inherit)
         return self
 
@@ -228,7 +228,7 @@ class Response:
         return self
 
     def send(self) -> None:
-        """Send it. With no request that wants an answer, the host logs and drops it."""
+        """Send it. Without a request that expects an answer, the host logs and drops it."""
         rights = capabilities_to_wit(self._capabilities)
         response = types.Response(self._inherit, self._body, self._metadata, rights)
         _wit.messaging.send_response(response, optional_blob_to_wit(self._blob))
@@ -239,7 +239,7 @@ def _encoded(value: bytes | str, what: str) -> bytes:
 
 
 def send_error(raw: types.SendError, context: bytes | None) -> SendError:
-    """The error that stands for a message which the host gave back."""
+    """The error for a message that the host returned."""
     kind, reason = _SEND_ERRORS[raw.kind]
     target, blob = address_from_wit(raw.target), blob_from_wit(raw.lazy_load_blob)
     error = kind(f"{target}: {reason}", target, raw.request.body, blob, context)

@@ -1,4 +1,4 @@
-"""What the host does when this process ends or traps."""
+"""What happens when this process ends or traps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guesthouse_sdk.message import blob_from_wit
 from guesthouse_sdk.messaging import Request
 
 OnExit: TypeAlias = Literal["none", "restart"] | Sequence[Request]
-"""Nothing, start it again, or send these requests on its behalf."""
+"""Nothing, restart it, or send these requests on its behalf."""
 
 
 def get_on_exit() -> OnExit:
@@ -30,7 +30,7 @@ def set_on_exit(on_exit: OnExit) -> None:
 
 
 def on_exit_to_wit(on_exit: OnExit) -> types.OnExit:
-    """The bindings' form of it."""
+    """Convert it for the bindings."""
     if on_exit == "none":
         return types.OnExit_None_()
     if on_exit == "restart":

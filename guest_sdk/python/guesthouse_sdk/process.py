@@ -1,4 +1,4 @@
-"""The high-level form of a process: a class whose methods are called as things happen."""
+"""The high-level form of a process: a class whose methods are called for events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BINARY: Final = types.WsMessageType.BINARY
 
 
 class Channel:
-    """One client's WebSocket. Attributes of your own may be set on it."""
+    """One client's WebSocket. You may set attributes of your own on it."""
 
     def __init__(self, opened: WebSocketOpen, process: Process) -> None:
         self.id = opened.channel_id
@@ -45,7 +45,7 @@ class Channel:
 
     @property
     def path(self) -> str:
-        """The path the client asked for; `/` for a registered channel."""
+        """The requested path; `/` for a registered channel."""
         return self.opened.path
 
     @property
@@ -55,7 +55,7 @@ class Channel:
 
     @property
     def query_params(self) -> Mapping[str, str]:
-        """What follows `?` in the URL."""
+        """The parameters after `?` in the URL."""
         return self.opened.query_params
 
     def send(self, message: str | bytes) -> None:
@@ -63,7 +63,7 @@ class Channel:
 
         Raises:
             ChannelFull: the client reads too slowly; the message was dropped.
-            ChannelNotFound: the client is gone; `on_close` follows.
+            ChannelNotFound: the client has left; `on_close` follows.
             PushError: as for `send_ws_push`.
         """
         try:
@@ -76,11 +76,11 @@ class Channel:
             raise push_error(self.id, refusal(failure)) from None
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the channel. It leaves `channels` at once and `on_close` is not called for it. Closing
-        one whose client is gone does nothing.
+        """Close the channel. It leaves `channels` at once, without `on_close`. Closing
+        one whose client has left does nothing.
 
         Raises:
-            CloseError: the code or the reason cannot be sent.
+            CloseError: the code or the reason is invalid.
         """
         try:
             close_channel(self.id, code, reason)
@@ -102,14 +102,14 @@ class HttpResponse:
 
 
 class Process:
-    """Base of a process. Override what you need; nothing has to be called from it.
+    """Base class of a process. Override what you need; no method needs `super()`.
 
-    An exception that a method does not catch is logged with its traceback and costs that one
-    message. Only one from `on_start` ends the process.
+    An uncaught exception is logged with its traceback, and that message is not handled further. Only one from
+    `on_start` ends the process.
 
     Attributes:
         our: this process's address.
-        channels: the open channels. Add and remove nothing: it is kept for you, and has each channel
+        channels: the open channels; do not modify it. It has each channel
             from just before `on_open` until just before `on_close`, or until this process closes it.
             After a restart it has the channels that stayed open.
     """
@@ -125,32 +125,32 @@ class Process:
         """A client opened a channel."""
 
     def on_resume(self, channel: Channel) -> None:
-        """A channel was open before this process was started again. By default as if it were new."""
+        """A channel was open before this process was restarted. Calls `on_open` by default."""
         self.on_open(channel)
 
     def on_message(self, channel: Channel, message: str | bytes) -> None:
         """A client sent a text message (str) or a binary one (bytes)."""
 
     def on_close(self, channel: Channel) -> None:
-        """The client of a channel is gone."""
+        """The client of a channel has left."""
 
     def on_http(self, request: Http) -> HttpResponse | str | bytes | None:
-        """A client asks for a path bound by `bind_http_path`; `get_blob` has the body. Return None when
-        the answer was sent by `send_http_response`.
+        """A client requests a path bound by `bind_http_path`; `get_blob` has the body. Return None if
+        you have answered with `send_http_response`.
         """
         return HttpResponse("not found\n", 404)
 
     def on_request(self, source: Address, request: IncomingRequest) -> Response | None:
-        """Another process asks for something; `get_blob` has the payload. What is returned is sent."""
+        """Another process sent a request; `get_blob` has the payload. The return value is sent."""
         print_to_log(f"a request from {source} was dropped: the process has no on_request", Verbosity.WARNING)
         return None
 
     def on_response(self, source: Address, response: IncomingResponse) -> None:
-        """Another process answers what was sent with `Request().expects_response(…).send()`."""
+        """Another process answered a `Request().expects_response(…).send()`."""
 
     def on_handover(self) -> None:
-        """Another version takes this one's place: store what it needs, and return. Nothing follows. Called
-        when the manifest says `handover = true`; see `docs/upgrades.md` for how long it may take.
+        """Another version will replace this one: store what it needs, and return. It is the last call. Only
+        if the manifest has `handover = true`; see `docs/upgrades.md` for the time limit.
         """
 
     def on_send_error(self, error: SendError) -> None:
@@ -160,11 +160,11 @@ class Process:
     def broadcast(
         self, message: str | bytes, to: Iterable[Channel] | None = None
     ) -> dict[Channel, PushError]:
-        """Send one message to all channels, or to those given; it crosses to the host once.
+        """Send one message to all channels, or to some; it is passed to the host once.
 
         Returns:
-            The channels that were refused, and why: mostly `ChannelFull`. It is for you to close them
-            or to let them miss the message.
+            The channels that refused it, and why: usually `ChannelFull`. Close them, or let them miss
+            the message.
         """
         channels = {channel.id: channel for channel in (self.channels if to is None else to)}
         if not channels:
@@ -182,7 +182,7 @@ class Process:
         return {channels[channel_id]: error for channel_id, error in refused.items()}
 
     def run(self, our: Address) -> None:
-        """Handle messages for ever. The SDK calls it."""
+        """Handle messages forever. Called by the SDK."""
         self.our = our
         self.channels = set()
         self._by_id = {}
@@ -278,7 +278,7 @@ class Process:
 
 
 class _Kept:
-    """The channels of a process, of which it is told what it closes."""
+    """Keeps a process's channels up to date when it closes some."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -303,7 +303,7 @@ _METHODS: Final[dict[type, str]] = {
 
 
 def _is_on(opened: WebSocketOpen, path: str) -> bool:
-    """Whether a channel's path, as it was asked for or as it was bound, is that."""
+    """Whether that is a channel's path, as requested or as bound."""
     return path == opened.path or params_of(path, opened.path) == dict(opened.url_params)
 
 

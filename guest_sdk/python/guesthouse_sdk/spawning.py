@@ -1,4 +1,4 @@
-"""Starting other processes of one's own package."""
+"""Starting other processes of the same package."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def spawn(
 
     Args:
         wasm_path: such as `/build/child.wasm`, in the package's folder.
-        name: what it is called in the package; None for a free name.
-        on_exit: what happens when it ends; with `"restart"` it also returns when the node does.
-        request_capabilities: which of this process's own capabilities it gets.
+        name: its name in the package; None for a free one.
+        on_exit: what happens when it ends; with `"restart"` it is also started again with the node.
+        request_capabilities: those of this process's own capabilities that it gets.
         grant_capabilities: processes that may message it.
-        public: whether any process may.
+        public: whether any process may message it.
 
     Raises:
         SpawnError: it was not started; the subclass says why.

@@ -1,4 +1,4 @@
-"""The process itself: its address, its log, its state, and what becomes of it when it ends."""
+"""The process itself: its address, its log, its state, and what happens when it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guesthouse_sdk.errors import StateError, StateNotWritten, StateTooBig
 
 
 class Verbosity(Enum):
-    """How loud a line in the log is."""
+    """Log levels."""
 
     ERROR = _wit.system.Verbosity.ERROR
     WARNING = _wit.system.Verbosity.WARNING
@@ -23,7 +23,7 @@ class Verbosity(Enum):
 
 
 class _Self:
-    """Who this process is, once it runs."""
+    """The process's address, once it runs."""
 
     __slots__ = ("address",)
 
@@ -35,7 +35,7 @@ _self: Final = _Self()
 
 
 def set_our(address: Address | None) -> None:
-    """Remember the address that the host started this process with."""
+    """Set the address that the host started this process with."""
     _self.address = address
 
 
@@ -47,22 +47,22 @@ def our() -> Address:
 
 
 def print_to_log(text: str, verbosity: Verbosity = Verbosity.INFO) -> None:
-    """Write to the process's log. `print` and `logging` reach it too."""
+    """Write to the process's log. `print` and `logging` also go there."""
     if not text.isascii():
         text = text.encode(errors="replace").decode()  # a lone surrogate must not cost the line
     _wit.system.print(verbosity.value, text)
 
 
 def get_state() -> bytes | None:
-    """The bytes stored last; None when there are none."""
+    """The stored bytes, if any."""
     return _wit.system.get_state()
 
 
 def set_state(state: bytes) -> None:
-    """Store bytes in place of those stored before. They are durable once this returns.
+    """Replace the stored bytes. They are durable once this returns.
 
     Raises:
-        StateTooBig: larger than this process may keep.
+        StateTooBig: larger than this process may store.
         StateNotWritten: the node could not write it.
     """
     try:
@@ -72,7 +72,7 @@ def set_state(state: bytes) -> None:
 
 
 def clear_state() -> None:
-    """Forget the stored bytes, durably.
+    """Delete the stored bytes, durably.
 
     Raises:
         StateNotWritten: the node could not write it.
