@@ -343,7 +343,7 @@ def test_all_that_a_node_and_its_commands_make_is_for_their_user_alone(tmp_path:
     again = Daemon(home)
     assert again.ready.startswith("ready ")
     assert open_to_others(home) == []
-    assert "others could read state.sqlite: they cannot any more" in again.end(signal.SIGTERM)[2]
+    assert "others could read state.sqlite: removed their access" in again.end(signal.SIGTERM)[2]
 
 
 def test_help_needs_none_of_the_heavy_modules() -> None:
