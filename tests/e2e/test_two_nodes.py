@@ -204,13 +204,13 @@ def other_source(message: list[Any]) -> None:
 
 
 ALTERED: list[tuple[Alter, str]] = [
-    (tampered(other_body), "its body is not the one that one.os signed"),
-    (tampered(other_source), "its body is not the one that one.os signed"),
+    (tampered(other_body), "its body is not what one.os signed"),
+    (tampered(other_source), "its body is not what one.os signed"),
     (in_the_name_of_one, "is not signed by one.os"),
     (for_another_node, "is not signed by one.os"),
     (lambda data: [data[:20] + bytes([data[20] ^ 1]) + data[21:]], "is not signed by one.os"),
-    (lambda data: [data[:-1]], "its body is not the one that one.os signed"),
-    (lambda data: [data[:100]], "is not of the form of an envelope"),
+    (lambda data: [data[:-1]], "its body is not what one.os signed"),
+    (lambda data: [data[:100]], "it is not an envelope"),
     (lambda data: [bytes([data[0] + 1]) + data[1:]], "is not of version 2"),
 ]
 
@@ -232,10 +232,10 @@ async def test_what_is_forged_or_altered_on_the_way_is_dropped_and_logged(world:
 async def test_what_is_heard_again_is_dropped_and_logged(world: World) -> None:
     world.net.alter = lambda frame: [frame, frame]
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 1 note once") == "failed timeout note once"
-    await world.dropped(TWO, "what one.os sent was heard before")
+    await world.dropped(TWO, "one.os sent it before")
     assert (await world.ask(TWO, OPEN, "journal")).split() == ["note", "once"]
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
-    await world.dropped(ONE, "what two.os sent was heard before")
+    await world.dropped(ONE, "two.os sent it before")
     for data in [data for node, data in world.net.seen if node == TWO]:
         world.net.incoming[TWO](data)
     assert (await world.ask(TWO, OPEN, "journal")).split() == ["note", "once"]
@@ -301,7 +301,7 @@ async def test_a_node_answers_only_what_it_was_asked(world: World) -> None:
     for shapeless in ([], [9], [REQUEST], [FAILURE, 1, "no-such-kind", None], [RESPONSE, "1"], [[]]):
         world.net.incoming[ONE](frame(TWO, ONE, shapeless, key))
     assert await waits == "failed timeout say x"
-    assert len(world.logged(ONE, "no known form")) == 1, "what comes again is said once a minute"
+    assert len(world.logged(ONE, "sent an invalid message")) == 1, "what comes again is said once a minute"
     assert len(world.logged(ONE, "came too late, or was not asked for")) == 1
 
 

@@ -199,7 +199,7 @@ async def test_what_a_package_gave_before_it_was_uninstalled_is_void_when_it_is_
     far.ask(CHANNEL, "http-server:distro:sys", [given(uninstalled + 1, '{"channel":7}')])
     assert [call[0] for call in kernel.http.asked] == ["request"]
     kernel.router.rights.void({"late:b.os": uninstalled + 2 * LONGEST_SECONDS})
-    assert set(kernel.router.rights._void) == {"late:b.os"}, "by then no signature is valid any more"
+    assert set(kernel.router.rights._uninstalled) == {"late:b.os"}, "by then no signature is valid any more"
 
 
 async def test_who_answers_what_it_was_not_asked_hands_nothing_over(far: Far, kernel: Any) -> None:
@@ -259,7 +259,7 @@ async def test_a_flood_is_carried_out_a_little_each_turn_and_is_bounded(
         answered.append(len(far.heard))
     assert answered == [1, 2, 3, 3, 3]
     assert [message[:3] for message in far.heard] == [[FAILURE, n, "no-such-process"] for n in (1, 2, 3)]
-    assert sum("too much of them waits" in text for _, _, text in kernel.log.lines) == 1
+    assert sum("too many are queued" in text for _, _, text in kernel.log.lines) == 1
     assert far.remote.incoming(frames[3]) is None
 
 

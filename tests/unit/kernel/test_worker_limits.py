@@ -132,7 +132,7 @@ async def worker_silence_seconds(_: Path, over: int) -> None:
             (worker,) = begun.alive()
             await loop.go_through(SECONDS / LOOKS)
             await loop.go_through(SECONDS + over * MOMENT)
-            assert ("said nothing for 80 s" in log) is (over >= 0)
+            assert ("silent for 80 s" in log) is (over >= 0)
             if over >= 0:
                 await until(lambda: worker not in begun.alive())
 

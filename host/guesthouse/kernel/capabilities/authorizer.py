@@ -1,4 +1,4 @@
-"""Who may do what on this node: asked before a request is delivered and before a call is carried out."""
+"""Authorization on this node: checked before requests are delivered and calls are carried out."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from guesthouse.link.schema import Pair
 
 
 class GrantedCapabilities(Set[Capability]):
-    """What grants of others give to one process, as they stand now.
+    """Live view of the capabilities that others grant to one process.
 
     Args:
-        table: what is granted to whom.
+        table: granted capabilities by holder.
         holder: the process.
     """
 
@@ -53,8 +53,8 @@ class Authorizer:
 
     Args:
         node: the node's name.
-        state_bytes: the state that every process may keep.
-        log: where refusals go.
+        state_bytes: bytes of state that every process may keep.
+        log: for refusals.
     """
 
     def __init__(self, node: str, state_bytes: int, log: LogPort) -> None:
@@ -62,128 +62,135 @@ class Authorizer:
         self._default = defaults(node, state_bytes)
         self._log = log
         self.network = of_node(node, KERNEL, NETWORK)
-        """The right to message processes of other nodes, and to be messaged by them."""
-        self._given: dict[ProcessId, set[Capability]] = {}  # by holder, of grants that stand
-        self._grants: dict[ProcessId, tuple[tuple[ProcessId, Capability], ...]] = {}  # the same by issuer
-        self._void: dict[str, float] = {}  # by package: when it was uninstalled
+        """Needed to exchange messages with other nodes."""
+        self._by_holder: dict[ProcessId, set[Capability]] = {}
+        self._by_issuer: dict[ProcessId, tuple[tuple[ProcessId, Capability], ...]] = {}
+        self._uninstalled: dict[str, float] = {}  # by package, in Unix seconds
 
     def holdings(
         self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]], *, named: bool = True
     ) -> Holdings:
-        """What a process holds at first: the defaults, what its manifest requests, and, if it is `named`, what others
-        give to a process of its name.
+        """Initial capabilities of a process.
+
+        Args:
+            process: its id.
+            requests: issuers and params that its manifest requests.
+            named: whether it also gets what others grant to a process of its name.
         """
         return Holdings(
             f"{self._node}@{process}",
             self._default,
             frozenset(of_node(self._node, issuer, params) for issuer, params in requests),
-            GrantedCapabilities(self._given, process) if named else frozenset(),
+            GrantedCapabilities(self._by_holder, process) if named else frozenset(),
             named=named,
         )
 
     def give(self, issuer: ProcessId, grants: Iterable[tuple[ProcessId, str]]) -> None:
-        """A process grants capabilities of its own to others, whether they are there yet or not: these, and no longer
-        those that it granted before.
+        """Replace the grants of a process. Holders need not exist yet.
+
+        Args:
+            issuer: the process.
+            grants: holders and params.
         """
         self.take_back(issuer)
         granted = tuple((holder, of_node(self._node, issuer, params)) for holder, params in grants)
         if granted:
-            self._grants[issuer] = granted
+            self._by_issuer[issuer] = granted
         for holder, capability in granted:
-            self._given.setdefault(holder, set()).add(capability)
+            self._by_holder.setdefault(holder, set()).add(capability)
 
     def take_back(self, issuer: ProcessId) -> None:
-        """A process is gone: nobody holds what it granted any more."""
-        for holder, capability in self._grants.pop(issuer, ()):
-            held = self._given.get(holder, set())
+        """Revoke all grants of a process."""
+        for holder, capability in self._by_issuer.pop(issuer, ()):
+            held = self._by_holder.get(holder, set())
             held.discard(capability)
             if not held:
-                self._given.pop(holder, None)
+                self._by_holder.pop(holder, None)
 
     def forget_issued(self, processes: Sequence[Process], package_id: str) -> None:
-        """A package is gone: what its processes handed out is no right to message those of another that takes its name.
-        What manifests ask for by name stays.
+        """Remove the capabilities that an uninstalled package's processes issued, which must not apply to another
+        package of that name. Those requested by name in manifests stay.
         """
 
-        def theirs(capability: Capability) -> bool:
+        def is_issued(capability: Capability) -> bool:
             issuer = Address.parse(capability.issuer)
             return issuer.node == self._node and issuer.process.package_id == package_id
 
         for process in processes:
-            process.holdings.forget(theirs)
+            process.holdings.forget(is_issued)
         for process in processes:
             if not process.holdings.named:
-                self._take_from_child(process, processes, theirs)
+                self._take_from_child(process, processes, is_issued)
 
     def _take_from_child(
-        self, child: Process, processes: Sequence[Process], theirs: Callable[[Capability], bool]
+        self, child: Process, processes: Sequence[Process], is_issued: Callable[[Capability], bool]
     ) -> None:
-        """What its parent gave it stays as long as one of its package has it, as when it returns with its node."""
+        """A child keeps what its parent gave it while a process of its package still holds that, as after a restart."""
         family = [other for other in processes if other.id.package_id == child.id.package_id]
         lost = [
             capability
-            for capability in filter(theirs, child.holdings.requested)
+            for capability in filter(is_issued, child.holdings.requested)
             if not any(other.holdings.named and other.holdings.holds(capability) for other in family)
         ]
         child.holdings.requested -= set(lost)
 
     def void(self, uninstalled: Mapping[str, float]) -> None:
-        """What processes of these packages gave to other nodes until then is void: they were uninstalled.
+        """Invalidate capabilities that uninstalled packages gave to other nodes.
 
         Args:
-            uninstalled: when, in Unix seconds.
+            uninstalled: Unix seconds by package.
         """
-        known = {**self._void, **uninstalled}
+        known = {**self._uninstalled, **uninstalled}
         oldest = max(known.values(), default=0.0) - LONGEST_SECONDS - SKEW_SECONDS
-        self._void = {package: when for package, when in known.items() if when > oldest}
+        self._uninstalled = {package: when for package, when in known.items() if when > oldest}
 
     def is_void(self, capability: Capability, given: float) -> bool:
-        """Whether the package that gave it, at that time, was uninstalled since."""
-        return given <= self._void.get(Address.parse(capability.issuer).process.package_id, 0.0)
+        """Whether the issuer's package was uninstalled since `given`, in Unix seconds."""
+        return given <= self._uninstalled.get(Address.parse(capability.issuer).process.package_id, 0.0)
 
     def missing_to_message(self, sender: object, receiver: ProcessId) -> Capability | None:
-        """The messaging capability of a process of this node, when the sender does not hold it."""
+        """The receiver's messaging capability if the sender does not hold it, else None."""
         return self.missing(sender, of_node(self._node, receiver), f"a request to {receiver}")
 
     def missing(self, sender: object, capability: Capability, what: str) -> Capability | None:
-        """The capability, when the sender does not hold it: noted then, and logged with what it was for."""
+        """The capability if the sender does not hold it, else None. Logs the refusal of `what`."""
         if not isinstance(sender, Process):
-            return None  # the operator's own voice
+            return None  # sent by the node itself
         holdings = sender.holdings
         if holdings.holds(capability):
             return None
-        self._note(sender, capability, what)
+        self._record(sender, capability, what)
         return capability
 
     def missing_to_keep(self, process: Process, size: int) -> Capability | None:
-        """The capability to keep so many bytes as state, when a process has none for as many."""
+        """The capability to keep `size` bytes of state if the process lacks it, else None."""
         if size <= process.holdings.state_bytes():
             return None
-        enough = 1 << (size - 1).bit_length()  # noted as this, or each size would be a refusal of its own
-        self._note(process, self._to_keep(enough), f"keeping {size} bytes")
-        return self._to_keep(size)
+        rounded = 1 << (size - 1).bit_length()  # so that each size is not recorded as another refusal
+        self._record(process, self._state_capability(rounded), f"keeping {size} bytes")
+        return self._state_capability(size)
 
-    def _to_keep(self, size: int) -> Capability:
+    def _state_capability(self, size: int) -> Capability:
         return of_node(self._node, STATE, canonical_params(json.dumps({"bytes": size})))
 
-    def _note(self, sender: Process, capability: Capability, what: str) -> None:
+    def _record(self, sender: Process, capability: Capability, what: str) -> None:
         holdings = sender.holdings
         if holdings.refuse(capability):
             self._log.write(
                 str(sender.id),
                 "warning",
-                f"{what} was refused: it lacks the capability {capability}; its manifest may request it",
+                f"{what} was refused: it lacks the capability {capability}: request it in the manifest",
             )
 
     def handed_on(self, sender: object, receiver: object, attached: Sequence[Pair]) -> tuple[Pair, ...]:
-        """The capabilities of a message that its sender may hand on. Others are left out."""
+        """The attached capabilities that the sender may pass on; the receiver then holds them. Others are dropped."""
         if not attached or not isinstance(sender, Process):
             return ()
-        named = read_all(attached[:MOST_IN_MESSAGE])
-        passed = [capability for capability in named if sender.holdings.may_attach(capability)]
+        capabilities = read_all(attached[:MOST_IN_MESSAGE])
+        passed = [capability for capability in capabilities if sender.holdings.may_attach(capability)]
         if len(passed) != len(attached):
             self._log.write(
-                str(sender.id), "warning", "capabilities that it does not hold were left out of a message"
+                str(sender.id), "warning", "capabilities that it does not hold were removed from a message"
             )
         if isinstance(receiver, Process):
             receiver.holdings.receive(passed, f"{self._node}@{sender.id}")

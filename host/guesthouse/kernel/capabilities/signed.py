@@ -1,10 +1,9 @@
-"""Capabilities that leave the node, and come back: signed with its Ed25519 key. Pure.
+"""Capabilities that are passed between nodes, signed with the issuing node's Ed25519 key. Pure.
 
-A signed capability says which node issued it, to which holder, and until when. So it cannot be forged or altered (the
-signature), shown by another than its holder, or shown for ever. That what carries it is not heard twice is the
-envelope's to see to (`kernel/cluster/envelopes.py`).
+A signed capability names its issuer, holder and expiry, so it cannot be forged, altered, presented by another process,
+or used for ever. Replays are prevented by the envelope (`kernel/cluster/envelopes.py`).
 
-The signed bytes are a fixed prefix and the JSON of the fields, in one order.
+The signed bytes are a fixed prefix and the fields as a JSON array.
 """
 
 from __future__ import annotations
@@ -24,34 +23,34 @@ from guesthouse.core.errors import BadAddress, GuesthouseError
 from guesthouse.link.schema import Message
 
 LONGEST_SECONDS: Final = 24 * 3600.0
-"""How long a signature is valid; a verifier takes none that would be for longer."""
+"""Maximum validity of a signature, which verifiers enforce."""
 SKEW_SECONDS: Final = 60.0
-"""How far the clocks of two nodes may be apart."""
+"""Tolerated clock skew between nodes."""
 
 _PREFIX: Final = b"guesthouse capability 1\0"
 
 
 class BadSignature(GuesthouseError):
-    """A signed capability is not taken; the text says why. What varies in it stands behind a colon."""
+    """A signed capability is not valid. Variable parts of the message follow a colon, for throttling the log."""
 
 
 _Address = Annotated[str, Meta(max_length=1024)]
 
 
 class SignedCapability(Message, frozen=True):
-    """A capability on its way between nodes."""
+    """A capability as sent between nodes."""
 
     issuer: _Address
     params: Annotated[str, Meta(max_length=MAX_PARAMS)]
     holder: _Address
-    """The address of the process that may show it."""
+    """Address of the process that may present it."""
     expires: float
     """Unix seconds."""
     signature: Annotated[bytes, Meta(max_length=64)] = b""
 
 
 def sign(key: Ed25519PrivateKey, capability: Capability, holder: str, expires: float) -> SignedCapability:
-    """Sign a capability of this node's for one holder."""
+    """Sign a capability of this node for one holder, until `expires` in Unix seconds."""
     unsigned = SignedCapability(capability.issuer, capability.params, holder, expires)
     return replace(unsigned, signature=key.sign(_signed_bytes(unsigned)))
 
@@ -59,35 +58,35 @@ def sign(key: Ed25519PrivateKey, capability: Capability, holder: str, expires: f
 def verify(
     signed: SignedCapability, holder: str, key_of: Callable[[str], Ed25519PublicKey | None], now: float
 ) -> Capability:
-    """The capability, if `holder` holds it.
+    """Verify a signed capability.
 
     Args:
-        signed: what was shown, or handed over.
-        holder: the address of the process that shows it, or is handed it.
-        key_of: the public key of a node by its name; None for a node that is not known.
+        signed: as presented or passed on.
+        holder: address of the process that presents or receives it.
+        key_of: returns a node's public key by name; None for an unknown node.
         now: Unix seconds.
 
     Raises:
-        BadSignature: forged, altered, over, or another's.
+        BadSignature: it is forged, altered, expired, or for another holder.
     """
     try:
         capability = Capability.read(signed.issuer, signed.params)
         issuing_node = Address.parse(signed.issuer).node
     except (BadCapability, BadAddress) as error:
-        raise BadSignature(f"it names no capability: {error}") from None
+        raise BadSignature(f"it is not a capability: {error}") from None
     if (capability.issuer, capability.params) != (signed.issuer, signed.params):
         raise BadSignature("it is not in canonical form")
     key = key_of(issuing_node)
     if key is None:
-        raise BadSignature(f"the key of its issuer is not known: {issuing_node}")
+        raise BadSignature(f"the key of its issuer is unknown: {issuing_node}")
     try:
         key.verify(signed.signature, _signed_bytes(signed))
     except InvalidSignature:
         raise BadSignature(f"it is not signed by {issuing_node}") from None
     if signed.holder != holder:
-        raise BadSignature(f"it is another's: it was given to {signed.holder}, not to {holder}")
+        raise BadSignature(f"it is for another holder: {signed.holder}, not {holder}")
     if not now - SKEW_SECONDS < signed.expires <= now + LONGEST_SECONDS + SKEW_SECONDS:
-        raise BadSignature("it is over, or would be valid for too long")
+        raise BadSignature("it has expired, or is valid for too long")
     return capability
 
 
@@ -96,4 +95,4 @@ def _signed_bytes(signed: SignedCapability) -> bytes:
     try:
         return _PREFIX + json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:
-        raise BadSignature("its time is no number") from None
+        raise BadSignature("its expiry is not a number") from None

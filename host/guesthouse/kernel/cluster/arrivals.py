@@ -1,7 +1,7 @@
-"""Frames of other nodes that wait for their turn.
+"""Queue of frames from other nodes.
 
-They are taken for `TURN_SECONDS` of each turn of the event loop; the rest waits for the next, within a bound. So those
-who send without end hold up themselves, and nobody else.
+They are processed for `TURN_SECONDS` in each iteration of the event loop; the rest waits in a bounded queue. So a node
+that floods this one delays only itself and other nodes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MOST_FRAMES: Final = 4096
 
 
 class Arrivals:
-    """Takes frames in their order. Needs a running event loop.
+    """Processes frames in order. Needs a running event loop.
 
     Args:
-        take: carries out one frame; raises nothing.
+        take: processes one frame; must not raise.
     """
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
@@ -32,10 +32,10 @@ class Arrivals:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._until = 0.0
-        """When this turn's time is over; 0 before the first frame of a turn."""
+        """End of this iteration's time; 0 before its first frame."""
 
     def add(self, frame: bytes) -> Literal["full"] | None:
-        """Carry out a frame, at once or in one of the next turns; "full": there is no room for it."""
+        """Process a frame now or in a later iteration; "full" if the queue is full."""
         if not self._until:
             self._until = perf_counter() + TURN_SECONDS
             self._loop.call_soon(self._next_turn)

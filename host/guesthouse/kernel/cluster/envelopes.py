@@ -1,14 +1,12 @@
-"""What travels between nodes: one message, for one node, signed by the node that sends it, and heard once. Pure
-but for randomness.
+"""Envelopes between nodes: one message for one node, signed by the sender and accepted once. Pure but for randomness.
 
-An envelope is a head and a body. The head stands at fixed places, and is signed:
+An envelope is a signed head and a body (`kernel/cluster/node_messages.py`). The fields of the head, with their bytes:
 
     version (1) | sender (1 + n) | receiver (1 + n) | number (16) | expires (8) | SHA-256 of body (32) | signature (64)
 
-The signature is that of the sending node's Ed25519 key over a fixed prefix and all that stands before it, so what an
-envelope of a stranger costs does not depend on its size: a body is not looked at, let alone decoded, before the head is
-known to be of a node whose key is known, for this one, in time, and new. The body is a message
-(`kernel/cluster/node_messages.py`).
+The Ed25519 signature covers a fixed prefix and all fields before it. The body is neither hashed nor decoded until the
+head is verified: signed by a known node, for this node, not expired and not a replay. So the cost of a forged envelope
+does not depend on its size.
 """
 
 from __future__ import annotations
@@ -30,28 +28,28 @@ from guesthouse.kernel.cluster.node_messages import PROTOCOL_VERSION, UNREADABLE
 from guesthouse.link.frames import UNENCODABLE
 
 MAX_ENVELOPE: Final = 20 * 1024 * 1024
-"""Bytes; a blob at its limit of 16 MiB fits, and a body beside it. One is hashed, copied and read in one turn of the
-event loop, so its size bounds what other nodes can hold this one up for: 1 to 2 ms a MiB.
-"""
+"""Maximum bytes: fits a blob of 16 MiB and a body. Processing one blocks the event loop for 1 to 2 ms a MiB."""
 VALID_SECONDS: Final = 60.0
-"""How long an envelope may be under way."""
+"""Validity of an envelope."""
 MOST_REMEMBERED: Final = 200_000
-"""Numbers that are remembered of one node until their envelopes are over."""
+"""Unexpired envelopes of one node that are remembered to detect replays."""
 
 _PREFIX: Final = b"guesthouse envelope 2\0"
 _NUMBER_BYTES: Final = 16
 _FIXED: Final = struct.Struct(f">{_NUMBER_BYTES}sd32s")
-"""Number, end and digest."""
+"""Number, expiry and digest."""
 _SIGNATURE_BYTES: Final = 64
-_NO_ENVELOPE: Final = "it is not of the form of an envelope"
+_NO_ENVELOPE: Final = "it is not an envelope"
 
 
 class BadEnvelope(GuesthouseError):
-    """An envelope is not taken; the text says why. What varies in it stands behind a colon, or is a node's name."""
+    """An envelope is not valid. Variable parts of the message follow a colon, except node names, for throttling the
+    log.
+    """
 
 
 class _Head(Struct, frozen=True):
-    """What is signed."""
+    """The signed fields."""
 
     sender: str
     receiver: str
@@ -59,21 +57,21 @@ class _Head(Struct, frozen=True):
     expires: float
     digest: bytes
 
-    def written(self) -> bytes:
+    def encode(self) -> bytes:
         names = (bytes([len(name)]) + name.encode() for name in (self.sender, self.receiver))
         fixed = _FIXED.pack(self.number, self.expires, self.digest)
         return b"".join((bytes([PROTOCOL_VERSION]), *names, fixed))
 
 
 class Envelopes:
-    """Signs what a node sends to others, and verifies what comes from them.
+    """Signs messages for other nodes and verifies theirs.
 
     Args:
-        node: the name of this node.
+        node: this node's name.
         key: its key.
-        key_of: the public key of another node by its name; None for a node that is not known.
-        since: when this node began to listen, in Unix seconds. What was sent before is not opened: it may have been
-            opened by an earlier run, which remembered that.
+        key_of: returns another node's public key by name; None for an unknown node.
+        since: when this node started, in Unix seconds. Envelopes from before are refused: they may be replays of
+            ones that an earlier run accepted.
     """
 
     def __init__(
@@ -87,30 +85,33 @@ class Envelopes:
         self._key = key
         self._key_of = key_of
         self._since = since
-        self._seen: dict[str, _Seen] = {}  # by node; only of those whose key is known
+        self._seen: dict[str, _Seen] = {}  # by node, of known nodes
 
     def close(self, message: NodeMessage, to: str, now: float) -> bytes:
-        """The envelope of a message for a node.
+        """Encode and sign a message for a node.
 
         Raises:
-            BadEnvelope: it would be too large, or cannot be written.
+            BadEnvelope: it is too large or cannot be encoded.
         """
         try:
             body = encode(message)
         except UNENCODABLE as error:
-            raise BadEnvelope(f"it cannot be written: {error}") from None
+            raise BadEnvelope(f"it cannot be encoded: {error}") from None
         number, digest = secrets.token_bytes(_NUMBER_BYTES), hashlib.sha256(body).digest()
-        head = _Head(self._node, to, number, now + VALID_SECONDS, digest).written()
+        head = _Head(self._node, to, number, now + VALID_SECONDS, digest).encode()
         envelope = b"".join((head, self._key.sign(_PREFIX + head), body))
         if len(envelope) > MAX_ENVELOPE:
-            raise BadEnvelope(f"it is over the limit of {MAX_ENVELOPE} bytes: it would have {len(envelope)}")
+            raise BadEnvelope(f"it is over the limit of {MAX_ENVELOPE} bytes: {len(envelope)} bytes")
         return envelope
 
     def open(self, envelope: bytes, now: float) -> tuple[str, NodeMessage]:
-        """Which node sent it, and its message; once.
+        """Verify and decode an envelope, once.
+
+        Returns:
+            The sending node and the message.
 
         Raises:
-            BadEnvelope: forged, altered, over, for another node, of an unknown one, opened before, or no message.
+            BadEnvelope: it is forged, altered, expired, replayed, for another node, of an unknown one, or malformed.
         """
         if len(envelope) > MAX_ENVELOPE:
             raise BadEnvelope(f"it is over the limit of {MAX_ENVELOPE} bytes")
@@ -118,32 +119,32 @@ class Envelopes:
         sender, start = head.sender, end + _SIGNATURE_BYTES
         key = self._key_of(sender)
         if key is None:
-            raise BadEnvelope("the key of the node that it names as its sender is not known")
+            raise BadEnvelope("the key of its sender is unknown")
         try:
             key.verify(envelope[end:start], _PREFIX + envelope[:end])
         except InvalidSignature:
             raise BadEnvelope(f"it is not signed by {sender}") from None
         if head.receiver != self._node:
-            raise BadEnvelope(f"{sender} meant it for another node")
+            raise BadEnvelope(f"{sender} sent it to another node")
         if not now - SKEW_SECONDS < head.expires <= now + VALID_SECONDS + SKEW_SECONDS:
-            raise BadEnvelope(f"what {sender} sent is over, or would be valid for too long")
+            raise BadEnvelope(f"it has expired, or {sender} made it valid for too long")
         if head.expires < self._since + VALID_SECONDS:
-            raise BadEnvelope(f"what {sender} sent is of before this node was started")
+            raise BadEnvelope(f"{sender} sent it before this node was started")
         seen = self._seen.setdefault(sender, _Seen())
         if not seen.is_new(head.number, now):
-            raise BadEnvelope(f"what {sender} sent was heard before, or too much is heard from it at once")
+            raise BadEnvelope(f"{sender} sent it before, or sends too many at once")
         with memoryview(envelope) as whole, whole[start:] as body:
             if hashlib.sha256(body).digest() != head.digest:
-                raise BadEnvelope(f"its body is not the one that {sender} signed")
+                raise BadEnvelope(f"its body is not what {sender} signed")
             seen.add(head.number, head.expires + SKEW_SECONDS)
             try:
                 return sender, decode(body)
             except UNREADABLE:
-                raise BadEnvelope(f"{sender} sent a message of no known form") from None
+                raise BadEnvelope(f"{sender} sent an invalid message") from None
 
 
 class _Seen:
-    """Numbers of one node's envelopes, until these are over."""
+    """Numbers of one node's unexpired envelopes."""
 
     __slots__ = ("_ends", "_numbers")
 
@@ -162,9 +163,9 @@ class _Seen:
 
 
 def _head(envelope: bytes) -> tuple[_Head, int]:
-    """What stands in front, which nobody has vouched for, and where it ends."""
+    """Parse the head, which is not verified yet; returns it and where its signed part ends."""
     if envelope[:1] != bytes([PROTOCOL_VERSION]):
-        raise BadEnvelope(f"it is not of version {PROTOCOL_VERSION}, which this node speaks")
+        raise BadEnvelope(f"it is not of version {PROTOCOL_VERSION}, which this node supports")
     sender, at = _name(envelope, 1)
     receiver, at = _name(envelope, at)
     end = at + _FIXED.size

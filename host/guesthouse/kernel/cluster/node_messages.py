@@ -1,8 +1,7 @@
-"""What nodes tell each other. It comes from machines of others: nothing of it is believed before it is read as one of
-these.
+"""Messages between nodes.
 
-A message is a frozen struct, as on the link (`link/schema.py`): MessagePack that msgspec checks as it reads it, with
-a bound on each text, list and piece of bytes that is looked at before one is made. Id 0 wants no answer.
+Frozen structs in MessagePack, as on the link (`link/schema.py`). msgspec validates them while decoding, with a bound on
+each string, list and byte string. Id 0 means that no response is expected.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from guesthouse.kernel.capabilities.signed import SignedCapability
 from guesthouse.link.schema import U64, LongText, Message, Pair, Text
 
 PROTOCOL_VERSION: Final = 2
-"""Of the messages, and of the envelopes that they travel in (`kernel/cluster/envelopes.py`)."""
+"""Version of messages and envelopes (`kernel/cluster/envelopes.py`)."""
 
 UNREADABLE: Final = (MsgspecError, UnicodeDecodeError, RecursionError)
-"""What `decode` raises for what is none of these messages."""
+"""Raised by `decode` for invalid messages."""
 
 Part = Annotated[bytes, Meta(max_length=2**24)]
-"""A body or a blob: what `process.message_bytes` is at the most."""
+"""A body or blob; the maximum of `process.message_bytes`."""
 Name = Annotated[str, Meta(max_length=512)]
 """A process id."""
 SignedCapabilities = Annotated[tuple[SignedCapability, ...], Meta(max_length=MOST_IN_MESSAGE)]
 
 
 class Request(Message, tag=0, frozen=True):
-    """A request of a process there to one here."""
+    """A request to a process of the receiving node."""
 
     id: U64
     source: Name
@@ -43,13 +42,13 @@ class Request(Message, tag=0, frozen=True):
     mime: Text | None
     blob: Part | None
     handed: SignedCapabilities
-    """What the sender hands over."""
+    """Capabilities passed to the receiver."""
     shown: SignedCapabilities
-    """What its node shows for it: what it holds of the target, and of channels."""
+    """Capabilities presented for authorization: the sender's for the target and for channels."""
 
 
 class Response(Message, tag=1, frozen=True):
-    """The answer to a request."""
+    """The response to a request."""
 
     id: U64
     source: Name
@@ -61,7 +60,7 @@ class Response(Message, tag=1, frozen=True):
 
 
 class Failure(Message, tag=2, frozen=True):
-    """A request comes back; `missing` is the capability that it was refused for."""
+    """A request failed; `missing` is the capability that its sender lacks."""
 
     id: U64
     kind: SendErrorKind

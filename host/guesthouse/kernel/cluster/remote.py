@@ -1,15 +1,13 @@
-"""Other nodes: what processes here send there, and what comes from there, over a transport that nobody believes.
+"""Messages to and from other nodes, over an untrusted transport.
 
-Everything leaves in envelopes that this node signs (`kernel/cluster/envelopes.py`). Capabilities that go with a message
-are signed by the node that issued them, for the process that gets them (`kernel/capabilities/signed.py`): a process of
-another node can hold one of this node's, show it here, and hand it to nobody else.
+Messages (`kernel/cluster/node_messages.py`) are sent in signed envelopes (`kernel/cluster/envelopes.py`). Capabilities
+in them are signed by their issuing node for one holder (`kernel/capabilities/signed.py`): a process of another node can
+hold one of this node and present it here, but cannot pass it on.
 
-What the messages are stands in `kernel/cluster/node_messages.py`.
+A process of another node may
 
-What a process of another node may do here:
-
-- message a process that holds the capability `"network"` and is public, or whose `"messaging"` it shows;
-- push to a channel whose process issued it `{"channel": ID}`, by a `WebSocketPush` to `http-server:distro:sys`.
+- message a process that holds `"network"` and is public, or whose `"messaging"` capability it presents;
+- push to a channel whose process gave it `{"channel": ID}`, by a `WebSocketPush` to `http-server:distro:sys`.
 """
 
 from __future__ import annotations
@@ -50,26 +48,25 @@ if TYPE_CHECKING:
     from guesthouse.kernel.messaging.router import Router
 
 SOURCE: Final = "remote"
-"""What lines in the log about other nodes are by."""
+"""Source of log lines about other nodes."""
 
 _NOT_FOUND: Final = b'{"Err": "WsChannelNotFound"}'
-"""To the letter what the HTTP server answers for a channel that is not there: the two cannot be told apart."""
+"""Exactly the HTTP server's response for an unknown channel, so that the two cannot be told apart."""
 _MOST_TRIED: Final = 2
-"""Signatures of one capability that are looked at in one message: a node shows one, and each costs a signature."""
+"""Signatures of one capability that are verified in a message; a correct node sends one."""
 KeyOf: TypeAlias = Callable[[str], Ed25519PublicKey | None]
 
 
 class Remote:
-    """The nodes that a transport reaches. `incoming` takes what comes from them; nothing in it raises or blocks.
-    Needs a running event loop.
+    """Connects this node to others by a transport. Nothing in it raises or blocks. Needs a running event loop.
 
     Args:
-        router: of this node.
-        key: of this node.
-        key_of: the public key of another node by its name; None for a node that is not known.
-        transport: what carries frames.
-        log: where what is dropped goes.
-        clock: Unix seconds.
+        router: this node's.
+        key: this node's.
+        key_of: returns another node's public key by name; None for an unknown node.
+        transport: sends frames.
+        log: for dropped messages.
+        clock: returns Unix seconds.
     """
 
     def __init__(
@@ -90,12 +87,12 @@ class Remote:
         self._log = log
         self._throttled_log = ThrottledLog(log)
         self._clock = clock
-        self._arrivals = Arrivals(self._hear)
+        self._arrivals = Arrivals(self._receive)
 
-    # --- what leaves
+    # --- outgoing
 
     def send(self, sender: Sender, sent: Send, target: Address, request_id: int) -> Unsent | None:
-        """Send a request of a process of this node. Returns why it is not sent."""
+        """Send a request of a process of this node; returns None or an error."""
         attached = self._router.rights.handed_on(sender, None, sent.capabilities)
         message = node_messages.Request(
             request_id,
@@ -110,12 +107,12 @@ class Remote:
             self._handed(sender, target, read_all(attached)),
             _shown(sender, target),
         )
-        return self._tell(target.node, message)
+        return self._send(target.node, message)
 
     def _handed(
         self, sender: object, target: Address, capabilities: Iterable[Capability]
     ) -> tuple[SignedCapability, ...]:
-        """What a process here hands to one there, signed; what nobody could verify is left out."""
+        """Sign capabilities for a process of another node; those it could not verify are dropped."""
         found: list[SignedCapability] = []
         for capability in capabilities:
             issuing_node = Address.parse(capability.issuer).node
@@ -126,33 +123,34 @@ class Remote:
             elif issuing_node == target.node and isinstance(shown, SignedCapability):
                 found.append(shown)
             else:
-                text = f"{capability} is not handed to {target}: it was given to one process alone"
+                text = f"{capability} was not passed to {target}: only its holder may use it"
                 self._log.write(SOURCE, "warning", text)
         return tuple(found)
 
-    def _tell(self, node: str, message: NodeMessage) -> Unsent | None:
+    def _send(self, node: str, message: NodeMessage) -> Unsent | None:
         try:
             envelope = self._envelopes.close(message, node, self._clock())
         except BadEnvelope as error:
-            self._log.write(SOURCE, "warning", f"a message for {node} is not sent: {error}")
+            self._log.write(SOURCE, "warning", f"a message to {node} was not sent: {error}")
             return "mailbox-full"
         return self._transport.send(node, envelope)
 
-    # --- what comes
+    # --- incoming
 
     def incoming(self, frame: bytes) -> Literal["full"] | None:
-        """A frame of the transport, from whomever. What is not as a node sends it is dropped and logged.
+        """Receive a frame from the transport. Invalid frames are dropped and logged.
 
-        Returns "full" when too much waits already; whoever can holds this frame back, and it is dropped otherwise.
+        Returns:
+            "full" when the queue is full: the transport should retry later, or the frame is lost.
         """
         refusal = self._arrivals.add(frame)
         if refusal is not None:
             self._throttled_log.say(
-                SOURCE, refusal, "messages of other nodes are not taken: too much of them waits"
+                SOURCE, refusal, "messages of other nodes are refused: too many are queued"
             )
         return refusal
 
-    def _hear(self, frame: bytes) -> None:
+    def _receive(self, frame: bytes) -> None:
         try:
             node, message = self._envelopes.open(frame, self._clock())
             if isinstance(message, node_messages.Request):
@@ -164,39 +162,39 @@ class Remote:
         except BadEnvelope as error:
             self._dropped("a message of another node was dropped", str(error))
         except (BadAddress, BadProcessId) as error:
-            self._dropped(f"a message of {node} was dropped, which names nobody", f": {error}")
+            self._dropped(f"a message of {node} with an invalid address was dropped", f": {error}")
 
     def _dropped(self, what: str, why: str) -> None:
-        """What a node sends without end is logged once a minute, whatever it puts into it."""
+        """Log a dropped message, throttled by the text before the first colon, which the sender cannot vary."""
         self._throttled_log.say(
             SOURCE, f"{what} {why.partition(':')[0]}", f"{what}: {why.removeprefix(': ')}"
         )
 
-    def _request(self, node: str, asked: node_messages.Request) -> None:
-        self._check_size(node, asked)
+    def _request(self, node: str, message: node_messages.Request) -> None:
+        self._check_size(node, message)
         sender, target = (
-            Address(node, ProcessId.parse(asked.source)),
-            canonical(ProcessId.parse(asked.target)),
+            Address(node, ProcessId.parse(message.source)),
+            canonical(ProcessId.parse(message.target)),
         )
-        payload = None if asked.blob is None else LazyLoadBlob(asked.mime, asked.blob)
-        answered = partial(self._answer, sender, asked.id)
+        payload = None if message.blob is None else LazyLoadBlob(message.mime, message.blob)
+        answered = partial(self._answer, sender, message.id)
         if target == HTTP_SERVER:
-            body = self._push(asked, payload, sender)
+            body = self._push(message, payload, sender)
             answered(Answer(body, source=f"{self._node}@{HTTP_SERVER}"))
             return
-        refusal = self._refusal(target, asked.shown, sender)
+        refusal = self._refusal(target, message.shown, sender)
         if refusal is None:
-            expects = asked.expects_response if asked.id else None
-            request = Request(asked.body, asked.inherit, expects, asked.metadata)
-            given = self._given(asked.handed, sender, target)
+            expects = message.expects_response if message.id else None
+            request = Request(message.body, message.inherit, expects, message.metadata)
+            given = self._given(message.handed, sender, target)
             refusal = self._router.deliver(target, request, payload, answered, source=sender, rights=given)
         if refusal is not None:
-            self._refuse(sender, asked.id, target, refusal)
+            self._refuse(sender, message.id, target, refusal)
 
     def _refusal(
         self, target: ProcessId, shown: Iterable[SignedCapability], sender: Address
     ) -> SendErrorKind | None:
-        """Why a process of another node that shows these may not message one of this node."""
+        """Why a process of another node may not message one of this node; None if it may."""
         receiver = self._router.find(target)
         if receiver is None:
             return "no-such-process"
@@ -206,7 +204,7 @@ class Remote:
             return None
         right = of_node(self._node, target)
         of_target = [each for each in shown if (each.issuer, each.params) == as_pair(right)]
-        held = self._taken(of_target[:_MOST_TRIED], str(sender), "shown by")
+        held = self._taken(of_target[:_MOST_TRIED], str(sender), "presented by")
         return None if right in held else "not-authorised"
 
     def _refuse(self, sender: Address, request_id: int, target: ProcessId, kind: SendErrorKind) -> None:
@@ -214,14 +212,14 @@ class Remote:
         self._throttled_log.say(SOURCE, f"a request of {sender.node} was refused: {kind}", text)
         if request_id:
             missing = as_pair(of_node(self._node, target)) if kind == "not-authorised" else None
-            self._tell(sender.node, Failure(request_id, kind, missing))
+            self._send(sender.node, Failure(request_id, kind, missing))
 
     def _answer(self, asker: Address, request_id: int, outcome: Answer | SendErrorKind) -> None:
-        """What became of a request of another node's process."""
+        """Send the outcome of a request of another node's process."""
         if not request_id:
             return
         if not isinstance(outcome, Answer):
-            self._tell(asker.node, Failure(request_id, outcome, None))
+            self._send(asker.node, Failure(request_id, outcome, None))
             return
         source = Address.parse(outcome.source)
         handed = self._handed(self._router.find(source.process), asker, outcome.capabilities)
@@ -229,24 +227,24 @@ class Remote:
         response = Response(
             request_id, str(source.process), outcome.body, outcome.metadata, mime, blob, handed
         )
-        if self._tell(asker.node, response) == "mailbox-full":
-            self._tell(asker.node, Failure(request_id, "mailbox-full", None))
+        if self._send(asker.node, response) == "mailbox-full":
+            self._send(asker.node, Failure(request_id, "mailbox-full", None))
 
-    def _push(self, asked: node_messages.Request, blob: LazyLoadBlob | None, sender: Address) -> bytes:
-        """A push to a channel of this node, in the name of the process that gave the right to it."""
+    def _push(self, message: node_messages.Request, blob: LazyLoadBlob | None, sender: Address) -> bytes:
+        """Push to a channel of this node, on behalf of the process that issued the capability for it."""
         try:
-            ((name, fields),) = read_json(asked.body).items()
+            ((name, fields),) = read_json(message.body).items()
             right = json.dumps({"channel": fields["channel_id"]}, separators=(",", ":"))
         except (ValueError, TypeError, AttributeError, KeyError):
             return b'{"Err": "MalformedRequest"}'
         ours = f"{self._node}@"
-        signed = (*asked.shown, *asked.handed)
+        signed = (*message.shown, *message.handed)
         of_channel = [each for each in signed if each.params == right and each.issuer.startswith(ours)]
-        held = self._taken(of_channel[:_MOST_TRIED], str(sender), "shown by")
+        held = self._taken(of_channel[:_MOST_TRIED], str(sender), "presented by")
         if name != "WebSocketPush" or not held:
             return _NOT_FOUND
         owner = Address.parse(held[0].issuer)
-        return self._router.http.request(owner, asked.body, blob, lambda: 0) or _NOT_FOUND
+        return self._router.http.request(owner, message.body, blob, lambda: 0) or _NOT_FOUND
 
     def _response(self, node: str, response: Response) -> None:
         self._check_size(node, response)
@@ -260,9 +258,9 @@ class Remote:
         answer = Answer(response.body, response.metadata, payload, str(source), tuple(rights))
         self._router.answered_by(node, response.id, answer)
 
-    def _check_size(self, node: str, said: node_messages.Request | Response) -> None:
-        """What a process of this node could not send, one of another node cannot either."""
-        parts = (said.body, said.metadata, said.mime, said.blob)
+    def _check_size(self, node: str, message: node_messages.Request | Response) -> None:
+        """Apply the limits of local processes' messages."""
+        parts = (message.body, message.metadata, message.mime, message.blob)
         sizes = [len(part) for part in parts if part is not None]
         if max(sizes) > self._router.message_bytes or sum(sizes) > 3 * self._router.message_bytes:
             raise BadEnvelope(f"{node} sent more than process.message_bytes")
@@ -276,24 +274,24 @@ class Remote:
             self._late(node)
 
     def _late(self, node: str) -> None:
-        """It answers what it was not asked, or was asked too long ago. What it hands over with it is not looked at."""
-        text = f"an answer of {node} came too late, or was not asked for"
+        """Log a response to no pending request. Its capabilities are ignored."""
+        text = f"a response of {node} came too late, or was not asked for"
         self._throttled_log.say(SOURCE, text, text)
 
-    # --- capabilities that come
+    # --- incoming capabilities
 
     def _given(
         self, handed: Iterable[SignedCapability], sender: Address, process: ProcessId
     ) -> list[Capability]:
-        """Capabilities that a process there hands to one here: those of its own node signed for the receiver, which can
-        show them there; those of this node that the sender may show.
+        """Valid capabilities that a remote process passes to a local one: those of its own node, signed for the
+        receiver, and those of this node, signed for the sender.
         """
         receiver = self._router.find(process)
         here = f"{self._node}@{process}"
         found = []
         for each in handed:
             own = each.issuer.startswith(f"{self._node}@")
-            taken = self._taken([each], str(sender) if own else here, "handed over by")
+            taken = self._taken([each], str(sender) if own else here, "passed by")
             found += taken
             if taken and not own and receiver is not None:
                 receiver.holdings.keep_signed(taken[0], each)
@@ -314,7 +312,7 @@ class Remote:
         capability = verify(signed, holder, self._issuer_key, self._clock())
         own = Address.parse(capability.issuer).node == self._node
         if own and self._router.rights.is_void(capability, signed.expires - LONGEST_SECONDS):
-            raise BadSignature("the package that gave it was uninstalled since")
+            raise BadSignature("its issuer was uninstalled since then")
         return capability
 
     def _issuer_key(self, node: str) -> Ed25519PublicKey | None:
@@ -322,7 +320,7 @@ class Remote:
 
 
 def _shown(sender: Sender, target: Address) -> tuple[SignedCapability, ...]:
-    """What a process's node shows for it: the right to message the target; for an HTTP server, all of that node."""
+    """Capabilities to present: the one to message the target; for an HTTP server, all of its node."""
     if not isinstance(sender, Process):
         return ()
     process, signed = canonical(target.process), sender.holdings.signed.items()

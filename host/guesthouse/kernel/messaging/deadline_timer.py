@@ -7,38 +7,38 @@ from collections.abc import Callable
 
 
 class DeadlineTimer:
-    """Calls `ring` when the nearest deadline is there. Needs a running event loop.
+    """Calls back when the nearest deadline passes. Needs a running event loop.
 
     Args:
-        nearest: the nearest deadline, in the loop's time; None when there is none.
-        ring: called once it is over.
+        nearest: returns the nearest deadline in the loop's time, or None.
+        expired: called when it has passed.
     """
 
-    def __init__(self, nearest: Callable[[], float | None], ring: Callable[[], None]) -> None:
+    def __init__(self, nearest: Callable[[], float | None], expired: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._nearest = nearest
-        self._ring = ring
+        self._expired = expired
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0  # when the timer fires; uvloop's handles do not always say
+        self._fires_at = 0.0  # uvloop's handles do not always tell
 
     def set(self) -> None:
-        """The deadlines changed."""
+        """Adjust the timer: the deadlines changed."""
         deadline = self._nearest()
         if self._timer is not None:
-            if deadline is not None and self._rings_at <= deadline:
+            if deadline is not None and self._fires_at <= deadline:
                 return
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
-            self._rings_at = deadline
-            self._timer = self._loop.call_at(deadline, self._over)
+            self._fires_at = deadline
+            self._timer = self._loop.call_at(deadline, self._fire)
 
     def close(self) -> None:
-        """Ring no more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _over(self) -> None:
+    def _fire(self) -> None:
         self._timer = None
-        self._ring()
+        self._expired()
         self.set()

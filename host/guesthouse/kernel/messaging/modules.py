@@ -1,7 +1,6 @@
-"""Runtime modules: processes of the node itself, such as `kv:distro:sys`, that others send requests to.
+"""Runtime modules: processes implemented by the node, such as `kv:distro:sys`.
 
-A module is no wasm and has no mailbox: it takes a request at once, and answers it now or later. What it
-may hold for that is its own to bound.
+A module has no mailbox: it receives a request at once and answers it now or later. It must bound what it holds.
 """
 
 from __future__ import annotations
@@ -15,33 +14,33 @@ from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.messages import LazyLoadBlob
 
 Answer = Callable[[bytes, LazyLoadBlob | None], None]
-"""Takes the response's body and blob. Called at most once; too late, it does nothing."""
+"""Sends the response's body and blob. To be called at most once; has no effect after the time-out."""
 
 
 class ModuleRequest(Struct, frozen=True):
-    """A request to a module. The router stamped `source`."""
+    """A request to a module. The router sets `source`."""
 
     source: Address
     body: bytes
     blob: LazyLoadBlob | None
     expects_response: float | None
-    """Seconds that somebody waits for the answer; None when nobody does."""
+    """Time-out in seconds; None if no response is expected."""
     answer: Answer
     waits: Callable[[], bool]
-    """Whether somebody still waits for the answer."""
+    """Whether the sender still waits for the response."""
 
     @property
     def size(self) -> int:
-        """Bytes that it brings."""
+        """Bytes of body and blob."""
         return len(self.body) + (0 if self.blob is None else len(self.blob.bytes))
 
 
 class Module(Protocol):
-    """A runtime module. Nothing in it blocks."""
+    """A runtime module. Must not block."""
 
     @property
     def id(self) -> ProcessId:
         """Its canonical id."""
 
     def request(self, request: ModuleRequest) -> None:
-        """Carry out a request; it raises nothing, whatever the request says."""
+        """Carry out a request. Must not raise."""

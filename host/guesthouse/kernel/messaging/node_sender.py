@@ -1,7 +1,6 @@
-"""Requests that the node itself sends, for people and for clients that are no process.
+"""Requests that the node itself sends, for its operator and its modules.
 
-An `NodeSender` is a sender like any process (the router stamps its id), except that it awaits each answer
-where it asked. It is the operator's own voice: no capability is asked of it.
+A `NodeSender` is a sender like a process, except that it awaits responses in asyncio and needs no capabilities.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from guesthouse.link.to_node import Send
 from guesthouse.link.to_worker import Response, SendFailure
 
 TERMINAL: Final = ProcessId("terminal", "distro", "sys")
-"""Who sends what a person sends with `guesthouse send`."""
+"""Sender of `guesthouse send`."""
 
-_REMEDIES: Final = {
-    "no-such-process": "it is not there, or ended before it answered: `guesthouse ps` lists those that are",
+_EXPLANATIONS: Final = {
+    "no-such-process": "it does not exist, or ended before it answered: `guesthouse ps` lists processes",
     "timeout": "it did not answer in time",
     "mailbox-full": "its mailbox is full, or the message is too large",
     "not-authorised": "it takes no messages from here",
@@ -34,7 +33,7 @@ class NotDelivered(GuesthouseError):
     """A request was not delivered or not answered. `kind` is the name of a `send-error-kind` case."""
 
     def __init__(self, target: Address, kind: str) -> None:
-        super().__init__(f"{target}: {kind}: {_REMEDIES.get(kind, kind)}")
+        super().__init__(f"{target}: {kind}: {_EXPLANATIONS.get(kind, kind)}")
         self.kind = kind
 
 
@@ -48,7 +47,12 @@ class Answered(Struct, frozen=True):
 
 
 class NodeSender:
-    """Sends requests as `process` through `send`, which is the router's."""
+    """Sends requests of the node.
+
+    Args:
+        process: the id to send as.
+        send: the router's `send`.
+    """
 
     def __init__(self, process: ProcessId, send: Callable[[NodeSender, Send], None]) -> None:
         self.id = process
@@ -58,7 +62,7 @@ class NodeSender:
         self._failure: SendFailure | None = None
 
     async def ask(self, target: Address, body: bytes, blob: LazyLoadBlob | None, seconds: int) -> Answered:
-        """Send a request and wait for its response. Cancelling it forgets the response.
+        """Send a request and wait `seconds` for its response. If cancelled, the response is discarded.
 
         Raises:
             NotDelivered: it was not delivered, or not answered in time.
@@ -77,10 +81,10 @@ class NodeSender:
         return Answered(outcome.source, outcome.body, outcome.metadata, payload)
 
     def tell(self, target: Address, body: bytes, blob: LazyLoadBlob | None) -> None:
-        """Send a request that wants no response.
+        """Send a request without a response.
 
         Raises:
-            NotDelivered: it is not in the target's mailbox.
+            NotDelivered: it was not added to the target's mailbox.
         """
         self._failure = None
         self._send(self, _request(0, target, body, blob, None))
@@ -89,17 +93,17 @@ class NodeSender:
             raise NotDelivered(target, failure.kind)
 
     def answer_await(self, handle: int, message: Response | SendFailure, size: int) -> None:
-        """Called by the router: the answer to one that waits."""
+        """See `Sender`."""
         answer = self._waiting.get(handle)
         if answer is not None and not answer.done():
             answer.set_result(message)
 
     def is_run(self, handle: int) -> bool:
-        """Called by the router: the node has one run."""
+        """See `Sender`. The node has one run."""
         return True
 
     def post_answer(self, message: Response | SendFailure, size: int) -> bool:
-        """Called by the router: what becomes of a request that wants no response."""
+        """See `Sender`. Records the failure of `tell`."""
         if isinstance(message, SendFailure):
             self._failure = message
         return True

@@ -1,14 +1,12 @@
-"""Requests that wait for their response: who asked, who may answer, and until when.
+"""Pending requests of a node: who sent them, who may answer, and until when. Pure: the time is an argument.
 
-One table and one heap for a whole node, however many requests wait. Pure: the time is an argument.
+A request has *holders*: the processes that received it and may answer it. There is one at first; forwarding it with
+`inherit` adds the next, whose response goes to the first sender. The first response settles the request. It fails when
+the last holder ends.
 
-A request has *holders*: the processes that received it and may answer it. There is one at first;
-forwarding with `inherit` adds the next (its answer then goes straight to the first sender). The first
-answer settles the request. When the last holder ended without an answer, it fails.
-
-A process may hold a hundred thousand requests when it ends, or have sent them. Its end itself costs the same whatever
-there is: what it left is settled by whoever takes `left`, a little at a time. Meanwhile its next run, or another
-process of its id, has nothing to do with it.
+A process may have sent or hold a hundred thousand requests when it ends. `drop_sender` and `drop_holder` take constant
+time; the requests are settled by iterating `left`, a few at a time. Meanwhile they do not affect the next run or
+another process of the same id.
 """
 
 from __future__ import annotations
@@ -24,25 +22,25 @@ from guesthouse.kernel.messaging.due import Due
 from guesthouse.link.to_node import Send
 
 LONGEST_WAIT: Final = 366 * 24 * 3600
-"""Seconds after which any request times out, whatever it asked for."""
+"""Maximum time-out in seconds."""
 
 REQUEST_OVERHEAD: Final = 512
-"""Bytes that a waiting request costs the node beside what was sent."""
+"""Bytes of memory that a pending request takes besides its content."""
 
 
 class _Sender(Struct, eq=False):
-    """What one process sent, until it ends: another of its id is another."""
+    """Requests of one process. A later process of the same id gets another."""
 
     process: ProcessId
     ids: dict[int, None] = field(default_factory=dict)
     awaited: dict[int, None] = field(default_factory=dict)
-    """Those that a run blocks on."""
+    """Those that its run blocks on."""
     size: int = 0
     gone: bool = False
 
 
 class PendingRequest(Struct, eq=False):
-    """A request that waits. `sent` made it, to be given back when it fails; None: nobody is to get it back."""
+    """A pending request. `sent` is returned to the sender on failure, unless None."""
 
     id: int
     by: _Sender
@@ -50,16 +48,16 @@ class PendingRequest(Struct, eq=False):
     size: int
     deadline: float
     holders: set[ProcessId] = field(default_factory=set)
-    """Who received it; of those that ended since, some may still be here: see `PendingRequests.holds`."""
+    """Who received it. May still contain ended processes: see `PendingRequests.holds`."""
 
     @property
     def sender(self) -> ProcessId:
-        """Who is told what became of it."""
+        """Who gets the response."""
         return self.by.process
 
 
 class PendingRequests:
-    """All requests of a node that wait for a response."""
+    """All pending requests of a node."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, PendingRequest] = {}
@@ -73,7 +71,7 @@ class PendingRequests:
         return len(self._waiting)
 
     def add(self, sender: ProcessId, sent: Send | None, size: int, deadline: float) -> PendingRequest:
-        """Keep a request until `deadline`. It has no holder yet."""
+        """Add a request, without holders yet."""
         self._last_id += 1
         by = self._senders.get(sender)
         if by is None:
@@ -88,7 +86,7 @@ class PendingRequests:
         return waiting
 
     def hold(self, waiting: PendingRequest, process: ProcessId) -> None:
-        """`process` was handed the request, and may answer it from now on."""
+        """Add a holder: `process` received the request and may answer it."""
         waiting.holders.add(process)
         self._held.setdefault(process, {})[waiting.id] = None
 
@@ -97,12 +95,12 @@ class PendingRequests:
         return waiting.id in self._held.get(process, ())
 
     def get(self, request_id: int) -> PendingRequest | None:
-        """The request, when it still waits."""
+        """The request, if it is still pending."""
         waiting = self._waiting.get(request_id)
         return None if waiting is None or waiting.by.gone else waiting
 
     def settle(self, waiting: PendingRequest) -> None:
-        """The request was answered or has failed: forget it."""
+        """Remove a request: it was answered or has failed."""
         del self._waiting[waiting.id]
         self._forget_sent(waiting)
         for holder in waiting.holders:
@@ -122,24 +120,24 @@ class PendingRequests:
             del self._senders[by.process]
 
     def size_of(self, sender: ProcessId) -> int:
-        """Bytes that the waiting requests of `sender` cost the node."""
+        """Bytes of the pending requests of `sender`."""
         by = self._senders.get(sender)
         return 0 if by is None else by.size
 
     def next_deadline(self) -> float | None:
-        """When the next request times out; None when none waits."""
+        """The nearest deadline, or None."""
         due = self._due.next()
         return None if due is None else due[0]
 
     def expire(self, now: float) -> Iterator[PendingRequest]:
-        """Settle and yield each request whose time is over, the oldest deadline first."""
+        """Settle and yield each request whose deadline has passed, in order of deadlines."""
         while (due := self._due.next()) is not None and due[0] <= now:
             waiting = self._waiting[due[1]]
             self.settle(waiting)
             yield waiting
 
     def drop_holder(self, process: ProcessId, keep: set[int]) -> None:
-        """`process` can no longer answer what it received, except the ids in `keep`: the rest is left."""
+        """`process` can no longer answer the requests that it received, except those in `keep`."""
         held = self._held.pop(process, None)
         if held is None:
             return
@@ -154,9 +152,7 @@ class PendingRequests:
             self._left.append((iter(held), leave))
 
     def drop_sender(self, process: ProcessId, *, awaited_only: bool) -> None:
-        """Nobody waits for the requests of `process` any more: for none, or not for those that its ended run blocked
-        on. They are left.
-        """
+        """`process` no longer waits for responses: to any request, or to those that its ended run blocked on."""
         by = self._senders.get(process)
         if by is None:
             return
@@ -170,12 +166,12 @@ class PendingRequests:
 
     @property
     def anything_left(self) -> bool:
-        """Whether processes that ended left anything that is not settled yet."""
+        """Whether requests of ended processes are still to be settled."""
         return bool(self._left)
 
     def left(self) -> Iterator[PendingRequest | None]:
-        """Settle what processes left that ended, one request a step: yields it when its sender is to be told that
-        nobody can answer it any more, else None. Whoever stops taking goes on with another call.
+        """Settle requests of ended processes, one in each step. Yields a request if its sender must be told that it
+        failed, else None. Iteration may stop at any point and continue with another call.
         """
         while self._left:
             ids, leave = self._left[0]
@@ -185,7 +181,7 @@ class PendingRequests:
 
     def _without_holder(self, request_id: int, process: ProcessId) -> PendingRequest | None:
         waiting = self.get(request_id)
-        if waiting is None or self.holds(waiting, process):  # it was kept, or the next run was handed it, too
+        if waiting is None or self.holds(waiting, process):  # kept, or also received by the next run
             return None
         waiting.holders.discard(process)
         if waiting.holders:

@@ -1,4 +1,4 @@
-"""What comes back to a sender: the response to what it sent, or what it sent itself, with the reason."""
+"""Returns responses and send failures to senders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from guesthouse.link.to_node import Send
 from guesthouse.link.to_worker import Response, SendFailure
 
 Refusal: TypeAlias = SendErrorKind | Capability
-"""Why a message does not reach anybody: a `send-error-kind`, or the capability that was missing."""
+"""Why a message is not delivered: a `send-error-kind`, or the missing capability."""
 
 
 class Replies:
-    """Hands back to senders. What has no room is logged."""
+    """Returns responses and send failures to senders; those without room are dropped and logged."""
 
     def __init__(self, log: LogPort) -> None:
         self._log = log
@@ -33,7 +33,7 @@ class Replies:
         blob: LazyLoadBlob | None,
         rights: Rights = (),
     ) -> None:
-        """Hand over the answer of a source to what was sent."""
+        """Return the response of `source` to `sent`."""
         mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
         size = len(answer.body) + len(payload or b"") + len(sent.context or b"") + len(answer.metadata or "")
         response = Response(
@@ -51,7 +51,7 @@ class Replies:
         self._hand_back(sender, sent, response, size)
 
     def give_back(self, sender: Sender, sent: Send, refusal: Refusal) -> None:
-        """Return what was sent, with the reason: a kind of failure, or the capability that was missing."""
+        """Return a failed message to its sender, with the reason."""
         failure = SendFailure(
             0,
             "not-authorised" if isinstance(refusal, Capability) else refusal,
@@ -73,11 +73,11 @@ class Replies:
         if sent.await_id:
             sender.answer_await(sent.handle, message, size)
         elif isinstance(message, SendFailure) and not sender.is_run(sent.handle):
-            return  # another run knows nothing of what this one sent
+            return  # sent by an earlier run
         elif not sender.post_answer(message, size):
             what = "response" if isinstance(message, Response) else "send failure"
             self._log.write(
                 str(sender.id),
                 "error",
-                f"a {what} for it is lost: its mailbox is twice over its limit, it sends and does not receive",
+                f"a {what} was dropped: its mailbox is twice over its limit, since it sends but does not receive",
             )

@@ -1,8 +1,8 @@
-"""Messages between the processes of a node, and to its runtime modules.
+"""Routes messages between the processes and runtime modules of a node, and to other nodes.
 
-The router stamps the source of every message, so no process can claim to be another. What cannot be
-delivered is given back to its sender at once, whole, with the reason. Requests that wait for their
-response share one table and one timer (`kernel/messaging/pending_requests.py`).
+The router sets the source of every message, so no process can impersonate another. A message that cannot be delivered
+is returned to its sender at once, whole, with the reason. Pending requests share one table and one timer
+(`kernel/messaging/pending_requests.py`).
 """
 
 from __future__ import annotations
@@ -42,17 +42,19 @@ from guesthouse.link.to_node import Respond, Send
 
 _FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
-"""Responses of the HTTP server that only those get who want one; refusals are told to everyone."""
+"""Responses of the HTTP server that are only sent if one is expected; errors always are."""
 _REFUSED: Final = b'{"Err"'
-"""How a refusal of the HTTP server begins: it goes to who sent the request, not to whom that one answers."""
+"""Prefix of an error response of the HTTP server: it goes to the sender of the request, even if that inherits."""
 
 
 class Router:
-    """All processes of a node by their id. Implements `guesthouse.core.ports.RouterPort`.
+    """All processes of a node by id. Implements `guesthouse.core.ports.RouterPort`.
 
-    Needs a running event loop for its one timer; `close` cancels it.
+    Needs a running event loop for its timer; `close` cancels it.
 
     Args:
+        settings: the node's.
+        log: the node's log.
         http: makes the node's HTTP server, which finds processes by this router.
     """
 
@@ -66,20 +68,20 @@ class Router:
         self._modules: dict[ProcessId, Module] = {}
         self._askers: dict[ProcessId, NodeSender] = {}
         self._requests = PendingRequests()
-        self._returns = Replies(log)
+        self._replies = Replies(log)
         self._answered: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
         self._loop = asyncio.get_running_loop()
         self._settling = Settling(self._requests, self._fail_orphan)
-        self._alarm = DeadlineTimer(self._requests.next_deadline, self._expire)
+        self._timer = DeadlineTimer(self._requests.next_deadline, self._expire)
         self.terminal = self.asker(TERMINAL)
         self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
         self.remote: RemotePort | None = None
-        """What reaches other nodes, from `Node.join` on; None while this node is alone."""
+        """Connection to other nodes, if any; set by `Node.join`."""
         self.http = http(self)
 
     @property
     def message_bytes(self) -> int:
-        """The largest body or blob between processes."""
+        """Maximum bytes of a body or blob."""
         return self._limits.message_bytes
 
     @property
@@ -96,21 +98,21 @@ class Router:
         return list(self._processes.values())
 
     def asker(self, process: ProcessId) -> NodeSender:
-        """Make a sender of the node's own, under a free id."""
+        """Make a sender for the node itself, with an unused id."""
         asker = self._askers[process] = NodeSender(process, self.send)
         return asker
 
     def add_module(self, module: Module) -> None:
-        """Make a runtime module known, before the first process."""
+        """Add a runtime module, before the first process."""
         self._modules[module.id] = module
 
     def add(self, process: Process) -> None:
-        """Make a process known. Its id must be free."""
+        """Add a process. Its id must be unused."""
         self._processes[process.id] = process
 
     def remove(self, process: Process) -> None:
-        """A process will not return: who waits for it learns so, within some turns of the loop if there are many, and
-        what it waited for is forgotten.
+        """Remove a process that is gone. Requests that it holds fail, and those that it sent are dropped, over several
+        iterations of the loop if there are many.
         """
         del self._processes[process.id]
         self.rights.take_back(process.id)
@@ -119,8 +121,8 @@ class Router:
         self._settling.begin()
 
     def run_ended(self, process: Process) -> None:
-        """A run of a process ended: requests that it took and did not answer fail, those of HTTP as well; those in
-        its mailbox wait for the next run.
+        """A run of a process ended: requests that it consumed and did not answer fail, including HTTP requests. Those
+        in its mailbox wait for the next run.
         """
         requests, http_requests = set(), set()
         for message in process.mailbox.kept():
@@ -134,35 +136,35 @@ class Router:
         self.http.run_ended(process.id, http_requests)
 
     def all_ended(self) -> None:
-        """All processes ended, since the node stops: who waits for one learns so now."""
+        """All processes ended because the node is stopping: fail what is pending now."""
         self._settling.finish()
 
     def close(self) -> None:
         """Stop the timer."""
-        self._alarm.close()
+        self._timer.close()
         self._settling.finish()
 
     def send(self, sender: Sender, sent: Send) -> None:
-        """Carry out what a process sends.
+        """Deliver a message of a process.
 
         Raises:
-            LinkError: no correct worker sends this.
+            LinkError: the worker violates the protocol.
         """
         if sent.await_id and sent.expects_response is None:
             raise LinkError("a worker awaits a request that expects no response")
         target = address_of(sent.target)
         if target is None:
-            self._returns.give_back(sender, sent, "no-such-process")
+            self._replies.give_back(sender, sent, "no-such-process")
         elif target.node != self._node:
             self._to_other_node(sender, sent, target)
         elif canonical(target.process) == HTTP_SERVER:
             if isinstance(sender, Process) and sender.gone:
-                return  # by its on-exit: what it bound now would never be unbound
-            lacking = self.rights.missing_to_message(sender, HTTP_SERVER)
-            if lacking is None:
+                return  # sent by its on-exit: a binding would never be removed
+            missing = self.rights.missing_to_message(sender, HTTP_SERVER)
+            if missing is None:
                 self._to_http_server(sender, sent)
             else:
-                self._returns.give_back(sender, sent, lacking)
+                self._replies.give_back(sender, sent, missing)
         elif (module := self._modules.get(canonical(target.process))) is not None:
             self._to_module(sender, sent, module)
         else:
@@ -172,34 +174,34 @@ class Router:
         if self.remote is None:
             text = f"a request to {target} was refused: node {self._node} is not connected to other nodes"
             self._log.write(str(sender.id), "warning", text)
-            self._returns.give_back(sender, sent, "offline")
+            self._replies.give_back(sender, sent, "offline")
             return
-        lacking = self.rights.missing(sender, self.rights.network, f"a request to {target}")
-        refusal = lacking or self._unfit(sender, target.process, sent)
+        missing = self.rights.missing(sender, self.rights.network, f"a request to {target}")
+        refusal = missing or self._check_limits(sender, target.process, sent)
         if refusal is not None:
-            self._returns.give_back(sender, sent, refusal)
+            self._replies.give_back(sender, sent, refusal)
             return
         request_id = self._request_id(sender, at_node(target.node), sent)
         unsent = self.remote.send(sender, sent, target, request_id)
         if unsent is not None:
             if sent.expects_response is not None:
                 self.forget(request_id)
-            self._returns.give_back(sender, sent, unsent)
+            self._replies.give_back(sender, sent, unsent)
 
     def send_on_exit(self, sender: Process, requests: Iterable[ExitRequest]) -> None:
-        """Send the requests that a process left for its end. It is gone, so no answer comes to anyone."""
+        """Send the on-exit requests of a process that is gone."""
         for left in requests:
             self.send(sender, Send(0, left.target, left.body, mime=left.mime, blob=left.blob))
 
     def respond(self, responder: Process, response: Respond) -> None:
-        """Carry out the response of a process.
+        """Deliver a response of a process.
 
         Raises:
-            LinkError: the process never received that request.
+            LinkError: the process did not receive that request.
         """
         waiting = self._requests.get(response.request_id)
         if waiting is None:
-            self._log.write(str(responder.id), "debug", "a response came too late and was dropped")
+            self._log.write(str(responder.id), "debug", "a response was dropped: it came too late")
             return
         if not self._requests.holds(waiting, responder.id):
             raise LinkError(f"a worker answers a request that {responder.id} did not receive")
@@ -215,9 +217,9 @@ class Router:
         if sender is not None and waiting.sent is not None:
             handed = self.rights.handed_on(responder, sender, response.capabilities)
             answer = Response(response.body, response.inherit, response.metadata)
-            self._returns.answer(sender, waiting.sent, source, answer, payload, handed)
+            self._replies.answer(sender, waiting.sent, source, answer, payload, handed)
 
-    # What the HTTP server sends and answers.
+    # For the HTTP server.
 
     def request(
         self,
@@ -231,7 +233,7 @@ class Router:
         sent = self._deliver(process, request, blob, answered, feeder)
         return sent if isinstance(sent, str) else None
 
-    # What comes from other nodes.
+    # For other nodes.
 
     def deliver(
         self,
@@ -243,20 +245,30 @@ class Router:
         source: Address,
         rights: Sequence[Capability],
     ) -> SendErrorKind | None:
-        """Hand over a request of a process of another node; returns None or why it was not. `answered` is called
-        once, later, when it expects a response.
+        """Deliver a request of a process of another node.
+
+        Args:
+            process: the receiver.
+            request: the request.
+            blob: its blob.
+            answered: called once, later, with the outcome, if a response is expected.
+            source: the sender.
+            rights: capabilities passed with it.
+
+        Returns:
+            None, or why it was not delivered.
         """
         sent = self._deliver(process, request, blob, answered, None, source, rights)
         return sent if isinstance(sent, str) else None
 
     def asker_of(self, node: str, request_id: int) -> ProcessId | None:
-        """Who waits for that node's answer to a request."""
-        waiting = self._waits_for(node, request_id)
+        """The sender of a request that was sent to a node, if it is pending."""
+        waiting = self._pending_at(node, request_id)
         return None if waiting is None else waiting.sender
 
     def answered_by(self, node: str, request_id: int, outcome: Answer | Refusal) -> bool:
-        """Another node says what became of a request that it was sent; False when nobody waits for that."""
-        waiting = self._waits_for(node, request_id)
+        """Another node reports the outcome of a request; False if that is not pending."""
+        waiting = self._pending_at(node, request_id)
         if waiting is None:
             return False
         self._requests.settle(waiting)
@@ -265,22 +277,22 @@ class Router:
         if answered is not None:
             answered("not-authorised" if isinstance(outcome, Capability) else outcome)
         elif sender is None or waiting.sent is None:
-            pass  # it ended meanwhile
+            pass  # the sender ended meanwhile
         elif isinstance(outcome, Answer):
-            self._answer_from_afar(sender, waiting.sent, outcome)
+            self._remote_answer(sender, waiting.sent, outcome)
         else:
-            self._returns.give_back(sender, waiting.sent, outcome)
+            self._replies.give_back(sender, waiting.sent, outcome)
         return True
 
-    def _waits_for(self, node: str, request_id: int) -> PendingRequest | None:
+    def _pending_at(self, node: str, request_id: int) -> PendingRequest | None:
         waiting = self._requests.get(request_id)
         return None if waiting is None or at_node(node) not in waiting.holders else waiting
 
-    def _answer_from_afar(self, sender: Sender, sent: Send, answer: Answer) -> None:
+    def _remote_answer(self, sender: Sender, sent: Send, answer: Answer) -> None:
         if isinstance(sender, Process):
             sender.holdings.receive(answer.capabilities, answer.source)
         response = Response(answer.body, metadata=answer.metadata)
-        self._returns.answer(
+        self._replies.answer(
             sender, sent, answer.source, response, answer.blob, as_pairs(answer.capabilities)
         )
 
@@ -331,7 +343,7 @@ class Router:
         source: Address | None = None,
         rights: Sequence[Capability] = (),
     ) -> int | SendErrorKind:
-        """Hand a request of the HTTP server, or of `source`, to a process; returns its id, 0 if no answer is wanted."""
+        """Deliver a request of the HTTP server or of `source`; returns its id, or 0 if no response is expected."""
         receiver = self._processes.get(canonical(process))
         if receiver is None:
             return "no-such-process"
@@ -376,17 +388,17 @@ class Router:
     ) -> PendingRequest:
         waiting = self._requests.add(asker, None, 0, self._loop.time() + min(seconds, LONGEST_WAIT))
         self._answered[waiting.id] = answered
-        self._alarm.set()
+        self._timer.set()
         return waiting
 
     def _to_process(self, sender: Sender, sent: Send, target: ProcessId) -> None:
         receiver = self._processes.get(canonical(target))
         if receiver is None:
-            self._returns.give_back(sender, sent, "no-such-process")
+            self._replies.give_back(sender, sent, "no-such-process")
             return
         refusal = self._refusal(sender, receiver, sent)
         if refusal is not None:
-            self._returns.give_back(sender, sent, refusal)
+            self._replies.give_back(sender, sent, refusal)
             return
         request = to_worker.Request(
             receiver.handle,
@@ -403,11 +415,13 @@ class Router:
         receiver.post_request(request, size_of(sent))
 
     def _to_module(self, sender: Sender, sent: Send, module: Module) -> None:
-        refusal = self.rights.missing_to_message(sender, module.id) or self._unfit(sender, module.id, sent)
+        refusal = self.rights.missing_to_message(sender, module.id) or self._check_limits(
+            sender, module.id, sent
+        )
         if refusal is not None:
-            self._returns.give_back(sender, sent, refusal)
+            self._replies.give_back(sender, sent, refusal)
             return
-        request_id = self._leave_waiting(sender, sent, module.id)
+        request_id = self._add_pending(sender, sent, module.id)
         waiting = self._requests.get(request_id)
         seconds: float | None = None if waiting is None else waiting.deadline - self._loop.time()
         if sent.expects_response is not None:
@@ -424,36 +438,36 @@ class Router:
         source, blob = Address(self._node, sender.id), _blob(sent)
         try:
             module.request(ModuleRequest(source, sent.body, blob, seconds, answer, waits))
-        except Exception as fault:  # a module's defect costs its asker an answer, not a worker
-            self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {fault!r}")
+        except Exception as error:  # a bug in a module must not end the sender's worker
+            self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {error!r}")
             answer(_FAILED, None)
 
     def _answer(
         self, waiting: PendingRequest, source: ProcessId, body: bytes, blob: LazyLoadBlob | None
     ) -> None:
-        """The HTTP server or a module answers a request, of whoever sent it first."""
+        """Deliver a response of the HTTP server or a module to the request's first sender."""
         self._requests.settle(waiting)
         answered = self._answered.pop(waiting.id, None)
         sender, address = self._sender(waiting.sender), f"{self._node}@{source}"
         if answered is not None:
             answered(Answer(body, None, blob, address))
         elif sender is not None and waiting.sent is not None:
-            self._returns.answer(sender, waiting.sent, address, Response(body), blob)
+            self._replies.answer(sender, waiting.sent, address, Response(body), blob)
 
     def _sender(self, process: ProcessId) -> Sender | None:
         return self._processes.get(process) or self._askers.get(process)
 
     def _refusal(self, sender: Sender, receiver: Process, sent: Send) -> Refusal | None:
         if not receiver.public and receiver.id.package_id != sender.id.package_id:
-            lacking = self.rights.missing_to_message(sender, receiver.id)
-            if lacking is not None:
-                return lacking
-        return self._unfit(sender, receiver.id, sent) or (
+            missing = self.rights.missing_to_message(sender, receiver.id)
+            if missing is not None:
+                return missing
+        return self._check_limits(sender, receiver.id, sent) or (
             "mailbox-full" if receiver.mailbox.refuses() else None
         )
 
-    def _unfit(self, sender: Sender, receiver: ProcessId, sent: Send) -> SendErrorKind | None:
-        """Whether it is too much: for a message, or for what this sender may have waiting."""
+    def _check_limits(self, sender: Sender, receiver: ProcessId, sent: Send) -> SendErrorKind | None:
+        """Check the limits on message size and pending requests; logs a violation."""
         waiting = self._requests.size_of(sender.id)
         problem = size_violation(sent, receiver, waiting, self._limits)
         if problem is None:
@@ -464,10 +478,10 @@ class Router:
     def _request_id(self, sender: Sender, receiver: ProcessId, sent: Send) -> int:
         if sent.inherit and sent.inherited_id < 0 and sent.expects_response is None:
             return self._hand_on_http(sender, -sent.inherited_id, receiver)
-        return self._leave_waiting(sender, sent, receiver)
+        return self._add_pending(sender, sent, receiver)
 
-    def _leave_waiting(self, sender: Sender, sent: Send, holder: ProcessId) -> int:
-        """Keep a request until `holder` answers it, or its time is over. Returns its id; 0 if no answer is wanted."""
+    def _add_pending(self, sender: Sender, sent: Send, holder: ProcessId) -> int:
+        """Add a pending request with a holder. Returns its id, or 0 if no response is expected."""
         if sent.expects_response is not None:
             return self._wait(sender, sent, sent.expects_response, holder)
         inherited = self._inherited(sender, sent)
@@ -477,10 +491,10 @@ class Router:
         return inherited.id
 
     def _inherited(self, sender: Sender, sent: Send) -> PendingRequest | None:
-        """The request between processes whose response is that to `sent`, which hands it on; None when it does not.
+        """The pending request that `sent` inherits, if any.
 
         Raises:
-            LinkError: no correct worker sends this.
+            LinkError: the sender did not receive that request.
         """
         if not sent.inherit or sent.expects_response is not None:
             return None
@@ -490,7 +504,7 @@ class Router:
         return inherited
 
     def _hand_on_http(self, sender: Sender, http_id: int, receiver: ProcessId) -> int:
-        """The receiver may answer an HTTP request that the sender has in its hands."""
+        """Let the receiver answer an HTTP request of the sender. Returns the request's id, or 0."""
         waiting = self._requests.get(self.http.hand_on_http(sender.id, http_id))
         if waiting is None:
             return 0
@@ -503,24 +517,24 @@ class Router:
             Address(self._node, sender.id),
             sent.body,
             _blob(sent),
-            lambda: self._leave_waiting(sender, sent, HTTP_SERVER),
+            lambda: self._add_pending(sender, sent, HTTP_SERVER),
         )
         if body is None:
             return
         if inherited is not None and not body.startswith(_REFUSED):
             self._answer(inherited, HTTP_SERVER, body, None)
         elif sent.expects_response is not None or body not in _NOTHING_TO_SAY:
-            self._returns.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", Response(body), None)
+            self._replies.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", Response(body), None)
 
     def _wait(self, sender: Sender, sent: Send, seconds: float, holder: ProcessId) -> int:
         deadline = self._loop.time() + min(seconds, LONGEST_WAIT)
         waiting = self._requests.add(sender.id, sent, size_of(sent), deadline)
         self._requests.hold(waiting, holder)
-        self._alarm.set()
+        self._timer.set()
         return waiting.id
 
     def undelivered(self, request_id: int) -> None:
-        """A request that was on its way to its receiver will not reach it."""
+        """Fail a request that could not be sent to its receiver's worker."""
         waiting = self._requests.get(request_id)
         if waiting is not None:
             self._requests.settle(waiting)
@@ -536,10 +550,10 @@ class Router:
             return
         sender = self._sender(waiting.sender)
         if sender is not None and waiting.sent is not None:
-            self._returns.give_back(sender, waiting.sent, kind)
+            self._replies.give_back(sender, waiting.sent, kind)
 
     def _expire(self) -> None:
-        """Requests of one process may all be over at once, a hundred thousand: the rest is for the next turns."""
+        """Fail requests that timed out. If there are many, the rest follows in later iterations of the loop."""
         until = perf_counter() + TURN_SECONDS
         for waiting in self._requests.expire(self._loop.time()):
             self._fail(waiting, "timeout")

@@ -1,4 +1,4 @@
-"""What a `Send` is made of: who sends it, whom it is for, how much it is. Pure."""
+"""Senders, targets and sizes of messages. Pure."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ _LONGEST_TARGET: Final = 1024
 
 
 class Sender(Protocol):
-    """Who sends: a process, or the node itself (`NodeSender`)."""
+    """A process, or the node itself (`NodeSender`)."""
 
     @property
     def id(self) -> ProcessId:
-        """What the source of its messages is stamped with."""
+        """Source of its messages."""
 
     def answer_await(self, handle: int, message: Response | SendFailure, size: int) -> None:
-        """What the run of that handle blocks on is there."""
+        """Answer a request that the run of that handle blocks on."""
 
     def is_run(self, handle: int) -> bool:
-        """Whether the run of that handle is the present one: a failure to send is told to no other."""
+        """Whether that handle is of the current run; send failures are not delivered to others."""
 
     def post_answer(self, message: Response | SendFailure, size: int) -> bool:
-        """What became of a request of its. Returns False when it has no room."""
+        """Post the outcome of a request. Returns False if there is no room."""
 
 
 Unsent: TypeAlias = Literal["offline", "mailbox-full"]
-"""Why a message for another node is not sent: that node cannot be reached, or the message is larger than it may be."""
+"""Why a message to another node is not sent: the node cannot be reached, or the message is too large."""
 
 
 class RemotePort(Protocol):
-    """What reaches other nodes (`kernel/cluster/remote.py`)."""
+    """Sends requests to other nodes (`kernel/cluster/remote.py`)."""
 
     def send(self, sender: Sender, sent: Send, target: Address, request_id: int) -> Unsent | None:
-        """Send a request of a process of this node. Returns why it is not sent."""
+        """Send a request of a process of this node; returns None or an error."""
 
 
 def address_of(text: str) -> Address | None:
-    """Whom a message is for; None when that is no address."""
+    """Parse the target of a message; None if it is not an address."""
     if len(text) > _LONGEST_TARGET:
         return None
     try:
@@ -52,7 +52,7 @@ def address_of(text: str) -> Address | None:
 
 
 def size_of(sent: Send) -> int:
-    """Bytes of a message that its sender chose."""
+    """Bytes of a message."""
     return (
         len(sent.target)
         + len(sent.body)
@@ -65,15 +65,22 @@ def size_of(sent: Send) -> int:
 
 
 def size_violation(sent: Send, receiver: ProcessId, waiting: int, limits: ProcessLimits) -> str | None:
-    """Why a message is more than its sender may send, or None; `waiting` bytes of its requests have no response."""
+    """Why a message exceeds its sender's limits, or None.
+
+    Args:
+        sent: the message.
+        receiver: its target.
+        waiting: bytes of the sender's pending requests.
+        limits: the settings.
+    """
     limit = limits.message_bytes
     if len(sent.body) > limit or len(sent.blob or b"") > limit or size_of(sent) > 3 * limit:
         return f"a request to {receiver} is over the limit of {limit} bytes"
     if sent.expects_response is not None and waiting > limits.outstanding_bytes:
-        return "a request was refused: too many of its requests wait for a response"
+        return "a request was refused: too many of its requests are pending"
     return None
 
 
 def at_node(node: str) -> ProcessId:
-    """Who holds a request that waits for an answer of another node; no process has such an id."""
+    """Holder of requests that another node is to answer; not a valid process id."""
     return ProcessId("net", "distro", f"@{node}")

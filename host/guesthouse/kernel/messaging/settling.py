@@ -1,4 +1,4 @@
-"""Settles what processes left that ended: a little in each turn of the event loop, however much there is."""
+"""Settles the requests of ended processes, a few in each iteration of the event loop."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.messaging.pending_requests import PendingRequest, PendingRequests
 
 AT_LEAST: Final = 32
-"""Requests that are settled in a turn, however long they take."""
+"""Requests settled in one iteration, however long they take."""
 
 
 class Settling:
-    """Tells who waits for the requests of processes that ended. Needs a running event loop.
+    """Fails requests to ended processes and drops those of ended senders. Needs a running event loop.
 
     Args:
-        requests: of the node.
-        fail: tells the sender of one that was settled.
+        requests: the node's pending requests.
+        fail: reports a failed request to its sender.
     """
 
     def __init__(self, requests: PendingRequests, fail: Callable[[PendingRequest], None]) -> None:
@@ -29,12 +29,12 @@ class Settling:
         self._turn: asyncio.Handle | None = None
 
     def begin(self) -> None:
-        """Something was left: settle some of it now, unless this was done in this turn, and the rest later."""
+        """A process ended: settle some of its requests now, unless done in this iteration, and the rest later."""
         if self._turn is None:
-            self._some()
+            self._settle_some()
 
     def finish(self) -> None:
-        """Settle all that is left, at once: the node stops."""
+        """Settle all at once: the node is shutting down."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -45,9 +45,9 @@ class Settling:
     def _next_turn(self) -> None:
         self._turn = None
         if self._requests.anything_left:
-            self._some()
+            self._settle_some()
 
-    def _some(self) -> None:
+    def _settle_some(self) -> None:
         self._turn = self._loop.call_soon(self._next_turn)
         until = perf_counter() + TURN_SECONDS
         for count, waiting in enumerate(self._requests.left(), 1):

@@ -1,35 +1,30 @@
-"""What waits for a process: link messages in order, bounded, kept until the guest took them.
+"""A process's mailbox: a bounded queue of link messages, kept until the guest has consumed them.
 
-A message goes through three states: it *waits*, it is *sent* to the worker, it is *consumed* (the
-guest took it). The worker holds at most a window of sent messages, so a mailbox is what a slow
-process costs the node, and `capacity` bounds it: a full mailbox pauses the feeders that post to it
-and resumes them below half. A feeder that is paused may still post what it had read already; so may
-the events of channels, which are small and cannot be refused. `refuses` is for those that can be.
+A message is *waiting*, then *sent* to the worker, then *consumed* by the guest. The worker holds at most a window of
+sent messages. `capacity` bounds the memory of a slow process: a full mailbox pauses the feeders that post to it, and
+resumes them below half. A paused feeder may still post what it has already read, and channel events are always
+accepted, since they are small. Other messages are refused (`refuses`).
 
-**When a run ends**, by trap, stop or the loss of its worker, what it had not consumed waits again, in
-order, for the next run. What it had consumed is not delivered again: a message is handed to a guest
-at most once. That is exact and not a race, because a worker reports CONSUMED before, and in order
-with, everything the guest did with the message: as far as the node ever sees, both happened or neither.
+**When a run ends**, by a trap, stop or the loss of its worker, messages that it did not consume wait for the next run,
+in order. Consumed messages are not delivered again: delivery is at most once. This is exact, since a worker reports
+CONSUMED before, and in order with, everything the guest did with the message: the node sees both or neither.
 
-The one exception: a message that ends the worker before the worker could say that it was taken would do
-so for ever, to all processes there. So when `FRUITLESS_RUNS` runs in a row are lost with their worker and
-none consumed more than OPENs, the first message besides those that it was sent is given up.
+One exception: a message that crashes the worker before it is reported as consumed would do so for ever. So when
+`FRUITLESS_RUNS` runs in a row are lost with their worker and none consumed more than OPENs, the first sent message
+other than an OPEN is discarded.
 
-**Channels in a new run.** A guest must hear of a channel before its messages, once, and must never hear
-of the end of a channel it does not know. A new run knows nothing, and the HTTP server announces the
-channels that are open now. So the new run gets
+**Channels in a new run.** A guest must be told of a channel before its messages, once, and never of the end of a
+channel it does not know. At the start of a run the HTTP server announces the open channels. The run receives
 
-1. the announcements, first. One whose original OPEN was never consumed takes its place and its `resumed`
-   flag: to this process the channel is new;
-2. then everything kept, in order, except that
-   - an OPEN of an announced channel is dropped (it was announced);
-   - a message of a channel that this run has not heard of, because the client left since, is preceded by
-     that channel's OPEN, resumed and without credit, so that it is understood rather than lost;
-   - a CLOSE of a channel that this run has not heard of is dropped, and so is a SEND_FAILURE: the run that sent
-     what failed is over.
+1. the announcements. If the original OPEN was never consumed, the announcement takes over its `resumed` flag: the
+   channel is new to this process;
+2. then all kept messages, in order, except that
+   - an OPEN of an announced channel is dropped;
+   - a message of a channel that was not announced, because the client left meanwhile, is preceded by that channel's
+     OPEN, resumed and without credit;
+   - a CLOSE of a channel that was not announced is dropped, as is a SEND_FAILURE of an earlier run.
 
-**A channel that the process closed** is forgotten: its messages that were not sent yet are dropped, since
-the process wants no more of it.
+**A channel that the process closed** is forgotten: its unsent messages are dropped.
 """
 
 from __future__ import annotations
@@ -45,7 +40,7 @@ from guesthouse.link.frames import LinkError
 from guesthouse.link.to_worker import Close, Http, OfChannel, Open, Push, SendFailure, ToProcess
 
 MESSAGE_OVERHEAD: Final = 256
-"""Bytes that a message costs the node beside its payload: its numbers and its place."""
+"""Bytes of memory that a message takes besides its payload."""
 
 FRUITLESS_RUNS: Final = 3
 
@@ -57,18 +52,18 @@ class Mailbox:
     """The mailbox of one process, over all its runs.
 
     Args:
-        capacity: bytes from which on it is full.
-        on_full: called when somebody is paused or refused for want of room.
+        capacity: bytes.
+        on_full: called when a feeder is paused or a message is refused.
     """
 
     __slots__ = (
         "_awaiting_open",
         "_capacity",
+        "_final",
         "_forgotten",
         "_fruitless",
         "_kept",
         "_last_consumed",
-        "_last_words",
         "_on_full",
         "_opens",
         "_paused",
@@ -80,20 +75,20 @@ class Mailbox:
 
     def __init__(self, capacity: int, on_full: Callable[[], None] | None = None) -> None:
         self.size = 0
-        """Bytes of all messages that are not consumed."""
+        """Bytes of all messages not consumed."""
         self.window_size = 0
-        """Bytes of the messages that are sent and not consumed."""
-        self._on_full = on_full or _nothing
+        """Bytes of messages sent but not consumed."""
+        self._on_full = on_full or _ignore
         self._capacity = capacity
         self._waiting: deque[tuple[ToProcess, int]] = deque()
         self._sent: deque[tuple[ToProcess, int]] = deque()
-        self._kept: dict[int, int] = {}  # channel: how many of its messages are kept
-        self._opens: dict[int, Open] = {}  # channel: its OPEN, while a message of it may be kept
-        self._awaiting_open: dict[int, int] = {}  # channels whose OPEN still waits: credit that came since
-        self._forgotten: set[int] = set()  # channels that the process closed, with messages still kept
+        self._kept: dict[int, int] = {}  # number of kept messages by channel
+        self._opens: dict[int, Open] = {}  # by channel, while messages of it may be kept
+        self._awaiting_open: dict[int, int] = {}  # channels whose OPEN still waits: credit added since
+        self._forgotten: set[int] = set()  # channels closed by the process, with messages still kept
         self._paused: dict[int, Feeder] = {}
         self._last_consumed: tuple[type[ToProcess], int] | None = None
-        self._last_words: ToProcess | None = None
+        self._final: ToProcess | None = None
         self._fruitless = 0
 
     def __len__(self) -> int:
@@ -101,35 +96,35 @@ class Mailbox:
 
     @property
     def full(self) -> bool:
-        """Whether senders that can be refused should be."""
+        """Whether it is at capacity."""
         return self.size >= self._capacity
 
     def post(self, message: ToProcess, payload_size: int) -> None:
-        """Keep a message that is not of a channel."""
+        """Add a message that is not of a channel."""
         size = payload_size + MESSAGE_OVERHEAD
         self.size += size
         self._waiting.append((message, size))
 
     def post_open(self, message: Open) -> None:
-        """Keep a channel's OPEN."""
+        """Add a channel's OPEN."""
         self._opens[message.channel_id] = message
         self._awaiting_open[message.channel_id] = 0
         self._post_of_channel(message, 0)
 
     def post_push(self, message: Push, payload_size: int, feeder: Feeder) -> None:
-        """Keep a client's message, and pause `feeder` when there is no room for another."""
+        """Add a client's message, and pause `feeder` if the mailbox is now full."""
         self._post_of_channel(message, payload_size)
         if self.size >= self._capacity:
             self._pause(message.channel_id, feeder)
 
     def hold_back(self, channel_id: int, feeder: Feeder) -> None:
-        """Pause the feeder of a message that was posted, when there is no room for another."""
+        """Pause the feeder of a posted message if the mailbox is full."""
         if self.size >= self._capacity:
             self._pause(channel_id, feeder)
 
     def refuses(self) -> bool:
-        """Whether it is full, for a message that is refused then. While feeders are paused it is so from half on:
-        or whoever sends again and again would take the room that they wait for.
+        """Whether a message that can be refused must be. While feeders are paused the limit is half the capacity, or
+        other senders would keep taking the room that the feeders wait for.
         """
         refused = self.full or (bool(self._paused) and self.size * 2 >= self._capacity)
         if refused:
@@ -137,8 +132,8 @@ class Mailbox:
         return refused
 
     def pass_push(self, message: Push, payload_size: int, feeder: Feeder) -> bool:
-        """`post_push` and `take` in one, when nothing waits before it and the window has room: then it is to be
-        sent now. False, and nothing is done, when not.
+        """Fast path of `post_push` and `take`: if nothing waits and the window has room, record the message as sent;
+        the caller sends it. Otherwise returns False and does nothing.
         """
         size = payload_size + MESSAGE_OVERHEAD
         sent = self._sent
@@ -157,12 +152,12 @@ class Mailbox:
         return True
 
     def post_close(self, message: Close) -> None:
-        """Keep a channel's CLOSE; its feeder is let go."""
+        """Add a channel's CLOSE and drop its feeder."""
         self._paused.pop(message.channel_id, None)
         self._post_of_channel(message, 0)
 
     def forget_channel(self, channel_id: int) -> bool:
-        """Drop a channel that the process closed. Returns whether its worker has to be told."""
+        """Forget a channel that the process closed. Returns whether its worker must be told."""
         self._paused.pop(channel_id, None)
         unknown = self._awaiting_open.pop(channel_id, None) is not None
         if self._kept.get(channel_id):
@@ -172,16 +167,14 @@ class Mailbox:
         return not unknown
 
     def add_credit(self, channel_id: int, size: int) -> bool:
-        """Add to the credit of a channel whose OPEN still waits. Returns False when there is none such:
-        then the worker is to be told.
-        """
+        """Add credit to a channel whose OPEN still waits. Returns False if none does: then the worker must be told."""
         if channel_id not in self._awaiting_open:
             return False
         self._awaiting_open[channel_id] += size
         return True
 
     def take(self, handle: int) -> Iterator[tuple[ToProcess, int]]:
-        """Yield the messages to send to that run now, with their sizes: as many as the window has room for, or one."""
+        """Yield the messages to send to a run now, with their sizes: as many as fit the window, but at least one."""
         waiting, sent = self._waiting, self._sent
         while waiting:
             message, size = waiting[0]
@@ -202,10 +195,10 @@ class Mailbox:
             yield message, size
 
     def consumed(self, count: int) -> None:
-        """The guest took `count` more messages, in the order they were sent.
+        """The guest consumed the next `count` sent messages.
 
         Raises:
-            LinkError: not so many were sent.
+            LinkError: fewer were sent.
         """
         sent = self._sent
         if not 0 < count <= len(sent):
@@ -220,12 +213,12 @@ class Mailbox:
                 self._release(message)
         self.size -= freed
         self.window_size -= freed
-        self._last_consumed = _named(message)
+        self._last_consumed = _summary(message)
         if self._paused:
             self._resume_with_room()
 
     def withdraw(self, message: ToProcess) -> None:
-        """Forget a message that `take` or `pass_push` gave and that was not sent after all."""
+        """Remove a message that was recorded as sent but could not be sent."""
         for place, (sent, size) in enumerate(self._sent):
             if sent is message:
                 del self._sent[place]
@@ -237,55 +230,58 @@ class Mailbox:
                 return
 
     def send_last(self, message: ToProcess) -> None:
-        """A small message that went to this run ahead of what waits, and is for no other run. Nothing may be
-        taken after it.
-        """
-        self._last_words = message
+        """Record a small message that is sent ahead of those waiting, for this run only. It must be the run's last."""
+        self._final = message
         self.size += MESSAGE_OVERHEAD
         self.window_size += MESSAGE_OVERHEAD
         self._sent.append((message, MESSAGE_OVERHEAD))
 
     def end_run(self, *, worker_lost: bool = False) -> str | None:
-        """The run is over: what it did not consume waits again. Returns the message that is not delivered
-        again, in words: the one it took last, or the one that is given up; None when there is none.
+        """The run ended: messages that it did not consume wait again.
+
+        Args:
+            worker_lost: whether its worker crashed or was killed.
+
+        Returns:
+            A description of the message that is not delivered again: the last consumed or the discarded one; or None.
         """
         last, self._last_consumed = self._last_consumed, None
-        if self._sent and self._sent[-1][0] is self._last_words:
+        if self._sent and self._sent[-1][0] is self._final:
             self.size -= self._sent.pop()[1]
-        self._last_words = None
+        self._final = None
         if worker_lost and self._sent:
             self._fruitless += 1
         if self._fruitless == FRUITLESS_RUNS:
             self._fruitless = 0
-            last = self._give_up_first()
+            last = self._discard_first()
         self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
         self.window_size = 0
         self._resume_with_room()
-        return None if last is None else _in_words(*last)
+        return None if last is None else _describe(*last)
 
     def begin_run(self, announced: Sequence[Open]) -> None:
-        """Order what waits for a new run, as the rule above says.
+        """Order the messages for a new run, as described above.
 
         Args:
-            announced: the OPEN of each channel that is open now, with fresh credit.
+            announced: the OPEN of each open channel, with its current credit.
         """
         kept, self._waiting = self._waiting, deque()
         self.size = 0
         self._kept, self._awaiting_open = {}, {}
-        told = {message.channel_id for message in announced}
+        announced_ids = {message.channel_id for message in announced}
         opens, self._opens = self._opens, {}
         resumed = {message.channel_id: message.resumed for message, _ in kept if isinstance(message, Open)}
         for announcement in announced:
             channel_id = announcement.channel_id
             self.post_open(replace(announcement, resumed=resumed.get(channel_id, announcement.resumed)))
         for message, size in kept:
-            self._keep_for_new_run(message, size, told, opens)
+            self._keep_for_new_run(message, size, announced_ids, opens)
         self._forgotten.clear()
         self._resume_with_room()
 
     def clear(self) -> None:
-        """Drop everything and let all feeders go: the process will not return."""
+        """Drop everything and resume all feeders: the process is gone."""
         self._waiting.clear()
         self._sent.clear()
         self.size = self.window_size = 0
@@ -294,17 +290,17 @@ class Mailbox:
         self._resume()
 
     def kept(self) -> Iterator[ToProcess]:
-        """All messages that are not consumed, in order."""
+        """All messages not consumed, in order."""
         for message, _ in self._sent:
             yield message
         for message, _ in self._waiting:
             yield message
 
     def _keep_for_new_run(
-        self, message: ToProcess, size: int, told: set[int], opens: dict[int, Open]
+        self, message: ToProcess, size: int, announced_ids: set[int], opens: dict[int, Open]
     ) -> None:
         if isinstance(message, SendFailure):
-            return  # of something that an earlier run sent
+            return
         if not isinstance(message, OfChannel):
             self.size += size
             self._waiting.append((message, size))
@@ -313,14 +309,14 @@ class Mailbox:
         if channel_id in self._forgotten:
             return
         if isinstance(message, Open):
-            if channel_id not in told:
-                told.add(channel_id)
+            if channel_id not in announced_ids:
+                announced_ids.add(channel_id)
                 self.post_open(message)
             return
-        if channel_id not in told:
+        if channel_id not in announced_ids:
             if isinstance(message, Close) or channel_id not in opens:
                 return
-            told.add(channel_id)
+            announced_ids.add(channel_id)
             self.post_open(replace(opens[channel_id], resumed=True, credit=0))
         self._post_of_channel(message, size - MESSAGE_OVERHEAD)
 
@@ -331,14 +327,14 @@ class Mailbox:
         kept[channel_id] = kept.get(channel_id, 0) + 1
         self._waiting.append((message, size))
 
-    def _give_up_first(self) -> tuple[type[ToProcess], int] | None:
+    def _discard_first(self) -> tuple[type[ToProcess], int] | None:
         for place, (message, size) in enumerate(self._sent):
             if type(message) is not Open:
                 del self._sent[place]
                 self.size -= size
                 if isinstance(message, OfChannel):
                     self._release(message)
-                return _named(message)
+                return _summary(message)
         return None
 
     def _drop(self, message: OfChannel, size: int) -> None:
@@ -374,18 +370,18 @@ class Mailbox:
             feeder.resume_reading()
 
 
-def _nothing() -> None:
-    """What a full mailbox calls that nobody watches."""
+def _ignore() -> None:
+    """Default of `on_full`."""
 
 
-def _named(message: ToProcess) -> tuple[type[ToProcess], int]:
-    """What it is and of which channel, without what it holds."""
+def _summary(message: ToProcess) -> tuple[type[ToProcess], int]:
+    """Type of a message, and its channel or HTTP request; keeps no payload alive."""
     if isinstance(message, OfChannel):
         return type(message), message.channel_id
     return type(message), message.http_id if isinstance(message, Http) else 0
 
 
-def _in_words(kind: type[ToProcess], number: int) -> str:
+def _describe(kind: type[ToProcess], number: int) -> str:
     if issubclass(kind, OfChannel):
         return f"the {kind.__name__.lower()} of channel {number}"
     if kind is Http:

@@ -1,7 +1,6 @@
-"""One process of this node: its mailbox, and the run that it is in.
+"""A process of this node: its mailbox and its current run.
 
-A process outlives its runs. Whoever sends to it need not know whether it runs now: what is posted
-while it starts or waits to be started again is kept by the mailbox.
+A process outlives its runs. Messages posted while it is not running are kept in the mailbox.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ from guesthouse.link.usage import NOTHING, Usage
 
 
 class ProcessState(StrEnum):
-    """Where a process is in its life."""
+    """Life cycle of a process."""
 
     STARTING = "starting"
     RUNNING = "running"
     WAITING = "waiting"
-    """It ended and will be started again."""
+    """Between two runs."""
     GONE = "gone"
 
 
 class Run(Struct):
-    """One run of a process, on one worker. `send` is the link's, and takes a message and its size."""
+    """A run of a process on a worker. `send` takes a message and its size in bytes."""
 
     handle: int
     worker: str
     began: float
     send: Callable[[Message, int], None]
     calls: int = 0
-    """Calls of this run that the node has not answered."""
+    """Pending calls."""
     flowing: bool = False
-    """Whether messages are handed to it: from STARTED until it is told to stop."""
+    """Whether messages are sent to it: from STARTED until it is told to stop."""
 
 
 class Process:
@@ -63,18 +62,18 @@ class Process:
     ) -> None:
         self.id = process_id
         self.holdings = Holdings("") if holdings is None else holdings
-        """The capabilities that it holds."""
+        """Its capabilities."""
         self.component = component
-        """The compiled component that its next run uses."""
+        """The compiled component of its next run."""
         self.public = public
         self.on_exit = on_exit
         self.state = ProcessState.STARTING
         self.run: Run | None = None
         self.runs = 0
         self.started_at: float | None = None
-        """When its run started, by the monotonic clock."""
+        """When its run started, on the monotonic clock."""
         self.usage = NOTHING
-        """What its run uses."""
+        """Resource usage of its run."""
         self._used_before = NOTHING
         self.mailbox = Mailbox(mailbox_bytes, on_full)
         self._twice_full = 2 * mailbox_bytes
@@ -82,22 +81,22 @@ class Process:
 
     @property
     def gone(self) -> bool:
-        """Whether it ended and will not return."""
+        """Whether it ended for good."""
         return self.state is ProcessState.GONE
 
     @property
     def handle(self) -> int:
-        """Of its run, 0 while there is none. What is kept for a later run gets that one's when it is sent."""
+        """Handle of its run; 0 without one. Messages for a later run get its handle when they are sent."""
         return 0 if self.run is None else self.run.handle
 
     def used(self) -> Usage:
-        """What it uses, with what its earlier runs used."""
+        """Resource usage of all its runs."""
         return self.usage.after(self._used_before)
 
-    # --- what the HTTP server posts
+    # --- posted by the HTTP server
 
     def post_open(self, event: WebSocketOpen, credit: int) -> None:
-        """See `ProcessPort`. During `begin_run` the channel is announced to the new run."""
+        """See `ProcessPort`. During `begin_run` it announces a channel to the new run."""
         message = to_worker.Open(
             self.handle,
             event.channel_id,
@@ -163,15 +162,15 @@ class Process:
         if not self.mailbox.add_credit(channel_id, size):
             self._send_now(to_worker.Credit(channel_id, size))
 
-    # --- what the router posts
+    # --- posted by the router
 
     def post_request(self, message: to_worker.Request, size: int) -> None:
-        """Hand over a request."""
+        """Post a request."""
         self._post(message, size)
 
     def post_answer(self, message: to_worker.Response | to_worker.SendFailure, size: int) -> bool:
-        """Hand over what became of a request. Returns False when the mailbox is twice over its limit:
-        a process that asks and never receives.
+        """Post the outcome of a request. Returns False when the mailbox is at twice its capacity: the process sends
+        requests and never receives.
         """
         if self.mailbox.size >= self._twice_full:
             return False
@@ -179,21 +178,21 @@ class Process:
         return True
 
     def is_run(self, handle: int) -> bool:
-        """Whether the run of that handle is the present one."""
+        """Whether that handle is of the current run."""
         return self.run is not None and self.run.handle == handle
 
     def answer_await(
         self, handle: int, message: to_worker.Response | to_worker.SendFailure, size: int
     ) -> None:
-        """Answer what the run of that handle blocks on. Nothing happens when that run is over."""
+        """Answer a blocking request of a run, if that is still the current one."""
         run = self.run
         if run is not None and run.handle == handle:
             run.send(replace(message, handle=handle), size)
 
-    # --- its runs
+    # --- runs
 
     def begin_run(self, run: Run, reopen: Callable[[ProcessId], None]) -> None:
-        """It is being started: tell the run of all open channels, which `reopen` posts, before all else."""
+        """Begin a run. `reopen` posts all open channels, which the run is told of first."""
         announced: list[to_worker.Open] = []
         self._announced = announced
         try:
@@ -207,7 +206,7 @@ class Process:
         self.state = ProcessState.STARTING
 
     def run_started(self) -> None:
-        """The worker says that the run started: messages flow."""
+        """The worker reports that the run started: begin to send messages."""
         if self.run is not None:
             self.run.flowing = True
             self.state = ProcessState.RUNNING
@@ -215,12 +214,12 @@ class Process:
             self._forward()
 
     def hold_messages(self) -> None:
-        """Hand nothing more to this run: it was told to stop."""
+        """Stop sending messages to this run: it was told to stop."""
         if self.run is not None:
             self.run.flowing = False
 
     def send_last(self, message: to_worker.Request) -> None:
-        """Hand this run, and no other, one message more, and then nothing."""
+        """Send one more message, to this run only, and then none."""
         self.hold_messages()
         if self.run is not None:
             message = replace(message, handle=self.run.handle)
@@ -228,7 +227,7 @@ class Process:
             self.run.send(message, 0)
 
     def end_run(self, *, worker_lost: bool = False) -> str | None:
-        """The run is over. Returns the message that is not delivered again, in words."""
+        """The run ended. See `Mailbox.end_run`."""
         self.run = None
         self.started_at = None
         self._used_before, self.usage = self.used(), NOTHING
@@ -236,20 +235,20 @@ class Process:
         return self.mailbox.end_run(worker_lost=worker_lost)
 
     def withdraw(self, message: to_worker.ToProcess) -> None:
-        """A message that was sent to its run was not sent after all."""
+        """Take back a message that could not be sent to the run."""
         self.mailbox.withdraw(message)
         self._forward()
 
     def end(self) -> None:
-        """It will not return."""
+        """The process ended for good."""
         self.state = ProcessState.GONE
         self.mailbox.clear()
 
     def consumed(self, count: int) -> None:
-        """The guest took `count` more messages.
+        """The guest consumed `count` more messages.
 
         Raises:
-            LinkError: not so many were sent.
+            LinkError: fewer were sent.
         """
         self.mailbox.consumed(count)
         self._forward()
