@@ -68,7 +68,7 @@ async def test_nobody_hands_on_what_he_does_not_hold(start: StartNode) -> None:
     node = await start("puppet")
     assert await ask(node, B, f'give {C} {A} "messaging"') == "given"
     assert await ask(node, C, "say ready") == "ready"
-    await node.log_line(B, "capabilities that it does not hold were left out")
+    await node.log_line(B, "capabilities that it does not hold were removed")
     assert held_from(await explained(node, C), A) is None
 
 

@@ -274,7 +274,7 @@ async def test_a_capability_that_is_forged_altered_or_stolen_opens_nothing(world
         (replace(stolen, holder=f"{TWO}@{B}"), B, "it is not signed by one.os"),
         (replace(stolen, issuer=f"{ONE}@{B}"), OPEN, "it is not signed by one.os"),
         (replace(stolen, expires=stolen.expires + 60), OPEN, "it is not signed by one.os"),
-        (stolen, B, f"it was given to {TWO}@{OPEN}, not to {TWO}@{B}"),
+        (stolen, B, f"it is for another holder: {TWO}@{OPEN}, not {TWO}@{B}"),
     ):
         two.request("note forged", shown, source=source)
         await world.dropped(ONE, why)

@@ -166,7 +166,7 @@ async def test_a_database_that_another_program_holds_holds_up_only_who_stores(st
                 assert await echo.ask("meanwhile") == "meanwhile"
                 await asyncio.sleep(0.005)
             assert not await keeping
-            await daemon.log_line("state", "another program holds it")
+            await daemon.log_line("state", "another program has locked it")
         assert await answered(one, "keep")
         assert stored(daemon.home)[ONE] == {"w1": one.entered["keep"]}
 

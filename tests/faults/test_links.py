@@ -117,9 +117,7 @@ async def end_of_a_worker(liars: Liars) -> str:
 
     async def ends() -> list[str]:
         seen.extend(liars.lines.take())
-        return [
-            text for source, text in seen if source.startswith("worker-") and "another is started" in text
-        ]
+        return [text for source, text in seen if source.startswith("worker-") and "starting another" in text]
 
     return (await until(ends, bool, "the log says why a worker ended"))[0]
 

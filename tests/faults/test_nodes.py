@@ -81,7 +81,7 @@ async def test_a_node_stopped_for_longer_than_its_deadlines_ends_no_worker_and_n
         await asyncio.sleep(1.5 * SILENCE_SECONDS)
         await nothing_lost(writers)
         assert daemon.workers() == before
-    assert not any("said nothing" in text or "lost its worker" in text for _, text in lines.take())
+    assert not any("killing it" in text or "lost its worker" in text for _, text in lines.take())
 
 
 async def test_killed_nodes_keep_what_they_said_is_stored_whole_and_no_older(

@@ -129,6 +129,6 @@ async def test_stopped_workers_are_replaced_in_bounded_time_and_the_others_do_no
                 with within(1.2 * SILENCE_SECONDS + 5):
                     lost = await lost_in(writers)
                     said, all_lines = await hit(lines, "was ended by signal 9")
-                assert any(f"said nothing for {SILENCE_SECONDS:g} s" in text for _, text in all_lines)
+                assert any(f"silent for {SILENCE_SECONDS:g} s" in text for _, text in all_lines)
                 held_to_the_promise(lost, said)
         assert len(await daemon.channels()) == len(writers)

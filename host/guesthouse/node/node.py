@@ -203,7 +203,7 @@ class Node:
             CannotListen: the certificate is unusable; nothing has changed.
         """
         self.http.reload(settings)
-        self.supervisor.go_by(settings)
+        self.supervisor.apply(settings)
         self.settings = settings
         self.log.reopen()
 

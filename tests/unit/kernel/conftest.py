@@ -169,7 +169,7 @@ class Ends:
 
 
 class OnlyReady:
-    """Hears that a worker is ready, and nothing else. See `Hearer`."""
+    """Hears that a worker is ready, and nothing else. See `Receiver`."""
 
     def __init__(self, ready: Callable[[], None]) -> None:
         self._ready = ready

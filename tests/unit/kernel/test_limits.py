@@ -102,7 +102,7 @@ async def outstanding_bytes(new_kernel: NewKernel, _: Path, over: int) -> None:
     first, second = await worker.hear(2)
     assert first[0] == ToWorker.REQUEST
     assert second[0] == (ToWorker.SEND_FAILURE if over > 0 else ToWorker.REQUEST)
-    assert ("too many of its requests wait" in kernel.log) is (over > 0)
+    assert ("too many of its requests are pending" in kernel.log) is (over > 0)
 
 
 # What is kept

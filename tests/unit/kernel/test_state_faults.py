@@ -83,7 +83,7 @@ async def test_a_lock_for_ever_fails_what_stores_names_the_remedy_and_leaves_wha
             assert await turns_until(storing) > TURNS
             assert (await storing, await reading) == (STORAGE, b"one")
         assert "database is locked" in log.lines[0]
-        assert "another program holds it: end that program" in log.lines[0]
+        assert "another program has locked it: close that program" in log.lines[0]
         assert await asked(state.set, CHAT, b"three") is None
         assert await asked(state.get, CHAT) == b"three"
 
@@ -103,7 +103,7 @@ async def test_state_that_cannot_be_read_is_not_told_as_none_stored(
         state._database.execute("PRAGMA journal_mode=DELETE")  # so that a reader can be shut out at all
         with held(path, reads_too=True):
             assert await asked(state.get, CHAT) == STORAGE
-            with pytest.raises(StateError, match="cannot be read now"):
+            with pytest.raises(StateError, match="cannot be read: the log says why"):
                 await state.read("SELECT process, id, due FROM timers")
         assert await asked(state.get, CHAT) == b"one"
 

@@ -234,7 +234,7 @@ async def test_a_process_may_do_its_work_and_return_without_a_message(house: Hou
 
 async def test_an_id_is_taken_once(house: House) -> None:
     await house.add()
-    with pytest.raises(NameTaken, match="give the other process another id"):
+    with pytest.raises(NameTaken, match="give one of them another id"):
         await house.add()
 
 
@@ -314,7 +314,7 @@ async def test_one_that_takes_long_is_left_to_itself_when_there_is_nothing_to_go
 ) -> None:
     process = await house.add(name="idles")
     assert process.state is ProcessState.STARTING
-    assert "goes on without waiting for it" in house.log
+    assert "continues without waiting for it" in house.log
 
 
 async def test_only_a_process_whose_manifest_says_so_is_asked_to_hand_over(house: House) -> None:

@@ -88,7 +88,7 @@ async def until(is_so: Callable[[], object]) -> None:
 
 
 def ended(log: Lines, lives: int) -> bool:
-    return sum("another is started" in text for _, _, text in log.lines) == lives
+    return sum("starting another" in text for _, _, text in log.lines) == lives
 
 
 async def most_workers(_: Path, over: int) -> None:

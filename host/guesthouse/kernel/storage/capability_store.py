@@ -1,4 +1,4 @@
-"""The calls of `capabilities`: what processes save and drop, kept in the node's state."""
+"""The calls of `capabilities`: saved and dropped capabilities, stored in the node's database."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from guesthouse.link.calls import (
 from guesthouse.link.schema import Pair
 
 MOST_KEPT: Final = 65_536
-"""Capabilities that are kept for all processes of one package, whether there or not."""
+"""Maximum rows for all processes of one package, running or not."""
 
 SAVED: Final = 1
 DROPPED: Final = 0
 
 
 def read_all(pairs: Iterable[Pair]) -> list[Capability]:
-    """Capabilities from issuers and params; what names none is left out."""
+    """Parse capabilities; invalid ones are skipped."""
     found = []
     for issuer, params in pairs:
         try:
@@ -41,12 +41,12 @@ def read_all(pairs: Iterable[Pair]) -> list[Capability]:
 
 
 def as_pairs(capabilities: Iterable[Capability]) -> tuple[Pair, ...]:
-    """Capabilities as the link carries them."""
+    """Capabilities as sent over the link."""
     return tuple(map(as_pair, capabilities))
 
 
 def as_pair(capability: Capability) -> Pair:
-    """One capability as the link carries it."""
+    """A capability as sent over the link."""
     return capability.issuer, capability.params
 
 
@@ -58,30 +58,30 @@ def register(calls: CallHandlers, state: State) -> None:
 
 
 def save(state: State, process: Process, call: SaveCapabilities, reply: Reply) -> None:
-    """Keep what may be kept."""
+    """Save those capabilities that the process may save."""
     kept = process.holdings.save(read_all(call.capabilities))
     _store(state, process, dict.fromkeys(kept, SAVED), [], reply)
 
 
 def drop(state: State, process: Process, call: DropCapabilities, reply: Reply) -> None:
-    """Give up what it held. What it had only saved leaves no trace: nobody grants it that again."""
+    """Drop capabilities. Only those that would be granted again are recorded as dropped."""
     holdings = process.holdings
     lost = holdings.drop(read_all(call.capabilities))
     dropped = {capability: DROPPED for capability in lost if capability in holdings.dropped}
-    void = [capability for capability in lost if capability not in dropped]
-    _store(state, process, dropped, [*void, *holdings.forget_dropped()], reply)
+    removed = [capability for capability in lost if capability not in dropped]
+    _store(state, process, dropped, [*removed, *holdings.forget_dropped()], reply)
 
 
 def ours(process: Process, call: OurCapabilities, reply: Reply) -> None:
-    """List what it holds."""
+    """List the process's capabilities."""
     reply(Held(as_pairs(sorted(process.holdings.all()))))
 
 
 async def restore(state: State, process: Process) -> None:
-    """Give a process what it saved in earlier lives of this node, and take what it dropped.
+    """Restore what a process saved and dropped before the node was restarted.
 
     Raises:
-        StateError: that cannot be read.
+        StateError: the database cannot be read.
     """
     rows: list[tuple[str, str, int, str | None]] = await state.read(
         "SELECT issuer, params, kept, giver FROM capabilities WHERE process = ?", str(process.id)
@@ -96,10 +96,10 @@ async def restore(state: State, process: Process) -> None:
 
 
 async def forget(state: State, process: ProcessId) -> None:
-    """Drop what a process of that name saved and gave up in earlier lives: another one begins.
+    """Delete what an earlier process of that name saved and dropped.
 
     Raises:
-        StateError: the log says why.
+        StateError: the database cannot be written; the log says why.
     """
 
     def work(database: sqlite3.Connection) -> bool:
@@ -107,11 +107,11 @@ async def forget(state: State, process: ProcessId) -> None:
         return True
 
     if not await state.executed(work, False):
-        raise StateError(f"what {process} saved before cannot be dropped")
+        raise StateError(f"capabilities saved by {process} cannot be deleted: the log says why")
 
 
 def _store(
-    state: State, process: Process, kept: dict[Capability, int], void: list[Capability], reply: Reply
+    state: State, process: Process, kept: dict[Capability, int], removed: list[Capability], reply: Reply
 ) -> None:
     givers = process.holdings.givers
     rows = [
@@ -120,10 +120,12 @@ def _store(
     ]
     rows_dropped = [row for row in rows if row[3] == DROPPED]
     package = process.id.package_id
-    gone = [(str(process.id), *pair) for pair in as_pairs(void)]
+    deleted = [(str(process.id), *pair) for pair in as_pairs(removed)]
 
     def work(database: sqlite3.Connection) -> None:
-        database.executemany("DELETE FROM capabilities WHERE process = ? AND issuer = ? AND params = ?", gone)
+        database.executemany(
+            "DELETE FROM capabilities WHERE process = ? AND issuer = ? AND params = ?", deleted
+        )
         database.executemany(_INSERT, rows if _has_room(database, package) else rows_dropped)
 
     state.execute(work, None, reply)
@@ -136,5 +138,5 @@ _INSERT: Final = (
 
 
 def _has_room(database: sqlite3.Connection, package: str) -> bool:
-    """Whether more is kept for a package; what it saves beyond that is its processes' until the node stops."""
+    """Whether a package may store more; otherwise what it saves lasts until the node stops."""
     return usage_of(database, package, "capabilities") < MOST_KEPT

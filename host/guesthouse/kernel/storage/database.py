@@ -1,13 +1,11 @@
-"""What processes keep, in SQLite, durable when the call returns.
+"""Durable state of processes, in SQLite.
 
-The database is in WAL mode with `synchronous=FULL`. In WAL mode a commit is atomic whatever happens to
-this process, but only FULL also syncs the log at each commit: with NORMAL, what a guest was told is
-stored could be lost with the machine's power. That costs one sync a commit, so the one thread that
-owns the database commits everything that waits together, and only then answers. When that fails, each
-piece of work is tried alone, so that one that the database refuses takes no other with it.
+The database is in WAL mode with `synchronous=FULL`: with NORMAL, WAL is not synced at each commit and what a guest was
+told is stored could be lost on a power failure. Since each commit costs a sync, the one thread that owns the database
+commits all queued jobs together, and only then answers. If that fails, each job is tried alone, so that one that fails
+does not affect the others.
 
-Nothing here waits on the event loop: a database that another program holds, or a disk that hangs, costs
-those their time who asked for what is stored, and nobody else.
+Nothing here blocks the event loop: a locked database or a slow disk delays only those who use it.
 """
 
 from __future__ import annotations
@@ -35,20 +33,20 @@ STORAGE: Final = "storage"
 """Names of `state-error` cases in `wit/system.wit`."""
 
 LOCK_SECONDS: Final = 5.0
-"""How long to wait for another program to let go of the database before what is asked fails."""
+"""Seconds to wait for another program's lock on the database before jobs fail."""
 
 MOST_WAITING: Final = 64 * 1024 * 1024
-"""Bytes of what one package asked for and that is not done yet."""
+"""Maximum bytes of one package's queued jobs."""
 JOB_OVERHEAD: Final = 1024
-"""What each piece of work costs beside the bytes that it stores."""
+"""Bytes counted for a job besides what it stores."""
 MOST_KEPT: Final = 1024
-"""Processes of one package, whether there or not, whose state is kept."""
+"""Maximum processes of one package, running or not, with stored state."""
 
 _BATCH: Final = 256
 _ANSWER_BYTES: Final = 16 * 1024 * 1024
-"""Once what was read is so much, it is handed over before more is read."""
+"""A batch is split once its answers are larger."""
 _TRY_SECONDS: Final = 0.25
-"""How long one attempt waits for it; a node that stops makes one more."""
+"""Seconds that one attempt waits for the lock; a node that is stopping makes one more."""
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -57,7 +55,7 @@ _F = TypeVar("_F")
 
 
 class StateError(GuesthouseError):
-    """The node's state cannot be opened."""
+    """The node's database cannot be opened, read or written."""
 
 
 class _Job(Struct, frozen=True):
@@ -67,23 +65,22 @@ class _Job(Struct, frozen=True):
 
 
 class State:
-    """The state of all processes of a node.
+    """The database of a node.
 
-    `answer` callbacks are called on the event loop, in the order of the calls. Closed by `close`, which
-    first carries out everything that was asked.
+    `answer` callbacks run on the event loop, in the order of the calls. `close` first finishes all queued jobs.
     """
 
     def __init__(self, path: Path, quota: int, log: LogPort, tables: Iterable[Table] = ()) -> None:
-        """Open or make the database.
+        """Open or create the database.
 
         Args:
             path: its file.
             quota: bytes of state that a process may keep.
-            log: where faults go.
-            tables: those of runtime modules, beside the kernel's own.
+            log: for errors.
+            tables: those of runtime modules, in addition to the kernel's.
 
         Raises:
-            StateError: the file cannot be opened, is not a database, or one of a later version.
+            StateError: the file cannot be opened, is not a database, or is of a later version.
         """
         self.tables: Final = (*tables, *KERNEL_TABLES)
         self._path = path
@@ -99,8 +96,8 @@ class State:
         self._thread.start()
 
     def get(self, process: ProcessId, answer: Callable[[bytes | str | None], None]) -> None:
-        """Answers the stored bytes; None when there are none; `storage` when they cannot be read: that is not the
-        same, for whoever takes it for the same begins anew, and stores that.
+        """Answers the process's state; None if it has none; `storage` if it cannot be read. These differ: a process
+        without state starts afresh, and would overwrite what could not be read.
         """
         self.execute(lambda database: _read(database, str(process)), STORAGE, answer)
 
@@ -111,8 +108,13 @@ class State:
         answer: Callable[[bytes | str | None], None],
         quota: int | None = None,
     ) -> None:
-        """Answers None once `data` is durable, or `too-big` or `storage`, with what was there untouched.
-        `quota` is that of this process, when it is not the same as all others'.
+        """Answers None once `data` is durable; on `too-big` or `storage` the old state is kept.
+
+        Args:
+            process: whose state it is.
+            data: the state.
+            answer: called with the outcome.
+            quota: in bytes, if it differs from the default.
         """
         if len(data) > (self._quota if quota is None else quota):
             answer(TOO_BIG)
@@ -125,12 +127,12 @@ class State:
     ) -> bytes | str | None:
         if _set(database, process, package, data):
             return None
-        text = f"the state of {process} is not kept: that of {MOST_KEPT} processes of {package} is already"
+        text = f"the state of {process} was not stored: {package} has state of {MOST_KEPT} processes already"
         self._loop.call_soon_threadsafe(self._throttled_log.say, "state", package, text)
         return STORAGE
 
     def clear(self, process: ProcessId, answer: Callable[[bytes | str | None], None]) -> None:
-        """Answers None once the bytes are durably gone, or `storage`."""
+        """Answers None once the state is durably deleted, or `storage`."""
         self.execute(lambda database: _clear(database, str(process)), STORAGE, answer)
 
     def execute_for(
@@ -141,13 +143,19 @@ class State:
         failed: _F,
         answer: Callable[[_T | _F], None],
     ) -> None:
-        """`execute` for a package, which holds `size` bytes for it until it is done. Answers `failed` at once when as
-        much of the package's waits as may.
+        """`execute` on behalf of a package. Answers `failed` at once if too much of the package is queued.
+
+        Args:
+            package: `package:publisher`.
+            size: bytes that the job holds in memory.
+            work: see `execute`.
+            failed: see `execute`.
+            answer: see `execute`.
         """
         cost = JOB_OVERHEAD + size
         held = self._waiting.get(package, 0)
         if held + cost > MOST_WAITING:
-            text = f"{package} asks faster than the disk stores: beyond {MOST_WAITING} bytes it is refused"
+            text = f"{package} sends faster than the disk can store: over {MOST_WAITING} queued bytes are refused"
             self._throttled_log.say("state", package, text)
             answer(failed)
             return
@@ -164,33 +172,34 @@ class State:
     def execute(
         self, work: Callable[[sqlite3.Connection], _T], failed: _F, answer: Callable[[_T | _F], None]
     ) -> None:
-        """Do `work` on the database, in the state's thread, and answer what it returns once that is durable; or
-        `failed` when the database cannot be read or written, with nothing of it done. It may be called more
-        than once, when what it did was undone, so it has no effect but on the database.
+        """Queue a job for the database thread.
+
+        Args:
+            work: called in a transaction, again after a rollback; must have no other side effects.
+            failed: the answer if the database cannot be read or written; `work` is then rolled back.
+            answer: called with what `work` returned, once that is durable.
         """
         self._jobs.put(_Job(work, failed, answer))
 
     async def executed(self, work: Callable[[sqlite3.Connection], _T], failed: _F) -> _T | _F:
-        """The same, awaited."""
+        """`execute`, awaited."""
         done: asyncio.Future[_T | _F] = self._loop.create_future()
         self.execute(work, failed, lambda value: None if done.cancelled() else done.set_result(value))
         return await done
 
     async def read(self, query: str, *values: str) -> list[Any]:
-        """The rows of a query without which the node, or a process, must not go on.
+        """Rows of a query.
 
         Raises:
-            StateError: they cannot be read.
+            StateError: the database cannot be read.
         """
         rows = await self.executed(lambda database: database.execute(query, values).fetchall(), None)
         if rows is None:
-            raise StateError(
-                f"{self._path} cannot be read now: the log says why; try again once that is fixed"
-            )
+            raise StateError(f"{self._path} cannot be read: the log says why; fix that and try again")
         return rows
 
     async def close(self) -> None:
-        """Finish what was asked and close the database. A database that another program holds is not waited for."""
+        """Finish queued jobs and close the database. Does not wait for another program's lock."""
         self._closing = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
@@ -203,7 +212,7 @@ class State:
                 answers = self._carry_out(batch)
                 for job, answer in zip(batch, answers, strict=False):
                     self._loop.call_soon_threadsafe(job.answer, answer)
-                if len(answers) < len(batch):  # until these are taken, no more is read
+                if len(answers) < len(batch):  # large answers: read no more until these were delivered
                     taken = threading.Event()
                     self._loop.call_soon_threadsafe(taken.set)
                     taken.wait()
@@ -224,10 +233,10 @@ class State:
         return batch, True
 
     def _carry_out(self, batch: list[_Job]) -> list[Any]:
-        """Do the first pieces of work of a batch, one at least, and return their answers."""
+        """Run the first jobs of a batch, at least one, and return their answers."""
         try:
             return self._together(batch, time.monotonic() + LOCK_SECONDS)
-        except Exception as error:  # whatever it is: without this thread nothing is stored any more
+        except Exception as error:  # the thread must survive
             fault = error
         answers: list[Any] = []
         failed = size = 0
@@ -241,13 +250,13 @@ class State:
                 fault, failed = error, failed + 1
             size += _size_of(answers[-1])
         if failed:
-            what = "a change or question" if failed == 1 else f"{failed} changes and questions"
+            what = "an operation" if failed == 1 else f"{failed} operations"
             text = f"{self._path}: {_reason(fault)}: {what} failed; {_remedy(fault)}"
             self._loop.call_soon_threadsafe(self._log.write, "state", "error", text)
         return answers
 
     def _together(self, batch: list[_Job], until: float) -> list[Any]:
-        """Do a batch in one commit; waits for another program's lock until then, and tries once at least."""
+        """Run a batch in one transaction. Retries until `until` if the database is locked."""
         while True:
             try:
                 with self._database:
@@ -274,7 +283,7 @@ def _size_of(answer: Any) -> int:
 
 
 def _is_busy(error: BaseException) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY  # the rest of an extended code says why
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY  # the primary result code
 
 
 def _reason(error: BaseException) -> str:
@@ -283,10 +292,10 @@ def _reason(error: BaseException) -> str:
 
 def _remedy(error: BaseException) -> str:
     if not isinstance(error, sqlite3.Error):
-        return "this is a defect of Guesthouse: please report it"
+        return "this is a bug in Guesthouse: please report it"
     if _is_busy(error):
-        return "another program holds it: end that program, or let it let go"
-    return "see that the disk has room and is writable"
+        return "another program has locked it: close that program"
+    return "check that the disk is writable and has space"
 
 
 def _read(database: sqlite3.Connection, process: str) -> bytes | None:
@@ -295,7 +304,7 @@ def _read(database: sqlite3.Connection, process: str) -> bytes | None:
 
 
 def _set(database: sqlite3.Connection, process: str, package: str, data: bytes) -> bool:
-    """Returns False when the package has as many kept as it may, and this would be one more."""
+    """Store a process's state. Returns False when the package's limit is reached."""
     if database.execute("UPDATE state SET bytes = ? WHERE process = ?", (data, process)).rowcount:
         return True
     if usage_of(database, package, "state") >= MOST_KEPT:
@@ -310,7 +319,7 @@ def _clear(database: sqlite3.Connection, process: str) -> None:
 
 def _open(path: Path, tables: Iterable[Table]) -> sqlite3.Connection:
     try:
-        private.make(path)  # what is made beside it has its mode
+        private.make(path)  # SQLite gives the WAL the same mode
         database = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
         try:
             database.execute("PRAGMA journal_mode=WAL")
@@ -324,7 +333,7 @@ def _open(path: Path, tables: Iterable[Table]) -> sqlite3.Connection:
             raise
     except NewerSchema as error:
         raise StateError(
-            f"{path}: {error}: run the version of Guesthouse that made it, or move it away to start afresh"
+            f"{path}: {error}: run the version of Guesthouse that wrote it, or move it away to start afresh"
         ) from None
     except (sqlite3.Error, OSError) as error:
         raise StateError(

@@ -1,7 +1,7 @@
-"""What the node's database is made of: its tables, whose their rows are, and how an older one becomes today's.
+"""Schema of the node's database: tables, their owners, quotas and migrations.
 
-A table is declared once, here or in the runtime module that keeps it. It is made, counted and purged by what is
-declared: whoever adds one has nothing to remember.
+A table is declared once, here or in the runtime module that owns it. Creating, counting and purging follow from the
+declaration.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from msgspec import Struct
 
 
 class Table(Struct, frozen=True):
-    """One table."""
+    """A table."""
 
     name: str
     columns: str
-    """Its columns and keys in SQL, from the first bracket on."""
+    """Columns and keys in SQL, with brackets."""
     owner: Literal["process", "package"] | None
-    """The column that says whose a row is: it goes when that is purged. None: it is not theirs."""
+    """Column with the owner of a row, with which it is purged; None if rows have none."""
     counted: str = ""
-    """What a row counts for in `used`, in SQL with `{row}.` before columns; empty for nothing."""
+    """What a row adds to the owner's usage, in SQL with `{row}.` before columns; empty if not counted."""
     indexes: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:
-        """The package of a row, in SQL with `{row}` before the column."""
+        """Package of a row, in SQL with `{row}` before the column."""
         return (
             "{row}package"
             if self.owner == "package"
@@ -35,13 +35,13 @@ class Table(Struct, frozen=True):
         )
 
     def make(self, database: sqlite3.Connection) -> None:
-        """Make it, where it is not there."""
+        """Create the table if it does not exist."""
         database.execute(f"CREATE TABLE IF NOT EXISTS {self.name} {self.columns}")
         for statement in (*self.indexes, *self._triggers()):
             database.execute(statement)
 
     def purge(self, database: sqlite3.Connection, package: str) -> None:
-        """Drop all rows of a package and of its processes."""
+        """Delete all rows of a package and its processes."""
         if self.owner == "package":
             database.execute(f"DELETE FROM {self.name} WHERE package = ?", (package,))  # noqa: S608
         elif self.owner == "process":
@@ -50,19 +50,19 @@ class Table(Struct, frozen=True):
             database.execute(f"DELETE FROM {self.name} WHERE substr(process, -?) = ?", row)  # noqa: S608
 
     def keeps(self, database: sqlite3.Connection, package: str) -> bool:
-        """Whether there is a row of a package or of its processes."""
+        """Whether there are rows of a package or its processes."""
         if self.owner is None:
             return False
         query = f"SELECT 1 FROM {self.name} WHERE {self.package.format(row='')} = ? LIMIT 1"  # noqa: S608
         return database.execute(query, (package,)).fetchone() is not None
 
     def forget(self, database: sqlite3.Connection, process: str) -> None:
-        """Drop the rows of one process; those of its package stay."""
+        """Delete the rows of one process, but not those of its package."""
         if self.owner == "process":
             database.execute(f"DELETE FROM {self.name} WHERE process = ?", (process,))  # noqa: S608
 
     def recount(self, database: sqlite3.Connection) -> None:
-        """Count all rows anew."""
+        """Recompute the usage of all packages."""
         if self.counted:
             database.execute(
                 f"INSERT OR REPLACE INTO used SELECT {self.package.format(row='')}, '{self.name}', "  # noqa: S608
@@ -70,8 +70,8 @@ class Table(Struct, frozen=True):
             )
 
     def _triggers(self) -> list[str]:
-        """Triggers that keep in `used` how much each package has here, so that a quota costs one look. A row is
-        replaced by an upsert: `INSERT OR REPLACE` takes the old one away without its trigger.
+        """Triggers that maintain the usage of each package in `used`, so that checking a quota is one lookup. Rows must
+        be replaced by an upsert: `INSERT OR REPLACE` does not fire the delete trigger.
         """
         if not self.counted:
             return []
@@ -106,12 +106,12 @@ USED: Final = Table(
     "package",
 )
 KERNEL_TABLES: Final = (STATE, CAPABILITIES, CHILDREN, VOID, USED)
-"""`used` comes last: purging the others writes to it."""
+"""`used` must be last: purging the others writes to it."""
 
 
 def usage_of(database: sqlite3.Connection, package: str, table: str) -> int:
-    """What a package has in a table that is counted: in `kv` and `files` bytes, names and a fixed cost each
-    included; in `state` and `capabilities` rows.
+    """Usage of a package in a counted table: bytes, including names and a fixed overhead, in `kv` and `files`; rows in
+    `state` and `capabilities`.
     """
     row = database.execute(
         "SELECT bytes FROM used WHERE package = ? AND what = ?", (package, table)
@@ -120,19 +120,19 @@ def usage_of(database: sqlite3.Connection, package: str, table: str) -> int:
 
 
 class NewerSchema(Exception):
-    """The database was made by a later version of Guesthouse."""
+    """The database was written by a later version of Guesthouse."""
 
 
 def prepare(database: sqlite3.Connection, tables: Iterable[Table]) -> None:
-    """Make what is not there, and bring what is there to this version, in the transaction that is open.
+    """Create missing tables and migrate existing ones, in the current transaction.
 
     Raises:
-        NewerSchema: it is of a later version; nothing was changed.
+        NewerSchema: the database is of a later version; nothing was changed.
     """
     tables = tuple(tables)
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(_MIGRATIONS):
-        raise NewerSchema(f"its schema has version {version}, and this Guesthouse knows {len(_MIGRATIONS)}")
+        raise NewerSchema(f"its schema version is {version}, but this Guesthouse supports {len(_MIGRATIONS)}")
     for table in tables:
         table.make(database)
     for migrate in _MIGRATIONS[version:]:
@@ -142,7 +142,7 @@ def prepare(database: sqlite3.Connection, tables: Iterable[Table]) -> None:
 
 
 def _from_0_1_0(database: sqlite3.Connection, tables: Iterable[Table]) -> None:
-    """0.1.0 did not keep who gave a capability, nor count state and capabilities; it had no version."""
+    """0.1.0 had no schema version, no `giver`, and did not count state and capabilities."""
     if "giver" not in {row[1] for row in database.execute("PRAGMA table_info(capabilities)")}:
         database.execute("ALTER TABLE capabilities ADD COLUMN giver TEXT")
     for table in tables:
@@ -151,4 +151,4 @@ def _from_0_1_0(database: sqlite3.Connection, tables: Iterable[Table]) -> None:
 
 Migration = Callable[[sqlite3.Connection, Iterable[Table]], None]
 _MIGRATIONS: Final[Sequence[Migration]] = (_from_0_1_0,)
-"""From each version of the schema to the next. They stay for good, and take a new database, too."""
+"""Migrations from each schema version to the next. Never remove one; they also run on a new database."""

@@ -1,7 +1,7 @@
-"""When a process that ended is started again. Pure.
+"""Exponential backoff between runs of a process. Pure.
 
-The first failure after a healthy run is forgiven at once, since channels wait; each further one waits
-twice as long as the last, so a process that cannot live costs next to nothing.
+After a healthy run, the first failure restarts at once, since channels are waiting. Each further failure doubles the
+pause.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from guesthouse.core.config import RestartSettings
 from guesthouse.core.exit_cause import ExitCause
 
 INNOCENT_AFTER: Final = 0.25
-"""Seconds of running after which the loss of its worker is not held against a process: it is likely
-another's doing.
-"""
+"""Seconds of running after which the loss of the worker is likely another process's fault, and not counted."""
 
 
 class Backoff:
-    """The pauses of one process."""
+    """Backoff of one process."""
 
     __slots__ = ("_next", "_settings")
 

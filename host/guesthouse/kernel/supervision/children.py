@@ -1,4 +1,4 @@
-"""Processes that processes spawned, and what is kept of those whose on-exit is `restart`: they return with the node."""
+"""Processes spawned by processes; those whose on-exit is `restart` are stored, to be started again with the node."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ class Child(Struct, frozen=True):
     id: ProcessId
     wasm_path: str
     capabilities: tuple[Capability, ...]
-    """What it was given of its parent's."""
+    """Inherited from its parent."""
     grants: tuple[Right, ...]
     public: bool
 
 
 class Children:
-    """The children that a node has.
+    """The running children of a node.
 
     Args:
-        state: where those are kept that return.
-        forget: drops what is in memory of a process that is gone and whose name nobody can choose again.
+        state: the node's database.
+        forget: drops what modules hold of a process that is gone and had a generated name.
     """
 
     def __init__(self, state: State, forget: Callable[[ProcessId], None]) -> None:
         self._state = state
         self._forget = forget
-        self._there: dict[ProcessId, Child] = {}
+        self._running: dict[ProcessId, Child] = {}
         self._nameless: set[ProcessId] = set()
 
     def add(self, child: Child, *, nameless: bool = False) -> None:
-        """It was started. The name of one that is `nameless` was chosen by nobody."""
-        self._there[child.id] = child
+        """Add a started child; `nameless` if its name was generated."""
+        self._running[child.id] = child
         if nameless:
             self._nameless.add(child.id)
 
     def on_exit_changed(self, process: Process) -> None:
-        """A process has another on-exit: a child returns with the node as long as that is `restart`."""
-        child = self._there.get(process.id)
+        """A process's on-exit changed: a child is stored while that is `restart`."""
+        child = self._running.get(process.id)
         if child is None:
             return
         if process.on_exit == "restart":
@@ -59,8 +59,8 @@ class Children:
             forget(self._state, child.id)
 
     def ended(self, process: Process) -> None:
-        """A process is gone, while the node goes on. Nothing is kept of a child whose name nobody chose."""
-        if self._there.pop(process.id, None) is None:
+        """A process is gone. All data of a child with a generated name is deleted."""
+        if self._running.pop(process.id, None) is None:
             return
         if process.id in self._nameless:
             self._nameless.discard(process.id)
@@ -71,7 +71,7 @@ class Children:
 
 
 def keep(state: State, child: Child, done: Callable[[object], None]) -> None:
-    """Keep it for the next life of the node; `done` is called once that is durable, or cannot be (the log says so)."""
+    """Store a child. `done` is called once that is durable or has failed, which is logged."""
     grants = json.dumps([[str(grantee), params] for grantee, params in child.grants])
     rights = json.dumps(as_pairs(child.capabilities))
     row = (str(child.id), child.wasm_path, rights, grants, int(child.public))
@@ -83,7 +83,7 @@ def keep(state: State, child: Child, done: Callable[[object], None]) -> None:
 
 
 def forget(state: State, process: ProcessId) -> None:
-    """It does not return any more."""
+    """Delete a child."""
 
     def work(database: sqlite3.Connection) -> None:
         database.execute("DELETE FROM children WHERE process = ?", (str(process),))
@@ -92,22 +92,22 @@ def forget(state: State, process: ProcessId) -> None:
 
 
 async def forget_all_but(state: State, packages: Iterable[str]) -> None:
-    """Forget those of packages that are not there any more."""
-    there = set(packages)
+    """Delete the children of all packages but these."""
+    installed = set(packages)
 
     def work(database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT process FROM children").fetchall()
-        gone = [(name,) for (name,) in rows if ProcessId.parse(name).package_id not in there]
+        gone = [(name,) for (name,) in rows if ProcessId.parse(name).package_id not in installed]
         database.executemany("DELETE FROM children WHERE process = ?", gone)
 
     await state.executed(work, None)
 
 
 async def kept(state: State, package: str) -> list[Child]:
-    """Those of a package, in the order of their names.
+    """Children of a package, by name.
 
     Raises:
-        StateError: they cannot be read.
+        StateError: the database cannot be read.
     """
     ending = f":{package}"
     rows = await state.read(

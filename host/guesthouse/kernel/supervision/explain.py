@@ -1,4 +1,4 @@
-"""What a process may do, and why, for people and programs. Pure."""
+"""Report on a process's capabilities and where they come from. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from guesthouse.kernel.process.process import Process
 
 
 def explained(process: Process) -> dict[str, Any]:
-    """A process's capabilities with where each comes from, and what it lacked so far."""
+    """A process's capabilities with their origin, and those it was refused for lack of."""
     return {
         "process": str(process.id),
         "package": process.id.package_id,

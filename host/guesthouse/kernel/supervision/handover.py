@@ -1,4 +1,4 @@
-"""The last message of a version that is replaced, when its manifest says `handover = true`."""
+"""The last message to a version that is being replaced, if its manifest says `handover = true`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from guesthouse.link.to_worker import Request
 
 
 def handover_request(node: str, version: str, seconds: float) -> Request:
-    """`{"handover": {"version", "seconds"}}`: what takes the process's place, and the time that is left. It wants
-    no response: the process is done when it asks for the next message.
+    """`{"handover": {"version", "seconds"}}`: the new version and the time left. Expects no response: the process is
+    done when it asks for the next message.
     """
     body = json.dumps({"handover": {"version": version, "seconds": seconds}}).encode()
     source = str(Address(node, KERNEL))

@@ -1,4 +1,4 @@
-"""The states of one process, what leads from one to another, and what follows when a run ends. Pure.
+"""State machine of a supervised process. Pure.
 
     Waiting --> Starting --> Running --> Stopping
        ^           |            |           |
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from guesthouse.kernel.workers.pool import Worker
 
 START_ATTEMPTS: Final = 3
-"""Times that a process may lose its worker before it asked for its first message."""
+"""Times that a process may lose its worker before it asks for its first message."""
 
 
 class Purpose(IntEnum):
-    """Why a run is stopped. Of several, the greatest counts."""
+    """Why a run is stopped. If there are several, the greatest applies."""
 
     KILL = 0
-    """It counts as a run that failed: the process's on-exit says what follows."""
+    """Counts as a failed run: the process's on-exit applies."""
     GIVE_UP = 1
-    """It did not ask for a message in its time: the version before runs again, or the process ends."""
+    """It did not ask for a message in time: the previous version runs again, or the process ends."""
     RUN_AGAIN = 2
     """Another run follows at once."""
     END = 3
@@ -44,11 +44,11 @@ class Purpose(IntEnum):
 
 
 class Waiting(Struct, frozen=True):
-    """No run: one begins when there is a worker for it."""
+    """No run: waiting for a worker."""
 
 
 class Pausing(Struct, frozen=True):
-    """No run: one begins when the pause after a failure is over."""
+    """No run: backing off after a failure."""
 
     timer: asyncio.TimerHandle
 
@@ -66,7 +66,7 @@ class Running(Struct, frozen=True):
 
 
 class Stopping(Struct, frozen=True):
-    """A run that was told to end; `over` is done when it has."""
+    """A run that was told to end; `over` is done once it has."""
 
     worker: Worker
     purpose: Purpose
@@ -81,7 +81,7 @@ State: TypeAlias = Waiting | Pausing | Starting | Running | Stopping | Ended
 
 
 class ProcessVersion(Struct, frozen=True):
-    """What a process runs as, of what its package says."""
+    """Properties of a process that a new version of its package may change."""
 
     component: Path
     public: bool
@@ -102,13 +102,13 @@ class RunAfter(Struct, frozen=True):
 
 
 class GiveUp(Struct, frozen=True):
-    """The component is given up: for the version before, or with the process when there is none."""
+    """Go back to the previous version; without one, the process ends."""
 
     overdue: bool
 
 
 class End(Struct, frozen=True):
-    """The process ends: it was stopped, or its run is over and its on-exit wants no other."""
+    """The process ends: it was stopped, or its on-exit is not `restart`."""
 
     stopped: bool
 
@@ -117,10 +117,10 @@ Next: TypeAlias = RunAgain | RunAfter | GiveUp | End
 
 
 class Lifecycle:
-    """Where one process is, and where it goes.
+    """State of one process.
 
     Args:
-        backoff: the pauses after its failures.
+        backoff: for pauses after failures.
     """
 
     __slots__ = ("_attempts", "_backoff", "awaited", "fallback", "state", "strict")
@@ -128,51 +128,51 @@ class Lifecycle:
     def __init__(self, backoff: Backoff) -> None:
         self.state: State = Waiting()
         self._backoff = backoff
-        self._attempts = 0  # runs of its component that ended before they asked for a message
+        self._attempts = 0  # runs of its component that ended before asking for a message
         self.awaited = True
-        """Whether its component has yet to show that it starts."""
+        """Whether its component has not started successfully yet."""
         self.fallback: ProcessVersion | None = None
-        """The version before, to go back to until a new one has shown that it starts."""
+        """The previous version, until the new one has started successfully."""
         self.strict = False
-        """Whether the process ends with a component that traps before it asked for a message."""
+        """Whether the process ends if its component traps before asking for a message."""
 
     @property
     def worker(self) -> Worker | None:
-        """Where its run is; None between two runs."""
+        """Worker of its run; None between runs."""
         state = self.state
         return state.worker if isinstance(state, Starting | Running | Stopping) else None
 
     @property
     def is_ending(self) -> bool:
-        """Whether no other run is to come."""
+        """Whether no further run will follow."""
         state = self.state
         return isinstance(state, Ended) or (isinstance(state, Stopping) and state.purpose is Purpose.END)
 
     def expect_start(self, backoff: Backoff) -> None:
-        """A run follows that somebody waits for: its failures count from here."""
+        """A caller waits for the next run: count its failures from now."""
         self._backoff = backoff
         if not self.awaited:
             self.awaited = True
             self._attempts = 0
 
     def wait(self) -> None:
-        """There is no worker for its next run."""
+        """Wait for a worker."""
         self._leave_pause()
         self.state = Waiting()
 
     def pause(self, timer: asyncio.TimerHandle) -> None:
-        """Its next run begins when `timer` says so."""
+        """Back off: `timer` begins the next run."""
         self.state = Pausing(timer)
 
     def begin(self, worker: Worker) -> None:
-        """A run begins."""
+        """Begin a run."""
         if self.worker is not None or isinstance(self.state, Ended):
-            raise RuntimeError(f"no run can begin now: {self.state}")
+            raise RuntimeError(f"cannot begin a run in state {self.state}")
         self._leave_pause()
         self.state = Starting(worker)
 
     def asked(self) -> bool:
-        """Its run asked for a message. Returns whether that counts: not when the run is to end already."""
+        """Its run asked for its first message. Returns False if the run is being stopped."""
         if not isinstance(self.state, Starting):
             return False
         self.state = Running(self.state.worker)
@@ -180,25 +180,25 @@ class Lifecycle:
         return True
 
     def stop(self, purpose: Purpose) -> asyncio.Future[None]:
-        """Its run is to end. Returns what is done when it has."""
+        """Stop its run. Returns a future that is done once it has ended."""
         state = self.state
         if isinstance(state, Stopping):
             self.state = Stopping(state.worker, max(purpose, state.purpose), state.over)
             return state.over
         if not isinstance(state, Starting | Running):
-            raise RuntimeError(f"there is no run to stop: {state}")
+            raise RuntimeError(f"no run to stop in state {state}")
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.state = Stopping(state.worker, purpose, over)
         return over
 
     def run_ended(self, cause: str, ran_seconds: float, *, restarts: bool, closing: bool) -> Next:
-        """Its run is over. Returns what follows.
+        """Its run ended. Returns what follows.
 
         Args:
             cause: an `ExitCause`.
-            ran_seconds: how long it ran.
+            ran_seconds: duration of the run.
             restarts: whether its on-exit is `restart`.
-            closing: whether the node stops.
+            closing: whether the node is stopping.
         """
         state, self.state = self.state, Waiting()
         purpose = None
@@ -220,16 +220,16 @@ class Lifecycle:
         return RunAfter(seconds) if seconds else RunAgain()
 
     def end(self) -> None:
-        """No run is to come."""
+        """End for good."""
         self._leave_pause()
         self.state = Ended()
 
     def _cannot_start(self, cause: str) -> bool:
-        """Whether a component that never asked for a message is to be given up.
+        """Whether to give up a component that never asked for a message.
 
-        Its worker's loss may be another's doing, a few times. One that trapped, or returned, is given up only
-        when there is another to go back to; one that trapped, also when whoever added it wants that. Else its
-        on-exit decides, or a process could keep its node from starting by what it stored.
+        Losing the worker is tolerated a few times, as it may be another process's fault. After a trap or return, only
+        if there is a fallback, or for a trap if `strict`. Otherwise its on-exit applies: a process must not be able to
+        keep its node from starting by what it stored.
         """
         if not self.awaited:
             return False

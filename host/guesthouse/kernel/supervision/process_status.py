@@ -1,4 +1,4 @@
-"""What a process is and what it uses of what it may, for `guesthouse ps`."""
+"""Status, usage and limits of processes, for `guesthouse ps`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from guesthouse.core.config import ProcessLimits
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.database import State
 
-_PATIENCE: Final = 2.0
-"""Seconds after which the sizes of states stay unknown: whoever asks has to see the rest when the disk is slow."""
+_TIMEOUT: Final = 2.0
+"""Seconds to wait for the sizes of states: with a slow disk, the rest is shown without them."""
 
 
 async def state_sizes(state: State) -> Mapping[str, int] | None:
-    """The bytes that each process keeps as its state, by its id; None when storage does not answer."""
+    """Bytes of state by process id; None if the database does not answer in time."""
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             return await state.executed(_sizes, None)
     except TimeoutError:
         return None
 
 
 def listed(process: Process, limits: ProcessLimits, sizes: Mapping[str, int] | None) -> dict[str, Any]:
-    """A process as `guesthouse ps --json` shows it. What is not known is None."""
+    """A process as in `guesthouse ps --json`. Unknown values are None."""
     used = process.used()
     return {
         "process": str(process.id),

@@ -1,4 +1,4 @@
-"""Drops all that the processes of a package stored."""
+"""Deletes stored data of packages and processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORGET_ISSUED: Final = (
 
 
 def forget_process(state: State, process: ProcessId) -> None:
-    """Drop what a process stored that nobody can name again."""
+    """Delete what a process stored whose generated name will not be used again."""
 
     def work(database: sqlite3.Connection) -> None:
         for table in state.tables:
@@ -33,16 +33,18 @@ def forget_process(state: State, process: ProcessId) -> None:
 
 
 async def forget_rights(state: State, packages: Iterable[str], node: str) -> bool:
-    """Drop what the processes of these packages of a node saved of capabilities, what others saved of theirs, and their
-    children, durably, and note that what they gave to other nodes is void; what else they stored stays. Returns whether
-    it is gone; else the log says why.
+    """Delete capabilities saved by these packages or issued by them, and their children, and void those given to other
+    nodes. Other stored data is kept.
+
+    Returns:
+        Whether it succeeded, durably; otherwise the log says why.
     """
     here = f"{node}@"
-    named = list(packages)
+    package_ids = list(packages)
     now = time.time()
 
     def work(database: sqlite3.Connection) -> bool:
-        for package in named:
+        for package in package_ids:
             ending = f":{package}"
             for table in (CAPABILITIES, CHILDREN):
                 table.purge(database, package)
@@ -55,10 +57,10 @@ async def forget_rights(state: State, packages: Iterable[str], node: str) -> boo
 
 
 async def with_rights(state: State, node: str) -> set[str]:
-    """The packages whose processes saved or gave up capabilities, or handed out what others saved.
+    """Packages whose processes saved or dropped capabilities, or issued saved ones.
 
     Raises:
-        StateError: that cannot be read.
+        StateError: the database cannot be read.
     """
     here = f"{node}@"
     rows = await state.read(
@@ -70,28 +72,28 @@ async def with_rights(state: State, node: str) -> set[str]:
 
 
 async def void_packages(state: State) -> dict[str, float]:
-    """The packages that were uninstalled so lately that what they gave to other nodes could still be shown, and when.
+    """Recently uninstalled packages, whose capabilities other nodes may still present, and when in Unix seconds.
 
     Raises:
-        StateError: that cannot be read.
+        StateError: the database cannot be read.
     """
     return dict(await state.read("SELECT package, uninstalled FROM void"))
 
 
 async def keeps(state: State, package: str) -> bool:
-    """Whether anything is kept of what the processes of a package stored.
+    """Whether there is stored data of a package.
 
     Raises:
-        StateError: that cannot be read.
+        StateError: the database cannot be read.
     """
     found = await state.executed(partial(_keeps, package=package), None)
     if found is None:
-        raise StateError(f"what is kept of {package} cannot be read now: the log says why; try again")
+        raise StateError(f"the data of {package} cannot be read: the log says why; fix that and try again")
     return found
 
 
 def keeps_without_node(path: Path, package: str) -> bool:
-    """The same of the database at a path, which no node has open. Blocks on the file system.
+    """`keeps`, for a database that no node has open. Blocking I/O.
 
     Raises:
         StateError: it cannot be read.
@@ -106,7 +108,7 @@ def keeps_without_node(path: Path, package: str) -> bool:
 
 
 def _keeps(database: sqlite3.Connection, package: str) -> bool:
-    """Of every table that says whose its rows are, also of one that this version does not make."""
+    """Check all tables with an owner column, including those of modules that this version does not have."""
     tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     return any(_owned(database, name).keeps(database, package) for name in tables if name != USED.name)
 
@@ -118,11 +120,15 @@ def _owned(database: sqlite3.Connection, name: str) -> Table:
 
 
 async def purge(state: State, packages: Iterable[str]) -> bool:
-    """Drop it for these packages, durably. Returns whether it is gone; else the log says why."""
-    named = list(packages)
+    """Delete all data of these packages.
+
+    Returns:
+        Whether it succeeded, durably; otherwise the log says why.
+    """
+    package_ids = list(packages)
 
     def work(database: sqlite3.Connection) -> bool:
-        for package in named:
+        for package in package_ids:
             for table in state.tables:
                 table.purge(database, package)
         return True

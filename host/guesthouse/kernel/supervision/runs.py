@@ -1,4 +1,4 @@
-"""How runs of processes begin on workers and are brought to their end. What follows is the supervisor's to say."""
+"""Begins and stops the runs of processes on workers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from guesthouse.kernel.workers.wait import within
 from guesthouse.link.to_worker import Finish, GuestLimits, Start, Stop
 
 STOP_SECONDS: Final = 1.5
-"""How long a worker may take to end a run before it is ended itself."""
+"""Seconds that a worker may take to stop a run before it is killed."""
 
 
 class Runs:
-    """Begins and ends the runs of a node's processes. Needs a running event loop."""
+    """Begins and stops the runs of a node's processes. Needs a running event loop."""
 
     def __init__(self, settings: Settings, log: LogPort) -> None:
         self._settings = settings
@@ -31,8 +31,8 @@ class Runs:
         self._loop = asyncio.get_running_loop()
         self._last_handle = 0
 
-    def go_by(self, settings: Settings) -> None:
-        """Use other settings for runs that begin after this."""
+    def apply(self, settings: Settings) -> None:
+        """Apply reloaded settings to new runs."""
         self._settings = settings
 
     def begin(
@@ -43,8 +43,13 @@ class Runs:
         *,
         connected: bool,
     ) -> None:
-        """Begin a run on a worker; `reopen` posts the process's open channels, `connected` says whether the node
-        reaches others.
+        """Begin a run on a worker.
+
+        Args:
+            supervised: the process.
+            worker: the worker.
+            reopen: posts the process's open channels.
+            connected: whether the node is connected to others.
         """
         process = supervised.process
         self._last_handle += 1
@@ -55,12 +60,12 @@ class Runs:
         process.begin_run(Run(handle, worker.name, self._loop.time(), worker.send), reopen)
 
     async def until_started(self, supervised: SupervisedProcess) -> bool:
-        """Wait until the process asks for its first message. Returns False when it takes too long.
+        """Wait until the process asks for its first message. Returns False on a time-out.
 
         Raises:
-            ProcessNotStarted: it never will.
+            ProcessNotStarted: it cannot be started.
         """
-        supervised.started.add_done_callback(asyncio.Future.exception)  # nobody may be waiting when it fails
+        supervised.started.add_done_callback(asyncio.Future.exception)  # retrieve it if nobody waits
         seconds = self._settings.process.first_message_seconds
         done, _ = await asyncio.wait((supervised.started,), timeout=seconds)
         if done:
@@ -68,7 +73,7 @@ class Runs:
         return bool(done)
 
     async def finish(self, supervised: SupervisedProcess, version: str, *, hands_over: bool) -> None:
-        """Let the run finish what it was sent, and hand over, in its time; then stop it."""
+        """Let the run finish the messages it was sent, and hand over, within the time-out; then stop it."""
         process, worker, run = supervised.process, supervised.life.worker, supervised.process.run
         if worker is None or run is None or not run.flowing or isinstance(supervised.life.state, Stopping):
             await self.stop(supervised, Purpose.RUN_AGAIN, "it is replaced")
@@ -80,12 +85,12 @@ class Runs:
             process.send_last(handover_request(self._settings.node, version, seconds))
         worker.send(Finish(run.handle, "it is replaced"))
         if not await within(seconds, over):
-            text = f"did not finish within {seconds:g} s: it is stopped, and what it has in hand is not done again"
+            text = f"did not finish within {seconds:g} s: stopping it; messages that it has taken are lost"
             self._log.write(str(process.id), "warning", text)
             await self.stop(supervised, Purpose.RUN_AGAIN, "it is replaced")
 
     async def stop(self, supervised: SupervisedProcess, purpose: Purpose, reason: str) -> None:
-        """Stop the run, if there is one. Returns when it is over; a worker that does not end it is ended."""
+        """Stop the run, if there is one, and wait for its end. A worker that does not stop it in time is killed."""
         worker, run = supervised.life.worker, supervised.process.run
         if worker is None or run is None:
             return
@@ -96,7 +101,7 @@ class Runs:
             self._log.write(
                 worker.name,
                 "error",
-                f"did not stop {supervised.process.id} within {STOP_SECONDS:g} s: it is ended",
+                f"did not stop {supervised.process.id} within {STOP_SECONDS:g} s: killing the worker",
             )
             worker.abandon()
             await over

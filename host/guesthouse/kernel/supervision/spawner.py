@@ -1,8 +1,8 @@
-"""Processes that processes start: children of their package, from its own components.
+"""Processes spawned by processes: children, which run components of their parent's package.
 
-A child has a name of the package's and no more rights than its parent: neither those that others grant to that name,
-nor those that a process of that name saved before. It is not of the manifest: it lives until it ends or its package
-goes. One whose on-exit is `restart` returns with the node (`kernel/supervision/children.py`).
+A child is of its parent's package and has no capabilities beyond its parent's: not those granted to its name, nor those
+that an earlier process of that name saved. It lives until it ends or its package is uninstalled. If its on-exit is
+`restart`, it is started again with the node (`kernel/supervision/children.py`).
 """
 
 from __future__ import annotations
@@ -39,12 +39,16 @@ TOO_MANY: Final = "too-many"
 
 
 class Spawner:
-    """Starts children. An async context manager: leaving it gives up those that are being compiled.
+    """Starts children. An async context manager: leaving it cancels those being compiled.
 
     Args:
-        children: those that are there.
-        folder_of: the folder of a package's files by its id; None when it has none.
-        most: processes that one package may have.
+        router: the node's.
+        supervisor: the node's.
+        state: the node's.
+        children: the running children.
+        folder_of: returns the folder of an installed package by its id, or None.
+        most: maximum processes of one package.
+        log: for children that cannot be started.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class Spawner:
         self._log = log
         self._tasks = asyncio.TaskGroup()
         self._underway: set[asyncio.Task[None]] = set()
-        self._names: set[ProcessId] = set()  # of those that are being compiled
+        self._names: set[ProcessId] = set()  # of children being compiled
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -82,20 +86,20 @@ class Spawner:
         calls.later(Spawn, self.spawn)
 
     def spawn(self, parent: Process, call: Spawn, reply: Reply) -> None:
-        """Start a child of `parent`, which may; `reply` gets the call's reply."""
+        """Start a child of `parent`, which is authorized; `reply` gets the call's reply."""
         package = parent.id.package_id
         child = self._free_id(parent.id, call.name)
         component = self._component(package, call.wasm_path)
         if child is None or component is None:
             why = f"there is no component at {call.wasm_path[:200]} in the package"
             if child is None:
-                why = f"{(call.name or '')[:200]} is the name of another process, or no name"
-            self._log.write(str(parent.id), "warning", f"its child is not started: {why}")
+                why = f"{(call.name or '')[:200]} is the name of another process, or not a valid name"
+            self._log.write(str(parent.id), "warning", f"its child was not started: {why}")
             reply(NAME_TAKEN if child is None else NO_FILE)
             return
         siblings = [process for process in self._router.processes() if process.id.package_id == package]
         if len(siblings) + sum(waiting.package_id == package for waiting in self._names) >= self._most:
-            text = f"its child is not started: {package} has {self._most} processes (package.processes)"
+            text = f"its child was not started: {package} has {self._most} processes (package.processes)"
             self._log.write(str(parent.id), "warning", text)
             reply(TOO_MANY)
             return
@@ -116,13 +120,13 @@ class Spawner:
         task.add_done_callback(self._underway.discard)
 
     async def restore(self, package: str) -> None:
-        """Start the children of a package that earlier lives of the node left. What cannot be started is logged.
+        """Start the stored children of a package. Failures are logged.
 
-        Each gets of its capabilities what a process of its package still has, and runs what its package has at its
-        path now.
+        A child gets those of its capabilities that a process of its package still holds, and runs the component that is
+        at its path now.
 
         Raises:
-            StateError: they cannot be read.
+            StateError: the database cannot be read.
         """
         for child in await kept(self._state, package):
             if self._router.find(child.id) is None:
@@ -139,11 +143,11 @@ class Spawner:
         component = self._component(package, child.wasm_path)
         try:
             if component is None:
-                raise ProcessNotStarted(f"its package has no component at {child.wasm_path} any more")
+                raise ProcessNotStarted(f"its package no longer has a component at {child.wasm_path}")
             await self._supervisor.begin(self._spec(replace(child, capabilities=held), component, "restart"))
             self._children.add(child)
         except GuesthouseError as error:
-            self._log.write(str(child.id), "error", f"this child is not started again: {error}")
+            self._log.write(str(child.id), "error", f"this child was not started again: {error}")
 
     def _spec(self, child: Child, component: Path, on_exit: Literal["none", "restart"]) -> ProcessSpec:
         rights = tuple(
@@ -181,7 +185,7 @@ class Spawner:
             self._names.discard(spec.id)
 
     def _is_there(self, parent: Process) -> bool:
-        """Whether it may still have children: it, and its package as it was when it spawned them."""
+        """Whether the parent and its package still exist."""
         return not parent.gone and self._folder_of(parent.id.package_id) is not None
 
     def _free_id(self, parent: ProcessId, name: str | None) -> ProcessId | None:
@@ -193,8 +197,8 @@ class Spawner:
         return None if self._router.find(child) is not None or child in self._names else child
 
     def _component(self, package: str, wasm_path: str) -> Path | None:
-        """The file that `/child.wasm` names in the package's folder, or in its drive `pkg`; a path in the drive's own
-        form is looked for there first. So a package may get a drive, and its paths stay what they were.
+        """The component at a path such as `/child.wasm`, in the package's folder or its drive `pkg`. A path in the
+        drive's form is looked up there first.
         """
         folder = self._folder_of(package)
         drive = f"{package}/{PACKAGE_DRIVE}/"
@@ -214,7 +218,7 @@ class Spawner:
         return None
 
     def _inherited(self, parent: Process, requests: Sequence[Pair]) -> tuple[Capability, ...]:
-        """Of the capabilities asked for, those of this node that the parent may hand on."""
+        """The requested capabilities that are of this node and that the parent may pass on."""
         rights = []
         for capability in read_all(requests):
             here = Address.parse(capability.issuer).node == self._router.node
@@ -222,7 +226,7 @@ class Spawner:
                 rights.append(capability)
             else:
                 self._log.write(
-                    str(parent.id), "warning", f"its child does not get {capability}, which it has not itself"
+                    str(parent.id), "warning", f"its child does not get {capability}, which it lacks itself"
                 )
         return tuple(rights)
 

@@ -1,6 +1,4 @@
-"""So much at a time, and no more, of what takes a CPU: of many who want it at once, the first have it done while the
-others wait. Who turns out to take long holds up nobody.
-"""
+"""Limits concurrent CPU-bound work."""
 
 from __future__ import annotations
 
@@ -10,11 +8,11 @@ from contextlib import asynccontextmanager
 
 
 class ConcurrencyLimiter:
-    """Let a number of callers through at a time, in the order in which they came.
+    """A FIFO semaphore whose holders stop counting after a time, so that slow ones do not hold up others.
 
     Args:
-        count: how many.
-        seconds: after so long in it a caller no longer counts.
+        count: maximum holders.
+        seconds: after which a holder no longer counts.
     """
 
     def __init__(self, count: int, seconds: float) -> None:
@@ -23,19 +21,19 @@ class ConcurrencyLimiter:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot, and have it inside the block or for `seconds`. Cancelling gives it up."""
+        """Wait for a slot and hold it until the block exits, for `seconds` at most."""
         await self._free.acquire()
-        left = False
+        released = False
 
-        def leave() -> None:
-            nonlocal left
-            if not left:
-                left = True
+        def release() -> None:
+            nonlocal released
+            if not released:
+                released = True
                 self._free.release()
 
-        timer = asyncio.get_running_loop().call_later(self._seconds, leave)
+        timer = asyncio.get_running_loop().call_later(self._seconds, release)
         try:
             yield
         finally:
             timer.cancel()
-            leave()
+            release()

@@ -1,4 +1,4 @@
-"""What the supervisor knows of one process beside the process itself. Pure."""
+"""A process under supervision. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from guesthouse.package.spec import Right
 
 
 class ProcessNotStarted(GuesthouseError):
-    """A process ended before it asked for a message, and another attempt would end the same way."""
+    """A process cannot be started: it ended before it asked for a message."""
 
 
 class NotWanted(ProcessNotStarted):
-    """What was to be started has been uninstalled meanwhile."""
+    """The process was uninstalled while it was being compiled."""
 
 
 class NameTaken(GuesthouseError):
@@ -30,19 +30,19 @@ class NoSuchProcess(GuesthouseError):
 
 
 class SupervisedProcess(Struct):
-    """One process under supervision."""
+    """A process, its state and its version."""
 
     process: Process
     life: Lifecycle
     started: asyncio.Future[None]
-    """Done when the first run, or the first of a new component, has started or cannot be started."""
+    """Done once its first run, or that of a new component, has started or failed to."""
     handover: bool = False
-    """Whether its run is asked to hand over when it is replaced."""
+    """Whether its run gets a handover message when it is replaced."""
     grants: tuple[Right, ...] = ()
-    """Capabilities of its own that others hold by its manifest, or by who started it."""
+    """Capabilities that it grants to others, by its manifest or its parent."""
 
     def version(self) -> ProcessVersion:
-        """What it runs as now."""
+        """Its current version."""
         process = self.process
         return ProcessVersion(
             *(process.component, process.public, process.on_exit, process.holdings.requested),
@@ -51,7 +51,7 @@ class SupervisedProcess(Struct):
         )
 
     def become(self, version: ProcessVersion) -> None:
-        """Run as this from the next run on."""
+        """Change the version, from the next run on."""
         process = self.process
         process.component, process.public = version.component, version.public
         process.on_exit = version.on_exit
@@ -59,18 +59,18 @@ class SupervisedProcess(Struct):
         self.handover, self.grants = version.handover, version.grants
 
     def expect_start(self, backoff: Backoff) -> None:
-        """Another run follows that somebody may wait for: its failures count from here."""
+        """A caller may wait for the next run: count its failures from now."""
         self.life.expect_start(backoff)
         if self.started.done():
             self.started = asyncio.get_running_loop().create_future()
 
     def shows_its_start(self) -> None:
-        """Tell whoever waits for its start that there is no more to wait for."""
+        """Its run has started: complete `started`."""
         if not self.started.done():
             self.started.set_result(None)
 
     def not_started(self, why: str) -> None:
-        """Tell whoever waits for its start that there is none."""
+        """It cannot be started: fail `started`."""
         self.life.awaited = False
         if not self.started.done():
             self.started.set_exception(ProcessNotStarted(f"{self.process.id} cannot be started: {why}"))

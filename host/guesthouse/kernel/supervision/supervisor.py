@@ -1,8 +1,8 @@
-"""Starts processes on workers, and decides what becomes of them when a run ends.
+"""Starts processes on workers and supervises them.
 
-Whatever ends a run (a trap, a limit, its worker's death), the process keeps its id, its mailbox and its
-channels; with on-exit `restart` another run follows, after a pause (`kernel/supervision/backoff.py`). Otherwise the
-process is gone: its channels are closed, and who waits for it is told.
+When a run ends, by a trap, a limit or the loss of its worker, the process keeps its id, mailbox and channels. If its
+on-exit is `restart`, another run follows, after a pause (`kernel/supervision/backoff.py`). Otherwise the process is
+gone: its channels are closed, and requests to it fail.
 """
 
 from __future__ import annotations
@@ -41,27 +41,31 @@ from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
 from guesthouse.package.spec import ProcessSpec
 
 LONG_LOOKUP_SECONDS: Final = 0.1
-"""A component that is not compiled by then is being compiled."""
+"""After so long a component is not loaded from the cache but being compiled."""
 
 _ENDS_OF_THE_STOPPED: Final = (ExitCause.STOPPED, ExitCause.RETURNED, ExitCause.WORKER_LOST)
 
 
 class CompilerPort(Protocol):
-    """What turns components into what workers map."""
+    """Compiles components."""
 
     async def compiled(self, component: Path, package: str) -> Path:
-        """The compiled form of a `.wasm` of a package."""
+        """Compile a package's `.wasm`, or find it in the cache."""
 
 
 class Supervisor:
     """Supervises all processes of a node. Implements `RunEvents` and `WorkerEvents`.
 
-    Needs a running event loop for its timers.
+    Needs a running event loop.
 
     Args:
+        router: the node's.
+        compiler: compiles components.
+        settings: the node's.
+        log: the node's log.
         workers: makes the workers, which report to it.
-        restore: gives a process what earlier lives of the node left for it, before it is started.
-        ended: told of each process that is gone, unless the node stops.
+        restore: restores a process's stored capabilities before it is started.
+        ended: called with each process that is gone, unless the node is stopping.
     """
 
     def __init__(
@@ -89,21 +93,25 @@ class Supervisor:
         self._ended = ended
         self.workers = workers(self)
 
-    def go_by(self, settings: Settings) -> None:
-        """Use other settings for runs that begin after this."""
+    def apply(self, settings: Settings) -> None:
+        """Apply reloaded settings to new runs."""
         self._settings = settings
-        self._runs.go_by(settings)
+        self._runs.apply(settings)
 
     async def add(
         self, spec: ProcessSpec, *, strict: bool = False, wanted: Callable[[], bool] | None = None
     ) -> Process:
-        """Compile a process and start it. Returns once it runs. With `strict`, one that traps before it asked for
-        a message, or does not ask within `process.first_message_seconds`, is given up whatever its on-exit says;
-        without, one that takes longer is not waited for. `wanted`: see `begin`.
+        """Compile and start a process, and wait until it runs.
+
+        Args:
+            spec: the process.
+            strict: give the process up if it traps before it asks for a message, or does not ask within
+                `process.first_message_seconds`, whatever its on-exit. Otherwise a slow one is not waited for.
+            wanted: see `begin`.
 
         Raises:
             CompileError: the component cannot be compiled.
-            NameTaken: a process of that id is there already.
+            NameTaken: a process of that id exists.
             NotWanted: it was uninstalled meanwhile.
             ProcessNotStarted: it cannot be instantiated, or ended (or, with `strict`, took too long) before it
                 asked for a message.
@@ -117,17 +125,17 @@ class Supervisor:
         return process
 
     async def begin(self, spec: ProcessSpec, wanted: Callable[[], bool] | None = None) -> Process:
-        """`add` without waiting for the process to run. One that cannot be started is logged, and gone.
+        """`add` without waiting for the process to run. A failure to start is logged.
 
         Args:
             spec: the process.
-            wanted: whether it is still to be started, since compiling it may have taken minutes; None: it is.
+            wanted: whether to start it still; called after compiling, which may take minutes.
 
         Raises:
             CompileError: the component cannot be compiled.
-            NameTaken: a process of that id is there already.
+            NameTaken: a process of that id exists.
             NotWanted: it was uninstalled meanwhile.
-            NoWorkerLeft: its package needs a worker of its own, and cannot have one.
+            NoWorkerLeft: its package needs its own worker, and the limit is reached.
         """
         compiled = await self._compiled(spec)
         process = Process(
@@ -141,9 +149,9 @@ class Supervisor:
         )
         await self._restore(process)
         if wanted is not None and not wanted():
-            raise NotWanted(f"{spec.id} is not started: it was uninstalled meanwhile")
+            raise NotWanted(f"{spec.id} was not started: it was uninstalled meanwhile")
         if spec.id in self._supervised:
-            raise NameTaken(f"{spec.id} runs on this node already: give the other process another id")
+            raise NameTaken(f"{spec.id} already runs on this node: give one of them another id")
         self.workers.enter(spec.id.package_id)
         self._router.rights.give(spec.id, spec.grants)
         supervised = SupervisedProcess(
@@ -153,20 +161,21 @@ class Supervisor:
         )
         self._supervised[spec.id] = supervised
         self._router.add(process)
-        supervised.started.add_done_callback(asyncio.Future.exception)  # whoever wants to know awaits it
+        supervised.started.add_done_callback(asyncio.Future.exception)  # retrieve it if nobody waits
         self._start(supervised)
         return process
 
     async def replace(self, spec: ProcessSpec) -> Process:
-        """Run a process anew, in another version. Its channels stay open and its messages wait; the run of the
-        old one finishes what it was sent, and hands over, within `process.handover_seconds`. A version that
-        cannot be started, or does not ask for a message within `process.first_message_seconds`, is given up for
-        the one before. Returns once the new one runs.
+        """Replace a running process by another version, and wait until that runs.
+
+        Channels stay open and messages wait. The old run finishes what it was sent, and hands over, within
+        `process.handover_seconds`. If the new version cannot be started, or does not ask for a message within
+        `process.first_message_seconds`, the old one runs again.
 
         Raises:
-            CompileError: the component cannot be compiled; the process runs on as it was.
-            NoSuchProcess: it is gone, or never was.
-            ProcessNotStarted: the component cannot be started; the one before runs again.
+            CompileError: the component cannot be compiled; the process is unchanged.
+            NoSuchProcess: there is no such process.
+            ProcessNotStarted: the new version cannot be started; the old one runs again.
         """
         compiled = await self._compiled(spec)
         supervised = self._staying(spec.id)
@@ -186,10 +195,10 @@ class Supervisor:
         return supervised.process
 
     async def restart(self, process_id: ProcessId) -> None:
-        """End the run of a process and begin another, at once. Channels stay open and messages wait.
+        """Stop the run of a process and begin another. Channels stay open and messages wait.
 
         Raises:
-            NoSuchProcess: it is gone, or never was.
+            NoSuchProcess: there is no such process.
             ProcessNotStarted: the new run ended before it asked for a message.
         """
         supervised = self._staying(process_id)
@@ -201,20 +210,19 @@ class Supervisor:
         await self._until_started(supervised)
 
     async def kill(self, process_id: ProcessId) -> None:
-        """End the run of a process as a trap would; its on-exit says what happens then. Nothing happens to one
-        that is between two runs.
+        """End the run of a process as a trap would: its on-exit applies. No effect between runs.
 
         Raises:
-            NoSuchProcess: it is gone, or never was.
+            NoSuchProcess: there is no such process.
         """
         supervised = self._known(process_id)
         await self._runs.stop(supervised, Purpose.KILL, "it is killed")
 
     async def stop(self, process_id: ProcessId, reason: str) -> None:
-        """End a process for good. Returns when its run is over; a worker that does not end it is ended.
+        """Stop a process for good and wait for its end. A worker that does not stop it in time is killed.
 
         Raises:
-            NoSuchProcess: it is gone, or never was.
+            NoSuchProcess: there is no such process.
         """
         supervised = self._known(process_id)
         if supervised.life.worker is None:
@@ -223,14 +231,14 @@ class Supervisor:
             await self._runs.stop(supervised, Purpose.END, reason)
 
     async def close(self) -> None:
-        """End all processes, all at once. On-exit rules do not apply: the node stops."""
+        """Stop all processes concurrently. On-exit does not apply: the node is stopping."""
         self._closing = True
         async with asyncio.TaskGroup() as tasks:
             for supervised in list(self._supervised.values()):
                 tasks.create_task(self._stop_with_node(supervised))
         self._router.all_ended()
 
-    # --- what workers report
+    # --- reported by workers
 
     def worker_ready(self, worker: Worker) -> None:
         """See `WorkerEvents`."""
@@ -239,7 +247,7 @@ class Supervisor:
                 self._start(supervised)
 
     def worker_lost(self, worker: Worker) -> None:
-        """See `WorkerEvents`: its runs ended, and go on elsewhere if they are to go on."""
+        """See `WorkerEvents`. Its runs ended and may continue on other workers."""
         runs = list(worker.runs.values())
         worker.runs.clear()
         for process in runs:
@@ -248,7 +256,7 @@ class Supervisor:
     def run_started(self, process: Process) -> None:
         """See `RunEvents`."""
         supervised = self._supervised[process.id]
-        if not supervised.life.asked():  # it is to end already
+        if not supervised.life.asked():
             return
         if process.run is not None:
             self._log.write(str(process.id), "info", f"runs on {process.run.worker}")
@@ -260,26 +268,26 @@ class Supervisor:
         supervised = self._supervised[process.id]
         run = process.run
         ran_seconds = 0.0 if run is None else self._loop.time() - run.began
-        not_again = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)
+        lost = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)
         self._router.run_ended(process)
         state = supervised.life.state
         wanted = isinstance(state, Stopping) and state.purpose is not Purpose.KILL
         if not wanted or cause not in _ENDS_OF_THE_STOPPED:
-            self._report_end(process, cause, detail, not_again)
+            self._report_end(process, cause, detail, lost)
         follows = supervised.life.run_ended(
             cause, ran_seconds, restarts=process.on_exit == "restart", closing=self._closing
         )
         self._go_on(supervised, follows, cause, detail)
 
     async def _compiled(self, spec: ProcessSpec) -> Path:
-        """To look through a compiled component takes a CPU. Where many are to start, the first run meanwhile."""
+        """Find a component in the cache, which is CPU-bound: the limit lets the first processes start meanwhile."""
         async with self._lookups.slot():
             return await self._compiler.compiled(spec.component, spec.id.package_id)
 
     # --- decisions
 
     def _go_on(self, supervised: SupervisedProcess, follows: Next, cause: str, detail: str) -> None:
-        """Carry out what follows the end of a run."""
+        """Carry out the decision about what follows a run."""
         if not supervised.life.awaited:
             supervised.shows_its_start()
         match follows:
@@ -309,7 +317,7 @@ class Supervisor:
         self._router.rights.give(supervised.process.id, version.grants)
 
     def _start(self, supervised: SupervisedProcess) -> None:
-        """Begin a run on the worker with the fewest, or as soon as there is a worker."""
+        """Begin a run on the least loaded worker, or wait for one."""
         worker = self.workers.least_loaded(supervised.process.id.package_id)
         if worker is None:
             supervised.life.wait()
@@ -317,15 +325,15 @@ class Supervisor:
         self._runs.begin(supervised, worker, self._http.reopen, connected=self._router.remote is not None)
 
     async def _until_started(self, supervised: SupervisedProcess) -> None:
-        """Wait until the process asks for its first message. One that takes too long is given up when there is
-        another to go back to, or whoever added it wants that; else it is left to itself.
+        """Wait until the process asks for its first message. On a time-out it is given up if there is a fallback or it
+        is `strict`; otherwise it keeps running.
         """
         if await self._runs.until_started(supervised):
             return
         text = f"has not asked for a message in {self._settings.process.first_message_seconds:g} s"
         if supervised.life.fallback is None and not supervised.life.strict:
             self._log.write(
-                str(supervised.process.id), "warning", f"{text}: the node goes on without waiting for it"
+                str(supervised.process.id), "warning", f"{text}: the node continues without waiting for it"
             )
             return
         self._log.write(str(supervised.process.id), "error", f"{text}: it is given up")
@@ -336,12 +344,12 @@ class Supervisor:
             self._give_up_component(supervised, ExitCause.NOT_STARTED, self._not_asked())
         else:
             await self._runs.stop(supervised, Purpose.GIVE_UP, "it has not asked for a message")
-        await self._until_started(supervised)  # it failed, unless a run of something else follows
+        await self._until_started(supervised)  # raises, unless a run of another version follows
 
     def _mailbox_is_full(self) -> str:
         return (
             f"its mailbox is full ({self._settings.process.mailbox_bytes} bytes, process.mailbox_bytes): "
-            "who sends to it waits, or is refused"
+            "its senders wait or are refused"
         )
 
     def _not_asked(self) -> str:
@@ -369,17 +377,17 @@ class Supervisor:
         elif not supervised.process.gone:
             self._end(supervised, "the node stops")
 
-    def _report_end(self, process: Process, cause: str, detail: str, not_again: str | None) -> None:
+    def _report_end(self, process: Process, cause: str, detail: str, lost: str | None) -> None:
         text = in_words(cause)
         if detail:
             text += f": {detail}"
-        if not_again is not None:
-            text += f" ({not_again} is not delivered again)"
+        if lost is not None:
+            text += f" ({lost} is not delivered again)"
         level = "info" if cause in (ExitCause.RETURNED, ExitCause.STOPPED) else "error"
         self._log.write(str(process.id), level, text)
 
     def _staying(self, process_id: ProcessId) -> SupervisedProcess:
-        """One that is not about to end."""
+        """The process, unless it is being stopped."""
         supervised = self._known(process_id)
         if supervised.life.is_ending:
             raise NoSuchProcess(f"{process_id} is being stopped: start it again by installing its package")
@@ -388,5 +396,5 @@ class Supervisor:
     def _known(self, process_id: ProcessId) -> SupervisedProcess:
         supervised = self._supervised.get(process_id)
         if supervised is None:
-            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists those it has")
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists its processes")
         return supervised

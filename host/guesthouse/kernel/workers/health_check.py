@@ -1,8 +1,7 @@
-"""Whether a worker is alive, judged by how often it did not answer, not by how much time passed. Pure.
+"""Detects dead workers by missed heartbeats. Pure.
 
-A node that was itself stopped for a while, or slept with its machine, has heard nobody meanwhile. Were time what
-counts, it would end workers that are well. So the node looks at even intervals, and what counts is looks in a row at
-which nothing was heard since the one before: however long the node was away, that is one look.
+Heartbeats are counted, not timed: after the node itself was suspended, elapsed time would make healthy workers look
+dead. However long the suspension, it is one missed heartbeat.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 LOOKS: Final = 5
-"""Looks in a row at which a worker has to be silent to be taken for dead."""
+"""Missed heartbeats in a row after which a worker counts as dead."""
 
 
 class MissedHeartbeats:
-    """How long one worker has said nothing, in looks. It is asked at each, and need not say more than that it hears."""
+    """Counts the missed heartbeats of one worker."""
 
     __slots__ = ("_heard", "_silent")
 
@@ -23,10 +22,10 @@ class MissedHeartbeats:
         self._silent = 0
 
     def look(self, heard: int) -> bool:
-        """Look once more. Returns whether it has been silent for too long.
+        """Check once more. Returns whether the worker counts as dead.
 
         Args:
-            heard: how often it was heard in all.
+            heard: number of reads from the worker so far.
         """
         if heard != self._heard:
             self._heard, self._silent = heard, 0

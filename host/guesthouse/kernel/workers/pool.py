@@ -1,8 +1,7 @@
-"""The worker subprocesses: spawned, watched, and replaced when they die.
+"""The pool of worker subprocesses: spawns, monitors and replaces them.
 
-A worker gets one end of a socketpair, an almost empty environment, no folder and no standard input, and
-is in a session of its own, so that Ctrl-C in the node's terminal does not reach it. It lives as long as
-its link: the link's end, for whatever reason, ends the worker, and the worker's end ends the link.
+A worker gets one end of a socketpair, a minimal environment and no standard input. It runs in its own session, so that
+Ctrl-C in the node's terminal does not reach it. A worker and its link end together.
 """
 
 from __future__ import annotations
@@ -27,49 +26,49 @@ from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import Configure, Ping
 
 READY_SECONDS: Final = 60.0
-"""How long a worker may take to check its wasmtime and say that it is ready."""
+"""Time for a worker's self-check, until it is ready."""
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
 HEALTHY_SECONDS: Final = 10.0
-"""A worker that lived so long is replaced at once; others after a pause that doubles."""
+"""A worker that lived so long is replaced at once; others after a doubling pause."""
 
 SILENCE_SECONDS: Final = 15.0
-"""A worker that says nothing for so long is ended; its processes go on elsewhere (`kernel/workers/health_check.py`)."""
+"""A worker that is silent for so long is killed (`kernel/workers/health_check.py`)."""
 
 _END_SECONDS: Final = 0.5
 
 
 class WorkerFailed(GuesthouseError):
-    """A worker ended before it was ready, so this node can run nothing."""
+    """No worker became ready, so this node can run nothing."""
 
 
 class WorkerEvents(Protocol):
-    """Who is told that workers come and go."""
+    """Receives events of workers."""
 
     def worker_ready(self, worker: Worker) -> None:
-        """It takes processes."""
+        """The worker accepts processes."""
 
     def worker_lost(self, worker: Worker) -> None:
-        """Its link is closed: it is no more, and neither are its runs."""
+        """The worker's link is closed; its runs ended."""
 
 
-class Hearer(Protocol):
-    """What takes the messages of one worker (`kernel/messaging/worker_operations.py`)."""
+class Receiver(Protocol):
+    """Receives the messages of one worker (`kernel/messaging/worker_operations.py`)."""
 
     def handle(self, message: ToNode) -> None:
-        """Carry out one.
+        """Handle a message.
 
         Raises:
-            LinkError: no correct worker sends it.
+            LinkError: the worker violates the protocol.
         """
 
     def unsendable(self, message: Message, error: Exception) -> None:
-        """A message to the worker could not be written."""
+        """A message to the worker could not be encoded."""
 
 
 class Worker:
-    """One worker subprocess, from its spawn to its end."""
+    """A worker subprocess, from spawn to exit."""
 
     def __init__(self, name: str) -> None:
         loop = asyncio.get_running_loop()
@@ -78,28 +77,28 @@ class Worker:
         self.os_pid = 0
         self.became_ready: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[LinkError | None] = loop.create_future()
-        """Done when its link is closed; the result is what it did wrong, if anything."""
+        """Done once its link is closed; the result is its protocol violation, if any."""
         self.pings = 0
-        """Those that it has not answered."""
+        """Unanswered pings."""
         self._link: NodeEnd | None = None
         self._silence = MissedHeartbeats()
 
     @property
     def ready(self) -> bool:
-        """Whether it takes processes."""
+        """Whether it accepts processes."""
         return self.became_ready.done() and not self.lost.done()
 
     def attach(self, link: NodeEnd) -> None:
-        """Speak over this link from now on."""
+        """Set its link."""
         self._link = link
 
     def send(self, message: Message, size: int = 0) -> None:
-        """Send it a message; nothing happens when it is gone."""
+        """Send a message. No effect if the worker is gone."""
         if self._link is not None:
             self._link.send(message, size)
 
     def ping(self) -> bool:
-        """Ask whether it is alive. Returns False when it has said nothing at all for too long."""
+        """Send a ping. Returns False if the worker counts as dead."""
         if self._link is None or not self.ready:
             return True
         if self._silence.look(self._link.reads):
@@ -109,12 +108,12 @@ class Worker:
         return True
 
     def pong(self) -> bool:
-        """It says that it is alive. Returns False when it was not asked."""
+        """Receive a pong. Returns False if no ping was sent."""
         self.pings -= 1
         return self.pings >= 0
 
     def abandon(self) -> None:
-        """Close its link, which ends it and all its runs."""
+        """Close its link, which ends the worker and its runs."""
         if self._link is not None:
             self._link.abort()
 
@@ -123,21 +122,22 @@ class Workers:
     """The workers of a node. An async context manager: leaving it ends them all.
 
     Args:
-        placement: which workers to keep alive, and whose processes each may run.
-        operations: makes what takes the messages of a worker, given the worker and what to call once it is ready.
-        events: told of each worker that becomes ready or is lost.
-        command: what to spawn, without `--link-fd N`.
-        ahead: gives one that was spawned by this command already; None when there is none left.
-        silence_seconds: how long a worker may say nothing.
-        ready_seconds: how long one may take until it takes processes.
-        longest_pause: the longest wait before one that keeps ending is replaced.
+        placement: assigns packages to workers.
+        log: the node's log.
+        operations: makes the receiver of a worker's messages, given the worker and a callback for when it is ready.
+        events: receives events of workers.
+        command: command to spawn, without `--link-fd N`.
+        ahead: returns a pre-spawned worker, or None if there is none left.
+        silence_seconds: after which a silent worker is killed.
+        ready_seconds: time-out until a worker is ready.
+        longest_pause: maximum pause before a failing worker is replaced.
     """
 
     def __init__(
         self,
         placement: Placement,
         log: LogPort,
-        operations: Callable[[Worker, Callable[[], None]], Hearer],
+        operations: Callable[[Worker, Callable[[], None]], Receiver],
         events: WorkerEvents,
         command: Sequence[str] | None = None,
         ahead: Callable[[], WorkerSubprocess | None] = lambda: None,
@@ -160,13 +160,13 @@ class Workers:
         self._watcher: asyncio.Task[None] | None = None
         self._tasks = asyncio.TaskGroup()
         self._begun: dict[str, asyncio.Future[None]] = {}
-        """Done when a worker of that name became ready or could not, for the first time."""
+        """By name: done once the worker became ready, or failed to, for the first time."""
 
     async def __aenter__(self) -> Workers:
-        """Returns once every worker is ready, or failed to be: processes are then spread over all.
+        """Start the workers and wait until each is ready or has failed, so that processes are spread over all.
 
         Raises:
-            WorkerFailed: none is ready; it is why the first is not.
+            WorkerFailed: no worker is ready; says why the first is not.
         """
         await self._tasks.__aenter__()
         for name in self._placement.names:
@@ -190,44 +190,44 @@ class Workers:
         await self._tasks.__aexit__(None, None, None)
 
     def least_loaded(self, package: str) -> Worker | None:
-        """The ready worker with the fewest runs of those that may run a package's processes; None when none is."""
+        """The ready worker with the fewest runs that may run a package's processes, or None."""
         may_run = self._placement.may_run
         ready = (worker for worker in self._alive if worker.ready and may_run(worker.name, package))
         return min(ready, key=lambda worker: len(worker.runs), default=None)
 
     def enter(self, package: str) -> None:
-        """A process of a package is to be run, now or later. Starts a worker for the package if it needs one.
+        """Count a new process of a package, and start a worker if it needs one.
 
         Raises:
-            NoWorkerLeft: the package needs a worker of its own, and there are as many as there may be.
+            NoWorkerLeft: the package needs its own worker, and the limit is reached.
         """
         name = self._placement.enter(package)
         if name is not None and not self._stopping:
             self._begin(name)
 
     async def there_for(self, package: str) -> None:
-        """Return once a worker that may run a package's processes became ready, or could not, for the first time: it
-        is not the process's fault when its own worker takes long to start.
+        """Wait until a worker for a package became ready, or failed to, for the first time: a slow worker must not
+        count against the process's time-out.
         """
         begun = [done for name, done in self._begun.items() if self._placement.may_run(name, package)]
         if begun:
             await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
 
     def leave(self, package: str) -> None:
-        """A process that entered is gone. Ends the worker that only its package could use, after the last."""
+        """Uncount a process that is gone, and stop its package's own worker after the last."""
         name = self._placement.leave(package)
         if name is not None and not self._stopping:
-            self._log.write(name, "info", f"ends: {package} has no process left")
+            self._log.write(name, "info", f"stopping: {package} has no processes left")
             del self._begun[name]
             self._keepers.pop(name).cancel()
 
     def alive(self) -> Sequence[Worker]:
-        """Those that have a subprocess."""
+        """Workers with a running subprocess."""
         return tuple(self._alive)
 
     def _begin(self, name: str) -> None:
         begun = self._begun[name] = asyncio.get_running_loop().create_future()
-        begun.add_done_callback(asyncio.Future.exception)  # of those that start later, the log says it
+        begun.add_done_callback(asyncio.Future.exception)  # retrieve it: failures of later starts are logged
         self._keepers[name] = self._tasks.create_task(self._keep(name))
 
     async def _keep(self, name: str) -> None:
@@ -236,7 +236,7 @@ class Workers:
         while not self._stopping:
             began = loop.time()
             reason = await self._one_life(name)
-            self._log.write(name, "error", f"{reason}; another is started")
+            self._log.write(name, "error", f"{reason}; starting another")
             if not self._begun[name].done():
                 self._begun[name].set_exception(WorkerFailed(f"{name} could not start: {reason}"))
             if loop.time() - began >= HEALTHY_SECONDS:
@@ -245,41 +245,41 @@ class Workers:
             pause = min(max(2 * pause, FIRST_PAUSE), self._longest_pause)
 
     async def _watch(self) -> None:
-        """End workers that are alive and do nothing: no guest can cause it, a fault of the machine can."""
+        """Kill silent workers. Guests cannot cause this, but a fault of the machine can."""
         while True:
             await asyncio.sleep(self._silence_seconds / LOOKS)
             for worker in self.alive():
                 if not worker.ping():
                     self._log.write(
-                        worker.name, "error", f"said nothing for {self._silence_seconds:g} s: it is ended"
+                        worker.name, "error", f"silent for {self._silence_seconds:g} s: killing it"
                     )
                     worker.abandon()
 
     async def _one_life(self, name: str) -> str:
-        """Spawn a worker, or take one that was, and see it through to its end. Returns why it ended."""
+        """Spawn a worker, or take a pre-spawned one, and run it to its end. Returns why it ended."""
         try:
             subprocess = self._ahead() or spawn(self._command)
-        except OSError as error:  # too many open files, too little memory: it may work later
+        except OSError as error:  # too many open files or too little memory: retried later
             return f"could not be spawned: {error.strerror}"
         worker = Worker(name)
         worker.os_pid = subprocess.pid
         try:
             async with asyncio.TaskGroup() as tasks:
-                last_words = tasks.create_task(self._read_stderr(name, subprocess))
+                last_line = tasks.create_task(self._read_stderr(name, subprocess))
                 fault = await self._serve(worker, subprocess.link)
                 status = await _wait_or_kill(subprocess)
         finally:
             worker.abandon()
             subprocess.kill()
             await subprocess.wait()
-        return fault or _end_in_words(status, last_words.result())
+        return fault or _describe_exit(status, last_line.result())
 
     async def _serve(self, worker: Worker, sock: socket.socket) -> str | None:
-        """Speak with the worker until its link is closed. Returns what it did wrong, if anything."""
-        hearer = self._operations(worker, lambda: self._became_ready(worker))
+        """Run the worker's link until it is closed. Returns its protocol violation, if any."""
+        receiver = self._operations(worker, lambda: self._became_ready(worker))
         self._alive.append(worker)
         lost = partial(self._lost, worker)
-        worker.attach(await connect(sock, hearer.handle, lost, hearer.unsendable))
+        worker.attach(await connect(sock, receiver.handle, lost, receiver.unsendable))
         worker.send(Configure(PROTOCOL_VERSION))
         try:
             await asyncio.wait(
@@ -296,9 +296,9 @@ class Workers:
 
     def _became_ready(self, worker: Worker) -> None:
         if worker.became_ready.done():
-            raise LinkError("a worker says twice that it is ready")
+            raise LinkError("a worker reports twice that it is ready")
         worker.became_ready.set_result(None)
-        self._log.write(worker.name, "debug", f"takes processes (pid {worker.os_pid})")
+        self._log.write(worker.name, "debug", f"ready (pid {worker.os_pid})")
         begun = self._begun.get(worker.name)
         if begun is not None and not begun.done():
             begun.set_result(None)
@@ -311,8 +311,8 @@ class Workers:
         self._events.worker_lost(worker)
 
     async def _read_stderr(self, name: str, subprocess: WorkerSubprocess) -> str:
-        """Log what a worker says on its standard error: faults of the host, never a guest's words. Returns the
-        last line.
+        """Log a worker's standard error, which has errors of the host, never a guest's output. Returns the last
+        line.
         """
         last = ""
         async for last in subprocess.stderr_lines():
@@ -321,7 +321,7 @@ class Workers:
 
 
 async def _wait_or_kill(subprocess: WorkerSubprocess) -> int:
-    """Give it a moment to end by itself, for its status says more than that of a kill."""
+    """Wait briefly for it to exit by itself, since its own exit status tells more."""
     try:
         async with asyncio.timeout(_END_SECONDS):
             return await subprocess.wait()
@@ -330,10 +330,10 @@ async def _wait_or_kill(subprocess: WorkerSubprocess) -> int:
         return await subprocess.wait()
 
 
-def _end_in_words(status: int, last_words: str) -> str:
+def _describe_exit(status: int, last_line: str) -> str:
     how = (
         f"exited with status {status}"
         if status >= 0
-        else f"was ended by signal {-status} ({signal.strsignal(-status)})"
+        else f"was killed by signal {-status} ({signal.strsignal(-status)})"
     )
-    return f"{how}: {last_words}" if last_words else how
+    return f"{how}: {last_line}" if last_line else how

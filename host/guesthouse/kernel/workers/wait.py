@@ -1,4 +1,4 @@
-"""Waiting for what a worker owes, in time that the node itself lived through."""
+"""Time-outs for workers that tolerate stalls of the node itself."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from guesthouse.kernel.workers.health_check import LOOKS
 
 _LATE = 2.0
-"""A part of the wait that took so many times its length was not the worker's: the node was stopped, or starved."""
+"""A part of the wait that took so many times its length means that the node was suspended or starved."""
 
 
 async def within(seconds: float, done: asyncio.Future[Any]) -> bool:
-    """Wait for `done`; returns whether it came within `seconds`. Cancelling the wait leaves it as it is.
+    """Wait for a future; returns whether it was done within `seconds`. Cancelling the wait does not cancel it.
 
-    After a wait in which the node was stopped the answer may be there and not read yet, so the last part of the wait
-    has to be one that was on time; at most twice as many parts are waited for.
+    If the node was suspended, the answer may have arrived without being read yet. So the wait is split into parts, of
+    which the last must be on time; at most twice as many are waited for.
     """
     loop = asyncio.get_running_loop()
     part = seconds / LOOKS

@@ -1,5 +1,5 @@
-"""The OS process of a worker: spawned, listened to, waited for, killed. Imports no asyncio before it is spawned, so
-that a worker can load while the node still does (`prespawn.py`).
+"""The OS process of a worker. Imports no asyncio at module level, so that the first workers can be spawned while the
+node is still importing (`prespawn.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CHUNK: Final = 8 * 1024
 
 
 def worker_command(confinement: Mapping[str, object] | None = None) -> list[str]:
-    """The command of a worker, without its `--link-fd N`. `-P`: the current folder holds no modules; `-S`: nor do the
-    folders of `site`, and what is there to be run at a start is not. `spawn` says where its modules are.
+    """Command of a worker, without `--link-fd N`. `-P` keeps the current folder out of `sys.path`; `-S` does the same for
+    site-packages and skips `.pth` files. `spawn` sets the folders that are needed.
 
     Args:
         confinement: how it is to confine itself (`worker.confinement.obey`); None: not at all.
@@ -36,10 +36,10 @@ def worker_command(confinement: Mapping[str, object] | None = None) -> list[str]
 
 
 class WorkerSubprocess:
-    """A subprocess that was spawned. Whoever has it ends it: by `kill`, then `wait` or `wait_blocking`.
+    """A spawned worker. The owner must end it by `kill`, then `wait` or `wait_blocking`.
 
     Attributes:
-        link: the node's end of its link; whoever speaks over it closes it.
+        link: the node's end of its link; to be closed by its user.
     """
 
     def __init__(self, popen: subprocess.Popen[bytes], link: socket.socket) -> None:
@@ -48,27 +48,27 @@ class WorkerSubprocess:
 
     @property
     def pid(self) -> int:
-        """Its number in the operating system."""
+        """Process id."""
         return self._popen.pid
 
     def kill(self) -> None:
-        """End it and whatever it started, unless it is known to have ended."""
+        """Kill it and its children, unless it has exited."""
         if self._popen.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def wait_blocking(self) -> int:
-        """Return its exit status once it has ended; negative for a signal."""
+        """Wait for its exit status; negative for a signal."""
         return self._popen.wait()
 
     async def wait(self) -> int:
-        """The same. When this is cancelled a thread waits on until it ends, which is to be seen to."""
+        """`wait_blocking` in a thread. If cancelled, the thread keeps waiting: kill it, too."""
         import asyncio
 
         return await asyncio.to_thread(self._popen.wait)
 
     async def stderr_lines(self) -> AsyncIterator[str]:
-        """What it says on its standard error, to the end; a line that is long in pieces. Closes it."""
+        """Lines of its standard error until its end, long ones split. Closes it."""
         import asyncio
 
         assert self._popen.stderr is not None  # noqa: S101 - `spawn` pipes it
@@ -90,7 +90,7 @@ class WorkerSubprocess:
             transport.close()
 
     def abandon(self) -> None:
-        """End it before anyone has spoken with it, and wait for that."""
+        """Kill it before its link was used, and wait for its exit."""
         assert self._popen.stderr is not None  # noqa: S101 - `spawn` pipes it
         self.link.close()
         self._popen.stderr.close()
