@@ -1,9 +1,7 @@
-"""Whether an end of the link stays awake for what the other end says next. Pure.
+"""Adaptive busy polling of the link. Pure.
 
-To be woken from sleep costs a thread more than a whole message does. While two ends take turns, an answer
-comes within a fraction of that, so an end that has just spoken looks for it for a moment before it sleeps.
-It does so only while it pays: each time in a row that nothing came in time, twice as many occasions are
-passed over, so a link with little traffic sleeps as if there were none of this.
+Waking a sleeping thread costs more than a message. So an end that has just sent polls briefly for the answer before it
+sleeps. Each miss in a row doubles the number of sends after which it does not poll, so that a quiet link just sleeps.
 """
 
 from __future__ import annotations
@@ -11,13 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 AWAKE_SECONDS: Final = 100e-6
-"""How long it looks: a few times what a message takes from one end through the other and back."""
+"""How long to poll: a few round trips of a message."""
 MOST_PASSED_OVER: Final = 256
-"""Occasions passed over at most: then staying awake in vain takes well under 1 µs of each."""
+"""Maximum sends without polling; the cost of missed polls is then well under 1 µs for each send."""
 
 
 class BusyPoll:
-    """One end's. `begin` at each occasion, then `heard` or `in_vain`."""
+    """Polling of one end. Call `begin` after a send, then `heard` or `in_vain`."""
 
     __slots__ = ("_pass_over", "_passed_over")
 
@@ -26,7 +24,7 @@ class BusyPoll:
         self._passed_over = 0
 
     def begin(self, now: float) -> float:
-        """Until when to stay awake, on the clock of `now` (seconds); 0 when this occasion is passed over."""
+        """Until when to poll, in seconds on the clock of `now`; 0 to sleep at once."""
         if self._passed_over < self._pass_over:
             self._passed_over += 1
             return 0.0
@@ -34,9 +32,9 @@ class BusyPoll:
         return now + AWAKE_SECONDS
 
     def heard(self) -> None:
-        """It was worth it."""
+        """An answer came in time."""
         self._pass_over = 0
 
     def in_vain(self) -> None:
-        """Nothing came in time."""
+        """No answer came in time."""
         self._pass_over = min(2 * self._pass_over + 1, MOST_PASSED_OVER)

@@ -1,8 +1,7 @@
-"""The host calls that the node carries out: each declared here once, and handed unchanged from the worker to what
-carries it out; and what the node replies.
+"""Host calls that the node carries out, and their outcomes. A call is passed unchanged from the worker to its handler.
 
-`None` says that it is done. What went wrong is a name, such as a case of `bind-error`, or a `CallDenied`, which says
-what was missing.
+An outcome of None means success. Errors are names, such as a case of `bind-error`, or a `CallDenied` with the missing
+capability.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ class HostCall(Message, frozen=True):
     """A call that the node carries out for a process. Its tag is its name in the contract."""
 
     interface: ClassVar[str] = ""
-    """The interface of the contract whose function of that name is this call, with the function's arguments as fields:
-    workers then offer it without more (`worker/calls/by_node.py`). Empty when a function of the worker makes it.
+    """Interface of the contract with the function of that name, whose arguments are the fields: workers offer it
+    without further code (`worker/calls/by_node.py`). Empty if the worker implements the function.
     """
     needs: ClassVar[tuple[ProcessId, str] | None] = None
-    """The capability that it takes: issuer, of this node, and params."""
+    """Capability that it needs: issuer, on this node, and params."""
     purpose: ClassVar[str] = ""
-    """What the log says was refused; empty for the call by its name."""
+    """Description for the log when it is refused; empty to use its name."""
 
 
 class OfHttpServer(HostCall, frozen=True):
-    """One of `http-server`."""
+    """A call of `http-server`."""
 
     interface: ClassVar[str] = "guesthouse:process/http-server"
 
 
 class Bind(OfHttpServer, frozen=True):
-    """One that serves a path of the process."""
+    """A call that binds a path."""
 
     needs: ClassVar[tuple[ProcessId, str] | None] = (HTTP_SERVER, MESSAGING)
 
@@ -174,20 +173,20 @@ CALLS: Final[tuple[type[HostCall], ...]] = get_args(Call)
 
 
 class CallDenied(Message, tag="refused", frozen=True):
-    """A call was refused for want of a capability."""
+    """The process lacks a capability for the call."""
 
     error: str
     missing: Pair
 
 
 class Stored(Message, tag="stored", frozen=True):
-    """The bytes that a process keeps."""
+    """The state of a process."""
 
     state: bytes
 
 
 class Held(Message, tag="held", frozen=True):
-    """What a process holds."""
+    """The capabilities of a process."""
 
     capabilities: tuple[Pair, ...]
 
@@ -199,25 +198,25 @@ class Spawned(Message, tag="spawned", frozen=True):
 
 
 Outcome: TypeAlias = str | CallDenied | Stored | Held | Spawned | None
-"""What the node replies."""
+"""Result of a call."""
 
 Reply: TypeAlias = Callable[[Outcome], None]
-"""Takes what is replied to a call, once."""
+"""Sends the outcome of a call; to be called once."""
 _C = TypeVar("_C", bound=HostCall)
 
 
 class CallHandlers:
-    """What carries out each call: the one table of a node, which its parts fill in."""
+    """The node's handlers of host calls, by type. Its parts register theirs."""
 
     def __init__(self) -> None:
         self._handlers: dict[type[HostCall], Callable[[Any, Any, Reply], None]] = {}
 
     def at_once(self, kind: type[_C], handler: Callable[[ProcessId, _C], Outcome]) -> None:
-        """Have calls of a kind carried out by what is given the process's id and the call, and returns the reply."""
+        """Register a handler that is given the process's id and the call, and returns the outcome."""
         self._handlers[kind] = lambda process, call, reply: reply(handler(process.id, call))
 
     def later(self, kind: type[_C], handler: Callable[[Any, _C, Reply], None]) -> None:
-        """Have them carried out by what is given the process, the call, and what takes the reply, then or later."""
+        """Register a handler that is given the process, the call and `reply`, which it may call later."""
         self._handlers[kind] = handler
 
     def carry_out(self, process: Any, call: HostCall, reply: Reply) -> None:
@@ -225,11 +224,11 @@ class CallHandlers:
         self._handlers[type(call)](process, call, reply)
 
     def check(self) -> None:
-        """See that every call has a handler.
+        """Check that every call has a handler.
 
         Raises:
-            LookupError: one has none.
+            LookupError: a call has none.
         """
         missing = sorted(kind.__name__ for kind in CALLS if kind not in self._handlers)
         if missing:
-            raise LookupError(f"no part of the node carries out {', '.join(missing)}")
+            raise LookupError(f"no handler for {', '.join(missing)}")

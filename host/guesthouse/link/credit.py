@@ -1,6 +1,6 @@
-"""What a push costs of a channel's credit: both ends count the same way.
+"""Credit of a push, which both ends must count alike.
 
-An empty message costs too, or a guest could queue any number of them for a client that reads nothing.
+Empty messages cost credit, too: otherwise a guest could queue any number of them for a client that does not read.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 PUSH_OVERHEAD: Final = 64
-"""Bytes counted for each message besides its payload: its frame header and what holds it."""
+"""Bytes counted for each message besides its payload."""
 
 
 def push_cost(payload_bytes: int) -> int:
-    """The bytes of credit that a message takes from its channel until its client has read it."""
+    """Credit that a message takes, in bytes, until its client has read it."""
     return payload_bytes + PUSH_OVERHEAD

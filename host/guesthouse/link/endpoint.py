@@ -1,14 +1,13 @@
-"""The node's end of a link: messages to one worker, and messages from it.
+"""The node's end of a link to a worker.
 
-What is sent within one turn of the event loop leaves in as few frames as may be, so a burst of messages
-costs one encoding and one system call for every `BATCH_MESSAGES`. Nothing here waits: how much may be
-sent is limited by the mailboxes' windows and by what the worker itself has asked.
+Messages sent within one iteration of the event loop are batched: a burst costs one encoding and one system call for
+every `BATCH_MESSAGES`. Sending never blocks: it is bounded by the mailboxes' windows and the worker's calls.
 
-What is large leaves in pieces (`link/pieces.py`), some in each turn and no more than the worker reads; what is sent
-after it waits behind it.
+Large messages are sent in pieces (`link/pieces.py`), some in each iteration and no faster than the worker reads; later
+messages wait behind them.
 
-What is heard is carried out for `TURN_SECONDS` of each turn at most. The rest waits for the next turn, and no more is
-read meanwhile: a worker that says more than the node can carry out holds up itself.
+Received messages are handled for at most `TURN_SECONDS` of each iteration. The rest waits for the next, and reading is
+paused meanwhile, so a worker that floods the node delays itself.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import Piece, Whole
 
 BATCH_BYTES: Final = 1024 * 1024
-"""Payload bytes after which a frame is sent although the turn is not over."""
+"""Payload bytes after which a frame is sent before the iteration ends."""
 BATCH_MESSAGES: Final = 32
-"""Messages after which it is: the worker is to work on the first of a burst while the rest is read."""
+"""Messages after which it is, so that the worker starts on a burst while the rest is still being encoded."""
 
 OnMessage = Callable[[ToNode], None]
 OnLost = Callable[[LinkError | None], None]
@@ -41,48 +40,47 @@ OnUnsendable = Callable[[Message, Exception], None]
 
 
 def _drop(message: Message, error: Exception) -> None:
-    """What becomes of a message that cannot be written when nobody wants to know."""
+    """Default of `on_unsendable`."""
 
 
 class NodeEnd(asyncio.Protocol):
-    """One link. Closed by `close`, by the worker's end of file, or by the first thing that no correct
-    worker sends; `on_lost` is called exactly once, with the reason, after the last message.
+    """A link to a worker. Closed by `close`, by end of file, or on the first protocol violation.
 
     Args:
-        on_message: takes each message; a `LinkError` that it raises closes the link.
-        on_lost: takes the error that closed the link, or None after `close` or end of file.
-        on_unsendable: takes a message that cannot be written, and why; the others of its batch are sent.
+        on_message: handles a message; may raise `LinkError`, which closes the link.
+        on_lost: called once, after the last message, with the error that closed the link, or None.
+        on_unsendable: called with a message that cannot be encoded, and the error; the rest of its batch is sent.
     """
 
     def __init__(self, on_message: OnMessage, on_lost: OnLost, on_unsendable: OnUnsendable = _drop) -> None:
         self.reads = 0
-        """How often the worker was heard."""
+        """Number of reads from the worker."""
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_unsendable = on_unsendable
         self._loop = asyncio.get_running_loop()
         self._reader = from_worker()
         self._rest: Iterator[ToNode] | None = None
-        """What is put off to the next turn."""
+        """Messages left for the next iteration."""
         self._transport: asyncio.Transport | None = None
         self._batch: list[Message] = []
         self._batch_size = 0
         self._behind: deque[InPieces | list[Message]] = deque()
-        """A large message under way, and what has to wait until it is sent."""
+        """A large message being sent, and what waits behind it."""
         self._is_full = False
-        """Whether the worker is to read before it is sent more pieces."""
+        """Whether the socket's write buffer is full, so that no more pieces are sent."""
         self._busy_poll = BusyPoll()
-        self._awake_until = 0.0
-        """0 while it does not stay awake."""
+        self._poll_until = 0.0
+        """End of busy polling; 0 while not polling."""
         self._reads_before = 0
         self._error: LinkError | None = None
 
     def send(self, message: Message, size: int = 0) -> None:
-        """Send a message in order. After the link closed it goes nowhere.
+        """Send a message. No effect once the link is closed.
 
         Args:
             message: one of `to_worker`.
-            size: bytes of its payload, so that batches of large ones are cut.
+            size: bytes of its payload, for cutting batches.
         """
         batch = self._batch
         if not batch:
@@ -91,11 +89,11 @@ class NodeEnd(asyncio.Protocol):
         self._batch_size += size
         if self._batch_size >= BATCH_BYTES or len(batch) >= BATCH_MESSAGES:
             if size >= BATCH_BYTES:
-                self._take_apart()
+                self._split_last()
             self._flush()
 
     def close(self) -> None:
-        """Send what is batched and close. The worker sees the end of file."""
+        """Flush and close. The worker reads an end of file."""
         self._flush()
         while self._behind:
             self._send_behind()
@@ -103,7 +101,7 @@ class NodeEnd(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once; what was not sent is dropped, and so is what was put off."""
+        """Close at once, dropping unsent and unhandled messages."""
         self._batch = []
         self._behind.clear()
         self._rest = None
@@ -129,7 +127,7 @@ class NodeEnd(asyncio.Protocol):
         self.reads += 1
         if self._error is not None:
             return
-        if self._rest is not None:  # what was under way when reading was paused; the rest gets to it
+        if self._rest is not None:  # already in transit when reading was paused; `_rest` continues with it
             self._reader.feed(data)
             return
         try:
@@ -145,7 +143,7 @@ class NodeEnd(asyncio.Protocol):
             for message in messages:
                 take(message)
                 if perf_counter() > until:
-                    self._put_off(messages)
+                    self._defer(messages)
                     return
         except LinkError as error:
             self._fail(error)
@@ -155,16 +153,16 @@ class NodeEnd(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.resume_reading()
 
-    def _put_off(self, messages: Iterator[ToNode]) -> None:
+    def _defer(self, messages: Iterator[ToNode]) -> None:
         if self._transport is None or self._transport.is_closing():
             return
         if self._rest is None:
             self._transport.pause_reading()
-            messages = chain(messages, self._reader.feed(b""))  # with what comes before reading is paused
+            messages = chain(messages, self._reader.feed(b""))  # and what arrives before reading is paused
         self._rest = messages
-        self._loop.call_soon(self._go_on)
+        self._loop.call_soon(self._continue)
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         if self._rest is not None and self._error is None:
             self._carry_out(self._rest)
 
@@ -185,8 +183,8 @@ class NodeEnd(asyncio.Protocol):
         else:
             self._write(batch)
 
-    def _take_apart(self) -> None:
-        """Send the message that was batched last in pieces, if it has large payloads."""
+    def _split_last(self) -> None:
+        """Send the last message of the batch in pieces, if it has large payloads."""
         message = self._batch[-1]
         small, payloads = taken_out(message)
         if not payloads or self._transport is None:
@@ -194,7 +192,7 @@ class NodeEnd(asyncio.Protocol):
         self._batch.pop()
         self._flush()
         handle: int = getattr(message, "handle", 0)
-        whole = Whole(handle, small)  # type: ignore[arg-type] # it has payloads
+        whole = Whole(handle, small)  # type: ignore[arg-type] # a message with payloads
         try:
             encode([whole])
         except (LinkError, *UNENCODABLE) as error:
@@ -211,7 +209,7 @@ class NodeEnd(asyncio.Protocol):
                 self._loop.call_soon(self._go_on_sending)
 
     def _send_behind(self) -> None:
-        """Send some of what waits, all of which comes before what is batched."""
+        """Send the next of the waiting frames, which come before the current batch."""
         first = self._behind[0]
         if isinstance(first, list):
             self._write(first)
@@ -230,13 +228,13 @@ class NodeEnd(asyncio.Protocol):
             frame = self._encode_each(batch)
         self._transport.write(frame)
         self._reads_before = self.reads
-        if not self._awake_until:
-            self._awake_until = self._busy_poll.begin(perf_counter())
-            if self._awake_until:
-                self._loop.call_soon(self._stay_awake)
+        if not self._poll_until:
+            self._poll_until = self._busy_poll.begin(perf_counter())
+            if self._poll_until:
+                self._loop.call_soon(self._poll)
 
     def _encode_each(self, batch: list[Message]) -> bytes:
-        """The frames of those messages of a batch that can be written."""
+        """Encode the messages of a batch one by one, reporting those that cannot be encoded."""
         frames = []
         for message in batch:
             try:
@@ -245,17 +243,17 @@ class NodeEnd(asyncio.Protocol):
                 self._on_unsendable(message, error)
         return b"".join(frames)
 
-    def _stay_awake(self) -> None:
-        """A loop with something to call does not sleep: look at all sockets again, until the worker answers."""
+    def _poll(self) -> None:
+        """Busy poll: keep the event loop from sleeping until the worker answers or the time is over."""
         if self.reads != self._reads_before:
             self._busy_poll.heard()
-            self._awake_until = 0.0
-        elif perf_counter() < self._awake_until:
+            self._poll_until = 0.0
+        elif perf_counter() < self._poll_until:
             os.sched_yield()
-            self._loop.call_soon(self._stay_awake)
+            self._loop.call_soon(self._poll)
         else:
             self._busy_poll.in_vain()
-            self._awake_until = 0.0
+            self._poll_until = 0.0
 
     def _fail(self, error: LinkError) -> None:
         self._error = error
@@ -265,7 +263,7 @@ class NodeEnd(asyncio.Protocol):
 async def connect(
     sock: socket.socket, on_message: OnMessage, on_lost: OnLost, on_unsendable: OnUnsendable = _drop
 ) -> NodeEnd:
-    """Return the node's end on `sock`, one half of a socketpair, which it owns from now on."""
+    """Make the node's end on `sock`, one half of a socketpair, of which it takes ownership."""
     loop = asyncio.get_running_loop()
     _, end = await loop.create_unix_connection(lambda: NodeEnd(on_message, on_lost, on_unsendable), sock=sock)
     return end

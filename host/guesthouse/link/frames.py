@@ -1,12 +1,11 @@
-"""The framing of the link: length-prefixed MessagePack, several messages a frame.
+"""Framing of the link: length-prefixed MessagePack, several messages in a frame.
 
-A frame is a little-endian `u32` length and that many bytes: an array of messages (`link/schema.py`). Both ends read
-with a `FrameReader`, which takes any split of the stream and never holds more than one frame and a read's worth of
-bytes.
+A frame is a little-endian `u32` length and that many bytes: an array of messages (`link/schema.py`). A `FrameReader`
+accepts any split of the stream and holds at most one frame and one read.
 
-The peer of a worker is a process that runs untrusted code, so the node treats every frame as an attack until it is
-read: the size is looked at before there is a body, the number of messages before there is one, and each is read as one
-of those that there are. Anything else is a `LinkError`, which costs the worker its life and nobody else anything.
+Workers run untrusted code, so the node trusts no frame: its size is checked before the body arrives, the number of
+messages before any is decoded, and each is validated while it is decoded. A violation is a `LinkError`, which ends only
+that worker.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import ToWorker
 
 MAX_FRAME: Final = 64 * 1024 * 1024
-"""Bytes in one frame. A payload may be 16 MiB; a batch is cut well below this."""
+"""Maximum bytes of a frame. A payload may have 16 MiB; batches are cut well below this."""
 MOST_MESSAGES: Final = 64
-"""Messages in one frame; both ends cut at half of it."""
+"""Maximum messages of a frame; both ends cut batches at half of it."""
 
 _HEADER: Final = 4
-_COMPLAINT: Final = 200
+_MAX_ERROR: Final = 200
 _UNREADABLE: Final = (MsgspecError, UnicodeDecodeError, RecursionError)
 UNENCODABLE: Final = (ValueError, TypeError, OverflowError, RecursionError)
-"""What `encode` raises for a message that cannot be written, such as one with half a surrogate pair in a text."""
+"""Raised by `encode` for messages that cannot be encoded, such as text with a lone surrogate."""
 
 M = TypeVar("M", bound=Message)
 
 
 class LinkError(GuesthouseError):
-    """The other end of a link sent something that no correct end sends, or went away."""
+    """The other end of the link violated the protocol or went away."""
 
 
 _encode: Final = Encoder().encode
@@ -61,11 +60,11 @@ def _one_to_node() -> Decoder[ToNode]:
 
 
 def encode(messages: Sequence[Message | Raw]) -> bytes:
-    """Return one frame that holds `messages`, in order.
+    """Encode messages as one frame.
 
     Raises:
         LinkError: the frame would be over `MAX_FRAME`.
-        ValueError: and the others of `UNENCODABLE`: a message cannot be written.
+        ValueError: and the others of `UNENCODABLE`: a message cannot be encoded.
     """
     body = _encode(messages)
     if len(body) > MAX_FRAME:
@@ -74,21 +73,21 @@ def encode(messages: Sequence[Message | Raw]) -> bytes:
 
 
 def checked(message: ToNode) -> Raw:
-    """A message as the node reads it, written already.
+    """Encode a message and validate it as the node will.
 
     Raises:
-        LinkError: the node would not take it, or it cannot be written.
+        LinkError: the node would refuse it, or it cannot be encoded.
     """
     try:
-        written = _encode(message)
-        _one_to_node().decode(written)
+        encoded = _encode(message)
+        _one_to_node().decode(encoded)
     except (*_UNREADABLE, *UNENCODABLE) as error:
-        raise LinkError(f"a malformed {type(message).__name__}: {_in_short(error)}") from None
-    return Raw(written)
+        raise LinkError(f"a malformed {type(message).__name__}: {_shortened(error)}") from None
+    return Raw(encoded)
 
 
 class FrameReader(Generic[M]):
-    """Turns a byte stream back into messages. Made by `from_worker` or `from_node`."""
+    """Decodes messages from a byte stream. Made by `from_worker` or `from_node`."""
 
     __slots__ = ("_buffer", "_decoder")
 
@@ -98,12 +97,12 @@ class FrameReader(Generic[M]):
 
     @property
     def pending(self) -> int:
-        """Bytes received that do not make a whole frame yet."""
+        """Bytes of an incomplete frame."""
         return len(self._buffer)
 
     def one_frame(self, data: bytes) -> list[M] | None:
-        """The messages of `data` when it is exactly one frame and nothing was left from before: one read of a busy
-        link. None, and nothing is done, when it is not.
+        """Fast path of `feed`: the messages of `data` if it is exactly one frame and nothing is buffered. Otherwise
+        returns None and does nothing.
 
         Raises:
             LinkError: as `feed`.
@@ -114,11 +113,10 @@ class FrameReader(Generic[M]):
         return self._messages(data[_HEADER:])
 
     def feed(self, data: bytes) -> Iterator[M]:
-        """Take bytes and yield the messages of every frame that is now whole. Each frame is read when its first message
-        is asked for.
+        """Receive bytes and yield the messages of all complete frames, decoding each frame lazily.
 
         Raises:
-            LinkError: a frame is over the limit, or is not as it should be.
+            LinkError: a frame is over the limit or malformed.
         """
         self._buffer += data
         return self._frames()
@@ -140,19 +138,19 @@ class FrameReader(Generic[M]):
         try:
             return self._decoder.decode(body)
         except _UNREADABLE as error:
-            raise LinkError(f"a malformed link frame: {_in_short(error)}") from None
+            raise LinkError(f"a malformed link frame: {_shortened(error)}") from None
 
 
 def from_worker() -> FrameReader[ToNode]:
-    """Reads what a worker says."""
+    """Make a reader for messages of a worker."""
     return FrameReader(_to_node())
 
 
 def from_node() -> FrameReader[ToWorker]:
-    """Reads what the node says."""
+    """Make a reader for messages of the node."""
     return FrameReader(_to_worker())
 
 
-def _in_short(error: Exception) -> str:
-    """Of what was read, no more than a line: it is the sender's choice."""
-    return ascii(str(error)[:_COMPLAINT])[1:-1]
+def _shortened(error: Exception) -> str:
+    """Shorten and escape an error, which may quote what was received."""
+    return ascii(str(error)[:_MAX_ERROR])[1:-1]

@@ -1,9 +1,8 @@
-"""Large payloads, which cross a link in pieces before the message that they belong to.
+"""Splits large payloads into pieces, which are sent before their message.
 
-A frame is read at once, and while its bytes are copied nobody else is served: 16 MiB of memory that was not used before
-take 13 ms. So what is larger than a piece leaves a message, crosses in pieces between what others say, is put
-together where it stays, and gets back into its message when that comes (`Whole`). The pieces of a run's message come in
-order, and nothing else of that run among them.
+A frame is processed at once, and copying 16 MiB into fresh memory takes 13 ms. So payloads over `PIECE_BYTES` are
+removed from their message, sent in pieces with other messages in between, assembled in place, and put back when the
+message follows (`Whole`). The pieces of a run's message come in order, with no other message of that run in between.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from guesthouse.link.frames import LinkError, encode
 from guesthouse.link.schema import MOST_IN_PIECES, PIECE_BYTES, Message, PayloadName
 
 TURN_PIECES: Final = 1
-"""Pieces that are sent in a turn."""
+"""Pieces sent in one iteration of the event loop."""
 
 Payloads = tuple[tuple[PayloadName, bytes], ...]
-"""What left a message: names of fields and what they had."""
+"""Payloads removed from a message, by field."""
 
 _M = TypeVar("_M", bound=Message)
 _P = TypeVar("_P", bound="to_node.Piece | to_worker.Piece")
@@ -42,11 +41,11 @@ _NAMES: Final[dict[type[Message], tuple[PayloadName, ...]]] = {
     to_worker.SendFailure: ("body", "context", "blob"),
     to_worker.Reply: ("state",),
 }
-"""The payloads of each message, or of what it carries."""
+"""Payload fields of each message, or of the call or outcome in it."""
 
 
 def taken_out(message: _M) -> tuple[_M, Payloads]:
-    """A message without its large payloads, in place of which it has none, and these."""
+    """Split a message into one with empty bytes for its large payloads, and these payloads."""
     inner = _inner(message)
     large: dict[str, Any] = {}
     for name in _NAMES.get(type(message), ()):
@@ -62,13 +61,13 @@ def taken_out(message: _M) -> tuple[_M, Payloads]:
 
 
 class InPieces:
-    """A message on its way.
+    """A message being sent in pieces.
 
     Args:
-        piece: what its pieces are, `to_node.Piece` or `to_worker.Piece`.
+        piece: type of its pieces, `to_node.Piece` or `to_worker.Piece`.
         handle: of its run.
-        payloads: what was taken out of it.
-        whole: its `Whole`, written or not, which comes after them.
+        payloads: removed by `taken_out`.
+        whole: its `Whole`, encoded or not, which is sent last.
     """
 
     __slots__ = ("_frames", "_left", "handle", "size")
@@ -88,11 +87,11 @@ class InPieces:
 
     @property
     def done(self) -> bool:
-        """Whether `frames` gave all."""
+        """Whether all frames were sent."""
         return not self._left
 
     def frames(self) -> Iterator[bytes]:
-        """What is sent of it in this turn."""
+        """Frames to send in this iteration."""
         for frame in islice(self._frames, TURN_PIECES):
             self._left -= 1
             yield frame
@@ -107,13 +106,13 @@ def _frames(piece: Any, handle: int, payloads: Payloads, whole: Message | Raw) -
 
 
 class _Payload:
-    """A payload in the making."""
+    """A payload being assembled."""
 
     __slots__ = ("_bytes", "missing", "size")
 
     def __init__(self, size: int) -> None:
         self.size = self.missing = size
-        # Zeros, of which the system makes no pages before they are written: it is filled without being copied.
+        # The zeros are not backed by pages until they are written, so this does not copy.
         self._bytes = BytesIO(bytes(size))
 
     def add(self, data: bytes) -> None:
@@ -125,7 +124,7 @@ class _Payload:
 
 
 class Assembly(Generic[_P]):
-    """What has come of the payloads of messages whose ends have not."""
+    """Payloads of messages that are being received in pieces."""
 
     __slots__ = ("_held", "_open")
 
@@ -134,10 +133,10 @@ class Assembly(Generic[_P]):
         self._held = 0
 
     def add(self, piece: _P) -> None:
-        """Take a piece.
+        """Receive a piece.
 
         Raises:
-            LinkError: it is more than its payload has, or all of them are too large.
+            LinkError: it exceeds its payload's size, or the payloads exceed `MOST_IN_PIECES`.
         """
         payloads = self._open.setdefault(piece.handle, {})
         payload = payloads.get(piece.field)
@@ -151,10 +150,10 @@ class Assembly(Generic[_P]):
         payload.add(piece.data)
 
     def complete(self, handle: int, message: _M) -> _M:
-        """The message, with its payloads.
+        """Put the payloads into their message.
 
         Raises:
-            LinkError: they are not whole, or it is the message of another run or has no room for them.
+            LinkError: they are incomplete, or the message is of another run or lacks these fields.
         """
         kind = type(message)
         names, inner = _NAMES.get(kind, ()), _inner(message)
@@ -170,7 +169,7 @@ class Assembly(Generic[_P]):
         return message
 
     def drop(self, handle: int) -> None:
-        """Nothing more comes of what came for this run."""
+        """Discard the pieces of a run."""
         self._held -= sum(payload.size for payload in self._open.pop(handle, {}).values())
 
 
@@ -178,6 +177,6 @@ _CARRIES: Final[dict[type[Message], str]] = {to_node.Call: "call", to_worker.Rep
 
 
 def _inner(message: Message) -> Any:
-    """What has the payloads: the message, or what it carries."""
+    """The struct with the payloads: the message, or the call or outcome in it."""
     name = _CARRIES.get(type(message))
     return message if name is None else getattr(message, name)

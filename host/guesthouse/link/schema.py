@@ -1,12 +1,11 @@
-"""What every message on the link is made of. The messages themselves: `to_worker.py`, `to_node.py`, `calls.py`.
+"""Types shared by the messages of the link (`to_worker.py`, `to_node.py`, `calls.py`).
 
-A message is a frozen struct that msgspec writes as a MessagePack array, `[tag, field, …]`, and checks as it reads it:
-the tag, the number of fields, the type, range and length of each. There is no map, no extension type and nothing that
-nests but where a struct says so, so reading costs no more than the bytes are worth.
+A message is a frozen struct, encoded as a MessagePack array `[tag, field, …]`. msgspec validates it while decoding: the
+tag, the number of fields, and the type, range and length of each. There are no maps or extension types, and no nesting
+except where a struct declares it, so the cost of decoding is linear in the size.
 
-`handle` is the number by which node and worker name one run of one process: a process that is started again gets a new
-one, so nothing meant for the old run reaches the new. Channel ids are the node's. Payloads are bytes; a message type is
-its number in `WsMessageType`.
+`handle` identifies a run of a process. Each run gets a new one, so that messages for an old run do not reach the next.
+Message types are the numbers of `WsMessageType`.
 """
 
 from __future__ import annotations
@@ -20,46 +19,46 @@ from guesthouse.core.capabilities import MOST_NAMED
 PROTOCOL_VERSION: Final = 3
 
 MOST_CHANNELS: Final = 1024
-"""Channels in one PushMany; a push to more is several."""
+"""Maximum channels of a PushMany; a push to more is split."""
 MOST_HEADERS: Final = 1024
-"""Headers of an HTTP response."""
+"""Maximum headers of an HTTP response."""
 MOST_ON_EXIT: Final = 64
-"""Requests that a process may leave for its end."""
+"""Maximum on-exit requests of a process."""
 MOST_RUNS: Final = 256
-"""Runs in one usage report; a report of more is several."""
+"""Maximum runs in a usage report; a larger one is split."""
 MOST_SUBPROTOCOLS: Final = 256
 PIECE_BYTES: Final = 128 * 1024
-"""A payload that is larger crosses in pieces of so many, each of which an empty socket takes."""
+"""Larger payloads are sent in pieces of this size, which fits an empty socket buffer."""
 MOST_IN_PIECES: Final = 64 * 1024 * 1024
-"""Bytes of all payloads that one end is putting together."""
+"""Maximum bytes of all payloads that one end is assembling."""
 
 U16 = Annotated[int, Meta(ge=0, lt=2**16)]
 U32 = Annotated[int, Meta(ge=0, lt=2**32)]
 U64 = Annotated[int, Meta(ge=0)]
-"""The format holds no larger integers."""
+"""MessagePack has no larger integers."""
 MessageType = Annotated[int, Meta(ge=0, le=4)]
 Seconds = Annotated[float, Meta(ge=0, lt=2**64)]
 Name = Annotated[str, Meta(max_length=1024)]
 Text = Annotated[str, Meta(max_length=65_536)]
-"""A path, an address, a MIME type, a reason."""
+"""A path, address, MIME type or reason."""
 LongText = Annotated[str, Meta(max_length=2**24)]
-"""What has a limit among the settings."""
+"""Text with a limit in the settings."""
 PieceOfPayload = Annotated[bytes, Meta(max_length=PIECE_BYTES)]
 PayloadName: TypeAlias = Literal["body", "context", "blob", "payload", "state", "content"]
-"""A field that may cross in pieces."""
+"""A field that may be sent in pieces."""
 Pair: TypeAlias = tuple[Text, Text]
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
-"""Of the node's: parameters and headers."""
+"""Parameters and headers, from the node."""
 Rights = Annotated[tuple[Pair, ...], Meta(max_length=MOST_NAMED)]
-"""Capabilities: issuer and params of each."""
+"""Capabilities, as issuer and params."""
 
 
 class Message(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A message, or a part of one."""
+    """Base of messages and of structs in them."""
 
 
 class ExitRequest(Message, frozen=True):
-    """A request that a process leaves for its end."""
+    """A request to be sent when a process ends."""
 
     target: Text
     body: bytes

@@ -1,4 +1,4 @@
-"""What a worker tells the node. It runs untrusted code: nothing of it is believed before it is read as one of these."""
+"""Messages from a worker to the node. Workers run untrusted code, so these are validated while they are decoded."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from guesthouse.link.usage import Usage
 
 
 class Ready(Message, tag=0, frozen=True):
-    """The worker checked its wasmtime and takes processes."""
+    """The worker has passed its self-check and accepts processes."""
 
     version: U32
     os_pid: U32
 
 
 class Started(Message, tag=1, frozen=True):
-    """The process asked for its first message: its start, with whatever it binds, is over."""
+    """The process asked for its first message: it has started and bound its paths."""
 
     handle: U64
 
 
 class Exited(Message, tag=2, frozen=True):
-    """The process is no more; the cause is one of `ExitCause`."""
+    """The run ended; the cause is an `ExitCause`."""
 
     handle: U64
     cause: Name
@@ -50,7 +50,7 @@ class Exited(Message, tag=2, frozen=True):
 
 
 class Consumed(Message, tag=3, frozen=True):
-    """The process took that many more of the messages sent to it (Open … SendFailure without await_id), in order."""
+    """The process consumed the next `count` messages sent to it (Open … SendFailure without `await_id`), in order."""
 
     handle: U64
     count: U32
@@ -66,7 +66,7 @@ class Push(Message, tag=4, frozen=True):
 
 
 class PushMany(Message, tag=5, frozen=True):
-    """The same to many."""
+    """A message to many clients."""
 
     handle: U64
     channel_ids: Annotated[list[U32], Meta(max_length=MOST_CHANNELS)]
@@ -84,7 +84,7 @@ class CloseChannel(Message, tag=6, frozen=True):
 
 
 class HttpResponse(Message, tag=7, frozen=True):
-    """The answer to an HTTP request; `http_id` is never 0."""
+    """The response to an HTTP request; `http_id` is never 0."""
 
     handle: U64
     http_id: U64
@@ -114,7 +114,7 @@ class Send(Message, tag=8, frozen=True):
 
 
 class Respond(Message, tag=9, frozen=True):
-    """The answer to a request of another process."""
+    """The response to a request of another process."""
 
     handle: U64
     request_id: U64
@@ -135,7 +135,7 @@ class Call(Message, tag=10, frozen=True):
 
 
 class SetOnExit(Message, tag=11, frozen=True):
-    """Something else happens when the process ends."""
+    """Change the process's on-exit."""
 
     handle: U64
     on_exit: OnExit
@@ -151,14 +151,14 @@ class LogLine(Message, tag=12, frozen=True):
 
 
 class RunUsage(Message, frozen=True):
-    """What one run uses."""
+    """Usage of a run."""
 
     handle: U64
     used: Usage
 
 
 class UsageUpdate(Message, tag=13, frozen=True):
-    """Sent each second while something changed, and once more with what came to rest."""
+    """Sent each second for runs whose usage changed, and once more when they become idle."""
 
     runs: Annotated[list[RunUsage], Meta(max_length=MOST_RUNS)]
 
@@ -168,7 +168,7 @@ class Pong(Message, tag=14, frozen=True):
 
 
 class Piece(Message, tag=15, frozen=True):
-    """The next bytes of a payload of `size` bytes, which is in `field` of the message that the next `Whole` holds."""
+    """The next bytes of a payload of `size` bytes, for `field` of the message in the next `Whole`."""
 
     handle: U64
     field: PayloadName
@@ -177,11 +177,11 @@ class Piece(Message, tag=15, frozen=True):
 
 
 Payload: TypeAlias = Push | PushMany | HttpResponse | Send | Respond | Call
-"""What may have large payloads."""
+"""Messages with payloads that may be sent in pieces."""
 
 
 class Whole(Message, tag=16, frozen=True):
-    """A message whose large payloads came in pieces before it; its own are empty."""
+    """A message whose large payloads were sent before in pieces, and are empty here."""
 
     handle: U64
     message: Payload
@@ -203,5 +203,5 @@ OfRun: TypeAlias = (
     | Piece
     | Whole
 )
-"""What a worker says for one run."""
+"""Messages of a run."""
 ToNode: TypeAlias = OfRun | Ready | UsageUpdate | Pong

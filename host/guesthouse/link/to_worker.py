@@ -1,4 +1,4 @@
-"""What the node tells a worker."""
+"""Messages from the node to a worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from guesthouse.link.schema import Message, OnExit, Pair, Pairs, PayloadName, Pi
 
 
 class GuestLimits(Message, frozen=True):
-    """What a process may take. Bytes, seconds, counts."""
+    """Limits of a process, in bytes, seconds and counts."""
 
     memory_bytes: int
     table_elements: int
@@ -21,13 +21,13 @@ class GuestLimits(Message, frozen=True):
     log_line_bytes: int
     wasi_handles: int
     message_bytes: int
-    """The largest push."""
+    """Maximum size of a push."""
     blob_bytes: int
-    """The largest body or blob between processes."""
+    """Maximum size of a body or blob between processes."""
 
 
 class Configure(Message, tag=0, frozen=True):
-    """First of all, once; answered by `Ready`."""
+    """The first message; answered by `Ready`."""
 
     version: int
 
@@ -38,28 +38,28 @@ class Start(Message, tag=1, frozen=True):
     handle: int
     our: str
     component: bytes
-    """The compiled file's path, as the operating system spells it."""
+    """Path of the compiled component, in the file system's encoding."""
     on_exit: OnExit
     limits: GuestLimits
     connected: bool = False
-    """Whether the node reaches others."""
+    """Whether the node is connected to others."""
 
 
 class Stop(Message, tag=2, frozen=True):
-    """End a process; answered by `Exited`."""
+    """Stop a run; answered by `Exited`."""
 
     handle: int
     reason: str
 
 
 class ToProcess(Message, frozen=True):
-    """What a process takes in order, and reports as consumed."""
+    """A message that a process receives in order, and reports as consumed."""
 
     handle: int
 
 
 class OfChannel(ToProcess, frozen=True):
-    """What comes of a channel."""
+    """A message of a channel."""
 
     channel_id: int
 
@@ -86,7 +86,7 @@ class Push(OfChannel, tag=4, frozen=True):
 
 
 class Close(OfChannel, tag=5, frozen=True):
-    """The client is gone; with the reason when it sent a close frame."""
+    """The channel was closed; with the reason if the client sent a close frame."""
 
     reason: bytes | None = None
 
@@ -107,7 +107,7 @@ class Http(ToProcess, tag=6, frozen=True):
 
 
 class Request(ToProcess, tag=7, frozen=True):
-    """A request of another process; `request_id` 0: no answer wanted."""
+    """A request of another process; `request_id` is 0 if no response is expected."""
 
     request_id: int
     source: str
@@ -121,7 +121,7 @@ class Request(ToProcess, tag=7, frozen=True):
 
 
 class Response(ToProcess, tag=8, frozen=True):
-    """The answer to a request of the process; with `await_id`, of the one that it blocks on."""
+    """The response to a request of the process; with `await_id`, to the one that it blocks on."""
 
     source: str
     body: bytes
@@ -135,7 +135,7 @@ class Response(ToProcess, tag=8, frozen=True):
 
 
 class SendFailure(ToProcess, tag=9, frozen=True):
-    """A request of the process comes back; `missing` is the capability that it was refused for."""
+    """A request of the process failed; `missing` is the capability that it lacks."""
 
     kind: str
     target: str
@@ -152,7 +152,7 @@ class SendFailure(ToProcess, tag=9, frozen=True):
 
 
 class Reply(Message, tag=10, frozen=True):
-    """The answer to a `Call`."""
+    """The outcome of a `Call`."""
 
     handle: int
     call_id: int
@@ -160,24 +160,24 @@ class Reply(Message, tag=10, frozen=True):
 
 
 class Credit(Message, tag=11, frozen=True):
-    """So many more bytes may be pushed to the channel."""
+    """Add credit to a channel, in bytes."""
 
     channel_id: int
     size: int
 
 
 class ChannelGone(Message, tag=12, frozen=True):
-    """The node closed the channel on its own account; no event for the process."""
+    """The channel was closed; the process gets no event."""
 
     channel_id: int
 
 
 class Ping(Message, tag=13, frozen=True):
-    """Answered by `Pong`, or the worker is taken for dead."""
+    """Answered by `Pong`, or the worker counts as dead."""
 
 
 class Finish(Message, tag=14, frozen=True):
-    """End a process once it has taken all it was sent and asks for more; answered by `Exited`."""
+    """Stop a run once it has consumed all messages sent to it; answered by `Exited`."""
 
     handle: int
     reason: str
@@ -193,7 +193,7 @@ class Piece(Message, tag=15, frozen=True):
 
 
 Payload: TypeAlias = Push | Http | Request | Response | SendFailure | Reply
-"""What may have large payloads."""
+"""Messages with payloads that may be sent in pieces."""
 
 
 class Whole(Message, tag=16, frozen=True):

@@ -1,4 +1,4 @@
-"""What one run of a process uses, as its worker reports it."""
+"""Resource usage of a run, as reported by its worker."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from guesthouse.link.schema import U64, Message, Seconds
 
 
 class Usage(Message, frozen=True):
-    """Totals are of the run, rates of the second before the report."""
+    """Totals are of the run; rates are of the second before the report."""
 
     cpu_seconds: Seconds = 0.0
     memory_bytes: U64 = 0
-    """0: not known."""
+    """0 if unknown."""
     message_seconds: Seconds = 0.0
-    """CPU seconds charged to the message in hand, or to the last one."""
+    """CPU seconds of the current message, or of the last one."""
     cpu_share: Seconds = 0.0
-    """CPU seconds a second."""
+    """CPU seconds per second."""
     calls: U64 = 0
     """Host calls."""
     calls_per_second: U64 = 0
     held_seconds: Seconds = 0.0
-    """How long it was held back for using more than it may each second."""
+    """Time that it was throttled for exceeding its rates."""
     lines_dropped: U64 = 0
-    """Log lines over its rate."""
+    """Log lines dropped for exceeding its rate."""
 
     def after(self, earlier: Usage) -> Usage:
-        """The same with the totals of earlier runs added."""
+        """Add the totals of earlier runs."""
         return replace(
             self,
             cpu_seconds=self.cpu_seconds + earlier.cpu_seconds,
@@ -39,4 +39,4 @@ class Usage(Message, frozen=True):
 
 
 NOTHING: Final = Usage()
-"""Of a process that does not run and never did."""
+"""Usage of a process without runs."""

@@ -1,4 +1,4 @@
-"""Where files of drives are: in the node's database, or (the drive `pkg`) in the package's folder."""
+"""Storage of drives: the node's database, or the package's folder for the drive `pkg`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from guesthouse.kernel.storage.tables import Table, usage_of
 from guesthouse.package.drive_path import DrivePath, is_nameable
 
 FILE_OVERHEAD: Final = 128
-"""What a file costs beside its name and content."""
+"""Bytes counted for a file besides its name and content."""
 MOST_ENTRIES: Final = 10_000
-"""Names in one answer."""
+"""Maximum names in a listing."""
 
 
 FILES: Final = Table(
@@ -25,7 +25,7 @@ FILES: Final = Table(
 
 
 class DriveRefused(Exception):
-    """It is not done; the text is the name of the error."""
+    """The operation is refused; the text is the name of the error."""
 
 
 class Absent(DriveRefused):
@@ -36,7 +36,7 @@ class Absent(DriveRefused):
 
 
 class Drive(Protocol):
-    """Files and folders. Everything raises `RequestRefused`."""
+    """Files and folders. All methods may raise `DriveRefused`."""
 
     def read(self, path: DrivePath) -> bytes:
         """A file's content."""
@@ -45,23 +45,23 @@ class Drive(Protocol):
         """A file's length; None for a folder."""
 
     def entries(self, path: DrivePath) -> Iterable[tuple[str, bool]]:
-        """What is in a folder: names, and whether each is a folder."""
+        """Entries of a folder: names, and whether each is a folder."""
 
     def write(self, path: DrivePath, content: bytes) -> None:
-        """Make this a file's content; its folders come into being."""
+        """Replace or create a file, and its parent folders."""
 
     def check_room(self, path: DrivePath, length: int) -> None:
-        """Return when a file of this length has room in place of what is there."""
+        """Check that a file of this length fits the quota, in place of the current one."""
 
     def make_folder(self, path: DrivePath) -> None:
-        """Make a folder, and those it is in."""
+        """Create a folder and its parents."""
 
     def remove(self, path: DrivePath, *, folder: bool, whole: bool) -> None:
         """Remove a file, or a folder; one that is not empty only with `whole`."""
 
 
 class StoredDrives:
-    """Drives in the database, of one package."""
+    """Drives of one package in the database."""
 
     def __init__(self, connection: sqlite3.Connection, package: str, quota: int) -> None:
         self._connection = connection
@@ -134,7 +134,7 @@ class StoredDrives:
             raise DriveRefused("NotEmpty")
         self._connection.execute(
             "DELETE FROM files WHERE package = ? AND (path = ? OR (path > ? AND path < ?))",
-            (self._package, path.key, f"{path.key}/", f"{path.key}0"),  # "0" is what follows "/"
+            (self._package, path.key, f"{path.key}/", f"{path.key}0"),  # "0" is the character after "/"
         )
 
     def _row(self, key: str) -> tuple[int, bytes] | None:
@@ -154,7 +154,7 @@ class StoredDrives:
 
 
 class Folder:
-    """What came with a package, from its folder. Nothing is written; no link leads out."""
+    """Read-only files of a package, from its folder. Symbolic links out of it are not followed."""
 
     def __init__(self, folder: Path | None, most: int) -> None:
         self._folder = folder
@@ -176,7 +176,7 @@ class Folder:
         return None if place.is_dir() else place.stat().st_size
 
     def entries(self, path: DrivePath) -> Iterable[tuple[str, bool]]:
-        """See `Drive`. What no request could name is left out."""
+        """See `Drive`. Names that a request could not use are left out."""
         try:
             inside = sorted(self._place(path).iterdir())[:MOST_ENTRIES]
         except OSError:
@@ -193,7 +193,7 @@ class Folder:
         raise DriveRefused("ReadOnly")
 
     def make_folder(self, path: DrivePath) -> None:
-        """See `Drive`. The drive itself is there."""
+        """See `Drive`. The drive itself exists."""
         if len(path.segments) > 1:
             raise DriveRefused("ReadOnly")
 

@@ -1,17 +1,18 @@
-"""`kv:distro:sys`: keys and values of a package, durable when the answer is there.
+"""`kv:distro:sys`: a package's key-value store, durable once answered.
 
-All processes of a package share its databases; no other package has any part in them. Values travel as
-blobs. A request is `{"package_id": …, "db": NAME, "action": ACTION}`, where `package_id` may be left out; ACTION:
+All processes of a package share its databases; other packages have no access. Values are blobs. A request is
+`{"package_id": …, "db": NAME, "action": ACTION}`, where `package_id` may be left out. ACTION is one of
+
 
 - `"Open"`, `"RemoveDb"`
 - `{"Set": {"key"}}` with the value as blob; `"ttl": SECONDS` lets it expire
-- `{"Get": {"key"}}` or `{"Get": key}`: the same with the value as blob, or `{"Err": "KeyNotFound"}`
+- `{"Get": {"key"}}` or `{"Get": key}`: answered alike with the value as blob, or by `{"Err": "KeyNotFound"}`
 - `{"Delete": {"key"}}`
 - `{"List": {"prefix", "after", "limit"}}`: `{"List": {"keys": […]}}`, in order of the keys, at most 1000
-- `{"CompareAndSet": {"key", "expected"}}`: sets the blob (without one, deletes) when the value is `expected`,
-  where null means that there is none; else `{"Err": "Conflict"}` with the present value as blob
+- `{"CompareAndSet": {"key", "expected"}}`: sets the blob (or deletes, without one) if the value is `expected`, null for
+  none; otherwise `{"Err": "Conflict"}` with the current value as blob
 
-Databases come into being with their first key. Quota: `process.kv_bytes` for each package, keys included.
+A database is created with its first key. Quota: `process.kv_bytes` for each package, including keys.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ MAX_KEY: Final = 1024
 MAX_DB: Final = 128
 MAX_LIST: Final = 1000
 MAX_BODY: Final = 1024 * 1024
-"""Bytes of a request beside its blob: what a value is expected to be stands in it."""
+"""Maximum bytes of a request's body, which may contain an expected value."""
 ENTRY_BYTES: Final = 64
-"""What a key costs beside its bytes and its value's."""
+"""Bytes counted for an entry besides its key and value."""
 
 _OF_A_KEY: Final = ("Get", "Delete", "Set", "CompareAndSet")
 _Reply = tuple[bytes, bytes | None]
@@ -57,8 +58,8 @@ class Kv(RuntimeModule):
     """The module.
 
     Args:
-        state: where values are kept.
-        quota: bytes that a package may keep, keys included.
+        state: the node's database.
+        quota: bytes that a package may store, including keys.
     """
 
     id = KV
@@ -126,7 +127,7 @@ class _Table:
         self._quota = quota
 
     def get(self, connection: sqlite3.Connection, key: bytes, asked: Any) -> _Reply:
-        """The value, and the key in the form in which it was asked for: libraries of each era read their own."""
+        """The value, with the key in the form of the request, as Kinode's and Hyperware's libraries expect."""
         value = self._value(connection, key)
         if value is None:
             return error("KeyNotFound"), None
@@ -207,14 +208,14 @@ class _Table:
 
 
 def owns(package: str, named: Any) -> bool:
-    """Whether a `package_id` in a request, in either of its forms, is that of the sender; absent counts."""
+    """Whether a request's `package_id`, in either form, is the sender's own; it may be absent."""
     if named is None or named == package:
         return True
     return isinstance(named, dict) and f"{named.get('package_name')}:{named.get('publisher_node')}" == package
 
 
 def _end_of(prefix: bytes) -> bytes:
-    """What is greater than every key that begins with `prefix`."""
+    """Upper bound of the keys that begin with `prefix`."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes((kept[-1] + 1,)) if kept else b"\xff" * (MAX_KEY + 1)
 

@@ -1,4 +1,4 @@
-"""What a runtime module is made of, and what it is given."""
+"""Base class of runtime modules."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table
 
 OK: Final = b'"Ok"'
-"""The answer of what has nothing else to say."""
+"""Response without a value."""
 
 Tell = Callable[[ProcessId, bytes], bool]
-"""Sends a process a request; returns False when it cannot take one now."""
+"""Sends a request to a process; returns False when that is not possible now."""
 
 
 class ModuleContext(Struct, frozen=True):
-    """What a node gives its modules."""
+    """What a node passes to its modules."""
 
     state: State
     limits: ProcessLimits
     folder_of: Callable[[str], Path | None]
-    """The folder of a package's files by its id; None when it has none."""
+    """Returns the folder of an installed package by its id, or None."""
     tell: Tell
 
 
 class RuntimeModule(ABC):
-    """A runtime module, which implements `kernel.modules.Module`. It is made known in `modules/registry.py`."""
+    """A runtime module; implements `kernel.messaging.modules.Module`. To be listed in `modules/registry.py`."""
 
     id: ClassVar[ProcessId]
     tables: ClassVar[tuple[Table, ...]] = ()
-    """Where it keeps what it keeps. They are made, and purged with a package, without its doing."""
+    """Its tables, which the node creates, and purges with a package."""
 
     @classmethod
     @abstractmethod
     def make(cls, context: ModuleContext) -> Self:
-        """One for a node that starts."""
+        """Make the module of a node."""
 
     async def load(self) -> None:  # noqa: B027 - most have nothing to do
         """Take up what earlier lives of the node left.
@@ -56,10 +56,10 @@ class RuntimeModule(ABC):
         """See `Module`."""
 
     def forget(self, process: ProcessId) -> None:  # noqa: B027 - most have nothing to do
-        """Drop what it has in memory of a process that nobody can name again."""
+        """Drop what is in memory of a process with a generated name, which will not be used again."""
 
     def forget_package(self, package: str) -> None:  # noqa: B027 - most have nothing to do
-        """Drop what it has in memory of a package whose tables were purged."""
+        """Drop what is in memory of a package whose tables were purged."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to do
-        """Do nothing more."""
+        """Stop the module."""

@@ -1,4 +1,4 @@
-"""The runtime modules of a node, made known to its router."""
+"""The runtime modules of a node."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from guesthouse.package.drive_path import PACKAGE_DRIVE
 from guesthouse.package.spec import Package
 
 MODULES: Final[tuple[type[RuntimeModule], ...]] = (Kv, Timer, Vfs)
-"""All that a node has. A new one is a file of its own, and a name here."""
+"""All modules. To add one, write its file and list it here."""
 TABLES: Final = tuple(table for module in MODULES for table in module.tables)
 
 
 class Modules:
-    """The modules of one node, known to its router. `close` it.
+    """The modules of one node. To be closed by `close`.
 
     Args:
-        router: where they are made known.
-        state: where they keep what they keep; made with `TABLES`.
+        router: the node's, to which `load` adds them.
+        state: the node's database, made with `TABLES`.
         limits: their quotas.
-        folder_of: the folder of a package's files by its id; None when it has none.
+        folder_of: returns the folder of an installed package by its id, or None.
     """
 
     def __init__(
@@ -48,27 +48,27 @@ class Modules:
             self._all.append(module.make(ModuleContext(state, limits, folder_of, tell)))
 
     async def load(self) -> None:
-        """Have them take up what earlier lives of the node left, and make them known.
+        """Load the modules' stored data and add them to the router.
 
         Raises:
-            StateError: it cannot be read.
+            StateError: the database cannot be read.
         """
         for module in self._all:
             await module.load()
             self._router.add_module(module)
 
     def forget(self, process: ProcessId) -> None:
-        """Drop what they have in memory of a process that nobody can name again."""
+        """See `RuntimeModule`."""
         for module in self._all:
             module.forget(process)
 
     def forget_package(self, package: str) -> None:
-        """Drop what they have in memory of a package whose tables were purged."""
+        """See `RuntimeModule`."""
         for module in self._all:
             module.forget_package(package)
 
     def close(self) -> None:
-        """End what they do."""
+        """Stop the modules."""
         for module in self._all:
             module.close()
 
@@ -83,11 +83,11 @@ class Modules:
 
 
 def package_folder(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
-    """Where the drive `pkg` of a package is, by its id: its folder of that name, or else all that came with it.
+    """Folder of a package's drive `pkg`: its subfolder of that name, or else the package's folder.
 
     Args:
-        packages: the packages that the node runs.
-        unpacked: where archives are unpacked.
+        packages: returns the packages that the node runs.
+        unpacked: folder of unpacked archives.
         package_id: `package:publisher`.
     """
     root = package_root(packages, unpacked, package_id)
@@ -95,7 +95,7 @@ def package_folder(packages: Callable[[], Iterable[Package]], unpacked: Path, pa
 
 
 def package_root(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
-    """The same of all that came with a package; None for a bare component."""
+    """Folder of a package; None for a bare component or an unknown package."""
     for package in packages():
         if f"{package.name}:{package.publisher}" == package_id:
             return _folder(package, unpacked)
@@ -103,7 +103,7 @@ def package_root(packages: Callable[[], Iterable[Package]], unpacked: Path, pack
 
 
 def _folder(package: Package, unpacked: Path) -> Path | None:
-    """Where the files of a package are; None for a bare component."""
+    """Folder with the files of a package; None for a bare component."""
     base: Path | None = package.source
     if not package.source.is_dir():
         parents = package.processes[0].component.parents

@@ -1,14 +1,14 @@
-"""`timer:distro:sys`: tells a process when time has passed.
+"""`timer:distro:sys`: timers for processes.
 
-- `{"SetTimer": MILLISECONDS}`: the answer comes then. The request must expect a response, and for long enough. Older
-  libraries send the milliseconds alone, as eight bytes with the lowest first.
-- `{"Set": {"id": TEXT, "milliseconds": N}}`: durable. Once it is due, the process gets a request from here, with
-  the body `{"Timer": {"id": TEXT}}`, also when it or the node was started again meanwhile. One that is set again
-  is moved. It is sent once; a process that is not there then gets it as soon as it is.
-- `{"Cancel": TEXT}`: forgets a durable timer.
+- `{"SetTimer": MILLISECONDS}`: answered after that time. The request must expect a response, for long enough. Older
+  libraries send only the milliseconds, as eight bytes in little-endian order.
+- `{"Set": {"id": TEXT, "milliseconds": N}}`: a durable timer. When it is due, the process gets a request with the body
+  `{"Timer": {"id": TEXT}}`, even if it or the node was restarted. Setting it again moves it. It fires once; a process
+  that is not running then gets the request as soon as it is.
+- `{"Cancel": TEXT}`: cancels a durable timer.
 
-One heap and one timer for the node. A process has at most 1000 durable timers, a package 10,000; the others are
-limited by what may wait for a response (`process.outstanding_bytes`).
+The node has one heap and one event loop timer for all. A process may have 1000 durable timers, a package 10,000; others
+are limited by `process.outstanding_bytes`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_OF_PACKAGE: Final = 10_000
 MAX_ID: Final = 256
 LONGEST_MILLISECONDS: Final = 366 * 24 * 3600 * 1000
 RETRY_SECONDS: Final = 1.0
-"""A process that cannot take a message now is tried again after this."""
+"""Seconds until a process that could not take the message is tried again."""
 
 _SLACK: Final = 1024
 _NUMBER_BYTES: Final = 8
@@ -46,7 +46,7 @@ _TABLE: Final = Table(
 
 
 class Timer(RuntimeModule):
-    """The module. `load` takes up what was set before; `close` stops it."""
+    """The module."""
 
     id = TIMER
     tables = (_TABLE,)
@@ -57,10 +57,10 @@ class Timer(RuntimeModule):
         self._loop = asyncio.get_running_loop()
         self._due: list[
             tuple[float, int, Callable[[], None], Callable[[], bool]]
-        ] = []  # act, and is it wanted
+        ] = []  # when, tie-breaker, action, whether it is still wanted
         self._compact_at = 2 * _SLACK
-        self._durable: dict[tuple[str, str], float] = {}  # (process, id): when, in Unix seconds
-        self._counts: dict[str, int] = {}  # of durable timers, by process and by package
+        self._durable: dict[tuple[str, str], float] = {}  # Unix seconds by process and id
+        self._counts: dict[str, int] = {}  # durable timers by process and by package
         self._tie = count()
         self._handle: asyncio.TimerHandle | None = None
 
@@ -70,10 +70,10 @@ class Timer(RuntimeModule):
         return cls(context.state, context.tell)
 
     async def load(self) -> None:
-        """Take up the durable timers of earlier lives of this node.
+        """Load the durable timers.
 
         Raises:
-            StateError: they cannot be read.
+            StateError: the database cannot be read.
         """
         rows: list[tuple[str, str, float]] = await self._state.read("SELECT process, id, due FROM timers")
         for process, name, due in rows:
@@ -81,20 +81,20 @@ class Timer(RuntimeModule):
             self._keep(process, name, due)
 
     def forget(self, process: ProcessId) -> None:
-        """Fire none of a process's durable timers any more; what is stored of them is dropped elsewhere."""
+        """See `RuntimeModule`."""
         name = str(process)
         if name in self._counts:
             for key in [key for key in self._durable if key[0] == name]:
                 self._forget(*key)
 
     def forget_package(self, package: str) -> None:
-        """The same for all processes of a package."""
+        """See `RuntimeModule`."""
         if package in self._counts:
             for key in [key for key in self._durable if _package(key[0]) == package]:
                 self._forget(*key)
 
     def close(self) -> None:
-        """Fire nothing more."""
+        """Stop all timers."""
         if self._handle is not None:
             self._handle.cancel()
         self._due.clear()
@@ -111,11 +111,11 @@ class Timer(RuntimeModule):
         process = str(request.source.process)
         if action == "SetTimer":
             if request.expects_response is None:
-                raise BadRequest("a timer answers its request, and this one expects no response")
+                raise BadRequest("SetTimer must expect a response: it is the timer's signal")
             seconds, answer = _seconds(fields), request.answer
             if seconds >= request.expects_response:
                 raise BadRequest(
-                    f"the timer is {seconds:g} s, and its request waits {request.expects_response:g} s for it"
+                    f"the timer of {seconds:g} s is longer than the request waits, {request.expects_response:g} s"
                 )
             self._at(time.monotonic() + seconds, lambda: answer(b"", None), request.waits)
         elif action == "Set":
@@ -124,7 +124,7 @@ class Timer(RuntimeModule):
         elif action == "Cancel":
             self._cancel(request, process, _name(fields))
         else:
-            raise BadRequest(f"no action is named {action[:40]}")
+            raise BadRequest(f"unknown action: {action[:40]}")
 
     def _set(self, request: ModuleRequest, process: str, name: str, due: float) -> None:
         if not self._count(process, (process, name)):
@@ -192,7 +192,7 @@ class Timer(RuntimeModule):
         self._state.execute(_deletion(process, name), None, lambda _: None)
 
     def _at(self, when: float, act: Callable[[], None], wanted: Callable[[], bool]) -> None:
-        if len(self._due) >= self._compact_at:  # those that were cancelled or moved are dropped
+        if len(self._due) >= self._compact_at:  # drop timers that were cancelled or moved
             self._due = [entry for entry in self._due if entry[3]()]
             heapq.heapify(self._due)
             self._compact_at = 2 * len(self._due) + _SLACK
@@ -207,7 +207,7 @@ class Timer(RuntimeModule):
         self._handle = None if wait is None else self._loop.call_later(min(wait, 86_400.0), self._ring)
 
     def _ring(self) -> None:
-        """Do what is due for `TURN_SECONDS`; the rest, of any number, in the next turns of the loop."""
+        """Fire timers that are due, for `TURN_SECONDS`; the rest follows in later iterations of the loop."""
         now = time.monotonic()
         until = perf_counter() + TURN_SECONDS
         while self._due and self._due[0][0] <= now:
@@ -239,11 +239,11 @@ def _action(body: bytes) -> tuple[str, Any]:
 
 def _seconds(milliseconds: Any) -> float:
     if type(milliseconds) is not int or not 0 <= milliseconds <= LONGEST_MILLISECONDS:
-        raise BadRequest(f"a time is from 0 to {LONGEST_MILLISECONDS} milliseconds")
+        raise BadRequest(f"a time must be from 0 to {LONGEST_MILLISECONDS} milliseconds")
     return milliseconds / 1000
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
-        raise BadRequest(f"an id is a text of 1 to {MAX_ID} characters")
+        raise BadRequest(f"an id must be a text of 1 to {MAX_ID} characters")
     return value

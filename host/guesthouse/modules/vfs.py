@@ -1,6 +1,6 @@
-"""`vfs:distro:sys`: files of a package, in its own drives alone.
+"""`vfs:distro:sys`: files in a package's own drives.
 
-A request is `{"path": "/package:publisher/drive/…", "action": ACTION}`. Contents travel as blobs. ACTION:
+A request is `{"path": "/package:publisher/drive/…", "action": ACTION}`. Contents are blobs. ACTION is one of
 
 - `"CreateDrive"`, `"CreateDir"`, `"CreateDirAll"`: `"Ok"`
 - `"CreateFile"`, `{"OpenFile": {"create": BOOL}}`, `"CloseFile"`, `"SyncAll"`: `"Ok"`
@@ -10,11 +10,11 @@ A request is `{"path": "/package:publisher/drive/…", "action": ACTION}`. Conte
 - `"Metadata"`: `{"Metadata": {"len", "file_type"}}`; `"Len"`: `{"Len": N}`; `"Hash"`: `{"Hash": [32 bytes]}` (SHA-256)
 - `"RemoveFile"`, `"RemoveDir"`, `"RemoveDirAll"`, `{"Rename": {"new_path"}}`, `{"CopyFile": {"new_path"}}`: `"Ok"`
 
-The drive `pkg` shows what came with the package, and can only be read. All other drives stand in the node's
-database, so a change is whole or not at all and durable with its answer. There are no open files: `OpenFile`
-checks, and `Seek` and `ReadExact` are not there. Errors are `{"Err": {NAME: {"path", "action", "error"}}}` with one of
-`NoCap` (another package's), `NotFound`, `AlreadyExists`, `ReadOnly`, `NotEmpty`, `QuotaExceeded`, `NotUtf8`,
-`BadRequest`; of a request that is none, and of `IOError`, `error` alone is sure to be there.
+The drive `pkg` has the package's files and is read-only. All other drives are in the node's database, so changes are
+atomic, and durable once answered. There are no open files: `OpenFile` only checks, and `Seek` and `ReadExact` are not
+supported. Errors are `{"Err": {NAME: {"path", "action", "error"}}}` with one of `NoCap` (another package's drive),
+`NotFound`, `AlreadyExists`, `ReadOnly`, `NotEmpty`, `QuotaExceeded`, `NotUtf8`, `BadRequest`; for invalid requests and
+for `IOError`, only `error` is always present.
 Quota: `process.drive_bytes` for each package.
 """
 
@@ -44,9 +44,9 @@ class Vfs(RuntimeModule):
     """The module.
 
     Args:
-        folder_of: the folder of a package by its id; None when it has none.
-        quota: bytes that the drives of one package may hold.
-        most: bytes of the largest file that is handed out.
+        folder_of: returns the folder of an installed package by its id, or None.
+        quota: maximum bytes of one package's drives.
+        most: maximum bytes of a file of `pkg` that can be read.
     """
 
     id = VFS
@@ -113,7 +113,7 @@ class Vfs(RuntimeModule):
 
 @contextmanager
 def _whole(connection: sqlite3.Connection) -> Iterator[None]:
-    """What an action did before it was refused is undone; what others of the same commit did stays."""
+    """Roll back an action that is refused, without affecting others in the same transaction."""
     if not connection.in_transaction:
         connection.execute("BEGIN")
     connection.execute("SAVEPOINT action")
@@ -127,7 +127,7 @@ def _whole(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _refused(kind: str, path: str, action: str) -> bytes:
-    """An error with all the fields that libraries of the Kinode OS read of one of its kinds."""
+    """An error with all fields that the Kinode OS's libraries expect."""
     return encoded({"Err": {kind: {"path": path, "action": action, "error": kind}}})
 
 

@@ -50,7 +50,7 @@ def test_a_node_does_not_start_without_a_handler_for_each_call(missing: type[Hos
     for kind in CALLS:
         if kind is not missing:
             calls.at_once(kind, lambda owner, call: None)
-    with pytest.raises(LookupError, match=f"carries out {missing.__name__}$"):
+    with pytest.raises(LookupError, match=f"no handler for {missing.__name__}$"):
         calls.check()
     calls.at_once(missing, lambda owner, call: None)
     calls.check()

@@ -25,8 +25,8 @@ _CHUNK: Final = 8 * 1024
 
 
 def worker_command(confinement: Mapping[str, object] | None = None) -> list[str]:
-    """Command of a worker, without `--link-fd N`. `-P` keeps the current folder out of `sys.path`; `-S` does the same for
-    site-packages and skips `.pth` files. `spawn` sets the folders that are needed.
+    """Command of a worker, without `--link-fd N`. `-P` keeps the current folder out of `sys.path`; `-S` also keeps
+    site-packages out and skips `.pth` files. `spawn` sets the folders that are needed.
 
     Args:
         confinement: how it is to confine itself (`worker.confinement.obey`); None: not at all.
