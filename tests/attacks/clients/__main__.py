@@ -14,7 +14,7 @@ from typing import Any, Final
 import uvloop
 
 from ...conformance.opening import Target
-from . import channels, handshakes, pages
+from . import channels, handshakes, pages, sessions
 from .wire import Tally
 
 ATTACKS: Final[dict[str, Callable[..., Awaitable[Tally]]]] = {
@@ -34,6 +34,7 @@ ATTACKS: Final[dict[str, Callable[..., Awaitable[Tally]]]] = {
         handshakes.slow_registers,
         handshakes.upgrades,
         pages.fetches,
+        sessions.resumers,
     )
 }
 

@@ -48,7 +48,7 @@ class Wire:
     async def open(self, opening: Opening | None = None, offered: str | None = None) -> int:
         """Ask for a WebSocket; the status of the answer."""
         await self.send((opening or Opening()).request(self.target, offered))
-        while self.heard.answer is None and await self._read():
+        while self.heard.answer is None and await self.read():
             pass
         return 0 if self.heard.answer is None else self.heard.answer.status
 
@@ -69,7 +69,7 @@ class Wire:
         """Read until the node ends the connection; how it did."""
         try:
             async with asyncio.timeout(seconds):
-                while await self._read():
+                while await self.read():
                     pass
         except TimeoutError:
             return "left open"
@@ -94,7 +94,8 @@ class Wire:
         except ConnectionError:
             return b""
 
-    async def _read(self) -> bool:
+    async def read(self) -> bool:
+        """Take what comes next; False when nothing does any more."""
         try:
             data = await self.reader.read(2**18)
         except ConnectionError:
