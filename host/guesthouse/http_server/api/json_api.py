@@ -1,4 +1,4 @@
-"""The JSON form of the protocol: a Request to `http-server:distro:sys` whose body names the action. Pure.
+"""The JSON API: requests to `http-server:distro:sys` whose body names the action. Pure.
 
 The body is one of `{"WebSocketPush": {...}}`, `{"WebSocketClose": 7}`, `{"Bind": {...}}` and so on; the
 answer is `{"Ok": null}` or `{"Err": "<error>"}`. Fields that no action has are ignored, since newer guests may
@@ -47,7 +47,7 @@ class Deferred(Enum):
 
 
 DEFERRED: Final = Deferred.DEFERRED
-"""What an action gives whose response comes later."""
+"""Returned by an action whose response comes later."""
 
 _MANY_SECONDS: Final = 10**6
 
@@ -61,7 +61,7 @@ _NOT_FOUND: Final = "WsChannelNotFound"
 
 
 class JsonActions(Protocol):
-    """What the requests are carried out by."""
+    """Implementation of the actions."""
 
     def push_unpaid(
         self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
@@ -69,21 +69,21 @@ class JsonActions(Protocol):
         """Push; returns the channels that were refused, and the errors."""
 
     def may_wait(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> bool:
-        """Whether a push to that channel has to wait for room, as its policy says, and can."""
+        """Whether a push to a channel must wait for room, and may by its policy."""
 
     def push_when_room(
         self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes, request_id: int
     ) -> None:
-        """Push once there is room, after `may_wait`, and answer the request then."""
+        """Push once there is room, after `may_wait`, and answer the request."""
 
     def channels_on(self, owner: ProcessId, path: str) -> Sequence[int]:
         """The open channels of a path."""
 
     def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> str | None:
-        """Why nothing of that size can be pushed in the framing of extensions; None when it can."""
+        """Why a blob of that size cannot be pushed to an extension, or None."""
 
     def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
-        """Push in the framing of extensions, after `extension_problem` found none."""
+        """Push to an extension, after `extension_problem` found none."""
 
     def set_channel_policy(self, owner: ProcessId, call: SetChannelPolicy) -> str | None:
         """Set; returns None or what is wrong."""
@@ -105,7 +105,7 @@ class JsonActions(Protocol):
 
 
 class Sent(Struct, frozen=True):
-    """One request of a process. `leave_waiting` as in `ports.HttpServerPort.request`."""
+    """A request of a process. `leave_waiting` as in `ports.HttpServerPort.request`."""
 
     source: Address
     body: bytes
@@ -114,7 +114,7 @@ class Sent(Struct, frozen=True):
 
 
 class _Asked(Struct, frozen=True):
-    """One request, with its fields checked as they are taken."""
+    """A request whose fields are validated when they are read."""
 
     actions: JsonActions
     owner: ProcessId
@@ -133,7 +133,7 @@ class _Asked(Struct, frozen=True):
         return self.content.get(name)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of texts, which may be left out."""
+        """An optional list of strings."""
         value = self.field(name)
         if value is None:
             return ()
@@ -142,7 +142,7 @@ class _Asked(Struct, frozen=True):
         return tuple(value)
 
     def seconds(self, name: str) -> float | None:
-        """A time, which may be left out."""
+        """An optional time in seconds."""
         value = self.field(name)
         if value is None:
             return None
@@ -151,14 +151,14 @@ class _Asked(Struct, frozen=True):
         return float(value)
 
     def message_type(self) -> int:
-        """The number of a message type."""
+        """The message type's number."""
         value = self.field("message_type")
         if not isinstance(value, str) or value not in _TYPES:
             raise JsonError(_MALFORMED)
         return _TYPES[value]
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """A truth value, which may be left out."""
+        """An optional boolean."""
         value = self.field(name)
         if value is None:
             return default
@@ -167,11 +167,11 @@ class _Asked(Struct, frozen=True):
         return value
 
     def authenticated(self) -> bool:
-        """Whether only clients who logged in may come: unless it is denied."""
+        """Whether clients must be logged in; the default."""
         return self.flag("authenticated", default=True)
 
     def path(self) -> str:
-        """The path, with the leading slash that older guests leave out."""
+        """The path, with a leading slash, which older guests leave out."""
         value = self.field("path")
         if not isinstance(value, str):
             raise JsonError(_MALFORMED)
@@ -199,7 +199,7 @@ def carry_out(actions: JsonActions, node: str, sent: Sent) -> bytes | None:
 
 
 def json_answer(error: str | None) -> bytes:
-    """The body of a response that says that it was done, or else why not."""
+    """Encode a response: `Ok`, or the error."""
     return json.dumps({"Ok": None} if error is None else {"Err": error}).encode()
 
 
@@ -247,7 +247,7 @@ def _push_path(asked: _Asked) -> list[tuple[int, str]]:
 
 
 def _close(asked: _Asked) -> None:
-    """A channel that is not there is closed, whoever's it was: then there is nothing to be refused."""
+    """Close a channel. Succeeds for an unknown one, too."""
     payload = NORMAL.code.to_bytes(2, "big")
     asked.actions.push_unpaid(asked.owner, [asked.channel_id(asked.content)], _CLOSE, payload)
 

@@ -1,7 +1,6 @@
-"""What the HTTP server does for a process: pushes, closings, bindings, answers.
+"""What the HTTP server does for processes: pushes, closes, bindings, responses.
 
-Nothing here blocks or waits. Workers are not trusted: what one should have checked is checked again,
-and what fails is dropped and logged.
+Nothing here blocks. Workers are not trusted: their checks are repeated, and what fails is dropped and logged.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _CLOSE: Final = int(WsMessageType.CLOSE)
 
 
 class PushProblem(StrEnum):
-    """Why a push reaches nobody, named as the JSON form names it."""
+    """Why a push failed, by its name in the JSON API."""
 
     NOT_FOUND = "WsChannelNotFound"
     CONTROL_TOO_LONG = "WsPingPongTooLong"
@@ -107,8 +106,8 @@ class HttpServerActions:
     def push_unpaid(
         self, owner: ProcessId, channel_ids: Sequence[int], message_type: int, payload: bytes
     ) -> list[tuple[int, PushProblem]]:
-        """Pushes by a message to `http-server:distro:sys`, which no worker has checked. Returns the channels
-        that were refused, and why.
+        """Push for a message to `http-server:distro:sys`, which no worker has checked. Returns the channels that were
+        refused, and why.
         """
         problem = payload_problem(message_type, payload, self._max_payload)
         shared = SharedFrames(message_type, payload)
@@ -126,7 +125,7 @@ class HttpServerActions:
         return refused
 
     def may_wait(self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes) -> bool:
-        """Whether a push to that channel has to wait for room, as its policy says, and can."""
+        """Whether a push to a channel must wait for room, and may by its policy."""
         connection = self._channels.owned(owner, channel_id)
         if connection is None or message_type == _CLOSE:
             return False
@@ -136,9 +135,7 @@ class HttpServerActions:
     def push_when_room(
         self, owner: ProcessId, channel_id: int, message_type: int, payload: bytes, request_id: int
     ) -> None:
-        """Push once there is room, after `may_wait`, and answer the request then. One whose time was over
-        before pushes nothing.
-        """
+        """Push once there is room, after `may_wait`, and answer the request. Pushes nothing if that timed out."""
         connection, router = self._channels.owned(owner, channel_id), self._context.router
         if connection is None:
             return
@@ -151,11 +148,11 @@ class HttpServerActions:
         connection.outgoing.push_when_room(len(payload), go_on)
 
     def channels_on(self, owner: ProcessId, path: str) -> list[int]:
-        """The open channels of a process whose path, or whose path as it was bound, is that."""
+        """Open channels of a process with that path, as requested or as bound."""
         return [each.channel_id for each in self._channels.of(owner) if path in (each.path, each.bound_path)]
 
     def extension_problem(self, owner: ProcessId, channel_id: int, size: int) -> PushProblem | None:
-        """Why nothing of that size can be pushed in the framing of extensions; None when it can."""
+        """Why a blob of that size cannot be pushed to an extension, or None."""
         connection = self._channels.owned(owner, channel_id)
         if connection is None:
             return PushProblem.NOT_FOUND
@@ -164,8 +161,8 @@ class HttpServerActions:
         return None if connection.outgoing.has_room(size + FRAMING) else PushProblem.FULL
 
     def push_to_extension(self, owner: ProcessId, channel_id: int, push: ExtensionPush) -> None:
-        """Push in the framing of extensions, after `extension_problem` found none. A client of any other path gets it
-        in the framing too; what it answers is an ordinary message.
+        """Push to an extension, after `extension_problem` found none. A client of another path gets the same format,
+        but its messages are ordinary ones.
         """
         connection = self._channels.owned(owner, channel_id)
         if connection is None:
@@ -294,7 +291,7 @@ class HttpServerActions:
 
 
 def payload_problem(message_type: int, payload: bytes, max_size: int) -> PushProblem | None:
-    """What is wrong with a message for a client, whoever it goes to."""
+    """Check a message for clients; returns None if it is valid."""
     if message_type == _TEXT and not payload.isascii():
         try:
             payload.decode()
@@ -323,5 +320,5 @@ def _control_problem(message_type: int, payload: bytes) -> PushProblem | None:
 
 
 def close_of(payload: bytes) -> CloseReason | None:
-    """The code and reason in a checked payload; None when it is empty (RFC 6455, section 5.5.1)."""
+    """Parse a checked close payload; None when it is empty (RFC 6455, section 5.5.1)."""
     return CloseReason(int.from_bytes(payload[:2], "big"), payload[2:].decode()) if payload else None

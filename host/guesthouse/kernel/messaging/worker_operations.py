@@ -1,7 +1,7 @@
-"""What a worker tells the node, carried out: each message handed to its part.
+"""Dispatches the messages of a worker.
 
-The worker says for which run it speaks by a handle; only handles of runs that the node gave to this
-very worker are taken. Everything else ends the worker, not the node and not another worker.
+Each message names its run by a handle, which must be of a run that the node gave to this worker. Anything else is a
+protocol violation that ends this worker only.
 """
 
 from __future__ import annotations
