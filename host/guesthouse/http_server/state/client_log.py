@@ -1,4 +1,4 @@
-"""Log lines about senders that misbehave, so few that misbehaving is no way to fill the log. Pure."""
+"""Rate-limited logging of client faults. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from guesthouse.core.ports import LogPort
 from guesthouse.core.throttle import Throttle
 
 SOURCE: Final = "http-server"
-"""The name of this part of the node in the log."""
+"""Source of the HTTP server's log lines."""
 
 _EVERY: Final = 1.0
 SENDERS: Final = 8
-"""Senders of which the same fault is logged within a second: a thousand addresses are no way to fill the log either."""
+"""Senders for which the same fault is logged within a second."""
 
 
 class ClientFaultLog:
-    """At most one line a second for each sender and fault, and few for each fault. The next one says how many were
-    left out.
+    """Logs at most one line a second for each sender and fault, and `SENDERS` for each fault. The next line says how many
+    were left out.
 
-    A fault is one of the node's own texts: nothing that a client sent is ever part of it.
+    Faults are the node's own texts and never contain what a client sent.
     """
 
     def __init__(self, log: LogPort) -> None:
