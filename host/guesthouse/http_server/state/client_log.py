@@ -16,8 +16,8 @@ SENDERS: Final = 8
 
 
 class ClientFaultLog:
-    """Logs at most one line a second for each sender and fault, and `SENDERS` for each fault. The next line says how many
-    were left out.
+    """Logs at most one line a second for each sender and fault, and `SENDERS` for each fault. The next line has the
+    number that was left out.
 
     Faults are the node's own texts and never contain what a client sent.
     """
