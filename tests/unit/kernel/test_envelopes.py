@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ def test_the_same_message_may_be_sent_twice() -> None:
         (of_away([2, 7, "timeout", None], expires=float("nan")), "it has expired"),
         (of_away([2, 7, "timeout", None], expires=float("inf")), "it has expired"),
     ],
+    ids=count(),  # not the bytes, which are other ones in each process
 )
 def test_what_was_not_sent_like_that_is_not_heard(envelope: bytes, why: str) -> None:
     with pytest.raises(BadEnvelope, match=why):
