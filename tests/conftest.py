@@ -1,8 +1,9 @@
 """How tests share the machine. What measures is marked `alone`.
 
-`make test` runs everything in parallel, one test marked `alone` at a time among the others (`TESTS=beside`), and then
-again, with the machine to themselves, those tests whose measurement was too bad (`TESTS=disturbed`): what is good
-on a busy machine needs no quiet one. Tests that share a fixture of their module stay in one process of pytest-xdist.
+`make test` runs them after all others, with the machine to themselves. `make test-beside` runs everything in
+parallel, one test marked `alone` at a time among the others (`TESTS=beside`), and then again alone those whose
+measurement was too bad (`TESTS=disturbed`): what is good on a busy machine needs no quiet one. Tests that share a
+fixture of their module stay in one process of pytest-xdist.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ async def _serve(
         if settings.dev:
             from guesthouse.cli.dev import watch
 
-            click.echo(f"log in once within ten minutes: {_login_url(node)}", err=True)
+            click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
             with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
                 await watch(node, dict(zip(arguments, packages, strict=True)), failed)
         with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
