@@ -109,7 +109,7 @@ async def test_the_one_time_login_works_once(start: StartNode, browser: Browser)
     response = await page.goto(daemon.login_url())
     assert response is not None
     assert response.status == 401
-    await expect(page.get_by_role("alert")).to_contain_text("used already")
+    await expect(page.get_by_role("alert")).to_contain_text("already used")
     browser.expect_problem("401")
 
 

@@ -128,7 +128,7 @@ async def test_an_install_that_fails_over_what_was_stored_before_says_how_to_dro
     monkeypatch.setattr(node.installer, "_change", change)
     with pytest.raises(ProcessNotStarted) as failed:
         await node.installer.install(str(version_of_echo(tmp_path, "0.2.0")))
-    assert (f"'guesthouse uninstall {PACKAGE} --purge' drops" in str(failed.value)) is kept
+    assert (f"'guesthouse uninstall {PACKAGE} --purge' deletes" in str(failed.value)) is kept
 
 
 class Fails:

@@ -79,7 +79,7 @@ async def test_a_worker_ends_with_the_last_process_of_its_package_and_is_nobody_
     places = await placed(daemon)
     of_echo = await worker_of(daemon, "echo-c")
     assert (await daemon.cli("stop", ECHO_C)).code == 0
-    await daemon.log_line(places[ECHO_C], "ends: echo-c:guesthouse.os has no process left")
+    await daemon.log_line(places[ECHO_C], "stopping: echo-c:guesthouse.os has no processes left")
 
     async def workers() -> set[Subprocess]:
         return daemon.workers()

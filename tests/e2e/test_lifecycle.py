@@ -124,7 +124,7 @@ async def test_channels_outlive_a_worker_that_is_killed(start: StartNode) -> Non
         assert successor != worker
         line = await daemon.log_line(ECHO_C, "lost its worker: worker-0")
         assert line["level"] == "error"
-        await daemon.log_line("worker-0", "was ended by signal 9")
+        await daemon.log_line("worker-0", "was killed by signal 9")
         assert {item["channel_id"] for item in await daemon.channels()} == {
             python.channel_id,
             c.channel_id,

@@ -92,8 +92,8 @@ async def test_a_version_that_asks_for_more_is_installed_by_a_word_of_the_operat
         await daemon.terminate()
     assert (await daemon.cli("install", version_of_echo(tmp_path, "0.2.0"))).code == 0
     folder = greedy(tmp_path, "0.3.0", REQUESTS)
-    assert refused(await daemon.cli("install", folder), NETWORK, "give --yes")
-    assert refused(await daemon.cli("install", folder, "--json"), NETWORK, "give --yes")
+    assert refused(await daemon.cli("install", folder), NETWORK, "with --yes")
+    assert refused(await daemon.cli("install", folder, "--json"), NETWORK, "with --yes")
     (item,) = (await daemon.cli("packages", "--json")).json()
     assert (item["version"], item["previous_version"]) == ("0.2.0", None)
     assert len(list((daemon.home / "packages").iterdir())) == 1, "nothing of it is left"
@@ -121,7 +121,7 @@ async def test_a_package_that_would_be_served_on_the_host_of_another_is_refused(
     (item,) = (await daemon.cli("packages", "--json")).json()
     assert item["version"] == "0.2.0"
     assert (await daemon.cli("uninstall", "echo-c:guesthouse.os")).code == 0
-    gets = "echo:c.guesthouse.os gets the host that echo-c:guesthouse.os had"
+    gets = "echo:c.guesthouse.os gets the former host of echo-c:guesthouse.os"
     assert refused(await daemon.cli("install", folder), gets)
     taken = await daemon.cli("install", folder, "--yes")
     assert (taken.code, gets in taken.stderr) == (0, True)
@@ -162,15 +162,15 @@ async def test_a_package_that_is_named_to_run_gets_the_host_of_no_other(
     assert (await run_command(home, "uninstall", "echo-c:guesthouse.os", "--home", home)).code == 0
     assert not_started(
         await run_command(home, *named),
-        "echo:c.guesthouse.os gets the host that echo-c:guesthouse.os had",
-        "give --yes",
+        "echo:c.guesthouse.os gets the former host of echo-c:guesthouse.os",
+        "with --yes",
     )
     daemon = await start(other, home=home, flags=["--yes"])
     assert (await daemon.ps()).keys() == {"echo:echo:c.guesthouse.os"}
     await daemon.terminate()
     daemon = await start(other, home=home)
     await daemon.terminate()
-    gets = "echo-c:guesthouse.os gets the host that echo:c.guesthouse.os had"
+    gets = "echo-c:guesthouse.os gets the former host of echo:c.guesthouse.os"
     assert refused(await daemon.cli("install", theirs), gets), "the one that was named had it last"
 
 
@@ -188,7 +188,7 @@ async def test_a_manifest_that_changes_under_dev_gets_the_host_of_no_other(
     renamed_at = manifest.read_text().replace('name = "else"', 'name = "echo"')
     manifest.write_text(renamed_at.replace('publisher = "guesthouse.os"', 'publisher = "c.guesthouse.os"'))
     line = await daemon.log_line("dev", "the old version keeps running")
-    assert "echo:c.guesthouse.os gets the host that echo-c:guesthouse.os had" in line["text"]
+    assert "echo:c.guesthouse.os gets the former host of echo-c:guesthouse.os" in line["text"]
     assert (await daemon.ps()).keys() == {"else:else:guesthouse.os"}
 
 

@@ -195,7 +195,7 @@ async def test_a_worker_that_says_nothing_is_ended_and_its_processes_go_on(start
     await ask(node, A, "set before")
     (worker,) = node.workers()
     os.kill(worker.pid, signal.SIGSTOP)
-    await node.log_line("worker-0", "said nothing for 2 s")
+    await node.log_line("worker-0", "silent for 2 s")
     assert await ask(node, A, "get") == "before"
     assert node.workers() != {worker}
 

@@ -58,7 +58,7 @@ async def test_paths_mean_the_same_whether_a_package_has_a_drive_or_not(
     for number, path in enumerate((*paths, "/puppet:test.os/pkg/build/worker.wasm")):
         assert await ask(node, A, f"spawn child{number} {path}") == f"child{number}"
     assert await ask(node, A, "spawn other /none.wasm") == NO_FILE
-    await node.log_line(A, "its child is not started: there is no component at /none.wasm")
+    await node.log_line(A, "its child was not started: there is no component at /none.wasm")
 
 
 async def test_a_child_has_no_right_that_it_was_not_given(start: StartNode) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import descendants, until
 
-_READY = re.compile(r"takes processes \(pid (\d+)\)")
+_READY = re.compile(r"ready \(pid (\d+)\)")
 
 
 async def ready_workers(daemon: Daemon, count: int) -> list[int]:

@@ -297,7 +297,7 @@ async def test_a_guest_that_its_worker_has_no_addresses_for_is_told_so_and_tried
     node.terminate()
     await asyncio.wait_for(node.communicate(), 60)
     (why,) = {line.partition("test.os: ")[2] for line in said if " error " in line}
-    assert why.startswith("ended by a fault of the host: its worker cannot hold it: ")
+    assert why.startswith("ended by a fault of the host: its worker has no room for it: ")
     assert f"limited to {1024 * 6_000_000} bytes" in why
     assert "raise that limit (`ulimit -v`, LimitAS=)" in why
 

@@ -101,7 +101,7 @@ async def test_killed_workers_cost_the_message_in_hand_and_nothing_else(start: S
                 victim = victims.choice(sorted(daemon.workers()))
                 os.kill(victim.pid, signal.SIGKILL)
                 lost = await lost_in(writers)
-                said, _ = await hit(lines, "was ended by signal 9")
+                said, _ = await hit(lines, "was killed by signal 9")
                 held_to_the_promise(lost, said)
                 total += sum(map(len, lost.values()))
         for writer in writers:
@@ -128,7 +128,7 @@ async def test_stopped_workers_are_replaced_in_bounded_time_and_the_others_do_no
                 # One look more than the silence takes, and then what this machine needs to start another.
                 with within(1.2 * SILENCE_SECONDS + 5):
                     lost = await lost_in(writers)
-                    said, all_lines = await hit(lines, "was ended by signal 9")
+                    said, all_lines = await hit(lines, "was killed by signal 9")
                 assert any(f"silent for {SILENCE_SECONDS:g} s" in text for _, text in all_lines)
                 held_to_the_promise(lost, said)
         assert len(await daemon.channels()) == len(writers)
