@@ -195,7 +195,7 @@ async def test_a_child_that_cannot_return_is_said_and_forgotten_with_its_package
     await node.kill()
     (folder / "build/extra.wasm").unlink()
     node = await start(folder, home=node.home)
-    await node.log_line(CHILD, "was not started again", "no component at /build/extra.wasm")
+    await node.log_line(CHILD, "was not started again", "no longer has a component at /build/extra.wasm")
     assert set(await node.ps()) == {A, B, C}
     await node.kill()
     node = await start(home=node.home)  # without its package
