@@ -79,7 +79,7 @@ async def test_a_timer_for_a_request_that_was_handed_on_is_over_before_its_time_
     chat, _, _ = await handed_on(kernel, worker, TIMER, b'{"SetTimer": 60000}')
     (heard,) = await worker.hear()
     assert heard[:3] == [ToWorker.RESPONSE, chat, TIMER]
-    assert b"the timer is 60 s" in heard[3]
+    assert b"the timer of 60 s is longer" in heard[3]
 
 
 async def test_a_refusal_of_the_http_server_goes_to_who_handed_the_request_on(kernel: Any) -> None:
