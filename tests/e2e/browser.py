@@ -30,6 +30,7 @@ class Browser:
 
     chromium: Chromium
     problems: list[str] = field(default_factory=list)
+    all_expected: bool = False
 
     async def person(
         self, width: int = 1000, height: int = 700, *, agent: str | None = None
@@ -48,6 +49,10 @@ class Browser:
         """Take the one problem back that a test provoked."""
         (problem,) = [problem for problem in self.problems if text in problem]
         self.problems.remove(problem)
+
+    def expect_problems(self) -> None:
+        """A test provokes problems, of which the browser may tell late."""
+        self.all_expected = True
 
     def _watch(self, page: Page) -> None:
         page.on("console", self._on_console)
@@ -75,4 +80,4 @@ async def browser_of(*arguments: str) -> AsyncIterator[Browser]:
             yield browser
         finally:
             await chromium.close()
-    assert not browser.problems, browser.problems
+    assert browser.all_expected or not browser.problems, browser.problems

@@ -271,7 +271,7 @@ async def test_the_login_page_says_what_is_wrong(
         assert await control.evaluate("(it) => it.getBoundingClientRect().height >= 44")
         assert await control.evaluate("(it) => parseFloat(getComputedStyle(it).fontSize) >= 16")
     assert all("401" in problem or "429" in problem for problem in browser.problems), browser.problems
-    browser.problems.clear()
+    browser.expect_problems()
 
 
 async def test_a_page_of_another_origin_gets_no_channel(

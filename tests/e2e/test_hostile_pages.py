@@ -105,7 +105,7 @@ async def test_a_hostile_page_gets_nothing_of_another_package(
     assert await page.evaluate(_FETCH, f"/{CHAT}/our.js") is None
     assert await page.evaluate(_WORKER, "/") is False
     assert await daemon.channels(CHAT) == []
-    browser.problems.clear()
+    browser.expect_problems()
 
 
 async def test_the_token_that_a_page_can_read_is_for_its_own_process(
@@ -126,7 +126,7 @@ async def test_the_token_that_a_page_can_read_is_for_its_own_process(
     assert shown.count("kinode-auth_") <= 1, "the chat's is on another host"
     assert shown == "" or token in shown
     assert await daemon.channels(CHAT) == []
-    browser.problems.clear()
+    browser.expect_problems()
 
 
 @pytest.mark.parametrize("origins", MODES)
@@ -137,4 +137,4 @@ async def test_no_page_keeps_others_out_by_cookies(start: StartNode, browser: Br
     await page.evaluate(_FLOOD, daemon.node)
     await page.goto(f"{daemon.url}/{CHAT}/")
     await page.get_by_placeholder("Write a message").wait_for()
-    browser.problems.clear()
+    browser.expect_problems()

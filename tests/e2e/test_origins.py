@@ -180,7 +180,7 @@ async def test_cookies_of_another_package_keep_nobody_out_for_good(start: StartN
             await log_in(page, daemon)
         await page.locator("#up").click()
         await expect(page.locator("#count")).to_have_text("1")
-        browser.problems.clear()
+        browser.expect_problems()
 
 
 async def test_cookies_are_all_cleared_at_once_where_a_browser_trusts_the_way(
@@ -200,4 +200,4 @@ async def test_cookies_are_all_cleared_at_once_where_a_browser_trusts_the_way(
     await page.goto(f"{daemon.url}/{CHAT}/")
     await log_in(page, daemon)
     await page.get_by_placeholder("Write a message").wait_for()
-    browser.problems.clear()
+    browser.expect_problems()

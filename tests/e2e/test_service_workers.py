@@ -105,7 +105,7 @@ async def test_a_page_registers_no_service_worker_by_default(
         refused = f"navigator.serviceWorker.register('{script}').then(() => 'made', (error) => error.name)"
         assert await page.evaluate(refused) in ("TypeError", "SecurityError"), script
     assert await page.evaluate(_REGISTRATIONS) == 0
-    browser.problems.clear()
+    browser.expect_problems()
 
 
 async def test_a_service_worker_that_is_there_ends_when_it_may_not_be_any_more(
@@ -130,7 +130,7 @@ async def test_a_service_worker_that_is_there_ends_when_it_may_not_be_any_more(
     assert "connect-src" in answer.headers["content-security-policy"]
     assert await page.evaluate(_REGISTRATIONS) == 0
     assert await page.evaluate("localStorage.kept") == "data of the package"
-    browser.problems.clear()
+    browser.expect_problems()
 
 
 @pytest.mark.parametrize("kind", ["dedicated", "shared"])
@@ -145,4 +145,4 @@ async def test_other_workers_keep_to_the_policy_of_their_package(
         answer = await page.evaluate(_ASK, [kind, script, url])
     assert answer in (("refused",) if source == "served" else ("refused", "no worker"))
     assert got == []
-    browser.problems.clear()
+    browser.expect_problems()

@@ -10,6 +10,7 @@ import pytest
 from .conftest import StartNode
 from .packages import package
 from .test_processes import NOBODY, A, B, C, ask, tell
+from .waiting import until
 
 CHILD, FRIEND = "child:puppet:test.os", "c:other:test.os"
 PATH = "/build/puppet.wasm"
@@ -126,7 +127,11 @@ async def test_what_was_handed_out_does_not_outlive_its_package(
     assert (await node.cli("install", folder, "--yes")).code == 0
     assert await ask(node, FRIEND, f'give {B} {FRIEND} "messaging"') == "given"
     assert await ask(node, B, f'give {FRIEND} {B} "key"') == "given"
-    assert '"key"' in (await node.cli("explain", FRIEND)).stdout
+
+    async def explained() -> str:
+        return (await node.cli("explain", FRIEND)).stdout
+
+    await until(explained, lambda text: '"key"' in text, "what was given is saved")
     if not running:
         await node.terminate()
     assert (await node.cli("uninstall", "puppet:test.os")).code == 0

@@ -57,7 +57,7 @@ def only_refusals(browser: Browser, count: int) -> None:
     assert len(problems) == count, problems
     refused = ("403", "Content Security Policy")
     assert all(any(reason in problem for reason in refused) for problem in problems), problems
-    browser.problems.clear()
+    browser.expect_problems()
 
 
 async def test_a_sub_domain_has_its_own_login_its_own_cookie_and_the_only_way_to_what_is_secure(

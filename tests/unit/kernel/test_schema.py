@@ -55,7 +55,7 @@ async def test_a_database_of_a_later_version_is_refused_and_left_as_it_is(tmp_pa
     with closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE TABLE kv (whatever TEXT); PRAGMA user_version = 2")
     with pytest.raises(
-        StateError, match="its schema has version 2, and this Guesthouse knows 1: run the version"
+        StateError, match="its schema version is 2, but this Guesthouse supports 1: run the version"
     ):
         State(path, 100, Lines(), TABLES)
     with closing(sqlite3.connect(path)) as database:
