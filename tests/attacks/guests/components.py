@@ -13,8 +13,8 @@ from .attackers import Attacker
 
 GUEST: Final = Attacker("", "")
 EMPTY: Final = b"\0asm\x0d\0\x01\0"
-STEP: Final = bytes.fromhex("2000 2000 4103 6a 6c 2100")
-"""Multiplies a local by what it is and three."""
+STEP: Final = bytes.fromhex("2000 2000 6d 2100")
+"""Divides a local by itself: the compiler makes ten times more of a division than of an addition."""
 
 
 def with_fields(*fields: str) -> bytes:
