@@ -44,6 +44,8 @@ class Attacker:
     locals: str = ""
     allocator: str = ""
     """What its allocator does instead of allocating, once it got the message."""
+    table: bool = False
+    """Whether its allocator has a table, which the process's code shares as `table`: how it calls the host."""
     lives: bool = False
     holds_worker: bool = False
     """Whether it makes host calls that take long: one is not interrupted, and neighbours on its worker wait."""
@@ -61,7 +63,8 @@ class Attacker:
             self.wasi,
             self.types,
         )
-        return with_allocator(text, self.allocator) if self.allocator else text
+        text = with_allocator(text, self.allocator) if self.allocator else text
+        return with_table(text) if self.table else text
 
     def wasm(self) -> bytes:
         """The component, encoded."""
@@ -73,6 +76,19 @@ def with_allocator(text: str, body: str) -> str:
     first = "(local.set $start (i32.and"
     return text.replace(
         first, f"(if (i32.load (i32.const {ARMED})) (then (return {body})))\n      {first}", 1
+    )
+
+
+def with_table(text: str) -> str:
+    """A guest whose allocator and code share a table of one function."""
+    libc, instance = "(core module $libc", "(core instance $libc (instantiate $libc))"
+    table = """(core module $table (table (export "table") 1 funcref))
+  (core instance $table (instantiate $table))"""
+    given = '(with "table" (instance $table))'
+    return (
+        text.replace(libc, f'{table} {libc} (import "table" "table" (table 1 funcref))', 1)
+        .replace(instance, f"(core instance $libc (instantiate $libc {given}))", 1)
+        .replace('(with "libc" (instance $libc))', f'(with "libc" (instance $libc)) {given}', 1)
     )
 
 

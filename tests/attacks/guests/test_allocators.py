@@ -42,7 +42,24 @@ MANY: Final = f"""(call $send-ws-text-many
 """Its result is a list of pairs of numbers, one for each of eight channels that there are not."""
 OVER: Final = f"(call $our (i32.sub {END} (i32.const 4)))"
 
+
+def reaches(name: str) -> Attacker:
+    """An allocator that makes a call that blocks, when the host makes room for its process's state."""
+    return Attacker(
+        f"""(call $set-state (i32.const 0) (i32.const 5) (i32.const {SCRATCH}))
+        (call $get-state (i32.const {SCRATCH}))""",
+        "it is ended",
+        ("trapped: its allocator called the host",),
+        calls=("system.set-state", "system.get-state"),
+        more=f"""(import "table" "table" (table 1 funcref)) (elem (i32.const 0) ${name})""",
+        allocator="(call_indirect (param i32) (i32.const 2048) (i32.const 0)) (i32.const 2048)",
+        table=True,
+    )
+
+
 ATTACKERS: Final = {
+    "an allocator that waits for messages": reaches("receive"),
+    "an allocator that waits for state": reaches("get-state"),
     "an allocator of one place": gives("(i32.const 2048)"),
     "an allocator of the results own place": gives(f"(i32.const {SCRATCH})"),
     "an allocator of the next messages place": gives(f"(i32.const {RETURN})"),

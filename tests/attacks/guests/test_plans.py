@@ -78,13 +78,18 @@ def built_in(*call: Any) -> Callable[[Parts], None]:
     def change(parts: Parts) -> None:
         for column, value in zip(parts.plan["calls"], ("", "", "built-in"), strict=True):
             column[0] = value
-        parts.plan["built_in"] = [list(call)]
+        parts.plan["built_in"].insert(0, list(call))
 
     return change
 
 
 def swap_modules(parts: Parts) -> None:
     parts.modules.reverse()
+
+
+def swap_names(parts: Parts) -> None:
+    names = parts.plan["calls"][1]
+    names[0], names[1] = names[1], names[0]
 
 
 def no_code(parts: Parts) -> None:
@@ -112,7 +117,7 @@ LIES: Final[dict[str, Callable[[Parts], object]]] = {
     "the other engine": put(False, "small"),
     "thousands of instances": plan(lambda it: it["instantiations"].extend([it["instantiations"][1]] * 5000)),
     "a start of another type": put("many", "instantiations", MAIN, 2),
-    "calls under others' names": plan(lambda it: it["calls"][1].reverse()),
+    "calls under others' names": swap_names,
     "a call that makes handles": built_in("new", 0),
     "a call that takes handles": built_in("take", 255),
     "a call that the gate is to have": built_in("trap", ["i32"], []),

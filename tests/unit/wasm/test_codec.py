@@ -15,6 +15,7 @@ from guesthouse.wasm.plan.plan import (
     MAX_OWN_RESOURCES,
     Call,
     CallOf,
+    Checking,
     Dropped,
     Export,
     HandleAction,
@@ -91,7 +92,7 @@ def plans(draw: st.DrawFn) -> Plan:
     realloc = st.none() if not reallocs else st.none() | st.integers(0, len(reallocs) - 1)
     lowered: st.SearchStrategy[Call] = st.builds(Lowered, NAMES, NAMES, realloc)
     own = st.builds(OwnHandle, st.integers(0, MAX_OWN_RESOURCES - 1), st.sampled_from(HandleAction))
-    calls = many(lowered | st.builds(Dropped, NAMES, NAMES) | own | TRAPPING)
+    calls = many(lowered | st.builds(Dropped, NAMES, NAMES) | own | TRAPPING | st.just(Checking()))
 
     def sources(number: int) -> st.SearchStrategy[Source]:
         before = st.builds(Export, st.integers(0, max(0, number - 1)), NAMES) if number else st.nothing()
@@ -136,6 +137,7 @@ PLAN = Plan(
         Dropped("a:b/c", "thing"),
         OwnHandle(3, HandleAction.NEW),
         Trapping((("i32", "f64"), ("i64",))),
+        Checking(),
     ),
     memory=Export(0, "memory"),
     reallocs=(Export(1, "realloc"),),
@@ -264,7 +266,7 @@ def test_a_module_gets_nothing_of_an_instance_that_comes_after_it() -> None:
         ('[[0,["memory"]]]', '[[1,["memory"]]]'),
         ('[[0,["memory"]]]', '[[2,["memory"]]]'),
         ('[[0,["memory"]]]', '[[1,["run"]],[0,["memory"]]]'),
-        ("[0,1,4]", "[0,1,5]"),
+        ("[0,1,5]", "[0,1,6]"),
     ):
         assert before in text
         with pytest.raises(ValueError, match=r"number|order"):
@@ -289,14 +291,15 @@ def test_a_call_and_an_export_are_never_the_same_nor_are_a_call_and_a_drop() -> 
 @pytest.mark.parametrize(
     "built_in",
     [
-        [["new", MAX_OWN_RESOURCES], ["trap", ["i32"], []]],
-        [["new", -1], ["trap", ["i32"], []]],
-        [["lend", 3], ["trap", ["i32"], []]],
-        [["new", 3], ["trap", ["v128"], []]],
-        [["new", 3], ["trap", ["i32"] * 18, []]],
-        [["new", 3], ["trap", ["i32"], ["i32", "i32"]]],
+        [["new", MAX_OWN_RESOURCES], ["trap", ["i32"], []], ["check"]],
+        [["new", -1], ["trap", ["i32"], []], ["check"]],
+        [["lend", 3], ["trap", ["i32"], []], ["check"]],
+        [["new", 3], ["trap", ["v128"], []], ["check"]],
+        [["new", 3], ["trap", ["i32"] * 18, []], ["check"]],
+        [["new", 3], ["trap", ["i32"], ["i32", "i32"]], ["check"]],
         [["new", 3]],
-        [["new", 3], ["new", 3], ["new", 3]],
+        [["new", 3], ["new", 3], ["new", 3], ["new", 3]],
+        [["new", 3], ["trap", ["i32"], []], ["check", 1]],
     ],
 )
 def test_a_call_that_is_built_in_is_one_of_those_that_there_are(built_in: Any) -> None:

@@ -258,7 +258,8 @@ def _allocate(
         capi.set_epoch_deadline(fiber.context, 0)
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None
-        raise classify(core_capi.take_trap(trap) if trap else capi.take_message(error))
+        message = core_capi.take_trap(trap) if trap else capi.take_message(error)
+        raise fiber.take_fault() or classify(message)
     memory.look()
     address: int = _result(_ARGUMENTS)[0]
     if address % alignment:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from struct import Struct
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.abi.handles import begin, drop_own, new_own, own_number, take
@@ -110,6 +110,17 @@ def as_core_handle(resource: int, action: HandleAction) -> Any:
     return _plain(call, lambda: (read, _no_number if action is HandleAction.DROP else _number_result))
 
 
+def as_core_check() -> Any:
+    """The C callback that the gate calls before each call that may block."""
+    running = CurrentFiber
+
+    def callback(env: int, caller: int, values: int) -> int:
+        fiber = running.fiber
+        return _fault(fiber, _host_called()) if fiber.must_finish else 0
+
+    return UNCHECKED_CALL(callback)
+
+
 def _number_result(value: int, fiber: CoreFiber, params: int, results: int) -> None:
     _put_number(_number(results), 0, value)
 
@@ -156,8 +167,8 @@ def _into_tagged(write: Callable[[Any, Any, int], None], kind: int) -> _Finish:
     return finish
 
 
-def _refuse_call() -> NoReturn:
-    raise GuestTrap(ExitCause.TRAP, "its allocator called the host")
+def _host_called() -> GuestTrap:
+    return GuestTrap(ExitCause.TRAP, "its allocator called the host")
 
 
 def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
@@ -170,7 +181,7 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any
         fiber = running.fiber
         try:
             if fiber.must_finish:
-                _refuse_call()
+                raise _host_called()
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1
@@ -202,8 +213,6 @@ def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> 
         nonlocal read, finish
         fiber = running.fiber
         try:
-            if fiber.must_finish:
-                _refuse_call()
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from guesthouse.wasm.abi.memory import LinearMemory
 from guesthouse.wasm.abi.signatures import lower_parameters
 from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.core.core_fiber import CoreFiber
-from guesthouse.wasm.core.host_calls import as_core_call, as_core_drop, as_core_handle
+from guesthouse.wasm.core.host_calls import as_core_call, as_core_check, as_core_drop, as_core_handle
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
@@ -30,7 +30,9 @@ from guesthouse.wasm.engine.owned import CoreFunctionType, Native, address_of_na
 from guesthouse.wasm.errors import LinkFailure, WrongType
 from guesthouse.wasm.plan.plan import (
     CallOf,
+    Checking,
     Dropped,
+    Export,
     HandleAction,
     Lifted,
     Lowered,
@@ -38,6 +40,7 @@ from guesthouse.wasm.plan.plan import (
     Plan,
     Source,
     Trapping,
+    unchecked,
 )
 from guesthouse.wasm.plan.weight import Weight, problem
 
@@ -102,8 +105,8 @@ class LinkedComponent:
         self._lower_run = lower_parameters(
             tuple(type_ for _, type_ in lifted.type.params), self._numbers.__getitem__
         )
-        self._link(plan, offer)
-        self.steps = _steps(plan, list(map(address_of_native, modules)))
+        direct = self._link(plan, offer)
+        self.steps = _steps(plan, list(map(address_of_native, modules)), direct)
         self._free_scratch: list[ImportScratch] = []
         self.needs = plan.total_needs()
         self.memories = plan.memories
@@ -134,7 +137,8 @@ class LinkedComponent:
             raise WrongType(f"it has {self._run_parameters} parameters, not {len(arguments)}")
         return self._lower_run(arguments, memory)
 
-    def _link(self, plan: Plan, offer: HostImport) -> None:
+    def _link(self, plan: Plan, offer: HostImport) -> dict[Source, Source]:
+        """Link the host's calls; returns what modules import instead of the gate's checked functions."""
         if len(plan.functions) > MAX_IMPORTED_FUNCTIONS:
             raise too_many_functions()
         offered = {}
@@ -142,6 +146,7 @@ class LinkedComponent:
             function = host_function(offer, each.interface, each.name, each.type)
             offered[each.interface, each.name] = function, each.type
         known: Known = {}
+        direct: dict[Source, Source] = {}
         for number, call in enumerate(plan.calls):
             match call:
                 case Dropped(interface, name):
@@ -156,8 +161,13 @@ class LinkedComponent:
                     self._linker.define(
                         number, callback, core_signature(type_, known), blocks=function.blocks
                     )
+                    if not function.blocks:
+                        direct[Export(0, str(number))] = Export(0, unchecked(number))
+                case Checking():
+                    self._linker.define(number, as_core_check(), ((), ()))
                 case Trapping():
                     pass  # the gate's own
+        return direct if any(isinstance(call, Checking) for call in plan.calls) else {}
 
 
 class _Linker:
@@ -211,7 +221,7 @@ def _weights(plan: Plan) -> list[Weight]:
     return [plan.weights[each.module] for each in plan.instantiations] if plan.weights else []
 
 
-def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
+def _steps(plan: Plan, modules: Sequence[int], direct: Mapping[Source, Source]) -> tuple[Step, ...]:
     """The instantiations of the component."""
     steps = []
     first = 0
@@ -222,7 +232,8 @@ def _steps(plan: Plan, modules: Sequence[int]) -> tuple[Step, ...]:
         )
         start = None if each.start is None else each.start.encode()
         time = plan.weights[each.module].microseconds if plan.weights else 0
-        steps.append(Step(modules[each.module], _imports(first, each.imports, places), memory, start, time))
+        sources = [direct.get(source, source) for source in each.imports]
+        steps.append(Step(modules[each.module], _imports(first, sources, places), memory, start, time))
         first += len(each.imports)
     return tuple(steps)
 

@@ -173,6 +173,10 @@ class Fiber(ABC):
                 raise GuestTrap(ExitCause.HOST_FAULT, no_addresses_for_guest())
             raise self._trap(message)
 
-    def _trap(self, message: str) -> GuestTrap:
+    def take_fault(self) -> GuestTrap | None:
+        """What a host call raised, if any, to be raised again."""
         fault, self.fault = self.fault, None  # once raised it refers to this fiber: a cycle
-        return classify(message) if fault is None else fault
+        return fault
+
+    def _trap(self, message: str) -> GuestTrap:
+        return self.take_fault() or classify(message)

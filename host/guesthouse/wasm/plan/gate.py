@@ -3,10 +3,15 @@
 The engine checks the epoch at function entries and loop headers. Host calls in a straight line
 are neither, so a guest could make thousands of them without being interrupted. So each goes through a wasm function
 in the guest's own store, whose entry is checked.
+
+A blocking call while the guest's allocator runs in a host call must be refused before it reaches the engine, which
+panics outside of a fiber. Only the worker knows which functions block. So the gate has each lowered function twice,
+checked (see `Checking`) and unchecked, and the worker links guests to the latter where it never blocks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -17,6 +22,7 @@ from guesthouse.wasm.binary.core_module import CODE, EXPORTS, FUNCTIONS, IMPORTS
 from guesthouse.wasm.plan.plan import (
     Call,
     CallOf,
+    Checking,
     Export,
     HandleAction,
     Instantiation,
@@ -25,6 +31,7 @@ from guesthouse.wasm.plan.plan import (
     Plan,
     Source,
     Trapping,
+    unchecked,
 )
 from guesthouse.wasm.plan.weight import Weight
 
@@ -38,6 +45,7 @@ _TRAP: Final = b"\x03\x00\x00\x0b"
 """The body of a function that traps: three bytes, no locals, `unreachable`, `end`."""
 _DROP: Final[CoreSignature] = (("i32",), ())
 _NUMBER: Final[CoreSignature] = (("i32",), ("i32",))
+_CHECK: Final[CoreSignature] = ((), ())
 
 
 def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
@@ -48,11 +56,13 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
     """
     if not plan.calls:
         return plan, ()
-    host = (number for number, call in enumerate(plan.calls) if not isinstance(call, Trapping))
+    calls = (*plan.calls, Checking())
+    host = (number for number, call in enumerate(calls) if not isinstance(call, Trapping))
     gate = Instantiation(plan.modules, tuple(map(CallOf, host)))
-    weight = Weight(1024 + 64 * len(plan.calls), 10 + len(plan.calls) // 10)
+    weight = Weight(1024 + 128 * len(calls), 10 + len(calls) // 10)
     gated = replace(
         plan,
+        calls=calls,
         modules=plan.modules + 1,
         instantiations=(
             gate,
@@ -63,7 +73,7 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
         exports=tuple(replace(each, function=_later(each.function)) for each in plan.exports),
         weights=(*plan.weights, weight) if plan.weights else (),
     )
-    return gated, (_module(_signatures(plan), [isinstance(call, Trapping) for call in plan.calls]),)
+    return gated, (_module(plan.calls, _signatures(plan)),)
 
 
 def _gated(source: Source) -> Source:
@@ -92,35 +102,49 @@ def _signatures(plan: Plan) -> list[CoreSignature]:
     return [signature(call) for call in plan.calls]
 
 
-def _module(signatures: list[CoreSignature], traps: list[bool]) -> bytes:
-    """A module that exports a function of each of these types, named by its number, which traps or calls the import of
-    the same name.
+def _module(calls: Sequence[Call], signatures: Sequence[CoreSignature]) -> bytes:
+    """A module that exports a function for each of these calls, named by its number, and lowered ones once more
+    `unchecked`. They trap, or call the import of the same name; the last import is the check.
     """
     types: dict[CoreSignature, int] = {}
-    numbers = [encoded_number(types.setdefault(each, len(types))) for each in signatures]
-    names = [_name(str(number)) for number in range(len(signatures))]
-    imported = [at for at, trap in enumerate(traps) if not trap]
+    numbers = [encoded_number(types.setdefault(each, len(types))) for each in (*signatures, _CHECK)]
+    imported = [at for at, call in enumerate(calls) if not isinstance(call, Trapping)]
     place = {at: number for number, at in enumerate(imported)}
-    bodies = [
-        _TRAP if traps[at] else _body(place[at], len(params)) for at, (params, _) in enumerate(signatures)
-    ]
-    first = len(imported)
+    check = len(imported)
+    functions: list[tuple[str, bytes, bytes]] = []
+    for at, (call, (params, _)) in enumerate(zip(calls, signatures, strict=True)):
+        if isinstance(call, Trapping):
+            functions.append((str(at), numbers[at], _TRAP))
+        elif isinstance(call, Lowered):
+            functions.append((str(at), numbers[at], _body(place[at], len(params), check)))
+            functions.append((unchecked(at), numbers[at], _body(place[at], len(params))))
+        else:
+            functions.append((str(at), numbers[at], _body(place[at], len(params))))
+    first = check + 1
     return MODULE + b"".join(
         (
             _section(TYPES, [_FUNCTION_TYPE + b"".join(map(_values, each)) for each in types]),
-            _section(IMPORTS, [_name("") + names[at] + _FUNCTION + numbers[at] for at in imported]),
-            _section(FUNCTIONS, numbers),
             _section(
-                EXPORTS, [name + _FUNCTION + encoded_number(first + at) for at, name in enumerate(names)]
+                IMPORTS,
+                [_name("") + _name(str(at)) + _FUNCTION + numbers[at] for at in (*imported, len(calls))],
             ),
-            _section(CODE, bodies),
+            _section(FUNCTIONS, [type_ for _, type_, _ in functions]),
+            _section(
+                EXPORTS,
+                [
+                    _name(name) + _FUNCTION + encoded_number(number)
+                    for number, (name, _, _) in enumerate(functions, first)
+                ],
+            ),
+            _section(CODE, [body for _, _, body in functions]),
         )
     )
 
 
-def _body(function: int, params: int) -> bytes:
+def _body(function: int, params: int, check: int | None = None) -> bytes:
+    checked = b"" if check is None else _CALL + encoded_number(check)
     got = b"".join(_LOCAL_GET + encoded_number(at) for at in range(params))
-    body = b"\x00" + got + _CALL + encoded_number(function) + _END
+    body = b"\x00" + checked + got + _CALL + encoded_number(function) + _END
     return encoded_number(len(body)) + body
 
 

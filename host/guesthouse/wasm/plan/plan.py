@@ -83,7 +83,14 @@ class Trapping(NamedTuple):
     signature: CoreSignature
 
 
-Call: TypeAlias = Lowered | Dropped | OwnHandle | Trapping
+class Checking(NamedTuple):
+    """The gate's function that traps while the guest's allocator runs in a host call.
+
+    It comes before each call that may block: the engine itself would panic there, outside of a fiber.
+    """
+
+
+Call: TypeAlias = Lowered | Dropped | OwnHandle | Trapping | Checking
 
 
 class CallOf(NamedTuple):
@@ -94,6 +101,11 @@ class CallOf(NamedTuple):
 
 
 Source: TypeAlias = CallOf | Export
+
+
+def unchecked(number: int) -> str:
+    """The gate's export for a lowered function that never blocks; under its number alone the function is checked."""
+    return f"{number} unchecked"
 
 
 class Instantiation(Struct, frozen=True):

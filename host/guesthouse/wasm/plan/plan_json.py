@@ -33,6 +33,7 @@ from guesthouse.wasm.plan.plan import (
     MAX_OWN_RESOURCES,
     Call,
     CallOf,
+    Checking,
     Dropped,
     Export,
     HandleAction,
@@ -57,6 +58,7 @@ _DROP: Final = "drop"
 _BUILT_IN: Final = "built-in"
 """There for a built-in call, which is the next of those."""
 _TRAP: Final = "trap"
+_CHECK: Final = "check"
 _CORE_TYPES: Final = frozenset(("i32", "i64", "f32", "f64"))
 
 
@@ -77,7 +79,9 @@ def plan_to_json(plan: Plan) -> bytes:
             for each in plan.instantiations
         ],
         "calls": _calls(plan.calls),
-        "built_in": [_built_in(call) for call in plan.calls if isinstance(call, OwnHandle | Trapping)],
+        "built_in": [
+            _built_in(call) for call in plan.calls if isinstance(call, OwnHandle | Trapping | Checking)
+        ],
         "memory": plan.memory,
         "memories": plan.memories,
         "needs": [plan.needs.memory_bytes, plan.needs.table_elements],
@@ -159,7 +163,9 @@ def _calls(calls: Sequence[Call]) -> list[Json]:
     return columns
 
 
-def _built_in(call: OwnHandle | Trapping) -> Json:
+def _built_in(call: OwnHandle | Trapping | Checking) -> Json:
+    if isinstance(call, Checking):
+        return [_CHECK]
     return [_TRAP, *call.signature] if isinstance(call, Trapping) else [call.action, call.resource]
 
 
@@ -228,8 +234,10 @@ def _read_call(interface: str, name: str, realloc: Json, built_in: Iterator[Call
     return found
 
 
-def _read_built_in(value: Json) -> OwnHandle | Trapping:
+def _read_built_in(value: Json) -> OwnHandle | Trapping | Checking:
     word, *rest = value
+    if word == _CHECK and not rest:
+        return Checking()
     if word == _TRAP:
         params, results = map(texts, rest)
         if not {*params, *results} <= _CORE_TYPES or len(params) > MAX_FLAT_PARAMS + 1 or len(results) > 1:
