@@ -39,6 +39,8 @@ HARMLESS: Final = Attacker(
     calls=("system.our", "system.print"),
     more="""(func (export "many") (param i64 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result f64 f64 f64 f64 f64 f64)
       (f64.const 1) (f64.const 1) (f64.const 1) (f64.const 1) (f64.const 1) (f64.const 1))
+    (func (export "begin") (call $our (i32.const 4096)))
+    (func (export "late") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
     (func (export "two") (param i32 i32 i32 i32) (result i32 i32) (i32.const 0) (i32.const 0))
     (table (export "table") 1 funcref) (global (export "global") i32 (i32.const 1))""",
 )
@@ -92,6 +94,14 @@ def swap_names(parts: Parts) -> None:
     names[0], names[1] = names[1], names[0]
 
 
+def late_allocator(parts: Parts) -> None:
+    """A start function calls the host, which is to use the allocator of an instance that comes later."""
+    instantiations = parts.plan["instantiations"]
+    instantiations.append(list(instantiations[MAIN]))
+    instantiations[MAIN][2] = "begin"
+    parts.plan["reallocs"][0] = [MAIN + 1, "late"]
+
+
 def no_code(parts: Parts) -> None:
     parts.modules[0] = b"\x7fELF" + bytes(5000)
 
@@ -110,6 +120,7 @@ LIES: Final[dict[str, Callable[[Parts], object]]] = {
     "an allocator of ten parameters and six results": put([MAIN, "many"], "reallocs", 0),
     "an allocator of two results": put([MAIN, "two"], "reallocs", 0),
     "an allocator that there is not": put([MAIN, "nothing"], "reallocs", 0),
+    "an allocator of the future": late_allocator,
     "a run function that is a memory": put([1, "memory"], "exports", 2, 0),
     "a run function of another type": put([MAIN, "many"], "exports", 2, 0),
     "an instance of the future": put([9, "run"], "exports", 2, 0),

@@ -141,6 +141,8 @@ class CoreFiber(Fiber):
         memory = self.memory
         if memory is NO_MEMORY:
             return no_allocator
+        if instance >= self._next:
+            raise _lacking()  # a start function calls the host before that instance exists
         extern = self._function(instance, name)
         if core_capi.core_types_of(self.context, _address(extern) + EXTERN_OF) != _REALLOC:
             raise _lacking()  # the unchecked call needs the exact type
