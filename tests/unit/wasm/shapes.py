@@ -267,8 +267,8 @@ REFUSED: Final = {
         "have over 100000 exports together",
     ),
     "it lowers too often": (
-        f'(component {IMPORT} (alias export $i "f" (func $f))' + f"{LOWER * 10_001})",
-        "over 10000 core functions",
+        f'(component {IMPORT} (alias export $i "f" (func $f))' + f"{LOWER * 1_501})",
+        "over 1500 core functions",
     ),
     "it imports too many functions": (
         '(component (import "a:b/c" (instance'

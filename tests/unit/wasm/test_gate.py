@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from wasmtime import wat2wasm
 
+from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.plan.gate import with_gate
+from guesthouse.wasm.plan.linking import MAX_CALLS
 from guesthouse.wasm.plan.plan import CallOf, Plan
 from guesthouse.wasm.plan.planner import take_apart
 
@@ -96,3 +98,15 @@ def test_a_gate_has_as_many_functions_as_there_are_calls(count: int) -> None:
     finally:
         fiber.drop()
     assert heard == [(n, n + 0.5, -n) for n in range(count)]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_component_lowers_so_many_functions_and_no_more(more: int) -> None:
+    lowered = '(core func (canon lower (func $host "count")))' * (MAX_CALLS - 1 + more)
+    text = guest("(call $count)", COUNT, more=IMPORT_COUNT)
+    content = bytes(wat2wasm(text.replace("(core module $main", f"{lowered}(core module $main")))
+    if more:
+        with pytest.raises(UnsupportedComponent, match=f"lowers over {MAX_CALLS} core functions"):
+            take_apart(content, ENGINE)
+    else:
+        assert len(take_apart(content, ENGINE).plan.calls) == MAX_CALLS

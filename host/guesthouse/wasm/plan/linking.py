@@ -32,8 +32,10 @@ from guesthouse.wasm.plan.plan import (
 
 MAX_MODULES: Final = 128
 MAX_INSTANTIATIONS: Final = 512
-MAX_CALLS: Final = 10_000
-"""A Python guest has about 200. One function may be lowered many times."""
+MAX_CALLS: Final = 1_500
+"""A Python guest has about 200. One function may be lowered many times; linking so many takes a worker 50 ms, in which
+no guest runs.
+"""
 
 
 class Linking:
