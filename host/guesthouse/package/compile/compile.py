@@ -57,12 +57,11 @@ def compile_component(content: bytes, *, share: bool = False) -> Compiled:
     """
     small = is_small(len(content))
     engine = new_compiling_engine(small=small)
-    harmless = without_harmful_names(content)
     try:
-        return _planned(harmless, engine, share=share and not small)
+        return _planned(content, engine, share=share and not small)
     except (UnsupportedComponent, WasmtimeError, ValueError) as error:
         refusal = error
-    _raise_fault(harmless, engine)
+    _raise_fault(content, engine)
     raise ValueError(f"cannot run here: {refusal}")
 
 
@@ -72,11 +71,11 @@ def find_fault(content: bytes) -> NoReturn:
     Raises:
         WasmtimeError, ValueError: as for `compile_component`; always one of them.
     """
-    engine, harmless = new_compiling_engine(small=is_small(len(content))), without_harmful_names(content)
-    _raise_fault(harmless, engine)
+    engine = new_compiling_engine(small=is_small(len(content)))
+    _raise_fault(content, engine)
     try:
-        for module in take_apart(harmless, engine).modules:
-            interruptible(module)
+        for module in take_apart(content, engine).modules:
+            without_harmful_names(interruptible(module))
     except UnsupportedComponent as refusal:
         raise ValueError(f"cannot run here: {refusal}") from None
     raise ValueError("cannot run here: one of its core modules cannot be compiled by itself")
@@ -100,7 +99,8 @@ def _compiled(engine: Engine, module: bytes) -> bytearray:
     if changed is not module:
         # Validated first: an invalid function index could be valid after functions are added.
         Module.validate(engine, module)
-    return Module(engine, changed).serialize()
+    # Of exactly what is compiled: no other reader of the component has to find the same names.
+    return Module(engine, without_harmful_names(changed)).serialize()
 
 
 def _planned(component: bytes, engine: Engine, *, share: bool) -> Compiled:

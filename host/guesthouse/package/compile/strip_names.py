@@ -1,7 +1,7 @@
-"""Removes harmful function names from a component before it is compiled.
+"""Removes harmful function names from a core module before it is compiled.
 
-wasmtime describes a trap with the names of the functions on the stack, which it reads from each core
-module's `name` section and demangles; this cannot be turned off. A mangled C++ name of 500 bytes can
+wasmtime describes a trap with the names of the functions on the stack, which it reads from the module's
+`name` section and demangles; this cannot be turned off. A mangled C++ name of 500 bytes can
 expand to 100 MB, so describing the trap would take the worker seconds and gigabytes. In a module
 with such a name the `name` section is disabled (by renaming it, so that nothing moves); its functions
 are then described by number.
@@ -9,52 +9,43 @@ are then described by number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
-from guesthouse.wasm.binary.byte_reader import COMPONENT, MODULE, PREAMBLE_BYTES, Reader, UnsupportedComponent
+from guesthouse.wasm.binary.byte_reader import MODULE, Reader, UnsupportedComponent, sections
+from guesthouse.wasm.binary.core_module import CUSTOM
 
 MAX_NAME: Final = 1024
 """Bytes of a function's or a module's name."""
 MAX_MANGLED: Final = 160
 """Bytes of a mangled C++ name: one this short expands to some hundred kilobytes at most."""
 
-_CUSTOM, _CORE_MODULE, _NESTED_COMPONENT = 0, 1, 4
 _MODULE_NAME, _FUNCTION_NAMES = 0, 1
 _TITLE: Final = b"name"
 _OTHER_TITLE: Final = b"hide"
-_MAX_DEPTH: Final = 100
+_RUST_V0: Final = re.compile(rb"_*R[A-Z]")
+_RUST_GROWS: Final = re.compile(rb"[BG][0-9A-Za-z]*_")
+"""A back reference, which may refer to what contains it, or a number of lifetimes: both expand to a megabyte."""
+_CPP_GROWS: Final = re.compile(rb"[ST][0-9A-Za-z]*_")
+"""What stands for an earlier part of a C++ name."""
 
 
-def without_harmful_names(component: bytes) -> bytes:
-    """Return the component with each `name` section disabled that has a harmful name or is malformed.
+def without_harmful_names(module: bytes) -> bytes:
+    """Return the core module with each `name` section disabled that has a harmful name or is malformed.
 
-    Anything else is returned unchanged.
+    Raises:
+        UnsupportedComponent: it is no core module, so that its names are not known.
     """
-    content = bytearray(component)
-    try:
-        found = list(_name_sections(Reader(component, 0, len(component)), _MAX_DEPTH))
-    except UnsupportedComponent:
-        return component  # what compiles it says why in its own words
-    for title, names in found:
-        if _is_harmful(names):
-            content[title : title + len(_TITLE)] = _OTHER_TITLE
-    return bytes(content)
-
-
-def _name_sections(reader: Reader, depth: int) -> Iterator[tuple[int, Reader]]:
-    """Where the title of each core module's `name` section stands, and its content."""
-    preamble = reader.take(PREAMBLE_BYTES)
-    if preamble not in (MODULE, COMPONENT) or not depth:
-        raise UnsupportedComponent("it is no component")
-    while reader.more():
-        kind, section = reader.byte(), reader.part()
-        if preamble == COMPONENT and kind in (_CORE_MODULE, _NESTED_COMPONENT):
-            yield from _name_sections(section, depth - 1)
-        elif preamble == MODULE and kind == _CUSTOM:
-            title = section.part()
-            if title.rest() == _TITLE:
-                yield title.end - len(_TITLE), section
+    changed = bytearray(module)
+    for section in sections(module, 0, len(module), MODULE):
+        if section.kind != CUSTOM:
+            continue
+        names = Reader(module, section.body, section.end)
+        title = names.part()
+        if title.rest() == _TITLE and _is_harmful(names):
+            changed[title.end - len(_TITLE) : title.end] = _OTHER_TITLE
+    return bytes(changed)
 
 
 def _is_harmful(names: Reader) -> bool:
@@ -77,10 +68,14 @@ def _names(reader: Reader) -> Iterator[bytes]:
 
 
 def _is_harmful_name(name: bytes) -> bool:
-    if len(name) > MAX_NAME:
-        return True
-    mangled = name.lstrip(b"_").startswith(b"Z")
-    return mangled and len(name) > MAX_MANGLED and not _is_rust(name)
+    if _RUST_V0.match(name):
+        return len(name) > MAX_MANGLED or _RUST_GROWS.search(name) is not None
+    if len(name) <= MAX_MANGLED:
+        return False
+    if name.lstrip(b"_").startswith(b"Z"):
+        return len(name) > MAX_NAME or not _is_rust(name)
+    # Types are demangled without a prefix, too, and there are other prefixes, such as `_GLOBAL__I_`.
+    return len(name) > MAX_NAME or _CPP_GROWS.search(name) is not None
 
 
 def _is_rust(name: bytes) -> bool:
