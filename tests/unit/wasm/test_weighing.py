@@ -29,6 +29,8 @@ def data(size: int, at: str = "(i32.const 0)") -> str:
 
 
 MEMORY: Final = "(memory 400)"
+OTHER: Final = "(memory 1) (i32.const 0)"
+FAR_IN_OTHER: Final = "(memory 1) (i32.const 20000000)"
 IMPORTED_MEMORY: Final = '(import "h" "m" (memory 1))'
 TABLE: Final = "(func $f) (table 1000 funcref)"
 IMPORTED_TABLE: Final = '(import "h" "t" (table 1000 funcref)) (func $f)'
@@ -67,6 +69,14 @@ def test_elements_that_are_made_with_the_instance_take_time(fields: str, microse
         (f"{MEMORY} {data(1)} {data(1, '(i32.const 20000000)')}", False, 10),
         (f"(memory 400) (global i32 (i32.const 0)) {data(1_000_000, '(global.get 0)')}", False, 1010),
         (f"{IMPORTED_MEMORY} {data(1_000_000)}", False, 1010),
+        (f"{MEMORY} {MEMORY} {data(1_000_000)} {data(1_000_000, OTHER)}", False, 10),
+        (
+            f"{MEMORY} {MEMORY} {data(1)} {data(1, '(i32.const 20000000)')} {data(1_000_000, OTHER)}",
+            False,
+            1010,
+        ),
+        (f"{MEMORY} {MEMORY} {data(1)} {data(1, FAR_IN_OTHER)}", False, 10),
+        (f"{MEMORY} {MEMORY} {data(1_000_000)} {data(1, OTHER)} {data(1, FAR_IN_OTHER)}", False, 1010),
         (f'(data "{"x" * 1_000_000}")', True, 10),
     ],
 )

@@ -137,29 +137,46 @@ def _element_segment(reader: Reader, imported: int) -> tuple[int, bool]:
 
 
 def _data_nanoseconds(module: CoreModule, *, small: bool) -> int:
+    """The time to copy data, which the engine does with all segments of a module or none: it maps an image of each
+    memory only if each can have one.
+    """
     reader = module.reader(_DATA)
     size = reader.end - reader.at
-    own = not any(each.kind is Kind.MEMORY for each in module.imports)
-    first, last, copied, segments, fixed = 1 << 64, 0, 0, reader.number(), True
+    segments, fixed = reader.number(), True
+    spans: dict[int, _Span] = {}
     try:
         for _ in range(segments):
             flags = reader.number()
-            if flags == 2:
-                reader.number()
+            memory = reader.number() if flags == 2 else 0
             place = None if flags == 1 else _expression(reader)
             length = reader.number()
             reader.take(length)
             if flags == 1:
                 continue
-            copied += length
             if place is None:
                 fixed = False
-            else:
-                first, last = min(first, place), max(last, place + length)
+            spans.setdefault(memory, _Span()).add(place or 0, length)
     except _Complex:
         return 20 * size
-    mapped = own and fixed and not small and (last - first < _DENSE or last - first < 2 * copied)
-    return 0 if mapped else copied + 50 * segments
+    own = not any(each.kind is Kind.MEMORY for each in module.imports)
+    mapped = own and fixed and not small and all(each.is_mapped() for each in spans.values())
+    return 0 if mapped else sum(each.copied for each in spans.values()) + 50 * segments
+
+
+class _Span(Struct):
+    """The data of one memory."""
+
+    first: int = 1 << 64
+    last: int = 0
+    copied: int = 0
+
+    def add(self, place: int, length: int) -> None:
+        self.first, self.last = min(self.first, place), max(self.last, place + length)
+        self.copied += length
+
+    def is_mapped(self) -> bool:
+        extent = self.last - self.first
+        return extent < _DENSE or extent < 2 * self.copied
 
 
 def _expression(reader: Reader) -> int | None:
