@@ -14,7 +14,7 @@ from guesthouse.package.compile.description import Description
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.engine.engines import WASM_PAGE
 from guesthouse.wasm.engine.fiber import MAX_TABLES, StoreLimits
-from guesthouse.wasm.plan.plan import MAX_MEMORIES
+from guesthouse.wasm.plan.plan import MAX_MEMORIES, MAX_WITH_PAGES
 from guesthouse.worker.calls import ENTRIES, HostCalls
 
 from ..unit.worker.guests import Wasi, process
@@ -61,8 +61,8 @@ RUN: Final = {
     "a process": PROCESS,
     "one with all the memory it may have": with_pages(PAGES),
     "another memory without pages": module("(memory 0)"),
-    "as many memories as there may be": module("(memory 1)", MAX_MEMORIES - 1),
-    "memories in one module": module("(memory 1) (memory 2)"),
+    "as many memories as there may be": module("(memory 0)", MAX_MEMORIES - 1),
+    "as many with pages as there may be": module("(memory 1)", MAX_WITH_PAGES - 1),
     "as many tables as there may be": module("(table 1 funcref)", MAX_TABLES),
     "a table as large as it may be": module(f"(table {LIMITS.table_elements} funcref)"),
     "globals beside its memory": module("(global i64 (i64.const 1))" * 20_000, 10),
@@ -76,6 +76,8 @@ REFUSED: Final = {
         '(memory (export "memory") 4)', f'(memory (export "memory") {PAGES})'
     ),
     "more memories than there may be": module("(memory 0)", MAX_MEMORIES),
+    "more memories with pages than there may be": module("(memory 1)", MAX_WITH_PAGES),
+    "more memories in one module than there may be": module("(memory 1) (memory 2)"),
     "memories of more pages than others may have": module("(memory 300)"),
     "more tables than there may be": module("(table 1 funcref)", MAX_TABLES + 1),
     "a table that is larger than it may be": module(f"(table {LIMITS.table_elements + 1} funcref)"),

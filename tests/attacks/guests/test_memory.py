@@ -77,7 +77,7 @@ async def test_a_guest_of_many_memories_is_not_installed(scene: Scene) -> None:
     text = text.replace("(core module $main", f"(core module $spare (memory 1))\n{many}(core module $main", 1)
     async with scene.attack("Hostile guests", "400 memories") as attack:
         attack.gets = "it is not installed"
-        with pytest.raises(CommandRefused, match="it has 401 memories, over 4") as refused:
+        with pytest.raises(CommandRefused, match="it has 401 memories, over 3") as refused:
             async with installed(scene, "memories", bytes(wasmtime.wat2wasm(text))):
                 pass
         attack.log = str(refused.value).replace(str(scene.daemon.home.parent), "…")

@@ -145,7 +145,7 @@ TRUE: Final = {
     "no weights": put([[], []], "weights"),
     "no times": put([0, 0, 0], "weights", 1),
     "no needs": put([0, 0], "needs"),
-    "more memories": put(4, "memories"),
+    "more memories": put(3, "memories"),
 }
 """What makes a component no other."""
 

@@ -222,11 +222,11 @@ REFUSED: Final = {
         (instance (instantiate $c (with "i" (instance $i)))) (instance (instantiate $c (with "i" (instance $i)))))""",
         "several nested components call the host",
     ),
-    "components within have five memories": (
+    "components within have four memories": (
         "(component (component $c (core module $m (memory 0)) (core instance (instantiate $m)))"
-        + "(instance (instantiate $c))" * 5
+        + "(instance (instantiate $c))" * 4
         + ")",
-        "it has 5 memories, over 4",
+        "it has 4 memories, over 3",
     ),
     "its memory is that of several instances": (
         f"""(component {TEXT} (core module $m (memory (export "memory") 1)

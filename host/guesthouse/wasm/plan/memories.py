@@ -21,7 +21,7 @@ from guesthouse.wasm.binary.byte_reader import (
 )
 from guesthouse.wasm.binary.core_module import CoreModule, Kind
 from guesthouse.wasm.engine.engines import WASM_PAGE
-from guesthouse.wasm.plan.plan import MAX_MEMORIES, Export, Instantiation
+from guesthouse.wasm.plan.plan import MAX_MEMORIES, MAX_WITH_PAGES, Export, Instantiation
 
 _MEMORIES: Final = 5
 _Place = tuple[int, int]
@@ -68,6 +68,9 @@ def memories_of(
     total = sum(counts[each.module] for each in instantiations)
     if total > MAX_MEMORIES:
         raise UnsupportedComponent(f"it has {total} memories, over {MAX_MEMORIES}: use one")
+    with_pages = sum(pages > 0 for each in instantiations for pages, _ in _limits(modules[each.module]))
+    if with_pages > MAX_WITH_PAGES:
+        raise UnsupportedComponent(f"it has {with_pages} memories with pages, over {MAX_WITH_PAGES}: use one")
     if not total:
         return NO_MEMORIES
     growing = (

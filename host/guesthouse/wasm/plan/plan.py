@@ -25,8 +25,12 @@ from guesthouse.wasm.types import FunctionType
 
 MAX_MODULES: Final = 130
 """Of a component, its gate, and the module that calls destructors."""
-MAX_MEMORIES: Final = 4
-"""Of all instances together. One can grow; each reserves 4 GiB of address space."""
+MAX_MEMORIES: Final = 3
+"""Of all instances together: tools for JavaScript make three. One can grow; each reserves 4 GiB of address space and
+takes some of the 65,530 mappings of its worker.
+"""
+MAX_WITH_PAGES: Final = 2
+"""Those that begin with pages, which take more mappings."""
 MAX_OWN_RESOURCES: Final = 256
 """Resource types of a component and its nested ones."""
 
