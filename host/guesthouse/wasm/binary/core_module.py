@@ -121,11 +121,9 @@ def without_start(module: CoreModule) -> tuple[bytes, str | None]:
 
     A module without a start section is returned unchanged, with None.
     """
-    if module.start is None:
+    name = start_name(module)
+    if name is None or module.start is None:
         return module.content, None
-    name = "start"
-    while name in module.exports:
-        name += "'"
     encoded = name.encode()
     entry = encoded_number(len(encoded)) + encoded + bytes((Kind.FUNCTION,)) + encoded_number(module.start)
     exports = encoded_section(EXPORTS, _with(entry, module.reader(EXPORTS)))
@@ -134,6 +132,16 @@ def without_start(module: CoreModule) -> tuple[bytes, str | None]:
     old = module.sections.get(EXPORTS, start)
     pieces = module.content[: old.start], exports, module.content[old.end : start.start]
     return b"".join((*pieces, module.content[max(old.end, start.end) :])), name
+
+
+def start_name(module: CoreModule) -> str | None:
+    """The name under which the module without start exports its start function; None if it has none."""
+    if module.start is None:
+        return None
+    name = "start"
+    while name in module.exports:
+        name += "'"
+    return name
 
 
 def function_type(module: CoreModule, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -78,7 +78,7 @@ TAGGED_OF: Final = 8
 FUNCTION, MEMORY = 0, 3
 """Kinds of a `wasmtime_extern_t`."""
 KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
-"""The kinds of a `wasmtime_val_t` and of a `wasm_valtype_t`; `self_check.py` compares them with the package's."""
+"""The kinds of a `wasmtime_val_t` and of a `wasm_valtype_t`; `layout_check.py` compares them with the package's."""
 
 YIELD: Final = 1
 CONTINUE: Final = 0

@@ -46,8 +46,7 @@ _MEMORY: Final[dict[str, bool | int]] = {
 _SMALL_MEMORY: Final[dict[str, bool | int]] = {"memory_guard_size": 0, "memory_init_cow": False}
 """By default a guest's memory takes five of a process's 65,530 mappings: one for its copy-on-write data,
 others for guard pages that replace bounds checks. A small guest has little
-data and computes little, and there may be ten thousand of them: its memory takes two. Reservations are told from
-other mappings by their size (`memory.py`).
+data and computes little, and there may be ten thousand of them: its memory takes two.
 """
 
 

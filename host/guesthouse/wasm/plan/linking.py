@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from guesthouse.wasm.abi.layout import CoreSignature
 from guesthouse.wasm.binary.byte_reader import Section, UnsupportedComponent
 from guesthouse.wasm.binary.core_module import (
     MAX_MODULE_EXPORTS,
@@ -13,8 +14,8 @@ from guesthouse.wasm.binary.core_module import (
     Kind,
     function_type,
     read_module,
+    start_name,
     trapping_exports,
-    without_start,
 )
 from guesthouse.wasm.plan.definitions import CoreBag, CoreInstance, ImportedFunction, ImportedType, Options
 from guesthouse.wasm.plan.plan import (
@@ -52,6 +53,9 @@ class Linking:
         self.memory: Export | None = None
         self.reallocs: Final[dict[Export, int]] = {}
         self._trapping: Final[dict[int, frozenset[str]]] = {}
+        self._start_names: Final[dict[int, str | None]] = {}
+        self._types: Final[dict[tuple[int, int], CoreSignature]] = {}
+        """By module and number of the type: a module may be instantiated hundreds of times."""
         self._imports = 0
         self._exports = 0
 
@@ -93,8 +97,10 @@ class Linking:
         imports = tuple(
             _found(arguments, wanted.module, wanted.name, wanted.kind) for wanted in module.imports
         )
-        self._learn_signatures(module, imports)
-        self.instantiations.append(Instantiation(number, imports, without_start(module)[1]))
+        self._learn_signatures(number, imports)
+        if number not in self._start_names:
+            self._start_names[number] = start_name(module)
+        self.instantiations.append(Instantiation(number, imports, self._start_names[number]))
         return CoreInstance(len(self.instantiations) - 1, module.exports)
 
     def lowered(self, function: ImportedFunction, options: Options) -> CallOf:
@@ -121,10 +127,14 @@ class Linking:
             names = self._trapping[number] = trapping_exports(self.modules[number])
         return function.name in names
 
-    def _learn_signatures(self, module: CoreModule, imports: tuple[Source, ...]) -> None:
+    def _learn_signatures(self, number: int, imports: tuple[Source, ...]) -> None:
+        module = self.modules[number]
         for wanted, source in zip(module.imports, imports, strict=True):
             if type(source) is CallOf and isinstance(self.calls[source.number], Trapping):
-                self.calls[source.number] = Trapping(function_type(module, wanted.type))
+                place = number, wanted.type
+                if place not in self._types:
+                    self._types[place] = function_type(module, wanted.type)
+                self.calls[source.number] = Trapping(self._types[place])
 
     def _call(self, call: Call) -> CallOf:
         if len(self.calls) == MAX_CALLS:
