@@ -29,12 +29,10 @@ help: ## List the commands
 run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
 
-test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed ## Run every test; PYTEST_ARGS="tests/unit -x" selects
+test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed ## Run every test; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
 	@$(MAKE) --no-print-directory -j 2 samples lint
 	@echo "== tests, $(JOBS) side by side, and then those that measure"
-	@$(BIN)/pytest -m "not alone" -n $(JOBS) --dist loadgroup --durations=25 $(PYTEST_ARGS); side_by_side=$$?; \
-	  $(BIN)/pytest -m alone --durations=25 $(PYTEST_ARGS); alone=$$?; \
-	  case "$$side_by_side $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1;; esac
+	@$(BIN)/python -m tests.whole $(JOBS) $(PYTEST_ARGS)
 
 test-beside: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples ## The same on four CPUs or more: what measures runs beside the others, and again alone if they disturbed it
 	@TESTS=beside $(BIN)/pytest -n $(JOBS) --dist loadgroup --durations=25 $(PYTEST_ARGS) || exit 1; \

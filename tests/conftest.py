@@ -2,8 +2,8 @@
 
 `make test` runs them after all others, with the machine to themselves. `make test-beside` runs everything in
 parallel, one test marked `alone` at a time among the others (`TESTS=beside`), and then again alone those whose
-measurement was too bad (`TESTS=disturbed`): what is good on a busy machine needs no quiet one. Tests that share a
-fixture of their module stay in one process of pytest-xdist.
+measurement was too bad (`TESTS=disturbed`): what is good on a busy machine needs no quiet one. `TESTS=again` runs those
+that failed in the last run. Tests that share a fixture of their module stay in one process of pytest-xdist.
 """
 
 from __future__ import annotations
@@ -30,15 +30,30 @@ TEST_SECONDS: Final = 300
 """What a test has that starts nodes."""
 
 
-_ONLY_DISTURBED: Final = os.environ.get("TESTS") == "disturbed"
+AGAIN: Final = "again"
+FAILED: Final = "guesthouse-failed"
+DISTURBED: Final = "guesthouse-disturbed"
+_ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS", ""))
+"""The list of the only tests to run, if not all."""
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
 
 
-def _disturbed(config: pytest.Config) -> Path:
-    """A file for each test that was disturbed, with its id."""
+def _list(config: pytest.Config, name: str) -> Path:
+    """A folder with a file for each test of a list: several processes write to it."""
     assert config.cache is not None
-    return config.cache.mkdir("guesthouse-disturbed")
+    return config.cache.mkdir(name)
+
+
+def _note(item: pytest.Item, name: str) -> None:
+    """Add a test to a list."""
+    id_ = _id(item)
+    (_list(item.config, name) / sha256(id_.encode()).hexdigest()).write_text(id_)
+
+
+def ids_in(folder: Path) -> set[str]:
+    """The ids of the tests of a list; none where there is no list."""
+    return {file.read_text() for file in folder.glob("*")}
 
 
 def _id(item: pytest.Item) -> str:
@@ -47,13 +62,9 @@ def _id(item: pytest.Item) -> str:
     return item.nodeid.removesuffix(f"@{group.args[0]}") if group else item.nodeid
 
 
-def _ids(config: pytest.Config) -> set[str]:
-    return {file.read_text() for file in _disturbed(config).iterdir()}
-
-
 def pytest_configure(config: pytest.Config) -> None:
     if BESIDE and not hasattr(config, "workerinput"):  # not in a process of pytest-xdist
-        for file in _disturbed(config).iterdir():
+        for file in _list(config, DISTURBED).iterdir():
             file.unlink()
 
 
@@ -61,20 +72,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What was disturbed beside others is no failure yet: it is run again alone."""
+    """What was disturbed beside others is no failure yet: it is run again alone. Failures are listed."""
     report = yield
     if BESIDE and call.excinfo is not None and call.excinfo.errisinstance(Disturbed):
-        id_ = _id(item)
-        (_disturbed(item.config) / sha256(id_.encode()).hexdigest()).write_text(id_)
+        _note(item, DISTURBED)
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1] or 0, "disturbed: it runs again alone")
+    if report.failed and not _ONLY:
+        _note(item, FAILED)
     return report
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `-m alone` or `-m "not alone"` files without such tests are not loaded: to load all takes 20 s of a CPU."""
-    if _ONLY_DISTURBED:
-        files = {str(config.rootpath / each.partition("::")[0]) for each in _ids(config)}
+    if _ONLY:
+        files = {str(config.rootpath / each.partition("::")[0]) for each in ids_in(_list(config, _ONLY))}
         return None if collection_path.suffix != ".py" or str(collection_path) in files else True
     wanted = config.getoption("markexpr")
     if wanted == "not alone":
@@ -86,8 +98,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _ONLY_DISTURBED:
-        ids = _ids(config)
+    if _ONLY:
+        ids = ids_in(_list(config, _ONLY))
         items[:] = [item for item in items if _id(item) in ids]
     for item in items:
         if str(item.path).startswith(_ALONE):
