@@ -22,6 +22,7 @@ from tests.conftest import AGAIN, FAILED, ids_in
 
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".pytest_cache"
+LAST: Final = "v/cache/lastfailed"
 RUNS_AGAIN: Final = 2
 MOST_AGAIN: Final = 5
 """More than that is no accident."""
@@ -39,7 +40,7 @@ def run(*arguments: str, tests: str | None = None) -> int:
 
 def failures() -> tuple[str, ...] | None:
     """The ids of the tests that failed; None when something else did, such as a module or a process of the run."""
-    last = CACHE / "v/cache/lastfailed"
+    last = CACHE / LAST
     counted = json.loads(last.read_text()) if last.exists() else {}
     ids = ids_in(CACHE / "d" / FAILED)
     return tuple(sorted(ids)) if len(ids) == len(counted) else None
@@ -53,7 +54,8 @@ def passes_again(ids: Sequence[str], more: Sequence[str]) -> bool:
 
 def main(jobs: str, *more: str) -> int:
     """Run everything and return the exit code."""
-    shutil.rmtree(CACHE, ignore_errors=True)
+    shutil.rmtree(CACHE / "d" / FAILED, ignore_errors=True)
+    (CACHE / LAST).unlink(missing_ok=True)
     codes = {
         run("-m", "not alone", "-n", jobs, "--dist", "loadgroup", "--durations=25", *more),
         run("-m", "alone", "--durations=25", *more),

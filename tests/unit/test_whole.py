@@ -21,7 +21,7 @@ class Runs:
     def __call__(self, *arguments: str, tests: str | None = None) -> int:
         self.made.append(tests)
         names = [*self._failed, *(f"module{number}" for number in range(self._uncounted))]
-        listed, last = self._cache / "d" / FAILED, self._cache / "v/cache/lastfailed"
+        listed, last = self._cache / "d" / FAILED, self._cache / whole.LAST
         listed.mkdir(parents=True, exist_ok=True)
         last.parent.mkdir(parents=True, exist_ok=True)
         last.write_text(json.dumps(dict.fromkeys(names, True)))
