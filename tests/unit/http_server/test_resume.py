@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.resume_client import AWAY, ESCAPE, ResumableClient, control
+from tests.resume_client import AWAY, ESCAPE, ResumableClient, control, escaped
 from websockets.exceptions import ConnectionClosed
 
 from guesthouse.core.config import ConnectionLimits
@@ -418,6 +419,39 @@ async def test_a_token_can_be_changed_within_a_session(house: House) -> None:
     assert len(house.server._context.sessions) == 0
 
 
+async def test_bad_tokens_in_one_session_are_no_matter_of_another(house: House) -> None:
+    register = {**house.register, "auth_token": house.server.issue_token(60)}
+    async with (
+        ResumableClient(house.ws_url + "/", register=register) as client,
+        ResumableClient(house.ws_url + "/", register=register) as other,
+    ):
+        for _ in range(2):
+            await house.chat.opened()
+        told = []
+        for _ in range(6):
+            await client.say(type="token", auth_token="nonsense")
+            told.append((await client.hear("token"))["error"])
+        assert [error.startswith("too many tokens") for error in told] == [False] * 5 + [True]
+        await client.say(type="token", auth_token=register["auth_token"])
+        assert (await client.hear("token"))["error"] == told[-1]  # it waits, too
+        await other.say(type="token", auth_token=register["auth_token"])
+        assert (await other.hear("token"))["expiration"] > 0
+        for one in (client, other):
+            one.cut()
+            await one.resume()
+        await client.say(type="token", auth_token="nonsense")
+        assert (await client.hear("token"))["error"] == told[-1]  # however often it comes back
+
+
+async def test_a_session_without_a_token_takes_none(house: House) -> None:
+    async with resumable(house) as (client, _):
+        await client.say(type="token", auth_token=house.server.issue_token(60))
+        assert await client.hear("token") == {
+            "type": "token",
+            "error": "the channel was opened without a token",
+        }
+
+
 async def test_resuming_takes_no_other_place_among_the_channels_of_a_token(house: House) -> None:
     from guesthouse.http_server.auth.tokens import Scope
 
@@ -449,6 +483,11 @@ async def test_resuming_takes_no_other_place_among_the_channels_of_a_token(house
         (ESCAPE, close_codes.BAD_CONTROL),
         (ESCAPE + "[]", close_codes.BAD_CONTROL),
         (ESCAPE + "[" * 5000, close_codes.BAD_CONTROL),
+        (ESCAPE + ' {"type":"open"}', close_codes.BAD_CONTROL),
+        (ESCAPE + '{"type":"open"}\n', close_codes.BAD_CONTROL),
+        (ESCAPE + '{"type":"open","type":"open"}', close_codes.BAD_CONTROL),
+        (ESCAPE + '{"type":"open","x":NaN}', close_codes.BAD_CONTROL),
+        (ESCAPE + '{"type":"open","x":' + "[" * 16 + "]" * 16 + "}", close_codes.BAD_CONTROL),
         (ESCAPE * 2 + '{"type": "open"}', close_codes.BAD_CONTROL),
         (control(type="ack", received=0), close_codes.BAD_CONTROL),
         (control(type="nonsense"), close_codes.BAD_CONTROL),
@@ -503,6 +542,64 @@ async def test_counts_do_not_grow_beyond_what_numbers_hold(house: House) -> None
         await client.hear("ack")
         await client.say(type="lost", count=2**53 - 2)
         assert said(close_codes.BAD_COUNT, await client.closed())
+
+
+async def test_the_last_number_that_counts_hold_is_that_of_the_last_payload(start: Start) -> None:
+    house: House = await start(ConnectionLimits(acknowledge_seconds=3600))
+    async with resumable(house) as (client, opened):
+        client.session.unacknowledged.extend("a")
+        await client.say(type="lost", count=1)
+        await client.hear("ack")
+        await client.say(type="lost", count=2**53 - 3)
+        assert client.socket is not None
+        assert json.loads(str(await client.socket.recv())[1:])["received"] == 2**53 - 2
+        await client.send("the last")
+        await client.send("one more")
+        assert said(close_codes.BAD_COUNT, await client.closed())
+        assert await pushed(house) == (TEXT, b"the last")
+        assert await pushed(house) == (TEXT, b"one more")  # handed on, and never acknowledged
+        assert await house.chat.next() == ("close", opened.channel_id)
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+async def test_the_limit_of_a_message_is_that_of_the_payload_in_both_directions(
+    start: Start, compression: str | None, pieces: int
+) -> None:
+    house: House = await start(ConnectionLimits(message_bytes=1000))
+    odd, plain, data = ESCAPE * 2 + "x" * 998, "x" * 1000, b"\x10" * 1000
+
+    async def send(client: ResumableClient, message: Any) -> None:
+        assert client.socket is not None
+        client.session.unacknowledged.append(message)
+        sent: Any = escaped(message)
+        size = -(-len(sent) // pieces)
+        parts = [sent[start : start + size] for start in range(0, len(sent), size)]
+        await client.socket.send(sent if pieces == 1 else parts)
+
+    for over in (ESCAPE + odd, plain + "x", data + b"x", ESCAPE + "{" + "x" * 1000):
+        async with resumable(house, compression=compression) as (client, opened):
+            assert client.session.limits["message_bytes"] == 1000
+            for message in (odd, plain, data):
+                kind = BINARY if isinstance(message, bytes) else TEXT
+                payload = message if isinstance(message, bytes) else message.encode()
+                await send(client, message)
+                assert await pushed(house) == (kind, payload)
+                house.server.push(CHAT, opened.channel_id, kind, payload)
+                assert await client.receive() == message
+            await send(client, over)
+            assert said(close_codes.TOO_BIG, await client.closed())
+            assert await house.chat.next() == ("close", opened.channel_id)
+
+
+async def test_control_messages_have_a_limit_of_their_own(start: Start) -> None:
+    house: House = await start(ConnectionLimits(message_bytes=100))
+    async with resumable(house) as (client, opened):
+        await client.say(type="ping", data="x", more="y" * 8000)
+        assert (await client.hear("pong"))["data"] == "x"
+        await client.say(type="ping", more="y" * 8192)
+        assert said(close_codes.TOO_BIG, await client.closed())
+        assert await house.chat.next() == ("close", opened.channel_id)
 
 
 async def test_an_acknowledgement_never_goes_back(house: House) -> None:

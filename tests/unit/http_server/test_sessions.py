@@ -309,12 +309,49 @@ def test_each_control_message_is_read() -> None:
         ('{"type": "ping", "data": "x"}', Heartbeat("x")),
         ('{"type": "token", "auth_token": "t"}', Refresh("t")),
         ('{"type": "lost", "count": 1}', Lost(1)),
+        ('{"type": "ack", "received": 9007199254740991}', Acknowledge(2**53 - 1)),
+        ('{"type": "ack", "received": 1, "more": ' + "[" * 15 + "]" * 15 + "}", Acknowledge(1)),
+        ('{"type": "ack", "received": 1, "more": [' + "[]," * 2000 + "[]]}", Acknowledge(1)),
+        ('{"type": "ack", "received": 1, "more": ' + "9" * 8000 + "}", Acknowledge(1)),
+        ('{"type": "ping", "data": "' + "[" * 62 + '\\"["}', Heartbeat("[" * 62 + '"[')),
     ):
         assert read_control(ESCAPE + text.encode()) == control
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"type": 1}', '{"type": "ack", "received": 9007199254740992}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"type": 1}',
+        '{"type": "ack", "received": 9007199254740992}',
+        '{"type": "ack", "received": 1e2}',
+        '{"type": "ack", "received": 1.0}',
+        '{"type": "ack", "received": NaN}',
+        '{"type": "ack", "received": 1, "more": NaN}',
+        '{"type": "ack", "received": 1, "more": Infinity}',
+        '{"type": "ack", "received": 01}',
+        ' {"type": "ack", "received": 1}',
+        '\t{"type": "ack", "received": 1}',
+        '\ufeff{"type": "ack", "received": 1}',
+        '{"type": "ack", "received": 1} ',
+        '{"type": "ack", "received": 1}\n',
+        '{"type": "ack", "received": 1}{}',
+        '{"type": "ack", "received": 1, "received": 1}',
+        '{"type": "ack", "type": "ack", "received": 1}',
+        '{"type": "ack", "received": 1, "re\\u0063eived": 2}',
+        '{"type": "ack", "received": 1, "more": {"x": 1, "x": 1}}',
+        '{"type": "ack", "received": 1, "more": ' + "[" * 16 + "]" * 16 + "}",
+        '{"type": "ack", "received": 1, "more": ' + '{"x":' * 16 + "1" + "}" * 16 + "}",
+        '{"type": "ack", "received": 1, "more": ' + "[" * 4000 + "]" * 4000 + "}",
+        '{"type": "ping", "data": "' + "x" * 65 + '"}',
+        '{"type": "ping", "data": null}',
+        '{"type": "lost", "count": 0}',
+        '{"type": "token"}',
+        '{"type": "open", "encrypted": 1}',
+    ],
 )
 def test_what_is_no_control_message_is_refused_in_few_words(text: str) -> None:
     with pytest.raises(BadControl):
@@ -340,6 +377,26 @@ def test_a_key_is_good_until_the_client_has_shown_the_next() -> None:
     assert [fits(key) for key in (first, second, third, fourth)] == [False, True, True, True]
     keys.confirm()
     assert [fits(key) for key in (second, third, fourth)] == [False, False, True]
+
+
+def test_each_character_of_a_key_counts_and_has_one_form() -> None:
+    channel = Channel("a")
+    table: SessionTable[Channel] = SessionTable(sign, most=1, most_of_user=1, most_bytes=1)
+    channel.table = table
+    table.add(channel)
+    keys = channel.session.keys
+    while not {"-", "_"} <= set(keys.newest()):
+        keys.rotate()
+        keys.confirm()
+    key = keys.newest()
+    assert table.find(key, "0", 0.0) is channel
+    for place, character in enumerate(key):
+        other = key[:place] + ("A" if character != "A" else "B") + key[place + 1 :]
+        assert table.find(other, str(place), 0.0) is NO_SUCH_SESSION
+    for other in (key.replace("-", "+"), key.replace("_", "/"), key + "=", key + "\n", key[:-1], key.lower()):
+        assert read_key(other, sign) is None or table.find(other, "x", 0.0) is NO_SUCH_SESSION
+    assert read_key(key.replace("-", "+"), sign) is read_key(key.replace("_", "/"), sign) is None
+    assert table.find(key, "0", 0.0) is channel
 
 
 def test_only_few_keys_that_nobody_confirmed_are_good() -> None:

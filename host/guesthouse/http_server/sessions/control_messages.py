@@ -6,7 +6,9 @@ with U+0010 is sent with one more in front of it; every other payload, and every
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+import re
+from json import JSONDecoder
+from typing import Annotated, Any, Final, TypeAlias
 
 from msgspec import Meta, MsgspecError, Struct
 from msgspec.json import Decoder, Encoder
@@ -25,6 +27,11 @@ MAX_COUNT: Final = 2**53 - 1
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 _Token: TypeAlias = Annotated[str, Meta(max_length=4096)]
 _COMPLAINT: Final = 80
+_DEEPEST: Final = 16
+"""Objects and arrays in one another, which only fields that nobody knows can hold."""
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""Also one without an end, so that it is looked through once."""
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
 
 
 class BadControl(GuesthouseError):
@@ -123,7 +130,14 @@ class Refreshed(Struct, frozen=True, tag_field="type", tag="token", omit_default
     error: str | None = None
 
 
+def _distinct(fields: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in fields}) < len(fields):
+        raise BadControl("a field is there twice")
+
+
 _decoder: Final[Decoder[Control]] = Decoder(Control)
+_every_field: Final = JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+"""For what `_decoder` lets pass: of two fields of one name it takes the last."""
 _encode: Final = Encoder().encode
 
 
@@ -136,15 +150,34 @@ def read_control(message: bytes) -> Control:
     """Read a whole text message that begins with the escape.
 
     Raises:
-        BadControl: it is too long, no JSON, no control message of a client, or a field is wrong. The text may cite
-            the message: it is for its sender alone.
+        BadControl: it is too long, no JSON object and nothing else, nested too deeply, no control message of a client,
+            or a field is wrong or there twice. The text may cite the message: it is for its sender alone.
     """
     if len(message) > MAX_CONTROL_MESSAGE:
         raise BadControl("it is too long")
+    if message[1:2] != b"{" or message[-1:] != b"}":
+        raise BadControl("no JSON object stands alone behind U+0010")
+    if _nests_deeply(message):
+        raise BadControl("it is nested too deeply")
     try:
-        return _decoder.decode(memoryview(message)[1:])
-    except (MsgspecError, ValueError, RecursionError) as error:
+        control = _decoder.decode(memoryview(message)[1:])
+        if type(control) is not Acknowledge or message.count(b":") > 2:
+            _every_field.decode(message[1:].decode())  # an acknowledgement with two fields has each once
+    except (MsgspecError, ValueError) as error:
         raise BadControl(ascii(str(error))[1:-1][:_COMPLAINT]) from None
+    return control
+
+
+def _nests_deeply(message: bytes) -> bool:
+    """Whether its JSON nests more than `_DEEPEST`: how deep decoders go depends on the version of Python."""
+    if message.count(b"[") + message.count(b"{") <= _DEEPEST:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", message)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def write_control(message: Acknowledge | Lost | Opened | Resumed | HeartbeatAnswer | Refreshed) -> bytes:

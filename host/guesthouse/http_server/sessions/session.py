@@ -28,7 +28,8 @@ class Phase(Enum):
 class Session:
     """What a channel is to its client, over all its sockets.
 
-    Whoever delivers a message adds one to `received`, and calls `acknowledgement` when that is `acknowledge_at`.
+    Whoever delivers a message adds one to `received`. When that is `acknowledge_at` they call `acknowledgement`, or
+    refuse the message if that is over `MAX_COUNT`.
 
     Args:
         sign: makes its keys known as this node's.
@@ -55,7 +56,7 @@ class Session:
     def told(self) -> int:
         """How many were received, which the client is told now."""
         self._told = self.received
-        self.acknowledge_at = self.received + self._every
+        self.acknowledge_at = min(self.received + self._every, MAX_COUNT + 1)
         return self.received
 
     def acknowledgement(self) -> bytes:

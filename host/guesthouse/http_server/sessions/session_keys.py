@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
+import re
 import secrets
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -18,6 +18,7 @@ _MOST: Final = 4
 """Keys of one session that are good at a time."""
 
 KEY_CHARACTERS: Final = (_ID + _SECRET + _TAG) * 4 // 3
+_FORM: Final = re.compile(f"[A-Za-z0-9_-]{{{KEY_CHARACTERS}}}")
 
 Sign: TypeAlias = Callable[[bytes], bytes]
 """A MAC by a key that only this node has, and has for longer than it runs."""
@@ -34,12 +35,9 @@ class Shown(Struct, frozen=True):
 
 def read_key(text: str, sign: Sign) -> Shown | None:
     """Take a key apart; None when it is of no such form."""
-    if len(text) != KEY_CHARACTERS or not text.isascii():
+    if _FORM.fullmatch(text) is None:
         return None
-    try:
-        parts = base64.b64decode(text, altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return None
+    parts = base64.urlsafe_b64decode(text)
     body, tag = parts[:-_TAG], parts[-_TAG:]
     return Shown(body[:_ID], body[_ID:], hmac.compare_digest(sign(body)[:_TAG], tag))
 

@@ -47,7 +47,8 @@ class SessionTable(Generic[_Channel]):
         self._sessions: dict[bytes, _Channel] = {}
         self._away: dict[_Channel, int] = {}
         self._by_user: dict[str, dict[_Channel, None]] = {}
-        self._throttle = LoginThrottle()
+        self._resumes = LoginThrottle()
+        self._refreshes = LoginThrottle()
         self.away_bytes = 0
         """What sessions without a socket keep."""
 
@@ -76,26 +77,28 @@ class SessionTable(Generic[_Channel]):
         shown = read_key(key, self.sign)
         channel = None if shown is None else self._sessions.get(shown.id)
         tried = address if channel is None else _tried(channel, address)
-        if self._throttle.wait(tried, now):
+        if self._resumes.wait(tried, now):
             return TOO_MANY_RESUMES
-        if shown is not None and channel is not None and channel.session.keys.fit(shown.secret):
-            return channel
-        if shown is None or channel is not None or not shown.genuine:
-            self._throttle.failed(tried, now)
+        if shown is not None and shown.genuine:
+            if channel is None:
+                return NO_SUCH_SESSION
+            if channel.session.keys.fit(shown.secret):
+                return channel
+        self._resumes.failed(tried, now)
         return NO_SUCH_SESSION
 
     def refuse(self, channel: _Channel, address: str, now: float) -> CloseReason:
         """Whoever has shown the key of that session is not its user: how to refuse them."""
-        self._throttle.failed(_tried(channel, address), now)
+        self._resumes.failed(_tried(channel, address), now)
         return NO_SUCH_SESSION
 
-    def may_refresh(self, address: str, now: float) -> bool:
-        """Whether an address has not shown too many bad tokens within sessions lately."""
-        return not self._throttle.wait(f"token {address}", now)
+    def may_refresh(self, channel: HeldSession, now: float) -> bool:
+        """Whether the client of a session has not shown too many bad tokens in it lately."""
+        return not self._refreshes.wait(channel.session.keys.id.hex(), now)
 
-    def refresh_failed(self, address: str, now: float) -> None:
-        """An address has shown a bad token within a session."""
-        self._throttle.failed(f"token {address}", now)
+    def refresh_failed(self, channel: HeldSession, now: float) -> None:
+        """The client of a session has shown a bad token in it, which is no matter of any other client."""
+        self._refreshes.failed(channel.session.keys.id.hex(), now)
 
     def leave(self, channel: _Channel, size: int) -> None:
         """A session has lost its socket, and keeps `size` bytes. Where there are too many, those without one for the
@@ -136,6 +139,7 @@ class SessionTable(Generic[_Channel]):
         """A session is over, and its key worth nothing. Forgetting it twice does nothing."""
         self.come_back(channel)
         self._sessions.pop(channel.session.keys.id, None)
+        self._refreshes.succeeded(channel.session.keys.id.hex())
 
 
 def _tried(channel: HeldSession, address: str) -> str:

@@ -24,6 +24,7 @@ from guesthouse.http_server.close_codes import (
     TOO_MANY_FRAGMENTS,
     CloseReason,
 )
+from guesthouse.http_server.sessions.control_messages import ESCAPE, MAX_CONTROL_MESSAGE
 
 try:
     from websockets.speedups import apply_mask
@@ -64,8 +65,8 @@ class MessageReader:
         fragments: maximum frames of a message.
     """
 
-    __slots__ = ("_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments", "_max_size", "_protocol",
-                 "_size", "_text", "_type", "_wanted", "close", "paused", "sliced")  # fmt: skip
+    __slots__ = ("_beyond", "_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments", "_max_size",
+                 "_protocol", "_size", "_start", "_text", "_type", "_wanted", "close", "paused", "sliced")  # fmt: skip
 
     def __init__(
         self,
@@ -84,6 +85,8 @@ class MessageReader:
         self._fragments: list[bytes] = []
         self._size = 0
         self._type = 0
+        self._start = b""
+        """The first two bytes of a fragmented message."""
         self._text: codecs.IncrementalDecoder | None = None
         self._left = SLICE
         self.paused = False
@@ -110,10 +113,18 @@ class MessageReader:
         self._held.clear()
         self._fragments, self._size = [], 0
 
-    def limit(self, max_size: int) -> None:
-        """Set the maximum message size in bytes, from the next frame on."""
+    def limit(self, max_size: int, *, escapes: bool = False) -> None:
+        """Set the maximum message size in bytes, from the next frame on.
+
+        Args:
+            max_size: of a payload.
+            escapes: text that begins with the escape may be longer: a payload by the one that was added, a control
+                message up to a limit of its own.
+        """
         self._max_size = max_size
-        self._protocol.max_message_size = max_compressed(max_size)
+        self._beyond = max(1, MAX_CONTROL_MESSAGE - max_size) if escapes else 0
+        """Bytes of such text over `max_size`, at most."""
+        self._protocol.max_message_size = max_compressed(max_size + self._beyond)
 
     def receive(self, data: bytes) -> None:
         """Receive bytes and deliver complete messages until `paused` or `close` is set. Sets `paused` and `sliced`
@@ -189,7 +200,7 @@ class MessageReader:
     def _frame_end(self, data: bytes, start: int) -> int:
         """End offset of the frame at `start`; 0 when it is incomplete, with `_wanted` set to the size of `data` to
         wait for. `_header` is set to the size of its header. For a header that the protocol must refuse,
-        `_header` is 0 and the result is the end of `data`.
+        `_header` is 0 and the result is the end of `data`; it is 0, too, for a frame that only its content lets pass.
         """
         available = len(data)
         self._wanted = start + 2
@@ -214,20 +225,31 @@ class MessageReader:
             if length < least:
                 self.close = TOO_LONG_A_LENGTH
                 return 0
-        if length > self._max_size - self._size and not self._may_shrink(first, length):
+        self._header = header
+        if length > self._max_size - self._size and not self._may_fit(first, length):
             self.close = TOO_BIG
             return 0
-        self._header = header
         self._wanted = start + header + length
         return self._wanted if self._wanted <= available else 0
 
-    def _may_shrink(self, first: int, length: int) -> bool:
-        """Whether a frame over the limit could be within it once decompressed (incompressible data grows)."""
+    def _may_fit(self, first: int, length: int) -> bool:
+        """Whether a frame over the limit could be within it once decompressed (incompressible data grows), or be text
+        that may be longer. The frame then goes to the protocol, and `_on_frame` looks at it.
+        """
+        most = self._max_size - self._size + self._beyond
         if first & 0x0F:
             compressed = first & _COMPRESSED
         else:
             compressed = any(getattr(each, "decode_cont_data", False) for each in self._protocol.extensions)
-        return bool(compressed) and length <= max_compressed(self._max_size - self._size)
+        self._header = 0
+        return length <= (max_compressed(most) if compressed else most)
+
+    def _fits(self, opcode: Opcode, payload: bytes) -> bool:
+        """Whether a frame by which its message is over the limit is text that may be longer."""
+        text = opcode is Opcode.TEXT or (opcode is Opcode.CONT and self._type == _TEXT)
+        start = payload[:2] if opcode is Opcode.TEXT else (self._start + payload[:2])[:2]
+        beyond = 1 if start == ESCAPE * 2 else self._beyond
+        return text and start[:1] == ESCAPE and len(payload) <= self._max_size - self._size + beyond
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         message_type = _WHOLE.get(data[start])
@@ -259,7 +281,7 @@ class MessageReader:
     def _on_frame(self, frame: Frame) -> None:
         opcode, payload = frame.opcode, bytes(frame.data)
         self._left -= len(payload) // _STEP
-        if len(payload) > self._max_size - self._size:
+        if len(payload) > self._max_size - self._size and not self._fits(opcode, payload):
             self.close = TOO_BIG
         elif opcode is Opcode.PING:
             self._deliver(_PING, payload)
@@ -274,8 +296,10 @@ class MessageReader:
 
     def _fragment(self, opcode: Opcode, payload: bytes, fin: bool) -> None:
         if opcode is not Opcode.CONT:
-            self._type = _TEXT if opcode is Opcode.TEXT else _BINARY
+            self._type, self._start = _TEXT if opcode is Opcode.TEXT else _BINARY, b""
             self._text = codecs.getincrementaldecoder("utf-8")() if self._type == _TEXT else None
+        if len(self._start) < 2:
+            self._start += payload[: 2 - len(self._start)]
         self._fragments.append(payload)
         self._size += len(payload)
         if len(self._fragments) > self._max_fragments:

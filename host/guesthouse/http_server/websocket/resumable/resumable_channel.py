@@ -18,6 +18,7 @@ from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.routing.origin import counted_as, shown_address
 from guesthouse.http_server.sessions.control_messages import (
     ESCAPE,
+    MAX_COUNT,
     BadControl,
     Cadence,
     Opened,
@@ -225,7 +226,9 @@ class ResumableChannel:
 
     def acknowledge(self) -> None:
         """Tell the client what was received; later, if it does not read."""
-        if self._reads():
+        if self._socket is not None and self.session.received > MAX_COUNT:
+            self._socket.refuse(close_codes.BAD_COUNT)
+        elif self._reads():
             self.say(self.session.acknowledgement())
 
     def say(self, control: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from guesthouse.core.address import ProcessId
 from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.auth.tokens import AuthError, Claims
-from guesthouse.http_server.close_codes import TOO_MANY_CHANNELS, TOO_MANY_RESUMES
+from guesthouse.http_server.close_codes import TOO_MANY_CHANNELS
 from guesthouse.http_server.sessions.control_messages import (
     Acknowledge,
     BadControl,
@@ -19,11 +19,12 @@ from guesthouse.http_server.sessions.control_messages import (
     Refreshed,
     write_control,
 )
-from guesthouse.http_server.sessions.session import Session
+from guesthouse.http_server.sessions.session_table import HeldSession
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.websocket.frame_reader import SLICE
 from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
 
+_TOO_MANY_TOKENS: Final = "too many tokens in this session that were not valid: wait, then try again"
 _CONTROL_COST: Final = 16
 """What a control message takes, in plain messages."""
 
@@ -37,20 +38,15 @@ class Speaker(Protocol):
         """What its client just sent took as long as so many plain messages."""
 
 
-class Controlled(Protocol):
+class Controlled(HeldSession, Protocol):
     """The channel."""
 
     context: Context
-    session: Session
     owner: ProcessId
     bound_path: str | None
     outgoing: RetainingOutbox
     token_family: str
     realm: str | None
-
-    @property
-    def address(self) -> str:
-        """What its client is counted by where addresses are."""
 
     def belong_to(self, family: str, login: str | None, realm: str | None) -> None:
         """Its token, which has been counted."""
@@ -92,15 +88,15 @@ def take_control(channel: Controlled, socket: Speaker, control: Control) -> None
 
 def _refreshed(channel: Controlled, token: str) -> Refreshed:
     """Have the session belong to another token, which may be of another family; the old one is as good as before."""
-    context, address = channel.context, channel.address
+    context = channel.context
     if not channel.token_family:
         return Refreshed(error="the channel was opened without a token")
-    if not context.sessions.may_refresh(address, context.monotonic()):
-        return Refreshed(error=TOO_MANY_RESUMES.reason)
+    if not context.sessions.may_refresh(channel, context.monotonic()):
+        return Refreshed(error=_TOO_MANY_TOKENS)
     try:
         claims = _verified(channel, token)
     except AuthError as error:
-        context.sessions.refresh_failed(address, context.monotonic())
+        context.sessions.refresh_failed(channel, context.monotonic())
         return Refreshed(error=str(error))
     if claims.family != channel.token_family:
         if not context.token_channels.take(claims.family, claims.channels):

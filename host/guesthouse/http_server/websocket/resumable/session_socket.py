@@ -50,7 +50,7 @@ class SessionSocket(ChannelSocket):
             return
         sealed = channel.cipher is not None
         self._inbound.deliver_to(channel.deliver_encrypted if sealed else channel.deliver)
-        self._inbound.limit(limits.message_bytes + (OVERHEAD if sealed else 0))
+        self._inbound.limit(limits.message_bytes + (OVERHEAD if sealed else 0), escapes=True)
         self._protocol.too_big = close_codes.TOO_BIG
         self.context.deadlines.set(self, self._keepalive.heard + limits.ping_seconds)
 
