@@ -6,8 +6,9 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,9 +20,10 @@ from tests.patience import PATIENCE
 from tests.resume_client import ESCAPE, Message, ResumableClient
 from websockets.exceptions import ConnectionClosed
 
-from .clients import ECHO, ECHO_C, register_message
+from .clients import ECHO, ECHO_C, register_message, registered
 from .conftest import StartNode
 from .daemon import Daemon
+from .test_upgrade import VERSIONS, version
 from .waiting import until
 
 CUTS = 40
@@ -42,6 +44,38 @@ def numbered(number: int) -> Message:
     """A message that says its number; some are binary, some begin with the escape, some are long."""
     message = f"{number} " + "x" * (number * 37 % 3000)
     return message.encode() if number % 3 == 0 else ESCAPE * (number % 4) + message
+
+
+async def send(client: ResumableClient, messages: Sequence[Message]) -> None:
+    """Send messages of which the node says that it has them; answers are not read."""
+    wanted = client.session.sent + len(messages)
+    for message in messages:
+        await client.send(message)
+    await client.say(type="ping")
+    assert client.socket is not None
+    while client.session.acknowledged < wanted:
+        async with asyncio.timeout(PATIENCE):
+            heard = await client.socket.recv()
+        if isinstance(heard, str) and heard.startswith(ESCAPE + "{"):
+            client.session.take(heard)
+
+
+async def cut_and_be_away(daemon: Daemon, process: str, client: ResumableClient) -> None:
+    client.cut()
+
+    async def away() -> list[bool]:
+        return [each["away"] for each in await daemon.channels(process) if each["resumable"]]
+
+    await until(away, lambda found: found == [True], "the client is away")
+
+
+async def pushed_while_away(daemon: Daemon, process: str, count: int) -> None:
+    """Wait until the process has sent so many messages to the one client that is away."""
+
+    async def pushed() -> list[int]:
+        return [each["messages_out"] for each in await daemon.channels(process) if each["away"]]
+
+    await until(pushed, lambda found: found == [count], "the process has answered")
 
 
 async def cut_amid_echoes(client: ResumableClient, process: str, seed: int, cuts: int) -> None:
@@ -139,6 +173,67 @@ async def test_a_worker_is_killed_between_cuts_and_the_channel_goes_on(start: St
         await client.resume()
         assert await client.receive() == "after the worker"
         assert client.session.received == first + 1
+
+
+async def test_a_worker_is_killed_while_the_client_is_away_and_what_waited_for_it_is_handled_once(
+    start: StartNode,
+) -> None:
+    daemon = await start("echo-c")
+    async with resumable(daemon, ECHO_C, await daemon.token()) as client:
+        await client.send(numbered(0))
+        assert await client.receive() == numbered(0)
+        (worker,) = daemon.workers()
+        os.kill(worker.pid, signal.SIGSTOP)
+        await send(client, [numbered(number) for number in range(1, 11)])
+        await cut_and_be_away(daemon, ECHO_C, client)
+        for number in range(11, 21):
+            await client.send(numbered(number))
+        os.kill(worker.pid, signal.SIGKILL)
+        await pushed_while_away(daemon, ECHO_C, 11)
+        assert (await client.resume())["received"] == 11
+        assert [await client.receive() for _ in range(20)] == [numbered(number) for number in range(1, 21)]
+        assert (client.session.received, client.session.lost) == (21, 0)
+    await daemon.no_channels()
+
+
+async def test_a_package_is_upgraded_while_the_client_is_away_and_each_message_is_answered_once(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start()
+    assert (await daemon.cli("install", version(tmp_path, 1))).code == 0
+    async with resumable(daemon, VERSIONS, await daemon.token()) as client:
+        channel_id = client.session.channel_id
+        await send(client, [f"text {number}" for number in range(10)])
+        await cut_and_be_away(daemon, VERSIONS, client)
+        for number in range(10, 20):
+            await client.send(f"text {number}")
+        assert (await daemon.cli("install", version(tmp_path, 2))).code == 0
+        (channel,) = await daemon.channels(VERSIONS)
+        assert (channel["channel_id"], channel["away"]) == (channel_id, True)
+        assert (await client.resume())["received"] == 10
+        heard = [await client.receive() for _ in range(20)]
+        assert heard == [f"{1 + number // 10} {number + 1} text {number}" for number in range(20)]
+        assert (client.session.received, client.session.lost) == (20, 0)
+    await daemon.no_channels()
+
+
+async def test_the_next_version_answers_a_client_that_is_away(start: StartNode, tmp_path: Path) -> None:
+    daemon = await start(settings={"process_handover_seconds": 0.5})
+    assert (await daemon.cli("install", version(tmp_path, 1))).code == 0
+    token = await daemon.token()
+    async with registered(daemon, VERSIONS, token) as other, resumable(daemon, VERSIONS, token) as client:
+        await other.send("hold")
+        await (await other.socket.ping())  # then the mailbox has it first
+        await send(client, [f"text {number}" for number in range(10)])
+        await cut_and_be_away(daemon, VERSIONS, client)
+        assert (await daemon.cli("install", version(tmp_path, 2))).code == 0
+        await pushed_while_away(daemon, VERSIONS, 10)
+        await client.resume()
+        heard = [str(await client.receive()) for _ in range(10)]
+        assert [each.split(" ", 2)[0] for each in heard] == ["2"] * 10
+        assert [each.split(" ", 2)[2] for each in heard] == [f"text {number}" for number in range(10)]
+        assert (client.session.received, client.session.lost) == (10, 0)
+    await daemon.no_channels()
 
 
 async def test_an_encrypted_channel_keeps_its_secret_over_its_sockets(start: StartNode) -> None:
