@@ -51,7 +51,8 @@ class Browser:
         self.problems.remove(problem)
 
     def expect_problems(self) -> None:
-        """A test provokes problems, of which the browser may tell late."""
+        """Take back what a test provoked, and what the browser tells of it late."""
+        self.problems.clear()
         self.all_expected = True
 
     def _watch(self, page: Page) -> None:

@@ -14,6 +14,7 @@ from .browser import Browser
 from .conftest import StartNode
 from .daemon import Daemon
 from .packages import package
+from .waiting import until
 
 VAULT: Final = "vault:vault:test.os"
 SAFE: Final = "vault:safe:my.test.os"
@@ -51,9 +52,13 @@ async def log_in(person: BrowserContext, url: str, at: str) -> Page:
     return page
 
 
-def only_refusals(browser: Browser, count: int) -> None:
+async def only_refusals(browser: Browser, count: int) -> None:
     """Take back the problems of a browser that was refused so often, and of nothing else."""
-    problems = [problem for problem in browser.problems if "/favicon.ico" not in problem]
+
+    async def told() -> list[str]:
+        return [problem for problem in browser.problems if "/favicon.ico" not in problem]
+
+    problems = await until(told, lambda problems: len(problems) >= count, f"{count} refusals")
     assert len(problems) == count, problems
     refused = ("403", "Content Security Policy")
     assert all(any(reason in problem for reason in refused) for problem in problems), problems
@@ -84,14 +89,14 @@ async def test_a_sub_domain_has_its_own_login_its_own_cookie_and_the_only_way_to
         assert names == {f"{name}@{process}" for name in daemon.cookie_names}
     assert await other.evaluate(_OPEN, own_socket) is None, "the page of another package"
     assert await other.evaluate(_OPEN, own_socket.replace("vault-test-os", "safe-my-test-os")) is None
-    only_refusals(browser, 2)
+    await only_refusals(browser, 2)
 
     main = await person.new_page()
     for refused in (f"{daemon.url}/{VAULT}/page", f"{safe}/{VAULT}/page"):
         response = await main.goto(refused)
         assert response is not None
         assert response.status == 403
-    only_refusals(browser, 2)
+    await only_refusals(browser, 2)
     outside = f"{daemon.url}/{VAULT}/outside"
     await main.goto(f"{daemon.url}/login?redirect=/{VAULT}/outside")
     await main.get_by_label("Password").fill(PASSWORD)
@@ -100,7 +105,7 @@ async def test_a_sub_domain_has_its_own_login_its_own_cookie_and_the_only_way_to
     assert await person.cookies(daemon.url) != []
     assert await main.evaluate(_OPEN, own_socket) is None, "the process's own page on another host"
     assert await main.evaluate(_OPEN, f"{daemon.ws_url}/{VAULT}/socket") is None
-    only_refusals(browser, 2)
+    await only_refusals(browser, 2)
     assert await inside.evaluate(_OPEN, own_socket) == "hello"
 
 
