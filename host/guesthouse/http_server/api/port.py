@@ -23,12 +23,10 @@ from guesthouse.http_server.routing.paths import BadPath, PathPattern
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
-from guesthouse.http_server.websocket.connection import WebSocketConnection
+from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
 from guesthouse.http_server.websocket.framing import SharedFrames
-from guesthouse.http_server.websocket.lifecycle import Notify
 from guesthouse.http_server.websocket.outbox import Policy
-from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 from guesthouse.link.calls import (
     AwaitRoom,
     BindHttpPath,
@@ -278,7 +276,7 @@ class HttpServerActions:
         calls.at_once(SetChannelPolicy, self.set_channel_policy)
         calls.later(AwaitRoom, lambda process, call, reply: self.when_room(process.id, call, reply))
 
-    def _of_path(self, owner: ProcessId, bound: str) -> list[WebSocketConnection | ResumableChannel]:
+    def _of_path(self, owner: ProcessId, bound: str) -> list[Channel]:
         return [connection for connection in self._channels.of(owner) if connection.bound_path == bound]
 
     # The JSON form.

@@ -30,7 +30,9 @@ from guesthouse.http_server.state.partial_messages import PartialMessages
 from guesthouse.http_server.state.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
+    from guesthouse.http_server.websocket.channel import Channel
     from guesthouse.http_server.websocket.connection import WebSocketConnection
+    from guesthouse.http_server.websocket.opening import OpeningSocket
     from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 
@@ -42,7 +44,7 @@ class Context(Struct):
     settings: Settings
     tokens: Tokens
     bindings: Bindings
-    channels: ChannelTable[WebSocketConnection | ResumableChannel]
+    channels: ChannelTable[Channel]
     connections: set[WebSocketConnection]
     connection_limits: ConnectionAdmission
     deadlines: TimerWheel
@@ -52,7 +54,7 @@ class Context(Struct):
     unfinished: PartialMessages
     sessions: SessionTable[ResumableChannel]
     token_channels: TokenChannels = field(default_factory=TokenChannels)
-    awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
+    awaiting_key: dict[int, OpeningSocket] = field(default_factory=dict)
     """Encrypted channels whose client has not posted its key yet, by channel id."""
     ui_folders: dict[ProcessId, Path] = field(default_factory=dict)
     """The `ui` folders of packages that have one, by process."""
