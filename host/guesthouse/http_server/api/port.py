@@ -5,7 +5,8 @@ Nothing here blocks. Workers are not trusted: their checks are repeated, and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -20,6 +21,7 @@ from guesthouse.http_server.close_codes import (
     is_sendable_code,
 )
 from guesthouse.http_server.routing.paths import BadPath, PathPattern
+from guesthouse.http_server.sessions.session import Phase
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
@@ -198,6 +200,11 @@ class HttpServerActions:
         """See `HttpServerPort.open_channels`."""
         chosen = self._channels if owner is None else self._channels.of(owner)
         return [connection.record() for connection in chosen]
+
+    def ended_sessions(self) -> Mapping[ProcessId, int]:
+        """Channels that were closed while their client was away and may still fetch the end, by process."""
+        sessions = self._context.sessions
+        return Counter(channel.owner for channel in sessions if channel.session.phase is Phase.OVER)
 
     def reopen(self, owner: ProcessId) -> None:
         """See `HttpServerPort.reopen`."""
