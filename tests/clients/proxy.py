@@ -170,7 +170,7 @@ class _Connection:
         self._writers = [writer]
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._half_closed: StreamWriter | None = None
+        self._half_closed: set[StreamWriter] = set()
         self._next: Plan | None = None
         self._left = 0
         """Bytes that pass before it."""
@@ -217,7 +217,7 @@ class _Connection:
         """Pass a chunk on, with what is due to happen within it."""
         while data:
             await self._flowing.wait()
-            if writer.is_closing() or writer is self._half_closed:
+            if writer.is_closing() or writer in self._half_closed:
                 return
             if self._next is None or self._next[1] is not to_node or self._left >= len(data):
                 if self._next is not None and self._next[1] is to_node:
@@ -249,7 +249,6 @@ class _Connection:
                 await self._pass_slowly(data, writer)
             case Fault.HALF_CLOSE:
                 self._write_eof(writer)
-                self._half_closed = writer
             case Fault.CUT | Fault.RESET:
                 self.end(reset=fault is Fault.RESET)
         return b""
@@ -265,5 +264,6 @@ class _Connection:
         await writer.drain()
 
     def _write_eof(self, writer: StreamWriter) -> None:
-        if not writer.is_closing() and writer is not self._half_closed:
+        if not writer.is_closing() and writer not in self._half_closed:
+            self._half_closed.add(writer)
             writer.write_eof()
