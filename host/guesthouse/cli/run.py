@@ -18,7 +18,6 @@ from guesthouse.core.late_modules import put_off
 if TYPE_CHECKING:
     from guesthouse.cli.dev import Sources
     from guesthouse.core.config import Settings
-    from guesthouse.linux.service_manager import ServiceManager
     from guesthouse.node.node import Node
     from guesthouse.node.prespawn import PrespawnedWorkers
 
@@ -103,11 +102,7 @@ async def _run(
     """Run the node until a signal, also while it starts."""
     import asyncio
 
-    from guesthouse.linux.service_manager import STOPPING, ServiceManager
-
     loop = asyncio.get_running_loop()
-    manager = ServiceManager()
-    manager.tell_alive(loop.call_later)
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - asyncio runs this in a task
     stopping = False
@@ -116,13 +111,12 @@ async def _run(
         nonlocal stopping
         if not stopping:
             stopping = True
-            manager.tell(STOPPING)
             task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, load, arguments, prespawned, stop, manager, consent=consent)
+        await _serve(settings, load, arguments, prespawned, stop, consent=consent)
     except asyncio.CancelledError:
         if not stopping:
             raise
@@ -135,13 +129,10 @@ async def _serve(
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
     stop: Callable[[], None],
-    manager: ServiceManager,
     *,
     consent: bool,
 ) -> None:
     import asyncio
-
-    from guesthouse.linux.service_manager import READY
 
     with _no_passes():
         for name in UNUSED:
@@ -166,8 +157,6 @@ async def _serve(
         await node.add(packages)
         await node.installer.start()
         await node.forget_absent()
-        node.started = True
-        manager.tell(READY)
         node.log.write("node", "info", f"{settings.node} serves {node.http.url} from {node.home.path}")
         with contextlib.suppress(OSError, OutputFailed):  # the pipe may be closed
             click.echo(f"ready {node.http.url} node={settings.node}")

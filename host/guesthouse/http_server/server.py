@@ -107,8 +107,7 @@ class HttpServer(HttpServerActions):
 
     async def __aenter__(self) -> Self:
         """Bind the port and start accepting."""
-        http = self._context.settings.http
-        listening = listen(http.host, http.port)
+        listening = listen(self._context.settings)
         try:
             server = self._server = _Server(self._context, self._config(self._context.settings))
         except BaseException:

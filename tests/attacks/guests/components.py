@@ -148,6 +148,7 @@ HEAVY: Final[dict[str, Callable[[], bytes]]] = {
     "20 MB of data 500 times": lambda: heavy_instances(
         f'(import "libc" "memory" (memory 1)) (data (i32.const 0) "{"x" * 20_000_000}")', 500
     ),
+    "1,000 imports 500 times": lambda: with_imports(1000, 500),
 }
 """Components whose instances take more than any may."""
 
@@ -155,6 +156,17 @@ HEAVY: Final[dict[str, Callable[[], bytes]]] = {
 def as_heavy_as_may_be() -> bytes:
     """16 MB of globals in instances."""
     return heavy_instances("(global i32 (i32.const 1))" * 20_000, 50)
+
+
+def with_imports(each: int, times: int) -> bytes:
+    """A guest with so many instances of a module that imports so many functions."""
+    given = "".join(f'(func (export "{number}"))' for number in range(each))
+    taken = "".join(f'(import "given" "{number}" (func))' for number in range(each))
+    made = '(core instance (instantiate $taking (with "given" (instance $given))))' * times
+    return with_fields(
+        f"(core module $given {given}) (core instance $given (instantiate $given))",
+        f"(core module $taking {taken}) {made}",
+    )
 
 
 def truncated(component: bytes, chance: random.Random) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -104,15 +105,25 @@ async def test_a_component_whose_instances_take_too_much_is_refused(scene: Scene
         while not attack.measured:
             attack.log = await outcome(scene, wasm)
             assert any(
-                words in attack.log for words in ("globals, functions and elements", "µs to create one")
+                words in attack.log
+                for words in ("globals, functions and elements", "µs to create one", "imports together")
             )
 
 
+AS_MUCH_AS_MAY_BE: Final[dict[str, Callable[[], bytes]]] = {
+    "16 MB of globals": components.as_heavy_as_may_be,
+    "10,000 imports": lambda: components.with_imports(980, 10),
+}
+
+
+@pytest.mark.parametrize("what", AS_MUCH_AS_MAY_BE)
 @tried_again
-async def test_instances_that_take_as_much_as_they_may_are_made_a_little_at_a_time(scene: Scene) -> None:
+async def test_instances_that_take_as_much_as_they_may_are_made_a_little_at_a_time(
+    scene: Scene, what: str
+) -> None:
     """Those that the worker serves meanwhile are served between two of them."""
-    wasm = components.as_heavy_as_may_be()
-    async with scene.attack(SUITE, "16 MB of globals", allowed=ROOM) as attack:
+    wasm = AS_MUCH_AS_MAY_BE[what]()
+    async with scene.attack(SUITE, what, allowed=ROOM) as attack:
         attack.gets = "what it asks for"
         while not attack.measured:
             assert await outcome(scene, wasm) == "installed"

@@ -46,6 +46,8 @@ HARMLESS: Final = Attacker(
 )
 MAIN: Final = 2
 """The number of the instance that runs: the gate and what has the memory come before it."""
+GATED: Final = 4
+"""The number of the gate's first function among what modules import: after the calls themselves and the check."""
 
 
 @dataclass
@@ -102,6 +104,21 @@ def late_allocator(parts: Parts) -> None:
     parts.plan["reallocs"][0] = [MAIN + 1, "late"]
 
 
+def no_gate(parts: Parts) -> None:
+    """Modules get the calls themselves."""
+    modules = parts.plan["instantiations"]
+    modules[MAIN][1] = [number - GATED if number >= GATED else number for number in modules[MAIN][1]]
+
+
+def no_check(parts: Parts) -> None:
+    """Nothing asks whether a call may block now."""
+    del parts.plan["built_in"][-1]
+    for column in parts.plan["calls"]:
+        del column[-1]
+    for module in parts.plan["instantiations"]:
+        module[1] = [number - (number >= GATED) for number in module[1] if number != GATED - 1]
+
+
 def no_code(parts: Parts) -> None:
     parts.modules[0] = b"\x7fELF" + bytes(5000)
 
@@ -121,6 +138,13 @@ LIES: Final[dict[str, Callable[[Parts], object]]] = {
     "an allocator of two results": put([MAIN, "two"], "reallocs", 0),
     "an allocator that there is not": put([MAIN, "nothing"], "reallocs", 0),
     "an allocator of the future": late_allocator,
+    "an allocator that is a call of the host": put([0, "0"], "reallocs", 0),
+    "a call that blocks past its check": put("0 unchecked", "imported", 0, 1, 0),
+    "a call that does not block past its check": put("1 unchecked", "imported", 0, 1, 1),
+    "modules that import calls themselves": no_gate,
+    "a gate that checks nothing": no_check,
+    "a gate with a start function": put("0", "instantiations", 0, 2),
+    "a gate that there is twice": put(2, "instantiations", 1, 0),
     "a run function that is a memory": put([1, "memory"], "exports", 2, 0),
     "a run function of another type": put([MAIN, "many"], "exports", 2, 0),
     "an instance of the future": put([9, "run"], "exports", 2, 0),

@@ -260,7 +260,7 @@ REFUSED: Final = {
         f"(core module $m {MANY_IMPORTS})"
         + '(core instance (instantiate $m (with "many" (instance $all))))' * 51
         + ")",
-        "have over 50000 imports together",
+        "have over 10000 imports together",
     ),
     "its modules export too much": (
         f"(component {f'(core module (func $f) {MANY_EXPORTS})' * 101})",

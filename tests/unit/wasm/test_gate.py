@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 from wasmtime import wat2wasm
 
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
+from guesthouse.wasm.core.gate_check import check_gate
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import capi
+from guesthouse.wasm.errors import NotLoaded
 from guesthouse.wasm.plan.gate import with_gate
 from guesthouse.wasm.plan.linking import MAX_CALLS
-from guesthouse.wasm.plan.plan import CallOf, Plan
+from guesthouse.wasm.plan.plan import CallOf, Checking, Export, Instantiation, Plan, unchecked
 from guesthouse.wasm.plan.planner import take_apart
 
 from ...boundary.harness import ENGINE, LIMITS, Calls, apart, finish_step, guest
@@ -110,3 +114,48 @@ def test_a_component_lowers_so_many_functions_and_no_more(more: int) -> None:
             take_apart(content, ENGINE)
     else:
         assert len(take_apart(content, ENGINE).plan.calls) == MAX_CALLS
+
+
+def instance(number: int, **changes: Any) -> Callable[[Plan], Plan]:
+    """The plan with another instance of that number."""
+
+    def change(plan: Plan) -> Plan:
+        instances = list(plan.instantiations)
+        instances[number] = replace(instances[number], **changes)
+        return replace(plan, instantiations=tuple(instances))
+
+    return change
+
+
+LAST: Final = -1
+LIES: Final[dict[str, Callable[[Plan], Plan]]] = {
+    "no instance": lambda plan: replace(plan, instantiations=()),
+    "no check": lambda plan: replace(plan, calls=plan.calls[:-1]),
+    "a check before the last": lambda plan: replace(plan, calls=(Checking(), *plan.calls)),
+    "a gate without its check": instance(0, imports=(CallOf(0),)),
+    "a gate of other calls": instance(0, imports=(CallOf(1), CallOf(0))),
+    "a gate that begins by a call": instance(0, start="0"),
+    "another gate": lambda plan: replace(
+        plan, instantiations=(*plan.instantiations, Instantiation(plan.instantiations[0].module, ()))
+    ),
+    "a call that is not checked": instance(LAST, imports=(Export(0, unchecked(0)),)),
+    "the call itself": instance(LAST, imports=(CallOf(0),)),
+    "the check itself": instance(LAST, imports=(CallOf(1),)),
+    "an allocator that is a call": lambda plan: replace(plan, reallocs=(Export(0, "0"),)),
+    "an allocator that is not checked": lambda plan: replace(plan, reallocs=(Export(0, unchecked(0)),)),
+    "a memory of the gate": lambda plan: replace(plan, memory=Export(0, "0")),
+    "a run function that is a call": lambda plan: replace(
+        plan, exports=tuple(replace(each, function=Export(0, "0")) for each in plan.exports)
+    ),
+}
+
+
+@pytest.mark.parametrize("how", LIES)
+def test_a_plan_by_which_a_call_could_block_without_its_check_is_not_loaded(how: str) -> None:
+    content = bytes(wat2wasm(guest("(call $count)", COUNT, more=IMPORT_COUNT)))
+    plan, _ = with_gate(take_apart(content, ENGINE).plan)
+    check_gate(plan, [0])
+    changed = LIES[how](plan)
+    check_gate(changed, ())
+    with pytest.raises(NotLoaded, match="a call could block where it must not"):
+        check_gate(changed, [0])

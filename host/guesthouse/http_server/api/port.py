@@ -5,7 +5,6 @@ Nothing here blocks. Workers are not trusted: their checks are repeated, and wha
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Container, Sequence
 from enum import StrEnum
 from typing import Final
@@ -24,7 +23,6 @@ from guesthouse.http_server.routing.paths import BadPath, PathPattern
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
-from guesthouse.http_server.state.traffic import Traffic
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
 from guesthouse.http_server.websocket.framing import SharedFrames
@@ -59,8 +57,6 @@ class PushProblem(StrEnum):
     FULL = "WsChannelFull"
     BAD_TYPE = "MalformedRequest"
 
-
-_COUNTED_AT_ONCE: Final = 500
 
 _WAITED: Final = {"channel-full": PushProblem.FULL, "channel-not-found": PushProblem.NOT_FOUND}
 
@@ -205,26 +201,6 @@ class HttpServerActions:
         chosen = self._channels if owner is None else self._channels.of(owner)
         return [connection.record() for connection in chosen]
 
-    async def traffic(self) -> dict[ProcessId, Traffic]:
-        """What the channels of each process carry and have carried, looked at a part in each iteration of the loop."""
-        traffic = self._context.closed_channels.traffic()
-        channels = tuple(self._channels)
-        for start in range(0, len(channels), _COUNTED_AT_ONCE):
-            for channel in channels[start : start + _COUNTED_AT_ONCE]:
-                traffic.setdefault(channel.owner, Traffic()).add_open(channel.record())
-            await asyncio.sleep(0)
-        return traffic
-
-    @property
-    def connections(self) -> int:
-        """Open connections, of HTTP and WebSocket."""
-        return self._context.connection_limits.open
-
-    @property
-    def away_bytes(self) -> int:
-        """What is kept for the clients of resumable channels that have no socket."""
-        return self._context.sessions.away_bytes
-
     def reopen(self, owner: ProcessId) -> None:
         """See `HttpServerPort.reopen`."""
         process = self._context.router.find(owner)
@@ -243,7 +219,6 @@ class HttpServerActions:
         close = PROCESS_GONE.because(reason) if reason else PROCESS_GONE
         for connection in self._channels.of(owner):
             connection.end(close, Notify.NOTHING)
-        self._context.closed_channels.forget(owner)
 
     def _dropped(self, owner: ProcessId, channel_id: int, problem: PushProblem) -> None:
         if problem is PushProblem.NOT_FOUND and self._channels.was_closed(channel_id):

@@ -19,6 +19,7 @@ from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import BadProcessId
 from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth.access import NoSuchPackage
+from guesthouse.http_server.http.client_script import CLIENT_SCRIPT, client_script
 from guesthouse.http_server.http.login import Login
 from guesthouse.http_server.http.node_api import NodeApi
 from guesthouse.http_server.http.own_origin import SHARE_PATH
@@ -32,7 +33,9 @@ from guesthouse.http_server.state.context import Context
 
 ENCRYPTOR: Final = "/encryptor:distro:sys"
 RPC: Final = "/rpc:distro:sys/message"
-_OWN_PATHS: Final = frozenset(("/", "/our.js", "/login", "/logout", "/token", SHARE_PATH, ENCRYPTOR, RPC))
+_OWN_PATHS: Final = frozenset(
+    ("/", "/our.js", CLIENT_SCRIPT, "/login", "/logout", "/token", SHARE_PATH, ENCRYPTOR, RPC)
+)
 
 
 class _MethodNotAllowed(Struct, frozen=True):
@@ -58,6 +61,7 @@ class HttpApp:
             [
                 Route("/", self._home, methods=["GET"]),
                 Route("/our.js", self._our_js, methods=["GET"]),
+                Route(CLIENT_SCRIPT, client_script, methods=["GET"]),
                 Route("/login", login.show, methods=["GET"]),
                 Route("/login", login.submit, methods=["POST"]),
                 Route("/logout", login.ask_logout, methods=["GET"]),
@@ -67,7 +71,7 @@ class HttpApp:
                 Route(ENCRYPTOR, self.api.node_public_key, methods=["GET"]),
                 Route(ENCRYPTOR, self.api.exchange_keys, methods=["POST"]),
                 Route(RPC, self.api.send_message, methods=["POST"]),
-                *(Route(path, _MethodNotAllowed("GET, HEAD")) for path in ("/", "/our.js")),
+                *(Route(path, _MethodNotAllowed("GET, HEAD")) for path in ("/", "/our.js", CLIENT_SCRIPT)),
                 *(Route(path, _MethodNotAllowed("GET, HEAD, POST")) for path in ("/login", "/logout")),
                 *(Route(path, _MethodNotAllowed("POST")) for path in ("/token", SHARE_PATH, RPC)),
                 Route(ENCRYPTOR, _MethodNotAllowed("GET, HEAD, POST")),

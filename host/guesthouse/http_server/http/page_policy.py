@@ -82,7 +82,7 @@ class PagePolicy(Struct, frozen=True):
                 connect += f" {origin_of(ws_scheme, self.site.parent)}"
         else:
             own = f"{web}{self.path}/ {web}{self.path}"
-            scripts = f"{own} {web}/our.js"
+            scripts = f"{own} {web}/our.js {web}/guesthouse.js"
             connect = f"{own} {sockets}/" if self.registers else f"{own} {sockets}{self.path}/"
         inline = "data: blob: 'unsafe-inline' 'unsafe-eval'"
         parts = [

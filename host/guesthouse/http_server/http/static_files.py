@@ -91,12 +91,15 @@ def static_answer(binding: HttpBinding, request: Request) -> Response:
     """Respond with bound static content, the requested range of it, or 304."""
     static = binding.static
     assert static is not None  # noqa: S101 - for the type checker: checked by the caller
-    content = static.blob
-    mime = content.mime or ""
+    mime = static.blob.mime or ""
     if not mime or not mime.isascii() or not mime.isprintable():
         mime = _UNKNOWN
-    body = content.bytes
-    whole = Response(body, headers={**_HEADERS, "ETag": static.etag, "Accept-Ranges": "bytes"})
+    return content_answer(static.blob.bytes, static.etag, mime, request)
+
+
+def content_answer(body: bytes, etag: str, mime: str, request: Request) -> Response:
+    """Respond with content, the requested range of it, or 304."""
+    whole = Response(body, headers={**_HEADERS, "ETag": etag, "Accept-Ranges": "bytes"})
     whole.raw_headers.append((b"content-type", mime.encode()))
     return _conditional(request, whole, len(body), lambda part: Response(body[part.start : part.stop], 206))
 

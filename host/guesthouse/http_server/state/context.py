@@ -28,7 +28,6 @@ from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.fair_queue import FairQueue
 from guesthouse.http_server.state.partial_messages import PartialMessages
 from guesthouse.http_server.state.timer_wheel import TimerWheel
-from guesthouse.http_server.state.traffic import ClosedChannels
 
 if TYPE_CHECKING:
     from guesthouse.http_server.websocket.connection import WebSocketConnection
@@ -44,7 +43,6 @@ class Context(Struct):
     tokens: Tokens
     bindings: Bindings
     channels: ChannelTable[WebSocketConnection | ResumableChannel]
-    closed_channels: ClosedChannels
     connections: set[WebSocketConnection]
     connection_limits: ConnectionAdmission
     deadlines: TimerWheel
@@ -90,15 +88,13 @@ def new_context(
     limits, http = settings.connections, settings.http
     bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
     trusted = frozenset(http.trusted_proxies)
-    closed = ClosedChannels()
     return Context(
         router=router,
         log=log,
         settings=settings,
         tokens=tokens,
         bindings=bindings,
-        channels=ChannelTable(closed=lambda channel: closed.add(channel.record())),
-        closed_channels=closed,
+        channels=ChannelTable(),
         connections=set(),
         connection_limits=ConnectionAdmission(limits.total, limits.per_address, exempt=trusted),
         deadlines=TimerWheel(),

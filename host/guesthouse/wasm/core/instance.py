@@ -12,10 +12,12 @@ from guesthouse.wasm.abi.memory import LinearMemory
 from guesthouse.wasm.abi.signatures import lower_parameters
 from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.core.core_fiber import CoreFiber
+from guesthouse.wasm.core.gate_check import check_gate
 from guesthouse.wasm.core.host_calls import as_core_call, as_core_check, as_core_drop, as_core_handle
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
+from guesthouse.wasm.engine.host_functions import HostFunction
 from guesthouse.wasm.engine.imports import (
     MAX_IMPORTED_FUNCTIONS,
     HostImport,
@@ -29,6 +31,7 @@ from guesthouse.wasm.engine.imports import (
 from guesthouse.wasm.engine.owned import CoreFunctionType, Native, address_of_native
 from guesthouse.wasm.errors import LinkFailure, WrongType
 from guesthouse.wasm.plan.plan import (
+    Call,
     CallOf,
     Checking,
     Dropped,
@@ -43,6 +46,7 @@ from guesthouse.wasm.plan.plan import (
     unchecked,
 )
 from guesthouse.wasm.plan.weight import Weight, problem
+from guesthouse.wasm.types import FunctionType
 
 
 class Step(Struct, frozen=True):
@@ -89,6 +93,7 @@ class LinkedComponent:
 
         Raises:
             LinkFailure: it imports what is not offered, has none of the entries, or is too large to instantiate.
+            NotLoaded: its plan leads past the gate.
         """
         too_heavy = problem(_weights(plan))
         if too_heavy is not None:
@@ -141,10 +146,11 @@ class LinkedComponent:
         """Link the host's calls; returns what modules import instead of the gate's checked functions."""
         if len(plan.functions) > MAX_IMPORTED_FUNCTIONS:
             raise too_many_functions()
-        offered = {}
+        offered: dict[tuple[str, str], tuple[HostFunction, FunctionType]] = {}
         for each in plan.functions:
             function = host_function(offer, each.interface, each.name, each.type)
             offered[each.interface, each.name] = function, each.type
+        check_gate(plan, [at for at, call in enumerate(plan.calls) if _may_block(call, offered)])
         known: Known = {}
         direct: dict[Source, Source] = {}
         for number, call in enumerate(plan.calls):
@@ -200,6 +206,10 @@ class _Linker:
 
     def __del__(self) -> None:
         self._delete(self.address)
+
+
+def _may_block(call: Call, offered: Mapping[tuple[str, str], tuple[HostFunction, FunctionType]]) -> bool:
+    return isinstance(call, Lowered) and offered[call.interface, call.name][0].blocks
 
 
 def _find_entry(

@@ -26,12 +26,45 @@ FIBER_STACK: Final = 2 * MAX_WASM_STACK
 _PROPERTIES: Final[dict[str, bool | int]] = {
     "epoch_interruption": True,
     # A guest that waits on shared memory would block the worker's only thread.
-    "wasm_threads": False,
     "shared_memory": False,
-    "wasm_memory64": False,
-    "wasm_gc": False,
-    "wasm_exceptions": False,
     "max_wasm_stack": MAX_WASM_STACK,
+    # Externref alone would need it, which no guest can get.
+    "gc_support": False,
+}
+NEEDED_FEATURES: Final = (
+    "bulk_memory",
+    "component_model",
+    "multi_memory",
+    "multi_value",
+    "reference_types",
+    "simd",
+    "tail_call",
+)
+"""Features of WebAssembly that tools use for guests, QuickJS tail calls. Constants that add have no switch."""
+_OTHER_FEATURES: Final = (
+    "branch_hinting",
+    "compact_imports",
+    "component_model_accessors",
+    "component_model_async",
+    "component_model_async_stackful",
+    "component_model_canonical_names",
+    "component_model_implements",
+    "component_model_map",
+    "component_model_more_async_builtins",
+    "custom_page_sizes",
+    "exceptions",
+    "function_references",
+    "gc",
+    "memory64",
+    "relaxed_simd",
+    "stack_switching",
+    "threads",
+    "wide_arithmetic",
+)
+"""All others that the engine has, many by default: each is code that untrusted modules would reach."""
+_FEATURES: Final[dict[str, bool | int]] = {
+    **{f"wasm_{name}": True for name in NEEDED_FEATURES},
+    **{f"wasm_{name}": False for name in _OTHER_FEATURES},
 }
 _FIBER: Final[dict[str, bool | int]] = {"concurrency_support": False, "async_stack_size": FIBER_STACK}
 
@@ -93,7 +126,7 @@ def _config(*, small: bool) -> int:
 
     config: int = capi.config_new()
     memory = _MEMORY | _SMALL_MEMORY if small else _MEMORY
-    for name, value in (_PROPERTIES | _FIBER | memory).items():
+    for name, value in (_PROPERTIES | _FEATURES | _FIBER | memory).items():
         kind = c_bool if isinstance(value, bool) else c_uint64
         capi.bind(f"wasmtime_config_{name}_set", None, c_void_p, kind)(config, value)
     return config
@@ -107,7 +140,16 @@ def engine_key() -> str:
     import json
 
     settings = [
-        *(installed_version(), _PROPERTIES, _FIBER, SMALL_COMPONENT, _MEMORY, _SMALL_MEMORY, PLAN_VERSION),
+        *(
+            installed_version(),
+            _PROPERTIES,
+            _FEATURES,
+            _FIBER,
+            SMALL_COMPONENT,
+            _MEMORY,
+            _SMALL_MEMORY,
+            PLAN_VERSION,
+        ),
         [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(_JUDGED_BY.glob("*.py"))],
     ]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

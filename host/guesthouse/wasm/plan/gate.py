@@ -6,7 +6,8 @@ in the guest's own store, whose entry is checked.
 
 A blocking call while the guest's allocator runs in a host call must be refused before it reaches the engine, which
 panics outside of a fiber. Only the worker knows which functions block. So the gate has each lowered function twice,
-checked (see `Checking`) and unchecked, and the worker links guests to the latter where it never blocks.
+checked (see `Checking`) and unchecked, and the worker links guests to the latter where it never blocks. It checks that
+the plan leads everything else through the former (`core/gate_check.py`).
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
     calls = (*plan.calls, Checking())
     host = (number for number, call in enumerate(calls) if not isinstance(call, Trapping))
     gate = Instantiation(plan.modules, tuple(map(CallOf, host)))
-    weight = Weight(1024 + 128 * len(calls), 10 + len(calls) // 10)
+    weight = Weight(1024 + 256 * len(calls), 10 + len(calls))
     gated = replace(
         plan,
         calls=calls,

@@ -3,7 +3,8 @@
 The engine creates an instance without interruption, and limits nothing of it: globals, function
 references, elements and copied data are bounded only by the module's size, and a component may have hundreds of
 instances of one module. So each module is weighed when the component is compiled. The estimates are mostly high
-(measured: 6 ns a global, 430 ns an element of an imported table, 1 ns a copied byte).
+(measured: 6 ns a global, 430 ns an element of an imported table, 1 ns a copied byte, 1 µs an import, which the worker
+looks up by name).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _GLOBALS, _TABLES, _ELEMENTS, _DATA = 6, 4, 9, 11
 _I32_CONST, _I64_CONST, _GLOBAL_GET, _REF_NULL, _REF_FUNC, _END = 0x41, 0x42, 0x23, 0xD0, 0xD2, 0x0B
 _DENSE: Final = 16 * 1024 * 1024
 """A memory image up to that size is mapped, whatever its content; a larger one if at least half of it is data."""
+_IMPORT_BYTES: Final = 200
+"""What a worker keeps of an import, and looks it up by, most of it once for all guests of a component."""
 _LONG: Final = 1 << 20
 """An element section larger than this is not parsed: it is too much in any case."""
 
@@ -58,11 +61,12 @@ def weigh(module: CoreModule, *, small: bool) -> Weight:
     size = (
         1024
         + 16 * globals_.number()
-        + 32 * (len(module.imports) + references)
+        + _IMPORT_BYTES * len(module.imports)
+        + 32 * references
         + 16 * eager
         + 8 * sum(table_sizes(module))
     )
-    nanoseconds = 10_000 + 50 * len(module.imports) + 20 * global_bytes + 430 * eager + references
+    nanoseconds = 10_000 + 1000 * len(module.imports) + 20 * global_bytes + 430 * eager + references
     return Weight(size, (nanoseconds + _data_nanoseconds(module, small=small)) // 1000)
 
 

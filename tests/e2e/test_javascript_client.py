@@ -1,0 +1,51 @@
+"""The JavaScript client, in Node and in Chromium, by connections that break at random bytes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import pytest
+from tests.clients.javascript_runs import QUICK, run_script
+from tests.clients.proxy import Fault, FaultyProxy
+
+from .clients import ECHO_C
+from .conftest import StartNode
+from .daemon import Daemon
+
+CUTS: Final = int(os.environ.get("GUESTHOUSE_CLIENT_CUTS", "160"))
+"""Of each test: 1,000 take a few minutes."""
+
+SECONDS: Final = 60 + CUTS
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(SECONDS + 60)]
+
+
+def proxy_of(daemon: Daemon, *faults: Fault, **options: Any) -> FaultyProxy:
+    return FaultyProxy(int(daemon.url.rpartition(":")[2]), faults=faults or tuple(Fault), **options)
+
+
+def nothing_was_lost(told: dict[str, Any], cuts: int) -> None:
+    assert told["broken"] >= cuts
+    assert told["away"] > 0
+    assert told["heard"] == told["sent"]
+    assert (told["lost"], told["left"]) == ([], 0)
+    assert told["queued"] < 200_000, "a burst is all that waits"
+
+
+@pytest.mark.parametrize(
+    ("faults", "encrypted", "share"),
+    [((Fault.CUT, Fault.RESET), False, 1), ((Fault.CUT, Fault.RESET), True, 4), (tuple(Fault), False, 4)],
+    ids=["cut", "encrypted", "faulty"],
+)
+async def test_in_node_each_message_comes_once_and_in_order_however_connections_break(
+    start: StartNode, faults: tuple[Fault, ...], encrypted: bool, share: int
+) -> None:
+    daemon = await start("echo-c")
+    async with proxy_of(daemon, *faults, seed=f"{len(faults)} {encrypted}", stall_seconds=0.3) as proxy:
+        options = {**QUICK, "url": proxy.url, "process": ECHO_C, "token": await daemon.token()}
+        plan = {"options": options, "cuts": CUTS // share, "encrypted": encrypted}
+        told = await run_script("cuts.mjs", plan, seconds=SECONDS)
+        proxy.calm()
+    nothing_was_lost(told, CUTS // share)
+    assert told["grown"] < 2_000_000, told
+    await daemon.no_channels()
