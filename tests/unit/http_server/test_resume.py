@@ -514,6 +514,28 @@ async def test_a_first_message_that_is_not_in_order_is_refused(
 @pytest.mark.parametrize(
     ("fields", "close"),
     [
+        ({"type": "open"}, close_codes.NOT_A_REGISTER),
+        ({"type": "open", "target_process": str(CHAT)}, close_codes.NOT_A_REGISTER),
+        ({"type": "open", "auth_token": "x"}, close_codes.NOT_A_REGISTER),
+        ({"type": "resume", "session": "x", "received": 0}, close_codes.NOT_A_REGISTER),
+        ({"type": "open", "auth_token": 1, "target_process": str(CHAT)}, close_codes.BAD_CONTROL),
+        ({"type": "resume", "session": "x", "auth_token": "x"}, close_codes.BAD_CONTROL),
+        ({"type": "open", "auth_token": "x", "target_process": str(CHAT)}, close_codes.BAD_TOKEN),
+        ({"type": "resume", "session": "x", "received": 0, "auth_token": "x"}, close_codes.BAD_TOKEN),
+    ],
+)
+async def test_what_the_register_form_lacks_is_told_as_by_registering(
+    house: House, fields: dict[str, object], close: CloseReason
+) -> None:
+    client = ResumableClient(house.ws_url + "/")
+    client.socket = await client.connect()
+    await client.say(**fields)
+    assert said(close, await client.closed())
+
+
+@pytest.mark.parametrize(
+    ("fields", "close"),
+    [
         ({"type": "ack", "received": 2}, close_codes.BAD_COUNT),
         ({"type": "ack", "received": 2**53 - 1}, close_codes.BAD_COUNT),
         ({"type": "lost", "count": 0}, close_codes.BAD_CONTROL),
