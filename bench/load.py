@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from array import array
@@ -24,6 +25,8 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_
 MOST: Final = 17 * 1024 * 1024
 _PATIENCE: Final = 60.0
 _BOTTLENECK: Final = 0.9
+_SUBPROTOCOL: Final = "guesthouse.v1"
+_ACKNOWLEDGE: Final = re.compile(rb'"ack":{"messages":(\d+)')
 
 
 class Measured(TypedDict):
@@ -45,6 +48,7 @@ class Client(WSListener):
         self._payload = payload
         self._type = WSMsgType.TEXT if text else WSMsgType.BINARY
         self._finished = finished
+        self.ready = asyncio.Event()
         self.times = array("d")
         self.answered = 0
         self.until = 0.0
@@ -54,6 +58,7 @@ class Client(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
+        self.ready.set()
 
     def begin(self) -> None:
         self._sent = perf_counter()
@@ -85,16 +90,49 @@ class Client(WSListener):
             self._finished.set()
 
 
-async def run(urls: Sequence[str], connections: int, seconds: float, payload: bytes, text: bool) -> Measured:
+class SessionClient(Client):
+    """One connection whose channel is resumable: it opens the session, and acknowledges as it is told to."""
+
+    def __init__(self, payload: bytes, text: bool, finished: asyncio.Event) -> None:
+        super().__init__(payload, text, finished)
+        self._every = 0
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        transport.send(WSMsgType.TEXT, b'\x10{"type":"open"}')
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.TEXT and frame.get_payload_as_bytes()[:1] == b"\x10":
+            if not self._every:
+                self._opened(frame.get_payload_as_bytes())
+            return
+        super().on_ws_frame(transport, frame)
+        if self.answered % self._every == 0:
+            transport.send(WSMsgType.TEXT, b'\x10{"type":"ack","received":%d}' % self.answered)
+
+    def _opened(self, control: bytes) -> None:
+        told = _ACKNOWLEDGE.search(control)
+        if told is None:
+            raise SystemExit(f"the session was not opened: {control[:200]!r}")
+        self._every = int(told[1])
+        self.ready.set()
+
+
+async def run(
+    urls: Sequence[str], connections: int, seconds: float, payload: bytes, *, text: bool, session: bool
+) -> Measured:
     """Generate load and return the result; the first fifth of the time is not counted. Connections are spread
     over the URLs in turn.
     """
     events = [asyncio.Event() for _ in range(connections)]
     clients: list[Client] = []
+    headers = {"Sec-WebSocket-Protocol": _SUBPROTOCOL} if session else None
     for place, event in enumerate(events):
-        client = Client(payload, text, event)
+        client = (SessionClient if session else Client)(payload, text, event)
         url = urls[place % len(urls)]
-        await ws_connect(lambda client=client: client, url, max_frame_size=MOST)
+        await ws_connect(lambda client=client: client, url, max_frame_size=MOST, extra_headers=headers)
+        async with asyncio.timeout(_PATIENCE):
+            await client.ready.wait()
         clients.append(client)
     cpu_before = os.times()
     begin = perf_counter()
@@ -130,12 +168,19 @@ def _measured(clients: Sequence[Client], counted_seconds: float, load_cpu: float
 
 
 def load(
-    url: str | Sequence[str], connections: int, size: int, seconds: float, *, text: bool = True
+    url: str | Sequence[str],
+    connections: int,
+    size: int,
+    seconds: float,
+    *,
+    text: bool = True,
+    session: bool = False,
 ) -> Measured:
-    """Load one server for some seconds from a process of its own."""
+    """Load one server for some seconds from a process of its own; with `session` by resumable channels."""
     urls = [url] if isinstance(url, str) else list(url)
     command = [sys.executable, str(Path(__file__)), "--connections", str(connections)]
     command += ["--bytes", str(size), "--seconds", str(seconds), *([] if text else ["--binary"])]
+    command += ["--session"] if session else []
     done = subprocess.run(command, input="\n".join(urls), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the load on {urls[0]} failed: {done.stderr.strip()[-1000:]}")
@@ -160,12 +205,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--bytes", type=int, default=128)
     parser.add_argument("--binary", action="store_true")
+    parser.add_argument("--session", action="store_true")
     options = parser.parse_args()
     urls = sys.stdin.read().split()
     payload = b"x" * options.bytes
-    print(
-        json.dumps(uvloop.run(run(urls, options.connections, options.seconds, payload, not options.binary)))
+    clients = run(
+        urls, options.connections, options.seconds, payload, text=not options.binary, session=options.session
     )
+    print(json.dumps(uvloop.run(clients)))
 
 
 if __name__ == "__main__":

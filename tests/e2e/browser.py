@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from playwright.async_api import Browser as Chromium
-from playwright.async_api import BrowserContext, ConsoleMessage, Error, Page, Request, async_playwright
+from playwright.async_api import BrowserContext, ConsoleMessage, Error, Page, Playwright, Request, expect
+from tests.patience import PATIENCE
 
 CHROMIUM: Final = "/usr/bin/chromium"
 _ARGUMENTS: Final = (
@@ -22,14 +23,18 @@ _ARGUMENTS: Final = (
 )
 _SANDBOXED: Final = "An iframe which has both allow-scripts and allow-same-origin for its sandbox attribute"
 """Of pages that share their origin: theirs is no sandbox of an `iframe`."""
+_PATIENCE_MS: Final = 1000 * PATIENCE
+
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @dataclass
 class Browser:
-    """A running Chromium, and what went wrong in it."""
+    """A running Chromium, and what went wrong in the pages of those who came in by this."""
 
     chromium: Chromium
     problems: list[str] = field(default_factory=list)
+    people: list[BrowserContext] = field(default_factory=list)
     all_expected: bool = False
 
     async def person(
@@ -41,8 +46,9 @@ class Browser:
         context = await self.chromium.new_context(
             viewport={"width": width, "height": height}, user_agent=agent
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_PATIENCE_MS)
         context.on("page", self._watch)
+        self.people.append(context)
         return context
 
     def expect_problem(self, text: str) -> None:
@@ -72,13 +78,22 @@ class Browser:
 
 
 @asynccontextmanager
-async def browser_of(*arguments: str) -> AsyncIterator[Browser]:
-    """Start Chromium, with more arguments; at the end it has stopped, and nothing went wrong in its pages."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ARGUMENTS, *arguments])
-        try:
-            browser = Browser(chromium)
-            yield browser
-        finally:
-            await chromium.close()
+async def chromium_of(playwright: Playwright, *arguments: str) -> AsyncIterator[Chromium]:
+    """Start Chromium, with more arguments; at the end it has stopped."""
+    chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ARGUMENTS, *arguments])
+    try:
+        yield chromium
+    finally:
+        await chromium.close()
+
+
+@asynccontextmanager
+async def browsing(chromium: Chromium) -> AsyncIterator[Browser]:
+    """People at a Chromium; at the end they have left, and nothing went wrong in their pages."""
+    browser = Browser(chromium)
+    try:
+        yield browser
+    finally:
+        for person in browser.people:
+            await person.close()
     assert browser.all_expected or not browser.problems, browser.problems

@@ -6,16 +6,18 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import Playwright, async_playwright
 
 from guesthouse.package.compile.mac import MacKey
 
-from .browser import Browser, browser_of
+from .browser import Browser, browsing, chromium_of
 from .compiles import KEY_FILE, compile_python, is_in_python
 from .daemon import Daemon
 from .packages import package
@@ -70,6 +72,13 @@ def home_in(folder: Path, compiled: Path) -> Path:
 
 @pytest.fixture
 async def start(new_home: Callable[[], Path], compiled: Path) -> AsyncIterator[StartNode]:
+    async with starting(new_home, compiled) as start:
+        yield start
+
+
+@asynccontextmanager
+async def starting(new_home: Callable[[], Path], compiled: Path) -> AsyncIterator[StartNode]:
+    """Starts nodes in the block; they stop at its end."""
     async with AsyncExitStack() as stack:
 
         async def start(*packages: str | Path, home: Path | None = None, **options: Any) -> Daemon:
@@ -112,7 +121,30 @@ def _is_argument(name: str | Path) -> bool:
     return isinstance(name, Path) or "=" in name
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with browser_of() as opened:
+# Playwright and Chromium take longer to start than most tests with pages do, and each of the people in them has
+# cookies and storage of their own: one for all tests of a process, and so one event loop. The tests need
+# `pytest.mark.asyncio(loop_scope="session")`, and `start_for_browser` for their `start`.
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def playwright() -> AsyncIterator[Playwright]:
+    async with async_playwright() as driver:
+        yield driver
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium(playwright: Playwright) -> AsyncIterator[Chromium]:
+    async with chromium_of(playwright) as opened:
         yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
+    async with browsing(chromium) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start_for_browser(new_home: Callable[[], Path], compiled: Path) -> AsyncIterator[StartNode]:
+    async with starting(new_home, compiled) as start:
+        yield start

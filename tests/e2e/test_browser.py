@@ -22,7 +22,14 @@ from .packages import ROOT, package
 from .test_channels import events_of
 from .waiting import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 CLIENT_API = ROOT / "tests/e2e/node_modules/@kinode/client-api"
+
+
+@pytest.fixture
+def start(start_for_browser: StartNode) -> StartNode:
+    return start_for_browser
 
 
 def with_pages(name: str, place: Path) -> Path:

@@ -15,6 +15,8 @@ from .clients import CHAT, PAGES
 from .conftest import StartNode
 from .daemon import Daemon
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 MODES: Final = ("auto", "shared")
 
 _FETCH: Final = """async (url) => {
@@ -72,6 +74,11 @@ _FLOOD: Final = """(node) => {
     document.cookie = `kinode-auth_${node}=junk; path=/; domain=localhost`;
     return document.cookie.length;  // read after it was written: a browser may write later
 }"""
+
+
+@pytest.fixture
+def start(start_for_browser: StartNode) -> StartNode:
+    return start_for_browser
 
 
 async def attacker(daemon: Daemon, person: BrowserContext) -> Page:

@@ -11,14 +11,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Playwright, expect
 
-from .browser import Browser, browser_of
+from .browser import Browser, browsing, chromium_of
 from .clients import CHAT, ECHO_C, PAGES
 from .conftest import StartNode
 from .daemon import Daemon
 from .packages import package
 from .waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EXAMPLE: Final = """
 function getCookie(name) {
@@ -57,10 +59,16 @@ _TOSS: Final = """([node, domain, process]) => {
 }"""
 
 
+@pytest.fixture
+def start(start_for_browser: StartNode) -> StartNode:
+    return start_for_browser
+
+
 @asynccontextmanager
-async def told(*rules: str) -> AsyncIterator[Browser]:
+async def told(playwright: Playwright, *rules: str) -> AsyncIterator[Browser]:
     """Chromium that finds hosts by these rules."""
-    async with browser_of(f"--host-resolver-rules={', '.join(rules)}") as browser:
+    rule = f"--host-resolver-rules={', '.join(rules)}"
+    async with chromium_of(playwright, rule) as chromium, browsing(chromium) as browser:
         yield browser
 
 
@@ -71,7 +79,9 @@ async def log_in(page: Page, daemon: Daemon) -> None:
     await page.get_by_role("button", name="Log in").click()
 
 
-async def test_the_example_of_the_websocket_api_works_to_the_letter(start: StartNode, tmp_path: Path) -> None:
+async def test_the_example_of_the_websocket_api_works_to_the_letter(
+    start: StartNode, playwright: Playwright, tmp_path: Path
+) -> None:
     folder = shutil.copytree(package("echo-c"), tmp_path / "my-package")
     manifest = folder / "package.toml"
     text = manifest.read_text().replace('name = "echo-c"', 'name = "my-package"')
@@ -84,7 +94,7 @@ async def test_the_example_of_the_websocket_api_works_to_the_letter(start: Start
     daemon = await start(folder)
     port = urlsplit(daemon.url).port
     async with told(
-        f"MAP localhost:8080 127.0.0.1:{port}", f"MAP *.localhost:8080 127.0.0.1:{port}"
+        playwright, f"MAP localhost:8080 127.0.0.1:{port}", f"MAP *.localhost:8080 127.0.0.1:{port}"
     ) as browser:
         page = await (await browser.person()).new_page()
         await page.goto("http://localhost:8080/my-package:my-package:template.os/")
@@ -123,10 +133,10 @@ async def test_a_page_that_the_operator_trusts_registers_with_another_packages_p
 
 
 async def test_a_browser_that_finds_no_names_below_localhost_may_share_the_nodes_origin(
-    start: StartNode,
+    start: StartNode, playwright: Playwright
 ) -> None:
     daemon = await start("counter", flags=["--dev"])
-    async with told("MAP *.localhost ^NOTFOUND") as browser:
+    async with told(playwright, "MAP *.localhost ^NOTFOUND") as browser:
         page = await (await browser.person(agent=SAFARI)).new_page()
         await page.goto(daemon.login_url())
         await expect(page.get_by_role("heading")).to_contain_text("Cannot reach counter-guesthouse-os")
@@ -151,12 +161,14 @@ async def test_a_browser_that_says_nothing_of_itself_and_finds_them_goes_on(
 
 
 @pytest.mark.parametrize("origins", ["package", "shared"])
-async def test_cookies_of_another_package_keep_nobody_out_for_good(start: StartNode, origins: str) -> None:
+async def test_cookies_of_another_package_keep_nobody_out_for_good(
+    start: StartNode, playwright: Playwright, origins: str
+) -> None:
     """Without TLS, so that nothing but the node helps."""
     daemon = await start("counter", "pages", settings={"http_origins": origins, "http_hosts": "node.test"})
     counter, port = "counter:counter:guesthouse.os", urlsplit(daemon.url).port
     node = f"http://node.test:{port}"
-    async with told("MAP node.test 127.0.0.1", "MAP *.node.test 127.0.0.1") as browser:
+    async with told(playwright, "MAP node.test 127.0.0.1", "MAP *.node.test 127.0.0.1") as browser:
         page = await (await browser.person()).new_page()
         await page.goto(f"{node}/{PAGES}/")
         await log_in(page, daemon)

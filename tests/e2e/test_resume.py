@@ -149,8 +149,8 @@ async def test_a_process_is_started_anew_while_its_client_is_away(start: StartNo
             assert await client.receive() == numbered(client.session.received - 1)
         client.cut()
         await until(daemon.channels, lambda items: [each["away"] for each in items] == [True], "it is away")
-        (process,) = [each for each in await daemon.ask("ps") if each["process"] == ECHO_C]
-        assert (process["channels"], process["away"]) == (1, 1)
+        process = (await daemon.ps())[ECHO_C]
+        assert [process[name] for name in ("channels", "resumable", "away", "ended")] == [1, 1, 1, 0]
         for number in range(10, 20):
             await client.send(numbered(number))
         assert (await daemon.cli("restart", ECHO_C)).code == 0

@@ -20,6 +20,8 @@ from .conftest import StartNode
 from .daemon import Daemon
 from .packages import package
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 _NAME: Final = PAGES.partition(":")[2]
 
 SERVICE_WORKER: Final = """
@@ -55,6 +57,11 @@ _ASK: Final = """([kind, script, url]) => new Promise((done) => {
     port.onmessage = (event) => done(event.data);
     port.postMessage(url);
 })"""
+
+
+@pytest.fixture
+def start(start_for_browser: StartNode) -> StartNode:
+    return start_for_browser
 
 
 def folder_in(path: Path) -> Path:

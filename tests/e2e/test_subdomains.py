@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
 from .browser import Browser
@@ -15,6 +16,8 @@ from .conftest import StartNode
 from .daemon import Daemon
 from .packages import package
 from .waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 VAULT: Final = "vault:vault:test.os"
 SAFE: Final = "vault:safe:my.test.os"
@@ -25,6 +28,11 @@ _OPEN: Final = """(url) => new Promise((done) => {
     socket.onmessage = (event) => { done(event.data); socket.close(); };
     socket.onerror = () => done(null);
 })"""
+
+
+@pytest.fixture
+def start(start_for_browser: StartNode) -> StartNode:
+    return start_for_browser
 
 
 def other_package(folder: Path) -> Path:

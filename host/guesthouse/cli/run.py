@@ -18,6 +18,7 @@ from guesthouse.core.late_modules import put_off
 if TYPE_CHECKING:
     from guesthouse.cli.dev import Sources
     from guesthouse.core.config import Settings
+    from guesthouse.linux.service_manager import ServiceManager
     from guesthouse.node.node import Node
     from guesthouse.node.prespawn import PrespawnedWorkers
 
@@ -102,7 +103,11 @@ async def _run(
     """Run the node until a signal, also while it starts."""
     import asyncio
 
+    from guesthouse.linux.service_manager import STOPPING, ServiceManager
+
     loop = asyncio.get_running_loop()
+    manager = ServiceManager()
+    manager.tell_alive(loop.call_later)
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - asyncio runs this in a task
     stopping = False
@@ -111,12 +116,13 @@ async def _run(
         nonlocal stopping
         if not stopping:
             stopping = True
+            manager.tell(STOPPING)
             task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, load, arguments, prespawned, stop, consent=consent)
+        await _serve(settings, load, arguments, prespawned, stop, manager, consent=consent)
     except asyncio.CancelledError:
         if not stopping:
             raise
@@ -129,10 +135,13 @@ async def _serve(
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
     stop: Callable[[], None],
+    manager: ServiceManager,
     *,
     consent: bool,
 ) -> None:
     import asyncio
+
+    from guesthouse.linux.service_manager import READY
 
     with _no_passes():
         for name in UNUSED:
@@ -157,6 +166,8 @@ async def _serve(
         await node.add(packages)
         await node.installer.start()
         await node.forget_absent()
+        node.started = True
+        manager.tell(READY)
         node.log.write("node", "info", f"{settings.node} serves {node.http.url} from {node.home.path}")
         with contextlib.suppress(OSError, OutputFailed):  # the pipe may be closed
             click.echo(f"ready {node.http.url} node={settings.node}")

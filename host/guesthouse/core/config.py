@@ -152,6 +152,14 @@ class PackageLimits(Struct, frozen=True):
     compile_memory_bytes: int = 4096 * MIB
 
 
+class MonitoringSettings(Struct, frozen=True):
+    """`[monitoring]`: where the node reports health and metrics."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """None: nowhere."""
+
+
 class RestartSettings(Struct, frozen=True):
     """`[restart]`: delays before processes whose on-exit is `restart` run again. Seconds."""
 
@@ -191,9 +199,10 @@ class Settings(Struct, frozen=True):
     process: ProcessLimits = field(default_factory=ProcessLimits)
     package: PackageLimits = field(default_factory=PackageLimits)
     restart: RestartSettings = field(default_factory=RestartSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
 
 
-_SECTIONS: Final = ("http", "connections", "process", "package", "restart")
+_SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring")
 _LONGEST_SHOWN: Final = 80
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 _MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
@@ -364,6 +373,7 @@ _KINDS: Final = {
     "str": str,
     "str | None": str,
     "int": int,
+    "int | None": int,
     "float": float,
     "bool": bool,
     "tuple[str, ...]": tuple[str, ...],

@@ -6,7 +6,6 @@ import errno
 import socket
 from typing import Final
 
-from guesthouse.core.config import Settings
 from guesthouse.core.errors import GuesthouseError
 
 BACKLOG: Final = 2048
@@ -16,20 +15,24 @@ class CannotListen(GuesthouseError):
     """The address cannot be bound, or the TLS certificate cannot be loaded."""
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Bind the listening socket.
+def listen(host: str, port: int, named: tuple[str, str] = ("--host", "--port")) -> socket.socket:
+    """Bind a listening socket.
+
+    Args:
+        host: an address or name of this machine.
+        port: 0 takes a free one.
+        named: what the user sets host and port with.
 
     Raises:
         CannotListen: the host is unknown, or the port is in use or needs privileges.
     """
-    host, port = settings.http.host, settings.http.port
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, ValueError) as error:
         raise CannotListen(
-            f"host {host!r} is not an address of this machine ({error}): choose another with --host"
+            f"host {host!r} is not an address of this machine ({error}): choose another with {named[0]}"
         ) from None
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -39,13 +42,16 @@ def listen(settings: Settings) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise CannotListen(_bind_error(host, port, error)) from None
+        raise CannotListen(_bind_error(host, port, error, named)) from None
     return listening
 
 
-def _bind_error(host: str, port: int, error: OSError) -> str:
+def _bind_error(host: str, port: int, error: OSError, named: tuple[str, str]) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: stop what uses it, or choose another with --port (0 takes a free one)"
+        remedy = f"stop what uses it, or choose another with {named[1]} (0 takes a free one)"
+        return f"port {port} on {host} is in use: {remedy}"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"port {port} on {host} needs root privileges: choose one from 1024 up with --port"
-    return f"cannot listen on {host} port {port} ({error.strerror}): choose another with --host and --port"
+        return f"port {port} on {host} needs root privileges: choose one from 1024 up with {named[1]}"
+    return (
+        f"cannot listen on {host} port {port} ({error.strerror}): choose another with {' and '.join(named)}"
+    )

@@ -41,8 +41,8 @@ from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
+from guesthouse.http_server.websocket.channel import Channel
 from guesthouse.http_server.websocket.connection import WebSocketConnection
-from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 vars(uvicorn)["Config"] = Config
 """Where uvicorn's own modules look for it: they find it there while the package itself is put off (`cli/run.py`)."""
@@ -107,7 +107,8 @@ class HttpServer(HttpServerActions):
 
     async def __aenter__(self) -> Self:
         """Bind the port and start accepting."""
-        listening = listen(self._context.settings)
+        http = self._context.settings.http
+        listening = listen(http.host, http.port)
         try:
             server = self._server = _Server(self._context, self._config(self._context.settings))
         except BaseException:
@@ -290,7 +291,7 @@ class HttpServer(HttpServerActions):
         """Close the channels opened with tokens of a family."""
         self._end_channels(lambda connection: connection.token_family == family)
 
-    def _end_channels(self, is_revoked: Callable[[WebSocketConnection | ResumableChannel], bool]) -> None:
+    def _end_channels(self, is_revoked: Callable[[Channel], bool]) -> None:
         for connection in tuple(self._context.connections):
             if is_revoked(connection):
                 connection.end(TOKEN_REVOKED)

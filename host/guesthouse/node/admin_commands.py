@@ -59,11 +59,17 @@ class NodeCommands:
         """Each process: what it is, where it runs, and its use of each limit."""
         sizes = await state_sizes(self._node.state)
         packages = {item["package"]: item for item in self._node.installer.listed()}
+        ended = self._node.http.ended_sessions()
         for process in self._node.router.processes():
             item = packages.get(process.id.package_id, {})
             version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
             opened = self._node.http.open_channels(process.id)
-            channels = {"channels": len(opened), "away": sum(channel.away for channel in opened)}
+            channels = {
+                "channels": len(opened),
+                "resumable": sum(channel.resumable for channel in opened),
+                "away": sum(channel.away for channel in opened),
+                "ended": ended.get(process.id, 0),
+            }
             yield listed(process, self._node.settings.process, sizes) | channels | version
 
     async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:

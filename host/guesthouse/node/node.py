@@ -88,6 +88,10 @@ class Node:
         self.state: State
         self.installer: Installer
         self.modules: Modules
+        self.compiler: Compiler
+        self.started = False
+        """Whether all its packages were started."""
+        self.stopping = False
         self._terminal = terminal
         self._ahead = (prespawned or PrespawnedWorkers(settings)).take
         self._stack = AsyncExitStack()
@@ -102,6 +106,7 @@ class Node:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.stopping = True
         self.log.write("node", "info", "stops")
         await self._stack.aclose()
 
@@ -130,7 +135,9 @@ class Node:
         await modules.load()
         await stack.enter_async_context(self.http)
         self._children = Children(state, modules.forget)
-        compiler = Compiler(home.compiled, settings.package, log, self._begins_to_compile, settings.process)
+        compiler = self.compiler = Compiler(
+            home.compiled, settings.package, log, self._begins_to_compile, settings.process
+        )
         restore = partial(capability_store.restore, state)
         self.supervisor = Supervisor(
             *(router, compiler, settings, log), self._make_workers, restore, self._children.ended
@@ -144,6 +151,10 @@ class Node:
             )
         )
         self._calls = self._host_calls()
+        if settings.monitoring.port is not None:
+            from guesthouse.monitoring.monitoring_server import MonitoringServer  # only where it is wanted
+
+            await stack.enter_async_context(MonitoringServer(self, settings, log))
         await stack.enter_async_context(self.workers)
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)

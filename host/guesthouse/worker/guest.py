@@ -138,7 +138,7 @@ class Guest:
         self.log = GuestLog(handle, limits.log_lines_per_second, limits.log_line_bytes, outgoing)
         self.resources = ResourceTable(limits.wasi_handles)
         self.fiber: Fiber
-        self.component: object = None
+        self.component: Any = None
         self.arguments: Callable[[], tuple[Any, ...]] = tuple
         """The argument of its run function."""
         self.inbox: deque[ToProcess] = deque()

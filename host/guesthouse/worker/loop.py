@@ -33,6 +33,7 @@ from guesthouse.wasm.loader import Engines, Loaded
 from guesthouse.worker.calls import ENTRIES, HostCalls, check_entry
 from guesthouse.worker.contract_messages import on_exit_value
 from guesthouse.worker.guest import Guest, WaitingFor
+from guesthouse.worker.limits.package_modules import PackageModules
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 from guesthouse.worker.usage_report import UsageReport
@@ -64,6 +65,7 @@ class WorkerLoop:
         self._scheduler = Scheduler(self._ended, self._on_preempted, self._outgoing.flush)
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
+        self._modules = PackageModules()
         self._calls = HostCalls()
         self._usage = UsageReport(self._outgoing)
         self._assembly: Assembly[to_worker.Piece] = Assembly()
@@ -204,6 +206,7 @@ class WorkerLoop:
         )
         try:
             component = self._component(os.fsdecode(start.component))
+            self._modules.check(guest.our.process.package_id, component)
             fiber = component.new_fiber(StoreLimits(limits.memory_bytes, limits.table_elements), guest)
         except GuesthouseError as error:
             if lacks_addresses(error):
@@ -212,6 +215,7 @@ class WorkerLoop:
                 self._exited(start.handle, ExitCause.NOT_STARTED, str(error))
             return
         guest.component = component
+        self._modules.add(guest.our.process.package_id, component)
         guest.arguments = partial(ENTRIES[component.entry], guest)
         guest.fiber = fiber
         self._guests[guest.handle] = guest
@@ -290,6 +294,7 @@ class WorkerLoop:
 
     def _ended(self, guest: Guest, trap: GuestTrap) -> None:
         del self._guests[guest.handle]
+        self._modules.remove(guest.our.process.package_id, guest.component)
         for channel_id in guest.channels:
             self._channels.pop(channel_id, None)
         guest.log.close()

@@ -169,6 +169,18 @@ def with_imports(each: int, times: int) -> bytes:
     )
 
 
+MODULES: Final = 120
+
+
+def with_modules(name: str) -> bytes:
+    """A guest of nearly as many core modules as a component may have, another one for each name."""
+    made = "".join(
+        f'(core module $m{number} (func (export "{name}"))) (core instance (instantiate $m{number}))'
+        for number in range(MODULES)
+    )
+    return with_fields(made)
+
+
 def truncated(component: bytes, chance: random.Random) -> bytes:
     """Its beginning."""
     return component[: chance.randrange(len(component))]

@@ -256,11 +256,13 @@ async def test_what_the_process_said_before_it_closed_reaches_a_client_that_was_
         house.server.close_channel(CHAT, opened.channel_id, 4321, "enough")
         assert await house.chat.next() == ("gone", opened.channel_id)
         assert list(house.server.open_channels(CHAT)) == []
+        assert house.server.ended_sessions() == {CHAT: 1}
         await client.send("too late")
         await client.resume()
         assert await client.receive() == "last"
         assert await client.closed() == (4321, "enough")
     await until(lambda: len(house.server._context.sessions) == 0)
+    assert house.server.ended_sessions() == {}
     assert house.chat.quiet
 
 

@@ -5,7 +5,9 @@ Nothing here blocks. Workers are not trusted: their checks are repeated, and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -20,15 +22,15 @@ from guesthouse.http_server.close_codes import (
     is_sendable_code,
 )
 from guesthouse.http_server.routing.paths import BadPath, PathPattern
+from guesthouse.http_server.sessions.session import Phase
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
-from guesthouse.http_server.websocket.connection import WebSocketConnection
+from guesthouse.http_server.state.traffic import Traffic
+from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
 from guesthouse.http_server.websocket.framing import SharedFrames
-from guesthouse.http_server.websocket.lifecycle import Notify
 from guesthouse.http_server.websocket.outbox import Policy
-from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 from guesthouse.link.calls import (
     AwaitRoom,
     BindHttpPath,
@@ -57,6 +59,8 @@ class PushProblem(StrEnum):
     FULL = "WsChannelFull"
     BAD_TYPE = "MalformedRequest"
 
+
+_COUNTED_AT_ONCE: Final = 500
 
 _WAITED: Final = {"channel-full": PushProblem.FULL, "channel-not-found": PushProblem.NOT_FOUND}
 
@@ -201,6 +205,31 @@ class HttpServerActions:
         chosen = self._channels if owner is None else self._channels.of(owner)
         return [connection.record() for connection in chosen]
 
+    def ended_sessions(self) -> Mapping[ProcessId, int]:
+        """Channels that were closed while their client was away and may still fetch the end, by process."""
+        sessions = self._context.sessions
+        return Counter(channel.owner for channel in sessions if channel.session.phase is Phase.OVER)
+
+    async def traffic(self) -> dict[ProcessId, Traffic]:
+        """What the channels of each process carry and have carried, looked at a part in each iteration of the loop."""
+        traffic = self._context.closed_channels.traffic()
+        channels = tuple(self._channels)
+        for start in range(0, len(channels), _COUNTED_AT_ONCE):
+            for channel in channels[start : start + _COUNTED_AT_ONCE]:
+                traffic.setdefault(channel.owner, Traffic()).add_open(channel.record())
+            await asyncio.sleep(0)
+        return traffic
+
+    @property
+    def connections(self) -> int:
+        """Open connections, of HTTP and WebSocket."""
+        return self._context.connection_limits.open
+
+    @property
+    def away_bytes(self) -> int:
+        """What is kept for the clients of resumable channels that have no socket."""
+        return self._context.sessions.away_bytes
+
     def reopen(self, owner: ProcessId) -> None:
         """See `HttpServerPort.reopen`."""
         process = self._context.router.find(owner)
@@ -219,6 +248,7 @@ class HttpServerActions:
         close = PROCESS_GONE.because(reason) if reason else PROCESS_GONE
         for connection in self._channels.of(owner):
             connection.end(close, Notify.NOTHING)
+        self._context.closed_channels.forget(owner)
 
     def _dropped(self, owner: ProcessId, channel_id: int, problem: PushProblem) -> None:
         if problem is PushProblem.NOT_FOUND and self._channels.was_closed(channel_id):
@@ -278,7 +308,7 @@ class HttpServerActions:
         calls.at_once(SetChannelPolicy, self.set_channel_policy)
         calls.later(AwaitRoom, lambda process, call, reply: self.when_room(process.id, call, reply))
 
-    def _of_path(self, owner: ProcessId, bound: str) -> list[WebSocketConnection | ResumableChannel]:
+    def _of_path(self, owner: ProcessId, bound: str) -> list[Channel]:
         return [connection for connection in self._channels.of(owner) if connection.bound_path == bound]
 
     # The JSON form.

@@ -52,10 +52,16 @@ class ChannelTable(Generic[_Channel]):
 
     Args:
         draw: returns a random id.
+        closed: called with each channel that is removed.
     """
 
-    def __init__(self, draw: Callable[[], int] = lambda: secrets.randbelow(MAX_DRAWN_ID) + 1) -> None:
+    def __init__(
+        self,
+        draw: Callable[[], int] = lambda: secrets.randbelow(MAX_DRAWN_ID) + 1,
+        closed: Callable[[_Channel], None] = lambda _: None,
+    ) -> None:
         self._draw = draw
+        self._on_closed = closed
         self._channels: dict[int, _Channel] = {}
         self._by_owner: dict[ProcessId, dict[int, _Channel]] = {}
         self._reserved: set[int] = set()
@@ -102,6 +108,7 @@ class ChannelTable(Generic[_Channel]):
         self._closed_order.append(channel_id)
         if len(self._closed_order) > _REMEMBERED:
             self._closed.discard(self._closed_order.popleft())
+        self._on_closed(channel)
 
     def was_closed(self, channel_id: int) -> bool:
         """Whether a channel of that id was closed recently."""

@@ -28,9 +28,12 @@ from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.fair_queue import FairQueue
 from guesthouse.http_server.state.partial_messages import PartialMessages
 from guesthouse.http_server.state.timer_wheel import TimerWheel
+from guesthouse.http_server.state.traffic import ClosedChannels
 
 if TYPE_CHECKING:
+    from guesthouse.http_server.websocket.channel import Channel
     from guesthouse.http_server.websocket.connection import WebSocketConnection
+    from guesthouse.http_server.websocket.opening import OpeningSocket
     from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 
@@ -42,7 +45,8 @@ class Context(Struct):
     settings: Settings
     tokens: Tokens
     bindings: Bindings
-    channels: ChannelTable[WebSocketConnection | ResumableChannel]
+    channels: ChannelTable[Channel]
+    closed_channels: ClosedChannels
     connections: set[WebSocketConnection]
     connection_limits: ConnectionAdmission
     deadlines: TimerWheel
@@ -52,7 +56,7 @@ class Context(Struct):
     unfinished: PartialMessages
     sessions: SessionTable[ResumableChannel]
     token_channels: TokenChannels = field(default_factory=TokenChannels)
-    awaiting_key: dict[int, WebSocketConnection] = field(default_factory=dict)
+    awaiting_key: dict[int, OpeningSocket] = field(default_factory=dict)
     """Encrypted channels whose client has not posted its key yet, by channel id."""
     ui_folders: dict[ProcessId, Path] = field(default_factory=dict)
     """The `ui` folders of packages that have one, by process."""
@@ -88,13 +92,15 @@ def new_context(
     limits, http = settings.connections, settings.http
     bindings = Bindings(limits.bindings_per_process, static_bytes=limits.http_body_bytes)
     trusted = frozenset(http.trusted_proxies)
+    closed = ClosedChannels()
     return Context(
         router=router,
         log=log,
         settings=settings,
         tokens=tokens,
         bindings=bindings,
-        channels=ChannelTable(),
+        channels=ChannelTable(closed=lambda channel: closed.add(channel.record())),
+        closed_channels=closed,
         connections=set(),
         connection_limits=ConnectionAdmission(limits.total, limits.per_address, exempt=trusted),
         deadlines=TimerWheel(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from enum import Enum
 from typing import Final
 
 from websockets import frames
@@ -11,37 +10,23 @@ from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 
 from guesthouse.core.messages import WsMessageType
-from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.close_codes import CloseReason, Refusal
 from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
+from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.frame_reader import MessageReader
 from guesthouse.http_server.websocket.framing import frame
 from guesthouse.http_server.websocket.keepalive import Check, Keepalive
-from guesthouse.http_server.websocket.outbox import Outbox
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.linux.tcp_info import is_peer_gone
 
 _PING: Final = int(WsMessageType.PING)
 
 
-class Notify(Enum):
-    """How a process is told that its channel closed."""
-
-    CLOSED = "closed"
-    """`WebSocketClose`: the client or the node closed it."""
-    GONE = "gone"
-    """No event: the process closed it. Only its worker is told."""
-    NOTHING = "nothing"
-    """Not at all: the process is gone."""
-    LOST = "lost"
-    """As CLOSED, unless the channel outlives its socket: nobody closed it."""
-
-
-class ChannelSocket(asyncio.Protocol):
+class ChannelSocket(Channel, asyncio.Protocol):
     """Base of a WebSocket connection: its socket, its single deadline, and how it closes.
 
     Args:
@@ -50,25 +35,16 @@ class ChannelSocket(asyncio.Protocol):
         protocol: this connection's protocol.
     """
 
-    __slots__ = (
-        "_ending", "_inbound", "_keepalive", "_process", "_protocol", "_transport",
-        "channel_id", "context", "due", "outgoing", "peer",
-    )  # fmt: skip
+    __slots__ = ("_ending", "_inbound", "_keepalive", "_protocol", "_transport", "peer")
 
     _transport: asyncio.Transport
     _inbound: MessageReader
-    outgoing: Outbox
-    """Set once the channel is open."""
 
     def __init__(self, context: Context, peer: Peer, protocol: Protocol) -> None:
         limits = context.settings.connections
-        self.context = context
+        super().__init__(context)
         self.peer = peer
-        self.channel_id = 0
-        self.due = NEVER
         self._protocol = protocol
-        self._process: ProcessPort | None = None
-        """The channel's process while it is open."""
         self._keepalive = Keepalive(limits.ping_seconds, limits.pong_seconds, context.monotonic())
         self._ending = False
 
@@ -77,7 +53,7 @@ class ChannelSocket(asyncio.Protocol):
         return self._ending or self._protocol.state > OPEN
 
     def end(self, close: CloseReason | None, tell: Notify = Notify.CLOSED) -> None:
-        """Start the closing handshake. None sends a close frame without a status (RFC 6455, section 7.1.5)."""
+        """Start the closing handshake; see `Channel`."""
         self._detach(tell)
         if self._closing:
             return

@@ -91,6 +91,9 @@ class State:
         self._throttled_log = ThrottledLog(log)
         self._waiting: dict[str, int] = {}  # bytes by package
         self._closing = False
+        self.commits = 0
+        self.commit_seconds = 0.0
+        """How long all of them took together."""
         self._database = _open(path, self.tables)
         self._thread = threading.Thread(target=self._work, name="state", daemon=True)
         self._thread.start()
@@ -258,12 +261,16 @@ class State:
     def _together(self, batch: list[_Job], until: float) -> list[Any]:
         """Run a batch in one transaction. Retries until `until` if the database is locked."""
         while True:
+            began = time.monotonic()
             try:
                 with self._database:
                     return self._answers(batch)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or self._closing or time.monotonic() >= until:
                     raise
+            finally:
+                self.commits += 1
+                self.commit_seconds += time.monotonic() - began
 
     def _answers(self, batch: list[_Job]) -> list[Any]:
         answers: list[Any] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,8 @@ class Supervisor:
         self._closing = False
         self._restore = restore
         self._ended = ended
+        self.run_ends: Counter[str] = Counter()
+        """How many runs ended, by cause."""
         self.workers = workers(self)
 
     def apply(self, settings: Settings) -> None:
@@ -266,6 +269,7 @@ class Supervisor:
     def run_ended(self, process: Process, cause: str, detail: str) -> None:
         """See `RunEvents`."""
         supervised = self._supervised[process.id]
+        self.run_ends[cause] += 1
         run = process.run
         ran_seconds = 0.0 if run is None else self._loop.time() - run.began
         lost = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)

@@ -155,6 +155,8 @@ class Workers:
         self._ready_seconds = ready_seconds
         self._longest_pause = longest_pause
         self._alive: list[Worker] = []
+        self.replaced = 0
+        """How many workers ended and were replaced."""
         self._stopping = False
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
@@ -237,6 +239,7 @@ class Workers:
             began = loop.time()
             reason = await self._one_life(name)
             self._log.write(name, "error", f"{reason}; starting another")
+            self.replaced += 1
             if not self._begun[name].done():
                 self._begun[name].set_exception(WorkerFailed(f"{name} could not start: {reason}"))
             if loop.time() - began >= HEALTHY_SECONDS:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from io import FileIO
@@ -68,6 +69,10 @@ class Compiler:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # One at a time: a compile uses all CPUs and has its own memory limit, and shared modules are compiled once.
         self._turns = CompileTurns()
+        self.compiles = 0
+        """How many components were compiled, or refused by the compiler."""
+        self.compile_seconds = 0.0
+        """How long that took, all together."""
 
     async def compiled(self, component: Path, package: str = "") -> Path:
         """Return the path of a component's plan, compiling it unless it is cached.
@@ -116,7 +121,12 @@ class Compiler:
                 if found is not None:
                     return found
                 self._begins(component)
-                return await self._compile_or_retry(component, digest)
+                began = time.monotonic()
+                try:
+                    return await self._compile_or_retry(component, digest)
+                finally:
+                    self.compiles += 1
+                    self.compile_seconds += time.monotonic() - began
         except OSError as error:
             raise CompileError(
                 f"{component} cannot be compiled: {self._cache.folder}: {error.strerror}; see that the disk has "

@@ -99,6 +99,8 @@ class LinkedComponent:
         if too_heavy is not None:
             raise LinkFailure(too_heavy)
         self.engine = engine
+        self.modules = len(modules)
+        """The number of its core modules."""
         self._modules = modules
         self._keep: list[object] = []
         self.entry, lifted = _find_entry(plan, entries)

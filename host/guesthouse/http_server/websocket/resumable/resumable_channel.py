@@ -20,30 +20,24 @@ from guesthouse.http_server.sessions.control_messages import (
     ESCAPE,
     MAX_COUNT,
     BadControl,
-    Cadence,
-    Opened,
-    Resumed,
     is_control,
     read_control,
-    write_control,
 )
 from guesthouse.http_server.sessions.retained import BadCount
 from guesthouse.http_server.sessions.session import Phase, Session
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
+from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.encryption import ChannelCipher
 from guesthouse.http_server.websocket.framing import encode, frame
-from guesthouse.http_server.websocket.lifecycle import Notify
+from guesthouse.http_server.websocket.resumable.answers import resumed
 from guesthouse.http_server.websocket.resumable.resumable_controls import Speaker, take_control
 from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
 _PONG: Final = int(WsMessageType.PONG)
-
-_ACKNOWLEDGE_BYTES: Final = 8
-"""A client is to acknowledge each eighth of the outbox."""
 
 
 class Socket(Speaker, Protocol):
@@ -77,7 +71,7 @@ class Socket(Speaker, Protocol):
         """Go on."""
 
 
-class ResumableChannel:
+class ResumableChannel(Channel):
     """One channel over all its sockets. It is the `Feeder` of its process's mailbox.
 
     Args:
@@ -89,11 +83,9 @@ class ResumableChannel:
         reserved: the id that was reserved for it; 0 when none was.
     """
 
-    __slots__ = (
-        "_close", "_ended", "_event", "_forgotten", "_paused", "_peer", "_process", "_socket", "bound_path",
-        "channel_id", "cipher", "context", "due", "extension", "messages_in", "opened_at", "outgoing",
-        "owner", "realm", "session", "token_family", "token_login", "user", "window_bits",
-    )  # fmt: skip
+    __slots__ = ("_close", "_ended", "_forgotten", "_paused", "_peer", "_socket", "realm", "session", "user")
+
+    outgoing: RetainingOutbox
 
     def __init__(
         self,
@@ -104,21 +96,15 @@ class ResumableChannel:
         socket: Socket,
         reserved: int = 0,
     ) -> None:
-        self.context = context
+        super().__init__(context)
         self.session = session
         self.owner = process.id
         self.bound_path = event.bound_path
-        self.due = NEVER
-        self.extension = None
-        self.cipher: ChannelCipher | None = None
-        self.token_family = ""
-        self.token_login: str | None = None
         self.realm: str | None = None
         """The sub-domain that its tokens are for."""
         self.user = ""
         self.window_bits = socket.window_bits
-        self.messages_in = 0
-        self._process: ProcessPort | None = process
+        self._process = process
         self._socket: Socket | None = socket
         self._paused = self._forgotten = False
         self._ended = False
@@ -240,10 +226,6 @@ class ResumableChannel:
         socket, window = self._socket, self.context.settings.connections.outbox_bytes
         return socket is not None and socket.transport.get_write_buffer_size() < window
 
-    def complain(self, fault: str) -> None:
-        """Log a fault of this channel."""
-        self.context.client_faults.log(str(self.owner), fault, self.context.monotonic())
-
     # Its mailbox.
 
     def pause_reading(self) -> None:
@@ -261,16 +243,6 @@ class ResumableChannel:
     # To the client.
 
     @property
-    def is_open(self) -> bool:
-        """Whether it belongs to its process."""
-        return self._process is not None
-
-    @property
-    def path(self) -> str:
-        """As in its `WebSocketOpen`."""
-        return self._event.path
-
-    @property
     def subprotocol(self) -> str | None:
         """What its process speaks."""
         return self._event.subprotocol
@@ -278,49 +250,19 @@ class ResumableChannel:
     def framed(self, message_type: int, payload: bytes) -> bytes:
         """A message as this client gets it."""
         if self.cipher is not None:
-            if message_type > _BINARY:
-                return frame(message_type, payload)
-            return frame(_BINARY, self.cipher.encrypt(payload))
+            return self._sealed(self.cipher, message_type, payload)
         if payload[:1] == ESCAPE and message_type == _TEXT:
             payload = ESCAPE + payload
         return encode(message_type, payload, self.window_bits)
-
-    def grant_credit(self, size: int) -> None:
-        """See `RetainingOwner`."""
-        if self._process is not None:
-            self._process.grant_credit(self.channel_id, size)
-
-    def too_slow(self) -> None:
-        """See `RetainingOwner`."""
-        self.end(close_codes.TOO_SLOW)
-
-    def dropped(self) -> None:
-        """See `RetainingOwner`."""
-        self.complain("a message was dropped for newer ones: its client reads too slowly")
 
     def kept_changed(self) -> None:
         """See `RetainingOwner`."""
         self.context.sessions.resize(self, self.session.kept.size)
 
-    def reopen(self, process: ProcessPort) -> None:
-        """Post the channel to its process anew. What the client has not acknowledged still counts."""
-        self._process = process
-        process.post_open(replace(self._event, resumed=True), self.outgoing.reset())
-
     def record(self) -> ChannelRecord:
-        """The channel as people see it."""
-        return ChannelRecord(
-            self.channel_id,
-            self.owner,
-            self._event.path,
-            self._event.source_socket_addr or "",
-            self.opened_at,
-            self.messages_in + self.session.received,
-            self.outgoing.messages,
-            self.outgoing.waiting,
-            resumable=True,
-            away=self.session.phase is not Phase.LIVE,
-        )
+        """See `Channel`."""
+        counted, away = self.messages_in + self.session.received, self.session.phase is not Phase.LIVE
+        return replace(super().record(), messages_in=counted, resumable=True, away=away)
 
     # Its sockets.
 
@@ -364,30 +306,17 @@ class ResumableChannel:
             return None
         context.sessions.come_back(self)
         socket.serve(self, process)
-        self._say_resumed(socket, key)
+        socket.transport.write(frame(_TEXT, resumed(self, key)))
         self.outgoing.attach(socket.transport, recode=recode)
         context.deadlines.set(self, context.monotonic() + context.settings.connections.acknowledge_seconds)
         if self._paused:
             socket.pause_reading()
         return None
 
-    def _say_resumed(self, socket: Socket, key: str) -> None:
-        limits = self.context.settings.connections
-        control = Resumed(
-            self.channel_id,
-            key,
-            self.session.told(),
-            limits.resume_seconds,
-            limits.message_bytes,
-            cadence(self.context),
-            self.subprotocol,
-        )
-        socket.transport.write(frame(_TEXT, write_control(control)))
-
     def _tell_end(self, socket: Socket, key: str, *, recode: bool) -> None:
         """The channel was closed while the client was away: it gets what it lacks, and the close."""
         socket.serve(self, None)
-        self._say_resumed(socket, key)
+        socket.transport.write(frame(_TEXT, resumed(self, key)))
         self.outgoing.attach(socket.transport, recode=recode)
         self.outgoing.end()
         self.outgoing.cut()
@@ -469,25 +398,3 @@ class ResumableChannel:
         self.session.kept.clear()
         self.outgoing.break_cycle()
         del self.outgoing
-
-
-def cadence(context: Context) -> Cadence:
-    """When clients are to acknowledge."""
-    limits = context.settings.connections
-    share = max(1, limits.outbox_bytes // _ACKNOWLEDGE_BYTES)
-    return Cadence(limits.acknowledge_messages, share, limits.acknowledge_seconds)
-
-
-def opened(context: Context, session: Session, channel_id: int, subprotocol: str | None) -> bytes:
-    """The control message that tells a client of its session."""
-    limits = context.settings.connections
-    return write_control(
-        Opened(
-            channel_id,
-            session.keys.newest(),
-            limits.resume_seconds,
-            limits.message_bytes,
-            cadence(context),
-            subprotocol,
-        )
-    )

@@ -23,7 +23,8 @@ from guesthouse.http_server.sessions.control_messages import (
 from guesthouse.http_server.sessions.session import Session
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.websocket.register import check_register
-from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel, Socket, opened
+from guesthouse.http_server.websocket.resumable.answers import opened
+from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel, Socket
 
 _TEXT = int(WsMessageType.TEXT)
 _BINARY = int(WsMessageType.BINARY)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from guesthouse.core.address import ProcessId
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.websocket.channel import Notify
 from guesthouse.http_server.websocket.encryption import OVERHEAD
-from guesthouse.http_server.websocket.lifecycle import ChannelSocket, Notify
+from guesthouse.http_server.websocket.lifecycle import ChannelSocket
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 from guesthouse.http_server.websocket.resumable.resumable_handshake import ResumableHandshake
@@ -26,13 +26,10 @@ class SessionSocket(ChannelSocket):
         protocol: of this connection.
     """
 
-    __slots__ = ("_beginning", "_resumable", "opened_at", "owner")
-
-    owner: ProcessId
+    __slots__ = ("_beginning", "_resumable")
 
     def __init__(self, context: Context, peer: Peer, protocol: Protocol) -> None:
         super().__init__(context, peer, protocol)
-        self.opened_at = 0.0
         self._beginning: ResumableHandshake | None = None
         """Of a client that asked for a session and has not got one yet."""
         self._resumable: ResumableChannel | None = None

@@ -1,0 +1,121 @@
+"""What is measured of a node, as plain values. Reads what is counted anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct, field
+
+from guesthouse.http_server.server import HttpServer
+from guesthouse.http_server.state.traffic import Traffic
+from guesthouse.kernel.messaging.router import Router
+from guesthouse.kernel.process.process import Process, ProcessState
+from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.supervision.supervisor import Supervisor
+from guesthouse.kernel.workers.pool import Workers
+from guesthouse.package.compile.compiler import Compiler
+
+MOST_PROCESSES: Final = 200
+"""Processes with figures of their own, the longest running; those of the others are added up."""
+OTHERS: Final = "(others)"
+
+
+class MeasuredNode(Protocol):
+    """What is measured of a node."""
+
+    router: Router
+    http: HttpServer
+    workers: Workers
+    supervisor: Supervisor
+    compiler: Compiler
+    state: State
+    started: bool
+    """Whether all its packages were started."""
+    stopping: bool
+
+
+class ProcessFigures(Struct):
+    """Figures of one process, or of several together."""
+
+    name: str
+    traffic: Traffic = field(default_factory=Traffic)
+    running: int = 0
+    restarts: int = 0
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+    mailbox_messages: int = 0
+    mailbox_bytes: int = 0
+    host_calls: int = 0
+    throttled_seconds: float = 0.0
+    log_lines_dropped: int = 0
+
+    def add(self, process: Process, traffic: Traffic) -> None:
+        """Count a process."""
+        used = process.used()
+        self.traffic.add(traffic)
+        self.running += process.state is ProcessState.RUNNING
+        self.restarts += max(0, process.runs - 1)
+        self.cpu_seconds += used.cpu_seconds
+        self.memory_bytes += used.memory_bytes
+        self.mailbox_messages += len(process.mailbox)
+        self.mailbox_bytes += process.mailbox.size
+        self.host_calls += used.calls
+        self.throttled_seconds += used.held_seconds
+        self.log_lines_dropped += used.lines_dropped
+
+
+class NodeFigures(Struct, frozen=True):
+    """Figures of a node."""
+
+    node: str
+    connections: int
+    away_bytes: int
+    """What is kept for clients of resumable channels without a socket."""
+    processes: Sequence[ProcessFigures]
+    workers: Mapping[str, int]
+    """OS process ids by name."""
+    workers_replaced: int
+    run_ends: Mapping[str, int]
+    """By cause."""
+    commits: int
+    commit_seconds: float
+    compiles: int
+    compile_seconds: float
+
+
+async def measure(node: MeasuredNode) -> NodeFigures:
+    """Measure a node without holding it up."""
+    traffic = await node.http.traffic()
+    listed: list[ProcessFigures] = []
+    for process in node.router.processes():
+        if len(listed) < MOST_PROCESSES:
+            listed.append(ProcessFigures(str(process.id)))
+        elif len(listed) == MOST_PROCESSES:
+            listed.append(ProcessFigures(OTHERS))
+        listed[-1].add(process, traffic.get(process.id) or Traffic())
+    return NodeFigures(
+        node=node.router.node,
+        connections=node.http.connections,
+        away_bytes=node.http.away_bytes,
+        processes=listed,
+        workers={worker.name: worker.os_pid for worker in node.workers.alive()},
+        workers_replaced=node.workers.replaced,
+        run_ends=dict(node.supervisor.run_ends),
+        commits=node.state.commits,
+        commit_seconds=node.state.commit_seconds,
+        compiles=node.compiler.compiles,
+        compile_seconds=node.compiler.compile_seconds,
+    )
+
+
+def unready_reasons(node: MeasuredNode) -> Sequence[str]:
+    """Why a node is not ready for clients; empty when it is."""
+    reasons = []
+    if not node.started:
+        reasons.append("its packages are being started")
+    if node.stopping:
+        reasons.append("it is stopping")
+    if not any(worker.ready for worker in node.workers.alive()):
+        reasons.append("no worker is ready")
+    return reasons

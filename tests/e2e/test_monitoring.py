@@ -1,0 +1,209 @@
+"""What a node tells monitoring: health, readiness, metrics, and the service manager."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus_text
+from tests.patience import PATIENCE
+
+from .clients import ECHO_C, registered
+from .conftest import StartNode
+from .daemon import Daemon
+from .waiting import until
+
+ROOT: Final = Path(__file__).parents[2]
+DEPLOY: Final = ROOT / "deploy/monitoring"
+UNPACKED: Final = Path(sys.prefix) / "unpacked/usr/bin"
+OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+MONITORED: Final[dict[str, object]] = {"monitoring_port": 0}
+
+
+async def listener(daemon: Daemon) -> str:
+    """Where a node is monitored."""
+    line = await daemon.log_line("monitoring", "serves")
+    text: str = line["text"]
+    return text.removeprefix("serves ").removesuffix("/metrics")
+
+
+async def metrics(url: str, accept: str = "") -> dict[tuple[str, str], float]:
+    """Values by name and by the value of the one label, if there is one."""
+    async with httpx.AsyncClient() as http:
+        answer = await http.get(f"{url}/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    parse = open_metrics if "openmetrics" in answer.headers["content-type"] else prometheus_text
+    return {
+        (sample.name, ",".join(sample.labels.values())): sample.value
+        for family in parse(answer.text)
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("accept", ["", OPEN_METRICS], ids=["prometheus", "openmetrics"])
+async def test_what_passes_through_a_node_is_counted(start: StartNode, accept: str) -> None:
+    daemon = await start("echo-c", settings=MONITORED)
+    url = await listener(daemon)
+    token = await daemon.token()
+    before = await metrics(url, accept)
+    assert before["guesthouse_process_running", ECHO_C] == 1
+    assert before["guesthouse_process_channels_opened_total", ECHO_C] == 0
+    async with registered(daemon, ECHO_C, token) as left:
+        await left.ask("one")
+    async with registered(daemon, ECHO_C, token) as client:
+        for text in ("two", "three"):
+            await client.ask(text)
+
+        async def seen() -> dict[tuple[str, str], float]:
+            return await metrics(url, accept)
+
+        now = await until(
+            seen, lambda now: now["guesthouse_process_channels", ECHO_C] == 1, "one channel is closed"
+        )
+    assert now["guesthouse_process_channels_opened_total", ECHO_C] == 2
+    assert now["guesthouse_process_messages_received_total", ECHO_C] == 3
+    assert now["guesthouse_process_messages_sent_total", ECHO_C] == 3
+    assert now["guesthouse_process_cpu_seconds_total", ECHO_C] > 0
+    assert now["guesthouse_connections", ""] >= 1
+    assert now["guesthouse_workers", ""] == 1
+    assert now["guesthouse_worker_resident_memory_bytes", "worker-0"] > 1_000_000
+    assert now["process_resident_memory_bytes", ""] > 1_000_000
+    assert now["guesthouse_event_loop_lag_seconds_count", ""] >= 0
+    await daemon.ask("restart", process=ECHO_C)
+    now = await metrics(url, accept)
+    assert now["guesthouse_process_restarts_total", ECHO_C] == 1
+    assert now["guesthouse_runs_ended_total", "stopped"] == 1
+    assert now["guesthouse_process_messages_sent_total", ECHO_C] == 3, "the process is the same"
+
+
+async def test_the_documentation_names_each_metric_and_no_other(start: StartNode) -> None:
+    url = await listener(await start("echo-c", settings=MONITORED))
+    page = (ROOT / "docs/monitoring.md").read_text()
+    table = page[page.index("## Metrics") : page.index("## Prometheus")]
+    named = set(re.findall(r"`(guesthouse_[a-z_]+)", table))
+    ours = {name for name, _ in await metrics(url) if name.startswith("guesthouse_")}
+    assert {re.sub(r"(lag_seconds)_(bucket|count|sum)$", r"\1", name) for name in ours} == named
+    used = set(re.findall(r"\bguesthouse_[a-z_]+", "".join(file.read_text() for file in DEPLOY.iterdir())))
+    assert used <= ours
+
+
+async def test_health_and_readiness_are_told_and_strangers_are_told_nothing(start: StartNode) -> None:
+    daemon = await start("echo-c", settings=MONITORED)
+    url = await listener(daemon)
+    async with httpx.AsyncClient(base_url=url) as http:
+        assert (await http.get("/healthz")).text == "ok\n"
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert (await http.get(path, headers={"Host": "rebound.example"})).status_code == 421
+            assert (await http.post(path)).status_code == 405
+            assert (await http.get(f"{daemon.url}{path}")).status_code == 404
+        assert (await http.get("/")).status_code == 404
+
+
+async def test_a_port_in_use_is_refused_by_the_settings_name(start: StartNode) -> None:
+    daemon = await start("echo-c", settings=MONITORED)
+    port = urllib.parse.urlsplit(await listener(daemon)).port
+    with pytest.raises(Exception, match=r"choose another with monitoring\.port"):
+        await start("echo-c", settings={"monitoring_port": port})
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """A service manager's socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.setblocking(False)
+        yield listening
+
+
+async def test_the_service_manager_is_told(start: StartNode, manager: socket.socket) -> None:
+    variables = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "100000"}
+    daemon = await start("echo-c", variables=variables)
+    loop, told = asyncio.get_running_loop(), []
+
+    async def until_told(state: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while state not in told:
+                told.append((await loop.sock_recv(manager, 1024)).decode())
+
+    await until_told("READY=1")
+    assert set(told) <= {"READY=1", "WATCHDOG=1"}
+    told.clear()
+    await until_told("WATCHDOG=1")
+    os.kill(daemon.pid, signal.SIGTERM)
+    await until_told("STOPPING=1")
+
+
+def prometheus(name: str) -> str:
+    """Debian's Prometheus, or its tool."""
+    found = shutil.which(name, path=str(UNPACKED)) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not there: `make test` fetches it where Debian's packages can be had")
+    return found
+
+
+async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboard(
+    start: StartNode, tmp_path: Path
+) -> None:
+    daemon = await start("echo-c", settings=MONITORED)
+    target = urllib.parse.urlsplit(await listener(daemon)).netloc
+    configuration = (DEPLOY / "prometheus.yml").read_text()
+    (tmp_path / "prometheus.yml").write_text(
+        configuration.replace("127.0.0.1:9464", target).replace("15s", "100ms")
+    )
+    shutil.copy(DEPLOY / "alerts.yml", tmp_path)
+    checked = await asyncio.create_subprocess_exec(
+        *(prometheus("promtool"), "check", "config", tmp_path / "prometheus.yml"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await checked.communicate()
+    assert checked.returncode == 0, output.decode()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    server = await asyncio.create_subprocess_exec(
+        *(prometheus("prometheus"), f"--config.file={tmp_path / 'prometheus.yml'}"),
+        *(f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address={address}", "--log.level=error"),
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{address}/api/v1") as http:
+
+            async def asked(query: str) -> Any:
+                try:
+                    answer = await http.get("/query", params={"query": query})
+                except httpx.TransportError:
+                    return []
+                if answer.status_code == 503:  # it starts
+                    return []
+                assert answer.json()["status"] == "success", (query, answer.text)
+                return answer.json()["data"]["result"]
+
+            for name in ('up{job="guesthouse"} == 1', "guesthouse_process_running == 1"):
+                await until(partial(asked, name), bool, name)
+            dashboard = json.loads((DEPLOY / "grafana.json").read_text())
+            queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+            assert len(queries) > 10
+            for query in queries:
+                query = query.replace("$instance", ".*")
+                await until(partial(asked, query), bool, query)
+            (group,) = (await http.get("/rules")).json()["data"]["groups"]
+            assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}
+            assert len(group["rules"]) == 8
+    finally:
+        server.terminate()
+        await server.wait()
