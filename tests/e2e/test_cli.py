@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from guesthouse.control.control_client import CommandRefused
+
 from .clients import ECHO, ECHO_C, ROGUE, registered
 from .conftest import StartNode
 from .daemon import LOG_LINE, Ran, environment, run_command
@@ -229,6 +231,28 @@ async def test_logs_goes_on_with_each_line_as_it_is_written(start: StartNode) ->
     finally:
         follow.kill()
         await follow.communicate()
+
+
+async def test_logs_shows_what_it_is_asked_for(start: StartNode) -> None:
+    daemon = await start("echo-c")
+
+    async def shown(*arguments: str) -> list[str]:
+        return [
+            line["source"]
+            for line in map(json.loads, (await daemon.cli("logs", "--json", *arguments)).stdout.splitlines())
+        ]
+
+    assert {"node", ECHO_C} <= set(await shown())
+    assert set(await shown(ECHO_C)) == set(await shown("echo-c:guesthouse.os", "--level", "info")) == {ECHO_C}
+    assert await shown("--level", "error") == []
+    assert set(await shown("--grep", "RUNS ON WORKER")) == {ECHO_C}
+    assert await shown("--since", "1h") == await shown()
+    assert await shown("--since", "2999-01-01T00:00") == []
+    assert (await daemon.cli("logs", "--since", "yesterday")).code == 2
+    with pytest.raises(CommandRefused, match="level"):
+        await daemon.ask("logs", lines=1, level="loud")
+    with pytest.raises(CommandRefused, match="since"):
+        await daemon.ask("logs", lines=1, since="now")
 
 
 async def test_inspect_tells_what_a_component_wants(new_home: Callable[[], Path]) -> None:

@@ -43,6 +43,11 @@ UNUSED: Final = ("importlib.metadata", "logging.config", "http.client", "uvicorn
     "--workers", type=click.IntRange(0, 1024), help="Worker subprocesses. [default: one for each CPU but one]"
 )
 @click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    help="How to write the log on standard error. [default: text]",
+)
+@click.option(
     "--dev", is_flag=True, default=None, help="Print a login URL; watch the packages, build and reload them."
 )
 @click.option("--yes", is_flag=True, help="Let named packages take over the hosts of uninstalled ones.")
@@ -55,6 +60,7 @@ def run(
     tls_cert: str | None,
     tls_key: str | None,
     workers: int | None,
+    log_format: str | None,
     dev: bool | None,
     yes: bool,
 ) -> None:
@@ -74,6 +80,7 @@ def run(
         "http.tls_cert": tls_cert,
         "http.tls_key": tls_key,
         "workers": workers,
+        "log_format": log_format,
         "dev": dev,
     }
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the node can reload

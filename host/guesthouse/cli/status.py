@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +20,28 @@ Columns: TypeAlias = Sequence[tuple[str, Callable[[dict[str, Any]], str]]]
 """Titles, and how to show the value of an item."""
 _WIDE: Final = 240
 """Width of a table that is not for a terminal, so that nothing is wrapped."""
+
+
+_UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+
+
+def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
+    """A time in ISO 8601, or how long ago it was, as Unix seconds; 0 for none."""
+    from datetime import datetime
+
+    if value is None:
+        return 0.0
+    ago = re.fullmatch(r"([0-9]{1,9}) ?(s|min|h|d)", value)
+    if ago is not None:
+        return time.time() - int(ago[1]) * _UNITS[ago[2]]
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{value!r} is neither a time such as 2026-11-30T08:00 nor a duration such as 10min",
+            context,
+            parameter,
+        ) from None
 
 
 _PROCESSES: Final[Columns] = (
@@ -81,6 +105,7 @@ def channels(home: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("source", required=False, default="")
 @click.option("-f", "--follow", is_flag=True, help="Wait for new lines and show them.")
 @click.option(
     "-n",
@@ -90,17 +115,44 @@ def channels(home: str | None, as_json: bool) -> None:
     show_default=True,
     help="Earlier lines to show first.",
 )
+@click.option(
+    "--level",
+    type=click.Choice(("error", "warning", "info", "debug")),
+    default="debug",
+    show_default=True,
+    help="The least severe level to show.",
+)
+@click.option(
+    "--since",
+    callback=_moment,
+    metavar="TIME",
+    help="Only lines from then on: a time such as 2026-11-30T08:00, or how long ago, such as 90s, 10min, 2h, 3d.",
+)
+@click.option("--grep", "text", default="", metavar="TEXT", help="Only lines with TEXT in them, in any case.")
 @home_option
 @json_option
-def logs(follow: bool, lines: int, home: str | None, as_json: bool) -> None:
-    """Show the log of the running node and its processes."""
+def logs(
+    source: str,
+    follow: bool,
+    lines: int,
+    level: str,
+    since: float,
+    text: str,
+    home: str | None,
+    as_json: bool,
+) -> None:
+    """Show the log of the running node and its processes.
+
+    SOURCE is a process, a package (package:publisher), or a part of the node such as node or worker-0.
+    """
     from guesthouse.control.control_client import ask
     from guesthouse.core.messages import LogLine
     from guesthouse.node.log import for_people
 
     if follow:
         gc.enable()  # unlike others, it may run for weeks
-    for item in ask(home_path(home), "logs", lines=lines, follow=follow):
+    wanted = {"source": source, "level": level, "since": since, "text": text}
+    for item in ask(home_path(home), "logs", lines=lines, follow=follow, **wanted):
         click.echo(json.dumps(item) if as_json else for_people(LogLine(**item)))
 
 

@@ -193,6 +193,8 @@ class Settings(Struct, frozen=True):
     """Memory that one worker may write to, counting unused memory of its guests."""
     inspectable: bool = False
     """Whether other programs of this user, such as debuggers, may inspect the node and its workers."""
+    log_format: str = "text"
+    """What the node writes to standard error: `text` for people, or `json`, a line each, as in `logs/node.jsonl`."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
@@ -217,6 +219,7 @@ _YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": Fal
 _CHOICES: Final = {
     "isolation": ("shared", "package"),
     "worker_confinement": ("best-effort", "required"),
+    "log_format": ("text", "json"),
     "http.local_access": ("secret", "machine"),
     "http.origins": ("auto", "package", "shared"),
     "http.register_cookie": ("process", "readable"),

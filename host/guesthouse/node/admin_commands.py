@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import ValidationError, convert
+
 from guesthouse.control.control_server import BadCommand, Command
 from guesthouse.core.address import Address, ProcessId, canonical
 from guesthouse.core.json_text import is_text
@@ -19,6 +21,7 @@ from guesthouse.kernel.supervision.explain import explained
 from guesthouse.kernel.supervision.process_status import listed, state_sizes
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
 from guesthouse.node.log import as_dict
+from guesthouse.node.log_filter import LEVELS, LogFilter
 from guesthouse.node.package_hosts import NeedsConsent
 from guesthouse.package.store.installed import parse_package_id
 
@@ -89,14 +92,14 @@ class NodeCommands:
             }
 
     async def logs(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """The last `lines` lines, and with `follow` new ones until the client leaves."""
+        """The last `lines` lines of those asked for, and with `follow` new ones until the client leaves."""
         lines, follow = request.get("lines"), request.get("follow", False)
         if type(lines) is not int or not 0 <= lines <= MOST_LINES or type(follow) is not bool:
             raise BadCommand(f"logs takes `lines`, from 0 to {MOST_LINES}, and `follow`")
-        log = self._node.log
-        subscription = log.subscribe()
+        log, wanted = self._node.log, _wanted_lines(request)
+        subscription = log.subscribe(wanted)
         try:
-            for line in log.recent(lines):
+            for line in log.recent(lines, wanted):
                 yield as_dict(line)
             came = asyncio.Event()
             subscription.on_line = came.set
@@ -235,6 +238,23 @@ def _process_id(request: Mapping[str, Any]) -> ProcessId:
     if not isinstance(text, str):
         raise BadCommand("this command takes a `process`")
     return canonical(ProcessId.parse(text))
+
+
+def _wanted_lines(request: Mapping[str, Any]) -> LogFilter:
+    """The filter of a request for log lines.
+
+    Raises:
+        BadCommand: a field is not what it should be.
+    """
+    try:
+        wanted = convert(
+            {name: request[name] for name in LogFilter.__struct_fields__ if name in request}, LogFilter
+        )
+    except ValidationError as error:
+        raise BadCommand(f"logs: {error}") from None
+    if wanted.level not in LEVELS:
+        raise BadCommand(f"logs takes a `level` of {', '.join(LEVELS)}")
+    return wanted
 
 
 def _blob(text: object) -> LazyLoadBlob | None:

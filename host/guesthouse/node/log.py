@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -26,6 +27,7 @@ from guesthouse.core import private
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import LogLine
 from guesthouse.core.printable import printable
+from guesthouse.node.log_filter import EVERYTHING, LogFilter
 
 LINE_CHARACTERS: Final = 8 * 1024
 KEPT_LINES: Final = 32_768
@@ -60,7 +62,8 @@ class LogError(GuesthouseError):
 class Subscription:
     """New lines for one reader. A reader that does not keep up loses lines, and is told how many."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: LogFilter = EVERYTHING) -> None:
+        self._wanted = wanted
         self._lines: deque[LogLine] = deque()
         self._missed = 0
         self.on_line: Callable[[], None] | None = None
@@ -68,6 +71,8 @@ class Subscription:
 
     def put(self, line: LogLine) -> None:
         """Called by the log."""
+        if not self._wanted.takes(line):
+            return
         if len(self._lines) >= _SUBSCRIBER_LINES:
             self._missed += 1
             return
@@ -89,10 +94,11 @@ class Log:
 
     Args:
         folder: of `node.jsonl`; None writes no file.
-        terminal: where text lines go; None for nowhere.
+        terminal: where lines of info and above go; None for nowhere.
+        form: how they are written there: `text`, or `json` as in the file.
     """
 
-    def __init__(self, folder: Path | None, terminal: TextIO | None = sys.stderr) -> None:
+    def __init__(self, folder: Path | None, terminal: TextIO | None = sys.stderr, form: str = "text") -> None:
         """Raises:
         LogError: the file cannot be opened.
         """
@@ -100,7 +106,7 @@ class Log:
         self._recent_size = 0
         self._subscriptions: list[Subscription] = []
         self._rate = _Rate()
-        self._writer = _Writer(folder, terminal)
+        self._writer = _Writer(folder, terminal, json_line if form == "json" else for_people)
 
     def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
         """See `LogPort`. Of a flood of host lines about one source, the first are written and the rest counted."""
@@ -113,13 +119,13 @@ class Log:
         shown = text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + " …"
         self._write(LogLine(source, stream, cast(Any, level), shown, now))
 
-    def recent(self, count: int) -> list[LogLine]:
-        """The last `count` lines, oldest first."""
-        return list(self._recent)[-count:] if count > 0 else []
+    def recent(self, count: int, wanted: LogFilter = EVERYTHING) -> list[LogLine]:
+        """The last `count` lines that are wanted, oldest first."""
+        return list(islice(filter(wanted.takes, reversed(self._recent)), count))[::-1]
 
-    def subscribe(self) -> Subscription:
+    def subscribe(self, wanted: LogFilter = EVERYTHING) -> Subscription:
         """Follow the log, until `unsubscribe`."""
-        subscription = Subscription()
+        subscription = Subscription(wanted)
         self._subscriptions.append(subscription)
         return subscription
 
@@ -185,8 +191,9 @@ class _Rate:
 class _Writer:
     """The writing thread. It may block on a full disk or a stopped terminal; nothing waits for it."""
 
-    def __init__(self, folder: Path | None, terminal: TextIO | None) -> None:
+    def __init__(self, folder: Path | None, terminal: TextIO | None, form: Callable[[LogLine], str]) -> None:
         self._folder = folder
+        self._form = form
         self._terminal = terminal
         self._file = None if folder is None else _open_file(folder)
         self._torn = False
@@ -247,7 +254,7 @@ class _Writer:
     def _show(self, line: LogLine) -> None:
         try:
             if self._terminal is not None and line.level != "debug":
-                self._terminal.write(for_people(line) + "\n")
+                self._terminal.write(self._form(line) + "\n")
                 self._terminal.flush()
         except (BrokenPipeError, ValueError):  # the terminal is gone
             self._terminal = None
@@ -262,7 +269,7 @@ class _Writer:
             self._file = None
         if self._file is None:
             self._file = _open_file(folder)
-        data = b"\n" * self._torn + json.dumps(as_dict(line)).encode() + b"\n"
+        data = b"\n" * self._torn + json_line(line).encode() + b"\n"
         written = self._file.write(data)
         self._torn = written < len(data)
         if self._torn:
@@ -303,6 +310,11 @@ def for_people(line: LogLine) -> str:
     stream = "" if line.stream in ("host", "print") else f" {line.stream}"
     head = f"{clock} {line.level:<7} {line.source}{stream}: {printable(first)}"
     return "\n".join((head, *(f"    {printable(more)}" for more in rest)))
+
+
+def json_line(line: LogLine) -> str:
+    """The line as JSON, in ASCII."""
+    return json.dumps(as_dict(line))
 
 
 def as_dict(line: LogLine) -> dict[str, str | float]:

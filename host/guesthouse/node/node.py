@@ -116,7 +116,7 @@ class Node:
         stack.enter_context(home.locked())
         found_open = await asyncio.to_thread(home.close_to_others)
         home.remember_node(settings.node)
-        log = self.log = Log(home.logs, self._terminal)
+        log = self.log = Log(home.logs, self._terminal, settings.log_format)
         stack.callback(log.close)
         if found_open:
             text = f"others could read {_named(found_open)}: removed their access"

@@ -114,6 +114,13 @@ def test_a_running_node_answers_what_it_runs_and_wrote(daemon: Daemon) -> None:
     assert guesthouse("logs", "--home", home, "-n", "1").stdout.count("\n") == 1
 
 
+def test_the_log_can_be_written_for_programs(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, "--log-format", "json")
+    code, _, err = daemon.end(signal.SIGTERM)
+    assert code == 0
+    assert {json.loads(line)["source"] for line in err.splitlines()} == {"node"}
+
+
 def test_logs_follow_until_the_node_stops(daemon: Daemon) -> None:
     follow = subprocess.Popen(
         [*GUESTHOUSE, "logs", "-f", "--home", str(daemon.home)],

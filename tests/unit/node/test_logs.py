@@ -6,6 +6,7 @@ import os
 import threading
 import unicodedata
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from guesthouse.node.log import (
     Log,
     for_people,
 )
+from guesthouse.node.log_filter import LogFilter
 
 ESCAPE_SEQUENCE = "\x1b[31mred\u202e\x07"
 
@@ -37,6 +39,64 @@ def test_lines_go_to_the_file_the_terminal_and_who_asks(tmp_path: Path) -> None:
     ]
     assert terminal.getvalue().endswith(" info    chat:chat:a.os stdout: hello\n")
     assert [line.text for line in log.recent(1)] == ["only in the file"]
+
+
+def test_lines_for_programs_are_as_in_the_file(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    log = Log(tmp_path / "logs", terminal, "json")
+    log.write("node", "warning", "über\x1b[2J\nand more")
+    log.close()
+    assert terminal.getvalue() == (tmp_path / "logs" / "node.jsonl").read_text()
+    assert terminal.getvalue().isascii()
+    assert json.loads(terminal.getvalue())["text"] == "über\x1b[2J\nand more"
+
+
+LINES: Final = (
+    LogLine("chat:chat:a.os", "print", "info", "Hello", 10.0),
+    LogLine("chat:other:a.os", "stderr", "error", "HELLO again", 20.0),
+    LogLine("node", "host", "warning", "a worker was lost", 30.0),
+    LogLine("worker-0", "host", "debug", "ready", 40.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (LogFilter(), [0, 1, 2, 3]),
+        (LogFilter(source="node"), [2]),
+        (LogFilter(source="chat:chat:a.os"), [0]),
+        (LogFilter(source="chat:a.os"), [0]),
+        (LogFilter(source="other:a.os"), [1]),
+        (LogFilter(source="a.os"), [0, 1]),
+        (LogFilter(source="chat"), []),
+        (LogFilter(level="info"), [0, 1, 2]),
+        (LogFilter(level="warning"), [1, 2]),
+        (LogFilter(level="error"), [1]),
+        (LogFilter(since=20.0), [1, 2, 3]),
+        (LogFilter(since=20.001), [2, 3]),
+        (LogFilter(text="hello"), [0, 1]),
+        (LogFilter(text="again", level="error"), [1]),
+        (LogFilter(text="again", level="error", source="node"), []),
+    ],
+)
+def test_only_lines_that_are_asked_for_are_shown(wanted: LogFilter, numbers: list[int]) -> None:
+    assert [number for number, line in enumerate(LINES) if wanted.takes(line)] == numbers
+
+
+def test_earlier_lines_are_counted_and_later_ones_kept_by_what_is_asked_for() -> None:
+    log = Log(None, None)
+    wanted = LogFilter(source="node")
+    for number in range(3):
+        log.write("node", "info", f"line {number}")
+        log.write("worker-0", "info", f"other {number}")
+    assert [line.text for line in log.recent(2, wanted)] == ["line 1", "line 2"]
+    assert log.recent(0, wanted) == []
+    reader = log.subscribe(wanted)
+    for number in range(5000):  # more than a reader may leave waiting
+        log.write(f"worker-{number}", "info", "other")
+    log.write("node", "info", "last")
+    assert [line.text for line in reader.take()] == ["last"]
+    log.close()
 
 
 @given(st.text())
