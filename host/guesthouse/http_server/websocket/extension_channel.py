@@ -17,7 +17,7 @@ from guesthouse.http_server.websocket.outbox import Outbox
 _BINARY: Final = int(WsMessageType.BINARY)
 
 
-class Channel(ChannelFeeder, Protocol):
+class ExtensionSocket(ChannelFeeder, Protocol):
     """The channel's connection."""
 
     owner: ProcessId
@@ -40,7 +40,7 @@ class ExtensionChannel:
 
     __slots__ = ("_channel", "_context", "_dialect")
 
-    def __init__(self, channel: Channel, context: Context) -> None:
+    def __init__(self, channel: ExtensionSocket, context: Context) -> None:
         self._channel = channel
         self._context = context
         self._dialect = Dialect()
