@@ -38,6 +38,7 @@ _ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS
 """The list of the only tests to run, if not all."""
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
+_LONGEST_NAME: Final = 120
 _NICE: Final = 5
 """Of processes that run no tests marked `alone` (any more): a third of the CPU time that those that do get."""
 
@@ -108,6 +109,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return True if f"{collection_path}/".startswith(_ALONE) else None
     if wanted == "alone" and collection_path.suffix == ".py" and not str(collection_path).startswith(_ALONE):
         return None if "mark.alone" in collection_path.read_text() else True
+    return None
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """What is long is no name: processes send their ids to the first, and each test has its own in its environment."""
+    if isinstance(val, str | bytes) and len(val) > _LONGEST_NAME:
+        content = val.encode(errors="surrogatepass") if isinstance(val, str) else val
+        return f"{argname} of {len(val)}, {sha256(content).hexdigest()[:8]}"
     return None
 
 
