@@ -91,9 +91,9 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 	@$(PIP) --editable '.[build]'
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
+$(VENV)/installed-dev: pyproject.toml clients/python/pyproject.toml $(VENV)/installed
 	@echo "== installing the test tools"
-	@$(PIP) --group dev --group bench
+	@$(PIP) --group dev --group bench --editable 'clients/python[encryption]'
 	@touch $@
 
 $(VENV)/installed-fuzz: pyproject.toml $(VENV)/installed

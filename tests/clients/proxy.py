@@ -79,6 +79,8 @@ class FaultyProxy:
         """Connections, so far."""
         self.happened: Counter[Fault] = Counter()
         self.port = 0
+        self.refuse = False
+        """Whether connections are reset when they are accepted."""
 
     async def __aenter__(self) -> Self:
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
@@ -147,8 +149,11 @@ class FaultyProxy:
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.accepted += 1
-        rng = random.Random(f"{self._seed} {self.accepted}")
-        self._tasks.create_task(self._serve(_Connection(self, rng, reader, writer)))
+        connection = _Connection(self, random.Random(f"{self._seed} {self.accepted}"), reader, writer)
+        if self.refuse:
+            connection.end(reset=True)
+        else:
+            self._tasks.create_task(self._serve(connection))
 
     async def _serve(self, connection: _Connection) -> None:
         self._connections.add(connection)

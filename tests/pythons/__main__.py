@@ -147,6 +147,8 @@ def _try(interpreter: Interpreter, pytest_args: Sequence[str]) -> int:
                 f"{ROOT / 'pyproject.toml'}:dev",
                 "--group",
                 f"{ROOT / 'pyproject.toml'}:bench",
+                "--editable",
+                f"{ROOT / 'clients/python'}[encryption]",
             ),
             (python, "-c", f"open({str(_mark(folder, interpreter))!r}, 'w')"),
         ]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.node_session import WINDOW, NodeEnd, Pipe, message_of, sign
 from tests.resume_client import ClientSession, escaped
 
-from guesthouse.core.messages import WsMessageType
 from guesthouse.http_server.close_codes import NO_SUCH_SESSION, TOO_MANY_RESUMES
 from guesthouse.http_server.sessions.control_messages import (
     ESCAPE,
@@ -23,92 +21,12 @@ from guesthouse.http_server.sessions.control_messages import (
     OpenChannel,
     Refresh,
     Resume,
-    is_control,
     read_control,
 )
 from guesthouse.http_server.sessions.retained import BadCount, Retained
 from guesthouse.http_server.sessions.session import Phase, Session
 from guesthouse.http_server.sessions.session_keys import KEY_CHARACTERS, SessionKeys, read_key
 from guesthouse.http_server.sessions.session_table import SessionTable
-from guesthouse.http_server.websocket.framing import frame
-from guesthouse.http_server.websocket.outbox import Policy
-from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
-
-TEXT, BINARY = int(WsMessageType.TEXT), int(WsMessageType.BINARY)
-WINDOW = 4000
-
-
-def sign(data: bytes) -> bytes:
-    return bytes(each ^ 0x5A for each in data[:32].ljust(32, b"."))
-
-
-class Pipe(asyncio.Transport):
-    """A socket's way to the client: what is written arrives, in order, as much of it as the test lets through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: deque[bytes] = deque()
-
-    def write(self, data: Any) -> None:
-        self.frames.append(bytes(data))
-
-    def get_write_buffer_size(self) -> int:
-        return sum(map(len, self.frames))
-
-
-def message_of(framed: bytes) -> str | bytes:
-    """What a client reads from a frame of the node's."""
-    payload = framed[2 if framed[1] < 126 else 4 :]
-    return payload.decode() if framed[0] == 0x81 else payload
-
-
-class NodeEnd:
-    """The node's end, as `ResumableChannel` has it, with what its process got in the place of a process."""
-
-    def __init__(self) -> None:
-        self.session = Session(sign, every=3)
-        self.pipe = Pipe()
-        self.outbox = RetainingOutbox(self, self.pipe, WINDOW, self.session.kept)
-        self.outbox.set_policy(Policy.DROP_OLDEST)
-        self.got: list[str | bytes] = []
-        self.drops = 0
-
-    def grant_credit(self, size: int) -> None:
-        pass
-
-    def too_slow(self) -> None:
-        raise AssertionError
-
-    def dropped(self) -> None:
-        self.drops += 1
-
-    def kept_changed(self) -> None:
-        pass
-
-    def push(self, message: str | bytes) -> None:
-        if isinstance(message, str):
-            data = escaped(message)
-            assert isinstance(data, str)
-            self.outbox.push(len(message), frame(TEXT, data.encode()))
-        else:
-            self.outbox.push(len(message), frame(BINARY, message))
-
-    def take(self, message: str | bytes) -> None:
-        session = self.session
-        if isinstance(message, str) and message[:1].encode() == ESCAPE:
-            data = message.encode()
-            if is_control(data):
-                control = read_control(data)
-                assert isinstance(control, Acknowledge)
-                session.keys.confirm()
-                self.outbox.acknowledge(control.received)
-                return
-            message = message[1:]
-        session.received += 1
-        self.got.append(message)
-        if session.received == session.acknowledge_at:
-            self.pipe.write(frame(TEXT, session.acknowledgement()))
-
 
 PAYLOADS = st.integers(0, 2**31).map(str) | st.integers(0, 2**31).map(lambda number: b"%d" % number)
 SIZES = st.sampled_from([0, 0, 0, 100, 900])
