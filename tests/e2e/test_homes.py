@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,21 @@ def of_this_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archive
 
 
+@pytest.fixture(scope="module")
+def compiled_before(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """By version, the components that nodes on such a home compiled in other tests: homes are packed without."""
+    made = tmp_path_factory.mktemp("compiled")
+
+    def of(version: str) -> Path:
+        folder = made / version
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    return of
+
+
 @pytest.fixture(params=[archive.name.removesuffix(".tar.gz") for archive in ARCHIVES] + [THIS])
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
+def made(request: pytest.FixtureRequest, tmp_path: Path, compiled_before: Callable[[str], Path]) -> Made:
     """A home of each version, unpacked with the modes that its files had."""
     version = str(request.param)
     archive = HOMES / f"{version}.tar.gz"
@@ -97,6 +111,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
     with tarfile.open(archive) as tar:
         tar.extraction_filter = lambda member, _: member
         tar.extractall(folder)  # noqa: S202 - made by the project's own script
+    (folder / "home/compiled").symlink_to(compiled_before(version))
     return Made(version, folder, json.loads((folder / "made.json").read_text()))
 
 
@@ -270,6 +285,7 @@ async def test_a_package_that_runs_as_it_is_named_keeps_its_rights(start: StartN
 
 
 async def test_nothing_in_the_home_is_left_open_to_others(start: StartNode, made: Made) -> None:
+    (made.home / "compiled").unlink()  # so that the node makes its own
     await start(home=made.home, node=None)
     modes = {
         str(path.relative_to(made.home)): stat.S_IMODE(path.lstat().st_mode)
