@@ -58,6 +58,19 @@ def token(
     click.echo(tokens.issue(ttl, time.time(), scope))
 
 
+def issue_token(folder: Path, seconds: float, process: str) -> str:
+    """Issue a token for one channel to one process of the node in a folder.
+
+    Raises:
+        BadScope: `process` is not the id of a process.
+    """
+    from guesthouse.http_server.auth.credentials import load_secret
+    from guesthouse.http_server.auth.tokens import Tokens, read_scope
+
+    scope = read_scope(process, 1, secure=False)
+    return Tokens(_node_of(folder), load_secret(folder), renewable=0).issue(seconds, time.time(), scope)
+
+
 @click.command()
 @click.argument("token", metavar="TOKEN", required=False)
 @click.option("--all", "every", is_flag=True, help="All tokens of the node, logins included.")

@@ -19,6 +19,7 @@ _MODULES: Final = {
     "install": ("install", "uninstall", "rollback", "packages"),
     "status": ("ps", "channels", "logs"),
     "processes": ("send", "restart", "stop", "kill", "explain"),
+    "connect": ("connect",),
     "auth": ("token", "revoke", "passwd"),
 }
 """The modules of this package that have commands, and the commands of each."""

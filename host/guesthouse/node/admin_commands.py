@@ -43,7 +43,7 @@ class NodeCommands:
 
     def all(self) -> Mapping[str, Command]:
         """The commands by name."""
-        return {"ps": self.ps, "channels": self.channels, "logs": self.logs} | {
+        return {"node": self.node, "ps": self.ps, "channels": self.channels, "logs": self.logs} | {
             "token": self.token,
             "revoke": self.revoke,
             "password-changed": self.password_changed,
@@ -57,6 +57,11 @@ class NodeCommands:
             "rollback": self.rollback,
             "packages": self.packages,
         }
+
+    async def node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """The node itself: its name, where it listens and the certificate that it shows."""
+        settings = self._node.settings
+        yield {"node": settings.node, "url": self._node.http.url, "tls_cert": settings.http.tls_cert}
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and its use of each limit."""

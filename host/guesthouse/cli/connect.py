@@ -1,0 +1,236 @@
+"""`guesthouse connect`: opens a channel of the running node from a terminal or a pipe."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from guesthouse.cli.options import home_option, home_path
+from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.printable import printable
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+_TOKEN_SECONDS: Final = 60
+"""The token is for opening the channel."""
+_NORMAL: Final = (1000, 1001)
+
+
+class ChannelRefused(GuesthouseError):
+    """The channel could not be opened, or was closed for a reason."""
+
+
+class BadLine(GuesthouseError):
+    """A line of standard input is no message."""
+
+
+@click.command()
+@click.argument("target")
+@click.option("--binary", is_flag=True, help="Send binary messages, and write what arrives as it is.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='A line is a JSON object, {"text": …} or {"base64": …}, both ways.',
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 86_400),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After the end of standard input: the silence after which the channel is closed.",
+)
+@home_option
+def connect(target: str, binary: bool, as_json: bool, wait: float, home: str | None) -> None:
+    """Open a channel to a process of the running node: each line sends a message, each message is shown.
+
+    TARGET is a process, or with a path that it bound: process:package:publisher/path. Ctrl-D or Ctrl-C closes the
+    channel.
+    """
+    from websockets.exceptions import ConnectionClosed
+
+    folder = home_path(home)
+    write = _writer(binary=binary, as_json=as_json)
+    with _opened(folder, target) as channel:
+        receiver = _Receiver(channel, write)
+        try:
+            for message in _messages(sys.stdin.buffer, binary=binary, as_json=as_json):
+                channel.send(message)
+            receiver.until_silent(wait)
+        except (KeyboardInterrupt, ConnectionClosed):
+            pass
+        finally:
+            receiver.leave()
+    receiver.check()
+
+
+@contextmanager
+def _opened(folder: Path, target: str) -> Iterator[ClientConnection]:
+    """A channel, which is closed at the end of the block.
+
+    Raises:
+        ChannelRefused: the node refuses it.
+    """
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+    from websockets.sync.client import connect as open_socket
+
+    from guesthouse.cli.auth import issue_token
+    from guesthouse.control.control_client import ask
+
+    (node,) = ask(folder, "node")
+    process, slash, path = target.partition("/")
+    token = issue_token(folder, _TOKEN_SECONDS, process)
+    url = node["url"].replace("http", "ws", 1) + (f"/{process}/{path}" if slash else "/")
+    headers = {"Cookie": f"kinode-auth_{node['node']}={token}"} if slash else {}
+    with ExitStack() as stack:
+        try:
+            channel = stack.enter_context(
+                open_socket(
+                    url,
+                    additional_headers=headers,
+                    ssl=_own_certificate(node["tls_cert"]),
+                    max_size=None,
+                    proxy=None,
+                )
+            )
+            if not slash:
+                channel.send(json.dumps({"auth_token": token, "target_process": process}))
+                channel.recv()
+        except InvalidStatus as refusal:
+            body = (refusal.response.body or b"").decode(errors="replace").strip()
+            raise ChannelRefused(f"{target}: {refusal.response.status_code} {body}") from None
+        except ConnectionClosed as closed:
+            raise ChannelRefused(f"{target}: {_close_text(closed)}") from None
+        except (InvalidHandshake, OSError, TimeoutError) as error:
+            raise ChannelRefused(f"{target}: {url} cannot be reached: {error}") from None
+        yield channel
+
+
+def _own_certificate(file: str | None) -> ssl.SSLContext | None:
+    """Trust the node's own certificate and no other: its name may be any, as the node is on this machine."""
+    if file is None:
+        return None
+    context = ssl.create_default_context(cafile=file)
+    context.check_hostname = False
+    return context
+
+
+class _Receiver:
+    """Shows what arrives, in a thread, until the channel is closed."""
+
+    def __init__(self, channel: ClientConnection, write: Callable[[str | bytes], None]) -> None:
+        self._channel = channel
+        self._write = write
+        self._leaving = False
+        self._problem: str | None = None
+        self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            while True:
+                message = self._channel.recv()
+                self._last = time.monotonic()
+                self._write(message)
+        except ConnectionClosed as closed:
+            well = closed.rcvd is not None and closed.rcvd.code in _NORMAL
+            if not self._leaving and not well:
+                self._problem = _close_text(closed)
+        except (OSError, GuesthouseError) as error:  # standard output is closed, or its disk is full
+            self._problem = str(error) if isinstance(error, GuesthouseError) else None
+            self._channel.close()
+
+    def until_silent(self, seconds: float) -> None:
+        """Wait until nothing has arrived for so long, or the channel is closed."""
+        self._last = time.monotonic()
+        while self._thread.is_alive() and (left := self._last + seconds - time.monotonic()) > 0:
+            self._thread.join(left)
+
+    def leave(self) -> None:
+        """Close the channel."""
+        self._leaving = self._thread.is_alive()
+        self._channel.close()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises:
+        ChannelRefused: the channel was closed by the other end, and not because all was well.
+        """
+        if self._problem is not None:
+            raise ChannelRefused(self._problem)
+
+
+def _close_text(closed: Any) -> str:
+    if closed.rcvd is None:
+        return "the connection was lost"
+    return f"the channel was closed with {closed.rcvd.code}: {closed.rcvd.reason or 'no reason given'}"
+
+
+def _messages(lines: BinaryIO, *, binary: bool, as_json: bool) -> Iterator[str | bytes]:
+    """The messages of standard input, a line each.
+
+    Raises:
+        BadLine: a line is no message.
+    """
+    for line in lines:
+        content = line.removesuffix(b"\n")
+        if binary and not as_json:
+            yield content
+            continue
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            raise BadLine("a line of standard input is not UTF-8: send it with --binary") from None
+        yield _from_json(text) if as_json else text
+
+
+def _from_json(line: str) -> str | bytes:
+    try:
+        value = json.loads(line)
+        if isinstance(value, Mapping) and len(value) == 1:
+            if isinstance(value.get("text"), str):
+                return str(value["text"])
+            if isinstance(value.get("base64"), str):
+                return base64.b64decode(value["base64"], validate=True)
+    except (ValueError, RecursionError, binascii.Error):
+        pass
+    raise BadLine(f'{line[:60]!r} is no message: write {{"text": "…"}} or {{"base64": "…"}}')
+
+
+def _writer(*, binary: bool, as_json: bool) -> Callable[[str | bytes], None]:
+    """What shows a message."""
+    people = sys.stdout.isatty()
+
+    def write(message: str | bytes) -> None:
+        if as_json:
+            name, value = (
+                ("text", message)
+                if isinstance(message, str)
+                else ("base64", base64.b64encode(message).decode())
+            )
+            click.echo(json.dumps({name: value}))
+        elif isinstance(message, str):
+            click.echo(printable(message) if people else message)
+        elif binary and not people:
+            sys.stdout.buffer.write(message)
+            sys.stdout.buffer.flush()
+        else:
+            click.echo(f"({len(message)} bytes) {message[:64].hex(' ')}{' …' if len(message) > 64 else ''}")
+
+    return write

@@ -1,0 +1,116 @@
+"""`guesthouse connect`: a channel from a terminal or a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import pty
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from tests.certificates import self_signed
+
+from .clients import ECHO_C
+from .conftest import StartNode
+from .daemon import Daemon, environment
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ECHO: Final = ECHO_C
+NO_MESSAGES: Final = ("hello", "{}", '{"text": 1}', '{"base64": "!"}', '{"text": "a", "more": 1}', "[" * 9999)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def node(shared: StartNode) -> Daemon:
+    return await shared("echo-c")
+
+
+async def test_lines_are_messages_and_messages_are_lines(node: Daemon) -> None:
+    ran = await node.cli("connect", ECHO, stdin="hello\n\nüber\n")
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "hello\n\nüber\n", "")
+    assert await node.channels() == []
+
+
+async def test_binary_messages_are_written_as_they_are(node: Daemon) -> None:
+    ran = await node.cli("connect", ECHO, "--binary", stdin="a\0b\nc\n")
+    assert (ran.code, ran.stdout) == (0, "a\0bc")
+
+
+async def test_messages_of_both_kinds_are_json(node: Daemon) -> None:
+    lines = [{"text": "a\nb"}, {"base64": base64.b64encode(b"\xff\0").decode()}, {"text": ""}]
+    ran = await node.cli("connect", ECHO, "--json", stdin="".join(f"{json.dumps(line)}\n" for line in lines))
+    assert ran.code == 0
+    assert [json.loads(line) for line in ran.stdout.splitlines()] == lines
+
+
+@pytest.mark.parametrize("line", NO_MESSAGES, ids=range(len(NO_MESSAGES)))
+async def test_a_line_that_is_no_message_is_named(node: Daemon, line: str) -> None:
+    ran = await node.cli("connect", ECHO, "--json", stdin=line)
+    assert ran.code == 1
+    assert "is no message" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+async def test_what_the_node_refuses_is_said_in_one_line(node: Daemon) -> None:
+    for target, reason in (
+        ("nobody:nobody:test.os", "closed with 4004: no such process"),
+        ("nobody", "process:package:publisher"),
+        (f"{ECHO}/unbound", "404"),
+    ):
+        ran = await node.cli("connect", target, stdin="")
+        assert ran.code == 1, target
+        assert reason in ran.stderr
+        assert ran.stderr.count("\n") == 1
+
+
+async def test_a_channel_that_is_closed_for_a_reason_is_a_failure(shared: StartNode) -> None:
+    daemon = await shared("echo-c", node="other.os")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "guesthouse", "connect", ECHO, "--home", str(daemon.home)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(daemon.home),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"one\n")
+    assert await process.stdout.readline() == b"one\n"
+    await daemon.ask("stop", process=ECHO)
+    process.stdin.write(b"two\n")
+    process.stdin.close()
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert b"closed with 1011" in err
+
+
+async def test_a_terminal_shows_no_control_character(node: Daemon) -> None:
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "guesthouse", "connect", ECHO, "--home", str(node.home)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=theirs,
+        env=environment(node.home),
+    )
+    os.close(theirs)
+    await process.communicate(b"red \x1b[31m\n")
+    shown = os.read(ours, 1000)
+    os.close(ours)
+    assert shown == b"red \\x1b[31m\r\n"
+
+
+async def test_a_bound_path_of_a_node_with_tls(shared: StartNode, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "node.example")
+    daemon = await shared("echo-c", flags=["--tls-cert", str(certificate), "--tls-key", str(key)])
+    for target in (ECHO, f"{ECHO}/"):
+        ran = await daemon.cli("connect", target, stdin="over tls\n")
+        assert (ran.code, ran.stdout) == (0, "over tls\n"), (target, ran.stderr)
+    self_signed(tmp_path)  # not the one that the node shows
+    ran = await daemon.cli("connect", ECHO, stdin="")
+    assert ran.code == 1
+    assert "certificate verify failed" in ran.stderr
