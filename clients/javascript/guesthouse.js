@@ -838,8 +838,10 @@ async function unseal(key, data) {
 /** The token of a page of a process, which the node renews by the cookie of its login. @param {string} process */
 async function pageToken(process) {
   if (!globalThis.document) return undefined;
-  const script = await (await fetch(`/${process}/our.js`, { cache: "no-store" })).text();
-  const { node } = JSON.parse(/\{.*?\}/.exec(script)?.[0] ?? "{}");
+  const answer = await fetch(`/${process}/our.js`, { cache: "no-store" });
+  const found = /\{.*?\}/.exec(await answer.text());
+  if (!answer.ok || !found) throw new Error(`our.js: ${answer.status}`);
+  const { node } = JSON.parse(found[0]);
   const name = `kinode-auth_${node}=`;
   return document.cookie
     .split("; ")

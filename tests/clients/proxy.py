@@ -109,6 +109,15 @@ class FaultyProxy:
         """From now on nothing breaks any more."""
         self._calm = True
 
+    def storm(self) -> None:
+        """From now on new connections break again."""
+        self._calm = False
+
+    def stall_all(self) -> None:
+        """From now on nothing passes any more on the connections that there are."""
+        for connection in tuple(self._connections):
+            connection.stall()
+
     def cut_all(self, fault: Fault = Fault.RESET) -> None:
         """Break every connection now, by `CUT` or `RESET`."""
         for connection in tuple(self._connections):
@@ -196,6 +205,10 @@ class _Connection:
                 tasks.create_task(self._pass_all(reader, client, to_node=False))
         finally:
             self.end(reset=False)
+
+    def stall(self) -> None:
+        """Pass nothing any more."""
+        self._flowing.clear()
 
     def end(self, *, reset: bool) -> None:
         """Close both connections."""
