@@ -181,6 +181,7 @@ async def test_a_page_that_becomes_visible_looks_whether_the_node_is_there(
         await page.wait_for_function("states.includes('away')")
         await page.wait_for_function("channel.state === 'open'")
         await echoed(page, "after")
+        browser.expect_problems()  # what waits on the stalled connections is reset in the end
 
 
 async def test_without_a_login_the_page_is_told_to_log_in(
