@@ -14,7 +14,7 @@ from wasmtime.component import Component as WasmComponent
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm import self_check
 from guesthouse.wasm.abi import lift, lower_scalars
-from guesthouse.wasm.core import core_capi
+from guesthouse.wasm.core import core_capi, yielding
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.engine.imports import MAX_IMPORTED_FUNCTIONS
@@ -263,6 +263,10 @@ def test_the_canary_lives_in_the_library_that_was_checked() -> None:
         (core_capi, "RAW_SIZE", 8),
         (core_capi, "TAGGED_OF", 16),
         (core_capi, "KINDS", {"i32": 1}),
+        (core_capi, "FUNCTION", 1),
+        (core_capi, "MEMORY", 2),
+        (yielding, "YIELD", 0),
+        (yielding, "CONTINUE", 1),
     ],
 )
 def test_the_compiler_finds_a_layout_that_is_not_the_packages(

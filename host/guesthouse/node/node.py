@@ -69,6 +69,7 @@ class Node:
         HomeError: on entry: the home cannot be used, or another node uses it.
         CannotListen: on entry: the port is taken.
         WorkerFailed: on entry: this machine cannot run guests.
+        CompileError: on entry: the engine is not the one that this host was written for.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Node:
         compiler = self.compiler = Compiler(
             home.compiled, settings.package, log, self._begins_to_compile, settings.process
         )
+        await compiler.check_engine()
         restore = partial(capability_store.restore, state)
         self.supervisor = Supervisor(
             *(router, compiler, settings, log), self._make_workers, restore, self._children.ended

@@ -31,7 +31,7 @@ _NO_ASYNCHRONOUS: Final = (
     "it uses asynchronous functions of the component model, which this host does not run: build it without, "
     "in JavaScript with `componentize-qjs --sync`"
 )
-_NOTHING: Final = Description((), ())
+_NONE: Final = Description((), ())
 
 
 class Compiled(Struct, frozen=True):
@@ -42,6 +42,9 @@ class Compiled(Struct, frozen=True):
     """A plan's JSON and each core module's code; for a single core module, its code."""
     handed_back: frozenset[int] = frozenset()
     """The numbers of core modules left uncompiled."""
+
+
+NOTHING: Final = Compiled(_NONE, (b"",))
 
 
 def compile_component(content: bytes, *, share: bool = False) -> Compiled:
@@ -89,7 +92,7 @@ def compile_module(content: bytes) -> Compiled:
         ValueError: it has something that this host does not support.
     """
     try:
-        return Compiled(_NOTHING, (_compiled(new_compiling_engine(), content),))
+        return Compiled(_NONE, (_compiled(new_compiling_engine(), content),))
     except UnsupportedComponent as refusal:
         raise ValueError(str(refusal)) from None
 

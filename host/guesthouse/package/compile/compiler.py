@@ -29,12 +29,15 @@ from guesthouse.package.compile.job import Task
 from guesthouse.package.compile.private_files import UntrustedFile, copy, new_file
 from guesthouse.package.errors import CompileError, CompileUnfinished
 from guesthouse.package.format.header import HEADER_BYTES, magic_fault
-from guesthouse.wasm.engine.engines import engine_key
+from guesthouse.wasm.engine.engines import engine_key, layout_key
 
 _T = TypeVar("_T")
 
 _DIGEST_CACHE: Final = ".digests"
 """Beside the cache's folder, which workers can read: it contains paths of components."""
+
+_CHECKED: Final = ".engine-"
+"""Starts the name of a file that says which engine was checked."""
 
 
 class Compiler:
@@ -73,6 +76,24 @@ class Compiler:
         """How many components were compiled, or refused by the compiler."""
         self.compile_seconds = 0.0
         """How long that took, all together."""
+
+    async def check_engine(self) -> None:
+        """Check that the engine is the one that this host was written for; once, and again when either is another.
+
+        Raises:
+            CompileError: it is not, so that no component may run; one line with the remedy.
+        """
+        mark = self._cache.prepare() / f"{_CHECKED}{layout_key()}"
+        if mark.exists():
+            return
+        with tempfile.TemporaryFile(dir=mark.parent) as nothing, new_file(mark.parent) as code:
+            try:
+                await CompileRun(self._limits).made(Task.CHECK, nothing, hashlib.sha256().hexdigest(), code)
+            except Failed as failure:
+                if failure.wrong_engine:
+                    raise CompileError(f"wasmtime {failure}") from None
+                return  # components that are compiled already may run; what is compiled is checked before
+            code.rename(mark)
 
     async def compiled(self, component: Path, package: str = "") -> Path:
         """Return the path of a component's plan, compiling it unless it is cached.

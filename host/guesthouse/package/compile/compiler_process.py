@@ -18,7 +18,7 @@ from guesthouse.core.config import PackageLimits
 from guesthouse.core.json_text import read_json
 from guesthouse.package.compile.cache import MAX_MODULES, MAX_NOTE_BYTES, MOST_NOTE_COMMAS, Made
 from guesthouse.package.compile.description import Description
-from guesthouse.package.compile.job import NO_ROOM, REFUSED, SHARED_BYTES, Job, Task
+from guesthouse.package.compile.job import NO_ROOM, REFUSED, SHARED_BYTES, WRONG_ENGINE, Job, Task
 from guesthouse.package.errors import CompileError
 from guesthouse.wasm.engine.engines import is_small
 
@@ -38,7 +38,13 @@ class Failed(Exception):
     """A compile failed; the reason follows the file's name."""
 
     def __init__(
-        self, why: str, *, refused: bool = False, unfinished: bool = False, over: bool = False
+        self,
+        why: str,
+        *,
+        refused: bool = False,
+        unfinished: bool = False,
+        over: bool = False,
+        wrong_engine: bool = False,
     ) -> None:
         super().__init__(why)
         self.refused = refused
@@ -47,6 +53,8 @@ class Failed(Exception):
         """Whether the compiler was ended before it finished."""
         self.over = over
         """Whether it timed out."""
+        self.wrong_engine = wrong_engine
+        """Whether it would fail so for every component."""
 
 
 class CompileRun:
@@ -167,6 +175,8 @@ class CompileRun:
             return Failed(why, refused=True)
         if status == NO_ROOM:
             return Failed(f"was not compiled because the disk of {folder} is full: make room, and try again")
+        if status == WRONG_ENGINE:
+            return Failed(f"cannot be used here: {said}", wrong_engine=True)
         over = status in (None, -signal.SIGXCPU)
         return Failed(self._complaint(status, said), unfinished=over or status == -signal.SIGKILL, over=over)
 

@@ -15,6 +15,8 @@ NO_ROOM: Final = 4
 """The exit code when the disk is full."""
 NO_MEMORY: Final = 5
 """The exit code when memory or address space runs out."""
+WRONG_ENGINE: Final = 6
+"""The exit code when the installed engine is not the one that this host was written for."""
 
 SHARED_BYTES: Final = 128 * 1024
 """Of code in a shared core module. Compiling this much takes 0.1 s, half as long as starting the
@@ -31,6 +33,8 @@ class Task(StrEnum):
     """Compile an invalid component as a whole, for the engine's error message. Has no result."""
     MODULE = "module"
     """Compile a core module without anything else."""
+    CHECK = "check"
+    """Check the engine, as before each of the others. The input is empty, and so is the result."""
 
 
 class Job(Struct, frozen=True):

@@ -20,7 +20,7 @@ import sys
 from typing import Final
 
 from guesthouse.linux import landlock, privileges, seccomp
-from guesthouse.package.compile.job import NO_MEMORY, NO_ROOM, REFUSED, Job, Task
+from guesthouse.package.compile.job import NO_MEMORY, NO_ROOM, REFUSED, WRONG_ENGINE, Job, Task
 
 _OUT_OF_MEMORY: Final = f"(os error {errno.ENOMEM})"
 """The end of wasmtime's message for an error of the operating system."""
@@ -83,12 +83,15 @@ def _compile(content: bytes, job: Job) -> int:
     # Imported late, so that the limits apply to loading, too.
     from wasmtime import WasmtimeError
 
-    from guesthouse.package.compile.compile import compile_component, compile_module, find_fault
+    from guesthouse.package.compile.compile import NOTHING, compile_component, compile_module, find_fault
     from guesthouse.wasm.errors import BoundaryError
     from guesthouse.wasm.layout_check import check_layout
 
     try:
         check_layout()
+    except BoundaryError as error:
+        return _refuse(_one_line(str(error)), WRONG_ENGINE)
+    try:
         match job.task:
             case Task.COMPONENT:
                 compiled = compile_component(content, share=True)
@@ -96,6 +99,8 @@ def _compile(content: bytes, job: Job) -> int:
                 find_fault(content)
             case Task.MODULE:
                 compiled = compile_module(content)
+            case Task.CHECK:
+                compiled = NOTHING
     except (WasmtimeError, ValueError, BoundaryError) as error:
         if _OUT_OF_MEMORY in str(error):
             return NO_MEMORY
@@ -114,9 +119,9 @@ def _compile(content: bytes, job: Job) -> int:
     return 0
 
 
-def _refuse(reason: str) -> int:
+def _refuse(reason: str, code: int = REFUSED) -> int:
     sys.stderr.write(reason)
-    return REFUSED
+    return code
 
 
 def _one_line(text: str) -> str:

@@ -76,13 +76,15 @@ TAGGED_SIZE: Final = 32
 TAGGED_OF: Final = 8
 
 FUNCTION, MEMORY = 0, 3
-"""Kinds of a `wasmtime_extern_t`."""
+"""Kinds of a `wasmtime_extern_t`, compared like the next ones."""
 KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
 """The kinds of a `wasmtime_val_t` and of a `wasm_valtype_t`; `layout_check.py` compares them with the package's."""
 
 YIELD: Final = 1
 CONTINUE: Final = 0
-"""Results of an epoch callback (`wasmtime_update_deadline_kind_t`)."""
+"""Results of an epoch callback (`wasmtime_update_deadline_kind_t`). The package declares no values of them:
+`layout_check.py` tries them.
+"""
 
 put_u64: Final = Struct("<Q").pack_into
 

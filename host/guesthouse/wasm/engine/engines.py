@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from guesthouse.wasm.artifact_files import PLAN_VERSION
-from guesthouse.wasm.engine.wasmtime_package import installed_version
+from guesthouse.wasm.engine.wasmtime_package import installed_version, library_hash, package_folder
 
 if TYPE_CHECKING:
     from wasmtime import Engine as CompilingEngine
@@ -84,6 +84,13 @@ data and computes little, and there may be ten thousand of them: its memory take
 
 
 _JUDGED_BY: Final = Path(__file__).parents[2] / "worker/served"
+_OF_LAYOUT: Final = (
+    *(
+        Path(__file__).parents[1] / name
+        for name in ("layout_check.py", "core/core_capi.py", "core/yielding.py")
+    ),
+    *(Path(__file__).with_name(name) for name in ("capi.py", "fiber.py")),
+)
 
 
 def is_small(component_bytes: int) -> bool:
@@ -133,8 +140,8 @@ def _config(*, small: bool) -> int:
 
 
 def engine_key() -> str:
-    """Identifies the wasmtime version, all settings that affect compiled code, the plan format, and the types that
-    components were checked against at compile time.
+    """Identifies the wasmtime version and build, all settings that affect compiled code, the plan format, and the types
+    that components were checked against at compile time.
     """
     import hashlib
     import json
@@ -142,6 +149,7 @@ def engine_key() -> str:
     settings = [
         *(
             installed_version(),
+            library_hash(),
             _PROPERTIES,
             _FEATURES,
             _FIBER,
@@ -153,3 +161,13 @@ def engine_key() -> str:
         [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(_JUDGED_BY.glob("*.py"))],
     ]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def layout_key() -> str:
+    """Identifies the library and all that its layout is compared with (`layout_check.py`)."""
+    import hashlib
+
+    declared = (package_folder() / name for name in ("_bindings.py", "_ffi.py"))
+    texts = [installed_version().encode(), library_hash().encode()]
+    texts += [path.read_bytes() for path in (*_OF_LAYOUT, *declared)]
+    return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest()[:16]
