@@ -24,6 +24,7 @@ from guesthouse.wasm.engine import native
 from guesthouse.wasm.engine.engines import new_compiling_engine
 from guesthouse.wasm.engine.host_functions import PENDING
 from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.plan.gate import with_gate
 from guesthouse.wasm.plan.planner import take_apart
 
 from .components import RUN
@@ -78,9 +79,9 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 def assembled(engine: Engine, wat: str, calls: Calls) -> LinkedComponent:
     parts = take_apart(bytes(wat2wasm(wat)), engine)
-    return LinkedComponent(
-        engine, parts.plan, [Module(engine, module) for module in parts.modules], calls, RUN
-    )
+    plan, gates = with_gate(parts.plan)
+    modules = [Module(engine, module) for module in (*parts.modules, *gates)]
+    return LinkedComponent(engine, plan, modules, calls, RUN)
 
 
 def libc(memory: str, before: str = "") -> str:

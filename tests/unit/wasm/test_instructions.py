@@ -28,7 +28,7 @@ BLOCKS = (0x02, 0x03, 0x04)
 PREFIXES = {0xFB: 64, 0xFC: 64, 0xFD: 512, 0xFE: 128}
 OTHER_OPERANDS = {
     b"\x1c": (b"\x01\x7f", b"\x01\x70", b"\x01\x7b"),  # select with a type
-    b"\xd0": (b"\x70", b"\x6f"),  # ref.null
+    b"\xd0": (b"\x70",),  # ref.null
     b"\x28": (
         b"\x40\x00\x00",
         b"\xc0\x00\x00\x00",
