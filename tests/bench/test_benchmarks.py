@@ -70,3 +70,11 @@ def test_the_figures_of_the_page_are_those_of_the_results() -> None:
 def test_the_page_has_a_section_for_each_benchmark() -> None:
     page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
     assert [name for name in NAMES if f"<!-- bench:{name} -->" not in page] == []
+
+
+def test_the_benchmark_of_resumable_channels_runs() -> None:
+    command = [sys.executable, str(ROOT / "bench/resume.py"), *A_MOMENT]
+    paths = {"PYTHONPATH": str(ROOT / "clients/python")}
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | paths)
+    assert ran.returncode == 0, ran.stderr
+    assert "channel resumed" in ran.stdout

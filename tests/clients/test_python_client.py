@@ -394,3 +394,30 @@ async def test_requests_are_answered_over_the_channel() -> None:
             await channel.request("late", timeout=0)
         await channel.send('{"response":99,"body":1}')
         assert await channel.recv() == '{"response":99,"body":1}'
+
+
+async def test_what_a_slow_program_does_not_take_the_node_keeps_and_no_more(shared: StartNode) -> None:
+    limit = 100_000
+    daemon = await shared("echo-c", settings={"connections_outbox_bytes": limit})
+    async with (
+        proxy_of(daemon) as proxy,
+        connect(
+            proxy.url, process=ECHO_C, token=await daemon.token(), receive_bytes=20_000, **QUICK
+        ) as channel,
+    ):
+        for number in range(500):
+            await channel.send(f"{number} ".ljust(1000, "x"))
+        await channel.flush()
+        inbox = channel._link._inbox
+        assert inbox.size <= limit
+        for _ in range(3):  # what comes again is no more
+            proxy.cut_all()
+            await channel.wait_for(State.AWAY)
+            assert inbox.size <= 21_000
+            await channel.wait_for(State.OPEN)
+            await channel.flush()
+            assert inbox.size <= limit + 21_000
+        received = 0
+        while received < limit // 1100:
+            assert (await channel.recv()).startswith(f"{received} ")  # type: ignore[arg-type]
+            received += 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-from collections.abc import Iterator
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.e2e.clients import ECHO_C
 from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import until
+from tests.faults.subprocesses import ready_workers
 from tests.patience import PATIENCE
 
 from guesthouse_client import Channel, connect
@@ -19,21 +22,25 @@ from guesthouse_client import Channel, connect
 from .proxy import FaultyProxy
 
 CUTS = int(os.environ.get("GUESTHOUSE_CUTS", "300"))
-"""How many connections break, in all."""
-CLIENTS = 6
+"""How many connections break, in all tests of this file."""
+KILLS = 5
+CLIENTS = 8
 AHEAD = 60
 """Messages that a client sends before it has received the answers."""
+OBJECTS, NODE_BYTES = 5000, 16 * 2**20
+"""What may come to be between half of the cuts and all, in the clients' program and in the node."""
 
 QUICK: dict[str, Any] = {
     "first_delay": 0.01,
     "longest_delay": 0.1,
-    "connect_seconds": 1.0,
-    "ping_seconds": 0.3,
+    "connect_seconds": 2.0,
+    "ping_seconds": 0.2,
     "pong_seconds": 0.3,
     "open_seconds": PATIENCE,
     "close_seconds": PATIENCE,
     "proxy": None,
 }
+AT_ONCE = {"restart_first_delay": 0, "worker_longest_pause": 0.05}
 
 
 def numbered(number: int) -> str | bytes:
@@ -42,68 +49,124 @@ def numbered(number: int) -> str | bytes:
     return message.encode() if number % 3 == 0 else "\x10" * (number % 4) + message
 
 
-async def echoed(channel: Channel, numbers: Iterator[int], done: asyncio.Event) -> int:
-    """Send numbered messages to an echo until it is done; each comes back once, in order. Returns how many."""
-    ahead = asyncio.Semaphore(AHEAD)
-    sent = 0
+def number_of(message: str | bytes) -> int:
+    """The number of such a message, which is as it was sent."""
+    text = message if isinstance(message, str) else message.decode()
+    number = int(text.lstrip("\x10").split(" ")[0])
+    assert message == numbered(number)
+    return number
 
-    async def send() -> None:
-        nonlocal sent
-        while not done.is_set():
-            await ahead.acquire()
-            await channel.send(numbered(next(numbers)))
-            sent += 1
+
+class Echoes:
+    """What one client sends to an echo and gets back, over one channel. `ends` is set when it is to send no more."""
+
+    def __init__(self, ends: asyncio.Event) -> None:
+        self._ends = ends
+        self._ahead = asyncio.Semaphore(AHEAD)
+        self.sent = 0
+        self.received = 0
+        self._next = 0
+
+    @property
+    def missing(self) -> int:
+        """Messages that got no answer, once all have been exchanged."""
+        return self.sent - self.received
+
+    async def exchange(self, channel: Channel) -> None:
+        """Send until the end; no answer comes twice, and all in order."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send(channel))
+            async for message in channel:
+                if message == "end":
+                    break
+                number = number_of(message)
+                assert self._next <= number < self.sent
+                for _ in range(self._next, number + 1):
+                    self._ahead.release()
+                self._next = number + 1
+                self.received += 1
+
+    async def _send(self, channel: Channel) -> None:
+        while not self._ends.is_set():
+            await self._ahead.acquire()
+            self.sent += 1
+            await channel.send(numbered(self.sent - 1))
         await channel.send("end")
 
-    sending = asyncio.create_task(send())
-    try:
-        received = 0
-        async for message in channel:
-            if message == "end":
-                break
-            assert message == numbered(received)
-            received += 1
-            ahead.release()
-        assert received == sent
-        return received
-    finally:
-        await sending
 
+class Clients:
+    """Clients of an echo behind a proxy that breaks their connections."""
 
-async def cut(daemon: Daemon, process: str, faulty: FaultyProxy, cuts: int, **options: Any) -> int:
-    """Clients of an echo behind a proxy, until it has broken enough connections. Returns how many messages came."""
-    token = await daemon.token()
-    done = asyncio.Event()
-    lost: list[object] = []
-    opened: set[int | None] = set()
-    total = 0
+    def __init__(self, daemon: Daemon, faulty: FaultyProxy, **options: Any) -> None:
+        self._daemon = daemon
+        self._faulty = faulty
+        self._options = options
+        self._ends = asyncio.Event()
+        self._lost: list[object] = []
+        self._ids: set[int | None] = set()
+        self.echoes = [Echoes(self._ends) for _ in range(CLIENTS)]
 
-    async def one() -> None:
-        nonlocal total
+    @property
+    def received(self) -> int:
+        """Answers, so far."""
+        return sum(each.received for each in self.echoes)
+
+    @property
+    def missing(self) -> int:
+        """Messages without an answer, at the end."""
+        return sum(each.missing for each in self.echoes)
+
+    async def suffer(self, cuts: int, kills: int = 0) -> None:
+        """Exchange messages until so many connections were broken, and workers killed meanwhile."""
+        token = await self._daemon.token()
+        async with asyncio.timeout(PATIENCE + cuts), asyncio.TaskGroup() as tasks:
+            clients = [tasks.create_task(self._one(each, token)) for each in self.echoes]
+            await self._kill_workers(kills)
+            await self._faulty.wait_for_cuts(cuts // 2)
+            before = self._size()
+            await self._faulty.wait_for_cuts(cuts)
+            after = self._size()
+            self._faulty.calm()
+            self._ends.set()
+            await asyncio.wait(clients)
+        assert self._lost == []
+        assert (after[0] - before[0] < OBJECTS, after[1] - before[1] < NODE_BYTES) == (True, True), (
+            before,
+            after,
+        )
+        # Other channels were opened by attempts that broke before their answer.
+        assert len(self._ids) == CLIENTS
+        await until(self._daemon.channels, self._are_gone, "channels are left open")
+
+    async def _one(self, echoes: Echoes, token: str) -> None:
         async with connect(
-            faulty.url, process=process, token=token, on_lost=lost.append, **options
+            self._faulty.url, process=ECHO_C, token=token, on_lost=self._lost.append, **self._options
         ) as channel:
-            total += await echoed(channel, iter(range(10**9)), done)
+            await echoes.exchange(channel)
             await channel.flush()
             assert channel.queued_bytes == 0
-            opened.add(channel.id)
+            self._ids.add(channel.id)
 
-    async with asyncio.timeout(PATIENCE + cuts), asyncio.TaskGroup() as tasks:
-        clients = [tasks.create_task(one()) for _ in range(CLIENTS)]
-        await faulty.wait_for_cuts(cuts)
-        faulty.calm()
-        done.set()
-        await asyncio.wait(clients)
-    assert lost == []
-    assert len(opened) == CLIENTS
+    async def _kill_workers(self, kills: int) -> None:
+        for _ in range(kills):
+            received = self.received
+            while self.received < received + 2 * AHEAD:  # it is at work
+                await self._faulty.wait_for_cuts(self._faulty.cuts + 1)
+            (worker,) = await ready_workers(self._daemon, 1)
+            os.kill(worker, signal.SIGKILL)
 
-    def gone(
-        channels: list[dict[str, Any]],
-    ) -> bool:  # others were opened by attempts that broke before the answer
-        return not opened & {each["channel_id"] for each in channels}
+    def _are_gone(self, channels: list[dict[str, Any]]) -> bool:
+        return not self._ids & {each["channel_id"] for each in channels}
 
-    await until(daemon.channels, gone, "channels are left open")
-    return total
+    def _size(self) -> tuple[int, int]:
+        """Objects of this program, and bytes of the node."""
+        gc.collect()
+        pages = int(Path(f"/proc/{self._daemon.pid}/statm").read_text().split()[1])
+        return len(gc.get_objects()), pages * os.sysconf("SC_PAGESIZE")
+
+
+def port_of(daemon: Daemon) -> int:
+    return int(daemon.url.rpartition(":")[2])
 
 
 @pytest.mark.timeout(PATIENCE * 2 + CUTS)
@@ -112,7 +175,21 @@ async def test_connections_break_anywhere_and_each_message_comes_once(
     start: StartNode, compression: str | None
 ) -> None:
     daemon = await start("echo-c")
-    port = int(daemon.url.rpartition(":")[2])
-    async with FaultyProxy(port, seed=compression) as faulty:
-        total = await cut(daemon, ECHO_C, faulty, CUTS // 2, compression=compression, **QUICK)
-    assert total > faulty.cuts
+    async with FaultyProxy(port_of(daemon), seed=compression, stall_seconds=0.3) as faulty:
+        clients = Clients(daemon, faulty, compression=compression, **QUICK)
+        await clients.suffer(CUTS * 2 // 5)
+    assert clients.missing == 0
+    assert clients.received > faulty.cuts
+
+
+@pytest.mark.timeout(PATIENCE * 2 + CUTS)
+async def test_workers_are_killed_amid_the_cuts_and_cost_the_message_in_hand_and_nothing_else(
+    start: StartNode,
+) -> None:
+    daemon = await start("echo-c", settings=AT_ONCE)
+    async with FaultyProxy(port_of(daemon), seed="kills", stall_seconds=0.3) as faulty:
+        clients = Clients(daemon, faulty, compression=None, **QUICK)
+        await clients.suffer(CUTS // 5, KILLS)
+    assert clients.missing <= KILLS
+    (channels,) = [each["restarts"] for each in (await daemon.ps()).values()]
+    assert channels >= KILLS

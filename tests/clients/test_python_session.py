@@ -16,6 +16,7 @@ from guesthouse.http_server.sessions.control_messages import Opened, write_contr
 from guesthouse.http_server.websocket.framing import frame
 from guesthouse_client import ProtocolViolated
 from guesthouse_client._control import ESCAPE, control
+from guesthouse_client._inbox import Answered, Inbox
 from guesthouse_client._session import Due, Live, Missing, Phase, PlainSession, Session, TokenAnswer
 
 MESSAGES = st.integers(0, 2**31).map(str) | st.integers(0, 2**31).map(lambda number: b"%d" % number)
@@ -354,3 +355,13 @@ def test_what_it_does_not_know_is_passed_over() -> None:
     assert session.take(control("token", error="no"), 0.0) == TokenAnswer(None, "no")
     assert session.opened is not None
     assert session.opened.subprotocol == "chat.v2"
+
+
+def test_what_was_thrown_away_comes_from_the_end_and_is_never_what_was_dealt_with() -> None:
+    inbox = Inbox()
+    for item in ("a", "b", Answered("c"), "d", "e"):
+        inbox.put(item, "x" * 36)
+    assert inbox.trim(0, 1) == 1
+    assert inbox.trim(350, 10) == 1
+    assert inbox.trim(0, 10) == 0
+    assert (inbox.count, inbox.size) == (3, 300)

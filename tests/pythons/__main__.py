@@ -31,6 +31,7 @@ TESTS: Final = (
     *("tests/unit", "tests/boundary"),
     *("tests/e2e/test_channels.py", "tests/e2e/test_confinement.py", "tests/e2e/test_packages.py"),
     *("tests/e2e/test_http_protocol.py", "tests/e2e/test_runtime_modules.py", "tests/e2e/test_lifecycle.py"),
+    *("tests/clients/test_python_session.py", "tests/clients/test_python_client.py"),
 )
 
 _ASKED: Final = """

@@ -228,8 +228,10 @@ class Link:
         session = self.session
         session.cut()
         if isinstance(session, Session):
-            size, most = self.options.receive_bytes, session.arrived - session.told
-            session.forget_arrived(self._inbox.trim(size, most))
+            most = session.arrived - max(
+                session.told, session.consumed
+            )  # the rest is older, or known to the node
+            session.forget_arrived(self._inbox.trim(self.options.receive_bytes, most))
         while self._token_answers:
             answer = self._token_answers.popleft()
             if not answer.done():
