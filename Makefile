@@ -23,7 +23,7 @@ TEST_TOOLS := $(VENV)/installed-dev $(VENV)/chromium $(VENV)/prometheus tests/e2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fresh test-pythons coverage check lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh test-pythons coverage check quick-tests lint bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -47,7 +47,10 @@ coverage: $(TEST_TOOLS) samples ## Show which lines of the host tests run
 	@$(BIN)/coverage run -m pytest -q -m "not alone" -n $(JOBS) --dist loadgroup $(PYTEST_ARGS); \
 	  $(BIN)/coverage combine -q; $(BIN)/coverage report
 
-check: lint ## Lint and the quick unit tests, in under a minute
+check: $(VENV)/installed-dev ## Lint and the quick unit tests, in under a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint quick-tests
+
+quick-tests: $(VENV)/installed-dev
 	@$(BIN)/pytest -q -m "not slow and not alone" -n auto --dist loadgroup tests/unit $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev ## Check style, types and who imports whom
