@@ -313,14 +313,12 @@ export class Channel extends EventTarget {
     this.#closing = true;
     /** @type {Timer} */
     let timer;
-    if (this.#live)
-      await Promise.race([
-        this.flush().catch(noop),
-        this.closed,
-        new Promise((resolve) => (timer = setTimeout(resolve, CLOSE_TIMEOUT))),
-      ]);
-    clearTimeout(timer);
+    const late = new Promise((resolve) => (timer = setTimeout(resolve, CLOSE_TIMEOUT)));
+    if (this.#live) await Promise.race([this.flush().catch(noop), this.closed, late]);
+    const socket = this.#socket;
     this.#finish(undefined, code, reason);
+    if (socket) await Promise.race([new Promise((resolve) => (socket.onclose = resolve)), late]);
+    clearTimeout(timer);
   }
 
   /** @param {Entry} entry */
@@ -611,6 +609,7 @@ export class Channel extends EventTarget {
     if (this.#resumable) this.#session = fields;
     this.#channelId = fields.channel_id;
     this.#subprotocol = fields.subprotocol ?? this.#subprotocol;
+    const dropped = this.#first - 1 - this.#written;
     this.#written = this.#base = this.#first - 1;
     this.#opened = this.#hasChannel = true;
     this.#abandoned = false;
@@ -622,6 +621,7 @@ export class Channel extends EventTarget {
       resumable: this.#resumable,
       subprotocol: this.#subprotocol,
     });
+    if (dropped) this.#emit("lost", { received: 0, dropped, unconfirmed: [] });
     this.#pump();
   }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,13 +31,19 @@ QUICK: Final = {
 """Options of clients whose connections break all the time."""
 
 
-async def run_node(*arguments: str | Path, seconds: float, stdin: str | None = None) -> tuple[int, str]:
+async def run_node(
+    *arguments: str | Path,
+    seconds: float,
+    stdin: str | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
     """Run Node; its exit code and what it printed. It has ended when this returns."""
     node = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _NODE, *map(str, arguments)),
         stdin=PIPE,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **(variables or {})},
     )
     try:
         async with asyncio.timeout(seconds):

@@ -6,10 +6,10 @@ import os
 from typing import Any, Final
 
 import pytest
-from tests.clients.javascript_runs import QUICK, run_script
+from tests.clients.javascript_runs import QUICK, SCRIPTS, run_node, run_script
 from tests.clients.proxy import Fault, FaultyProxy
 
-from .clients import ECHO_C
+from .clients import COUNTER, ECHO_C
 from .conftest import StartNode
 from .daemon import Daemon
 
@@ -48,4 +48,22 @@ async def test_in_node_each_message_comes_once_and_in_order_however_connections_
         proxy.calm()
     nothing_was_lost(told, CUTS // share)
     assert told["grown"] < 2_000_000, told
+    await daemon.no_channels()
+
+
+async def test_in_node_the_client_does_what_its_documentation_says(start: StartNode) -> None:
+    daemon = await start("echo-c", "counter")
+    token, other = await daemon.token(), await daemon.token()
+    variables = {
+        "PORT": daemon.url.rpartition(":")[2],
+        "TOKEN": token,
+        "OTHER_TOKEN": other,
+        "ECHO": ECHO_C,
+        "COUNTER": COUNTER,
+        "COOKIE": f"{daemon.cookie_name}={token}",
+    }
+    code, out = await run_node(
+        "--test", "--test-timeout=60000", SCRIPTS / "behaviour.test.mjs", seconds=110, variables=variables
+    )
+    assert code == 0, out
     await daemon.no_channels()
