@@ -7,11 +7,16 @@ import time
 from collections import deque
 from typing import Any
 
-from guesthouse_sdk import Channel, ChannelFull, Process, bind_ws_path
+from guesthouse_sdk import Channel, ChannelFull, ChannelNotFound, Process, bind_ws_path
+from guesthouse_sdk.rooms import PresenceChange, RoomFull, Rooms
 
 HISTORY = 50
 MAX_NAME = 32
 MAX_TEXT = 2000
+EVERYONE = "everyone"
+"""The room of all channels, each with its name."""
+PEOPLE = "people"
+"""The room of those who took a name or said something: only they are announced."""
 
 
 class BadMessage(Exception):
@@ -22,9 +27,7 @@ class Chat(Process):
     """One room for all channels."""
 
     def __init__(self) -> None:
-        self.names: dict[Channel, str] = {}
-        self.present: set[Channel] = set()
-        """Who took a name or said something: only they were announced."""
+        self.rooms = Rooms(self, self.on_presence)
         self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self.said = 0
 
@@ -32,11 +35,16 @@ class Chat(Process):
         bind_ws_path("/")
 
     def on_open(self, channel: Channel) -> None:
-        self.names[channel] = self.free_name("guest")
+        name = self.free_name("guest")
+        try:
+            self.rooms.join(EVERYONE, channel, name)
+        except RoomFull:
+            channel.close(1013, "the chat is full: come back later")
+            return
         self.tell(
             channel,
             type="welcome",
-            name=self.names[channel],
+            name=name,
             people=self.people(),
             history=list(self.history),
         )
@@ -46,9 +54,6 @@ class Chat(Process):
             self.obey(channel, parse(message))
         except BadMessage as problem:
             self.tell(channel, type="error", reason=str(problem))
-
-    def on_close(self, channel: Channel) -> None:
-        self.forget(channel)
 
     def obey(self, channel: Channel, message: Any) -> None:
         match message:
@@ -65,9 +70,10 @@ class Chat(Process):
             raise BadMessage("An empty message says nothing.")
         if len(text) > MAX_TEXT:
             raise BadMessage(f"A message may have {MAX_TEXT} characters; yours has {len(text)}.")
-        self.announce(channel)
+        name = self.name_of(channel)
+        self.rooms.join(PEOPLE, channel, name)
         self.said += 1
-        entry = {"id": self.said, "name": self.names[channel], "text": text, "at": int(time.time())}
+        entry = {"id": self.said, "name": name, "text": text, "at": int(time.time())}
         self.history.append(entry)
         self.tell_all(type="said", **entry)
 
@@ -75,32 +81,35 @@ class Chat(Process):
         name = " ".join(name.split())
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise BadMessage(f"A name has 1 to {MAX_NAME} visible characters.")
-        before = self.names[channel]
+        before = self.name_of(channel)
         if name != before:
-            self.names[channel] = self.free_name(name, channel)
-        if channel not in self.present:
-            self.tell(channel, type="named", name=self.names[channel])
-            self.announce(channel)
-        elif self.names[channel] != before:
-            self.tell(channel, type="named", name=self.names[channel])
-            self.tell_all(type="renamed", before=before, name=self.names[channel], people=self.people())
+            name = self.free_name(name, channel)
+            self.rooms.join(EVERYONE, channel, name)
+        if name != before or self.rooms.member(PEOPLE, channel) is None:
+            self.tell(channel, type="named", name=name)
+        if channel in self.channels:  # it may have been too slow for that
+            self.rooms.join(PEOPLE, channel, name)
 
-    def announce(self, channel: Channel) -> None:
-        if channel not in self.present:
-            self.present.add(channel)
-            self.tell_all(type="joined", name=self.names[channel], people=self.people())
-
-    def forget(self, channel: Channel) -> None:
-        name = self.names.pop(channel, None)
-        if channel in self.present:
-            self.present.discard(channel)
-            self.tell_all(type="left", name=name, people=self.people())
+    def on_presence(self, change: PresenceChange) -> None:
+        if change.room != PEOPLE:
+            return
+        for member in change.joined:
+            self.tell_all(type="joined", name=member.info, people=self.people())
+        for before, after in change.updated:
+            self.tell_all(type="renamed", before=before.info, name=after.info, people=self.people())
+        for member in change.left:
+            self.tell_all(type="left", name=member.info, people=self.people())
 
     def people(self) -> list[str]:
-        return sorted((self.names[channel] for channel in self.present), key=str.casefold)
+        return sorted((member.info for member in self.rooms.members(PEOPLE)), key=str.casefold)
+
+    def name_of(self, channel: Channel) -> str:
+        member = self.rooms.member(EVERYONE, channel)
+        return "" if member is None else str(member.info)
 
     def free_name(self, wanted: str, channel: Channel | None = None) -> str:
-        taken = {name.casefold() for other, name in self.names.items() if other is not channel}
+        others = (member for member in self.rooms.members(EVERYONE) if member.channel is not channel)
+        taken = {member.info.casefold() for member in others}
         name, number = wanted, 1
         while name.casefold() in taken:
             number += 1
@@ -111,18 +120,17 @@ class Chat(Process):
         try:
             channel.send(json.dumps(message))
         except ChannelFull:
-            self.drop(channel)
+            self.drop([channel])
+        except ChannelNotFound:
+            return  # its client has left
 
     def tell_all(self, **message: Any) -> None:
-        refused = self.broadcast(json.dumps(message))
-        for channel, error in refused.items():
-            if isinstance(error, ChannelFull):
-                self.drop(channel)
+        refused = self.rooms.broadcast(EVERYONE, json.dumps(message))
+        self.drop([channel for channel, error in refused.items() if isinstance(error, ChannelFull)])
 
-    def drop(self, channel: Channel) -> None:
-        """Close the channel of a client that reads too slowly, so that nobody misses a message unknowingly."""
-        channel.close(1013, "you read too slowly: connect again")
-        self.forget(channel)
+    def drop(self, channels: list[Channel]) -> None:
+        """Close channels of clients that read too slowly, so that nobody misses a message unknowingly."""
+        self.rooms.close(channels, 1013, "you read too slowly: connect again")
 
 
 def parse(message: str | bytes) -> Any:

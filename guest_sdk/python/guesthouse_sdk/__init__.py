@@ -13,6 +13,7 @@ from guesthouse_sdk.capabilities import (
     our_capabilities,
     save_capabilities,
 )
+from guesthouse_sdk.channel_requests import LATER, ChannelRequest, RequestRefused
 from guesthouse_sdk.errors import (
     BadAddress,
     BadClose,
@@ -99,6 +100,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "HTTP_SERVER",
+    "LATER",
     "Address",
     "BadAddress",
     "BadClose",
@@ -113,6 +115,7 @@ __all__ = [
     "ChannelFull",
     "ChannelNotFound",
     "ChannelPolicy",
+    "ChannelRequest",
     "CloseError",
     "CloseReasonTooLong",
     "GuestError",
@@ -141,6 +144,7 @@ __all__ = [
     "ProcessId",
     "PushError",
     "Request",
+    "RequestRefused",
     "Response",
     "SendError",
     "SpawnError",

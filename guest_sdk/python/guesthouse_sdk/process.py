@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from guesthouse_sdk._paths import params_of
 from guesthouse_sdk._refusals import push_error
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
+from guesthouse_sdk.channel_requests import LATER, ChannelRequest, RequestRefused
 from guesthouse_sdk.errors import ChannelNotFound, PushError, SendError
 from guesthouse_sdk.http_server import Headers, close_channel, push_to_many, send_http_response
 from guesthouse_sdk.log import log_exception
@@ -31,6 +32,7 @@ from guesthouse_sdk.system import Verbosity, print_to_log
 
 _KERNEL: Final = ProcessId("kernel", "distro", "sys")
 _HANDOVER: Final = b'{"handover": '
+_FAILED: Final = "the process failed to answer"
 _TEXT: Final = types.WsMessageType.TEXT
 _BINARY: Final = types.WsMessageType.BINARY
 
@@ -117,6 +119,8 @@ class Process:
     our: Address
     channels: set[Channel]
     _by_id: dict[int, Channel]
+    _watchers: tuple[Callable[[Channel], None], ...] = ()
+    _answers: bool
 
     def on_start(self) -> None:
         """The process starts: load state, bind paths."""
@@ -130,6 +134,20 @@ class Process:
 
     def on_message(self, channel: Channel, message: str | bytes) -> None:
         """A client sent a text message (str) or a binary one (bytes)."""
+
+    def on_channel_request(self, channel: Channel, request: ChannelRequest) -> object:
+        """A client made a request over its channel, by `request()` of a client library. A process
+        without this method gets such messages at `on_message`.
+
+        Returns:
+            The body of the answer, which `json` encodes; or `LATER`, to answer by
+            `channel.send(request.answer(…))`, or never.
+
+        Raises:
+            RequestRefused: the client gets its text as the error. Any other exception is logged, and
+                the client gets *the process failed to answer*.
+        """
+        return LATER
 
     def on_close(self, channel: Channel) -> None:
         """The client of a channel has left."""
@@ -186,6 +204,7 @@ class Process:
         self.our = our
         self.channels = set()
         self._by_id = {}
+        self._answers = type(self).on_channel_request is not Process.on_channel_request
         closing.keeper = _Kept(self)
         try:
             self.on_start()
@@ -206,7 +225,7 @@ class Process:
         except Exception as error:
             log_exception(_METHODS[type(raw.value if type(raw) is types.Message_HttpServer else raw)], error)
             if _is_http(raw):
-                send_http_response(500, body="the process failed to answer\n")
+                send_http_response(500, body=f"{_FAILED}\n")
 
     def _handle(self, raw: types.Message) -> None:
         if type(raw) is types.Message_HttpServer:
@@ -240,12 +259,39 @@ class Process:
         if channel is None:  # closed by us while this message was under way
             return
         kind = push.message_type
+        message: str | bytes
         if kind is _TEXT:
             received.is_text = True
-            self.on_message(channel, _wit.messaging.get_blob_text() or "")
+            message = _wit.messaging.get_blob_text() or ""
         elif kind is _BINARY:
             blob = _wit.messaging.get_blob()
-            self.on_message(channel, b"" if blob is None else blob.bytes)
+            message = b"" if blob is None else blob.bytes
+        else:
+            return
+        if self._answers and (request := ChannelRequest.read(message)) is not None:
+            self._answer(channel, request)
+        else:
+            self.on_message(channel, message)
+
+    def _answer(self, channel: Channel, request: ChannelRequest) -> None:
+        try:
+            body = self.on_channel_request(channel, request)
+            if body is LATER:
+                return
+            answer = request.answer(body)
+        except RequestRefused as refused:
+            answer = request.refusal(str(refused))
+        except Exception as error:
+            log_exception("on_channel_request", error)
+            answer = request.refusal(_FAILED)
+        for text in (answer, request.refusal(_FAILED)):  # which may be smaller
+            try:
+                channel.send(text)
+                return
+            except ChannelNotFound:
+                return
+            except PushError as error:
+                log_exception("the answer to a request", error)
 
     def _handle_open(self, raw: types.WebSocketOpen) -> None:
         channel = Channel(web_socket_open_from_wit(raw), self)
@@ -274,7 +320,13 @@ class Process:
         channel = self._by_id.pop(channel_id, None)
         if channel is not None:
             self.channels.discard(channel)
+            for closed in self._watchers:
+                closed(channel)
         return channel
+
+    def _watch(self, closed: Callable[[Channel], None]) -> None:
+        """Call `closed` with each channel that leaves `channels`. Subclasses do not call `super().__init__()`."""
+        self._watchers = (*self._watchers, closed)
 
 
 class _Kept:
