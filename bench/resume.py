@@ -63,7 +63,7 @@ def run(effort: Effort) -> Result:
     result.tables += [latency, memory]
     result.goals = [
         Goal("channel resumed, p50 to a plain channel opened", 1.5, latency.rounds(RESUMED, "p50 to plain")),
-        Goal("memory of a client away", 8.0, memory.rounds(NO_SOCKET, "a session"), unit="KiB"),
+        Goal("memory of a client away", 4.0, memory.rounds(NO_SOCKET, "a session"), unit="KiB"),
     ]
     result.notes.append("All include the connection, its upgrade and the echo of a message, by `websockets`.")
     return result
