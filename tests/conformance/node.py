@@ -16,7 +16,7 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).parents[2] / "sample_processes/echo-c"
 _PATH: Final = "/echo-c:echo-c:guesthouse.os/public"
 _BUILD_SECONDS: Final = 120
-_READY_SECONDS: Final = 60
+_READY_SECONDS: Final = 300
 _STOP_SECONDS: Final = 20
 
 

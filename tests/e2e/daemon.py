@@ -23,7 +23,7 @@ from guesthouse.control.control_client import ask
 from .waiting import Subprocess, all_gone, command_line, descendants, until
 
 NODE = "e2e-node.os"
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 _READY = re.compile(r"ready (?P<url>https?://127\.0\.0\.1:\d+) node=(?P<node>\S+)\n")
 _LOGIN = re.compile(r"log in, once, within ten minutes: (\S+)")
 LOG_LINE = re.compile(
