@@ -82,7 +82,7 @@ REFUSED: Final = {
     "more tables than there may be": module("(table 1 funcref)", MAX_TABLES + 1),
     "a table that is larger than it may be": module(f"(table {LIMITS.table_elements + 1} funcref)"),
     "too many instances": module("", 513),
-    "too many globals": module("(global i64 (i64.const 1))" * 100_000, 20),
+    "too many globals": module("(global i64 (i64.const 1))" * 90_000, 20),
     "a component within that does something": beside(STUB.replace("unreachable", "")),
     "WASI's HTTP": process(
         (),

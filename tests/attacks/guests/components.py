@@ -142,6 +142,7 @@ def heavy_instances(fields: str, times: int) -> bytes:
     return bytes(wasmtime.wat2wasm(text))
 
 
+I32: Final = "i32 "
 HEAVY: Final[dict[str, Callable[[], bytes]]] = {
     "100,000 globals 400 times": lambda: heavy_instances("(global i32 (i32.const 1))" * 100_000, 400),
     "1,000,000 globals 250 times": lambda: heavy_instances("(global i32 (i32.const 1))" * 1_000_000, 250),
@@ -149,6 +150,12 @@ HEAVY: Final[dict[str, Callable[[], bytes]]] = {
         f'(import "libc" "memory" (memory 1)) (data (i32.const 0) "{"x" * 20_000_000}")', 500
     ),
     "1,000 imports 500 times": lambda: with_imports(1000, 500),
+    "types of 600 KB": lambda: with_fields(
+        f"(core module {''.join(f'(type (func (param {I32 * (100 + n % 900)} i64)))' for n in range(1200))})"
+    ),
+    "a million globals that nobody has": lambda: with_fields(
+        f"(core module {'(global i32 (i32.const 1))' * 200_000})" * 5
+    ),
 }
 """Components whose instances take more than any may."""
 

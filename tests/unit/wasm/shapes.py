@@ -263,8 +263,29 @@ REFUSED: Final = {
         "have over 10000 imports together",
     ),
     "its modules export too much": (
-        f"(component {f'(core module (func $f) {MANY_EXPORTS})' * 101})",
-        "have over 100000 exports together",
+        f"(component {f'(core module (func $f) {MANY_EXPORTS})' * 21})",
+        "have over 20000 exports together",
+    ),
+    "its modules have too many types": (
+        "(component " + f"(core module (type (func (param {'i32 ' * 999}))))" * 66 + ")",
+        "have types of over 65536 bytes together",
+    ),
+    "its modules have too many globals": (
+        "(component " + f"(core module {'(global i32 (i32.const 1))' * 50_001})" * 2 + ")",
+        "have over 100000 globals and segments together",
+    ),
+    "its modules have too many segments": (
+        "(component (core module "
+        + '(data "")' * 50_001
+        + f") (core module (func $f) {'(elem func $f)' * 50_000}))",
+        "have over 100000 globals and segments together",
+    ),
+    "it exports too many functions": (
+        '(component (core module $m (func (export "run"))) (core instance $m (instantiate $m))'
+        '(func $run (canon lift (core func $m "run")))'
+        + "".join(f'(export "f{n}" (func $run))' for n in range(513))
+        + ")",
+        "it exports over 512 functions",
     ),
     "it lowers too often": (
         f'(component {IMPORT} (alias export $i "f" (func $f))' + f"{LOWER * 1_501})",

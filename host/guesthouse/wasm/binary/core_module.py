@@ -26,16 +26,27 @@ MAX_MODULE_IMPORTS: Final = 10_000
 """Per module, and for all instances of a component together. A Python guest has 2,500. Linking so many takes a worker
 50 ms, in which no guest runs.
 """
-MAX_MODULE_EXPORTS: Final = 100_000
-"""The same. A Python guest has 4,200."""
+MAX_MODULE_EXPORTS: Final = 20_000
+"""The same. A Python guest has 4,200; a worker takes 1 µs to load each."""
+MAX_TYPE_BYTES: Final = 65_536
+"""Of the function types of all modules of a component. A Python guest's have 7,100; a worker takes up to 1 µs to load
+each.
+"""
+MAX_PARTS: Final = 100_000
+"""Globals and segments of all modules of a component. A guest in JavaScript has 10,000; a worker takes up to
+0.2 µs to load each, instantiated or not.
+"""
 
 CUSTOM: Final = 0
 TYPES: Final = 1
 IMPORTS: Final = 2
 FUNCTIONS: Final = 3
 EXPORTS: Final = 7
+GLOBALS: Final = 6
 START: Final = 8
+ELEMENTS: Final = 9
 CODE: Final = 10
+DATA: Final = 11
 """Sections."""
 
 _LAST_SECTION: Final = 13

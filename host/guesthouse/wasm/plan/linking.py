@@ -8,8 +8,14 @@ from typing import Final
 from guesthouse.wasm.abi.layout import CoreSignature
 from guesthouse.wasm.binary.byte_reader import Section, UnsupportedComponent
 from guesthouse.wasm.binary.core_module import (
+    DATA,
+    ELEMENTS,
+    GLOBALS,
     MAX_MODULE_EXPORTS,
     MAX_MODULE_IMPORTS,
+    MAX_PARTS,
+    MAX_TYPE_BYTES,
+    TYPES,
     CoreModule,
     Kind,
     function_type,
@@ -58,6 +64,8 @@ class Linking:
         """By module and number of the type: a module may be instantiated hundreds of times."""
         self._imports = 0
         self._exports = 0
+        self._type_bytes = 0
+        self._parts = 0
 
     def module(self, content: bytes, section: Section) -> int:
         """Add a core module, unless it was added before; returns its number."""
@@ -67,12 +75,23 @@ class Linking:
         if len(self.modules) == MAX_MODULES:
             raise UnsupportedComponent(f"it has over {MAX_MODULES} modules")
         module = read_module(content[section.body : section.end])
-        self._exports += len(module.exports)
-        if self._exports > MAX_MODULE_EXPORTS:
-            raise UnsupportedComponent(f"its modules have over {MAX_MODULE_EXPORTS} exports together")
+        self._count(module)
         self.modules.append(module)
         self._places.append(section)
         return self._numbers.setdefault(section.start, len(self.modules) - 1)
+
+    def _count(self, module: CoreModule) -> None:
+        """Count what a worker takes time for when it loads the module, whether it is instantiated or not."""
+        types = module.reader(TYPES)
+        self._exports += len(module.exports)
+        self._type_bytes += types.end - types.at
+        self._parts += sum(module.reader(kind).number() for kind in (GLOBALS, ELEMENTS, DATA))
+        if self._exports > MAX_MODULE_EXPORTS:
+            raise UnsupportedComponent(f"its modules have over {MAX_MODULE_EXPORTS} exports together")
+        if self._type_bytes > MAX_TYPE_BYTES:
+            raise UnsupportedComponent(f"its modules have types of over {MAX_TYPE_BYTES} bytes together")
+        if self._parts > MAX_PARTS:
+            raise UnsupportedComponent(f"its modules have over {MAX_PARTS} globals and segments together")
 
     def own_module(self, module: CoreModule) -> int:
         """Add a module of the host's, unless it was added before; returns its number."""

@@ -35,6 +35,8 @@ from guesthouse.wasm.plan.weight import Weight, table_sizes, weigh
 MAX_FUNCTIONS: Final = 1024
 """Imported ones. A worker links at most half of that."""
 MAX_RESOURCES: Final = 256
+MAX_LIFTED: Final = 512
+"""Exported functions. A worker calls one, and takes 30 µs to read each."""
 
 _Name = tuple[str, str]
 
@@ -88,6 +90,7 @@ class _Planner:
         self._functions: Final[list[tuple[str, str, wt.FuncType]]] = []
         self._resources: Final[list[tuple[ResourceType, _Name]]] = []
         self._same: Final[dict[_Name, _Name]] = {}
+        self._lifted_functions = 0
         """The first name of each resource, by its other names."""
         self._types: Final = TypeReader(self._known)
         self.memories = NO_MEMORIES
@@ -201,4 +204,7 @@ class _Planner:
                 raise UnsupportedComponent(
                     f"it exports {name!r} of a nested component other than the one that calls the host"
                 )
+            self._lifted_functions += 1
+            if self._lifted_functions > MAX_LIFTED:
+                raise UnsupportedComponent(f"it exports over {MAX_LIFTED} functions")
             yield Lifted(interface, name, value.function, read, self._linking.use(value.options))
