@@ -1,61 +1,26 @@
 // Shows what the process says and sends it what the person does: see the README for the messages.
-"use strict";
-
-const FIRST_DELAY = 500;
-const LONGEST_DELAY = 10_000;
-const BAD_TOKEN = 4002;
-const PASSING = new Set([4001, 4004]); // too slow, or the process is not there: try again
+import { TokenRefused, connect } from "/guesthouse.js";
 
 const at = (id) => document.getElementById(id);
-const node = window.our.node;
-const processId = decodeURIComponent(location.pathname.split("/")[1]);
+const STATES = { connecting: "Connecting…", open: "Connected", away: "Reconnecting…", closed: "Not connected" };
 
-let socket = null;
-let registered = false;
-let delay = FIRST_DELAY;
+const channel = connect();
 let myName = "";
 
-function cookie(name) {
-  const pair = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
-  return pair ? pair.slice(name.length + 1) : "";
-}
-
-function connect() {
-  show("connecting", "Connecting…");
-  registered = false;
-  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  socket = new WebSocket(`${scheme}//${location.host}/`);
-  socket.onopen = () =>
-    send({ auth_token: cookie(`kinode-auth_${node}`), target_process: processId, encrypted: false });
-  socket.onmessage = (event) => receive(JSON.parse(event.data));
-  socket.onclose = closed;
-}
-
-function closed(event) {
-  if (event.code === BAD_TOKEN) {
-    show("closed", "Not connected");
+channel.addEventListener("state", ({ detail }) => show(detail));
+channel.addEventListener("open", () => problem(""));
+channel.addEventListener("message", ({ data }) => receive(JSON.parse(data)));
+channel.addEventListener("lost", ({ detail }) => {
+  const unsent = detail.unconfirmed.map((message) => JSON.parse(message)).filter(({ type }) => type === "say");
+  if (unsent.length) problem(`This may not have arrived: ${unsent.map(({ text }) => text).join(" · ")}`);
+});
+channel.addEventListener("close", ({ detail: error }) => {
+  if (error instanceof TokenRefused)
     problem("Your login is no longer valid. ", "Log in again", `/login?redirect=${location.pathname}`);
-    return;
-  }
-  if (event.code >= 4000 && !PASSING.has(event.code)) {
-    show("closed", "Not connected");
-    problem(`The node refused: ${event.reason || event.code}.`);
-    return;
-  }
-  const wait = delay * (0.75 + Math.random() / 2);
-  delay = Math.min(delay * 2, LONGEST_DELAY);
-  show("closed", "Reconnecting…");
-  setTimeout(connect, wait);
-}
+  else if (error) problem(`The node refused: ${error.message}.`);
+});
 
 function receive(message) {
-  if (!registered) {
-    registered = "channel_id" in message;
-    delay = FIRST_DELAY;
-    show("open", "Connected");
-    problem("");
-    return;
-  }
   const take = { welcome, named, said, joined, left, renamed, error: (told) => problem(told.reason) }[message.type];
   if (take) take(message);
 }
@@ -66,7 +31,7 @@ function welcome(message) {
   const kept = localStorage.getItem("chat-name");
   if (kept) myName = kept; // what was said before a reload is one's own
   message.history.forEach(said);
-  if (kept && kept !== message.name) send({ type: "name", name: kept });
+  if (kept && kept !== message.name) channel.sendJson({ type: "name", name: kept });
 }
 
 function named(message) {
@@ -123,9 +88,9 @@ function element(name, className, text = "") {
   return made;
 }
 
-function show(state, text) {
+function show(state) {
   at("state").dataset.state = state;
-  at("state").textContent = text;
+  at("state").textContent = STATES[state];
   at("send").disabled = state !== "open";
 }
 
@@ -140,25 +105,21 @@ function problem(text, linkText = "", href = "") {
   }
 }
 
-function send(message) {
-  socket.send(JSON.stringify(message));
-}
-
 at("say-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = at("text").value.trim();
-  if (!text || !registered || socket.readyState !== WebSocket.OPEN) return;
+  if (!text || channel.state !== "open") return;
   problem("");
-  send({ type: "say", text });
+  channel.sendJson({ type: "say", text });
   at("text").value = "";
 });
 
 function takeName() {
   const name = at("name").value.trim();
-  if (!name || name === myName || !registered || socket.readyState !== WebSocket.OPEN) return;
+  if (!name || name === myName || channel.state !== "open") return;
   localStorage.setItem("chat-name", name);
   problem("");
-  send({ type: "name", name });
+  channel.sendJson({ type: "name", name });
 }
 
 at("name").addEventListener("change", takeName);
@@ -167,5 +128,3 @@ at("name-form").addEventListener("submit", (event) => {
   takeName();
   at("text").focus();
 });
-
-connect();
