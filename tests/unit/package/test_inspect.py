@@ -11,6 +11,7 @@ from guesthouse.core.config import PackageLimits
 from guesthouse.package.compile.description import MAX_IMPORTS, MAX_NAMES
 from guesthouse.package.compile.inspect import Inspection, inspect_component
 from guesthouse.package.errors import CompileError
+from guesthouse.wasm.plan.planner import MAX_LIFTED
 
 from .conftest import PROCESS, TYPES
 
@@ -118,7 +119,7 @@ async def test_more_imports_than_a_process_needs_are_refused(guest: Path, cache_
 
 async def test_more_names_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
     names = "".join(f'(export "n{number}" (func $run))' for number in range(MAX_NAMES + 1))
-    with pytest.raises(CompileError, match=f"over ({MAX_NAMES} names|16384 parts)"):
+    with pytest.raises(CompileError, match=f"over ({MAX_NAMES} names|{MAX_LIFTED} functions)"):
         await inspected(f"{PROCESS.rstrip()[:-1]} {names})", guest, cache_dir)
 
 
