@@ -33,7 +33,7 @@ run: $(VENV)/installed samples ## Build the samples and serve them; prints a log
 
 test: $(TEST_TOOLS) ## Run every test; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
 	@$(MAKE) --no-print-directory -j 2 samples lint
-	@echo "== tests, $(JOBS) side by side, and beside them those that measure"
+	@echo "== tests, $(JOBS) side by side, and those that measure"
 	@$(BIN)/python -m tests.whole $(JOBS) $(PYTEST_ARGS)
 
 test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by debootstrap; RELEASES="bookworm", PYTEST_ARGS selects

@@ -1,9 +1,10 @@
 """How tests share the machine. What measures is marked `alone`.
 
-`make test` runs everything in parallel, one test marked `alone` at a time among the others (`TESTS=beside`), which
-stand back for it, and then again alone those whose measurement was too bad (`TESTS=disturbed`): what is good on a busy
-machine needs no quiet one, and what measures leaves half of the CPUs' time to others. `TESTS=again` runs those that
-failed in the last run. Tests that share a fixture of their module stay in one process of pytest-xdist.
+`make test` runs them after all others, with the machine to themselves. With four CPUs or more it runs everything in
+parallel, one test marked `alone` at a time among the others (`TESTS=beside`), which stand back for it, and then again
+alone those whose measurement was too bad (`TESTS=disturbed`): what is good on a busy machine needs no quiet one.
+`TESTS=again` runs those that failed in the last run. Tests that share a fixture of their module stay in one process of
+pytest-xdist.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 from tests.certificates import self_signed
+from tests.patience import PATIENCE
 
 from .clients import ECHO_C
 from .conftest import StartNode
@@ -30,22 +31,71 @@ async def node(shared: StartNode) -> Daemon:
     return await shared("echo-c")
 
 
+async def said(node: Daemon, *flags: str, stdin: bytes, answer: bytes, target: str = ECHO) -> None:
+    """Connect, say something, and get exactly that answer, however long it takes."""
+    process = await asyncio.create_subprocess_exec(
+        *(
+            sys.executable,
+            "-m",
+            "guesthouse",
+            "connect",
+            target,
+            "--home",
+            str(node.home),
+            "--wait",
+            "0",
+            *flags,
+        ),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(node.home),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(stdin)
+    async with asyncio.timeout(PATIENCE):
+        assert await process.stdout.readexactly(len(answer)) == answer
+        assert await process.communicate(b"") == (b"", b"")
+    assert process.returncode == 0
+
+
 async def test_lines_are_messages_and_messages_are_lines(node: Daemon) -> None:
-    ran = await node.cli("connect", ECHO, stdin="hello\n\nüber\n")
-    assert (ran.code, ran.stdout, ran.stderr) == (0, "hello\n\nüber\n", "")
-    assert await node.channels() == []
+    lines = "hello\n\nüber\n".encode()
+    await said(node, stdin=lines, answer=lines)
+    await node.no_channels()
 
 
 async def test_binary_messages_are_written_as_they_are(node: Daemon) -> None:
-    ran = await node.cli("connect", ECHO, "--binary", stdin="a\0b\nc\n")
-    assert (ran.code, ran.stdout) == (0, "a\0bc")
+    await said(node, "--binary", stdin=b"a\0b\n\xff\n", answer=b"a\0b\xff")
 
 
 async def test_messages_of_both_kinds_are_json(node: Daemon) -> None:
-    lines = [{"text": "a\nb"}, {"base64": base64.b64encode(b"\xff\0").decode()}, {"text": ""}]
-    ran = await node.cli("connect", ECHO, "--json", stdin="".join(f"{json.dumps(line)}\n" for line in lines))
-    assert ran.code == 0
-    assert [json.loads(line) for line in ran.stdout.splitlines()] == lines
+    messages = [{"text": "a\nb"}, {"base64": base64.b64encode(b"\xff\0").decode()}, {"text": ""}]
+    lines = "".join(f"{json.dumps(each)}\n" for each in messages).encode()
+    await said(node, "--json", stdin=lines, answer=lines)
+
+
+async def test_a_long_line_is_one_message(node: Daemon) -> None:
+    line = b"x" * 500_000 + b"\n"
+    await said(node, stdin=line, answer=line)
+
+
+async def test_the_end_of_a_pipe_waits_for_answers(node: Daemon) -> None:
+    ran = await node.cli("connect", ECHO, "--wait", "5", stdin="no newline at the end")
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "no newline at the end\n", "")
+
+
+async def test_text_that_is_none_is_named(node: Daemon) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "guesthouse", "connect", ECHO, "--home", str(node.home)),
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(node.home),
+    )
+    _, err = await process.communicate(b"\xff\n")
+    assert process.returncode == 1
+    assert err == b"guesthouse: a line of standard input is not UTF-8: send it with --binary\n"
 
 
 @pytest.mark.parametrize("line", NO_MESSAGES, ids=range(len(NO_MESSAGES)))
@@ -79,13 +129,13 @@ async def test_a_channel_that_is_closed_for_a_reason_is_a_failure(shared: StartN
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    assert process.stderr is not None
     process.stdin.write(b"one\n")
     assert await process.stdout.readline() == b"one\n"
     await daemon.ask("stop", process=ECHO)
-    process.stdin.write(b"two\n")
-    process.stdin.close()
-    _, err = await process.communicate()
-    assert process.returncode == 1
+    async with asyncio.timeout(PATIENCE):
+        err = await process.stderr.read()
+        assert await process.wait() == 1, "though standard input is open"
     assert b"closed with 1011" in err
 
 
@@ -97,10 +147,13 @@ async def test_a_terminal_shows_no_control_character(node: Daemon) -> None:
         stdout=theirs,
         env=environment(node.home),
     )
-    os.close(theirs)
-    await process.communicate(b"red \x1b[31m\n")
-    shown = os.read(ours, 1000)
+    assert process.stdin is not None
+    process.stdin.write(b"red \x1b[31m\n")
+    async with asyncio.timeout(PATIENCE):
+        shown = await asyncio.to_thread(os.read, ours, 1000)
+        await process.communicate(b"")
     os.close(ours)
+    os.close(theirs)
     assert shown == b"red \\x1b[31m\r\n"
 
 
@@ -108,8 +161,7 @@ async def test_a_bound_path_of_a_node_with_tls(shared: StartNode, tmp_path: Path
     certificate, key = self_signed(tmp_path, "node.example")
     daemon = await shared("echo-c", flags=["--tls-cert", str(certificate), "--tls-key", str(key)])
     for target in (ECHO, f"{ECHO}/"):
-        ran = await daemon.cli("connect", target, stdin="over tls\n")
-        assert (ran.code, ran.stdout) == (0, "over tls\n"), (target, ran.stderr)
+        await said(daemon, stdin=b"over tls\n", answer=b"over tls\n", target=target)
     self_signed(tmp_path)  # not the one that the node shows
     ran = await daemon.cli("connect", ECHO, stdin="")
     assert ran.code == 1

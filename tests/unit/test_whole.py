@@ -61,6 +61,41 @@ def outcome(monkeypatch: pytest.MonkeyPatch, runs: Runs) -> tuple[int, list[str 
     return whole.main("3"), runs.made
 
 
+@pytest.fixture(autouse=True)
+def cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as it takes to run what measures beside the rest."""
+    monkeypatch.setattr(whole, "CPUS", 4)
+
+
+@pytest.mark.parametrize(
+    ("codes", "failed", "passes", "again"),
+    [
+        ((0, 0), (), True, 0),
+        ((0, 5), (), True, 0),  # nothing is `alone` in what was selected
+        ((5, 0), (), True, 0),
+        ((5, 5), (), False, 0),
+        ((1, 0, 0, 0), ("a",), True, 2),
+        ((0, 1, 0, 0), ("a", "b"), True, 2),
+        ((1, 1, 0, 1), ("a", "b"), False, 2),
+        ((1, 0), tuple("abcdef"), False, 0),
+        ((3, 0), ("a",), False, 0),
+        ((2, 1), ("a",), False, 0),
+    ],
+)
+def test_with_few_cpus_what_measures_runs_after_the_rest(
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    codes: Sequence[int],
+    failed: Sequence[str],
+    passes: bool,
+    again: int,
+) -> None:
+    monkeypatch.setattr(whole, "CPUS", 2)
+    code, made = outcome(monkeypatch, Runs(cache, codes, failed))
+    assert (code == 0) == passes
+    assert made == [None, None, *[AGAIN] * again]
+
+
 @pytest.mark.parametrize(
     ("codes", "failed", "passes", "again"),
     [

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
+import select
+import socket
 import ssl
 import sys
 import threading
@@ -12,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 _TOKEN_SECONDS: Final = 60
 """The token is for opening the channel."""
 _NORMAL: Final = (1000, 1001)
+_CHUNK: Final = 65_536
 
 
 class ChannelRefused(GuesthouseError):
@@ -67,10 +71,12 @@ def connect(target: str, binary: bool, as_json: bool, wait: float, home: str | N
     with _opened(folder, target) as channel:
         receiver = _Receiver(channel, write)
         try:
-            for message in _messages(sys.stdin.buffer, binary=binary, as_json=as_json):
-                channel.send(message)
+            for line in _lines(sys.stdin.fileno(), receiver.ended):
+                channel.send(_message(line, binary=binary, as_json=as_json))
             receiver.until_silent(wait)
-        except (KeyboardInterrupt, ConnectionClosed):
+        except ConnectionClosed:
+            receiver.until_closed()
+        except KeyboardInterrupt:
             pass
         finally:
             receiver.leave()
@@ -136,6 +142,8 @@ class _Receiver:
         self._write = write
         self._leaving = False
         self._problem: str | None = None
+        self.ended, self._end = socket.socketpair()
+        """Readable once the channel is closed."""
         self._last = time.monotonic()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -155,6 +163,8 @@ class _Receiver:
         except (OSError, GuesthouseError) as error:  # standard output is closed, or its disk is full
             self._problem = str(error) if isinstance(error, GuesthouseError) else None
             self._channel.close()
+        finally:
+            self._end.close()
 
     def until_silent(self, seconds: float) -> None:
         """Wait until nothing has arrived for so long, or the channel is closed."""
@@ -162,11 +172,16 @@ class _Receiver:
         while self._thread.is_alive() and (left := self._last + seconds - time.monotonic()) > 0:
             self._thread.join(left)
 
+    def until_closed(self) -> None:
+        """Wait until it is known why the channel was closed."""
+        self._thread.join()
+
     def leave(self) -> None:
         """Close the channel."""
         self._leaving = self._thread.is_alive()
         self._channel.close()
         self._thread.join()
+        self.ended.close()
 
     def check(self) -> None:
         """Raises:
@@ -182,22 +197,39 @@ def _close_text(closed: Any) -> str:
     return f"the channel was closed with {closed.rcvd.code}: {closed.rcvd.reason or 'no reason given'}"
 
 
-def _messages(lines: BinaryIO, *, binary: bool, as_json: bool) -> Iterator[str | bytes]:
-    """The messages of standard input, a line each.
+def _lines(stdin: int, ended: socket.socket) -> Iterator[bytes]:
+    """The lines of a file, until it or the channel ends: whoever types is told at once that nobody listens."""
+    poll = select.poll()
+    poll.register(stdin, select.POLLIN)
+    poll.register(ended, select.POLLIN)
+    held = bytearray()
+    while ended.fileno() not in (file for file, _ in poll.poll()):
+        chunk = os.read(stdin, _CHUNK)
+        if not chunk:
+            break
+        searched = len(held)
+        held += chunk
+        while (end := held.find(b"\n", searched)) >= 0:
+            yield bytes(held[:end])
+            del held[: end + 1]
+            searched = 0
+    if held:
+        yield bytes(held)
+
+
+def _message(line: bytes, *, binary: bool, as_json: bool) -> str | bytes:
+    """The message of a line.
 
     Raises:
-        BadLine: a line is no message.
+        BadLine: it is none.
     """
-    for line in lines:
-        content = line.removesuffix(b"\n")
-        if binary and not as_json:
-            yield content
-            continue
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            raise BadLine("a line of standard input is not UTF-8: send it with --binary") from None
-        yield _from_json(text) if as_json else text
+    if binary and not as_json:
+        return line
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise BadLine("a line of standard input is not UTF-8: send it with --binary") from None
+    return _from_json(text) if as_json else text
 
 
 def _from_json(line: str) -> str | bytes:

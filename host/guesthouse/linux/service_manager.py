@@ -11,6 +11,7 @@ READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
 ALIVE: Final = "WATCHDOG=1"
 _SECOND: Final = 1_000_000
+_WAIT_SECONDS: Final = 1.0
 
 
 class ServiceManager:
@@ -29,12 +30,15 @@ class ServiceManager:
         """Silence after which the manager ends this OS process; 0: never."""
 
     def tell(self, state: str) -> None:
-        """Send `READY`, `STOPPING` or `ALIVE`. What cannot be sent is dropped: the manager has its time-outs."""
+        """Send `READY`, `STOPPING` or `ALIVE`. All but `ALIVE` waits a little for a manager that has yet to read others.
+        What cannot be sent is dropped: the manager has its time-outs.
+        """
         if not self._address:
             return
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notify:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+                notify.settimeout(0.0 if state == ALIVE else _WAIT_SECONDS)
                 notify.sendto(state.encode(), address)
         except OSError:
             return
