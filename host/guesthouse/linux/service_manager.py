@@ -30,7 +30,7 @@ class ServiceManager:
         """Silence after which the manager ends this OS process; 0: never."""
 
     def tell(self, state: str) -> None:
-        """Send `READY`, `STOPPING` or `ALIVE`. All but `ALIVE` waits a little for a manager that has yet to read others.
+        """Send `READY`, `STOPPING` or `ALIVE`. All but `ALIVE` waits a little for a manager that has more to read.
         What cannot be sent is dropped: the manager has its time-outs.
         """
         if not self._address:
