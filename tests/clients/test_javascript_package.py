@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,11 @@ from guesthouse.http_server.close_codes import CloseReason
 
 from .javascript_runs import CLIENT, NODE_MODULES, SCRIPTS, run_node
 
+_MINIFY: Final = """
+const [esbuild, file] = process.argv.slice(1);
+const source = require("fs").readFileSync(file, "utf8");
+process.stdout.write(require(esbuild).transformSync(source, { minify: true, format: "esm" }).code);
+"""
 MOST_BYTES: Final = 6 * 1024
 
 RETRIES: Final = {
@@ -75,17 +79,18 @@ async def test_uses_of_the_types_are_checked(tmp_path: Path) -> None:
     assert (code, out) == (0, "")
 
 
-def test_it_has_no_dependencies_and_is_small() -> None:
+async def test_it_has_no_dependencies_and_is_small() -> None:
     package = json.loads((CLIENT / "package.json").read_text())
     assert not {"dependencies", "peerDependencies", "optionalDependencies"} & set(package)
     for name in package["files"]:
         assert (CLIENT / name).is_file()
-    minified = subprocess.run(
-        [NODE_MODULES / "esbuild/bin/esbuild", CLIENT / "guesthouse.js", "--minify", "--format=esm"],
-        capture_output=True,
-        check=True,
-    ).stdout
-    assert len(gzip.compress(minified, 9)) <= MOST_BYTES
+    # By its API: its command is a script for `node`, of which a fresh system has none.
+    code, minified = await run_node(
+        *("-e", _MINIFY, NODE_MODULES / "esbuild/lib/main.js", CLIENT / "guesthouse.js"), seconds=100
+    )
+    assert code == 0, minified
+    assert "export" in minified
+    assert len(gzip.compress(minified.encode(), 9)) <= MOST_BYTES
 
 
 def reasons() -> list[CloseReason]:
