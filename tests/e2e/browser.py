@@ -36,6 +36,8 @@ class Browser:
     problems: list[str] = field(default_factory=list)
     people: list[BrowserContext] = field(default_factory=list)
     all_expected: bool = False
+    may_abort: str = ""
+    """In the URL of requests that a page may leave behind, as it goes on to another."""
 
     async def person(
         self, width: int = 1000, height: int = 700, *, agent: str | None = None
@@ -74,7 +76,8 @@ class Browser:
         self.problems.append(f"uncaught: {error}")
 
     def _on_failed(self, request: Request) -> None:
-        self.problems.append(f"failed: {request.url}: {request.failure}")
+        if request.failure != "net::ERR_ABORTED" or not self.may_abort or self.may_abort not in request.url:
+            self.problems.append(f"failed: {request.url}: {request.failure}")
 
 
 @asynccontextmanager

@@ -155,17 +155,17 @@ async def test_the_service_manager_is_told(start: StartNode, manager: socket.soc
         listening.cancel()
 
 
-def prometheus(name: str) -> str:
+def found(name: str) -> str | None:
     """Debian's Prometheus, or its tool."""
-    found = shutil.which(name, path=str(UNPACKED)) or shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not there: `make test` fetches it where Debian's packages can be had")
-    return found
+    return shutil.which(name, path=str(UNPACKED)) or shutil.which(name)
 
 
 async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboard(
     start: StartNode, tmp_path: Path
 ) -> None:
+    prometheus, promtool = found("prometheus"), found("promtool")
+    if prometheus is None:
+        pytest.skip("Prometheus is not there: `make test` fetches it where Debian's packages can be had")
     daemon = await start("echo-c", settings=MONITORED)
     target = urllib.parse.urlsplit(await listener(daemon)).netloc
     configuration = (DEPLOY / "prometheus.yml").read_text()
@@ -173,17 +173,17 @@ async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboa
         configuration.replace("127.0.0.1:9464", target).replace("15s", "100ms")
     )
     shutil.copy(DEPLOY / "alerts.yml", tmp_path)
-    checked = await asyncio.create_subprocess_exec(
-        *(prometheus("promtool"), "check", "config", tmp_path / "prometheus.yml"),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await checked.communicate()
-    assert checked.returncode == 0, output.decode()
+    if promtool is not None:  # Debian 13 has it in another package, and Prometheus itself checks, too
+        checked = await asyncio.create_subprocess_exec(
+            *(promtool, "check", "config", tmp_path / "prometheus.yml"), stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await checked.communicate()
+        assert checked.returncode == 0, output.decode()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     server = await asyncio.create_subprocess_exec(
-        *(prometheus("prometheus"), f"--config.file={tmp_path / 'prometheus.yml'}"),
+        *(prometheus, f"--config.file={tmp_path / 'prometheus.yml'}"),
         *(f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address={address}", "--log.level=error"),
     )
     try:

@@ -154,6 +154,7 @@ async def test_a_browser_that_says_nothing_of_itself_and_finds_them_goes_on(
     start: StartNode, browser: Browser
 ) -> None:
     daemon = await start("counter", flags=["--dev"])
+    browser.may_abort = "/login?probe"
     page = await (await browser.person(agent=SAFARI)).new_page()
     await page.goto(daemon.login_url())
     await expect(page).to_have_url(daemon.page("counter:counter:guesthouse.os"))
