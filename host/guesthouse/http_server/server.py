@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,6 @@ from urllib.parse import urlencode
 
 import uvicorn
 from uvicorn.config import Config
-from uvicorn.server import Server
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.config import ConnectionLimits, Settings
@@ -41,6 +40,7 @@ from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
+from guesthouse.http_server.uvicorn_server import PartServer
 from guesthouse.http_server.websocket.channel import Channel
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 
@@ -308,19 +308,14 @@ class HttpServer(HttpServerActions):
         self._context.ui_folders.pop(canonical(process_id), None)
 
 
-class _Server(Server):
-    """uvicorn's server with our own listener and no signal handlers. Sets `accepting` when ready."""
+class _Server(PartServer):
+    """The server with our own listener. Sets `accepting` when ready."""
 
     def __init__(self, context: Context, config: Config) -> None:
         super().__init__(config)
         self._context = context
         self._listener: Listener | None = None
         self.accepting = asyncio.Event()
-        self.ending = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         assert sockets  # noqa: S101 - for the type checker: `HttpServer` passes one
@@ -336,14 +331,11 @@ class _Server(Server):
         self.started = True
 
     async def main_loop(self) -> None:
-        """Accept, and renew the `Date` header each second, until `ending` is set."""
+        """Accept until `ending` is set."""
         assert self._listener is not None  # noqa: S101 - for the type checker: set by `startup`
         async with self._listener:
             self.accepting.set()
-            while not self.ending.is_set():
-                await self.on_tick(0)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.ending.wait(), 1)
+            await super().main_loop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait briefly for pending responses, then close all sockets."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -14,7 +12,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.server import Server
 
 from guesthouse import __version__
 from guesthouse.core.config import Settings
@@ -23,6 +20,7 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.listening import listen
 from guesthouse.http_server.refusals import refused
 from guesthouse.http_server.routing.hosts import Hosts
+from guesthouse.http_server.uvicorn_server import PartServer
 from guesthouse.monitoring.exposition import Exposition
 from guesthouse.monitoring.figures import MeasuredNode, measure, unready_reasons
 
@@ -61,12 +59,12 @@ class MonitoringServer:
             ],
             redirect_slashes=False,
         )
-        self._server: _Server
+        self._server: PartServer
 
     async def __aenter__(self) -> Self:
         """Listen."""
         listening = listen(self._host, self._port, ("monitoring.host", "monitoring.port"))
-        self._server = _Server(
+        self._server = PartServer(
             Config(
                 cast(Any, self._app),
                 interface="asgi3",
@@ -96,7 +94,8 @@ class MonitoringServer:
         trace: TracebackType | None,
     ) -> None:
         self._looks.cancel()
-        self._server.end()
+        self._server.force_exit = True  # close all connections, whoever waits
+        self._server.ending.set()
         await self._tasks.__aexit__(kind, error, trace)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,27 +127,3 @@ class MonitoringServer:
             due = loop.time() + _LAG_SECONDS
             await asyncio.sleep(_LAG_SECONDS)
             self._exposition.saw_lag(max(0.0, loop.time() - due))
-
-
-class _Server(Server):
-    """uvicorn's, without handlers of signals, which are the node's."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self._ending = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        """Renew the `Date` header each second until the end: uvicorn's own loop looks ten times as often."""
-        while not self._ending.is_set():
-            await self.on_tick(0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), 1)
-
-    def end(self) -> None:
-        """Close all connections, whoever waits."""
-        self.force_exit = True
-        self._ending.set()
