@@ -54,7 +54,7 @@ async def test_a_request_times_out_and_one_that_is_given_up_is_forgotten(kernel:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await kernel.router.ask(CHAT_ID, Request(b"", expects_response=60), None)
-    assert len(kernel.router._requests) == len(kernel.router._answered) == 0
+    assert len(kernel.router._requests.pending) == len(kernel.router._requests.callbacks) == 0
     assert await kernel.router.ask(CHAT_ID, Request(b""), None) is None
 
 
@@ -95,7 +95,7 @@ async def test_an_http_request_is_handed_on_over_processes_and_answered_once(ker
     await worker.say(respond(other, request_id, b"second"))
     await worker.settled(other)
     assert answers == [Answer(b"first", source=f"home.os@{OTHER}")]
-    assert len(kernel.router._requests) == len(kernel.router._answered) == 0
+    assert len(kernel.router._requests.pending) == len(kernel.router._requests.callbacks) == 0
 
 
 async def test_an_http_request_that_was_answered_is_handed_on_as_one_that_wants_no_answer(

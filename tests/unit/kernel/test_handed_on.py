@@ -69,7 +69,7 @@ async def test_what_the_node_answers_to_a_request_that_was_handed_on_its_first_s
     assert heard[:3] == [ToWorker.RESPONSE, chat, target]
     assert heard[3].startswith(answer)
     assert heard[6] == b"first"
-    assert len(kernel.router._requests) == 0
+    assert len(kernel.router._requests.pending) == 0
     await worker.say(respond(other, request_id, b"late"))
     await worker.settled(other)
 

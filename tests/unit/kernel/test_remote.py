@@ -152,7 +152,7 @@ async def test_what_no_envelope_holds_comes_back_and_an_answer_that_none_holds_i
     await worker.say(send(chat, f"far.os@{FAR}", b"x" * 2000, expects=60))
     (returned,) = await worker.hear()
     assert far.heard == []
-    assert kernel.router._requests._waiting == {}
+    assert kernel.router._requests.pending._waiting == {}
     assert returned[0] == ToWorker.SEND_FAILURE
     assert "mailbox-full" in returned
     far.ask(b"question")
@@ -208,7 +208,7 @@ async def test_who_answers_what_it_was_not_asked_hands_nothing_over(far: Far, ke
     process.holdings.requested |= {kernel.router.rights.network}
     await worker.say(send(chat, f"other.os@{FAR}", b"question", expects=60))
     await worker.settled(chat)
-    (number,) = kernel.router._requests._waiting
+    (number,) = kernel.router._requests.pending._waiting
     own = sign(THERE, Capability.read(f"far.os@{FAR}", '"messaging"'), f"home.os@{CHAT}", time.time() + 60)
     handed = [own.issuer, own.params, own.holder, own.expires, own.signature]
     far.say([RESPONSE, number, FAR, b"forged", None, None, None, [handed]])

@@ -144,13 +144,15 @@ async def test_requests_that_are_over_together_fail_a_few_in_each_turn(
 ) -> None:
     """A process may have a hundred thousand."""
     kernel.process(await kernel.worker(), CHAT)
-    monkeypatch.setattr("guesthouse.kernel.messaging.router.perf_counter", count().__next__)  # all are slow
+    monkeypatch.setattr(
+        "guesthouse.kernel.messaging.request_tracker.perf_counter", count().__next__
+    )  # all are slow
     failed: asyncio.Queue[Any] = asyncio.Queue()
     for _ in range(10):
         kernel.router.request(
             ProcessId.parse(CHAT), Request(b"", expects_response=0), None, failed.put_nowait
         )
-    kernel.router._expire()
+    kernel.router._requests._expire()
     assert failed.qsize() == 1
     assert [await failed.get() for _ in range(10)] == ["timeout"] * 10
 

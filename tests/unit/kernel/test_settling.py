@@ -72,7 +72,7 @@ async def test_each_turn_settles_a_part_and_each_is_told_once(kernel: Any) -> No
     assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) == AT_LEAST
     await turns(3)
     assert asked.said == [(number, "no-such-process") for number in range(MANY)]
-    assert len(kernel.router._requests) == 0
+    assert len(kernel.router._requests.pending) == 0
 
 
 async def test_many_that_end_in_one_turn_have_one_share_of_it(kernel: Any) -> None:
@@ -114,7 +114,7 @@ async def test_a_process_of_the_same_id_that_starts_meanwhile_is_another(kernel:
     ((_, outcome),) = answered.said
     assert isinstance(outcome, Answer)
     assert outcome.body == b"mine"
-    assert len(kernel.router._requests) == 0
+    assert len(kernel.router._requests.pending) == 0
     assert not again.gone
 
 
@@ -156,9 +156,9 @@ async def test_requests_of_a_process_that_ended_are_forgotten_over_turns(kernel:
     await worker.say(*(send(chat, f"home.os@{OTHER}", b"x", expects=60) for _ in range(MANY)))
     requests = await worker.hear(MANY)
     end(kernel, sender)
-    assert len(kernel.router._requests) > 0
+    assert len(kernel.router._requests.pending) > 0
     await worker.say(respond(other, requests[-1][2], b"too late"))
     await worker.settled(other)
     assert "came too late" in kernel.log
     await turns(MANY)
-    assert len(kernel.router._requests) == 0
+    assert len(kernel.router._requests.pending) == 0

@@ -504,7 +504,7 @@ async def remote_requests(house: House) -> AsyncIterator[Fill]:
                 house.router.deliver(process.id, request, None, heard.append, source=source, rights=())
             house.end(process)
         house.router.all_ended()  # the rest, which is settled over turns
-        assert not house.router._answered
+        assert not house.router._requests.callbacks
 
     yield fill
 

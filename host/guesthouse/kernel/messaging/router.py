@@ -1,15 +1,14 @@
 """Routes messages between the processes and runtime modules of a node, and to other nodes.
 
 The router sets the source of every message, so no process can impersonate another. A message that cannot be delivered
-is returned to its sender at once, whole, with the reason. Pending requests share one table and one timer
-(`kernel/messaging/pending_requests.py`).
+is returned to its sender at once, whole, with the reason. Requests that await a response are tracked by
+`kernel/messaging/request_tracker.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from time import perf_counter
 from typing import Final
 
 from guesthouse.core.address import HTTP_SERVER, RPC, Address, ProcessId, canonical
@@ -17,13 +16,12 @@ from guesthouse.core.capabilities import Capability
 from guesthouse.core.config import Settings
 from guesthouse.core.messages import LazyLoadBlob, Request, Response, SendErrorKind
 from guesthouse.core.ports import Answer, ChannelFeeder, HttpServerPort, LogPort, RouterPort
-from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.capabilities.authorizer import Authorizer
-from guesthouse.kernel.messaging.deadline_timer import DeadlineTimer
 from guesthouse.kernel.messaging.modules import Module, ModuleRequest
 from guesthouse.kernel.messaging.node_sender import TERMINAL, NodeSender
-from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT, PendingRequest, PendingRequests
+from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT, PendingRequest
 from guesthouse.kernel.messaging.replies import Refusal, Replies
+from guesthouse.kernel.messaging.request_tracker import RequestTracker
 from guesthouse.kernel.messaging.sender import (
     RemotePort,
     Sender,
@@ -32,7 +30,6 @@ from guesthouse.kernel.messaging.sender import (
     size_of,
     size_violation,
 )
-from guesthouse.kernel.messaging.settling import Settling
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pairs, read_all
 from guesthouse.link import to_worker
@@ -50,7 +47,7 @@ _REFUSED: Final = b'{"Err"'
 class Router:
     """All processes of a node by id. Implements `guesthouse.core.ports.RouterPort`.
 
-    Needs a running event loop for its timer; `close` cancels it.
+    Needs a running event loop; `close` stops its timer.
 
     Args:
         settings: the node's.
@@ -67,12 +64,8 @@ class Router:
         self._processes: dict[ProcessId, Process] = {}
         self._modules: dict[ProcessId, Module] = {}
         self._askers: dict[ProcessId, NodeSender] = {}
-        self._requests = PendingRequests()
         self._replies = Replies(log)
-        self._answered: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
-        self._loop = asyncio.get_running_loop()
-        self._settling = Settling(self._requests, self._fail_orphan)
-        self._timer = DeadlineTimer(self._requests.next_deadline, self._expire)
+        self._requests = RequestTracker(self._replies, self._sender)
         self.terminal = self.asker(TERMINAL)
         self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
         self.remote: RemotePort | None = None
@@ -116,9 +109,7 @@ class Router:
         """
         del self._processes[process.id]
         self.rights.take_back(process.id)
-        self._requests.drop_sender(process.id, awaited_only=False)
-        self._requests.drop_holder(process.id, set())
-        self._settling.begin()
+        self._requests.sender_is_gone(process.id)
 
     def run_ended(self, process: Process) -> None:
         """A run of a process ended: requests that it consumed and did not answer fail, including HTTP requests. Those
@@ -130,19 +121,16 @@ class Router:
                 requests.add(message.request_id)
             elif isinstance(message, to_worker.Http):
                 http_requests.add(message.http_id)
-        self._requests.drop_sender(process.id, awaited_only=True)
-        self._requests.drop_holder(process.id, requests)
-        self._settling.begin()
+        self._requests.run_ended(process.id, requests)
         self.http.run_ended(process.id, http_requests)
 
     def all_ended(self) -> None:
         """All processes ended because the node is stopping: fail what is pending now."""
-        self._settling.finish()
+        self._requests.finish()
 
     def close(self) -> None:
-        """Stop the timer."""
-        self._timer.close()
-        self._settling.finish()
+        """Stop the timer of pending requests."""
+        self._requests.close()
 
     def send(self, sender: Sender, sent: Send) -> None:
         """Deliver a message of a process.
@@ -199,21 +187,20 @@ class Router:
         Raises:
             LinkError: the process did not receive that request.
         """
-        waiting = self._requests.get(response.request_id)
+        waiting = self._requests.pending.get(response.request_id)
         if waiting is None:
             self._log.write(str(responder.id), "debug", "a response was dropped: it came too late")
             return
-        if not self._requests.holds(waiting, responder.id):
+        if not self._requests.pending.holds(waiting, responder.id):
             raise LinkError(f"a worker answers a request that {responder.id} did not receive")
-        self._requests.settle(waiting)
-        answered = self._answered.pop(response.request_id, None)
+        answered = self._requests.settle(waiting)
         source = f"{self._node}@{responder.id}"
         payload = None if response.blob is None else LazyLoadBlob(response.mime, response.blob)
         if answered is not None:
             rights = read_all(self.rights.handed_on(responder, None, response.capabilities))
             answered(Answer(response.body, response.metadata, payload, source, tuple(rights)))
             return
-        sender = self._sender(waiting.sender)
+        sender = self._requests.sender(waiting)
         if sender is not None and waiting.sent is not None:
             handed = self.rights.handed_on(responder, sender, response.capabilities)
             answer = Response(response.body, response.inherit, response.metadata)
@@ -271,9 +258,7 @@ class Router:
         waiting = self._pending_at(node, request_id)
         if waiting is None:
             return False
-        self._requests.settle(waiting)
-        answered = self._answered.pop(request_id, None)
-        sender = self._sender(waiting.sender)
+        answered, sender = self._requests.settle(waiting), self._requests.sender(waiting)
         if answered is not None:
             answered("not-authorised" if isinstance(outcome, Capability) else outcome)
         elif sender is None or waiting.sent is None:
@@ -285,7 +270,7 @@ class Router:
         return True
 
     def _pending_at(self, node: str, request_id: int) -> PendingRequest | None:
-        waiting = self._requests.get(request_id)
+        waiting = self._requests.pending.get(request_id)
         return None if waiting is None or at_node(node) not in waiting.holders else waiting
 
     def _remote_answer(self, sender: Sender, sent: Send, answer: Answer) -> None:
@@ -300,7 +285,7 @@ class Router:
         self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
     ) -> Answer | SendErrorKind | None:
         """See `ports.RouterPort`."""
-        future: asyncio.Future[Answer | SendErrorKind] = self._loop.create_future()
+        future: asyncio.Future[Answer | SendErrorKind] = asyncio.get_running_loop().create_future()
         source = Address(self._node, RPC)
         request_id = self._deliver(process, request, blob, future.set_result, None, source)
         if isinstance(request_id, str):
@@ -314,23 +299,21 @@ class Router:
 
     def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
         """See `ports.RouterPort`."""
-        return self._expect(answered, LONGEST_WAIT).id
+        return self._requests.expect(HTTP_SERVER, LONGEST_WAIT, answered).id
 
     def forget(self, request_id: int) -> None:
         """See `ports.RouterPort`."""
-        waiting = self._requests.get(request_id)
-        self._answered.pop(request_id, None)
-        if waiting is not None:
-            self._requests.settle(waiting)
+        self._requests.forget(request_id)
 
     def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
         """See `ports.RouterPort`."""
-        waiting = self._requests.get(request_id)
-        if waiting is None or not self._requests.holds(waiting, HTTP_SERVER):
+        pending = self._requests.pending
+        waiting = pending.get(request_id)
+        if waiting is None or not pending.holds(waiting, HTTP_SERVER):
             return False
-        if waiting.sender != asker and not self._requests.holds(waiting, asker):
+        if waiting.sender != asker and not pending.holds(waiting, asker):
             return False
-        self._answer(waiting, HTTP_SERVER, body, blob)
+        self._requests.answer(waiting, f"{self._node}@{HTTP_SERVER}", body, blob)
         return True
 
     def _deliver(
@@ -354,12 +337,12 @@ class Router:
         asker = HTTP_SERVER
         if source is not None:
             asker = source.process if source.node == self._node else at_node(source.node)
-        if self._requests.size_of(asker) > self._limits.outstanding_bytes:
+        if self._requests.pending.size_of(asker) > self._limits.outstanding_bytes:
             return "mailbox-full"
         seconds, request_id = request.expects_response, 0
         if seconds is not None:
-            waiting = self._expect(answered, seconds, asker)
-            self._requests.hold(waiting, receiver.id)
+            waiting = self._requests.expect(asker, seconds, answered)
+            self._requests.pending.hold(waiting, receiver.id)
             request_id = waiting.id
         sender = str(source or Address(self._node, HTTP_SERVER))
         message = to_worker.Request(
@@ -379,17 +362,6 @@ class Router:
         if feeder is not None:
             receiver.mailbox.hold_back(feeder.channel_id, feeder)
         return request_id
-
-    def _expect(
-        self,
-        answered: Callable[[Answer | SendErrorKind], None],
-        seconds: float,
-        asker: ProcessId = HTTP_SERVER,
-    ) -> PendingRequest:
-        waiting = self._requests.add(asker, None, 0, self._loop.time() + min(seconds, LONGEST_WAIT))
-        self._answered[waiting.id] = answered
-        self._timer.set()
-        return waiting
 
     def _to_process(self, sender: Sender, sent: Send, target: ProcessId) -> None:
         receiver = self._processes.get(canonical(target))
@@ -421,19 +393,18 @@ class Router:
         if refusal is not None:
             self._replies.give_back(sender, sent, refusal)
             return
-        request_id = self._add_pending(sender, sent, module.id)
-        waiting = self._requests.get(request_id)
-        seconds: float | None = None if waiting is None else waiting.deadline - self._loop.time()
-        if sent.expects_response is not None:
-            seconds = sent.expects_response
+        request_id = self._requests.add(sender, sent, module.id)
+        seconds: float | None = sent.expects_response
+        if seconds is None:
+            seconds = self._requests.seconds_left(request_id)
 
         def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
-            waiting = self._requests.get(request_id)
+            waiting = self._requests.pending.get(request_id)
             if waiting is not None:
-                self._answer(waiting, module.id, body, blob)
+                self._requests.answer(waiting, f"{self._node}@{module.id}", body, blob)
 
         def waits() -> bool:
-            return self._requests.get(request_id) is not None
+            return self._requests.pending.get(request_id) is not None
 
         source, blob = Address(self._node, sender.id), _blob(sent)
         try:
@@ -441,18 +412,6 @@ class Router:
         except Exception as error:  # a bug in a module must not end the sender's worker
             self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {error!r}")
             answer(_FAILED, None)
-
-    def _answer(
-        self, waiting: PendingRequest, source: ProcessId, body: bytes, blob: LazyLoadBlob | None
-    ) -> None:
-        """Deliver a response of the HTTP server or a module to the request's first sender."""
-        self._requests.settle(waiting)
-        answered = self._answered.pop(waiting.id, None)
-        sender, address = self._sender(waiting.sender), f"{self._node}@{source}"
-        if answered is not None:
-            answered(Answer(body, None, blob, address))
-        elif sender is not None and waiting.sent is not None:
-            self._replies.answer(sender, waiting.sent, address, Response(body), blob)
 
     def _sender(self, process: ProcessId) -> Sender | None:
         return self._processes.get(process) or self._askers.get(process)
@@ -468,7 +427,7 @@ class Router:
 
     def _check_limits(self, sender: Sender, receiver: ProcessId, sent: Send) -> SendErrorKind | None:
         """Check the limits on message size and pending requests; logs a violation."""
-        waiting = self._requests.size_of(sender.id)
+        waiting = self._requests.pending.size_of(sender.id)
         problem = size_violation(sent, receiver, waiting, self._limits)
         if problem is None:
             return None
@@ -478,87 +437,35 @@ class Router:
     def _request_id(self, sender: Sender, receiver: ProcessId, sent: Send) -> int:
         if sent.inherit and sent.inherited_id < 0 and sent.expects_response is None:
             return self._hand_on_http(sender, -sent.inherited_id, receiver)
-        return self._add_pending(sender, sent, receiver)
-
-    def _add_pending(self, sender: Sender, sent: Send, holder: ProcessId) -> int:
-        """Add a pending request with a holder. Returns its id, or 0 if no response is expected."""
-        if sent.expects_response is not None:
-            return self._wait(sender, sent, sent.expects_response, holder)
-        inherited = self._inherited(sender, sent)
-        if inherited is None:
-            return 0
-        self._requests.hold(inherited, holder)
-        return inherited.id
-
-    def _inherited(self, sender: Sender, sent: Send) -> PendingRequest | None:
-        """The pending request that `sent` inherits, if any.
-
-        Raises:
-            LinkError: the sender did not receive that request.
-        """
-        if not sent.inherit or sent.expects_response is not None:
-            return None
-        inherited = self._requests.get(sent.inherited_id)
-        if inherited is not None and not self._requests.holds(inherited, sender.id):
-            raise LinkError(f"a worker inherits a request that {sender.id} did not receive")
-        return inherited
+        return self._requests.add(sender, sent, receiver)
 
     def _hand_on_http(self, sender: Sender, http_id: int, receiver: ProcessId) -> int:
         """Let the receiver answer an HTTP request of the sender. Returns the request's id, or 0."""
-        waiting = self._requests.get(self.http.hand_on_http(sender.id, http_id))
+        pending = self._requests.pending
+        waiting = pending.get(self.http.hand_on_http(sender.id, http_id))
         if waiting is None:
             return 0
-        self._requests.hold(waiting, receiver)
+        pending.hold(waiting, receiver)
         return waiting.id
 
     def _to_http_server(self, sender: Sender, sent: Send) -> None:
-        inherited = self._inherited(sender, sent)
+        inherited = self._requests.inherited(sender, sent)
         body = self.http.request(
             Address(self._node, sender.id),
             sent.body,
             _blob(sent),
-            lambda: self._add_pending(sender, sent, HTTP_SERVER),
+            lambda: self._requests.add(sender, sent, HTTP_SERVER),
         )
         if body is None:
             return
         if inherited is not None and not body.startswith(_REFUSED):
-            self._answer(inherited, HTTP_SERVER, body, None)
+            self._requests.answer(inherited, f"{self._node}@{HTTP_SERVER}", body, None)
         elif sent.expects_response is not None or body not in _NOTHING_TO_SAY:
             self._replies.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", Response(body), None)
 
-    def _wait(self, sender: Sender, sent: Send, seconds: float, holder: ProcessId) -> int:
-        deadline = self._loop.time() + min(seconds, LONGEST_WAIT)
-        waiting = self._requests.add(sender.id, sent, size_of(sent), deadline)
-        self._requests.hold(waiting, holder)
-        self._timer.set()
-        return waiting.id
-
     def undelivered(self, request_id: int) -> None:
         """Fail a request that could not be sent to its receiver's worker."""
-        waiting = self._requests.get(request_id)
-        if waiting is not None:
-            self._requests.settle(waiting)
-            self._fail(waiting, "mailbox-full")
-
-    def _fail_orphan(self, waiting: PendingRequest) -> None:
-        self._fail(waiting, "no-such-process")
-
-    def _fail(self, waiting: PendingRequest, kind: SendErrorKind) -> None:
-        answered = self._answered.pop(waiting.id, None)
-        if answered is not None:
-            answered(kind)
-            return
-        sender = self._sender(waiting.sender)
-        if sender is not None and waiting.sent is not None:
-            self._replies.give_back(sender, waiting.sent, kind)
-
-    def _expire(self) -> None:
-        """Fail requests that timed out. If there are many, the rest follows in later iterations of the loop."""
-        until = perf_counter() + TURN_SECONDS
-        for waiting in self._requests.expire(self._loop.time()):
-            self._fail(waiting, "timeout")
-            if perf_counter() > until:
-                return
+        self._requests.fail(request_id, "mailbox-full")
 
 
 def _blob(sent: Send) -> LazyLoadBlob | None:
