@@ -96,6 +96,7 @@ class Daemon:
         variables: more variables of its environment.
         module: what to run in the place of `guesthouse`; it takes the same arguments.
         node: its name; None for what its home says.
+        descriptors: that it inherits.
     """
 
     def __init__(
@@ -110,8 +111,10 @@ class Daemon:
         variables: Mapping[str, str] | None = None,
         module: str | Path = "guesthouse",
         node: str | None = NODE,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.home = home
+        self._descriptors = tuple(descriptors)
         self._run = [str(python), *(("-m", module) if isinstance(module, str) else (str(module),)), "run"]
         self._variables = dict(variables or {})
         self.node = node or ""
@@ -162,6 +165,7 @@ class Daemon:
                 stderr=stderr,
                 env={**environment(self.home, self._settings), **self._variables},
                 cwd=self.home.parent,
+                pass_fds=self._descriptors,
             )
         try:
             await self._ready()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,8 @@ from guesthouse.cli.streams import OutputFailed
 from guesthouse.core.late_modules import put_off
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from guesthouse.cli.dev import Sources
     from guesthouse.core.config import Settings
     from guesthouse.linux.service_manager import ServiceManager
@@ -86,6 +88,7 @@ def run(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the node can reload
     load = partial(load_settings, home, flags)
     settings = load()
+    passed = _passed_sockets()
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
     from guesthouse.node.prespawn import PrespawnedWorkers
@@ -96,7 +99,7 @@ def run(
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, load, packages, prespawned, consent=yes))
+            runner.run(_run(settings, load, packages, prespawned, passed, consent=yes))
 
 
 async def _run(
@@ -104,6 +107,7 @@ async def _run(
     load: Callable[[], Settings],
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
+    passed: Sequence[tuple[str, socket]],
     *,
     consent: bool,
 ) -> None:
@@ -129,7 +133,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await _serve(settings, load, arguments, prespawned, stop, manager, consent=consent)
+        await _serve(settings, load, arguments, prespawned, passed, stop, manager, consent=consent)
     except asyncio.CancelledError:
         if not stopping:
             raise
@@ -141,6 +145,7 @@ async def _serve(
     load: Callable[[], Settings],
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
+    passed: Sequence[tuple[str, socket]],
     stop: Callable[[], None],
     manager: ServiceManager,
     *,
@@ -153,12 +158,17 @@ async def _serve(
     with _no_passes():
         for name in UNUSED:
             put_off(name)
+        from guesthouse.http_server.listening import Listeners
         from guesthouse.node.gc_tuning import IncrementalCollection, MemoryTrimmer
         from guesthouse.node.node import Node
         from guesthouse.node.reload import Reloader
 
     loop = asyncio.get_running_loop()
-    async with Node(settings, prespawned=prespawned) as node, Reloader(node, load) as reloader:
+    listeners = Listeners(passed)
+    async with (
+        Node(settings, prespawned=prespawned, listeners=listeners) as node,
+        Reloader(node, load) as reloader,
+    ):
         hang_up = _HangUp(reloader.ask, stop)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         failed: dict[str, Sources] = {}
@@ -228,6 +238,23 @@ def _login_url(node: Node) -> str:
     pages = (spec.id for package in node.packages for spec in package.processes if spec.ui is not None)
     first = next(pages, None)
     return node.http.login_url("/" if first is None else f"/{first}/")
+
+
+def _passed_sockets() -> Sequence[tuple[str, socket]]:
+    """Listening sockets that a service manager, or this node before, started it with.
+
+    Raises:
+        BadSetting: one cannot be listened on.
+    """
+    import os
+
+    from guesthouse.core.errors import BadSetting
+    from guesthouse.linux.passed_sockets import BadDescriptor, take_sockets
+
+    try:
+        return take_sockets(os.environ)
+    except BadDescriptor as error:
+        raise BadSetting(f"{error}: pass TCP sockets that listen (ListenStream=)") from None
 
 
 def _give_up_rights(*, inspectable: bool) -> None:

@@ -35,7 +35,7 @@ from guesthouse.http_server.http.own_origin import OwnOrigin
 from guesthouse.http_server.http.process_routes import ProcessPages
 from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.listener import Listener
-from guesthouse.http_server.listening import BACKLOG, CannotListen, listen
+from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listeners
 from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.context import Context, new_context
@@ -73,13 +73,21 @@ class HttpServer(HttpServerActions):
         log: the node's log.
         settings: `http` and `connections` are used.
         home: the node's folder, with its secrets and password.
+        listeners: the node's sockets; by default it makes its own.
 
     Raises:
         CannotListen: on entry.
         CredentialsError: from the constructor: a secret cannot be read.
     """
 
-    def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
+    def __init__(
+        self,
+        router: RouterPort,
+        log: LogPort,
+        settings: Settings,
+        home: Path,
+        listeners: Listeners | None = None,
+    ) -> None:
         revoked = self._revoked = RevocationList(home, time.time())
         self._login_key = credentials.LoginKey(home)
         tokens = Tokens(
@@ -102,19 +110,22 @@ class HttpServer(HttpServerActions):
         self._app = HttpApp(context, self._login, pages, api)
         self._stack = AsyncExitStack()
         self._server: _Server | None = None
-        self._port = settings.http.port
+        self._listeners = Listeners() if listeners is None else listeners
+        self._host, self._port = settings.http.host, settings.http.port
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Bind the port and start accepting."""
         http = self._context.settings.http
-        listening = listen(http.host, http.port)
+        listening = self._listeners.listen(HTTP, http.host, http.port)
         try:
             server = self._server = _Server(self._context, self._config(self._context.settings))
         except BaseException:
             listening.close()
             raise
-        self._port = listening.getsockname()[1]
+        host, self._port = listening.getsockname()[:2]
+        if self._listeners.passed(HTTP):
+            self._host = host
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._sweeper = tasks.create_task(self._sweep())
         tasks.create_task(server.serve([listening]))
@@ -237,9 +248,8 @@ class HttpServer(HttpServerActions):
     @property
     def url(self) -> str:
         """The server's URL, such as `http://127.0.0.1:8080`."""
-        http = self._context.settings.http
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 - shown
-        scheme = "https" if http.tls_cert else "http"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - shown
+        scheme = "https" if self._context.settings.http.tls_cert else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def login_url(self, redirect: str = "/") -> str:

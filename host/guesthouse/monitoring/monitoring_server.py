@@ -17,7 +17,7 @@ from guesthouse import __version__
 from guesthouse.core.config import Settings
 from guesthouse.core.ports import LogPort
 from guesthouse.http_server import close_codes
-from guesthouse.http_server.listening import listen
+from guesthouse.http_server.listening import MONITORING, Listeners
 from guesthouse.http_server.refusals import refused
 from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.uvicorn_server import PartServer
@@ -36,15 +36,17 @@ class MonitoringServer:
 
     Args:
         node: whom it reports on.
-        settings: the node's; `monitoring.port` is set.
+        settings: the node's; `monitoring.port` is set, or a socket was passed.
         log: the node's log.
+        listeners: the node's sockets.
 
     Raises:
         CannotListen: on entry.
     """
 
-    def __init__(self, node: MeasuredNode, settings: Settings, log: LogPort) -> None:
+    def __init__(self, node: MeasuredNode, settings: Settings, log: LogPort, listeners: Listeners) -> None:
         self._node = node
+        self._listeners = listeners
         self._host, self._port = settings.monitoring.host, settings.monitoring.port or 0
         self._hosts = Hosts((*settings.http.hosts, self._host), "shared")
         self._log = log
@@ -63,7 +65,9 @@ class MonitoringServer:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        listening = listen(self._host, self._port, ("monitoring.host", "monitoring.port"))
+        listening = self._listeners.listen(
+            MONITORING, self._host, self._port, ("monitoring.host", "monitoring.port")
+        )
         self._server = PartServer(
             Config(
                 cast(Any, self._app),

@@ -22,6 +22,7 @@ from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
 from guesthouse.core.ports import Incoming, RouterPort, Transport
 from guesthouse.http_server.auth.credentials import load_node_key
+from guesthouse.http_server.listening import MONITORING, Listeners
 from guesthouse.http_server.server import HttpServer
 from guesthouse.kernel.cluster.remote import KeyOf, Remote
 from guesthouse.kernel.messaging.router import Router
@@ -63,7 +64,8 @@ class Node:
     Args:
         settings: with `home` set.
         terminal: where the text log goes.
-        head_start: workers that were spawned before; their creator ends those that are left.
+        prespawned: workers that were spawned before; their creator ends those that are left.
+        listeners: its listening sockets; by default it makes its own.
 
     Raises:
         HomeError: on entry: the home cannot be used, or another node uses it.
@@ -77,8 +79,10 @@ class Node:
         settings: Settings,
         terminal: TextIO | None = sys.stderr,
         prespawned: PrespawnedWorkers | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self.settings = settings
+        self.listeners = Listeners() if listeners is None else listeners
         self.home = Home(Path(settings.home))
         self.packages: list[Package] = []
         self.log: Log
@@ -153,10 +157,10 @@ class Node:
             )
         )
         self._calls = self._host_calls()
-        if settings.monitoring.port is not None:
+        if settings.monitoring.port is not None or self.listeners.passed(MONITORING):
             from guesthouse.monitoring.monitoring_server import MonitoringServer  # only where it is wanted
 
-            await stack.enter_async_context(MonitoringServer(self, settings, log))
+            await stack.enter_async_context(MonitoringServer(self, settings, log, self.listeners))
         await stack.enter_async_context(self.workers)
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
@@ -165,7 +169,7 @@ class Node:
         log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
 
     def _make_http_server(self, router: RouterPort) -> HttpServer:
-        self.http = HttpServer(router, self.log, self.settings, self.home.path)
+        self.http = HttpServer(router, self.log, self.settings, self.home.path, self.listeners)
         return self.http
 
     def _make_workers(self, events: WorkerEvents) -> Workers:

@@ -11,10 +11,14 @@ import pytest
 
 from guesthouse.cli.run import run
 from guesthouse.core.config import Settings, load_settings
+from guesthouse.http_server.listening import HTTP, MONITORING
 
 ROOT = Path(__file__).parents[3]
 SERVICE = ROOT / "deploy/guesthouse.service"
 CONTAINER = ROOT / "deploy/Containerfile"
+
+
+SOCKETS = (ROOT / "deploy/guesthouse.socket", ROOT / "deploy/guesthouse-monitoring.socket")
 
 
 def values(name: str) -> list[str]:
@@ -47,6 +51,14 @@ def test_the_service_leaves_what_workers_confine_themselves_with() -> None:
     assert values("CapabilityBoundingSet") == [""]
 
 
+@pytest.mark.parametrize(("file", "listener"), [*zip(SOCKETS, (HTTP, MONITORING), strict=True)])
+def test_a_socket_unit_names_its_listener_and_is_for_the_service(file: Path, listener: str) -> None:
+    unit = dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.MULTILINE))
+    assert unit["FileDescriptorName"] == listener
+    assert unit.get("Service", file.with_suffix(".service").name) == SERVICE.name
+    assert "Accept" not in unit, "the node accepts connections itself"
+
+
 def test_the_container_copies_what_is_there_and_runs_as_nobody_special() -> None:
     text = CONTAINER.read_text()
     for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
@@ -60,8 +72,14 @@ def test_systemd_takes_the_unit_and_calls_its_exposure_low(tmp_path: Path) -> No
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / SERVICE.name
     unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", SERVICE.read_text(), flags=re.MULTILINE))
+    for file in SOCKETS:
+        (tmp_path / file.name).write_text(file.read_text())
     verified = subprocess.run(
-        [analyze, "verify", unit], capture_output=True, text=True, timeout=60, check=False
+        [analyze, "verify", unit, *(tmp_path / file.name for file in SOCKETS)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (verified.returncode, verified.stderr) == (0, "")
     judged = subprocess.run(
