@@ -23,7 +23,7 @@ TEST_TOOLS := $(VENV)/installed-dev $(VENV)/chromium $(VENV)/prometheus tests/e2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fresh test-pythons coverage check quick-tests lint bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh test-pythons coverage check quick-tests lint docs bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -59,6 +59,9 @@ lint: $(VENV)/installed-dev ## Check style, types and who imports whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+docs: $(VENV)/installed-dev ## Build the documentation as a site in build/site; every link is checked
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/installed-dev samples ## Measure speed beside other servers and hosts; BENCH="echo boundary" selects
 	@$(BIN)/python bench/run.py $(BENCH)
