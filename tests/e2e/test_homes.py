@@ -28,6 +28,10 @@ import jwt
 import pytest
 from tests.patience import PATIENCE
 
+from guesthouse.core.home import Home
+from guesthouse.node.backup.backup import make_backup
+from guesthouse.node.backup.restore import restore_backup
+
 from .clients import bare, close_of, register_message, registered
 from .conftest import StartNode
 from .daemon import Daemon, run_command
@@ -41,6 +45,7 @@ pytestmark = pytest.mark.xdist_group("homes")  # of this version one is made for
 HOMES: Final = Path(__file__).with_name("homes")
 ARCHIVES: Final = sorted(HOMES.glob("*.tar.gz"))
 THIS: Final = "this version"
+RESTORED: Final = ", restored from a backup"
 LOGINS_END: Final = frozenset(("0.1.0",))
 """Versions after which people have to log in again, as the changelog says."""
 NO_GIVERS: Final = frozenset(("0.1.0",))
@@ -100,10 +105,13 @@ def compiled_before(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
     return of
 
 
-@pytest.fixture(params=[archive.name.removesuffix(".tar.gz") for archive in ARCHIVES] + [THIS])
+@pytest.fixture(
+    params=[archive.name.removesuffix(".tar.gz") + way for archive in ARCHIVES for way in ("", RESTORED)]
+    + [THIS]
+)
 def made(request: pytest.FixtureRequest, tmp_path: Path, compiled_before: Callable[[str], Path]) -> Made:
     """A home of each version, unpacked with the modes that its files had."""
-    version = str(request.param)
+    version = str(request.param).removesuffix(RESTORED)
     archive = HOMES / f"{version}.tar.gz"
     if version == THIS:
         archive = request.getfixturevalue("of_this_version")
@@ -111,6 +119,10 @@ def made(request: pytest.FixtureRequest, tmp_path: Path, compiled_before: Callab
     with tarfile.open(archive) as tar:
         tar.extraction_filter = lambda member, _: member
         tar.extractall(folder)  # noqa: S202 - made by the project's own script
+    if str(request.param).endswith(RESTORED):
+        (folder / "home").rename(folder / "before")
+        make_backup(Home(folder / "before"), folder / "backup", secrets=True, replace=False)
+        restore_backup(Home(folder / "home"), folder / "backup", replace=False)
     (folder / "home/compiled").symlink_to(compiled_before(version))
     return Made(version, folder, json.loads((folder / "made.json").read_text()))
 

@@ -11,6 +11,7 @@ import click
 
 import guesthouse
 from guesthouse.cli import streams
+from guesthouse.cli.examples import EXAMPLES
 from guesthouse.core.errors import GuesthouseError
 
 _MODULES: Final = {
@@ -20,6 +21,7 @@ _MODULES: Final = {
     "status": ("ps", "channels", "logs"),
     "processes": ("send", "restart", "stop", "kill", "explain"),
     "connect": ("connect",),
+    "backups": ("backup", "restore"),
     "auth": ("token", "revoke", "passwd"),
 }
 """The modules of this package that have commands, and the commands of each."""
@@ -39,8 +41,13 @@ class _Commands(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(f"guesthouse.cli.{module}"), cmd_name)
+        command: click.Command = getattr(import_module(f"guesthouse.cli.{module}"), _attribute(cmd_name))
+        command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[cmd_name])
         return command
+
+
+def _attribute(name: str) -> str:
+    return name.replace("-", "_")
 
 
 @click.group(

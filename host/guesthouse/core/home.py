@@ -17,12 +17,15 @@ _LONGEST_SOCKET_PATH: Final = 100
 """Longest path of a unix socket on every Unix (Linux: 107)."""
 
 
-_SECRETS: Final = ("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret")
+SECRETS: Final = ("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret")
 _KEPT: Final = (
     *("lock", "node.name", "guesthouse.toml", "installed.json", "logs", "packages", "control.sock"),
-    *_SECRETS,
+    *SECRETS,
 )
 _KEPT_IN_SEVERAL: Final = ("state.sqlite", "compiled")
+STAGING: Final = ".new-restore-"
+"""Prefix of the folder into which a backup is unpacked."""
+_UNFINISHED: Final = ".restore-unfinished"
 _MADE_BESIDE: Final = (*(f".{name}." for name in (*_KEPT, *_KEPT_IN_SEVERAL)), ".new-")
 
 
@@ -61,6 +64,7 @@ class Home:
         self.unpacked = path / "packages"
         self.control_socket = path / "control.sock"
         self._node = path / "node.name"
+        self._unfinished = path / _UNFINISHED
 
     def prepare(self) -> None:
         """Create the folder, accessible to its user only.
@@ -107,7 +111,7 @@ class Home:
         open_before: list[Path] = []
         try:
             for entry in sorted(self.path.iterdir()):
-                if entry.name in _SECRETS and entry.is_symlink():
+                if entry.name in SECRETS and entry.is_symlink():
                     raise private.OpenToOthers(f"{entry} is a link, but secrets must be files of the home")
                 if is_of_a_node(entry.name):
                     open_before += private.close_to_others(entry)
@@ -137,11 +141,14 @@ class Home:
             )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, restoring: bool = False) -> Iterator[None]:
         """Lock the folder for this node. The lock ends with the OS process.
 
+        Args:
+            restoring: whether a backup is restored, which finishes what an earlier attempt began.
+
         Raises:
-            HomeError: another node holds it, or the lock file cannot be created.
+            HomeError: another node holds it, the lock file cannot be created, or a restore was cut off.
         """
         try:
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -149,9 +156,41 @@ class Home:
             raise self._unusable(error) from None
         try:
             self._lock(descriptor)
+            if not restoring:
+                self.refuse_unfinished()
             yield
         finally:
             os.close(descriptor)
+
+    def begin_restore(self) -> None:
+        """Have the folder refused until `finish_restore`.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        atomic_file.replace(self._unfinished, b"")
+
+    def finish_restore(self) -> None:
+        """The folder is complete.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._unfinished.unlink()
+        atomic_file.sync_folder(self.path)
+
+    def is_unfinished(self) -> bool:
+        """Whether a restore was cut off while it replaced files."""
+        return self._unfinished.exists()
+
+    def refuse_unfinished(self) -> None:
+        """Raises:
+        HomeError: a restore was cut off while it replaced files.
+        """
+        if self.is_unfinished():
+            raise HomeError(
+                f"a restore to {self.path} was cut off, which left it incomplete: run 'guesthouse restore' again"
+            )
 
     def remember_node(self, node: str) -> None:
         """Store the name of the node that runs here, for commands that work without it."""

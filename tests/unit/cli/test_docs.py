@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from guesthouse.cli.examples import EXAMPLES
 from guesthouse.cli.main import COMMANDS, cli
 
 DOCS = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
@@ -49,3 +51,20 @@ def test_each_command_and_option_explains_itself(name: str) -> None:
     command = command_named(name)
     assert command.help
     assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option))
+
+
+def test_each_command_has_examples_of_itself_with_options_that_it_has() -> None:
+    assert set(EXAMPLES) == set(COMMANDS)
+    for name, lines in EXAMPLES.items():
+        assert 1 <= len(lines) <= 4
+        for line in lines:
+            assert f"guesthouse {name}" in line
+            given = re.findall(r"(?<!\S)--?[a-z][\w-]*", line.partition("#")[0])
+            assert set(given) <= option_names(command_named(name)), line
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_ends_with_the_examples_as_they_are(name: str) -> None:
+    said = CliRunner().invoke(cli, [name, "--help"], terminal_width=60).output
+    shown = [line.strip() for line in said.partition("Examples:\n")[2].splitlines()]
+    assert shown == list(EXAMPLES[name])

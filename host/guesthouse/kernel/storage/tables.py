@@ -152,3 +152,5 @@ def _from_0_1_0(database: sqlite3.Connection, tables: Iterable[Table]) -> None:
 Migration = Callable[[sqlite3.Connection, Iterable[Table]], None]
 _MIGRATIONS: Final[Sequence[Migration]] = (_from_0_1_0,)
 """Migrations from each schema version to the next. Never remove one; they also run on a new database."""
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
+"""`user_version` of databases that this version writes."""

@@ -1,0 +1,75 @@
+"""Examples of each command, which its `--help` ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "run": (
+        "guesthouse run                               # the installed packages, on 127.0.0.1:8080",
+        "guesthouse run --dev ./chat                  # rebuild and reload it as you edit",
+        "guesthouse run --home /var/lib/guesthouse --host 0.0.0.0 --port 443 --tls-cert cert.pem --tls-key key.pem",
+    ),
+    "new": (
+        "guesthouse new counter",
+        "guesthouse new counter --template c --publisher my-node.os",
+    ),
+    "build": (
+        "guesthouse build .                           # what its package.toml says",
+        "guesthouse build ./chat -o chat.zip          # to install it elsewhere",
+    ),
+    "inspect": ("guesthouse inspect build/chat.wasm",),
+    "install": (
+        "guesthouse install chat.zip",
+        "guesthouse install --yes --home /var/lib/guesthouse ./chat",
+    ),
+    "uninstall": (
+        "guesthouse uninstall chat:my-node.os",
+        "guesthouse uninstall chat:my-node.os --purge # and delete what it stored",
+    ),
+    "rollback": ("guesthouse rollback chat:my-node.os",),
+    "packages": (
+        "guesthouse packages",
+        "guesthouse packages --rights                 # what each asks for, and who granted it",
+    ),
+    "ps": (
+        "guesthouse ps",
+        "guesthouse ps --limits",
+    ),
+    "channels": ("guesthouse channels",),
+    "logs": (
+        "guesthouse logs -f",
+        "guesthouse logs chat:chat:my-node.os --level warning --since 2h",
+        'guesthouse logs -f --grep "out of memory"',
+    ),
+    "connect": (
+        "guesthouse connect echo:echo:my-node.os",
+        "echo hello | guesthouse connect echo:echo:my-node.os",
+    ),
+    "send": ("guesthouse send counter:counter:my-node.os '\"get\"' --await 5",),
+    "restart": ("guesthouse restart chat:chat:my-node.os",),
+    "stop": ("guesthouse stop chat:chat:my-node.os",),
+    "kill": ("guesthouse kill chat:chat:my-node.os",),
+    "explain": ("guesthouse explain chat:chat:my-node.os",),
+    "backup": (
+        "guesthouse backup /backups/node-monday.tar.gz",
+        "guesthouse backup --force --home /var/lib/guesthouse /backups/node.tar.gz",
+    ),
+    "restore": (
+        "guesthouse restore --home /var/lib/guesthouse /backups/node.tar.gz",
+        "guesthouse restore --force /backups/node.tar.gz   # in place of what is there",
+    ),
+    "token": (
+        "guesthouse token",
+        "guesthouse token --ttl 600 --no-renew --process chat:chat:my-node.os --channels 1",
+    ),
+    "revoke": (
+        'guesthouse revoke "$TOKEN"',
+        "guesthouse revoke --all",
+    ),
+    "passwd": (
+        "guesthouse passwd",
+        "guesthouse passwd < password-file",
+    ),
+}

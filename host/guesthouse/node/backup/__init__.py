@@ -1,0 +1,1 @@
+"""Backups of a home, and what is restored of them."""
