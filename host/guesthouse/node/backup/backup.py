@@ -34,7 +34,7 @@ from guesthouse.node.backup.backup_manifest import (
     SETTINGS,
     BackedUp,
     BackupError,
-    Manifest,
+    BackupManifest,
     path_in_home,
     written,
 )
@@ -54,7 +54,7 @@ class Backup(Struct, frozen=True):
     """A backup that was made."""
 
     archive: Path
-    manifest: Manifest
+    manifest: BackupManifest
     bytes: int
     left_out: tuple[str, ...]
     """Names in the home that are neither in the backup nor the node's own."""
@@ -134,7 +134,7 @@ def _attempt(home: Home, archive: Path, scratch: Path, *, secrets: bool) -> Back
     if _identity(home.path / INSTALLED_NAME) != before:
         raise _Changed
     now = time.time()
-    manifest = Manifest(
+    manifest = BackupManifest(
         FORMAT,
         guesthouse.__version__,
         schema,
@@ -150,7 +150,7 @@ def _attempt(home: Home, archive: Path, scratch: Path, *, secrets: bool) -> Back
     return Backup(archive, manifest, size, tuple(left_out))
 
 
-def _write(tar: IO[bytes], manifest: Manifest, sources: list[_Source], now: int) -> None:
+def _write(tar: IO[bytes], manifest: BackupManifest, sources: list[_Source], now: int) -> None:
     text = written(manifest)
     write_member(tar, MANIFEST_NAME, len(text), iter((text,)), now)
     for file, source in zip(manifest.files, sources, strict=True):

@@ -41,7 +41,7 @@ class BackedUp(Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class Manifest(Struct, frozen=True):
+class BackupManifest(Struct, frozen=True):
     """What a backup has in it."""
 
     format: int
@@ -63,12 +63,12 @@ class Manifest(Struct, frozen=True):
         return sum(file.bytes for file in self.files)
 
 
-def written(manifest: Manifest) -> bytes:
+def written(manifest: BackupManifest) -> bytes:
     """The manifest as it stands in an archive."""
     return json.format(json.encode(manifest), indent=1) + b"\n"
 
 
-def read_manifest(content: bytes, archive: object, version: str, schema: int) -> Manifest:
+def read_manifest(content: bytes, archive: object, version: str, schema: int) -> BackupManifest:
     """Decode and check a manifest.
 
     Args:
@@ -89,7 +89,7 @@ def read_manifest(content: bytes, archive: object, version: str, schema: int) ->
                 f"{archive} was made by Guesthouse {head.guesthouse[:40]!a} (format {head.format}, schema "
                 f"{head.schema}), and this is {version}: restore it with that version or a later one"
             )
-        manifest = json.decode(content, type=Manifest)
+        manifest = json.decode(content, type=BackupManifest)
     except (MsgspecError, ValueError, RecursionError) as error:
         raise BackupError(
             f"{archive} is not a backup of Guesthouse, or damaged ({str(error)[:200]}): take another"

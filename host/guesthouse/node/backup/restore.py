@@ -28,7 +28,7 @@ from guesthouse.node.backup.backup_manifest import (
     MOST_BYTES,
     BackedUp,
     BackupError,
-    Manifest,
+    BackupManifest,
     read_manifest,
 )
 from guesthouse.node.backup.tape import DAMAGE, Damaged, read_end, read_member, read_small
@@ -40,7 +40,7 @@ _SPARE_BYTES: Final = 16 * 1024 * 1024
 """Left free beside what is unpacked."""
 
 
-def restore_backup(home: Home, archive: Path, *, replace: bool) -> Manifest:
+def restore_backup(home: Home, archive: Path, *, replace: bool) -> BackupManifest:
     """Restore a backup.
 
     Args:
@@ -77,7 +77,7 @@ def restore_backup(home: Home, archive: Path, *, replace: bool) -> Manifest:
     return manifest
 
 
-def checked(archive: Path) -> Manifest:
+def checked(archive: Path) -> BackupManifest:
     """Read a backup to its end, and compare every digest. Writes nothing.
 
     Raises:
@@ -86,7 +86,7 @@ def checked(archive: Path) -> Manifest:
     return _read(archive, lambda _: _Nowhere())
 
 
-def _read(archive: Path, into: Callable[[BackedUp], Any]) -> Manifest:
+def _read(archive: Path, into: Callable[[BackedUp], Any]) -> BackupManifest:
     """Read a whole backup, each file into what `into` opens for it."""
     with _opened(archive) as tar:
         text = read_small(tar, MANIFEST_NAME, MOST_BYTES)
@@ -137,7 +137,7 @@ class _Nowhere:
         return len(data)
 
 
-def _unpack(archive: Path, manifest: Manifest, staged: Path) -> None:
+def _unpack(archive: Path, manifest: BackupManifest, staged: Path) -> None:
     """Unpack an archive that was checked: if it is another by now, that is noticed."""
 
     @contextmanager
@@ -215,7 +215,7 @@ def _clear_staging(home: Home) -> None:
             _remove(entry)
 
 
-def _check_room(home: Home, manifest: Manifest) -> None:
+def _check_room(home: Home, manifest: BackupManifest) -> None:
     free = shutil.disk_usage(home.path).free
     if manifest.total_bytes + _SPARE_BYTES > free:
         raise BackupError(
