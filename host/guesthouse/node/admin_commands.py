@@ -87,7 +87,7 @@ class NodeCommands:
                 "channel_id": channel.channel_id,
                 "process": str(channel.owner),
                 "path": channel.path,
-                "client": channel.source_socket_addr,
+                "client": channel.client,
                 "open_seconds": round(time.monotonic() - channel.opened_at, 1),
                 "messages_in": channel.messages_in,
                 "messages_out": channel.messages_out,

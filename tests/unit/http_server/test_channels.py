@@ -601,5 +601,5 @@ async def test_the_list_of_channels_says_what_a_person_wants_to_know(house: Hous
         await client.recv()
         (info,) = house.server.open_channels(CHAT)
         assert (info.owner, info.path, info.messages_in, info.messages_out) == (CHAT, "/room", 1, 1)
-        assert info.source_socket_addr == event.source_socket_addr
+        assert info.client == event.source_socket_addr
         assert house.server.open_channels(OTHER) == []

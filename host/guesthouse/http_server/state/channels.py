@@ -34,7 +34,8 @@ class ChannelRecord(Struct, frozen=True):
     channel_id: int
     owner: ProcessId
     path: str
-    source_socket_addr: str
+    client: str
+    """Its client's address; with its port, unless it is behind a trusted proxy."""
     opened_at: float
     messages_in: int
     messages_out: int

@@ -139,7 +139,7 @@ class Channel(ABC):
             self.channel_id,
             self.owner,
             self._event.path,
-            self._event.source_socket_addr or "",
+            self._event.forwarded_for or self._event.source_socket_addr or "",
             self.opened_at,
             self.messages_in,
             self.outgoing.messages,
