@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from guesthouse.cli.run import run
 from guesthouse.core.config import Settings, load_settings
@@ -16,6 +18,7 @@ from guesthouse.http_server.listening import HTTP, MONITORING
 ROOT = Path(__file__).parents[3]
 SERVICE = ROOT / "deploy/guesthouse.service"
 CONTAINER = ROOT / "deploy/Containerfile"
+KUBERNETES = ROOT / "deploy/kubernetes.yml"
 
 
 SOCKETS = (ROOT / "deploy/guesthouse.socket", ROOT / "deploy/guesthouse-monitoring.socket")
@@ -64,6 +67,38 @@ def test_the_container_copies_what_is_there_and_runs_as_nobody_special() -> None
     for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
         assert all((ROOT / source).exists() for source in sources.split())
     assert re.search(r"^USER 10001$", text, re.MULTILINE)
+
+
+def test_the_container_copies_all_that_the_wheel_is_made_of() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = [*wheel["packages"], *wheel["force-include"], project["project"]["readme"]]
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINER.read_text(), re.MULTILINE)).split()
+    for path in needed:
+        assert any(path == source or path.startswith(f"{source}/") for source in copied), path
+
+
+def test_the_pod_is_hardened_and_probed_and_its_settings_are_settings(tmp_path: Path) -> None:
+    kinds = {each["kind"]: each for each in yaml.safe_load_all(KUBERNETES.read_text())}
+    assert set(kinds) == {"Service", "StatefulSet", "NetworkPolicy"}
+    assert kinds["StatefulSet"]["spec"]["replicas"] == 1, "one node uses one home"
+    pod = kinds["StatefulSet"]["spec"]["template"]["spec"]
+    (node,) = pod["containers"]
+    settings = load_settings(str(tmp_path), environment={each["name"]: each["value"] for each in node["env"]})
+    ports = {each["name"]: each["containerPort"] for each in node["ports"]}
+    assert ports == {"http": settings.http.port, "monitoring": settings.monitoring.port}
+    assert pod["securityContext"]["runAsUser"] == int(
+        re.findall(r"^USER (\d+)$", CONTAINER.read_text(), re.MULTILINE)[0]
+    )
+    assert node["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    volumes = {each["mountPath"] for each in node["volumeMounts"]}
+    assert volumes == {"/var/lib/guesthouse", "/tmp"}, "all that a node writes to"  # noqa: S108
+    (image,) = re.findall(r"guesthouse:(\S+)", node["image"])
+    assert image == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_systemd_takes_the_unit_and_calls_its_exposure_low(tmp_path: Path) -> None:
