@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Generator
 from functools import cache
 from hashlib import sha256
@@ -39,6 +40,10 @@ _ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS
 """The list of the only tests to run, if not all."""
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
+_BUNDLE: Final = 16
+"""So many tests of a file that share nothing are given to a process at once: pytest-xdist looks at all that it has
+given out after each test, which for thousands took it 5 ms.
+"""
 _LONGEST_NAME: Final = 120
 _NICE: Final = 5
 """Of processes that run no tests marked `alone` (any more): a third of the CPU time that those that do get."""
@@ -126,20 +131,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if _ONLY:
         ids = ids_in(_list(config, _ONLY))
         items[:] = [item for item in items if _id(item) in ids]
+    quick: Counter[str] = Counter()
     for item in items:
+        file = str(item.path.relative_to(_HERE.parent))
+        with_nodes = str(item.path).startswith(_WITH_NODES)
         if str(item.path).startswith(_ALONE):
             item.add_marker(pytest.mark.alone)
         if item.get_closest_marker("alone"):
             item.add_marker(pytest.mark.xdist_group(_IN_TURN))
         elif _shares_a_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_HERE.parent))))
-        if str(item.path).startswith(_WITH_NODES) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.xdist_group(file))
+        elif not with_nodes and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group(f"{file} {quick[file] // _BUNDLE}"))
+            quick[file] += 1
+        if with_nodes and not item.get_closest_marker("timeout"):
             # One that takes too long fails as any other does, so that what it started is stopped.
             item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded stays, so that nothing looks for garbage in it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What was loaded stays: passes over its millions of objects would be a good part of the time of many tests."""
+    """Passes over the millions of objects of what was loaded would be a good part of the time of many tests."""
     if session.config.getoption("loadgroup", False):
         for item in session.items:
             # A pytest that pytest-xdist does not know runs tests of one group side by side, and says nothing.
