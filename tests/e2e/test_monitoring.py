@@ -150,6 +150,7 @@ async def test_the_service_manager_is_told(start: StartNode, manager: socket.soc
         await until(states, lambda told: "WATCHDOG=1" in told, "it is alive")
         os.kill(daemon.pid, signal.SIGTERM)
         await until(states, lambda told: "STOPPING=1" in told, "it stops")
+        assert await daemon.ended() == 0  # a second signal amid its last steps would kill it
     finally:
         listening.cancel()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = ROOT / "host/guesthouse"
@@ -26,14 +27,37 @@ SAME_CLASSES: Final = {
 }
 
 
+class Module(NamedTuple):
+    """What is looked at in a file of the host."""
+
+    imports: set[str]
+    """Folders of the host."""
+    classes: list[str]
+    raises_in_except_star: bool
+
+
+@cache
+def modules() -> dict[Path, Module]:
+    """All, read once: it takes a second."""
+    return {path: _module(ast.parse(path.read_bytes())) for path in HOST.rglob("*.py")}
+
+
+def _module(tree: ast.Module) -> Module:
+    nodes = list(ast.walk(tree))
+    froms = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    groups = [node for node in nodes if isinstance(node, ast.TryStar)]
+    return Module(
+        {name.split(".")[1] for name in froms if name.startswith("guesthouse.")},
+        [node.name for node in tree.body if isinstance(node, ast.ClassDef)],
+        any(isinstance(node, ast.Raise) for group in groups for node in ast.walk(group)),
+    )
+
+
 def imported() -> dict[str, set[str]]:
     """The folders that each folder of the host imports."""
     found: dict[str, set[str]] = defaultdict(set)
-    for path in HOST.rglob("*.py"):
-        folder = path.relative_to(HOST).parts[0]
-        for statement in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("guesthouse."):
-                found[folder].add((statement.module or "").split(".")[1])
+    for path, module in modules().items():
+        found[path.relative_to(HOST).parts[0]] |= module.imports
     return {folder: others - {folder} for folder, others in found.items() if not folder.endswith(".py")}
 
 
@@ -59,20 +83,11 @@ def test_no_two_modules_have_one_name() -> None:
 
 
 def test_no_two_public_classes_have_one_name() -> None:
-    trees = (ast.parse(path.read_bytes()) for path in HOST.rglob("*.py"))
-    counted = Counter(each.name for tree in trees for each in tree.body if isinstance(each, ast.ClassDef))
+    counted = Counter(name for module in modules().values() for name in module.classes)
     twice = {name for name, count in counted.items() if count > 1 and not name.startswith("_")}
     assert twice == SAME_CLASSES.keys()
 
 
 def test_nothing_is_raised_in_an_except_star() -> None:
     """Python 3.11.2, Debian 12's, wraps it in a group, which nobody catches."""
-    trees = {path: ast.parse(path.read_bytes()) for path in HOST.rglob("*.py")}
-    groups = [
-        (path, node)
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.TryStar)
-    ]
-    raising = [path for path, node in groups if any(isinstance(each, ast.Raise) for each in ast.walk(node))]
-    assert raising == []
+    assert [path for path, module in modules().items() if module.raises_in_except_star] == []
