@@ -60,6 +60,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse restore --home /var/lib/guesthouse /backups/node.tar.gz",
         "guesthouse restore --force /backups/node.tar.gz   # in place of what is there",
     ),
+    "doctor": (
+        "guesthouse doctor",
+        "guesthouse doctor --home /var/lib/guesthouse --json",
+    ),
     "token": (
         "guesthouse token",
         "guesthouse token --ttl 600 --no-renew --process chat:chat:my-node.os --channels 1",

@@ -162,6 +162,19 @@ class Home:
         finally:
             os.close(descriptor)
 
+    def locked_by(self) -> int | None:
+        """The pid of the node that holds the lock, without touching it; None if none does."""
+        try:
+            lock = self.path / "lock"
+            number = str(lock.stat().st_ino)
+            pid = lock.read_text(errors="replace").strip()
+            held = Path("/proc/locks").read_text()
+        except OSError:
+            return None
+        holders = (line.split() for line in held.splitlines() if "FLOCK" in line and "->" not in line)
+        of_this_file = any(fields[5].rpartition(":")[2] == number for fields in holders)
+        return int(pid) if of_this_file and pid.isdecimal() and Path("/proc", pid).exists() else None
+
     def begin_restore(self) -> None:
         """Have the folder refused until `finish_restore`.
 

@@ -26,6 +26,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
+def version() -> int:
+    """The kernel's version of Landlock; below 1 if it has none."""
+    return int(_libc.syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION))
+
+
 def restrict(readable: Path | None) -> tuple[str, ...]:
     """Allow opening only files below `readable`, for reading; deny binding and connecting TCP sockets, and reaching
     abstract sockets and signalling outside. For this thread and those that it starts.
@@ -33,7 +38,7 @@ def restrict(readable: Path | None) -> tuple[str, ...]:
     Returns:
         What this kernel cannot restrict, a line each.
     """
-    abi = _libc.syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
+    abi = version()
     if abi < 1:
         return ("the kernel has no Landlock: workers can open this user's files",)
     ruleset = _new_ruleset(abi)

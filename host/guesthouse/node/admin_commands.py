@@ -61,7 +61,12 @@ class NodeCommands:
     async def node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """The node itself: its name, where it listens and the certificate that it shows."""
         settings = self._node.settings
-        yield {"node": settings.node, "url": self._node.http.url, "tls_cert": settings.http.tls_cert}
+        yield {
+            "node": settings.node,
+            "url": self._node.http.url,
+            "tls_cert": settings.http.tls_cert,
+            "tls_key": settings.http.tls_key,
+        }
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and its use of each limit."""

@@ -1,0 +1,1 @@
+"""What `guesthouse doctor` looks at. Nothing here changes anything."""
