@@ -51,7 +51,7 @@ check: $(VENV)/installed-dev ## Lint and the quick unit tests, in under a minute
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint quick-tests
 
 quick-tests: $(VENV)/installed-dev
-	@$(BIN)/pytest -q -m "not slow and not alone" -n auto --dist loadgroup tests/unit $(PYTEST_ARGS)
+	@GUESTHOUSE_EXAMPLES=$${GUESTHOUSE_EXAMPLES:-0.25} $(BIN)/pytest -q -m "not slow and not alone" -n auto --dist loadgroup tests/unit $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev ## Check style, types and who imports whom
 	@echo "== style, types and imports"

@@ -23,10 +23,13 @@ from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.examples import examples
 from tests.patience import BESIDE, Disturbed
 
 # How fast an example is says how busy the machine is, and is nothing that a test is about.
-settings.register_profile("guesthouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "guesthouse", max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("guesthouse")
 
 _HERE: Final = Path(__file__).parent

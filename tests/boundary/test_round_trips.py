@@ -76,7 +76,7 @@ def test_any_value_of_any_small_type_goes_through_core_parameters_unchanged(data
 
 
 @pytest.mark.parametrize("type_", PRIMITIVES, ids=lambda type_: type_.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(data=st.data())
 def test_every_primitive_goes_both_ways(type_: Primitive, data: st.DataObject) -> None:
     values = data.draw(st.lists(values_of(type_), min_size=1, max_size=20))

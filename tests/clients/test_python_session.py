@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.examples import examples
 from tests.node_session import CADENCE, TEXT, WINDOW, NodeEnd, Pipe, message_of
 
 from guesthouse.http_server.sessions.control_messages import Opened, write_control
@@ -205,7 +206,7 @@ class Cuts(RuleBasedStateMachine):
         assert self.client.kept.size == 0
 
 
-Cuts.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+Cuts.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=60, deadline=None)
 test_any_history_of_cuts_delivers_each_message_once_and_in_order_or_names_the_loss = Cuts.TestCase
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from websockets.client import ClientProtocol
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -54,7 +55,7 @@ messages = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(messages, st.lists(st.integers(1, 3000), min_size=1, max_size=20))
 def test_any_messages_in_any_fragments_over_any_split_of_the_stream_arrive_whole(
     sent: list[tuple[str, list[str] | list[bytes]]], cuts: list[int]
@@ -92,7 +93,7 @@ def test_any_messages_in_any_fragments_over_any_split_of_the_stream_arrive_whole
     assert got == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
 def test_any_bytes_are_refused_or_understood_and_never_crash(pieces: list[bytes]) -> None:
     reader, got = inbound(max_size=100, fragments=3)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 from tests.node_session import WINDOW, NodeEnd, Pipe, message_of, sign
 from tests.resume_client import ClientSession, escaped
 
@@ -154,7 +155,7 @@ class Cuts(RuleBasedStateMachine):
         assert self.node.got == self.sent
 
 
-Cuts.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+Cuts.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=50, deadline=None)
 test_any_history_of_cuts_delivers_each_message_once_and_in_order_or_names_the_loss = Cuts.TestCase
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.examples import examples
 from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
 from tests.wire import ToWorker
 
@@ -81,7 +82,9 @@ def right(issuer: str, params: str) -> list[Any]:
     return [signed.issuer, signed.params, signed.holder, signed.expires, signed.signature]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 @pytest.mark.slow
 async def test_whatever_a_known_node_says_is_refused_or_done_and_never_a_fault(

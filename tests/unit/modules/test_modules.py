@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.patience import PATIENCE
 
 from guesthouse.core.address import Address
@@ -117,7 +118,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await made.state.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 async def test_every_request_is_answered_and_none_troubles_the_state(
     house: House, data: st.DataObject
@@ -165,7 +168,9 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(st.tuples(FILES, ACTIONS, st.none() | st.sampled_from([b"precious", b"x" * 6000])), max_size=25)
 )

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.examples import examples
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.errors import PackageError
@@ -311,7 +312,9 @@ NAMES = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(100)
+)
 @example(names=["A"], flips=[(98, 1)])  # a directory that says to be further on than it is
 @given(names=NAMES, flips=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=3))
 def test_any_archive_unpacks_inside_or_is_refused_without_a_trace(
