@@ -21,6 +21,7 @@ from guesthouse.wasm.engine.host_functions import (
     WAIT_ADDRESS,
     Destructor,
     HostFunction,
+    Waiting,
     note_fault,
     put_address,
     put_wait,
@@ -104,8 +105,8 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             fiber.calls += 1
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(args))
             if value is pending:
-                fiber.blocked = _waiting(write, context, results)
-                put_wait(MEMORY, continuation_out, WAIT_ADDRESS, context, 0)
+                waiting = fiber.blocked = Waiting(fiber, _finish(write), context, results)
+                put_wait(MEMORY, continuation_out, WAIT_ADDRESS, id(waiting), 0)
                 return
             write(value, context, results)
         except BaseException as error:
@@ -115,8 +116,8 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
     return component_capi.BLOCKING_HOST_CALL(callback)
 
 
-def _waiting(write: WriteResult, context: int, address: int) -> Callable[[Any], None]:
-    return lambda value: write(value, context, address)
+def _finish(write: WriteResult) -> Callable[..., None]:
+    return lambda value, fiber, context, results: write(value, context, results)
 
 
 def _fault(context: int, error: BaseException) -> int:

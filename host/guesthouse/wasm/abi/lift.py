@@ -181,7 +181,7 @@ class Source:
     def bounds(self, start: str, size: str) -> None:
         """Add a bounds check."""
         self.touches_memory = True
-        self.say(f"if {start} + {size} > size: memory.check({start}, {size})")
+        self.say(f"if {start} + {size} > size: view, size = memory.check({start}, {size})")
 
     def spilled(self, shape: Shape, at: int) -> str:
         """Code that replaces `at`, the address of the one core argument, by that of the arguments in memory."""

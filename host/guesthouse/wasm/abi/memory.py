@@ -1,9 +1,10 @@
 """A guest's linear memory, from which values are lifted and to which they are lowered.
 
 Every access goes through a view of exactly the memory's bytes (`native.py`), by offsets: a bug here accesses the
-guest's own memory, or raises. The view is renewed, address and size together, after everything that may
-grow the memory: before a host call touches it and after each call of the guest's allocator (`look`).
-Memories do not move when they grow (`engines.py`), which `self_check.py` checks.
+guest's own memory, or raises. A memory never shrinks, and does not move when it grows (`engines.py`), which
+`self_check.py` checks: so a view from before it grew is still a view of its own bytes, only too short. It is renewed,
+address and size together, when something lies beyond it (`GuestMemory.check`): asking the engine for the size
+before each access would cost more than most accesses.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class LinearMemory:
         self.look()
 
     def look(self) -> None:
-        """Renew the view if the memory has grown. Call it after guest code ran and before the memory is accessed."""
+        """Renew the view if the memory has grown."""
         size = self._size_now()
         if size != self.size:
             self.view = native.guest_view(self._where(), size)
@@ -49,8 +50,11 @@ class LinearMemory:
         """Its address in the worker."""
         return self._where()
 
-    def check(self, offset: int, size: int) -> None:
+    def check(self, offset: int, size: int) -> tuple[memoryview, int]:
         """Check that a range lies within the memory. Callers compare with `size` first.
+
+        Returns:
+            The view of the memory, and its size.
 
         Raises:
             GuestTrap: it does not.
@@ -60,12 +64,24 @@ class LinearMemory:
                 ExitCause.TRAP,
                 f"it pointed to {size} bytes at {offset}, outside of its memory of {self.size} bytes",
             )
+        return self.view, self.size
 
     def close(self) -> None:
         """Release the view before the memory is freed."""
         self._where = self._size_now = _nothing
         self.allocate = no_allocator
         self.look()
+
+
+class GuestMemory(LinearMemory):
+    """The memory of a guest, which may have grown since it was last looked at."""
+
+    __slots__ = ()
+
+    def check(self, offset: int, size: int) -> tuple[memoryview, int]:
+        """See `LinearMemory`; the view is renewed first."""
+        self.look()
+        return super().check(offset, size)
 
 
 def _nothing() -> int:

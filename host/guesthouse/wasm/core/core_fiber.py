@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.abi.handles import Handles
-from guesthouse.wasm.abi.memory import NO_MEMORY, LinearMemory, no_allocator
+from guesthouse.wasm.abi.memory import NO_MEMORY, GuestMemory, LinearMemory, no_allocator
 from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.core.core_capi import EXTERN_OF, EXTERN_SIZE, INSTANCE_SIZE, KINDS, TAGGED_SIZE
 from guesthouse.wasm.core.yielding import let_yield
@@ -87,7 +87,7 @@ class CoreFiber(Fiber):
     def __init__(self, assembly: LinkedComponent, limits: StoreLimits, owner: Any) -> None:
         super().__init__(assembly.engine, _limits(limits, assembly), owner)
         self._assembly = assembly
-        self.memory = NO_MEMORY
+        self.memory: LinearMemory = NO_MEMORY
         """Its memory, once it exists."""
         self.handles = Handles()
         self.must_finish = False
@@ -202,7 +202,7 @@ class CoreFiber(Fiber):
         extern = self._export(self._next, name, core_capi.MEMORY)
         self._memory_extern = extern
         which = self.ready_context, capi.ready_pointer(_address(extern) + EXTERN_OF)
-        self.memory = LinearMemory(
+        self.memory = GuestMemory(
             partial(core_capi.ready_memory_data, *which), partial(core_capi.ready_memory_data_size, *which)
         )
 
@@ -262,7 +262,6 @@ def _allocate(
         trap, _TRAP.value = _TRAP.value, None
         message = core_capi.take_trap(trap) if trap else capi.take_message(error)
         raise fiber.take_fault() or classify(message)
-    memory.look()
     address: int = _result(_ARGUMENTS)[0]
     if address % alignment:
         raise GuestTrap(

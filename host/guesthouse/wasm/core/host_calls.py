@@ -8,7 +8,6 @@ call the host, as the component model demands.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
@@ -35,6 +34,8 @@ from guesthouse.wasm.engine.host_functions import (
     WAIT_ADDRESS,
     Destructor,
     HostFunction,
+    Waiting,
+    address_of_python,
     note_fault,
     put_address,
     put_wait,
@@ -111,14 +112,22 @@ def as_core_handle(resource: int, action: HandleAction) -> Any:
 
 
 def as_core_check() -> Any:
-    """The C callback that the gate calls before each call that may block."""
-    running = CurrentFiber
+    """The C callback that the gate calls before each call that may block, to be called with `CHECK`."""
+    return UNCHECKED_CALL(address_of_python("PyObject_Hash"))
 
-    def callback(env: int, caller: int, values: int) -> int:
-        fiber = running.fiber
+
+class _Check:
+    """Its hash is the trap of a guest whose allocator calls the host, or 0."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        fiber = CurrentFiber.fiber
         return _fault(fiber, _host_called()) if fiber.must_finish else 0
 
-    return UNCHECKED_CALL(callback)
+
+CHECK: Final = _Check()
+"""What `as_core_check` is called with."""
 
 
 def _number_result(value: int, fiber: CoreFiber, params: int, results: int) -> None:
@@ -185,7 +194,6 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1
-            fiber.memory.look()  # it may have grown
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(values, fiber.memory))
             finish(value, fiber, values, values)
         except BaseException as error:
@@ -216,11 +224,10 @@ def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> 
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1
-            fiber.memory.look()
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(params, fiber.memory))
             if value is pending:
-                fiber.blocked = partial(finish, fiber=fiber, params=params, results=results)
-                put_wait(_continuation(continuation_out), 0, WAIT_ADDRESS, fiber.context, 0)
+                waiting = fiber.blocked = Waiting(fiber, finish, params, results)
+                put_wait(_continuation(continuation_out), 0, WAIT_ADDRESS, id(waiting), 0)
                 return
             finish(value, fiber, params, results)
         except BaseException as error:

@@ -13,7 +13,13 @@ from guesthouse.wasm.abi.signatures import lower_parameters
 from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.core.core_fiber import CoreFiber
 from guesthouse.wasm.core.gate_check import check_gate
-from guesthouse.wasm.core.host_calls import as_core_call, as_core_check, as_core_drop, as_core_handle
+from guesthouse.wasm.core.host_calls import (
+    CHECK,
+    as_core_call,
+    as_core_check,
+    as_core_drop,
+    as_core_handle,
+)
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
@@ -172,7 +178,7 @@ class LinkedComponent:
                     if not function.blocks:
                         direct[Export(0, str(number))] = Export(0, unchecked(number))
                 case Checking():
-                    self._linker.define(number, as_core_check(), ((), ()))
+                    self._linker.define(number, as_core_check(), ((), ()), given=CHECK)
                 case Trapping():
                     pass  # the gate's own
         return direct if any(isinstance(call, Checking) for call in plan.calls) else {}
@@ -194,14 +200,17 @@ class _Linker:
         signature: CoreSignature,
         *,
         blocks: bool = False,
+        given: object = None,
     ) -> None:
+        """Define one. `given` is the object that its callback is called with, which has to live on."""
         type_ = self._types.get(signature)
         if type_ is None:
             params, results = ([core_capi.KINDS[name] for name in names] for names in signature)
             type_ = self._types[signature] = CoreFunctionType(params, results)
         name = b"%d" % number
+        env = None if given is None else id(given)
         define = core_capi.linker_define_async if blocks else core_capi.linker_define
-        error = define(self.address, b"", 0, name, len(name), type_.ptr(), callback, None, None)
+        error = define(self.address, b"", 0, name, len(name), type_.ptr(), callback, env, None)
         if error:
             raise LinkFailure(capi.take_message(error))
         self._keep.append(callback)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import (
-    CFUNCTYPE,
     c_bool,
     c_char_p,
     c_int64,
@@ -54,9 +53,6 @@ ready_pointer: Final[Callable[[int], Ready]] = c_void_p.from_param
 ready_size: Final[Callable[[int], Ready]] = c_size_t.from_param
 ready_text: Final[Callable[[bytes], Ready]] = c_char_p.from_param
 """Keeps the string alive."""
-
-CONTINUATION: Final = CFUNCTYPE(c_bool, c_void_p)
-"""`(env) -> done`: asked at each poll whether a blocking host call has its result."""
 
 ready_future_poll = bind_ready("wasmtime_call_future_poll", c_bool)
 future_delete = bind("wasmtime_call_future_delete", None, c_void_p)

@@ -61,6 +61,7 @@ class Fiber(ABC):
         "_future",
         "_started",
         "_store",
+        "answered",
         "blocked",
         "calls",
         "context",
@@ -80,7 +81,9 @@ class Fiber(ABC):
         self.fault: GuestTrap | None = None
         """What a host call raised, as the cause of the trap that follows."""
         self.blocked: Any = None
-        """Set while the guest waits in a host call without an answer."""
+        """Set while the guest waits in a host call without an answer: what the engine asks for it."""
+        self.answered: Any = None
+        """The last host call that waited."""
         self.pending_answer: Callable[[], Any] | None = None
         """The last answer, until the continuation takes it."""
         self._store = Store(engine)
@@ -148,7 +151,7 @@ class Fiber(ABC):
             if CurrentFiber.fiber is self:
                 CurrentFiber.fiber = None
             self.owner = None
-            self.pending_answer = self.blocked = None
+            self.pending_answer = self.blocked = self.answered = None
             self._store.close()
             self._let_go()
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import CONTINUATION_STRUCT
-from guesthouse.wasm.engine.fiber import FIBERS, Fiber
+from guesthouse.wasm.engine.fiber import Fiber
 from guesthouse.wasm.errors import host_fault
 from guesthouse.wasm.values import Form
 
@@ -68,30 +68,47 @@ Destructor: TypeAlias = Callable[[Any, int, int], None]
 """`(owner, resource type number, number)`."""
 
 
-def _wait(context: int) -> bool:
-    """Whether the current host call has its result now.
+class Waiting(Struct, frozen=True):
+    """A host call that waits for its result. The engine asks for its truth at each poll: whether it has it now."""
 
-    wasmtime checks for an error when a host call starts, not when it ends. So a guest whose result cannot be
-    converted stays blocked, and `Fiber.poll` ends it.
+    fiber: Any
+    finish: Callable[..., None]
+    """`(value, fiber, address of the core parameters, address of the core results)`: lower the result."""
+    params: int
+    results: int
+
+    def __bool__(self) -> bool:
+        """Lower the result, if it is there.
+
+        wasmtime checks for an error when a host call starts, not when it ends. So a guest whose result cannot be
+        converted stays blocked, and `Fiber.poll` ends it.
+        """
+        fiber = self.fiber
+        produce = fiber.pending_answer
+        if produce is None:
+            return False
+        fiber.pending_answer = None
+        try:
+            self.finish(produce(), fiber, self.params, self.results)
+        except BaseException as error:
+            note_fault(fiber, error)
+            return False
+        fiber.blocked, fiber.answered = (
+            None,
+            self,
+        )  # whoever asks for the truth of an object expects it to live on
+        return True
+
+
+def address_of_python(name: str) -> int:
+    """The address of a function of Python's C API. As a callback that is given an object, which has to live as long as
+    the callback may be called, it costs a fifth of one by ctypes; what it calls in the object must not raise.
     """
-    fiber = FIBERS.get(context)
-    if fiber is None:
-        return False
-    produce, fiber.pending_answer = fiber.pending_answer, None
-    if produce is None:
-        return False
-    try:
-        fiber.blocked(produce())
-    except BaseException as error:
-        note_fault(fiber, error)
-        return False
-    fiber.blocked = None
-    return True
+    return ctypes.cast(ctypes.pythonapi[name], ctypes.c_void_p).value or 0
 
 
-_WAIT: Final = capi.CONTINUATION(_wait)
-WAIT_ADDRESS: Final = ctypes.cast(_WAIT, ctypes.c_void_p).value or 0
-"""The continuation of a waiting host call, with the context of its store."""
+WAIT_ADDRESS: Final = address_of_python("PyObject_IsTrue")
+"""The continuation of a waiting host call, with the address of its `Waiting`."""
 
 # A continuation that is done at once needs no Python: `abs(1)` returns 1, which is true.
 _ABS_ADDRESS: Final = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0

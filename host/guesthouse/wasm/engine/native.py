@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-Slots: TypeAlias = Any
-"""A few bytes of the engine's for `struct`: a ctypes array of exactly that size."""
+Slots: TypeAlias = memoryview
+"""A few bytes of the engine's: exactly those of one use."""
 
 MAX_SLOT_BYTES: Final = 1024
 """More than the core arguments of any call: 17 of 32 bytes."""
@@ -37,8 +37,30 @@ def guest_view(base: int, size: int) -> memoryview:
     return view
 
 
+_MOST_KEPT: Final = 256
+"""Views kept for each use of `slots`."""
+
+
+class _Views(dict[int, Slots]):
+    """Views of one size by address. A guest's calls have their arguments at the same few places of its stack, and to
+    make a view costs more than to read it. One that is kept is used only when the engine passes its address again.
+    """
+
+    __slots__ = ("_from_address",)
+
+    def __init__(self, size: int) -> None:
+        self._from_address = (ctypes.c_ubyte * size).from_address
+
+    def __missing__(self, address: int) -> Slots:
+        if len(self) >= _MOST_KEPT:
+            self.clear()
+        # Assigned to by slices, which a ctypes array does item by item.
+        view = self[address] = memoryview(self._from_address(address)).cast("B")
+        return view
+
+
 def slots(size: int) -> Callable[[int], Slots]:
     """Returns a function from addresses to views of that size. Addresses come from the engine, never from guests."""
     if not 0 < size <= MAX_SLOT_BYTES:
         raise ValueError(f"core arguments have at most {MAX_SLOT_BYTES} bytes, not {size}")
-    return (ctypes.c_ubyte * size).from_address
+    return _Views(size).__getitem__
