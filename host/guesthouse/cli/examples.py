@@ -60,6 +60,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse restore --home /var/lib/guesthouse /backups/node.tar.gz",
         "guesthouse restore --force /backups/node.tar.gz   # in place of what is there",
     ),
+    "config": (
+        "guesthouse config",
+        "guesthouse config check new.toml",
+        "guesthouse config schema > guesthouse.schema.json",
+    ),
     "doctor": (
         "guesthouse doctor",
         "guesthouse doctor --home /var/lib/guesthouse --json",

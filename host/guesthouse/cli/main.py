@@ -21,6 +21,7 @@ _MODULES: Final = {
     "status": ("ps", "channels", "logs"),
     "processes": ("send", "restart", "stop", "kill", "explain"),
     "connect": ("connect",),
+    "configuration": ("config",),
     "doctor": ("doctor",),
     "backups": ("backup", "restore"),
     "auth": ("token", "revoke", "passwd"),

@@ -104,7 +104,7 @@ def run(
 
 async def _run(
     settings: Settings,
-    load: Callable[[], Settings],
+    load: partial[Settings],
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
     passed: Sequence[tuple[str, socket]],
@@ -142,7 +142,7 @@ async def _run(
 
 async def _serve(
     settings: Settings,
-    load: Callable[[], Settings],
+    load: partial[Settings],
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
     passed: Sequence[tuple[str, socket]],
@@ -158,6 +158,7 @@ async def _serve(
     with _no_passes():
         for name in UNUSED:
             put_off(name)
+        from guesthouse.core.config import given_settings
         from guesthouse.http_server.listening import Listeners
         from guesthouse.node.gc_tuning import IncrementalCollection, MemoryTrimmer
         from guesthouse.node.node import Node
@@ -169,6 +170,7 @@ async def _serve(
         Node(settings, prespawned=prespawned, listeners=listeners) as node,
         Reloader(node, load) as reloader,
     ):
+        node.given = partial(given_settings, *load.args)
         hang_up = _HangUp(reloader.ask, stop)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         failed: dict[str, Sources] = {}

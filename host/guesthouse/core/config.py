@@ -6,9 +6,7 @@ node's home, then the defaults here.
 
 from __future__ import annotations
 
-import math
 import os
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -17,9 +15,9 @@ from typing import Any, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from guesthouse.core.address import parse_node_name
-from guesthouse.core.errors import BadSetting
+from guesthouse.core.errors import BadNodeName, BadSetting
 from guesthouse.core.home import home_folder
+from guesthouse.core.settings.setting_values import checked, parsed
 from guesthouse.core.toml import NotToml, parse_toml
 
 KIB = 1024
@@ -205,38 +203,17 @@ class Settings(Struct, frozen=True):
 
 
 _SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring")
-_LONGEST_SHOWN: Final = 80
 _ENVIRONMENT: Final = "GUESTHOUSE_"
-_MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
-_MOST: Final = {
-    "port": 65_535,
-    "message_bytes": 16 * MIB,
-    "state_bytes": 16 * MIB,
-    "workers": 1024,
-    "cpu_share": 1,
-}
-_YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-_CHOICES: Final = {
-    "isolation": ("shared", "package"),
-    "worker_confinement": ("best-effort", "required"),
-    "log_format": ("text", "json"),
-    "http.local_access": ("secret", "machine"),
-    "http.origins": ("auto", "package", "shared"),
-    "http.register_cookie": ("process", "readable"),
-}
-_ANY_TEXT: Final = (r"(?s:.*)", "text")
-_PACKAGE_ID: Final = (r"[\w.~-]+:[\w.~-]+", "package:publisher")
-_FORMS: Final = {
-    "http.hosts": (r"\*|[\w-][\w.-]*", "a host name without a port, or *"),
-    "http.page_sources": (
-        r"(https?|wss?)://(\*\.)?[\w.\[\]-]+(:[0-9]+)?(/[\w.~/%-]*)?",
-        "an origin such as https://fonts.example",
-    ),
-    "http.register_packages": _PACKAGE_ID,
-    "http.readable_packages": _PACKAGE_ID,
-    "http.service_workers": _PACKAGE_ID,
-}
-"""The syntax of each list's items, and its description in errors."""
+
+
+class Given(Struct, frozen=True):
+    """A setting that is given somewhere."""
+
+    value: Any
+    source: str
+    """`file`, `environment` or `flag`."""
+    place: str
+    """Which of these."""
 
 
 def load_settings(
@@ -255,22 +232,68 @@ def load_settings(
         BadSetting: a name or value is wrong; the message says where.
     """
     environment = os.environ if environment is None else environment
-    folder = home_folder(home, environment)
-    values: dict[str, Any] = {}
-    for name, value in _from_file(folder / "guesthouse.toml").items():
-        values[name] = _checked(name, value, f"{folder / 'guesthouse.toml'}: {name}")
-    for variable, name in _variables().items():
-        if variable in environment:
-            values[name] = _checked(name, _parsed(name, environment[variable], variable), variable)
-    _refuse_unknown_variables(environment)
-    for name, value in (flags or {}).items():
-        if value is not None:
-            values[name] = _checked(name, value, f"--{name.rpartition('.')[2].replace('_', '-')}")
-    values["home"] = str(folder)
+    given = given_settings(home, flags, environment)
+    values = {name: item.value for name, item in given.items()}
+    values["home"] = str(home_folder(home, environment))
     return _settings(values)
 
 
+def given_settings(
+    home: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Given]:
+    """The settings that are given somewhere, by name. Arguments and errors are those of `load_settings`."""
+    environment = os.environ if environment is None else environment
+    path = home_folder(home, environment) / "guesthouse.toml"
+    given: dict[str, Given] = {}
+    for name, value in _from_file(path).items():
+        given[name] = Given(checked(name, _types()[name], value, f"{path}: {name}"), "file", str(path))
+    for variable, name in _variables().items():
+        if variable in environment:
+            kind = _types()[name]
+            value = checked(name, kind, parsed(kind, environment[variable], variable), variable)
+            given[name] = Given(value, "environment", variable)
+    _refuse_unknown_variables(environment)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            flag = f"--{name.rpartition('.')[2].replace('_', '-')}"
+            given[name] = Given(checked(name, _types()[name], value, flag), "flag", flag)
+    return given
+
+
+def faults_in(path: Path) -> list[str]:
+    """What is wrong with a file of settings: all of it, a line each.
+
+    Raises:
+        BadSetting: it is not there, or cannot be read at all.
+    """
+    if not path.is_file():
+        raise BadSetting(f"{path} is not there: name a file of settings")
+    faults = []
+    for name, value in _flattened(path).items():
+        try:
+            _refuse_unknown(name, path)
+            checked(name, _types()[name], value, f"{path}: {name}")
+        except (BadSetting, BadNodeName) as error:
+            faults.append(str(error))
+    return faults
+
+
 def _from_file(path: Path) -> dict[str, Any]:
+    values = _flattened(path)
+    for name in values:
+        _refuse_unknown(name, path)
+    return values
+
+
+def _refuse_unknown(name: str, path: Path) -> None:
+    if name not in _types() or name == "home":
+        raise BadSetting(f"{path}: there is no setting {name!a}{_did_you_mean(name, _types())}")
+
+
+def _flattened(path: Path) -> dict[str, Any]:
+    """What a file has, by names such as `http.port`."""
     try:
         content = parse_toml(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):  # `Home.prepare` reports the latter
@@ -285,55 +308,7 @@ def _from_file(path: Path) -> dict[str, Any]:
             values.update({f"{key}.{name}": inner for name, inner in value.items()})
         else:
             values[key] = value
-    for name in values:
-        if name not in _types() or name == "home":
-            raise BadSetting(f"{path}: there is no setting {name!a}{_did_you_mean(name, _types())}")
     return values
-
-
-def _checked(name: str, value: Any, where: str) -> Any:
-    kind, last = _types()[name], name.rpartition(".")[2]
-    if kind == tuple[str, ...]:
-        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise BadSetting(f"{where} must be a list of strings, not {_shown(value)}")
-        form, words = _FORMS.get(name, _ANY_TEXT)
-        for item in value:
-            if re.fullmatch(form, item, re.ASCII) is None:
-                raise BadSetting(f"{where}: {_shown(item)} must be {words}")
-        return tuple(value)
-    if kind is float and type(value) is int:
-        value = float(value) if abs(value) < 2**1000 else math.inf
-    if not isinstance(value, kind) or (kind is int and type(value) is bool):
-        raise BadSetting(f"{where} must be {_kind_in_words(kind)}, not {_shown(value)}")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise BadSetting(f"{where} must be one of {', '.join(_CHOICES[name])}, not {_shown(value)}")
-    if value == "":
-        raise BadSetting(f"{where} must not be empty: give a value, or leave it out for the default")
-    if isinstance(value, int | float) and type(value) is not bool:
-        least = 0 if last in _MAY_BE_ZERO else 1 if kind is int else 0.001
-        most = _MOST.get(last, 2**53)
-        if not least <= value <= most:
-            raise BadSetting(f"{where} must be from {least} to {most}, not {_shown(value)}")
-    return parse_node_name(value) if name == "node" else value
-
-
-def _parsed(name: str, text: str, variable: str) -> Any:
-    kind = _types()[name]
-    if kind == tuple[str, ...]:
-        return tuple(filter(None, text.split(",")))
-    try:
-        return _YES_NO[text.lower()] if kind is bool else kind(text) if kind in (int, float) else text
-    except (KeyError, ValueError):
-        raise BadSetting(f"{variable} must be {_kind_in_words(kind)}, not {_shown(text)}") from None
-
-
-def _shown(value: Any) -> str:
-    """A value for an error message, of bounded length."""
-    try:
-        text = ascii(value)
-    except ValueError:  # a number of thousands of digits
-        text = "a number of thousands of digits"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
@@ -360,11 +335,6 @@ def _variables() -> dict[str, str]:
     return {_ENVIRONMENT + name.replace(".", "_").upper(): name for name in _types() if name != "home"}
 
 
-def _kind_in_words(kind: Any) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false"}
-    return words.get(kind, "text")
-
-
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     import difflib
 
@@ -382,6 +352,11 @@ _KINDS: Final = {
     "tuple[str, ...]": tuple[str, ...],
 }
 """Types by how fields are annotated: to evaluate the annotations takes 5 ms."""
+
+
+def setting_kinds() -> Mapping[str, Any]:
+    """The type of each setting by its name, such as `http.port`; an optional one's without None."""
+    return _types()
 
 
 @cache

@@ -56,6 +56,7 @@ class NodeCommands:
             "uninstall": self.uninstall,
             "rollback": self.rollback,
             "packages": self.packages,
+            "config": self.config,
         }
 
     async def node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -67,6 +68,14 @@ class NodeCommands:
             "tls_cert": settings.http.tls_cert,
             "tls_key": settings.http.tls_key,
         }
+
+    async def config(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each setting, and where it comes from."""
+        from guesthouse.node.settings.settings_listing import listed_settings  # a node starts without
+
+        given = await asyncio.to_thread(self._node.given)
+        for item in listed_settings(self._node.settings, given):
+            yield item
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and its use of each limit."""

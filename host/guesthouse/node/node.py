@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Final, Self, TextIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from guesthouse.control.control_server import ControlServer
-from guesthouse.core.config import Settings
+from guesthouse.core.config import Given, Settings, given_settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
 from guesthouse.core.ports import Incoming, RouterPort, Transport
@@ -84,6 +84,8 @@ class Node:
         self.settings = settings
         self.listeners = Listeners() if listeners is None else listeners
         self.home = Home(Path(settings.home))
+        self.given: Callable[[], Mapping[str, Given]] = partial(given_settings, settings.home)
+        """Reads what file, environment and command line give."""
         self.packages: list[Package] = []
         self.log: Log
         self.router: Router

@@ -1,0 +1,1 @@
+"""What settings can be, and where they come from."""
