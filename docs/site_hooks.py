@@ -33,6 +33,15 @@ SDK_PAGE: Final = """# Python SDK
 ::: guesthouse_sdk.rooms
     options: {show_root_heading: true, show_root_toc_entry: true}
 
+::: guesthouse_sdk.kv
+    options: {show_root_heading: true, show_root_toc_entry: true}
+
+::: guesthouse_sdk.vfs
+    options: {show_root_heading: true, show_root_toc_entry: true}
+
+::: guesthouse_sdk.timers
+    options: {show_root_heading: true, show_root_toc_entry: true}
+
 ::: guesthouse_sdk.testing
     options: {show_root_heading: true, show_root_toc_entry: true}
 """

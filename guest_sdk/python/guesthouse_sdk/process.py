@@ -10,6 +10,7 @@ from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._closing import NOBODY, closing
 from guesthouse_sdk._paths import params_of
+from guesthouse_sdk._process_timers import ProcessTimers
 from guesthouse_sdk._refusals import push_error
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
@@ -103,7 +104,7 @@ class HttpResponse:
     mime: str | None = None
 
 
-class Process:
+class Process(ProcessTimers):
     """Base class of a process. Override what you need; no method needs `super()`.
 
     An uncaught exception is logged with its traceback, and that message is not handled further. Only one from
@@ -235,12 +236,15 @@ class Process:
             if request.source == Address(self.our.node, _KERNEL) and request.body.startswith(_HANDOVER):
                 self.on_handover()
                 return
+            if self._takes(request):
+                return
             response = self.on_request(request.source, request)
             if response is not None:
                 response.send()
         elif type(raw) is types.Message_Response:
             answer = incoming_response_from_wit(raw.value)
-            self.on_response(answer.source, answer)
+            if not self._takes(answer):
+                self.on_response(answer.source, answer)
 
     def _handle_event(self, event: types.HttpServerRequest) -> None:
         if type(event) is types.HttpServerRequest_WebSocketPush:
@@ -312,9 +316,11 @@ class Process:
 
     def _handle_failure(self, failure: types.SendFailure) -> None:
         try:
-            self.on_send_error(send_error(failure.error, failure.context))
-        except Exception as error:
-            log_exception("on_send_error", error)
+            error = send_error(failure.error, failure.context)
+            if not self._takes(error):
+                self.on_send_error(error)
+        except Exception as problem:
+            log_exception("on_send_error", problem)
 
     def _forget(self, channel_id: int) -> Channel | None:
         channel = self._by_id.pop(channel_id, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from guesthouse_sdk._native import types
 from guesthouse_sdk._native.http_server import (
@@ -17,30 +17,16 @@ from guesthouse_sdk._native.http_server import (
     WsBinding,
 )
 from guesthouse_sdk._native.system import Verbosity
-from guesthouse_sdk._native.types import Err, SendErrorKind, WsMessageType
-from guesthouse_sdk.address import HTTP_SERVER, Address, ProcessId, address_from_wit, address_to_wit
-from guesthouse_sdk.capabilities import capabilities_to_wit
-from guesthouse_sdk.message import blob_from_wit, optional_blob_to_wit
+from guesthouse_sdk._native.types import Err, WsMessageType
+from guesthouse_sdk.address import Address, address_to_wit
 from guesthouse_sdk.testing._bindings import Bindings
 from guesthouse_sdk.testing._channels import ChannelTable
-from guesthouse_sdk.testing._exchanges import FakeExchange, FakeHttpExchange, LogLine, SentRequest
+from guesthouse_sdk.testing._exchanges import FakeExchange, FakeHttpExchange, LogLine
 from guesthouse_sdk.testing._json_requests import JsonRequests
-from guesthouse_sdk.testing._rights import FakeRights
-
-if TYPE_CHECKING:
-    from guesthouse_sdk.testing._host import Handler
+from guesthouse_sdk.testing._limits import FakeLimits
+from guesthouse_sdk.testing._others import FakeOthers, Outcome
 
 _U32: Final = 1 << 32
-
-
-@dataclass(frozen=True)
-class FakeLimits:
-    """The limits that the fake host keeps; the defaults are those of a node. Sizes are bytes."""
-
-    message_bytes: int = 1 << 20
-    outbox_bytes: int = 4 << 20
-    state_bytes: int = 16 << 20
-    bindings: int = 256
 
 
 @dataclass(frozen=True)
@@ -50,18 +36,13 @@ class _Posted:
     exchange: FakeHttpExchange | FakeExchange | None
 
 
-class FakeCalls(FakeRights):
+class FakeCalls(FakeOthers):
     """Everything a process can call. Public names are the contract's; what they raise is `Err`."""
 
     def __init__(self, our: Address, limits: FakeLimits) -> None:
-        super().__init__(our, limits.state_bytes)
-        self.our_address = our
-        self.limits = limits
+        super().__init__(our, limits)
         self.log: list[LogLine] = []
         self.state: bytes | None = None
-        self.sent: list[SentRequest] = []
-        self.others: dict[ProcessId, Handler] = {}
-        self.private: set[ProcessId] = set()
         self.table = ChannelTable(limits.message_bytes)
         self.ws_bindings: Bindings[WsBinding] = Bindings(self._has_room_to_bind)
         self.http_bindings: Bindings[HttpBinding] = Bindings(self._has_room_to_bind)
@@ -101,9 +82,14 @@ class FakeCalls(FakeRights):
         """Put a message into the mailbox."""
         self._mailbox.append(_Posted(message, blob, exchange))
 
-    def raw_address(self, address: Address) -> types.Address:
-        """The bindings' form of an address."""
-        return address_to_wit(address)
+    def post_request(self, source: Address, body: bytes) -> None:
+        """See `FakeOthers`."""
+        request = types.Request(False, None, body, None, [])
+        self.post(types.Message_Request(types.IncomingRequest(self.raw_address(source), request)), None)
+
+    def answer_http_server(self, body: bytes, blob: types.LazyLoadBlob | None) -> bytes:
+        """See `FakeOthers`."""
+        return self._json.carry_out(body, blob)
 
     # messaging
 
@@ -143,11 +129,13 @@ class FakeCalls(FakeRights):
         context: bytes | None,
         lazy_load_blob: types.LazyLoadBlob | None,
     ) -> None:
-        outcome = self._send(target, request, context, lazy_load_blob)
-        if isinstance(outcome, types.SendError):
-            self.post(types.SendFailure(outcome, context), None)
-        elif request.expects_response is not None or outcome[0].response.body.startswith(b'{"Err"'):
-            self.post(types.Message_Response(outcome[0]), outcome[1])
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, types.SendError):
+                self.post(types.SendFailure(outcome, context), None)
+            elif request.expects_response is not None or outcome[0].response.body.startswith(b'{"Err"'):
+                self.post(types.Message_Response(outcome[0]), outcome[1])
+
+        self.ask(target, request, context, self._sent_with(request, lazy_load_blob), done)
 
     def send_response(self, response: types.Response, lazy_load_blob: types.LazyLoadBlob | None) -> None:
         exchange, self._to_answer = self._to_answer, None
@@ -164,7 +152,11 @@ class FakeCalls(FakeRights):
         request: types.Request,
         lazy_load_blob: types.LazyLoadBlob | None,
     ) -> types.Message:
-        outcome = self._send(target, request, None, lazy_load_blob)
+        outcomes: list[Outcome] = []
+        self.ask(target, request, None, self._sent_with(request, lazy_load_blob), outcomes.append)
+        while not outcomes:  # it waits for a timer, and time passes
+            self.timers.fire_next()
+        (outcome,) = outcomes
         if isinstance(outcome, types.SendError):
             raise Err(outcome)
         self._take_blob(outcome[1])
@@ -321,6 +313,11 @@ class FakeCalls(FakeRights):
     def _bound(self) -> list[dict[str, Any]]:
         return [self.ws_bindings.bound, self.http_bindings.bound, self.ui_bindings.bound]
 
+    def _sent_with(
+        self, request: types.Request, blob: types.LazyLoadBlob | None
+    ) -> types.LazyLoadBlob | None:
+        return self._blob if blob is None and request.inherit else blob
+
     def _take_blob(self, blob: types.LazyLoadBlob | None) -> None:
         self._blob = blob
         if blob is not None:
@@ -336,54 +333,6 @@ class FakeCalls(FakeRights):
             channel.known = channel.closed is None
         elif isinstance(event, types.HttpServerRequest_WebSocketClose):
             self.table.all[event.value].known = False
-
-    def _send(
-        self,
-        raw_target: types.Address,
-        request: types.Request,
-        context: bytes | None,
-        blob: types.LazyLoadBlob | None,
-    ) -> tuple[types.IncomingResponse, types.LazyLoadBlob | None] | types.SendError:
-        target = address_from_wit(raw_target)
-        if blob is None and request.inherit:
-            blob = self._blob
-        sent = SentRequest(
-            target,
-            request.body,
-            blob_from_wit(blob),
-            request.expects_response,
-            context,
-            request.metadata,
-            request.inherit,
-            self.handed_on(request.capabilities),
-        )
-        self.sent.append(sent)
-        lacking = self._lacking(target)
-        if lacking is not None:
-            return types.SendError(SendErrorKind.NOT_AUTHORISED, raw_target, request, blob, lacking)
-        if target.node != self.our_address.node:
-            return types.SendError(SendErrorKind.OFFLINE, raw_target, request, blob, None)
-        if target.process == HTTP_SERVER:
-            body = self._json.carry_out(request.body, blob)
-            return types.IncomingResponse(raw_target, types.Response(False, body, None, []), context), None
-        handler = self.others.get(target.process)
-        if handler is None:
-            return types.SendError(SendErrorKind.NO_SUCH_PROCESS, raw_target, request, blob, None)
-        answer = handler(sent)
-        if answer is None and request.expects_response is not None:
-            return types.SendError(SendErrorKind.TIMEOUT, raw_target, request, blob, None)
-        if answer is None:
-            return types.IncomingResponse(raw_target, types.Response(False, b"", None, []), context), None
-        rights = capabilities_to_wit(answer.capabilities)
-        self.receive_capabilities(rights)
-        response = types.Response(False, answer.body, answer.metadata, rights)
-        return types.IncomingResponse(raw_target, response, context), optional_blob_to_wit(answer.blob)
-
-    def _lacking(self, target: Address) -> types.Capability | None:
-        """What the process lacks to message a target."""
-        if target.process == HTTP_SERVER or target.process in self.private:
-            return self.missing_to_message(target)
-        return None
 
     def _write(self, level: str, text: str) -> None:
         self.log.append(LogLine(level, text))

@@ -11,9 +11,10 @@ from guesthouse_sdk.address import Address, ProcessId
 from guesthouse_sdk.capabilities import Capability, capabilities_to_wit
 from guesthouse_sdk.entry import Main, checked_main, start
 from guesthouse_sdk.message import LazyLoadBlob
-from guesthouse_sdk.testing._calls import FakeCalls, FakeLimits
+from guesthouse_sdk.testing._calls import FakeCalls
 from guesthouse_sdk.testing._channels import FakeChannel
 from guesthouse_sdk.testing._exchanges import Answer, FakeExchange, FakeHttpExchange, SentRequest
+from guesthouse_sdk.testing._limits import FakeLimits
 from guesthouse_sdk.testing._turns import Turns
 
 Handler: TypeAlias = Callable[[SentRequest], Answer | None]
@@ -34,7 +35,8 @@ class FakeHost(FakeCalls):
     """A node with one process, in this Python, for tests.
 
     It keeps the rules of the real one: a channel belongs to its process, a payload to its message; a
-    full outbox, a bad path, a too long reason are the same named errors. Time does not pass in it.
+    full outbox, a bad path, a too long reason are the same named errors. It has `kv`, `vfs` and `timer`, for a
+    process that is granted them. Time passes only by `advance`.
 
         with FakeHost() as host:
             channel = host.open()
@@ -46,7 +48,9 @@ class FakeHost(FakeCalls):
         log: what the process wrote, as `LogLine(level, text)`.
         state: the bytes stored by `set_state`; they outlive a restart.
         sent: the requests that the process sent to others.
-        held: the capabilities of the process; add what its manifest requests.
+        held: the capabilities of the process; `grant` it what its manifest requests.
+        now: seconds that passed.
+        package_files: the files that came with the package, by path: its drive `pkg`.
         components, spawned: what `spawn` finds, and the children that the process started.
         channels: all channels ever opened, by id.
         ended: whether the process returned.
@@ -109,6 +113,22 @@ class FakeHost(FakeCalls):
             raise RuntimeError("no process was started yet: host.run(main)")
         self._start(self._main)
         self.run(seconds=seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: timers fire, values of `kv` expire. The process handles each timer at its time. Python's
+        own clocks, such as `time.time`, go on as ever.
+
+        Raises:
+            Exception: what the process did not catch.
+        """
+        if seconds < 0:
+            raise ValueError(f"time does not pass by {seconds} s")
+        until = self.now + seconds
+        while (due := self.timers.next_due()) is not None and due <= until:
+            self.timers.fire_next()
+            if not self.ended:
+                self.run()
+        self.timers.now = until
 
     def open(
         self,
