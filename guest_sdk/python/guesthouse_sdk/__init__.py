@@ -13,11 +13,14 @@ from guesthouse_sdk.capabilities import (
     our_capabilities,
     save_capabilities,
 )
+from guesthouse_sdk.channel import Channel
 from guesthouse_sdk.channel_requests import LATER, ChannelRequest, RequestRefused
 from guesthouse_sdk.errors import (
     BadAddress,
+    BadBody,
     BadClose,
     BadCloseCode,
+    BadJson,
     BadPath,
     BadSubprotocol,
     BindError,
@@ -52,6 +55,7 @@ from guesthouse_sdk.errors import (
     TooManyBindings,
     TooManyProcesses,
 )
+from guesthouse_sdk.http_response import HttpResponse
 from guesthouse_sdk.http_server import (
     ChannelPolicy,
     bind_http_path,
@@ -92,7 +96,7 @@ from guesthouse_sdk.messaging import (
     receive,
 )
 from guesthouse_sdk.on_exit import OnExit, get_on_exit, set_on_exit
-from guesthouse_sdk.process import Channel, HttpResponse, Process
+from guesthouse_sdk.process import Process
 from guesthouse_sdk.spawning import spawn
 from guesthouse_sdk.system import Verbosity, clear_state, get_state, our, print_to_log, set_state
 
@@ -103,8 +107,10 @@ __all__ = [
     "LATER",
     "Address",
     "BadAddress",
+    "BadBody",
     "BadClose",
     "BadCloseCode",
+    "BadJson",
     "BadPath",
     "BadSubprotocol",
     "BindError",

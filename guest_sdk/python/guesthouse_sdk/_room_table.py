@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from guesthouse_sdk.errors import GuestError
 
 if TYPE_CHECKING:
-    from guesthouse_sdk.process import Channel
+    from guesthouse_sdk.channel import Channel
 
 
 class RoomError(GuestError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
+from guesthouse_sdk._json import written
 from guesthouse_sdk.errors import GuestError
 
 MAX_NUMBER: Final = (1 << 53) - 1
@@ -67,12 +68,8 @@ class ChannelRequest:
             TypeError: JSON cannot express it.
             ValueError: JSON cannot express it.
         """
-        return _written({"response": self.number, "body": body})
+        return written({"response": self.number, "body": body})
 
     def refusal(self, error: str) -> str:
         """The text message that says why there is no answer."""
-        return _written({"response": self.number, "error": error})
-
-
-def _written(fields: dict[str, object]) -> str:
-    return json.dumps(fields, separators=(",", ":"), allow_nan=False)
+        return written({"response": self.number, "error": error})

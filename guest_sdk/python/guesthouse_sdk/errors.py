@@ -32,6 +32,16 @@ class BadAddress(GuestError, ValueError):
     """Text is not an address or a process id."""
 
 
+class BadJson(GuestError, ValueError):
+    """A message or a body is not JSON."""
+
+
+class BadBody(BadJson):
+    """The body of an HTTP request is not what `Http.json` or `Http.text` reads. When `on_http` does not catch it the
+    client is answered with 400.
+    """
+
+
 class ChannelError(GuestError):
     """An operation on the channel `channel_id` was refused."""
 

@@ -6,13 +6,15 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from guesthouse_sdk._checks import checked_bytes, checked_text
+from guesthouse_sdk._json import read
+from guesthouse_sdk._payload import Payload
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import Address, address_from_wit
 from guesthouse_sdk.capabilities import Capability, capabilities_from_wit
-from guesthouse_sdk.errors import NotUtf8
+from guesthouse_sdk.errors import BadBody, NotUtf8
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -126,7 +128,9 @@ class WebSocketClose:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """An HTTP request to a path that this process bound; `get_blob()` has the body."""
+    """An HTTP request to a path that this process bound. Its body can be read as long as it is handled, also after
+    requests to other processes.
+    """
 
     method: str
     url: str
@@ -135,6 +139,30 @@ class Http:
     url_params: Mapping[str, str] = field(default_factory=dict)
     query_params: Mapping[str, str] = field(default_factory=dict)
     source_socket_addr: str | None = None
+    payload: Payload = field(default_factory=lambda: Payload(_nothing), repr=False, compare=False)
+
+    def bytes(self) -> builtins.bytes:
+        """The body."""
+        return self.payload.bytes()
+
+    def text(self) -> str:
+        """The body as text.
+
+        Raises:
+            BadBody: it is not UTF-8.
+        """
+        try:
+            return self.bytes().decode()
+        except UnicodeDecodeError as error:
+            raise BadBody(f"the body is not UTF-8: {error}") from None
+
+    def json(self) -> Any:
+        """The body as JSON, whatever its content type is.
+
+        Raises:
+            BadBody: it is not JSON.
+        """
+        return read(self.text(), BadBody)
 
     def header(self, name: str) -> str | None:
         """The first header of that name, in any case of letters."""
@@ -158,6 +186,14 @@ class IncomingRequest:
     capabilities: tuple[Capability, ...] = ()
     """The capabilities that came with it; `save_capabilities` keeps them."""
 
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            BadJson: it is not JSON.
+        """
+        return read(self.body)
+
 
 @dataclass(frozen=True, slots=True)
 class IncomingResponse:
@@ -169,6 +205,14 @@ class IncomingResponse:
     metadata: str | None = None
     inherit: bool = False
     capabilities: tuple[Capability, ...] = ()
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            BadJson: it is not JSON.
+        """
+        return read(self.body)
 
 
 Message: TypeAlias = HttpServerRequest | IncomingRequest | IncomingResponse
@@ -184,6 +228,10 @@ _FROM_WIT: Final = {
     types.WsMessageType.CLOSE: WsMessageType.Close,
 }
 _TO_WIT: Final = {ours: raw for raw, ours in _FROM_WIT.items()}
+
+
+def _nothing() -> None:
+    """The payload of a request that did not come from the host."""
 
 
 def message_type_to_wit(message_type: WsMessageType) -> types.WsMessageType:
@@ -273,6 +321,7 @@ def http_from_wit(raw: types.IncomingHttpRequest) -> Http:
         dict(raw.url_params),
         dict(raw.query_params),
         raw.source_socket_addr,
+        Payload(),
     )
 
 

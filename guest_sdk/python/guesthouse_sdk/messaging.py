@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import U64_MAX, checked_bytes, checked_int, checked_text
+from guesthouse_sdk._payload import keep_latest, lose_latest
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, address_from_wit, address_to_wit
 from guesthouse_sdk.capabilities import Capability, capabilities_to_wit, capability_from_wit
@@ -51,6 +52,7 @@ def receive() -> Message:
         SendError: a request of this process was not delivered or not answered.
     """
     received.is_text = False
+    lose_latest()
     try:
         raw = _wit.messaging.receive()
     except Err as failure:
@@ -174,6 +176,7 @@ class Request:
         if self._target == our():
             raise ValueError(f"{self._target} cannot wait for its own answer: call the function instead")
         received.is_text = False
+        keep_latest()
         try:
             raw = _wit.messaging.send_and_await_response(target, request, blob)
         except Err as failure:

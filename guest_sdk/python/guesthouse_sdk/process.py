@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
+from typing import ClassVar, Final
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._closing import NOBODY, closing
 from guesthouse_sdk._paths import params_of
+from guesthouse_sdk._payload import lose_latest
 from guesthouse_sdk._process_timers import ProcessTimers
-from guesthouse_sdk._refusals import push_error
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
+from guesthouse_sdk.channel import Channel
 from guesthouse_sdk.channel_requests import LATER, ChannelRequest, RequestRefused
-from guesthouse_sdk.errors import ChannelNotFound, PushError, SendError
-from guesthouse_sdk.http_server import Headers, close_channel, push_to_many, send_http_response
+from guesthouse_sdk.errors import BadBody, ChannelNotFound, PushError, SendError
+from guesthouse_sdk.http_response import HttpResponse
+from guesthouse_sdk.http_server import ChannelPolicy, push_to_many, send_http_response
 from guesthouse_sdk.log import log_exception
 from guesthouse_sdk.message import (
     Http,
@@ -34,74 +35,9 @@ from guesthouse_sdk.system import Verbosity, print_to_log
 _KERNEL: Final = ProcessId("kernel", "distro", "sys")
 _HANDOVER: Final = b'{"handover": '
 _FAILED: Final = "the process failed to answer"
+_FAILED_TO_OPEN: Final = "the process failed to open the channel"
 _TEXT: Final = types.WsMessageType.TEXT
 _BINARY: Final = types.WsMessageType.BINARY
-
-
-class Channel:
-    """One client's WebSocket. You may set attributes of your own on it."""
-
-    def __init__(self, opened: WebSocketOpen, process: Process) -> None:
-        self.id = opened.channel_id
-        self.opened = opened
-        self._process = process
-
-    @property
-    def path(self) -> str:
-        """The requested path; `/` for a registered channel."""
-        return self.opened.path
-
-    @property
-    def url_params(self) -> Mapping[str, str]:
-        """Parameters of the bound path, such as `room` of `/rooms/:room`."""
-        return self.opened.url_params
-
-    @property
-    def query_params(self) -> Mapping[str, str]:
-        """The parameters after `?` in the URL."""
-        return self.opened.query_params
-
-    def send(self, message: str | bytes) -> None:
-        """Send a text message (str) or a binary one (bytes).
-
-        Raises:
-            ChannelFull: the client reads too slowly; the message was dropped.
-            ChannelNotFound: the client has left; `on_close` follows.
-            PushError: as for `send_ws_push`.
-        """
-        try:
-            if isinstance(message, str):
-                _wit.http_server.send_ws_text(self.id, checked_text(message, "a message"))
-            else:
-                raw = types.LazyLoadBlob(None, checked_bytes(message, "a message"))
-                _wit.http_server.send_ws_push(self._process.our.node, self.id, _BINARY, raw)
-        except Err as failure:
-            raise push_error(self.id, refusal(failure)) from None
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the channel. It leaves `channels` at once, without `on_close`. Closing
-        one whose client has left does nothing.
-
-        Raises:
-            CloseError: the code or the reason is invalid.
-        """
-        try:
-            close_channel(self.id, code, reason)
-        except ChannelNotFound:
-            return
-
-    def __repr__(self) -> str:
-        return f"<Channel {self.id} {self.path}>"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """What `on_http` may return; text without a mime type is `text/plain; charset=utf-8`."""
-
-    body: str | bytes = b""
-    status: int = 200
-    headers: Headers = ()
-    mime: str | None = None
 
 
 class Process(ProcessTimers):
@@ -115,7 +51,12 @@ class Process(ProcessTimers):
         channels: the open channels; do not modify it. It has each channel
             from just before `on_open` until just before `on_close`, or until this process closes it.
             After a restart it has the channels that stayed open.
+        when_full: what happens to what is sent to a client that reads too slowly. By default it is refused
+            with `ChannelFull`. With `ChannelPolicy.WAIT` `channel.send` waits, and all that the process does with it;
+            `broadcast` is refused all the same.
     """
+
+    when_full: ClassVar[ChannelPolicy] = ChannelPolicy.REFUSE
 
     our: Address
     channels: set[Channel]
@@ -127,10 +68,12 @@ class Process(ProcessTimers):
         """The process starts: load state, bind paths."""
 
     def on_open(self, channel: Channel) -> None:
-        """A client opened a channel."""
+        """A client opened a channel. An exception closes it with 1011."""
 
     def on_resume(self, channel: Channel) -> None:
-        """A channel was open before this process was restarted. Calls `on_open` by default."""
+        """A channel was open before this process was restarted. Calls `on_open` by default. An exception closes it
+        with 1011.
+        """
         self.on_open(channel)
 
     def on_message(self, channel: Channel, message: str | bytes) -> None:
@@ -154,7 +97,7 @@ class Process(ProcessTimers):
         """The client of a channel has left."""
 
     def on_http(self, request: Http) -> HttpResponse | str | bytes | None:
-        """A client requests a path bound by `bind_http_path`; `get_blob` has the body. Return None if
+        """A client requests a path bound by `bind_http_path`. Return None if
         you have answered with `send_http_response`.
         """
         return HttpResponse("not found\n", 404)
@@ -216,6 +159,7 @@ class Process(ProcessTimers):
 
     def _handle_next(self) -> None:
         received.is_text = False
+        lose_latest()
         try:
             raw = _wit.messaging.receive()
         except Err as failure:
@@ -301,13 +245,22 @@ class Process(ProcessTimers):
         channel = Channel(web_socket_open_from_wit(raw), self)
         self._by_id[channel.id] = channel
         self.channels.add(channel)
-        if raw.resumed:
-            self.on_resume(channel)
-        else:
-            self.on_open(channel)
+        if self.when_full is not ChannelPolicy.REFUSE:
+            channel._follow(self.when_full)
+        try:
+            if raw.resumed:
+                self.on_resume(channel)
+            else:
+                self.on_open(channel)
+        except Exception as error:  # a client whose opening failed would wait for ever
+            log_exception("on_resume" if raw.resumed else "on_open", error)
+            channel.close(1011, _FAILED_TO_OPEN)
 
     def _handle_http(self, raw: types.IncomingHttpRequest) -> None:
-        answer = self.on_http(http_from_wit(raw))
+        try:
+            answer = self.on_http(http_from_wit(raw))
+        except BadBody as problem:
+            answer = HttpResponse(f"{problem}\n", 400)
         if answer is None:
             return
         if not isinstance(answer, HttpResponse):

@@ -22,10 +22,11 @@ from guesthouse_sdk._room_table import (
     TooManyJoined,
     TooManyRooms,
 )
+from guesthouse_sdk.channel import Channel
 from guesthouse_sdk.errors import ChannelNotFound, CloseError, PushError
 from guesthouse_sdk.http_server import close_channels
 from guesthouse_sdk.log import log_exception
-from guesthouse_sdk.process import Channel, Process
+from guesthouse_sdk.process import Process
 
 __all__ = [
     "MAX_NAME",

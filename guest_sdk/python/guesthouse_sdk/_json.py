@@ -1,0 +1,30 @@
+"""JSON as the SDK reads and writes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from guesthouse_sdk.errors import BadJson
+
+
+def written(value: object) -> str:
+    """JSON without spaces.
+
+    Raises:
+        TypeError: JSON cannot express the value.
+        ValueError: it has NaN, an infinity or itself in it.
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def read(text: str | bytes, error: type[BadJson] = BadJson) -> Any:
+    """What JSON says.
+
+    Raises:
+        BadJson: it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"that is not JSON: {problem}") from None
