@@ -106,7 +106,7 @@ async def test_health_and_readiness_are_told_and_strangers_are_told_nothing(star
     async with httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/healthz")).text == "ok\n"
         ready = await http.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+        assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": [], "failed": []})
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await http.get(path, headers={"Host": "rebound.example"})).status_code == 421
             assert (await http.post(path)).status_code == 405

@@ -86,8 +86,10 @@ async def test_a_process_that_was_stopped_is_gone_until_it_is_restarted(start: S
     node = await start("puppet")
     await ask(node, A, "set kept")
     assert (await node.cli("stop", A)).code == 0
-    assert A not in await node.ps()
+    assert (await node.ps())[A]["state"] == "stopped"
     assert "no-such-process" in (await node.cli("send", A, "say hello")).stderr
+    assert (await node.cli("stop", A)).code == 0, "and again, so that it is listed no longer"
+    assert A not in await node.ps()
     assert (await node.cli("stop", A)).code == 1
     assert (await node.cli("restart", A, "--json")).json() == {"process": A, "state": "running"}
     assert await ask(node, A, "get") == "kept"
@@ -102,7 +104,7 @@ async def test_restarting_and_killing_end_a_run_and_another_follows(start: Start
     assert await ask(node, A, "say back") == "back"
     assert (await node.ps())[A]["restarts"] == 2
     assert (await node.cli("kill", C)).code == 0
-    assert C not in await node.ps()
+    assert (await node.ps())[C]["state"] == "stopped"
 
 
 async def test_a_request_is_answered_over_three_processes_to_who_asked_first(start: StartNode) -> None:
@@ -167,7 +169,7 @@ async def test_the_requests_that_a_process_left_for_its_end_are_sent_when_it_end
     await ask(node, A, f"leave {B} note it ended")
     await tell(node, A, "trap")
     assert await journal(node, B, "note it ended") == ["note it ended"]
-    assert A not in await node.ps()
+    assert (await node.ps())[A]["state"] == "failed"
 
 
 async def test_a_process_that_never_receives_cannot_fill_the_node(start: StartNode) -> None:

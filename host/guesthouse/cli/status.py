@@ -76,13 +76,40 @@ _LIMITS: Final[Columns] = (
 )
 
 
+SOME_FAILED: Final = 3
+"""Exit code of `ps` when a process failed that should run."""
+
+
 @click.command()
 @click.option("--limits", is_flag=True, help="Show the use of each limit.")
 @home_option
 @json_option
 def ps(limits: bool, home: str | None, as_json: bool) -> None:
-    """List the processes of the running node."""
-    _list("ps", home, as_json, _LIMITS if limits else _PROCESSES, "the node runs no process")
+    """List the processes of the running node, and those that ended or could not be started.
+
+    The exit code is 3 when one has failed, with its cause on standard error.
+    """
+    from guesthouse.control.control_client import ask
+
+    items = list(ask(home_path(home), "ps"))
+    failed = [item for item in items if item["state"] == "failed"]
+    if as_json:
+        print_json(items)
+    elif items:
+        print_table(items, _LIMITS if limits else _PROCESSES)
+        for item in items:
+            if item in failed or (item["state"] == "waiting" and item["last_end"] is not None):
+                click.echo(_failure(item), err=True)
+    else:
+        click.echo("the node runs no process", err=True)
+    sys.exit(SOME_FAILED if failed else 0)
+
+
+def _failure(item: dict[str, Any]) -> str:
+    """Why a process is not running, in a line."""
+    end = item["last_end"]
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(end["time"]))
+    return printable(" ".join(f"{item['process']} {end['text']} ({when})".split("\n")))
 
 
 @click.command()

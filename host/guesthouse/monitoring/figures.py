@@ -34,6 +34,9 @@ class MeasuredNode(Protocol):
     """Whether all its packages were started."""
     stopping: bool
 
+    def failures(self) -> Sequence[str]:
+        """What failed of all that should run, a line each."""
+
 
 class ProcessFigures(Struct):
     """Figures of one process, or of several together."""

@@ -112,10 +112,15 @@ class MonitoringServer:
         """The event loop runs: that is what the answer says."""
         return PlainTextResponse("ok\n", headers=_NO_STORE)
 
-    async def _readiness(self, _: Request) -> Response:
-        reasons = unready_reasons(self._node)
+    async def _readiness(self, request: Request) -> Response:
+        """Failed processes are told of. They make the node unready for those who ask for that alone: a guest must not
+        take the others' clients away.
+        """
+        reasons, failed = list(unready_reasons(self._node)), self._node.failures()
+        if "processes" in request.query_params:
+            reasons += failed
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status, _NO_STORE)
+        return JSONResponse({"ready": not reasons, "reasons": reasons, "failed": failed}, status, _NO_STORE)
 
     async def _metrics(self, request: Request) -> Response:
         async with self._rendering:  # one at a time, whoever asks

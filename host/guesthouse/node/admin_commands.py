@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import ValidationError, convert
@@ -17,11 +17,13 @@ from guesthouse.core.json_text import is_text
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.kernel.messaging.node_sender import Answered
 from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT
+from guesthouse.kernel.supervision.ended_processes import EndedProcess, listed_end
 from guesthouse.kernel.supervision.explain import explained
 from guesthouse.kernel.supervision.process_status import listed, state_sizes
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
 from guesthouse.node.log import as_dict
 from guesthouse.node.log_filter import LEVELS, LogFilter
+from guesthouse.node.not_running import not_running
 from guesthouse.node.package_hosts import NeedsConsent
 from guesthouse.package.store.installed import parse_package_id
 
@@ -93,6 +95,17 @@ class NodeCommands:
                 "ended": ended.get(process.id, 0),
             }
             yield listed(process, self._node.settings.process, sizes) | channels | version
+        for name, gone in self._not_running():
+            item = packages.get(gone.id.package_id, {})
+            version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
+            channels = {"channels": 0, "resumable": 0, "away": 0, "ended": ended.get(gone.id, 0)}
+            shown = listed_end(gone, self._node.settings.process, sizes)
+            yield shown | channels | version | {"process": name}
+
+    def _not_running(self) -> Iterator[tuple[str, EndedProcess]]:
+        """What should run and does not: processes, and by their ids packages that could not be loaded."""
+        yield from ((str(ended.id), ended) for ended in not_running(self._node))
+        yield from self._node.installer.not_loaded.items()
 
     async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each open channel."""
@@ -178,8 +191,11 @@ class NodeCommands:
         yield self._state_of(process_id)
 
     async def stop(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """End a process for good."""
+        """End a process for good. One that has ended is listed no longer."""
         process_id = _process_id(request)
+        if self._node.router.find(process_id) is None and self._node.supervisor.ended.forget(process_id):
+            yield self._state_of(process_id)
+            return
         await self._node.supervisor.stop(process_id, "it was stopped by the operator")
         yield self._state_of(process_id)
 

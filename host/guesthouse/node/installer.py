@@ -15,8 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from guesthouse.core.address import ProcessId
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.exit_cause import ExitCause
 from guesthouse.core.home import Home
+from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.purge import forget_rights, keeps, purge, with_rights
 from guesthouse.kernel.supervision.supervised import NoSuchProcess, ProcessNotStarted
 from guesthouse.node.package_changes import Consent, compared, consented, known_version, nothing_of
@@ -57,6 +60,8 @@ class Installer:
         self._installing: set[str] = set()
         """The packages of those, whose hosts are taken already."""
         self._tasks = asyncio.TaskGroup()
+        self.not_loaded: dict[str, EndedProcess] = {}
+        """Installed packages that could not be loaded, and why."""
         self._underway: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -110,7 +115,14 @@ class Installer:
 
     async def _start_one(self, package_id: str, version: Version) -> None:
         try:
-            package = await self._staged(version)
+            try:
+                package = await self._staged(version)
+            except GuesthouseError as error:
+                process = ProcessId.parse(f"package:{package_id}")
+                self.not_loaded[package_id] = EndedProcess(
+                    process, ExitCause.NOT_STARTED, str(error), time.time(), "none"
+                )
+                raise
             item = read_installed(self._home.path).packages.get(package_id)
             if item is not None and item.current == version:  # not uninstalled or replaced meanwhile
                 await self._node.add([package])
@@ -248,6 +260,7 @@ class Installer:
                 await upgrade.undo()
                 raise
             node.packages = [*(known for known in node.packages if known.id != package.id), package]
+            self.not_loaded.pop(package.id, None)
             await upgrade.finish()
             await self._remove(before.hashes() - after.hashes())
         text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
@@ -286,6 +299,7 @@ class Installer:
             return
         after = before.without(package_id, purge=drop_state)
         await asyncio.to_thread(write_installed, home.path, after)
+        self.not_loaded.pop(package_id, None)
         for package in [known for known in node.packages if known.id == package_id]:
             for spec in package.processes:
                 node.http.unserve_ui(spec.id)

@@ -41,6 +41,7 @@ from guesthouse.modules.registry import TABLES, Modules, package_folder, package
 from guesthouse.node.admin_commands import NodeCommands
 from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
+from guesthouse.node.not_running import failures
 from guesthouse.node.offline_installer import tidy
 from guesthouse.node.package_hosts import refuse_same_host
 from guesthouse.node.prespawn import PrespawnedWorkers, command_of_workers, placement
@@ -285,7 +286,12 @@ class Node:
             known, others = errors.split(GuesthouseError)
             if known is None or others is not None:
                 raise
-            raise _first(known) from None
+            first = _first(known)
+            for spec in specs:
+                if self.router.find(spec.id) is None and self.supervisor.ended.get(spec.id) is None:
+                    text = f"another process of its package could not be: {first}"
+                    self.supervisor.ended.not_started(spec.id, spec.on_exit, text)
+            raise first from None
         for package_id in dict.fromkeys(package.id for package in packages):
             await self._spawner.restore(package_id)
 
@@ -299,7 +305,17 @@ class Node:
         def wanted() -> bool:
             return any(known is spec for package in self.packages for known in package.processes)
 
-        await self.supervisor.add(spec, wanted=wanted)
+        try:
+            await self.supervisor.add(spec, wanted=wanted)
+        except NotWanted:
+            raise
+        except GuesthouseError as error:
+            self.supervisor.ended.not_started(spec.id, spec.on_exit, str(error))
+            raise
+
+    def failures(self) -> Sequence[str]:
+        """What failed of all that should run, a line each."""
+        return failures(self)
 
     async def forget_absent(self) -> None:
         """All packages were added: forget child processes of any others."""

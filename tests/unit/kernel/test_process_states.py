@@ -137,7 +137,7 @@ class Lives(RuleBasedStateMachine):
         else:
             self.lost += awaited and cause == ExitCause.WORKER_LOST
             self.failed_or_returned(follows, cause, awaited, fallback is not None, restarts)
-        self.carry_out(follows)
+        self.carry_out(follows, cause)
 
     def failed_or_returned(
         self, follows: Next, cause: str, awaited: bool, fallback: bool, restarts: bool
@@ -156,7 +156,7 @@ class Lives(RuleBasedStateMachine):
         if isinstance(follows, RunAfter):
             assert SETTINGS.first_delay <= follows.seconds <= SETTINGS.longest_delay
 
-    def carry_out(self, follows: Next) -> None:
+    def carry_out(self, follows: Next, cause: str) -> None:
         """As the supervisor does."""
         life = self.life
         match follows:
@@ -166,7 +166,7 @@ class Lives(RuleBasedStateMachine):
             case GiveUp() if life.fallback is not None:
                 life.fallback, life.awaited, self.lost = None, False, 0
             case GiveUp() | End():
-                life.end()
+                life.end(cause)
 
     @precondition(lambda self: isinstance(self.life.state, Waiting | Pausing))
     @rule(seldom=SELDOM)
@@ -174,13 +174,14 @@ class Lives(RuleBasedStateMachine):
         if not seldom:
             return
         pausing = isinstance(self.life.state, Pausing)
-        self.life.end()
+        self.life.end(ExitCause.STOPPED)
         assert self.timer.cancelled or not pausing
 
     @invariant()
     def nothing_follows_an_end(self) -> None:
         if isinstance(self.life.state, Ended):
             assert self.life.is_ending
+            assert self.life.state.cause in {*ALL_CAUSES, ExitCause.STOPPED, ExitCause.WORKER_LOST}
             assert self.life.worker is None
             with pytest.raises(RuntimeError):
                 self.life.begin(WORKER)

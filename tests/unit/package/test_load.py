@@ -56,7 +56,7 @@ def test_an_archive_is_the_same_package(tmp_path: Path, unpack_dir: Path) -> Non
 def test_a_bare_component_runs_under_its_own_name(guest: Path, unpack_dir: Path) -> None:
     (process,) = load_package(str(guest), LIMITS, unpack_dir).processes
     assert str(process.id) == "guest:guest:local.os"
-    assert (process.on_exit, process.public, process.ui) == ("none", False, None)
+    assert (process.on_exit, process.public, process.ui) == ("restart", False, None)
 
 
 def test_a_bare_component_runs_under_a_given_name(guest: Path, unpack_dir: Path) -> None:

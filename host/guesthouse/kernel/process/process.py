@@ -46,6 +46,16 @@ class Run(Struct):
     """Whether messages are sent to it: from STARTED until it is told to stop."""
 
 
+class RunEnd(Struct, frozen=True):
+    """How a run ended."""
+
+    cause: str
+    """An `ExitCause`."""
+    detail: str
+    at: float
+    """Unix seconds."""
+
+
 class Process:
     """A process of this node. Implements `guesthouse.core.ports.ProcessPort`. `on_full` is its mailbox's."""
 
@@ -70,6 +80,8 @@ class Process:
         self.state = ProcessState.STARTING
         self.run: Run | None = None
         self.runs = 0
+        self.last_end: RunEnd | None = None
+        """How its run before this one ended."""
         self.started_at: float | None = None
         """When its run started, on the monotonic clock."""
         self.usage = NOTHING

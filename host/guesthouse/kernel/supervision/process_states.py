@@ -76,6 +76,9 @@ class Stopping(Struct, frozen=True):
 class Ended(Struct, frozen=True):
     """No run, and none to come."""
 
+    cause: str
+    """An `ExitCause`: of its last run, or why there was none."""
+
 
 State: TypeAlias = Waiting | Pausing | Starting | Running | Stopping | Ended
 
@@ -219,10 +222,14 @@ class Lifecycle:
         seconds = self._backoff.pause_after(cause, ran_seconds)
         return RunAfter(seconds) if seconds else RunAgain()
 
-    def end(self) -> None:
-        """End for good."""
+    def end(self, cause: str) -> None:
+        """End for good.
+
+        Args:
+            cause: an `ExitCause`. What never asked for a message, and was given up, was not started.
+        """
         self._leave_pause()
-        self.state = Ended()
+        self.state = Ended(cause)
 
     def _cannot_start(self, cause: str) -> bool:
         """Whether to give up a component that never asked for a message.

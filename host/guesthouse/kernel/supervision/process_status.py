@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from guesthouse.core.config import ProcessLimits
-from guesthouse.kernel.process.process import Process
+from guesthouse.core.exit_cause import in_words
+from guesthouse.kernel.process.process import Process, RunEnd
 from guesthouse.kernel.storage.database import State
 
 _TIMEOUT: Final = 2.0
@@ -35,6 +36,7 @@ def listed(process: Process, limits: ProcessLimits, sizes: Mapping[str, int] | N
         "on_exit": process.on_exit if isinstance(process.on_exit, str) else "requests",
         "restarts": max(0, process.runs - 1),
         "up_seconds": None if process.started_at is None else round(time.monotonic() - process.started_at, 1),
+        "last_end": None if process.last_end is None else _end(process.last_end),
         "cpu_seconds": round(used.cpu_seconds, 6),
         "cpu_message_seconds": round(used.message_seconds, 6),
         "cpu_share": round(used.cpu_share, 3),
@@ -56,6 +58,11 @@ def listed(process: Process, limits: ProcessLimits, sizes: Mapping[str, int] | N
             "log_lines_per_second": limits.log_lines_per_second,
         },
     }
+
+
+def _end(end: RunEnd) -> dict[str, Any]:
+    text = f"{in_words(end.cause)}: {end.detail}" if end.detail else in_words(end.cause)
+    return {"cause": end.cause, "text": text, "time": round(end.at, 3)}
 
 
 def _sizes(database: sqlite3.Connection) -> dict[str, int]:

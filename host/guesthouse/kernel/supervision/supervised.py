@@ -38,6 +38,8 @@ class SupervisedProcess(Struct):
     """Done once its first run, or that of a new component, has started or failed to."""
     handover: bool = False
     """Whether its run gets a handover message when it is replaced."""
+    named: bool = True
+    """Whether its package's manifest names it: not a child process."""
     grants: tuple[Right, ...] = ()
     """Capabilities that it grants to others, by its manifest or its parent."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -21,8 +22,9 @@ from guesthouse.core.exit_cause import ExitCause, in_words
 from guesthouse.core.ports import LogPort
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.messaging.router import Router
-from guesthouse.kernel.process.process import Process
+from guesthouse.kernel.process.process import Process, RunEnd
 from guesthouse.kernel.supervision.backoff import Backoff
+from guesthouse.kernel.supervision.ended_processes import EndedProcesses
 from guesthouse.kernel.supervision.process_states import (
     End,
     GiveUp,
@@ -94,6 +96,8 @@ class Supervisor:
         self._ended = ended
         self.run_ends: Counter[str] = Counter()
         """How many runs ended, by cause."""
+        self.ended = EndedProcesses()
+        """Why processes of packages are not running."""
         self.workers = workers(self)
 
     def apply(self, settings: Settings) -> None:
@@ -160,8 +164,10 @@ class Supervisor:
         supervised = SupervisedProcess(
             *(process, Lifecycle(Backoff(self._settings.restart)), self._loop.create_future()),
             handover=spec.handover,
+            named=spec.named,
             grants=spec.grants,
         )
+        self.ended.forget(spec.id)
         self._supervised[spec.id] = supervised
         self._router.add(process)
         supervised.started.add_done_callback(asyncio.Future.exception)  # retrieve it if nobody waits
@@ -229,7 +235,7 @@ class Supervisor:
         """
         supervised = self._known(process_id)
         if supervised.life.worker is None:
-            self._end(supervised, reason)
+            self._end(supervised, ExitCause.STOPPED, reason)
         else:
             await self._runs.stop(supervised, Purpose.END, reason)
 
@@ -273,6 +279,7 @@ class Supervisor:
         run = process.run
         ran_seconds = 0.0 if run is None else self._loop.time() - run.began
         lost = process.end_run(worker_lost=cause == ExitCause.WORKER_LOST)
+        process.last_end = RunEnd(cause, detail, time.time())
         self._router.run_ended(process)
         state = supervised.life.state
         wanted = isinstance(state, Stopping) and state.purpose is not Purpose.KILL
@@ -303,14 +310,15 @@ class Supervisor:
             case GiveUp(overdue):
                 self._give_up_component(supervised, cause, self._not_asked() if overdue else detail)
             case End(stopped=True):
-                self._end(supervised, "it was stopped")
+                self._end(supervised, ExitCause.STOPPED, "it was stopped")
             case End():
-                self._end(supervised, f"it {in_words(cause)}", detail)
+                self._end(supervised, cause, f"it {in_words(cause)}", detail)
 
     def _give_up_component(self, supervised: SupervisedProcess, cause: str, detail: str) -> None:
         fallback, supervised.life.fallback = supervised.life.fallback, None
         if fallback is None:
-            self._end(supervised, f"it {in_words(cause)}", detail)
+            told = cause in (ExitCause.STOPPED, ExitCause.RETURNED)  # since it took too long
+            self._end(supervised, ExitCause.NOT_STARTED if told else cause, f"it {in_words(cause)}", detail)
             return
         supervised.not_started(detail or f"it {in_words(cause)}")
         self._become(supervised, fallback)
@@ -360,9 +368,11 @@ class Supervisor:
         seconds = self._settings.process.first_message_seconds
         return f"it has not asked for a message in {seconds:g} s (process.first_message_seconds)"
 
-    def _end(self, supervised: SupervisedProcess, reason: str, detail: str = "") -> None:
+    def _end(self, supervised: SupervisedProcess, cause: str, reason: str, detail: str = "") -> None:
         process = supervised.process
-        supervised.life.end()
+        supervised.life.end(cause)
+        if supervised.named and not self._closing:
+            self.ended.ended(process, cause, detail)
         del self._supervised[process.id]
         if not self._closing:
             self.workers.leave(process.id.package_id)
@@ -379,7 +389,7 @@ class Supervisor:
         if supervised.life.worker is not None:
             await self._runs.stop(supervised, Purpose.END, "the node stops")
         elif not supervised.process.gone:
-            self._end(supervised, "the node stops")
+            self._end(supervised, ExitCause.STOPPED, "the node stops")
 
     def _report_end(self, process: Process, cause: str, detail: str, lost: str | None) -> None:
         text = in_words(cause)

@@ -19,7 +19,7 @@ from guesthouse.package.format.manifest import (
     ProcessEntry,
     parse_manifest,
 )
-from guesthouse.package.spec import Package, ProcessSpec
+from guesthouse.package.spec import OnExit, Package, ProcessSpec
 
 LOCAL_PUBLISHER: Final = "local.os"
 """The publisher of a bare component."""
@@ -32,7 +32,8 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
 
     Args:
         argument: a package folder (also one of the Kinode OS), its `.zip`, a bare `.wasm` (process
-            `name:name:local.os`), or `process:package:publisher=file.wasm`.
+            `name:name:local.os`), or `process:package:publisher=file.wasm`. A `.wasm` may be followed by
+            `?on-exit=none` or `?on-exit=restart`, the default.
         limits: sizes above which it is refused.
         unpack_dir: where archives are unpacked, each in a folder named by its hash.
 
@@ -40,16 +41,21 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
         PackageError: it does not exist, is none of these, or is refused; one line with the remedy.
         BadProcessId: the text before `=` is not a process id.
     """
-    name, equals, file = argument.partition("=")
-    path = Path(argument)
+    whole, on_exit = _on_exit(argument)
+    name, equals, file = whole.partition("=")
+    path = Path(whole)
     try:
         if equals and ":" in name and _mode(path) is None:
-            return _bare(Path(file), ProcessId.parse(name), limits)
+            return _bare(Path(file), ProcessId.parse(name), limits, on_exit)
+        if whole != argument and (stat.S_ISDIR(_mode(path) or 0) or _starts_with(path, _ZIP_MAGIC)):
+            raise PackageError(
+                f"{argument}: only a bare .wasm takes ?on-exit=: set it in the {MANIFEST_NAME}"
+            )
         if stat.S_ISDIR(_mode(path) or 0):
             return _from_folder(path, path, limits, f"build it with 'guesthouse build {path}'")
         if _starts_with(path, _ZIP_MAGIC):
             return _from_archive(path, limits, unpack_dir)
-        return _bare(path, _local_id(path), limits)
+        return _bare(path, _local_id(path), limits, on_exit)
     except OSError as error:
         raise PackageError(f"{argument} cannot be read: {error.strerror or error}; check the path") from None
 
@@ -154,12 +160,23 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _bare(path: Path, process: ProcessId, limits: PackageLimits) -> Package:
+def _on_exit(argument: str) -> tuple[str, OnExit]:
+    """An argument without `?on-exit=…`, and what that says. A file of that very name is meant as it is."""
+    text, mark, options = argument.rpartition("?")
+    if not mark or _mode(Path(argument)) is not None:
+        return argument, "restart"
+    key, _, value = options.partition("=")
+    if key != "on-exit" or value not in ("none", "restart"):
+        raise PackageError(f"{argument}: {options!a} is not known: write ?on-exit=none or ?on-exit=restart")
+    return text, "restart" if value == "restart" else "none"
+
+
+def _bare(path: Path, process: ProcessId, limits: PackageLimits, on_exit: OnExit) -> Package:
     if _mode(path) is None:
         raise PackageError(f"{path} does not exist: name a package folder, its .zip, or a .wasm component")
     _check_id(process)
     _check_component(path, limits)
-    spec = ProcessSpec(process, path.resolve(), on_exit="none", public=False, ui=None)
+    spec = ProcessSpec(process, path.resolve(), on_exit=on_exit, public=False, ui=None)
     return Package(
         name=process.package_name,
         publisher=process.publisher_node,
