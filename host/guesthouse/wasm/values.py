@@ -35,13 +35,10 @@ class Some(Struct, frozen=True):
     value: Any = None
 
 
-class Utf8:
+class Utf8(Struct, frozen=True):
     """A string as validated UTF-8."""
 
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    data: bytes
 
 
 _AT_ONCE: Final = 1024 * 1024

@@ -103,7 +103,8 @@ class WorkerLoop:
                 data = self._link.recv(_READ_BYTES)
                 if not data:
                     return
-                for message in reader.feed(data):
+                messages = reader.one_frame(data)
+                for message in reader.feed(data) if messages is None else messages:
                     dispatch[type(message)](message)
             self._run_guests()
             self._usage.report(self._guests.values())

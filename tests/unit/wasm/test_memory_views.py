@@ -7,8 +7,23 @@ import ctypes
 import pytest
 
 from guesthouse.wasm.abi.memory import GuestMemory
+from guesthouse.wasm.abi.signatures import lower_result
+from guesthouse.wasm.abi.value_budget import has_pointers
 from guesthouse.wasm.engine.native import slots
-from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.errors import GuestTrap, WrongType
+from guesthouse.wasm.types import (
+    STRING,
+    U8,
+    U32,
+    EnumOf,
+    ListOf,
+    OptionOf,
+    ResultOf,
+    TupleOf,
+    VariantOf,
+    WitType,
+)
+from guesthouse.wasm.values import Err, Utf8
 
 
 class Growing:
@@ -62,3 +77,41 @@ def test_views_of_arguments_are_kept_by_address_and_not_without_end() -> None:
         view_of(start + at)
         assert len(views) <= 256
     assert bytes(view_of(start + 8)) == bytes(range(8, 12))
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "points"),
+    [
+        (ResultOf(None, EnumOf(("full", "gone"))), Err("gone"), False),
+        (TupleOf((U32, EnumOf(("text", "binary")))), (7, "binary"), False),
+        (OptionOf(U32), 7, False),
+        (OptionOf(STRING), Utf8(b"abc"), True),
+        (OptionOf(ListOf(U8)), b"abc", True),
+        (ListOf(U32), [7], True),
+        (
+            VariantOf((("none", None), ("deep", TupleOf((U32, OptionOf(ListOf(U32))))))),
+            ("deep", (7, [7])),
+            True,
+        ),
+    ],
+    ids=lambda part: str(part)[:24],
+)
+def test_only_results_that_refer_to_other_memory_need_the_guests_allocator(
+    type_: WitType, value: object, points: bool
+) -> None:
+    asked: list[int] = []
+
+    def allocate(alignment: int, size: int) -> int:
+        asked.append(size)
+        return 40
+
+    memory = Growing(64).memory
+    memory.allocate = allocate
+    lower_result(type_, (), lambda name: 0).write(value, memory, 0)
+    assert has_pointers(type_) is bool(asked) is points
+
+
+@pytest.mark.parametrize(("type_", "value"), [(STRING, b"abc"), (ListOf(U8), Utf8(b"abc")), (STRING, 7)])
+def test_an_optional_text_is_no_bytes_and_bytes_are_no_text(type_: WitType, value: object) -> None:
+    with pytest.raises(WrongType):
+        lower_result(OptionOf(type_), (), lambda name: 0).write(value, Growing(64).memory, 0)

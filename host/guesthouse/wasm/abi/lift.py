@@ -144,7 +144,8 @@ class Source:
     def function(self, type_: WitType, shape: Shape, place: Place) -> Load:
         """A separate function for a value."""
         other = Source(self.resource_number, self.limit, metered=self.metered)
-        return other.finish(other.segment(lambda: other.value(type_, shape, place)))
+        load: Load = other.finish(other.segment(lambda: other.value(type_, shape, place)))
+        return load
 
     def block(self, head: str, emit: Callable[[], str], into: str) -> None:
         """Add a block that assigns a value to a variable."""
@@ -169,14 +170,13 @@ class Source:
         self._segment = outer
         return expression
 
-    def finish(self, expression: str, prelude: str = "") -> Load:
-        """Compile it."""
+    def finish(self, expression: str, prelude: str = "", head: str = "def load(data, at, memory):\n") -> Any:
+        """Compile it: a `Load`, unless `head` says otherwise."""
         bounds = " view, size = memory.view, memory.size\n" if self.touches_memory else ""
         body = "".join(f"{line}\n" for line in self.lines)
-        text = f"def load(data, at, memory):\n{prelude}{bounds}{body} return {expression}\n"
+        text = f"{head}{prelude}{bounds}{body} return {expression}\n"
         exec(compile(text, "<lifting>", "exec"), self.scope)  # noqa: S102 - no names from a component
-        load: Load = self.scope["load"]
-        return load
+        return self.scope["load"]
 
     def bounds(self, start: str, size: str) -> None:
         """Add a bounds check."""

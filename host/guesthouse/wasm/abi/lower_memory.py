@@ -16,10 +16,12 @@ from guesthouse.wasm.abi.lift import ResourceNumber
 from guesthouse.wasm.abi.lower_scalars import (
     CODES,
     Convert,
+    bounds_of,
     bytes_of,
     case_of,
     code_of,
     convert,
+    numbers_of,
     utf8_of,
     wrong,
 )
@@ -31,6 +33,7 @@ from guesthouse.wasm.types import (
     F64,
     STRING,
     U8,
+    EnumOf,
     ListOf,
     OptionOf,
     Primitive,
@@ -41,6 +44,7 @@ from guesthouse.wasm.types import (
     WitType,
     can_be_none,
 )
+from guesthouse.wasm.values import INTEGERS, Utf8
 
 Store: TypeAlias = Callable[[Any, int, LinearMemory], None]
 """`(value, offset, memory)`."""
@@ -197,7 +201,7 @@ class Fields:
     def _add(self, name: str, type_: WitType, shape: Shape, offset: int) -> None:
         number = convert(type_, self._resource_number)
         if number is not None:
-            self.number(code_of(type_, shape), offset, f"{self.constant(number)}({name})")
+            self.number(code_of(type_, shape), offset, self._checked(name, type_, number))
         elif type_ in (STRING, ListOf(U8)):
             check = "utf8_of" if type_ == STRING else "bytes_of"
             self._before += f" {name} = {check}({name})\n"
@@ -208,6 +212,17 @@ class Fields:
         else:
             write = self.constant(store(type_, shape, self._resource_number))
             self._after += f" {write}({name}, at + {offset}, memory)\n"
+
+    def _checked(self, name: str, type_: WitType, number: Convert) -> str:
+        """The expression of a number: without a call for the value that most have."""
+        slow = f"{self.constant(number)}({name})"
+        if isinstance(type_, Primitive) and type_.name in INTEGERS:
+            low, high = bounds_of(type_.name)
+            return f"{name} if type({name}) is int and {low} <= {name} <= {high} else {slow}"
+        if isinstance(type_, EnumOf):
+            numbers = self.constant(numbers_of(type_.names))
+            return f"{numbers}[{name}] if type({name}) is str and {name} in {numbers} else {slow}"
+        return slow
 
     def _point(self, name: str, placing: str, offset: int) -> None:
         """Add a pointer and a length. Allocation comes before the view is fetched that is packed into."""
@@ -252,6 +267,10 @@ def _tuple(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
 def _option(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
     if can_be_none(type_.some):
         return _cases(type_, shape, resource_number)
+    if type_.some == STRING:
+        return _optional_bytes(Utf8, utf8_of, shape.offsets[0])
+    if type_.some == ListOf(U8):
+        return _optional_bytes(None, bytes_of, shape.offsets[0])
     write_some, offset = store(type_.some, shape.parts[1], resource_number), shape.offsets[0]
 
     def write(value: Any, at: int, memory: LinearMemory) -> None:
@@ -260,6 +279,24 @@ def _option(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
             return
         memory.view[at] = 1
         write_some(value, at + offset, memory)
+
+    return write
+
+
+def _optional_bytes(utf8: type[Utf8] | None, data_of: Callable[[Any], bytes], offset: int) -> Store:
+    """The writer of an optional string or `list<u8>`: how most messages reach a guest."""
+    put = Struct(f"<B{offset - 1}xII").pack_into
+
+    def write(value: Any, at: int, memory: LinearMemory) -> None:
+        if value is None:
+            memory.view[at] = 0
+            return
+        data = value.data if type(value) is utf8 else data_of(value)
+        size = len(data)
+        start = memory.allocate(1, size) if size <= MAX_BYTES else room(memory, 1, size)
+        view = memory.view
+        view[start : start + size] = data
+        put(view, at, 1, start, size)
 
     return write
 

@@ -59,9 +59,14 @@ def code_of(type_: WitType, shape: Shape) -> str:
     return shape.discriminant or "I"
 
 
-def _integer(name: str) -> Convert:
+def bounds_of(name: str) -> tuple[int, int]:
+    """The smallest and largest value of an integer type."""
     bits = int(name[1:])
-    low, high = (0, 2**bits - 1) if name[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return (0, 2**bits - 1) if name[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _integer(name: str) -> Convert:
+    low, high = bounds_of(name)
 
     def number(value: Any) -> int:
         if type(value) is not int:
@@ -107,8 +112,13 @@ def _char(value: Any) -> int:
 _NUMBERS: Final[dict[str, Convert]] = {"bool": _bool, "f32": _f32, "f64": _f64, "char": _char}
 
 
+def numbers_of(names: tuple[str, ...]) -> dict[str, int]:
+    """The number of each case of an enum."""
+    return {name: number for number, name in enumerate(names)}
+
+
 def _enum(names: tuple[str, ...]) -> Convert:
-    numbers = {name: number for number, name in enumerate(names)}
+    numbers = numbers_of(names)
     carries = dict.fromkeys(names, False)
 
     def number(value: Any) -> int:

@@ -89,10 +89,13 @@ def lift_arguments(
     prelude = " BUDGET.begin(most())\n" if metered else ""
     if any(map(has_handles, types)):
         prelude += " begin()\n"
-    load = source.finish(expression, prelude + ("" if flat else source.spilled(shape, at)))
     first, stride = slots.value
-    view = views_of(first + stride * (len(shape.flat) if flat else 1))
-    return lambda address, memory: load(view(address), 0, memory)
+    view_of = source.constant(views_of(first + stride * (len(shape.flat) if flat else 1)))
+    head = f"def load(address, memory):\n data, at = {view_of}(address), 0\n"
+    read: ReadArguments = source.finish(
+        expression, prelude + ("" if flat else source.spilled(shape, at)), head
+    )
+    return read
 
 
 class ResultWriter(msgspec.Struct, frozen=True):
@@ -149,8 +152,7 @@ def _in_memory(
     type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber
 ) -> Callable[[Any, LinearMemory, int], None]:
     write_value = store(type_, shape, resource_number)
-    if forms:
-        write_value = _or_form(write_value, _compiled(type_, shape, forms, resource_number))
+    fills = _compiled(type_, shape, forms, resource_number)
     # Most calls return this; it takes a single byte.
     constant = _constant(type_)
     size, outside = shape.size, ~0xFFFF_FFFF | (shape.align - 1)
@@ -162,6 +164,12 @@ def _in_memory(
             memory.check(where, size)
         if value is constant:
             memory.view[where] = 0
+        elif forms and type(value) is tuple:
+            fill = fills.get(value[0])
+            if fill is None:
+                write_value(value[0].expand(value[1:]), where, memory)
+            else:
+                fill(value, where, memory)
         else:
             write_value(value, where, memory)
 
@@ -176,20 +184,6 @@ def _constant(type_: WitType) -> object:
 
 
 _NO_CONSTANT: Final = object()
-
-
-def _or_form(write: Store, fills: dict[Form, Store]) -> Store:
-    def write_either(value: Any, at: int, memory: LinearMemory) -> None:
-        if type(value) is not tuple:
-            write(value, at, memory)
-            return
-        fill = fills.get(value[0])
-        if fill is None:
-            write(value[0].expand(value[1:]), at, memory)
-        else:
-            fill(value, at, memory)
-
-    return write_either
 
 
 def _compiled(

@@ -34,6 +34,11 @@ def needs_meter(types: tuple[WitType, ...]) -> bool:
     return sum(map(_pointers, types)) > _SMALL
 
 
+def has_pointers(type_: WitType) -> bool:
+    """Whether values of a type refer to other memory, which has to be allocated for them."""
+    return _pointers(type_) > 0
+
+
 def _pointers(type_: WitType | None) -> int:
     match type_:
         case ListOf(element):

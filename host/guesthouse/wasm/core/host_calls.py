@@ -17,6 +17,7 @@ from guesthouse.wasm.abi.layout import core_signature
 from guesthouse.wasm.abi.lift import ArgumentLimit, ResourceNumber
 from guesthouse.wasm.abi.memory import LinearMemory
 from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_result
+from guesthouse.wasm.abi.value_budget import has_pointers
 from guesthouse.wasm.core.core_capi import (
     ASYNC_CALL,
     KINDS,
@@ -148,7 +149,9 @@ def _finisher(
     if writer.by_address:
         last = len(params) - 1
         at = last * TAGGED_SIZE + TAGGED_OF if function.blocks else last * RAW_SIZE
-        return _into_memory(writer.write, at, realloc)
+        if has_pointers(type_.result):
+            return _into_memory(writer.write, at, realloc)
+        return _into_place(writer.write, at)
     if function.blocks:
         return _into_tagged(writer.write, KINDS[results[0]])
     return lambda value, fiber, params, results: writer.write(value, fiber.memory, results)
@@ -163,6 +166,15 @@ def _into_memory(write: Callable[[Any, Any, int], None], at: int, realloc: int |
     def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
         if fiber.realloc != realloc:
             fiber.use_allocator(realloc)
+        write(value, fiber.memory, _u32(_one_u32(params + at))[0])
+
+    return finish
+
+
+def _into_place(write: Callable[[Any, Any, int], None], at: int) -> _Finish:
+    """For results that need no allocator."""
+
+    def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
         write(value, fiber.memory, _u32(_one_u32(params + at))[0])
 
     return finish
