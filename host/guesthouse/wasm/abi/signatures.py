@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from struct import Struct
+from types import CodeType
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -103,9 +105,9 @@ class ResultWriter(msgspec.Struct, frozen=True):
 
     by_address: bool
     """Whether the core function has a last parameter with the result's address."""
-    write: Callable[[Any, LinearMemory, int], None]
-    """`(value, memory, where)`: the guest's offset, unsigned and unchecked, or the native
-    address of the core result's eight bytes.
+    write: Callable[..., None]
+    """`(value, memory, where)`, unless its `Head` says otherwise: the guest's offset, unsigned and unchecked, or the
+    native address of the core result's eight bytes.
     """
 
 
@@ -113,12 +115,26 @@ _put_bits: Final = Struct("<Q").pack_into
 _result_slot: Final = views_of(8)
 
 
-def lower_result(type_: WitType, forms: tuple[Form, ...], resource_number: ResourceNumber) -> ResultWriter:
+class Head(msgspec.Struct, frozen=True):
+    """The beginning of the source of a result's writer, so that a call need not go through another function."""
+
+    text: str
+    """Defines `write` with an argument `value`, and `memory` and `where`, as those of `ResultWriter.write`."""
+    scope: dict[str, Any]
+
+
+_PLAIN_HEAD: Final = Head("def write(value, memory, where):", {})
+
+
+def lower_result(
+    type_: WitType, forms: tuple[Form, ...], resource_number: ResourceNumber, head: Head = _PLAIN_HEAD
+) -> ResultWriter:
     """Compile the writer of a host call's result.
 
     Args:
         type_: the import's result type.
         forms: what the call may return besides values of the type.
+        head: how the writer begins if it writes by address.
         resource_number: returns the host's number of a resource type.
 
     Raises:
@@ -126,7 +142,7 @@ def lower_result(type_: WitType, forms: tuple[Form, ...], resource_number: Resou
     """
     shape = shape_of(type_)
     if len(shape.flat) > MAX_FLAT_RESULTS:
-        return ResultWriter(True, _in_memory(type_, shape, forms, resource_number))
+        return ResultWriter(True, _in_memory(type_, shape, forms, resource_number, head))
     return ResultWriter(False, _in_slot(type_, shape, resource_number))
 
 
@@ -149,31 +165,39 @@ def _in_slot(
 
 
 def _in_memory(
-    type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber
-) -> Callable[[Any, LinearMemory, int], None]:
+    type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber, head: Head
+) -> Callable[..., None]:
     write_value = store(type_, shape, resource_number)
     fills = _compiled(type_, shape, forms, resource_number)
-    # Most calls return this; it takes a single byte.
-    constant = _constant(type_)
     size, outside = shape.size, ~0xFFFF_FFFF | (shape.align - 1)
 
-    def write(value: Any, memory: LinearMemory, where: int) -> None:
-        if where & outside:
-            misaligned(where, shape.align)
-        if where + size > memory.size:
-            memory.check(where, size)
-        if value is constant:
-            memory.view[where] = 0
-        elif forms and type(value) is tuple:
-            fill = fills.get(value[0])
-            if fill is None:
-                write_value(value[0].expand(value[1:]), where, memory)
-            else:
-                fill(value, where, memory)
-        else:
-            write_value(value, where, memory)
-
+    scope: dict[str, Any] = {
+        "constant": _constant(type_),  # what most calls return; it takes a single byte
+        "write_value": write_value,
+        "misaligned": misaligned,
+    } | head.scope
+    form = ""
+    if forms:
+        scope |= {"fills": fills, "expand": lambda value: value[0].expand(value[1:])}
+        form = """
+ elif type(value) is tuple:
+  fill = fills.get(value[0])
+  if fill is None: write_value(expand(value), where, memory)
+  else: fill(value, where, memory)"""
+    text = f"""{head.text}
+ if where & {outside}: misaligned(where, {shape.align})
+ if where + {size} > memory.size: memory.check(where, {size})
+ if value is constant: memory.view[where] = 0{form}
+ else: write_value(value, where, memory)
+"""
+    exec(_code(text), scope)  # noqa: S102 - no names from a component
+    write: Callable[..., None] = scope["write"]
     return write
+
+
+@lru_cache(256)
+def _code(text: str) -> CodeType:
+    return compile(text, "<lowering>", "exec")
 
 
 def _constant(type_: WitType) -> object:

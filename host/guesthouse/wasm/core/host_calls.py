@@ -16,7 +16,7 @@ from guesthouse.wasm.abi.handles import begin, drop_own, new_own, own_number, ta
 from guesthouse.wasm.abi.layout import core_signature
 from guesthouse.wasm.abi.lift import ArgumentLimit, ResourceNumber
 from guesthouse.wasm.abi.memory import LinearMemory
-from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_result
+from guesthouse.wasm.abi.signatures import Head, Slots, lift_arguments, lower_result
 from guesthouse.wasm.abi.value_budget import has_pointers
 from guesthouse.wasm.core.core_capi import (
     ASYNC_CALL,
@@ -144,14 +144,14 @@ def _finisher(
 ) -> _Finish:
     if type_.result is None:
         return _no_result
-    writer = lower_result(type_.result, function.forms, number)
     params, results = core_signature(type_)
+    last = len(params) - 1
+    at = last * TAGGED_SIZE + TAGGED_OF if function.blocks else last * RAW_SIZE
+    writer = lower_result(
+        type_.result, function.forms, number, _head(at, realloc, has_pointers(type_.result))
+    )
     if writer.by_address:
-        last = len(params) - 1
-        at = last * TAGGED_SIZE + TAGGED_OF if function.blocks else last * RAW_SIZE
-        if has_pointers(type_.result):
-            return _into_memory(writer.write, at, realloc)
-        return _into_place(writer.write, at)
+        return writer.write
     if function.blocks:
         return _into_tagged(writer.write, KINDS[results[0]])
     return lambda value, fiber, params, results: writer.write(value, fiber.memory, results)
@@ -162,22 +162,14 @@ def _no_result(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
         raise TypeError(f"a call without a result returned {type(value).__name__}")
 
 
-def _into_memory(write: Callable[[Any, Any, int], None], at: int, realloc: int | None) -> _Finish:
-    def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
-        if fiber.realloc != realloc:
-            fiber.use_allocator(realloc)
-        write(value, fiber.memory, _u32(_one_u32(params + at))[0])
-
-    return finish
-
-
-def _into_place(write: Callable[[Any, Any, int], None], at: int) -> _Finish:
-    """For results that need no allocator."""
-
-    def finish(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
-        write(value, fiber.memory, _u32(_one_u32(params + at))[0])
-
-    return finish
+def _head(at: int, realloc: int | None, allocates: bool) -> Head:
+    """The beginning of a `_Finish` whose result's address is the core parameter at that offset."""
+    allocator = "\n if fiber.realloc != realloc: fiber.use_allocator(realloc)" if allocates else ""
+    return Head(
+        f"def write(value, fiber, params, results):\n memory = fiber.memory\n"
+        f" where, = u32(parameter(params + {at})){allocator}",
+        {"u32": _u32, "parameter": _one_u32, "realloc": realloc},
+    )
 
 
 def _into_tagged(write: Callable[[Any, Any, int], None], kind: int) -> _Finish:
