@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 from ..case import Await, Case, Grade, Message, Outcome, Say, Section, Send, binary, echoed, failed, text
@@ -55,6 +56,12 @@ def cases(target: Target) -> Iterator[Case]:
 def deflated(payload: bytes) -> bytes:
     """A payload, compressed by itself."""
     return Deflater(_SMALL).compress(payload)
+
+
+@cache
+def zeros(size: int) -> bytes:
+    """So many zeros, compressed by themselves: of a bomb this takes half a second."""
+    return deflated(bytes(size))
 
 
 def _json_of(size: int) -> Message:
@@ -292,26 +299,26 @@ def _not_utf8() -> Iterator[Case]:
 def _bombs(limit: int) -> Iterator[Case]:
     """What a message becomes counts, not what it was sent as."""
     section = Section("12.13", "RFC 7692, 8")
-    full = _compressed(Opcode.BINARY, deflated(bytes(limit)))
+    full = _compressed(Opcode.BINARY, zeros(limit))
     yield _raw(section, f"{limit} zeros, the most there may be", full, echoed(binary(bytes(limit))))
     for size in (limit + 1, 2 * limit, 16 * limit):
-        data = deflated(bytes(size))
+        data = zeros(size)
         for opcode in (Opcode.TEXT, Opcode.BINARY):
             frame = _compressed(opcode, data)
             yield _raw(
                 section, f"{opcode.name.lower()} of {size} zeros in {len(data)} bytes", frame, failed(1009)
             )
-    data = deflated(bytes(2 * limit))
+    data = zeros(2 * limit)
     parts = fragments(Opcode.BINARY, cut(data, 200), rsv=RSV1)
     yield _raw(section, f"{2 * limit} zeros in fragments of 200", parts, failed(1009))
-    half = deflated(bytes(limit // 2))
+    half = zeros(limit // 2)
     more = fragments(Opcode.BINARY, [half + TAIL, half + TAIL + half], rsv=RSV1)
     yield _raw(section, "a small fragment, then one that is too large with it", more, failed(1009))
-    full = fragments(Opcode.BINARY, [deflated(bytes(limit)) + TAIL, data], rsv=RSV1)
+    full = fragments(Opcode.BINARY, [zeros(limit) + TAIL, data], rsv=RSV1)
     yield _raw(section, "a fragment that is full, then a bomb", full, failed(1009))
     encoder = zlib.compressobj(wbits=-9)
     final = encoder.compress(b"harmless") + encoder.flush()
-    hidden = _compressed(Opcode.BINARY, final + deflated(bytes(16 * limit)))
+    hidden = _compressed(Opcode.BINARY, final + zeros(16 * limit))
     yield _raw(section, "a bomb behind a final block", hidden, failed(1009))
     yield section.case(
         "a hundred thousand final blocks with nothing in them, then a text",

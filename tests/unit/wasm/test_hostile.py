@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from random import Random
+from typing import Final
 
 import pytest
 import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from guesthouse.wasm.binary.byte_reader import COMPONENT, UnsupportedComponent, encoded_section, sections
 from guesthouse.wasm.plan.planner import take_apart
@@ -16,7 +18,7 @@ from guesthouse.wasm.plan.planner import take_apart
 from . import shapes
 from .soundness import ENGINE, check
 
-FLIPS = 150
+FLIPS: Final = examples(150)
 """Of each component."""
 
 
