@@ -25,6 +25,7 @@ from .errors import (
     SessionLost,
     SessionTaken,
     TokenRefused,
+    TokenUnavailable,
     error_of_close,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "State",
     "Token",
     "TokenRefused",
+    "TokenUnavailable",
     "connect",
     "error_of_close",
 ]

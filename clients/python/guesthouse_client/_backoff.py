@@ -30,10 +30,8 @@ class Backoff:
         most: float = min(self._longest, self._first * 2 ** min(self._failures - 2, 30))
         return random.uniform(most / 2, most)  # noqa: S311 - spreads clients, keeps no secret
 
-    def succeeded(self) -> None:
-        """There is a connection. If it breaks at once, the next attempt waits a little: it may do so each time."""
-        self._failures = min(self._failures, 1)
-
     def lasted(self) -> None:
-        """The connection was of use."""
+        """The connection was of use: the next attempt is a first one. One that breaks at once does not count, for it
+        may do so each time.
+        """
         self._failures = 0

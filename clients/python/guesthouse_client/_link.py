@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from ._control import Message
 from ._inbox import Answered, Inbox
@@ -25,6 +27,9 @@ from .errors import (
     SessionLost,
     TokenRefused,
 )
+
+UNREAD: Final = 16
+"""So many times `receive_bytes` may wait to be received. A node keeps what is not, up to its outbox (4 MiB)."""
 
 
 class Link:
@@ -55,7 +60,8 @@ class Link:
         self._uncounted = 0
         """Of what is in the inbox: of sessions that are over."""
         self._token_answers: deque[asyncio.Future[int]] = deque()
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came: so they are served."""
 
     # What its user does.
 
@@ -141,11 +147,11 @@ class Link:
         while not done():
             self.check_open()
             waiter = self._loop.create_future()
-            self._waiters.add(waiter)
+            self._waiters[waiter] = None
             try:
                 await waiter
             finally:
-                self._waiters.discard(waiter)
+                del self._waiters[waiter]
 
     def check_open(self) -> None:
         """Raise what the channel ended with, if it is over."""
@@ -240,10 +246,14 @@ class Link:
             alive = session.phase is Phase.AWAY and session.resumable
             self._become(State.AWAY if alive else State.CONNECTING)
 
+    def opens_in(self) -> float:
+        """Seconds in which the first channel has to open; infinite once it has."""
+        return math.inf if self.was_open else self._opens_until - self._loop.time()
+
     def reopen(self, error: GuesthouseError) -> bool:
         """The session is over, or never began: begin another, unless nobody wants that."""
         if not self.was_open:
-            return self._loop.time() < self._opens_until
+            return self.opens_in() > 0
         if not self.options.reopen:
             return False
         if self.session.phase is not Phase.NEW:
@@ -281,6 +291,10 @@ class Link:
     def _deliver(self, arrived: Message) -> None:
         cipher = self.session.cipher
         message = arrived if cipher is None else cipher.open(arrived)
+        if self._inbox.size > UNREAD * self.options.receive_bytes:
+            raise ProtocolViolated(
+                f"the node sent {self._inbox.size} bytes that nobody received: it is to keep them"
+            )
         if not self.requests.take(message):
             self._inbox.put(message, arrived)
         elif self._inbox:
@@ -319,6 +333,6 @@ class Link:
             self._notify()
 
     def _notify(self) -> None:
-        for waiter in self._waiters:
+        for waiter in list(self._waiters):
             if not waiter.done():
                 waiter.set_result(None)

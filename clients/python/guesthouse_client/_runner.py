@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -28,12 +29,17 @@ from .errors import (
     SessionLost,
     SessionTaken,
     TokenRefused,
+    TokenUnavailable,
 )
+
+log = logging.getLogger("guesthouse_client")
 
 NOT_THERE: Final = (404, 4004)
 """The status and close code of a process that is not there."""
 LASTED: Final = 1.0
 """Seconds after which a connection was of use."""
+RENEWAL_PAUSE: Final = 5.0
+"""Seconds after which a function that failed is asked for a token again."""
 FAULT: Final = 1002
 """The close code of a client that found the other end to be wrong."""
 
@@ -58,6 +64,8 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._beside: set[asyncio.Task[None]] = set()
         """Closes sockets that were given up, and pings."""
+        self._left: set[ClientConnection] = set()
+        """Sockets that were given up and are not closed yet."""
         self._gave_up_attempt = False
         self._writable = asyncio.Event()
 
@@ -85,11 +93,17 @@ class Runner:
             error = defect
         finally:
             self._stop_timer()
-            await self._close(self._socket, *self._close_with)
-            for task in self._beside:
-                task.cancel()
-            await asyncio.gather(*self._beside, return_exceptions=True)
-            self.link.finish(error)
+            try:
+                await self._close(self._socket, *self._close_with)
+                for task in self._beside:
+                    task.cancel()
+                await asyncio.gather(*self._beside, return_exceptions=True)
+            except Exception as defect:
+                error = error or defect
+            finally:  # its user never waits for a channel that is over
+                for socket in self._left:  # what was to close it may never have run
+                    socket.transport.abort()
+                self.link.finish(error)
 
     async def ping(self) -> None:
         """Ask the node of a plain channel whether it is there, and has everything.
@@ -106,8 +120,11 @@ class Runner:
 
     async def _attempt(self) -> GuesthouseError:
         """Open a socket and serve it to its end. Returns how it ended."""
+        seconds = self._options.connect_seconds
+        if self._options.open_seconds is not None:
+            seconds = min(seconds, max(self.link.opens_in(), LASTED))
         try:
-            async with asyncio.timeout(self._options.connect_seconds):
+            async with asyncio.timeout(seconds):
                 token = await self.link.tokens.get()
                 self._socket = await open_socket(self._options, token)
                 await self._greet(self._socket, token)
@@ -144,8 +161,10 @@ class Runner:
     async def _secret(self, channel_id: int) -> Cipher:
         try:
             return await exchange_keys(self._options, channel_id)
-        except BaseException:  # a session without its secret is none
+        except BaseException as error:  # a session without its secret is none
             self.link.renew_session(self.link.session.kept.split()[1])
+            if isinstance(error, ChannelRefused) and error.code in NOT_THERE:  # its socket broke meanwhile
+                raise Interrupted(str(error), error.code) from error
             raise
 
     async def _open_plain(self, socket: ClientConnection, token: str | None) -> None:
@@ -166,10 +185,9 @@ class Runner:
     async def _serve(self, socket: ClientConnection) -> GuesthouseError:
         """Carry messages both ways until the socket is gone, or given up."""
         self._ended = self._loop.create_future()
-        self._backoff.succeeded()
         self.link.live(socket.subprotocol)
         self._wake()
-        began = self._loop.time()
+        began, progress = self._loop.time(), self.link.session.progress
         async with asyncio.TaskGroup() as tasks:
             carrying = [
                 tasks.create_task(self._read(socket)),
@@ -181,7 +199,7 @@ class Runner:
             finally:
                 for task in carrying:
                     task.cancel()
-                if self._loop.time() - began > LASTED:
+                if self._loop.time() - began > LASTED or self.link.session.progress != progress:
                     self._backoff.lasted()
 
     async def _read(self, socket: ClientConnection) -> None:
@@ -212,12 +230,16 @@ class Runner:
     async def _renew_tokens(self) -> None:
         """Move the session to another token before the present one expires, as long as there is a socket."""
         tokens = self.link.tokens
+        pause = 0.0
         while self.link.session.resumable and (left := tokens.renewed_in()) != math.inf:
-            await asyncio.sleep(max(left, 0.0))
+            await asyncio.sleep(max(left, pause))
+            pause = RENEWAL_PAUSE
             try:
                 if token := await tokens.another():
                     await self.link.move_to(token)
-            except (GuesthouseError, OSError):  # then the next resumption asks for one
+            except TokenUnavailable as error:
+                log.warning("%s: it is asked again", error)
+            except GuesthouseError:  # then the next resumption asks for one
                 return
 
     def _end(self, error: GuesthouseError) -> None:
@@ -234,6 +256,7 @@ class Runner:
         if self._socket is not None:
             code = AWAY if session.phase is Phase.AWAY else 1000  # what has no key yet cannot be resumed
             code = FAULT if isinstance(error, ProtocolViolated) else code
+            self._left.add(self._socket)
             self._run_beside(self._close(self._socket, code, ""))
             self._socket = None
 
@@ -252,9 +275,11 @@ class Runner:
         alive = link.session.phase is Phase.AWAY and link.session.resumable
         if (retry is Retry.REOPEN or not alive) and not link.reopen(error):
             return error
-        if isinstance(error, SessionLost):
-            return None
         pause = self._backoff.pause(longer=isinstance(error, Interrupted | TokenRefused))
+        if isinstance(error, TokenUnavailable):
+            log.warning("%s: it is asked again in %.1f s", error, pause)
+        if pause >= link.opens_in():
+            return error
         if pause:
             await asyncio.sleep(pause)
         return None
@@ -307,3 +332,4 @@ class Runner:
             pass
         finally:
             socket.transport.abort()
+            self._left.discard(socket)

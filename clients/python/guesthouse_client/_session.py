@@ -121,6 +121,11 @@ class Session:
         """How many messages of the process the node knows to be here."""
         return self._told
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Changes when a payload came, or when the node has acknowledged one."""
+        return self.arrived, self.kept.acknowledged
+
     def hello(self, **fields: object) -> str:
         """The first message on another socket.
 
@@ -302,6 +307,10 @@ class PlainSession:
         self._pong_seconds = pong_seconds
         self._heard = 0.0
         self._pong_by = math.inf
+
+    @property
+    def progress(self) -> None:
+        """Nothing is acknowledged."""
 
     def begin(self, now: float) -> None:
         """The channel is open."""

@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 
 from ._options import Token
-from .errors import TokenRefused
+from .errors import TokenRefused, TokenUnavailable
 
 RENEWED_BEFORE: Final = 60.0
 """So many seconds before a token expires another is asked for, or a tenth of its time before, if that is less."""
@@ -45,13 +45,17 @@ class Tokens:
         """Ask for another token, if that can be.
 
         Raises:
+            TokenUnavailable: the function failed.
             TypeError: the function gave none.
         """
         source = self._source
         if not callable(source):
             return source
-        given = source()
-        token = await given if inspect.isawaitable(given) else given
+        try:
+            given = source()
+            token = await given if inspect.isawaitable(given) else given
+        except Exception as error:  # of whatever it asks for the token
+            raise TokenUnavailable(f"the function that gives the token failed: {error!r}") from error
         if not isinstance(token, str):
             raise TypeError(f"the token is {type(token).__name__}, not str")
         return token

@@ -7,7 +7,7 @@ import json
 import ssl as tls
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from websockets.exceptions import ConnectionClosed
 
@@ -16,6 +16,8 @@ from ._options import MIB, Options, QueuePolicy, State, Token, socket_url
 from ._runner import Runner
 from .errors import ChannelClosed, GuesthouseError, Lost, RequestTimedOut, SessionLost
 
+MAX_REASON: Final = 123
+"""Bytes of the reason of a close (RFC 6455, section 5.5)."""
 Sendable = str | bytes | bytearray | memoryview
 
 
@@ -184,7 +186,19 @@ class Channel:
         return self._link.state
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it for good. What was sent is delivered first, if that is possible within `close_seconds`."""
+        """Close it for good. What was sent is delivered first, if that is possible within `close_seconds`.
+
+        Args:
+            code: 1000, or one of 3000 to 4999.
+            reason: for the process's log; at most 123 bytes.
+
+        Raises:
+            ValueError: the code or the reason cannot be sent; the channel is as before.
+        """
+        if code != 1000 and not 3000 <= code <= 4999:
+            raise ValueError(f"a client closes with 1000 or a code of 3000 to 4999, not {code}")
+        if len(reason.encode()) > MAX_REASON:
+            raise ValueError(f"the reason has {len(reason.encode())} bytes; {MAX_REASON} are possible")
         if self._link.state is State.OPEN:
             try:
                 async with asyncio.timeout(self._link.options.close_seconds):

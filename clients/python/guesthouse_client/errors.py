@@ -62,6 +62,12 @@ class TokenRefused(GuesthouseError):
     default_retry = Retry.TOKEN
 
 
+class TokenUnavailable(GuesthouseError):
+    """The function that gives tokens failed; its error is the cause."""
+
+    default_retry = Retry.RESUME
+
+
 class SessionLost(GuesthouseError):
     """The session is over."""
 
