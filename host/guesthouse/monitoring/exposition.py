@@ -112,6 +112,14 @@ class _Figures(Collector):
         yield GaugeMetricFamily(
             "guesthouse_away_bytes", "What is kept for clients that have no socket now.", figures.away_bytes
         )
+        given_up = CounterMetricFamily(
+            "guesthouse_sessions_given_up",
+            "Resumable channels that were closed while their clients were away, by the limit that was reached.",
+            labels=("limit",),
+        )
+        for limit, count in sorted(figures.sessions_given_up.items()):
+            given_up.add_metric((limit,), count)
+        yield given_up
         yield from _of_processes(figures.processes)
         yield from _of_workers(figures)
         ends = CounterMetricFamily(

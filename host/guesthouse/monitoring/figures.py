@@ -75,6 +75,8 @@ class NodeFigures(Struct, frozen=True):
     connections: int
     away_bytes: int
     """What is kept for clients of resumable channels without a socket."""
+    sessions_given_up: Mapping[str, int]
+    """Resumable channels that were closed while their clients were away, by limit."""
     processes: Sequence[ProcessFigures]
     workers: Mapping[str, int]
     """OS process ids by name."""
@@ -101,6 +103,7 @@ async def measure(node: MeasuredNode) -> NodeFigures:
         node=node.router.node,
         connections=node.http.connections,
         away_bytes=node.http.away_bytes,
+        sessions_given_up=dict(node.http.sessions_given_up),
         processes=listed,
         workers={worker.name: worker.os_pid for worker in node.workers.alive()},
         workers_replaced=node.workers.replaced,

@@ -308,14 +308,14 @@ def test_each_character_of_a_key_counts_and_has_one_form() -> None:
         keys.rotate()
         keys.confirm()
     key = keys.newest()
-    assert table.find(key, "0", 0.0) is channel
+    assert table.find(key, "0", "u", 0.0) is channel
     for place, character in enumerate(key):
         other = key[:place] + ("A" if character != "A" else "B") + key[place + 1 :]
-        assert table.find(other, str(place), 0.0) is NO_SUCH_SESSION
+        assert table.find(other, str(place), "u", 0.0) is NO_SUCH_SESSION
     for other in (key.replace("-", "+"), key.replace("_", "/"), key + "=", key + "\n", key[:-1], key.lower()):
-        assert read_key(other, sign) is None or table.find(other, "x", 0.0) is NO_SUCH_SESSION
+        assert read_key(other, sign) is None or table.find(other, "x", "u", 0.0) is NO_SUCH_SESSION
     assert read_key(key.replace("-", "+"), sign) is read_key(key.replace("_", "/"), sign) is None
-    assert table.find(key, "0", 0.0) is channel
+    assert table.find(key, "0", "u", 0.0) is channel
 
 
 def test_only_few_keys_that_nobody_confirmed_are_good() -> None:
@@ -337,7 +337,7 @@ class Channel:
         self.given_up = False
         self.table: SessionTable[Channel] | None = None
 
-    def give_up(self) -> None:
+    def give_up(self, limit: str) -> None:
         assert self.table is not None
         self.given_up = True
         self.session.phase = Phase.OVER
@@ -361,16 +361,18 @@ def test_the_table_bounds_numbers_bytes_and_tries() -> None:
     assert table.away_bytes == 100
     table.come_back(channels[4])
     assert (table.away, table.away_bytes) == (1, 10)
-    assert table.find(channels[4].session.keys.newest(), "x", 0.0) is channels[4]
-    assert table.find(channels[0].session.keys.newest(), "x", 0.0) is NO_SUCH_SESSION
+    assert table.find(channels[4].session.keys.newest(), "x", "u", 0.0) is channels[4]
+    assert table.find(channels[0].session.keys.newest(), "x", "u", 0.0) is NO_SUCH_SESSION
     for _ in range(6):
-        assert table.find("A" * KEY_CHARACTERS, "y", 0.0) in (NO_SUCH_SESSION, TOO_MANY_RESUMES)
-    assert table.find(channels[0].session.keys.newest(), "y", 0.0) is TOO_MANY_RESUMES
-    assert table.find(channels[0].session.keys.newest(), "x", 0.0) is NO_SUCH_SESSION
+        assert table.find("A" * KEY_CHARACTERS, "y", "u", 0.0) in (NO_SUCH_SESSION, TOO_MANY_RESUMES)
+    assert table.find(channels[0].session.keys.newest(), "y", "u", 0.0) is TOO_MANY_RESUMES
+    assert table.find(channels[0].session.keys.newest(), "x", "u", 0.0) is NO_SUCH_SESSION
     right = channels[4].session.keys.newest()
-    assert table.find(right, "y", 0.0) is channels[4]  # whatever others at the address guess
+    assert table.find(right, "y", "u", 0.0) is channels[4]  # whatever others at the address guess
     for _ in range(5):
-        assert table.refuse(channels[4], "y", 0.0) is NO_SUCH_SESSION
-    assert table.find(right, "y", 0.0) is TOO_MANY_RESUMES
-    assert table.find(right, "x", 0.0) is channels[4]
-    assert table.find(right, "y", 2.1) is channels[4]
+        assert table.refuse(channels[4], "y", "u", 0.0) is NO_SUCH_SESSION
+    assert table.find(right, "y", "u", 0.0) is TOO_MANY_RESUMES
+    assert table.find(right, "x", "u", 0.0) is channels[4]
+    assert table.find(right, "y", "owner", 0.0) is channels[4]  # whatever a thief at the address does
+    assert table.given_up == {"resume_seconds": 0, "away": 2, "away_per_user": 0, "away_bytes": 1}
+    assert table.find(right, "y", "u", 2.1) is channels[4]

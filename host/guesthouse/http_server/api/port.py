@@ -230,6 +230,11 @@ class HttpServerActions:
         """What is kept for the clients of resumable channels that have no socket."""
         return self._context.sessions.away_bytes
 
+    @property
+    def sessions_given_up(self) -> Mapping[str, int]:
+        """Resumable channels that were closed while their clients were away, by the limit that was reached."""
+        return self._context.sessions.given_up
+
     def reopen(self, owner: ProcessId) -> None:
         """See `HttpServerPort.reopen`."""
         process = self._context.router.find(owner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from guesthouse.http_server.auth.tokens import LoginThrottle
 from guesthouse.http_server.close_codes import NO_SUCH_SESSION, TOO_MANY_RESUMES, CloseReason
@@ -22,11 +22,14 @@ class HeldSession(Protocol):
     def user(self) -> str:
         """Whose it is: the family of its token, or without one the address of its client."""
 
-    def give_up(self) -> None:
-        """Its client will not return, or there is no room for it: `forget` it."""
+    def give_up(self, limit: str) -> None:
+        """There is no room for it by that limit: `forget` it."""
 
 
 _Channel = TypeVar("_Channel", bound=HeldSession)
+
+LIMITS: Final = ("resume_seconds", "away", "away_per_user", "away_bytes")
+"""The settings by which sessions are given up."""
 
 
 class SessionTable(Generic[_Channel]):
@@ -51,6 +54,8 @@ class SessionTable(Generic[_Channel]):
         self._refreshes = LoginThrottle()
         self.away_bytes = 0
         """What sessions without a socket keep."""
+        self.given_up = dict.fromkeys(LIMITS, 0)
+        """Sessions whose clients may still have wanted them, by the limit that was reached."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -67,16 +72,16 @@ class SessionTable(Generic[_Channel]):
         """A session begins."""
         self._sessions[channel.session.keys.id] = channel
 
-    def find(self, key: str, address: str, now: float) -> _Channel | CloseReason:
+    def find(self, key: str, address: str, user: str, now: float) -> _Channel | CloseReason:
         """The session of a key, or how to refuse it.
 
-        A key that this node never made, or has made void since, counts as a failed try of the address: for that
-        session, or for all that there are not. So nobody is kept from a session of theirs by what others at the same
-        address guess. A key of a session that is over does not count.
+        A key that this node never made, or has made void since, counts as a failed try of that user at that address:
+        for that session, or for all that there are not. So nobody is kept from a session of theirs by what others at
+        the same address guess or have stolen. A key of a session that is over does not count.
         """
         shown = read_key(key, self.sign)
         channel = None if shown is None else self._sessions.get(shown.id)
-        tried = address if channel is None else _tried(channel, address)
+        tried = address if channel is None else _tried(channel, address, user)
         if self._resumes.wait(tried, now):
             return TOO_MANY_RESUMES
         if shown is not None and shown.genuine:
@@ -87,9 +92,9 @@ class SessionTable(Generic[_Channel]):
         self._resumes.failed(tried, now)
         return NO_SUCH_SESSION
 
-    def refuse(self, channel: _Channel, address: str, now: float) -> CloseReason:
-        """Whoever has shown the key of that session is not its user: how to refuse them."""
-        self._resumes.failed(_tried(channel, address), now)
+    def refuse(self, channel: _Channel, address: str, user: str, now: float) -> CloseReason:
+        """That user has shown the key of a session that is not theirs: how to refuse them."""
+        self._resumes.failed(_tried(channel, address, user), now)
         return NO_SUCH_SESSION
 
     def may_refresh(self, channel: HeldSession, now: float) -> bool:
@@ -109,10 +114,10 @@ class SessionTable(Generic[_Channel]):
             of_user = self._by_user.setdefault(channel.user, {})
             of_user[channel] = None
             if len(of_user) > self._most_of_user:
-                next(iter(of_user)).give_up()
+                self._give_up(next(iter(of_user)), "away_per_user")
         self.resize(channel, size)
         if len(self._away) > self._most:
-            next(iter(self._away)).give_up()
+            self._give_up(next(iter(self._away)), "away")
 
     def resize(self, channel: _Channel, size: int) -> None:
         """A session without a socket keeps so much now."""
@@ -122,7 +127,11 @@ class SessionTable(Generic[_Channel]):
         self._away[channel] = size
         self.away_bytes += size - held
         while self.away_bytes > self._most_bytes and self._away:
-            next(iter(self._away)).give_up()
+            self._give_up(next(iter(self._away)), "away_bytes")
+
+    def _give_up(self, channel: _Channel, limit: str) -> None:
+        self.given_up[limit] += 1
+        channel.give_up(limit)
 
     def come_back(self, channel: _Channel) -> None:
         """A session has a socket again."""
@@ -142,6 +151,6 @@ class SessionTable(Generic[_Channel]):
         self._refreshes.succeeded(channel.session.keys.id.hex())
 
 
-def _tried(channel: HeldSession, address: str) -> str:
-    """What failed tries of an address for one session are counted by."""
-    return f"{address} {channel.session.keys.id.hex()}"
+def _tried(channel: HeldSession, address: str, user: str) -> str:
+    """What failed tries of a user at an address for one session are counted by."""
+    return f"{address} {channel.session.keys.id.hex()} {user}"

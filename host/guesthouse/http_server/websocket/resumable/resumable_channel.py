@@ -345,8 +345,15 @@ class ResumableChannel(Channel):
         if self._socket is socket and self.session.phase is Phase.OVER:
             self.forget()
 
-    def give_up(self) -> None:
+    def give_up(self, limit: str) -> None:
         """See `session_table.HeldSession`."""
+        if self._process is not None:
+            self.complain(
+                f"a channel was closed while its client was away: there are too many for connections.{limit}"
+            )
+        self._end()
+
+    def _end(self) -> None:
         self._end_socket()
         self._finish(Notify.CLOSED, None)
         self.forget()
@@ -354,7 +361,9 @@ class ResumableChannel(Channel):
     def on_deadline(self, now: float) -> float:
         """The time of a client that is away is over; or one that is there is to be told what was received."""
         if self.session.phase is not Phase.LIVE:
-            self.give_up()
+            if self._process is not None:
+                self.context.sessions.given_up["resume_seconds"] += 1
+            self._end()
             return NEVER
         if self.session.owes:
             self.acknowledge()

@@ -117,11 +117,12 @@ class ResumableHandshake:
         context = self._context
         address = counted_as(self._form.forwarded_for or self._socket.peer.address)
         now = context.monotonic()
-        channel = context.sessions.find(control.session, address, now)
+        user = "" if claims is None else claims.family
+        channel = context.sessions.find(control.session, address, user, now)
         if isinstance(channel, CloseReason):
             return channel
         if not self._is_its_own(channel, claims):
-            return context.sessions.refuse(channel, address, now)
+            return context.sessions.refuse(channel, address, user, now)
         return channel.resume(self._socket, self._form.forwarded_for, control.received)
 
     def _claims(self, control: Resume) -> Claims | CloseReason | None:
