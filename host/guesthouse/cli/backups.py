@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
+from guesthouse.cli.terminal.progress import working
 
 
 @click.command()
@@ -24,9 +25,10 @@ def backup(file: str, without_secrets: bool, force: bool, home: str | None, as_j
     from guesthouse.core.home import Home
     from guesthouse.node.backup.backup import make_backup
 
-    made = make_backup(
-        Home(home_path(home)), Path(file).absolute(), secrets=not without_secrets, replace=force
-    )
+    with working(f"writing {file}"):
+        made = make_backup(
+            Home(home_path(home)), Path(file).absolute(), secrets=not without_secrets, replace=force
+        )
     if as_json:
         print_json(made.as_json())
         return
@@ -52,7 +54,8 @@ def restore(file: str, force: bool, home: str | None, as_json: bool) -> None:
     from guesthouse.node.backup.restore import restore_backup
 
     folder = home_path(home)
-    manifest = restore_backup(Home(folder), Path(file).absolute(), replace=force)
+    with working(f"checking and restoring {file}"):
+        manifest = restore_backup(Home(folder), Path(file).absolute(), replace=force)
     if as_json:
         print_json(
             {

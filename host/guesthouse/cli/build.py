@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from guesthouse.cli.options import json_option, print_json
+from guesthouse.cli.terminal.progress import working
 from guesthouse.core.errors import GuesthouseError
 
 if TYPE_CHECKING:
@@ -60,11 +61,9 @@ def build(folder: Path, output: Path | None) -> None:
 
     # A stopped build stops its compiler, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    click.echo(
-        os.fsencode(
-            build_package(folder, output, lambda line: click.echo(printable(line.expandtabs()), err=True))
-        )
-    )
+    with working(f"building {folder}"):
+        built = build_package(folder, output, lambda line: click.echo(printable(line.expandtabs()), err=True))
+    click.echo(os.fsencode(built))
 
 
 @click.command()
@@ -81,7 +80,8 @@ def inspect(file: Path, as_json: bool) -> None:
     from guesthouse.package.compile.inspect import inspect_component
 
     settings = load_settings()
-    inspection = asyncio.run(inspect_component(file, settings.package, _cache_folder(), settings.process))
+    with working(f"compiling {file}"):
+        inspection = asyncio.run(inspect_component(file, settings.package, _cache_folder(), settings.process))
     if as_json:
         print_json(_for_programs(inspection))
     else:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from guesthouse.cli.options import home_option, home_path
+from guesthouse.cli.terminal.completing import PROCESSES
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.printable import printable
 
@@ -41,7 +42,7 @@ class BadLine(GuesthouseError):
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=PROCESSES)
 @click.option("--binary", is_flag=True, help="Send binary messages, and write what arrives as it is.")
 @click.option(
     "--json",

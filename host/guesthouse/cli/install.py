@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
+from guesthouse.cli.terminal.completing import PACKAGES
+from guesthouse.cli.terminal.progress import working
 from guesthouse.core.errors import GuesthouseError
 
 
@@ -31,14 +33,16 @@ def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
     and keep running if the new one cannot start. Otherwise it starts with the node.
     """
     folder = home_path(home)
-    item = _install(folder, package, yes or None)
+    with working(f"checking and compiling {package}"):
+        item = _install(folder, package, yes or None)
     if "needs_consent" in item:
         if as_json or not sys.stdin.isatty():
             raise NotConsented(item["needs_consent"])
         click.echo(f"{item['package']} {item['version']}", err=True)
         _show_changes(item)
         click.confirm("Grant that?", abort=True, err=True)
-        item = _install(folder, package, item["hash"])
+        with working(f"starting {item['package']}"):
+            item = _install(folder, package, item["hash"])
     _show(item, as_json)
     if not as_json:
         _show_changes(item)
@@ -72,7 +76,7 @@ def _show_changes(item: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("package", metavar="PACKAGE_ID")
+@click.argument("package", metavar="PACKAGE_ID", shell_complete=PACKAGES)
 @click.option(
     "--purge", is_flag=True, help="Delete all that its processes stored, also if it is uninstalled already."
 )
@@ -103,7 +107,7 @@ def uninstall(package: str, purge: bool, home: str | None, as_json: bool) -> Non
 
 
 @click.command()
-@click.argument("package", metavar="PACKAGE_ID")
+@click.argument("package", metavar="PACKAGE_ID", shell_complete=PACKAGES)
 @home_option
 @json_option
 def rollback(package: str, home: str | None, as_json: bool) -> None:
@@ -118,7 +122,8 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
 
     package_id, folder = parse_package_id(package), home_path(home)
     try:
-        (item,) = ask(folder, "rollback", package=package_id)
+        with working(f"returning to the version of {package_id} before"):
+            (item,) = ask(folder, "rollback", package=package_id)
     except NoNode:
         from guesthouse.node.offline_installer import roll_back_without_node
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -11,7 +12,7 @@ import click
 
 import guesthouse
 from guesthouse.cli import streams
-from guesthouse.cli.examples import EXAMPLES
+from guesthouse.cli.terminal.examples import EXAMPLES
 from guesthouse.core.errors import GuesthouseError
 
 _MODULES: Final = {
@@ -20,7 +21,9 @@ _MODULES: Final = {
     "install": ("install", "uninstall", "rollback", "packages"),
     "status": ("ps", "channels", "logs"),
     "processes": ("send", "restart", "stop", "kill", "explain"),
+    "top": ("top",),
     "connect": ("connect",),
+    "completion": ("completion",),
     "configuration": ("config",),
     "doctor": ("doctor",),
     "backups": ("backup", "restore"),
@@ -79,7 +82,7 @@ def main() -> None:
     gc.disable()  # a command ends before garbage is worth looking for; a node enables it
     streams.prepare()
     try:
-        cli(prog_name="guesthouse")
+        cli(prog_name="guesthouse", color=False if os.environ.get("NO_COLOR") else None)
     except GuesthouseError as error:
         try:
             click.echo(f"guesthouse: {one_line(str(error))}", err=True)

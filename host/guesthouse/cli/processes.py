@@ -9,12 +9,13 @@ from typing import Any, Final
 import click
 
 from guesthouse.cli.options import NotText, home_option, home_path, json_option, print_json
+from guesthouse.cli.terminal.completing import PROCESSES
 
 _LONGEST_WAIT: Final = 366 * 24 * 3600
 
 
 @click.command()
-@click.argument("address", metavar="ADDRESS")
+@click.argument("address", metavar="ADDRESS", shell_complete=PROCESSES)
 @click.argument("body")
 @click.option(
     "--blob",
@@ -52,7 +53,7 @@ def send(address: str, body: str, blob: Any, seconds: int | None, home: str | No
 
 
 @click.command()
-@click.argument("process", metavar="PROCESS")
+@click.argument("process", metavar="PROCESS", shell_complete=PROCESSES)
 @home_option
 @json_option
 def restart(process: str, home: str | None, as_json: bool) -> None:
@@ -61,7 +62,7 @@ def restart(process: str, home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("process", metavar="PROCESS")
+@click.argument("process", metavar="PROCESS", shell_complete=PROCESSES)
 @home_option
 @json_option
 def stop(process: str, home: str | None, as_json: bool) -> None:
@@ -70,7 +71,7 @@ def stop(process: str, home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("process", metavar="PROCESS")
+@click.argument("process", metavar="PROCESS", shell_complete=PROCESSES)
 @home_option
 @json_option
 def kill(process: str, home: str | None, as_json: bool) -> None:
@@ -79,7 +80,7 @@ def kill(process: str, home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("process", metavar="PROCESS")
+@click.argument("process", metavar="PROCESS", shell_complete=PROCESSES)
 @home_option
 @json_option
 def explain(process: str, home: str | None, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
+from guesthouse.cli.terminal.completing import PROCESSES
 from guesthouse.core.printable import printable
 
 Columns: TypeAlias = Sequence[tuple[str, Callable[[dict[str, Any]], str]]]
@@ -132,7 +133,7 @@ def channels(home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("source", required=False, default="")
+@click.argument("source", required=False, default="", shell_complete=PROCESSES)
 @click.option("-f", "--follow", is_flag=True, help="Wait for new lines and show them.")
 @click.option(
     "-n",

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import ValidationError, convert
@@ -15,15 +15,15 @@ from guesthouse.control.control_server import BadCommand, Command
 from guesthouse.core.address import Address, ProcessId, canonical
 from guesthouse.core.json_text import is_text
 from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.http_server.state.traffic import Traffic
 from guesthouse.kernel.messaging.node_sender import Answered
 from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT
-from guesthouse.kernel.supervision.ended_processes import EndedProcess, listed_end
+from guesthouse.kernel.supervision.ended_processes import listed_end
 from guesthouse.kernel.supervision.explain import explained
 from guesthouse.kernel.supervision.process_status import listed, state_sizes
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
 from guesthouse.node.log import as_dict
 from guesthouse.node.log_filter import LEVELS, LogFilter
-from guesthouse.node.not_running import not_running
 from guesthouse.node.package_hosts import NeedsConsent
 from guesthouse.package.store.installed import parse_package_id
 
@@ -84,6 +84,7 @@ class NodeCommands:
         sizes = await state_sizes(self._node.state)
         packages = {item["package"]: item for item in self._node.installer.listed()}
         ended = self._node.http.ended_sessions()
+        traffic = await self._node.http.traffic()
         for process in self._node.router.processes():
             item = packages.get(process.id.package_id, {})
             version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
@@ -93,19 +94,16 @@ class NodeCommands:
                 "resumable": sum(channel.resumable for channel in opened),
                 "away": sum(channel.away for channel in opened),
                 "ended": ended.get(process.id, 0),
+                **_messages(traffic.get(process.id)),
             }
             yield listed(process, self._node.settings.process, sizes) | channels | version
-        for name, gone in self._not_running():
+        for name, gone in self._node.not_running():
             item = packages.get(gone.id.package_id, {})
             version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
             channels = {"channels": 0, "resumable": 0, "away": 0, "ended": ended.get(gone.id, 0)}
+            channels |= _messages(traffic.get(gone.id))
             shown = listed_end(gone, self._node.settings.process, sizes)
             yield shown | channels | version | {"process": name}
-
-    def _not_running(self) -> Iterator[tuple[str, EndedProcess]]:
-        """What should run and does not: processes, and by their ids packages that could not be loaded."""
-        yield from ((str(ended.id), ended) for ended in not_running(self._node))
-        yield from self._node.installer.not_loaded.items()
 
     async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each open channel."""
@@ -259,6 +257,12 @@ class NodeCommands:
         if not isinstance(text, str):
             raise BadCommand("send takes an `address`")
         return Address.parse(text if "@" in text else f"{self._node.settings.node}@{text}")
+
+
+def _messages(traffic: Traffic | None) -> dict[str, int]:
+    """Messages of a process's channels from and to clients, since the node started."""
+    counted = traffic or Traffic()
+    return {"messages_in": counted.messages_in, "messages_out": counted.messages_out}
 
 
 def _text(request: Mapping[str, Any], key: str) -> str:

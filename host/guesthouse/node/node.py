@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from guesthouse.kernel.storage import capability_store, process_state
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.supervision import children
 from guesthouse.kernel.supervision.children import Children
+from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.purge import void_packages
 from guesthouse.kernel.supervision.spawner import Spawner
 from guesthouse.kernel.supervision.supervised import NotWanted
@@ -41,7 +42,7 @@ from guesthouse.modules.registry import TABLES, Modules, package_folder, package
 from guesthouse.node.admin_commands import NodeCommands
 from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
-from guesthouse.node.not_running import failures
+from guesthouse.node.not_running import failures, not_running
 from guesthouse.node.offline_installer import tidy
 from guesthouse.node.package_hosts import refuse_same_host
 from guesthouse.node.prespawn import PrespawnedWorkers, command_of_workers, placement
@@ -315,7 +316,14 @@ class Node:
 
     def failures(self) -> Sequence[str]:
         """What failed of all that should run, a line each."""
-        return failures(self)
+        return failures(self.not_running())
+
+    def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
+        """What should run and does not: processes by their ids, and packages that could not be loaded by theirs."""
+        runs, ended = self.router.find, self.supervisor.ended.get
+        return not_running(
+            self.packages, lambda process: runs(process) is not None, ended, self.installer.not_loaded
+        )
 
     async def forget_absent(self) -> None:
         """All packages were added: forget child processes of any others."""

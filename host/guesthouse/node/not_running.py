@@ -1,29 +1,36 @@
-"""Processes of a node's packages that are not running, and packages that could not be started."""
+"""Processes of a node's packages that are not running, and packages that could not be loaded. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from guesthouse.core.address import ProcessId
 from guesthouse.kernel.supervision.ended_processes import FAILED, EndedProcess
-
-if TYPE_CHECKING:
-    from guesthouse.node.node import Node
+from guesthouse.package.spec import Package
 
 
-def not_running(node: Node) -> Iterator[EndedProcess]:
-    """Each process that a package of the node has, and that ended or could not be started."""
-    for package in node.packages:
+def not_running(
+    packages: Iterable[Package],
+    runs: Callable[[ProcessId], bool],
+    ended: Callable[[ProcessId], EndedProcess | None],
+    not_loaded: Mapping[str, EndedProcess],
+) -> Iterator[tuple[str, EndedProcess]]:
+    """What should run and does not: processes by their ids, then packages by theirs.
+
+    Args:
+        packages: those of the node.
+        runs: whether a process is there.
+        ended: why one is not.
+        not_loaded: installed packages that could not be loaded.
+    """
+    for package in packages:
         for spec in package.processes:
-            ended = node.supervisor.ended.get(spec.id)
-            if ended is not None and node.router.find(spec.id) is None:
-                yield ended
+            known = ended(spec.id)
+            if known is not None and not runs(spec.id):
+                yield str(spec.id), known
+    yield from not_loaded.items()
 
 
-def failures(node: Node) -> Sequence[str]:
-    """What failed of all that should run, a line each: processes, and packages that could not be loaded."""
-    lines = [f"{ended.id} {ended.in_words()}" for ended in not_running(node) if ended.state == FAILED]
-    return [
-        *lines,
-        *(f"{package} {ended.in_words()}" for package, ended in node.installer.not_loaded.items()),
-    ]
+def failures(absent: Iterable[tuple[str, EndedProcess]]) -> Sequence[str]:
+    """Those that failed, a line each."""
+    return [f"{name} {ended.in_words()}" for name, ended in absent if ended.state == FAILED]

@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from guesthouse.cli.examples import EXAMPLES
 from guesthouse.cli.main import COMMANDS, cli
+from guesthouse.cli.terminal.examples import EXAMPLES
 
 DOCS = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
 SECTIONS = dict(re.findall(r"^## guesthouse (\S+)\n(.*?)(?=^## |\Z)", DOCS, re.MULTILINE | re.DOTALL))

@@ -37,6 +37,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse ps",
         "guesthouse ps --limits",
     ),
+    "top": (
+        "guesthouse top",
+        "guesthouse top --once --sort memory --json",
+    ),
     "channels": ("guesthouse channels",),
     "logs": (
         "guesthouse logs -f",
@@ -59,6 +63,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "restore": (
         "guesthouse restore --home /var/lib/guesthouse /backups/node.tar.gz",
         "guesthouse restore --force /backups/node.tar.gz   # in place of what is there",
+    ),
+    "completion": (
+        "guesthouse completion bash > ~/.local/share/bash-completion/completions/guesthouse",
+        'guesthouse completion zsh > "${fpath[1]}/_guesthouse"',
+        "guesthouse completion fish > ~/.config/fish/completions/guesthouse.fish",
     ),
     "config": (
         "guesthouse config",

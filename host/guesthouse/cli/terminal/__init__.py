@@ -1,0 +1,1 @@
+"""What commands show and complete on a terminal."""
