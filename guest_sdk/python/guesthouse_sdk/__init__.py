@@ -97,8 +97,10 @@ from guesthouse_sdk.messaging import (
 )
 from guesthouse_sdk.on_exit import OnExit, get_on_exit, set_on_exit
 from guesthouse_sdk.process import Process
+from guesthouse_sdk.routes import Cors, RouteConflict, route
 from guesthouse_sdk.spawning import spawn
 from guesthouse_sdk.system import Verbosity, clear_state, get_state, our, print_to_log, set_state
+from guesthouse_sdk.typed import BadMessage
 
 __version__ = "0.1.0"
 
@@ -111,6 +113,7 @@ __all__ = [
     "BadClose",
     "BadCloseCode",
     "BadJson",
+    "BadMessage",
     "BadPath",
     "BadSubprotocol",
     "BindError",
@@ -124,6 +127,7 @@ __all__ = [
     "ChannelRequest",
     "CloseError",
     "CloseReasonTooLong",
+    "Cors",
     "GuestError",
     "Http",
     "HttpResponse",
@@ -152,6 +156,7 @@ __all__ = [
     "Request",
     "RequestRefused",
     "Response",
+    "RouteConflict",
     "SendError",
     "SpawnError",
     "SpawnNotAuthorised",
@@ -183,6 +188,7 @@ __all__ = [
     "our_capabilities",
     "print_to_log",
     "receive",
+    "route",
     "save_capabilities",
     "send_http_response",
     "send_ws_extension_push",

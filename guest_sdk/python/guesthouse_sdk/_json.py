@@ -6,16 +6,18 @@ import json
 from typing import Any
 
 from guesthouse_sdk.errors import BadJson
+from guesthouse_sdk.typed import encodable
 
 
 def written(value: object) -> str:
-    """JSON without spaces.
+    """JSON without spaces. A dataclass becomes an object with its tag in the field `type`, as `typed.Decoder`
+    reads it.
 
     Raises:
         TypeError: JSON cannot express the value.
         ValueError: it has NaN, an infinity or itself in it.
     """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=encodable)
 
 
 def read(text: str | bytes, error: type[BadJson] = BadJson) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._closing import NOBODY, closing
 from guesthouse_sdk._paths import params_of
 from guesthouse_sdk._payload import lose_latest
+from guesthouse_sdk._process_messages import ProcessMessages
+from guesthouse_sdk._process_routes import NO_ROUTE, ProcessRoutes
 from guesthouse_sdk._process_timers import ProcessTimers
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
@@ -31,6 +33,7 @@ from guesthouse_sdk.message import (
 )
 from guesthouse_sdk.messaging import Response, received, send_error
 from guesthouse_sdk.system import Verbosity, print_to_log
+from guesthouse_sdk.typed import BadMessage, Decoder
 
 _KERNEL: Final = ProcessId("kernel", "distro", "sys")
 _HANDOVER: Final = b'{"handover": '
@@ -40,7 +43,7 @@ _TEXT: Final = types.WsMessageType.TEXT
 _BINARY: Final = types.WsMessageType.BINARY
 
 
-class Process(ProcessTimers):
+class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
     """Base class of a process. Override what you need; no method needs `super()`.
 
     An uncaught exception is logged with its traceback, and that message is not handled further. Only one from
@@ -76,8 +79,10 @@ class Process(ProcessTimers):
         """
         self.on_open(channel)
 
-    def on_message(self, channel: Channel, message: str | bytes) -> None:
-        """A client sent a text message (str) or a binary one (bytes)."""
+    def on_message(self, channel: Channel, message: Any) -> None:
+        """A client sent a text message (str) or a binary one (bytes); or, in a process that has `messages`, an
+        object of that type.
+        """
 
     def on_channel_request(self, channel: Channel, request: ChannelRequest) -> object:
         """A client made a request over its channel, by `request()` of a client library. A process
@@ -151,6 +156,7 @@ class Process(ProcessTimers):
         self._answers = type(self).on_channel_request is not Process.on_channel_request
         closing.keeper = _Kept(self)
         try:
+            self._bind_routes()
             self.on_start()
             while True:
                 self._handle_next()
@@ -218,8 +224,18 @@ class Process(ProcessTimers):
             return
         if self._answers and (request := ChannelRequest.read(message)) is not None:
             self._answer(channel, request)
-        else:
+        elif self._decoder is None:
             self.on_message(channel, message)
+        else:
+            self._handle_typed(channel, message, self._decoder)
+
+    def _handle_typed(self, channel: Channel, message: str | bytes, decoder: Decoder) -> None:
+        try:
+            decoded = decoder.decode(message)
+        except BadMessage as error:
+            self.on_bad_message(channel, error)
+        else:
+            self.on_message(channel, decoded)
 
     def _answer(self, channel: Channel, request: ChannelRequest) -> None:
         try:
@@ -257,8 +273,11 @@ class Process(ProcessTimers):
             channel.close(1011, _FAILED_TO_OPEN)
 
     def _handle_http(self, raw: types.IncomingHttpRequest) -> None:
+        request = http_from_wit(raw)
         try:
-            answer = self.on_http(http_from_wit(raw))
+            answer = self._route(request)
+            if answer is NO_ROUTE:
+                answer = self.on_http(request)
         except BadBody as problem:
             answer = HttpResponse(f"{problem}\n", 400)
         if answer is None:

@@ -20,12 +20,14 @@ class FakeHttpExchange:
         headers: names and values, as the process gave them.
         body: the answer's body.
         mime: the answer's content type.
+        head: whether it is a HEAD request, whose answer has no body.
     """
 
     status: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     mime: str | None = None
+    head: bool = False
 
     @property
     def text(self) -> str:
@@ -36,7 +38,7 @@ class FakeHttpExchange:
         """Take the process's answer."""
         self.status, self.headers = status, headers
         if blob is not None:
-            self.body, self.mime = blob.bytes, blob.mime
+            self.body, self.mime = b"" if self.head else blob.bytes, blob.mime
 
     def answer_response(self, response: types.Response, blob: types.LazyLoadBlob | None) -> None:
         """Take an answer in its JSON form: a body such as `{"status": 200, "headers": {}}`."""

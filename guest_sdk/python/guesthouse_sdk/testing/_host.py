@@ -183,7 +183,7 @@ class FakeHost(FakeCalls):
             raise Refused(403, f"{path} is bound for clients of this machine only")
         if binding.authenticated and not logged_in:
             raise Refused(401, f"{path} is bound for logged-in clients only")
-        exchange = FakeHttpExchange()
+        exchange = FakeHttpExchange(head=method == "HEAD")
         if bound_path in self.static:
             exchange.answer(200, [], self.static[bound_path])
             return exchange

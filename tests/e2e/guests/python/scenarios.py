@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, TypeVar
 
 from guesthouse_sdk import (
     Address,
+    BadMessage,
     Channel,
+    Cors,
+    Http,
+    HttpResponse,
     IncomingRequest,
     IncomingResponse,
     NotAuthorised,
     Process,
     Response,
     bind_ws_path,
+    route,
 )
 from guesthouse_sdk.kv import Conflict, KeyValues, QuotaExceeded
 from guesthouse_sdk.timers import set_timer
+from guesthouse_sdk.typed import Decoder
 from guesthouse_sdk.vfs import AlreadyExists, Drive, Entry, NotEmpty, NotFound, ReadOnly
 from guesthouse_sdk.vfs import QuotaExceeded as DriveFull
 
@@ -30,8 +38,53 @@ QUOTA = 200_000
 """What a package may store in `kv`, and in `vfs`, where these run."""
 
 
+APP = "https://app.example"
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass
+class Thing:
+    name: str
+    colour: Colour = Colour.RED
+
+
+@dataclass
+class Put:
+    things: list[Thing]
+    by: str | None = None
+    sizes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class TakeAway:
+    which: Literal["first", "last"]
+    count: int = 1
+
+
 class Scenarios(Process):
     """Runs what it is told to."""
+
+    cors = Cors([APP], exposed=["x-count"])
+
+    @route("GET", "/things/:name", authenticated=False)
+    def thing(self, request: Http) -> HttpResponse:
+        return HttpResponse.json(dict(request.url_params), headers={"x-count": "1"})
+
+    @route("PUT", "/things/:name", authenticated=False)
+    def put_thing(self, request: Http) -> HttpResponse:
+        return HttpResponse.json(request.json(), 201)
+
+    @route("GET", "/", authenticated=False)
+    def root(self, request: Http) -> str:
+        return "root"
+
+    @route("POST", "/broken", authenticated=False)
+    def broken(self, request: Http) -> str:
+        raise LookupError("no luck")
 
     def on_start(self) -> None:
         self.heard: list[object] = []
@@ -241,6 +294,23 @@ def timers_durable(process: Scenarios, channel: Channel) -> object:
     return GOES_ON
 
 
+def typed(process: Scenarios, channel: Channel) -> None:
+    decoder = Decoder(Put | TakeAway)
+    equal(
+        decoder.decode('{"type": "put", "things": [{"name": "é", "colour": "blue"}], "sizes": {"x": 1}}'),
+        Put([Thing("é", Colour.BLUE)], None, {"x": 1.0}),
+    )
+    equal(decoder.decode('{"type": "take-away", "which": "last"}'), TakeAway("last"))
+    wrong = '{"type": "put", "things": [{"name": "a"}, {"name": 7}]}'
+    equal(
+        str(refused(BadMessage, decoder.decode, wrong)),
+        "things[1].name: a string is expected, not a whole number",
+    )
+    deep = '{"type": "put", "things": ' + "[" * 400 + "]" * 400 + "}"
+    for text in (deep, "[" * 100_000, "{"):
+        refused(BadMessage, decoder.decode, text)
+
+
 def lacks(process: Scenarios, channel: Channel) -> None:
     """Only for a process that may use none of the modules."""
     for name, call in (
@@ -267,6 +337,7 @@ SCENARIOS: dict[str, Callable[[Scenarios, Channel], object]] = {
         vfs_package,
         timers_call,
         timers_durable,
+        typed,
         lacks,
     )
 }
