@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from guesthouse_sdk import Address, Process, get_blob, our, receive, send_ws_push
@@ -133,6 +134,28 @@ def test_a_module_is_loaded_by_its_file_with_its_neighbours(tmp_path: Path) -> N
     for name in ("empty.py", "missing.py", "app.txt"):
         with pytest.raises(BadMain):
             load_main(tmp_path / name)
+
+
+def test_a_module_that_is_loaded_twice_is_two_modules(tmp_path: Path) -> None:
+    source = """
+        from __future__ import annotations
+        from dataclasses import dataclass
+        from guesthouse_sdk.typed import Decoder
+
+        @dataclass
+        class Inner: pass
+
+        @dataclass
+        class Outer:
+            inner: Inner
+
+        def main(our): assert isinstance(Decoder(Outer).decode('{"inner": {}}').inner, Inner)
+    """
+    (tmp_path / "app.py").write_text(dedent(source))
+    first, second = load_main(tmp_path / "app.py"), load_main(tmp_path / "app.py")
+    for main in (first, second):
+        with FakeHost() as host:
+            host.run(main)
 
 
 def test_the_readme_example_holds() -> None:

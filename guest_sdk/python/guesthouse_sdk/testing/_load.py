@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 from guesthouse_sdk.entry import BadMain, Main, checked_main
+
+_numbers: Final = count()
 
 
 def load_main(path: str | Path) -> Main:
@@ -18,7 +22,7 @@ def load_main(path: str | Path) -> Main:
         BadMain: there is no such module, or its `main` cannot be run.
     """
     file = Path(path).resolve()
-    name = f"guesthouse_process_{file.parent.name.replace('-', '_')}_{file.stem}"
+    name = f"guesthouse_process_{file.parent.name.replace('-', '_')}_{file.stem}_{next(_numbers)}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None or not file.is_file():
         raise BadMain(f"{path} is not a Python file: give the module that has main, such as app.py")
