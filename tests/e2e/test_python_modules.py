@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from guesthouse_sdk.testing import load_main
 from tests.certificates import TRUSTS_NOBODY
 from tests.route_requests import REQUESTS
 
@@ -19,25 +20,15 @@ from .daemon import Daemon
 PROCESS = "scenarios:scenarios:test.os"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-
-def _named() -> tuple[list[str], int]:
-    file = Path(__file__).parent / "guests/python/scenarios.py"
-    spec = importlib.util.spec_from_file_location("scenarios_of_modules", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.SCENARIOS), module.QUOTA
+_module = sys.modules[load_main(Path(__file__).parent / "guests/python/scenarios.py").__module__]
+SCENARIOS, QUOTA = list(_module.SCENARIOS), _module.QUOTA
 
 
-SCENARIOS, QUOTA = _named()
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
 async def running(shared: StartNode) -> Daemon:
     return await shared("scenarios", settings={"process_kv_bytes": QUOTA, "process_drive_bytes": QUOTA})
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
 async def test_the_modules_are_as_the_sdk_says(shared: StartNode, name: str) -> None:
     node = await running(shared)
     process = "bare" if name == "lacks" else "scenarios"
