@@ -42,6 +42,9 @@ SDK_PAGE: Final = """# Python SDK
 ::: guesthouse_sdk.timers
     options: {show_root_heading: true, show_root_toc_entry: true}
 
+::: guesthouse_sdk.passwords
+    options: {show_root_heading: true, show_root_toc_entry: true}
+
 ::: guesthouse_sdk.routes
     options: {show_root_heading: true, show_root_toc_entry: true}
 

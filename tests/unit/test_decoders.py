@@ -43,7 +43,7 @@ from guesthouse.http_server.sessions.control_messages import (
 from guesthouse.http_server.websocket import extension, register
 from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE, BadEnvelope, Envelopes
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
-from guesthouse.modules import kv
+from guesthouse.modules import kv, passwords
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.kinode_packages import _json as kinode_json
 from guesthouse.wasm.artifact_files import names_in
@@ -281,6 +281,12 @@ DOORS: Final[dict[str, Door]] = {
     "kv": Door(
         "JSON", kv.MAX_BODY, lambda data: json_forms.parse(data, kv.MAX_BODY), (json_forms.BadRequest,)
     ),
+    "passwords": Door(
+        "JSON",
+        passwords.MAX_BODY,
+        lambda data: json_forms.parse(data, passwords.MAX_BODY),
+        (json_forms.BadRequest,),
+    ),
     "http_response": Door(
         "JSON",
         MAX_HEAD,
@@ -337,6 +343,7 @@ def test_what_is_hostile_costs_memory_by_its_size_and_is_refused_as_anything_els
         "http_server_json",
         "modules",
         "kv",
+        "passwords",
         "params",
         "manifest",
         "plan",

@@ -14,12 +14,13 @@ from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.storage.database import State
 from guesthouse.modules.kv import Kv
 from guesthouse.modules.module import ModuleContext, RuntimeModule
+from guesthouse.modules.passwords import Passwords
 from guesthouse.modules.timer import Timer
 from guesthouse.modules.vfs import Vfs
 from guesthouse.package.drive_path import PACKAGE_DRIVE
 from guesthouse.package.spec import Package
 
-MODULES: Final[tuple[type[RuntimeModule], ...]] = (Kv, Timer, Vfs)
+MODULES: Final[tuple[type[RuntimeModule], ...]] = (Kv, Passwords, Timer, Vfs)
 """All modules. To add one, write its file and list it here."""
 TABLES: Final = tuple(table for module in MODULES for table in module.tables)
 

@@ -233,3 +233,23 @@ async def test_times_that_are_no_times_are_refused(scene: Scene) -> None:
             for body in (f'{{"SetTimer": {number}}}', f'{{"Set": {{"id": "x", "milliseconds": {number}}}}}'):
                 answer = await attacker.do(f"send timer:distro:sys {body}")
                 assert "Err" in answer or answer == "failed", (body, answer)
+
+
+DEAR: Final = "$argon2id$v=19$m=4194304,t=1000000,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"
+
+
+@tried_again
+async def test_passwords_without_end_are_hashed_one_at_a_time(scene: Scene) -> None:
+    """Each takes 19 MiB and some hundredths of a second of a CPU, and its package rests after it."""
+    rights: list[Any] = ["passwords:distro:sys"]
+    title = "passwords to hash, without end"
+    async with raid(scene, title, "one hash at a time, and rests", request_capabilities=rights) as (
+        attacker,
+        attack,
+    ):
+        while not attack.measured:
+            answer = await attacker.do('send passwords:distro:sys {"Hash": "x"}')
+            assert answer.startswith('{"Hash":"$argon2id$'), answer
+        fields = {"password": "x", "hash": DEAR}
+        answer = await attacker.do(f"send passwords:distro:sys {json.dumps({'Verify': fields})}")
+        assert "costs more than" in answer

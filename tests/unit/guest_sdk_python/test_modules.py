@@ -9,6 +9,7 @@ import pytest
 from guesthouse_sdk import Address, Channel, IncomingRequest, MailboxFull, Process, receive
 from guesthouse_sdk._native import types
 from guesthouse_sdk.kv import MAX_LIST, KeyValues, KvError, NotStored
+from guesthouse_sdk.passwords import Busy, PasswordError, hash_password, is_outdated, verify_password
 from guesthouse_sdk.testing import Answer, FakeHost, FakeLimits, SentRequest, load_main
 from guesthouse_sdk.timers import TimerError, TimerNotStored, TooManyTimers, set_timer
 from guesthouse_sdk.vfs import Drive, VfsError
@@ -17,7 +18,7 @@ from guesthouse_sdk.vfs import NotStored as FileNotStored
 MAIN = load_main(Path(__file__).parents[2] / "e2e/guests/python/scenarios.py")
 _module = __import__(MAIN.__module__)
 SCENARIOS, QUOTA = list(_module.SCENARIOS), _module.QUOTA
-MODULES = ("kv:distro:sys", "vfs:distro:sys", "timer:distro:sys")
+MODULES = ("kv:distro:sys", "vfs:distro:sys", "timer:distro:sys", "passwords:distro:sys")
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -79,15 +80,19 @@ def test_what_modules_say_that_is_not_foreseen_is_an_error_of_theirs() -> None:
             partial(KeyValues("notes").get, "k"),
             partial(Drive("notes").read, "a"),
             partial(set_timer, "x", 1),
+            partial(hash_password, "x"),
         ):
             with pytest.raises(Exception) as caught:  # noqa: PT011 - which is asserted below
                 call()
             raised.append(caught.value)
 
     for body, kinds in (
-        (b'{"Err": "IOError"}', [NotStored, FileNotStored, TimerNotStored]),
-        (b'{"Err": {"IOError": {"error": "the log"}}}', [NotStored, FileNotStored, TimerNotStored]),
-        (b'{"Err": {"Novel": {"error": "as never before"}}}', [KvError, VfsError, TimerError]),
+        (b'{"Err": "IOError"}', [NotStored, FileNotStored, TimerNotStored, PasswordError]),
+        (
+            b'{"Err": {"IOError": {"error": "the log"}}}',
+            [NotStored, FileNotStored, TimerNotStored, PasswordError],
+        ),
+        (b'{"Err": {"Novel": {"error": "as never before"}}}', [KvError, VfsError, TimerError, PasswordError]),
     ):
         with FakeHost() as host:
             for name in MODULES:
@@ -270,3 +275,18 @@ def test_a_process_that_waits_for_a_timer_sees_time_pass() -> None:
         assert host.now == 3.0
         with pytest.raises(ValueError, match="pass"):
             host.advance(-1)
+
+
+def test_a_hash_of_another_cost_is_outdated_and_a_busy_node_says_so() -> None:
+    with FakeHost() as host:
+        host.grant("passwords:distro:sys")
+        host.run(Sleeper)
+        stored = hash_password("x")
+        other = stored.replace("t=2", "t=3")
+        assert not verify_password("x", other)  # the cost is part of what is hashed
+        assert not is_outdated("x", other)
+        host.process("passwords:distro:sys", partial(_says, b'{"Err":"Busy"}'))
+        with pytest.raises(Busy):
+            hash_password("x")
+        host.process("passwords:distro:sys", partial(_says, b'{"Verify":{"matches":true,"outdated":true}}'))
+        assert is_outdated("x", stored)

@@ -33,6 +33,7 @@ class FakeKv:
         self._quota = quota
         self._now = now
         self._databases: dict[str, _Database] = {}
+        self._used = 0
 
     def carry_out(self, body: bytes, blob: bytes | None) -> Reply:
         """Answer a request."""
@@ -51,7 +52,8 @@ class FakeKv:
         if name == "Open":
             return OK, None
         if name == "RemoveDb":
-            database.clear()
+            for key in list(database):
+                self._drop(database, key)
             return OK, None
         if name == "List":
             return _list(fields or {}, database), None
@@ -72,7 +74,7 @@ class FakeKv:
         elif name == "Set":
             expires = self._expiry(fields, blob)
         if name == "Delete" or blob is None:
-            database.pop(key, None)
+            self._drop(database, key)
             return OK, None
         return self._store(database, key, blob, expires), None
 
@@ -85,14 +87,13 @@ class FakeKv:
         return None if ttl is None else self._now() + ttl
 
     def _store(self, database: _Database, key: bytes, value: bytes, expires: float | None) -> bytes:
-        others = sum(
-            len(other) + len(kept) + ENTRY_BYTES
-            for name in list(self._databases)
-            for other, (kept, _) in self._living(name).items()
-            if (other, self._databases[name]) != (key, database)
-        )
-        if others + len(key) + len(value) + ENTRY_BYTES > self._quota:
+        for name in list(self._databases):
+            self._living(name)
+        before = _size(key, database[key][0]) if key in database else 0
+        if self._used - before + _size(key, value) > self._quota:
             return error("QuotaExceeded")
+        self._drop(database, key)
+        self._used += _size(key, value)
         database[key] = value, expires
         return OK
 
@@ -102,14 +103,22 @@ class FakeKv:
         for key in [
             key for key, (_, until) in database.items() if until is not None and until <= self._now()
         ]:
-            del database[key]
+            self._drop(database, key)
         return database
+
+    def _drop(self, database: _Database, key: bytes) -> None:
+        if key in database:
+            self._used -= _size(key, database.pop(key)[0])
 
     def _check_package(self, named: Any) -> None:
         if isinstance(named, dict):
             named = f"{named.get('package_name')}:{named.get('publisher_node')}"
         if named not in (None, self._package):
             raise BadRequest("that package is not the sender's own")
+
+
+def _size(key: bytes, value: bytes) -> int:
+    return len(key) + len(value) + ENTRY_BYTES
 
 
 def _list(fields: Any, database: _Database) -> bytes:

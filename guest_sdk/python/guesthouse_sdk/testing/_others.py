@@ -13,6 +13,7 @@ from guesthouse_sdk.message import blob_from_wit, optional_blob_to_wit
 from guesthouse_sdk.testing._exchanges import SentRequest
 from guesthouse_sdk.testing._kv import FakeKv
 from guesthouse_sdk.testing._limits import FakeLimits
+from guesthouse_sdk.testing._passwords import FakePasswords
 from guesthouse_sdk.testing._rights import FakeRights
 from guesthouse_sdk.testing._timer import FakeTimers
 from guesthouse_sdk.testing._vfs import FakeVfs
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 Outcome = tuple[types.IncomingResponse, types.LazyLoadBlob | None] | types.SendError
 """What comes of a request: a response with its blob, or an error."""
 
-_KV, _VFS, _TIMER = (ProcessId(name, "distro", "sys") for name in ("kv", "vfs", "timer"))
-_MODULES: Final = frozenset((_KV, _VFS, _TIMER))
+_KV, _PASSWORDS, _TIMER, _VFS = (
+    ProcessId(name, "distro", "sys") for name in ("kv", "passwords", "timer", "vfs")
+)
+_MODULES: Final = frozenset((_KV, _PASSWORDS, _TIMER, _VFS))
 
 
 class FakeOthers(FakeRights):
@@ -46,6 +49,7 @@ class FakeOthers(FakeRights):
         self.timers = FakeTimers(self._ring)
         package = f"{our.process.package_name}:{our.process.publisher_node}"
         self._kv = FakeKv(package, limits.kv_bytes, lambda: self.now)
+        self._passwords = FakePasswords()
         self._vfs = FakeVfs(package, limits.drive_bytes, self.package_files)
 
     @property
@@ -112,6 +116,8 @@ class FakeOthers(FakeRights):
             self._ask_process(sent, raw_target, fail, done)
         elif target.process == _TIMER:
             self.timers.carry_out(request.body, request.expects_response, answer)
+        elif target.process == _PASSWORDS:
+            answer(self._passwords.carry_out(request.body))
         elif target.process in _MODULES:
             module = self._kv if target.process == _KV else self._vfs
             answer(*module.carry_out(request.body, None if blob is None else blob.bytes))

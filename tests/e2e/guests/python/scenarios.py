@@ -27,6 +27,7 @@ from guesthouse_sdk import (
     route,
 )
 from guesthouse_sdk.kv import Conflict, KeyValues, QuotaExceeded
+from guesthouse_sdk.passwords import PasswordError, hash_password, is_outdated, verify_password
 from guesthouse_sdk.timers import set_timer
 from guesthouse_sdk.typed import Decoder
 from guesthouse_sdk.vfs import AlreadyExists, Drive, Entry, NotEmpty, NotFound, ReadOnly
@@ -311,6 +312,19 @@ def typed(process: Scenarios, channel: Channel) -> None:
         refused(BadMessage, decoder.decode, text)
 
 
+def passwords(process: Scenarios, channel: Channel) -> None:
+    stored = hash_password("pässword")
+    assert stored.startswith("$argon2id$v=19$m="), stored
+    equal((verify_password("pässword", stored), verify_password("password", stored)), (True, False))
+    equal(is_outdated("pässword", stored), False)
+    assert hash_password("pässword") != stored, "two hashes have one salt"
+    dear = "$argon2id$v=19$m=4194304,t=1000000,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"
+    for password, text in (("", stored), ("x" * 1025, stored), ("x", "no hash"), ("x", dear), ("x", "")):
+        refused(PasswordError, verify_password, password, text)
+    refused(PasswordError, hash_password, "")
+    refused(ValueError, hash_password, "\ud800")
+
+
 def lacks(process: Scenarios, channel: Channel) -> None:
     """Only for a process that may use none of the modules."""
     for name, call in (
@@ -318,6 +332,7 @@ def lacks(process: Scenarios, channel: Channel) -> None:
         ("vfs", lambda: Drive("notes").exists("a")),
         ("timer", lambda: process.call_later(1, print)),
         ("timer", lambda: set_timer("x", 1)),
+        ("passwords", lambda: hash_password("x")),
     ):
         error = refused(NotAuthorised, call)
         remedy = f'add "{name}:distro:sys" to its request-capabilities in package.toml'
@@ -338,6 +353,7 @@ SCENARIOS: dict[str, Callable[[Scenarios, Channel], object]] = {
         timers_call,
         timers_durable,
         typed,
+        passwords,
         lacks,
     )
 }
