@@ -81,8 +81,10 @@ class Scheduler:
             return 0.0
         while self._sleepers and self._sleepers[0][2].waiting is not WaitingFor.TIME:
             heapq.heappop(self._sleepers)  # ended while it slept
-        nearest = min((queue[0][0] for queue in (self._sleepers, self._throttled) if queue), default=None)
-        return None if nearest is None else max(0.0, nearest - monotonic())
+        if not self._sleepers and not self._throttled:
+            return None
+        nearest = min(queue[0][0] for queue in (self._sleepers, self._throttled) if queue)
+        return max(0.0, nearest - monotonic())
 
     def run_round(self) -> None:
         """Run every woken guest, and one pre-empted one."""
@@ -91,8 +93,10 @@ class Scheduler:
 
     def run_woken(self) -> bool:
         """Run every woken guest; returns whether one finished quickly."""
-        self._wake_sleepers()
-        self._release_throttled()
+        if self._sleepers:
+            self._wake_sleepers()
+        if self._throttled:
+            self._release_throttled()
         self._was_quick = False
         for _ in range(len(self._woken)):
             self._run(self._woken.popleft())
@@ -114,8 +118,6 @@ class Scheduler:
         self._drop(guest, trap)
 
     def _wake_sleepers(self) -> None:
-        if not self._sleepers:
-            return
         now = monotonic()
         while self._sleepers and self._sleepers[0][0] <= now:
             heapq.heappop(self._sleepers)[2].wake_from_sleep()
@@ -139,8 +141,6 @@ class Scheduler:
         return seconds > 0
 
     def _release_throttled(self) -> None:
-        if not self._throttled:
-            return
         now = monotonic()
         while self._throttled and self._throttled[0][0] <= now:
             self._preempted.append(heapq.heappop(self._throttled)[2])
