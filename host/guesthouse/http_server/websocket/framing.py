@@ -7,6 +7,7 @@ negotiated the same window.
 from __future__ import annotations
 
 import zlib
+from struct import Struct
 from typing import Final, Protocol
 
 from websockets.extensions import Extension
@@ -26,6 +27,9 @@ COMPRESS_FROM: Final = 1024
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
 _SYNC_TAIL: Final = b"\x00\x00\xff\xff"
+_short_header: Final = Struct(">BB").pack
+_header: Final = Struct(">BBH").pack
+_long_header: Final = Struct(">BBQ").pack
 
 
 def frame(message_type: int, payload: bytes) -> bytes:
@@ -36,10 +40,10 @@ def frame(message_type: int, payload: bytes) -> bytes:
 def _framed(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return bytes((first, size)) + payload
+        return _short_header(first, size) + payload
     if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+        return _header(first, 126, size) + payload
+    return _long_header(first, 127, size) + payload
 
 
 def deflated_frame(message_type: int, payload: bytes, window_bits: int) -> bytes:
