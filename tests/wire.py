@@ -173,12 +173,12 @@ class FrameReader:
         self._pieces: dict[str, bytes] = {}
         self._read = _from_worker if of_worker else _from_node
 
-    def feed(self, data: bytes) -> Iterator[list[Any]]:
+    def feed(self, data: bytes | bytearray) -> Iterator[list[Any]]:
         """Those that are whole now."""
         for messages in self.frames(data):
             yield from messages
 
-    def frames(self, data: bytes) -> Iterator[list[list[Any]]]:
+    def frames(self, data: bytes | bytearray) -> Iterator[list[list[Any]]]:
         """The same, frame by frame."""
         buffer = self._buffer
         buffer += data

@@ -175,13 +175,13 @@ class NodeEnd(asyncio.Protocol):
         self._on_lost(self._error)
 
     def _flush(self) -> None:
-        batch, self._batch, self._batch_size = self._batch, [], 0
+        batch, size, self._batch, self._batch_size = self._batch, self._batch_size, [], 0
         if not batch or self._transport is None:
             return
         if self._behind:
             self._behind.append(batch)
         else:
-            self._write(batch)
+            self._write(batch, size)
 
     def _split_last(self) -> None:
         """Send the last message of the batch in pieces, if it has large payloads."""
@@ -219,11 +219,11 @@ class NodeEnd(asyncio.Protocol):
         if isinstance(first, list) or first.done:
             self._behind.popleft()
 
-    def _write(self, batch: list[Message]) -> None:
+    def _write(self, batch: list[Message], size: int = 0) -> None:
         if self._transport is None:
             return
         try:
-            frame = encode(batch)
+            frame = encode(batch, size)
         except (LinkError, *UNENCODABLE):
             frame = self._encode_each(batch)
         self._transport.write(frame)
@@ -233,7 +233,7 @@ class NodeEnd(asyncio.Protocol):
             if self._poll_until:
                 self._loop.call_soon(self._poll)
 
-    def _encode_each(self, batch: list[Message]) -> bytes:
+    def _encode_each(self, batch: list[Message]) -> bytes | bytearray:
         """Encode the messages of a batch one by one, reporting those that cannot be encoded."""
         frames = []
         for message in batch:

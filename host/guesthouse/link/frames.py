@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from struct import Struct
 from typing import Annotated, Final, Generic, TypeVar
 
 from msgspec import Meta, MsgspecError, Raw
@@ -40,7 +41,11 @@ class LinkError(GuesthouseError):
     """The other end of the link violated the protocol or went away."""
 
 
+LARGE: Final = 16 * 1024
+"""Bytes above which copying costs more than what avoids it."""
 _encode: Final = Encoder().encode
+_encode_into: Final = Encoder().encode_into
+_put_size: Final = Struct("<I").pack_into
 
 
 # Each end makes the one that it reads with: to make both takes milliseconds.
@@ -59,17 +64,30 @@ def _one_to_node() -> Decoder[ToNode]:
     return Decoder(ToNode)
 
 
-def encode(messages: Sequence[Message | Raw]) -> bytes:
+def encode(messages: Sequence[Message | Raw], payload_bytes: int = 0) -> bytes | bytearray:
     """Encode messages as one frame.
+
+    Args:
+        messages: at most `MOST_MESSAGES`.
+        payload_bytes: about how many bytes they have; large ones are copied once less.
 
     Raises:
         LinkError: the frame would be over `MAX_FRAME`.
         ValueError: and the others of `UNENCODABLE`: a message cannot be encoded.
     """
+    if payload_bytes > LARGE:
+        frame = bytearray(_HEADER)
+        _encode_into(messages, frame, _HEADER)
+        _put_size(frame, 0, _checked_size(len(frame) - _HEADER))
+        return frame
     body = _encode(messages)
-    if len(body) > MAX_FRAME:
-        raise LinkError(f"a link frame of {len(body)} bytes is over the limit of {MAX_FRAME}")
-    return len(body).to_bytes(_HEADER, "little") + body
+    return _checked_size(len(body)).to_bytes(_HEADER, "little") + body
+
+
+def _checked_size(size: int) -> int:
+    if size > MAX_FRAME:
+        raise LinkError(f"a link frame of {size} bytes is over the limit of {MAX_FRAME}")
+    return size
 
 
 def checked(message: ToNode) -> Raw:
@@ -100,7 +118,7 @@ class FrameReader(Generic[M]):
         """Bytes of an incomplete frame."""
         return len(self._buffer)
 
-    def one_frame(self, data: bytes) -> list[M] | None:
+    def one_frame(self, data: bytes | bytearray) -> list[M] | None:
         """Fast path of `feed`: the messages of `data` if it is exactly one frame and nothing is buffered. Otherwise
         returns None and does nothing.
 
@@ -110,9 +128,12 @@ class FrameReader(Generic[M]):
         size = len(data) - _HEADER
         if self._buffer or size < 0 or size > MAX_FRAME or int.from_bytes(data[:_HEADER], "little") != size:
             return None
-        return self._messages(data[_HEADER:])
+        if size <= LARGE:
+            return self._messages(data[_HEADER:])
+        with memoryview(data) as whole, whole[_HEADER:] as body:
+            return self._messages(body)
 
-    def feed(self, data: bytes) -> Iterator[M]:
+    def feed(self, data: bytes | bytearray) -> Iterator[M]:
         """Receive bytes and yield the messages of all complete frames, decoding each frame lazily.
 
         Raises:
@@ -134,7 +155,7 @@ class FrameReader(Generic[M]):
             del buffer[:end]
             yield from messages
 
-    def _messages(self, body: bytes | memoryview) -> list[M]:
+    def _messages(self, body: bytes | bytearray | memoryview) -> list[M]:
         try:
             return self._decoder.decode(body)
         except _UNREADABLE as error:

@@ -90,18 +90,19 @@ class InPieces:
         """Whether all frames were sent."""
         return not self._left
 
-    def frames(self) -> Iterator[bytes]:
+    def frames(self) -> Iterator[bytes | bytearray]:
         """Frames to send in this iteration."""
         for frame in islice(self._frames, TURN_PIECES):
             self._left -= 1
             yield frame
 
 
-def _frames(piece: Any, handle: int, payloads: Payloads, whole: Message | Raw) -> Iterator[bytes]:
+def _frames(piece: Any, handle: int, payloads: Payloads, whole: Message | Raw) -> Iterator[bytes | bytearray]:
     for name, payload in payloads:
         view, size = memoryview(payload), len(payload)
         for start in range(0, size, PIECE_BYTES):
-            yield encode([piece(handle, name, size, view[start : start + PIECE_BYTES])])
+            part = view[start : start + PIECE_BYTES]
+            yield encode([piece(handle, name, size, part)], len(part))
     yield encode([whole])
 
 

@@ -130,15 +130,15 @@ class LinkWriter:
         self._consumers.clear()
         messages += self._messages
         self._messages.clear()
-        self._bytes = 0
+        size, self._bytes = self._bytes, 0
         try:
-            frame = encode(messages)
+            frame = encode(messages, size)
         except (LinkError, *UNENCODABLE):
             frame = b"".join(map(_alone, messages))
         self._link.sendall(frame)
 
 
-def _alone(message: Message | Raw) -> bytes:
+def _alone(message: Message | Raw) -> bytes | bytearray:
     """The frame of one message of a batch that cannot be encoded as a whole; a log line if it cannot be encoded
     itself.
     """

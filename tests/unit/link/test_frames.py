@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.wire import frame
 
 from guesthouse.link import frames
-from guesthouse.link.frames import MAX_FRAME, MOST_MESSAGES, LinkError, encode, from_worker
+from guesthouse.link.frames import LARGE, MAX_FRAME, MOST_MESSAGES, LinkError, encode, from_worker
+from guesthouse.link.schema import PIECE_BYTES
 from guesthouse.link.to_node import Consumed, LogLine, Pong, Push, Started, ToNode
 
 messages: Final = (
@@ -48,7 +49,7 @@ def test_a_stream_that_comes_byte_by_byte_gives_the_same_messages(sent: list[lis
     assert got == [message for batch in sent for message in batch]
 
 
-def refusal_of(data: bytes) -> str:
+def refusal_of(data: bytes | bytearray) -> str:
     """Why the bytes are refused; empty when they are messages."""
     try:
         list(from_worker().feed(data))
@@ -148,6 +149,29 @@ def test_a_frame_of_the_largest_size_goes_through_and_a_larger_one_does_not(
     assert list(from_worker().feed(encode(fits))) == fits
     with pytest.raises(LinkError, match="over the limit of 1000"):
         encode([Push(1, 2, 1, b"x" * (1000 - 8))])
+    with pytest.raises(LinkError, match="over the limit of 1000"):
+        encode([Push(1, 2, 1, b"x" * (1000 - 8))], LARGE + 1)
+
+
+@pytest.mark.parametrize("size", [0, LARGE - 16, LARGE, LARGE + 1, 2 * PIECE_BYTES])
+def test_a_frame_of_large_payloads_is_the_same_copied_once_less(size: int) -> None:
+    messages = [Consumed(1, 2), Push(1, 2, 1, bytes(range(256)) * (size // 256) + bytes(size % 256))]
+    made = encode(messages, LARGE + 1)
+    assert made == encode(messages)
+    assert type(made) is bytearray
+    assert from_worker().one_frame(made) == messages
+    assert list(from_worker().feed(made)) == messages
+
+
+def test_a_large_payload_that_was_read_does_not_keep_what_it_came_in() -> None:
+    made = bytearray(encode([Push(1, 2, 1, b"x" * (LARGE + 1))]))
+    messages = from_worker().one_frame(made)
+    assert messages is not None
+    [push] = messages
+    assert isinstance(push, Push)
+    assert type(push.payload) is bytes
+    made[:] = b""  # a view that is left would forbid this
+    assert push.payload == b"x" * (LARGE + 1)
 
 
 @pytest.mark.parametrize("announced", [MAX_FRAME + 1, 2**31, 2**32 - 1])

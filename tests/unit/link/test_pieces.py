@@ -60,11 +60,11 @@ SMALL: list[Any] = [
 ]
 
 
-def sent(message: Any, piece: Any, whole: Any) -> list[bytes]:
+def sent(message: Any, piece: Any, whole: Any) -> list[bytes | bytearray]:
     """The frames of a message that is large."""
     small, payloads = taken_out(message)
     large = InPieces(piece, 1, payloads, whole(1, small))
-    frames: list[bytes] = []
+    frames: list[bytes | bytearray] = []
     while not large.done:
         frames += large.frames()
     return frames

@@ -45,6 +45,8 @@ SLICE: Final = 256
 _SLOW_FRAME_COST: Final = 16
 """Cost of a frame that is not plain, in plain frames, plus one for each `_STEP` bytes of payload."""
 _STEP: Final = 4096
+_LARGE: Final = 4096
+"""Bytes of a payload from which a copy costs more than what avoids it."""
 
 
 def max_compressed(size: int) -> int:
@@ -126,7 +128,7 @@ class MessageReader:
         """Bytes of such text over `max_size`, at most."""
         self._protocol.max_message_size = max_compressed(max_size + self._beyond)
 
-    def receive(self, data: bytes) -> None:
+    def receive(self, data: bytes | bytearray) -> None:
         """Receive bytes and deliver complete messages until `paused` or `close` is set. Sets `paused` and `sliced`
         when a slice is used up. `b""` continues after a pause.
         """
@@ -135,8 +137,8 @@ class MessageReader:
             held += data
             if self.paused or len(held) < self._wanted:
                 return
-            data = bytes(held)
-            held.clear()
+            data, self._held = held, bytearray()
+            held = self._held
         offset, self._left = 0, SLICE
         while not self.paused and self.close is None and not self._protocol.eof_sent:
             end = self._frame_end(data, offset)
@@ -197,7 +199,7 @@ class MessageReader:
             and apply_mask(data[6:], data[2:6]) == payload
         )
 
-    def _frame_end(self, data: bytes, start: int) -> int:
+    def _frame_end(self, data: bytes | bytearray, start: int) -> int:
         """End offset of the frame at `start`; 0 when it is incomplete, with `_wanted` set to the size of `data` to
         wait for. `_header` is set to the size of its header. For a header that the protocol must refuse,
         `_header` is 0 and the result is the end of `data`; it is 0, too, for a frame that only its content lets pass.
@@ -251,7 +253,7 @@ class MessageReader:
         beyond = 1 if start == ESCAPE * 2 else self._beyond
         return text and start[:1] == ESCAPE and len(payload) <= self._max_size - self._size + beyond
 
-    def _take(self, data: bytes, start: int, end: int) -> None:
+    def _take(self, data: bytes | bytearray, start: int, end: int) -> None:
         message_type = _WHOLE.get(data[start])
         protocol = self._protocol
         plain = self._header and protocol.current_size is None and protocol.state is OPEN
@@ -259,7 +261,12 @@ class MessageReader:
             self._ask_protocol(data[start:end])
             return
         body = start + self._header
-        self._whole(message_type, apply_mask(data[body:end], data[body - 4 : body]))
+        mask = bytes(data[body - 4 : body])
+        if end - body <= _LARGE:
+            self._whole(message_type, apply_mask(data[body:end], mask))
+        else:
+            with memoryview(data) as whole, whole[body:end] as masked:  # not copied twice
+                self._whole(message_type, apply_mask(masked, mask))
 
     def _whole(self, message_type: int, payload: bytes) -> None:
         if message_type == _TEXT and not payload.isascii():
@@ -270,7 +277,7 @@ class MessageReader:
                 return
         self._deliver(message_type, payload)
 
-    def _ask_protocol(self, frames: bytes) -> None:
+    def _ask_protocol(self, frames: bytes | bytearray) -> None:
         was_open = self._protocol.state is OPEN
         self._left -= _SLOW_FRAME_COST
         self._protocol.receive_data(frames)
