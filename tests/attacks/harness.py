@@ -41,6 +41,8 @@ WORKERS: Final = 2
 CLIENTS_PER_NEIGHBOUR: Final = 3
 SETTLE_SECONDS: Final = 30.0
 """How long what an attack used may take to be given back."""
+_ENDED: Final = frozenset({"ended", "failed", "stopped"})
+"""States in which `ps` lists a process that is not there any more."""
 NEIGHBOURS: Final = {
     "c-one": "echo-c",
     "c-two": "echo-c",
@@ -197,8 +199,8 @@ class Scene:
         return await self.daemon.ask(command, **arguments)
 
     async def ps(self) -> dict[str, dict[str, Any]]:
-        """Processes by id."""
-        return await self.daemon.ps()
+        """Processes by id, without those that ended."""
+        return {name: item for name, item in (await self.daemon.ps()).items() if item["state"] not in _ENDED}
 
     async def install(self, folder: Path) -> None:
         """Install a package."""
