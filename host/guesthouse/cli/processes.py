@@ -52,6 +52,33 @@ def send(address: str, body: str, blob: Any, seconds: int | None, home: str | No
         _print_response(items[0])
 
 
+@click.command("log-level")
+@click.argument("source", required=False, metavar="[PROCESS]", shell_complete=PROCESSES)
+@click.argument("level", required=False, type=click.Choice(("error", "warning", "info", "debug", "default")))
+@home_option
+@json_option
+def log_level(source: str | None, level: str | None, home: str | None, as_json: bool) -> None:
+    """Set the least severe LEVEL of what is logged by and of PROCESS, until the node stops; without, list what was set.
+
+    PROCESS is a process, a package (package:publisher) or a part of the node such as http-server.
+    """
+    from guesthouse.control.control_client import ask
+
+    if source is not None and level is None:
+        raise click.UsageError("LEVEL is missing: error, warning, info, debug or default")
+    items = list(ask(home_path(home), "log-level", source=source, level=level))
+    if as_json:
+        print_json(items)
+    elif items:
+        from guesthouse.cli.status import print_table
+
+        print_table(
+            items, (("PROCESS", lambda item: str(item["source"])), ("LEVEL", lambda item: str(item["level"])))
+        )
+    else:
+        click.echo("nothing has a level of its own", err=True)
+
+
 @click.command()
 @click.argument("process", metavar="PROCESS", shell_complete=PROCESSES)
 @home_option

@@ -181,7 +181,8 @@ def logs(
         gc.enable()  # unlike others, it may run for weeks
     wanted = {"source": source, "level": level, "since": since, "text": text}
     for item in ask(home_path(home), "logs", lines=lines, follow=follow, **wanted):
-        click.echo(json.dumps(item) if as_json else for_people(LogLine(**item)))
+        line = {name: item[name] for name in LogLine.__struct_fields__ if name in item}
+        click.echo(json.dumps(item) if as_json else for_people(LogLine(**line)))
 
 
 def _list(command: str, home: str | None, as_json: bool, columns: Columns, none: str) -> None:

@@ -101,3 +101,5 @@ class LogLine(Struct, frozen=True):
     level: Literal["error", "warning", "info", "debug"]
     text: str
     time: float = field(default=0.0)
+    worker: str | None = None
+    """On which the process runs that it is of."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from guesthouse.package.store.installed import parse_package_id
 if TYPE_CHECKING:
     from guesthouse.node.node import Node
 
+_SOURCE: Final = re.compile(r"[\w.~:-]{1,255}")
 MOST_LINES: Final = 100_000
 LONGEST_TOKEN_SECONDS: Final = 10 * 366 * 24 * 3600
 
@@ -59,6 +61,7 @@ class NodeCommands:
             "rollback": self.rollback,
             "packages": self.packages,
             "config": self.config,
+            "log-level": self.log_level,
         }
 
     async def node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -140,6 +143,16 @@ class NodeCommands:
                 await came.wait()
         finally:
             log.unsubscribe(subscription)
+
+    async def log_level(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Set the `level` of a `source` of the log; yields all that were set."""
+        source, level = request.get("source"), request.get("level")
+        if level is not None:
+            if not isinstance(source, str) or not isinstance(level, str) or not _SOURCE.fullmatch(source):
+                raise BadCommand("log-level takes a `source`, a process, package or part, and a `level`")
+            self._node.log.levels.set(source, level)
+        for name, set_to in self._node.log.levels.all().items():
+            yield {"source": name, "level": set_to}
 
     async def token(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """An auth token of this node, valid for `ttl` seconds."""

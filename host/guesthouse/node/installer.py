@@ -60,8 +60,6 @@ class Installer:
         self._installing: set[str] = set()
         """The packages of those, whose hosts are taken already."""
         self._tasks = asyncio.TaskGroup()
-        self.not_loaded: dict[str, EndedProcess] = {}
-        """Installed packages that could not be loaded, and why."""
         self._underway: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -119,7 +117,7 @@ class Installer:
                 package = await self._staged(version)
             except GuesthouseError as error:
                 process = ProcessId.parse(f"package:{package_id}")
-                self.not_loaded[package_id] = EndedProcess(
+                self._node.not_loaded[package_id] = EndedProcess(
                     process, ExitCause.NOT_STARTED, str(error), time.time(), "none"
                 )
                 raise
@@ -260,7 +258,7 @@ class Installer:
                 await upgrade.undo()
                 raise
             node.packages = [*(known for known in node.packages if known.id != package.id), package]
-            self.not_loaded.pop(package.id, None)
+            self._node.not_loaded.pop(package.id, None)
             await upgrade.finish()
             await self._remove(before.hashes() - after.hashes())
         text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
@@ -299,7 +297,7 @@ class Installer:
             return
         after = before.without(package_id, purge=drop_state)
         await asyncio.to_thread(write_installed, home.path, after)
-        self.not_loaded.pop(package_id, None)
+        self._node.not_loaded.pop(package_id, None)
         for package in [known for known in node.packages if known.id == package_id]:
             for spec in package.processes:
                 node.http.unserve_ui(spec.id)

@@ -28,6 +28,7 @@ from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import LogLine
 from guesthouse.core.printable import printable
 from guesthouse.node.log_filter import EVERYTHING, LogFilter
+from guesthouse.node.log_levels import LogLevels
 
 LINE_CHARACTERS: Final = 8 * 1024
 KEPT_LINES: Final = 32_768
@@ -52,6 +53,8 @@ _SUBSCRIBER_LINES: Final = 4096
 _CLOSE_SECONDS: Final = 1.0
 
 
+_PARTS_OF_ID: Final = 3
+_WORKER: Final = "worker-"
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -106,10 +109,17 @@ class Log:
         self._recent_size = 0
         self._subscriptions: list[Subscription] = []
         self._rate = _Rate()
-        self._writer = _Writer(folder, terminal, json_line if form == "json" else for_people)
+        self.levels = LogLevels()
+        """Of single sources."""
+        self.worker_of: Callable[[str], str | None] = lambda _: None
+        """The worker on which a process runs."""
+        shown = json_line if form == "json" else for_people
+        self._writer = _Writer(folder, terminal, shown, self.levels.shows)
 
     def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
         """See `LogPort`. Of a flood of host lines about one source, the first are written and the rest counted."""
+        if not self.levels.keeps(source, level):
+            return
         now = time.time()
         if stream == "host":
             for summary in self._rate.summaries(now):
@@ -117,7 +127,7 @@ class Log:
             if not self._rate.allows(source, text):
                 return
         shown = text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + " …"
-        self._write(LogLine(source, stream, cast(Any, level), shown, now))
+        self._write(LogLine(source, stream, cast(Any, level), shown, now, self.worker_of(source)))
 
     def recent(self, count: int, wanted: LogFilter = EVERYTHING) -> list[LogLine]:
         """The last `count` lines that are wanted, oldest first."""
@@ -191,7 +201,14 @@ class _Rate:
 class _Writer:
     """The writing thread. It may block on a full disk or a stopped terminal; nothing waits for it."""
 
-    def __init__(self, folder: Path | None, terminal: TextIO | None, form: Callable[[LogLine], str]) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        terminal: TextIO | None,
+        form: Callable[[LogLine], str],
+        shows: Callable[[str, str], bool],
+    ) -> None:
+        self._shows = shows
         self._folder = folder
         self._form = form
         self._terminal = terminal
@@ -199,7 +216,7 @@ class _Writer:
         self._torn = False
         self._unwritten = 0
         self.reopen = False
-        self._lines: queue.Queue[LogLine | None] = queue.Queue(_QUEUED_LINES)
+        self._lines: queue.Queue[tuple[LogLine, bool] | None] = queue.Queue(_QUEUED_LINES)
         self._dropped = 0
         # Two counters with one writing thread each: callers of `put`, and this thread.
         self._characters_put = self._characters_taken = 0
@@ -211,7 +228,7 @@ class _Writer:
             self._dropped += 1
             return
         try:
-            self._lines.put_nowait(line)
+            self._lines.put_nowait((line, self._shows(line.source, line.level)))
         except queue.Full:
             self._dropped += 1
         else:
@@ -225,8 +242,9 @@ class _Writer:
         self._thread.join(_CLOSE_SECONDS)
 
     def _work(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._write(line)
+        while (queued := self._lines.get()) is not None:
+            line, shown = queued
+            self._write(line, shown=shown)
             self._characters_taken += len(line.text)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
@@ -235,8 +253,9 @@ class _Writer:
         if self._file is not None:
             self._file.close()
 
-    def _write(self, line: LogLine) -> None:
-        self._show(line)
+    def _write(self, line: LogLine, *, shown: bool = True) -> None:
+        if shown:
+            self._show(line)
         if self._folder is None:
             return
         try:
@@ -253,7 +272,7 @@ class _Writer:
 
     def _show(self, line: LogLine) -> None:
         try:
-            if self._terminal is not None and line.level != "debug":
+            if self._terminal is not None:
                 self._terminal.write(self._form(line) + "\n")
                 self._terminal.flush()
         except (BrokenPipeError, ValueError):  # the terminal is gone
@@ -318,8 +337,15 @@ def json_line(line: LogLine) -> str:
 
 
 def as_dict(line: LogLine) -> dict[str, str | float]:
-    """The line as in `node.jsonl` and `guesthouse logs --json`."""
-    return {
+    """The line as in `node.jsonl` and `guesthouse logs --json`: with `process`, `package` and `worker` where it has
+    them.
+    """
+    parts = line.source.split(":")
+    fields = {"process": line.source, "package": ":".join(parts[1:])} if len(parts) == _PARTS_OF_ID else {}
+    worker = line.source if line.source.startswith(_WORKER) else line.worker
+    if worker is not None:
+        fields["worker"] = worker
+    return fields | {
         "time": round(line.time, 3),
         "level": line.level,
         "source": line.source,

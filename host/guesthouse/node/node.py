@@ -17,6 +17,7 @@ from typing import Final, Self, TextIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from guesthouse.control.control_server import ControlServer
+from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Given, Settings, given_settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
@@ -98,6 +99,8 @@ class Node:
         self.installer: Installer
         self.modules: Modules
         self.compiler: Compiler
+        self.not_loaded: dict[str, EndedProcess] = {}
+        """Installed packages that could not be loaded, and why."""
         self.started = False
         """Whether all its packages were started."""
         self.stopping = False
@@ -137,6 +140,7 @@ class Node:
         router = self.router = Router(settings, log, self._make_http_server)
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
+        log.worker_of = self._worker_of
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
         root_of = partial(package_root, lambda: self.packages, home.unpacked)
         modules = self.modules = Modules(router, state, settings.process, folder_of)
@@ -215,6 +219,12 @@ class Node:
             worker.pong,
             self._children.on_exit_changed,
         )
+
+    def _worker_of(self, source: str) -> str | None:
+        if source.count(":") != 2:  # a part of the node
+            return None
+        process = self.router.find(ProcessId(*source.split(":")))
+        return None if process is None or process.run is None else process.run.worker
 
     def reload(self, settings: Settings) -> None:
         """Apply these settings as far as a running node can (`reload.py`), read the certificate again, and
@@ -321,9 +331,7 @@ class Node:
     def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
         """What should run and does not: processes by their ids, and packages that could not be loaded by theirs."""
         runs, ended = self.router.find, self.supervisor.ended.get
-        return not_running(
-            self.packages, lambda process: runs(process) is not None, ended, self.installer.not_loaded
-        )
+        return not_running(self.packages, lambda process: runs(process) is not None, ended, self.not_loaded)
 
     async def forget_absent(self) -> None:
         """All packages were added: forget child processes of any others."""

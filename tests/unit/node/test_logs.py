@@ -22,6 +22,7 @@ from guesthouse.node.log import (
     for_people,
 )
 from guesthouse.node.log_filter import LogFilter
+from guesthouse.node.log_levels import MOST_SOURCES, BadLevel, LogLevels
 
 ESCAPE_SEQUENCE = "\x1b[31mred\u202e\x07"
 
@@ -49,6 +50,60 @@ def test_lines_for_programs_are_as_in_the_file(tmp_path: Path) -> None:
     assert terminal.getvalue() == (tmp_path / "logs" / "node.jsonl").read_text()
     assert terminal.getvalue().isascii()
     assert json.loads(terminal.getvalue())["text"] == "über\x1b[2J\nand more"
+
+
+def test_a_level_of_a_process_its_package_or_a_part_decides_what_is_kept_and_shown(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    log = Log(tmp_path / "logs", terminal)
+    log.levels.set("chat:chat:a.os", "warning")
+    log.levels.set("chat:a.os", "debug")
+    for source in ("chat:chat:a.os", "bot:chat:a.os", "other:other:a.os"):
+        for level in ("debug", "info", "warning"):
+            log.write(source, level, f"{source} {level}", stream="print")
+    log.levels.set("chat:chat:a.os", "default")
+    log.write("chat:chat:a.os", "info", "its package's level holds", stream="print")
+    log.levels.set("chat:a.os", "default")
+    log.write("chat:chat:a.os", "debug", "only in the file", stream="print")
+    log.close()
+    kept = [line.text for line in log.recent(100)]
+    assert kept == [
+        "chat:chat:a.os warning",
+        *(f"bot:chat:a.os {level}" for level in ("debug", "info", "warning")),
+        *(f"other:other:a.os {level}" for level in ("debug", "info", "warning")),
+        "its package's level holds",
+        "only in the file",
+    ]
+    shown = [line.partition(": ")[2] for line in terminal.getvalue().splitlines()]
+    assert shown == [text for text in kept if text not in ("other:other:a.os debug", "only in the file")]
+    assert log.levels.all() == {}
+
+
+def test_levels_are_known_and_bounded() -> None:
+    levels = LogLevels()
+    with pytest.raises(BadLevel, match="there is no level 'loud'"):
+        levels.set("node", "loud")
+    for number in range(MOST_SOURCES):
+        levels.set(f"part-{number}", "error")
+    with pytest.raises(BadLevel, match="have a level of their own"):
+        levels.set("one-more", "error")
+    levels.set("part-1", "info")
+    assert levels.all()["part-1"] == "info"
+
+
+def test_lines_for_programs_say_whose_they_are(tmp_path: Path) -> None:
+    log = Log(tmp_path / "logs", None)
+    log.worker_of = {"chat:chat:a.os": "worker-1"}.get
+    for source in ("chat:chat:a.os", "bot:chat:a.os", "worker-0", "node"):
+        log.write(source, "info", "text")
+    log.close()
+    written = map(json.loads, (tmp_path / "logs/node.jsonl").read_text().splitlines())
+    names = ("process", "package", "worker")
+    assert [tuple(line.get(name) for name in names) for line in written] == [
+        ("chat:chat:a.os", "chat:a.os", "worker-1"),
+        ("bot:chat:a.os", "chat:a.os", None),
+        (None, None, "worker-0"),
+        (None, None, None),
+    ]
 
 
 LINES: Final = (

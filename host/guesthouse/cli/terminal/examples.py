@@ -47,6 +47,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse logs chat:chat:my-node.os --level warning --since 2h",
         'guesthouse logs -f --grep "out of memory"',
     ),
+    "log-level": (
+        "guesthouse log-level chat:chat:my-node.os warning   # drop its info and debug",
+        "guesthouse log-level chat:my-node.os debug          # and show its debug on standard error",
+        "guesthouse log-level chat:chat:my-node.os default",
+    ),
     "connect": (
         "guesthouse connect echo:echo:my-node.os",
         "echo hello | guesthouse connect echo:echo:my-node.os",

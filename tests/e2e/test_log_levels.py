@@ -1,0 +1,43 @@
+"""`guesthouse log-level` on a running node, and whose the lines of its log are."""
+
+from __future__ import annotations
+
+from .conftest import StartNode
+from .packages import package
+from .test_processes import A, B, ask
+
+PACKAGE = "puppet:test.os"
+
+
+async def test_a_level_holds_at_once_and_until_it_is_taken_back(start: StartNode) -> None:
+    node = await start(package("puppet"))
+    assert (await node.cli("log-level", PACKAGE, "error", "--json")).json() == [
+        {"source": PACKAGE, "level": "error"}
+    ]
+    assert (await node.cli("restart", A)).code == 0
+    assert (await node.cli("log-level", A, "info")).code == 0
+    assert (await node.cli("restart", A)).code == 0
+    assert (await node.cli("restart", B)).code == 0
+    runs = [line for line in await node.logs() if line["text"].startswith("runs on")]
+    assert [line["source"] for line in runs].count(A) == 2, "the first start, and the last"
+    assert [line["source"] for line in runs].count(B) == 1
+    assert (await node.cli("log-level", A, "default")).code == 0
+    assert (await node.cli("log-level", PACKAGE, "default")).stderr == "nothing has a level of its own\n"
+    assert (await node.cli("restart", B)).code == 0
+    await node.log_line(B, "runs on")
+    assert await ask(node, B, "say here") == "here"
+
+
+async def test_lines_of_processes_name_process_package_and_worker(start: StartNode) -> None:
+    node = await start(package("puppet"))
+    line = await node.log_line(A, "runs on")
+    assert (line["process"], line["package"], line["worker"]) == (A, PACKAGE, "worker-0")
+    ran = await node.cli("logs", A)
+    assert "runs on worker-0" in ran.stdout
+
+
+async def test_a_level_that_is_none_is_refused(start: StartNode) -> None:
+    node = await start(package("puppet"))
+    assert (await node.cli("log-level", A)).code == 2
+    assert (await node.cli("log-level", A, "loud")).code == 2
+    assert (await node.cli("log-level", "no source!", "info")).code == 1
