@@ -7,8 +7,11 @@
 /** @typedef {import("./types.d.ts").SocketLike} SocketLike */
 /** @typedef {import("./types.d.ts").Retry} Retry */
 /** @typedef {import("./types.d.ts").State} State */
-/** @typedef {{ resolve: (value?: any) => void, reject: (error: unknown) => void }} Settle */
-/** @typedef {{ data: Message, size: number, settle: Settle[], sealed?: Uint8Array, key?: CryptoKey }} Entry */
+/** @typedef {{ promise: Promise<any>, resolve: (value?: any) => void, reject: (error: unknown) => void }} Settle */
+/**
+ * @typedef {{ data: Message, size: number, asked: boolean, settle: Settle[], sealed?: Uint8Array, key?: CryptoKey }} Entry
+ * `settle`: of its `send` first, then of each `flush` that waits for it. `asked`: it is a request.
+ */
 /** @typedef {ReturnType<typeof setTimeout> | undefined} Timer */
 
 const PROTOCOL = "guesthouse.v1";
@@ -22,11 +25,19 @@ const POLL = 20;
 const NONCE = 12;
 /** How long a channel that is being closed waits for what was sent. */
 const CLOSE_TIMEOUT = 5000;
-/** A socket that lasted for less did not get far: the next pause is longer. */
+/** A socket that lasted for less, and on which nothing was acknowledged, was of no use: the next pause is longer. */
 const HEALTHY = 1000;
+/** Any node takes messages of this size: larger ones wait for its limit. */
+const SURELY_TAKEN = 1 << 16;
+const FAULT = 4009;
 
 const noop = () => {};
 const now = () => performance.now();
+const encoder = new TextEncoder();
+/** Timers that are set to more fire at once. @param {() => void} does @param {number} delay */
+const later = (does, delay) => setTimeout(does, Math.min(delay, 2 ** 31 - 1));
+/** Whoever does not wait for it does not fail by it. @template T @param {Promise<T>} promise */
+const quiet = (promise) => (promise.catch(noop), promise);
 
 export class GuesthouseError extends Error {
   /**
@@ -60,27 +71,24 @@ export const MessageTooBig = named("MessageTooBig");
 export const RequestFailed = named("RequestFailed");
 export const RequestTimedOut = named("RequestTimedOut");
 
-/** @type {[number[], typeof ConnectionLost, Retry][]} */
+/** Of codes, some with the beginning of their reason. @type {[RegExp, typeof ConnectionLost, Retry][]} */
 const CODES = [
-  [[1006], ConnectionLost, "resume"],
-  [[1001, 1005, 1011, 1012, 1013, 1014, 4001, 4005, 4007], Interrupted, "reopen"],
-  [[4012], Interrupted, "resume"],
-  [[4002], TokenRefused, "token"],
-  [[4004], ChannelRefused, "reopen"],
-  [[4000, 4003, 4006], ChannelRefused, "never"],
-  [[4008], SessionLost, "reopen"],
-  [[4011], SessionTaken, "never"],
-  [[1002, 1003, 1007, 1008, 1009, 1010, 4009, 4010], ProtocolViolated, "never"],
+  [/1006|1011 no pong/, ConnectionLost, "resume"],
+  [/1001|1005|101[1-4]|400[157]|1008 the secret/, Interrupted, "reopen"],
+  [/4012/, Interrupted, "resume"],
+  [/4002|1008 the token/, TokenRefused, "token"],
+  [/4004/, ChannelRefused, "reopen"],
+  [/400[036]/, ChannelRefused, "never"],
+  [/4008/, SessionLost, "reopen"],
+  [/4011/, SessionTaken, "never"],
+  [/100[23789]|1010|4009|4010/, ProtocolViolated, "never"],
+  [/./, ChannelClosed, "never"],
 ];
 
 /** @param {number} code @param {string} [reason] @returns {GuesthouseError} */
 export function errorOf(code, reason = "") {
-  const text = `${reason || "the connection ended"} (${code})`;
-  if (code === 1011 && reason.startsWith("no pong")) return new ConnectionLost(text, code, "resume");
-  if (code === 1008 && reason.startsWith("the token")) return new TokenRefused(text, code, "token");
-  if (code === 1008 && reason.startsWith("the secret")) return new Interrupted(text, code, "reopen");
-  const found = CODES.find(([codes]) => codes.includes(code));
-  return found ? new found[1](text, code, found[2]) : new ChannelClosed(text, code);
+  const [, Kind, retry] = /** @type {any} */ (CODES.find(([codes]) => `${code} ${reason}`.search(codes) === 0));
+  return new Kind(`${reason || "the connection ended"} (${code})`, code, retry);
 }
 
 /** @param {Options} [options] */
@@ -95,35 +103,37 @@ export class Channel extends EventTarget {
   #state = "connecting";
   /** @type {SocketLike | undefined} */
   #socket;
-  /** Whether the node has answered on this socket. */
-  #live = false;
+  /** Whether the node has answered on this socket. @type {boolean | undefined} */
+  #answered;
+  /** Whether the channel can be used by this socket: on encrypted ones later. @type {boolean | undefined} */
+  #live;
   #liveSince = 0;
   #resumable = false;
   #subprotocol = "";
   /** @type {number | undefined} */
   #channelId;
-  #opened = false;
-  #hasChannel = false;
+  /** @type {boolean | undefined} */
+  #hasChannel;
   /** Counts channels. */
   #channel = 0;
-  #closing = false;
-  /** Counts attempts, so that one that was given up is told from the present one. */
-  #attempt = 0;
-  #failures = 0;
-  #handshakes = 0;
   /** @type {boolean | undefined} */
-  #speaksProtocol;
+  #closing;
+  #failures = 0;
+  /** Whether something was acknowledged on this socket. @type {boolean | undefined} */
+  #useful;
+  /** Whether a socket was of use since a session was lost. @type {boolean | undefined} */
+  #fresh;
   #rejected = false;
-  /** Whether an attempt to resume was given up, which may still take over (4011). */
-  #abandoned = false;
+  /** Whether an attempt to resume was given up, which may still take over (4011). @type {boolean | undefined} */
+  #abandoned;
   /** @type {Timer} */
   #retryTimer;
-  /** @type {Timer} */
-  #attemptTimer;
 
   // The session: its key, and what the node said with it.
   /** @type {any} */
   #session;
+  /** How much a message may count, once it is known. @type {any} */
+  #most;
   /** Payloads of the process: that came, that its user took, and that were acknowledged. */
   #received = 0;
   #taken = 0;
@@ -139,30 +149,36 @@ export class Channel extends EventTarget {
   #first = 1;
   #next = 1;
   #written = 0;
+  #acked = 0;
   #bytes = 0;
-  /** @type {(Settle & { entry: Entry })[]} */
+  #dropped = 0;
+  /** For room. @type {Entry[]} */
   #waiting = [];
   #flushes = 0;
   /** @type {Timer} */
   #pumpTimer;
 
   #heard = 0;
-  #pingedAt = 0;
-  /** Whether a pong is to come. */
-  #asked = false;
-  /** @type {Timer} */
-  #beatTimer;
+  /** Whether nothing was heard since the last ping. @type {boolean | undefined} */
+  #silent;
+  /** Whether a pong is to come. @type {boolean | undefined} */
+  #asked;
+  /** Of an attempt, then of signs of life. @type {Timer} */
+  #timer;
 
   /** @type {[Message, number, number][]} */
   #inbox = [];
-  #listening = false;
-  /** @type {Settle[]} */
-  #takers = [];
+  /** Bytes that came and were not taken. */
+  #unread = 0;
+  /** @type {boolean | undefined} */
+  #listening;
+  /** Who waits for a message, or the end. @type {Settle | undefined} */
+  #wake;
   /** @type {Map<number, Settle>} */
   #requests = new Map();
   #lastRequest = 0;
-  /** @type {Settle | undefined} */
-  #renewing;
+  /** @type {Settle[]} */
+  #renewals = [];
 
   /** @type {Promise<CryptoKey> | undefined} */
   #secret;
@@ -170,7 +186,8 @@ export class Channel extends EventTarget {
   #key;
   /** @type {Promise<unknown>} */
   #order = Promise.resolve();
-  #sealing = false;
+  /** @type {boolean | undefined} */
+  #sealing;
 
   /** @type {GuesthouseError | undefined} */
   #error;
@@ -183,24 +200,28 @@ export class Channel extends EventTarget {
     const page = globalThis.location;
     const own = /** @type {any} */ (globalThis).our?.process;
     this.#process = options.process ?? (own || decodeURIComponent(page?.pathname.split("/")[1] ?? ""));
-    const url = new URL(options.url ?? page?.origin);
-    url.protocol = url.protocol.replace("http", "ws");
-    if (options.encrypted && options.path !== undefined)
-      throw new TypeError("only channels of the register form are encrypted");
     const path = options.path?.replace(/^\/?/, "/");
-    this.#url = new URL(path === undefined ? "/" : `/${this.#process}${path}`, url);
+    this.#url = new URL(path === undefined ? "/" : `/${this.#process}${path}`, `${options.url ?? page?.origin}`);
+    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    this.#url.hash = "";
     this.#options = {
       queueBytes: 4 << 20,
       queuePolicy: "wait",
+      receiveBytes: 64 << 20,
       firstDelay: 500,
       longestDelay: 30_000,
       connectTimeout: 10_000,
       pingAfter: 20_000,
       pongTimeout: 10_000,
-      fallback: true,
       subprotocols: /** @type {string[]} */ ([]),
+      WebSocket: globalThis.WebSocket,
       ...options,
     };
+    const { queuePolicy, WebSocket, token, encrypted } = this.#options;
+    must(this.#process, "`process` is missing");
+    must(WebSocket, "`WebSocket` is missing");
+    must(/^(wait|drop-oldest|error)$/.test(queuePolicy), "wrong `queuePolicy`");
+    must(path === undefined || !(token || encrypted), "a `path` goes without `token` and `encrypted`");
     this.#watchPage();
     this.#connect();
   }
@@ -220,6 +241,9 @@ export class Channel extends EventTarget {
   get queuedBytes() {
     return this.#bytes;
   }
+  get dropped() {
+    return this.#dropped;
+  }
   /** @returns {Promise<void>} */
   get ready() {
     return this.#ready.promise;
@@ -233,33 +257,36 @@ export class Channel extends EventTarget {
 
   /** @param {Sendable} message @returns {Promise<void>} */
   send(message) {
-    if (this.#closing) throw this.#error ?? new ChannelClosed("the channel is closed", 1000);
-    const data = typeof message === "string" ? message : copied(message);
-    const bytes = byteLength(data);
-    const most = this.#session?.message_bytes ?? Infinity;
-    if (bytes > most) throw new MessageTooBig(`the node takes ${most} bytes, not ${bytes}`);
-    /** @type {Entry} */
-    const entry = { data, size: bytes + OVERHEAD, settle: [] };
-    if (!this.#waiting.length && this.#fits(entry)) return this.#keep(entry), Promise.resolve();
-    const { queuePolicy } = this.#options;
-    if (queuePolicy === "error") throw new QueueFull(`${this.#bytes} bytes wait for the node`);
-    if (queuePolicy === "drop-oldest") {
-      while (!this.#fits(entry)) this.#remove(this.#first, new QueueFull("the message was dropped"));
-      return this.#keep(entry), Promise.resolve();
-    }
-    const { promise, resolve, reject } = deferred();
-    this.#waiting.push({ entry, resolve, reject });
-    return promise;
+    return quiet(this.#send(() => message));
   }
 
   /** @param {unknown} value @returns {Promise<void>} */
   sendJson(value) {
-    return this.send(JSON.stringify(value));
+    return quiet(this.#send(() => JSON.stringify(value)));
+  }
+
+  /** @param {() => Sendable} make @param {boolean} [asked] @returns {Promise<void>} */
+  async #send(make, asked = false) {
+    if (this.#closing) throw this.#error ?? errorOf(1000, "closed");
+    const message = make();
+    const data = typeof message === "string" ? message : copied(message);
+    /** @type {Entry} */
+    const entry = { data, size: byteLength(data) + OVERHEAD, asked, settle: [deferred()] };
+    if (entry.size > this.#most) throw this.#tooBig();
+    const { queuePolicy } = this.#options;
+    while (queuePolicy !== "wait" && !this.#fits(entry)) {
+      const full = new QueueFull(`${this.#bytes} bytes wait for the node`);
+      if (queuePolicy === "error") throw full;
+      this.#remove(full);
+    }
+    this.#waiting.push(entry);
+    this.#admit();
+    await entry.settle[0]?.promise;
   }
 
   /**
    * @param {unknown} body
-   * @param {{ timeout?: number, signal?: AbortSignal }} [options]
+   * @param {{ timeout?: number, signal?: any }} [options]
    * @returns {Promise<any>}
    */
   async request(body, { timeout = 10_000, signal } = {}) {
@@ -267,14 +294,11 @@ export class Channel extends EventTarget {
     const id = ++this.#lastRequest;
     const answer = deferred();
     const abort = () => answer.reject(signal?.reason);
-    const timer = setTimeout(
-      () => answer.reject(new RequestTimedOut(`no answer within ${timeout} ms`)),
-      timeout,
-    );
+    const timer = later(() => answer.reject(new RequestTimedOut(`no answer within ${timeout} ms`)), timeout);
     signal?.addEventListener("abort", abort);
     this.#requests.set(id, answer);
     try {
-      this.sendJson({ request: id, body }).catch(answer.reject);
+      this.#send(() => JSON.stringify({ request: id, body: body ?? null }), true).catch(answer.reject);
       return await answer.promise;
     } finally {
       clearTimeout(timer);
@@ -284,40 +308,44 @@ export class Channel extends EventTarget {
   }
 
   /** @returns {Promise<void>} */
-  async flush() {
-    const last = this.#waiting.at(-1)?.entry ?? this.#kept.get(this.#next - 1);
-    if (!last) return;
-    const { promise, ...settle } = deferred();
-    last.settle.push(settle);
+  flush() {
+    const last = this.#waiting.at(-1) ?? this.#kept.get(this.#next - 1);
+    const flushed = deferred();
+    if (last) last.settle.push(flushed);
+    else flushed.resolve();
     this.#flushes++;
     this.#pump();
-    await promise.finally(() => this.#flushes--);
+    return quiet(flushed.promise.finally(() => this.#flushes--));
   }
 
   /** @param {string} [token] @returns {Promise<number>} */
   async renewToken(token) {
     const auth_token = token ?? (await this.#token());
-    if (!this.#live || !this.#resumable) throw new ConnectionLost("there is no connection", 0, "resume");
-    this.#renewing?.reject(new TokenRefused("another token was shown", 0, "token"));
-    this.#renewing = deferred();
-    const { promise } = /** @type {ReturnType<typeof deferred>} */ (this.#renewing);
+    if (!this.#live || !this.#resumable) throw errorOf(1006);
+    const renewal = deferred();
+    this.#renewals.push(renewal);
     this.#say("token", { auth_token });
-    return promise;
+    return renewal.promise;
   }
 
   /** @param {number} [code] @param {string} [reason] */
   async close(code = 1000, reason = "") {
-    if (code !== 1000 && !(code >= 3000 && code < 5000 && code !== BACK_SOON))
-      throw new RangeError("a close code is 1000 or from 3000 to 4999, and not 4100");
-    if (this.#closing) return;
+    must(
+      /^(1000|(?!4100)[34]\d{3})$/.test(`${code}`) && byteLength(`${reason}`) < 124,
+      "the code is 1000 or 3000 to 4999 but 4100, the reason up to 123 bytes",
+    );
+    if (this.#closing) return void (await this.closed);
     this.#closing = true;
-    /** @type {Timer} */
-    let timer;
-    const late = new Promise((resolve) => (timer = setTimeout(resolve, CLOSE_TIMEOUT)));
-    if (this.#live) await Promise.race([this.flush().catch(noop), this.closed, late]);
-    const socket = this.#socket;
+    const late = deferred();
+    const timer = setTimeout(late.resolve, CLOSE_TIMEOUT);
+    /** @param {Promise<unknown>} promise */
+    const inTime = (promise) => Promise.race([promise, this.closed, late.promise]);
+    await inTime(this.flush().catch(noop));
+    // The node is to know that this is the end.
+    if (this.#session && !this.#live) await inTime(new Promise((back) => this.addEventListener("state", back)));
+    const socket = this.#live && this.#socket;
     this.#finish(undefined, code, reason);
-    if (socket) await Promise.race([new Promise((resolve) => (socket.onclose = resolve)), late]);
+    if (socket) await Promise.race([new Promise((closed) => (socket.onclose = closed)), late.promise]);
     clearTimeout(timer);
   }
 
@@ -326,28 +354,43 @@ export class Channel extends EventTarget {
     return !this.#kept.size || this.#bytes + entry.size <= this.#options.queueBytes;
   }
 
-  /** @param {Entry} entry */
-  #keep(entry) {
-    this.#kept.set(this.#next++, entry);
-    this.#bytes += entry.size;
+  #tooBig() {
+    return new MessageTooBig(`the node takes ${this.#most - OVERHEAD} bytes`);
+  }
+
+  /** Number what there is room for. */
+  #admit() {
+    for (let entry; (entry = this.#waiting[0]) && this.#fits(entry); ) {
+      this.#waiting.shift();
+      this.#kept.set(this.#next++, entry);
+      this.#bytes += entry.size;
+      if (this.#most || entry.size < SURELY_TAKEN) entry.settle[0]?.resolve();
+    }
     this.#pump();
   }
 
-  /** Take the first message out of the queue. @param {number} number @param {GuesthouseError} [error] */
-  #remove(number, error) {
-    const entry = /** @type {Entry} */ (this.#kept.get(number));
-    this.#kept.delete(number);
-    this.#first = number + 1;
+  /** Take the first message out of the queue. @param {GuesthouseError} [error] */
+  #remove(error) {
+    const entry = /** @type {Entry} */ (this.#kept.get(this.#first));
+    this.#kept.delete(this.#first++);
     this.#bytes -= entry.size;
-    for (const { resolve, reject } of entry.settle) error ? reject(error) : resolve();
-    return entry.data;
+    return settled(entry, error);
   }
 
-  #admit() {
-    for (let next; (next = this.#waiting[0]) && this.#fits(next.entry); next.resolve()) {
-      this.#waiting.shift();
-      this.#keep(next.entry);
+  /** Take out what was sent and not acknowledged. @param {GuesthouseError} error @returns {Message[]} */
+  #unconfirmed(error) {
+    const messages = [];
+    while (this.#first <= this.#written) {
+      const { data, asked } = this.#remove(error);
+      if (!asked) messages.push(data);
     }
+    return messages;
+  }
+
+  /** @param {number | undefined} received @param {number} [dropped] @param {Message[]} [unconfirmed] */
+  #lose(received, dropped = 0, unconfirmed = []) {
+    this.#dropped += dropped;
+    this.#emit("lost", { received, dropped, unconfirmed });
   }
 
   /** Write what waits, as far as the socket takes it. */
@@ -360,7 +403,7 @@ export class Channel extends EventTarget {
       if (dropped > 0) {
         this.#written += dropped;
         if (this.#resumable) this.#say("lost", { count: dropped });
-        this.#emit("lost", { received: 0, dropped, unconfirmed: [] });
+        this.#lose(0, dropped);
         continue;
       }
       const entry = this.#kept.get(number);
@@ -368,11 +411,11 @@ export class Channel extends EventTarget {
       if (this.#key && entry.key !== this.#key) return this.#seal(entry, this.#key);
       this.#written = number;
       socket.send(entry.sealed ?? (this.#resumable && entry.data[0] === ESCAPE ? ESCAPE + entry.data : entry.data));
-      if (!this.#resumable) this.#remove(number);
+      if (!this.#resumable) this.#remove();
     }
     clearTimeout(this.#pumpTimer);
     if (this.#written < this.#next - 1) this.#pumpTimer = setTimeout(() => this.#pump(), POLL);
-    else if (!this.#resumable) this.#admit();
+    else if (!this.#resumable && this.#waiting.length) this.#admit();
     if (this.#resumable && this.#kept.size && !this.#asked)
       if (this.#flushes || this.#bytes * 2 > this.#options.queueBytes) this.#ping(); // its answer acknowledges
   }
@@ -382,14 +425,13 @@ export class Channel extends EventTarget {
     this.#socket?.send(ESCAPE + JSON.stringify({ type, ...fields }));
   }
 
-  /** The node has messages up to one. @param {number} count */
-  #acknowledged(count) {
-    const number = this.#base + count;
-    if (!(number <= this.#written)) {
-      this.#finish(new ProtocolViolated("the node counts messages that it was not sent"), 4010);
-      return;
+  /** The node has so many messages of the session. @param {unknown} received */
+  #acknowledged(received) {
+    this.#acked = count(received, this.#acked, this.#written - this.#base);
+    while (this.#first <= this.#base + this.#acked) {
+      this.#useful = true;
+      this.#remove();
     }
-    while (this.#first <= number) this.#remove(this.#first);
     this.#admit();
   }
 
@@ -398,63 +440,84 @@ export class Channel extends EventTarget {
   /** @param {any} data */
   #hear(data) {
     this.#heard = now();
-    if (typeof data === "string") {
-      // The answer to a register message of a plain channel.
-      if (!this.#live && !this.#resumable) return this.#whenOpen(parsed(data));
-      if (this.#resumable && data[0] === ESCAPE) {
+    this.#silent = false;
+    try {
+      const text = typeof data === "string";
+      if (this.#resumable && text && data[0] === ESCAPE) {
         data = data.slice(1);
-        if (data[0] !== ESCAPE) return this.#control(parsed(data));
+        if (data[0] !== ESCAPE) return this.#control(JSON.parse(data));
       }
-    } else data = new Uint8Array(data);
-    this.#received++;
-    const channel = this.#channel;
-    const secret = this.#secret;
-    this.#inOrder(async () => {
-      if (!secret) return this.#deliver(data, data, channel);
-      const key = await secret.catch(noop);
-      if (key) this.#deliver(await unseal(key, data), data, channel);
-    });
+      if (!this.#answered) {
+        must(!this.#resumable);
+        data = JSON.parse(data); // the answer to a register message
+        count(data.channel_id);
+        return void this.#whenOpen(data);
+      }
+      if (!text) data = new Uint8Array(data);
+      if (this.#unread > this.#options.receiveBytes) throw new QueueFull(`${this.#unread} bytes wait for the program`);
+      const size = byteLength(data) + OVERHEAD;
+      this.#unread += size;
+      this.#received++;
+      const channel = this.#channel;
+      const secret = this.#secret;
+      if (!secret) return this.#deliver(data, size, channel);
+      this.#inOrder(async () => {
+        const key = await secret.catch(noop);
+        if (key) this.#deliver(await unseal(key, data), size, channel);
+        else this.#unread -= size;
+      });
+    } catch (error) {
+      this.#violated(error, data);
+    }
+  }
+
+  /** @param {any} error @param {any} [data] that cannot be. */
+  #violated(error, data) {
+    if (!(error instanceof GuesthouseError))
+      error = errorOf(FAULT, `the node sent ${`${data}`.slice(0, 80)}: ${error}`);
+    this.#finish(error, error.code || 1000);
   }
 
   /** @param {any} fields */
   #control(fields) {
-    const { type, received, count } = fields;
-    if (type === "pong") this.#asked = false;
-    if (type === "opened") this.#whenOpen(fields);
-    else if (type === "resumed") this.#whenResumed(fields);
-    else if (type === "ack" || type === "pong") {
-      this.#acknowledged(received);
-      this.#pump();
+    const { type } = fields;
+    const due = this.#session ? "resumed" : "opened";
+    must(typeof type === "string" && (this.#answered ? !/^(open|resum)ed$/.test(type) : type === due));
+    if (!this.#answered) {
+      const { session, ack, channel_id, message_bytes, subprotocol = "" } = fields;
+      for (const value of [channel_id, message_bytes, ack.messages - 1, ack.bytes - 1]) count(value);
+      must(ack.seconds >= 0 && typeof session === "string" && typeof subprotocol === "string");
+      if (this.#session) this.#whenResumed(fields);
+      else this.#whenOpen(fields);
+    } else if (type === "ack" || type === "pong") {
+      this.#asked &&= type === "ack";
+      this.#acknowledged(fields.received);
     } else if (type === "lost") {
-      this.#received += count;
-      this.#taken += count;
-      this.#emit("lost", { received: count, dropped: 0, unconfirmed: [] });
+      const lost = count(fields.count, 1);
+      this.#received = count(this.#received + lost);
+      this.#taken += lost;
+      this.#lose(lost);
       this.#acknowledge();
     } else if (type === "token") {
-      const renewing = this.#renewing;
-      this.#renewing = undefined;
-      if (fields.error) renewing?.reject(new TokenRefused(fields.error, 4002, "token"));
-      else renewing?.resolve(fields.expiration);
+      const [renewal] = /** @type {[Settle]} */ (this.#renewals);
+      if (typeof fields.error === "string") renewal.reject(errorOf(4002, fields.error));
+      else renewal.resolve(count(fields.expiration));
+      this.#renewals.shift();
     }
   }
 
-  /** @param {Message} message @param {Message} raw as it came. @param {number} channel */
-  #deliver(message, raw, channel) {
-    const size = byteLength(raw) + OVERHEAD;
+  /** @param {Message} message @param {number} size as it came. @param {number} channel */
+  #deliver(message, size, channel) {
     if (this.#isAnswer(message)) return this.#count(size, channel);
     this.#inbox.push([message, size, channel]);
     this.#drain();
   }
 
   #drain() {
-    while (this.#inbox.length && (this.#listening || this.#takers.length)) {
-      const data = this.#take();
-      if (this.#listening) this.dispatchEvent(new MessageEvent("message", { data }));
-      else this.#takers.shift()?.resolve({ value: data, done: false });
-    }
-    if (this.#state !== "closed" || this.#inbox.length) return;
-    for (const { resolve, reject } of this.#takers.splice(0))
-      this.#error ? reject(this.#error) : resolve({ value: undefined, done: true });
+    while (this.#listening && this.#inbox.length)
+      this.dispatchEvent(new MessageEvent("message", { data: this.#take() }));
+    this.#wake?.resolve();
+    this.#wake = undefined;
   }
 
   #take() {
@@ -465,13 +528,14 @@ export class Channel extends EventTarget {
 
   /** A message was taken; it is acknowledged when it is time. @param {number} size @param {number} channel */
   #count(size, channel) {
+    this.#unread -= size;
     if (channel !== this.#channel) return; // of one that has ended
     this.#taken++;
     this.#untoldBytes += size;
     const ack = this.#session?.ack;
     if (!ack) return;
     if (this.#taken - this.#told >= ack.messages || this.#untoldBytes >= ack.bytes) this.#acknowledge();
-    else this.#ackTimer ??= setTimeout(() => this.#acknowledge(), ack.seconds * 1000);
+    else this.#ackTimer ??= later(() => this.#acknowledge(), ack.seconds * 1000);
   }
 
   #acknowledge() {
@@ -511,55 +575,44 @@ export class Channel extends EventTarget {
     queueMicrotask(() => this.#drain());
   }
 
-  /** @returns {AsyncIterableIterator<Message>} */
-  [Symbol.asyncIterator]() {
-    return {
-      next: () => {
-        const { promise, resolve, reject } = deferred();
-        this.#takers.push({ resolve, reject });
-        this.#drain();
-        return promise;
-      },
-      return: async () => ({ value: undefined, done: true }),
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+  /** @returns {AsyncGenerator<Message, void>} */
+  async *[Symbol.asyncIterator]() {
+    for (;;)
+      if (this.#inbox.length && !this.#listening) yield this.#take();
+      else if (this.#state !== "closed") await (this.#wake ??= deferred()).promise;
+      else if (this.#error) throw this.#error;
+      else return;
   }
 
   // --- Connecting ---
 
   async #connect() {
     this.#letGo();
-    const attempt = this.#attempt;
-    const { path, subprotocols, fallback, connectTimeout, WebSocket } = this.#options;
+    const { path, subprotocols, resumable, connectTimeout, WebSocket } = this.#options;
     /** @type {string | undefined} */
     let auth_token;
-    this.#attemptTimer = setTimeout(() => this.#gone(1006, "no answer in time"), connectTimeout);
+    const timer = (this.#timer = later(() => this.#gone(1006, "no answer in time"), connectTimeout));
     try {
       if (path === undefined) auth_token = await this.#token();
-      if (attempt !== this.#attempt) return;
-      // Browsers fail a connection whose offers are all refused, as by an older node, for no reason that they tell.
-      const plain =
-        fallback &&
-        (this.#speaksProtocol === undefined
-          ? this.#handshakes % 3 === 2
-          : !this.#speaksProtocol && this.#handshakes % 2 === 1);
-      this.#handshakes++;
-      const offers = plain ? subprotocols : [...subprotocols, PROTOCOL];
+      if (timer !== this.#timer) return;
       /** @type {SocketLike} */
-      const socket = new (WebSocket ?? globalThis.WebSocket)(this.#url.href, offers);
+      const socket = new WebSocket(this.#url.href, resumable === false ? subprotocols : [...subprotocols, PROTOCOL]);
       this.#socket = socket;
       socket.binaryType = "arraybuffer";
-      socket.onopen = () => this.#handshake(auth_token);
+      // Deno closes with 0 where others do with 1006. Node 22 has no `close` for what was never open.
+      socket.onclose = ({ code = 0, reason = "" }) =>
+        this.#inOrder(() => this.#socket === socket && this.#gone(code < 1000 ? 1006 : code, reason));
+      socket.onerror = () => socket.onclose?.({});
+      socket.onopen = () => {
+        socket.onerror = noop; // `close` follows
+        this.#handshake(auth_token);
+      };
       socket.onmessage = (event) => this.#hear(event.data);
-      socket.onclose = ({ code, reason }) =>
-        this.#inOrder(() => this.#socket === socket && this.#gone(code, reason));
-      socket.onerror = noop; // `close` follows
     } catch (error) {
-      if (attempt !== this.#attempt) return;
-      if (error instanceof TokenRefused) return this.#finish(error);
-      this.#gone(1006, String(error));
+      if (timer !== this.#timer) return;
+      if (error instanceof TokenRefused) this.#finish(error);
+      else if (auth_token || path !== undefined) this.#finish(new ChannelRefused(`no WebSocket: ${error}`));
+      else this.#gone(1006, `\`token\` failed: ${error}`, error);
     }
   }
 
@@ -568,20 +621,20 @@ export class Channel extends EventTarget {
     const { token } = this.#options;
     const asked = { rejected: this.#rejected };
     const found = typeof token === "function" ? await token(asked) : (token ?? (await pageToken(this.#process)));
-    if (!found) throw new TokenRefused("there is no token: log in", 0, "token");
+    if (!found) throw new TokenRefused("no token: log in");
     return found;
   }
 
   /** @param {string | undefined} auth_token */
   #handshake(auth_token) {
-    const { path, encrypted = false } = this.#options;
+    const { path, encrypted, resumable } = this.#options;
     const protocol = this.#socket?.protocol ?? "";
-    this.#handshakes = 0;
-    this.#speaksProtocol = this.#resumable = protocol === PROTOCOL;
-    const register = path === undefined && { auth_token, target_process: this.#process, encrypted };
+    this.#resumable = protocol === PROTOCOL;
+    const register = path === undefined && { auth_token, target_process: this.#process, encrypted: !!encrypted };
     if (!this.#resumable) {
+      if (resumable) return this.#finish(new ChannelRefused(`the node has no ${PROTOCOL}`));
       this.#subprotocol = protocol;
-      this.#dropSession(new SessionLost("the node has no sessions", 0, "reopen"));
+      this.#dropSession(errorOf(4008, "no sessions"));
       if (register) this.#socket?.send(JSON.stringify(register));
       else this.#whenOpen({});
     } else if (this.#session) {
@@ -593,84 +646,95 @@ export class Channel extends EventTarget {
   /** @param {any} fields */
   async #whenOpen(fields) {
     const socket = this.#socket;
+    this.#answered = true;
     this.#received = this.#taken = this.#told = this.#untoldBytes = 0;
     this.#channel++;
     if (this.#options.encrypted) {
       this.#secret = this.#exchangeKeys(fields.channel_id); // messages may come first
-      try {
-        const key = await this.#secret;
-        if (this.#socket !== socket) return;
-        this.#key = key;
-      } catch (error) {
-        if (this.#socket === socket) this.#gone(1006, String(error));
-        return;
-      }
+      const key = await this.#secret.catch((error) => this.#socket === socket && this.#gone(1006, `${error}`));
+      if (this.#socket !== socket) return;
+      this.#key = /** @type {CryptoKey} */ (key);
     }
     if (this.#resumable) this.#session = fields;
     this.#channelId = fields.channel_id;
     this.#subprotocol = fields.subprotocol ?? this.#subprotocol;
-    const dropped = this.#first - 1 - this.#written;
+    this.#most = fields.message_bytes + OVERHEAD || Infinity;
+    let dropped = this.#first - 1 - this.#written;
+    // None of these was sent: they are numbered again, without those that are too big.
+    const entries = [...this.#kept.values(), ...this.#waiting.splice(0)];
+    this.#kept.clear();
+    this.#bytes = this.#acked = 0;
+    this.#next = this.#first;
     this.#written = this.#base = this.#first - 1;
-    this.#opened = this.#hasChannel = true;
+    for (const entry of entries)
+      if (entry.size > this.#most) dropped++, settled(entry, this.#tooBig());
+      else this.#waiting.push(entry);
+    this.#admit();
+    this.#hasChannel = true;
     this.#abandoned = false;
     this.#goLive();
-    this.#become("open");
     this.#ready.resolve();
     this.#emit("open", {
       channelId: this.#channelId,
       resumable: this.#resumable,
       subprotocol: this.#subprotocol,
     });
-    if (dropped) this.#emit("lost", { received: 0, dropped, unconfirmed: [] });
-    this.#pump();
+    if (dropped) this.#lose(0, dropped);
   }
 
   /** @param {any} fields */
   #whenResumed(fields) {
-    this.#session = fields;
     this.#say("ack", { received: this.#told }); // the node is to know that the new key is here
     this.#acknowledged(fields.received);
-    if (this.#state === "closed") return;
-    this.#written = this.#base + fields.received;
+    this.#answered = true;
+    this.#session = fields;
+    this.#written = this.#base + this.#acked;
     this.#goLive();
-    this.#become("open");
-    this.#pump();
   }
 
   #goLive() {
-    clearTimeout(this.#attemptTimer);
+    clearTimeout(this.#timer);
     this.#rejected = false;
     this.#live = true;
     this.#heard = this.#liveSince = now();
     if (this.#resumable) this.#beat();
+    this.#become("open");
+    this.#pump();
   }
 
-  /** The socket is gone, or is given up. @param {number} code @param {string} reason */
-  #gone(code, reason) {
+  /** The socket is gone, or is given up. @param {number} code @param {string} reason @param {unknown} [cause] */
+  #gone(code, reason, cause) {
     const wasLive = this.#live;
     const resuming = !wasLive && this.#session;
     if (resuming) this.#abandoned = true;
+    const useful = this.#useful || (wasLive && now() - this.#liveSince >= HEALTHY);
+    this.#fresh ||= useful;
+    if (useful || (code === 4008 && this.#fresh)) this.#failures = 0;
+    if (code === 4008) this.#fresh = false;
     this.#letGo();
     const error = errorOf(code, reason);
+    if (cause) error.cause = cause;
     let { retry } = error;
-    if (wasLive && now() - this.#liveSince >= HEALTHY) this.#failures = 0;
     if (code === 4011 && this.#abandoned) {
       this.#abandoned = false;
       retry = "resume";
-    } else if (code === 4004 && !this.#opened) retry = "never";
+    } else if (code === 4004 && !this.#channel) retry = "never";
     else if (retry === "token") {
       if (this.#rejected || typeof this.#options.token === "string") retry = "never";
       this.#rejected = true;
       if (code === 1008) this.#dropSession(error);
     } else if (retry === "reopen" && (!resuming || code === 4008)) this.#dropSession(error);
+    error.retry = retry;
     if (retry === "never") return this.#finish(code === 1000 ? undefined : error);
     if (!this.#resumable && wasLive) this.#dropSession(error);
-    if (code === 4008) this.#failures = 0;
     if (wasLive && retry === "reopen") this.#failures ||= 1;
     if (code === 4012 || code === 4005) this.#failures = Math.max(this.#failures, 4);
     this.#become(this.#session ? "away" : "connecting");
     this.#emit("error", error);
-    this.#retryLater();
+    const { firstDelay, longestDelay } = this.#options;
+    const delay = this.#failures && Math.min(longestDelay, firstDelay * 2 ** (this.#failures - 1));
+    this.#failures++;
+    this.#retryTimer = later(() => this.#connect(), delay * (0.5 + Math.random() / 2));
   }
 
   /** The session is over: tell what that leaves open. @param {GuesthouseError} error */
@@ -679,29 +743,18 @@ export class Channel extends EventTarget {
     this.#hasChannel = false;
     this.#session = this.#key = undefined;
     const lost = new SessionLost(error.message, error.code, "reopen");
-    const unconfirmed = [];
-    while (this.#first <= this.#written) unconfirmed.push(this.#remove(this.#first, lost));
     for (const request of this.#requests.values()) request.reject(lost);
-    this.#emit("lost", { received: undefined, dropped: 0, unconfirmed });
+    this.#lose(undefined, 0, this.#unconfirmed(lost));
     this.#admit();
-  }
-
-  #retryLater() {
-    const { firstDelay, longestDelay } = this.#options;
-    const delay = this.#failures && Math.min(longestDelay, firstDelay * 2 ** (this.#failures - 1));
-    this.#failures++;
-    this.#retryTimer = setTimeout(() => this.#connect(), delay * (0.5 + Math.random() / 2));
   }
 
   /** Take nothing more from the socket, and close it if it is not closed. @param {number} [code] @param {string} [reason] */
   #letGo(code = this.#session ? BACK_SOON : 1000, reason = "") {
     const socket = this.#socket;
-    for (const timer of [this.#attemptTimer, this.#beatTimer, this.#pumpTimer, this.#ackTimer, this.#retryTimer])
-      clearTimeout(timer);
-    this.#ackTimer = this.#retryTimer = this.#socket = undefined;
-    this.#live = this.#asked = false;
-    this.#attempt++;
-    this.#renewing?.reject(new ConnectionLost("the connection ended", 1006, "resume"));
+    for (const timer of [this.#timer, this.#pumpTimer, this.#ackTimer, this.#retryTimer]) clearTimeout(timer);
+    this.#timer = this.#ackTimer = this.#retryTimer = this.#socket = undefined;
+    this.#live = this.#answered = this.#asked = this.#silent = this.#useful = false;
+    for (const renewal of this.#renewals.splice(0)) renewal.reject(errorOf(1006));
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(code, reason);
@@ -714,9 +767,13 @@ export class Channel extends EventTarget {
     this.#error = error;
     this.#letGo(code, reason);
     this.#page.abort();
-    const ended = error ?? new ChannelClosed("the channel is closed", 1000);
-    while (this.#kept.size) this.#remove(this.#kept.keys().next().value ?? 0, ended);
-    for (const settle of [...this.#waiting.splice(0), ...this.#requests.values()]) settle.reject(ended);
+    const ended = error ?? errorOf(1000, "closed");
+    const unconfirmed = this.#unconfirmed(ended);
+    const dropped = this.#next - 1 - this.#written;
+    while (this.#kept.size) this.#remove(ended);
+    for (const entry of this.#waiting.splice(0)) settled(entry, ended);
+    for (const request of this.#requests.values()) request.reject(ended);
+    if (dropped || unconfirmed.length) this.#lose(error && this.#hasChannel ? undefined : 0, dropped, unconfirmed);
     this.#become("closed");
     this.#ready.reject(ended);
     this.#closed.resolve(error);
@@ -727,23 +784,22 @@ export class Channel extends EventTarget {
   // --- Signs of life ---
 
   #ping() {
-    this.#asked = true;
-    this.#pingedAt = now();
+    this.#asked = this.#silent = true;
     this.#say("ping");
     this.#beatIn(this.#options.pongTimeout);
   }
 
   #beat() {
     const quiet = now() - this.#heard;
-    if (this.#pingedAt > this.#heard) this.#gone(1006, "no sign of life");
+    if (this.#silent) this.#gone(1006, "no sign of life");
     else if (quiet >= this.#options.pingAfter) this.#ping();
     else this.#beatIn(this.#options.pingAfter - quiet);
   }
 
   /** @param {number} delay */
   #beatIn(delay) {
-    clearTimeout(this.#beatTimer);
-    this.#beatTimer = setTimeout(() => this.#beat(), delay);
+    clearTimeout(this.#timer);
+    this.#timer = later(() => this.#beat(), delay);
   }
 
   #watchPage() {
@@ -751,20 +807,18 @@ export class Channel extends EventTarget {
     /** @param {EventTarget | undefined} target @param {string} type @param {(event: any) => void} does */
     const on = (target, type, does) => target?.addEventListener?.(type, does, { signal });
     const look = () => {
-      if (this.#retryTimer !== undefined) {
+      if (this.#retryTimer) {
         this.#failures = 0;
         this.#connect();
       } else if (this.#live && this.#resumable && !this.#asked) this.#ping();
     };
-    const page = globalThis.document;
     on(globalThis, "online", look);
-    on(globalThis, "offline", () => this.#live && look());
-    on(page, "visibilitychange", () => page.visibilityState === "visible" && look());
+    on(globalThis, "offline", look);
+    on(globalThis.document, "visibilitychange", look);
     // A page that may come back lets go of its socket; any other ends the channel as it goes.
     on(globalThis, "pagehide", ({ persisted }) => {
       if (!persisted) return;
       this.#letGo();
-      if (!this.#resumable) this.#dropSession(new ConnectionLost("the page was left", 1006, "resume"));
       this.#become(this.#session ? "away" : "connecting");
     });
     on(globalThis, "pageshow", ({ persisted }) => persisted && this.#connect());
@@ -774,10 +828,8 @@ export class Channel extends EventTarget {
 
   /** Do it at once, or on encrypted channels after what came before. @param {() => unknown} does */
   #inOrder(does) {
-    if (!this.#options.encrypted) return void does();
-    this.#order = this.#order
-      .then(does)
-      .catch((error) => this.#finish(new ProtocolViolated(`it cannot be decrypted: ${error}`), 4010));
+    if (this.#options.encrypted) this.#order = this.#order.then(does).catch((error) => this.#violated(error));
+    else does();
   }
 
   /** @param {number} channel_id @returns {Promise<CryptoKey>} */
@@ -785,16 +837,12 @@ export class Channel extends EventTarget {
     const { subtle } = crypto;
     const wrap = { name: "RSA-OAEP", modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]), hash: "SHA-256" };
     const { publicKey, privateKey } = await subtle.generateKey(wrap, false, ["encrypt", "decrypt"]);
-    const { n = "" } = await subtle.exportKey("jwk", publicKey);
-    const modulus = Uint8Array.from(atob(n.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
-    const url = new URL("/encryptor:distro:sys", this.#url);
-    url.protocol = url.protocol.replace("ws", "http");
-    const answer = await fetch(url, {
+    const modulus = new Uint8Array(await subtle.exportKey("spki", publicKey)).slice(33, 289); // as long keys as these have it
+    const answer = await fetch(new URL("/encryptor:distro:sys", this.#url.href.replace("ws", "http")), {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ channel_id, public_key_hex: toHex(modulus) }),
     });
-    if (!answer.ok) throw new Error(`no key: ${answer.status}`);
+    must(answer.ok, `no key: ${answer.status}`);
     const { encrypted_secret } = await answer.json();
     const secret = await subtle.decrypt(wrap, privateKey, fromHex(encrypted_secret));
     return subtle.importKey("raw", secret, "AES-GCM", false, ["encrypt", "decrypt"]);
@@ -805,7 +853,7 @@ export class Channel extends EventTarget {
     if (this.#sealing) return;
     this.#sealing = true;
     const nonce = crypto.getRandomValues(new Uint8Array(NONCE));
-    const data = typeof entry.data === "string" ? new TextEncoder().encode(entry.data) : entry.data;
+    const data = typeof entry.data === "string" ? encoder.encode(entry.data) : entry.data;
     const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv: nonce }, key, /** @type {any} */ (data));
     entry.sealed = new Uint8Array([...new Uint8Array(sealed), ...nonce]);
     entry.key = key;
@@ -830,8 +878,7 @@ export class Channel extends EventTarget {
 
 /** Decrypt a message. @param {CryptoKey} key @param {Uint8Array} data @returns {Promise<Uint8Array>} */
 async function unseal(key, data) {
-  const end = data.length - NONCE;
-  const [body, iv] = /** @type {any[]} */ ([data.subarray(0, end), data.subarray(end)]);
+  const [body, iv] = /** @type {any[]} */ ([data.subarray(0, -NONCE), data.subarray(-NONCE)]);
   return new Uint8Array(await crypto.subtle.decrypt({ name: "AES-GCM", iv }, key, body));
 }
 
@@ -839,52 +886,44 @@ async function unseal(key, data) {
 async function pageToken(process) {
   if (!globalThis.document) return undefined;
   const answer = await fetch(`/${process}/our.js`, { cache: "no-store" });
-  const found = /\{.*?\}/.exec(await answer.text());
-  if (!answer.ok || !found) throw new Error(`our.js: ${answer.status}`);
-  const { node } = JSON.parse(found[0]);
-  const name = `kinode-auth_${node}=`;
-  return document.cookie
-    .split("; ")
-    .find((pair) => pair.startsWith(name))
-    ?.slice(name.length);
+  const { node } = JSON.parse(/\{.*?\}/.exec(await answer.text())?.[0] ?? `our.js: ${answer.status}`);
+  return document.cookie.split(`kinode-auth_${node}=`)[1]?.split(";")[0];
 }
 
-/** @returns {Settle & { promise: Promise<any> }} */
+/** @returns {Settle} */
 function deferred() {
-  /** @type {any} */
-  const made = {};
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  made.promise.catch(noop); // whoever does not wait for it does not fail by it
+  const made = Promise.withResolvers();
+  quiet(made.promise);
   return made;
 }
 
-/** JSON of the node. @param {string} text */
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return {};
-  }
+/** Tell who waits for a message. @param {Entry} entry @param {GuesthouseError} [error] */
+function settled(entry, error) {
+  for (const { resolve, reject } of entry.settle) error ? reject(error) : resolve();
+  return entry;
 }
 
-/** Bytes of its own, since it may be sent again. @param {ArrayBuffer | ArrayBufferView} data */
+/** @param {unknown} right @param {string} [text] */
+function must(right, text = `not ${PROTOCOL}`) {
+  if (!right) throw new TypeError(text);
+}
+
+/** A number of the node, if it can be one. @param {any} value @param {number} [least] @param {number} [most] @returns {number} */
+function count(value, least = 0, most = Infinity) {
+  must(Number.isSafeInteger(value) && value >= least && value <= most);
+  return value;
+}
+
+/** Bytes of its own, since it may be sent again. @param {any} data */
 function copied(data) {
-  const view = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : data;
-  return new Uint8Array(view).slice();
+  must(ArrayBuffer.isView(data) || data instanceof ArrayBuffer, "a message is text or bytes");
+  return new Uint8Array(data.buffer ?? data, data.byteOffset, data.byteLength).slice();
 }
 
 /** Bytes of a message; of text in UTF-8. @param {Message} data */
-function byteLength(data) {
-  if (typeof data !== "string") return data.length;
-  let bytes = data.length;
-  for (let at = 0; at < data.length; at++) {
-    const unit = data.charCodeAt(at);
-    if (unit > 0x7f) bytes += unit < 0x800 || (unit & 0xf800) === 0xd800 ? 1 : 2;
-  }
-  return bytes;
-}
+const byteLength = (data) => (typeof data === "string" ? encoder.encode(data) : data).length;
 
 /** @param {Uint8Array} bytes */
-const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const toHex = (bytes) => Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");
 /** @param {string} hex */
 const fromHex = (hex) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));

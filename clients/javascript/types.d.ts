@@ -22,23 +22,30 @@ export interface SocketLike {
 
 export interface Options {
   /** The node, such as `https://example.com`. In a page: by default where the page is from. */
-  url?: string | URL;
+  url?: string | { readonly href: string } | undefined;
   /** The process id. In a page of a process: by default that process. */
   process?: string;
   /** A path that the process has bound, such as `/room?name=x`. Without it the channel opens by the register form. */
   path?: string;
   /**
    * For the register form: a token, or a function that is asked before each connection. In a page of the node: by
-   * default the page's own, by the cookie of its login. `rejected` is whether the node refused the last one.
+   * default the page's own, by the cookie of its login. `rejected` is whether the node refused the last one. When the
+   * function fails the next attempt asks it again; when it returns nothing, or throws `TokenRefused`, the channel ends.
    */
   token?: string | ((asked: { rejected: boolean }) => string | null | undefined | Promise<string | null | undefined>);
+  /**
+   * `true`: end with `ChannelRefused` on a node or path without `guesthouse.v1`; `false`: do not offer it, for a plain
+   * channel, which ends with its socket. By default it is offered, and the channel is plain only if the handshake
+   * succeeded without it.
+   */
+  resumable?: boolean;
   /** Encrypt each message, with the register form. All messages arrive as bytes. */
   encrypted?: boolean;
   /** Subprotocols of the process. */
   subprotocols?: string[];
   /** Bytes that may wait to be acknowledged by the node; each message counts 64 bytes more. Default: 4 MiB. */
   queueBytes?: number;
-  /** What `send` does when they are used up: `wait` (the default), `drop-oldest` or `error` (throws `QueueFull`). */
+  /** What `send` does when they are used up: `wait` (the default), `drop-oldest` or `error` (rejects with `QueueFull`). */
   queuePolicy?: "wait" | "drop-oldest" | "error";
   /** The pause before the second attempt to come back, in milliseconds; it doubles up to the longest. Default: 500. */
   firstDelay?: number;
@@ -50,8 +57,8 @@ export interface Options {
   pingAfter?: number;
   /** How long the answer may take, in milliseconds. Default: 10,000. */
   pongTimeout?: number;
-  /** Whether to use plain channels, which end with their socket, on nodes without `guesthouse.v1`. Default: true. */
-  fallback?: boolean;
+  /** Bytes that may wait to be taken by the program, counted likewise; more end the channel. Default: 64 MiB. */
+  receiveBytes?: number;
   /** The class of sockets. Default: the global one. */
   WebSocket?: new (url: string, protocols?: string[]) => SocketLike;
 }
@@ -65,30 +72,44 @@ export interface Opened {
 }
 
 export interface Lost {
-  /**
-   * Messages of the process that do not arrive. `undefined`: the channel ended and another opens, so the number is
-   * not known.
-   */
+  /** Messages of the process that do not arrive; 0: none. `undefined`: the channel ended, and it is not known. */
   received: number | undefined;
-  /** Messages that were given up before the node had them (`drop-oldest`). */
+  /** Messages that were given up before they were sent: by `drop-oldest`, too big, or when it was over. */
   dropped: number;
-  /** Messages that were sent and not acknowledged when the channel ended: they may have arrived, or not. */
+  /** Messages that were sent and not acknowledged when the channel ended, without requests: they may have arrived. */
   unconfirmed: Message[];
 }
 
+/** An event of whatever the platform has, with or without the types of browsers. */
+type PlatformEvent = typeof globalThis extends { Event: { prototype: infer Event } } ? Event : { readonly type: string };
+export type ChannelEvent<Detail> = PlatformEvent & { readonly detail: Detail };
+export type ReceivedEvent = PlatformEvent & { readonly data: Message };
+
 export interface ChannelEvents {
   /** A channel is open: the first, and each one after a `lost` without a number. */
-  open: CustomEvent<Opened>;
-  message: MessageEvent<Message>;
-  state: CustomEvent<State>;
-  lost: CustomEvent<Lost>;
+  open: ChannelEvent<Opened>;
+  message: ReceivedEvent;
+  state: ChannelEvent<State>;
+  lost: ChannelEvent<Lost>;
   /** An attempt failed, or a connection broke; the client goes on. */
-  error: CustomEvent<GuesthouseError>;
+  error: ChannelEvent<GuesthouseError>;
   /** It is over; without an error if this end closed, or the process did with 1000. */
-  close: CustomEvent<GuesthouseError | undefined>;
+  close: ChannelEvent<GuesthouseError | undefined>;
 }
 
-export declare class Channel extends EventTarget implements AsyncIterable<Message> {
+/** A function of a narrower event, such as `CustomEvent`, may be given, too. */
+type Listener<Event> = { handle(event: Event): void }["handle"] | { handleEvent(event: Event): void } | null;
+
+/** What is used of an `AbortSignal`. */
+export interface Signal {
+  readonly reason: any;
+  throwIfAborted(): void;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+/** An `EventTarget`. */
+export declare class Channel implements AsyncIterable<Message> {
   constructor(options?: Options);
   readonly state: State;
   readonly channelId: number | undefined;
@@ -96,6 +117,8 @@ export declare class Channel extends EventTarget implements AsyncIterable<Messag
   readonly subprotocol: string;
   /** Bytes that wait to be acknowledged. */
   readonly queuedBytes: number;
+  /** Messages that were given up before they were sent, in all. */
+  readonly dropped: number;
   /** Fulfilled when the channel is open for the first time; rejected if it never will be. */
   readonly ready: Promise<void>;
   /** Fulfilled when it is over, with the error if there was one. */
@@ -103,8 +126,9 @@ export declare class Channel extends EventTarget implements AsyncIterable<Messag
   /**
    * Send a message, now or when there is a connection.
    *
-   * @returns Fulfilled when the message is in the queue: at once, unless the queue is full and the policy is `wait`.
-   * @throws QueueFull, MessageTooBig, or what ended the channel.
+   * @returns Fulfilled when the message is in the queue: at once, unless the queue is full and the policy is `wait`, or
+   * the message is over 64 KiB and the node's limit not known yet. Rejected with `QueueFull`, `MessageTooBig`,
+   * `TypeError` for what is no message, or what ended the channel; if nobody awaits it, silently.
    */
   send(message: Sendable): Promise<void>;
   /** Send a value as JSON. */
@@ -112,11 +136,11 @@ export declare class Channel extends EventTarget implements AsyncIterable<Messag
   /**
    * Ask the process, which answers by the envelope in docs/clients.md.
    *
-   * @param options.timeout In milliseconds. Default: 10,000.
+   * @param options.timeout In milliseconds. Default: 10,000. `Infinity`: as long as the channel lasts.
    * @returns The answer.
    * @throws RequestFailed, RequestTimedOut, the reason of the signal, or what ended the channel.
    */
-  request(body: unknown, options?: { timeout?: number; signal?: AbortSignal }): Promise<any>;
+  request<Answer = unknown>(body: unknown, options?: { timeout?: number; signal?: Signal | undefined }): Promise<Answer>;
   /** Fulfilled when the node has everything that was sent so far. */
   flush(): Promise<void>;
   /**
@@ -127,20 +151,27 @@ export declare class Channel extends EventTarget implements AsyncIterable<Messag
    * @throws TokenRefused: all is as before.
    */
   renewToken(token?: string): Promise<number>;
-  /** Close for good: after `flush` if the channel is open, for at most five seconds. */
+  /**
+   * Close for good, when the node has what was sent, or after five seconds; what it did not get is told by `lost`.
+   *
+   * @param code 1000, or 3000 to 4999 but 4100.
+   * @param reason At most 123 bytes of UTF-8.
+   * @returns Fulfilled when the node knows, or the time is over. Rejected with `TypeError`: the channel is as before.
+   */
   close(code?: number, reason?: string): Promise<void>;
   /** The messages, if nobody listens to `message`. It ends when the channel does, and throws the error if there was one. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Message>;
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void>;
   addEventListener<K extends keyof ChannelEvents>(
     type: K,
-    listener: ((event: ChannelEvents[K]) => void) | { handleEvent(event: ChannelEvents[K]): void } | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: Listener<ChannelEvents[K]>,
+    options?: boolean | { capture?: boolean; once?: boolean; passive?: boolean; signal?: any },
   ): void;
   removeEventListener<K extends keyof ChannelEvents>(
     type: K,
-    listener: ((event: ChannelEvents[K]) => void) | { handleEvent(event: ChannelEvents[K]): void } | null,
-    options?: boolean | EventListenerOptions,
+    listener: Listener<ChannelEvents[K]>,
+    options?: boolean | { capture?: boolean },
   ): void;
+  dispatchEvent(event: any): boolean;
 }
 
 /** Open a channel. It connects by itself, and again when the connection breaks, until it is closed. */
@@ -153,12 +184,15 @@ export declare class GuesthouseError extends Error {
   constructor(message: string, code?: number, retry?: Retry);
   /** The close code, or 0. */
   readonly code: number;
+  /** What the client does after it. */
   readonly retry: Retry;
+  /** What was thrown, when asking for a token failed. */
+  readonly cause?: unknown;
 }
 
 /** The connection broke, or could not be made. */
 export declare class ConnectionLost extends GuesthouseError {}
-/** The node ended the channel for a reason that passes. */
+/** The node ended the channel for a temporary reason. */
 export declare class Interrupted extends GuesthouseError {}
 /** The process, or the node for it, closed the channel for good. */
 export declare class ChannelClosed extends GuesthouseError {}
@@ -172,6 +206,7 @@ export declare class SessionLost extends GuesthouseError {}
 export declare class SessionTaken extends GuesthouseError {}
 /** One end broke the protocol. */
 export declare class ProtocolViolated extends GuesthouseError {}
+/** The node does not acknowledge, or, when it ends the channel, the program does not take what came. */
 export declare class QueueFull extends GuesthouseError {}
 export declare class MessageTooBig extends GuesthouseError {}
 /** The process answered with an error. */

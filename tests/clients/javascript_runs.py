@@ -26,7 +26,7 @@ QUICK: Final = {
     "pingAfter": 100,
     "pongTimeout": 150,
     "connectTimeout": 2000,
-    "fallback": False,
+    "resumable": True,
 }
 """Options of clients whose connections break all the time."""
 

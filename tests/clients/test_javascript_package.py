@@ -17,7 +17,7 @@ from .javascript_runs import CLIENT, NODE_MODULES, SCRIPTS, run_node
 _MINIFY: Final = """
 const [esbuild, file] = process.argv.slice(1);
 const source = require("fs").readFileSync(file, "utf8");
-process.stdout.write(require(esbuild).transformSync(source, { minify: true, format: "esm" }).code);
+process.stdout.write(require(esbuild).transformSync(source, { minify: true, treeShaking: true, format: "esm" }).code);
 """
 MOST_BYTES: Final = 6 * 1024
 
@@ -51,19 +51,34 @@ async def test_the_types_are_right_and_are_what_the_package_exports() -> None:
     assert (code, out) == (0, "")
 
 
-async def test_uses_of_the_types_are_checked(tmp_path: Path) -> None:
-    """What the declarations refuse is refused: they are not `any`."""
+@pytest.mark.parametrize("libraries", ["es2023,dom", "es2023"])
+async def test_uses_of_the_types_are_checked(tmp_path: Path, libraries: str) -> None:
+    """What the declarations refuse is refused, with the types of browsers and without: they are not `any`."""
     (tmp_path / "use.ts").write_text(
-        f'import {{ connect }} from "{CLIENT}/types.js";\n'
+        f'import {{ connect, type Lost }} from "{CLIENT}/types.js";\n'
         "const channel = connect({ token: async () => 'x', queuePolicy: 'error' });\n"
         "for await (const message of channel) message satisfies string | Uint8Array;\n"
+        "channel.addEventListener('message', (event) => event.data satisfies string | Uint8Array);\n"
+        "const answer = await channel.request<{ sum: number }>({}, { timeout: Infinity });\n"
+        "answer.sum satisfies number;\n"
         "channel.addEventListener('lost', ({ detail }) => detail.unconfirmed.length);\n"
         "// @ts-expect-error\nconnect({ queuePolicy: 'maybe' });\n"
         "// @ts-expect-error\nchannel.send(7);\n"
+        "// @ts-expect-error\nchannel.addEventListener('message', (event) => event.data satisfies number);\n"
+        "// @ts-expect-error\n(await channel.request({})).sum;\n"
         "// @ts-expect-error\nchannel.addEventListener('open', ({ detail }) => detail.none);\n"
         "export {};\n"
     )
+    if "dom" in libraries:
+        with (tmp_path / "use.ts").open("a") as more:
+            more.write(
+                "channel.addEventListener('lost', (event: CustomEvent<Lost>) => event.detail.dropped);\n"
+                "channel satisfies EventTarget;\n"
+                "connect({ url: new URL('http://x'), WebSocket });\n"
+                "channel.request({}, { signal: AbortSignal.timeout(1) });\n"
+            )
     options = [
+        *("--lib", libraries),
         "--strict",
         "--noEmit",
         "--target",
@@ -84,7 +99,7 @@ async def test_it_has_no_dependencies_and_is_small() -> None:
     assert not {"dependencies", "peerDependencies", "optionalDependencies"} & set(package)
     for name in package["files"]:
         assert (CLIENT / name).is_file()
-    # By its API: its command is a script for `node`, of which a fresh system has none.
+    # As bundlers do; by its API: its command is a script for `node`, of which a fresh system has none.
     code, minified = await run_node(
         *("-e", _MINIFY, NODE_MODULES / "esbuild/lib/main.js", CLIENT / "guesthouse.js"), seconds=100
     )
@@ -95,6 +110,12 @@ async def test_it_has_no_dependencies_and_is_small() -> None:
 
 def reasons() -> list[CloseReason]:
     return [value for value in vars(close_codes).values() if isinstance(value, CloseReason)]
+
+
+async def test_what_the_client_does_about_faults() -> None:
+    """Of the node, the network and its own program, with sockets of the test's own."""
+    code, out = await run_node("--test", "--test-timeout=60000", SCRIPTS / "faults.test.mjs", seconds=110)
+    assert code == 0, out
 
 
 async def test_each_close_code_is_an_error_that_says_what_to_do() -> None:

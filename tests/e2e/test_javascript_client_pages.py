@@ -193,5 +193,5 @@ async def test_without_a_login_the_page_is_told_to_log_in(
         error = await page.evaluate(
             "connect().closed.then((error) => [error instanceof TokenRefused, error.retry, error.message])"
         )
-        assert error == [True, "token", "there is no token: log in"]
+        assert error == [True, "never", "no token: log in"]
         browser.expect_problems()

@@ -5,8 +5,6 @@ export class Relay {
   #pairs = new Set();
   #server;
   refusing = false;
-  /** Take the offer of subprotocols out of upgrade requests, as if the node were an older one. */
-  older = false;
   accepted = 0;
 
   static async start(target) {
@@ -28,11 +26,7 @@ export class Relay {
         this.#pairs.delete(pair);
         for (const end of pair) end.destroy();
       });
-    client.once("data", (head) => {
-      const offer = /\r\nSec-WebSocket-Protocol:[^\r]*/i;
-      node.write(this.older ? head.toString("latin1").replace(offer, "") : head, "latin1");
-      client.pipe(node);
-    });
+    client.pipe(node);
     node.pipe(client);
   }
 
