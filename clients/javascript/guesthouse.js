@@ -467,14 +467,13 @@ export class Channel extends EventTarget {
         else this.#unread -= size;
       });
     } catch (error) {
-      this.#violated(error, data);
+      this.#violated(error);
     }
   }
 
-  /** @param {any} error @param {any} [data] that cannot be. */
-  #violated(error, data) {
-    if (!(error instanceof GuesthouseError))
-      error = errorOf(FAULT, `the node sent ${`${data}`.slice(0, 80)}: ${error}`);
+  /** What it sent is not told: it may have the key of the session. @param {any} error */
+  #violated(error) {
+    if (!(error instanceof GuesthouseError)) error = errorOf(FAULT, `the node broke ${PROTOCOL}: ${error}`);
     this.#finish(error, error.code || 1000);
   }
 
@@ -904,7 +903,7 @@ function settled(entry, error) {
 }
 
 /** @param {unknown} right @param {string} [text] */
-function must(right, text = `not ${PROTOCOL}`) {
+function must(right, text = "wrong field or order") {
   if (!right) throw new TypeError(text);
 }
 

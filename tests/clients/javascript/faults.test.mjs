@@ -137,6 +137,7 @@ for (const text of [
     first.hear(`\x10${text}`);
     const error = await channel.closed;
     assert.deepEqual([error?.name, error.retry, first.closedWith[0]], ["ProtocolViolated", "never", 4009]);
+    assert.match(error.message, /^the node broke guesthouse\.v1: /);
     await assert.rejects(channel[Symbol.asyncIterator]().next(), client.ProtocolViolated);
   });
 
@@ -172,7 +173,9 @@ for (const [name, say] of [
     const first = await socket(0);
     first.open();
     say(first);
-    assert.equal((await channel.closed)?.name, "ProtocolViolated");
+    const error = await channel.closed;
+    assert.equal(error?.name, "ProtocolViolated");
+    assert.ok(!error.message.includes("kkkk"), "the key of a session is a secret");
   });
 
 for (const [name, fields] of [["a higher count", { received: 5 }], ["none", {}], ["no key", { received: 0, session: 1 }]])
