@@ -218,6 +218,7 @@ export class Channel extends EventTarget {
       ...options,
     };
     const { queuePolicy, WebSocket, token, encrypted } = this.#options;
+    must(/^ws/.test(this.#url.protocol), "wrong `url`");
     must(this.#process, "`process` is missing");
     must(WebSocket, "`WebSocket` is missing");
     must(/^(wait|drop-oldest|error)$/.test(queuePolicy), "wrong `queuePolicy`");

@@ -426,6 +426,7 @@ test("a session that was of use and is lost is replaced at once", async () => {
 const page = "http://node";
 for (const [name, options] of [
   ["no WebSocket", { WebSocket: undefined }],
+  ["a URL of another kind", { url: "ftp://node" }],
   ["no process", { process: "" }],
   ["a policy that is none", { queuePolicy: "dropoldest" }],
   ["a token for a path", { path: "/x" }],
