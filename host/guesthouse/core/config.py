@@ -158,6 +158,16 @@ class MonitoringSettings(Struct, frozen=True):
     """None: nowhere."""
 
 
+class ApiSettings(Struct, frozen=True):
+    """`[api]`: where the node's API for services listens."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """None: nowhere."""
+    tls: bool = False
+    """Whether it is served over TLS, with the certificate of `[http]`."""
+
+
 class RestartSettings(Struct, frozen=True):
     """`[restart]`: delays before processes whose on-exit is `restart` run again. Seconds."""
 
@@ -200,9 +210,10 @@ class Settings(Struct, frozen=True):
     package: PackageLimits = field(default_factory=PackageLimits)
     restart: RestartSettings = field(default_factory=RestartSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
 
 
-_SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring")
+_SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring", "api")
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 
 

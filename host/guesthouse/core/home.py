@@ -17,7 +17,14 @@ _LONGEST_SOCKET_PATH: Final = 100
 """Longest path of a unix socket on every Unix (Linux: 107)."""
 
 
-SECRETS: Final = ("token.secret", "node.ed25519", "password.argon2", "tokens.revoked", "local.secret")
+SECRETS: Final = (
+    "token.secret",
+    "node.ed25519",
+    "password.argon2",
+    "tokens.revoked",
+    "local.secret",
+    "api.keys",
+)
 _KEPT: Final = (
     *("lock", "node.name", "guesthouse.toml", "installed.json", "logs", "packages", "control.sock"),
     *SECRETS,

@@ -214,6 +214,10 @@ class ChannelInfo(Protocol):
         """As in `WebSocketOpen`."""
 
     @property
+    def bound_path(self) -> str | None:
+        """The same."""
+
+    @property
     def client(self) -> str:
         """Its client's address; with its port, unless it is behind a trusted proxy."""
 

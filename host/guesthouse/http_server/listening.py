@@ -13,6 +13,7 @@ BACKLOG: Final = 2048
 
 HTTP: Final = "http"
 MONITORING: Final = "monitoring"
+API: Final = "api"
 """Names of listeners, and of the descriptors that are passed for them."""
 
 _KEPT: Final = "-kept"
@@ -30,7 +31,7 @@ class Listeners:
     node's predecessor kept is used if it is where the settings say.
 
     Args:
-        passed: sockets that the node was started with, and their names: `monitoring`; `http`, or any other.
+        passed: sockets that the node was started with, and their names: `monitoring`, `api`; `http`, or any other.
 
     Raises:
         CannotListen: two are for one listener.
@@ -42,11 +43,12 @@ class Listeners:
         self._open: dict[str, socket.socket] = {}
         for name, listening in passed:
             kept = name.endswith(_KEPT)
-            place = MONITORING if name.removesuffix(_KEPT) == MONITORING else HTTP
+            named = name.removesuffix(_KEPT)
+            place = named if named in (MONITORING, API) else HTTP
             if place in self._passed or place in self._kept:
                 raise CannotListen(
-                    f"two sockets were passed for the {place} listener: pass one, and name them 'http' and "
-                    "'monitoring' (FileDescriptorName=)"
+                    f"two sockets were passed for the {place} listener: pass one, and name them 'http', "
+                    "'monitoring' and 'api' (FileDescriptorName=)"
                 )
             (self._kept if kept else self._passed)[place] = listening
 

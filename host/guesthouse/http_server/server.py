@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import socket
 import ssl
 import time
 import traceback
@@ -17,11 +15,14 @@ from typing import Any, Final, Self, cast
 from urllib.parse import urlencode
 
 import uvicorn
+from msgspec.structs import replace
+from starlette.types import ASGIApp
 from uvicorn.config import Config
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.config import ConnectionLimits, Settings
 from guesthouse.core.ports import LogPort, RouterPort
+from guesthouse.http_server.accepting_server import AcceptingServer
 from guesthouse.http_server.api.port import HttpServerActions
 from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.local_access import LocalAccess
@@ -34,13 +35,12 @@ from guesthouse.http_server.http.node_api import NodeApi
 from guesthouse.http_server.http.own_origin import OwnOrigin
 from guesthouse.http_server.http.process_routes import ProcessPages
 from guesthouse.http_server.http_connection import HttpConnection
-from guesthouse.http_server.listener import Listener
 from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listeners
 from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.state.client_log import SOURCE
+from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
-from guesthouse.http_server.uvicorn_server import PartServer
 from guesthouse.http_server.websocket.channel import Channel
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 
@@ -50,7 +50,6 @@ vars(uvicorn)["Config"] = Config
 CLOSE_SECONDS: Final = 2.0
 """Seconds that a shutdown waits for clients to answer their close frames."""
 
-_ANSWER_SECONDS: Final = 1.0
 _KEEP_ALIVE_SECONDS: Final = 5
 _DEADLINES_AT_ONCE: Final = 8
 _LATE_SECONDS: Final = 1.0
@@ -109,7 +108,8 @@ class HttpServer(HttpServerActions):
         api = NodeApi(context, bodies, credentials.load_node_key(home))
         self._app = HttpApp(context, self._login, pages, api)
         self._stack = AsyncExitStack()
-        self._server: _Server | None = None
+        self._server: AcceptingServer | None = None
+        self._sides: list[AcceptingServer] = []
         self._listeners = Listeners() if listeners is None else listeners
         self._host, self._port = settings.http.host, settings.http.port
         self._sweeper: asyncio.Task[None] | None = None
@@ -119,7 +119,7 @@ class HttpServer(HttpServerActions):
         http = self._context.settings.http
         listening = self._listeners.listen(HTTP, http.host, http.port)
         try:
-            server = self._server = _Server(self._context, self._config(self._context.settings))
+            server = self._server = AcceptingServer(self._context, self._config(self._context.settings))
         except BaseException:
             listening.close()
             raise
@@ -197,12 +197,28 @@ class HttpServer(HttpServerActions):
         if more:
             context.turns.add(self._run_deadlines)
 
-    def _config(self, settings: Settings) -> Config:
-        http = settings.http
+    def side_context(self, connections: int) -> Context:
+        """State for a listener beside this one, with a limit on connections of its own."""
+        return replace(self._context, connection_limits=ConnectionAdmission(connections, connections))
+
+    def side_server(self, context: Context, app: ASGIApp, *, tls: bool) -> AcceptingServer:
+        """A server for another socket, without WebSockets, whose connections have the limits of this one's.
+
+        Args:
+            context: see `side_context`.
+            app: what answers.
+            tls: whether it has this server's certificate; without one, nothing is encrypted.
+        """
+        server = AcceptingServer(context, self._config(context.settings, app, tls=tls))
+        self._sides.append(server)
+        return server
+
+    def _config(self, settings: Settings, side: ASGIApp | None = None, *, tls: bool = True) -> Config:
+        http = settings.http if tls else replace(settings.http, tls_cert=None, tls_key=None)
         config = Config(
-            cast(Any, self._app),
+            cast(Any, side or self._app),
             http=HttpConnection,
-            ws=WebSocketConnection,
+            ws="none" if side else WebSocketConnection,
             loop="none",
             lifespan="off",
             interface="asgi3",
@@ -239,6 +255,8 @@ class HttpServer(HttpServerActions):
         if self._server is not None:
             self._server.set_tls(tls)
         self._context.apply(settings)
+        for side in self._sides:
+            side.apply(settings, tls)
 
     @property
     def port(self) -> int:
@@ -258,9 +276,29 @@ class HttpServer(HttpServerActions):
         query = {"token": token} if redirect == "/" else {"token": token, "redirect": local_path(redirect)}
         return f"{self.url}/login?{urlencode(query, safe='/:')}"
 
-    def issue_token(self, ttl: float, scope: Scope | None = None) -> str:
-        """Issue an auth token that is valid for `ttl` seconds."""
-        return self._context.tokens.issue(ttl, self._context.now(), scope or Scope())
+    def issue_token(self, ttl: float, scope: Scope | None = None, *, renewable: bool = True) -> str:
+        """Issue an auth token that is valid for `ttl` seconds, and unless it is `renewable`, no longer."""
+        return self._context.tokens.issue(ttl, self._context.now(), scope or Scope(), renewable=renewable)
+
+    def family_of(self, token: str) -> tuple[str, int]:
+        """Family of a token of this node, and when that ends."""
+        known = self._context.tokens.revocable(token)
+        if known is None:
+            raise ValueError("no token of this node")
+        return known
+
+    def mac(self, purpose: bytes, data: bytes) -> bytes:
+        """A MAC by the key that signs tokens, until that is replaced."""
+        return self._context.tokens.mac(purpose, data)
+
+    async def revoke_family(self, family: str, ends: int) -> None:
+        """Revoke a family of tokens without holding up the node, as `revoke` does."""
+        now = self._context.now()
+        try:
+            if family not in self._revoked and ends > now:
+                await asyncio.to_thread(self._revoked.add, family, ends, now)
+        finally:
+            self.family_revoked(family)
 
     def revoke(self, token: str) -> bool:
         """Revoke a token's family and close its channels with 1008. Durable on return.
@@ -316,61 +354,6 @@ class HttpServer(HttpServerActions):
     def unserve_ui(self, process_id: ProcessId) -> None:
         """Stop serving a process's files."""
         self._context.ui_folders.pop(canonical(process_id), None)
-
-
-class _Server(PartServer):
-    """The server with our own listener. Sets `accepting` when ready."""
-
-    def __init__(self, context: Context, config: Config) -> None:
-        super().__init__(config)
-        self._context = context
-        self._listener: Listener | None = None
-        self.accepting = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        assert sockets  # noqa: S101 - for the type checker: `HttpServer` passes one
-        context, limits = self._context, self._context.settings.connections
-        self._listener = Listener(
-            sockets[0],
-            context.connection_limits,
-            functools.partial(HttpConnection, context, self.config, self.server_state, {}),
-            tls=self.config.ssl,
-            tls_seconds=limits.handshake_seconds,
-            log_fault=lambda fault: context.client_faults.log(SOURCE, fault, context.monotonic()),
-        )
-        self.started = True
-
-    async def main_loop(self) -> None:
-        """Accept until `ending` is set."""
-        assert self._listener is not None  # noqa: S101 - for the type checker: set by `startup`
-        async with self._listener:
-            self.accepting.set()
-            await super().main_loop()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait briefly for pending responses, then close all sockets."""
-        self.stop_accepting()
-        for listening in sockets or []:
-            listening.close()
-        state = self.server_state
-        for connection in tuple(state.connections):
-            connection.shutdown()
-        if state.tasks:
-            _, late = await asyncio.wait(state.tasks, timeout=_ANSWER_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        for connection in tuple(state.connections):
-            cast(HttpConnection, connection).transport.abort()
-
-    def set_tls(self, tls: ssl.SSLContext | None) -> None:
-        """Replace the TLS context for new connections."""
-        if self._listener is not None:
-            self._listener.tls = tls
-
-    def stop_accepting(self) -> None:
-        if self._listener is not None:
-            self._listener.stop()
 
 
 def _describe_key(tls_key: str | None) -> str:

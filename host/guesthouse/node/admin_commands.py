@@ -16,12 +16,11 @@ from guesthouse.control.control_server import BadCommand, Command
 from guesthouse.core.address import Address, ProcessId, canonical
 from guesthouse.core.json_text import is_text
 from guesthouse.core.messages import LazyLoadBlob
-from guesthouse.http_server.state.traffic import Traffic
+from guesthouse.http_api.api_keys import key_row
+from guesthouse.http_api.rows import channel_row, process_rows
 from guesthouse.kernel.messaging.node_sender import Answered
 from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT
-from guesthouse.kernel.supervision.ended_processes import listed_end
 from guesthouse.kernel.supervision.explain import explained
-from guesthouse.kernel.supervision.process_status import listed, state_sizes
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
 from guesthouse.node.log import as_dict
 from guesthouse.node.log_filter import LEVELS, LogFilter
@@ -51,6 +50,9 @@ class NodeCommands:
             "token": self.token,
             "revoke": self.revoke,
             "password-changed": self.password_changed,
+            "api-keys": self.api_keys,
+            "api-key-create": self.create_api_key,
+            "api-key-revoke": self.revoke_api_key,
             "send": self.send,
             "restart": self.restart,
             "stop": self.stop,
@@ -84,45 +86,13 @@ class NodeCommands:
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and its use of each limit."""
-        sizes = await state_sizes(self._node.state)
-        packages = {item["package"]: item for item in self._node.installer.listed()}
-        ended = self._node.http.ended_sessions()
-        traffic = await self._node.http.traffic()
-        for process in self._node.router.processes():
-            item = packages.get(process.id.package_id, {})
-            version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
-            opened = self._node.http.open_channels(process.id)
-            channels = {
-                "channels": len(opened),
-                "resumable": sum(channel.resumable for channel in opened),
-                "away": sum(channel.away for channel in opened),
-                "ended": ended.get(process.id, 0),
-                **_messages(traffic.get(process.id)),
-            }
-            yield listed(process, self._node.settings.process, sizes) | channels | version
-        for name, gone in self._node.not_running():
-            item = packages.get(gone.id.package_id, {})
-            version = {"version": item.get("running_version"), "hash": item.get("running_hash")}
-            channels = {"channels": 0, "resumable": 0, "away": 0, "ended": ended.get(gone.id, 0)}
-            channels |= _messages(traffic.get(gone.id))
-            shown = listed_end(gone, self._node.settings.process, sizes)
-            yield shown | channels | version | {"process": name}
+        async for row in process_rows(self._node):
+            yield row
 
     async def channels(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each open channel."""
         for channel in self._node.http.open_channels():
-            yield {
-                "channel_id": channel.channel_id,
-                "process": str(channel.owner),
-                "path": channel.path,
-                "client": channel.client,
-                "open_seconds": round(time.monotonic() - channel.opened_at, 1),
-                "messages_in": channel.messages_in,
-                "messages_out": channel.messages_out,
-                "outbox_bytes": channel.outbox_bytes,
-                "resumable": channel.resumable,
-                "away": channel.away,
-            }
+            yield channel_row(channel)
 
     async def logs(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """The last `lines` lines of those asked for, and with `follow` new ones until the client leaves."""
@@ -178,6 +148,35 @@ class NodeCommands:
         self._node.http.password_changed()
         yield True
 
+    async def api_keys(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each key of the HTTP API, without the key itself."""
+        for key in self._node.api_keys.listed():
+            yield key_row(key)
+
+    async def create_api_key(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Make a key of the HTTP API: yields it, and what is stored of it."""
+        seconds, process = request.get("seconds"), request.get("process")
+        if (
+            type(seconds) is bool
+            or not isinstance(seconds, int | None)
+            or not isinstance(process, str | None)
+        ):
+            raise BadCommand("a key has `seconds` and a `process`, or null")
+        if seconds is not None and not 0 < seconds <= LONGEST_TOKEN_SECONDS:
+            raise BadCommand(f"a key is valid for 1 to {LONGEST_TOKEN_SECONDS} seconds")
+        name, role = _text(request, "name"), _text(request, "role")
+        text, key = self._node.api_keys.create(name, role, time.time(), seconds=seconds, process=process)
+        self._node.log.write(
+            "api", "info", f"the operator made the key {name} ({key.id}) with the role {role}"
+        )
+        yield {"key": text, **key_row(key)}
+
+    async def revoke_api_key(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Revoke a key of the HTTP API."""
+        key = self._node.api_keys.revoke(_text(request, "name"))
+        self._node.log.write("api", "info", f"the operator revoked the key {key.name} ({key.id})")
+        yield key_row(key)
+
     async def send(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Send a request as the node's terminal; with `seconds`, yield the response."""
         target, body = self._target(request.get("address")), request.get("body")
@@ -195,19 +194,13 @@ class NodeCommands:
     async def restart(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Restart a process, or start one that was stopped."""
         process_id = _process_id(request)
-        if self._node.router.find(process_id) is not None:
-            await self._node.supervisor.restart(process_id)
-        else:
-            await self._start_again(process_id)
+        await self._node.restart(process_id)
         yield self._state_of(process_id)
 
     async def stop(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """End a process for good. One that has ended is listed no longer."""
         process_id = _process_id(request)
-        if self._node.router.find(process_id) is None and self._node.supervisor.ended.forget(process_id):
-            yield self._state_of(process_id)
-            return
-        await self._node.supervisor.stop(process_id, "it was stopped by the operator")
+        await self._node.stop(process_id)
         yield self._state_of(process_id)
 
     async def kill(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -252,15 +245,6 @@ class NodeCommands:
         for item in self._node.installer.listed():
             yield item
 
-    async def _start_again(self, process_id: ProcessId) -> None:
-        specs = (spec for package in self._node.packages for spec in package.processes)
-        spec = next((spec for spec in specs if spec.id == process_id), None)
-        if spec is None:
-            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists its processes")
-        if spec.ui is not None:
-            self._node.http.serve_ui(spec.id, spec.ui)
-        await self._node.start_process(spec)
-
     def _state_of(self, process_id: ProcessId) -> dict[str, Any]:
         process = self._node.router.find(process_id)
         state = "stopped" if process is None else process.state.value
@@ -270,12 +254,6 @@ class NodeCommands:
         if not isinstance(text, str):
             raise BadCommand("send takes an `address`")
         return Address.parse(text if "@" in text else f"{self._node.settings.node}@{text}")
-
-
-def _messages(traffic: Traffic | None) -> dict[str, int]:
-    """Messages of a process's channels from and to clients, since the node started."""
-    counted = traffic or Traffic()
-    return {"messages_in": counted.messages_in, "messages_out": counted.messages_out}
 
 
 def _text(request: Mapping[str, Any], key: str) -> str:

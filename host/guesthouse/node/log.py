@@ -133,6 +133,10 @@ class Log:
         """The last `count` lines that are wanted, oldest first."""
         return list(islice(filter(wanted.takes, reversed(self._recent)), count))[::-1]
 
+    def tail(self, count: int, source: str, level: str, since: float, text: str) -> list[LogLine]:
+        """The last `count` lines that a `LogFilter` of these takes, oldest first."""
+        return self.recent(count, LogFilter(source, level, since, text))
+
     def subscribe(self, wanted: LogFilter = EVERYTHING) -> Subscription:
         """Follow the log, until `unsubscribe`."""
         subscription = Subscription(wanted)

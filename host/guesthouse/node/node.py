@@ -22,8 +22,9 @@ from guesthouse.core.config import Given, Settings, given_settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
 from guesthouse.core.ports import Incoming, RouterPort, Transport
+from guesthouse.http_api.api_keys import ApiKeys
 from guesthouse.http_server.auth.credentials import load_node_key
-from guesthouse.http_server.listening import MONITORING, Listeners
+from guesthouse.http_server.listening import API, MONITORING, Listeners
 from guesthouse.http_server.server import HttpServer
 from guesthouse.kernel.cluster.remote import KeyOf, Remote
 from guesthouse.kernel.messaging.router import Router
@@ -35,7 +36,7 @@ from guesthouse.kernel.supervision.children import Children
 from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.purge import void_packages
 from guesthouse.kernel.supervision.spawner import Spawner
-from guesthouse.kernel.supervision.supervised import NotWanted
+from guesthouse.kernel.supervision.supervised import NoSuchProcess, NotWanted
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
 from guesthouse.link.calls import CallHandlers
@@ -99,6 +100,7 @@ class Node:
         self.installer: Installer
         self.modules: Modules
         self.compiler: Compiler
+        self.api_keys: ApiKeys
         self.not_loaded: dict[str, EndedProcess] = {}
         """Installed packages that could not be loaded, and why."""
         self.started = False
@@ -173,7 +175,12 @@ class Node:
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         self.installer = await stack.enter_async_context(Installer(self, compiler))
+        self.api_keys = ApiKeys(home.path)
         await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
+        if settings.api.port is not None or self.listeners.passed(API):
+            from guesthouse.http_api.api_server import ApiServer  # only where it is wanted
+
+            await stack.enter_async_context(ApiServer(self, settings, self.api_keys, log, self.listeners))
         log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
 
     def _make_http_server(self, router: RouterPort) -> HttpServer:
@@ -332,6 +339,34 @@ class Node:
         """What should run and does not: processes by their ids, and packages that could not be loaded by theirs."""
         runs, ended = self.router.find, self.supervisor.ended.get
         return not_running(self.packages, lambda process: runs(process) is not None, ended, self.not_loaded)
+
+    async def restart(self, process_id: ProcessId) -> None:
+        """Restart a process, or start one of a package that was stopped.
+
+        Raises:
+            NoSuchProcess: no process and no package has that id.
+            GuesthouseError: it cannot be compiled or started.
+        """
+        if self.router.find(process_id) is not None:
+            await self.supervisor.restart(process_id)
+            return
+        specs = (spec for package in self.packages for spec in package.processes)
+        spec = next((spec for spec in specs if spec.id == process_id), None)
+        if spec is None:
+            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists its processes")
+        if spec.ui is not None:
+            self.http.serve_ui(spec.id, spec.ui)
+        await self.start_process(spec)
+
+    async def stop(self, process_id: ProcessId) -> None:
+        """Stop a process for good. One that has ended is listed no longer.
+
+        Raises:
+            NoSuchProcess: there is no such process.
+        """
+        if self.router.find(process_id) is None and self.supervisor.ended.forget(process_id):
+            return
+        await self.supervisor.stop(process_id, "it was stopped by the operator")
 
     async def forget_absent(self) -> None:
         """All packages were added: forget child processes of any others."""

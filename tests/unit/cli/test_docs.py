@@ -23,8 +23,14 @@ def command_named(name: str) -> click.Command:
 
 
 def option_names(command: click.Command) -> set[str]:
-    options = (parameter for parameter in command.params if isinstance(parameter, click.Option))
+    options = (parameter for parameter in parameters(command) if isinstance(parameter, click.Option))
     return {name for option in options for name in option.opts}
+
+
+def parameters(command: click.Command) -> list[click.Parameter]:
+    """Of a command, or of all commands of a group."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return [*command.params, *(parameter for each in inner for parameter in each.params)]
 
 
 def test_each_command_has_its_section_and_no_other_has() -> None:
@@ -40,17 +46,26 @@ def test_a_section_names_exactly_the_options_of_its_command(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_a_usage_line_shows_each_option_once(name: str) -> None:
-    (usage,) = re.findall(rf"^    guesthouse {name} ?(.*)$", SECTIONS[name], re.MULTILINE)
-    shown = set(re.findall(r"(?<!\w)(--?[a-z-]+)", usage))
-    options = (parameter for parameter in command_named(name).params if isinstance(parameter, click.Option))
-    assert all(len(shown & set(option.opts)) == 1 for option in options)
+    usages = re.findall(rf"^    guesthouse {name} ?(.*)$", SECTIONS[name], re.MULTILINE)
+    command = command_named(name)
+    if isinstance(command, click.Group):
+        assert [usage.split()[0] for usage in usages] == list(command.commands)
+        commands = list(command.commands.values())
+    else:
+        commands = [command]
+    for usage, each in zip(usages, commands, strict=True):
+        shown = set(re.findall(r"(?<!\w)(--?[a-z-]+)", usage))
+        options = (parameter for parameter in each.params if isinstance(parameter, click.Option))
+        assert all(len(shown & set(option.opts)) == 1 for option in options)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_each_command_and_option_explains_itself(name: str) -> None:
     command = command_named(name)
     assert command.help
-    assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option))
+    if isinstance(command, click.Group):
+        assert all(each.help for each in command.commands.values())
+    assert all(option.help for option in parameters(command) if isinstance(option, click.Option))
 
 
 def test_each_command_has_examples_of_itself_with_options_that_it_has() -> None:

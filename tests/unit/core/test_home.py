@@ -179,7 +179,9 @@ def test_a_home_that_others_could_write_to_is_closed_while_it_is_empty_and_then_
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o777
 
 
-@pytest.mark.parametrize("name", ["token.secret", "node.ed25519", "local.secret", "password.argon2"])
+@pytest.mark.parametrize(
+    "name", ["token.secret", "node.ed25519", "local.secret", "password.argon2", "api.keys"]
+)
 def test_a_secret_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").write_bytes(b"x" * 32)
     (tmp_path / name).symlink_to(tmp_path / "elsewhere")

@@ -24,6 +24,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse install chat.zip",
         "guesthouse install --yes --home /var/lib/guesthouse ./chat",
     ),
+    "api-key": (
+        "guesthouse api-key create backend --role push --expires 90d",
+        "guesthouse api-key list",
+        "guesthouse api-key revoke backend",
+    ),
     "uninstall": (
         "guesthouse uninstall chat:my-node.os",
         "guesthouse uninstall chat:my-node.os --purge # and delete what it stored",

@@ -205,6 +205,17 @@ class HttpServerActions:
         chosen = self._channels if owner is None else self._channels.of(owner)
         return [connection.record() for connection in chosen]
 
+    def open_channel(self, channel_id: int) -> ChannelRecord | None:
+        """One of them, whosever it is."""
+        connection = self._channels.get(channel_id)
+        return None if connection is None else connection.record()
+
+    def close_from_outside(self, channel_id: int, close: CloseReason) -> None:
+        """Close a channel, of which its process is told."""
+        connection = self._channels.get(channel_id)
+        if connection is not None:
+            connection.end(close)
+
     def ended_sessions(self) -> Mapping[ProcessId, int]:
         """Channels that were closed while their client was away and may still fetch the end, by process."""
         sessions = self._context.sessions

@@ -157,7 +157,13 @@ class Tokens:
         return tuple(prefix + rest for prefix in COOKIE_PREFIXES)
 
     def issue(
-        self, ttl: float, now: float, scope: Scope = _WHOLE_NODE, *, made_from: Claims | None = None
+        self,
+        ttl: float,
+        now: float,
+        scope: Scope = _WHOLE_NODE,
+        *,
+        made_from: Claims | None = None,
+        renewable: bool = True,
     ) -> str:
         """Issue a token.
 
@@ -167,9 +173,11 @@ class Tokens:
             scope: what it grants access to. The caller must not exceed that of `made_from`.
             made_from: the token from which it is derived; None begins a family. If the key was replaced since that
                 was verified, the new token is invalid, too.
+            renewable: whether a family that it begins lasts longer than itself.
         """
         made = secrets.token_urlsafe(12)
-        ends = int(now + max(ttl, self._renewable)) if made_from is None else made_from.ends
+        longest = max(ttl, self._renewable) if renewable else ttl
+        ends = int(now + longest) if made_from is None else made_from.ends
         login = self.login_key() if scope.session else None
         claims = {
             "username": self._node,

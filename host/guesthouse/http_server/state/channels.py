@@ -43,6 +43,7 @@ class ChannelRecord(Struct, frozen=True):
     resumable: bool = False
     away: bool = False
     """Its client has no socket now, and may come back."""
+    bound_path: str | None = None
 
 
 class ChannelTable(Generic[_Channel]):

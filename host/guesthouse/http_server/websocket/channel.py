@@ -144,4 +144,5 @@ class Channel(ABC):
             self.messages_in,
             self.outgoing.messages,
             self.outgoing.waiting,
+            bound_path=self.bound_path,
         )

@@ -1,0 +1,83 @@
+"""uvicorn's server with a listener that applies the node's limits on connections."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+from typing import Final, cast
+
+from uvicorn.config import Config
+
+from guesthouse.core.config import Settings
+from guesthouse.http_server.http_connection import HttpConnection
+from guesthouse.http_server.listener import Listener
+from guesthouse.http_server.state.client_log import SOURCE
+from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.uvicorn_server import PartServer
+
+_ANSWER_SECONDS: Final = 1.0
+
+
+class AcceptingServer(PartServer):
+    """The server with our own listener. Sets `accepting` when ready."""
+
+    def __init__(self, context: Context, config: Config) -> None:
+        super().__init__(config)
+        self._context = context
+        self._listener: Listener | None = None
+        self.accepting = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Make the listener."""
+        assert sockets  # noqa: S101 - for the type checker: who serves passes one
+        context, limits = self._context, self._context.settings.connections
+        self._listener = Listener(
+            sockets[0],
+            context.connection_limits,
+            functools.partial(HttpConnection, context, self.config, self.server_state, {}),
+            tls=self.config.ssl,
+            tls_seconds=limits.handshake_seconds,
+            log_fault=lambda fault: context.client_faults.log(SOURCE, fault, context.monotonic()),
+        )
+        self.started = True
+
+    async def main_loop(self) -> None:
+        """Accept until `ending` is set."""
+        assert self._listener is not None  # noqa: S101 - for the type checker: set by `startup`
+        async with self._listener:
+            self.accepting.set()
+            await super().main_loop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait briefly for pending responses, then close all sockets."""
+        self.stop_accepting()
+        for listening in sockets or []:
+            listening.close()
+        state = self.server_state
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            _, late = await asyncio.wait(state.tasks, timeout=_ANSWER_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for connection in tuple(state.connections):
+            cast(HttpConnection, connection).transport.abort()
+
+    def apply(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+        """Apply reloaded settings; the certificate, where there is one."""
+        self._context.apply(settings)
+        if self._listener is not None and self._listener.tls is not None:
+            self._listener.tls = tls
+
+    def set_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Replace the TLS context for new connections."""
+        if self._listener is not None:
+            self._listener.tls = tls
+
+    def stop_accepting(self) -> None:
+        """Accept no further connections."""
+        if self._listener is not None:
+            self._listener.stop()
