@@ -7,9 +7,9 @@ from guesthouse_sdk import (
     Http,
     HttpResponse,
     Process,
-    bind_http_path,
     bind_ws_path,
     get_state,
+    route,
     set_state,
 )
 
@@ -23,7 +23,6 @@ class Counter(Process):
     def on_start(self) -> None:
         self.count = int(get_state() or b"0")
         bind_ws_path("/")
-        bind_http_path("/count")
 
     def on_open(self, channel: Channel) -> None:
         channel.send(str(self.count))
@@ -38,7 +37,8 @@ class Counter(Process):
         self.count = count
         self.broadcast(str(count))
 
-    def on_http(self, request: Http) -> HttpResponse:
+    @route("GET", "/count")
+    def current(self, request: Http) -> HttpResponse:
         return HttpResponse(f"{self.count}\n")
 
 

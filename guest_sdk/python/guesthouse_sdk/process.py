@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._closing import NOBODY, closing
+from guesthouse_sdk._json import written
 from guesthouse_sdk._paths import params_of
 from guesthouse_sdk._payload import lose_latest
 from guesthouse_sdk._process_messages import ProcessMessages
@@ -147,6 +148,15 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
                 list(channels), lambda part: _wit.http_server.send_ws_push_many(part, _BINARY, blob)
             )
         return {channels[channel_id]: error for channel_id, error in refused.items()}
+
+    def broadcast_json(self, value: object, to: Iterable[Channel] | None = None) -> dict[Channel, PushError]:
+        """Send a value to channels as one text message in JSON, as `broadcast` and `Channel.send_json` do.
+
+        Raises:
+            TypeError: JSON cannot express it.
+            ValueError: it has NaN, an infinity or itself in it.
+        """
+        return self.broadcast(written(value), to)
 
     def run(self, our: Address) -> None:
         """Handle messages forever. Called by the SDK."""

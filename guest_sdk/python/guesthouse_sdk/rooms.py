@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from guesthouse_sdk._checks import checked_text
+from guesthouse_sdk._json import written
 from guesthouse_sdk._room_table import (
     ChangeQueue,
     Member,
@@ -132,6 +133,17 @@ class Rooms:
         left_out = frozenset(but)
         to = (member.channel for member in self._table.members(room))
         return self._process.broadcast(message, to=[channel for channel in to if channel not in left_out])
+
+    def broadcast_json(
+        self, room: str, value: object, but: Iterable[Channel] = ()
+    ) -> dict[Channel, PushError]:
+        """Send a value to the members of a room except some, as `broadcast` and `Channel.send_json` do.
+
+        Raises:
+            TypeError: JSON cannot express it.
+            ValueError: it has NaN, an infinity or itself in it.
+        """
+        return self.broadcast(room, written(value), but)
 
     def close(
         self, channels: Iterable[Channel], code: int = 1000, reason: str = ""

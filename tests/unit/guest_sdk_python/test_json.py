@@ -55,6 +55,28 @@ def test_a_channel_sends_json_also_of_text_that_utf8_cannot_encode() -> None:
         assert host.log == []
 
 
+def test_json_is_broadcast_to_all_some_and_a_room() -> None:
+    class Talk(Process):
+        def __init__(self) -> None:
+            self.rooms = Rooms(self)
+
+        def on_open(self, channel: Channel) -> None:
+            if len(self.channels) == 1:
+                self.rooms.join("red", channel)
+
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            assert self.broadcast_json([1]) == {}
+            self.broadcast_json([2], to=[channel])
+            self.rooms.broadcast_json("red", [3])
+            self.rooms.broadcast_json("red", [4], but=self.channels)
+
+    with FakeHost() as host:
+        one, other = host.open(), host.open()
+        other.send_text("go")
+        host.run(Talk)
+        assert (one.received, other.received, host.log) == (["[1]", "[3]"], ["[1]", "[2]"], [])
+
+
 class Site(Process):
     def on_start(self) -> None:
         bind_http_path("/:what")
