@@ -1,5 +1,5 @@
-"""What the Python SDK promises of `kv`, `vfs` and `timer`, in real nodes. The fake host runs the same scenarios in
-`tests/unit/guest_sdk_python/test_modules.py`.
+"""What the Python SDK promises, in real nodes: modules, routes, handlers that wait. The fake host runs the same
+scenarios in `tests/unit/guest_sdk_python`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests.route_requests import REQUESTS
 from .clients import bound
 from .conftest import StartNode
 from .daemon import Daemon
+from .waiting import until
 
 PROCESS = "scenarios:scenarios:test.os"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -48,3 +49,18 @@ async def test_routes_answer_as_in_the_fake_host(shared: StartNode, name: str) -
     if "vary" in expected:  # the node adds what its own answers depend on
         found["vary"] = answer.headers["vary"].removesuffix(", Service-Worker")
     assert found == expected
+
+
+async def test_a_handler_that_waits_holds_up_its_own_channel_alone(shared: StartNode) -> None:
+    node = await shared("waiter")
+    waiter = "waiter:waiter:test.os"
+    async with bound(node, waiter, "/") as other:
+        async with bound(node, waiter, "/") as one:
+            for seconds in ("0.2", "0", "3600", "0"):
+                await one.send(seconds)
+            assert await other.ask("0.01") == "0.01"
+            assert [await one.receive(), await one.receive()] == ["0.2", "0"]
+            assert await other.ask("0") == "0"
+            assert await other.ask("ended") == "4"
+        # what waited for an hour ends with its channel
+        await until(lambda: other.ask("ended"), lambda ended: ended == "5", "a handler waits for nobody")

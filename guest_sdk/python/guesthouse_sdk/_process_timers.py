@@ -16,14 +16,12 @@ from guesthouse_sdk.errors import NotAuthorised, SendError, TimedOut
 from guesthouse_sdk.log import log_exception
 from guesthouse_sdk.message import IncomingRequest, IncomingResponse
 from guesthouse_sdk.messaging import Request
-from guesthouse_sdk.timers import Timer, cancel_timer, checked_seconds, set_timer
+from guesthouse_sdk.timers import SPARE_SECONDS, Timer, cancel_timer, checked_seconds, set_timer
 
 _MODULE: Final = "timer"
 _CONTEXT: Final = b"guesthouse_sdk.timers"
 """Begins the context of the requests whose answers wake the process. Those of its earlier runs arrive, too."""
 _LONGEST_WAKE: Final = 24 * 3600.0
-_SPARE_SECONDS: Final = 3600
-"""How much longer than its timer a request waits: the answer of a busy node is late."""
 _SLACK: Final = 64
 
 
@@ -90,7 +88,7 @@ class Wakeups:
         self._wakes[context] = wake
         milliseconds = math.ceil(max(wake - monotonic(), 0.0) * 1000)
         request = Request().target(module(_MODULE)).body(json.dumps({"SetTimer": milliseconds}))
-        request.context(context).expects_response(milliseconds // 1000 + _SPARE_SECONDS).send()
+        request.context(context).expects_response(milliseconds // 1000 + SPARE_SECONDS).send()
 
     def _check_allowed(self) -> None:
         """Without the capability the request would fail later, far from the line that set the timer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Final, Self
 
 from guesthouse_sdk import _wit
@@ -164,15 +165,43 @@ class Request:
         target, request, blob = self.to_wit()
         _wit.messaging.send_request(target, request, self._context, blob)
 
-    def send_and_await_response(self, seconds: int) -> IncomingResponse:
+    def __await__(self) -> Generator[Self, IncomingResponse, IncomingResponse]:
+        """Wait for the response in an `async def on_message`, while the process handles other channels. `get_blob`
+        then returns the response's payload, until the next `await`. `expects_response(seconds)` has to be called
+        before.
+
+        Raises:
+            SendError: it was not delivered, or not answered within that time.
+        """
+        return (yield self)
+
+    def send_awaited(self, context: bytes) -> None:
+        """Send it for a handler that awaits it. Called by the SDK.
+
+        Raises:
+            ValueError: it cannot be awaited: it expects no response, or has a context of its own.
+        """
+        if self._expects_response is None:
+            raise ValueError("await needs a request with .expects_response(seconds)")
+        if self._context is not None:
+            raise ValueError("a request that is awaited has no context: what it is about is in the handler")
+        target, request, blob = self.to_wit()
+        _wit.messaging.send_request(target, request, context, blob)
+
+    def send_and_await_response(self, seconds: int | None = None) -> IncomingResponse:
         """Send it and wait for the response; other messages queue meanwhile. `get_blob` then returns the
         response's payload.
+
+        Args:
+            seconds: how long to wait; by default what `expects_response` was called with.
 
         Raises:
             SendError: it was not delivered, or not answered within that time.
             ValueError: it is to this process itself, which cannot answer while it waits.
         """
-        target, request, blob = self.expects_response(seconds).to_wit()
+        if seconds is not None or self._expects_response is None:
+            self.expects_response(checked_int(seconds, "the seconds to wait for a response", 1, U64_MAX))
+        target, request, blob = self.to_wit()
         if self._target == our():
             raise ValueError(f"{self._target} cannot wait for its own answer: call the function instead")
         received.is_text = False

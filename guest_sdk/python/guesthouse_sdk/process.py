@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from guesthouse_sdk import _wit
@@ -13,6 +14,7 @@ from guesthouse_sdk._paths import params_of
 from guesthouse_sdk._payload import lose_latest
 from guesthouse_sdk._process_messages import ProcessMessages
 from guesthouse_sdk._process_routes import NO_ROUTE, ProcessRoutes
+from guesthouse_sdk._process_tasks import ProcessTasks, Tasks
 from guesthouse_sdk._process_timers import ProcessTimers
 from guesthouse_sdk._wit import Err, refusal, types
 from guesthouse_sdk.address import Address, ProcessId
@@ -34,7 +36,7 @@ from guesthouse_sdk.message import (
 )
 from guesthouse_sdk.messaging import Response, received, send_error
 from guesthouse_sdk.system import Verbosity, print_to_log
-from guesthouse_sdk.typed import BadMessage, Decoder
+from guesthouse_sdk.typed import BadMessage
 
 _KERNEL: Final = ProcessId("kernel", "distro", "sys")
 _HANDOVER: Final = b'{"handover": '
@@ -44,7 +46,7 @@ _TEXT: Final = types.WsMessageType.TEXT
 _BINARY: Final = types.WsMessageType.BINARY
 
 
-class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
+class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
     """Base class of a process. Override what you need; no method needs `super()`.
 
     An uncaught exception is logged with its traceback, and that message is not handled further. Only one from
@@ -71,16 +73,16 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
     def on_start(self) -> None:
         """The process starts: load state, bind paths."""
 
-    def on_open(self, channel: Channel) -> None:
+    def on_open(self, channel: Channel) -> Any:
         """A client opened a channel. An exception closes it with 1011."""
 
-    def on_resume(self, channel: Channel) -> None:
+    def on_resume(self, channel: Channel) -> Any:
         """A channel was open before this process was restarted. Calls `on_open` by default. An exception closes it
         with 1011.
         """
-        self.on_open(channel)
+        return self.on_open(channel)
 
-    def on_message(self, channel: Channel, message: Any) -> None:
+    def on_message(self, channel: Channel, message: Any) -> Any:
         """A client sent a text message (str) or a binary one (bytes); or, in a process that has `messages`, an
         object of that type.
         """
@@ -164,6 +166,9 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
         self.channels = set()
         self._by_id = {}
         self._answers = type(self).on_channel_request is not Process.on_channel_request
+        if self._is_async:
+            self._tasks = Tasks()
+            self._watch(self._tasks.cancel)
         closing.keeper = _Kept(self)
         try:
             self._bind_routes()
@@ -203,7 +208,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
                 response.send()
         elif type(raw) is types.Message_Response:
             answer = incoming_response_from_wit(raw.value)
-            if not self._takes(answer):
+            if not self._takes(answer) and not self._resumes(answer):
                 self.on_response(answer.source, answer)
 
     def _handle_event(self, event: types.HttpServerRequest) -> None:
@@ -234,18 +239,23 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
             return
         if self._answers and (request := ChannelRequest.read(message)) is not None:
             self._answer(channel, request)
-        elif self._decoder is None:
+        elif self._decoder is None and self._tasks is None:
             self.on_message(channel, message)
         else:
-            self._handle_typed(channel, message, self._decoder)
+            self._handle_otherwise(channel, message)
 
-    def _handle_typed(self, channel: Channel, message: str | bytes, decoder: Decoder) -> None:
+    def _handle_otherwise(self, channel: Channel, message: str | bytes) -> None:
+        """A message for a process that has typed messages, or asynchronous handlers."""
+        decoded: Any
         try:
-            decoded = decoder.decode(message)
+            decoded = message if self._decoder is None else self._decoder.decode(message)
         except BadMessage as error:
             self.on_bad_message(channel, error)
-        else:
+            return
+        if self._tasks is None:
             self.on_message(channel, decoded)
+        else:
+            self._tasks.run(channel, "on_message", partial(self.on_message, channel, decoded), len(message))
 
     def _answer(self, channel: Channel, request: ChannelRequest) -> None:
         try:
@@ -273,13 +283,15 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
         self.channels.add(channel)
         if self.when_full is not ChannelPolicy.REFUSE:
             channel._follow(self.when_full)
+        name = "on_resume" if raw.resumed else "on_open"
+        opening = partial(self.on_resume if raw.resumed else self.on_open, channel)
+        if self._tasks is not None:
+            self._tasks.run(channel, name, opening, 0, partial(channel.close, 1011, _FAILED_TO_OPEN))
+            return
         try:
-            if raw.resumed:
-                self.on_resume(channel)
-            else:
-                self.on_open(channel)
+            opening()
         except Exception as error:  # a client whose opening failed would wait for ever
-            log_exception("on_resume" if raw.resumed else "on_open", error)
+            log_exception(name, error)
             channel.close(1011, _FAILED_TO_OPEN)
 
     def _handle_http(self, raw: types.IncomingHttpRequest) -> None:
@@ -299,7 +311,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages):
     def _handle_failure(self, failure: types.SendFailure) -> None:
         try:
             error = send_error(failure.error, failure.context)
-            if not self._takes(error):
+            if not self._takes(error) and not self._resumes(error):
                 self.on_send_error(error)
         except Exception as problem:
             log_exception("on_send_error", problem)

@@ -6,14 +6,16 @@ The manifest has to request the capability: `request-capabilities = ["timer:dist
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any, Final
 
 from guesthouse_sdk._checks import checked_text
-from guesthouse_sdk._runtime_modules import Refusal, ask
-from guesthouse_sdk.errors import GuestError
+from guesthouse_sdk._runtime_modules import Refusal, ask, module, refused_use
+from guesthouse_sdk.errors import GuestError, NotAuthorised
 from guesthouse_sdk.log import log_exception
+from guesthouse_sdk.messaging import Request
 
 __all__ = [
     "MAX_ID",
@@ -23,6 +25,7 @@ __all__ = [
     "TooManyTimers",
     "cancel_timer",
     "set_timer",
+    "sleep",
 ]
 
 MAX_ID: Final = 256
@@ -31,6 +34,8 @@ MAX_SECONDS: Final = 366 * 24 * 3600
 """The longest time of a durable timer."""
 
 _MODULE: Final = "timer"
+SPARE_SECONDS: Final = 3600
+"""How much longer than its timer a request waits: the answer of a busy node is late."""
 
 
 class TimerError(GuestError):
@@ -100,6 +105,23 @@ def cancel_timer(timer_id: str) -> None:
         SendError: the node did not answer.
     """
     _ask({"Cancel": _checked_id(timer_id)})
+
+
+async def sleep(seconds: float) -> None:
+    """Wait in an `async def on_message`, while the process handles other channels.
+
+    Args:
+        seconds: 0 to a year.
+
+    Raises:
+        NotAuthorised: the manifest does not request `timer:distro:sys`.
+    """
+    milliseconds = math.ceil(checked_seconds(seconds, MAX_SECONDS) * 1000)
+    request = Request().target(module(_MODULE)).body(json.dumps({"SetTimer": milliseconds}))
+    try:
+        await request.expects_response(milliseconds // 1000 + SPARE_SECONDS)
+    except NotAuthorised as error:
+        raise refused_use(_MODULE, error) from None
 
 
 def _ask(body: object) -> None:

@@ -16,7 +16,18 @@ def _is(name: str) -> Callable[[Address], object]:
     return lambda our: found().run(our) if isinstance(found, type) else found(our)
 
 
-for name in ("hydra", "ledger", "lounge", "pusher", "recorder", "rights", "scenarios", "sender", "vault"):
+for name in (
+    "hydra",
+    "ledger",
+    "lounge",
+    "pusher",
+    "recorder",
+    "rights",
+    "scenarios",
+    "sender",
+    "vault",
+    "waiter",
+):
     GUESTS[name] = _is(name)
 
 
