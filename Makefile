@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SAMPLES := $(wildcard sample_processes/*/package.toml)
+# Those in JavaScript where npm's packages are: `make test` installs them.
+NPM_SAMPLES := $(wildcard sample_processes/*/package.json)
+SAMPLES := $(filter-out $(foreach sample,$(NPM_SAMPLES:/package.json=),$(if $(wildcard $(sample)/node_modules/esbuild),,$(sample)/package.toml)), \
+  $(wildcard sample_processes/*/package.toml))
 SAMPLE_DIRS := $(SAMPLES:/package.toml=)
 HOME_DIR := .home
 PORT ?= 8080
@@ -79,7 +82,7 @@ samples: $(VENV)/installed ## Build the sample processes
 	@for sample in $(SAMPLE_DIRS); do echo "== building $$sample"; $(BIN)/guesthouse build $$sample || exit 1; done
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) $(HOME_DIR) build dist tests/e2e/node_modules sample_processes/*/build
+	rm -rf $(VENV) $(HOME_DIR) build dist tests/e2e/node_modules sample_processes/*/build sample_processes/*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The Debian package of Python leaves `venv` to a package of its own.
@@ -132,4 +135,5 @@ $(VENV)/debian-tools: | $(VENV)/bin/python
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json $(VENV)/installed-dev
 	@echo "== installing npm packages for the tests"
 	@cd tests/e2e && $(NPM) ci --no-audit --no-fund
+	@for sample in $(NPM_SAMPLES:/package.json=); do ln -sfn ../../tests/e2e/node_modules $$sample/node_modules; done
 	@touch $@

@@ -14,6 +14,8 @@ from guesthouse.package.build.build_package import build_package
 ROOT: Final = Path(__file__).parents[2]
 _GUESTS: Final = ROOT / "tests/e2e/guests"
 _PLACES: Final = (_GUESTS, ROOT / "sample_processes")
+MODULES: Final = ROOT / "tests/e2e/node_modules"
+"""What the tests take from npm."""
 _PYTHON: Final = "python"
 """The package whose component is that of all test guests in Python."""
 
@@ -28,6 +30,8 @@ def package(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if component is not None:
             _copy(component, folder / f"build/{name}.wasm")
+        if (folder / "package.json").is_file() and not (folder / MODULES.name).exists():
+            (folder / MODULES.name).symlink_to(MODULES)
         return build_package(folder)
 
 

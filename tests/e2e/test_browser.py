@@ -152,14 +152,16 @@ async def takes_name(page: Page, name: str) -> None:
     await page.get_by_label("Your name").press("Enter")
 
 
+@pytest.mark.parametrize("sample", ["chat", "chat-js"])
 async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
-    start: StartNode, browser: Browser, tmp_path: Path
+    start: StartNode, browser: Browser, tmp_path: Path, sample: str
 ) -> None:
-    daemon = await start("chat", flags=["--dev"])
+    chat = f"{sample}:{sample}:guesthouse.os"
+    daemon = await start(sample, flags=["--dev"])
     ann, bob = await browser.person(), await browser.person()
     one = await ann.new_page()
     await one.goto(daemon.login_url())
-    two = await log_in_by_token(daemon, bob, f"/{CHAT}/")
+    two = await log_in_by_token(daemon, bob, f"/{chat}/")
     for tab in (one, two):
         await expect(tab.locator("#state")).to_have_text("Connected")
     await takes_name(one, "Ann")
@@ -180,7 +182,7 @@ async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     await expect(two.locator("#people")).to_have_text("Ann, Bob")
 
     phone = await browser.person(360, 640)
-    late = await log_in_by_token(daemon, phone, f"/{CHAT}/")
+    late = await log_in_by_token(daemon, phone, f"/{chat}/")
     await expect(late.locator("article p")).to_have_text(said)
     await expect(late.locator("article strong")).to_have_text(["Ann", "Bob"])
     await says(late, "Now there are three of us, and one of them writes a good deal more " * 3)
@@ -194,8 +196,11 @@ async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     await expect(one.locator("#people")).to_have_text("Ann, Bob")
 
 
-async def test_a_page_does_not_notice_that_its_worker_was_killed(start: StartNode, browser: Browser) -> None:
-    daemon = await start("chat", flags=["--dev"])
+@pytest.mark.parametrize("sample", ["chat", "chat-js"])
+async def test_a_page_does_not_notice_that_its_worker_was_killed(
+    start: StartNode, browser: Browser, sample: str
+) -> None:
+    daemon = await start(sample, flags=["--dev"])
     person = await browser.person()
     page = await person.new_page()
     await page.goto(daemon.login_url())
@@ -204,7 +209,7 @@ async def test_a_page_does_not_notice_that_its_worker_was_killed(start: StartNod
     os.kill(worker.pid, signal.SIGKILL)
     await says(page, "Are you still there?")
     await expect(page.locator("article p")).to_have_text(["Are you still there?"])
-    assert len(await daemon.channels(CHAT)) == 1
+    assert len(await daemon.channels(f"{sample}:{sample}:guesthouse.os")) == 1
 
 
 async def test_the_counter_page_counts_for_all_who_look(start: StartNode, browser: Browser) -> None:

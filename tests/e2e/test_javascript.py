@@ -46,7 +46,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_a_guest_on_quickjs_answers_and_keeps_state(start: StartNode, plain: Path) -> None:
-    daemon = await start(f"{ECHO}={plain}")
+    daemon = await start(f"{ECHO}={plain}?on-exit=none")
     token = await daemon.token()
     async with registered(daemon, ECHO, token) as client, registered(daemon, ECHO, token) as other:
         assert client.channel_id < 2**31
@@ -77,7 +77,8 @@ async def test_the_echo_of_the_documentation_works_as_it_stands(start: StartNode
 
 async def test_a_guest_with_stubs_of_wasi_ends_when_it_calls_one(start: StartNode, tmp_path: Path) -> None:
     """A component within it stands for WASI: it has resources of its own, and all its functions trap."""
-    daemon = await start(f"{ECHO}={build(tmp_path / 'stub.wasm', '--sync', '--opt-size', '--stub-wasi')}")
+    stub = build(tmp_path / "stub.wasm", "--sync", "--opt-size", "--stub-wasi")
+    daemon = await start(f"{ECHO}={stub}?on-exit=none")
     async with registered(daemon, ECHO, await daemon.token()) as client:
         assert await client.ask("hello") == "hello"
         await client.send("!time")

@@ -26,7 +26,7 @@ class CannotRun(GuesthouseError):
 @click.argument("name")
 @click.option(
     "--template",
-    type=click.Choice(["python", "c"]),
+    type=click.Choice(["python", "c", "javascript"]),
     default="python",
     show_default=True,
     help="The language.",
@@ -37,7 +37,8 @@ def new(name: str, template: str, publisher: str) -> None:
     from guesthouse.package.build.scaffold import scaffold
 
     folder = scaffold(name, publisher, template, Path())
-    click.echo(f"created {folder}: try 'guesthouse run --dev {folder}'")
+    first = f"cd {folder} && npm install && cd .. && " if template == "javascript" else ""
+    click.echo(f"created {folder}: try '{first}guesthouse run --dev {folder}'")
 
 
 @click.command()

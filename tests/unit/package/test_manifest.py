@@ -70,6 +70,16 @@ def test_what_is_left_out_is_the_careful_choice() -> None:
             'is not one of "python", "c", "rust"',
         ),
         ('ui = "ui"', '[process.build]\nlanguage = "c"', "lacks 'source'"),
+        (
+            'ui = "ui"',
+            '[process.build]\nlanguage = "javascript"\nsource = "a"\nengine = "v8"',
+            'is not one of "quickjs", "starlingmonkey"',
+        ),
+        (
+            'ui = "ui"',
+            '[process.build]\nlanguage = "c"\nsource = "a"\nengine = "quickjs"',
+            "is for the language javascript, not c: remove it",
+        ),
     ],
 )
 def test_one_thing_wrong_is_named(old: str, new: str, says: str) -> None:

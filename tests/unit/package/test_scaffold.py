@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import pytest
 
 from guesthouse.core.errors import BadProcessId
 from guesthouse.package.build.build_package import build_package
+from guesthouse.package.build.javascript import node_of_wheel
 from guesthouse.package.build.scaffold import TEMPLATES, scaffold
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.load import read_manifest
 
+MODULES = Path(__file__).parents[2] / "e2e/node_modules"
 SDK = Path(__file__).parents[3] / "guest_sdk" / "python"
 
 
@@ -45,6 +48,26 @@ def test_a_new_python_package_passes_its_own_test(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_a_new_javascript_package_builds_and_passes_its_own_test(tmp_path: Path) -> None:
+    folder = scaffold("hello", "a.os", "javascript", tmp_path)
+    (folder / "node_modules").symlink_to(MODULES)
+    assert (build_package(folder) / "build/hello.wasm").read_bytes().startswith(b"\0asm")
+    node = node_of_wheel()
+    assert node is not None
+    for command in (["--test", "tests/app.test.ts"], ["node_modules/typescript/bin/tsc", "--noEmit"]):
+        done = subprocess.run([node, *command], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_new_javascript_package_names_the_tools_that_the_tests_use(tmp_path: Path) -> None:
+    folder = scaffold("hello", "a.os", "javascript", tmp_path)
+    package = json.loads((folder / "package.json").read_text())
+    tested = json.loads((MODULES.parent / "package.json").read_text())["dependencies"]
+    assert package["name"] == "hello"
+    assert {tool: tested[tool] for tool in package["devDependencies"]} == package["devDependencies"]
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from guesthouse.package.build.javascript import build_javascript, tool_versions
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
 from guesthouse.package.build.toolchains import BUILDERS
 from guesthouse.package.errors import BuildError, PackageError
@@ -93,7 +94,10 @@ def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], No
         return
     report(f"building {wasm} from {source}")
     wasm.parent.mkdir(parents=True, exist_ok=True)
-    BUILDERS[entry.build.language](source, wasm, report)
+    if entry.build.engine is not None:
+        build_javascript(source, wasm, report, entry.build.engine)
+    else:
+        BUILDERS[entry.build.language](source, wasm, report)
     _stamp(wasm).write_text(f"{inputs} {_digest(wasm)}\n")
 
 
@@ -112,8 +116,10 @@ def _inputs(folder: Path, build: BuildSpec) -> str:
     digest = hashlib.sha256(f"{build.language} {build.source}".encode())
     for tool in _TOOLS:
         digest.update(f"{tool} {_version(tool)}\n".encode())
+    if build.language == "javascript":
+        digest.update(f"{build.engine} {''.join(tool_versions(folder / build.source))}".encode())
     roots = [folder, wit_folder()]
-    if build.language in ("python", "c"):
+    if build.language != "rust":
         roots.append(sdk_folder(build.language))
     for root in roots:
         for path in _sources(root):

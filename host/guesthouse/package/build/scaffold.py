@@ -34,7 +34,7 @@ _README: Final = """\
 
 Answers every message with the same message.
 
-    guesthouse build .        # {source} to build/{name}.wasm
+{first}    guesthouse build .        # {source} to build/{name}.wasm
     guesthouse run --dev .    # serve it; rebuild and reload it as you edit
 
 Clients register on `/` with `"target_process": "{name}:{name}:{publisher}"`.
@@ -68,6 +68,65 @@ def test_a_message_comes_back() -> None:
         assert channel.received == ["hello"]
 """
 
+_TYPESCRIPT: Final = """\
+import { type Channel, Process } from "@guesthouse/sdk";
+
+/** Answers every message with the same message. */
+export default class Echo extends Process {
+  override onMessage(channel: Channel, message: string | Uint8Array): void {
+    channel.send(message);
+  }
+}
+"""
+
+_TYPESCRIPT_TEST: Final = """\
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { FakeHost } from "@guesthouse/sdk/testing";
+
+test("a message comes back", async () => {
+  const host = await FakeHost.load(new URL("../app.ts", import.meta.url).pathname);
+  const channel = host.open();
+  channel.send("hello");
+  assert.deepEqual(channel.received, ["hello"]);
+});
+"""
+
+_PACKAGE_JSON: Final = """\
+{
+  "name": "NAME",
+  "private": true,
+  "type": "module",
+  "scripts": {
+    "check": "tsc --noEmit",
+    "test": "node --test tests/*.test.ts"
+  },
+  "devDependencies": {
+    "componentize-qjs": "0.4.5",
+    "esbuild": "0.28.2",
+    "typescript": "5.9.3"
+  }
+}
+"""
+
+_TSCONFIG: Final = """\
+{
+  "compilerOptions": {
+    "target": "es2023",
+    "lib": ["es2023"],
+    "module": "esnext",
+    "moduleResolution": "bundler",
+    "strict": true,
+    "noImplicitOverride": true,
+    "allowImportingTsExtensions": true,
+    "noEmit": true,
+    "types": []
+  },
+  "include": ["*.ts"]
+}
+"""
+
 _C: Final = """\
 /* Answers every text message with the same text. */
 #include "guesthouse.h"
@@ -90,9 +149,23 @@ TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = MappingProxyType
     {
         "python": ("app.py", {"app.py": _PYTHON, "tests/test_{name}.py": _PYTHON_TEST}),
         "c": ("src/{name}.c", {"src/{name}.c": _C}),
+        "javascript": (
+            "app.ts",
+            {
+                "app.ts": _TYPESCRIPT,
+                "tests/app.test.ts": _TYPESCRIPT_TEST,
+                "package.json": _PACKAGE_JSON,
+                "tsconfig.json": _TSCONFIG,
+            },
+        ),
     }
 )
 """By language: the source's path, and the files by path."""
+
+_FIRST: Final[Mapping[str, str]] = MappingProxyType(
+    {"javascript": "    npm install               # what it is built with\n"}
+)
+"""By language: what the README says to run before `guesthouse build`."""
 
 
 def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
@@ -107,9 +180,9 @@ def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
     source, files = TEMPLATES[template]
     values = {"name": name, "publisher": publisher, "language": template}
     values["source"] = source.format(**values)
-    made = {path.format(**values): content for path, content in files.items()}
+    made = {path.format(**values): content.replace("NAME", name) for path, content in files.items()}
     made[MANIFEST_NAME] = _MANIFEST.format(**values)
-    made["README.md"] = _README.format(**values)
+    made["README.md"] = _README.format(**values, first=_FIRST.get(template, ""))
     try:
         folder.mkdir(parents=True)
         for path, content in made.items():

