@@ -19,9 +19,9 @@ from guesthouse.wasm.engine.host_functions import (
     DONE,
     PENDING,
     WAIT_ADDRESS,
+    BlockedCall,
     Destructor,
     HostFunction,
-    Waiting,
     note_fault,
     put_address,
     put_wait,
@@ -105,7 +105,7 @@ def _blocking(call: Callable[..., Any], read: _Read, write: WriteResult) -> Any:
             fiber.calls += 1
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(args))
             if value is pending:
-                waiting = fiber.blocked = Waiting(fiber, _finish(write), context, results)
+                waiting = fiber.blocked = BlockedCall(fiber, _finish(write), context, results)
                 put_wait(MEMORY, continuation_out, WAIT_ADDRESS, id(waiting), 0)
                 return
             write(value, context, results)

@@ -33,9 +33,9 @@ from guesthouse.wasm.engine.host_functions import (
     DONE,
     PENDING,
     WAIT_ADDRESS,
+    BlockedCall,
     Destructor,
     HostFunction,
-    Waiting,
     address_of_python,
     note_fault,
     put_address,
@@ -230,7 +230,7 @@ def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> 
             fiber.calls += 1
             value = call(fiber.owner) if read is None else call(fiber.owner, *read(params, fiber.memory))
             if value is pending:
-                waiting = fiber.blocked = Waiting(fiber, finish, params, results)
+                waiting = fiber.blocked = BlockedCall(fiber, finish, params, results)
                 put_wait(_continuation(continuation_out), 0, WAIT_ADDRESS, id(waiting), 0)
                 return
             finish(value, fiber, params, results)

@@ -68,7 +68,7 @@ Destructor: TypeAlias = Callable[[Any, int, int], None]
 """`(owner, resource type number, number)`."""
 
 
-class Waiting(Struct, frozen=True):
+class BlockedCall(Struct, frozen=True):
     """A host call that waits for its result. The engine asks for its truth at each poll: whether it has it now."""
 
     fiber: Any
@@ -108,7 +108,7 @@ def address_of_python(name: str) -> int:
 
 
 WAIT_ADDRESS: Final = address_of_python("PyObject_IsTrue")
-"""The continuation of a waiting host call, with the address of its `Waiting`."""
+"""The continuation of a waiting host call, with the address of its `BlockedCall`."""
 
 # A continuation that is done at once needs no Python: `abs(1)` returns 1, which is true.
 _ABS_ADDRESS: Final = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0
