@@ -112,6 +112,16 @@ def reasons() -> list[CloseReason]:
     return [value for value in vars(close_codes).values() if isinstance(value, CloseReason)]
 
 
+def test_it_comes_with_its_license_and_runs_where_the_documentation_says() -> None:
+    root = CLIENT.parents[1]
+    assert (CLIENT / "LICENSE").read_bytes() == (root / "LICENSE").read_bytes()
+    readme = (CLIENT / "README.md").read_text()
+    assert "](.." not in readme, "there is nothing beside an installed package"
+    node = json.loads((CLIENT / "package.json").read_text())["engines"]["node"].removeprefix(">=")
+    for text in (readme, (root / "docs/clients.md").read_text()):
+        assert f"Node {node} or newer, Deno and Bun" in text
+
+
 async def test_what_the_client_does_about_faults() -> None:
     """Of the node, the network and its own program, with sockets of the test's own."""
     code, out = await run_node("--test", "--test-timeout=60000", SCRIPTS / "faults.test.mjs", seconds=110)
