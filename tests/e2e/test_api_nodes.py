@@ -8,12 +8,14 @@ import os
 import random
 import re
 import shutil
+import ssl
 import sys
 from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
+from tests.certificates import self_signed
 
 from .api import SERVED, api_url, asking, key, problem, service
 from .clients import ECHO_C, registered
@@ -220,3 +222,16 @@ async def test_keys_are_made_listed_and_revoked_by_the_command_line(start: Start
     if running:
         async with service(url, text) as api:
             assert (await api.get("/node")).status_code == 401
+
+
+async def test_it_is_served_over_tls_with_the_nodes_certificate(start: StartNode, tmp_path: Path) -> None:
+    certificate, private = self_signed(tmp_path)
+    flags = ["--tls-cert", str(certificate), "--tls-key", str(private)]
+    for tls in ("true", "false"):
+        daemon = await start("echo-c", flags=flags, settings={**SERVED, "api_tls": tls})
+        url = await api_url(daemon)
+        assert url.startswith("https://" if tls == "true" else "http://")
+        headers = {"Authorization": f"Bearer {await key(daemon, 'read', name=f'tls-{tls}')}"}
+        trusts = ssl.create_default_context(cafile=certificate)
+        async with httpx.AsyncClient(base_url=url, headers=headers, verify=trusts, trust_env=False) as api:
+            assert (await api.get("/node")).json()["node"] == daemon.node
