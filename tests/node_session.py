@@ -24,7 +24,7 @@ from guesthouse.http_server.sessions.control_messages import (
     write_control,
 )
 from guesthouse.http_server.sessions.session import Session
-from guesthouse.http_server.sessions.session_keys import read_key
+from guesthouse.http_server.sessions.session_keys import SessionKeys, read_key
 from guesthouse.http_server.websocket.framing import frame
 from guesthouse.http_server.websocket.outbox import Policy
 from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
@@ -62,7 +62,7 @@ class NodeEnd:
     """The node's end, as `ResumableChannel` has it, with what its process got in the place of a process."""
 
     def __init__(self) -> None:
-        self.session = Session(sign, every=3)
+        self.session = Session(SessionKeys(sign), every=3)
         self.pipe = Pipe()
         self.outbox = RetainingOutbox(self, self.pipe, WINDOW, self.session.kept)
         self.outbox.set_policy(Policy.DROP_OLDEST)

@@ -143,6 +143,10 @@ class ResumableClient:
         assert opened.subprotocol == SUBPROTOCOL
         return opened
 
+    def moved(self, url: str) -> None:
+        """The node is at another address now."""
+        self._url = url
+
     async def open(self) -> dict[str, Any]:
         self.socket = await self.connect()
         await self.socket.send(control(type="open", **self._register))

@@ -240,7 +240,7 @@ async def test_an_encrypted_channel_keeps_its_secret_over_its_sockets(start: Sta
     daemon = await start("echo-c")
     register = {"auth_token": await daemon.token(), "target_process": ECHO_C, "encrypted": True}
     async with ResumableClient(daemon.ws_url + "/", register=register) as client:
-        cipher = await _secret_of(daemon, client.session.channel_id)
+        cipher = await secret_of(daemon, client.session.channel_id)
         nonces = iter(number.to_bytes(12, "big") for number in range(100))
 
         def sealed(text: str) -> bytes:
@@ -266,7 +266,7 @@ async def test_an_encrypted_channel_keeps_its_secret_over_its_sockets(start: Sta
     await daemon.no_channels()
 
 
-async def _secret_of(daemon: Daemon, channel_id: int) -> AESGCM:
+async def secret_of(daemon: Daemon, channel_id: int) -> AESGCM:
     key = rsa.generate_private_key(65537, 2048)
     modulus = f"{key.public_key().public_numbers().n:0512x}"
     async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False, timeout=PATIENCE) as http:

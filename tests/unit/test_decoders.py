@@ -40,10 +40,12 @@ from guesthouse.http_server.sessions.control_messages import (
     BadControl,
     read_control,
 )
+from guesthouse.http_server.sessions.handed_channel import BadHandover
 from guesthouse.http_server.websocket import extension, register
 from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE, BadEnvelope, Envelopes
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
 from guesthouse.modules import kv, passwords
+from guesthouse.node.handover_file import MAX_RECORD, read_record
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.kinode_packages import _json as kinode_json
 from guesthouse.wasm.artifact_files import names_in
@@ -235,6 +237,7 @@ DOORS: Final[dict[str, Door]] = {
         ),
     ),
     "link_of_a_worker": Door("MessagePack", MAX_FRAME, to_worker, (LinkError,), ((b"", b""), (b"\x91", b""))),
+    "handover": Door("MessagePack", MAX_RECORD, read_record, (BadHandover,)),
     "envelope": Door("MessagePack", MAX_ENVELOPE - 200, lambda data: opened(data, STRANGER), (BadEnvelope,)),
     "node_message": Door(
         "MessagePack",

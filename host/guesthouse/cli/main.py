@@ -20,7 +20,7 @@ _MODULES: Final = {
     "build": ("new", "build", "inspect"),
     "install": ("install", "uninstall", "rollback", "packages"),
     "status": ("ps", "channels", "logs"),
-    "processes": ("send", "restart", "stop", "kill", "explain", "log-level"),
+    "processes": ("send", "restart", "restart-node", "stop", "kill", "explain", "log-level"),
     "top": ("top",),
     "connect": ("connect",),
     "completion": ("completion",),

@@ -1,17 +1,27 @@
-"""Commands that act on processes of the running node: `send`, `restart`, `stop`, `kill`, `explain`."""
+"""Commands that act on processes of the running node, `send`, `restart`, `stop`, `kill`, `explain`, and on the node:
+`restart-node`.
+"""
 
 from __future__ import annotations
 
 import base64
 import sys
+import time
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 from guesthouse.cli.options import NotText, home_option, home_path, json_option, print_json
 from guesthouse.cli.terminal.completing import PROCESSES
+from guesthouse.core.errors import GuesthouseError
 
 _LONGEST_WAIT: Final = 366 * 24 * 3600
+_STEP_SECONDS: Final = 0.05
+
+
+class NotBack(GuesthouseError):
+    """The node did not serve again in time."""
 
 
 @click.command()
@@ -86,6 +96,40 @@ def log_level(source: str | None, level: str | None, home: str | None, as_json: 
 def restart(process: str, home: str | None, as_json: bool) -> None:
     """Restart PROCESS, or start it if it was stopped. Its channels stay open, and messages wait."""
     _act("restart", process, home, as_json)
+
+
+@click.command("restart-node")
+@click.option(
+    "--wait",
+    type=click.IntRange(1, 3600),
+    default=60,
+    metavar="SECONDS",
+    help="How long to wait until it serves again. [default: 60]",
+)
+@home_option
+@json_option
+def restart_node(wait: int, home: str | None, as_json: bool) -> None:
+    """Restart the running node itself, for an upgrade of Guesthouse or new settings.
+
+    Its resumable channels and the messages that its processes have not taken go on in its successor, which has
+    the same pid and arguments. Returns once that serves.
+    """
+    from guesthouse.control.control_client import CommandRefused, NoNode, ask
+
+    folder = home_path(home)
+    (ended,) = ask(folder, "restart-node")
+    until = time.monotonic() + wait
+    node: dict[str, Any] = {}
+    while not node.get("started") or node.get("run") == ended["run"]:
+        if time.monotonic() > until:
+            raise NotBack(f"the node did not serve again within {wait} s: look at its log")
+        time.sleep(_STEP_SECONDS)
+        with suppress(NoNode, CommandRefused):
+            (node,) = ask(folder, "node")
+    if as_json:
+        print_json({"node": node["node"], "url": node["url"]})
+    else:
+        click.echo(f"{node['node']} serves {node['url']} again", err=True)
 
 
 @click.command()

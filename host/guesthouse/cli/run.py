@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from guesthouse.cli.dev import Sources
+    from guesthouse.cli.ending import Ending
     from guesthouse.core.config import Settings
     from guesthouse.linux.service_manager import ServiceManager
     from guesthouse.node.node import Node
@@ -99,7 +100,15 @@ def run(
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, load, packages, prespawned, passed, consent=yes))
+            try:
+                ending = runner.run(_run(settings, load, packages, prespawned, passed, consent=yes))
+            finally:
+                for _, each in passed:  # the node may not have come to them
+                    each.close()
+    if ending.restarts:
+        from guesthouse.cli.ending import become_successor
+
+        become_successor(ending.sockets)
 
 
 async def _run(
@@ -110,34 +119,28 @@ async def _run(
     passed: Sequence[tuple[str, socket]],
     *,
     consent: bool,
-) -> None:
-    """Run the node until a signal, also while it starts."""
+) -> Ending:
+    """Run the node until a signal, also while it starts. Returns how it ended."""
     import asyncio
 
-    from guesthouse.linux.service_manager import STOPPING, ServiceManager
+    from guesthouse.cli.ending import Ending
+    from guesthouse.linux.service_manager import ServiceManager
 
     loop = asyncio.get_running_loop()
     manager = ServiceManager()
     manager.tell_alive(loop.call_later)
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - asyncio runs this in a task
-    stopping = False
-
-    def stop() -> None:
-        nonlocal stopping
-        if not stopping:
-            stopping = True
-            manager.tell(STOPPING)
-            task.cancel()
-
+    ending = Ending(task, manager)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, ending.stop)
     try:
-        await _serve(settings, load, arguments, prespawned, passed, stop, manager, consent=consent)
+        await _serve(settings, load, arguments, prespawned, passed, ending, manager, consent=consent)
     except asyncio.CancelledError:
-        if not stopping:
+        if not ending.begun:
             raise
         task.uncancel()
+    return ending
 
 
 async def _serve(
@@ -146,7 +149,7 @@ async def _serve(
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
     passed: Sequence[tuple[str, socket]],
-    stop: Callable[[], None],
+    ending: Ending,
     manager: ServiceManager,
     *,
     consent: bool,
@@ -171,7 +174,7 @@ async def _serve(
         Reloader(node, load) as reloader,
     ):
         node.given = partial(given_settings, *load.args)
-        hang_up = _HangUp(reloader.ask, stop)
+        hang_up = _HangUp(reloader.ask, ending.stop)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         failed: dict[str, Sources] = {}
         if settings.dev:
@@ -184,20 +187,25 @@ async def _serve(
         await node.installer.take_hosts(packages, consent=consent)
         await node.add(packages)
         await node.installer.start()
-        await node.forget_absent()
-        node.started = True
+        await node.complete()
         manager.tell(READY)
         node.log.write("node", "info", f"{settings.node} serves {node.http.url} from {node.home.path}")
         with contextlib.suppress(OSError, OutputFailed):  # the pipe may be closed
             click.echo(f"ready {node.http.url} node={settings.node}")
-        if settings.dev:
-            from guesthouse.cli.dev import watch
-
-            click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
+        node.on_restart = ending.restart
+        try:
             with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
-                await watch(node, dict(zip(arguments, packages, strict=True)), failed)
-        with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
-            await loop.create_future()
+                if settings.dev:
+                    from guesthouse.cli.dev import watch
+
+                    click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
+                    await watch(node, dict(zip(arguments, packages, strict=True)), failed)
+                await loop.create_future()
+        finally:
+            if ending.restarts:
+                ending.sockets = listeners.keep()
+            if ending.restarts or (ending.begun and settings.handover):
+                await node.hand_over()
 
 
 class _HangUp:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +31,10 @@ def ask(home: Path, command: str, **arguments: Any) -> Iterator[Any]:
         NoNode: none runs there, or it stopped before the answer was complete.
         CommandRefused: the node refused.
     """
-    with _connect(home) as connection, connection.makefile("rwb") as stream:
-        stream.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
-        stream.flush()
-        for line in stream:
+    with _connect(home) as connection, connection.makefile("rb") as stream:
+        with suppress(ConnectionError):  # then nothing will be read
+            connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+        for line in _lines(stream):
             try:
                 answer = dict(json.loads(line))
             except (ValueError, TypeError, RecursionError):
@@ -46,6 +48,12 @@ def ask(home: Path, command: str, **arguments: Any) -> Iterator[Any]:
             raise NoNode(f"the node on {home} stopped before it had answered")
         if "error" in answer:
             raise CommandRefused(answer["error"])
+
+
+def _lines(stream: BufferedReader) -> Iterator[bytes]:
+    """The lines that come, until the node ends, however it does."""
+    with suppress(ConnectionError):
+        yield from stream
 
 
 def _connect(home: Path) -> socket.socket:

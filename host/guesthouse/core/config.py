@@ -203,6 +203,8 @@ class Settings(Struct, frozen=True):
     """Whether other programs of this user, such as debuggers, may inspect the node and its workers."""
     log_format: str = "text"
     """What the node writes to standard error: `text` for people, or `json`, a line each, as in `logs/node.jsonl`."""
+    handover: bool = False
+    """Whether a node that is told to stop leaves its resumable channels and undelivered messages to the next run."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)

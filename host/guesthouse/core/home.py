@@ -27,6 +27,7 @@ SECRETS: Final = (
 )
 _KEPT: Final = (
     *("lock", "node.name", "guesthouse.toml", "installed.json", "logs", "packages", "control.sock"),
+    "handover",
     *SECRETS,
 )
 _KEPT_IN_SEVERAL: Final = ("state.sqlite", "compiled")
@@ -70,6 +71,7 @@ class Home:
         self.compiled = path / "compiled"
         self.unpacked = path / "packages"
         self.control_socket = path / "control.sock"
+        self.handover = path / "handover"
         self._node = path / "node.name"
         self._unfinished = path / _UNFINISHED
 

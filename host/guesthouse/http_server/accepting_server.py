@@ -28,6 +28,9 @@ class AcceptingServer(PartServer):
         self._context = context
         self._listener: Listener | None = None
         self.accepting = asyncio.Event()
+        self.may_accept = asyncio.Event()
+        """Whether it accepts connections, which wait in the socket before. Set it to end the server, too."""
+        self.may_accept.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Make the listener."""
@@ -46,6 +49,7 @@ class AcceptingServer(PartServer):
     async def main_loop(self) -> None:
         """Accept until `ending` is set."""
         assert self._listener is not None  # noqa: S101 - for the type checker: set by `startup`
+        await self.may_accept.wait()
         async with self._listener:
             self.accepting.set()
             await super().main_loop()

@@ -49,6 +49,7 @@ def is_sendable_code(code: int) -> bool:
 # Open channels.
 NORMAL: Final = CloseReason(1000, "closed by the process")
 GOING_AWAY: Final = CloseReason(1001, "the node is shutting down")
+RESTARTING: Final = CloseReason(1012, "the node restarts: connect again")
 UNBOUND: Final = CloseReason(1001, "the path is no longer bound")
 PROTOCOL_ERROR: Final = CloseReason(1002, "protocol error")
 CONTROL_TOO_LONG: Final = CloseReason(1002, "control frame too long")

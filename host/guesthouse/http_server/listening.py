@@ -56,6 +56,10 @@ class Listeners:
         """Whether a service manager made the socket of that listener."""
         return name in self._passed
 
+    def waits(self, name: str) -> bool:
+        """Whether connections may have waited for that listener since before the node was started."""
+        return name in self._passed or name in self._kept
+
     def listen(
         self, name: str, host: str, port: int, named: tuple[str, str] = ("--host", "--port")
     ) -> socket.socket:

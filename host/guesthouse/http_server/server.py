@@ -7,7 +7,7 @@ import contextlib
 import ssl
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,14 +21,14 @@ from uvicorn.config import Config
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.config import ConnectionLimits, Settings
-from guesthouse.core.ports import LogPort, RouterPort
+from guesthouse.core.ports import LogPort, ProcessPort, RouterPort
 from guesthouse.http_server.accepting_server import AcceptingServer
 from guesthouse.http_server.api.port import HttpServerActions
 from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.local_access import LocalAccess
 from guesthouse.http_server.auth.revocations import RevocationList
 from guesthouse.http_server.auth.tokens import Scope, Tokens
-from guesthouse.http_server.close_codes import GOING_AWAY, TOKEN_REVOKED
+from guesthouse.http_server.close_codes import GOING_AWAY, RESTARTING, TOKEN_REVOKED
 from guesthouse.http_server.http.app import HttpApp
 from guesthouse.http_server.http.login import Login, local_path
 from guesthouse.http_server.http.node_api import NodeApi
@@ -37,12 +37,14 @@ from guesthouse.http_server.http.process_routes import ProcessPages
 from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listeners
 from guesthouse.http_server.refusals import HSTS
+from guesthouse.http_server.sessions.handed_channel import HandedChannel
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
 from guesthouse.http_server.websocket.channel import Channel
 from guesthouse.http_server.websocket.connection import WebSocketConnection
+from guesthouse.http_server.websocket.resumable.handed_channels import HandedChannels
 
 vars(uvicorn)["Config"] = Config
 """Where uvicorn's own modules look for it: they find it there while the package itself is put off (`cli/run.py`)."""
@@ -73,6 +75,7 @@ class HttpServer(HttpServerActions):
         settings: `http` and `connections` are used.
         home: the node's folder, with its secrets and password.
         listeners: the node's sockets; by default it makes its own.
+        wait: accept no connections before `accept`; they wait in the socket.
 
     Raises:
         CannotListen: on entry.
@@ -86,6 +89,8 @@ class HttpServer(HttpServerActions):
         settings: Settings,
         home: Path,
         listeners: Listeners | None = None,
+        *,
+        wait: bool = False,
     ) -> None:
         revoked = self._revoked = RevocationList(home, time.time())
         self._login_key = credentials.LoginKey(home)
@@ -108,8 +113,11 @@ class HttpServer(HttpServerActions):
         api = NodeApi(context, bodies, credentials.load_node_key(home))
         self._app = HttpApp(context, self._login, pages, api)
         self._stack = AsyncExitStack()
+        self._wait = wait
         self._server: AcceptingServer | None = None
         self._sides: list[AcceptingServer] = []
+        self._handed = HandedChannels(context)
+        self._closed = False
         self._listeners = Listeners() if listeners is None else listeners
         self._host, self._port = settings.http.host, settings.http.port
         self._sweeper: asyncio.Task[None] | None = None
@@ -128,9 +136,18 @@ class HttpServer(HttpServerActions):
             self._host = host
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._sweeper = tasks.create_task(self._sweep())
+        if self._wait:
+            server.may_accept.clear()
         tasks.create_task(server.serve([listening]))
-        await server.accepting.wait()
+        if not self._wait:
+            await server.accepting.wait()
         return self
+
+    async def accept(self) -> None:
+        """Accept connections, if it has waited until now."""
+        if self._server is not None:
+            self._server.may_accept.set()
+            await self._server.accepting.wait()
 
     async def __aexit__(
         self,
@@ -148,9 +165,9 @@ class HttpServer(HttpServerActions):
         all sockets. Idempotent.
         """
         server, context = self._server, self._context
-        if server is None or context.stopping:
+        if server is None or self._closed:
             return
-        context.stopping = True
+        self._closed = context.stopping = True
         server.stop_accepting()
         self._exchanges.stop()
         for channel in context.sessions:
@@ -163,8 +180,54 @@ class HttpServer(HttpServerActions):
             for connection in tuple(context.connections):
                 connection.abort()
             server.ending.set()
+            server.may_accept.set()
             if self._sweeper is not None:
                 self._sweeper.cancel()
+
+    # The node's run before, and the next one.
+
+    @property
+    def handover_key(self) -> bytes:
+        """What is handed over is encrypted with it: a key of this home, until all tokens are revoked."""
+        return self._context.tokens.mac(b"handover", b"")
+
+    def take_over(self, channels: Sequence[HandedChannel], away_seconds: float) -> None:
+        """Go on with channels that the node's run before has left, and accept no connection before `accept`. To be
+        called first.
+
+        Raises:
+            BadHandover: they cannot be so; none is taken.
+        """
+        self._handed.take(channels, away_seconds)
+
+    def adopt(self, process: ProcessPort) -> None:
+        """A process is there: the channels that were left for it are its own."""
+        self._handed.adopt(process)
+
+    def left_over(self) -> Sequence[tuple[ProcessId, int]]:
+        """All processes are there: give up the channels of others. Returns how many of whom."""
+        return list(self._handed.left())
+
+    def let_go(self) -> None:
+        """The node ends, and another run of it will go on with the resumable channels: stop accepting connections and
+        reading. Sockets of sessions are closed without a close frame, the others with 1012.
+        """
+        server, context = self._server, self._context
+        if server is None:
+            return
+        context.stopping = True
+        server.stop_accepting()
+        for channel in context.sessions:
+            channel.let_go()
+        for connection in tuple(context.connections):
+            if connection.has_session:
+                connection.let_go()
+            else:
+                connection.end(RESTARTING)
+
+    def hand_over(self) -> list[HandedChannel]:
+        """The channels, after `let_go` and once no process runs."""
+        return [channel.handed() for channel in self._context.sessions]
 
     async def _wait_for_clients(self, seconds: float) -> None:
         changed = asyncio.Event()

@@ -9,6 +9,7 @@ from typing import Final
 
 READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
+RELOADING: Final = "RELOADING=1"
 ALIVE: Final = "WATCHDOG=1"
 _SECOND: Final = 1_000_000
 _WAIT_SECONDS: Final = 1.0
@@ -30,8 +31,8 @@ class ServiceManager:
         """Silence after which the manager ends this OS process; 0: never."""
 
     def tell(self, state: str) -> None:
-        """Send `READY`, `STOPPING` or `ALIVE`. All but `ALIVE` waits a little for a manager that has more to read.
-        What cannot be sent is dropped: the manager has its time-outs.
+        """Send a state. All but `ALIVE` waits a little for a manager that has more to read. What
+        cannot be sent is dropped: the manager has its time-outs.
         """
         if not self._address:
             return

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import ProcessLimits
+from guesthouse.core.json_forms import error
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table
@@ -54,6 +55,10 @@ class RuntimeModule(ABC):
     @abstractmethod
     def request(self, request: ModuleRequest) -> None:
         """See `Module`."""
+
+    def go_on(self, request: ModuleRequest, waited_seconds: float) -> None:
+        """See `Module`. Nearly all are carried out before a node hands over, so here nothing is known of it."""
+        request.answer(error("Failed"), None)
 
     def forget(self, process: ProcessId) -> None:  # noqa: B027 - most have nothing to do
         """Drop what is in memory of a process with a generated name, which will not be used again."""

@@ -106,6 +106,17 @@ class Timer(RuntimeModule):
         except BadRequest as bad:
             request.answer(error("InputError", str(bad)), None)
 
+    def go_on(self, request: ModuleRequest, waited_seconds: float) -> None:
+        """See `Module`."""
+        try:
+            action, fields = _action(request.body)
+            seconds = _seconds(fields) if action == "SetTimer" else 0.0
+        except BadRequest as bad:
+            request.answer(error("InputError", str(bad)), None)
+            return
+        due = time.monotonic() + max(0.0, seconds - waited_seconds)
+        self._at(due, lambda: request.answer(b"", None), request.waits)
+
     def _carry_out(self, request: ModuleRequest) -> None:
         action, fields = _action(request.body)
         process = str(request.source.process)

@@ -55,6 +55,7 @@ class NodeCommands:
             "api-key-revoke": self.revoke_api_key,
             "send": self.send,
             "restart": self.restart,
+            "restart-node": self.restart_node,
             "stop": self.stop,
             "kill": self.kill,
             "explain": self.explain,
@@ -74,6 +75,8 @@ class NodeCommands:
             "url": self._node.http.url,
             "tls_cert": settings.http.tls_cert,
             "tls_key": settings.http.tls_key,
+            "run": self._node.run_id,
+            "started": self._node.started,
         }
 
     async def config(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -83,6 +86,14 @@ class NodeCommands:
         given = await asyncio.to_thread(self._node.given)
         for item in listed_settings(self._node.settings, given):
             yield item
+
+    async def restart_node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Restart the node itself, with the channels that outlive it. Yields the run that ends: another follows."""
+        restart = self._node.on_restart
+        if restart is None or not self._node.started or self._node.stopping:
+            raise BadCommand("this node cannot be restarted now: it starts or stops")
+        yield {"run": self._node.run_id}
+        restart()
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and its use of each limit."""

@@ -7,6 +7,7 @@ notice: channels, processes, workers, state.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -24,7 +25,7 @@ from guesthouse.core.home import Home
 from guesthouse.core.ports import Incoming, RouterPort, Transport
 from guesthouse.http_api.api_keys import ApiKeys
 from guesthouse.http_server.auth.credentials import load_node_key
-from guesthouse.http_server.listening import API, MONITORING, Listeners
+from guesthouse.http_server.listening import API, HTTP, MONITORING, Listeners
 from guesthouse.http_server.server import HttpServer
 from guesthouse.kernel.cluster.remote import KeyOf, Remote
 from guesthouse.kernel.messaging.router import Router
@@ -42,6 +43,7 @@ from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
 from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
 from guesthouse.node.admin_commands import NodeCommands
+from guesthouse.node.handing_over import Predecessor, hand_over
 from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
 from guesthouse.node.not_running import failures, not_running
@@ -106,6 +108,10 @@ class Node:
         self.started = False
         """Whether all its packages were started."""
         self.stopping = False
+        self.on_restart: Callable[[], None] | None = None
+        """Restarts the node, if whoever runs it can."""
+        self.run_id = secrets.token_hex(8)
+        """Tells this run from the one before and the next."""
         self._terminal = terminal
         self._ahead = (prespawned or PrespawnedWorkers(settings)).take
         self._stack = AsyncExitStack()
@@ -140,6 +146,7 @@ class Node:
         await asyncio.to_thread(tidy, home)
         await finish_purge(home, state, settings.node)
         router = self.router = Router(settings, log, self._make_http_server)
+        self._predecessor = Predecessor(self)
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
         log.worker_of = self._worker_of
@@ -149,6 +156,7 @@ class Node:
         stack.callback(modules.close)
         await modules.load()
         await stack.enter_async_context(self.http)
+        await self._predecessor.load()
         self._children = Children(state, modules.forget)
         compiler = self.compiler = Compiler(
             home.compiled, settings.package, log, self._begins_to_compile, settings.process
@@ -156,7 +164,11 @@ class Node:
         await compiler.check_engine()
         restore = partial(capability_store.restore, state)
         self.supervisor = Supervisor(
-            *(router, compiler, settings, log), self._make_workers, restore, self._children.ended
+            *(router, compiler, settings, log),
+            self._make_workers,
+            restore,
+            self._children.ended,
+            self._predecessor.inherit,
         )
         self.workers = self.supervisor.workers
         self._spawner = await stack.enter_async_context(
@@ -184,7 +196,14 @@ class Node:
         log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
 
     def _make_http_server(self, router: RouterPort) -> HttpServer:
-        self.http = HttpServer(router, self.log, self.settings, self.home.path, self.listeners)
+        self.http = HttpServer(
+            router,
+            self.log,
+            self.settings,
+            self.home.path,
+            self.listeners,
+            wait=self.home.handover.exists() or self.listeners.waits(HTTP),
+        )
         return self.http
 
     def _make_workers(self, events: WorkerEvents) -> Workers:
@@ -368,9 +387,22 @@ class Node:
             return
         await self.supervisor.stop(process_id, "it was stopped by the operator")
 
-    async def forget_absent(self) -> None:
-        """All packages were added: forget child processes of any others."""
+    async def complete(self) -> None:
+        """All packages were added: forget child processes of any others and what the run before left for them, and let
+        in who waits.
+        """
         await children.forget_all_but(self.state, (package.id for package in self.packages))
+        self._predecessor.go_on()
+        await self.http.accept()
+        self.started = True
+
+    async def hand_over(self) -> None:
+        """Leave the resumable channels and what waits in mailboxes to the next run of the node. The block is to be left
+        then.
+        """
+        self.stopping = True
+        self.log.write("node", "info", "hands over to its successor")
+        await hand_over(self)
 
     async def replace(self, package: Package) -> None:
         """Upgrade a running package, with its channels open. Processes that it no longer has

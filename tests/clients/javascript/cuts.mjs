@@ -2,10 +2,10 @@
 import { connect } from "../../../clients/javascript/guesthouse.js";
 import { echoThroughCuts } from "./echoes.mjs";
 
-const { options, cuts, encrypted } = JSON.parse(process.argv[2]);
+const { options, cuts, away, encrypted } = JSON.parse(process.argv[2]);
 const channel = connect({ ...options, encrypted });
 let before = 0;
-const told = await echoThroughCuts(channel, { cuts, encrypted, halfway: () => (before = memory()) });
+const told = await echoThroughCuts(channel, { cuts, away, encrypted, halfway: () => (before = memory()) });
 const after = memory();
 await channel.close();
 console.log(JSON.stringify({ ...told, grown: after - before }));

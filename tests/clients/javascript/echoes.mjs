@@ -20,13 +20,13 @@ export function same(got, sent, encrypted) {
 }
 
 /**
- * Echo until so many connections broke or could not be made.
+ * Echo until so many connections broke or could not be made, or the channel was away so often.
  *
  * @param channel of an echo.
- * @param {{ cuts: number, burst?: number, encrypted?: boolean, halfway?: () => void }} options `halfway` is called then.
+ * @param {{ cuts?: number, away?: number, burst?: number, encrypted?: boolean, halfway?: () => void }} options `halfway` is called then.
  * @returns what happened.
  */
-export async function echoThroughCuts(channel, { cuts, burst = 20, encrypted = false, halfway = () => {} }) {
+export async function echoThroughCuts(channel, { cuts = 0, away = 0, burst = 20, encrypted = false, halfway = () => {} }) {
   const told = { sent: 0, heard: 0, broken: 0, away: 0, lost: [], errors: {}, queued: 0 };
   channel.addEventListener("state", ({ detail }) => (told.away += detail === "away" ? 1 : 0));
   channel.addEventListener("lost", ({ detail }) => told.lost.push(detail));
@@ -35,7 +35,7 @@ export async function echoThroughCuts(channel, { cuts, burst = 20, encrypted = f
     if (++told.broken === cuts >> 1) halfway();
   });
   const messages = channel[Symbol.asyncIterator]();
-  while (told.broken < cuts) {
+  while (told.broken < cuts || told.away < away) {
     for (let sent = 0; sent < burst; sent++) await channel.send(numbered(told.sent++));
     told.queued = Math.max(told.queued, channel.queuedBytes);
     // Some stay under way, so that cuts hit messages in both directions.

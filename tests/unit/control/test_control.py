@@ -90,6 +90,18 @@ async def test_an_answer_that_no_node_gives_is_told_as_that(tmp_path: Path) -> N
             await asyncio.to_thread(asked, tmp_path, "count", to=1)
 
 
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_node_that_ends_at_once_is_told_as_that(tmp_path: Path, reads: bool) -> None:
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if reads:
+            await reader.read(1)
+        writer.transport.abort()  # what was not read resets the connection
+
+    async with await asyncio.start_unix_server(end, tmp_path / "control.sock"):
+        with pytest.raises(NoNode, match="stopped before it had answered"):
+            await asyncio.to_thread(asked, tmp_path, "count", to=1, padding="x" * 1_000_000)
+
+
 async def test_a_command_ends_when_its_client_leaves(commands: Commands, tmp_path: Path) -> None:
     def begin_and_leave() -> None:
         items = ask(tmp_path, "endless")

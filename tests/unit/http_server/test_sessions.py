@@ -332,7 +332,7 @@ def test_only_few_keys_that_nobody_confirmed_are_good() -> None:
 
 class Channel:
     def __init__(self, user: str) -> None:
-        self.session = Session(sign, 1)
+        self.session = Session(SessionKeys(sign), 1)
         self.user = user
         self.given_up = False
         self.table: SessionTable[Channel] | None = None
@@ -376,3 +376,38 @@ def test_the_table_bounds_numbers_bytes_and_tries() -> None:
     assert table.find(right, "y", "owner", 0.0) is channels[4]  # whatever a thief at the address does
     assert table.given_up == {"resume_seconds": 0, "away": 2, "away_per_user": 0, "away_bytes": 1}
     assert table.find(right, "y", "u", 2.1) is channels[4]
+
+
+def test_where_all_lose_their_sockets_at_once_bytes_are_bounded_and_numbers_are_not() -> None:
+    table: SessionTable[Channel] = SessionTable(sign, most=3, most_of_user=2, most_bytes=100)
+    channels = [Channel("a") for _ in range(10)]
+    for channel in channels:
+        channel.table = table
+        table.add(channel)
+        table.leave_with_all(channel, 9)
+    assert (table.away, table.away_bytes) == (10, 90)
+    table.leave_with_all(channels[9], 9)
+    assert (table.away, table.away_bytes) == (10, 90)
+    table.resize(channels[9], 30)
+    assert [channel.given_up for channel in channels] == [True, True, *[False] * 8]
+
+
+def test_keys_are_known_by_their_digests_which_cannot_be_shown() -> None:
+    keys = SessionKeys(sign)
+    first = keys.newest()
+    shown = read_key(first, sign)
+    assert shown is not None
+    assert keys.fit(shown.secret)
+    second = keys.rotate()
+    again = SessionKeys(sign, (keys.id, keys.digests))
+    for key in (first, second):
+        shown = read_key(key, sign)
+        assert shown is not None
+        assert shown.secret not in b"".join(keys.digests)
+        assert again.fit(shown.secret)
+    assert not any(again.fit(digest) for digest in keys.digests)
+    third = read_key(again.rotate(), sign)
+    assert third is not None
+    assert (third.id, again.fit(third.secret)) == (keys.id, True)
+    again.confirm()
+    assert not again.fit(shown.secret)

@@ -442,3 +442,58 @@ class MailboxMachine(RuleBasedStateMachine):
 
 MailboxMachine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)
 TestMailboxAgainstItsModel = MailboxMachine.TestCase
+
+
+def successor(mailbox: Mailbox) -> Mailbox:
+    """The mailbox of the same process in the next run of the node."""
+    mailbox.end_run()
+    after = Mailbox(10_000)
+    after.take_over(*mailbox.hand_over())
+    assert after.size == sum(size for _, size in mailbox.hand_over()[1])
+    return after
+
+
+def test_what_was_not_consumed_goes_on_in_the_next_run_of_the_node() -> None:
+    mailbox = Mailbox(10_000)
+    mailbox.post_open(opening(1))
+    mailbox.post_push(pushing(1, b"a"), 1, Socket())
+    assert len(taken(mailbox)) == 2
+    mailbox.consumed(2)
+    mailbox.post_push(pushing(1, b"b"), 1, Socket())
+    mailbox.post(request(), 0)
+    assert len(taken(mailbox)) == 2
+    mailbox.post_open(opening(2))
+    mailbox.post_push(pushing(2, b"c"), 1, Socket())
+    after = successor(mailbox)
+    after.begin_run([opening(1, resumed=True), opening(2, resumed=True)])
+    assert taken(after) == [
+        opening(1, resumed=True),
+        opening(2),  # which the process has not been told of
+        pushing(1, b"b"),
+        request(),
+        pushing(2, b"c"),
+    ]
+
+
+def test_what_a_client_sent_who_left_before_is_delivered_with_its_channel() -> None:
+    mailbox = Mailbox(10_000)
+    mailbox.post_open(opening(1))
+    assert len(taken(mailbox)) == 1
+    mailbox.consumed(1)
+    mailbox.post_push(pushing(1, b"last words"), 1, Socket())
+    mailbox.post_close(closing(1))
+    after = successor(mailbox)
+    after.begin_run([])
+    assert taken(after) == [opening(1, resumed=True, credit=0), pushing(1, b"last words"), closing(1)]
+
+
+def test_a_channel_that_its_process_closed_is_not_handed_over() -> None:
+    mailbox = Mailbox(10_000)
+    mailbox.post_open(opening(1))
+    assert len(taken(mailbox)) == 1
+    mailbox.consumed(1)
+    mailbox.post_push(pushing(1), 0, Socket())
+    mailbox.forget_channel(1)
+    after = successor(mailbox)
+    after.begin_run([])
+    assert taken(after) == []

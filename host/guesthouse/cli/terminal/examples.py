@@ -62,6 +62,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "echo hello | guesthouse connect echo:echo:my-node.os",
     ),
     "send": ("guesthouse send counter:counter:my-node.os '\"get\"' --await 5",),
+    "restart-node": (
+        "guesthouse restart-node",
+        "guesthouse restart-node --home /var/lib/guesthouse --wait 120",
+    ),
     "restart": ("guesthouse restart chat:chat:my-node.os",),
     "stop": ("guesthouse stop chat:chat:my-node.os",),
     "kill": ("guesthouse kill chat:chat:my-node.os",),

@@ -9,15 +9,15 @@ does not get and both ends go on with the same counts.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from guesthouse.core.errors import GuesthouseError
 
-_Entry: TypeAlias = tuple[int, bytes]
+Entry: TypeAlias = tuple[int, bytes]
 """The cost of a message and its frame; for a gap, how many messages it stands for, negative, and nothing."""
 
-_NOTHING: Final[deque[_Entry]] = deque()
+_NOTHING: Final[deque[Entry]] = deque()
 """Stands for a session's own until something waits, and stays empty."""
 
 
@@ -26,21 +26,28 @@ class BadCount(GuesthouseError):
 
 
 class Retained:
-    """The messages of one direction of one session."""
+    """The messages of one direction of one session.
 
-    __slots__ = ("_highest", "_waiting", "_written", "acknowledged", "count", "first", "size")
+    Args:
+        first: messages before the first that is kept.
+        highest: what the other end can have received.
+        entries: what waits, as `waiting` gives it.
+    """
 
-    def __init__(self) -> None:
-        self._written: deque[_Entry] = deque()
-        self._waiting = _NOTHING
-        self.first = 0
+    __slots__ = ("_waiting", "_written", "acknowledged", "count", "first", "highest", "size")
+
+    def __init__(self, first: int = 0, highest: int = 0, entries: Sequence[Entry] = ()) -> None:
+        self._written: deque[Entry] = deque()
+        self._waiting = deque(entries) if entries else _NOTHING
+        self.first = first
         """Messages before the first that is kept."""
-        self.count = 0
+        self.count = first
         """Messages before the first that waits: what the other end can have received by the present socket."""
-        self.acknowledged = 0
-        self.size = 0
+        self.acknowledged = first
+        self.size = sum(cost for cost, _ in entries if cost > 0)
         """What is kept costs, in all."""
-        self._highest = 0
+        self.highest = highest
+        """What the other end can have received by any socket before the present one."""
 
     @property
     def waits(self) -> bool:
@@ -86,7 +93,7 @@ class Retained:
 
     def cut(self) -> None:
         """The socket is gone: what it was given waits for the next one."""
-        self._highest = max(self._highest, self.count)
+        self.highest = max(self.highest, self.count)
         if self._written:
             self._written.extend(self._waiting)
             self._written, self._waiting = deque(), self._written
@@ -94,7 +101,7 @@ class Retained:
 
     def can_resume(self, received: int) -> bool:
         """Whether the other end can have received so many."""
-        return received <= max(self._highest, self.count)
+        return received <= max(self.highest, self.count)
 
     def resume(self, received: int) -> None:
         """There is another socket, and the other end says how many it has received, in all. What it lacks and what is
@@ -140,6 +147,10 @@ class Retained:
         """Have each frame that waits as another client takes it."""
         self._waiting = deque((cost, frame if cost < 0 else change(frame)) for cost, frame in self._waiting)
 
+    def waiting(self) -> tuple[Entry, ...]:
+        """All that waits, which is all that is kept after `cut`: it stays."""
+        return tuple(self._waiting)
+
     def rest(self) -> Iterator[bytes | int]:
         """All that waits, as `take` gives it."""
         while (taken := self.take()) is not None:
@@ -156,7 +167,7 @@ class Retained:
             lost -= waiting.popleft()[0]
         return lost
 
-    def _forget_to(self, received: int, kept: deque[_Entry]) -> None:
+    def _forget_to(self, received: int, kept: deque[Entry]) -> None:
         left, freed = received - self.first, 0
         while left > 0:  # a gap may be known in part: what is given up may have arrived before
             cost, _ = kept.popleft()

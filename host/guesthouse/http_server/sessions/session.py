@@ -14,7 +14,7 @@ from enum import Enum
 
 from guesthouse.http_server.sessions.control_messages import MAX_COUNT, Acknowledge, write_control
 from guesthouse.http_server.sessions.retained import BadCount, Retained
-from guesthouse.http_server.sessions.session_keys import SessionKeys, Sign
+from guesthouse.http_server.sessions.session_keys import SessionKeys
 
 
 class Phase(Enum):
@@ -32,21 +32,31 @@ class Session:
     refuse the message if that is over `MAX_COUNT`.
 
     Args:
-        sign: makes its keys known as this node's.
+        keys: its keys.
         every: messages after which they are acknowledged.
+        kept: what the client has not acknowledged.
+        received: messages of the client that were taken.
+        phase: AWAY, if another run of the node began it.
     """
 
     __slots__ = ("_every", "_told", "acknowledge_at", "kept", "keys", "phase", "received")
 
-    def __init__(self, sign: Sign, every: int) -> None:
-        self.keys = SessionKeys(sign)
-        self.kept = Retained()
-        self.phase = Phase.LIVE
-        self.received = 0
+    def __init__(
+        self,
+        keys: SessionKeys,
+        every: int,
+        kept: Retained | None = None,
+        received: int = 0,
+        phase: Phase = Phase.LIVE,
+    ) -> None:
+        self.keys = keys
+        self.kept = Retained() if kept is None else kept
+        self.phase = phase
+        self.received = received
         """Messages of the client that were taken."""
         self._every = every
-        self._told = 0
-        self.acknowledge_at = every
+        self._told = received
+        self.acknowledge_at = min(received + every, MAX_COUNT + 1)
 
     @property
     def owes(self) -> bool:

@@ -119,6 +119,15 @@ class SessionTable(Generic[_Channel]):
         if len(self._away) > self._most:
             self._give_up(next(iter(self._away)), "away")
 
+    def leave_with_all(self, channel: _Channel, size: int) -> None:
+        """A session has no socket now because the node ends, or has begun: all lose theirs at once, so what bounds the
+        number of those that lose it one by one does not count, but what bounds their size does.
+        """
+        if channel not in self._away:
+            self._away[channel] = 0
+            self._by_user.setdefault(channel.user, {})[channel] = None
+        self.resize(channel, size)
+
     def resize(self, channel: _Channel, size: int) -> None:
         """A session without a socket keeps so much now."""
         held = self._away.get(channel)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.http_server.close_codes import BAD_CIPHERTEXT, SECRET_USED_UP, CloseReason
+from guesthouse.http_server.sessions.handed_channel import HandedCipher
 
 OVERHEAD: Final = 28
 """Bytes of tag and nonce added to a message."""
@@ -41,17 +42,22 @@ class ChannelCipher:
 
     Args:
         most: messages that the client may send; each nonce is remembered.
+        state: of a channel that another run of the node opened.
     """
 
     __slots__ = ("_cipher", "_most", "_prefix", "_seen", "_sent", "secret")
 
-    def __init__(self, most: int) -> None:
-        self.secret = secrets.token_bytes(_SECRET_BYTES)
+    def __init__(self, most: int, state: HandedCipher | None = None) -> None:
+        self.secret = secrets.token_bytes(_SECRET_BYTES) if state is None else state.secret
         self._cipher = AESGCM(self.secret)
-        self._prefix = secrets.token_bytes(_PREFIX)
+        self._prefix = secrets.token_bytes(_PREFIX) if state is None else state.prefix
         self._most = most
-        self._seen: set[bytes] = set()
-        self._sent = 0
+        self._seen: set[bytes] = set() if state is None else state.nonces()
+        self._sent = 0 if state is None else state.sent
+
+    def state(self) -> HandedCipher:
+        """What another run of the node goes on with."""
+        return HandedCipher(self.secret, self._prefix, self._sent, b"".join(self._seen))
 
     def encrypt(self, payload: bytes) -> bytes:
         """Encrypt a message for the client."""

@@ -202,11 +202,11 @@ class OpeningSocket(SessionSocket):
 
     def _open_resumable(self, process: ProcessPort, handshake: ResumableHandshake) -> None:
         context = self.context
-        channel = ResumableChannel(context, handshake.session, process, self._event, self, self.channel_id)
+        channel = ResumableChannel(context, handshake.session, process.id, self._event, self, self.channel_id)
         context.awaiting_key.pop(self.channel_id, None)
         channel.belong_to(self.token_family, self.token_login, handshake.realm)
         self.token_family, self.token_login = "", None  # the channel's, which gives it back
-        channel.begin(self.cipher)
+        channel.begin(process, self.cipher)
 
     def _take_token(self, claims: Claims | None) -> bool:
         """Count the channel against its token's limit; False when that is reached."""

@@ -44,3 +44,6 @@ class Module(Protocol):
 
     def request(self, request: ModuleRequest) -> None:
         """Carry out a request. Must not raise."""
+
+    def go_on(self, request: ModuleRequest, waited_seconds: float) -> None:
+        """Carry out a request that the node's run before had not answered after that time. Must not raise."""

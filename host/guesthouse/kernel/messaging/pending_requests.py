@@ -99,6 +99,10 @@ class PendingRequests:
         waiting = self._waiting.get(request_id)
         return None if waiting is None or waiting.by.gone else waiting
 
+    def all(self) -> Iterator[PendingRequest]:
+        """All whose sender is still there."""
+        return (waiting for waiting in tuple(self._waiting.values()) if not waiting.by.gone)
+
     def settle(self, waiting: PendingRequest) -> None:
         """Remove a request: it was answered or has failed."""
         del self._waiting[waiting.id]

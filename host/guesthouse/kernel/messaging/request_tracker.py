@@ -19,6 +19,7 @@ from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT, PendingRe
 from guesthouse.kernel.messaging.replies import Replies
 from guesthouse.kernel.messaging.sender import Sender, size_of
 from guesthouse.kernel.messaging.settling import Settling
+from guesthouse.kernel.process.handed_mailbox import HandedRequest
 from guesthouse.link.frames import LinkError
 from guesthouse.link.to_node import Send
 
@@ -145,6 +146,46 @@ class RequestTracker:
     def finish(self) -> None:
         """Fail the requests of ended processes now."""
         self._settling.finish()
+
+    # The next run of the node.
+
+    @property
+    def anyone_blocks(self) -> bool:
+        """Whether a process blocks on a request."""
+        return any(waiting.sent is not None and waiting.sent.await_id for waiting in self.pending.all())
+
+    def hand_over(self, stays: Callable[[ProcessId], bool]) -> list[HandedRequest]:
+        """Requests of processes, after all runs ended: who holds one has not taken it.
+
+        Args:
+            stays: whether the next run of the node has that sender or holder.
+        """
+        self.finish()
+        now, handed = self._loop.time(), []
+        for waiting in self.pending.all():
+            sent, holders = waiting.sent, tuple(waiting.holders)
+            if sent is None or sent.await_id:
+                continue
+            if holders and stays(waiting.sender) and all(map(stays, holders)):
+                left = max(0.0, waiting.deadline - now)
+                handed.append(
+                    HandedRequest(waiting.id, str(waiting.sender), sent, left, tuple(map(str, holders)))
+                )
+        return handed
+
+    def take_over(self, handed: HandedRequest, left_seconds: float) -> PendingRequest:
+        """Wait for the response to a request that the node's run before had left.
+
+        Raises:
+            BadProcessId: it is of nobody, or nobody has it.
+        """
+        sender, holders = ProcessId.parse(handed.sender), map(ProcessId.parse, handed.holders)
+        deadline = self._loop.time() + min(left_seconds, LONGEST_WAIT)
+        waiting = self.pending.add(sender, handed.sent, size_of(handed.sent), deadline)
+        for holder in holders:
+            self.pending.hold(waiting, holder)
+        self._timer.set()
+        return waiting
 
     def _fail_orphan(self, waiting: PendingRequest) -> None:
         self._fail(waiting, "no-such-process")

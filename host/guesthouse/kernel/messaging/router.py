@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from guesthouse.core.address import HTTP_SERVER, RPC, Address, ProcessId, canonical
@@ -30,6 +31,7 @@ from guesthouse.kernel.messaging.sender import (
     size_of,
     size_violation,
 )
+from guesthouse.kernel.process.handed_mailbox import HandedRequest
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pairs, read_all
 from guesthouse.link import to_worker
@@ -66,6 +68,7 @@ class Router:
         self._askers: dict[ProcessId, NodeSender] = {}
         self._replies = Replies(log)
         self._requests = RequestTracker(self._replies, self._sender)
+        self._left_to_modules: list[Callable[[], None]] = []
         self.terminal = self.asker(TERMINAL)
         self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
         self.remote: RemotePort | None = None
@@ -127,6 +130,41 @@ class Router:
     def all_ended(self) -> None:
         """All processes ended because the node is stopping: fail what is pending now."""
         self._requests.finish()
+
+    # The next run of the node.
+
+    @property
+    def anyone_blocks(self) -> bool:
+        """Whether a process blocks on a request."""
+        return self._requests.anyone_blocks
+
+    def hand_over(self) -> list[HandedRequest]:
+        """The requests of processes that are not answered, after all runs ended; those that cannot be are not there."""
+        return self._requests.hand_over(lambda each: each in self._processes or each in self._modules)
+
+    def take_over(self, requests: Iterable[HandedRequest], away_seconds: float) -> dict[int, int]:
+        """Wait for responses that the node's run before had left, before the first process is there. Returns the ids
+        of the requests by those that they had. Modules answer after `go_on`.
+
+        Raises:
+            BadProcessId: a request is of nobody.
+        """
+        ids = {}
+        for handed in requests:
+            left, sent = max(0.0, handed.left_seconds - away_seconds), handed.sent
+            waiting = self._requests.take_over(handed, left)
+            ids[handed.id] = waiting.id
+            for module in (self._modules[each] for each in waiting.holders if each in self._modules):
+                request = self._module_request(waiting.sender, sent, waiting.id, left, module)
+                waited = max(0.0, (sent.expects_response or 0) - left)
+                self._left_to_modules.append(partial(module.go_on, request, waited))
+        return ids
+
+    def go_on(self) -> None:
+        """All processes are there: modules answer what was taken over."""
+        left, self._left_to_modules = self._left_to_modules, []
+        for answer in left:
+            answer()
 
     def close(self) -> None:
         """Stop the timer of pending requests."""
@@ -397,7 +435,16 @@ class Router:
         seconds: float | None = sent.expects_response
         if seconds is None:
             seconds = self._requests.seconds_left(request_id)
+        request = self._module_request(sender.id, sent, request_id, seconds, module)
+        try:
+            module.request(request)
+        except Exception as error:  # a bug in a module must not end the sender's worker
+            self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {error!r}")
+            request.answer(_FAILED, None)
 
+    def _module_request(
+        self, sender: ProcessId, sent: Send, request_id: int, seconds: float | None, module: Module
+    ) -> ModuleRequest:
         def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
             waiting = self._requests.pending.get(request_id)
             if waiting is not None:
@@ -406,12 +453,7 @@ class Router:
         def waits() -> bool:
             return self._requests.pending.get(request_id) is not None
 
-        source, blob = Address(self._node, sender.id), _blob(sent)
-        try:
-            module.request(ModuleRequest(source, sent.body, blob, seconds, answer, waits))
-        except Exception as error:  # a bug in a module must not end the sender's worker
-            self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {error!r}")
-            answer(_FAILED, None)
+        return ModuleRequest(Address(self._node, sender), sent.body, _blob(sent), seconds, answer, waits)
 
     def _sender(self, process: ProcessId) -> Sender | None:
         return self._processes.get(process) or self._askers.get(process)

@@ -289,6 +289,25 @@ class Mailbox:
             held.clear()
         self._resume()
 
+    def hand_over(self) -> tuple[list[Open], list[tuple[ToProcess, int]]]:
+        """What the next run of the node takes over, between two runs of the process: how the channels were opened of
+        which messages are kept, and the messages.
+        """
+        opens = [message for channel_id, message in self._opens.items() if self._kept.get(channel_id)]
+        return opens, [
+            (message, size)
+            for message, size in self._waiting
+            if not (isinstance(message, OfChannel) and message.channel_id in self._forgotten)
+        ]
+
+    def take_over(self, opens: Sequence[Open], messages: Sequence[tuple[ToProcess, int]]) -> None:
+        """Begin with what the run of the node before had left; `begin_run` follows."""
+        for message in opens:
+            self._opens[message.channel_id] = message
+        for kept, size in messages:
+            self.size += size
+            self._waiting.append((kept, size))
+
     def kept(self) -> Iterator[ToProcess]:
         """All messages not consumed, in order."""
         for message, _ in self._sent:

@@ -69,6 +69,7 @@ class Supervisor:
         workers: makes the workers, which report to it.
         restore: restores a process's stored capabilities before it is started.
         ended: called with each process that is gone, unless the node is stopping.
+        inherit: gives a new process what the node's run before had left for it.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Supervisor:
         workers: Callable[[WorkerEvents], Workers],
         restore: Callable[[Process], Awaitable[None]],
         ended: Callable[[Process], None],
+        inherit: Callable[[Process], None] = lambda _: None,
     ) -> None:
         self._router = router
         self._http = router.http
@@ -91,7 +93,8 @@ class Supervisor:
         self._runs = Runs(settings, log)
         self._throttled_log = ThrottledLog(log)
         self._lookups = ConcurrencyLimiter(len(os.sched_getaffinity(0)), LONG_LOOKUP_SECONDS)
-        self._closing = False
+        self._closing = self._handing_over = False
+        self._inherit = inherit
         self._restore = restore
         self._ended = ended
         self.run_ends: Counter[str] = Counter()
@@ -171,6 +174,7 @@ class Supervisor:
         self._supervised[spec.id] = supervised
         self._router.add(process)
         supervised.started.add_done_callback(asyncio.Future.exception)  # retrieve it if nobody waits
+        self._inherit(process)
         self._start(supervised)
         return process
 
@@ -247,6 +251,20 @@ class Supervisor:
                 tasks.create_task(self._stop_with_node(supervised))
         self._router.all_ended()
 
+    async def hand_over(self, version_of: Callable[[ProcessId], str]) -> None:
+        """Have all runs finish what they were sent, as before an upgrade, within `process.handover_seconds`. No process
+        runs then, and none is started: their mailboxes and channels are the next run of the node's. `close` follows.
+
+        Args:
+            version_of: returns the version of a process's package.
+        """
+        self._closing = self._handing_over = True
+        async with asyncio.TaskGroup() as tasks:
+            for process_id, supervised in list(self._supervised.items()):
+                tasks.create_task(
+                    self._runs.finish(supervised, version_of(process_id), hands_over=supervised.handover)
+                )
+
     # --- reported by workers
 
     def worker_ready(self, worker: Worker) -> None:
@@ -301,6 +319,8 @@ class Supervisor:
         """Carry out the decision about what follows a run."""
         if not supervised.life.awaited:
             supervised.shows_its_start()
+        if self._handing_over:
+            return
         match follows:
             case RunAgain():
                 self._start(supervised)
@@ -331,7 +351,7 @@ class Supervisor:
     def _start(self, supervised: SupervisedProcess) -> None:
         """Begin a run on the least loaded worker, or wait for one."""
         worker = self.workers.least_loaded(supervised.process.id.package_id)
-        if worker is None:
+        if worker is None or self._handing_over:
             supervised.life.wait()
             return
         self._runs.begin(supervised, worker, self._http.reopen, connected=self._router.remote is not None)

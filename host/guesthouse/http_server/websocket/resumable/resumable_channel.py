@@ -6,14 +6,15 @@ the client sends, and tells it how it ends: by a close, which ends the channel, 
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
+from guesthouse.core.address import ProcessId
 from guesthouse.core.messages import WebSocketOpen, WsMessageType
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
+from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.routing.origin import counted_as, shown_address
 from guesthouse.http_server.sessions.control_messages import (
@@ -23,6 +24,7 @@ from guesthouse.http_server.sessions.control_messages import (
     is_control,
     read_control,
 )
+from guesthouse.http_server.sessions.handed_channel import HandedChannel, HandedClose
 from guesthouse.http_server.sessions.retained import BadCount
 from guesthouse.http_server.sessions.session import Phase, Session
 from guesthouse.http_server.state.channels import ChannelRecord
@@ -32,43 +34,16 @@ from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.encryption import ChannelCipher
 from guesthouse.http_server.websocket.framing import encode, frame
 from guesthouse.http_server.websocket.resumable.answers import resumed
-from guesthouse.http_server.websocket.resumable.resumable_controls import Speaker, take_control
-from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
+from guesthouse.http_server.websocket.resumable.carrying_socket import CarryingSocket
+from guesthouse.http_server.websocket.resumable.resumable_controls import take_control
+from guesthouse.http_server.websocket.resumable.retaining_outbox import NOWHERE, RetainingOutbox
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
 _PONG: Final = int(WsMessageType.PONG)
 
 
-class Socket(Speaker, Protocol):
-    """The socket of a channel."""
-
-    window_bits: int
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """What it writes to."""
-
-    def serve(self, channel: ResumableChannel, process: ProcessPort | None) -> None:
-        """From now on it is the socket of that channel, which has no process any more if that is None."""
-
-    def supersede(self, close: CloseReason) -> None:
-        """It is no channel's any more: close it, and pass nothing on that comes from it."""
-
-    def refuse(self, close: CloseReason) -> None:
-        """What its client just sent is against the rules."""
-
-    def was_pinged(self, payload: bytes) -> bool:
-        """Whether a pong with this payload answers a ping of the node's own."""
-
-    def end(self, close: CloseReason | None, tell: Notify = Notify.CLOSED) -> None:
-        """CloseReason it in order."""
-
-    def pause_reading(self) -> None:
-        """Read no more."""
-
-    def resume_reading(self) -> None:
-        """Go on."""
+Socket: TypeAlias = "CarryingSocket[ResumableChannel]"
 
 
 class ResumableChannel(Channel):
@@ -76,10 +51,10 @@ class ResumableChannel(Channel):
 
     Args:
         context: the server's state.
-        session: a new one.
-        process: whose channel it is.
+        session: a new one, or that of a channel that another run of the node opened.
+        owner: whose channel it is.
         event: how it was opened; its `channel_id` and address are set here.
-        socket: the first one.
+        socket: the first one; None if its client is away.
         reserved: the id that was reserved for it; 0 when none was.
     """
 
@@ -91,21 +66,20 @@ class ResumableChannel(Channel):
         self,
         context: Context,
         session: Session,
-        process: ProcessPort,
+        owner: ProcessId,
         event: WebSocketOpen,
-        socket: Socket,
+        socket: Socket | None,
         reserved: int = 0,
     ) -> None:
         super().__init__(context)
         self.session = session
-        self.owner = process.id
+        self.owner = owner
         self.bound_path = event.bound_path
         self.realm: str | None = None
         """The sub-domain that its tokens are for."""
         self.user = ""
-        self.window_bits = socket.window_bits
-        self._process = process
-        self._socket: Socket | None = socket
+        self.window_bits = 0 if socket is None else socket.window_bits
+        self._socket = socket
         self._paused = self._forgotten = False
         self._ended = False
         """Whether the node or the process closed it, with `_close`, of which the client is told also later."""
@@ -113,16 +87,17 @@ class ResumableChannel(Channel):
         self.channel_id = context.channels.add(self, reserved)
         self.opened_at = context.monotonic()
         self._event = replace(event, channel_id=self.channel_id)
-        self._peer = socket.peer
+        self._peer = Peer("", 0, "") if socket is None else socket.peer
         limits = context.settings.connections
-        self.outgoing = RetainingOutbox(self, socket.transport, limits.outbox_bytes, session.kept)
+        transport = NOWHERE if socket is None else socket.transport
+        self.outgoing = RetainingOutbox(self, transport, limits.outbox_bytes, session.kept)
 
-    def begin(self, cipher: ChannelCipher | None) -> None:
+    def begin(self, process: ProcessPort, cipher: ChannelCipher | None) -> None:
         """The client has its key: tell the process."""
-        context, socket, process = self.context, self._socket, self._process
-        if socket is None or process is None:
+        context, socket = self.context, self._socket
+        if socket is None:
             return
-        self.cipher = cipher
+        self._process, self.cipher = process, cipher
         context.sessions.add(self)
         self._at(socket, self._event.forwarded_for)
         socket.serve(self, process)
@@ -322,6 +297,77 @@ class ResumableChannel(Channel):
         self.outgoing.cut()
         self.session.cut()
         socket.end(self._close)
+
+    # The next run of the node.
+
+    def let_go(self) -> None:
+        """The node ends, and its next run goes on with the channel: its client comes back to that."""
+        if self._forgotten:
+            return
+        context, live = self.context, self.session.phase is Phase.LIVE
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.let_go()
+        self.session.cut()
+        self.outgoing.cut()
+        if live:
+            context.deadlines.set(self, context.monotonic() + context.settings.connections.resume_seconds)
+            context.sessions.leave_with_all(self, self.session.kept.size)
+
+    def handed(self) -> HandedChannel:
+        """What the next run goes on with, after `let_go`."""
+        session, now = self.session, self.context.monotonic()
+        close = self._close or CloseReason(0, "")
+        return HandedChannel(
+            channel_id=self.channel_id,
+            owner=str(self.owner),
+            event=self._event,
+            realm=self.realm,
+            token_family=self.token_family,
+            token_login=self.token_login,
+            user=self.user,
+            window_bits=self.window_bits,
+            open_seconds=max(0.0, now - self.opened_at),
+            left_seconds=max(0.0, self.due - now),
+            messages_in=self.messages_in,
+            messages_out=self.outgoing.messages,
+            session_id=session.keys.id,
+            keys=session.keys.digests,
+            received=session.received,
+            first=session.kept.first,
+            highest=session.kept.highest,
+            entries=session.kept.waiting(),
+            cipher=None if self.cipher is None else self.cipher.state(),
+            closed=HandedClose(close.code, close.reason) if session.phase is Phase.OVER else None,
+        )
+
+    def go_on(self, handed: HandedChannel, process: ProcessPort | None, away_seconds: float) -> None:
+        """The channel was opened by another run of the node: wait for its client.
+
+        Args:
+            handed: what that run said of it.
+            process: whose channel it is; None if it is over.
+            away_seconds: how long ago that was.
+        """
+        context = self.context
+        self.token_family, self.token_login = handed.token_family, handed.token_login
+        self.realm, self.user, self.window_bits = handed.realm, handed.user, handed.window_bits
+        if handed.cipher is not None:
+            self.cipher = ChannelCipher(context.settings.connections.encrypted_messages, handed.cipher)
+        self.opened_at -= handed.open_seconds + away_seconds
+        self.messages_in, self.outgoing.messages = handed.messages_in, handed.messages_out
+        context.sessions.add(self)
+        self._process = process
+        if handed.closed is not None:
+            self._ended = True
+            self._close = (
+                CloseReason(handed.closed.code, handed.closed.reason) if handed.closed.code else None
+            )
+            context.channels.remove(self.channel_id)
+        elif handed.token_family:
+            context.token_channels.take(handed.token_family, None)
+        context.deadlines.set(self, context.monotonic() + max(0.0, handed.left_seconds - away_seconds))
+        context.sessions.leave_with_all(self, self.session.kept.size)
 
     # Its end.
 

@@ -21,16 +21,18 @@ from guesthouse.http_server.sessions.control_messages import (
     read_control,
 )
 from guesthouse.http_server.sessions.session import Session
+from guesthouse.http_server.sessions.session_keys import SessionKeys
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.websocket.register import check_register
 from guesthouse.http_server.websocket.resumable.answers import opened
-from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel, Socket
+from guesthouse.http_server.websocket.resumable.carrying_socket import CarryingSocket
+from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 _TEXT = int(WsMessageType.TEXT)
 _BINARY = int(WsMessageType.BINARY)
 
 
-class Newcomer(Socket, Protocol):
+class Newcomer(CarryingSocket[ResumableChannel], Protocol):
     """A socket that is no channel's yet."""
 
     def is_elsewhere(self, target: ProcessId, claims: Claims) -> bool:
@@ -55,7 +57,9 @@ class ResumableHandshake:
         self._socket = socket
         self._context = context
         self._form = form
-        self.session = Session(context.sessions.sign, context.settings.connections.acknowledge_messages)
+        self.session = Session(
+            SessionKeys(context.sessions.sign), context.settings.connections.acknowledge_messages
+        )
         """Of the channel that it may open."""
 
     @property

@@ -57,7 +57,7 @@ class RetainingOutbox(Outbox):
         super().__init__(owner, transport, window)
         self._keeper = owner
         self._kept = kept
-        self._direct = True
+        self._direct = transport is not NOWHERE
         """Whether the socket has been given all that is kept."""
 
     @property
@@ -164,7 +164,7 @@ class RetainingOutbox(Outbox):
 
     def end(self) -> None:
         """The channel is closed: a socket that there is still gets what waits."""
-        if self._transport is not _NOWHERE:
+        if self._transport is not NOWHERE:
             for taken in self._kept.rest():
                 self._write(taken)
         super().end()
@@ -176,7 +176,7 @@ class RetainingOutbox(Outbox):
 
     def cut(self) -> None:
         """There is no socket any more."""
-        self._transport = _NOWHERE
+        self._transport = NOWHERE
         self._direct = False
 
     def attach(self, transport: asyncio.WriteTransport, *, recode: bool) -> None:
@@ -212,5 +212,5 @@ def _nobody() -> None:
     """Nobody waits for the end of a socket that is gone."""
 
 
-_NOWHERE: Final = ClosedTransport(_nobody)
+NOWHERE: Final = ClosedTransport(_nobody)
 """The socket of who has none."""

@@ -62,6 +62,19 @@ class SessionSocket(ChannelSocket):
         self._inbound.deliver_to(discard)
         self.end(close)
 
+    @property
+    def has_session(self) -> bool:
+        """Whether its client has a session, or has asked for one."""
+        return self._resumable is not None or self._beginning is not None
+
+    def let_go(self) -> None:
+        """See `resumable.CarryingSocket`."""
+        self._process = None
+        self._ending = True
+        self._inbound.deliver_to(discard)
+        self._transport.close()
+        self._set_close_deadline()
+
     def refuse(self, close: CloseReason) -> None:
         """What the client just sent is against the rules: nothing more is delivered, and the socket closed with it."""
         self._inbound.close = close
