@@ -5,6 +5,7 @@ first read, or before another takes its place.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from guesthouse_sdk._wit import messaging, types
 
@@ -23,7 +24,7 @@ class Payload:
         self._raw: types.LazyLoadBlob | None = None
         self._take = take or messaging.get_blob
         if take is None:
-            _latest.payload = self
+            latest.payload = self
 
     def bytes(self) -> bytes:
         """The payload; empty if there is none.
@@ -47,27 +48,29 @@ class Payload:
 
 
 class _Latest:
+    """The payload of the message that is being handled, if it may be read later; None for messages of channels."""
+
     __slots__ = ("payload",)
 
     def __init__(self) -> None:
         self.payload: Payload | None = None
 
 
-_latest = _Latest()
+latest: Final = _Latest()
 
 
 def keep_latest() -> None:
     """Take the payload of the message that is being handled, as a response is to be received meanwhile."""
-    if _latest.payload is not None:
-        _latest.payload.keep()
-        _latest.payload = None
+    if latest.payload is not None:
+        latest.payload.keep()
+        latest.payload = None
 
 
 def lose_latest() -> None:
     """The message was handled, and the next is to be received."""
-    if _latest.payload is not None:
-        _latest.payload.lose()
-        _latest.payload = None
+    if latest.payload is not None:
+        latest.payload.lose()
+        latest.payload = None
 
 
 def _taken() -> None:

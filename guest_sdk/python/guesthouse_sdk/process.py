@@ -11,7 +11,7 @@ from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._closing import NOBODY, closing
 from guesthouse_sdk._json import written
 from guesthouse_sdk._paths import params_of
-from guesthouse_sdk._payload import lose_latest
+from guesthouse_sdk._payload import latest, lose_latest
 from guesthouse_sdk._process_messages import ProcessMessages
 from guesthouse_sdk._process_routes import NO_ROUTE, ProcessRoutes
 from guesthouse_sdk._process_tasks import ProcessTasks, Tasks
@@ -69,6 +69,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
     _by_id: dict[int, Channel]
     _watchers: tuple[Callable[[Channel], None], ...] = ()
     _answers: bool
+    _is_plain: bool
 
     def on_start(self) -> None:
         """The process starts: load state, bind paths."""
@@ -166,6 +167,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
         self.channels = set()
         self._by_id = {}
         self._answers = type(self).on_channel_request is not Process.on_channel_request
+        self._is_plain = self._decoder is None and not self._is_async
         if self._is_async:
             self._tasks = Tasks()
             self._watch(self._tasks.cancel)
@@ -180,7 +182,8 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
 
     def _handle_next(self) -> None:
         received.is_text = False
-        lose_latest()
+        if latest.payload is not None:
+            lose_latest()
         try:
             raw = _wit.messaging.receive()
         except Err as failure:
@@ -239,7 +242,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
             return
         if self._answers and (request := ChannelRequest.read(message)) is not None:
             self._answer(channel, request)
-        elif self._decoder is None and self._tasks is None:
+        elif self._is_plain:
             self.on_message(channel, message)
         else:
             self._handle_otherwise(channel, message)
