@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.clients.javascript_runs import run_script
+from tests.resume_client import ResumableClient
 
 from guesthouse_client import RequestFailed, connect
 
@@ -52,6 +53,29 @@ async def test_members_of_a_room_hear_what_others_say_and_who_comes_and_goes(sta
         assert sorted(left) == ["Bea", "Cy"]
         assert await ask(ada, 2, "people") == {"response": 2, "body": ["Ada"]}
         assert await ask(zoe, 1, "people") == {"response": 1, "body": ["Zoe"]}
+
+
+async def test_members_hear_who_is_away_and_back_also_after_a_restart(start: StartNode) -> None:
+    node = await start("lounge", settings={"restart_first_delay": 0})
+    url = f"{node.ws_url}/{LOUNGE}/rooms/red?name=Ben"
+    async with entering(node, "Ada") as ada:
+        assert await ada.json() == {"joined": ["Ada"]}
+        async with ResumableClient(url) as ben:
+            assert await ada.json() == {"joined": ["Ben"]}
+            for _ in range(2):
+                ben.cut()
+                assert await ada.json() == {"away": "Ben"}
+                assert (await ask(ada, 1, "people")) == {"response": 1, "body": ["Ada"]}
+                await ben.resume()
+                assert await ada.json() == {"back": "Ben"}
+            ben.cut()
+            assert await ada.json() == {"away": "Ben"}
+            assert (await node.cli("restart", LOUNGE)).code == 0
+            joined = [await ada.json(), await ada.json(), await ada.json()]
+            assert joined == [{"joined": ["Ada"]}, {"joined": ["Ben"]}, {"away": "Ben"}]
+            await ben.resume()
+            assert await ada.json() == {"back": "Ben"}
+        assert await ada.json() == {"left": ["Ben"]}
 
 
 async def test_those_whom_the_process_closes_leave_by_one_change(start: StartNode) -> None:

@@ -75,6 +75,10 @@ class CarefulDoer:
         fits(call)
         return {"wait": None, "close": "channel-not-found"}.get(call.policy, "bad-policy")
 
+    def watch_presence(self, owner: ProcessId, *, wanted: bool) -> Sequence[int]:
+        assert type(wanted) is bool
+        return [7] if wanted else []
+
     def bind_ws_path(self, owner: ProcessId, call: BindWsPath) -> str | None:
         fits(call)
         assert call.authenticated or not call.secure

@@ -33,7 +33,8 @@ _CONTEXT: Final = b"guesthouse_sdk.tasks "
 """Begins the context of the requests that handlers wait for."""
 MAY_BE_ASYNC: Final = ("on_open", "on_resume", "on_message")
 _MUST_NOT: Final = (
-    "on_start on_channel_request on_close on_http on_request on_response on_timer on_handover on_send_error"
+    "on_start on_channel_request on_close on_away on_back on_http on_request on_response on_timer on_handover "
+    "on_send_error"
 )
 
 

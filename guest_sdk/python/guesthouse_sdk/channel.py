@@ -26,6 +26,10 @@ class Channel:
     def __init__(self, opened: WebSocketOpen, process: Process) -> None:
         self.id = opened.channel_id
         self.opened = opened
+        self.away = False
+        """Whether its client has lost its connection and may come back; known to a process with `on_away` or
+        `on_back`.
+        """
         self._process = process
         self._waits = False
 

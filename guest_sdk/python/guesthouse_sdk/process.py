@@ -35,6 +35,7 @@ from guesthouse_sdk.message import (
     web_socket_open_from_wit,
 )
 from guesthouse_sdk.messaging import Response, received, send_error
+from guesthouse_sdk.presence import presence_in, watch_presence
 from guesthouse_sdk.system import Verbosity, print_to_log
 from guesthouse_sdk.typed import BadMessage
 
@@ -70,6 +71,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
     _watchers: tuple[Callable[[Channel], None], ...] = ()
     _answers: bool
     _is_plain: bool
+    _away: set[int]
 
     def on_start(self) -> None:
         """The process starts: load state, bind paths."""
@@ -104,6 +106,14 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
 
     def on_close(self, channel: Channel) -> None:
         """The client of a channel has left."""
+
+    def on_away(self, channel: Channel) -> None:
+        """The client of a resumable channel has lost its connection, and may come back: what is sent to it waits. Then
+        `on_back` or `on_close` follows. After a restart it comes right after the `on_resume` of who is away.
+        """
+
+    def on_back(self, channel: Channel) -> None:
+        """The client of a channel that was away has come back."""
 
     def on_http(self, request: Http) -> HttpResponse | str | bytes | None:
         """A client requests a path bound by `bind_http_path`. Return None if
@@ -171,10 +181,13 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
         if self._is_async:
             self._tasks = Tasks()
             self._watch(self._tasks.cancel)
+        self._away = set[int]()
         closing.keeper = _Kept(self)
         try:
             self._bind_routes()
             self.on_start()
+            if type(self).on_away is not Process.on_away or type(self).on_back is not Process.on_back:
+                self._away = watch_presence(our)
             while True:
                 self._handle_next()
         finally:
@@ -203,6 +216,10 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
             request = incoming_request_from_wit(raw.value)
             if request.source == Address(self.our.node, _KERNEL) and request.body.startswith(_HANDOVER):
                 self.on_handover()
+                return
+            presence = presence_in(self.our, request)
+            if presence is not None:
+                self._handle_presence(presence[0], away=presence[1])
                 return
             if self._takes(request):
                 return
@@ -290,12 +307,21 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
         opening = partial(self.on_resume if raw.resumed else self.on_open, channel)
         if self._tasks is not None:
             self._tasks.run(channel, name, opening, 0, partial(channel.close, 1011, _FAILED_TO_OPEN))
-            return
-        try:
-            opening()
-        except Exception as error:  # a client whose opening failed would wait for ever
-            log_exception(name, error)
-            channel.close(1011, _FAILED_TO_OPEN)
+        else:
+            try:
+                opening()
+            except Exception as error:  # a client whose opening failed would wait for ever
+                log_exception(name, error)
+                channel.close(1011, _FAILED_TO_OPEN)
+        if channel.id in self._away:
+            self._away.remove(channel.id)
+            self._handle_presence(channel.id, away=True)
+
+    def _handle_presence(self, channel_id: int, *, away: bool) -> None:
+        channel = self._by_id.get(channel_id)
+        if channel is not None and channel.away != away:  # else closed by us, or known from the start
+            channel.away = away
+            (self.on_away if away else self.on_back)(channel)
 
     def _handle_http(self, raw: types.IncomingHttpRequest) -> None:
         request = http_from_wit(raw)

@@ -13,6 +13,7 @@ BACKPRESSURE: Final = "tests/e2e/test_http_backpressure.py"
 JSON: Final = "tests/e2e/test_http_json.py"
 EXTENSION: Final = "tests/e2e/test_http_extension_push.py"
 HANDED_ON: Final = "tests/e2e/test_http_handed_on.py"
+ROOMS: Final = "tests/e2e/test_rooms.py"
 CHANNELS: Final = "tests/e2e/test_channels.py"
 KINODE: Final = "tests/e2e/test_kinode_guests.py"
 CAPABILITIES: Final = "tests/e2e/test_capabilities.py"
@@ -122,6 +123,13 @@ ACTIONS: Final = (
         ("set-channel-policy",),
         (f"{POLICIES}::test_each_policy_does_what_it_says[typed]", *_both(_WRONG, _CLOSE)[0]),
         (f"{POLICIES}::test_each_policy_does_what_it_says[json]", *_both(_WRONG, _CLOSE)[1]),
+    ),
+    Action(
+        "WebSocketPresence",
+        ("wanted",),
+        (),
+        (f"{ROOMS}::test_members_hear_who_is_away_and_back_also_after_a_restart",),
+        (f"{UNIT}/test_presence.py::test_a_process_that_asked_is_told_who_is_away_and_back",),
     ),
     Action(
         "WebSocketExtPushOutgoing",

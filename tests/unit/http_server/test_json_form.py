@@ -137,6 +137,8 @@ async def test_a_client_that_does_not_read_fills_its_outbox_and_no_more(house: H
         {"WebSocketPushMany": {"channel_ids": [1]}},
         {"WebSocketPushPath": {"message_type": "Text"}},
         {"WebSocketPushPath": {"path": "/", "message_type": "text"}},
+        {"WebSocketPresence": {"wanted": 1}},
+        {"WebSocketPresence": True},
         {"WebSocketPolicy": {"channel_id": 1}},
         {"WebSocketPolicy": {"channel_id": "1", "policy": "wait"}},
         {"WebSocketExtPushOutgoing": {"channel_id": 1, "message_type": "Binary"}},

@@ -52,7 +52,7 @@ class FakeCalls(FakeOthers):
         self.static: dict[str, types.LazyLoadBlob] = {}
         self.on_exit: types.OnExit = types.OnExit_Restart()
         self.wait_for_message: Callable[[], None] = _nobody
-        self._json = JsonRequests(self.table, self.ws_bindings, self.http_bindings)
+        self.json_requests = JsonRequests(self.table, self.ws_bindings, self.http_bindings)
         self._mailbox: deque[_Posted] = deque()
         self.new_run()
 
@@ -61,6 +61,7 @@ class FakeCalls(FakeOthers):
         self._blob: types.LazyLoadBlob | None = None
         self._last_blob: types.LazyLoadBlob | None = None
         self._to_answer: FakeHttpExchange | FakeExchange | None = None
+        self.json_requests.watched = False
         for channel in reversed(self.table.all.values()):
             if channel.known:
                 opened = types.WebSocketOpen(**{**vars(channel.opened), "resumed": True})
@@ -89,7 +90,7 @@ class FakeCalls(FakeOthers):
 
     def answer_http_server(self, body: bytes, blob: types.LazyLoadBlob | None) -> bytes:
         """See `FakeOthers`."""
-        return self._json.carry_out(body, blob)
+        return self.json_requests.carry_out(body, blob)
 
     # messaging
 

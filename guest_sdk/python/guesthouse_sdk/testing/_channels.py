@@ -44,6 +44,9 @@ class FakeChannel:
     """Set it to play an extension: it is given what the process pushes in their framing, and answers."""
     policy: ChannelPolicy = ChannelPolicy.REFUSE
     """What the process chose for a full outbox."""
+    away: bool = False
+    """Whether its client has lost its connection, and may come back."""
+    tell_presence: Callable[[int, bool], None] = lambda _, __: None
     _reading: bool = True
     _outbox: list[tuple[WsMessageType, bytes]] = field(default_factory=list)
 
@@ -73,6 +76,20 @@ class FakeChannel:
         if self.open:
             self.left = True
             self.post(types.HttpServerRequest_WebSocketClose(self.id), None)
+
+    def go_away(self) -> None:
+        """The client of a resumable channel loses its connection: what is pushed waits in its outbox."""
+        if self.open and not self.away:
+            self.away = True
+            self.stop_reading()
+            self.tell_presence(self.id, True)
+
+    def come_back(self) -> None:
+        """The client is there again, and reads what waits."""
+        if self.open and self.away:
+            self.away = False
+            self.resume_reading()
+            self.tell_presence(self.id, False)
 
     @property
     def open(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -253,10 +254,17 @@ class FakeHost(FakeCalls):
             self.post_event,
             self.limits.message_bytes,
             self.limits.outbox_bytes,
+            tell_presence=self._tell_presence,
         )
         self.channels[channel.id] = channel
         self.post_event(types.HttpServerRequest_WebSocketOpen(opened), None)
         return channel
+
+    def _tell_presence(self, channel_id: int, away: bool) -> None:
+        if self.json_requests.watched:
+            body = json.dumps({"WebSocketAway" if away else "WebSocketBack": channel_id}).encode()
+            source = f"{self.our_address.node}@http-server:distro:sys"
+            self.request(body, source=source, expects_response=None)
 
     def _start(self, main: Main) -> None:
         checked = checked_main(main, getattr(main, "__module__", "the module"))

@@ -36,6 +36,8 @@ class JsonRequests:
         self._channels = channels
         self._ws = ws
         self._http = http
+        self.watched = False
+        """Whether the run of the process is told who is away."""
         self._calls: dict[str, Callable[[Any, types.LazyLoadBlob | None], str | None]] = {
             "WebSocketPush": self._push,
             "WebSocketClose": self._close,
@@ -46,9 +48,15 @@ class JsonRequests:
         }
 
     def carry_out(self, body: bytes, blob: types.LazyLoadBlob | None) -> bytes:
-        """Do what the body says; returns `{"Ok": null}` or `{"Err": …}`."""
+        """Do what the body says; returns `{"Ok": …}` or `{"Err": …}`."""
         try:
             ((name, argument),) = json.loads(body).items()
+            if name == "WebSocketPresence":
+                self.watched = argument.get("wanted", True) is True
+                away = [
+                    channel.id for channel in self._channels.all.values() if channel.open and channel.away
+                ]
+                return json.dumps({"Ok": away}).encode()
             error = self._calls[name](argument, blob)
         except (ValueError, KeyError, TypeError, AttributeError):
             error = "MalformedRequest"

@@ -88,6 +88,9 @@ class JsonActions(Protocol):
     def set_channel_policy(self, owner: ProcessId, call: SetChannelPolicy) -> str | None:
         """Set; returns None or what is wrong."""
 
+    def watch_presence(self, owner: ProcessId, *, wanted: bool) -> Sequence[int]:
+        """Tell who is away from now on, or no longer; returns who is away now."""
+
     def bind_ws_path(self, owner: ProcessId, call: BindWsPath) -> str | None:
         """Bind; returns None or the name of a `bind-error`."""
 
@@ -260,6 +263,10 @@ def _policy(asked: _Asked) -> None:
     _raise(problem and {"channel-not-found": _NOT_FOUND}.get(problem, _MALFORMED))
 
 
+def _presence(asked: _Asked) -> list[int]:
+    return list(asked.actions.watch_presence(asked.owner, wanted=asked.flag("wanted", default=True)))
+
+
 def _push_extension(asked: _Asked) -> Deferred | None:
     channel_id, kind = asked.channel_id(asked.field("channel_id")), asked.field("desired_reply_type")
     asked.message_type()
@@ -328,6 +335,7 @@ _ACTIONS: Final[dict[str, Callable[[_Asked], object]]] = {
     "WebSocketUnbind": _ws_unbind,
     "WebSocketExtPushOutgoing": _push_extension,
     "WebSocketPolicy": _policy,
+    "WebSocketPresence": _presence,
     "WebSocketPushMany": _push_many,
     "WebSocketPushPath": _push_path,
     "Bind": _bind,

@@ -187,6 +187,17 @@ class HttpServerActions:
         connection.outgoing.set_policy(Policy(call.policy))
         return None
 
+    def watch_presence(self, owner: ProcessId, *, wanted: bool) -> list[int]:
+        """Tell the present run of a process, or no longer, when clients of its resumable channels are away and back.
+        Returns the channels of those that are away now.
+        """
+        watching = self._context.watching
+        if wanted:
+            watching.add(owner)
+        else:
+            watching.discard(owner)
+        return [channel.channel_id for channel in self._channels.of(owner) if channel.record().away]
+
     def when_room(self, owner: ProcessId, call: AwaitRoom, reply: Callable[[str | None], None]) -> None:
         """Reply None once a payload of that size can be pushed, or a `push-error`."""
         connection = self._channels.owned(owner, call.channel_id)
@@ -249,6 +260,7 @@ class HttpServerActions:
     def reopen(self, owner: ProcessId) -> None:
         """See `HttpServerPort.reopen`."""
         process = self._context.router.find(owner)
+        self._context.watching.discard(owner)
         if process is not None:
             for connection in self._channels.of(owner):
                 connection.reopen(process)
@@ -260,6 +272,7 @@ class HttpServerActions:
     def process_gone(self, owner: ProcessId, reason: str) -> None:
         """See `HttpServerPort.process_gone`."""
         self._context.bindings.drop(owner)
+        self._context.watching.discard(owner)
         self._exchanges.fail(owner)
         close = PROCESS_GONE.because(reason) if reason else PROCESS_GONE
         for connection in self._channels.of(owner):

@@ -58,6 +58,8 @@ class Context(Struct):
     token_channels: TokenChannels = field(default_factory=TokenChannels)
     awaiting_key: dict[int, OpeningSocket] = field(default_factory=dict)
     """Encrypted channels whose client has not posted its key yet, by channel id."""
+    watching: set[ProcessId] = field(default_factory=set)
+    """Processes whose run is told who is away."""
     ui_folders: dict[ProcessId, Path] = field(default_factory=dict)
     """The `ui` folders of packages that have one, by process."""
     monotonic: Callable[[], float] = time.monotonic

@@ -1,5 +1,6 @@
-"""`/rooms/ROOM?name=NAME` joins a room. Its members get `{"joined": […], "left": […], "updated": […]}`, and what
-the others say. Requests: `"people"`, `{"name": …}`, `{"close": […]}`, `"refuse"`, and `"end"`, which ends the process.
+"""`/rooms/ROOM?name=NAME` joins a room. Its members get `{"joined": […], "left": […], "updated": […]}`,
+`{"away": NAME}` and `{"back": NAME}` of the others, and what they say. Requests: `"people"` (who is not away),
+`{"name": …}`, `{"close": […]}`, `"refuse"`, and `"end"`, which ends the process.
 """
 
 from __future__ import annotations
@@ -26,11 +27,22 @@ class Lounge(Process):
     def on_message(self, channel: Channel, message: str | bytes) -> None:
         self.rooms.broadcast(channel.url_params["room"], message, but=[channel])
 
+    def on_away(self, channel: Channel) -> None:
+        self.tell("away", channel)
+
+    def on_back(self, channel: Channel) -> None:
+        self.tell("back", channel)
+
+    def tell(self, what: str, channel: Channel) -> None:
+        member = self.rooms.member(channel.url_params["room"], channel)
+        assert member is not None
+        self.rooms.broadcast(channel.url_params["room"], json.dumps({what: member.info}), but=[channel])
+
     def on_channel_request(self, channel: Channel, request: ChannelRequest) -> object:
         room = channel.url_params["room"]
         match request.body:
             case "people":
-                return [member.info for member in self.rooms.members(room)]
+                return [member.info for member in self.rooms.members(room) if not member.channel.away]
             case {"name": str(name)}:
                 return self.rooms.join(room, channel, name)
             case {"close": list(names)}:

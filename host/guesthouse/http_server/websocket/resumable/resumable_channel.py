@@ -35,6 +35,7 @@ from guesthouse.http_server.websocket.encryption import ChannelCipher
 from guesthouse.http_server.websocket.framing import encode, frame
 from guesthouse.http_server.websocket.resumable.answers import resumed
 from guesthouse.http_server.websocket.resumable.carrying_socket import CarryingSocket
+from guesthouse.http_server.websocket.resumable.presence import tell_presence
 from guesthouse.http_server.websocket.resumable.resumable_controls import take_control
 from guesthouse.http_server.websocket.resumable.retaining_outbox import NOWHERE, RetainingOutbox
 
@@ -249,6 +250,7 @@ class ResumableChannel(Channel):
         self.session.cut()
         self.outgoing.cut()
         context.deadlines.set(self, context.monotonic() + context.settings.connections.resume_seconds)
+        tell_presence(context, self, away=True)
         context.sessions.leave(self, self.session.kept.size)
 
     def left(self, socket: object, tell: Notify, reason: bytes | None) -> None:
@@ -266,6 +268,7 @@ class ResumableChannel(Channel):
         session, context = self.session, self.context
         if not session.kept.can_resume(received):
             return close_codes.BAD_COUNT
+        was_away = session.phase is Phase.AWAY
         before, self._socket = self._socket, None
         if before is not None:
             before.supersede(close_codes.TAKEN_OVER)
@@ -284,6 +287,8 @@ class ResumableChannel(Channel):
         socket.transport.write(frame(_TEXT, resumed(self, key)))
         self.outgoing.attach(socket.transport, recode=recode)
         context.deadlines.set(self, context.monotonic() + context.settings.connections.acknowledge_seconds)
+        if was_away:
+            tell_presence(context, self, away=False)
         if self._paused:
             socket.pause_reading()
         return None
