@@ -24,6 +24,7 @@ MOST_BYTES: Final = 6 * 1024
 RETRIES: Final = {
     close_codes.NORMAL: ("ChannelClosed", "never"),
     close_codes.GOING_AWAY: ("Interrupted", "reopen"),
+    close_codes.RESTARTING: ("Interrupted", "reopen"),
     close_codes.UNBOUND: ("Interrupted", "reopen"),
     close_codes.PROCESS_GONE: ("Interrupted", "reopen"),
     close_codes.NO_PONG: ("ConnectionLost", "resume"),

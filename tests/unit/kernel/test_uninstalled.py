@@ -119,6 +119,7 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
         http=house.http,
         modules=house.timer,
         packages=[],
+        not_loaded={},
         log=house.log,
         settings=SimpleNamespace(node="home.os"),
     )
@@ -126,7 +127,10 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
         uninstalling = asyncio.ensure_future(installer.uninstall(PACKAGE, drop_state=drop_state))
         for process, meanwhile in ((first, second), (third, None)):
             assert process.run is not None
-            assert await house.stopped.get() == process.run.handle
+            told = asyncio.ensure_future(house.stopped.get())
+            await asyncio.wait([told, uninstalling], return_when=asyncio.FIRST_COMPLETED)
+            assert told.done(), uninstalling.result()
+            assert told.result() == process.run.handle
             if meanwhile is not None:
                 house.end(meanwhile)
             house.end(process)
