@@ -122,7 +122,7 @@ async def test_a_process_that_is_not_restarted_is_gone_and_its_clients_are_told(
         code, reason = await client.closed()
         assert code == 1011
         assert reason.startswith("the process ended")
-    assert MAYFLY not in await daemon.ps()
+    assert (await daemon.ps())[MAYFLY]["state"] == "failed"
     await daemon.log_line(MAYFLY, "trapped")
     await daemon.no_channels()
 
@@ -250,6 +250,6 @@ async def test_a_process_that_never_asks_for_a_message_is_ended_and_the_node_ser
     daemon = await start("echo-c", "spinner", settings=LIMITS)
     await daemon.log_line(SPINNER, "ran out of time", "before it asked for a message")
     assert set(await daemon.ps()) >= {ECHO_C}
-    await until(daemon.ps, lambda processes: SPINNER not in processes, "the spinner is gone")
+    await until(daemon.ps, lambda listed: listed[SPINNER]["state"] == "failed", "the spinner is gone")
     async with registered(daemon, ECHO_C, await daemon.token()) as client:
         assert await client.ask("hello") == "hello"

@@ -355,7 +355,8 @@ async def test_a_broken_installation_is_logged_and_the_node_starts(start: StartN
     shutil.rmtree(daemon.home / "packages")
     again = await start("counter", home=daemon.home)
     await again.log_line("packages", "is gone: install it again")
-    assert set(await again.ps()) == {COUNTER}
+    listed = {name: row["state"] for name, row in (await again.ps()).items()}
+    assert listed == {COUNTER: "running", "echo-c:guesthouse.os": "failed"}
 
 
 async def test_an_installation_goes_on_when_whoever_asked_for_it_is_gone(

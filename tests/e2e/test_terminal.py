@@ -102,7 +102,12 @@ async def test_bash_completes_commands_options_processes_and_packages(
         subprocess.run, [bash, "-c", asked], capture_output=True, text=True, env=env, check=False
     )
     found = ran.stdout.split()
-    expected = {"res": {"restart", "restore"}, "a:pup": {A}, "--lev": {"--level"}, "pup": {"puppet:test.os"}}
+    expected = {
+        "res": {"restart", "restart-node", "restore"},
+        "a:pup": {A},
+        "--lev": {"--level"},
+        "pup": {"puppet:test.os"},
+    }
     assert set(found) == expected[words[-1]], ran.stderr
 
 

@@ -126,8 +126,15 @@ class WebSocketClose:
     channel_id: int
 
 
+class _WithPayload:
+    """Has a payload, which is no field: `asdict` and `==` are of the rest."""
+
+    __slots__ = ("_payload",)
+    _payload: Payload
+
+
 @dataclass(frozen=True, slots=True)
-class Http:
+class Http(_WithPayload):
     """An HTTP request to a path that this process bound. Its body can be read as long as it is handled, also after
     requests to other processes.
     """
@@ -139,11 +146,10 @@ class Http:
     url_params: Mapping[str, str] = field(default_factory=dict)
     query_params: Mapping[str, str] = field(default_factory=dict)
     source_socket_addr: str | None = None
-    payload: Payload = field(default_factory=lambda: Payload(_nothing), repr=False, compare=False)
 
     def bytes(self) -> builtins.bytes:
-        """The body."""
-        return self.payload.bytes()
+        """The body; empty if the request was not received."""
+        return self._payload.bytes() if hasattr(self, "_payload") else b""
 
     def text(self) -> str:
         """The body as text.
@@ -230,10 +236,6 @@ _FROM_WIT: Final = {
 _TO_WIT: Final = {ours: raw for raw, ours in _FROM_WIT.items()}
 
 
-def _nothing() -> None:
-    """The payload of a request that did not come from the host."""
-
-
 def message_type_to_wit(message_type: WsMessageType) -> types.WsMessageType:
     """The bindings' form of a message type."""
     return _TO_WIT[WsMessageType(message_type)]
@@ -313,7 +315,7 @@ def web_socket_open_from_wit(raw: types.WebSocketOpen) -> WebSocketOpen:
 
 def http_from_wit(raw: types.IncomingHttpRequest) -> Http:
     """The SDK's form of an HTTP request."""
-    return Http(
+    request = Http(
         raw.method,
         raw.url,
         raw.bound_path,
@@ -321,8 +323,9 @@ def http_from_wit(raw: types.IncomingHttpRequest) -> Http:
         dict(raw.url_params),
         dict(raw.query_params),
         raw.source_socket_addr,
-        Payload(),
     )
+    object.__setattr__(request, "_payload", Payload())
+    return request
 
 
 def incoming_request_from_wit(raw: types.IncomingRequest) -> IncomingRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import ClassVar
 
 import pytest
@@ -272,3 +273,27 @@ def test_a_process_says_what_happens_when_an_outbox_is_full(policy: ChannelPolic
                 "closed": ([], [], True),
             }
             assert (channel.received, refusals, closed is not None) == expected[outcome]
+
+
+def test_an_http_request_is_its_fields_and_can_be_written_as_json() -> None:
+    """Its payload is none of them."""
+    seen: list[str] = []
+
+    class Shown(Process):
+        def on_start(self) -> None:
+            bind_http_path("/")
+
+        def on_http(self, request: Http) -> HttpResponse:
+            seen.append(json.dumps(asdict(request)))
+            return HttpResponse(request.bytes())
+
+    with FakeHost() as host:
+        host.run(Shown)
+        exchange = host.http("POST", "/", body=b"content")
+        host.run()
+    assert exchange.body == b"content"
+    assert Http("GET", "/", "/").bytes() == b""
+    assert sorted(json.loads(seen[0])) == [
+        *("bound_path", "headers", "method", "query_params"),
+        *("source_socket_addr", "url", "url_params"),
+    ]
