@@ -24,7 +24,6 @@ from guesthouse_client import (
     connect,
 )
 from guesthouse_client._backoff import Backoff
-from guesthouse_client._options import Options
 from guesthouse_client._runner import Runner
 
 from .proxy import FaultyProxy
@@ -243,4 +242,3 @@ async def test_a_defect_of_the_client_ends_the_channel_and_is_told(monkeypatch: 
         with pytest.raises((RuntimeError, GuesthouseError)):
             await channel.recv()
         assert channel.state.value == "closed"
-        assert isinstance(channel._link.options, Options)

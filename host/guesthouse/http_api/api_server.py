@@ -15,6 +15,7 @@ from guesthouse.http_api.operations import SOURCE, Operations
 from guesthouse.http_api.rows import AdministeredNode
 from guesthouse.http_server.listening import API, CannotListen, Listeners
 from guesthouse.http_server.routing.hosts import Hosts
+from guesthouse.http_server.routing.origin import shown_address
 
 MOST_CONNECTIONS: Final = 256
 
@@ -63,7 +64,7 @@ class ApiServer:
         self._tasks.create_task(self._server.serve([listening]))
         await self._server.accepting.wait()
         scheme = "https" if api.tls else "http"
-        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        self.url = f"{scheme}://{shown_address(host, port)}"
         self._log.write(SOURCE, "info", f"serves {self.url}/api/v1")
         if not api.tls and not ipaddress.ip_address(host).is_loopback:
             text = "API keys come in clear text from other machines: set api.tls, or put a proxy with TLS in front"

@@ -14,8 +14,8 @@ from guesthouse.http_server.server import HttpServer
 from guesthouse.http_server.state.traffic import Traffic
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.storage.database import State
-from guesthouse.kernel.supervision.ended_processes import EndedProcess, listed_end
-from guesthouse.kernel.supervision.process_status import listed, state_sizes
+from guesthouse.kernel.supervision.ended_processes import EndedProcess
+from guesthouse.kernel.supervision.process_status import listed, listed_end, state_sizes
 from guesthouse.monitoring.figures import MeasuredNode
 
 

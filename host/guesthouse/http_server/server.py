@@ -37,6 +37,7 @@ from guesthouse.http_server.http.process_routes import ProcessPages
 from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listeners
 from guesthouse.http_server.refusals import HSTS
+from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.sessions.handed_channel import HandedChannel
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
@@ -331,7 +332,7 @@ class HttpServer(HttpServerActions):
         """The server's URL, such as `http://127.0.0.1:8080`."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - shown
         scheme = "https" if self._context.settings.http.tls_cert else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{scheme}://{shown_address(host, self.port)}"
 
     def login_url(self, redirect: str = "/") -> str:
         """Issue a URL that logs in once, within 10 minutes, and redirects to the local path `redirect`."""

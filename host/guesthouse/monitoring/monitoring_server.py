@@ -20,6 +20,7 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.listening import MONITORING, Listeners
 from guesthouse.http_server.refusals import refused
 from guesthouse.http_server.routing.hosts import Hosts
+from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.uvicorn_server import PartServer
 from guesthouse.monitoring.exposition import Exposition
 from guesthouse.monitoring.figures import MeasuredNode, measure, unready_reasons
@@ -87,7 +88,7 @@ class MonitoringServer:
         await self._tasks.__aenter__()
         self._tasks.create_task(self._server.serve([listening]))
         self._looks = self._tasks.create_task(self._look_at_lag())
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.url = f"http://{shown_address(host, port)}"
         self._log.write("monitoring", "info", f"serves {self.url}/metrics")
         return self
 

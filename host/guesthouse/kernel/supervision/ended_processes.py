@@ -7,13 +7,11 @@ package is uninstalled or replaced, or an operator removes it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
-from guesthouse.core.config import ProcessLimits
 from guesthouse.core.exit_cause import ExitCause, in_words
 from guesthouse.kernel.process.process import Process
 from guesthouse.link.usage import NOTHING, Usage
@@ -85,37 +83,3 @@ class EndedProcesses:
         )
         while len(self._ended) > MOST_KEPT:
             del self._ended[next(iter(self._ended))]
-
-
-def listed_end(ended: EndedProcess, limits: ProcessLimits, sizes: Mapping[str, int] | None) -> dict[str, Any]:
-    """A process that is not running, as in `guesthouse ps --json`: like one that is."""
-    used = ended.used
-    return {
-        "process": str(ended.id),
-        "state": ended.state,
-        "worker": None,
-        "on_exit": ended.on_exit,
-        "restarts": max(0, ended.runs - 1),
-        "up_seconds": None,
-        "last_end": {"cause": ended.cause, "text": ended.in_words(), "time": round(ended.at, 3)},
-        "cpu_seconds": round(used.cpu_seconds, 6),
-        "cpu_message_seconds": 0.0,
-        "cpu_share": 0.0,
-        "host_calls": used.calls,
-        "host_calls_per_second": 0,
-        "held_seconds": round(used.held_seconds, 3),
-        "memory_bytes": None,
-        "mailbox_messages": 0,
-        "mailbox_bytes": 0,
-        "state_bytes": None if sizes is None else sizes.get(str(ended.id), 0),
-        "log_lines_dropped": used.lines_dropped,
-        "limits": {
-            "memory_bytes": limits.memory_bytes,
-            "cpu_seconds_per_message": limits.cpu_seconds_per_message,
-            "cpu_share": limits.cpu_share,
-            "host_calls_per_second": limits.host_calls_per_second,
-            "mailbox_bytes": limits.mailbox_bytes,
-            "state_bytes": limits.state_bytes,
-            "log_lines_per_second": limits.log_lines_per_second,
-        },
-    }
