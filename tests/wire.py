@@ -235,7 +235,7 @@ def _from_node(message: list[Any]) -> list[Any]:
         kind, *said_ = fields[2]
         value = said_ if kind == "spawned" else [said_[0], *said_[-1]] if kind == "refused" else said_[0]
         return [code, *fields[:2], value]
-    if code in (ToWorker.SEND_FAILURE, ToWorker.CLOSE) and fields[-1] is None:
+    if code in (ToWorker.OPEN, ToWorker.HTTP, ToWorker.SEND_FAILURE, ToWorker.CLOSE) and fields[-1] is None:
         message = message[:-1]
     if code in (ToWorker.REQUEST, ToWorker.RESPONSE, ToWorker.SEND_FAILURE) and message[-1] == []:
         return message[:-1]

@@ -89,6 +89,31 @@ async def test_a_service_issues_a_token_pushes_closes_and_revokes(shared: StartN
             await daemon.log_line("api", f"{who} {did}")
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        "[1]",
+        '"ann"',
+        '{"a":1,"a":2}',
+        '{"a":"' + "x" * 1024 + '"}',
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
+        '{"a":[' + "0," * 64 + "0]}",
+        '{"a":"\\ud800"}',
+        '{"a":NaN}',
+    ],
+    ids=["list", "text", "double", "large", "deep", "many", "surrogate", "nan"],
+)
+async def test_claims_that_are_no_small_object_make_no_token(shared: StartNode, claims: str) -> None:
+    daemon = await shared("echo-c", settings=SERVED)
+    async with asking(daemon, "push", "hostile") as api:
+        body = f'{{"process": "{ECHO_C}", "claims": {claims}}}'
+        headers = {"Content-Type": "application/json"}
+        assert problem(await api.post("/tokens", content=body, headers=headers)) == (400, "invalid-request")
+        for fine in ('{"user":"Zoë"}', "null"):
+            body = f'{{"process": "{ECHO_C}", "claims": {fine}}}'
+            assert (await api.post("/tokens", content=body, headers=headers)).status_code == 201
+
+
 async def test_a_role_may_do_no_more_than_it_says(shared: StartNode) -> None:
     daemon = await shared("echo-c", settings=SERVED)
     message = {"message": {"type": "text", "text": "no"}}

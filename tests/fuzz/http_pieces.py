@@ -11,7 +11,9 @@ import msgspec
 from starlette.datastructures import Headers
 
 from guesthouse.core.address import ProcessId
-from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens, cookies, without_own_cookies
+from guesthouse.http_server.auth.custom_claims import MOST_BYTES as MOST_CLAIMS
+from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
+from guesthouse.http_server.auth.tokens import AuthError, Claims, Scope, Tokens, cookies, without_own_cookies
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.http.ranges import UNSATISFIABLE, requested_range
 from guesthouse.http_server.http.tossed_cookies import names_in, removals
@@ -188,6 +190,23 @@ def control_message(data: bytes) -> None:
     assert all(fields.get(name, value) == value for name, value in read.items())
     counts = [value for name, value in read.items() if name in ("received", "count")]
     assert all(0 <= count <= MAX_COUNT for count in counts)
+
+
+@target()
+def custom_claims(data: bytes) -> None:
+    """Claims of a service are refused in a line, or are an object that a token carries unchanged."""
+    try:
+        written = read_custom_claims(data)
+    except BadClaims as error:
+        in_a_line(error)
+        return
+    if written is None:
+        assert data.strip() in (b"", b"null")
+        return
+    assert len(written.encode()) <= MOST_CLAIMS
+    assert json.loads(written) == json.loads(data, object_pairs_hook=_distinct)
+    token = TOKENS.issue(60, NOW, Scope(claims=written))
+    assert TOKENS.verify(token, NOW).custom == written == read_custom_claims(written.encode())
 
 
 def _distinct(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from guesthouse.core.json_text import MOST_BYTES
 from guesthouse.core.responses import MAX_HEAD, answer_of
 from guesthouse.core.toml import NotToml, parse_toml
 from guesthouse.http_server.api import json_api
+from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import AuthError, Tokens
 from guesthouse.http_server.http import login, node_api
 from guesthouse.http_server.http.requests import RequestRefused
@@ -267,6 +268,9 @@ DOORS: Final[dict[str, Door]] = {
         lambda data: read_control(ESCAPE + data),
         (BadControl,),
         ((b"", b""), (b'{"type":"ack","received":', b"}"), (b'{"type":"open","more":', b"}")),
+    ),
+    "custom_claims": Door(
+        "JSON", 16 * 1024, read_custom_claims, (BadClaims,), ((b"", b""), (b'{"a":', b"}"))
     ),
     "token": Door("JSON", 64 * 1024, token, (AuthError,)),
     "login": Door("JSON", login._MAX_BODY, login._from_json, (), ((b"", b""), (b'{"token":', b"}"))),

@@ -133,6 +133,13 @@ int gh_close_channel(uint32_t channel_id, uint16_t code, gh_string reason);
 /* Closes many channels. Returns those that were not closed; their errors are gh_close_error. */
 gh_refusals gh_close_channels(const uint32_t *channel_ids, size_t len, uint16_t code, gh_string reason);
 
+/* What the service that issued its token says of the client of an open channel, as a JSON object; none if it says
+ * nothing. */
+gh_option_string gh_channel_claims(uint32_t channel_id);
+
+/* The same of the HTTP request received last. */
+gh_option_string gh_http_request_claims(void);
+
 /* Accepts WebSockets on `/<process-id><path>`. GH_OK or a gh_bind_error. Blocks. */
 int gh_bind_ws_path(gh_string path, bool authenticated);
 

@@ -25,6 +25,8 @@ void host_close_channel(uint32_t channel_id, int has_code, int code, const char 
 IMPORT(HTTP_SERVER, "close-channels")
 void host_close_channels(const uint32_t *ids, size_t ids_len, int has_code, int code, const char *reason,
                          size_t reason_len, gh_refusals *result);
+IMPORT(HTTP_SERVER, "channel-claims") void host_channel_claims(uint32_t channel_id, gh_option_string *result);
+IMPORT(HTTP_SERVER, "http-request-claims") void host_http_request_claims(gh_option_string *result);
 IMPORT(HTTP_SERVER, "bind-ws-path")
 void host_bind_ws_path(const char *path, size_t path_len, int authenticated, int secure, int extension,
                        const gh_string *subprotocols, size_t subprotocols_len, named_outcome *result);
@@ -152,6 +154,18 @@ gh_refusals gh_close_channels(const uint32_t *channel_ids, size_t len, uint16_t 
     gh_refusals refused;
     host_close_channels(channel_ids, len, true, code, reason.ptr, reason.len, &refused);
     return numbered(refused);
+}
+
+gh_option_string gh_channel_claims(uint32_t channel_id) {
+    gh_option_string result;
+    host_channel_claims(channel_id, &result);
+    return result;
+}
+
+gh_option_string gh_http_request_claims(void) {
+    gh_option_string result;
+    host_http_request_claims(&result);
+    return result;
 }
 
 int gh_bind_ws_path_as(gh_string path, const gh_ws_binding *binding) {

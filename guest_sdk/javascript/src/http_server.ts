@@ -73,6 +73,23 @@ export function sendHttpResponse(status: number, headers: Headers = [], body: st
   );
 }
 
+/** What the service that issued a client's token says of it: an object; undefined if it says nothing. */
+export type CustomClaims = Readonly<Record<string, unknown>>;
+
+/** The claims of the client of an open channel. */
+export function channelClaims(channelId: number): CustomClaims | undefined {
+  return claimsOf(host.channelClaims(channelId));
+}
+
+/** The claims of the client of the HTTP request received last. */
+export function httpRequestClaims(): CustomClaims | undefined {
+  return claimsOf(host.httpRequestClaims());
+}
+
+function claimsOf(text: string | undefined): CustomClaims | undefined {
+  return text ? (JSON.parse(text) as CustomClaims) : undefined;
+}
+
 /** What happens to pushes to a channel whose outbox is full, for this run. @throws ChannelNotFound it is closed. */
 export function setChannelPolicy(channelId: number, policy: ChannelPolicy): void {
   try {

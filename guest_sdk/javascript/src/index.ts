@@ -11,6 +11,7 @@ export {
   bindHttpStaticPath,
   bindWsPath,
   type ChannelPolicy,
+  type CustomClaims,
   type Headers,
   type HttpBinding,
   sendHttpResponse,

@@ -5,7 +5,18 @@ import { our as hostOur } from "guesthouse:process/system@0.1.0";
 
 import { decodeUtf8 } from "./encoding.ts";
 import { ChannelNotFound, type CloseError, type PushError, type SendError } from "./errors.ts";
-import { type ChannelPolicy, closeChannel, closeChannels, type Headers, push, pushToMany, setChannelPolicy } from "./http_server.ts";
+import {
+  channelClaims,
+  type ChannelPolicy,
+  closeChannel,
+  closeChannels,
+  type CustomClaims,
+  type Headers,
+  httpRequestClaims,
+  push,
+  pushToMany,
+  setChannelPolicy,
+} from "./http_server.ts";
 import { printToLog } from "./log.ts";
 import type { IncomingRequest, IncomingResponse, Sent } from "./messaging.ts";
 
@@ -20,6 +31,8 @@ export class Channel {
   readonly subprotocol: string | undefined;
   readonly sourceSocketAddr: string | undefined;
   readonly forwardedFor: string | undefined;
+  /** What the service that issued the client's token says of it, such as who it is. */
+  readonly claims: CustomClaims | undefined;
   /** For whatever the process wants to remember of it. */
   data: unknown;
   readonly #process: Process;
@@ -33,6 +46,7 @@ export class Channel {
     this.subprotocol = opened.subprotocol ?? undefined;
     this.sourceSocketAddr = opened.sourceSocketAddr ?? undefined;
     this.forwardedFor = opened.forwardedFor ?? undefined;
+    this.claims = channelClaims(opened.channelId);
     this.#process = process;
   }
 
@@ -79,6 +93,8 @@ export class HttpRequest {
   readonly queryParams: Readonly<Record<string, string>>;
   readonly sourceSocketAddr: string | undefined;
   readonly body: Uint8Array;
+  /** As `claims` of a channel, if the path is bound as `authenticated`. */
+  readonly claims: CustomClaims | undefined;
 
   constructor(raw: IncomingHttpRequest, blob: LazyLoadBlob | undefined) {
     this.method = raw.method;
@@ -89,6 +105,7 @@ export class HttpRequest {
     this.queryParams = Object.fromEntries(raw.queryParams);
     this.sourceSocketAddr = raw.sourceSocketAddr ?? undefined;
     this.body = blob?.bytes ?? new Uint8Array();
+    this.claims = httpRequestClaims();
   }
 
   /** The first header of that name, in any case. */

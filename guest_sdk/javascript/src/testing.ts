@@ -28,6 +28,8 @@ export class FakeChannel {
   isFull = false;
   /** What the app wants to happen when it is full. */
   policy = "refuse";
+  /** What the service that issued its token says of it. */
+  claims: Record<string, unknown> | undefined;
   readonly #host: FakeHost;
 
   constructor(id: number, host: FakeHost) {
@@ -94,6 +96,7 @@ export class FakeHost {
   readonly #timers: { due: number; response: object }[] = [];
   #blob: string | Uint8Array | undefined;
   #response: FakeResponse | undefined;
+  #claims: Record<string, unknown> | undefined;
   #answer: { body: Uint8Array } | undefined;
   #last = 0;
   #guest: Guest = {};
@@ -124,16 +127,27 @@ export class FakeHost {
   }
 
   /** A client opens a channel. */
-  open(path = "/", params: { urlParams?: Record<string, string>; queryParams?: Record<string, string> } = {}): FakeChannel {
+  open(
+    path = "/",
+    params: { urlParams?: Record<string, string>; queryParams?: Record<string, string>; claims?: Record<string, unknown> } = {},
+  ): FakeChannel {
     const channel = new FakeChannel(++this.#last, this);
+    channel.claims = params.claims;
     this.#channels.set(channel.id, channel);
     this.deliver(opened(channel.id, path, false, params.urlParams, params.queryParams));
     return channel;
   }
 
   /** A client requests a path. */
-  http(method: string, url: string, body?: string | Uint8Array, headers: [string, string][] = []): FakeResponse {
+  http(
+    method: string,
+    url: string,
+    body?: string | Uint8Array,
+    headers: [string, string][] = [],
+    claims?: Record<string, unknown>,
+  ): FakeResponse {
     this.#response = undefined;
+    this.#claims = claims;
     const raw = { method, url, boundPath: url.split("?")[0], headers, urlParams: [], queryParams: [...new URL(url, "http://a").searchParams] };
     this.deliver(event("http", raw), body);
     if (this.#response === undefined) throw new Error("the app did not answer");
@@ -262,6 +276,8 @@ export class FakeHost {
           const refusal = close(id, code, reason);
           return refusal === undefined ? [] : [[id, refusal]];
         }),
+      channelClaims: (id: number) => written(this.#channels.get(id)?.claims),
+      httpRequestClaims: () => written(this.#claims),
       sendHttpResponse: (status: number, headers: [string, string][], blob?: { mime?: string; bytes: Uint8Array }) => {
         const body = Uint8Array.from(blob?.bytes ?? []);
         const all: [string, string][] = blob?.mime === undefined ? headers : [...headers, ["content-type", blob.mime]];
@@ -329,6 +345,10 @@ function opened(
   queryParams: Record<string, string> = {},
 ): object {
   return event("web-socket-open", { path, channelId, resumed, urlParams: Object.entries(urlParams), queryParams: Object.entries(queryParams) });
+}
+
+function written(claims: Record<string, unknown> | undefined): string | undefined {
+  return claims && JSON.stringify(claims);
 }
 
 function refused(payload: unknown): Error {

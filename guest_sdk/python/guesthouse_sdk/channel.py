@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
@@ -47,6 +47,11 @@ class Channel:
     def query_params(self) -> Mapping[str, str]:
         """The parameters after `?` in the URL."""
         return self.opened.query_params
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        """What the service that issued the client's token says of it, such as who it is; None if it says nothing."""
+        return self.opened.claims
 
     def send(self, message: str | bytes) -> None:
         """Send a text message (str) or a binary one (bytes).

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
+from guesthouse_sdk import _wit
 from guesthouse_sdk._checks import checked_bytes, checked_text
 from guesthouse_sdk._json import read
 from guesthouse_sdk._payload import Payload
@@ -98,7 +100,8 @@ class WebSocketOpen:
     """A client opened a channel to this process.
 
     `path` is the bound path without the process id, `/` for a registered channel. `resumed`: the
-    channel was open already when this process was restarted.
+    channel was open already when this process was restarted. `claims` is what the service that issued the client's
+    token says of it; None if it says nothing.
     """
 
     channel_id: int
@@ -109,6 +112,7 @@ class WebSocketOpen:
     query_params: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
     subprotocol: str | None = None
+    claims: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class _WithPayload:
 @dataclass(frozen=True, slots=True)
 class Http(_WithPayload):
     """An HTTP request to a path that this process bound. Its body can be read as long as it is handled, also after
-    requests to other processes.
+    requests to other processes. `claims` is as in `WebSocketOpen`, if the path is bound as `authenticated`.
     """
 
     method: str
@@ -146,6 +150,7 @@ class Http(_WithPayload):
     url_params: Mapping[str, str] = field(default_factory=dict)
     query_params: Mapping[str, str] = field(default_factory=dict)
     source_socket_addr: str | None = None
+    claims: Mapping[str, Any] | None = None
 
     def bytes(self) -> builtins.bytes:
         """The body; empty if the request was not received."""
@@ -310,6 +315,7 @@ def web_socket_open_from_wit(raw: types.WebSocketOpen) -> WebSocketOpen:
         dict(raw.query_params),
         raw.resumed,
         raw.subprotocol,
+        _claims(_wit.http_server.channel_claims(raw.channel_id)),
     )
 
 
@@ -323,9 +329,14 @@ def http_from_wit(raw: types.IncomingHttpRequest) -> Http:
         dict(raw.url_params),
         dict(raw.query_params),
         raw.source_socket_addr,
+        _claims(_wit.http_server.http_request_claims()),
     )
     object.__setattr__(request, "_payload", Payload())
     return request
+
+
+def _claims(text: str | None) -> Mapping[str, Any] | None:
+    return None if text is None else json.loads(text)
 
 
 def incoming_request_from_wit(raw: types.IncomingRequest) -> IncomingRequest:

@@ -39,9 +39,16 @@ _LONGEST = 10 * 366 * _DAY
     help="Open channels at a time.",
 )
 @click.option("--secure", is_flag=True, help="For the sub-domain of --process, and nothing else.")
+@click.option("--claims", metavar="JSON", help="What its process is to know of its bearer: an object.")
 @home_option
 def token(
-    ttl: int, final: bool, process: str | None, channels: int | None, secure: bool, home: str | None
+    ttl: int,
+    final: bool,
+    process: str | None,
+    channels: int | None,
+    secure: bool,
+    claims: str | None,
+    home: str | None,
 ) -> None:
     """Print an auth token of the node, running or not.
 
@@ -51,7 +58,7 @@ def token(
     from guesthouse.http_server.auth.credentials import load_secret
     from guesthouse.http_server.auth.tokens import Tokens, read_scope
 
-    scope = read_scope(process, channels, secure=secure)
+    scope = read_scope(process, channels, secure=secure, claims=claims)
     folder = home_path(home)
     renewable = 0 if final else load_settings(str(folder)).http.renewable_seconds
     tokens = Tokens(_node_of(folder), load_secret(folder), renewable=renewable)

@@ -70,6 +70,8 @@ class WebSocketOpen(Struct, frozen=True):
     """The path as it was bound; None for a registered channel."""
     subprotocol: str | None = None
     """The subprotocol that was selected."""
+    claims: str | None = None
+    """Custom claims of the token with which it was opened, as a JSON object."""
 
 
 class IncomingHttpRequest(Struct, frozen=True):
@@ -82,6 +84,8 @@ class IncomingHttpRequest(Struct, frozen=True):
     url_params: Pairs = ()
     query_params: Pairs = ()
     source_socket_addr: str | None = None
+    claims: str | None = None
+    """As in `WebSocketOpen`, of the login, if the binding requires one."""
 
 
 class HttpResponse(Struct, frozen=True):

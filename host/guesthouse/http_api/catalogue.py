@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from msgspec import Struct, defstruct
-from msgspec.structs import asdict, fields
+from msgspec import NODEFAULT, Struct, defstruct, field
+from msgspec.structs import FieldInfo, asdict, fields
 
 from guesthouse.http_api.api_keys import Role
 from guesthouse.http_api.caller import Caller
@@ -95,11 +95,15 @@ def _operation(
 def _part(whole: type[Taken], name: str, wanted: frozenset[str]) -> type[Struct]:
     """A struct of some of the fields of another."""
     parts: list[Any] = [
-        (each.name, each.type) if each.required else (each.name, each.type, each.default)
+        (each.name, each.type) if each.required else (each.name, each.type, _default(each))
         for each in fields(whole)
         if each.name in wanted
     ]
     return defstruct(name, parts, forbid_unknown_fields=True, kw_only=True, frozen=True)
+
+
+def _default(of: FieldInfo) -> Any:
+    return of.default if of.default is not NODEFAULT else field(default_factory=of.default_factory)
 
 
 OPERATIONS: Final[Sequence[Operation]] = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
+from guesthouse.http_server.auth.custom_claims import MOST_VALUES
 from guesthouse.http_server.state.channels import MAX_DRAWN_ID
 
 MOST_CHANNELS: Final = 1_000
@@ -120,6 +121,17 @@ class IssueToken(Taken, frozen=True):
     """How many channels may be open with it at a time; null for any number."""
     renewable: bool = False
     """Whether its bearer may renew it, up to `http.renewable_seconds`."""
+    claims: Annotated[
+        Raw,
+        Meta(
+            description="What the process is to know of its bearer: a JSON object of at most 1 KiB",
+            extra_json_schema={
+                "type": ["object", "null"],
+                "maxProperties": MOST_VALUES,
+                "additionalProperties": True,
+            },
+        ),
+    ] = field(default_factory=Raw)
 
 
 class AboutToken(Taken, frozen=True):

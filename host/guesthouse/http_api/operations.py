@@ -50,6 +50,7 @@ from guesthouse.http_api.forms import (
 )
 from guesthouse.http_api.problems import (
     CHANNEL_FULL,
+    INVALID,
     MESSAGE_TOO_BIG,
     NO_CHANNEL,
     NO_PROCESS,
@@ -61,6 +62,7 @@ from guesthouse.http_api.push_record import PushRecord
 from guesthouse.http_api.rows import AdministeredNode, channel_row, process_rows
 from guesthouse.http_api.token_ids import IssuedFor, id_of, read_id
 from guesthouse.http_server.api.port import PushProblem
+from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import Scope
 from guesthouse.http_server.close_codes import MAX_REASON, CloseReason
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
@@ -175,7 +177,11 @@ class Operations:
     async def issue_token(self, caller: Caller, asked: IssueToken) -> IssuedToken:
         """Issue a token for the clients of a process."""
         process, http = str(caller.named(asked.process)), self._node.http
-        scope = Scope(None, process, asked.channels)
+        try:
+            claims = read_custom_claims(bytes(asked.claims))
+        except BadClaims as error:
+            raise ApiProblem(INVALID, str(error)) from None
+        scope = Scope(None, process, asked.channels, claims=claims)
         token = http.issue_token(asked.seconds, scope, renewable=asked.renewable)
         family, ends = http.family_of(token)
         self._record(caller, f"issued token {family} for {process}, valid for {asked.seconds} s")

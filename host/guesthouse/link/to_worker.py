@@ -76,6 +76,8 @@ class Open(OfChannel, tag=3, frozen=True):
     credit: int
     bound_path: str | None
     subprotocol: str | None
+    claims: str | None = None
+    """Custom claims of the client's token, as a JSON object."""
 
 
 class Push(OfChannel, tag=4, frozen=True):
@@ -104,6 +106,7 @@ class Http(ToProcess, tag=6, frozen=True):
     source_addr: str | None
     mime: str | None
     body: bytes
+    claims: str | None = None
 
 
 class Request(ToProcess, tag=7, frozen=True):

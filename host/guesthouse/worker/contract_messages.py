@@ -56,12 +56,14 @@ def _push(guest: Guest, push: Push) -> tuple[Form, int, str]:
 
 def _close(guest: Guest, closed: Close) -> Ok:
     guest.take_up()
+    guest.claims.pop(closed.channel_id, None)
     return _http_server(("web-socket-close", closed.channel_id))
 
 
 def _http(guest: Guest, request: Http) -> Ok:
     guest.take_up(request.mime, request.body)
     guest.expect_http_answer(request.http_id)
+    guest.http_claims = request.claims
     event = {
         "source-socket-addr": request.source_addr,
         "method": request.method,

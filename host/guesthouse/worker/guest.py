@@ -81,6 +81,7 @@ class Guest:
         "blob",
         "budget",
         "channels",
+        "claims",
         "closed_channel",
         "component",
         "connected",
@@ -92,6 +93,7 @@ class Guest:
         "finishing",
         "gone",
         "handle",
+        "http_claims",
         "inbox",
         "last_blob",
         "limits",
@@ -146,6 +148,10 @@ class Guest:
         """Credit in bytes by channel id."""
         self.paths: dict[int, tuple[str, str | None]] = {}
         """The path of each channel, as requested and as bound."""
+        self.claims: dict[int, str] = {}
+        """Custom claims of the token of each channel's client that has some, until it has taken the channel's end."""
+        self.http_claims: str | None = None
+        """The same of the HTTP request that it took last."""
         self.closed_channel = 0
         """Channels whose client's close frame it has taken, but not yet their end; only in Kinode's encoding."""
         self.blob: tuple[str | None, bytes | None] = _NO_BLOB
@@ -297,6 +303,7 @@ class Guest:
         self.inbox.clear()
         self.channels.clear()
         self.paths.clear()
+        self.claims.clear()
         self.blob = self.last_blob = _NO_BLOB
 
     def _take(self) -> Any:

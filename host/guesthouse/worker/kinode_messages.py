@@ -66,6 +66,7 @@ def _open(guest: Guest, opened: Open) -> Ok:
         "query_params": dict(opened.query_params),
         "resumed": opened.resumed,
         "subprotocol": opened.subprotocol,
+        "claims": _claims(opened.claims),
     }
     event |= {name: value for name, value in more.items() if value}
     return _event(guest, _json({"WebSocketOpen": event}))
@@ -88,6 +89,7 @@ def _close(guest: Guest, closing: Close) -> Ok:
 def closed(guest: Guest, channel_id: int) -> Ok:
     """The message for the end of a channel."""
     guest.closed_channel = 0
+    guest.claims.pop(channel_id, None)
     guest.take_up()
     return _event(guest, b'{"WebSocketClose":%d}' % channel_id)
 
@@ -95,6 +97,7 @@ def closed(guest: Guest, channel_id: int) -> Ok:
 def _http(guest: Guest, request: Http) -> Ok:
     guest.take_up(request.mime, request.body)
     guest.expect_http_answer(request.http_id)
+    guest.http_claims = request.claims
     event = {
         "source_socket_addr": request.source_addr,
         "method": request.method,
@@ -104,6 +107,8 @@ def _http(guest: Guest, request: Http) -> Ok:
         "url_params": dict(request.url_params),
         "query_params": dict(request.query_params),
     }
+    if request.claims is not None:
+        event["claims"] = _claims(request.claims)
     return _event(guest, _json({"Http": event}), HTTP_SECONDS)
 
 
@@ -140,6 +145,11 @@ def _send_error(guest: Guest, failure: SendFailure) -> dict[str, Any]:
         "message": ("request", request_value(failure)),
         "lazy-load-blob": blob_value(failure.mime, failure.blob),
     }
+
+
+def _claims(text: str | None) -> Any:
+    """Custom claims as a value. Older guests pass over a member of an event that they do not know."""
+    return None if text is None else json.loads(text)
 
 
 def _bare_url(url: str) -> str:

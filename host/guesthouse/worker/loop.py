@@ -242,6 +242,8 @@ class WorkerLoop:
             channel_id = opened.channel_id
             guest.channels[channel_id] = opened.credit
             guest.paths[channel_id] = (opened.path, opened.bound_path)
+            if opened.claims is not None:
+                guest.claims[channel_id] = opened.claims
             self._channels[channel_id] = guest
             guest.deliver(opened)
 
@@ -274,6 +276,9 @@ class WorkerLoop:
             guest.channels[credit.channel_id] += credit.size
 
     def _channel_gone(self, gone: to_worker.ChannelGone) -> None:
+        guest = self._channels.get(gone.channel_id)
+        if guest is not None:
+            guest.claims.pop(gone.channel_id, None)
         self._forget_channel(gone.channel_id)
 
     def _forget_channel(self, channel_id: int) -> None:

@@ -61,6 +61,16 @@ def test_an_opening_arrives_with_all_its_fields(guest: Guest) -> None:
     assert line(guest) == "closed 5"
 
 
+def test_claims_of_a_client_are_there_until_its_end_is_received(guest: Guest) -> None:
+    opened: tuple[Any, ...] = (8, "/", None, None, [], [], False, 100, "/", None)
+    guest.send(ToWorker.OPEN, *opened, '{"user":"é"}')
+    assert line(guest) == 'open / 8 none none new claims {"user":"é"}'
+    guest.send(ToWorker.CLOSE, 8)
+    assert line(guest) == "closed 8"
+    guest.send(ToWorker.OPEN, *opened)
+    assert line(guest) == "open / 8 none none new"
+
+
 def test_a_text_goes_out(guest: Guest) -> None:
     tell(guest, "hello")
     assert guest.pushed(1) == b"hello"
@@ -177,6 +187,13 @@ def test_an_http_request_is_answered(guest: Guest) -> None:
     assert guest.expect(ToNode.HTTP_RESPONSE) == [
         *(3, 201, [["x-made-by", "c"]], "text/plain", b"the blob"),
     ]
+
+
+def test_claims_of_an_http_request_are_those_of_the_last_one(guest: Guest) -> None:
+    for http_id, more, told in ((4, ['{"user":"ann"}'], ' claims {"user":"ann"}'), (5, [], "")):
+        guest.send(ToWorker.HTTP, http_id, "GET", "http://h/", "/", [], [], [], None, None, b"", *more)
+        assert line(guest) == f"GET http://h/ /{told}"
+        guest.expect(ToNode.HTTP_RESPONSE)
 
 
 def test_what_is_released_is_used_again(guest: Guest) -> None:

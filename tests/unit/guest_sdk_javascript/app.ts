@@ -118,7 +118,8 @@ export default class App extends Process {
     channel.send(message);
   }
 
-  override async onChannelRequest(_channel: Channel, { body }: ChannelRequest): Promise<unknown> {
+  override async onChannelRequest(channel: Channel, { body }: ChannelRequest): Promise<unknown> {
+    if (body === "claims") return channel.claims;
     if (body === "refuse") throw new RequestRefused("not today");
     if (body === "fail") deep();
     if (body === "wait") await new Promise((resolve) => setTimeout(resolve, 50));
@@ -128,6 +129,7 @@ export default class App extends Process {
   override async onHttp(http: HttpRequest): Promise<HttpResponse | string> {
     if (http.queryParams["fail"] === "now") deep();
     if (http.queryParams["fail"] === "never") await new Promise((resolve) => setTimeout(resolve, 10));
+    if (http.claims !== undefined) return HttpResponse.json(http.claims);
     if (http.method === "GET") return "hello";
     await notes.set("posted", http.body);
     return HttpResponse.json({ got: http.json(), kept: await notes.getJson("posted") }, { status: 201 });

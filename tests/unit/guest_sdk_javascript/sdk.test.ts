@@ -192,6 +192,18 @@ test("another process is answered", async () => {
   assert.deepEqual(host.request({}, "p:q:r.os"), { source: "fake.os@p:q:r.os" });
 });
 
+test("a process knows what a service says of its clients", async () => {
+  const host = await started();
+  const claims = { user: "Zoë", roles: ["a"] };
+  for (const [channel, told] of [[host.open("/", { claims }), claims], [host.open(), null]] as const) {
+    channel.sendJson({ request: 1, body: "claims" });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual((channel.json[0] as { body?: unknown }).body, told);
+  }
+  assert.deepEqual(JSON.parse(host.http("GET", "/hello", "", [], claims).text), claims);
+  assert.equal(host.http("GET", "/hello").text, "hello");
+});
+
 test("a client that reads too slowly is treated as whenFull says", async () => {
   const host = await started();
   const channel = host.open("/", { queryParams: { policy: "close" } });

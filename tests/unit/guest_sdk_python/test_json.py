@@ -294,6 +294,6 @@ def test_an_http_request_is_its_fields_and_can_be_written_as_json() -> None:
     assert exchange.body == b"content"
     assert Http("GET", "/", "/").bytes() == b""
     assert sorted(json.loads(seen[0])) == [
-        *("bound_path", "headers", "method", "query_params"),
+        *("bound_path", "claims", "headers", "method", "query_params"),
         *("source_socket_addr", "url", "url_params"),
     ]

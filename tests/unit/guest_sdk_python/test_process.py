@@ -149,6 +149,36 @@ def test_on_resume_may_treat_old_channels_differently() -> None:
     assert seen == ["open", "resume"]
 
 
+def test_a_process_knows_what_a_service_says_of_its_clients() -> None:
+    told: list[object] = []
+
+    class Asks(Process):
+        def on_start(self) -> None:
+            bind_http_path("/mine")
+            bind_http_path("/open", authenticated=False)
+
+        def on_open(self, channel: Channel) -> None:
+            told.append(channel.claims)
+
+        on_resume = on_close = on_open
+
+        def on_http(self, request: Http) -> str:
+            told.append(request.claims)
+            return "ok"
+
+    claims = {"user": "Zoë", "roles": ["a"]}
+    with FakeHost() as host:
+        host.run(Asks)
+        client, _ = host.open(claims=claims), host.open()
+        host.run()
+        host.restart()
+        client.close()
+        for path in ("/mine", "/open"):
+            host.http("GET", path, claims=claims)
+        host.run()
+    assert told == [claims, None, claims, None, claims, claims, None]
+
+
 def test_closing_a_channel_forgets_it_and_what_was_under_way() -> None:
     with FakeHost() as host:
         channel = host.open()

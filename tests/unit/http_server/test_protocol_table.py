@@ -22,6 +22,8 @@ DOCUMENT = (ROOT / "docs/protocol.md").read_text()
 HTTP_SERVER = "guesthouse:process/http-server@0.1.0"
 WIT = read_wit(ROOT / "wit").interfaces[HTTP_SERVER]
 ERROR_TYPES = ("push-error", "bind-error", "close-error")
+NO_REQUESTS = {"send-http-response", "channel-claims", "http-request-claims"}
+"""Calls for what is in JSON a response, or in an event."""
 OF_JSON_ALONE = {"MalformedRequest", "NoBlob", "InvalidSourceProcess"}
 
 CONTENT = {
@@ -80,7 +82,7 @@ async def test_an_action_reads_the_fields_that_are_listed_and_no_others(house: H
 
 
 def test_every_call_and_every_refusal_of_the_contract_is_listed_and_no_other() -> None:
-    functions = {function for action in ACTIONS for function in action.wit} | {"send-http-response"}
+    functions = {function for action in ACTIONS for function in action.wit} | NO_REQUESTS
     assert functions == set(WIT.functions)
     cases = {f"{name}.{case}" for name in ERROR_TYPES for case in cases_of(name)}
     assert {refusal.wit for refusal in REFUSALS} - {None} == cases

@@ -148,6 +148,8 @@ FUNCTIONS: Final[dict[str, dict[str, FunctionType]]] = {
         "send-ws-text-many": _function(REFUSED, channel_ids=ListOf(U32), text=STRING),
         "close-channel": _function(CLOSED, channel_id=U32, code=OptionOf(U16), reason=STRING),
         "close-channels": _function(UNCLOSED, channel_ids=ListOf(U32), code=OptionOf(U16), reason=STRING),
+        "channel-claims": _function(OptionOf(STRING), channel_id=U32),
+        "http-request-claims": _function(OptionOf(STRING)),
         "bind-ws-path": _function(BOUND, path=STRING, binding=WS_BINDING),
         "unbind-ws-path": _function(None, path=STRING),
         "bind-http-path": _function(BOUND, path=STRING, binding=HTTP_BINDING),

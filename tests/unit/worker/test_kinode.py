@@ -15,7 +15,7 @@ from guesthouse.core.address import Address
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.http_server.api.json_api import _BIND_ERRORS
 from guesthouse.http_server.api.port import PushProblem
-from guesthouse.link.to_worker import Close, Http, Push, Response
+from guesthouse.link.to_worker import Close, Http, Open, Push, Response
 from guesthouse.worker.calls import kinode
 from guesthouse.worker.contract_messages import CONTRACT
 from guesthouse.worker.kinode_errors import known_error
@@ -247,6 +247,7 @@ class Named:
         self.current_request = self.closed_channel = 0
         self.limits = SimpleNamespace(cpu_seconds_per_message=1.0)
         self.our = Address.parse(OUR)
+        self.claims: dict[int, str] = {}
 
     def expect_http_answer(self, http_id: int) -> None:
         self.current_request = -http_id
@@ -277,6 +278,16 @@ def test_a_close_frame_comes_before_the_end_of_its_channel_and_none_when_there_w
     assert (guest.blob, guest.closed_channel) == ((None, None), 0)
     _, request = STANDARD.received[Close](guest, Close(1, 8)).value
     assert json.loads(request[1]["body"]) == {"WebSocketClose": 8}
+
+
+def test_claims_are_in_an_event_when_there_are_some() -> None:
+    guest: Any = Named({})
+    opened = Open(1, 7, "/", None, None, (), (), False, 100, None, None)
+    asked = Http(1, 3, "GET", "http://h/", "/", (), (), (), None, None, b"")
+    for message, name in ((opened, "WebSocketOpen"), (asked, "Http")):
+        for more, told in (({}, None), ({"claims": '{"user":"Zoë"}'}, {"user": "Zoë"})):
+            _, request = STANDARD.received[type(message)](guest, structs.replace(message, **more)).value
+            assert json.loads(request[1]["body"])[name].get("claims") == told
 
 
 @pytest.mark.parametrize(

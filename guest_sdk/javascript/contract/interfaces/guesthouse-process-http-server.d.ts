@@ -56,6 +56,17 @@ declare module 'guesthouse:process/http-server@0.1.0' {
    */
   export function closeChannels(channelIds: Uint32Array, code: number | undefined, reason: string): Array<[number, CloseError]>;
   /**
+   * The custom claims of the token with which a channel of this process was opened, as a JSON object of at most 1 KiB:
+   * what the service that issued the token says of its bearer. None if it has none, for another process's channel,
+   * and once this process has closed it or received its `web-socket-close`. Does not block.
+   */
+  export function channelClaims(channelId: number): string | undefined;
+  /**
+   * `channel-claims` of the token that came with the HTTP request received last, if its path is bound as
+   * `authenticated`. Does not block.
+   */
+  export function httpRequestClaims(): string | undefined;
+  /**
    * Accepts WebSockets on `/<process-id><path>`. Blocks until the path is bound.
    */
   export function bindWsPath(path: string, binding: WsBinding): void;

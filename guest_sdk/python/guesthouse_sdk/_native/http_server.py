@@ -143,6 +143,14 @@ def close_channels(channel_ids: list[int], code: int | None, reason: str) -> lis
     return host().close_channels(channel_ids, code, reason)
 
 
+def channel_claims(channel_id: int) -> str | None:
+    return host().channel_claims(channel_id)
+
+
+def http_request_claims() -> str | None:
+    return host().http_request_claims()
+
+
 def bind_ws_path(path: str, binding: WsBinding) -> None:
     host().bind_ws_path(path, binding)
 

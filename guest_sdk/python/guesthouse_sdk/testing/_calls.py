@@ -61,6 +61,7 @@ class FakeCalls(FakeOthers):
         self._blob: types.LazyLoadBlob | None = None
         self._last_blob: types.LazyLoadBlob | None = None
         self._to_answer: FakeHttpExchange | FakeExchange | None = None
+        self._http_claims: str | None = None
         self.json_requests.watched = False
         for channel in reversed(self.table.all.values()):
             if channel.known:
@@ -242,6 +243,13 @@ class FakeCalls(FakeOthers):
                 refused.append((channel_id, error.value))
         return refused
 
+    def channel_claims(self, channel_id: int) -> str | None:
+        channel = self.table.all.get(_u32(channel_id))
+        return channel.claims if channel is not None and channel.known else None
+
+    def http_request_claims(self) -> str | None:
+        return self._http_claims
+
     def bind_ws_path(self, path: str, binding: WsBinding) -> None:
         self.check_may_bind()
         self.ws_bindings.bind(path, binding)
@@ -327,6 +335,8 @@ class FakeCalls(FakeOthers):
     def _note_exchange(self, exchange: FakeHttpExchange | FakeExchange | None) -> None:
         if isinstance(exchange, FakeHttpExchange) or (exchange is not None and exchange.expects_response):
             self._to_answer = exchange
+        if isinstance(exchange, FakeHttpExchange):
+            self._http_claims = exchange.claims
 
     def _note_event(self, event: types.HttpServerRequest) -> None:
         if isinstance(event, types.HttpServerRequest_WebSocketOpen):

@@ -44,6 +44,8 @@ class FakeChannel:
     """Set it to play an extension: it is given what the process pushes in their framing, and answers."""
     policy: ChannelPolicy = ChannelPolicy.REFUSE
     """What the process chose for a full outbox."""
+    claims: str | None = None
+    """What its client's token says of it, as JSON."""
     away: bool = False
     """Whether its client has lost its connection, and may come back."""
     tell_presence: Callable[[int, bool], None] = lambda _, __: None

@@ -21,6 +21,7 @@ class FakeHttpExchange:
         body: the answer's body.
         mime: the answer's content type.
         head: whether it is a HEAD request, whose answer has no body.
+        claims: what its client's token says of it, as JSON.
     """
 
     status: int | None = None
@@ -28,6 +29,7 @@ class FakeHttpExchange:
     body: bytes = b""
     mime: str | None = None
     head: bool = False
+    claims: str | None = None
 
     @property
     def text(self) -> str:

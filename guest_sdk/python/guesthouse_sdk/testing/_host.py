@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from guesthouse_sdk._native import running, types
 from guesthouse_sdk.address import Address, ProcessId
@@ -137,6 +137,7 @@ class FakeHost(FakeCalls):
         *,
         logged_in: bool = True,
         query_params: Mapping[str, str] | None = None,
+        claims: Mapping[str, Any] | None = None,
     ) -> FakeChannel:
         """A client opens a channel.
 
@@ -144,6 +145,7 @@ class FakeHost(FakeCalls):
             path: a path that the process bound; None registers on the node's own `/`, as a logged-in client.
             logged_in: whether the client has the node's auth cookie.
             query_params: what follows `?`.
+            claims: what the service that issued its token says of it.
 
         Raises:
             Refused: the path is not bound, or only for logged-in clients.
@@ -157,7 +159,9 @@ class FakeHost(FakeCalls):
             bound_path, binding, url_params = match
             if binding.authenticated and not logged_in:
                 raise Refused(401, f"{path} is bound for logged-in clients only")
-        return self._opened(path or "/", bound_path, url_params, query_params or {})
+        channel = self._opened(path or "/", bound_path, url_params, query_params or {})
+        channel.claims = None if claims is None else json.dumps(claims)
+        return channel
 
     def http(
         self,
@@ -170,8 +174,9 @@ class FakeHost(FakeCalls):
         query_params: Mapping[str, str] | None = None,
         logged_in: bool = True,
         local: bool = True,
+        claims: Mapping[str, Any] | None = None,
     ) -> FakeHttpExchange:
-        """A client asks for a path; after `run` the exchange has the answer.
+        """A client asks for a path; after `run` the exchange has the answer. `claims` are as for `open`.
 
         Raises:
             Refused: the path is not bound, or not for this client.
@@ -184,7 +189,8 @@ class FakeHost(FakeCalls):
             raise Refused(403, f"{path} is bound for clients of this machine only")
         if binding.authenticated and not logged_in:
             raise Refused(401, f"{path} is bound for logged-in clients only")
-        exchange = FakeHttpExchange(head=method == "HEAD")
+        told = None if claims is None or not binding.authenticated else json.dumps(claims)
+        exchange = FakeHttpExchange(head=method == "HEAD", claims=told)
         if bound_path in self.static:
             exchange.answer(200, [], self.static[bound_path])
             return exchange

@@ -1,7 +1,8 @@
 """Auth tokens, their cookies, one-time login links, and login throttling. Pure.
 
 A token is a JWT (HS256) with the claims of Kinode's clients: `username` (the node), `subdomain` and `expiration` (Unix
-seconds); and our own: `id`, `lifetime`, `session`, `page`, and its scope, `process` and `channels`.
+seconds); and our own: `id`, `lifetime`, `session`, `page`, its scope, `process` and `channels`, and `claims`, for the
+process (`custom_claims.py`).
 
 A token and those derived from it, by renewal or for a page, form a *family*: `family` is its id, `ends` the latest
 expiration, and `login` identifies the password of the login. A family is revoked as a whole, and its channels are
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -22,6 +24,7 @@ from msgspec import Struct
 
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.http_server.auth.custom_claims import read_custom_claims, read_signed_claims
 
 SESSION_SECONDS: Final = 24 * 3600
 """Lifetime of a login's cookie; it is renewed after half of that."""
@@ -79,6 +82,8 @@ class Claims(Struct, frozen=True):
     """Whether it was issued for pages to read; such a token is not accepted as a login."""
     key: int = 0
     """Number of the signing key that verified it, since the node's start."""
+    custom: str | None = None
+    """Custom claims, as a JSON object. All tokens of a family have the same."""
 
     def opens(self, process: ProcessId) -> bool:
         """Whether it grants access to a process."""
@@ -93,22 +98,28 @@ class Scope(Struct, frozen=True):
     channels: int | None = None
     session: bool = False
     page: bool = False
+    claims: str | None = None
+    """Custom claims, if the token begins a family."""
 
 
 _WHOLE_NODE: Final = Scope()
 
 
-def read_scope(process: str | None, channels: int | None, *, secure: bool) -> Scope:
+def read_scope(
+    process: str | None, channels: int | None, *, secure: bool, claims: str | None = None
+) -> Scope:
     """Parse the scope that a user asks for.
 
     Raises:
         BadProcessId: `process` is not a process id.
         AuthError: `secure` without a process.
+        BadClaims: `claims` cannot be put into a token.
     """
     named = None if process is None else str(canonical(ProcessId.parse(process)))
     if secure and named is None:
         raise AuthError("a token for a subdomain needs a process: give --process")
-    return Scope(named if secure else None, named, channels)
+    custom = None if claims is None else read_custom_claims(claims.encode(errors="surrogateescape"))
+    return Scope(named if secure else None, named, channels, claims=custom)
 
 
 class Tokens:
@@ -179,6 +190,7 @@ class Tokens:
         longest = max(ttl, self._renewable) if renewable else ttl
         ends = int(now + longest) if made_from is None else made_from.ends
         login = self.login_key() if scope.session else None
+        custom = scope.claims if made_from is None else made_from.custom
         claims = {
             "username": self._node,
             "subdomain": scope.subdomain,
@@ -194,11 +206,12 @@ class Tokens:
             "process": scope.process,
             "channels": scope.channels,
             "login": login if made_from is None else made_from.login,
+            "claims": None if custom is None else json.loads(custom),
         }
         claims.update({name: value for name, value in extra.items() if value is not None})
         is_void = made_from is not None and not self.is_current(made_from)
         secret = secrets.token_bytes(32) if is_void else self._secret
-        token: str = _jwt().encode(claims, secret, algorithm="HS256")
+        token: str = _jwt().encode(claims, secret, algorithm="HS256", json_encoder=_Utf8Encoder)
         return token
 
     def verify(self, token: str, now: float, subdomain: str | None = None) -> Claims:
@@ -254,6 +267,7 @@ class Tokens:
             claims.get("lifetime", SESSION_SECONDS),
             claims.get("page") is True,
             self._key,
+            read_signed_claims(claims["claims"]) if "claims" in claims else None,
         )
 
     def verify_cookies(
@@ -289,6 +303,13 @@ class Tokens:
             return None
         expiration = claims.get("expiration")
         return _family_of(claims, token, expiration) if type(expiration) is int else None
+
+
+class _Utf8Encoder(json.JSONEncoder):
+    """Encodes claims without escapes, with which they would take up to three times the room."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "ensure_ascii": False})
 
 
 def _jwt() -> ModuleType:

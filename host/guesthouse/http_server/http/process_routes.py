@@ -118,7 +118,7 @@ class ProcessPages(Struct, frozen=True):
         if elsewhere is not None:
             return elsewhere
         if binding.static is None:
-            response = await self._ask(request, process, match)
+            response = await self._ask(request, process, match, claims)
         elif request.method in _SAFE:
             if binding.static.is_large:
                 await asyncio.to_thread(getattr, binding.static, "etag")
@@ -209,13 +209,15 @@ class ProcessPages(Struct, frozen=True):
         now, safe = self.context.now(), request.method in _SAFE
         return self.context.access.admit(process, headers, peer, now, secure=binding.secure, safe=safe)
 
-    async def _ask(self, request: Request, process: ProcessPort, match: Match[HttpBinding]) -> Response:
+    async def _ask(
+        self, request: Request, process: ProcessPort, match: Match[HttpBinding], claims: Claims | None
+    ) -> Response:
         limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)
         async with body_of(request, limits.http_body_bytes, self.bodies, limits.handshake_seconds) as body:
             with self.exchanges.open(process.id) as pending:
                 mime = request.headers.get("content-type")
                 if process.gone or not process.post_http(
-                    pending.http_id, _incoming(request, match), mime, body
+                    pending.http_id, _incoming(request, match, claims), mime, body
                 ):
                     return refused_page(request, close_codes.MAILBOX_FULL, retry_after=1)
                 answer = await _answered(request, pending, seconds)
@@ -344,7 +346,7 @@ async def _end_with_client(request: Request, pending: PendingResponse) -> None:
         pending.answer.set_result(close_codes.BAD_REQUEST)  # not sent: the client is gone
 
 
-def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpRequest:
+def _incoming(request: Request, match: Match[HttpBinding], claims: Claims | None) -> IncomingHttpRequest:
     peer = peer_of(request)
     query = request.scope["query_string"].decode("latin-1")
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
@@ -356,6 +358,7 @@ def _incoming(request: Request, match: Match[HttpBinding]) -> IncomingHttpReques
         url_params=match.params,
         query_params=query_params(query),
         source_socket_addr=shown_address(peer.address, peer.port),
+        claims=None if claims is None else claims.custom,
     )
 
 

@@ -119,6 +119,7 @@ class OpeningSocket(SessionSocket):
                 query_params=form.query_params,
                 bound_path=form.bound_path,
                 subprotocol=form.subprotocol,
+                claims=None if form.claims is None else form.claims.custom,
             )
             if not form.resumable:
                 if form.extension:
@@ -147,9 +148,12 @@ class OpeningSocket(SessionSocket):
         process = self.context.router.find(register.target)
         if process is None or process.gone or self.is_elsewhere(register.target, register.claims):
             self.end(close_codes.NO_SUCH_PROCESS)
-        elif not self._take_token(register.claims):
+            return
+        if not self._take_token(register.claims):
             self.end(close_codes.TOO_MANY_CHANNELS)
-        elif register.encrypted:
+            return
+        self._carry_claims(register.claims)
+        if register.encrypted:
             self._await_key(process)
         else:
             self._open(process, self._event)
@@ -193,7 +197,9 @@ class OpeningSocket(SessionSocket):
             return
         if not self._take_token(claims):
             self.end(close_codes.TOO_MANY_CHANNELS)
-        elif encrypted:
+            return
+        self._carry_claims(claims)
+        if encrypted:
             self._await_key(process, handshake.answer)
         else:
             self.channel_id = self.context.channels.reserve()
@@ -216,6 +222,11 @@ class OpeningSocket(SessionSocket):
             return False
         self.token_family, self.token_login = claims.family, claims.login
         return True
+
+    def _carry_claims(self, claims: Claims | None) -> None:
+        """Tell the process what the token of its client says."""
+        if claims is not None and claims.custom is not None:
+            self._event = replace(self._event, claims=claims.custom)
 
     def _open(self, process: ProcessPort, event: WebSocketOpen) -> None:
         context, limits = self.context, self.context.settings.connections

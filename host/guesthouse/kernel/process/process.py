@@ -121,6 +121,7 @@ class Process:
             credit,
             event.bound_path,
             event.subprotocol,
+            event.claims,
         )
         if self._announced is not None:
             self._announced.append(message)
@@ -164,6 +165,7 @@ class Process:
             request.source_socket_addr,
             mime,
             body,
+            request.claims,
         )
         head = sum(len(name) + len(value) for name, value in request.headers) + len(request.url)
         self._post(message, len(body) + head)

@@ -133,6 +133,7 @@ def close_channels(
             guest.outgoing.add(CloseChannel(guest.handle, channel_id, code, reason))
             del guest.channels[channel_id]
             guest.paths.pop(channel_id, None)
+            guest.claims.pop(channel_id, None)
     return refused
 
 
@@ -152,6 +153,16 @@ def send_http_response(
     _, http_id = guest.take_answerable()
     mime, payload = (None, b"") if body is None else (body["mime"], body["bytes"])
     answer_http(guest, http_id, status, headers, mime, payload)
+
+
+def channel_claims(guest: Guest, channel_id: int) -> str | None:
+    """The custom claims of the token with which a channel was opened."""
+    return guest.claims.get(channel_id)
+
+
+def http_request_claims(guest: Guest) -> str | None:
+    """The same of the HTTP request received last."""
+    return guest.http_claims
 
 
 def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
@@ -254,6 +265,8 @@ CALLS: Final = {
     ),
     "close-channel": HostFunction(close_channel),
     "close-channels": HostFunction(close_channels),
+    "channel-claims": HostFunction(channel_claims),
+    "http-request-claims": HostFunction(http_request_claims),
     "bind-http-static-path": HostFunction(bind_http_static_path, blocks=True, most=operation_bytes),
     "send-http-response": HostFunction(send_http_response, most=operation_bytes),
 }

@@ -186,6 +186,8 @@ FUNCTIONS: Final[dict[str, dict[str, FunctionType]]] = {
             (("channel-ids", ListOf(U32)), ("code", OptionOf(U16)), ("reason", STRING)),
             ListOf(TupleOf((U32, CLOSE_ERROR))),
         ),
+        "channel-claims": FunctionType((("channel-id", U32),), OptionOf(STRING)),
+        "http-request-claims": FunctionType((), OptionOf(STRING)),
         "bind-ws-path": FunctionType((("path", STRING), ("binding", WS_BINDING)), ResultOf(None, BIND_ERROR)),
         "unbind-ws-path": FunctionType((("path", STRING),), None),
         "bind-http-path": FunctionType(

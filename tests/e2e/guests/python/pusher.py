@@ -120,6 +120,10 @@ class Pusher(Process):
         request = Request().target(f"{self.our.node}@http-server:distro:sys").body(sent)
         return request.blob(None if blob is None else unpacked(*blob))
 
+    def claims(self) -> dict[str, Any]:
+        """Those of the clients of all channels that have some, by path."""
+        return {channel.path: channel.claims for channel in self.channels if channel.claims}
+
     def responses(self) -> list[str]:
         """Those that came unasked for since this was asked last."""
         heard, self.heard = self.heard, []

@@ -84,6 +84,13 @@ gh_request a_request(uint64_t seconds) {
     };
 }
 
+static void add_claims(gh_option_string claims) {
+    if (claims.some) {
+        add_text(" claims ");
+        add(claims.value);
+    }
+}
+
 static void on_open(const gh_web_socket_open *open) {
     add_text("open ");
     add(open->path);
@@ -96,6 +103,7 @@ static void on_open(const gh_web_socket_open *open) {
     add_pairs(open->url_params);
     add_pairs(open->query_params);
     add_text(open->resumed ? " resumed" : " new");
+    add_claims(gh_channel_claims(open->channel_id));
     print();
 }
 
@@ -206,6 +214,7 @@ static void on_http(const gh_http_request *http) {
     add_text(" ");
     add(http->bound_path);
     add_pairs(http->headers);
+    add_claims(gh_http_request_claims());
     print();
     gh_pair header = {gh_text("x-made-by"), gh_text("c")};
     gh_lazy_load_blob body = a_blob();

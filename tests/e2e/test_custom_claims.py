@@ -1,0 +1,52 @@
+"""What a service says of a client in its token reaches a real process, and stays with the channel."""
+
+from __future__ import annotations
+
+import httpx
+from tests.resume_client import ResumableClient
+
+from .api import SERVED, asking
+from .clients import bound, registered
+from .conftest import StartNode
+from .protocol_forms import PUSHER, do
+from .restarting import restart
+from .waiting import until
+
+
+async def test_claims_stay_with_the_channel_over_runs_of_the_process_and_of_the_node(
+    start: StartNode,
+) -> None:
+    daemon = await start("pusher", settings=SERVED)
+    async with asking(daemon, "push", "backend") as api:
+        tokens = {
+            user: (
+                await api.post("/tokens", json={"process": PUSHER, "claims": {"user": user, "n": 2**60}})
+            ).json()["token"]
+            for user in ("Zoë", "bob", "eve")
+        }
+    cookie = {"Cookie": f"{daemon.cookie_name}={tokens['bob']}"}
+    register = {"auth_token": tokens["Zoë"], "target_process": PUSHER}
+    expected = {"/": {"user": "Zoë", "n": 2**60}, "/private": {"user": "bob", "n": 2**60}}
+    async with bound(daemon, PUSHER, "/control") as control:
+        for call, path in (("bind_ws_path", "/private"), ("bind_http_path", "/page")):
+            assert await do(control, "typed", call=call, path=path) == {"Ok": None}
+        async with httpx.AsyncClient(base_url=daemon.url, headers=cookie, trust_env=False) as http:
+            assert (await http.get(f"/{PUSHER}/page")).json()["claims"] == expected["/private"]
+        async with bound(daemon, PUSHER, "/private", tokens["bob"]) as client:
+            assert (await client.json())["claims"] == expected["/private"]
+        async with registered(daemon, PUSHER, tokens["eve"]) as client:
+            assert (await client.json())["claims"]["user"] == "eve"
+    async with (
+        ResumableClient(f"{daemon.ws_url}/", register=register) as one,
+        ResumableClient(f"{daemon.ws_url}/{PUSHER}/private", headers=cookie) as two,
+    ):
+        for _ in range(2):
+            assert (await daemon.cli("restart", PUSHER)).code == 0
+            async with bound(daemon, PUSHER, "/control") as control:
+                assert await do(control, "claims") == expected
+            await restart(daemon)
+            async with bound(daemon, PUSHER, "/control") as control:
+                await until(lambda: do(control, "claims"), lambda told: told == expected, "claims are kept")
+                assert await do(control, "typed", call="bind_ws_path", path="/private") == {"Ok": None}
+            await one.resume()
+            await two.resume()
