@@ -20,7 +20,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
 
-from .clients import ECHO_C, registered
+from .api import SERVED, api_url, service
+from .clients import ECHO_C, bare, register_message, registered
 from .conftest import StartNode
 from .daemon import Daemon
 from .debian_tools import found, free_port, needed
@@ -40,13 +41,16 @@ async def listener(daemon: Daemon) -> str:
 
 
 async def metrics(url: str, accept: str = "") -> dict[tuple[str, str], float]:
-    """Values by name and by the value of the one label, if there is one."""
+    """Values by name and by the values of the labels, without the package of a process."""
     async with httpx.AsyncClient() as http:
         answer = await http.get(f"{url}/metrics", headers={"Accept": accept})
     assert answer.status_code == 200
     parse = open_metrics if "openmetrics" in answer.headers["content-type"] else prometheus_text
     return {
-        (sample.name, ",".join(sample.labels.values())): sample.value
+        (
+            sample.name,
+            ",".join(value for name, value in sample.labels.items() if name != "package"),
+        ): sample.value
         for family in parse(answer.text)
         for sample in family.samples
     }
@@ -87,6 +91,54 @@ async def test_what_passes_through_a_node_is_counted(start: StartNode, accept: s
     assert now["guesthouse_process_restarts_total", ECHO_C] == 1
     assert now["guesthouse_runs_ended_total", "stopped"] == 1
     assert now["guesthouse_process_messages_sent_total", ECHO_C] == 3, "the process is the same"
+
+
+async def test_refusals_are_counted_by_code_and_reason(start: StartNode) -> None:
+    daemon = await start("echo-c", settings={**MONITORED, **SERVED, "connections_per_address": 64})
+    url, token = await listener(daemon), await daemon.token()
+    for given, process in (("no token", ECHO_C), (token, "no:such:process.os"), (token, "no process")):
+        async with bare(daemon) as socket:
+            await socket.send(register_message(given, process))
+            await socket.wait_closed()
+    async with bare(daemon) as socket:
+        await socket.send("x" * 200_000)
+        await socket.wait_closed()
+    async with registered(daemon, ECHO_C, token) as client:
+        await daemon.ask("revoke", token=token)
+        await client.closed()
+    async with httpx.AsyncClient(base_url=daemon.url, trust_env=False) as http:
+        assert (await http.get("/nothing:here:test.os/")).status_code == 404
+        assert (await http.get("/", headers={"Host": "rebound.example"})).status_code == 421
+        for page in ("text/html", "*/*"):
+            answer = await http.post("/login", json={"password_hash": "wrong"}, headers={"Accept": page})
+            assert answer.status_code == 401
+        assert (await http.post("/token")).status_code == 401
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        assert (await http.get("/", headers=upgrade)).status_code == 400
+        upgrade["Sec-WebSocket-Key"] = "AAAAAAAAAAAAAAAAAAAAAA=="
+        assert (await http.get("/nothing:here:test.os/", headers=upgrade)).status_code == 404
+        assert (await http.get("/x", headers={"X": "x" * 70_000})).status_code == 431
+    async with service(await api_url(daemon)) as api:
+        assert (await api.get("/node")).status_code == 401
+    expected = {
+        "websocket,4002,bad-token": 1,
+        "websocket,4004,no-such-process": 1,
+        "websocket,4003,bad-process-id": 1,
+        "websocket,1009,register-too-big": 1,
+        "websocket,1008,token-revoked": 1,
+        "http,404,not-found": 2,
+        "http,421,misdirected": 1,
+        "http,401,login": 3,
+        "http,400,bad-handshake": 1,
+        "http,431,headers-too-big": 1,
+        "api,401,no-key": 1,
+    }
+
+    async def refusals() -> dict[str, float]:
+        found = (await metrics(url)).items()
+        return {labels: value for (name, labels), value in found if "refusals" in name and value}
+
+    await until(refusals, lambda found: found == expected, "all are counted")
 
 
 async def test_the_documentation_names_each_metric_and_no_other(start: StartNode) -> None:
@@ -200,7 +252,7 @@ async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboa
                 await until(partial(asked, query), bool, query)
             (group,) = (await http.get("/rules")).json()["data"]["groups"]
             assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}
-            assert len(group["rules"]) == 8
+            assert len(group["rules"]) == 11
     finally:
         server.terminate()
         await server.wait()

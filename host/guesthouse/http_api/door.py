@@ -33,6 +33,7 @@ from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.routing.origin import counted_as, forwarded_for
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget
+from guesthouse.http_server.state.refusal_counts import RefusedBy
 
 BODY_OVERHEAD: Final = 64 * 1024
 """Bytes of a body beside a message, and all of one without."""
@@ -75,19 +76,23 @@ class Door:
         try:
             response = await self._answered(Request(scope, receive))
         except ApiProblem as problem:
-            response = as_response(problem)
+            response = self._refused(problem)
         except RequestRefused as refused:
-            response = as_response(of_refusal(refused.refusal))
+            response = self._refused(of_refusal(refused.refusal))
             response.headers["Connection"] = "close"
         except asyncio.CancelledError:
             if not self._stopping():
                 raise
-            response = as_response(ApiProblem(problems.STOPPING))
+            response = self._refused(ApiProblem(problems.STOPPING))
         except Exception:
             self._context.log.write(SOURCE, "error", f"{scope['path']!r}: {traceback.format_exc()}")
-            response = as_response(ApiProblem(problems.NODE_ERROR))
+            response = self._refused(ApiProblem(problems.NODE_ERROR))
         with contextlib.suppress(RuntimeError):  # the client is gone
             await response(scope, receive, send)
+
+    def _refused(self, problem: ApiProblem) -> Response:
+        self._context.refusals.answered(RefusedBy.API, problem.kind.status, problem.kind.code)
+        return as_response(problem)
 
     async def _answered(self, request: Request) -> Response:
         if self._stopping():

@@ -14,7 +14,6 @@ from guesthouse.http_server.server import HttpServer
 from guesthouse.http_server.state.traffic import Traffic
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.storage.database import State
-from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.process_status import listed, listed_end, state_sizes
 from guesthouse.monitoring.figures import MeasuredNode
 
@@ -63,9 +62,6 @@ class AdministeredNode(MeasuredNode, Protocol):
         Raises:
             NoSuchProcess: there is none of that id.
         """
-
-    def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
-        """What should run and does not, with its name in lists."""
 
 
 async def process_rows(node: AdministeredNode) -> AsyncIterator[dict[str, Any]]:

@@ -263,6 +263,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _answer_refused(self, refusal: Refusal) -> None:
         self._pending = None
+        self._context.refusals.refused(refusal)
         self._unset_keepalive_if_required()
         self.transport.write(plain_response(refusal, tls=self._is_tls(), headers=self._removals))
         if self.transport.can_write_eof():

@@ -83,6 +83,11 @@ class Listeners:
         kept.close()
         return None
 
+    def close_unused(self) -> None:
+        """Close what the predecessor kept for listeners that are turned off now: clients would wait in it for ever."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
     def keep(self) -> dict[str, socket.socket]:
         """Duplicates of the sockets that are open, by the names by which a successor is passed them: connections wait
         in them until it accepts them.

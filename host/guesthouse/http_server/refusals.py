@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from guesthouse.http_server import html_pages
 from guesthouse.http_server.close_codes import Refusal
@@ -31,6 +32,36 @@ HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
 _TEXT_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
+_SCOPE_KEY: Final = "guesthouse.refusal"
+
+
+class _Refused(Response):
+    """A response that is a refusal, which whoever sends it can count."""
+
+    refusal: Refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_SCOPE_KEY] = self.refusal
+        await super().__call__(scope, receive, send)
+
+
+class _RefusedText(_Refused, PlainTextResponse): ...
+
+
+class _RefusedPage(_Refused, HTMLResponse): ...
+
+
+def refusal_of(scope: Scope) -> Refusal | int | None:
+    """With what a request was refused: a refusal, or the status of a failed login."""
+    refusal: Refusal | int | None = scope.get(_SCOPE_KEY)
+    return refusal
+
+
+def note_failed_login(request: Request, status: int) -> None:
+    """A request is answered by a page that says why a login failed."""
+    request.scope[_SCOPE_KEY] = status
+
+
 def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = False) -> PlainTextResponse:
     """A refusal as plain text."""
     headers = dict(_TEXT_HEADERS)
@@ -38,7 +69,9 @@ def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = F
         headers["Retry-After"] = str(retry_after)
     if close:
         headers["Connection"] = "close"
-    return PlainTextResponse(refusal.reason + "\n", refusal.status, headers)
+    response = _RefusedText(refusal.reason + "\n", refusal.status, headers)
+    response.refusal = refusal
+    return response
 
 
 def refused_page(
@@ -51,7 +84,8 @@ def refused_page(
             name: value for name, value in response.headers.items() if name in ("retry-after", "connection")
         }
         page = html_pages.refusal_page(refusal.status, refusal.reason)
-        response = HTMLResponse(page, refusal.status, {**PAGE_HEADERS, **kept})
+        response = shown = _RefusedPage(page, refusal.status, {**PAGE_HEADERS, **kept})
+        shown.refusal = refusal
     return response
 
 

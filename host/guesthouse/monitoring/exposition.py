@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from guesthouse.core.exit_cause import CAUSES, ExitCause
+from guesthouse.kernel.supervision.ended_processes import state_after
 from guesthouse.monitoring.figures import NodeFigures, ProcessFigures
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -128,6 +129,15 @@ class _Figures(Collector):
         for cause in sorted((*CAUSES, ExitCause.WORKER_LOST)):
             ends.add_metric((cause,), figures.run_ends.get(cause, 0))
         yield ends
+        yield _not_running(figures)
+        refusals = CounterMetricFamily(
+            "guesthouse_refusals",
+            "Requests and upgrades that were refused, and WebSockets that the node closed.",
+            labels=("by", "code", "reason"),
+        )
+        for labels, count in sorted(figures.refusals.items()):
+            refusals.add_metric(labels, count)
+        yield refusals
         for name, text, value in (
             ("state_commits", "Transactions of the database.", figures.commits),
             ("state_commit_seconds", "Time of these transactions.", figures.commit_seconds),
@@ -137,12 +147,23 @@ class _Figures(Collector):
             yield CounterMetricFamily(f"guesthouse_{name}", text, value)
 
 
+def _not_running(figures: NodeFigures) -> Metric:
+    ended = GaugeMetricFamily(
+        "guesthouse_processes_not_running",
+        "Processes that ended, were stopped by an operator, or failed, and were not started again.",
+        labels=("state", "cause"),
+    )
+    for cause in sorted((*CAUSES, ExitCause.WORKER_LOST)):
+        ended.add_metric((state_after(cause), cause), figures.not_running.get(cause, 0))
+    return ended
+
+
 def _of_processes(processes: Iterable[ProcessFigures]) -> Iterable[Metric]:
     for kind, table in ((GaugeMetricFamily, _GAUGES), (CounterMetricFamily, _COUNTERS)):
         for name, (text, value) in table.items():
-            family = kind(f"guesthouse_process_{name}", text, labels=("process",))
+            family = kind(f"guesthouse_process_{name}", text, labels=("process", "package"))
             for each in processes:
-                family.add_metric((each.name,), value(each))
+                family.add_metric((each.name, each.package), value(each))
             yield family
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct, field
@@ -12,6 +13,7 @@ from guesthouse.http_server.state.traffic import Traffic
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.process.process import Process, ProcessState
 from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Workers
 from guesthouse.package.compile.compiler import Compiler
@@ -34,6 +36,9 @@ class MeasuredNode(Protocol):
     """Whether all its packages were started."""
     stopping: bool
 
+    def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
+        """What should run and does not, with its name in lists."""
+
     def failures(self) -> Sequence[str]:
         """What failed of all that should run, a line each."""
 
@@ -42,6 +47,7 @@ class ProcessFigures(Struct):
     """Figures of one process, or of several together."""
 
     name: str
+    package: str
     traffic: Traffic = field(default_factory=Traffic)
     running: int = 0
     restarts: int = 0
@@ -83,6 +89,10 @@ class NodeFigures(Struct, frozen=True):
     workers_replaced: int
     run_ends: Mapping[str, int]
     """By cause."""
+    not_running: Mapping[str, int]
+    """Processes that ended, were stopped or failed and were not started again, by cause."""
+    refusals: Mapping[tuple[str, str, str], int]
+    """By what refused, code and reason."""
     commits: int
     commit_seconds: float
     compiles: int
@@ -95,9 +105,9 @@ async def measure(node: MeasuredNode) -> NodeFigures:
     listed: list[ProcessFigures] = []
     for process in node.router.processes():
         if len(listed) < MOST_PROCESSES:
-            listed.append(ProcessFigures(str(process.id)))
+            listed.append(ProcessFigures(str(process.id), process.id.package_id))
         elif len(listed) == MOST_PROCESSES:
-            listed.append(ProcessFigures(OTHERS))
+            listed.append(ProcessFigures(OTHERS, OTHERS))
         listed[-1].add(process, traffic.get(process.id) or Traffic())
     return NodeFigures(
         node=node.router.node,
@@ -108,6 +118,8 @@ async def measure(node: MeasuredNode) -> NodeFigures:
         workers={worker.name: worker.os_pid for worker in node.workers.alive()},
         workers_replaced=node.workers.replaced,
         run_ends=dict(node.supervisor.run_ends),
+        not_running=Counter(ended.cause for _, ended in node.not_running()),
+        refusals=node.http.refusals(),
         commits=node.state.commits,
         commit_seconds=node.state.commit_seconds,
         compiles=node.compiler.compiles,

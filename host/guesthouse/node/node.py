@@ -193,6 +193,7 @@ class Node:
             from guesthouse.http_api.api_server import ApiServer  # only where it is wanted
 
             await stack.enter_async_context(ApiServer(self, settings, self.api_keys, log, self.listeners))
+        self.listeners.close_unused()
         log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
 
     def _make_http_server(self, router: RouterPort) -> HttpServer:

@@ -13,7 +13,7 @@ import yaml
 
 from guesthouse.cli.run import run
 from guesthouse.core.config import Settings, load_settings
-from guesthouse.http_server.listening import HTTP, MONITORING
+from guesthouse.http_server.listening import API, HTTP, MONITORING
 
 ROOT = Path(__file__).parents[3]
 SERVICE = ROOT / "deploy/guesthouse.service"
@@ -21,7 +21,7 @@ CONTAINER = ROOT / "deploy/Containerfile"
 KUBERNETES = ROOT / "deploy/kubernetes.yml"
 
 
-SOCKETS = (ROOT / "deploy/guesthouse.socket", ROOT / "deploy/guesthouse-monitoring.socket")
+SOCKETS = tuple(sorted((ROOT / "deploy").glob("*.socket")))
 
 
 def values(name: str) -> list[str]:
@@ -54,7 +54,7 @@ def test_the_service_leaves_what_workers_confine_themselves_with() -> None:
     assert values("CapabilityBoundingSet") == [""]
 
 
-@pytest.mark.parametrize(("file", "listener"), [*zip(SOCKETS, (HTTP, MONITORING), strict=True)])
+@pytest.mark.parametrize(("file", "listener"), [*zip(SOCKETS, (API, MONITORING, HTTP), strict=True)])
 def test_a_socket_unit_names_its_listener_and_is_for_the_service(file: Path, listener: str) -> None:
     unit = dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.MULTILINE))
     assert unit["FileDescriptorName"] == listener

@@ -44,7 +44,10 @@ def node(
     ]
     parts: Any = SimpleNamespace(
         router=SimpleNamespace(node="test.os", processes=lambda: each),
-        http=SimpleNamespace(traffic=traffic, connections=3, away_bytes=0, sessions_given_up={}),
+        http=SimpleNamespace(
+            traffic=traffic, connections=3, away_bytes=0, sessions_given_up={}, refusals=dict
+        ),
+        not_running=lambda: iter(()),
         workers=SimpleNamespace(
             alive=lambda: [
                 SimpleNamespace(ready=number < ready_workers, name="w", os_pid=1) for number in range(1)

@@ -26,6 +26,7 @@ from guesthouse.http_server.sessions.session import Phase
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
+from guesthouse.http_server.state.refusal_counts import DROPPED, RefusedBy
 from guesthouse.http_server.state.traffic import Traffic
 from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
@@ -251,6 +252,11 @@ class HttpServerActions:
     def away_bytes(self) -> int:
         """What is kept for the clients of resumable channels that have no socket."""
         return self._context.sessions.away_bytes
+
+    def refusals(self) -> dict[tuple[str, str, str], int]:
+        """How often clients were refused since the start, by what refused, code and reason."""
+        dropped = self._context.connection_limits.dropped
+        return {**self._context.refusals.counts, (RefusedBy.HTTP, "", DROPPED): dropped}
 
     @property
     def sessions_given_up(self) -> Mapping[str, int]:

@@ -26,10 +26,11 @@ from guesthouse.http_server.http.own_origin import SHARE_PATH
 from guesthouse.http_server.http.process_routes import ProcessPages
 from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused, peer_of
 from guesthouse.http_server.http.service_workers import refused_worker
-from guesthouse.http_server.refusals import HSTS, PAGE_HEADERS, refused, refused_page
+from guesthouse.http_server.refusals import HSTS, PAGE_HEADERS, refusal_of, refused, refused_page
 from guesthouse.http_server.routing.paths import WHOLE_SERVER, split_process_path
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.refusal_counts import LOGIN, RefusedBy
 
 ENCRYPTOR: Final = "/encryptor:distro:sys"
 RPC: Final = "/rpc:distro:sys/message"
@@ -82,6 +83,14 @@ class HttpApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        await self._answer(scope, receive, send)
+        refusal = refusal_of(scope)
+        if isinstance(refusal, int):
+            self.context.refusals.answered(RefusedBy.HTTP, refusal, LOGIN)
+        elif refusal is not None:
+            self.context.refusals.refused(refusal)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         if scope["scheme"] != "https" and self._is_tls(request):
             send = _with_hsts(send)

@@ -29,7 +29,7 @@ from guesthouse.http_server.auth.tokens import (
 )
 from guesthouse.http_server.http.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.http.session_cookies import SessionCookies
-from guesthouse.http_server.refusals import PAGE_HEADERS, refused
+from guesthouse.http_server.refusals import PAGE_HEADERS, note_failed_login, refused
 from guesthouse.http_server.routing.origin import counted_as, forwarded_for
 from guesthouse.http_server.routing.subdomains import processes_on
 from guesthouse.http_server.state.context import Context
@@ -111,6 +111,7 @@ class Login:
         if request.method == "HEAD" or _is_prefetch(request):
             return HTMLResponse("", headers=PAGE_HEADERS)
         if not self.one_time.use(token, now):
+            note_failed_login(request, 401)
             return self._page(request, USED_LINK, status=401)
         return self._logged_in(request, RedirectResponse(target, 303, PAGE_HEADERS), self._realm(request))
 
@@ -173,6 +174,7 @@ class Login:
                 raise AuthError("send the token to the node's own host, as `Authorization: Bearer`")
             claims = self.context.tokens.verify(token.strip(), now)
         except AuthError as error:
+            note_failed_login(request, 401)
             return PlainTextResponse(f"{error}\n", 401, {**PAGE_HEADERS, "WWW-Authenticate": "Bearer"})
         scope = Scope(None, claims.process, claims.channels, page=claims.page)
         renewed = self.context.tokens.issue(claims.lifetime, now, scope, made_from=claims)
@@ -216,6 +218,7 @@ class Login:
         target, tokens = local_path(request.query_params.get("redirect")), self.context.tokens
         used = None if label is None else self.tickets.use(ticket, label, now)
         if used is None or not tokens.is_current(used.claims):
+            note_failed_login(request, 401)
             return HTMLResponse(
                 html_pages.going_on_page(target, "This link is no longer valid"), 401, PAGE_HEADERS
             )
@@ -309,6 +312,7 @@ class Login:
     def _failed(
         self, request: Request, attempt: _Attempt, problem: str, status: int, retry_after: int | None = None
     ) -> Response:
+        note_failed_login(request, status)
         if attempt.from_form:
             response: Response = self._page(request, problem, status)
         else:

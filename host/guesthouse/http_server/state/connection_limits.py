@@ -37,6 +37,8 @@ class ConnectionAdmission:
         self._counts: Counter[str] = Counter()
         self._open = 0
         self._refusing = 0
+        self.dropped = 0
+        """Sockets that were dropped, since the node's start."""
         self._refusing_at_most = max(16, total // 100)
 
     @property
@@ -50,7 +52,9 @@ class ConnectionAdmission:
         if verdict is AdmittedConnection.YES:
             self._open += 1
             self._counts[counted_as(address)] += 1
-        elif verdict is not AdmittedConnection.DROP:
+        elif verdict is AdmittedConnection.DROP:
+            self.dropped += 1
+        else:
             self._refusing += 1
         return verdict
 

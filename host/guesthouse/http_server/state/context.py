@@ -27,6 +27,7 @@ from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.fair_queue import FairQueue
 from guesthouse.http_server.state.partial_messages import PartialMessages
+from guesthouse.http_server.state.refusal_counts import RefusalCounts
 from guesthouse.http_server.state.timer_wheel import TimerWheel
 from guesthouse.http_server.state.traffic import ClosedChannels
 
@@ -58,6 +59,7 @@ class Context(Struct):
     token_channels: TokenChannels = field(default_factory=TokenChannels)
     awaiting_key: dict[int, OpeningSocket] = field(default_factory=dict)
     """Encrypted channels whose client has not posted its key yet, by channel id."""
+    refusals: RefusalCounts = field(default_factory=RefusalCounts)
     watching: set[ProcessId] = field(default_factory=set)
     """Processes whose run is told who is away."""
     ui_folders: dict[ProcessId, Path] = field(default_factory=dict)

@@ -108,9 +108,16 @@ class WebSocketConnection(OpeningSocket):
         if self.token_family:
             self.context.token_channels.release(self.token_family)
         self.context.connections.discard(self)
+        self._count_close()
         self._break_cycles()
         released()
         self.context.disconnected()
+
+    def _count_close(self) -> None:
+        """Count the close if it was this end that closed."""
+        sent = self._protocol.close_sent
+        if sent is not None and not self._protocol.close_rcvd_then_sent:
+            self.context.refusals.closed(sent.code, sent.reason)
 
     def _break_cycles(self) -> None:
         """Drop references in cycles, so that memory is freed at once and not by a garbage collection."""

@@ -124,6 +124,7 @@ class ChannelSocket(Channel, asyncio.Protocol):
         self._transport.abort()
 
     def _reject(self, refusal: Refusal, request: Request) -> None:
+        self.context.refusals.refused(refusal)
         self._refuse(self._protocol.reject(refusal.status, refusal.reason + "\n"), request)
 
     def _refuse(self, response: Response, request: Request) -> None:

@@ -21,6 +21,7 @@ from guesthouse.http_server.routing.bindings import RESUMABLE
 from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.routing.subdomains import subdomain_of
 from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.refusal_counts import HANDSHAKE, RefusedBy
 from guesthouse.http_server.websocket.encryption import OVERHEAD, ChannelCipher
 from guesthouse.http_server.websocket.extension_channel import ExtensionChannel
 from guesthouse.http_server.websocket.frame_reader import MessageReader
@@ -64,16 +65,16 @@ class OpeningSocket(SessionSocket):
         self._upgraded = False
 
     def _handshake(self, request_bytes: bytes) -> None:
-        protocol = self._protocol
+        protocol, context = self._protocol, self.context
         protocol.receive_data(request_bytes)
         events = protocol.events_received()
         if not events or not isinstance(events[0], Request):
             refusal = plain_response(close_codes.BAD_REQUEST, tls=self.peer.scheme == "https")
             self._transport.write(b"".join(protocol.data_to_send()) or refusal)
+            context.refusals.refused(close_codes.BAD_REQUEST)
             self._linger()
             return
         request = events[0]
-        context = self.context
         if context.stopping:
             self._reject(close_codes.STOPPING, request)
             return
@@ -94,6 +95,7 @@ class OpeningSocket(SessionSocket):
                     response.headers["Sec-WebSocket-Protocol"] = form.subprotocol
         refused = response.status_code != HTTPStatus.SWITCHING_PROTOCOLS
         if refused:
+            context.refusals.answered(RefusedBy.HTTP, response.status_code, HANDSHAKE)
             response.body = _shortened(response.body or b"")
             del response.headers["Content-Length"]
             response.headers["Content-Length"] = str(len(response.body))

@@ -28,6 +28,11 @@ FAILED: Final = "failed"
 """It trapped, was ended by a limit, or could not be started."""
 
 
+def state_after(cause: str) -> str:
+    """`ENDED`, `STOPPED` or `FAILED`, by an `ExitCause`."""
+    return {ExitCause.RETURNED: ENDED, ExitCause.STOPPED: STOPPED}.get(cause, FAILED)
+
+
 class EndedProcess(Struct, frozen=True):
     """A process that ended, or was never started."""
 
@@ -44,7 +49,7 @@ class EndedProcess(Struct, frozen=True):
     @property
     def state(self) -> str:
         """`ENDED`, `STOPPED` or `FAILED`."""
-        return {ExitCause.RETURNED: ENDED, ExitCause.STOPPED: STOPPED}.get(self.cause, FAILED)
+        return state_after(self.cause)
 
     def in_words(self) -> str:
         """Why, in one line."""
