@@ -20,6 +20,7 @@ LIMITLESS: Final = frozenset(("http", "monitoring", "api", "workers"))
 EDGES: Final = frozenset(
     (
         *of_workers.EDGES,
+        "drain_seconds",  # tests/e2e/test_draining.py
         *(f"connections.{name}" for name in of_connections.EDGES),
         *(f"process.{name}" for name in of_guests.OF_SETTINGS),
         *(f"process.{name}" for name in of_kernel.OF_PROCESSES),

@@ -206,6 +206,8 @@ async def _serve(
                 ending.sockets = listeners.keep()
             if ending.restarts or (ending.begun and settings.handover):
                 await node.hand_over()
+            elif ending.begun and settings.drain_seconds > 0:
+                await node.drain(settings.drain_seconds)
 
 
 class _HangUp:

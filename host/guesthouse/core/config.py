@@ -205,6 +205,8 @@ class Settings(Struct, frozen=True):
     """What the node writes to standard error: `text` for people, or `json`, a line each, as in `logs/node.jsonl`."""
     handover: bool = False
     """Whether a node that is told to stop leaves its resumable channels and undelivered messages to the next run."""
+    drain_seconds: float = 0.0
+    """For processes to finish what was begun when the node is told to stop; 0 cuts it off. Without a handover."""
     dev: bool = False
     http: HttpSettings = field(default_factory=HttpSettings)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)

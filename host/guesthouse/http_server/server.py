@@ -226,6 +226,14 @@ class HttpServer(HttpServerActions):
             else:
                 connection.end(RESTARTING)
 
+    def take_no_more(self) -> None:
+        """Stop accepting connections, and reading from those that are open, while responses and pushes still go out."""
+        if self._server is not None:
+            self._context.stopping = True
+            self._server.stop_accepting()
+            for connection in tuple(self._context.connections):
+                connection.pause_reading()
+
     def hand_over(self) -> list[HandedChannel]:
         """The channels, after `let_go` and once no process runs."""
         return [channel.handed() for channel in self._context.sessions]

@@ -43,6 +43,7 @@ from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
 from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
 from guesthouse.node.admin_commands import NodeCommands
+from guesthouse.node.draining import drain
 from guesthouse.node.handing_over import Predecessor, hand_over
 from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
@@ -404,6 +405,12 @@ class Node:
         self.stopping = True
         self.log.write("node", "info", "hands over to its successor")
         await hand_over(self)
+
+    async def drain(self, seconds: float) -> None:
+        """Finish what was begun, for so many seconds at most. The block is to be left then."""
+        self.stopping = True
+        self.log.write("node", "info", f"finishes what was begun, within {seconds:g} s")
+        await drain(self, seconds)
 
     async def replace(self, package: Package) -> None:
         """Upgrade a running package, with its channels open. Processes that it no longer has

@@ -253,6 +253,11 @@ class HttpServerActions:
         """What is kept for the clients of resumable channels that have no socket."""
         return self._context.sessions.away_bytes
 
+    @property
+    def awaited_responses(self) -> int:
+        """HTTP requests that processes have not answered yet."""
+        return len(self._exchanges)
+
     def refusals(self) -> dict[tuple[str, str, str], int]:
         """How often clients were refused since the start, by what refused, code and reason."""
         dropped = self._context.connection_limits.dropped

@@ -193,7 +193,7 @@ class WebSocketConnection(OpeningSocket):
             self.context.turns.add(self._resume)
 
     def _resume(self) -> None:
-        if self._ending or not self._inbound.paused:
+        if self._ending or not self._inbound.paused or self.context.stopping:
             return
         self._inbound.paused = False
         self._keepalive.reset(self.context.monotonic())

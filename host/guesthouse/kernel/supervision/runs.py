@@ -72,17 +72,24 @@ class Runs:
             supervised.started.result()
         return bool(done)
 
-    async def finish(self, supervised: SupervisedProcess, version: str, *, hands_over: bool) -> None:
-        """Let the run finish the messages it was sent, and hand over, within the time-out; then stop it."""
+    async def finish(
+        self, supervised: SupervisedProcess, seconds: float, next_version: str | None = None
+    ) -> None:
+        """Let the run finish the messages it was sent, within `seconds`; then stop it.
+
+        Args:
+            supervised: the process.
+            seconds: the time-out.
+            next_version: to which it hands over; None if it does not.
+        """
         process, worker, run = supervised.process, supervised.life.worker, supervised.process.run
         if worker is None or run is None or not run.flowing or isinstance(supervised.life.state, Stopping):
             await self.stop(supervised, Purpose.RUN_AGAIN, "it is replaced")
             return
-        seconds = self._settings.process.handover_seconds
         over = supervised.life.stop(Purpose.RUN_AGAIN)
         process.hold_messages()
-        if hands_over:
-            process.send_last(handover_request(self._settings.node, version, seconds))
+        if next_version is not None:
+            process.send_last(handover_request(self._settings.node, next_version, seconds))
         worker.send(Finish(run.handle, "it is replaced"))
         if not await within(seconds, over):
             text = f"did not finish within {seconds:g} s: stopping it; messages that it has taken are lost"

@@ -203,7 +203,8 @@ class Supervisor:
         if supervised.life.worker is None:
             self._start(supervised)
         else:
-            await self._runs.finish(supervised, spec.version, hands_over=hands_over)
+            seconds = self._settings.process.handover_seconds
+            await self._runs.finish(supervised, seconds, spec.version if hands_over else None)
         await self._until_started(supervised)
         return supervised.process
 
@@ -259,11 +260,18 @@ class Supervisor:
             version_of: returns the version of a process's package.
         """
         self._closing = self._handing_over = True
+        seconds = self._settings.process.handover_seconds
         async with asyncio.TaskGroup() as tasks:
             for process_id, supervised in list(self._supervised.items()):
-                tasks.create_task(
-                    self._runs.finish(supervised, version_of(process_id), hands_over=supervised.handover)
-                )
+                to_whom = version_of(process_id) if supervised.handover else None
+                tasks.create_task(self._runs.finish(supervised, seconds, to_whom))
+
+    async def finish(self, seconds: float) -> None:
+        """Have all runs finish what they were sent, within `seconds`. No process runs then. `close` follows."""
+        self._closing = self._handing_over = True
+        async with asyncio.TaskGroup() as tasks:
+            for supervised in list(self._supervised.values()):
+                tasks.create_task(self._runs.finish(supervised, seconds))
 
     # --- reported by workers
 

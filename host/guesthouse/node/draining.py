@@ -1,0 +1,38 @@
+"""A node that is told to stop finishes what was begun, as long as its deadline allows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from guesthouse.node.node import Node
+
+_STEP_SECONDS: Final = 0.01
+
+
+async def drain(node: Node, seconds: float) -> None:
+    """Take nothing more from clients, and let processes handle what waits for them. The node is closed next.
+
+    Args:
+        node: the node.
+        seconds: the deadline. What is not finished by then is cut off.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    node.http.take_no_more()
+    while _is_busy(node) and loop.time() < end:  # noqa: ASYNC110 - nobody tells when all are done
+        await asyncio.sleep(_STEP_SECONDS)
+    left = end - loop.time()
+    if left > 0:
+        await node.supervisor.finish(left)
+    else:
+        waiting = sum(len(process.mailbox) for process in node.router.processes())
+        text = f"did not finish within {seconds:g} s (drain_seconds): {waiting} messages are lost"
+        node.log.write("node", "warning", text)
+
+
+def _is_busy(node: Node) -> bool:
+    """Whether messages wait, clients for answers to their requests, or processes for each other's."""
+    waits = any(len(process.mailbox) for process in node.router.processes())
+    return waits or node.router.anyone_blocks or node.http.awaited_responses > 0
