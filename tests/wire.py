@@ -35,6 +35,7 @@ class ToWorker(IntEnum):
     FINISH = 14
     PIECE = 15
     WHOLE = 16
+    SET_CLOCK = 17
 
 
 class ToNode(IntEnum):
@@ -57,6 +58,7 @@ class ToNode(IntEnum):
     PONG = 14
     PIECE = 15
     WHOLE = 16
+    AT_REST = 17
 
 
 class Call:

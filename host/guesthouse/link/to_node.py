@@ -176,6 +176,18 @@ class Piece(Message, tag=15, frozen=True):
     data: PieceOfPayload
 
 
+class AtRest(Message, tag=17, frozen=True):
+    """A worker for tests has nothing left to do since the `SetClock` of that number."""
+
+    number: U64
+    handled: U64
+    """Messages that it was sent, other than `SetClock`."""
+    calls: bool
+    """Whether a guest waits for the node to answer a call."""
+    wakes_at: U64 | None
+    """When the next guest that sleeps wakes, in ticks of the clock."""
+
+
 Payload: TypeAlias = Push | PushMany | HttpResponse | Send | Respond | Call
 """Messages with payloads that may be sent in pieces."""
 
@@ -204,4 +216,4 @@ OfRun: TypeAlias = (
     | Whole
 )
 """Messages of a run."""
-ToNode: TypeAlias = OfRun | Ready | UsageUpdate | Pong
+ToNode: TypeAlias = OfRun | Ready | UsageUpdate | Pong | AtRest

@@ -195,6 +195,14 @@ class Piece(Message, tag=15, frozen=True):
     data: PieceOfPayload
 
 
+class SetClock(Message, tag=17, frozen=True):
+    """Move the stopped clock of a worker for tests, and answer by `AtRest`; no other worker takes it."""
+
+    number: int
+    ticks: int
+    began: int
+
+
 Payload: TypeAlias = Push | Http | Request | Response | SendFailure | Reply
 """Messages with payloads that may be sent in pieces."""
 
@@ -224,4 +232,5 @@ ToWorker: TypeAlias = (
     | Finish
     | Piece
     | Whole
+    | SetClock
 )

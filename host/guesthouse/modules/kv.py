@@ -18,13 +18,13 @@ A database is created with its first key. Quota: `process.kv_bytes` for each pac
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.json_forms import BadRequest, as_bytes, encoded, error, field, parse, tagged
 from guesthouse.core.messages import LazyLoadBlob
+from guesthouse.core.timing.clock import Clock
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table, usage_of
@@ -60,19 +60,21 @@ class Kv(RuntimeModule):
     Args:
         state: the node's database.
         quota: bytes that a package may store, including keys.
+        clock: the time by which values expire.
     """
 
     id = KV
     tables = (_TABLE,)
 
-    def __init__(self, state: State, quota: int) -> None:
+    def __init__(self, state: State, quota: int, clock: Clock | None = None) -> None:
         self._state = state
         self._quota = quota
+        self._now = (clock or Clock()).time
 
     @classmethod
     def make(cls, context: ModuleContext) -> Kv:
         """See `RuntimeModule`."""
-        return cls(context.state, context.limits.kv_bytes)
+        return cls(context.state, context.limits.kv_bytes, context.clock)
 
     def request(self, request: ModuleRequest) -> None:
         """See `Module`."""
@@ -99,7 +101,7 @@ class Kv(RuntimeModule):
         database = field(whole, "db", str)
         if not 0 < len(database) <= MAX_DB:
             raise BadRequest(f"db is from 1 to {MAX_DB} characters")
-        table = _Table(package, database, self._quota)
+        table = _Table(package, database, self._quota, self._now)
         value = None if request.blob is None else request.blob.bytes
         if name == "Open":
             return lambda _: (OK, None)
@@ -122,9 +124,10 @@ class Kv(RuntimeModule):
 class _Table:
     """One database of one package."""
 
-    def __init__(self, package: str, name: str, quota: int) -> None:
+    def __init__(self, package: str, name: str, quota: int, now: Callable[[], float]) -> None:
         self._where = (package, name)
         self._quota = quota
+        self._now = now
 
     def get(self, connection: sqlite3.Connection, key: bytes, asked: Any) -> _Reply:
         """The value, with the key in the form of the request, as Kinode's and Hyperware's libraries expect."""
@@ -148,7 +151,7 @@ class _Table:
         seconds = field(fields, "ttl", int, None) if isinstance(fields, dict) else None
         if seconds is not None and seconds < 0:
             raise BadRequest("ttl is a number of seconds, 0 or more")
-        expires = None if seconds is None else time.time() + min(seconds, 2**40)
+        expires = None if seconds is None else self._now() + min(seconds, 2**40)
         return lambda connection: self._store(connection, key, value, expires)
 
     def compare_and_set(self, key: bytes, value: bytes | None, fields: Any) -> _Work:
@@ -176,7 +179,7 @@ class _Table:
             rows = connection.execute(
                 "SELECT key FROM kv WHERE package = ? AND db = ? AND key > ? AND key >= ? AND key < ? "
                 "AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?",
-                (*self._where, after, prefix, _end_of(prefix), time.time(), limit),
+                (*self._where, after, prefix, _end_of(prefix), self._now(), limit),
             )
             return encoded({"List": {"keys": [list(key) for (key,) in rows]}}), None
 
@@ -185,7 +188,7 @@ class _Table:
     def _value(self, connection: sqlite3.Connection, key: bytes) -> bytes | None:
         row = connection.execute(
             "SELECT value FROM kv WHERE package = ? AND db = ? AND key = ? AND (expires IS NULL OR expires > ?)",
-            (*self._where, key, time.time()),
+            (*self._where, key, self._now()),
         ).fetchone()
         return None if row is None else bytes(row[0])
 
@@ -193,7 +196,7 @@ class _Table:
         self, connection: sqlite3.Connection, key: bytes, value: bytes, expires: float | None
     ) -> _Reply:
         package, name = self._where
-        connection.execute("DELETE FROM kv WHERE package = ? AND expires <= ?", (package, time.time()))
+        connection.execute("DELETE FROM kv WHERE package = ? AND expires <= ?", (package, self._now()))
         present = self._value(connection, key)
         before = 0 if present is None else len(key) + len(present) + ENTRY_BYTES
         used = usage_of(connection, package, "kv") - before

@@ -12,6 +12,7 @@ from msgspec import Struct
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import ProcessLimits
 from guesthouse.core.json_forms import error
+from guesthouse.core.timing.clock import Clock
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.storage.tables import Table
@@ -31,6 +32,7 @@ class ModuleContext(Struct, frozen=True):
     folder_of: Callable[[str], Path | None]
     """Returns the folder of an installed package by its id, or None."""
     tell: Tell
+    clock: Clock
 
 
 class RuntimeModule(ABC):

@@ -9,6 +9,7 @@ from typing import Final
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.config import ProcessLimits
+from guesthouse.core.timing.clock import Clock
 from guesthouse.kernel.messaging.node_sender import NodeSender, NotDelivered
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.storage.database import State
@@ -33,6 +34,7 @@ class Modules:
         state: the node's database, made with `TABLES`.
         limits: their quotas.
         folder_of: returns the folder of an installed package by its id, or None.
+        clock: the time that timers and expiries go by.
     """
 
     def __init__(
@@ -41,12 +43,13 @@ class Modules:
         state: State,
         limits: ProcessLimits,
         folder_of: Callable[[str], Path | None],
+        clock: Clock,
     ) -> None:
         self._router = router
         self._all: list[RuntimeModule] = []
         for module in MODULES:
             tell = partial(self._tell, router.asker(module.id))
-            self._all.append(module.make(ModuleContext(state, limits, folder_of, tell)))
+            self._all.append(module.make(ModuleContext(state, limits, folder_of, tell, clock)))
 
     async def load(self) -> None:
         """Load the modules' stored data and add them to the router.

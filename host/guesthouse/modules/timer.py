@@ -13,10 +13,8 @@ are limited by `process.outstanding_bytes`.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import sqlite3
-import time
 from collections.abc import Callable
 from itertools import count
 from time import perf_counter
@@ -24,6 +22,7 @@ from typing import Any, Final
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.json_forms import BadRequest, encoded, error, field, parse, tagged
+from guesthouse.core.timing.clock import Cancellable, Clock
 from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.storage.database import State
@@ -51,10 +50,10 @@ class Timer(RuntimeModule):
     id = TIMER
     tables = (_TABLE,)
 
-    def __init__(self, state: State, tell: Tell) -> None:
+    def __init__(self, state: State, tell: Tell, clock: Clock | None = None) -> None:
         self._state = state
         self._tell = tell
-        self._loop = asyncio.get_running_loop()
+        self._clock = clock or Clock()
         self._due: list[
             tuple[float, int, Callable[[], None], Callable[[], bool]]
         ] = []  # when, tie-breaker, action, whether it is still wanted
@@ -62,12 +61,12 @@ class Timer(RuntimeModule):
         self._durable: dict[tuple[str, str], float] = {}  # Unix seconds by process and id
         self._counts: dict[str, int] = {}  # durable timers by process and by package
         self._tie = count()
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: Cancellable | None = None
 
     @classmethod
     def make(cls, context: ModuleContext) -> Timer:
         """See `RuntimeModule`."""
-        return cls(context.state, context.tell)
+        return cls(context.state, context.tell, context.clock)
 
     async def load(self) -> None:
         """Load the durable timers.
@@ -114,7 +113,7 @@ class Timer(RuntimeModule):
         except BadRequest as bad:
             request.answer(error("InputError", str(bad)), None)
             return
-        due = time.monotonic() + max(0.0, seconds - waited_seconds)
+        due = self._clock.monotonic() + max(0.0, seconds - waited_seconds)
         self._at(due, lambda: request.answer(b"", None), request.waits)
 
     def _carry_out(self, request: ModuleRequest) -> None:
@@ -128,9 +127,9 @@ class Timer(RuntimeModule):
                 raise BadRequest(
                     f"the timer of {seconds:g} s is longer than the request waits, {request.expects_response:g} s"
                 )
-            self._at(time.monotonic() + seconds, lambda: answer(b"", None), request.waits)
+            self._at(self._clock.monotonic() + seconds, lambda: answer(b"", None), request.waits)
         elif action == "Set":
-            due = time.time() + _seconds(field(fields, "milliseconds", int))
+            due = self._clock.time() + _seconds(field(fields, "milliseconds", int))
             self._set(request, process, _name(field(fields, "id", str)), due)
         elif action == "Cancel":
             self._cancel(request, process, _name(fields))
@@ -184,7 +183,7 @@ class Timer(RuntimeModule):
 
     def _keep(self, process: str, name: str, due: float) -> None:
         self._durable[process, name] = due
-        self._again(process, name, due, time.monotonic() + due - time.time())
+        self._again(process, name, due, self._clock.monotonic() + due - self._clock.time())
 
     def _again(self, process: str, name: str, due: float, when: float) -> None:
         self._at(
@@ -197,7 +196,7 @@ class Timer(RuntimeModule):
         if self._durable.get((process, name)) != due:
             return  # cancelled, or moved
         if not self._tell(ProcessId.parse(process), encoded({"Timer": {"id": name}})):
-            self._again(process, name, due, time.monotonic() + RETRY_SECONDS)
+            self._again(process, name, due, self._clock.monotonic() + RETRY_SECONDS)
             return
         self._forget(process, name)
         self._state.execute(_deletion(process, name), None, lambda _: None)
@@ -214,12 +213,14 @@ class Timer(RuntimeModule):
     def _arm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        wait = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
-        self._handle = None if wait is None else self._loop.call_later(min(wait, 86_400.0), self._ring)
+        self._handle = None
+        if self._due:
+            when = min(self._due[0][0], self._clock.monotonic() + 86_400.0)
+            self._handle = self._clock.call_at(when, self._ring)
 
     def _ring(self) -> None:
         """Fire timers that are due, for `TURN_SECONDS`; the rest follows in later iterations of the loop."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         until = perf_counter() + TURN_SECONDS
         while self._due and self._due[0][0] <= now:
             heapq.heappop(self._due)[2]()

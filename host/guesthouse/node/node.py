@@ -17,12 +17,13 @@ from typing import Final, Self, TextIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from guesthouse.control.control_server import ControlServer
+from guesthouse.control.control_server import Command, ControlServer
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Given, Settings, given_settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
 from guesthouse.core.ports import Incoming, RouterPort, Transport
+from guesthouse.core.timing.clock import Clock
 from guesthouse.http_api.api_keys import ApiKeys
 from guesthouse.http_server.auth.credentials import load_node_key
 from guesthouse.http_server.listening import API, HTTP, MONITORING, Listeners
@@ -39,7 +40,7 @@ from guesthouse.kernel.supervision.purge import void_packages
 from guesthouse.kernel.supervision.spawner import Spawner
 from guesthouse.kernel.supervision.supervised import NoSuchProcess, NotWanted
 from guesthouse.kernel.supervision.supervisor import Supervisor
-from guesthouse.kernel.workers.pool import Worker, WorkerEvents, Workers
+from guesthouse.kernel.workers.pool import Receiver, Worker, WorkerEvents, Workers
 from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
 from guesthouse.node.admin_commands import NodeCommands
@@ -73,6 +74,7 @@ class Node:
         terminal: where the text log goes.
         prespawned: workers that were spawned before; their creator ends those that are left.
         listeners: its listening sockets; by default it makes its own.
+        clock: the time that guests see.
 
     Raises:
         HomeError: on entry: the home cannot be used, or another node uses it.
@@ -87,8 +89,10 @@ class Node:
         terminal: TextIO | None = sys.stderr,
         prespawned: PrespawnedWorkers | None = None,
         listeners: Listeners | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings
+        self.clock = clock or Clock()
         self.listeners = Listeners() if listeners is None else listeners
         self.home = Home(Path(settings.home))
         self.given: Callable[[], Mapping[str, Given]] = partial(given_settings, settings.home)
@@ -146,14 +150,14 @@ class Node:
         stack.push_async_callback(state.close)
         await asyncio.to_thread(tidy, home)
         await finish_purge(home, state, settings.node)
-        router = self.router = Router(settings, log, self._make_http_server)
+        router = self.router = Router(settings, log, self._make_http_server, self.clock)
         self._predecessor = Predecessor(self)
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
         log.worker_of = self._worker_of
         folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
         root_of = partial(package_root, lambda: self.packages, home.unpacked)
-        modules = self.modules = Modules(router, state, settings.process, folder_of)
+        modules = self.modules = Modules(router, state, settings.process, folder_of, self.clock)
         stack.callback(modules.close)
         await modules.load()
         await stack.enter_async_context(self.http)
@@ -189,7 +193,7 @@ class Node:
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         self.installer = await stack.enter_async_context(Installer(self, compiler))
         self.api_keys = ApiKeys(home.path)
-        await stack.enter_async_context(ControlServer(home, NodeCommands(self).all()))
+        await stack.enter_async_context(ControlServer(home, self._commands()))
         if settings.api.port is not None or self.listeners.passed(API):
             from guesthouse.http_api.api_server import ApiServer  # only where it is wanted
 
@@ -215,12 +219,19 @@ class Node:
             self.log,
             self._operations,
             events,
-            command_of_workers(settings, self.home),
+            self._command_of_workers(),
             self._ahead,
             silence_seconds=settings.worker_silence_seconds,
             ready_seconds=settings.worker_ready_seconds,
             longest_pause=settings.worker_longest_pause,
         )
+
+    def _command_of_workers(self) -> Sequence[str]:
+        return command_of_workers(self.settings, self.home)
+
+    def _commands(self) -> Mapping[str, Command]:
+        """What is answered on the control socket."""
+        return NodeCommands(self).all()
 
     def _host_calls(self) -> CallHandlers:
         """What carries out the calls of guests that are the node's to answer."""
@@ -235,7 +246,7 @@ class Node:
     def _begins_to_compile(self, component: Path) -> None:
         self.log.write("compiler", "info", f"compiling {component}; the result is cached")
 
-    def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> WorkerOperations:
+    def _operations(self, worker: Worker, on_ready: Callable[[], None]) -> Receiver:
         return WorkerOperations(
             worker.runs,
             self.router,

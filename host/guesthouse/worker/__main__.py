@@ -14,15 +14,32 @@ import json
 import os
 import signal
 import socket
+from typing import TYPE_CHECKING
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.linux import privileges
 from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses
 from guesthouse.worker import sandbox
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def main(arguments: list[str]) -> int:
-    """Serve the link on the descriptor from the node, confined as the node says."""
+    from guesthouse.worker.loop import WorkerLoop
+
+
+def _loop() -> type[WorkerLoop]:
+    from guesthouse.worker.loop import WorkerLoop
+
+    return WorkerLoop
+
+
+def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> int:
+    """Serve the link on the descriptor from the node, confined as the node says.
+
+    Args:
+        arguments: of the command line.
+        load: loads the class of its loop, which is another in a worker for tests.
+    """
     if len(arguments) not in (2, 4) or arguments[-2] != "--link-fd":
         print("workers are started by `guesthouse run`: run that", file=sys.stderr)
         return 2
@@ -32,7 +49,8 @@ def main(arguments: list[str]) -> int:
     # Imported after inherited descriptors are closed, because it keeps a file open, and before opening is denied.
     try:
         from guesthouse.wasm.engine import epoch_timer
-        from guesthouse.worker.loop import WorkerLoop
+
+        loop = load()
     except Exception as error:
         if not lacks_addresses(error):
             raise
@@ -43,7 +61,7 @@ def main(arguments: list[str]) -> int:
     try:
         # Before the engine, whose threads have to be confined too.
         sandbox.apply(json.loads(arguments[1]) if len(arguments) == 4 else {}, epoch_timer.start_thread)
-        worker = WorkerLoop(link)
+        worker = loop(link)
         privileges.check_kept(kept)
         worker.run()
     except GuesthouseError as error:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from guesthouse.core.address import Address
 from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.timing.clock import Clock
 from guesthouse.link.calls import Call, Outcome
 from guesthouse.link.frames import LinkError, checked
 from guesthouse.link.pieces import taken_out
@@ -28,6 +29,10 @@ from guesthouse.worker.resources import ResourceTable
 
 class Schedule(Protocol):
     """What guests ask of the scheduler."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time that they see."""
 
     def wake(self, guest: Guest) -> None:
         """Poll it soon: it has what it waited for."""

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from guesthouse.core.address import Address
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.timing.clock import Clock
 from guesthouse.link import to_worker
 from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
 from guesthouse.link.frames import LinkError, from_node
@@ -53,7 +54,7 @@ _ABOUT_SECONDS: Final = 0.02
 class WorkerLoop:
     """One worker subprocess. `run` returns when the node closes the link."""
 
-    def __init__(self, link: socket) -> None:
+    def __init__(self, link: socket, clock: Clock | None = None) -> None:
         self._link = link
         self._engines = Engines(new_engine(), new_engine(small=True))
         self_check.check(self._engines.main, self._engines.small)
@@ -62,7 +63,7 @@ class WorkerLoop:
         self._busy_poll = BusyPoll()
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
-        self._scheduler = Scheduler(self._ended, self._on_preempted, self._outgoing.flush)
+        self._scheduler = Scheduler(self._ended, self._on_preempted, self._outgoing.flush, clock)
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._modules = PackageModules()
@@ -87,6 +88,7 @@ class WorkerLoop:
             to_worker.Ping: self._ping,
             to_worker.Piece: self._piece,
             to_worker.Whole: self._whole,
+            to_worker.SetClock: self._set_clock,
         }
 
     def run(self) -> None:
@@ -184,6 +186,9 @@ class WorkerLoop:
 
     def _ping(self, _: to_worker.Ping) -> None:
         self._outgoing.add(Pong())
+
+    def _set_clock(self, _: to_worker.SetClock) -> None:
+        raise LinkError("the node moves a clock, and this worker's is the machine's")
 
     def _piece(self, piece: to_worker.Piece) -> None:
         if piece.handle in self._guests:

@@ -15,6 +15,7 @@ from time import monotonic, perf_counter, thread_time
 from typing import Final
 
 from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.timing.clock import Clock
 from guesthouse.wasm.engine.engines import WASM_PAGE
 from guesthouse.wasm.engine.epoch_timer import ROUND_SECONDS, SHORT_SECONDS
 from guesthouse.wasm.errors import GuestTrap
@@ -40,6 +41,7 @@ class Scheduler:
             or would have while there are CPU-bound guests: a guest that always blocks
             just before one of the slow ticks would otherwise get ten times as much as others.
         took_long: called after each long slice, to send output that should not wait for the next guests.
+        clock: the time that guests see and sleep by.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Scheduler:
         ended: Callable[[Guest, GuestTrap], None],
         was_preempted: Callable[[float, float], None],
         took_long: Callable[[], None],
+        clock: Clock | None = None,
     ) -> None:
+        self.clock = clock or Clock()
         self._ended = ended
         self._was_preempted = was_preempted
         self._took_long = took_long
@@ -68,7 +72,7 @@ class Scheduler:
 
     def wake_at(self, guest: Guest, when: float) -> None:
         """Wake it from its sleep at that time of the monotonic clock."""
-        when = min(monotonic() + FARTHEST, when)  # in this order never NaN
+        when = min(self.clock.monotonic() + FARTHEST, when)  # in this order never NaN
         if len(self._sleepers) >= self._compact_at:  # drop ended ones
             self._sleepers = [entry for entry in self._sleepers if not entry[2].gone]
             heapq.heapify(self._sleepers)
@@ -81,10 +85,22 @@ class Scheduler:
             return 0.0
         while self._sleepers and self._sleepers[0][2].waiting is not WaitingFor.TIME:
             heapq.heappop(self._sleepers)  # ended while it slept
-        if not self._sleepers and not self._throttled:
-            return None
-        nearest = min(queue[0][0] for queue in (self._sleepers, self._throttled) if queue)
-        return max(0.0, nearest - monotonic())
+        seconds = self.clock.seconds_until(self._sleepers[0][0]) if self._sleepers else None
+        if self._throttled:
+            until = max(0.0, self._throttled[0][0] - monotonic())
+            seconds = until if seconds is None else min(seconds, until)
+        return seconds
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is to be run before a message comes, or a sleeper's time."""
+        return not (self._woken or self._preempted or self._throttled)
+
+    @property
+    def next_wake(self) -> float | None:
+        """When the next sleeper wakes, by the monotonic clock."""
+        times = (when for when, _, guest in self._sleepers if guest.waiting is WaitingFor.TIME)
+        return min(times, default=None)
 
     def run_round(self) -> None:
         """Run every woken guest, and one pre-empted one."""
@@ -118,7 +134,7 @@ class Scheduler:
         self._drop(guest, trap)
 
     def _wake_sleepers(self) -> None:
-        now = monotonic()
+        now = self.clock.monotonic()
         while self._sleepers and self._sleepers[0][0] <= now:
             heapq.heappop(self._sleepers)[2].wake_from_sleep()
 

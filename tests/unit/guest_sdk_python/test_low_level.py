@@ -84,6 +84,7 @@ def run_once(action: Callable[[Address], object], host: FakeHost) -> Any:
         results.append(action(our))
 
     host.run(main)
+    host.advance(60)  # what it waits for times out
     return results[0]
 
 

@@ -137,6 +137,8 @@ def test_answers_errors_and_payloads_come_to_the_handler_that_waits() -> None:
         for text in ("hi", "late", "there"):
             channel.send_text(text)
         host.run(Asker)
+        assert channel.received == ["HI blob"]
+        host.advance(5)
         assert channel.received == ["HI blob", "TimedOut", "THERE blob"]
         assert host.log == []
 

@@ -15,6 +15,7 @@ from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.capabilities import MESSAGING
 from guesthouse.core.messages import LazyLoadBlob, Request
 from guesthouse.core.ports import Answer
+from guesthouse.core.timing.clock import Clock
 from guesthouse.kernel.storage.database import State
 from guesthouse.modules.registry import TABLES, Modules
 
@@ -29,7 +30,7 @@ SET = {"db": "d", "action": {"Set": {"key": "a"}}}
 async def kernel(kernel: Any, tmp_path: Path) -> AsyncIterator[Any]:
     """A kernel with its modules, on a real database."""
     state = State(tmp_path / "modules.sqlite", 1000, kernel.log, TABLES)
-    modules = Modules(kernel.router, state, kernel.settings.process, lambda _: None)
+    modules = Modules(kernel.router, state, kernel.settings.process, lambda _: None, Clock())
     await modules.load()
     for module in (KV, TIMER, VFS):
         everybody = [(ProcessId.parse(name), MESSAGING) for name in (CHAT, OTHER, FRIEND)]

@@ -130,6 +130,7 @@ async def test_what_comes_in_pieces_is_carried_out_once_it_is_whole(kernel: Any)
         ([ToNode.READY, 99, 1], "version 99"),
         ([77], "Invalid value 77"),
         ([ToNode.PONG], "what nobody asked"),
+        ([ToNode.AT_REST, 0, 0, False, None], "what nobody asked"),
         ([ToNode.PIECE, 1, "body", 1, b"xy"], "more than is missing"),
         ([ToNode.PIECE, 1, "body", 2**31, b""], "pieces of over"),
         ([ToNode.PIECE, 1, "name", 1, b"x"], "malformed link frame"),

@@ -59,6 +59,7 @@ GOOD: list[list[Any]] = [
     [ToNode.PONG],
     [ToNode.PIECE, 1, "body", 5, b"x"],
     [ToNode.WHOLE, 1, [7, 1, 2, 200, [["a", "b"]], None, b""]],
+    [ToNode.AT_REST, 1, 2, False, None],
 ]
 NAMES = [f"{message[0].name}-{number}" for number, message in enumerate(GOOD)]
 NEEDED = {ToNode.SEND: 3, ToNode.RESPOND: 3}

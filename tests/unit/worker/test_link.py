@@ -83,6 +83,7 @@ def test_a_worker_whose_link_is_closed_while_guests_compute_and_push_ends(own_wo
         frame(msgspec.msgpack.encode(["not a message"])),
         to_worker([ToWorker.CONFIGURE, PROTOCOL_VERSION + 1, {}]),
         to_worker([99, 1]),
+        to_worker([ToWorker.SET_CLOCK, 1, 1, 1]),
     ],
     ids=lambda garbage: repr(garbage[:12]),
 )

@@ -19,7 +19,7 @@ from guesthouse_sdk.testing._limits import FakeLimits
 from guesthouse_sdk.testing._turns import Turns
 
 Handler: TypeAlias = Callable[[SentRequest], Answer | None]
-"""A fake process: answers a request, or lets it time out with None."""
+"""A fake process: answers a request, or, with None, lets it time out when its time has passed."""
 
 _STOP_SECONDS: Final = 10.0
 

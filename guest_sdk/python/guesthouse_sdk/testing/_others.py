@@ -133,7 +133,7 @@ class FakeOthers(FakeRights):
     ) -> None:
         answer = self.others[sent.target.process](sent)
         if answer is None and sent.expects_response is not None:
-            fail(SendErrorKind.TIMEOUT)
+            self.timers.call_later(sent.expects_response, lambda: fail(SendErrorKind.TIMEOUT))
             return
         if answer is None:
             empty = types.Response(False, b"", None, [])

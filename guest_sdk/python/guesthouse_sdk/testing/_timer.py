@@ -40,6 +40,10 @@ class FakeTimers:
         except BadRequest as bad:
             answer(error("InputError", str(bad)))
 
+    def call_later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something when that time has passed."""
+        self._at(self.now + seconds, act)
+
     def next_due(self) -> float | None:
         """When the next timer is due."""
         return self._due[0][0] if self._due else None

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+
+from guesthouse.core.timing.clock import Cancellable, Clock
 
 
 class DeadlineTimer:
     """Calls back when the nearest deadline passes. Needs a running event loop.
 
     Args:
-        nearest: returns the nearest deadline in the loop's time, or None.
+        nearest: returns the nearest deadline in the clock's monotonic time, or None.
         expired: called when it has passed.
+        clock: the time that deadlines go by.
     """
 
-    def __init__(self, nearest: Callable[[], float | None], expired: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self, nearest: Callable[[], float | None], expired: Callable[[], None], clock: Clock
+    ) -> None:
+        self._clock = clock
         self._nearest = nearest
         self._expired = expired
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Cancellable | None = None
         self._fires_at = 0.0  # uvloop's handles do not always tell
 
     def set(self) -> None:
@@ -31,7 +35,7 @@ class DeadlineTimer:
             self._timer = None
         if deadline is not None:
             self._fires_at = deadline
-            self._timer = self._loop.call_at(deadline, self._fire)
+            self._timer = self._clock.call_at(deadline, self._fire)
 
     def close(self) -> None:
         """Cancel the timer."""

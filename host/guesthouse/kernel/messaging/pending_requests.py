@@ -94,6 +94,10 @@ class PendingRequests:
         """Whether `process` may answer the request."""
         return waiting.id in self._held.get(process, ())
 
+    def held_by(self, process: ProcessId) -> bool:
+        """Whether a request is pending that `process` may answer."""
+        return any(request_id in self._waiting for request_id in self._held.get(process, ()))
+
     def get(self, request_id: int) -> PendingRequest | None:
         """The request, if it is still pending."""
         waiting = self._waiting.get(request_id)

@@ -6,13 +6,13 @@ The sender is a process, or a part of the node that gave a callback. What is pen
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from time import perf_counter
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.messages import LazyLoadBlob, Response, SendErrorKind
 from guesthouse.core.ports import Answer
+from guesthouse.core.timing.clock import Clock
 from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.messaging.deadline_timer import DeadlineTimer
 from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT, PendingRequest, PendingRequests
@@ -30,17 +30,20 @@ class RequestTracker:
     Args:
         replies: returns outcomes to processes.
         find_sender: the sender of an id, unless it ended.
+        clock: the time that time-outs go by.
     """
 
-    def __init__(self, replies: Replies, find_sender: Callable[[ProcessId], Sender | None]) -> None:
+    def __init__(
+        self, replies: Replies, find_sender: Callable[[ProcessId], Sender | None], clock: Clock
+    ) -> None:
         self._replies = replies
         self._find_sender = find_sender
-        self._loop = asyncio.get_running_loop()
+        self._clock = clock
         self.pending = PendingRequests()
         self.callbacks: dict[int, Callable[[Answer | SendErrorKind], None]] = {}
         """What parts of the node await, by the id of the request."""
         self._settling = Settling(self.pending, self._fail_orphan)
-        self._timer = DeadlineTimer(self.pending.next_deadline, self._expire)
+        self._timer = DeadlineTimer(self.pending.next_deadline, self._expire, clock)
 
     def close(self) -> None:
         """Stop the timer; what still awaits the outcome of an ended process fails."""
@@ -57,7 +60,7 @@ class RequestTracker:
         self, sender: ProcessId, seconds: float, callback: Callable[[Answer | SendErrorKind], None]
     ) -> PendingRequest:
         """Add a request of a part of the node, without holders yet; `callback` is called once with the outcome."""
-        waiting = self.pending.add(sender, None, 0, self._loop.time() + min(seconds, LONGEST_WAIT))
+        waiting = self.pending.add(sender, None, 0, self._clock.monotonic() + min(seconds, LONGEST_WAIT))
         self.callbacks[waiting.id] = callback
         self._timer.set()
         return waiting
@@ -76,7 +79,7 @@ class RequestTracker:
             if waiting is None:
                 return 0
         else:
-            deadline = self._loop.time() + min(sent.expects_response, LONGEST_WAIT)
+            deadline = self._clock.monotonic() + min(sent.expects_response, LONGEST_WAIT)
             waiting = self.pending.add(sender.id, sent, size_of(sent), deadline)
             self._timer.set()
         self.pending.hold(waiting, holder)
@@ -98,7 +101,7 @@ class RequestTracker:
     def seconds_left(self, request_id: int) -> float | None:
         """Seconds to the request's time-out, or None if it is not pending."""
         waiting = self.pending.get(request_id)
-        return None if waiting is None else waiting.deadline - self._loop.time()
+        return None if waiting is None else waiting.deadline - self._clock.monotonic()
 
     # Requests end.
 
@@ -161,7 +164,7 @@ class RequestTracker:
             stays: whether the next run of the node has that sender or holder.
         """
         self.finish()
-        now, handed = self._loop.time(), []
+        now, handed = self._clock.monotonic(), []
         for waiting in self.pending.all():
             sent, holders = waiting.sent, tuple(waiting.holders)
             if sent is None or sent.await_id:
@@ -180,7 +183,7 @@ class RequestTracker:
             BadProcessId: it is of nobody, or nobody has it.
         """
         sender, holders = ProcessId.parse(handed.sender), map(ProcessId.parse, handed.holders)
-        deadline = self._loop.time() + min(left_seconds, LONGEST_WAIT)
+        deadline = self._clock.monotonic() + min(left_seconds, LONGEST_WAIT)
         waiting = self.pending.add(sender, handed.sent, size_of(handed.sent), deadline)
         for holder in holders:
             self.pending.hold(waiting, holder)
@@ -202,7 +205,7 @@ class RequestTracker:
     def _expire(self) -> None:
         """Fail requests that timed out. If there are many, the rest follows in later iterations of the loop."""
         until = perf_counter() + TURN_SECONDS
-        for waiting in self.pending.expire(self._loop.time()):
+        for waiting in self.pending.expire(self._clock.monotonic()):
             self._fail(waiting, "timeout")
             if perf_counter() > until:
                 return

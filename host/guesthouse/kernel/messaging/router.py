@@ -17,6 +17,7 @@ from guesthouse.core.capabilities import Capability
 from guesthouse.core.config import Settings
 from guesthouse.core.messages import LazyLoadBlob, Request, Response, SendErrorKind
 from guesthouse.core.ports import Answer, ChannelFeeder, HttpServerPort, LogPort, RouterPort
+from guesthouse.core.timing.clock import Clock
 from guesthouse.kernel.capabilities.authorizer import Authorizer
 from guesthouse.kernel.messaging.modules import Module, ModuleRequest
 from guesthouse.kernel.messaging.node_sender import TERMINAL, NodeSender
@@ -58,7 +59,11 @@ class Router:
     """
 
     def __init__(
-        self, settings: Settings, log: LogPort, http: Callable[[RouterPort], HttpServerPort]
+        self,
+        settings: Settings,
+        log: LogPort,
+        http: Callable[[RouterPort], HttpServerPort],
+        clock: Clock | None = None,
     ) -> None:
         self._node = settings.node
         self._limits = settings.process
@@ -67,13 +72,17 @@ class Router:
         self._modules: dict[ProcessId, Module] = {}
         self._askers: dict[ProcessId, NodeSender] = {}
         self._replies = Replies(log)
-        self._requests = RequestTracker(self._replies, self._sender)
+        self._requests = RequestTracker(self._replies, self._sender, clock or Clock())
         self._left_to_modules: list[Callable[[], None]] = []
         self.terminal = self.asker(TERMINAL)
         self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
         self.remote: RemotePort | None = None
         """Connection to other nodes, if any; set by `Node.join`."""
         self.http = http(self)
+
+    def answers_wait(self, process: ProcessId) -> bool:
+        """Whether anybody waits for an answer of it."""
+        return self._requests.pending.held_by(process)
 
     @property
     def message_bytes(self) -> int:

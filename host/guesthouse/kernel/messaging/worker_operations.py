@@ -119,7 +119,9 @@ class WorkerOperations:
             elif isinstance(message, to_worker.Http):
                 self._http.http_response(process.id, message.http_id, _FAILED_STATUS, (), None, b"")
 
-    def _of_worker(self, message: to_node.Ready | to_node.Pong | to_node.UsageUpdate) -> None:
+    def _of_worker(
+        self, message: to_node.Ready | to_node.Pong | to_node.UsageUpdate | to_node.AtRest
+    ) -> None:
         if isinstance(message, to_node.Pong):
             if not self._on_pong():
                 raise LinkError("a worker answers what nobody asked")
@@ -128,6 +130,8 @@ class WorkerOperations:
                 process = self._runs.get(run.handle)
                 if process is not None:
                     process.usage = run.used
+        elif isinstance(message, to_node.AtRest):  # a node for tests takes them itself
+            raise LinkError("a worker answers what nobody asked")
         elif message.version != PROTOCOL_VERSION:
             raise LinkError(
                 f"a worker speaks version {message.version} of the link, not {PROTOCOL_VERSION}: "

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from time import monotonic_ns, time_ns
 from typing import Any, Final
 
 from msgspec import Struct
@@ -79,7 +78,7 @@ class InputStream(Struct, frozen=True):
 
 
 def _now(guest: Guest) -> int:
-    return monotonic_ns()
+    return guest.schedule.clock.monotonic_ns()
 
 
 def _resolution(guest: Guest) -> int:
@@ -91,7 +90,7 @@ def _subscribe_instant(guest: Guest, when: int) -> tuple[int, int]:
 
 
 def _subscribe_duration(guest: Guest, duration: int) -> tuple[int, int]:
-    return guest.resources.add(RESOURCES["pollable"], Pollable(monotonic_ns() + _moment(duration)))
+    return guest.resources.add(RESOURCES["pollable"], Pollable(_now(guest) + _moment(duration)))
 
 
 def _moment(value: int) -> int:
@@ -114,20 +113,20 @@ def _poll(guest: Guest, pollables: list[tuple[int, int]]) -> Any:
     times = [guest.resources.get(handle).ready_at for handle in pollables]
 
     def ready() -> list[int]:
-        now = monotonic_ns()
+        now = _now(guest)
         return [index for index, when in enumerate(times) if when <= now]
 
     return ready() or guest.sleep_until(min(times) / _NANO, lambda: ready() or [times.index(min(times))])
 
 
 def _pollable_ready(guest: Guest, handle: tuple[int, int]) -> bool:
-    ready: bool = guest.resources.get(handle).ready_at <= monotonic_ns()
+    ready: bool = guest.resources.get(handle).ready_at <= _now(guest)
     return ready
 
 
 def _pollable_block(guest: Guest, handle: tuple[int, int]) -> Any:
     when = guest.resources.get(handle).ready_at
-    return None if when <= monotonic_ns() else guest.sleep_until(when / _NANO, lambda: None)
+    return None if when <= _now(guest) else guest.sleep_until(when / _NANO, lambda: None)
 
 
 # Streams
@@ -217,7 +216,7 @@ _PLAIN: Final[dict[str, dict[str, HostFunction]]] = {
         "subscribe-duration": HostFunction(_subscribe_duration),
     },
     "clocks/wall-clock": {
-        "now": HostFunction(lambda guest: _datetime(time_ns())),
+        "now": HostFunction(lambda guest: _datetime(guest.schedule.clock.time_ns())),
         "resolution": _constant(_datetime(1)),
     },
     "io/poll": {

@@ -17,6 +17,7 @@ def _is(name: str) -> Callable[[Address], object]:
 
 
 for name in (
+    "clocks",
     "hydra",
     "ledger",
     "lounge",

@@ -1,0 +1,1 @@
+"""Time: what guests see of it."""
