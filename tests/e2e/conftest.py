@@ -16,6 +16,7 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import Playwright, async_playwright
 
 from guesthouse.package.compile.mac import MacKey
+from guesthouse.testing.node_subprocess import cache_folder
 
 from .browser import Browser, browsing, chromium_of
 from .compiles import KEY_FILE, compile_python, is_in_python
@@ -40,10 +41,12 @@ def nothing_left_over() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def compiled(pytestconfig: pytest.Config) -> Path:
-    """Compiled components of earlier runs, and their key: a Python component takes seconds to compile."""
-    folder = Path(pytestconfig.cache.mkdir("guesthouse-compiled"))
-    (folder / "compiled").mkdir(mode=0o700, exist_ok=True)
+def compiled() -> Path:
+    """Compiled components of earlier runs, and their key: a Python component takes seconds to compile. It is where the
+    test kit keeps them, too.
+    """
+    folder = cache_folder()
+    (folder / "compiled").mkdir(mode=0o700, parents=True, exist_ok=True)
     MacKey(folder / KEY_FILE).mac("nothing")  # makes the key, once for all processes of this run
     return folder
 
