@@ -63,6 +63,15 @@ CLIENT_PAGE: Final = """# Python client
 """
 
 
+TEST_KIT_PAGE: Final = """# Test kit
+
+`guesthouse.testing`, for tests of packages in any language. [Testing packages](../testing.md) introduces it.
+
+::: guesthouse.testing
+    options: {members: true, filters: ["!^_", "!^client$", "!^sent$"], show_labels: false}
+"""
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that lie outside of docs/, those that are generated, and what they link to."""
     for path in EXTRA_PAGES:
@@ -147,6 +156,7 @@ def _reference() -> dict[str, str]:
         "settings": _settings(),
         "python-sdk": SDK_PAGE,
         "python-client": CLIENT_PAGE,
+        "test-kit": TEST_KIT_PAGE,
         "javascript-client": "# JavaScript client\n\n"
         f"[Client libraries](../clients.md) introduces it.\n\n```typescript\n{types}```\n",
         "c-sdk": "# C SDK\n\n"
