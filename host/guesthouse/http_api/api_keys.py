@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +87,8 @@ class ApiKeys:
     def __init__(self, home: Path) -> None:
         self._path = home / KEYS_FILE
         self._keys: dict[str, ApiKey] = {}
+        self.revoked: Callable[[str], None] = lambda _: None
+        """Called with the id of a key that was revoked."""
         try:
             keys = decode(self._path.read_bytes(), type=list[ApiKey])
         except FileNotFoundError:
@@ -109,6 +111,11 @@ class ApiKeys:
         key = None if shown is None else self._keys.get(shown[1])
         same = hmac.compare_digest(_hash(text), _NO_HASH if key is None else key.hash)
         return key if key is not None and same and key.is_valid(now) else None
+
+    def has(self, made: str, now: float) -> bool:
+        """Whether the key of that id is still valid."""
+        key = self._keys.get(made)
+        return key is not None and key.is_valid(now)
 
     def create(
         self, name: str, role: str, now: float, *, seconds: int | None = None, process: str | None = None
@@ -158,8 +165,19 @@ class ApiKeys:
         found = next((key for key in self._keys.values() if name in (key.name, key.id)), None)
         if found is None:
             raise BadApiKey(f"there is no API key {name!a}: `guesthouse api-key list` shows them")
-        self._store({made: key for made, key in self._keys.items() if key is not found}, ending=found.id)
+        try:
+            self._store({made: key for made, key in self._keys.items() if key is not found}, ending=found.id)
+        finally:
+            self.revoked(found.id)
         return found
+
+    def forget_expired(self, prefix: str, now: float) -> None:
+        """Drop keys whose names begin so and that have expired, when the file is next written."""
+        over = [
+            key.id for key in self._keys.values() if key.name.startswith(prefix) and not key.is_valid(now)
+        ]
+        for made in over:
+            del self._keys[made]
 
     def _store(self, keys: dict[str, ApiKey], ending: str = "") -> None:
         self._keys.pop(ending, None)

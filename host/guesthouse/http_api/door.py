@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -21,22 +21,21 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from guesthouse.http_api import problems
-from guesthouse.http_api.api_keys import ApiKeys
 from guesthouse.http_api.caller import Caller
 from guesthouse.http_api.catalogue import OPERATIONS, PREFIX, Operation
+from guesthouse.http_api.key_check import KeyCheck
 from guesthouse.http_api.openapi import DOCUMENT_PATH, document
 from guesthouse.http_api.operations import SOURCE, Operations
 from guesthouse.http_api.problems import HEADERS, ApiProblem, as_response, of_refusal
-from guesthouse.http_server.auth.tokens import LoginThrottle
 from guesthouse.http_server.http.requests import RequestRefused, body_of, raw_path
 from guesthouse.http_server.routing.hosts import Hosts
-from guesthouse.http_server.routing.origin import counted_as, forwarded_for
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget
 from guesthouse.http_server.state.refusal_counts import RefusedBy
 
 BODY_OVERHEAD: Final = 64 * 1024
 """Bytes of a body beside a message, and all of one without."""
+NO_PAGES: Final[Mapping[str, Callable[[Request], Response]]] = {}
 _MOST_QUERY: Final = 16
 _MOST_DETAIL: Final = 300
 _BODIES_AT_ONCE: Final = 8
@@ -47,26 +46,28 @@ class Door:
 
     Args:
         operations: what can be done.
-        keys: of the node.
+        check: finds keys.
         context: of the listener.
         hosts: names that the node answers for here.
         stopping: whether the node is.
+        pages: files for browsers, by path, which need no key.
     """
 
     def __init__(
         self,
         operations: Operations,
-        keys: ApiKeys,
+        check: KeyCheck,
         context: Context,
         hosts: Hosts,
         stopping: Callable[[], bool],
+        pages: Mapping[str, Callable[[Request], Response]] = NO_PAGES,
     ) -> None:
         self._operations = operations
-        self._keys = keys
+        self._check = check
         self._context = context
         self._hosts = hosts
         self._stopping = stopping
-        self._throttle = LoginThrottle()
+        self._pages = pages
         self._body_bytes = 2 * context.settings.connections.message_bytes + BODY_OVERHEAD
         self._bodies = BodyBudget(_BODIES_AT_ONCE * self._body_bytes)
         self._places = [(_pattern(path), methods) for path, methods in _by_path().items()]
@@ -100,8 +101,11 @@ class Door:
         site = self._hosts.site(request.headers.getlist("host"))
         if site is None or site.label:
             raise ApiProblem(problems.MISDIRECTED, "name it in http.hosts")
-        _refuse_pages(request)
         path = raw_path(request)
+        page = self._pages.get(path)
+        if page is not None:
+            return _shown(page, request)
+        _refuse_pages(request)
         if path == DOCUMENT_PATH and request.method in ("GET", "HEAD"):
             return _json(document(), 200)
         operation, at = self._found(request.method, path)
@@ -135,30 +139,14 @@ class Door:
         raise ApiProblem(problems.NO_OPERATION)
 
     def _caller(self, request: Request) -> Caller:
-        """Whose key the request shows. An address whose keys were refused again and again is told to wait, unless it
-        shows a valid one: a service with an old key does not lock out others of its machine.
-        """
+        """Whose key the request shows."""
         given = request.headers.getlist("authorization")
-        scheme, _, text = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        key = self._keys.find(text.strip(), self._context.now()) if scheme.lower() == "bearer" else None
-        if key is not None:
-            return Caller.with_key(key)
         if not given:
             raise ApiProblem(problems.NO_KEY)
-        address, now = self._address(request), self._context.monotonic()
-        wait = self._throttle.wait(address, now)
-        if wait > 0:
-            raise ApiProblem(problems.TOO_MANY_FAILURES, retry_after=int(wait) + 1)
-        self._throttle.failed(address, now)
-        self._context.log_client_fault(address, "an API key was refused")
-        raise ApiProblem(problems.NO_KEY)
-
-    def _address(self, request: Request) -> str:
-        address = "" if request.client is None else request.client.host
-        trusted = self._context.access.trusted_proxies
-        return counted_as(
-            forwarded_for(address, request.headers.getlist("x-forwarded-for"), trusted) or address
-        )
+        scheme, _, text = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        peer = "" if request.client is None else request.client.host
+        address = self._check.address(peer, request.headers.getlist("x-forwarded-for"))
+        return Caller.with_key(self._check.key(text.strip() if scheme.lower() == "bearer" else "", address))
 
     async def _asked(self, operation: Operation, at: dict[str, str], request: Request) -> Any:
         query = _query(request)
@@ -179,6 +167,13 @@ class Door:
         seconds = self._context.settings.connections.handshake_seconds
         async with body_of(request, self._body_bytes, self._bodies, seconds) as body:
             return decode(body, type=kind)
+
+
+def _shown(page: Callable[[Request], Response], request: Request) -> Response:
+    """A file for browsers. It says nothing of the node."""
+    if request.method not in ("GET", "HEAD"):
+        raise ApiProblem(problems.WRONG_METHOD, allow="GET, HEAD")
+    return page(request)
 
 
 def _refuse_pages(request: Request) -> None:

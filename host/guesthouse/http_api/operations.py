@@ -144,7 +144,7 @@ class Operations:
         reason = asked.reason.encode()[:MAX_REASON].decode(errors="ignore")
         close = CloseReason(asked.code, reason) if asked.code else CloseReason(_NORMAL, reason)
         self._node.http.close_from_outside(channel.channel_id, close)
-        self._record(caller, f"closed channel {channel.channel_id} of {channel.owner}")
+        self.record(caller, f"closed channel {channel.channel_id} of {channel.owner}")
 
     async def push_to_channel(self, caller: Caller, asked: PushToChannel) -> None:
         """Push a message to a channel, without its process."""
@@ -184,7 +184,7 @@ class Operations:
         scope = Scope(None, process, asked.channels, claims=claims)
         token = http.issue_token(asked.seconds, scope, renewable=asked.renewable)
         family, ends = http.family_of(token)
-        self._record(caller, f"issued token {family} for {process}, valid for {asked.seconds} s")
+        self.record(caller, f"issued token {family} for {process}, valid for {asked.seconds} s")
         made = id_of(IssuedFor(family, ends, process), self._sign)
         return IssuedToken(token, made, int(time.time()) + asked.seconds)
 
@@ -194,18 +194,18 @@ class Operations:
         if token is None or not caller.sees(ProcessId.parse(token.process)):
             raise ApiProblem(NO_TOKEN)
         await self._node.http.revoke_family(token.family, token.ends)
-        self._record(caller, f"revoked token {token.family} for {token.process}")
+        self.record(caller, f"revoked token {token.family} for {token.process}")
 
     async def restart(self, caller: Caller, asked: AboutProcess) -> ProcessAfter:
         """Restart a process, or start one that was stopped. Its channels stay open."""
         process = caller.named(asked.process)
-        self._record(caller, f"restarts {process}")
+        self.record(caller, f"restarts {process}")
         return await self._changed(process, self._node.restart(process))
 
     async def stop(self, caller: Caller, asked: AboutProcess) -> ProcessAfter:
         """Stop a process for good. Its channels are closed with 1011."""
         process = caller.named(asked.process)
-        self._record(caller, f"stops {process}")
+        self.record(caller, f"stops {process}")
         return await self._changed(process, self._node.stop(process))
 
     def close(self) -> None:
@@ -232,7 +232,8 @@ class Operations:
             raise ApiProblem(MESSAGE_TOO_BIG)
         return int(kind), payload
 
-    def _record(self, caller: Caller, action: str) -> None:
+    def record(self, caller: Caller, action: str) -> None:
+        """Write down who did what."""
         self._node.log.write(SOURCE, "info", f"{caller.name} {action}")
 
     def _sign(self, data: bytes) -> bytes:

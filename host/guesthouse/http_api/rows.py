@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Settings
+from guesthouse.core.home import Home
 from guesthouse.core.messages import LogLine
 from guesthouse.core.ports import ChannelInfo, LogPort
 from guesthouse.http_server.server import HttpServer
@@ -18,24 +20,61 @@ from guesthouse.kernel.supervision.process_status import listed, listed_end, sta
 from guesthouse.monitoring.figures import MeasuredNode
 
 
+class FollowedLog(Protocol):
+    """Lines as they come. Who does not keep up loses some, and is told how many."""
+
+    on_line: Callable[[], None] | None
+    """Called when there are lines to take."""
+
+    def take(self) -> Iterator[LogLine]:
+        """Yield what came since the last call."""
+
+
 class KeptLog(LogPort, Protocol):
     """The log, with its last lines."""
 
     def tail(self, count: int, source: str, level: str, since: float, text: str) -> Sequence[LogLine]:
         """The last `count` lines that are of a source, of a level or a more severe one, and so on; oldest first."""
 
+    def following(self, source: str, level: str) -> AbstractContextManager[FollowedLog]:
+        """Lines of a source and level that come in the block."""
 
-class ListedPackages(Protocol):
+
+class AdministeredPackages(Protocol):
     """The packages of a node."""
 
     def listed(self) -> Iterator[dict[str, Any]]:
         """Each package that is installed or running."""
+
+    async def preview(self, argument: str) -> dict[str, Any]:
+        """What a package is, and asks for beyond the version that is installed; nothing changes.
+
+        Raises:
+            GuesthouseError: it is refused.
+        """
+
+    async def install(
+        self, argument: str, consent: str | bool | None, progress: Callable[[str, int, int], None]
+    ) -> dict[str, Any]:
+        """Install a package, or upgrade to it.
+
+        Raises:
+            GuesthouseError: it is refused, or cannot be started.
+        """
+
+    async def rollback(self, package_id: str, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+        """Return to the previous version of a package.
+
+        Raises:
+            GuesthouseError: there is none, or it cannot be started.
+        """
 
 
 class AdministeredNode(MeasuredNode, Protocol):
     """What commands and the API see of a node."""
 
     settings: Settings
+    home: Home
     router: Router
     http: HttpServer
     state: State
@@ -45,7 +84,7 @@ class AdministeredNode(MeasuredNode, Protocol):
         """Its log."""
 
     @property
-    def installer(self) -> ListedPackages:
+    def installer(self) -> AdministeredPackages:
         """Its packages."""
 
     async def restart(self, process_id: ProcessId) -> None:

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with limits.
 
 Adds limits that uvicorn lacks: number of connections, size and time of a request's head, and how long a response may
-stay unread. Hands WebSocket upgrades over to `WebSocketConnection`, with any bytes that followed the request.
+stay unread. Hands upgrades over to the listener's WebSocket protocol, with any bytes that followed the request.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, cast
 
 import httptools
 from uvicorn.config import Config
@@ -28,8 +28,10 @@ from guesthouse.http_server.routing.paths import MAX_PATH, WHOLE_SERVER
 from guesthouse.http_server.state.connection_limits import AdmittedConnection
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
-from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.protocol import MAX_HEAD
+
+TakesOver: TypeAlias = Callable[[Context, Peer, Callable[[], None]], asyncio.Protocol]
+"""Makes what speaks WebSocket on a connection, of the listener's state, the client, and what frees its place."""
 
 MAX_HEADERS: Final = 128
 """Maximum headers of a request: each costs far more memory than its bytes."""
@@ -204,7 +206,7 @@ class HttpConnection(HttpToolsProtocol):
             self._hand_over(rest)
 
     def _hand_over(self, rest: bytes) -> None:
-        """Hand the socket over to a `WebSocketConnection`, with the request as parsed."""
+        """Hand the socket over to what speaks WebSocket on this listener, with the request as parsed."""
         self.connections.discard(self)
         self._context.deadlines.set(self, NEVER)
         lines = [
@@ -219,9 +221,10 @@ class HttpConnection(HttpToolsProtocol):
         address, port = self.client or ("", 0)
         peer = Peer(address, port, self.scheme or "http")
         release = functools.partial(self._context.connection_limits.release, self._address, self._admitted)
-        self._admitted = AdmittedConnection.DROP  # released by the WebSocketConnection
+        self._admitted = AdmittedConnection.DROP  # released by what takes over
         self.parser = None  # type: ignore[assignment] # breaks a reference cycle, as uvicorn does
-        connection = WebSocketConnection(self._context, peer, release)
+        takes_over = cast(TakesOver, self.ws_protocol_class)
+        connection = takes_over(self._context, peer, release)
         connection.connection_made(self.transport)
         self.transport.set_protocol(connection)
         connection.data_received(b"".join(lines))

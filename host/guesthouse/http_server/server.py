@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Literal, Self, cast
 from urllib.parse import urlencode
 
 import uvicorn
@@ -34,7 +34,7 @@ from guesthouse.http_server.http.login import Login, local_path
 from guesthouse.http_server.http.node_api import NodeApi
 from guesthouse.http_server.http.own_origin import OwnOrigin
 from guesthouse.http_server.http.process_routes import ProcessPages
-from guesthouse.http_server.http_connection import HttpConnection
+from guesthouse.http_server.http_connection import HttpConnection, TakesOver
 from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listeners
 from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.routing.origin import shown_address
@@ -273,24 +273,35 @@ class HttpServer(HttpServerActions):
         """State for a listener beside this one, with a limit on connections of its own."""
         return replace(self._context, connection_limits=ConnectionAdmission(connections, connections))
 
-    def side_server(self, context: Context, app: ASGIApp, *, tls: bool) -> AcceptingServer:
-        """A server for another socket, without WebSockets, whose connections have the limits of this one's.
+    def side_server(
+        self, context: Context, app: ASGIApp, *, tls: bool, websockets: TakesOver | None = None
+    ) -> AcceptingServer:
+        """A server for another socket, without channels, whose connections have the limits of this one's.
 
         Args:
             context: see `side_context`.
             app: what answers.
             tls: whether it has this server's certificate; without one, nothing is encrypted.
+            websockets: what takes upgrades to WebSocket; by default nothing does.
         """
-        server = AcceptingServer(context, self._config(context.settings, app, tls=tls))
+        config = self._config(context.settings, app, tls=tls, websockets=websockets or "none")
+        server = AcceptingServer(context, config)
         self._sides.append(server)
         return server
 
-    def _config(self, settings: Settings, side: ASGIApp | None = None, *, tls: bool = True) -> Config:
+    def _config(
+        self,
+        settings: Settings,
+        side: ASGIApp | None = None,
+        *,
+        tls: bool = True,
+        websockets: TakesOver | Literal["none"] = WebSocketConnection,
+    ) -> Config:
         http = settings.http if tls else replace(settings.http, tls_cert=None, tls_key=None)
         config = Config(
             cast(Any, side or self._app),
             http=HttpConnection,
-            ws="none" if side else WebSocketConnection,
+            ws=cast(Any, websockets),
             loop="none",
             lifespan="off",
             interface="asgi3",

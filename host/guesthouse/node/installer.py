@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from guesthouse.core.address import ProcessId
@@ -23,7 +23,7 @@ from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.purge import forget_rights, keeps, purge, with_rights
 from guesthouse.kernel.supervision.supervised import NoSuchProcess, ProcessNotStarted
 from guesthouse.node.package_changes import Consent, compared, consented, known_version, nothing_of
-from guesthouse.node.package_hosts import refuse_same_host, take_hosts
+from guesthouse.node.package_hosts import NeedsConsent, refuse_same_host, take_hosts
 from guesthouse.node.package_listing import described, rights_of
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import PackageError
@@ -39,6 +39,12 @@ SOURCE = "packages"
 _LINES_LOOKED_AT = 1000
 _OF_A_PANIC = ("thread '<unnamed>'", "Python function threw an unexpected", "note: run with `RUST_BACKTRACE")
 _T = TypeVar("_T")
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, and of how many processes that is done already."""
+
+
+def _nobody_waits(step: str, number: int, count: int) -> None:
+    """No progress is shown."""
 
 
 class Installer:
@@ -128,23 +134,41 @@ class Installer:
             text = f"{error} (fix it with 'guesthouse rollback {package_id}', or uninstall it)"
             self._node.log.write(SOURCE, "error", text)
 
-    async def install(self, argument: str, consent: Consent = None) -> dict[str, Any]:
+    async def preview(self, argument: str) -> dict[str, Any]:
+        """What a package is, and asks for beyond the version that is installed; nothing changes.
+
+        Raises:
+            GuesthouseError: it is refused.
+        """
+        try:
+            return await self._to_its_end(partial(self._install, argument, False, _nobody_waits))
+        except NeedsConsent as needed:
+            return needed.item
+
+    async def install(
+        self, argument: str, consent: Consent = None, progress: Progress = _nobody_waits
+    ) -> dict[str, Any]:
         """Install a package, or upgrade to it. Returns what `described` gives, and what it asks for
         beyond the version before.
+
+        Args:
+            argument: a folder or archive.
+            consent: to what it asks for.
+            progress: told of each process that is compiled or found so, and of the start.
 
         Raises:
             NeedsConsent: it asks for more, without consent; nothing changed.
             GuesthouseError: it is refused, or cannot be started; the old version runs.
         """
-        return await self._to_its_end(partial(self._install, argument, consent))
+        return await self._to_its_end(partial(self._install, argument, consent, progress))
 
-    async def rollback(self, package_id: str) -> dict[str, Any]:
+    async def rollback(self, package_id: str, progress: Progress = _nobody_waits) -> dict[str, Any]:
         """Return to the previous version, which has had consent. Returns the same as `install`.
 
         Raises:
             GuesthouseError: there is none, or it cannot be started; the old version runs.
         """
-        return await self._to_its_end(partial(self._roll_back, package_id))
+        return await self._to_its_end(partial(self._roll_back, package_id, progress))
 
     async def uninstall(self, package_id: str, *, drop_state: bool) -> None:
         """End a package's processes for good; with `drop_state`, delete what they stored, also if the package is
@@ -180,7 +204,7 @@ class Installer:
     def _turn_of(self, package_id: str) -> asyncio.Lock:
         return self._turns.setdefault(package_id, asyncio.Lock())
 
-    async def _install(self, argument: str, consent: Consent) -> dict[str, Any]:
+    async def _install(self, argument: str, consent: Consent, progress: Progress) -> dict[str, Any]:
         home, settings = self._home, self._node.settings
         async with self._turn:
             there = _unpacked(home)
@@ -189,7 +213,7 @@ class Installer:
             self._staged_now[version.hash] += 1
         try:
             async with self._turn_of(package.id):
-                return await self._install_staged(package, version, consent)
+                return await self._install_staged(package, version, consent, progress)
         except GuesthouseError:
             async with self._turn:
                 if self._staged_now[version.hash] == 1:  # no other operation uses it
@@ -198,7 +222,9 @@ class Installer:
         finally:
             self._staged_now -= Counter((version.hash,))
 
-    async def _install_staged(self, package: Package, version: Version, consent: Consent) -> dict[str, Any]:
+    async def _install_staged(
+        self, package: Package, version: Version, consent: Consent, progress: Progress
+    ) -> dict[str, Any]:
         async with self._turn:
             await self._nothing_left_of(package.id)
             installed = read_installed(self._home.path).packages
@@ -207,7 +233,7 @@ class Installer:
             asked = await asyncio.to_thread(consented, self._home, self._node.settings, package, consent)
             self._installing.add(package.id)
         try:
-            item = await self._change(package, lambda now: now.with_version(package.id, version))
+            item = await self._change(package, lambda now: now.with_version(package.id, version), progress)
         except ProcessNotStarted as error:
             if package.id not in installed and await keeps(self._node.state, package.id):
                 remedy = f"guesthouse uninstall {package.id} --purge"
@@ -229,20 +255,25 @@ class Installer:
                     f"what {package_id} left when it was uninstalled cannot be deleted: see the log, and try again"
                 )
 
-    async def _roll_back(self, package_id: str) -> dict[str, Any]:
+    async def _roll_back(self, package_id: str, progress: Progress) -> dict[str, Any]:
         async with self._turn_of(package_id):
             async with self._turn:
                 wanted = read_installed(self._home.path).rolled_back(package_id).get(package_id).current
                 package = await self._staged(wanted)
                 asked = await asyncio.to_thread(compared, self._home, self._node.settings, package)
-            item = await self._change(package, lambda now: now.rolled_back(package_id))
+            item = await self._change(package, lambda now: now.rolled_back(package_id), progress)
             return item | asked.as_json()
 
-    async def _change(self, package: Package, change: Callable[[Installed], Installed]) -> dict[str, Any]:
+    async def _change(
+        self, package: Package, change: Callable[[Installed], Installed], progress: Progress
+    ) -> dict[str, Any]:
         """Run a version, then record that it is installed; or neither."""
         node = self._node
-        for spec in package.processes:
+        count = len(package.processes)
+        for number, spec in enumerate(package.processes):
+            progress("compiling", number, count)
             await self._compiler.runnable(spec.component, package.id)
+        progress("starting", count, count)
         upgrade = node.upgrade_to(package)
         began = time.time()
         try:

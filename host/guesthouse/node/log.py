@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -146,6 +146,15 @@ class Log:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop following."""
         self._subscriptions.remove(subscription)
+
+    @contextmanager
+    def following(self, source: str, level: str) -> Iterator[Subscription]:
+        """Follow lines that a `LogFilter` of these takes, in the block."""
+        subscription = self.subscribe(LogFilter(source, level))
+        try:
+            yield subscription
+        finally:
+            self.unsubscribe(subscription)
 
     def reopen(self) -> None:
         """Open the file again if it was rotated by another program."""

@@ -15,17 +15,19 @@ from guesthouse.package.store.installed import Version, read_installed
 from guesthouse.package.store.stage import staged
 
 Consent: TypeAlias = str | bool | None
-"""To what a package asks for: the hash of the one that was shown, or True for whatever it is."""
+"""To what a package asks for: the hash of the one that was shown, True for whatever it is, False for nothing, not
+even a package that asks for nothing.
+"""
 
 
 def consented(home: Home, settings: Settings, package: Package, consent: Consent) -> Changes:
     """What a package asks for beyond the version that is installed, if that is consented to.
 
     Raises:
-        NeedsConsent: it asks for more, and is not.
+        NeedsConsent: it asks for more, and is not; or there is no consent to anything.
     """
     asked = compared(home, settings, package)
-    if asked.more and consent is not True and consent != package.source.name:
+    if consent is False or (asked.more and consent is not True and consent != package.source.name):
         raise NeedsConsent(package, asked)
     return asked
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -232,6 +232,12 @@ class HttpServerActions:
         """Channels that were closed while their client was away and may still fetch the end, by process."""
         sessions = self._context.sessions
         return Counter(channel.owner for channel in sessions if channel.session.phase is Phase.OVER)
+
+    def channels_by_token(self) -> Iterator[tuple[str, ChannelRecord]]:
+        """The open channels that were opened by a token, with its family."""
+        for connection in tuple(self._channels):
+            if connection.token_family:
+                yield connection.token_family, connection.record()
 
     async def traffic(self) -> dict[ProcessId, Traffic]:
         """What the channels of each process carry and have carried, looked at a part in each iteration of the loop."""
