@@ -26,7 +26,7 @@ TEST_TOOLS := $(VENV)/installed-dev $(VENV)/chromium $(VENV)/debian-tools tests/
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fresh test-pythons coverage check quick-tests lint docs bench attacks faults fuzz samples clean
+.PHONY: help run test test-fresh test-pythons coverage check quick-tests lint docs pictures bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -65,6 +65,9 @@ lint: $(VENV)/installed-dev ## Check style, types and who imports whom
 
 docs: $(VENV)/installed-dev ## Build the documentation as a site in build/site; every link is checked
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: $(TEST_TOOLS) ## Take the pictures of docs/dashboard.md anew
+	@GUESTHOUSE_PICTURES=1 $(BIN)/pytest -q tests/e2e/test_dashboard_pictures.py
 
 bench: $(VENV)/installed-dev samples ## Measure speed beside other servers and hosts; BENCH="echo boundary" selects
 	@$(BIN)/python bench/run.py $(BENCH)

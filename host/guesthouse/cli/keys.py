@@ -1,4 +1,4 @@
-"""Keys of the HTTP API: `api-key create`, `list`, `revoke`."""
+"""Keys of the HTTP API, `api-key create`, `list` and `revoke`, and links to its dashboard."""
 
 from __future__ import annotations
 
@@ -23,6 +23,34 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str | N
         text = f"{value!r} is not a duration of at most ten years, such as 12h or 90d"
         raise click.BadParameter(text, context, parameter)
     return int(match[1]) * _UNITS[match[2]]
+
+
+@click.command()
+@click.option(
+    "--role",
+    type=click.Choice(["read", "push", "admin"]),
+    default="admin",
+    show_default=True,
+    help="What it may do: see; also talk to processes, close channels and revoke tokens; also change all else.",
+)
+@click.option(
+    "--expires",
+    metavar="TIME",
+    callback=_duration,
+    default="12h",
+    show_default=True,
+    help="How long the login is valid, such as 90d.",
+)
+@click.option("--open", "wanted", is_flag=True, help="Open it in a browser, too.")
+@home_option
+def dashboard(role: str, expires: int, wanted: bool, home: str | None) -> None:
+    """Print a link to the dashboard of the running node, which logs in once, within ten minutes."""
+    from guesthouse.control.control_client import ask
+
+    (link,) = ask(home_path(home), "dashboard-link", role=role, seconds=expires)
+    click.echo(link["url"])
+    if wanted:
+        click.launch(link["url"])
 
 
 @click.group()

@@ -28,7 +28,7 @@ _MODULES: Final = {
     "doctor": ("doctor",),
     "backups": ("backup", "restore"),
     "auth": ("token", "revoke", "passwd"),
-    "keys": ("api-key",),
+    "keys": ("api-key", "dashboard"),
 }
 """The modules of this package that have commands, and the commands of each."""
 COMMANDS: Final = {name: module for module, names in _MODULES.items() for name in names}

@@ -166,6 +166,8 @@ class ApiSettings(Struct, frozen=True):
     """None: nowhere."""
     tls: bool = False
     """Whether it is served over TLS, with the certificate of `[http]`."""
+    dashboard: bool = False
+    """Whether the dashboard is served there, too."""
 
 
 class RestartSettings(Struct, frozen=True):

@@ -10,7 +10,10 @@ from typing import Final, Self
 from guesthouse.core.config import Settings
 from guesthouse.core.ports import LogPort
 from guesthouse.http_api.api_keys import ApiKeys
-from guesthouse.http_api.door import Door
+from guesthouse.http_api.dashboard.dashboard import Dashboard
+from guesthouse.http_api.dashboard.pages import PREFIX, pages
+from guesthouse.http_api.door import NO_PAGES, Door
+from guesthouse.http_api.key_check import KeyCheck
 from guesthouse.http_api.operations import SOURCE, Operations
 from guesthouse.http_api.rows import AdministeredNode
 from guesthouse.http_server.listening import API, CannotListen, Listeners
@@ -49,8 +52,16 @@ class ApiServer:
         context = node.http.side_context(MOST_CONNECTIONS)
         hosts = Hosts((*settings.http.hosts, api.host), "shared")
         self._operations = Operations(node)
-        door = Door(self._operations, keys, context, hosts, lambda: node.stopping)
-        self._server = node.http.side_server(context, door, tls=api.tls)
+        check = KeyCheck(keys, context)
+        self._dashboard: Dashboard | None = None
+        if api.dashboard:
+            self._dashboard = Dashboard(node, self._operations, keys, check, context, hosts)
+        door = Door(
+            *(self._operations, check, context, hosts, lambda: node.stopping),
+            NO_PAGES if self._dashboard is None else pages(),
+        )
+        takes_over = None if self._dashboard is None else self._dashboard.connection
+        self._server = node.http.side_server(context, door, tls=api.tls, websockets=takes_over)
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -61,15 +72,30 @@ class ApiServer:
         listening = self._listeners.listen(API, api.host, api.port or 0, ("api.host", "api.port"))
         host, port = listening.getsockname()[:2]
         await self._tasks.__aenter__()
+        if self._dashboard is not None:
+            await self._dashboard.__aenter__()
         self._tasks.create_task(self._server.serve([listening]))
         await self._server.accepting.wait()
         scheme = "https" if api.tls else "http"
-        self.url = f"{scheme}://{shown_address(host, port)}"
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown
+        self.url = f"{scheme}://{shown_address(shown, port)}"
         self._log.write(SOURCE, "info", f"serves {self.url}/api/v1")
+        if self._dashboard is not None:
+            self._log.write(SOURCE, "info", f"shows the dashboard at {self.url}{PREFIX}")
         if not api.tls and not ipaddress.ip_address(host).is_loopback:
             text = "API keys come in clear text from other machines: set api.tls, or put a proxy with TLS in front"
             self._log.write(SOURCE, "warning", text)
         return self
+
+    def dashboard_link(self, role: str, seconds: int) -> str | None:
+        """A link to the dashboard that logs in once; None if it is off.
+
+        Raises:
+            BadApiKey: there is no such role.
+        """
+        if self._dashboard is None:
+            return None
+        return self._dashboard.link(self.url + PREFIX, role, seconds)
 
     async def __aexit__(
         self,
@@ -78,7 +104,11 @@ class ApiServer:
         trace: TracebackType | None,
     ) -> None:
         self._server.stop_accepting()
-        self._server.ending.set()
+        try:
+            if self._dashboard is not None:
+                await self._dashboard.__aexit__(None, None, None)
+        finally:
+            self._server.ending.set()
         try:
             await self._tasks.__aexit__(kind, error, trace)
         finally:

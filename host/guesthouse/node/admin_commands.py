@@ -53,6 +53,7 @@ class NodeCommands:
             "api-keys": self.api_keys,
             "api-key-create": self.create_api_key,
             "api-key-revoke": self.revoke_api_key,
+            "dashboard-link": self.dashboard_link,
             "send": self.send,
             "restart": self.restart,
             "restart-node": self.restart_node,
@@ -187,6 +188,20 @@ class NodeCommands:
         key = self._node.api_keys.revoke(_text(request, "name"))
         self._node.log.write("api", "info", f"the operator revoked the key {key.name} ({key.id})")
         yield key_row(key)
+
+    async def dashboard_link(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """A link to the dashboard that logs in once, with a `role`, for `seconds`."""
+        role, seconds = _text(request, "role"), request.get("seconds")
+        if type(seconds) is not int or not 0 < seconds <= LONGEST_TOKEN_SECONDS:
+            raise BadCommand(f"a login takes `seconds`, from 1 to {LONGEST_TOKEN_SECONDS}")
+        link = self._node.dashboard_link(role, seconds)
+        if link is None:
+            raise BadCommand(
+                "this node serves no dashboard: set port and dashboard = true in the section [api] of "
+                "guesthouse.toml, and restart it"
+            )
+        self._node.log.write("api", "info", f"the operator made a link to the dashboard with the role {role}")
+        yield {"url": link}
 
     async def send(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Send a request as the node's terminal; with `seconds`, yield the response."""

@@ -108,6 +108,8 @@ class Node:
         self.modules: Modules
         self.compiler: Compiler
         self.api_keys: ApiKeys
+        self.dashboard_link: Callable[[str, int], str | None] = lambda role, seconds: None
+        """A link that logs in to the dashboard once, if that is served."""
         self.not_loaded: dict[str, EndedProcess] = {}
         """Installed packages that could not be loaded, and why."""
         self.started = False
@@ -197,7 +199,8 @@ class Node:
         if settings.api.port is not None or self.listeners.passed(API):
             from guesthouse.http_api.api_server import ApiServer  # only where it is wanted
 
-            await stack.enter_async_context(ApiServer(self, settings, self.api_keys, log, self.listeners))
+            api = ApiServer(self, settings, self.api_keys, log, self.listeners)
+            self.dashboard_link = (await stack.enter_async_context(api)).dashboard_link
         self.listeners.close_unused()
         log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
 

@@ -29,6 +29,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse api-key list",
         "guesthouse api-key revoke backend",
     ),
+    "dashboard": (
+        "guesthouse dashboard --open",
+        "guesthouse dashboard --role read --expires 30d # to watch only",
+    ),
     "uninstall": (
         "guesthouse uninstall chat:my-node.os",
         "guesthouse uninstall chat:my-node.os --purge # and delete what it stored",
