@@ -58,10 +58,14 @@ class PageSocket:
         """Ask for something, and wait for the answer."""
         asked = next(self._ids)
         await self.say({"id": asked, "do": do, "with": arguments})
-        answer = await self._next(lambda told: told.get("id") == asked)
+        answer = await self.answer(asked)
         if "problem" in answer:
             raise Refused(answer["problem"]["code"], answer["problem"]["detail"])
         return answer["gives"]
+
+    async def answer(self, asked: int) -> dict[str, Any]:
+        """What the node answers to a request."""
+        return await self._next(lambda told: told.get("id") == asked)
 
     async def event(self, name: str, **fields: object) -> dict[str, Any]:
         """The next event of that name, which has these fields."""

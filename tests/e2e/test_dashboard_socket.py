@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket as sockets
 from typing import Any, Final
@@ -40,6 +41,20 @@ async def test_a_page_sees_the_processes_and_what_they_do_now(shared: StartNode)
         assert channel["channel_id"] == client.channel_id
         assert (await page.ask("explain", process=ECHO_C))["capabilities"]
         assert (await page.ask("getProcess", process=ECHO_C))["limits"]["memory_bytes"] > 0
+
+
+async def test_parts_of_a_package_that_are_sent_at_once_are_no_more_than_was_told(shared: StartNode) -> None:
+    daemon = await shared("echo-c", settings=SERVED)
+    async with logged_in(daemon) as page:
+        await page.ask("beginUpload", name="a.zip", bytes=100_000)
+        part = base64.b64encode(bytes(40_000)).decode()
+        for number in range(1000, 1008):
+            await page.say({"id": number, "do": "sendPart", "with": {"base64": part}})
+        answers = [await page.answer(number) for number in range(1000, 1008)]
+        assert sum("gives" in answer for answer in answers) == 2
+        with pytest.raises(Refused, match="upload-incomplete"):
+            await page.ask("install", hash="x")
+        await page.ask("dropUpload")
 
 
 async def test_the_log_is_followed(shared: StartNode) -> None:
@@ -145,8 +160,9 @@ async def test_the_console_is_a_channel_of_its_own(shared: StartNode) -> None:
             await page.ask("sendConsole", text="x")
         with pytest.raises(Refused, match="no-such-process"):
             await page.ask("openConsole", process="no:such:process.os")
-        with pytest.raises(Refused, match="not-opened"):
-            await page.ask("openConsole", process=ECHO_C, path="not-bound")
+        for path in ("not-bound", "a#b", "a b\r\nX: y", "\u202e"):
+            with pytest.raises(Refused, match="not-opened"):
+                await page.ask("openConsole", process=ECHO_C, path=path)
     await daemon.no_channels()
 
 
@@ -206,8 +222,8 @@ async def test_a_link_is_good_once_and_its_key_ends(shared: StartNode) -> None:
         given = await page.event("hello")
         async with page_socket(url, ticket) as other:
             assert (await closed(other))[0] == 4401
-        await page.ask("watch")
-        assert await closed(page) == (4401, "the key has expired")
+        await page.ask("followLog", level="error")
+        assert await closed(page) == (4401, "the key has expired"), "whatever it watches, if anything"
     async with page_socket(url, {"key": given["key"]}) as page:
         assert (await closed(page))[0] == 4401
     async with logged_in(daemon):

@@ -177,7 +177,7 @@ class Actions:
         if self._node.router.find(process) is None:
             raise ApiProblem(NO_PROCESS)
         self._end_console(watcher)
-        channel, channel_id = await opened(self._node.http, self._node.settings, asked)
+        channel, channel_id = await opened(self._node.http, self._node.settings, str(process), asked.path)
         if (
             watcher.console is not None or watcher.socket.closed
         ):  # another was opened meanwhile, or the page is gone
@@ -242,7 +242,7 @@ class Actions:
 
     async def _install(self, watcher: Watcher, asked: InstallUpload) -> dict[str, Any]:
         upload = _upload(watcher)
-        source = await asyncio.to_thread(upload.complete)
+        source = upload.complete()
         self._record(watcher, f"installs {upload.name!a} ({asked.hash[:12]})")
         watcher.upload = None  # it is this installation's
         try:

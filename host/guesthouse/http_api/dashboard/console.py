@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse.core.config import Settings
-from guesthouse.http_api.dashboard.page_messages import CONSOLE_CHARACTERS, OpenConsole
+from guesthouse.http_api.dashboard.page_messages import CONSOLE_CHARACTERS
 from guesthouse.http_api.problems import ApiProblem, ProblemKind
 from guesthouse.http_server.auth.tokens import Scope
 from guesthouse.http_server.server import HttpServer
@@ -89,19 +89,20 @@ def _shown(message: str | bytes) -> dict[str, Any]:
     return {"base64": base64.b64encode(message[:_SHOWN_BYTES]).decode(), "size": len(message)}
 
 
-async def opened(http: HttpServer, settings: Settings, asked: OpenConsole) -> tuple[ClientConnection, int]:
+async def opened(
+    http: HttpServer, settings: Settings, process: str, path: str
+) -> tuple[ClientConnection, int]:
     """Open a channel to a process, by a token for that alone. Returns it with its id, 0 if that is not told.
 
     Raises:
         ApiProblem: the node refuses it.
     """
     from websockets.asyncio.client import connect  # the first console loads it
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-    process = asked.process
     token = http.issue_token(_TOKEN_SECONDS, Scope(None, process, 1), renewable=False)
-    bound = f"/{process}/{asked.path.lstrip('/')}" if asked.path else "/"
-    cookie = {"Cookie": f"kinode-auth_{settings.node}={token}"} if asked.path else {}
+    bound = f"/{process}/{path.lstrip('/')}" if path else "/"
+    cookie = {"Cookie": f"kinode-auth_{settings.node}={token}"} if path else {}
     try:
         channel = await connect(
             http.url.replace("http", "ws", 1) + bound,
@@ -114,9 +115,9 @@ async def opened(http: HttpServer, settings: Settings, asked: OpenConsole) -> tu
     except InvalidStatus as refused:
         text = (refused.response.body or b"").decode(errors="replace")[:300]
         raise ApiProblem(NOT_OPENED, f"{refused.response.status_code} {text}".strip()) from None
-    except (InvalidHandshake, OSError, TimeoutError, ValueError) as error:
+    except (WebSocketException, OSError, TimeoutError, ValueError) as error:
         raise ApiProblem(NOT_OPENED, str(error)) from None
-    if asked.path:
+    if path:
         return channel, 0
     try:
         await channel.send(json.dumps({"auth_token": token, "target_process": process}))

@@ -6,6 +6,7 @@ import base64
 import re
 import shutil
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -48,6 +49,7 @@ class Upload:
             self._source.mkdir()
             (self._source / "package.toml").write_text(_manifest(self._component))
         self._file = (self._source / "component.wasm" if self._component else self._source).open("wb")
+        self._writing = threading.Lock()  # a page may send parts without waiting
         self.received = 0
 
     def add(self, text: str) -> int:
@@ -58,11 +60,14 @@ class Upload:
             ValueError: it is not base64.
         """
         part = base64.b64decode(text, validate=True)
-        if not part or len(part) > PART_BYTES or self.received + len(part) > self.size:
-            raise ApiProblem(INVALID, f"a part has 1 to {PART_BYTES} bytes, and no more come than were told")
-        self._file.write(part)
-        self.received += len(part)
-        return self.received
+        with self._writing:
+            if not part or len(part) > PART_BYTES or self.received + len(part) > self.size:
+                raise ApiProblem(
+                    INVALID, f"a part has 1 to {PART_BYTES} bytes, and no more come than were told"
+                )
+            self._file.write(part)
+            self.received += len(part)
+            return self.received
 
     def complete(self) -> Path:
         """The archive, or the folder made for a component.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from collections.abc import Iterable
 from itertools import islice
@@ -86,6 +87,7 @@ class Watcher:
         self.upload: Upload | None = None
         self.console: Console | None = None
         self.tasks: asyncio.TaskGroup
+        self._expiry: asyncio.TimerHandle | None = None
         self._following: asyncio.Task[None] | None = None
         self._under_way = asyncio.Semaphore(MOST_AT_ONCE)
 
@@ -100,12 +102,13 @@ class Watcher:
         except Exception:
             self._service.node.log.write(SOURCE, "error", f"the dashboard: {traceback.format_exc()}")
             self.socket.close(FAILED, "the node failed; its log says why")
+        finally:
+            if self._expiry is not None:
+                self._expiry.cancel()
 
     def show(self, frame: bytes) -> None:
-        """See `feed.Viewer`. A key that has expired meanwhile ends it."""
-        if not self._service.is_valid(self.key_id):
-            self.socket.close(NO_ACCESS, "the key has expired")
-        elif self.socket.has_room:
+        """See `feed.Viewer`."""
+        if self.socket.has_room:
             self.socket.send_frame(frame)
 
     def tell(self, name: str, /, **fields: Any) -> None:
@@ -119,6 +122,9 @@ class Watcher:
     def revoked(self) -> None:
         """The key is valid no longer: nothing that was asked for is begun any more."""
         self.socket.close(NO_ACCESS, "the key was revoked")
+
+    def _expired(self) -> None:
+        self.socket.close(NO_ACCESS, "the key has expired")
 
     async def _log_in(self) -> bool:
         try:
@@ -144,6 +150,9 @@ class Watcher:
             return False
         self.key_id, self.caller = key.id, Caller.with_key(key)
         self.socket.logged_in()
+        if key.expires is not None:
+            seconds = max(0.0, key.expires - time.time())
+            self._expiry = asyncio.get_running_loop().call_later(seconds, self._expired)
         told = {"name": key.name, "role": key.role, "process": key.process, "expires": key.expires}
         self.tell("hello", node=self._service.node.router.node, key=made, **told)
         return True
@@ -159,7 +168,7 @@ class Watcher:
                 await asyncio.sleep(second + 1 - loop.time())
             begun += 1
             if not self._service.is_valid(self.key_id):
-                self.socket.close(NO_ACCESS, "the key has expired")
+                self._expired()
                 return
             try:
                 asked = decode(message, type=PageRequest)
