@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Final
 
 SEEDS: Final = Path(__file__).parent / "seeds"
-MODULES: Final = ("words", "http_pieces", "json_forms", "packages", "link", "secrets", "guests", "sockets")
+MODULES: Final = (
+    "dashboard_messages",
+    "words",
+    "http_pieces",
+    "json_forms",
+    "packages",
+    "link",
+    "secrets",
+    "guests",
+    "sockets",
+)
 
 
 @dataclass(frozen=True, slots=True)

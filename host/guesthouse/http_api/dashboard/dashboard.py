@@ -140,8 +140,6 @@ class Dashboard:
         """The key of a page. A link's ticket gives a new one."""
         if self.node.stopping:
             raise ApiProblem(STOPPING)
-        if (shown.key is None) is (shown.ticket is None):
-            raise ApiProblem(NO_KEY)
         if shown.key is not None:
             return self._check.key(shown.key, address), None
         now = self._context.now()

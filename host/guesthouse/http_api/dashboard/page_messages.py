@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Raw, Struct, field
-from msgspec.json import encode
+from msgspec import Meta, MsgspecError, Raw, Struct, field
+from msgspec.json import decode, encode
 
 from guesthouse.http_api.forms import ProcessName, Taken
 from guesthouse.http_api.problems import ApiProblem
@@ -18,6 +18,7 @@ PART_BYTES: Final = 256 * 1024
 CONSOLE_CHARACTERS: Final = 65_536
 """Of a message that a page sends to a process, or is shown of one."""
 LAST_LINES: Final = 500
+_MALFORMED: Final = (MsgspecError, ValueError, RecursionError)
 _MAX_ID: Final = 2**53 - 1
 
 
@@ -92,6 +93,23 @@ class SendConsole(Taken, frozen=True):
     """A message to the process."""
 
     text: Annotated[str, Meta(max_length=CONSOLE_CHARACTERS)]
+
+
+def read_login(message: bytes) -> ShownLogin | None:
+    """The login that a message is, which shows a key or a ticket; None for anything else."""
+    try:
+        shown = decode(message, type=ShownLogin)
+    except _MALFORMED:
+        return None
+    return None if (shown.key is None) is (shown.ticket is None) else shown
+
+
+def read_request(message: bytes) -> PageRequest | None:
+    """The request that a message is; None for anything else."""
+    try:
+        return decode(message, type=PageRequest)
+    except _MALFORMED:
+        return None
 
 
 def reply(asked: int, gives: Any) -> bytes:

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from msgspec import MsgspecError, convert
-from msgspec.json import decode
 
 from guesthouse.core.messages import LogLine
 from guesthouse.http_api import problems
@@ -23,6 +22,8 @@ from guesthouse.http_api.dashboard.page_messages import (
     ShownLogin,
     event,
     problem,
+    read_login,
+    read_request,
     reply,
 )
 from guesthouse.http_api.dashboard.socket import FAILED, GOING_AWAY, POLICY, DashboardSocket
@@ -135,11 +136,12 @@ class Watcher:
             return False
         if message is None:
             return False
-        try:
-            key, made = self._service.login(decode(message, type=ShownLogin), self._address)
-        except (MsgspecError, ValueError, RecursionError):
+        shown = read_login(message)
+        if shown is None:
             self.socket.close(NO_ACCESS, "the first message is a login")
             return False
+        try:
+            key, made = self._service.login(shown, self._address)
         except ApiProblem as refused:
             if refused.kind is TOO_MANY_FAILURES:
                 self.socket.close(WAIT, f"too many wrong keys: wait {refused.retry_after} s")
@@ -170,9 +172,8 @@ class Watcher:
             if not self._service.is_valid(self.key_id):
                 self._expired()
                 return
-            try:
-                asked = decode(message, type=PageRequest)
-            except (MsgspecError, ValueError, RecursionError):
+            asked = read_request(message)
+            if asked is None:
                 self.socket.close(POLICY, "this is no request")
                 return
             await self._under_way.acquire()
