@@ -20,17 +20,18 @@ from .packages import ROOT, package
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CLOCKS, MUTE = (f"{name}:clocks:test.os" for name in ("clocks", "mute"))
+RECORDER = "recorder:recorder:test.os"
 NOW = datetime(2030, 1, 31, 23, 59, 59, tzinfo=UTC)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[TestNode]:
-    async with TestNode(package("clocks"), package("echo-c"), now=NOW) as node:
+    async with TestNode(package("clocks"), package("echo-c"), package("recorder"), now=NOW) as node:
         yield node
 
 
 async def test_its_processes_are_those_of_the_manifests(node: TestNode) -> None:
-    assert node.processes == (CLOCKS, MUTE, "echo-c:echo-c:guesthouse.os")
+    assert node.processes == (CLOCKS, MUTE, "echo-c:echo-c:guesthouse.os", RECORDER)
     with pytest.raises(ValueError, match="several processes"):
         await node.connect()
 
@@ -68,6 +69,19 @@ async def test_what_does_not_come_is_said_at_once_with_the_log(node: TestNode) -
             await channel.receive()
         with pytest.raises(NothingCame, match="still open"):
             await channel.closed()
+
+
+async def test_pings_of_a_process_are_no_messages_and_are_not_taken_for_some(node: TestNode) -> None:
+    async with node.connect(RECORDER) as channel:
+        await channel.send_json({"push": "Ping", "payload": "ff"})
+        assert await channel.receive_all() == []
+        assert channel.controls == [("Ping", b"\xff")]
+        await channel.send_json({"push": "Pong", "payload": ""})
+        await channel.send_json({"push": "Text", "payload": "61"})
+        assert await channel.receive() == "a"
+        with pytest.raises(NothingCame):
+            await channel.receive()
+        assert channel.controls == [("Ping", b"\xff"), ("Pong", b"")]
 
 
 async def test_another_task_of_the_test_may_do_what_is_awaited(node: TestNode) -> None:

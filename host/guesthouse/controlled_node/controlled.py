@@ -15,8 +15,8 @@ from guesthouse.kernel.workers.pool import Receiver, Worker
 from guesthouse.node.node import Node
 
 LONGEST_ADVANCE: Final = 20 * 366 * 24 * 3600
-_SLACK: Final = TICKS // 1000
-"""What is due a millisecond later counts as due: sums of times are rounded."""
+_SLACK: Final = TICKS // 125
+"""What is due 8 ms later counts as due: SDKs round times up to milliseconds, and sums of times are rounded."""
 
 
 class ControlledNode(Node):
@@ -31,7 +31,7 @@ class ControlledNode(Node):
         clock = self.stopped_clock = StoppedClock()
         super().__init__(settings, clock=clock)
         clock.began = int(now - clock.monotonic())
-        clock.move_to(ticks(now - clock.began))
+        clock.show(ticks(now - clock.began))
         self._until = clock.ticks
         self._rest = Rest(self)
         self._controlled: dict[Worker, ControlledWorker] = {}
@@ -75,15 +75,20 @@ class ControlledNode(Node):
         if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_ADVANCE:
             raise BadCommand(f"`seconds` are from 0 to {LONGEST_ADVANCE}")
         async with self._moves:
-            clock = self.stopped_clock
             await self._rest.wait(sent)
             self._until += ticks(seconds)
             while (due := self._next_due()) is not None and due <= self._until + _SLACK:
-                clock.move_to(due)
-                await self._rest.wait({})
-            clock.move_to(self._until)
-            await self._rest.wait({})
+                await self._move_to(due)
+            await self._move_to(self._until)
         yield self._sent_to_clients()
+
+    async def _move_to(self, tick: int) -> None:
+        """Show that time to the guests, before anything that is due then reaches them, and handle what is due."""
+        self.stopped_clock.show(tick)
+        for worker in self.controlled_workers():
+            worker.set_clock(self.stopped_clock.ticks, self.stopped_clock.began)
+        self.stopped_clock.call_due()
+        await self._rest.wait({})
 
     async def _replace(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Upgrade to the package at a path, with its channels open."""

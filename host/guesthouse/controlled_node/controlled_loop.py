@@ -37,7 +37,7 @@ class ControlledLoop(WorkerLoop):
 
     def _set_clock(self, message: SetClock) -> None:
         self._clock.began = message.began
-        self._clock.move_to(message.ticks)
+        self._clock.show(message.ticks)
         self._asked.append(message.number)
 
     def _run_guests(self) -> None:

@@ -32,7 +32,7 @@ class _Call(Struct, eq=False):
 
 
 class StoppedClock(Clock):
-    """Shows the time that `move_to` set.
+    """Shows the time that it is told to show.
 
     Args:
         began: Unix time, in whole seconds, at which the monotonic clock began.
@@ -80,8 +80,11 @@ class StoppedClock(Clock):
             heapq.heappop(self._calls)
         return self._calls[0][0] if self._calls else None
 
-    def move_to(self, tick: int) -> None:
-        """Show that time, and call back what is due. It does not go back."""
+    def show(self, tick: int) -> None:
+        """Show that time. It does not go back."""
         self.ticks = max(self.ticks, tick)
+
+    def call_due(self) -> None:
+        """Call back what is due."""
         while (when := self.next_call()) is not None and when <= self.monotonic():
             heapq.heappop(self._calls)[2].callback()

@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
 from guesthouse.testing.kit_errors import ChannelClosed, NothingCame, Refused, with_log
@@ -18,7 +20,21 @@ _T = TypeVar("_T")
 
 GRACE: Final = 1.0
 """Seconds in which another part of the test may still do something, when the node has nothing left to do."""
+UNDER_WAY_SECONDS: Final = 60
+"""In which what is under way has come, on any machine."""
 _ABNORMAL: Final = 1006
+
+
+class CountingSocket(ClientConnection):
+    """Remembers pings and pongs, which are messages of a process as others are."""
+
+    controls: tuple[tuple[str, bytes], ...] = ()
+
+    def process_event(self, event: Event) -> None:
+        """Called for each frame."""
+        if isinstance(event, Frame) and event.opcode in (Opcode.PING, Opcode.PONG):
+            self.controls += ((event.opcode.name.title(), bytes(event.data)),)
+        super().process_event(event)
 
 
 class _Node(Protocol):
@@ -41,7 +57,7 @@ class TestChannel:
 
     __test__ = False  # pytest looks for tests in classes of such a name
 
-    def __init__(self, node: _Node, process: str, socket: ClientConnection) -> None:
+    def __init__(self, node: _Node, process: str, socket: CountingSocket) -> None:
         self.process = process
         self.subprotocol: str | None = socket.subprotocol
         self.client = "{}:{}".format(*socket.local_address)
@@ -49,6 +65,7 @@ class TestChannel:
         self._node = node
         self._socket = socket
         self._received = 0
+        self._dropped = 0
         self._close: tuple[int, str] | None = None
 
     async def __aenter__(self) -> Self:
@@ -109,12 +126,12 @@ class TestChannel:
         sent = (await self._node.settle()).get(self.client)
         messages: list[str | bytes] = []
         try:
-            while sent is None or self._received < sent:
+            while sent is None or self._has < sent:
                 async with asyncio.timeout(GRACE):
                     messages.append(await self._socket.recv())
                 self._received += 1
-        except TimeoutError:  # it counts pings of the process, which are no messages here
-            self._received = sent or 0
+        except TimeoutError:  # what was dropped for newer messages, as the process chose, never comes
+            self._dropped = (sent or 0) - self._has + self._dropped
         except ConnectionClosed as error:
             self._note(error)
         return messages
@@ -143,13 +160,22 @@ class TestChannel:
         self._close = self._close or (code, reason)
 
     @property
+    def controls(self) -> list[tuple[str, bytes]]:
+        """Pings and pongs of the process that came, such as `("Ping", b"payload")`."""
+        return list(self._socket.controls)
+
+    @property
     def left(self) -> bool:
         """Whether the client has left, or the node has closed the channel."""
         return self._close is not None
 
     async def _is_under_way(self) -> bool:
         sent = (await self._node.settle()).get(self.client)
-        return sent is None or sent > self._received  # without it the close is under way
+        return sent is None or sent > self._has  # without it the close is under way
+
+    @property
+    def _has(self) -> int:
+        return self._received + len(self._socket.controls) + self._dropped
 
     async def _log(self) -> list[str]:
         return await self._node.log_of(self.process)
@@ -179,7 +205,13 @@ async def awaited(waited: asyncio.Future[_T], is_under_way: Any) -> _T:
             resting = asyncio.ensure_future(is_under_way())
             try:
                 await asyncio.wait((waited, resting), return_when=asyncio.FIRST_COMPLETED)
-                if waited.done() or await resting:
+                under_way = not waited.done() and await resting
+                for _ in range(UNDER_WAY_SECONDS):
+                    if waited.done() or not under_way:
+                        break
+                    await asyncio.wait((waited,), timeout=GRACE)
+                    under_way = await is_under_way()
+                if waited.done():
                     return await waited
             finally:
                 resting.cancel()
@@ -219,14 +251,14 @@ class Opening(Awaitable[TestChannel]):
 
 async def open_socket(
     url: str, headers: Mapping[str, str], subprotocols: list[str], origin: str | None
-) -> ClientConnection:
+) -> CountingSocket:
     """Open a WebSocket.
 
     Raises:
         Refused: the node answered something else.
     """
     try:
-        return await connect(
+        socket = await connect(
             url,
             additional_headers=headers,
             subprotocols=[Subprotocol(name) for name in subprotocols] or None,
@@ -234,7 +266,10 @@ async def open_socket(
             proxy=None,
             ping_interval=None,
             max_size=None,
+            create_connection=CountingSocket,
         )
+        assert isinstance(socket, CountingSocket)  # noqa: S101 - it was made by that
+        return socket
     except InvalidStatus as error:
         response = error.response
         text = (response.body or b"").decode(errors="replace").strip()

@@ -20,6 +20,8 @@ START_SECONDS: Final = 300.0
 """A component that was never compiled before takes up to a minute, on a busy machine."""
 STOP_SECONDS: Final = 30.0
 _READY: Final = re.compile(r"ready (http\S+) node=(\S+)\n")
+_NEVER: Final = 10_000_000
+"""Seconds: a test that is stopped in a debugger loses no channel."""
 _KEY: Final = "compiled.key"
 _LAST_LINES: Final = 40
 
@@ -115,5 +117,6 @@ class NodeSubprocess:
     def _environment(self) -> dict[str, str]:
         """The one here without settings of other nodes, and with those given."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GUESTHOUSE_")}
-        given = {name.upper().replace(".", "_"): str(value) for name, value in self._settings.items()}
+        settings = {"connections.ping_seconds": _NEVER, **self._settings}
+        given = {name.upper().replace(".", "_"): str(value) for name, value in settings.items()}
         return {**kept, **{f"GUESTHOUSE_{name}": value for name, value in given.items()}}
