@@ -19,12 +19,17 @@ from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.cpu_time import CpuTimes
 from tests.examples import examples
+from tests.hanging import GRACE, Watch
 from tests.patience import BESIDE, Disturbed
+
+if TYPE_CHECKING:
+    from tests.scheduling import Scheduling
 
 # How fast an example is says how busy the machine is, and is nothing that a test is about.
 settings.register_profile(
@@ -62,8 +67,23 @@ def search_once() -> None:
         sys.modules["sniffio"] = None  # type: ignore[assignment] # there is none
 
 
+def keep_bytecode() -> None:
+    """Keep what is compiled and rewritten between runs, whatever the shell says: without it a node takes twice as long
+    to start.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def share_tool_caches() -> None:
+    """Commands of tests have homes of their own, in which Clang would compile what comes with it each time."""
+    os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(Path.home() / ".cache/zig"))
+
+
 keep_in_memory()
 search_once()
+share_tool_caches()
+keep_bytecode()
 
 AGAIN: Final = "again"
 FAILED: Final = "guesthouse-failed"
@@ -104,10 +124,27 @@ def _id(item: pytest.Item) -> str:
     return item.nodeid.removesuffix(f"@{group.args[0]}") if group else item.nodeid
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cpu", action="store_true", help="show what CPU time the tests of each file took")
+    parser.addini(GRACE, "seconds for a test that timed out to end before its process is ended", default="60")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("cpu"):
+        config.pluginmanager.register(CpuTimes())
+    config.pluginmanager.register(Watch(float(config.getini(GRACE))))
     if BESIDE and not hasattr(config, "workerinput"):  # not in a process of pytest-xdist
         for file in _list(config, DISTURBED).iterdir():
             file.unlink()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling | None:
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from tests.scheduling import Scheduling  # pytest-xdist's processes need none
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -177,8 +214,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(f"{file} {quick[file] // _BUNDLE}"))
             quick[file] += 1
         if with_nodes and not item.get_closest_marker("timeout"):
-            # One that takes too long fails as any other does, so that what it started is stopped.
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS, method="signal"))
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)

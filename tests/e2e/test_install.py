@@ -36,7 +36,7 @@ def run(*command: str | Path, cwd: Path) -> str:
     return ran.stdout
 
 
-@pytest.mark.timeout(2 * INSTALL_SECONDS, method="signal")
+@pytest.mark.timeout(2 * INSTALL_SECONDS)
 async def test_an_installed_guesthouse_builds_inspects_and_runs_a_package(
     tmp_path: Path, new_home: Callable[[], Path]
 ) -> None:

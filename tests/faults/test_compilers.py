@@ -24,7 +24,7 @@ from guesthouse.package.store.installed import read_installed
 
 from .rounds import COMPILER_KILLS, COMPILER_STOPS, LONG_SECONDS, each, told
 
-pytestmark = pytest.mark.timeout(LONG_SECONDS, method="signal")
+pytestmark = pytest.mark.timeout(LONG_SECONDS)
 
 COMPILE_SECONDS: Final = 6.0
 

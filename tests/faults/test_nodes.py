@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from .rounds import LONG_SECONDS, NODE_KILLS, NODE_STOPS, chances, each, told
 from .writers import ONE, TWO, LogTail, Writer, connected, ledger, reading, traffic
 
-pytestmark = pytest.mark.timeout(LONG_SECONDS, method="signal")
+pytestmark = pytest.mark.timeout(LONG_SECONDS)
 
 SILENCE_SECONDS: Final = 5.0
 LONG_STOP: Final = 7.0

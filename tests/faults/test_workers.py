@@ -25,7 +25,7 @@ AT_ONCE: Final = {"restart_first_delay": 0, "worker_longest_pause": 0.05}
 
 SILENCE_SECONDS: Final = 0.7
 
-pytestmark = pytest.mark.timeout(LONG_SECONDS, method="signal")
+pytestmark = pytest.mark.timeout(LONG_SECONDS)
 
 
 @asynccontextmanager
