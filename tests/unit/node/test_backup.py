@@ -333,19 +333,19 @@ def test_an_archive_that_is_forged_to_the_same_is_restored(home: Home, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "data",
+    "made",
     [
-        b"",
-        b"nonsense",
-        gzip.compress(b""),
-        gzip.compress(b"nonsense"),
-        gzip.compress(bytes(100_000_000)),
+        lambda: b"",
+        lambda: b"nonsense",
+        lambda: gzip.compress(b""),
+        lambda: gzip.compress(b"nonsense"),
+        lambda: gzip.compress(bytes(100_000_000)),
     ],
     ids=["empty", "text", "of nothing", "of text", "of zeros"],
 )
-def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_what_is_no_archive_is_refused(tmp_path: Path, made: Callable[[], bytes]) -> None:
     archive = tmp_path / "file"
-    archive.write_bytes(data)
+    archive.write_bytes(made())
     with pytest.raises(BackupError, match="is damaged, or no backup"):
         checked(archive)
 
