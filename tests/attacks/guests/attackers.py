@@ -113,11 +113,11 @@ async def begin(scene: Scene, process_id: str, body: str = "go") -> None:
 
 
 async def told(scene: Scene, process_id: str, number: int) -> bool:
-    """Tell a process of `every_call` to make an attempt; whether it lived on."""
-    await _stands_ready(scene, process_id)
+    """Tell a process of `every_call` to make an attempt; whether it lived on. One that did not is started again."""
     try:
         await scene.ask("send", address=process_id, body=body_of(number), seconds=60)
     except CommandRefused:
+        await _stands_ready(scene, process_id)
         return False
     return True
 
