@@ -245,6 +245,11 @@ class Daemon:
         """What the command line asks the node, without a subprocess for each question."""
         return await asyncio.to_thread(lambda: list(ask(self.home, command, **arguments)))
 
+    async def install(self, package: Path, *, yes: bool = False) -> None:
+        """What `guesthouse install` has the node do, with `--yes` or without."""
+        (item,) = await self.ask("install", package=str(package), consent=True if yes else None)
+        assert "needs_consent" not in item, item
+
     async def token(self, ttl: int = 3600) -> str:
         """A fresh token of this node."""
         (token,) = await self.ask("token", ttl=ttl)

@@ -77,7 +77,7 @@ async def test_backups_of_a_node_under_load_are_each_of_one_moment(
     start: StartNode, tmp_path: Path, restored_home: Path
 ) -> None:
     node = await start()
-    assert (await node.cli("install", package("puppet"), "--yes")).code == 0
+    await node.install(package("puppet"), yes=True)
     await asyncio.to_thread((node.home / "guesthouse.toml").write_text, f'node = "{node.node}"\n')
     writer = Writer(node)
     async with asyncio.TaskGroup() as tasks:

@@ -16,8 +16,9 @@ def puppet_as(process: str) -> str:
 
 
 async def explained(node: Daemon, process: str) -> list[dict[str, str]]:
-    """What a process holds, from `guesthouse explain`."""
-    held: list[dict[str, str]] = (await node.cli("explain", process, "--json")).json()["capabilities"]
+    """What a process holds, as `guesthouse explain` has it."""
+    (item,) = await node.ask("explain", process=process)
+    held: list[dict[str, str]] = item["capabilities"]
     return held
 
 
@@ -42,7 +43,7 @@ async def test_a_manifest_grants_its_process_to_others(start: StartNode) -> None
     node = await start(puppet_as(FRIEND), "puppet")
     assert await ask(node, FRIEND, f"ask {B} 20 say welcome") == "welcome"
     assert await ask(node, FRIEND, f"ask {A} 20 say x") == "failed not-authorised say x"
-    held = (await node.cli("explain", FRIEND, "--json")).json()["capabilities"]
+    held = await explained(node, FRIEND)
     assert {
         "issuer": f"{NODE}@{B}",
         "params": '"messaging"',
@@ -56,7 +57,7 @@ async def test_runtime_modules_are_used_by_those_whose_manifest_requests_them(st
     assert await ask(node, A, f"ask kv:distro:sys 20 {request}") == '"Ok"'
     assert await ask(node, C, f"ask kv:distro:sys 20 {request}") == f"failed not-authorised {request}"
     assert await ask(node, C, "missing") == '"messaging" of kv:distro:sys'
-    held = (await node.cli("explain", A, "--json")).json()["capabilities"]
+    held = await explained(node, A)
     origins = {item["issuer"].partition("@")[2]: item["from"] for item in held}
     assert origins["kv:distro:sys"] == (
         "its manifest requests it, and the operator granted it by running or installing the package"

@@ -54,7 +54,7 @@ async def test_a_process_that_trapped_stays_listed_with_its_cause_until_it_is_re
         assert (ready.status_code, ready.json()["reasons"]) == (200, []), "it takes nobody's clients away"
         assert ready.json()["failed"][0].startswith(f"{C} trapped")
         assert (strict.status_code, strict.json()["reasons"]) == (503, ready.json()["failed"])
-        assert (await node.cli("restart", C)).code == 0
+        await node.ask("restart", process=C)
         assert (await http.get("/readyz?processes")).status_code == 200
     ran = await node.cli("ps")
     assert (ran.code, ran.stderr) == (0, "")
@@ -65,7 +65,7 @@ async def test_one_that_returned_or_was_stopped_has_not_failed(start: StartNode)
     node = await start(package("puppet"))
     await tell(node, C, "return")
     await state_of(node, C, "ended")
-    assert (await node.cli("stop", A)).code == 0
+    await node.ask("stop", process=A)
     await state_of(node, A, "stopped")
     assert (await node.cli("ps")).code == 0
     for process in (A, C):
@@ -89,7 +89,7 @@ async def test_installed_packages_that_cannot_be_started_are_listed(start: Start
     node = await start()
     home = node.home
     for name in ("puppet", "echo-c"):
-        assert (await node.cli("install", package(name), "--yes")).code == 0
+        await node.install(package(name), yes=True)
     assert await node.terminate() == 0
     installed = json.loads(await asyncio.to_thread((home / "installed.json").read_text))["packages"]
     folders = {name: home / "packages" / item["current"]["hash"] for name, item in installed.items()}
@@ -104,10 +104,10 @@ async def test_installed_packages_that_cannot_be_started_are_listed(start: Start
     assert "is gone: install it again" in items[echo]["last_end"]["text"]
     assert items[A]["last_end"]["cause"] == "not-started"
     assert (await node.cli("ps")).code == 3
-    assert (await node.cli("uninstall", echo)).code == 0
+    await node.ask("uninstall", package=echo)
     await asyncio.to_thread(wasm.write_bytes, whole)
     for process in (A, B, C):
-        assert (await node.cli("restart", process)).code == 0
+        await node.ask("restart", process=process)
     assert {item["state"] for item in (await node.ps()).values()} == {"running"}
 
 

@@ -207,9 +207,7 @@ async def listed(node: Daemon, folder: str) -> Any:
 async def blob(node: Daemon, name: str, request: Any) -> bytes:
     """The blob that a module answers a puppet with."""
     body = json.dumps(request, separators=(",", ":"), ensure_ascii=False)
-    response = (
-        await node.cli("send", A, f"ask {name}:distro:sys 20 {body}", "--await", "20", "--json")
-    ).json()
+    (response,) = await node.ask("send", address=A, body=f"ask {name}:distro:sys 20 {body}", seconds=20)
     return base64.b64decode(response["blob"]["bytes_base64"])
 
 
@@ -250,13 +248,13 @@ async def test_capabilities_and_children_are_there(start: StartNode, made: Made)
 
 async def test_packages_are_there_with_the_version_before(start: StartNode, made: Made) -> None:
     node = await start(home=made.home, node=None)
-    listed = {item["package"]: item for item in (await node.cli("packages", "--json")).json()}
+    listed = {item["package"]: item for item in await node.ask("packages")}
     assert set(listed) == {KEPT, PEER, COUNTER}
     versions = [(listed[COUNTER][name]) for name in ("version", "running_version", "previous_version")]
     assert versions == ["0.2.0", "0.2.0", "0.1.0"]
     token = await node.token()
     for version in "1", "2":
-        assert (await node.cli("rollback", COUNTER)).code == 0
+        await node.ask("rollback", package=COUNTER)
         async with registered(node, VERSIONS, token) as client:
             assert str(await client.ask("x")).split(" ")[0] == version
 

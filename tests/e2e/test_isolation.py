@@ -78,14 +78,14 @@ async def test_a_worker_ends_with_the_last_process_of_its_package_and_is_nobody_
     daemon = await start("echo-c", "rogue", settings=ALONE)
     places = await placed(daemon)
     of_echo = await worker_of(daemon, "echo-c")
-    assert (await daemon.cli("stop", ECHO_C)).code == 0
+    await daemon.ask("stop", process=ECHO_C)
     await daemon.log_line(places[ECHO_C], "stopping: echo-c:guesthouse.os has no processes left")
 
     async def workers() -> set[Subprocess]:
         return daemon.workers()
 
     await until(workers, lambda left: of_echo not in left, "the worker of a package that is gone lives")
-    assert (await daemon.cli("restart", ECHO_C)).code == 0
+    await daemon.ask("restart", process=ECHO_C)
     again = await placed(daemon)
     assert again[ROGUE] == places[ROGUE]
     assert again[ECHO_C] not in places.values()

@@ -14,16 +14,16 @@ async def test_a_level_holds_at_once_and_until_it_is_taken_back(start: StartNode
     assert (await node.cli("log-level", PACKAGE, "error", "--json")).json() == [
         {"source": PACKAGE, "level": "error"}
     ]
-    assert (await node.cli("restart", A)).code == 0
+    await node.ask("restart", process=A)
     assert (await node.cli("log-level", A, "info")).code == 0
-    assert (await node.cli("restart", A)).code == 0
-    assert (await node.cli("restart", B)).code == 0
+    await node.ask("restart", process=A)
+    await node.ask("restart", process=B)
     runs = [line for line in await node.logs() if line["text"].startswith("runs on")]
     assert [line["source"] for line in runs].count(A) == 2, "the first start, and the last"
     assert [line["source"] for line in runs].count(B) == 1
     assert (await node.cli("log-level", A, "default")).code == 0
     assert (await node.cli("log-level", PACKAGE, "default")).stderr == "nothing has a level of its own\n"
-    assert (await node.cli("restart", B)).code == 0
+    await node.ask("restart", process=B)
     await node.log_line(B, "runs on")
     assert await ask(node, B, "say here") == "here"
 

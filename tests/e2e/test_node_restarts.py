@@ -109,7 +109,7 @@ async def test_what_a_slow_process_has_not_taken_it_gets_in_its_next_run(
     start: StartNode, tmp_path: Path
 ) -> None:
     daemon = await start(settings={"process_handover_seconds": 0.5})
-    assert (await daemon.cli("install", version(tmp_path, 1))).code == 0
+    await daemon.install(version(tmp_path, 1))
     token = await daemon.token()
     async with registered(daemon, VERSIONS, token) as other, resumable(daemon, VERSIONS, token) as client:
         await other.send("hold")

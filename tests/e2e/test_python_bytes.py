@@ -49,7 +49,7 @@ async def run_of(node: Daemon, call: str = "", times: int = 0) -> str:
 
 async def unharmed(node: Daemon) -> bool:
     """Whether no process has ended."""
-    return [each["restarts"] for each in (await node.cli("ps", "--json")).json()] == [0, 0]
+    return [each["restarts"] for each in await node.ask("ps")] == [0, 0]
 
 
 async def start_with_little_memory(start: StartNode) -> Daemon:

@@ -57,4 +57,4 @@ async def test_lists_may_have_65536_elements_and_pushes_go_to_any_number_of_chan
         )
     ]
     assert await told(node, "as-many-as-may-be") == "taken"
-    assert (await node.cli("ps", "--json")).json()[0]["restarts"] == 0
+    assert (await node.ask("ps"))[0]["restarts"] == 0

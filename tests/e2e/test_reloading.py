@@ -91,7 +91,7 @@ async def test_settings_that_can_be_are_taken_up_and_others_are_named(start: Sta
         hang_up(daemon)
         await daemon.log_line("node", "reloaded", "process.memory_bytes")
         await daemon.log_line("node", "take effect at the next start of the node: connections.total")
-        assert (await daemon.cli("restart", ECHO_C)).code == 0
+        await daemon.ask("restart", process=ECHO_C)
         (process,) = (await daemon.ps()).values()
         assert process["limits"]["memory_bytes"] == 33554432
         settings.write_text("[process]\nmemory_bytes = 'much'\n")

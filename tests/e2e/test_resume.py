@@ -153,7 +153,7 @@ async def test_a_process_is_started_anew_while_its_client_is_away(start: StartNo
         assert [process[name] for name in ("channels", "resumable", "away", "ended")] == [1, 1, 1, 0]
         for number in range(10, 20):
             await client.send(numbered(number))
-        assert (await daemon.cli("restart", ECHO_C)).code == 0
+        await daemon.ask("restart", process=ECHO_C)
         await client.resume()
         while client.session.received < 20:
             assert await client.receive() == numbered(client.session.received - 1)
@@ -200,14 +200,14 @@ async def test_a_package_is_upgraded_while_the_client_is_away_and_each_message_i
     start: StartNode, tmp_path: Path
 ) -> None:
     daemon = await start()
-    assert (await daemon.cli("install", version(tmp_path, 1))).code == 0
+    await daemon.install(version(tmp_path, 1))
     async with resumable(daemon, VERSIONS, await daemon.token()) as client:
         channel_id = client.session.channel_id
         await send(client, [f"text {number}" for number in range(10)])
         await cut_and_be_away(daemon, VERSIONS, client)
         for number in range(10, 20):
             await client.send(f"text {number}")
-        assert (await daemon.cli("install", version(tmp_path, 2))).code == 0
+        await daemon.install(version(tmp_path, 2))
         (channel,) = await daemon.channels(VERSIONS)
         assert (channel["channel_id"], channel["away"]) == (channel_id, True)
         assert (await client.resume())["received"] == 10
@@ -219,14 +219,14 @@ async def test_a_package_is_upgraded_while_the_client_is_away_and_each_message_i
 
 async def test_the_next_version_answers_a_client_that_is_away(start: StartNode, tmp_path: Path) -> None:
     daemon = await start(settings={"process_handover_seconds": 0.5})
-    assert (await daemon.cli("install", version(tmp_path, 1))).code == 0
+    await daemon.install(version(tmp_path, 1))
     token = await daemon.token()
     async with registered(daemon, VERSIONS, token) as other, resumable(daemon, VERSIONS, token) as client:
         await other.send("hold")
         await (await other.socket.ping())  # then the mailbox has it first
         await send(client, [f"text {number}" for number in range(10)])
         await cut_and_be_away(daemon, VERSIONS, client)
-        assert (await daemon.cli("install", version(tmp_path, 2))).code == 0
+        await daemon.install(version(tmp_path, 2))
         await pushed_while_away(daemon, VERSIONS, 10)
         await client.resume()
         heard = [str(await client.receive()) for _ in range(10)]

@@ -70,7 +70,7 @@ async def test_members_hear_who_is_away_and_back_also_after_a_restart(start: Sta
                 assert await ada.json() == {"back": "Ben"}
             ben.cut()
             assert await ada.json() == {"away": "Ben"}
-            assert (await node.cli("restart", LOUNGE)).code == 0
+            await node.ask("restart", process=LOUNGE)
             joined = [await ada.json(), await ada.json(), await ada.json()]
             assert joined == [{"joined": ["Ada"]}, {"joined": ["Ben"]}, {"away": "Ben"}]
             await ben.resume()
@@ -94,7 +94,7 @@ async def test_a_restarted_process_and_another_version_have_those_who_are_still_
     start: StartNode, tmp_path: Path
 ) -> None:
     node = await start()
-    assert (await node.cli("install", package("lounge"), "--yes")).code == 0
+    await node.install(package("lounge"), yes=True)
     async with entering(node, "Ada") as ada, entering(node, "Ben") as ben:
         assert await ada.json() == {"joined": ["Ada"]}
         for client in (ada, ben):
@@ -107,7 +107,7 @@ async def test_a_restarted_process_and_another_version_have_those_who_are_still_
         manifest.write_text(manifest.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
         upgraded = await node.cli("install", folder, "--yes")
         assert upgraded.code == 0, upgraded.stderr
-        (listed,) = (await node.cli("ps", "--json")).json()
+        (listed,) = await node.ask("ps")
         assert listed["version"] == "0.2.0"
         await joined_again(ada, ben)
 

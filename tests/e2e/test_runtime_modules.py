@@ -19,8 +19,7 @@ async def module(node: Daemon, name: str, request: Any, blob: str | None = None,
     """What a module answers a puppet, as JSON; with its blob as text when it has one."""
     body = json.dumps(request, separators=(",", ":"))
     verb = f"ask {name}:distro:sys 20" if blob is None else f"carry {name}:distro:sys 20 {blob}"
-    ran = await node.cli("send", process, f"{verb} {body}", "--await", "20", "--json")
-    response = ran.json()
+    (response,) = await node.ask("send", address=process, body=f"{verb} {body}", seconds=20)
     answer = json.loads(response["body"])
     if response["blob"] is None:
         return answer

@@ -22,7 +22,7 @@ async def test_a_child_runs_talks_to_its_parent_and_outlives_its_parents_run(sta
     assert await ask(node, A, f"spawn child {PATH}") == "child"
     assert await ask(node, A, f"ask {CHILD} 20 say mother") == "mother"
     assert await ask(node, CHILD, f"ask {A} 20 say child") == "child"
-    assert (await node.cli("kill", A)).code == 0
+    await node.ask("kill", process=A)
     assert await ask(node, CHILD, "say alive") == "alive"
 
 
@@ -37,7 +37,7 @@ async def test_spawning_is_refused_for_each_reason(start: StartNode) -> None:
     assert await ask(node, A, f"spawn in:side {PATH}") == NAME_TAKEN
     assert await ask(node, A, f"spawn child puppet:test.os/pkg{PATH}") == "child"
     assert await ask(node, A, f"spawn second {PATH}") == TOO_MANY
-    assert (await node.cli("stop", CHILD)).code == 0
+    await node.ask("stop", process=CHILD)
     assert await ask(node, A, f"spawn second {PATH}") == "second"
     assert await ask(node, A, f"ask {NOBODY} 20 say x") == "failed no-such-process say x"
 
@@ -52,7 +52,7 @@ async def test_paths_mean_the_same_whether_a_package_has_a_drive_or_not(
     shutil.copy(folder / "build/puppet.wasm", folder / "pkg/inner.wasm")
     if installed:
         node = await start()
-        assert (await node.cli("install", folder, "--yes")).code == 0
+        await node.install(folder, yes=True)
     else:
         node = await start(folder)
     paths = ("/build/worker.wasm", "/inner.wasm", "/pkg/inner.wasm", "puppet:test.os/pkg/inner.wasm")
@@ -89,7 +89,7 @@ async def test_a_child_gets_nothing_that_one_of_its_name_saved_before(start: Sta
     assert await ask(node, B, "say ready") == "ready"
     assert await ask(node, B, f'give {CHILD} {FRIEND} "messaging"') == "given"
     assert await ask(node, CHILD, f"ask {FRIEND} 20 say friend") == "friend"
-    assert (await node.cli("stop", CHILD)).code == 0
+    await node.ask("stop", process=CHILD)
     assert await ask(node, A, f"spawn child {PATH}") == "child"
     for nobody in (A, CHILD):
         assert await ask(node, nobody, f"ask {FRIEND} 20 say x") == "failed not-authorised say x"
@@ -102,7 +102,7 @@ async def test_what_was_saved_does_not_outlive_its_package(
     friend = f"{FRIEND}={package('puppet') / 'build/puppet.wasm'}"
     node = await start(friend)
     folder = shutil.copytree(package("puppet"), tmp_path / "puppet")
-    assert (await node.cli("install", folder, "--yes")).code == 0
+    await node.install(folder, yes=True)
     assert await ask(node, FRIEND, f'give {B} {FRIEND} "messaging"') == "given"
     assert await ask(node, B, f"ask {FRIEND} 20 say friend") == "friend"
     assert await ask(node, B, "set kept") == "0"
@@ -124,7 +124,7 @@ async def test_what_was_handed_out_does_not_outlive_its_package(
     friend = f"{FRIEND}={package('puppet') / 'build/puppet.wasm'}"
     node = await start(friend)
     folder = shutil.copytree(package("puppet"), tmp_path / "puppet")
-    assert (await node.cli("install", folder, "--yes")).code == 0
+    await node.install(folder, yes=True)
     assert await ask(node, FRIEND, f'give {B} {FRIEND} "messaging"') == "given"
     assert await ask(node, B, f'give {FRIEND} {B} "key"') == "given"
 
@@ -159,9 +159,9 @@ async def test_a_child_that_restarts_returns_with_the_node_and_one_that_does_not
     assert await ask(node, CHILD, 'ask kv:distro:sys 20 {"db":"d","action":"Open"}') == '"Ok"'
     assert await ask(node, CHILD, f"spawn grandchild {PATH}") == NOT_AUTHORISED
     assert await ask(node, FRIEND, f"ask {CHILD} 20 say granted") == "granted"
-    assert (await node.cli("kill", CHILD)).code == 0
+    await node.ask("kill", process=CHILD)
     assert await ask(node, CHILD, "get") == "kept"
-    assert (await node.cli("stop", CHILD)).code == 0
+    await node.ask("stop", process=CHILD)
     assert await node.terminate() == 0
     node = await start("puppet", home=node.home)
     assert CHILD not in await node.ps(), "it was stopped, so it does not return"
@@ -173,17 +173,17 @@ async def test_a_child_goes_on_through_its_parents_end_and_an_upgrade_and_goes_w
     node = await start()
     folder = tmp_path / "puppet"
     shutil.copytree(package("puppet"), folder)
-    assert (await node.cli("install", folder, "--yes")).code == 0
+    await node.install(folder, yes=True)
     assert await ask(node, A, f"raise child {PATH} {NOBODY} {KV_RIGHT}") == "child"
     await tell(node, CHILD, "note before")
     manifest = folder / "package.toml"
     manifest.write_text(manifest.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
-    assert (await node.cli("install", folder, "--yes")).code == 0
-    assert (await node.cli("stop", A)).code == 0
+    await node.install(folder, yes=True)
+    await node.ask("stop", process=A)
     assert (await ask(node, CHILD, "journal")).split() == ["note", "before"], "the same run goes on"
-    assert (await node.cli("uninstall", "puppet:test.os")).code == 0
+    await node.ask("uninstall", package="puppet:test.os")
     assert await node.ps() == {}
-    assert (await node.cli("install", folder, "--yes")).code == 0
+    await node.install(folder, yes=True)
     await node.kill()
     node = await start(home=node.home)
     assert set(await node.ps()) == {A, B, C}, "the children of an uninstalled package are gone with it"

@@ -91,7 +91,7 @@ async def test_bash_completes_commands_options_processes_and_packages(
     bash = shutil.which("bash")
     assert bash is not None
     node = await start()
-    assert (await node.cli("install", package("puppet"), "--yes")).code == 0
+    await node.install(package("puppet"), yes=True)
     script = (await run_command(node.home, "completion", "bash")).stdout
     line = ["guesthouse", *words]
     asked = f"{script}\nCOMP_WORDS=({' '.join(line)}); COMP_CWORD={len(line) - 1}\n"

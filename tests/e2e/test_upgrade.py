@@ -102,7 +102,7 @@ async def test_a_thousand_channels_talk_through_an_upgrade_one_that_fails_and_a_
 ) -> None:
     first, second, fails = (version(tmp_path, number) for number in (1, 2, FAILS))
     daemon = await start()
-    assert (await daemon.cli("install", first)).code == 0
+    await daemon.install(first)
     async with talkers(daemon) as clients:
         ids = {channel["channel_id"] for channel in await daemon.channels(VERSIONS)}
         enough = asyncio.Event()
@@ -125,18 +125,18 @@ async def test_a_thousand_channels_talk_through_an_upgrade_one_that_fails_and_a_
         assert min(client.sent for client in clients) > AT_ONCE
         counts = sorted(count for client in clients for count in client.counts)
         assert counts == list(range(1, sum(client.sent for client in clients) + 1))
-    (listed,) = (await daemon.cli("packages", "--json")).json()
+    (listed,) = await daemon.ask("packages")
     assert (listed["version"], listed["previous_version"]) == ("0.1.0", "0.2.0")
 
 
 async def test_a_version_that_never_finishes_is_stopped_in_its_time(start: StartNode, tmp_path: Path) -> None:
     daemon = await start(settings={"process_handover_seconds": 0.5})
-    await daemon.cli("install", version(tmp_path, 1))
+    await daemon.install(version(tmp_path, 1))
     async with registered(daemon, VERSIONS, await daemon.token()) as client:
         assert await client.ask("before") == "1 1 before"
         await client.send("hold")
         await client.send("waits")
-        assert (await daemon.cli("install", version(tmp_path, 2))).code == 0
+        await daemon.install(version(tmp_path, 2))
         assert await client.receive() == "2 1 waits"
         await daemon.log_line(VERSIONS, "did not finish within 0.5 s")
 
@@ -145,14 +145,14 @@ async def test_a_version_that_never_asks_for_a_message_is_rolled_back(
     start: StartNode, tmp_path: Path
 ) -> None:
     daemon = await start(settings={"process_first_message_seconds": 0.5})
-    await daemon.cli("install", version(tmp_path, 1))
+    await daemon.install(version(tmp_path, 1))
     async with registered(daemon, VERSIONS, await daemon.token()) as client:
         assert await client.ask("before") == "1 1 before"
         refused = await daemon.cli("install", version(tmp_path, IDLES))
         assert refused.code == 1
         assert f"{VERSIONS} cannot be started: it has not asked for a message in 0.5 s" in refused.stderr
         assert await client.ask("after") == "1 2 after"
-    (listed,) = (await daemon.cli("packages", "--json")).json()
+    (listed,) = await daemon.ask("packages")
     assert (listed["version"], listed["previous_version"]) == ("0.1.0", None)
 
 
@@ -164,7 +164,7 @@ async def test_a_package_that_never_asks_for_a_message_is_not_installed(
     assert refused.code == 1
     assert "has not asked for a message in 0.5 s" in refused.stderr
     assert await daemon.ps() == {}
-    assert (await daemon.cli("packages", "--json")).json() == []
+    assert await daemon.ask("packages") == []
 
 
 @pytest.mark.parametrize("content", [b"\0asm\x0d\0\x01\0 cut off"])
@@ -172,7 +172,7 @@ async def test_a_version_that_cannot_be_compiled_leaves_the_old_one_alone(
     start: StartNode, tmp_path: Path, content: bytes
 ) -> None:
     daemon = await start()
-    await daemon.cli("install", version(tmp_path, 1))
+    await daemon.install(version(tmp_path, 1))
     (version(tmp_path, 2) / "build/versions.wasm").write_bytes(content)
     async with registered(daemon, VERSIONS, await daemon.token()) as client:
         assert await client.ask("before") == "1 1 before"
@@ -196,9 +196,9 @@ async def test_all_processes_of_a_package_are_swapped_or_none(start: StartNode, 
         assert "fails:versions:test.os cannot be started" in refused.stderr
         assert await client.ask("after") == "1 2 after"
         assert set(await daemon.ps()) == {VERSIONS, "goes:versions:test.os"}
-        assert (await daemon.cli("packages", "--json")).json() == [first]
+        assert await daemon.ask("packages") == [first]
         shutil.copy(new / "build/versions.wasm", new / "build/fails.wasm")
-        assert (await daemon.cli("install", new)).code == 0
+        await daemon.install(new)
         assert await client.ask("then") == "2 3 then"
         assert set(await daemon.ps()) == {
             f"{name}:versions:test.os" for name in ("versions", "comes", "fails")

@@ -85,7 +85,7 @@ async def test_what_cannot_be_written_is_refused_and_nothing_else_notices(
             assert await echo.ask("hello") == "hello"
         machine.writes_fail_with(0)
         assert all(await entered(one, "keep", "kv", "timer"))
-        assert (await daemon.cli("restart", TWO)).code == 0  # which is logged
+        await daemon.ask("restart", process=TWO)  # which is logged
         assert await until(lambda: _said(lines), lambda said: "missing here" in said, "the log goes on")
         held = stored(daemon.home)
         assert held[ONE] == {"w1": one.entered["keep"]}
@@ -130,7 +130,7 @@ async def test_a_package_that_finds_no_room_is_refused_and_what_ran_runs_on(
                 await install(daemon, new)
             assert await client.ask("old") == "old"
             machine.writes_fail_with(0)
-            (listed,) = (await daemon.cli("packages", "--json")).json()
+            (listed,) = await daemon.ask("packages")
             assert (listed["version"], listed["running_version"]) == ("0.2.0", "0.2.0")
             assert {path.name for path in daemon.home.joinpath("packages").iterdir()} == {listed["hash"]}
             assert (await install(daemon, new))["version"] == "0.3.0"
