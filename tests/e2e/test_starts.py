@@ -14,9 +14,11 @@ from .daemon import environment
 NOT_NEEDED: Final = (
     *("argon2", "difflib", "jwt", "logging.config", "multiprocessing", "rich", "tomllib", "uvicorn.main"),
     *("wasmtime", "watchfiles", "guesthouse.cli.dev", "guesthouse.package.build.build_package"),
-    *("guesthouse.package.compile.compile", "guesthouse.worker.loop"),
+    *("guesthouse.kernel.cluster", "guesthouse.package.compile.compile", "guesthouse.worker.loop"),
 )
-"""Loaded by the nodes that need them, when they do: with TLS, with a file of settings, when somebody logs in."""
+"""Loaded by the nodes that need them, when they do: with TLS or other nodes, with a file of settings, when somebody
+logs in.
+"""
 PUT_OFF: Final = ("csv", "email.message", "logging.handlers")
 """Of what is put off (`cli/run.py`): what those modules would load."""
 

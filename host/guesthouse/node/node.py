@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final, Self, TextIO
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from guesthouse.control.control_server import Command, ControlServer
 from guesthouse.core.address import ProcessId
@@ -28,7 +26,6 @@ from guesthouse.http_api.api_keys import ApiKeys
 from guesthouse.http_server.auth.credentials import load_node_key
 from guesthouse.http_server.listening import API, HTTP, MONITORING, Listeners
 from guesthouse.http_server.server import HttpServer
-from guesthouse.kernel.cluster.remote import KeyOf, Remote
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.messaging.worker_operations import WorkerOperations
 from guesthouse.kernel.storage import capability_store, process_state
@@ -57,6 +54,11 @@ from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import CompileUnfinished
 from guesthouse.package.format.load import load_package
 from guesthouse.package.spec import Package, ProcessSpec
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from guesthouse.kernel.cluster.remote import KeyOf
 
 CHANNELS_SECONDS: Final = 1.0
 """Time for clients to answer close frames when the node stops."""
@@ -288,6 +290,8 @@ class Node:
             transport: carries frames to other nodes.
             key_of: returns the public key of a node by its name; None if unknown.
         """
+        from guesthouse.kernel.cluster.remote import Remote  # only where it is wanted
+
         remote = Remote(self.router, load_node_key(self.home.path), key_of, transport, self.log)
         self.router.remote = remote
         return remote.incoming
