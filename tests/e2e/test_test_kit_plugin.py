@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from guesthouse.control.control_client import ask
 from guesthouse.testing import BlockingTestNode
 
 from .packages import package
+from .waiting import all_gone, command_line, descendants
 
 
 def test_without_an_event_loop() -> None:
@@ -22,6 +26,28 @@ def test_without_an_event_loop() -> None:
         assert channel.closed()[0] == 1009
         assert node.http("GET", "/nothing").status == 404
         assert node.run(node.node.settle()) is not None
+
+
+HOLDER = """
+import sys, time
+from guesthouse.testing import BlockingTestNode
+with BlockingTestNode(sys.argv[1]) as node:
+    print(node.node.home, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_node_ends_with_the_test_that_was_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(package("echo-c"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as holder:
+        assert holder.stdout is not None
+        home = Path(holder.stdout.readline().strip())
+        assert list(ask(home, "ps"))
+        node = {child for child in descendants(holder.pid) if b"controlled_node" in command_line(child.pid)}
+        assert node
+        holder.kill()
+    asyncio.run(all_gone(node))
+    shutil.rmtree(home.parent)
 
 
 PLUGIN_TEST = """

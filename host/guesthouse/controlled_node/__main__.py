@@ -1,4 +1,5 @@
-"""`python -m guesthouse.controlled_node --home HOME --now SECONDS PACKAGE…`: runs a node for tests until SIGTERM.
+"""`python -m guesthouse.controlled_node --home HOME --now SECONDS PACKAGE…`: runs a node for tests until SIGTERM,
+or until its standard input ends: whoever started it is gone.
 
 Its settings come from environment and home as those of any node. Once it is ready it prints the line of
 `guesthouse run`; SIGTERM ends it.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +19,9 @@ from guesthouse.controlled_node.controlled import ControlledNode
 from guesthouse.core.config import Settings, load_settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.linux import privileges
+
+_STDIN = 0
+_READ_BYTES = 4096
 
 
 async def serve(settings: Settings, now: float, packages: Sequence[str]) -> None:
@@ -32,9 +37,18 @@ async def serve(settings: Settings, now: float, packages: Sequence[str]) -> None
 
 
 async def _until_told(settings: Settings, now: float, packages: Sequence[str]) -> None:
+    loop = asyncio.get_running_loop()
     task = asyncio.create_task(serve(settings, now, packages))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, task.cancel)
+
+    def read() -> None:
+        if not os.read(_STDIN, _READ_BYTES):
+            loop.remove_reader(_STDIN)
+            task.cancel()
+
+    with suppress(PermissionError):  # it is a file, which does not end
+        loop.add_reader(_STDIN, read)
     with suppress(asyncio.CancelledError):
         await task
 

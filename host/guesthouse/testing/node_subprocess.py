@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -68,7 +68,7 @@ class NodeSubprocess:
         ]
         with self._stderr.open("ab") as stderr:
             process = self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=DEVNULL, stdout=PIPE, stderr=stderr, env=self._environment()
+                *command, stdin=PIPE, stdout=PIPE, stderr=stderr, env=self._environment()
             )
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         try:
@@ -102,6 +102,8 @@ class NodeSubprocess:
             return
         if process.returncode is None:
             process.send_signal(number)
+        if process.stdin is not None:
+            process.stdin.close()
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await process.wait()
