@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from .api import key
 from .conftest import StartNode
-from .dashboard import SERVED, Refused, closed, dashboard_url, link, logged_in, page_socket
+from .dashboard import SERVED, Refused, closed, dashboard_url, logged_in, page_socket
 from .packages import package
 from .waiting import until
 
@@ -81,8 +81,23 @@ async def test_it_is_off_by_default_and_the_command_says_how_to_have_it(start: S
         async with page_socket(api.replace("/api/v1", "/dashboard/")):
             pass
     assert caught.value.response.status_code != 101
-    with pytest.raises(Exception, match="dashboard = true in the section"):
-        await link(daemon)
+    ran = await daemon.cli("dashboard")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "dashboard = true in the section [api]" in ran.stderr
+
+
+async def test_the_command_prints_a_link_with_the_role_and_time_that_it_is_given(start: StartNode) -> None:
+    daemon = await start("echo-c", settings=SERVED)
+    ran = await daemon.cli("dashboard", "--role", "read", "--expires", "30min")
+    url = ran.stdout.strip()
+    assert url.startswith(await dashboard_url(daemon) + "#")
+    async with page_socket(url, {"ticket": url.partition("#")[2]}) as page:
+        hello = await page.event("hello")
+    (made,) = await daemon.ask("api-keys")
+    assert (hello["role"], made["expires"] - made["created"]) == ("read", 1800)
+    assert (await daemon.cli("dashboard", "--expires", "soon")).code == 2
+    text = (daemon.home / "api.keys").read_text()
+    assert hello["key"] not in text, "only its hash is stored"
 
 
 async def test_a_package_is_sent_shown_and_installed_with_consent(start: StartNode, tmp_path: Path) -> None:
