@@ -74,10 +74,16 @@ function entered(hello) {
   $("bar").hidden = false;
   $("lost").hidden = true;
   samples.forget();
-  app.quietly(node.ask("watch"));
+  watch();
   route();
 }
 
+// A tab that nobody sees costs the node nothing.
+function watch() {
+  app.quietly(node.ask(document.hidden ? "leave" : "watch"));
+}
+
+document.addEventListener("visibilitychange", watch);
 node.on("hello", entered);
 node.on("lost", ({ over, reason }) => {
   $("dialog").close();
