@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 EXTRA_PAGES: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "guest_sdk/c/README.md")
 LANGUAGES: Final = {".py": "python", ".ts": "typescript", ".js": "javascript", ".h": "c", ".toml": "toml"}
 LINK: Final = re.compile(r"(\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
-CONTRACT: Final = "world types messaging http-server capabilities spawning system"
+CONTRACT: Final = "world types messaging http-server capabilities spawning system tracing"
 
 SDK_PAGE: Final = """# Python SDK
 
@@ -34,6 +34,9 @@ SDK_PAGE: Final = """# Python SDK
     options: {show_root_heading: true, show_root_toc_entry: true}
 
 ::: guesthouse_sdk.kv
+    options: {show_root_heading: true, show_root_toc_entry: true}
+
+::: guesthouse_sdk.tracing
     options: {show_root_heading: true, show_root_toc_entry: true}
 
 ::: guesthouse_sdk.vfs

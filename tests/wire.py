@@ -36,6 +36,11 @@ class ToWorker(IntEnum):
     PIECE = 15
     WHOLE = 16
     SET_CLOCK = 17
+    TRACED_PUSH = 18
+    TRACED_HTTP = 19
+    TRACED_REQUEST = 20
+    TRACED_RESPONSE = 21
+    TRACED_SEND_FAILURE = 22
 
 
 class ToNode(IntEnum):
@@ -59,6 +64,12 @@ class ToNode(IntEnum):
     PIECE = 15
     WHOLE = 16
     AT_REST = 17
+    TRACED_PUSH = 18
+    TRACED_PUSH_MANY = 19
+    TRACED_HTTP_RESPONSE = 20
+    TRACED_SEND = 21
+    TRACED_RESPOND = 22
+    TRACE_REPORT = 23
 
 
 class Call:
@@ -119,7 +130,8 @@ def _to_worker(message: list[Any]) -> list[Any]:
         handle, said = fields
         limits = [said[name] for name in LIMITS]
         component = os.fsencode(said["component"])
-        return [1, handle, said["our"], component, said["on_exit"], limits, said.get("connected", False)]
+        more = said.get("connected", False), said.get("traced", False)
+        return [1, handle, said["our"], component, said["on_exit"], limits, *more]
     if code == ToWorker.REPLY and type(fields[2]) in (list, bytes):
         return [10, *fields[:2], _outcome(fields[2])]
     return [int(code), *fields]
@@ -223,15 +235,18 @@ def _from_worker(message: list[Any]) -> list[Any]:
         return [code, dict(fields[0])]
     if code in (ToNode.SEND, ToNode.RESPOND) and not fields[-1]:
         return message[:-1]
+    if code == ToNode.LOG and fields[-2:] == [0, 0]:
+        return message[:-2]
     return message
 
 
 def _from_node(message: list[Any]) -> list[Any]:
     code, *fields = message
     if code == ToWorker.START:
-        handle, our, component, on_exit, limits, connected = fields
+        handle, our, component, on_exit, limits, connected, traced = fields
         said = dict(zip(LIMITS, limits, strict=True))
         more = {"our": our, "component": os.fsdecode(component), "on_exit": on_exit, "connected": connected}
+        more |= {"traced": True} if traced else {}
         return [code, handle, {**more, **said}]
     if code == ToWorker.REPLY and type(fields[2]) is list:
         kind, *said_ = fields[2]

@@ -124,7 +124,7 @@ class Quiet:
     def __init__(self) -> None:
         self.ended: list[Process] = []
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         assert type(text) is str
 
     def run_started(self, process: Process) -> None:

@@ -10,6 +10,8 @@ from guesthouse.core.capabilities import BadCapability, Capability
 from guesthouse.core.config import load_settings
 from guesthouse.core.errors import BadAddress, BadNodeName, BadProcessId, BadSetting
 from guesthouse.core.json_forms import BadRequest
+from guesthouse.link.trace_context import parse_traceparent
+from guesthouse.link.trace_context import traceparent as written
 from guesthouse.package.drive_path import drive_path
 
 from .catalogue import in_a_line, target
@@ -80,3 +82,14 @@ def settings(data: bytes) -> None:
             return
         assert 0 <= loaded.http.port < 65536
         assert loaded.isolation in ("shared", "package")
+
+
+@target()
+def traceparent(data: bytes) -> None:
+    """A header says nothing, or a trace and a span that are written as they were read."""
+    text = data.decode("latin-1")
+    context = parse_traceparent(text)
+    if context is not None:
+        assert 0 < context.trace_id < 2**128
+        assert 0 < context.span_id < 2**64
+        assert written(context.trace_id, context.span_id)[2:52] in text

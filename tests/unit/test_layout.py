@@ -11,7 +11,15 @@ from tests.wit import read_wit
 from guesthouse.link.calls import CALLS, BindHttpPath, ClearState
 from guesthouse.wasm.abi.value_budget import MAX_VALUES
 from guesthouse.wasm.values import MAX_LIST
-from guesthouse.worker.calls import capabilities, http_server, messaging, offered, spawning, system
+from guesthouse.worker.calls import (
+    capabilities,
+    http_server,
+    messaging,
+    offered,
+    spawning,
+    system,
+    tracing,
+)
 
 ROOT = Path(__file__).parents[2]
 WIT = read_wit(ROOT / "wit")
@@ -25,7 +33,7 @@ def test_every_call_of_the_contract_is_offered(name: str) -> None:
     assert [function for function in WIT.interfaces[name].functions if not offered(name, function)] == []
 
 
-@pytest.mark.parametrize("module", [messaging, http_server, system, capabilities, spawning])
+@pytest.mark.parametrize("module", [messaging, http_server, system, capabilities, spawning, tracing])
 def test_the_host_offers_nothing_beyond_the_contract(module: object) -> None:
     interface = vars(module)["INTERFACE"]
     (contract,) = (found for name, found in IMPORTS if name.partition("@")[0] == interface)

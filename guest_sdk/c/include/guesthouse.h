@@ -167,6 +167,24 @@ void gh_unbind_http_path(gh_string path);
 /* Answers the HTTP request received last. `body` may be null. */
 void gh_send_http_response(uint16_t status, gh_pairs headers, const gh_lazy_load_blob *body);
 
+/* ---- tracing --------------------------------------------------------------------------------------- */
+
+/* The context of the innermost open span as a `traceparent` header; none when the message is not traced. Without a trace
+ * all of this does nothing. */
+gh_option_string gh_traceparent(void);
+
+/* Begins a span in the innermost open one, and returns its number; 0 when it is not recorded. */
+uint32_t gh_start_span(gh_string name);
+
+/* Ends a span and those in it; with an error, if it has failed. */
+void gh_end_span(uint32_t span, gh_option_string error);
+
+/* Sets attributes of an open span, or with 0 of the whole run for this message. */
+void gh_set_attributes(uint32_t span, const gh_attribute *attributes, size_t len);
+
+/* Adds an event to an open span, or with 0 to the whole run for this message. `attributes` may be null. */
+void gh_add_event(uint32_t span, gh_string name, const gh_attribute *attributes, size_t len);
+
 /* ---- memory ---------------------------------------------------------------------------------------- */
 
 /* The arena's current position, and going back to it: what the host returned since is invalid then. */

@@ -331,4 +331,26 @@ typedef struct {
     gh_option_u32 response_seconds; /* for the process to answer; none for the node's default */
 } gh_http_binding;
 
+/* The kinds of an attribute's value. */
+typedef enum {
+    GH_ATTRIBUTE_TEXT,
+    GH_ATTRIBUTE_INTEGER,
+    GH_ATTRIBUTE_NUMBER,
+    GH_ATTRIBUTE_TRUTH,
+} gh_attribute_kind;
+
+/* An attribute of a span or event. */
+typedef struct {
+    gh_string name;
+    struct {
+        uint8_t kind; /* a gh_attribute_kind */
+        union {
+            gh_string text;
+            int64_t integer;
+            double number;
+            bool truth;
+        };
+    } value;
+} gh_attribute;
+
 #endif

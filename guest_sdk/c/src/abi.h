@@ -9,6 +9,7 @@
 #define CAPABILITIES "guesthouse:process/capabilities@0.1.0"
 #define SPAWNING "guesthouse:process/spawning@0.1.0"
 #define SYSTEM "guesthouse:process/system@0.1.0"
+#define TRACING "guesthouse:process/tracing@0.1.0"
 #define IMPORT(interface, function) __attribute__((import_module(interface), import_name(function)))
 
 /* A result without a value: `failed`, then the error. */

@@ -33,3 +33,4 @@ export {
 } from "./messaging.ts";
 export { Channel, type ChannelRequest, defineProcess, type Handlers, HttpRequest, HttpResponse, Process } from "./process.ts";
 export { clearState, getState, getStateJson, our, setState, setStateJson } from "./system.ts";
+export * as tracing from "./tracing.ts";

@@ -81,11 +81,21 @@ type SentRequest = [
 
 type Module = (body: Record<string, unknown>, blob: Uint8Array | undefined) => { body: unknown; blob?: Uint8Array };
 
+/** A span that the app made; the first is the whole run. */
+export interface FakeSpan {
+  name: string;
+  attributes: Record<string, unknown>;
+  events: { name: string; attributes: Record<string, unknown> }[];
+  error?: string;
+}
+
 /** A node with one process. */
 export class FakeHost {
   /** Lines of the log. */
   readonly log: { level: string; text: string }[] = [];
   readonly bound: string[] = [];
+  /** What the app added to traces. */
+  readonly spans: FakeSpan[] = [{ name: "run", attributes: {}, events: [] }];
   state: Uint8Array | undefined;
   /** Milliseconds; timers that are due fire in `advance`. */
   now = 0;
@@ -217,11 +227,30 @@ export class FakeHost {
           setState: (bytes: Uint8Array) => (this.state = bytes),
           clearState: () => (this.state = undefined),
         };
+      case "tracing":
+        return this.#tracing();
       case "random":
         return { getRandomBytes: (length: number | bigint) => this.#bytes(randomFillSync(new Uint8Array(Number(length)))) };
       default:
         return {};
     }
+  }
+
+  /** Every message is of one trace. */
+  #tracing(): object {
+    const spanOf = (number: number): FakeSpan | undefined => this.spans[number];
+    const plain = (given: [string, { val: unknown }][]): Record<string, unknown> => Object.fromEntries(given.map(([name, { val }]) => [name, val]));
+    return {
+      traceparent: () => `00-0af7651916cd43dd8448eb211c80319c-${String(this.spans.length).padStart(16, "0")}-01`,
+      startSpan: (name: string) => this.spans.push({ name, attributes: {}, events: [] }) - 1,
+      endSpan: (number: number, error?: string) => {
+        const span = spanOf(number);
+        if (span !== undefined && error !== undefined) span.error = error;
+      },
+      setAttributes: (number: number, given: [string, { val: unknown }][]) => Object.assign(spanOf(number)?.attributes ?? {}, plain(given)),
+      addEvent: (number: number, name: string, given: [string, { val: unknown }][]) =>
+        spanOf(number)?.events.push({ name, attributes: plain(given) }),
+    };
   }
 
   #httpServer(): object {

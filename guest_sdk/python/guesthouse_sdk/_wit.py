@@ -10,19 +10,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from guesthouse_sdk._native import capabilities, http_server, messaging, spawning, system, types
+    from guesthouse_sdk._native import capabilities, http_server, messaging, spawning, system, tracing, types
     from guesthouse_sdk._native.types import Err
 else:
     try:
         from componentize_py_types import Err
-        from wit_world.imports import capabilities, http_server, messaging, spawning, system, types
+        from wit_world.imports import capabilities, http_server, messaging, spawning, system, tracing, types
     except ModuleNotFoundError as missing:
         if missing.name not in {"componentize_py_types", "wit_world"}:
             raise
-        from guesthouse_sdk._native import capabilities, http_server, messaging, spawning, system, types
+        from guesthouse_sdk._native import (
+            capabilities,
+            http_server,
+            messaging,
+            spawning,
+            system,
+            tracing,
+            types,
+        )
         from guesthouse_sdk._native.types import Err
 
-__all__ = ["Err", "capabilities", "http_server", "messaging", "refusal", "spawning", "system", "types"]
+__all__ = [
+    "Err",
+    "capabilities",
+    "http_server",
+    "messaging",
+    "refusal",
+    "spawning",
+    "system",
+    "tracing",
+    "types",
+]
 
 T = TypeVar("T")
 

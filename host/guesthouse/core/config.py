@@ -170,6 +170,26 @@ class ApiSettings(Struct, frozen=True):
     """Whether the dashboard is served there, too."""
 
 
+class TracingSettings(Struct, frozen=True):
+    """`[tracing]`: which messages are traced, and where their spans go. Times are seconds."""
+
+    endpoint: str | None = None
+    """URL of a collector that takes OTLP over HTTP; None: nothing is traced."""
+    sample_ratio: float = 0.01
+    """The share of messages from outside that is traced."""
+    incoming: str = "link"
+    """What is done with a `traceparent` header of an HTTP request: `ignore` it, `link` a trace of the node's own to it,
+    or `follow` it: go on with that trace if its sender samples it.
+    """
+    service_name: str = "guesthouse"
+    headers_file: str | None = None
+    """A file of HTTP headers for the collector, a line each."""
+    queue_spans: int = 8192
+    """Spans that may wait to be exported; more are dropped."""
+    timeout_seconds: float = 10.0
+    """For the collector to take spans."""
+
+
 class RestartSettings(Struct, frozen=True):
     """`[restart]`: delays before processes whose on-exit is `restart` run again. Seconds."""
 
@@ -205,6 +225,8 @@ class Settings(Struct, frozen=True):
     """Whether other programs of this user, such as debuggers, may inspect the node and its workers."""
     log_format: str = "text"
     """What the node writes to standard error: `text` for people, or `json`, a line each, as in `logs/node.jsonl`."""
+    log_config: str | None = None
+    """A file that configures Python's `logging`, which then gets each line, too; None: it gets none."""
     handover: bool = False
     """Whether a node that is told to stop leaves its resumable channels and undelivered messages to the next run."""
     drain_seconds: float = 0.0
@@ -217,9 +239,10 @@ class Settings(Struct, frozen=True):
     restart: RestartSettings = field(default_factory=RestartSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
 
-_SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring", "api")
+_SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring", "api", "tracing")
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 
 

@@ -107,3 +107,7 @@ class LogLine(Struct, frozen=True):
     time: float = field(default=0.0)
     worker: str | None = None
     """On which the process runs that it is of."""
+    channel_id: int | None = None
+    """The channel whose message the process had in hand, or that it is about."""
+    trace_id: str | None = None
+    """The trace of that message, in hexadecimal."""

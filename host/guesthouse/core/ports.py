@@ -249,7 +249,7 @@ class ChannelInfo(Protocol):
 class LogPort(Protocol):
     """Where the node's parts log. Never blocks; bounded."""
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         """Log a line.
 
         Args:
@@ -257,4 +257,5 @@ class LogPort(Protocol):
             level: error, warning, info or debug.
             text: what to log.
             stream: print, stdout, stderr or host.
+            channel_id: of the channel that it is about; 0 for none.
         """

@@ -18,6 +18,7 @@ from msgspec.structs import force_setattr, replace
 from guesthouse.link import to_node, to_worker
 from guesthouse.link.frames import LinkError, encode
 from guesthouse.link.schema import MOST_IN_PIECES, PIECE_BYTES, Message, PayloadName
+from guesthouse.link.traced import PLAIN
 
 TURN_PIECES: Final = 1
 """Pieces sent in one iteration of the event loop."""
@@ -27,7 +28,7 @@ Payloads = tuple[tuple[PayloadName, bytes], ...]
 
 _M = TypeVar("_M", bound=Message)
 _P = TypeVar("_P", bound="to_node.Piece | to_worker.Piece")
-_NAMES: Final[dict[type[Message], tuple[PayloadName, ...]]] = {
+_NAMES: dict[type[Message], tuple[PayloadName, ...]] = {
     to_node.Push: ("payload",),
     to_node.PushMany: ("payload",),
     to_node.HttpResponse: ("body",),
@@ -41,6 +42,7 @@ _NAMES: Final[dict[type[Message], tuple[PayloadName, ...]]] = {
     to_worker.SendFailure: ("body", "context", "blob"),
     to_worker.Reply: ("state",),
 }
+_NAMES |= {kind: _NAMES[plain] for kind, plain in PLAIN.items() if plain in _NAMES}
 """Payload fields of each message, or of the call or outcome in it."""
 
 

@@ -23,8 +23,10 @@ from guesthouse.link.schema import (
     PayloadName,
     PieceOfPayload,
     Rights,
+    Seconds,
     Text,
 )
+from guesthouse.link.trace_schema import Attributes, Events, ReportedSpans, SpanText
 from guesthouse.link.usage import Usage
 
 
@@ -148,6 +150,10 @@ class LogLine(Message, tag=12, frozen=True):
     stream: Literal["print", "stdout", "stderr", "host"]
     level: Literal["error", "warning", "info", "debug"]
     text: LongText
+    channel_id: U32 = 0
+    """Of the message in hand; 0 without one."""
+    trace: U64 = 0
+    """The number of its trace; 0 without one."""
 
 
 class RunUsage(Message, frozen=True):
@@ -188,7 +194,59 @@ class AtRest(Message, tag=17, frozen=True):
     """When the next guest that sleeps wakes, in ticks of the clock."""
 
 
-Payload: TypeAlias = Push | PushMany | HttpResponse | Send | Respond | Call
+class PushInTrace(Push, tag=18, frozen=True):
+    """A `Push` of a trace, in one of its spans."""
+
+    trace: U64 = 0
+    span: U64 = 0
+
+
+class PushManyInTrace(PushMany, tag=19, frozen=True):
+    """A `PushMany` of a trace, in one of its spans."""
+
+    trace: U64 = 0
+    span: U64 = 0
+
+
+class HttpResponseInTrace(HttpResponse, tag=20, frozen=True):
+    """An `HttpResponse` of a trace, in one of its spans."""
+
+    trace: U64 = 0
+    span: U64 = 0
+
+
+class SendInTrace(Send, tag=21, frozen=True):
+    """A `Send` of a trace, in one of its spans."""
+
+    trace: U64 = 0
+    span: U64 = 0
+
+
+class RespondInTrace(Respond, tag=22, frozen=True):
+    """A `Respond` of a trace, in one of its spans."""
+
+    trace: U64 = 0
+    span: U64 = 0
+
+
+class TraceReport(Message, tag=23, frozen=True):
+    """A run has handled a message of a trace, after all that it sent for it. Times are Unix nanoseconds."""
+
+    handle: U64
+    trace: U64
+    taken: U64
+    ended: U64
+    cpu_seconds: Seconds
+    attributes: Attributes
+    events: Events
+    spans: ReportedSpans
+    dropped: U32
+    """Spans, events and attributes beyond the limits."""
+    error: SpanText | None
+
+
+Traced: TypeAlias = PushInTrace | PushManyInTrace | HttpResponseInTrace | SendInTrace | RespondInTrace
+Payload: TypeAlias = Push | PushMany | HttpResponse | Send | Respond | Call | Traced
 """Messages with payloads that may be sent in pieces."""
 
 
@@ -214,6 +272,8 @@ OfRun: TypeAlias = (
     | LogLine
     | Piece
     | Whole
+    | Traced
+    | TraceReport
 )
 """Messages of a run."""
 ToNode: TypeAlias = OfRun | Ready | UsageUpdate | Pong | AtRest

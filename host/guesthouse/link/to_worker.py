@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from guesthouse.link.calls import Outcome
 from guesthouse.link.schema import Message, OnExit, Pair, Pairs, PayloadName, PieceOfPayload, Rights
+from guesthouse.link.trace_schema import NO_TRACE, Trace
 
 
 class GuestLimits(Message, frozen=True):
@@ -43,6 +44,8 @@ class Start(Message, tag=1, frozen=True):
     limits: GuestLimits
     connected: bool = False
     """Whether the node is connected to others."""
+    traced: bool = False
+    """Whether some of its messages may be of traces."""
 
 
 class Stop(Message, tag=2, frozen=True):
@@ -203,7 +206,38 @@ class SetClock(Message, tag=17, frozen=True):
     began: int
 
 
-Payload: TypeAlias = Push | Http | Request | Response | SendFailure | Reply
+class TracedPush(Push, tag=18, frozen=True):
+    """A `Push` of a trace."""
+
+    trace: Trace = NO_TRACE
+
+
+class TracedHttp(Http, tag=19, frozen=True):
+    """An `Http` of a trace."""
+
+    trace: Trace = NO_TRACE
+
+
+class TracedRequest(Request, tag=20, frozen=True):
+    """A `Request` of a trace."""
+
+    trace: Trace = NO_TRACE
+
+
+class TracedResponse(Response, tag=21, frozen=True):
+    """A `Response` of a trace."""
+
+    trace: Trace = NO_TRACE
+
+
+class TracedSendFailure(SendFailure, tag=22, frozen=True):
+    """A `SendFailure` of a trace."""
+
+    trace: Trace = NO_TRACE
+
+
+Traced: TypeAlias = TracedPush | TracedHttp | TracedRequest | TracedResponse | TracedSendFailure
+Payload: TypeAlias = Push | Http | Request | Response | SendFailure | Reply | Traced
 """Messages with payloads that may be sent in pieces."""
 
 
@@ -233,4 +267,5 @@ ToWorker: TypeAlias = (
     | Piece
     | Whole
     | SetClock
+    | Traced
 )

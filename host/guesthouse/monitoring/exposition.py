@@ -145,6 +145,7 @@ class _Figures(Collector):
             ("compile_seconds", "Time of these compiles.", figures.compile_seconds),
         ):
             yield CounterMetricFamily(f"guesthouse_{name}", text, value)
+        yield from _of_traces(figures.traced)
 
 
 def _not_running(figures: NodeFigures) -> Metric:
@@ -183,6 +184,15 @@ def _of_workers(figures: NodeFigures) -> Iterable[Metric]:
     yield CounterMetricFamily(
         "guesthouse_workers_replaced", "Workers that ended and were replaced.", figures.workers_replaced
     )
+
+
+def _of_traces(traced: Mapping[str, Mapping[str, int]]) -> Iterable[Metric]:
+    texts = {"messages": "Messages of traces.", "spans": "Spans of traces."}
+    for kind, outcomes in traced.items():
+        family = CounterMetricFamily(f"guesthouse_traced_{kind}", texts[kind], labels=("outcome",))
+        for outcome, count in outcomes.items():
+            family.add_metric((outcome,), count)
+        yield family
 
 
 def _usage_of(pid: int) -> tuple[float, int] | None:

@@ -23,6 +23,13 @@ MOST_PROCESSES: Final = 200
 OTHERS: Final = "(others)"
 
 
+class TracingCounts(Protocol):
+    """What tracing counts (`monitoring/node_tracing.py`)."""
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Messages and spans, by what became of them."""
+
+
 class MeasuredNode(Protocol):
     """What is measured of a node."""
 
@@ -38,6 +45,10 @@ class MeasuredNode(Protocol):
 
     def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
         """What should run and does not, with its name in lists."""
+
+    @property
+    def tracing(self) -> TracingCounts | None:
+        """Its tracing, if it does."""
 
     def failures(self) -> Sequence[str]:
         """What failed of all that should run, a line each."""
@@ -97,6 +108,8 @@ class NodeFigures(Struct, frozen=True):
     commit_seconds: float
     compiles: int
     compile_seconds: float
+    traced: Mapping[str, Mapping[str, int]]
+    """Messages and spans of traces, by what became of them; empty without tracing."""
 
 
 async def measure(node: MeasuredNode) -> NodeFigures:
@@ -124,6 +137,7 @@ async def measure(node: MeasuredNode) -> NodeFigures:
         commit_seconds=node.state.commit_seconds,
         compiles=node.compiler.compiles,
         compile_seconds=node.compiler.compile_seconds,
+        traced={} if node.tracing is None else node.tracing.counts(),
     )
 
 

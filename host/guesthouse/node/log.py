@@ -99,9 +99,16 @@ class Log:
         folder: of `node.jsonl`; None writes no file.
         terminal: where lines of info and above go; None for nowhere.
         form: how they are written there: `text`, or `json` as in the file.
+        route: also gets each line, in the writing thread; it may block.
     """
 
-    def __init__(self, folder: Path | None, terminal: TextIO | None = sys.stderr, form: str = "text") -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        terminal: TextIO | None = sys.stderr,
+        form: str = "text",
+        route: Callable[[LogLine], None] | None = None,
+    ) -> None:
         """Raises:
         LogError: the file cannot be opened.
         """
@@ -113,10 +120,12 @@ class Log:
         """Of single sources."""
         self.worker_of: Callable[[str], str | None] = lambda _: None
         """The worker on which a process runs."""
+        self.trace_id: Callable[[], str | None] = lambda: None
+        """The trace of what the node is handling now."""
         shown = json_line if form == "json" else for_people
-        self._writer = _Writer(folder, terminal, shown, self.levels.shows)
+        self._writer = _Writer(folder, terminal, shown, self.levels.shows, route)
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         """See `LogPort`. Of a flood of host lines about one source, the first are written and the rest counted."""
         if not self.levels.keeps(source, level):
             return
@@ -127,7 +136,12 @@ class Log:
             if not self._rate.allows(source, text):
                 return
         shown = text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + " …"
-        self._write(LogLine(source, stream, cast(Any, level), shown, now, self.worker_of(source)))
+        self._write(
+            LogLine(
+                *(source, stream, cast(Any, level), shown, now),
+                *(self.worker_of(source), channel_id or None, self.trace_id()),
+            )
+        )
 
     def recent(self, count: int, wanted: LogFilter = EVERYTHING) -> list[LogLine]:
         """The last `count` lines that are wanted, oldest first."""
@@ -220,8 +234,10 @@ class _Writer:
         terminal: TextIO | None,
         form: Callable[[LogLine], str],
         shows: Callable[[str, str], bool],
+        route: Callable[[LogLine], None] | None,
     ) -> None:
         self._shows = shows
+        self._route = route
         self._folder = folder
         self._form = form
         self._terminal = terminal
@@ -269,6 +285,8 @@ class _Writer:
     def _write(self, line: LogLine, *, shown: bool = True) -> None:
         if shown:
             self._show(line)
+        if self._route is not None:
+            self._hand_on(line, self._route)
         if self._folder is None:
             return
         try:
@@ -282,6 +300,15 @@ class _Writer:
         if self._unwritten:
             missing, self._unwritten = self._unwritten, 0
             self._write(_of_log(f"{missing} lines are missing here: {self._folder} was not writable"))
+
+    def _hand_on(self, line: LogLine, route: Callable[[LogLine], None]) -> None:
+        try:
+            route(line)
+        except (
+            Exception
+        ) as error:  # a filter or formatter of the operator's; handlers report theirs themselves
+            self._route = None
+            self._show(_of_log(f"log_config: lines are not routed any more: {error!r}"))
 
     def _show(self, line: LogLine) -> None:
         try:
@@ -341,6 +368,8 @@ def for_people(line: LogLine) -> str:
     first, *rest = line.text.rstrip("\n").split("\n")
     stream = "" if line.stream in ("host", "print") else f" {line.stream}"
     head = f"{clock} {line.level:<7} {line.source}{stream}: {printable(first)}"
+    if line.trace_id is not None:
+        head += f" (trace {line.trace_id})"
     return "\n".join((head, *(f"    {printable(more)}" for more in rest)))
 
 
@@ -350,14 +379,20 @@ def json_line(line: LogLine) -> str:
 
 
 def as_dict(line: LogLine) -> dict[str, str | float]:
-    """The line as in `node.jsonl` and `guesthouse logs --json`: with `process`, `package` and `worker` where it has
-    them.
+    """The line as in `node.jsonl` and `guesthouse logs --json`: with `process`, `package`, `worker`, `channel` and
+    `trace_id` where it has them.
     """
     parts = line.source.split(":")
-    fields = {"process": line.source, "package": ":".join(parts[1:])} if len(parts) == _PARTS_OF_ID else {}
+    fields: dict[str, str | float] = {}
+    if len(parts) == _PARTS_OF_ID:
+        fields |= {"process": line.source, "package": ":".join(parts[1:])}
     worker = line.source if line.source.startswith(_WORKER) else line.worker
     if worker is not None:
         fields["worker"] = worker
+    if line.channel_id is not None:
+        fields["channel"] = line.channel_id
+    if line.trace_id is not None:
+        fields["trace_id"] = line.trace_id
     return fields | {
         "time": round(line.time, 3),
         "level": line.level,

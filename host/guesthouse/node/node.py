@@ -20,6 +20,7 @@ from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Given, Settings, given_settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
+from guesthouse.core.messages import LogLine
 from guesthouse.core.ports import Incoming, RouterPort, Transport
 from guesthouse.core.timing.clock import Clock
 from guesthouse.http_api.api_keys import ApiKeys
@@ -28,6 +29,7 @@ from guesthouse.http_server.listening import API, HTTP, MONITORING, Listeners
 from guesthouse.http_server.server import HttpServer
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.messaging.worker_operations import WorkerOperations
+from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage import capability_store, process_state
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.supervision import children
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from guesthouse.kernel.cluster.remote import KeyOf
+    from guesthouse.monitoring.node_tracing import Tracing
 
 CHANNELS_SECONDS: Final = 1.0
 """Time for clients to answer close frames when the node stops."""
@@ -112,6 +115,7 @@ class Node:
         self.api_keys: ApiKeys
         self.dashboard_link: Callable[[str, int], str | None] = lambda role, seconds: None
         """A link that logs in to the dashboard once, if that is served."""
+        self.tracing: Tracing | None = None
         self.not_loaded: dict[str, EndedProcess] = {}
         """Installed packages that could not be loaded, and why."""
         self.started = False
@@ -145,7 +149,7 @@ class Node:
         stack.enter_context(home.locked())
         found_open = await asyncio.to_thread(home.close_to_others)
         home.remember_node(settings.node)
-        log = self.log = Log(home.logs, self._terminal, settings.log_format)
+        log = self.log = Log(home.logs, self._terminal, settings.log_format, self._log_route())
         stack.callback(log.close)
         if found_open:
             text = f"others could read {_named(found_open)}: removed their access"
@@ -154,7 +158,9 @@ class Node:
         stack.push_async_callback(state.close)
         await asyncio.to_thread(tidy, home)
         await finish_purge(home, state, settings.node)
-        router = self.router = Router(settings, log, self._make_http_server, self.clock)
+        self.tracing = self._make_tracing(stack)
+        replies = None if self.tracing is None else self.tracing.replies
+        router = self.router = Router(settings, log, self._make_http_server, self.clock, replies)
         self._predecessor = Predecessor(self)
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
@@ -178,6 +184,7 @@ class Node:
             restore,
             self._children.ended,
             self._predecessor.inherit,
+            Process if self.tracing is None else self.tracing.process,
         )
         self.workers = self.supervisor.workers
         self._spawner = await stack.enter_async_context(
@@ -216,6 +223,23 @@ class Node:
             wait=self.home.handover.exists() or self.listeners.waits(HTTP),
         )
         return self.http
+
+    def _log_route(self) -> Callable[[LogLine], None] | None:
+        if self.settings.log_config is None:
+            return None
+        from guesthouse.node.log_routing import route  # only where it is wanted
+
+        return route(self.settings.log_config)
+
+    def _make_tracing(self, stack: AsyncExitStack) -> Tracing | None:
+        if self.settings.tracing.endpoint is None:
+            return None
+        from guesthouse.monitoring.node_tracing import Tracing  # only where it is wanted
+
+        tracing = Tracing(self.settings, self.log)
+        stack.push_async_callback(tracing.close)
+        self.log.trace_id = tracing.current_trace
+        return tracing
 
     def _make_workers(self, events: WorkerEvents) -> Workers:
         settings = self.settings
@@ -262,6 +286,7 @@ class Node:
             on_ready,
             worker.pong,
             self._children.on_exit_changed,
+            None if self.tracing is None else self.tracing.handlers(self.router, self.http),
         )
 
     def _worker_of(self, source: str) -> str | None:

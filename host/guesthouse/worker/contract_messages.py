@@ -13,6 +13,7 @@ from msgspec import Struct
 from guesthouse.core.messages import WsMessageType
 from guesthouse.link.schema import ExitRequest, Message, OnExit, Pair
 from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
+from guesthouse.link.traced import TRACED
 from guesthouse.wasm.values import Err, FirstOf, Form, Ok
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _http_server(request: Any) -> Ok:
 
 
 def _open(guest: Guest, opened: Open) -> Ok:
-    guest.take_up()
+    guest.take_up(channel_id=opened.channel_id)
     event = {
         "path": opened.path,
         "channel-id": opened.channel_id,
@@ -50,12 +51,12 @@ def _open(guest: Guest, opened: Open) -> Ok:
 
 def _push(guest: Guest, push: Push) -> tuple[Form, int, str]:
     guest.blob = guest.last_blob = (None, push.payload)
-    guest.current_request = 0
-    return PUSH, push.channel_id, MESSAGE_TYPE_NAMES[push.message_type]
+    channel_id = guest.channel_id = push.channel_id
+    return PUSH, channel_id, MESSAGE_TYPE_NAMES[push.message_type]
 
 
 def _close(guest: Guest, closed: Close) -> Ok:
-    guest.take_up()
+    guest.take_up(channel_id=closed.channel_id)
     guest.claims.pop(closed.channel_id, None)
     return _http_server(("web-socket-close", closed.channel_id))
 
@@ -175,16 +176,31 @@ class MessageEncoding(Struct, frozen=True):
     """What `send-and-await-response` returns."""
 
 
+def with_traced(received: dict[type[Message], Convert]) -> dict[type[Message], Convert]:
+    """These, and for each kind of message the one of a trace, which begins it first."""
+    return received | {TRACED[kind]: _traced(convert) for kind, convert in received.items() if kind in TRACED}
+
+
+def _traced(convert: Convert) -> Convert:
+    def begin_and_convert(guest: Guest, message: Any) -> Any:
+        guest.begin_trace(message.trace)
+        return convert(guest, message)
+
+    return begin_and_convert
+
+
 CONTRACT: Final = MessageEncoding(
-    received={
-        Open: _open,
-        Push: _push,
-        Close: _close,
-        Http: _http,
-        Request: _request,
-        Response: _response,
-        SendFailure: _send_failure,
-    },
+    received=with_traced(
+        {
+            Open: _open,
+            Push: _push,
+            Close: _close,
+            Http: _http,
+            Request: _request,
+            Response: _response,
+            SendFailure: _send_failure,
+        }
+    ),
     awaited={Response: _response, SendFailure: lambda guest, failure: Err(send_error(failure))},
 )
 """The encoding of `guesthouse:process/messaging`."""

@@ -17,6 +17,7 @@ from guesthouse.link.pieces import taken_out
 from guesthouse.link.to_node import Call as CallOf
 from guesthouse.link.to_node import Send, Started, ToNode, Whole
 from guesthouse.link.to_worker import GuestLimits, Response, SendFailure, ToProcess
+from guesthouse.link.trace_schema import Trace
 from guesthouse.wasm.engine.fiber import Fiber
 from guesthouse.wasm.engine.host_functions import PENDING
 from guesthouse.wasm.errors import GuestTrap
@@ -25,6 +26,7 @@ from guesthouse.worker.limits.guest_log import GuestLog
 from guesthouse.worker.limits.rate import RateLimits
 from guesthouse.worker.link import FLUSH_BYTES, LinkWriter
 from guesthouse.worker.resources import ResourceTable
+from guesthouse.worker.run_trace import RunTrace
 
 
 class Schedule(Protocol):
@@ -80,11 +82,13 @@ class Guest:
     """
 
     __slots__ = (
+        "_log",
         "answerable",
         "answerable_id",
         "arguments",
         "blob",
         "budget",
+        "channel_id",
         "channels",
         "claims",
         "closed_channel",
@@ -102,7 +106,6 @@ class Guest:
         "inbox",
         "last_blob",
         "limits",
-        "log",
         "next_id",
         "node",
         "on_exit",
@@ -142,7 +145,7 @@ class Guest:
         self.on_exit = on_exit
         self.outgoing = outgoing
         self.schedule = schedule
-        self.log = GuestLog(handle, limits.log_lines_per_second, limits.log_line_bytes, outgoing)
+        self._log = GuestLog(handle, limits.log_lines_per_second, limits.log_line_bytes, outgoing)
         self.resources = ResourceTable(limits.wasi_handles)
         self.fiber: Fiber
         self.component: Any = None
@@ -163,7 +166,10 @@ class Guest:
         self.last_blob: tuple[str | None, bytes | None] = _NO_BLOB
         self.answerable = Answerable.NOTHING
         self.answerable_id = 0
+        self.channel_id = 0
+        """The channel whose message it has in hand; 0 for none."""
         self.current_request = 0
+        """The request that it has in hand, if `channel_id` is 0."""
         self.encoding = CONTRACT
         """The encoding of the messages that it takes."""
         self.spellings: dict[str, str] = {}
@@ -187,6 +193,23 @@ class Guest:
         self.budget = RateLimits(limits.cpu_share, limits.host_calls_per_second, monotonic())
         self.slice_budget = limits.start_seconds
         """CPU seconds left for the current message or the start."""
+
+    @property
+    def log(self) -> GuestLog:
+        """Its log, in which lines have the channel of the message in hand."""
+        self._log.channel_id = self.channel_id
+        return self._log
+
+    # Traces, which `TracedGuest` has.
+
+    trace: RunTrace | None = None
+    """What is recorded of the message in hand; None if nothing is."""
+
+    def begin_trace(self, trace: Trace) -> None:
+        """The message in hand is of a trace."""
+
+    def end_trace(self, error: str | None = None) -> None:
+        """The message in hand is handled, or the run has ended with that error."""
 
     # For host calls
 
@@ -267,7 +290,7 @@ class Guest:
     def respond(self, message: Response | SendFailure) -> None:
         """The result of `send-and-await-response`."""
         if self.waiting is WaitingFor.RESPONSE and self.wait_id == message.await_id:
-            self._wake(lambda: self.encoding.awaited[type(message)](self, message))
+            self._wake(lambda: self._awaited(message))
 
     def wake_from_sleep(self) -> None:
         """End its sleep."""
@@ -292,9 +315,10 @@ class Guest:
         self.answerable = Answerable.NOTHING
         return what
 
-    def take_up(self, mime: str | None = None, payload: bytes | None = None) -> None:
-        """Set the blob of the current message."""
+    def take_up(self, mime: str | None = None, payload: bytes | None = None, *, channel_id: int = 0) -> None:
+        """Set the blob of the current message, and its channel."""
         self.current_request = 0
+        self.channel_id = channel_id
         self.blob = (mime, payload)
         if payload is not None:
             self.last_blob = self.blob
@@ -317,6 +341,13 @@ class Guest:
             self.outgoing.note_consumer(self)
         self.taken += 1
         return self.encoding.received[type(message)](self, message)
+
+    def _awaited(self, message: Response | SendFailure) -> Any:
+        """The message in hand stays that of its channel."""
+        channel_id = self.channel_id
+        value = self.encoding.awaited[type(message)](self, message)
+        self.channel_id = channel_id
+        return value
 
     def _wake(self, produce: Callable[[], Any]) -> None:
         self.waiting = _NOTHING

@@ -23,6 +23,7 @@ from guesthouse.worker.contract_messages import (
     blob_value,
     request_value,
     response_value,
+    with_traced,
 )
 from guesthouse.worker.kinode_errors import known_error
 
@@ -54,7 +55,7 @@ def _event(guest: Guest, body: bytes, expects_response: int | None = None) -> Ok
 
 
 def _open(guest: Guest, opened: Open) -> Ok:
-    guest.take_up()
+    guest.take_up(channel_id=opened.channel_id)
     event = {
         "path": opened.path,
         "channel_id": opened.channel_id,
@@ -73,7 +74,7 @@ def _open(guest: Guest, opened: Open) -> Ok:
 
 
 def _push(guest: Guest, push: Push) -> Ok:
-    guest.take_up(None, push.payload)
+    guest.take_up(None, push.payload, channel_id=push.channel_id)
     body = b'{"WebSocketPush":{"channel_id":%d,"message_type":"%s"}}'
     return _event(guest, body % (push.channel_id, _TYPES[push.message_type].encode()))
 
@@ -90,7 +91,7 @@ def closed(guest: Guest, channel_id: int) -> Ok:
     """The message for the end of a channel."""
     guest.closed_channel = 0
     guest.claims.pop(channel_id, None)
-    guest.take_up()
+    guest.take_up(channel_id=channel_id)
     return _event(guest, b'{"WebSocketClose":%d}' % channel_id)
 
 
@@ -176,15 +177,17 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 STANDARD: Final = MessageEncoding(
-    received={
-        Open: _open,
-        Push: _push,
-        Close: _close,
-        Http: _http,
-        Request: _request,
-        Response: _response,
-        SendFailure: _send_failure,
-    },
+    received=with_traced(
+        {
+            Open: _open,
+            Push: _push,
+            Close: _close,
+            Http: _http,
+            Request: _request,
+            Response: _response,
+            SendFailure: _send_failure,
+        }
+    ),
     awaited={Response: _response, SendFailure: _awaited_failure},
 )
 """The encoding of `process/standard`."""

@@ -37,12 +37,14 @@ from guesthouse.worker.guest import Guest, WaitingFor
 from guesthouse.worker.limits.package_modules import PackageModules
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
+from guesthouse.worker.traced_guest import TracedGuest
 from guesthouse.worker.usage_report import UsageReport
 
 _READ_BYTES: Final = 262_144
 _TRACE_LINES: Final = 12
 _TRACE_CHARACTERS: Final = 300
 _TEXT_CHARACTERS: Final = 65_536
+_NO_FAILURES: Final = (ExitCause.RETURNED, ExitCause.STOPPED)
 _LONGEST_WAIT: Final = 24 * 3600.0
 """Seconds: the limit of `poll` is about 24 days, but guests may sleep longer."""
 _LINGER_SECONDS: Final = 0.05
@@ -77,11 +79,16 @@ class WorkerLoop:
             to_worker.Finish: self._finish,
             to_worker.Open: self._open,
             to_worker.Push: self._message,
+            to_worker.TracedPush: self._message,
             to_worker.Close: self._close,
             to_worker.Http: self._message,
+            to_worker.TracedHttp: self._message,
             to_worker.Request: self._message,
+            to_worker.TracedRequest: self._message,
             to_worker.Response: self._answer,
+            to_worker.TracedResponse: self._answer,
             to_worker.SendFailure: self._answer,
+            to_worker.TracedSendFailure: self._answer,
             to_worker.Reply: self._reply,
             to_worker.Credit: self._credit,
             to_worker.ChannelGone: self._channel_gone,
@@ -201,7 +208,7 @@ class WorkerLoop:
 
     def _start(self, start: to_worker.Start) -> None:
         limits = start.limits
-        guest = Guest(
+        guest = (TracedGuest if start.traced else Guest)(
             start.handle,
             Address.parse(start.our),
             limits,
@@ -308,6 +315,7 @@ class WorkerLoop:
         self._modules.remove(guest.our.process.package_id, guest.component)
         for channel_id in guest.channels:
             self._channels.pop(channel_id, None)
+        guest.end_trace(None if trap.cause in _NO_FAILURES else _clean(f"{trap.cause}: {trap.detail}"))
         guest.log.close()
         self._outgoing.drop_large(guest.handle)
         self._assembly.drop(guest.handle)

@@ -25,7 +25,7 @@ from guesthouse.wasm.types import (
     WitType,
 )
 from guesthouse.wasm.values import MAX_LIST
-from guesthouse.worker.calls import capabilities, http_server, messaging, spawning, system
+from guesthouse.worker.calls import capabilities, http_server, messaging, spawning, system, tracing
 from guesthouse.worker.served import contract
 
 from ...boundary.abi_model import Model, flat_of, flat_params
@@ -38,6 +38,7 @@ CALLS: Final[dict[str, dict[str, HostFunction]]] = {
     "messaging": messaging.CALLS,
     "spawning": spawning.CALLS,
     "system": system.CALLS,
+    "tracing": tracing.CALLS,
 }
 BYTES: Final = ListOf(U8)
 LIMITS: Final = SimpleNamespace(message_bytes=65_536, blob_bytes=65_536)

@@ -23,7 +23,7 @@ class Lines:
 
     errors: list[str] = field(default_factory=list)
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         if level == "error":
             self.errors.append(text)
 

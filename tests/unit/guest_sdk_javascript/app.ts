@@ -16,6 +16,7 @@ import {
   RequestRefused,
   type Sent,
   setStateJson,
+  tracing,
 } from "@guesthouse/sdk";
 
 const notes = new Kv("notes");
@@ -50,6 +51,11 @@ export default class App extends Process {
     switch (message) {
       case "throw":
         return deep();
+      case "traced":
+        tracing.setAttributes({ whole: true });
+        tracing.inSpan("counting", (span) => span.set({ count: 3, half: 0.5, large: 2n ** 40n }), { of: "things" });
+        tracing.addEvent("counted");
+        return channel.send(tracing.traceparent() ?? "untraced");
       case "throw later":
         return later();
       case "unhandled":

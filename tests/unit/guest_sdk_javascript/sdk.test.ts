@@ -223,3 +223,14 @@ test("a process may be an object of handlers, or in JavaScript", async () => {
   assert.deepEqual(other.received, ["hello to 2"]);
   assert.equal(host.http("GET", "/").status, 404);
 });
+
+test("spans, attributes and events are added to the trace", async () => {
+  const host = await started();
+  const channel = host.open();
+  channel.send("traced");
+  assert.match(String(channel.received[0]), /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+  assert.deepEqual(host.spans, [
+    { name: "run", attributes: { whole: true }, events: [{ name: "counted", attributes: {} }] },
+    { name: "counting", attributes: { of: "things", count: 3n, half: 0.5, large: 1099511627776n }, events: [] },
+  ]);
+});

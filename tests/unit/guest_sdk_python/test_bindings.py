@@ -13,7 +13,7 @@ from guesthouse_sdk import _native
 from guesthouse_sdk.build import WORLD, wit_directory
 
 NATIVE = Path(_native.__file__).parent
-MODULES = ("types", "messaging", "http_server", "system", "capabilities", "spawning")
+MODULES = ("types", "messaging", "http_server", "system", "capabilities", "spawning", "tracing")
 EXTRA = {"Err"}
 """Of componentize-py's own types, not the contract's."""
 

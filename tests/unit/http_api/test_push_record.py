@@ -17,7 +17,7 @@ class Lines:
     texts: list[str] = field(default_factory=list)
     second: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         self.texts.append(text)
         if len(self.texts) > 1:
             self.second.set()

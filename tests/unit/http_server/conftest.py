@@ -164,7 +164,7 @@ class FakeRouter:
 class FakeLog:
     lines: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         self.lines.append((source, level, text))
 
     def mentions(self, text: str) -> bool:

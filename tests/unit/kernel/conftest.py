@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Container, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from guesthouse.kernel.messaging.worker_operations import WorkerOperations
 from guesthouse.kernel.process.process import Process, Run
 from guesthouse.kernel.storage import capability_store, process_state
 from guesthouse.kernel.storage.database import State
+from guesthouse.kernel.tracing.traced_operations import TracedOperations, TracedReplies
+from guesthouse.kernel.tracing.traced_process import TracedProcess
+from guesthouse.kernel.tracing.tracer import Tracer
 from guesthouse.link.calls import (
     AwaitRoom,
     BindHttpPath,
@@ -46,7 +50,7 @@ class Lines:
         self.lines: list[tuple[str, str, str]] = []
         self._written = asyncio.Event()
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         self.lines.append((source, level, text))
         self._written.set()
 
@@ -243,11 +247,16 @@ class ScriptedWorker:
 class Kernel:
     """A router with processes that run on scripted workers."""
 
-    def __init__(self, settings: Settings, state_path: Path) -> None:
+    def __init__(
+        self, settings: Settings, state_path: Path, tracer: Tracer | None = None, incoming: str = "link"
+    ) -> None:
         self.log = Lines()
         self.settings = settings
         self.http: RecordingHttp
-        self.router = Router(settings, self.log, self._make_http)
+        self.tracer, self._incoming, replies = tracer, incoming, TracedReplies(self.log)
+        if tracer is not None:
+            replies.tracer = tracer
+        self.router = Router(settings, self.log, self._make_http, replies=None if tracer is None else replies)
         self.state = State(state_path, settings.process.state_bytes, self.log)
         self.ends = Ends()
         self.calls = host_calls(self.router, self.http, self.state)
@@ -267,6 +276,9 @@ class Kernel:
             lambda: None,
             lambda: worker.asked,
             lambda process: None,
+            None
+            if self.tracer is None
+            else TracedOperations(self.tracer, self.router, self.http, self.log).handlers,
         )
         worker.link = await connect(ours, operations.handle, worker.on_lost, operations.unsendable)
         self._workers.append(worker)
@@ -278,7 +290,8 @@ class Kernel:
 
     def process(self, worker: ScriptedWorker, name: str, *, public: bool = True) -> tuple[Process, int]:
         """Add a process that runs on `worker`; returns it and its handle."""
-        process = Process(
+        make = Process if self.tracer is None else partial(TracedProcess, self.tracer, self._incoming)
+        process = make(
             ProcessId.parse(name),
             Path("/none.cwasm"),
             public=public,
@@ -308,9 +321,9 @@ class Kernel:
 async def new_kernel(tmp_path: Path) -> AsyncIterator[Callable[..., Kernel]]:
     kernels: list[Kernel] = []
 
-    def make(**limits: int) -> Kernel:
+    def make(tracer: Tracer | None = None, incoming: str = "link", **limits: int) -> Kernel:
         settings = Settings(node="home.os", process=ProcessLimits(**limits))
-        kernels.append(Kernel(settings, tmp_path / f"state{len(kernels)}.sqlite"))
+        kernels.append(Kernel(settings, tmp_path / f"state{len(kernels)}.sqlite", tracer, incoming))
         return kernels[-1]
 
     yield make

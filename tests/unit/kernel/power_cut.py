@@ -27,7 +27,7 @@ NUMBER = struct.Struct("<Q")
 class Silent:
     """A log that nobody reads."""
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         """See `LogPort`."""
 
 

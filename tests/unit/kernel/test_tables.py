@@ -80,7 +80,7 @@ Fill = Callable[[int], Awaitable[None]]
 class NoLog:
     """A log that keeps nothing."""
 
-    def write(self, source: str, level: str, text: str, *, stream: str = "host") -> None:
+    def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
         """See `LogPort`."""
 
 

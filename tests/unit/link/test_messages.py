@@ -60,9 +60,32 @@ GOOD: list[list[Any]] = [
     [ToNode.PIECE, 1, "body", 5, b"x"],
     [ToNode.WHOLE, 1, [7, 1, 2, 200, [["a", "b"]], None, b""]],
     [ToNode.AT_REST, 1, 2, False, None],
+    [ToNode.LOG, 1, "print", "info", "hi", 7, 3],
+    [ToNode.TRACED_PUSH, 1, 7, 0, b"x", 3, 2**64 - 1],
+    [ToNode.TRACED_PUSH_MANY, 1, [7], 0, b"x", 3, 4],
+    [ToNode.TRACED_HTTP_RESPONSE, 1, 2, 200, [["a", "b"]], None, b"", 3, 4],
+    [ToNode.TRACED_SEND, 1, "n", b"", False, None, None, None, None, None, 0, 0, [], 3, 4],
+    [ToNode.TRACED_RESPOND, 1, 2, b"", False, None, None, None, [], 3, 4],
+    [
+        *(ToNode.TRACE_REPORT, 1, 3, 10, 20, 0.5),
+        [["a", 1], ["b", "x"], ["c", True], ["d", 0.5]],
+        [["an event", 11, []]],
+        [["guest", 5, 4, "a span", 11, 12, [["a", 1]], [["e", 11, []]], "it failed"]],
+        *(2, None),
+    ],
+    [ToNode.WHOLE, 1, [20, 1, 2, 200, [["a", "b"]], None, b"", 3, 4]],
 ]
 NAMES = [f"{message[0].name}-{number}" for number, message in enumerate(GOOD)]
-NEEDED = {ToNode.SEND: 3, ToNode.RESPOND: 3}
+NEEDED = {
+    ToNode.SEND: 3,
+    ToNode.RESPOND: 3,
+    ToNode.LOG: 4,
+    ToNode.TRACED_SEND: 3,
+    ToNode.TRACED_RESPOND: 3,
+    ToNode.TRACED_PUSH: 4,
+    ToNode.TRACED_PUSH_MANY: 4,
+    ToNode.TRACED_HTTP_RESPONSE: 6,
+}
 """How many fields a message has at least; others have all."""
 VALUES = st.recursive(
     st.none()

@@ -48,6 +48,7 @@ def node(
             traffic=traffic, connections=3, away_bytes=0, sessions_given_up={}, refusals=dict
         ),
         not_running=lambda: iter(()),
+        tracing=None,
         workers=SimpleNamespace(
             alive=lambda: [
                 SimpleNamespace(ready=number < ready_workers, name="w", os_pid=1) for number in range(1)

@@ -343,6 +343,6 @@ def test_an_opening_reaches_the_guest_whole(worker: Worker) -> None:
     )
     guest = worker.start(told)
     guest.open(1)
-    assert guest.expect(ToNode.LOG) == ["print", "info", "/"]
-    assert guest.expect(ToNode.LOG) == ["print", "error", "id"]
+    assert guest.expect(ToNode.LOG) == ["print", "info", "/", 1, 0]
+    assert guest.expect(ToNode.LOG) == ["print", "error", "id", 1, 0]
     assert guest.death() == [ExitCause.RETURNED, "its run function returned"]

@@ -252,8 +252,8 @@ class Named:
     def expect_http_answer(self, http_id: int) -> None:
         self.current_request = -http_id
 
-    def take_up(self, mime: str | None = None, payload: bytes | None = None) -> None:
-        self.current_request = 0
+    def take_up(self, mime: str | None = None, payload: bytes | None = None, *, channel_id: int = 0) -> None:
+        self.current_request, self.channel_id = 0, channel_id
         self.blob = (mime, payload)
 
 

@@ -8,6 +8,7 @@ from guesthouse_sdk.testing._host import FakeHost, Handler, Refused
 from guesthouse_sdk.testing._limits import FakeLimits
 from guesthouse_sdk.testing._load import load_main
 from guesthouse_sdk.testing._rights import Spawned
+from guesthouse_sdk.testing._tracing import FakeSpan
 
 __all__ = [
     "Answer",
@@ -16,6 +17,7 @@ __all__ = [
     "FakeHost",
     "FakeHttpExchange",
     "FakeLimits",
+    "FakeSpan",
     "Handler",
     "LogLine",
     "Refused",

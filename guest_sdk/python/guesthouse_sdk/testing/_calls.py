@@ -25,6 +25,7 @@ from guesthouse_sdk.testing._exchanges import FakeExchange, FakeHttpExchange, Lo
 from guesthouse_sdk.testing._json_requests import JsonRequests
 from guesthouse_sdk.testing._limits import FakeLimits
 from guesthouse_sdk.testing._others import FakeOthers, Outcome
+from guesthouse_sdk.testing._tracing import FakeTracing
 
 _U32: Final = 1 << 32
 
@@ -42,6 +43,7 @@ class FakeCalls(FakeOthers):
     def __init__(self, our: Address, limits: FakeLimits) -> None:
         super().__init__(our, limits)
         self.log: list[LogLine] = []
+        self.tracing = FakeTracing()
         self.state: bytes | None = None
         self.table = ChannelTable(limits.message_bytes)
         self.ws_bindings: Bindings[WsBinding] = Bindings(self._has_room_to_bind)

@@ -47,6 +47,7 @@ class FakeHost(FakeCalls):
 
     Attributes:
         log: what the process wrote, as `LogLine(level, text)`.
+        tracing: what it added to traces: `tracing.spans`.
         state: the bytes stored by `set_state`; they outlive a restart.
         sent: the requests that the process sent to others.
         held: the capabilities of the process; `grant` it what its manifest requests.

@@ -11,13 +11,15 @@ from guesthouse.core.errors import BadSetting
 
 MIB = 1024 * 1024
 _LONGEST_SHOWN: Final = 80
-_MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay"))
+_MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay", "sample_ratio"))
 _MOST: Final = {
     "port": 65_535,
     "message_bytes": 16 * MIB,
     "state_bytes": 16 * MIB,
     "workers": 1024,
     "cpu_share": 1,
+    "sample_ratio": 1,
+    "queue_spans": 1_000_000,
 }
 _YES_NO: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 CHOICES: Final = {
@@ -27,6 +29,7 @@ CHOICES: Final = {
     "http.local_access": ("secret", "machine"),
     "http.origins": ("auto", "package", "shared"),
     "http.register_cookie": ("process", "readable"),
+    "tracing.incoming": ("ignore", "link", "follow"),
 }
 ANY_TEXT: Final = (r"(?s:.*)", "text")
 _PACKAGE_ID: Final = (r"[\w.~-]+:[\w.~-]+", "package:publisher")

@@ -22,6 +22,7 @@ from guesthouse.kernel.messaging.settling import Settling
 from guesthouse.kernel.process.handed_mailbox import HandedRequest
 from guesthouse.link.frames import LinkError
 from guesthouse.link.to_node import Send
+from guesthouse.link.traced import plain
 
 
 class RequestTracker:
@@ -172,7 +173,9 @@ class RequestTracker:
             if holders and stays(waiting.sender) and all(map(stays, holders)):
                 left = max(0.0, waiting.deadline - now)
                 handed.append(
-                    HandedRequest(waiting.id, str(waiting.sender), sent, left, tuple(map(str, holders)))
+                    HandedRequest(
+                        waiting.id, str(waiting.sender), plain(sent), left, tuple(map(str, holders))
+                    )
                 )
         return handed
 

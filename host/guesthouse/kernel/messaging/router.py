@@ -56,6 +56,7 @@ class Router:
         settings: the node's.
         log: the node's log.
         http: makes the node's HTTP server, which finds processes by this router.
+        replies: returns responses and failures.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Router:
         log: LogPort,
         http: Callable[[RouterPort], HttpServerPort],
         clock: Clock | None = None,
+        replies: Replies | None = None,
     ) -> None:
         self._node = settings.node
         self._limits = settings.process
@@ -71,7 +73,7 @@ class Router:
         self._processes: dict[ProcessId, Process] = {}
         self._modules: dict[ProcessId, Module] = {}
         self._askers: dict[ProcessId, NodeSender] = {}
-        self._replies = Replies(log)
+        self._replies = replies or Replies(log)
         self._requests = RequestTracker(self._replies, self._sender, clock or Clock())
         self._left_to_modules: list[Callable[[], None]] = []
         self.terminal = self.asker(TERMINAL)

@@ -6,8 +6,8 @@ protocol violation that ends this worker only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, get_args
 
 from guesthouse.core.capabilities import Capability, of_node
 from guesthouse.core.exit_cause import CAUSES
@@ -25,6 +25,7 @@ MAX_CALLS: Final = 4
 """Calls of one run that may wait for the node. A guest blocks on each, so a correct worker makes one."""
 
 NOT_AUTHORISED: Final = "not-authorised"
+_OF_TRACES: Final = (*get_args(to_node.Traced), to_node.TraceReport)
 
 
 class RunEvents(Protocol):
@@ -46,6 +47,7 @@ class WorkerOperations:
         on_pong: called when it says that it is alive; False when nobody asked.
         calls: carries out the calls that the node must answer.
         on_exit_changed: called when a process says that something else happens when it ends.
+        traced: the handlers of messages of traces (`kernel/tracing`).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class WorkerOperations:
         on_ready: Callable[[], None],
         on_pong: Callable[[], bool],
         on_exit_changed: Callable[[Process], None],
+        traced: Mapping[type[Message], Callable[[Process, Any], None]] | None = None,
     ) -> None:
         self._runs = runs
         self._router = router
@@ -84,6 +87,7 @@ class WorkerOperations:
             to_node.LogLine: self._log_line,
             to_node.Piece: self._piece,
             to_node.Whole: self._whole,
+            **(dict.fromkeys(_OF_TRACES, _refuse) if traced is None else traced),
         }
         self._assembly: Assembly[to_node.Piece] = Assembly()
 
@@ -179,7 +183,7 @@ class WorkerOperations:
         self._on_exit_changed(process)
 
     def _log_line(self, process: Process, line: to_node.LogLine) -> None:
-        self._log.write(str(process.id), line.level, line.text, stream=line.stream)
+        log_line(self._log, process, line)
 
     def _call(self, process: Process, message: to_node.Call) -> None:
         run, call = process.run, message.call
@@ -208,6 +212,15 @@ class WorkerOperations:
 
 
 _FAILED_STATUS: Final = 500
+
+
+def log_line(log: LogPort, process: Process, line: to_node.LogLine) -> None:
+    """Log what a worker says of a process."""
+    log.write(str(process.id), line.level, line.text, stream=line.stream, channel_id=line.channel_id)
+
+
+def _refuse(_: Process, message: Message) -> None:
+    raise LinkError(f"a worker sends a {type(message).__name__}, and this node traces nothing")
 
 
 def _reply(run: Run, call_id: int, outcome: Outcome) -> None:

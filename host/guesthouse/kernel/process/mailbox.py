@@ -38,6 +38,7 @@ from msgspec.structs import replace
 from guesthouse.core.ports import Feeder
 from guesthouse.link.frames import LinkError
 from guesthouse.link.to_worker import Close, Http, OfChannel, Open, Push, SendFailure, ToProcess
+from guesthouse.link.traced import PLAIN, plain
 
 MESSAGE_OVERHEAD: Final = 256
 """Bytes of memory that a message takes besides its payload."""
@@ -295,7 +296,7 @@ class Mailbox:
         """
         opens = [message for channel_id, message in self._opens.items() if self._kept.get(channel_id)]
         return opens, [
-            (message, size)
+            (plain(message), size)
             for message, size in self._waiting
             if not (isinstance(message, OfChannel) and message.channel_id in self._forgotten)
         ]
@@ -401,6 +402,7 @@ def _summary(message: ToProcess) -> tuple[type[ToProcess], int]:
 
 
 def _describe(kind: type[ToProcess], number: int) -> str:
+    kind = PLAIN.get(kind, kind)  # type: ignore[assignment] # of the same messages
     if issubclass(kind, OfChannel):
         return f"the {kind.__name__.lower()} of channel {number}"
     if kind is Http:

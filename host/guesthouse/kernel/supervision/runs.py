@@ -25,7 +25,8 @@ STOP_SECONDS: Final = 1.5
 class Runs:
     """Begins and stops the runs of a node's processes. Needs a running event loop."""
 
-    def __init__(self, settings: Settings, log: LogPort) -> None:
+    def __init__(self, settings: Settings, log: LogPort, *, traced: bool = False) -> None:
+        self._traced = traced
         self._settings = settings
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -134,4 +135,5 @@ class Runs:
                 blob_bytes=limits.message_bytes,
             ),
             connected,
+            self._traced,
         )

@@ -70,6 +70,7 @@ class Supervisor:
         restore: restores a process's stored capabilities before it is started.
         ended: called with each process that is gone, unless the node is stopping.
         inherit: gives a new process what the node's run before had left for it.
+        make: makes a process (`kernel/tracing` has another kind).
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class Supervisor:
         restore: Callable[[Process], Awaitable[None]],
         ended: Callable[[Process], None],
         inherit: Callable[[Process], None] = lambda _: None,
+        make: Callable[..., Process] = Process,
     ) -> None:
+        self._make = make
         self._router = router
         self._http = router.http
         self._compiler = compiler
@@ -90,7 +93,7 @@ class Supervisor:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._supervised: dict[ProcessId, SupervisedProcess] = {}
-        self._runs = Runs(settings, log)
+        self._runs = Runs(settings, log, traced=make is not Process)
         self._throttled_log = ThrottledLog(log)
         self._lookups = ConcurrencyLimiter(len(os.sched_getaffinity(0)), LONG_LOOKUP_SECONDS)
         self._closing = self._handing_over = False
@@ -148,7 +151,7 @@ class Supervisor:
             NoWorkerLeft: its package needs its own worker, and the limit is reached.
         """
         compiled = await self._compiled(spec)
-        process = Process(
+        process = self._make(
             spec.id,
             compiled,
             public=spec.public,

@@ -9,7 +9,16 @@ from guesthouse.wasm.engine.host_functions import Destructor, HostFunction
 from guesthouse.wasm.engine.imports import where_is
 from guesthouse.wasm.errors import LinkFailure
 from guesthouse.wasm.types import STRING, FunctionType
-from guesthouse.worker.calls import capabilities, http_server, kinode, messaging, spawning, system, wasi
+from guesthouse.worker.calls import (
+    capabilities,
+    http_server,
+    kinode,
+    messaging,
+    spawning,
+    system,
+    tracing,
+    wasi,
+)
 from guesthouse.worker.guest import Guest
 from guesthouse.worker.served import contract
 from guesthouse.worker.served.matching import difference
@@ -31,7 +40,8 @@ _ENTRY_TYPES: Final = {RUN: FunctionType((), contract.ADDRESS), INIT: FunctionTy
 _OUR_WORLD: Final = "build it for the world `process`"
 
 _CALLS: Final[dict[str, Mapping[str, HostFunction]]] = {
-    module.INTERFACE: module.CALLS for module in (messaging, http_server, system, capabilities, spawning)
+    module.INTERFACE: module.CALLS
+    for module in (messaging, http_server, system, capabilities, spawning, tracing)
 }
 _NO_TYPE: Final = FunctionType((), None)
 

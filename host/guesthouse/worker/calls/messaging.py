@@ -169,7 +169,7 @@ def _send(
             mime,
             payload,
             await_id,
-            guest.current_request if inherit else 0,
+            guest.current_request if inherit and not guest.channel_id else 0,
             _rights(request),
         )
     )

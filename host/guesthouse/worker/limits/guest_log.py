@@ -28,7 +28,9 @@ class GuestLog:
         "_outgoing",
         "_partial",
         "_suppressed",
+        "channel_id",
         "dropped",
+        "trace",
     )
 
     def __init__(self, handle: int, lines_per_second: int, line_bytes: int, outgoing: LinkWriter) -> None:
@@ -40,6 +42,10 @@ class GuestLog:
         self._suppressed = 0
         self.dropped = 0
         """Lines dropped, in all."""
+        self.channel_id = 0
+        """The channel of the message in hand; 0 without one."""
+        self.trace = 0
+        """The number of the trace of the message in hand; 0 without one."""
         self._partial: dict[str, bytearray] = {}
 
     def line(self, stream: str, level: str, text: str) -> None:
@@ -100,5 +106,5 @@ class GuestLog:
         return True
 
     def _send(self, stream: str, level: str, text: str) -> None:
-        line = checked(LogLine(self._handle, stream, level, text))  # type: ignore[arg-type] # validated by `checked`
+        line = checked(LogLine(self._handle, stream, level, text, self.channel_id, self.trace))  # type: ignore[arg-type] # validated by `checked`
         self._outgoing.add(line, len(text))

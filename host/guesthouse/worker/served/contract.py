@@ -6,6 +6,8 @@ from typing import Final
 
 from guesthouse.wasm.types import (
     BOOL,
+    F64,
+    S64,
     STRING,
     U8,
     U16,
@@ -21,6 +23,7 @@ from guesthouse.wasm.types import (
     VariantOf,
 )
 
+ATTRIBUTE_VALUE: Final = VariantOf((("text", STRING), ("integer", S64), ("number", F64), ("truth", BOOL)))
 PROCESS_ID: Final = RecordOf((("process-name", STRING), ("package-name", STRING), ("publisher-node", STRING)))
 ADDRESS: Final = RecordOf((("node", STRING), ("process", PROCESS_ID)))
 JSON: Final = STRING
@@ -138,6 +141,18 @@ VERBOSITY: Final = EnumOf(("error", "warning", "info", "debug"))
 STATE_ERROR: Final = VariantOf((("too-big", CAPABILITY), ("storage", None)))
 
 FUNCTIONS: Final[dict[str, dict[str, FunctionType]]] = {
+    "guesthouse:process/tracing": {
+        "traceparent": FunctionType((), OptionOf(STRING)),
+        "start-span": FunctionType((("name", STRING),), U32),
+        "end-span": FunctionType((("span", U32), ("error", OptionOf(STRING))), None),
+        "set-attributes": FunctionType(
+            (("span", U32), ("attributes", ListOf(TupleOf((STRING, ATTRIBUTE_VALUE))))), None
+        ),
+        "add-event": FunctionType(
+            (("span", U32), ("name", STRING), ("attributes", ListOf(TupleOf((STRING, ATTRIBUTE_VALUE))))),
+            None,
+        ),
+    },
     "guesthouse:process/capabilities": {
         "save": FunctionType((("capabilities", ListOf(CAPABILITY)),), None),
         "drop": FunctionType((("capabilities", ListOf(CAPABILITY)),), None),

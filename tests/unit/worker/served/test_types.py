@@ -25,7 +25,16 @@ from guesthouse.wasm.types import (
     VariantOf,
     WitType,
 )
-from guesthouse.worker.calls import capabilities, http_server, kinode, messaging, spawning, system, wasi
+from guesthouse.worker.calls import (
+    capabilities,
+    http_server,
+    kinode,
+    messaging,
+    spawning,
+    system,
+    tracing,
+    wasi,
+)
 from guesthouse.worker.served import contract
 from guesthouse.worker.served.kinode_types import BY_VERSION
 from guesthouse.worker.served.matching import difference, shown
@@ -48,7 +57,7 @@ def test_the_types_are_those_of_the_contract() -> None:
 
 
 def test_every_call_of_the_host_has_a_type() -> None:
-    for module in (messaging, http_server, system, capabilities, spawning):
+    for module in (messaging, http_server, system, capabilities, spawning, tracing):
         assert set(vars(module)["CALLS"]) == set(contract.FUNCTIONS[vars(module)["INTERFACE"]])
     for version in {version for versions in kinode.VERSIONS.values() for version in versions}:
         assert set(kinode.CALLS) == set(BY_VERSION[version])

@@ -137,6 +137,25 @@ static void several(void) {
     gh_send_requests(both, 2);
 }
 
+static void tracing(uint32_t channel_id) {
+    gh_attribute given[] = {
+        {gh_text("a text"), {GH_ATTRIBUTE_TEXT, .text = gh_text("é")}},
+        {gh_text("an integer"), {GH_ATTRIBUTE_INTEGER, .integer = -5000000000}},
+        {gh_text("a number"), {GH_ATTRIBUTE_NUMBER, .number = 0.5}},
+        {gh_text("a truth"), {GH_ATTRIBUTE_TRUTH, .truth = true}},
+    };
+    gh_option_string none = {.some = false}, failed = {true, gh_text("it failed")};
+    uint32_t outer = gh_start_span(gh_text("outer")), inner = gh_start_span(gh_text("inner"));
+    gh_set_attributes(inner, given, 4);
+    gh_add_event(inner, gh_text("an event"), given, 1);
+    gh_option_string context = gh_traceparent();
+    gh_send_ws_text(channel_id, context.some ? context.value : gh_text("untraced"));
+    gh_end_span(inner, failed);
+    gh_end_span(outer, none);
+    gh_set_attributes(0, given + 1, 1);
+    gh_add_event(0, gh_text("the end"), NULL, 0);
+}
+
 bool more(uint32_t channel_id, gh_string command) {
     if (gh_same(command, gh_text("many")))
         push_to_many(channel_id);
@@ -158,6 +177,10 @@ bool more(uint32_t channel_id, gh_string command) {
         spawn();
     else if (gh_same(command, gh_text("several")))
         several();
+    else if (gh_same(command, gh_text("tracing")))
+        tracing(channel_id);
+    else if (gh_same(command, gh_text("trap")))
+        __builtin_trap();
     else if (gh_same(command, gh_text("last"))) {
         add_bytes(gh_last_blob().value.bytes);
         print();
