@@ -18,7 +18,14 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-EXTRA_PAGES: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "guest_sdk/c/README.md")
+EXTRA_PAGES: Final = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "guest_sdk/c/README.md",
+    "guest_sdk/cpp/README.md",
+)
 LANGUAGES: Final = {".py": "python", ".ts": "typescript", ".js": "javascript", ".h": "c", ".toml": "toml"}
 LINK: Final = re.compile(r"(\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 CONTRACT: Final = "world types messaging http-server capabilities spawning system tracing"

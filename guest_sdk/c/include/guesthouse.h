@@ -10,6 +10,10 @@
 
 #include "guesthouse_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- the process itself ---------------------------------------------------------------------------- */
 
 /* Yours to define. It runs the process, which ends when it returns. `our` stays valid throughout. */
@@ -190,5 +194,9 @@ void gh_add_event(uint32_t span, gh_string name, const gh_attribute *attributes,
 /* The arena's current position, and going back to it: what the host returned since is invalid then. */
 size_t gh_mark(void);
 void gh_release(size_t mark);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -34,4 +34,7 @@ static inline int gh_abi_code_of(const outcome *result) { return result->failed 
 /* Records the capability of that error for gh_missing. */
 int gh_abi_named_code_of(const named_outcome *result, int with_capability);
 
+/* Frees everything that the host returned. */
+void gh_abi_empty_arena(void);
+
 #endif

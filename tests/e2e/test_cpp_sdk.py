@@ -1,0 +1,192 @@
+"""Processes in C++, built by `guesthouse build` with the SDK, behind real WebSockets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from guesthouse.package.build.build_package import build_package
+
+from .clients import Client, registered
+from .conftest import StartNode
+from .packages import ROOT, package
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
+
+APP: Final = "app:app:test.os"
+CHAT: Final = "chat-cpp:chat-cpp:guesthouse.os"
+_SOURCE: Final = ROOT / "tests/unit/guest_sdk_cpp/app"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test guest, built."""
+    folder = tmp_path_factory.mktemp("cpp") / "app"
+    return build_package(Path(shutil.copytree(_SOURCE, folder, ignore=shutil.ignore_patterns("build"))))
+
+
+async def test_a_process_does_what_the_sdk_says(start: StartNode, app: Path) -> None:
+    daemon = await start(app)
+    token = await daemon.token()
+    async with registered(daemon, APP, token) as client, registered(daemon, APP, token) as other:
+        assert await client.ask("héllo ✓") == "/ : héllo ✓"
+        for size in (0, 1, 255, 100_000, 1 << 20):
+            payload = bytes(range(256)) * (size // 256 + 1)
+            assert await client.ask(payload[:size]) == payload[:size]
+        assert json.loads(await client.ask("json")) == {
+            "text": '"\\\n\x01é😀',
+            "whole": -9007199254740993,
+            "real": 0.5,
+            "yes": False,
+            "items": [1, None, "two"],
+            "text again": '"\\\n\x01é😀',
+        }
+        assert json.loads(await client.ask("kv")) == [
+            *(True, True, True, "", True, False, "2"),
+            *("b", True, True),
+        ]
+        assert await client.ask("timer") == "due"
+        assert await client.ask("durable") == "durable é"
+        assert await client.ask("random") != await client.ask("random")
+        assert await client.ask("print") == "before main"
+        assert await client.ask("not utf-8") == "not-utf8"
+        assert await client.ask("many") == "1000"
+        assert await client.ask("ask") == "no-such-process"
+        assert await client.ask("unseen") == "logged"
+        await client.send("all")
+        assert [await client.receive(), await other.receive()] == ["to all", "to all"]
+        await other.send("close")
+        assert await other.closed() == (4001, "as you wish")
+        assert await client.ask("closed") == "0 1"
+        async with registered(daemon, APP, token) as third:
+            left = third.channel_id
+        while await client.ask("closed") != f"{left} 1":
+            pass
+        assert await client.ask("state") == "0"
+        assert (await daemon.cli("restart", APP)).code == 0
+        assert await client.receive() == "resumed"
+        assert await client.ask("state") == "1"
+    for text in ("printed 42", "to the log?", "bad ??? byte", "text to a channel was refused: channel-full"):
+        await daemon.log_line(APP, text)
+
+
+@pytest.mark.parametrize("how", ["abort", "overflow"])
+async def test_a_process_that_fails_is_restarted(how: str, start: StartNode, app: Path) -> None:
+    daemon = await start(app)
+    async with registered(daemon, APP, await daemon.token()) as client:
+        await client.send(how)
+        assert await client.receive() == "resumed"
+        assert await client.ask("hello") == "/ : hello"
+
+
+async def test_json_is_read_as_python_reads_it(start: StartNode, app: Path) -> None:
+    daemon = await start(app)
+    texts = [
+        *(
+            "[]",
+            "{}",
+            " [1, -0, 2.5e3, 1E-2, -9223372036854775808, 1e300] ",
+            '"\\u00e9\\ud83d\\ude00\\n\\/"',
+            "[[[]]]",
+        ),
+        *('{"a": {"b": null}, "a": 2}', "true", '"é"', "[" * 60 + "]" * 60),
+    ]
+    bad = [
+        *(
+            "",
+            "[",
+            "[1,]",
+            '{"a"}',
+            "{a: 1}",
+            "01",
+            "1.",
+            "-",
+            "+1",
+            "nul",
+            '"',
+            '"\\x"',
+            '"\\u12"',
+            "[1] 2",
+            '"\n"',
+            "NaN",
+        ),
+        "[" * 100_000,
+    ]
+    async with registered(daemon, APP, await daemon.token()) as client:
+        for text in texts:
+            assert json.loads(await client.ask(f"parse {text}")) == json.loads(text)
+        for text in bad:
+            assert await client.ask(f"parse {text}") == "no JSON"
+
+
+async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
+    daemon = await start(app)
+    base = f"{daemon.url}/{APP}"
+    async with httpx.AsyncClient(trust_env=False, base_url=base, follow_redirects=True) as client:
+        answer = await client.get("/rooms/é?q=1", headers={"User-Agent": "test"})
+        assert (answer.status_code, answer.json()) == (200, {"room": "é", "query": "1", "agent": "test"})
+        answer = await client.post("/rooms/a", content='{"a": [1]}')
+        assert (answer.status_code, answer.json()) == (201, [1])
+        assert (await client.post("/rooms/a", content="{")).status_code == 400
+        answer = await client.delete("/rooms/a")
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, GET, HEAD, OPTIONS")
+        assert (await client.options("/rooms/a")).status_code == 204
+        assert (await client.head("/rooms/a")).status_code == 200
+        answer = await client.put("/raw", content=b"\0\xff")
+        assert (answer.content, answer.headers["X-Method"]) == (b"\0\xff", "PUT")
+
+
+async def _told(client: Client, kind: str) -> dict[str, Any]:
+    """The next message of a type."""
+    while True:
+        message: dict[str, Any] = json.loads(await client.receive())
+        if message["type"] == kind:
+            return message
+
+
+async def test_the_chat_has_the_rules_of_the_python_sample(start: StartNode) -> None:
+    daemon = await start(package("chat-cpp"))
+    token = await daemon.token()
+    async with registered(daemon, CHAT, token) as ada, registered(daemon, CHAT, token) as ben:
+        assert (await _told(ada, "welcome"))["name"] == "guest"
+        await ada.send('{"type": "name", "name": "  Ada   Lovelace "}')
+        assert (await _told(ada, "named"))["name"] == "Ada Lovelace"
+        await ada.send('{"type": "say", "text": " hello\\n"}')
+        said = await _told(ben, "said")
+        assert (said["id"], said["name"], said["text"]) == (1, "Ada Lovelace", "hello")
+        await ben.send('{"type": "name", "name": "ada lovelace"}')
+        assert (await _told(ben, "named"))["name"] == "ada lovelace 2"
+        await ben.send('{"type": "name", "name": "Ben"}')
+        assert await _told(ada, "renamed") == {
+            "type": "renamed",
+            "before": "ada lovelace 2",
+            "name": "Ben",
+            "people": ["Ada Lovelace", "Ben"],
+        }
+        broken = ("{", "[]", '" "', json.dumps("x" * 2001), '{"type": "name", "name": "a\\u202eb"}', b"\xff")
+        for message in broken:
+            await ada.send(message)
+        reasons = [(await _told(ada, "error"))["reason"] for _ in broken]
+        assert reasons[3] == "A message may have 2000 characters; yours has 2001."
+        assert len(set(reasons)) == 5
+        async with registered(daemon, CHAT, token) as newcomer:
+            welcome = await _told(newcomer, "welcome")
+            assert (welcome["people"], welcome["history"][0]["text"]) == (["Ada Lovelace", "Ben"], "hello")
+            await newcomer.send('"in JSON text"')
+            await _told(newcomer, "said")
+        assert await _told(ada, "left") == {
+            "type": "left",
+            "name": "guest",
+            "people": ["Ada Lovelace", "Ben"],
+        }
+
+
+def test_the_chat_is_served_with_the_same_page() -> None:
+    page = ROOT / "sample_processes/chat/ui"
+    for file in page.iterdir():
+        assert (ROOT / "sample_processes/chat-cpp/ui" / file.name).read_bytes() == file.read_bytes()
