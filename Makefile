@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Those in JavaScript where npm's packages are: `make test` installs them.
+# Those in JavaScript where npm's packages are: `make test` installs them. Those in Go where Go is.
 NPM_SAMPLES := $(wildcard sample_processes/*/package.json)
-SAMPLES := $(filter-out $(foreach sample,$(NPM_SAMPLES:/package.json=),$(if $(wildcard $(sample)/node_modules/esbuild),,$(sample)/package.toml)), \
+SAMPLES := $(filter-out $(if $(shell command -v go),,sample_processes/chat-go/package.toml) $(foreach sample,$(NPM_SAMPLES:/package.json=),$(if $(wildcard $(sample)/node_modules/esbuild),,$(sample)/package.toml)), \
   $(wildcard sample_processes/*/package.toml))
 SAMPLE_DIRS := $(SAMPLES:/package.toml=)
 HOME_DIR := .home

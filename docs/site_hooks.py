@@ -25,6 +25,7 @@ EXTRA_PAGES: Final = (
     "SECURITY.md",
     "guest_sdk/c/README.md",
     "guest_sdk/cpp/README.md",
+    "guest_sdk/go/README.md",
 )
 LANGUAGES: Final = {".py": "python", ".ts": "typescript", ".js": "javascript", ".h": "c", ".toml": "toml"}
 LINK: Final = re.compile(r"(\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")

@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
 
 from guesthouse.package.build.build_package import build_package
 
-from .clients import Client, registered
+from .api import SERVED, asking
+from .clients import registered
 from .conftest import StartNode
-from .packages import ROOT, package
+from .packages import ROOT
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
 APP: Final = "app:app:test.os"
-CHAT: Final = "chat-cpp:chat-cpp:guesthouse.os"
 _SOURCE: Final = ROOT / "tests/unit/guest_sdk_cpp/app"
 
 
@@ -50,6 +50,7 @@ async def test_a_process_does_what_the_sdk_says(start: StartNode, app: Path) -> 
             *(True, True, True, "", True, False, "2"),
             *("b", True, True),
         ]
+        assert await client.ask("claims") == "none"
         assert await client.ask("timer") == "due"
         assert await client.ask("durable") == "durable é"
         assert await client.ask("random") != await client.ask("random")
@@ -124,6 +125,14 @@ async def test_json_is_read_as_python_reads_it(start: StartNode, app: Path) -> N
             assert await client.ask(f"parse {text}") == "no JSON"
 
 
+async def test_claims_of_a_token_reach_the_process(start: StartNode, app: Path) -> None:
+    daemon = await start(app, settings=SERVED)
+    async with asking(daemon, "push", "backend") as api:
+        answer = await api.post("/tokens", json={"process": APP, "claims": {"name": "Zoë"}})
+    async with registered(daemon, APP, answer.json()["token"]) as client:
+        assert await client.ask("claims") == "Zoë"
+
+
 async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
     daemon = await start(app)
     base = f"{daemon.url}/{APP}"
@@ -139,54 +148,3 @@ async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
         assert (await client.head("/rooms/a")).status_code == 200
         answer = await client.put("/raw", content=b"\0\xff")
         assert (answer.content, answer.headers["X-Method"]) == (b"\0\xff", "PUT")
-
-
-async def _told(client: Client, kind: str) -> dict[str, Any]:
-    """The next message of a type."""
-    while True:
-        message: dict[str, Any] = json.loads(await client.receive())
-        if message["type"] == kind:
-            return message
-
-
-async def test_the_chat_has_the_rules_of_the_python_sample(start: StartNode) -> None:
-    daemon = await start(package("chat-cpp"))
-    token = await daemon.token()
-    async with registered(daemon, CHAT, token) as ada, registered(daemon, CHAT, token) as ben:
-        assert (await _told(ada, "welcome"))["name"] == "guest"
-        await ada.send('{"type": "name", "name": "  Ada   Lovelace "}')
-        assert (await _told(ada, "named"))["name"] == "Ada Lovelace"
-        await ada.send('{"type": "say", "text": " hello\\n"}')
-        said = await _told(ben, "said")
-        assert (said["id"], said["name"], said["text"]) == (1, "Ada Lovelace", "hello")
-        await ben.send('{"type": "name", "name": "ada lovelace"}')
-        assert (await _told(ben, "named"))["name"] == "ada lovelace 2"
-        await ben.send('{"type": "name", "name": "Ben"}')
-        assert await _told(ada, "renamed") == {
-            "type": "renamed",
-            "before": "ada lovelace 2",
-            "name": "Ben",
-            "people": ["Ada Lovelace", "Ben"],
-        }
-        broken = ("{", "[]", '" "', json.dumps("x" * 2001), '{"type": "name", "name": "a\\u202eb"}', b"\xff")
-        for message in broken:
-            await ada.send(message)
-        reasons = [(await _told(ada, "error"))["reason"] for _ in broken]
-        assert reasons[3] == "A message may have 2000 characters; yours has 2001."
-        assert len(set(reasons)) == 5
-        async with registered(daemon, CHAT, token) as newcomer:
-            welcome = await _told(newcomer, "welcome")
-            assert (welcome["people"], welcome["history"][0]["text"]) == (["Ada Lovelace", "Ben"], "hello")
-            await newcomer.send('"in JSON text"')
-            await _told(newcomer, "said")
-        assert await _told(ada, "left") == {
-            "type": "left",
-            "name": "guest",
-            "people": ["Ada Lovelace", "Ben"],
-        }
-
-
-def test_the_chat_is_served_with_the_same_page() -> None:
-    page = ROOT / "sample_processes/chat/ui"
-    for file in page.iterdir():
-        assert (ROOT / "sample_processes/chat-cpp/ui" / file.name).read_bytes() == file.read_bytes()

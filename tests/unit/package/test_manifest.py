@@ -67,7 +67,7 @@ def test_what_is_left_out_is_the_careful_choice() -> None:
         (
             'ui = "ui"',
             '[process.build]\nlanguage = "cobol"\nsource = "a"',
-            'is not one of "python", "c", "cpp", "rust"',
+            'is not one of "python", "c", "cpp", "rust", "go"',
         ),
         ('ui = "ui"', '[process.build]\nlanguage = "c"', "lacks 'source'"),
         (

@@ -47,6 +47,14 @@ public:
     /// Whether its client, of a resumable channel, is away: see `Process::watch_presence`.
     bool is_away() const { return away_; }
 
+    /// The custom claims of the token that it was opened with: what the service that issued it says of its bearer. None
+    /// once it is closed.
+    std::optional<Json> claims() const {
+        detail::Scope scope;
+        gh_option_string text = gh_channel_claims(id);
+        return text.some ? Json::parse(detail::view(text.value)) : std::nullopt;
+    }
+
     /// Sends text, which must be UTF-8.
     Result<PushError> send(std::string_view text) {
         detail::Scope scope;

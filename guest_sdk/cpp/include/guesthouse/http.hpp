@@ -16,6 +16,8 @@ struct HttpRequest {
     Params url_params;
     Params query_params;
     std::string body;
+    /// The custom claims of the token that came with it, on an authenticated path.
+    std::optional<Json> claims;
 
     /// A header by its name, in any case; nothing if there is none.
     std::optional<std::string> header(std::string_view name) const {

@@ -281,6 +281,8 @@ private:
         request.url_params = Channel::params(raw.url_params);
         request.query_params = Channel::params(raw.query_params);
         request.body = detail::blob_bytes().value_or("");
+        gh_option_string claims = gh_http_request_claims();
+        request.claims = claims.some ? Json::parse(detail::view(claims.value)) : std::nullopt;
         HttpResponse answer = answered(request);
         std::vector<gh_pair> pairs;
         for (const auto &each : answer.headers)

@@ -19,7 +19,7 @@ _CAUSE: Final = re.compile(r"^(?:error:|\s*\d+:)?\s*")
 """What stands before a cause in what wasm-tools says; the last one is the first that went wrong."""
 
 
-def make_component(core: Path, wit: Path, world: str, where: str) -> bytes:
+def make_component(core: Path, wit: Path, world: str, where: str, adapter: Path | None = None) -> bytes:
     """Return the component that a core module of a world makes.
 
     Args:
@@ -27,13 +27,24 @@ def make_component(core: Path, wit: Path, world: str, where: str) -> bytes:
         wit: the folder of the contract.
         world: the name of a world in it.
         where: how errors name the module.
+        adapter: a module of a world, which has the functions of WASI preview 1 that the module imports.
 
     Raises:
         BuildError: the module imports what the world does not have, or lacks one of its exports.
     """
-    embedded = core.with_name("embedded.wasm")
+    adapting = () if adapter is None else ("--adapt", f"wasi_snapshot_preview1={adapter}")
+    return _run(where, "new", str(embed_world(core, wit, world, where)), *adapting)
+
+
+def embed_world(core: Path, wit: Path, world: str, where: str) -> Path:
+    """Write a core module with its world in it, and return the file: what is made a component, or adapts one.
+
+    Raises:
+        BuildError: the world is none of that folder.
+    """
+    embedded = core.with_name(f"embedded-{core.name}")
     _run(where, "embed", "--world", world, str(wit), str(core), "--output", str(embedded))
-    return _run(where, "new", str(embedded))
+    return embedded
 
 
 def _run(where: str, *arguments: str) -> bytes:

@@ -1,7 +1,7 @@
 """Builds a process's source into its component, with one function for each language.
 
-Python by componentize-py, C and C++ by the Clang that PyPI's `ziglang` carries and wasm-tools, Rust by cargo,
-JavaScript by the tools of npm. None needs anything but its tool chain: no root, no download at build time.
+Python by componentize-py, C and C++ by the Clang that PyPI's `ziglang` carries and wasm-tools, Rust by cargo, Go by its
+own tool, JavaScript by the tools of npm. None needs anything but its tool chain: no root, no download at build time.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Final
 
 from guesthouse.package.build.componentize import make_component
+from guesthouse.package.build.golang import build_go
 from guesthouse.package.build.javascript import build_javascript
 from guesthouse.package.build.running import Report, replace_output, run_tool
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
@@ -177,6 +178,7 @@ BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
         "c": build_c,
         "cpp": build_cpp,
         "rust": build_rust,
+        "go": build_go,
         "javascript": build_javascript,
     }
 )

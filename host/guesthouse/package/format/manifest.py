@@ -28,8 +28,8 @@ MAX_RIGHTS: Final = 64
 MAX_PROCESSES: Final = 64
 """Processes per package."""
 
-Language = Literal["python", "c", "cpp", "rust", "javascript"]
-LANGUAGES: Final = ("python", "c", "cpp", "rust", "javascript")
+Language = Literal["python", "c", "cpp", "rust", "go", "javascript"]
+LANGUAGES: Final = ("python", "c", "cpp", "rust", "go", "javascript")
 Engine = Literal["quickjs", "starlingmonkey"]
 ENGINES: Final = ("quickjs", "starlingmonkey")
 
@@ -44,7 +44,7 @@ class BuildSpec(Struct, frozen=True):
 
     language: Language
     source: PurePosixPath
-    """The entry: a Python, C, C++, TypeScript or JavaScript file, or a folder with a `Cargo.toml`."""
+    """The entry: a Python, C, C++, TypeScript or JavaScript file, or a folder with a `Cargo.toml` or `go.mod`."""
     engine: Engine | None = None
     """Of JavaScript: what runs it in the component; None for QuickJS."""
 

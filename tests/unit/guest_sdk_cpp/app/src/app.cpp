@@ -100,6 +100,9 @@ class App : public Process {
             channel.close(4002, "twice").ignore();
         } else if (text == "closed") {
             channel.send(std::to_string(closed_) + " " + std::to_string(channels().size()));
+        } else if (text == "claims") {
+            auto claims = channel.claims();
+            channel.send(claims ? (*claims)["name"].text() : "none");
         } else if (text == "ask") {
             Request request;
             request.target = {our().node, {"none", "test", "os"}};

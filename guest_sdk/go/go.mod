@@ -1,0 +1,3 @@
+module guesthouse.dev/guest
+
+go 1.24
