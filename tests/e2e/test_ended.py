@@ -14,6 +14,7 @@ from .conftest import StartNode
 from .daemon import Daemon, run_command
 from .packages import package
 from .test_processes import A, B, C, ask, tell
+from .test_spawning import CHILD, PATH
 from .waiting import until
 
 MONITORED = {"monitoring_port": 0}
@@ -139,3 +140,39 @@ async def test_what_follows_a_component_is_known_or_refused(tmp_path: Path) -> N
             tmp_path / "home", "run", "--port", "0", "--home", tmp_path / "home", argument
         )
         assert (ran.code, said in ran.stderr) == (1, True), ran.stderr
+
+
+async def test_children_that_ended_are_listed_until_they_are_spawned_again_or_removed(
+    start: StartNode,
+) -> None:
+    node = await start("puppet", settings=MONITORED)
+    assert await ask(node, A, f"spawn child {PATH}") == "child"
+    await tell(node, CHILD, "trap")
+    item = await state_of(node, CHILD, "failed")
+    assert isinstance(item["last_end"], dict)
+    assert item["last_end"]["cause"] == "trap"
+    assert set(item) == set((await node.ps())[A]), "like one that runs"
+    ran = await node.cli("ps")
+    assert (ran.code, f"{CHILD} trapped: " in ran.stderr) == (3, True)
+    async with httpx.AsyncClient(base_url=await listener(node)) as http:
+        assert (await http.get("/readyz")).status_code == 200
+        (reason,) = (await http.get("/readyz?processes")).json()["reasons"]
+        assert reason.startswith(f"{CHILD} trapped")
+        text = (await http.get("/metrics")).text
+        assert 'guesthouse_processes_not_running{cause="trap",state="failed"} 1.0' in text
+        ran = await node.cli("restart", CHILD)
+        assert (ran.code, "which alone can start it again" in ran.stderr) == (1, True)
+        assert await ask(node, A, f"spawn child {PATH}") == "child"
+        assert (await http.get("/readyz?processes")).status_code == 200
+    await tell(node, CHILD, "return")
+    await state_of(node, CHILD, "ended")
+    assert (await node.cli("ps")).code == 0
+    assert (await node.cli("stop", CHILD)).code == 0
+    assert CHILD not in await node.ps()
+    for number in range(18):
+        assert await ask(node, A, f"spawn c{number} {PATH}") == f"c{number}"
+        one = CHILD.replace("child", f"c{number}", 1)
+        await tell(node, one, "return")
+        await state_of(node, one, "ended")
+    listed = set(await node.ps()) - {A, B, C}
+    assert listed == {CHILD.replace("child", f"c{number}", 1) for number in range(2, 18)}

@@ -81,6 +81,7 @@ async def test_what_passes_through_a_node_is_counted(start: StartNode, accept: s
     assert now["guesthouse_process_channels_opened_total", ECHO_C] == 2
     assert now["guesthouse_process_messages_received_total", ECHO_C] == 3
     assert now["guesthouse_process_messages_sent_total", ECHO_C] == 3
+    assert now["guesthouse_process_channels_resumable", ECHO_C] == 0
     assert now["guesthouse_connections", ""] >= 1
     assert now["guesthouse_workers", ""] == 1
     assert now["guesthouse_worker_resident_memory_bytes", "worker-0"] > 1_000_000

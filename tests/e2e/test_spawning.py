@@ -201,7 +201,9 @@ async def test_a_child_that_cannot_return_is_said_and_forgotten_with_its_package
     (folder / "build/extra.wasm").unlink()
     node = await start(folder, home=node.home)
     await node.log_line(CHILD, "was not started again", "no longer has a component at /build/extra.wasm")
-    assert set(await node.ps()) == {A, B, C}
+    listed = await node.ps()
+    assert set(listed) == {A, B, C, CHILD}
+    assert (listed[CHILD]["state"], listed[CHILD]["last_end"]["cause"]) == ("failed", "not-started")
     await node.kill()
     node = await start(home=node.home)  # without its package
     await node.kill()

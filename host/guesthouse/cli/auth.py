@@ -65,16 +65,17 @@ def token(
     click.echo(tokens.issue(ttl, time.time(), scope))
 
 
-def issue_token(folder: Path, seconds: float, process: str) -> str:
+def issue_token(folder: Path, seconds: float, process: str, claims: str | None = None) -> str:
     """Issue a token for one channel to one process of the node in a folder.
 
     Raises:
-        BadScope: `process` is not the id of a process.
+        BadProcessId: `process` is not the id of a process.
+        BadClaims: `claims` cannot be put into a token.
     """
     from guesthouse.http_server.auth.credentials import load_secret
     from guesthouse.http_server.auth.tokens import Tokens, read_scope
 
-    scope = read_scope(process, 1, secure=False)
+    scope = read_scope(process, 1, secure=False, claims=claims)
     return Tokens(_node_of(folder), load_secret(folder), renewable=0).issue(seconds, time.time(), scope)
 
 

@@ -58,8 +58,11 @@ class BadLine(GuesthouseError):
     metavar="SECONDS",
     help="After the end of standard input: the silence after which the channel is closed.",
 )
+@click.option("--claims", metavar="JSON", help="What the process is to know of this client: an object.")
 @home_option
-def connect(target: str, binary: bool, as_json: bool, wait: float, home: str | None) -> None:
+def connect(
+    target: str, binary: bool, as_json: bool, wait: float, claims: str | None, home: str | None
+) -> None:
     """Open a channel to a process of the running node: each line sends a message, each message is shown.
 
     TARGET is a process, or with a path that it bound: process:package:publisher/path. Ctrl-D or Ctrl-C closes the
@@ -69,7 +72,7 @@ def connect(target: str, binary: bool, as_json: bool, wait: float, home: str | N
 
     folder = home_path(home)
     write = _writer(binary=binary, as_json=as_json)
-    with _opened(folder, target) as channel:
+    with _opened(folder, target, claims) as channel:
         receiver = _Receiver(channel, write)
         try:
             for line in _lines(sys.stdin.fileno(), receiver.ended):
@@ -85,7 +88,7 @@ def connect(target: str, binary: bool, as_json: bool, wait: float, home: str | N
 
 
 @contextmanager
-def _opened(folder: Path, target: str) -> Iterator[ClientConnection]:
+def _opened(folder: Path, target: str, claims: str | None) -> Iterator[ClientConnection]:
     """A channel, which is closed at the end of the block.
 
     Raises:
@@ -99,7 +102,7 @@ def _opened(folder: Path, target: str) -> Iterator[ClientConnection]:
 
     (node,) = ask(folder, "node")
     process, slash, path = target.partition("/")
-    token = issue_token(folder, _TOKEN_SECONDS, process)
+    token = issue_token(folder, _TOKEN_SECONDS, process, claims)
     url = node["url"].replace("http", "ws", 1) + (f"/{process}/{path}" if slash else "/")
     headers = {"Cookie": f"kinode-auth_{node['node']}={token}"} if slash else {}
     with ExitStack() as stack:

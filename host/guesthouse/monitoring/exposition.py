@@ -33,6 +33,10 @@ _GAUGES: Final[Mapping[str, tuple[str, Callable[[ProcessFigures], float]]]] = {
     "mailbox_messages": ("Messages that wait for the process.", lambda each: each.mailbox_messages),
     "mailbox_bytes": ("Size of the messages that wait for the process.", lambda each: each.mailbox_bytes),
     "channels": ("Open channels.", lambda each: each.traffic.channels),
+    "channels_resumable": (
+        "Open channels that outlive their sockets (sessions).",
+        lambda each: each.traffic.resumable,
+    ),
     "channels_away": ("Resumable channels whose client has no socket now.", lambda each: each.traffic.away),
     "outbox_bytes": (
         "What the clients of the process have not read.",

@@ -334,6 +334,7 @@ class Installer:
                 node.http.unserve_ui(spec.id)
             node.packages.remove(package)
         await self._end_all_of(package_id)
+        node.supervisor.ended.forget_children(package_id)
         if drop_state:
             node.modules.forget_package(package_id)
         node.router.rights.forget_issued(node.router.processes(), package_id)

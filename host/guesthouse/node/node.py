@@ -401,8 +401,14 @@ class Node:
 
     def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
         """What should run and does not: processes by their ids, and packages that could not be loaded by theirs."""
-        runs, ended = self.router.find, self.supervisor.ended.get
-        return not_running(self.packages, lambda process: runs(process) is not None, ended, self.not_loaded)
+        runs, ended = self.router.find, self.supervisor.ended
+        return not_running(
+            self.packages,
+            lambda process: runs(process) is not None,
+            ended.get,
+            ended.children,
+            self.not_loaded,
+        )
 
     async def restart(self, process_id: ProcessId) -> None:
         """Restart a process, or start one of a package that was stopped.
@@ -416,6 +422,11 @@ class Node:
             return
         specs = (spec for package in self.packages for spec in package.processes)
         spec = next((spec for spec in specs if spec.id == process_id), None)
+        if spec is None and self.supervisor.ended.get(process_id) is not None:
+            raise NoSuchProcess(
+                f"{process_id} was spawned by a process, which alone can start it again: "
+                f"'guesthouse stop {process_id}' removes it from the list"
+            )
         if spec is None:
             raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists its processes")
         if spec.ui is not None:

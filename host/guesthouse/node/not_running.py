@@ -1,4 +1,4 @@
-"""Processes of a node's packages that are not running, and packages that could not be loaded. Pure."""
+"""Processes of a node's packages and their children that are not running, and packages that were not loaded. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def not_running(
     packages: Iterable[Package],
     runs: Callable[[ProcessId], bool],
     ended: Callable[[ProcessId], EndedProcess | None],
+    children: Callable[[str], Iterable[EndedProcess]],
     not_loaded: Mapping[str, EndedProcess],
 ) -> Iterator[tuple[str, EndedProcess]]:
     """What should run and does not: processes by their ids, then packages by theirs.
@@ -21,6 +22,7 @@ def not_running(
         packages: those of the node.
         runs: whether a process is there.
         ended: why one is not.
+        children: those of a package that ended.
         not_loaded: installed packages that could not be loaded.
     """
     for package in packages:
@@ -28,6 +30,8 @@ def not_running(
             known = ended(spec.id)
             if known is not None and not runs(spec.id):
                 yield str(spec.id), known
+        for child in children(package.id):
+            yield str(child.id), child
     yield from not_loaded.items()
 
 

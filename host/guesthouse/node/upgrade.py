@@ -76,7 +76,8 @@ class Upgrade:
                 self._log.write(str(spec.id), "error", f"{error} (it ran before)")
 
     async def finish(self) -> None:
-        """End the processes that the package no longer has."""
+        """End the processes that the package no longer has. Ends of children are of the version before."""
+        self._supervisor.ended.forget_children(self._after.id)
         wanted = {spec.id for spec in self._after.processes}
         for process in self._old:
             if process not in wanted:

@@ -7,7 +7,7 @@ from typing import Any
 
 from guesthouse.core.address import Address
 
-from .conftest import CHAT, NODE, House
+from .conftest import CHAT, NODE, House, until
 from .test_resume import away, pushed, resumable
 
 
@@ -62,3 +62,14 @@ async def test_no_other_process_is_told_and_a_new_run_has_to_ask_again(house: Ho
         house.server.reopen(CHAT)
         await client.resume()
         assert told(house) == []
+
+
+async def test_sessions_and_those_who_are_away_are_counted(house: House) -> None:
+    async with resumable(house) as (client, _), house.bound("/plain"):
+        traffic = (await house.server.traffic())[CHAT]
+        assert (traffic.channels, traffic.resumable, traffic.away) == (2, 1, 0)
+        client.cut()
+        await until(lambda: any(each.away for each in house.server.open_channels(CHAT)))
+        traffic = (await house.server.traffic())[CHAT]
+        assert (traffic.channels, traffic.resumable, traffic.away) == (2, 1, 1)
+        await client.resume()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec.structs import replace
 
 from guesthouse.core.config import load_settings
 from guesthouse.core.home import Home
@@ -173,15 +174,22 @@ def test_who_holds_the_lock_is_known_without_touching_it(home: Home) -> None:
 # --- ports and certificates
 
 
-def test_a_port_in_use_is_found(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        (tmp_path / "guesthouse.toml").write_text(f"[http]\nport = {port}\n[monitoring]\nport = {port}\n")
+def test_a_port_in_use_is_found_also_if_it_is_another_listeners(tmp_path: Path) -> None:
+    anywhere = ("127.0.0.1", 0)
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(anywhere)) for _ in range(3)]
+        port, *others = (each.getsockname()[1] for each in taken)
+        monitoring, api = others
+        text = f"[http]\nport = {port}\n[monitoring]\nport = {monitoring}\n[api]\nport = {api}\n"
+        (tmp_path / "guesthouse.toml").write_text(text)
         settings = load_settings(str(tmp_path), environment={})
         found = list(network_checks.ports(settings, None))
-    assert [(one.check, one.status) for one in found] == [("port", FAIL), ("monitoring port", FAIL)]
+    assert [one.check for one in found] == ["port", "monitoring port", "API port"]
+    assert {one.status for one in found} == {FAIL}
     assert all("is in use" in one.text and "choose another" in one.remedy for one in found)
     assert {one.status for one in network_checks.ports(settings, None)} == {OK}
+    same = replace(settings, api=replace(settings.api, port=port))
+    assert [one.status for one in network_checks.ports(same, None)] == [OK, OK, FAIL]
     assert only(network_checks.ports(settings, {"url": f"http://127.0.0.1:{port}"})).status == FAIL
 
 

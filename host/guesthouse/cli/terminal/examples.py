@@ -64,6 +64,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "connect": (
         "guesthouse connect echo:echo:my-node.os",
         "echo hello | guesthouse connect echo:echo:my-node.os",
+        'guesthouse connect chat:chat:my-node.os/rooms/7 --json --claims \'{"user": "ann"}\'',
     ),
     "send": ("guesthouse send counter:counter:my-node.os '\"get\"' --await 5",),
     "restart-node": (
@@ -99,6 +100,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "token": (
         "guesthouse token",
         "guesthouse token --ttl 600 --no-renew --process chat:chat:my-node.os --channels 1",
+        'guesthouse token --process chat:chat:my-node.os --claims \'{"user": "ann"}\'',
     ),
     "revoke": (
         'guesthouse revoke "$TOKEN"',

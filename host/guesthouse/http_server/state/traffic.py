@@ -13,8 +13,10 @@ class Traffic(Struct):
 
     channels: int = 0
     """That are open."""
+    resumable: int = 0
+    """Of these, with a session."""
     away: int = 0
-    """Of these, resumable ones without a socket."""
+    """Of these, without a socket."""
     opened: int = 0
     """That were ever opened."""
     messages_in: int = 0
@@ -27,6 +29,7 @@ class Traffic(Struct):
     def add_open(self, channel: ChannelRecord) -> None:
         """Count an open channel."""
         self.channels += 1
+        self.resumable += channel.resumable
         self.away += channel.away
         self.outbox_bytes += channel.outbox_bytes
         self.add_closed(channel)
@@ -40,6 +43,7 @@ class Traffic(Struct):
     def add(self, other: Traffic) -> None:
         """Add another's figures to these."""
         self.channels += other.channels
+        self.resumable += other.resumable
         self.away += other.away
         self.opened += other.opened
         self.messages_in += other.messages_in

@@ -7,7 +7,8 @@ package is uninstalled or replaced, or an operator removes it.
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +19,10 @@ from guesthouse.link.usage import NOTHING, Usage
 
 MOST_KEPT: Final = 4096
 """The latest."""
+MOST_CHILDREN: Final = 16
+"""The latest of a package: a process may spawn any number."""
+MOST_PARENTS: Final = 1024
+"""Packages whose children are kept."""
 _LONGEST: Final = 2000
 
 ENDED: Final = "ended"
@@ -31,6 +36,10 @@ FAILED: Final = "failed"
 def state_after(cause: str) -> str:
     """`ENDED`, `STOPPED` or `FAILED`, by an `ExitCause`."""
     return {ExitCause.RETURNED: ENDED, ExitCause.STOPPED: STOPPED}.get(cause, FAILED)
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class EndedProcess(Struct, frozen=True):
@@ -57,34 +66,72 @@ class EndedProcess(Struct, frozen=True):
 
 
 class EndedProcesses:
-    """The processes of packages that ended and were not started again. Child processes are their parents' matter."""
+    """The processes that ended and were not started again: those of packages, and the latest that these spawned."""
 
     def __init__(self) -> None:
         self._ended: dict[ProcessId, EndedProcess] = {}
+        self._children: dict[str, dict[ProcessId, EndedProcess]] = {}
 
     def ended(self, process: Process, cause: str, detail: str) -> None:
         """A process ended for good."""
-        on_exit = process.on_exit if isinstance(process.on_exit, str) else "requests"
-        self._add(process.id, cause, detail, on_exit, process.runs, process.used())
+        self._add(_end_of(process, cause, detail))
+
+    def child_ended(self, process: Process, cause: str, detail: str) -> None:
+        """A child process ended for good."""
+        self._add_child(_end_of(process, cause, detail))
+
+    def child_not_started(self, process: ProcessId, detail: str) -> None:
+        """A child could not be started with the node."""
+        self._add_child(_not_started(process, "restart", detail))
 
     def not_started(self, process: ProcessId, on_exit: str, detail: str) -> None:
         """A process could not be started. If it ran, and that is known to have ended, the earlier end stands."""
         known = self._ended.get(process)
         if known is None or known.cause == ExitCause.NOT_STARTED:
-            self._add(process, ExitCause.NOT_STARTED, detail, on_exit, 0, NOTHING)
+            self._add(_not_started(process, on_exit, detail))
 
     def forget(self, process: ProcessId) -> bool:
         """It was started again, or removed. Returns whether it was there."""
-        return self._ended.pop(process, None) is not None
+        children = self._children.get(process.package_id, {})
+        there = (self._ended.pop(process, None), children.pop(process, None))
+        return there != (None, None)
+
+    def forget_children(self, package: str) -> None:
+        """The package was uninstalled or replaced."""
+        self._children.pop(package, None)
+
+    def children(self, package: str) -> Sequence[EndedProcess]:
+        """The children of a package that ended, the latest last."""
+        return tuple(self._children.get(package, {}).values())
 
     def get(self, process: ProcessId) -> EndedProcess | None:
         """Why that process is not running; None if that is not known, or it is running."""
-        return self._ended.get(process)
+        return self._ended.get(process) or self._children.get(process.package_id, {}).get(process)
 
-    def _add(self, process: ProcessId, cause: str, detail: str, on_exit: str, runs: int, used: Usage) -> None:
-        self._ended.pop(process, None)
-        self._ended[process] = EndedProcess(
-            process, cause, detail[:_LONGEST], time.time(), on_exit, runs, used
-        )
-        while len(self._ended) > MOST_KEPT:
-            del self._ended[next(iter(self._ended))]
+    def _add(self, end: EndedProcess) -> None:
+        _keep(self._ended, end.id, end, MOST_KEPT)
+
+    def _add_child(self, end: EndedProcess) -> None:
+        package = end.id.package_id
+        children = self._children.get(package, {})
+        _keep(children, end.id, end, MOST_CHILDREN)
+        _keep(self._children, package, children, MOST_PARENTS)
+
+
+def _end_of(process: Process, cause: str, detail: str) -> EndedProcess:
+    on_exit = process.on_exit if isinstance(process.on_exit, str) else "requests"
+    return EndedProcess(
+        process.id, cause, detail[:_LONGEST], time.time(), on_exit, process.runs, process.used()
+    )
+
+
+def _not_started(process: ProcessId, on_exit: str, detail: str) -> EndedProcess:
+    return EndedProcess(process, ExitCause.NOT_STARTED, detail[:_LONGEST], time.time(), on_exit)
+
+
+def _keep(table: dict[_K, _V], key: _K, value: _V, most: int) -> None:
+    """Put it last, and drop what was put first beyond `most`."""
+    table.pop(key, None)
+    table[key] = value
+    while len(table) > most:
+        del table[next(iter(table))]

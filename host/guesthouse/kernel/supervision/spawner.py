@@ -147,6 +147,7 @@ class Spawner:
             await self._supervisor.begin(self._spec(replace(child, capabilities=held), component, "restart"))
             self._children.add(child)
         except GuesthouseError as error:
+            self._supervisor.ended.child_not_started(child.id, str(error))
             self._log.write(str(child.id), "error", f"this child was not started again: {error}")
 
     def _spec(self, child: Child, component: Path, on_exit: Literal["none", "restart"]) -> ProcessSpec:

@@ -402,8 +402,8 @@ class Supervisor:
     def _end(self, supervised: SupervisedProcess, cause: str, reason: str, detail: str = "") -> None:
         process = supervised.process
         supervised.life.end(cause)
-        if supervised.named and not self._closing:
-            self.ended.ended(process, cause, detail)
+        if not self._closing:
+            (self.ended.ended if supervised.named else self.ended.child_ended)(process, cause, detail)
         del self._supervised[process.id]
         if not self._closing:
             self.workers.leave(process.id.package_id)

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ _CONNECT_SECONDS: Final = 5.0
 
 
 def ports(settings: Settings, node: dict[str, Any] | None) -> Iterator[Finding]:
-    """Whether the node's port can be taken; of a running node, whether it can be reached."""
+    """Whether the node's ports can be taken; of a running node, whether it can be reached."""
     if node is not None:
         yield _reached(node["url"])
         return
@@ -28,14 +29,17 @@ def ports(settings: Settings, node: dict[str, Any] | None) -> Iterator[Finding]:
     if settings.monitoring.port is not None:
         names = ("monitoring.host", "monitoring.port")
         places.append(("monitoring port", settings.monitoring.host, settings.monitoring.port, names))
-    for check, host, port, named in places:
-        try:
-            listen(host, port, named).close()
-        except CannotListen as error:
-            what, _, remedy = str(error).partition(": ")
-            yield Finding(check, FAIL, what, remedy)
-        else:
-            yield Finding(check, OK, f"{host} port {port} is free")
+    if settings.api.port is not None:
+        places.append(("API port", settings.api.host, settings.api.port, ("api.host", "api.port")))
+    with ExitStack() as taken:  # all at once, as the node takes them
+        for check, host, port, named in places:
+            try:
+                taken.enter_context(listen(host, port, named))
+            except CannotListen as error:
+                what, _, remedy = str(error).partition(": ")
+                yield Finding(check, FAIL, what, remedy)
+            else:
+                yield Finding(check, OK, f"{host} port {port} is free")
 
 
 def _reached(url: str) -> Finding:
