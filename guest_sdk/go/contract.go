@@ -2,6 +2,191 @@
 
 package guest
 
+func liftOptionString(p uint32) *string {
+	if load[uint8](p) == 0 {
+		return nil
+	}
+	value := loadString(p + 4)
+	return &value
+}
+
+func lowerOptionString(p uint32, v *string) {
+	store(p, v != nil)
+	if v != nil {
+		storeString(p+4, *v)
+	}
+}
+
+//go:wasmimport guesthouse:process/tracing@0.1.0 traceparent
+func hostTracingTraceparent(result uint32)
+
+// The context of the innermost open span, as a `traceparent` header (W3C Trace Context, section 3.2), to be
+// passed on to others. Requests to processes of this node have it without that. None when the message is not traced.
+func callTracingTraceparent() *string {
+	begin()
+	defer end()
+	p := resultArea()
+	hostTracingTraceparent(p)
+	return liftOptionString(p)
+}
+
+//go:wasmimport guesthouse:process/tracing@0.1.0 start-span
+func hostTracingStartSpan(p0 uint32, p1 uint32) uint32
+
+// Begins a span in the innermost open one, and returns its number; 0 when it is not recorded. It ends with
+// `end-span`, with a span that it is in, or with the message.
+func callTracingStartSpan(name string) uint32 {
+	begin()
+	defer end()
+	var f0 uint32
+	var f1 uint32
+	f0, f1 = stringAt(name)
+	return uint32(hostTracingStartSpan(f0, f1))
+}
+
+//go:wasmimport guesthouse:process/tracing@0.1.0 end-span
+func hostTracingEndSpan(p0 uint32, p1 uint32, p2 uint32, p3 uint32)
+
+// Ends a span and those in it, with an error if it has failed. Without effect for 0.
+func callTracingEndSpan(span uint32, error *string) {
+	begin()
+	defer end()
+	var f0 uint32
+	var f1 uint32
+	var f2 uint32
+	var f3 uint32
+	f0 = uint32(span)
+	if error != nil {
+		f1 = 1
+		f2, f3 = stringAt((*error))
+	}
+	hostTracingEndSpan(f0, f1, f2, f3)
+}
+
+// The value of an attribute.
+type AttributeValueKind uint8
+
+const (
+	AttributeValueText    AttributeValueKind = 0
+	AttributeValueInteger AttributeValueKind = 1
+	AttributeValueNumber  AttributeValueKind = 2
+	AttributeValueTruth   AttributeValueKind = 3
+)
+
+// AttributeValue has the field that its Kind says.
+type AttributeValue struct {
+	Kind    AttributeValueKind
+	Text    *string
+	Integer *int64
+	Number  *float64
+	Truth   *bool
+}
+
+func liftAttributeValue(p uint32) AttributeValue {
+	made := AttributeValue{Kind: load[AttributeValueKind](p)}
+	switch made.Kind {
+	case AttributeValueText:
+		value := loadString(p + 8)
+		made.Text = &value
+	case AttributeValueInteger:
+		value := load[int64](p + 8)
+		made.Integer = &value
+	case AttributeValueNumber:
+		value := load[float64](p + 8)
+		made.Number = &value
+	case AttributeValueTruth:
+		value := load[bool](p + 8)
+		made.Truth = &value
+	}
+	return made
+}
+
+func lowerAttributeValue(p uint32, v AttributeValue) {
+	store(p, v.Kind)
+	switch v.Kind {
+	case AttributeValueText:
+		storeString(p+8, *v.Text)
+	case AttributeValueInteger:
+		store(p+8, *v.Integer)
+	case AttributeValueNumber:
+		store(p+8, *v.Number)
+	case AttributeValueTruth:
+		store(p+8, *v.Truth)
+	}
+}
+
+type Attribute struct {
+	Name  string
+	Value AttributeValue
+}
+
+func liftAttribute(p uint32) Attribute {
+	return Attribute{
+		Name:  loadString(p),
+		Value: liftAttributeValue(p + 8),
+	}
+}
+
+func lowerAttribute(p uint32, v Attribute) {
+	storeString(p, v.Name)
+	lowerAttributeValue(p+8, v.Value)
+}
+
+func liftListAttribute(p uint32) []Attribute {
+	at, made := load[uint32](p), make([]Attribute, load[uint32](p+4))
+	for i := range made {
+		made[i] = liftAttribute(at + uint32(i)*24)
+	}
+	return made
+}
+
+func lowerListAttributeItems(v []Attribute) uint32 {
+	at := allocate(uint32(len(v)) * 24)
+	for i := range v {
+		lowerAttribute(at+uint32(i)*24, v[i])
+	}
+	return at
+}
+
+func lowerListAttribute(p uint32, v []Attribute) {
+	at := lowerListAttributeItems(v)
+	store(p, at)
+	store(p+4, uint32(len(v)))
+}
+
+//go:wasmimport guesthouse:process/tracing@0.1.0 set-attributes
+func hostTracingSetAttributes(p0 uint32, p1 uint32, p2 uint32)
+
+// Sets attributes of an open span, or with 0 of the whole run for this message.
+func callTracingSetAttributes(span uint32, attributes []Attribute) {
+	begin()
+	defer end()
+	var f0 uint32
+	var f1 uint32
+	var f2 uint32
+	f0 = uint32(span)
+	f1, f2 = lowerListAttributeItems(attributes), uint32(len(attributes))
+	hostTracingSetAttributes(f0, f1, f2)
+}
+
+//go:wasmimport guesthouse:process/tracing@0.1.0 add-event
+func hostTracingAddEvent(p0 uint32, p1 uint32, p2 uint32, p3 uint32, p4 uint32)
+
+// Adds an event to an open span, or with 0 to the whole run for this message.
+func callTracingAddEvent(span uint32, name string, attributes []Attribute) {
+	begin()
+	defer end()
+	var f0 uint32
+	var f1 uint32
+	var f2 uint32
+	var f3 uint32
+	var f4 uint32
+	f0 = uint32(span)
+	f1, f2 = stringAt(name)
+	f3, f4 = lowerListAttributeItems(attributes), uint32(len(attributes))
+	hostTracingAddEvent(f0, f1, f2, f3, f4)
+}
+
 // The name of a process: `process:package:publisher`.
 type ProcessID struct {
 	ProcessName   string
@@ -131,21 +316,6 @@ const (
 	WSMessageTypePong   WSMessageType = 3
 	WSMessageTypeClose  WSMessageType = 4
 )
-
-func liftOptionString(p uint32) *string {
-	if load[uint8](p) == 0 {
-		return nil
-	}
-	value := loadString(p + 4)
-	return &value
-}
-
-func lowerOptionString(p uint32, v *string) {
-	store(p, v != nil)
-	if v != nil {
-		storeString(p+4, *v)
-	}
-}
 
 // A message's payload, which is copied into the process only when it asks for it.
 type LazyLoadBlob struct {

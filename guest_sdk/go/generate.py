@@ -26,9 +26,12 @@ _PRIMITIVES: Final = {
     "u16": ("uint16", 2),
     "u32": ("uint32", 4),
     "u64": ("uint64", 8),
+    "s64": ("int64", 8),
+    "f64": ("float64", 8),
 }
 _TUPLES: Final = {
     ("string", "string"): ("Pair", ("Name", "Value")),
+    ("string", "attribute-value"): ("Attribute", ("Name", "Value")),
     ("u32", "push-error"): ("Refused", ("ChannelID", "Err")),
     ("u32", "close-error"): ("NotClosed", ("ChannelID", "Err")),
     ("address", "request", "option"): ("LastRequest", ("Target", "Request", "Blob")),
@@ -188,8 +191,10 @@ class Generator:
             return []
         if kind in ("string", "list"):
             return ["uint32", "uint32"]
-        if kind == "u64":
+        if kind in ("u64", "s64"):
             return ["uint64"]
+        if kind == "f64":
+            return ["float64"]
         if kind in _PRIMITIVES or kind == "enum":
             return ["uint32"]
         if kind in ("record", "tuple"):

@@ -47,6 +47,7 @@ async def test_a_process_does_what_the_sdk_says(start: StartNode, app: Path) -> 
         assert json.loads(await client.ask("json")) == expected
         told = json.loads(await client.ask("kv"))
         assert told == [*(True, True, True, True, False, True, True, False), ["b"], True]
+        assert await client.ask("trace") == ""
         assert await client.ask("claims") == "<nil>"
         assert await client.ask("timer") == "due"
         assert await client.ask("durable") == "durable é"

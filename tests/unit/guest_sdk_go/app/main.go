@@ -119,6 +119,12 @@ func onMessage(channel *guest.Channel, message guest.Payload) {
 		guest.CloseChannels(4001, "as you wish", channel)
 	case "closed":
 		say(channel, fmt.Sprint(closed, len(guest.Channels())))
+	case "trace":
+		span := guest.StartSpan("app's part")
+		span.Set(guest.TextAttribute("text", "é"), guest.IntegerAttribute("whole", -1), guest.NumberAttribute("real", 0.5), guest.TruthAttribute("yes", true))
+		span.AddEvent("event")
+		span.End(nil)
+		say(channel, guest.Traceparent())
 	case "claims":
 		var claims struct{ Name string }
 		_, err := channel.Claims(&claims)
