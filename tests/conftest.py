@@ -27,6 +27,7 @@ from tests.cpu_time import CpuTimes
 from tests.examples import examples
 from tests.hanging import GRACE, Watch
 from tests.patience import BESIDE, Disturbed
+from tests.rust import use_one_target_folder
 
 if TYPE_CHECKING:
     from tests.scheduling import Scheduling
@@ -84,6 +85,7 @@ keep_in_memory()
 search_once()
 share_tool_caches()
 keep_bytecode()
+use_one_target_folder()
 
 AGAIN: Final = "again"
 FAILED: Final = "guesthouse-failed"

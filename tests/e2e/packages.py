@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from tests.rust import needs_cargo
+
 from guesthouse.package.build.build_package import build_package
 
 ROOT: Final = Path(__file__).parents[2]
@@ -24,6 +26,8 @@ _PYTHON: Final = "python"
 def package(name: str) -> Path:
     """The folder of a sample or a test guest, with its components built from what stands there now."""
     (folder,) = (place / name for place in _PLACES if (place / name).is_dir())
+    if (folder / "Cargo.toml").is_file():
+        needs_cargo()
     in_python = (_GUESTS / _PYTHON / f"{name}.py").is_file()
     component = package(_PYTHON) / f"build/{_PYTHON}.wasm" if in_python else None
     with open(folder / "package.toml") as lock:  # other processes of this run want the same

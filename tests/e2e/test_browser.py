@@ -152,7 +152,7 @@ async def takes_name(page: Page, name: str) -> None:
     await page.get_by_label("Your name").press("Enter")
 
 
-@pytest.mark.parametrize("sample", ["chat", "chat-js"])
+@pytest.mark.parametrize("sample", ["chat", "chat-js", "chat-rust"])
 async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     start: StartNode, browser: Browser, tmp_path: Path, sample: str
 ) -> None:
@@ -196,7 +196,7 @@ async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     await expect(one.locator("#people")).to_have_text("Ann, Bob")
 
 
-@pytest.mark.parametrize("sample", ["chat", "chat-js"])
+@pytest.mark.parametrize("sample", ["chat", "chat-js", "chat-rust"])
 async def test_a_page_does_not_notice_that_its_worker_was_killed(
     start: StartNode, browser: Browser, sample: str
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.e2e.packages import ROOT, package
+from tests.rust import missing_rust, needs_cargo
 
 from guesthouse.testing import Refused, TestChannel, TestNode
 
@@ -31,8 +32,13 @@ NOW = 1_900_000_000
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[TestNode]:
-    async with TestNode(*(package(name) for name in (*CHATS, *OTHERS)), now=NOW) as node:
+    built = (name for name in (*CHATS, *OTHERS) if not (is_rust(name) and missing_rust()))
+    async with TestNode(*(package(name) for name in built), now=NOW) as node:
         yield node
+
+
+def is_rust(name: str) -> bool:
+    return (SAMPLES / name / "Cargo.toml").is_file()
 
 
 def of(name: str) -> str:
@@ -42,6 +48,8 @@ def of(name: str) -> str:
 @pytest.fixture(params=CHATS)
 async def chat(request: pytest.FixtureRequest, node: TestNode) -> str:
     """The process of a chat, with nobody in it and nothing said."""
+    if is_rust(request.param):
+        needs_cargo()
     process = of(request.param)
     await node.restart(process)
     return process

@@ -26,10 +26,10 @@ class CannotRun(GuesthouseError):
 @click.argument("name")
 @click.option(
     "--template",
-    type=click.Choice(["python", "c", "javascript"]),
+    type=click.Choice(["python", "c", "javascript", "rust", "rust-chat", "rust-http"]),
     default="python",
     show_default=True,
-    help="The language.",
+    help="The language, and what it does.",
 )
 @click.option("--publisher", default="example.os", show_default=True, help="The publisher.")
 def new(name: str, template: str, publisher: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guesthouse.core.config import PackageLimits
-from guesthouse.package.build import sdk_files, toolchains
+from guesthouse.package.build import rust, sdk_files, toolchains
 from guesthouse.package.build.build_package import build_package
 from guesthouse.package.errors import BuildError, PackageError
 from guesthouse.package.format.load import load_package
@@ -212,7 +212,7 @@ def test_rust_without_its_target_says_how_to_get_it(
         '[package]\nname = "x"\nversion = "0.1.0"\nedition = "2021"\n[lib]\ncrate-type = ["cdylib"]\n'
     )
     (folder / "crate" / "src" / "lib.rs").write_text("")
-    monkeypatch.setattr(toolchains, "RUST_TARGET", "wasm32-unknown-emscripten")
+    monkeypatch.setattr(rust, "RUST_TARGET", "wasm32-unknown-emscripten")
     with pytest.raises(BuildError) as caught:
         build_package(folder)
     assert "rustup target add wasm32-unknown-emscripten" in str(caught.value)
@@ -222,5 +222,5 @@ def test_rust_without_cargo_says_so(make_package: MakePackage, monkeypatch: pyte
     folder = make_package(MANIFEST + '[process.build]\nlanguage = "rust"\nsource = "crate"\n')
     (folder / "crate").mkdir()
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(BuildError, match="cargo"):
+    with pytest.raises(BuildError, match=r"cargo is not installed, and .*crate needs it: install Rust from "):
         build_package(folder)

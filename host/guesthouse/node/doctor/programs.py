@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from guesthouse.node.doctor.finding import FAIL, OK, WARN, Finding
-from guesthouse.package.build.toolchains import RUST_TARGET
+from guesthouse.package.build.rust import RUST_TARGET
 
 _SECONDS: Final = 10.0
 _PYTHONS: Final = ((3, 11), (3, 14))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from guesthouse.package.build.javascript import build_javascript, tool_versions
+from guesthouse.package.build.rust import LOCK, compiler_version, crate_folder
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
 from guesthouse.package.build.toolchains import BUILDERS
 from guesthouse.package.errors import BuildError, PackageError
@@ -69,7 +70,7 @@ def needs_build(folder: Path) -> bool:
         if entry.build is not None:
             try:
                 wasm = inside(folder, entry.wasm)
-                if not _is_built(wasm, _inputs(folder, entry.build)):
+                if not _is_built(wasm, _locked(folder, entry.build, _inputs(folder, entry.build))):
                     return True
             except OSError:  # the build reports it
                 return True
@@ -90,7 +91,7 @@ def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], No
             f"{source}, the source of {entry.id}, does not exist: check 'source' in {MANIFEST_NAME}"
         )
     inputs = _inputs(folder, entry.build)
-    if _is_built(wasm, inputs):
+    if _is_built(wasm, _locked(folder, entry.build, inputs)):
         return
     report(f"building {wasm} from {source}")
     wasm.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +99,7 @@ def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], No
         build_javascript(source, wasm, report, entry.build.engine)
     else:
         BUILDERS[entry.build.language](source, wasm, report)
+    inputs = _locked(folder, entry.build, inputs)
     _stamp(wasm).write_text(f"{inputs} {_digest(wasm)}\n")
 
 
@@ -112,21 +114,32 @@ def _is_built(wasm: Path, inputs: str) -> bool:
 
 
 def _inputs(folder: Path, build: BuildSpec) -> str:
-    """A digest of everything that the component is built from."""
+    """A digest of everything that the component is built from, except what cargo locks."""
     digest = hashlib.sha256(f"{build.language} {build.source}".encode())
     for tool in _TOOLS:
         digest.update(f"{tool} {_version(tool)}\n".encode())
     if build.language == "javascript":
         digest.update(f"{build.engine} {''.join(tool_versions(folder / build.source))}".encode())
-    roots = [folder, wit_folder()]
-    if build.language != "rust":
-        roots.append(sdk_folder(build.language))
+    if build.language == "rust":
+        digest.update(compiler_version(folder / build.source).encode())
+    roots = [folder, wit_folder(), sdk_folder(build.language)]
     if build.language == "cpp":  # which stands on that of C
         roots.append(sdk_folder("c"))
     for root in roots:
         for path in _sources(root):
+            if path.name == LOCK:
+                continue
             digest.update(b"%s\n%s\n" % (os.fsencode(path.relative_to(root)), _digest(path).encode()))
     return digest.hexdigest()
+
+
+def _locked(folder: Path, build: BuildSpec, inputs: str) -> str:
+    """A digest of what `_inputs` has and of what cargo locks, which it does while it builds."""
+    if build.language != "rust":
+        return inputs
+    lock = crate_folder(folder / build.source) / LOCK
+    locked = _digest(lock) if lock.is_file() else ""
+    return hashlib.sha256(f"{inputs} {locked}".encode()).hexdigest()
 
 
 def _version(tool: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -31,8 +31,10 @@ def run_tool(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    messages: Callable[[str], Iterable[str]] = lambda out: (),
 ) -> str:
-    """Run a tool and return its standard output; its standard error is reported as it comes.
+    """Run a tool and return its standard output; its standard error is reported as it comes, and in the end what
+    `messages` finds in its standard output.
 
     Raises:
         BuildError: it is not installed, it failed or it took too long.
@@ -64,6 +66,9 @@ def run_tool(
         raise BuildError(
             f"{source} took over {BUILD_SECONDS} s to build and was stopped: make it faster to build"
         )
+    for line in messages(out):
+        said.append(line)
+        report(line)
     if tool.returncode == 0:
         return out
     if not said:  # some tools report errors on standard output

@@ -8,6 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 from guesthouse.core.address import ProcessId
+from guesthouse.package.build.rust import LOCK, link_sdk
+from guesthouse.package.build.rust_templates import RUST_TEMPLATES
+from guesthouse.package.build.sdk_files import sdk_folder
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.manifest import MANIFEST_NAME
 
@@ -16,14 +19,14 @@ _MANIFEST: Final = """\
 name = "{name}"
 publisher = "{publisher}"
 version = "0.1.0"
-description = "Answers every message with the same message"
+description = "{does}"
 
 [[process]]
 name = "{name}"
 wasm = "build/{name}.wasm"
 on-exit = "restart"
 public = true
-
+{rights}
 [process.build]
 language = "{language}"
 source = "{source}"
@@ -32,12 +35,12 @@ source = "{source}"
 _README: Final = """\
 # {name}
 
-Answers every message with the same message.
+{does}.
 
 {first}    guesthouse build .        # {source} to build/{name}.wasm
     guesthouse run --dev .    # serve it; rebuild and reload it as you edit
 
-Clients register on `/` with `"target_process": "{name}:{name}:{publisher}"`.
+{clients}
 """
 
 _PYTHON: Final = '''\
@@ -158,12 +161,34 @@ TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = MappingProxyType
                 "tsconfig.json": _TSCONFIG,
             },
         ),
+        **RUST_TEMPLATES,
     }
 )
-"""By language: the source's path, and the files by path."""
+"""By template, `LANGUAGE` or `LANGUAGE-KIND`: the source's path, and the files by path."""
+
+_DOES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "": "Answers every message with the same message",
+        "chat": "A chat room for all who are connected",
+        "http": "Keeps notes, by HTTP and in JSON",
+    }
+)
+"""By kind: what it says of itself."""
+
+_RIGHTS: Final[Mapping[str, str]] = MappingProxyType({"http": 'request-capabilities = ["kv:distro:sys"]\n'})
+"""By kind: what it has to be granted."""
+
+_REGISTER: Final = 'Clients register on `/` with `"target_process": "{name}:{name}:{publisher}"`.'
+_CLIENTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"http": "Clients request `/{name}:{name}:{publisher}/notes`."}
+)
+"""By kind: how clients reach it."""
 
 _FIRST: Final[Mapping[str, str]] = MappingProxyType(
-    {"javascript": "    npm install               # what it is built with\n"}
+    {
+        "javascript": "    npm install               # what it is built with\n",
+        "rust": "    rustup target add wasm32-wasip2\n    cargo test                # with a host made for tests\n",
+    }
 )
 """By language: what the README says to run before `guesthouse build`."""
 
@@ -178,16 +203,24 @@ def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
     ProcessId.parse(f"{name}:{name}:{publisher}")
     folder = parent / name
     source, files = TEMPLATES[template]
-    values = {"name": name, "publisher": publisher, "language": template}
+    language, _, kind = template.partition("-")
+    values = {"name": name, "publisher": publisher, "language": language}
+    values |= {"does": _DOES[kind], "rights": _RIGHTS.get(kind, "")}
     values["source"] = source.format(**values)
+    values["clients"] = _CLIENTS.get(kind, _REGISTER).format(**values)
     made = {path.format(**values): content.replace("NAME", name) for path, content in files.items()}
     made[MANIFEST_NAME] = _MANIFEST.format(**values)
-    made["README.md"] = _README.format(**values, first=_FIRST.get(template, ""))
+    made["README.md"] = _README.format(**values, first=_FIRST.get(language, ""))
     try:
         folder.mkdir(parents=True)
         for path, content in made.items():
             (folder / path).parent.mkdir(exist_ok=True)
             (folder / path).write_text(content)
+        if language == "rust":
+            link_sdk(folder)
+            (folder / LOCK).write_bytes(
+                (sdk_folder(language) / LOCK).read_bytes()
+            )  # what the SDK is tested with
     except FileExistsError:
         raise PackageError(f"{folder} exists already: choose another name") from None
     except OSError as error:

@@ -6,9 +6,7 @@ own tool, JavaScript by the tools of npm. None needs anything but its tool chain
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -23,15 +21,12 @@ from guesthouse.package.build.componentize import make_component
 from guesthouse.package.build.golang import build_go
 from guesthouse.package.build.javascript import build_javascript
 from guesthouse.package.build.running import Report, replace_output, run_tool
+from guesthouse.package.build.rust import build_rust
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
 from guesthouse.package.errors import BuildError
 
 WORLD: Final = "process"
-RUST_TARGET: Final = "wasm32-wasip2"
 _EXTRA: Final = "install it with: pip install 'guesthouse[build]'"
-
-_NO_TARGET: Final = re.compile(r"target may not be installed|can't find crate for `(?:core|std)`")
-"""rustc's message for a missing target."""
 
 _C_FLAGS: Final = (
     "--target=wasm32-freestanding",
@@ -148,28 +143,6 @@ def _zig(tool: str) -> list[str]:
     return [sys.executable, "-m", "ziglang", tool]
 
 
-def build_rust(source: Path, output: Path, report: Report) -> None:
-    """Build a Rust process: `source` is a folder with a `Cargo.toml` of one `cdylib`."""
-    folder = source if source.is_dir() else source.parent
-    command = ["cargo", "build", "--release", "--target", RUST_TARGET]
-    # Artifacts as JSON on standard output, diagnostics on standard error.
-    command += ["--message-format", "json-render-diagnostics"]
-    try:
-        out = run_tool(command, folder, report, cwd=folder)
-    except BuildError as error:
-        if _NO_TARGET.search(error.output):
-            raise BuildError(
-                f"{folder} needs Rust's target {RUST_TARGET}: install it with 'rustup target add {RUST_TARGET}'"
-            ) from None
-        raise
-    made = [name for line in out.splitlines() for name in _wasm_files(line)]
-    if len(made) != 1:
-        raise BuildError(
-            f"{folder} builds {len(made)} components: it needs exactly one library, of crate-type cdylib"
-        )
-    replace_output(output, Path(made[0]).read_bytes())
-
-
 Builder = Callable[[Path, Path, Report], None]
 
 BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
@@ -182,15 +155,6 @@ BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
         "javascript": build_javascript,
     }
 )
-
-
-def _wasm_files(line: str) -> list[str]:
-    """The `.wasm` files in one of cargo's JSON messages."""
-    try:
-        names = json.loads(line).get("filenames", ())
-    except (ValueError, AttributeError):
-        return []
-    return [name for name in names if name.endswith(".wasm")]
 
 
 def _need(module: str, tool: str) -> None:
