@@ -11,20 +11,21 @@ wit_bindgen::generate!({
     export_macro_name: "__export_guest",
     default_bindings_module: "guesthouse::contract",
     additional_derives: [PartialEq, Eq, Hash],
+    additional_derives_ignore: ["attribute-value"], // which may be a float
 });
 
 pub use self::exports::guesthouse::process::guest;
 pub use self::guesthouse::process::types;
 
 #[cfg(target_arch = "wasm32")]
-pub use self::guesthouse::process::{capabilities, http_server, messaging, spawning, system};
+pub use self::guesthouse::process::{capabilities, http_server, messaging, spawning, system, tracing};
 
 /// In tests, the same functions of a fake host, with the same types.
 #[cfg(not(target_arch = "wasm32"))]
-pub use crate::testing::calls::{capabilities, http_server, messaging, spawning, system};
+pub use crate::testing::calls::{capabilities, http_server, messaging, spawning, system, tracing};
 
 /// What the fake host takes the types from.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod raw {
-    pub use super::guesthouse::process::{http_server, spawning, system};
+    pub use super::guesthouse::process::{http_server, spawning, system, tracing};
 }

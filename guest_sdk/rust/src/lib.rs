@@ -72,6 +72,8 @@ pub use state::{Saved, SavedError, clear_state, get_state, set_state};
 pub use system::{OnExit, Verbosity, get_on_exit, our, print_to_log, set_on_exit};
 pub use timers::call_later;
 
+pub use contract::tracing;
+
 // So that a process needs no line of its own for them.
 pub use log;
 pub use serde_json;

@@ -440,3 +440,23 @@ pub mod spawning {
         })
     }
 }
+
+pub mod tracing {
+    //! See `wit/tracing.wit`. As on a node without tracing, no message is traced.
+
+    pub use crate::contract::raw::tracing::AttributeValue;
+
+    pub fn traceparent() -> Option<String> {
+        None
+    }
+
+    pub fn start_span(_name: &str) -> u32 {
+        0
+    }
+
+    pub fn end_span(_span: u32, _error: Option<&str>) {}
+
+    pub fn set_attributes(_span: u32, _attributes: &[(String, AttributeValue)]) {}
+
+    pub fn add_event(_span: u32, _name: &str, _attributes: &[(String, AttributeValue)]) {}
+}
