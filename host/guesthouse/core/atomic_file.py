@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +46,7 @@ def replacing(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; what was there is untouched.
     """
+    _refuse_special(path)
     with _written_beside(path, mode) as (partial, file):
         yield file
         _sync(file)
@@ -58,6 +61,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _refuse_special(path: Path) -> None:
+    """Devices, pipes and sockets are written to, not replaced: root would take /dev/null away from the machine."""
+    with suppress(FileNotFoundError):
+        kind = stat.S_IFMT(path.lstat().st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR):
+            raise FileExistsError(errno.EEXIST, "it is a device, a pipe or a socket", str(path))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,16 @@ def test_a_file_that_another_made_first_stays(tmp_path: Path) -> None:
     atomic_file.create(path, b"second")
     assert (path.read_bytes(), path.stat().st_mode & 0o777, path.stat().st_nlink) == (b"first", 0o600, 1)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pipes_sockets_and_devices_are_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    names = sorted(tmp_path.iterdir())
+    for path in names:
+        before = path.lstat()
+        with pytest.raises(FileExistsError, match="a device, a pipe or a socket"):
+            atomic_file.replace(path, b"")
+        assert path.lstat() == before
+    assert sorted(tmp_path.iterdir()) == names

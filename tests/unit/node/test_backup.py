@@ -158,6 +158,31 @@ def test_a_damaged_home_is_not_backed_up(
     assert {path.name for path in tmp_path.iterdir()} == {"home"}, "nothing is left behind"
 
 
+def test_what_is_no_plain_file_is_not_replaced(home: Home, tmp_path: Path) -> None:
+    """As root, `backup --force /dev/null` took it away from the machine."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for name in ("pipe", "link"):
+        before = (tmp_path / name).lstat()
+        for replace in (False, True):
+            with pytest.raises(BackupError, match="no plain file"):
+                make_backup(home, tmp_path / name, secrets=True, replace=replace)
+        assert (tmp_path / name).lstat() == before
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_backup_into_the_home_does_not_name_what_it_made_itself(home: Home) -> None:
+    made = make_backup(home, home.path / "backup.tar.gz", secrets=True, replace=False)
+    assert made.left_out == ("notes",)
+
+
+def test_a_backup_is_not_restored_from_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BackupError, match="copy it to"):
+        restore_backup(Home(tmp_path / "new"), tmp_path / "pipe", replace=False)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_that_is_no_home_is_not_backed_up(tmp_path: Path) -> None:
     (tmp_path / "documents").mkdir()
     with pytest.raises(BackupError, match="is not the home of a node"):
@@ -281,6 +306,11 @@ def other_database(*statements: str) -> Change:
         (named("packages/short/file"), "which no backup has"),
         (named(f"packages/{HASH}/../../evil"), "which no backup has"),
         (named(".bashrc"), "which no backup has"),
+        (named("LOCK"), "which no backup has"),
+        (named("bin/evil"), "which no backup has"),
+        (named("node.ed25519 "), "which no backup has"),
+        (named("pem"), "which no backup has"),
+        (says(secrets=False), "says that it has no secrets"),
         (named("a\x1b[2Jb"), "which no backup has"),
         (named("node.name"), "twice"),
         (named(f"packages/{HASH}/package.toml/file"), "as a file and as a folder"),

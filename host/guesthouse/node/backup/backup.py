@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -102,14 +103,22 @@ def make_backup(home: Home, archive: Path, *, secrets: bool, replace: bool) -> B
         home.refuse_unfinished()
         if not home.path.is_dir() or not any(is_of_a_node(entry.name) for entry in home.path.iterdir()):
             raise BackupError(f"{home.path} is not the home of a node: name it with --home")
-        if archive.exists() and not replace:
-            raise BackupError(f"{archive} exists: give another name, or --force to replace it")
+        _check_place(archive, replace=replace)
         with _scratch(archive.parent) as scratch:
             return _made(home, archive, scratch, secrets=secrets)
     except OSError as error:
         raise BackupError(
             f"{archive} cannot be written from {home.path}: {error.strerror or error}: check both, and the disk's space"
         ) from None
+
+
+def _check_place(archive: Path, *, replace: bool) -> None:
+    """Refuse what is there already, and without exception what is no plain file, such as /dev/stdout."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(archive.lstat().st_mode):
+            raise BackupError(f"{archive} is there and no plain file: give another name")
+        if not replace:
+            raise BackupError(f"{archive} exists: give another name, or --force to replace it")
 
 
 def _made(home: Home, archive: Path, scratch: Path, *, secrets: bool) -> Backup:
@@ -168,7 +177,11 @@ def _small_files(home: Home, *, secrets: bool) -> tuple[list[_Source], list[str]
         if name is not None and (content := _read(home.path / name)) is not None:
             found[name] = content
     tops = {name.partition("/")[0] for name in found}
-    own = (entry.name for entry in home.path.iterdir() if not is_of_a_node(entry.name))
+    own = (
+        entry.name
+        for entry in home.path.iterdir()
+        if not is_of_a_node(entry.name) and not entry.name.startswith(_SCRATCH)
+    )
     return [_Source(name, content) for name, content in found.items()], sorted(set(own) - tops)
 
 

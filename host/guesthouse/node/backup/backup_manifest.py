@@ -11,6 +11,7 @@ from msgspec import MsgspecError, Struct, json
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import SECRETS, is_of_a_node
+from guesthouse.core.toml import NotToml, parse_toml
 from guesthouse.package.format.manifest import relative_path
 
 FORMAT: Final = 1
@@ -95,6 +96,9 @@ def read_manifest(content: bytes, archive: object, version: str, schema: int) ->
             f"{archive} is not a backup of Guesthouse, or damaged ({str(error)[:200]}): take another"
         ) from None
     _check_files(manifest.files, archive)
+    for name in SECRETS if not manifest.secrets else ():
+        if any(file.name == name for file in manifest.files):
+            raise BackupError(f"{archive} says that it has no secrets, and has {name}: take another")
     return manifest
 
 
@@ -127,6 +131,32 @@ def _check_files(files: Iterable[BackedUp], archive: object) -> None:
         folders.update(map(str, path.parents))
     for clash in sorted(names & folders)[:1]:
         raise BackupError(f"{archive} has {clash[:80]!a} as a file and as a folder: take another")
+
+
+def check_named(manifest: BackupManifest, settings: bytes, archive: object) -> None:
+    """Refuse files that are neither a node's nor named by its settings, as the certificate and its key are.
+
+    Args:
+        manifest: checked by `read_manifest`.
+        settings: the content of `guesthouse.toml` in the archive; empty without one.
+        archive: where it is from, for errors.
+
+    Raises:
+        BackupError: there is such a file, or the settings cannot be read.
+    """
+    others = [PurePosixPath(file.name) for file in manifest.files if file.name not in _PLAIN]
+    others = [path for path in others if path.parts[0] != _PACKAGES]
+    if not others:
+        return
+    try:
+        http = parse_toml(settings).get("http")
+    except NotToml as error:
+        raise BackupError(f"{SETTINGS} in {archive} {error}, in a backup of it") from None
+    given = [http.get(key) for key in ("tls_cert", "tls_key")] if isinstance(http, dict) else []
+    named = [PurePosixPath(path).parts for path in given if isinstance(path, str)]
+    for path in others:
+        if not any(parts[-len(path.parts) :] == path.parts for parts in named):
+            raise BackupError(f"{archive} has a file {str(path)[:80]!a}, which no backup has: take another")
 
 
 def path_in_home(name: str) -> PurePosixPath | None:

@@ -7,7 +7,9 @@ it was restored again.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import os
 import shutil
 import sqlite3
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 import guesthouse
-from guesthouse.core import private
+from guesthouse.core import private, toml
 from guesthouse.core.atomic_file import sync_folder
 from guesthouse.core.home import STAGING, Home, is_of_a_node
 from guesthouse.kernel.storage.tables import SCHEMA_VERSION
@@ -26,9 +28,11 @@ from guesthouse.node.backup.backup_manifest import (
     DATABASE,
     MANIFEST_NAME,
     MOST_BYTES,
+    SETTINGS,
     BackedUp,
     BackupError,
     BackupManifest,
+    check_named,
     read_manifest,
 )
 from guesthouse.node.backup.tape import DAMAGE, Damaged, read_end, read_member, read_small
@@ -83,7 +87,17 @@ def checked(archive: Path) -> BackupManifest:
     Raises:
         BackupError: it is damaged, or of a later version.
     """
-    return _read(archive, lambda _: _Nowhere())
+    settings = io.BytesIO()
+    manifest = _read(
+        archive,
+        lambda file: contextlib.nullcontext(settings) if _is_settings(file) else _Nowhere(),
+    )
+    check_named(manifest, settings.getvalue(), archive)
+    return manifest
+
+
+def _is_settings(file: BackedUp) -> bool:
+    return file.name == SETTINGS and file.bytes <= toml.MOST_BYTES
 
 
 def _read(archive: Path, into: Callable[[BackedUp], Any]) -> BackupManifest:
@@ -101,6 +115,8 @@ def _read(archive: Path, into: Callable[[BackedUp], Any]) -> BackupManifest:
 @contextmanager
 def _opened(archive: Path) -> Iterator[IO[bytes]]:
     try:
+        if archive.exists() and not archive.is_file() and not archive.is_dir():
+            raise BackupError(f"{archive} is no plain file, and is read twice: copy it to one")
         file = archive.open("rb")
     except OSError as error:
         raise BackupError(f"{archive} cannot be read: {error.strerror}: name a backup") from None
