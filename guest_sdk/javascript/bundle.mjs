@@ -37,6 +37,12 @@ async function moduleEntry(name, source) {
   }
 }
 
+/** The app and the SDK as one module, and which of its lines are which of the sources. */
+export async function bundledApp(source, engine, format) {
+  const { text, map } = await bundled(source, engine, format);
+  return { text, lines: lineTable(text, map, source) };
+}
+
 /**
  * The app and the SDK as one module, and its source map.
  *
@@ -44,14 +50,19 @@ async function moduleEntry(name, source) {
  * @param {string} engine "quickjs", "starlingmonkey", or "node" for tests.
  * @param {"esm" | "cjs"} format of the module.
  */
-export async function bundled(source, engine, format = "esm") {
-  const esbuild = await tool("esbuild", source);
-  const entry =
+export function bundled(source, engine, format = "esm") {
+  const contents =
     `import { guestOf } from "@guesthouse/sdk/entry";\n` +
     `import * as app from ${JSON.stringify(source)};\n` +
     `export const guest = guestOf(app);\n`;
+  return textOf({ contents, resolveDir: dirname(source) }, source, engine, format);
+}
+
+/** A module and what it imports as one, by the esbuild that `source` has. */
+export async function textOf(entry, source, engine, format) {
+  const esbuild = await tool("esbuild", source);
   const options = {
-    stdin: { contents: entry, resolveDir: dirname(source), sourcefile: "guesthouse-entry.js", loader: "js" },
+    stdin: { ...entry, sourcefile: "guesthouse-entry.js", loader: "js" },
     outfile: BUNDLE,
     write: false,
     bundle: true,

@@ -51,6 +51,12 @@ def compiled() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def development(pytestconfig: pytest.Config) -> dict[str, str]:
+    """Variables with which nodes keep what runs apps from their sources between runs: it takes long to build."""
+    return {"XDG_CACHE_HOME": str(pytestconfig.cache.mkdir("guesthouse-development"))}
+
+
 @pytest.fixture
 def new_home(tmp_path: Path, compiled: Path) -> Callable[[], Path]:
     """Makes homes of nodes, each with the components compiled that were compiled before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,12 @@ import httpx
 import pytest
 
 from guesthouse.package.build.build_package import build_package
+from guesthouse.package.build.development_component import development_component
+from guesthouse.package.format.load import read_manifest
 
 from .clients import registered
 from .conftest import StartNode
+from .daemon import Daemon
 from .packages import MODULES, ROOT
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
@@ -49,10 +53,47 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_package(folder)
 
 
+@pytest.fixture
+def unbuilt(app: Path, tmp_path: Path) -> Path:
+    """The same package as its author has it."""
+    return shutil.copytree(app, tmp_path / "app", symlinks=True, ignore=shutil.ignore_patterns("build"))
+
+
+@pytest.fixture(scope="module")
+def starlingmonkey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same package with the other engine."""
+    folder = tmp_path_factory.mktemp("starlingmonkey") / "app"
+    folder.mkdir()
+    shutil.copy(_SOURCE, folder)
+    (folder / "package.toml").write_text(f'{_MANIFEST}engine = "starlingmonkey"\n')
+    (folder / "node_modules").symlink_to(MODULES)
+    return build_package(folder)
+
+
+@pytest.mark.parametrize("built", [True, False], ids=["built", "from its sources"])
 async def test_a_process_in_typescript_does_what_it_does_in_the_fake_host(
-    start: StartNode, app: Path
+    start: StartNode, app: Path, unbuilt: Path, development: dict[str, str], built: bool
 ) -> None:
-    daemon = await start(app)
+    await does_all(await (start(app) if built else start(unbuilt, flags=["--dev"], variables=development)))
+
+
+async def test_it_does_the_same_on_starlingmonkey(start: StartNode, starlingmonkey: Path) -> None:
+    daemon = await start(starlingmonkey, settings={"process_first_message_seconds": 60})
+    await does_all(daemon)
+    async with registered(daemon, APP, await daemon.token()) as client:
+        await client.send("throw")
+        assert await client.ask("still there") == "still there"
+    line = await daemon.log_line(APP, "onMessage failed: TypeError: thrown on purpose")
+    assert line["text"].splitlines()[1] == f"    at deep (app.ts:{line_of_error()})"
+
+
+def line_of_error() -> int:
+    """Where the app throws."""
+    return _SOURCE.read_text().splitlines().index('  throw new TypeError("thrown on purpose");') + 1
+
+
+async def does_all(daemon: Daemon) -> None:
+    """Ask the app for all that it does."""
     token = await daemon.token()
     drawn = set()
     for _ in range(2):
@@ -62,7 +103,9 @@ async def test_a_process_in_typescript_does_what_it_does_in_the_fake_host(
             assert await client.ask("x" * 100_000) == "x" * 100_000
             assert json.loads(await client.ask("promises"))[4] == [0, 1, 2]
             assert json.loads(await client.ask("kv")) == [{"a": [1, "é"]}, None]
-            assert await client.ask("timer") == "due"
+            await client.send("timer")
+            assert await other.ask("meanwhile") == "meanwhile"
+            assert [await client.ask("after it"), await client.receive()] == ["due", "after it"]
             assert await client.ask("cleared") == "after it"
             assert [await client.ask("order"), await client.receive(), await client.receive()] == [
                 "1",
@@ -93,8 +136,7 @@ async def test_errors_are_logged_in_the_lines_of_the_source(start: StartNode, ap
             await client.send(message)
         assert await client.ask("still there") == "still there"
     line = await daemon.log_line(APP, "onMessage failed: TypeError: thrown on purpose")
-    number = _SOURCE.read_text().splitlines().index('  throw new TypeError("thrown on purpose");') + 1
-    assert f"at deep (app.ts:{number})" in line["text"]
+    assert f"at deep (app.ts:{line_of_error()})" in line["text"]
     await daemon.log_line(APP, "a promise failed: RangeError: nobody listens")
     await daemon.log_line(APP, "onMessage failed: NotAuthorised: this process may not message vfs:distro:sys")
 
@@ -113,17 +155,83 @@ async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
     await daemon.log_line(APP, "onHttp failed: Error: onHttp waits for what a later message brings")
 
 
-async def test_an_edit_is_built_and_answers_while_the_channel_stays_open(
-    start: StartNode, app: Path, tmp_path: Path
+async def test_an_edit_is_answered_while_the_channel_stays_open(
+    start: StartNode, app: Path, tmp_path: Path, development: dict[str, str]
 ) -> None:
     folder = shutil.copytree(app, tmp_path / "app", symlinks=True)
-    daemon = await start(folder, flags=["--dev"])
+    daemon = await start(folder, flags=["--dev"], variables=development)
+    source = folder / "app.ts"
+    text = source.read_text()
+    last = len(text.splitlines()) + 1
     async with registered(daemon, APP, await daemon.token()) as client:
         assert await client.ask("hello") == "hello"
-        source = folder / "app.ts"
-        text = source.read_text()
-        source.write_text(text.replace('"resumed"', '"edited"', 1) + "let let;\n")
-        await daemon.log_line("dev", "error:", "let")
-        assert await client.ask("the old one runs") == "the old one runs"
+        for broken, told in (
+            ("let let;", f"app.ts:{last}:5: error: "),
+            ("throw new RangeError('top');", f"app.ts:{last}: error: RangeError: top (the old version"),
+            ("bindWsPath('/x');", "error: Error: bindWsPath is called while the module is loaded: call"),
+            (
+                "import './none.ts';",
+                f'app.ts:{last}:8: error: Could not resolve "./none.ts" (the old version',
+            ),
+        ):
+            source.write_text(f"{text.replace('resumed', 'edited', 1)}{broken}\n")
+            await daemon.log_line("dev", told)
+            assert await client.ask("the old one runs") == "the old one runs"
         source.write_text(text.replace('"resumed"', '"edited"', 1))
         assert await client.receive() == "edited"
+        await client.send("throw")
+        line = await daemon.log_line(APP, "onMessage failed: TypeError: thrown on purpose")
+        assert line["text"].splitlines()[1] == f"    at deep (app.ts:{line_of_error()})"
+        assert "input" not in line["text"]
+        source.write_text(text)
+        assert await client.receive() == "resumed"
+
+
+MODULES_APP: Final = "modules:modules:test.os"
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package that uses what the node and the SDK have beside channels."""
+    folder = tmp_path_factory.mktemp("javascript") / "modules"
+    folder.mkdir()
+    shutil.copy(_SOURCE.with_name("modules.ts"), folder / "app.ts")
+    rights = '["kv:distro:sys", "vfs:distro:sys", "passwords:distro:sys"'
+    rights += ', { process = "kernel:distro:sys", params = "spawn" }]'
+    text = re.sub(r"request-capabilities = .*", f"request-capabilities = {rights}", _MANIFEST)
+    (folder / "package.toml").write_text(
+        text.replace('"app"', '"modules"').replace("build/app", "build/modules")
+    )
+    (folder / "node_modules").symlink_to(MODULES)
+    return build_package(folder)
+
+
+async def test_files_passwords_rights_and_children_are_as_the_sdk_says(
+    start: StartNode, modules: Path
+) -> None:
+    daemon = await start(modules)
+    async with registered(daemon, MODULES_APP, await daemon.token()) as client:
+        found = {
+            name: await client.ask(name) for name in ("files", "passwords", "keys", "rights", "children")
+        }
+    assert set(found.values()) == {"ok"}, found
+
+
+async def test_a_node_that_does_not_develop_gives_no_sources(
+    start: StartNode, app: Path, development: dict[str, str], tmp_path: Path
+) -> None:
+    """What runs apps from their sources is no more than another component there."""
+    manifest = read_manifest(app)
+    (entry,) = manifest.processes
+    assert entry.build is not None
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", development["XDG_CACHE_HOME"])
+        component = development_component(app, entry.build, lambda line: None)
+    folder = tmp_path / "package"
+    (folder / "build").mkdir(parents=True)
+    shutil.copy(component, folder / "build/app.wasm")
+    requests = 'request-capabilities = ["development:distro:sys"]'
+    text = (app / "package.toml").read_text().partition("[process.build]")[0]
+    (folder / "package.toml").write_text(re.sub(r"request-capabilities = .*", requests, text))
+    ran = await start(folder, settings={"restart_first_delay": 60})
+    await ran.log_line(APP, "only under `guesthouse run --dev`: build the app instead")

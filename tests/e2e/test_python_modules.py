@@ -1,10 +1,13 @@
-"""What the Python SDK promises, in real nodes: modules, routes, handlers that wait. The fake host runs the same
-scenarios in `tests/unit/guest_sdk_python`.
+"""What the Python SDK promises, in real nodes: modules, routes, handlers that wait. It is the same in a component that
+was built and in one that runs the sources, as with `--dev`. The fake host runs the same scenarios in
+`tests/unit/guest_sdk_python`.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -25,21 +28,50 @@ _module = sys.modules[load_main(Path(__file__).parent / "guests/python/scenarios
 SCENARIOS, QUOTA = list(_module.SCENARIOS), _module.QUOTA
 
 
-async def running(shared: StartNode) -> Daemon:
-    return await shared("scenarios", settings={"process_kv_bytes": QUOTA, "process_drive_bytes": QUOTA})
+Running = Callable[[], Awaitable[Daemon]]
+_BUILD = """
+[process.build]
+language = "python"
+source = "scenarios.py"
+"""
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as its author has it: nothing of it is built."""
+    guests = Path(__file__).parent / "guests"
+    folder = tmp_path_factory.mktemp("sources") / "scenarios"
+    folder.mkdir()
+    shutil.copy(guests / "python/scenarios.py", folder)
+    manifest = (guests / "scenarios/package.toml").read_text()
+    head, *processes = manifest.split("[[process]]")
+    built = "[[process]]".join((head, *(process + _BUILD for process in processes)))
+    (folder / "package.toml").write_text(built)
+    return folder
+
+
+@pytest.fixture(params=["built", "from its sources"])
+def running(
+    request: pytest.FixtureRequest, shared: StartNode, sources: Path, development: dict[str, str]
+) -> Running:
+    """Starts the node, once for each way to run the package."""
+    settings = {"process_kv_bytes": QUOTA, "process_drive_bytes": QUOTA}
+    if request.param == "built":
+        return lambda: shared("scenarios", settings=settings)
+    return lambda: shared(sources, settings=settings, flags=("--dev",), variables=development)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_the_modules_are_as_the_sdk_says(shared: StartNode, name: str) -> None:
-    node = await running(shared)
+async def test_the_modules_are_as_the_sdk_says(running: Running, name: str) -> None:
+    node = await running()
     process = "bare" if name == "lacks" else "scenarios"
     async with bound(node, f"{process}:scenarios:test.os", "/") as client:
         assert await client.ask(name) == "ok"
 
 
 @pytest.mark.parametrize("name", list(REQUESTS))
-async def test_routes_answer_as_in_the_fake_host(shared: StartNode, name: str) -> None:
-    node = await running(shared)
+async def test_routes_answer_as_in_the_fake_host(running: Running, name: str) -> None:
+    node = await running()
     (method, path, body, headers), (status, text, expected) = REQUESTS[name]
     async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
         url = f"{node.url}/{PROCESS}{path}"

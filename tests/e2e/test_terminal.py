@@ -18,6 +18,21 @@ from .daemon import environment, run_command
 from .packages import package
 from .test_processes import A, C, tell
 
+_BROKEN = """\
+[package]
+name = "broken"
+publisher = "test.os"
+version = "0.1.0"
+
+[[process]]
+name = "broken"
+wasm = "build/broken.wasm"
+
+[process.build]
+language = "c"
+source = "src/broken.c"
+"""
+
 
 def on_terminal(
     home: Path, *arguments: str | Path, keys: bytes = b"", until: bytes = b"", **variables: str
@@ -72,6 +87,19 @@ async def test_colours_are_for_terminals_that_want_them(start: StartNode) -> Non
     assert b"\x1b[32mok" in coloured
     assert b"\x1b[" not in plain
     assert "\x1b" not in (await node.cli("doctor")).stdout
+
+
+async def test_errors_of_a_build_have_their_places_in_colours_on_a_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "package"
+    (folder / "src").mkdir(parents=True)
+    (folder / "package.toml").write_text(_BROKEN)
+    (folder / "src/broken.c").write_text("int broken = none;\n")
+    arguments = (tmp_path / "home", "build", folder)
+    code, shown = await asyncio.to_thread(on_terminal, *arguments)
+    assert code == 1
+    assert b"src/broken.c:1:14: \x1b[1;31merror\x1b[0m: use of undeclared identifier" in shown
+    _, plain = await asyncio.to_thread(on_terminal, *arguments, NO_COLOR="1")
+    assert b"src/broken.c:1:14: error: use of undeclared identifier" in plain
 
 
 async def test_what_takes_long_is_shown_on_a_terminal_alone(start: StartNode, tmp_path: Path) -> None:

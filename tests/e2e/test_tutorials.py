@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ PAGES = [
 class Reader:
     """Someone who does what a page says, in a folder."""
 
-    def __init__(self, folder: Path, home: Path) -> None:
+    def __init__(self, folder: Path, home: Path, variables: Mapping[str, str]) -> None:
         self.folder = folder
         self.package = ""
         self.url = ""
@@ -48,6 +48,7 @@ class Reader:
                 if not name.startswith(("GUESTHOUSE_", "PYTEST"))
             },
             "GUESTHOUSE_HOME": str(home),
+            **variables,
         }
         self.commands = {
             "pip": self.pip,
@@ -159,8 +160,10 @@ class Reader:
 
 
 @pytest.mark.parametrize(("page", "tab"), PAGES, ids=[f"{page}-{tab}" for page, tab in PAGES])
-def test_the_page_does_what_it_says(tmp_path: Path, compiled: Path, page: str, tab: str | None) -> None:
-    reader = Reader(tmp_path, home_in(tmp_path / "node", compiled))
+def test_the_page_does_what_it_says(
+    tmp_path: Path, compiled: Path, development: dict[str, str], page: str, tab: str | None
+) -> None:
+    reader = Reader(tmp_path, home_in(tmp_path / "node", compiled), development)
     for step in steps(page, tab):
         if isinstance(step, File):
             reader.write(step)

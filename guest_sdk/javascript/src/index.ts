@@ -5,6 +5,13 @@
 /// <reference path="./globals.d.ts" />
 
 export { formatAddress, parseAddress, formatProcessId, type Address, type ProcessId } from "./address.ts";
+export {
+  capability,
+  dropCapabilities,
+  messagingCapability,
+  ourCapabilities,
+  saveCapabilities,
+} from "./capabilities.ts";
 export * from "./errors.ts";
 export {
   bindHttpPath,
@@ -31,6 +38,27 @@ export {
   sendResponse,
   type Sent,
 } from "./messaging.ts";
+export { Busy, hashPassword, isOutdated, PasswordError, verifyPassword } from "./passwords.ts";
 export { Channel, type ChannelRequest, defineProcess, type Handlers, HttpRequest, HttpResponse, Process } from "./process.ts";
+export {
+  NameTaken,
+  NoFileAtPath,
+  spawn,
+  SpawnError,
+  SpawnNotAuthorised,
+  type SpawnOptions,
+  TooManyProcesses,
+} from "./spawning.ts";
 export { clearState, getState, getStateJson, our, setState, setStateJson } from "./system.ts";
 export * as tracing from "./tracing.ts";
+export {
+  AlreadyExists,
+  Drive,
+  DriveFull,
+  type Entry,
+  NotEmpty,
+  NotFound,
+  NotStored,
+  ReadOnly,
+  VfsError,
+} from "./vfs.ts";

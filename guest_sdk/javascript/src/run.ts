@@ -24,11 +24,14 @@ import {
   settleResponse,
   whileBlocking,
 } from "./messaging.ts";
+import { ChannelOrder } from "./order.ts";
 import { Channel, type ChannelRequest, HttpRequest, HttpResponse, type Process } from "./process.ts";
 import { runJobs } from "./promise.ts";
 
 const FAILED = "the process failed to answer";
 const REQUEST_START = '{"request":';
+
+let order = new ChannelOrder();
 
 /** Run a process until its node ends it. */
 export function runProcess(process: Process, our: Address): void {
@@ -45,6 +48,8 @@ export function step(process: Process, our: Address): void {
 /** Call `onStart`. */
 export function startProcess(process: Process): void {
   readBlobsBy(receivedBlob);
+  const kept = (order = new ChannelOrder());
+  process.watch((channel) => kept.drop(channel));
   let failure: { reason: unknown } | undefined;
   const settled = settledNow("onStart", () => process.onStart?.(), (reason) => (failure = { reason }));
   if (!settled && failure === undefined) {
@@ -101,14 +106,12 @@ function handleEvent(process: Process, event: HttpServerRequest): void {
       process.remember(channel);
       const resumed = event.val.resumed && process.onResume !== undefined;
       const name = resumed ? "onResume" : "onOpen";
-      guarded(
-        name,
-        () => {
-          if (process.whenFull !== "refuse") channel.setPolicy(process.whenFull);
-          return process[name]?.(channel);
-        },
-        () => channel.close(1011, "the process failed to open the channel"),
-      );
+      const opening = (): unknown => {
+        if (process.whenFull !== "refuse") channel.setPolicy(process.whenFull);
+        return process[name]?.(channel);
+      };
+      const failed = (): void => channel.close(1011, "the process failed to open the channel");
+      order.run(channel, 0, () => guarded(name, opening, failed));
       break;
     }
     case "web-socket-close": {
@@ -129,7 +132,7 @@ function handleMessage(process: Process, channel: Channel, message: string | Uin
       return;
     }
   }
-  guarded("onMessage", () => process.onMessage?.(channel, message));
+  order.run(channel, message.length, () => guarded("onMessage", () => process.onMessage?.(channel, message)));
 }
 
 /** A client's request in the envelope of `docs/clients.md`; `undefined` for an ordinary message. */
@@ -254,9 +257,17 @@ function settledNow<T>(
   return settled;
 }
 
-/** Run a handler; a failure is logged and closes nothing but what `closing` says. */
-function guarded(name: string, handler: () => unknown, closing: () => void = () => undefined): void {
-  settle(
+/**
+ * Run a handler; a failure is logged and closes nothing but what `closing` says.
+ *
+ * @returns a promise that is fulfilled when it is done, or nothing if it is done already.
+ */
+function guarded(
+  name: string,
+  handler: () => unknown,
+  closing: () => void = () => undefined,
+): PromiseLike<unknown> | undefined {
+  return settle(
     handler,
     () => undefined,
     (error) => {
@@ -266,19 +277,23 @@ function guarded(name: string, handler: () => unknown, closing: () => void = () 
   );
 }
 
-function settle<T>(handler: () => T | Promise<T>, done: (result: T) => void, failed: (error: unknown) => void): void {
+function settle<T>(
+  handler: () => T | Promise<T>,
+  done: (result: T) => void,
+  failed: (error: unknown) => void,
+): PromiseLike<unknown> | undefined {
   let result: T | Promise<T>;
   try {
     result = handler();
     if (!isThenable(result)) {
       done(result);
-      return;
+      return undefined;
     }
   } catch (error) {
     failed(error);
-    return;
+    return undefined;
   }
-  (result as Promise<T>).then(done).then(undefined, failed);
+  return (result as Promise<T>).then(done).then(undefined, failed);
 }
 
 function isThenable(value: unknown): value is Promise<unknown> {

@@ -25,8 +25,8 @@ export function described(thrown: unknown): string {
     .map((line) => line.trim())
     .filter((line) => line !== "" && !title.includes(line) && !isInternal(line))
     .map(inSources)
-    .filter((line) => !isOurs(line))
-    .map((line) => `    at ${line.replace(/^at /, "").replace(/^(.*)@(.*)$/, "$1 ($2)")}`);
+    .filter((line) => line !== undefined && !line.includes("guest_sdk/javascript/"))
+    .map((line) => `    at ${line!.replace(/^at /, "").replace(/^(.*)@(.*)$/, "$1 ($2)")}`);
   const cause = thrown.cause === undefined ? [] : [`caused by ${described(thrown.cause)}`];
   return [title, ...frames, ...cause].join("\n");
 }
@@ -35,20 +35,13 @@ function isInternal(line: string): boolean {
   return /\(native\)|Generator\.next|initializer\.js:|componentize-qjs:shim/.test(line);
 }
 
-/** The SDK's own frames, and what esbuild adds to the bundle. */
-function isOurs(line: string): boolean {
+/** A line of a stack with the place in the bundle replaced; `undefined` if that is of what esbuild adds. */
+function inSources(line: string): string | undefined {
   const table = globalThis.__guesthouseLines;
-  return line.includes("guest_sdk/javascript/") || (table !== undefined && line.includes(table.bundle));
-}
-
-/** A line of a stack with the places in the bundle replaced. */
-function inSources(line: string): string {
-  const table = globalThis.__guesthouseLines;
-  if (table === undefined) return line;
-  return line.replace(/[^\s(@]+?:(\d+)(?::\d+)?(?=\)?$)/, (place, number: string) => {
-    const wanted = Number(number);
-    const run = table.runs.find(([first, , , count]) => wanted >= first && wanted < first + count);
-    if (run === undefined) return place;
-    return `${table.sources[run[1]]}:${run[2] + wanted - run[0]}`;
-  });
+  const place = /[^\s(@]+?:(\d+)(?::\d+)?(?=\)?$)/.exec(line);
+  if (table === undefined || place === null) return line;
+  const wanted = Number(place[1]);
+  const run = table.runs.find(([first, , , count]) => wanted >= first && wanted < first + count);
+  if (run === undefined) return undefined;
+  return `${line.slice(0, place.index)}${table.sources[run[1]]}:${run[2] + wanted - run[0]}${line.slice(place.index + place[0].length)}`;
 }

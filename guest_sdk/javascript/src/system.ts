@@ -2,6 +2,8 @@
 
 import { clearState as hostClear, getState as hostGet, our as hostOur, setState as hostSet } from "guesthouse:process/system@0.1.0";
 
+import type { ProcessId } from "guesthouse:process/types@0.1.0";
+
 import { formatAddress } from "./address.ts";
 import { decodeUtf8, encodeUtf8 } from "./encoding.ts";
 import { refusalOf, stateError } from "./errors.ts";
@@ -9,6 +11,16 @@ import { refusalOf, stateError } from "./errors.ts";
 /** This process's own address: `node@process:package:publisher`. */
 export function our(): string {
   return formatAddress(hostOur());
+}
+
+/** The name of this node. */
+export function ourNode(): string {
+  return hostOur().node;
+}
+
+/** This process's id, in parts. */
+export function ourId(): ProcessId {
+  return hostOur().process;
 }
 
 /** The stored bytes, if any. */

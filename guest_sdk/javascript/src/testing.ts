@@ -72,6 +72,12 @@ export interface FakeResponse {
   text: string;
 }
 
+/** A capability: its issuer and its purpose as JSON. */
+export interface FakeCapability {
+  issuer: { node: string; process: { processName: string; packageName: string; publisherNode: string } };
+  params: string;
+}
+
 type SentRequest = [
   target: typeof OUR,
   request: { body: Uint8Array; expectsResponse?: unknown },
@@ -99,6 +105,12 @@ export class FakeHost {
   state: Uint8Array | undefined;
   /** Milliseconds; timers that are due fire in `advance`. */
   now = 0;
+  /** The capabilities that the app holds; those that it issues itself can be saved. */
+  readonly capabilities: FakeCapability[] = [];
+  /** Paths of components that `spawn` finds; others are refused, as without the capability. */
+  readonly components = new Set<string>();
+  /** Names of the children that were started. */
+  readonly spawned: string[] = [];
   /** Other processes by their ids, which answer requests. */
   readonly processes = new Map<string, Module>();
   readonly #channels = new Map<number, FakeChannel>();
@@ -158,7 +170,9 @@ export class FakeHost {
   ): FakeResponse {
     this.#response = undefined;
     this.#claims = claims;
-    const raw = { method, url, boundPath: url.split("?")[0], headers, urlParams: [], queryParams: [...new URL(url, "http://a").searchParams] };
+    const path = url.split("?")[0]!;
+    const [boundPath, urlParams] = this.#bound(path);
+    const raw = { method, url, boundPath, headers, urlParams, queryParams: [...new URL(url, "http://a").searchParams] };
     this.deliver(event("http", raw), body);
     if (this.#response === undefined) throw new Error("the app did not answer");
     return this.#response;
@@ -199,6 +213,19 @@ export class FakeHost {
     while (this.#messages.length > 0) this.#guest.step?.(OUR);
   }
 
+  /** The bound path that a path is on, and the parameters in it. */
+  #bound(path: string): [string, [string, string][]] {
+    const parts = path.split("/");
+    for (const bound of this.bound) {
+      const names = bound.split("/");
+      const fits = names.length === parts.length && names.every((name, place) => name.startsWith(":") || name === parts[place]);
+      if (!fits) continue;
+      const places = names.flatMap((name, place) => (name.startsWith(":") ? [place] : []));
+      return [bound, places.map((place) => [names[place]!.slice(1), decodeURIComponent(parts[place]!)])];
+    }
+    return [path, []];
+  }
+
   #receive(): object {
     const { message, blob } = this.#messages.shift()!;
     this.#blob = blob;
@@ -229,6 +256,10 @@ export class FakeHost {
         };
       case "tracing":
         return this.#tracing();
+      case "capabilities":
+        return this.#rights();
+      case "spawning":
+        return { spawn: (name: string | undefined, path: string) => this.#spawn(name, path) };
       case "random":
         return { getRandomBytes: (length: number | bigint) => this.#bytes(randomFillSync(new Uint8Array(Number(length)))) };
       default:
@@ -313,6 +344,32 @@ export class FakeHost {
         this.#response ??= { status, headers: all, body, text: new TextDecoder().decode(body) };
       },
     };
+  }
+
+  #rights(): object {
+    const places = (wanted: FakeCapability): number =>
+      this.capabilities.findIndex(({ issuer, params }) => params === wanted.params && idOf(issuer) === idOf(wanted.issuer));
+    return {
+      ours: () => [...this.capabilities],
+      save: (saved: FakeCapability[]) => {
+        for (const each of saved) if (places(each) < 0 && idOf(each.issuer) === idOf(OUR)) this.capabilities.push(each);
+      },
+      drop: (dropped: FakeCapability[]) => {
+        for (const each of dropped) if (places(each) >= 0) this.capabilities.splice(places(each), 1);
+      },
+    };
+  }
+
+  #spawn(name: string | undefined, path: string): object {
+    if (this.components.size === 0) {
+      const issuer = { node: NODE, process: { processName: "kernel", packageName: "distro", publisherNode: "sys" } };
+      throw refused({ tag: "not-authorised", val: { issuer, params: '"spawn"' } });
+    }
+    if (!this.components.has(path)) throw refused({ tag: "no-file-at-path" });
+    const chosen = name ?? `child-${this.spawned.length}`;
+    if (this.spawned.includes(chosen)) throw refused({ tag: "name-taken" });
+    this.spawned.push(chosen);
+    return { ...OUR.process, processName: chosen };
   }
 
   #push(id: number, message: string | Uint8Array): string | undefined {

@@ -1,4 +1,5 @@
-"""Builds a process: `python -m guesthouse_sdk.build app.py -o build/app.wasm`.
+"""Builds a process: `python -m guesthouse_sdk.build app.py -o build/app.wasm`; or, with `--development`, the component
+of `guesthouse run --dev`, which gets its modules from the node.
 
 The module must define `main`: a `Process` subclass, or a function that takes the
 process's own address. Its folder is on the import path, so it may import modules beside it.
@@ -16,7 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -36,8 +37,14 @@ from guesthouse_sdk.entry import guest
 
 Guest = guest(app)
 """
+_DEVELOPMENT_SOURCE: Final = """\
+from guesthouse_sdk.development import development_guest
+
+Guest = development_guest()
+"""
 _MOUNT = re.compile(r'(?m)^(\s*File ")/\d+/')
 """Where componentize-py mounts the import path: `/1/app.py` is the author's `app.py`."""
+_AUTHOR_FRAME = re.compile(r'\s*File "((?!/|guesthouse_sdk/)[^"]+)", line (\d+)')
 _OWN_FRAME = re.compile(rf'(?m)^  File "{ENTRY_MODULE}\.py".*\n(?:    .*\n)*')
 _RESERVED: Final = frozenset({ENTRY_MODULE, "guesthouse_sdk", "wit_world", WORLD})
 
@@ -70,14 +77,16 @@ def componentize_argv(source: Path, output: Path, stage: Path) -> list[str]:
         BuildError: `source` is not a Python file, or its name cannot be imported.
     """
     module = _module_name(source)
-    (stage / f"{ENTRY_MODULE}.py").write_text(_ENTRY_SOURCE.format(module=module), encoding="utf-8")
+    return _argv(_ENTRY_SOURCE.format(module=module), (source.resolve().parent,), output, stage)
+
+
+def _argv(entry: str, folders: Sequence[Path], output: Path, stage: Path) -> list[str]:
+    (stage / f"{ENTRY_MODULE}.py").write_text(entry, encoding="utf-8")
     return [
         _componentize_py(),
         *("--quiet", "--wit-path", str(wit_directory()), "--world", WORLD),
         *("componentize", ENTRY_MODULE),
-        *("--python-path", str(stage)),
-        *("--python-path", str(source.resolve().parent)),
-        *("--python-path", str(_SDK_ROOT)),
+        *(part for folder in (stage, *folders, _SDK_ROOT) for part in ("--python-path", str(folder))),
         *("--output", str(output)),
     ]
 
@@ -90,11 +99,28 @@ def build(source: Path, output: Path) -> None:
     Raises:
         BuildError: what is wrong with the module.
     """
+    _build(source.name, output, lambda built, stage: componentize_argv(source, built, stage))
+
+
+def build_development(output: Path) -> None:
+    """Build the component of `guesthouse run --dev`, which is the same for all apps: see `development.py`.
+
+    Raises:
+        BuildError: it cannot be built.
+    """
+
+    def argv(built: Path, stage: Path) -> list[str]:
+        (stage / "app").mkdir()  # in the author's place, so that other folders have their usual numbers
+        return _argv(_DEVELOPMENT_SOURCE, (stage / "app",), built, stage)
+
+    _build("the interpreter for development", output, argv)
+
+
+def _build(name: str, output: Path, argv_of: Callable[[Path, Path], list[str]]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as folder:
-        stage = Path(folder)
         built = output.with_name(f".{output.name}.{os.getpid()}")
-        argv = componentize_argv(source, built, stage)
+        argv = argv_of(built, Path(folder))
         try:
             done = subprocess.run(  # noqa: S603 - a list of our own making, no shell
                 argv,
@@ -105,7 +131,7 @@ def build(source: Path, output: Path) -> None:
                 check=False,
             )
             if done.returncode != 0 or not built.is_file():
-                raise BuildError(explain(source.name, done.stderr + done.stdout))
+                raise BuildError(explain(name, done.stderr + done.stdout))
             _free_bytes(built)
             built.replace(output)
         finally:
@@ -150,7 +176,13 @@ def explain(name: str, output: str) -> str:
     lines = _OWN_FRAME.sub("", report).strip().splitlines()
     if not lines:
         return f"{name} cannot be built: componentize-py said nothing"
-    return f"{name} cannot be built:" + "".join(f"\n{line}" for line in lines)
+    return f"{_place_of(lines, name)}: error: {lines[-1]}" + "".join(f"\n{line}" for line in lines[:-1])
+
+
+def _place_of(lines: Sequence[str], name: str) -> str:
+    """File and line of an error in a traceback without mount points; the last is where it was raised."""
+    places = [found for line in lines if (found := _AUTHOR_FRAME.match(line))]
+    return f"{places[-1][1]}:{places[-1][2]}" if places else name
 
 
 def _module_name(source: Path) -> str:
@@ -178,11 +210,16 @@ def _componentize_py() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m guesthouse_sdk.build", description="Build a process.")
-    parser.add_argument("source", type=Path, help="the module that has main, such as app.py")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("source", nargs="?", type=Path, help="the module that has main, such as app.py")
+    what.add_argument("--development", action="store_true", help="the component of `guesthouse run --dev`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .wasm to write")
     options = parser.parse_args(arguments)
     try:
-        build(options.source, options.output)
+        if options.development:
+            build_development(options.output)
+        else:
+            build(options.source, options.output)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

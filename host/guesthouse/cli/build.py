@@ -12,6 +12,7 @@ import click
 from guesthouse.cli.options import json_option, print_json
 from guesthouse.cli.terminal.progress import working
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.package.build.template_names import LANGUAGES, TEMPLATES
 
 if TYPE_CHECKING:
     from guesthouse.package.compile.description import Item
@@ -26,19 +27,19 @@ class CannotRun(GuesthouseError):
 @click.argument("name")
 @click.option(
     "--template",
-    type=click.Choice(["python", "c", "javascript", "rust", "rust-chat", "rust-http"]),
+    type=click.Choice(TEMPLATES),
+    metavar="LANGUAGE[-chat|-http]",
     default="python",
     show_default=True,
-    help="The language, and what it does.",
+    help=f"A language ({', '.join(LANGUAGES)}), and what it does if not echo.",
 )
 @click.option("--publisher", default="example.os", show_default=True, help="The publisher.")
 def new(name: str, template: str, publisher: str) -> None:
     """Create a small package in a new folder NAME."""
-    from guesthouse.package.build.scaffold import scaffold
+    from guesthouse.package.build.scaffold import first_steps, scaffold
 
     folder = scaffold(name, publisher, template, Path())
-    first = f"cd {folder} && npm install && cd .. && " if template == "javascript" else ""
-    click.echo(f"created {folder}: try '{first}guesthouse run --dev {folder}'")
+    click.echo(f"created {folder}: try '{first_steps(folder, template)}'")
 
 
 @click.command()
@@ -57,13 +58,16 @@ def build(folder: Path, output: Path | None) -> None:
     """
     import signal
 
-    from guesthouse.core.printable import printable
+    from guesthouse.core.printable import coloured, printable, wants_colours
     from guesthouse.package.build.build_package import build_package
+
+    shown = coloured if wants_colours(sys.stderr) else str
 
     # A stopped build stops its compiler, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with working(f"building {folder}"):
-        built = build_package(folder, output, lambda line: click.echo(printable(line.expandtabs()), err=True))
+        report = lambda line: click.echo(shown(printable(line.expandtabs())), err=True)  # noqa: E731
+        built = build_package(folder, output, report)
     click.echo(os.fsencode(built))
 
 

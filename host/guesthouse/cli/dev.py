@@ -1,4 +1,5 @@
-"""`--dev`: watch packages, rebuild what changed, and upgrade it with its channels open.
+"""`--dev`: watch packages, and upgrade what changed with its channels open: from its sources if it can run from
+them, else rebuilt.
 
 Builds run in a subprocess, because they take seconds of CPU.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -17,6 +18,7 @@ from watchfiles import Change, DefaultFilter
 from guesthouse.cli.watching import WatchedPath, changes
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
+from guesthouse.node.from_source.from_sources import SOURCE, FromSourcesRunner
 from guesthouse.node.node import Node
 from guesthouse.package.build.build_package import needs_build
 from guesthouse.package.errors import BuildError
@@ -24,7 +26,6 @@ from guesthouse.package.format.load import read_manifest
 from guesthouse.package.format.manifest import MANIFEST_NAME
 from guesthouse.package.spec import Package
 
-SOURCE: Final = "dev"
 _IGNORED_FOLDERS: Final = frozenset((*DefaultFilter.ignore_dirs, "target", "build", "tests", "ui"))
 _ERROR: Final = "guesthouse: "
 """Start of the line that says why a command failed."""
@@ -35,17 +36,64 @@ Sources: TypeAlias = dict[Path, tuple[int, int, int]]
 """A snapshot of a package's files: see `WatchedPath.look`."""
 
 
-async def watch(node: Node, packages: Mapping[str, Package], failed: Mapping[str, Sources]) -> None:
-    """Watch packages until cancelled.
+class Dev:
+    """The packages of a node, run as they are written. To be closed by `close`.
 
     Args:
-        node: the node that runs them.
-        packages: by their command line arguments.
-        failed: the sources of failed builds, which are not built again before they change.
+        node: started, without processes yet.
+        arguments: its packages, as on the command line.
     """
-    async with asyncio.TaskGroup() as tasks:
-        for argument, package in packages.items():
-            tasks.create_task(_Watched(node, argument, package, failed.get(argument)).run())
+
+    def __init__(self, node: Node, arguments: Sequence[str]) -> None:
+        self._node = node
+        self._arguments = arguments
+        self._runner = FromSourcesRunner(node)
+        self._watched: list[_Watched] = []
+
+    async def load(self) -> list[Package]:
+        """Load the packages, built if they have to be.
+
+        Raises:
+            BuildError: one cannot be built and was not before; the error, or the log, says why.
+            PackageError: a manifest is refused.
+        """
+        packages = []
+        for argument in self._arguments:
+            package, watched = await self._load(argument)
+            packages.append(package)
+            self._watched.append(watched)
+        return packages
+
+    async def _load(self, argument: str) -> tuple[Package, _Watched]:
+        node, runner = self._node, self._runner
+        failed: Sources | None = None
+        if (Path(argument) / MANIFEST_NAME).is_file():
+            folder = Path(argument)
+            sources = await asyncio.to_thread(_look, folder)
+            try:
+                prepared = await runner.prepared(argument)
+            except BuildError as error:
+                await _use_last_build(folder, error, node.log)
+                failed = sources
+            else:
+                if prepared is not None:
+                    runner.begin(prepared)
+                    return prepared.package, _Watched(
+                        node, runner, argument, prepared.package, None, prepared.digest
+                    )
+                failed = await build_changed(argument, node.log)
+        package = await node.load(argument)
+        return package, _Watched(node, runner, argument, package, failed)
+
+    def close(self) -> None:
+        """End what stays between builds."""
+        self._runner.close()
+
+    async def watch(self) -> None:
+        """Watch the packages until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for watched in self._watched:
+                tasks.create_task(watched.run())
 
 
 async def build_changed(argument: str, log: LogPort) -> Sources | None:
@@ -65,23 +113,60 @@ async def build_changed(argument: str, log: LogPort) -> Sources | None:
     try:
         await _build(folder, log)
     except BuildError as error:
-        manifest = await asyncio.to_thread(read_manifest, folder)
-        if not all((folder / entry.wasm).is_file() for entry in manifest.processes):
-            raise
-        log.write(SOURCE, "error", f"{error} (the last build is used)")
+        await _use_last_build(folder, error, log)
         return sources
     return None
 
 
-class _Watched:
-    """One watched package."""
+async def _use_last_build(folder: Path, error: BuildError, log: LogPort) -> None:
+    """Log why there is no newer one.
 
-    def __init__(self, node: Node, argument: str, package: Package, failed: Sources | None) -> None:
+    Raises:
+        BuildError: there is none at all.
+    """
+    manifest = await asyncio.to_thread(read_manifest, folder)
+    if not all((folder / entry.wasm).is_file() for entry in manifest.processes):
+        if "\n" not in str(error):
+            raise error
+        log.write(SOURCE, "error", str(error))
+        raise BuildError(f"{folder} cannot be run: fix the error above")
+    log.write(SOURCE, "error", _told(error, "the last build is used"))
+
+
+def _told(error: GuesthouseError, then: str) -> str:
+    """An error, with what follows from it at the end of its first line."""
+    first, _, rest = str(error).partition("\n")
+    return f"{first} ({then})" + (f"\n{rest}" if rest else "")
+
+
+class _Watched:
+    """One watched package.
+
+    Args:
+        node: the node that runs it.
+        runner: runs it from its sources.
+        argument: its name on the command line.
+        package: what runs now.
+        failed: the sources that could not be built, which are not tried again before they change.
+        digest: of the sources that it runs from; None if it runs what was built.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        runner: FromSourcesRunner,
+        argument: str,
+        package: Package,
+        failed: Sources | None,
+        digest: str | None = None,
+    ) -> None:
         self._node = node
+        self._runner = runner
         self._argument = argument
         self._source = package.source.absolute()
         self._files = self._signatures(package)
         self._failed = failed
+        self._digest = digest
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -90,29 +175,32 @@ class _Watched:
             try:
                 await self._changed()
             except GuesthouseError as error:
-                self._node.log.write(SOURCE, "error", f"{error} (the old version keeps running)")
+                self._node.log.write(SOURCE, "error", _told(error, "the old version keeps running"))
 
     async def _changed(self) -> None:
-        if self._source.is_dir() and await asyncio.to_thread(needs_build, self._source):
-            await self._build()
-        package = await self._node.load(self._argument)
-        files = self._signatures(package)
-        if files == self._files:
+        """Sources that have failed are not tried again: some notifications are late or change nothing."""
+        prepared = None
+        if self._source.is_dir():
+            sources = await asyncio.to_thread(_look, self._source)
+            if sources != self._failed:
+                self._failed = sources
+                prepared = await self._runner.prepared(self._argument)
+                if prepared is None and await asyncio.to_thread(needs_build, self._source):
+                    self._node.log.write(SOURCE, "info", f"{self._argument} has changed: building it")
+                    await _build(self._source, self._node.log)
+                self._failed = None
+        package = await self._node.load(self._argument) if prepared is None else prepared.package
+        files, digest = self._signatures(package), None if prepared is None else prepared.digest
+        if (files, digest) == (self._files, self._digest):
             return
-        self._files = files
+        self._files, self._digest = files, digest
         await self._node.installer.take_hosts([package], consent=False)
-        await self._node.replace(package)
+        if prepared is None:
+            await self._node.replace(package)
+            self._runner.forget(package)
+        else:
+            await self._runner.replace(prepared)
         self._node.log.write(SOURCE, "info", f"{self._argument} was reloaded; its channels stayed open")
-
-    async def _build(self) -> None:
-        """Build, unless these sources have failed before: some notifications are late or change nothing."""
-        sources = await asyncio.to_thread(_look, self._source)
-        if sources == self._failed:
-            return
-        self._node.log.write(SOURCE, "info", f"{self._argument} has changed: building it")
-        self._failed = sources
-        await _build(self._source, self._node.log)
-        self._failed = None
 
     def _matters(self, changed: Path) -> bool:
         if changed == self._source or changed in self._files:

@@ -18,7 +18,7 @@ from guesthouse.core.late_modules import put_off
 if TYPE_CHECKING:
     from socket import socket
 
-    from guesthouse.cli.dev import Sources
+    from guesthouse.cli.dev import Dev
     from guesthouse.cli.ending import Ending
     from guesthouse.core.config import Settings
     from guesthouse.linux.service_manager import ServiceManager
@@ -172,18 +172,18 @@ async def _serve(
     async with (
         Node(settings, prespawned=prespawned, listeners=listeners) as node,
         Reloader(node, load) as reloader,
+        contextlib.AsyncExitStack() as stack,
     ):
         node.given = partial(given_settings, *load.args)
         hang_up = _HangUp(reloader.ask, ending.stop)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
-        failed: dict[str, Sources] = {}
+        dev: Dev | None = None
         if settings.dev:
-            from guesthouse.cli.dev import build_changed
+            from guesthouse.cli.dev import Dev
 
-            for argument in arguments:
-                if sources := await build_changed(argument, node.log):
-                    failed[argument] = sources
-        packages = [await node.load(argument) for argument in arguments]
+            dev = Dev(node, arguments)
+            stack.callback(dev.close)
+        packages = [await node.load(argument) for argument in arguments] if dev is None else await dev.load()
         await node.installer.take_hosts(packages, consent=consent)
         await node.add(packages)
         await node.installer.start()
@@ -195,11 +195,9 @@ async def _serve(
         node.on_restart = ending.restart
         try:
             with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
-                if settings.dev:
-                    from guesthouse.cli.dev import watch
-
+                if dev is not None:
                     click.echo(f"log in, once, within ten minutes: {_login_url(node)}", err=True)
-                    await watch(node, dict(zip(arguments, packages, strict=True)), failed)
+                    await dev.watch()
                 await loop.create_future()
         finally:
             if ending.restarts:

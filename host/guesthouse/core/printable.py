@@ -1,8 +1,10 @@
-"""Untrusted text on a terminal."""
+"""Text on a terminal: untrusted, and in colours, which levels of the log and places of errors have."""
 
 from __future__ import annotations
 
+import os
 import re
+from typing import Final, TextIO
 
 # Whatever moves the cursor, is invisible or changes text direction: C0, C1, surrogates, and Unicode's own
 # (format characters, fillers, and tags, which can hide a whole text).
@@ -16,3 +18,29 @@ _UNPRINTABLE = re.compile(
 def printable(text: str) -> str:
     """Text with every character that a terminal interprets shown as an escape."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+_BOLD: Final = "\x1b[1m"
+_RED: Final = "\x1b[1;31m"
+_YELLOW: Final = "\x1b[1;33m"
+_PLAIN: Final = "\x1b[0m"
+
+_LEVEL: Final = re.compile(r"^(\d\d:\d\d:\d\d )(error|warning)\b")
+_PLACE: Final = re.compile(r"(?m)((?:^|(?<= ))[^\s:]+:\d+(?::\d+)?: )((?:fatal )?error|warning)(?=: )")
+
+
+def wants_colours(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal whose user has not asked for none."""
+    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "dumb", "unknown"):
+        return False
+    return stream.isatty()
+
+
+def coloured(text: str) -> str:
+    """Printable text with colours for a line's level, and for places such as `app.py:3:5: error: …`."""
+    text = _LEVEL.sub(lambda found: f"{found[1]}{_of(found[2])}{found[2]}{_PLAIN}", text)
+    return _PLACE.sub(lambda found: f"{_BOLD}{found[1]}{_of(found[2])}{found[2]}{_PLAIN}", text)
+
+
+def _of(level: str) -> str:
+    return _YELLOW if level == "warning" else _RED

@@ -26,7 +26,7 @@ from typing import Any, Final, TextIO, cast
 from guesthouse.core import private
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import LogLine
-from guesthouse.core.printable import printable
+from guesthouse.core.printable import coloured, printable, wants_colours
 from guesthouse.node.log_filter import EVERYTHING, LogFilter
 from guesthouse.node.log_levels import LogLevels
 
@@ -122,7 +122,7 @@ class Log:
         """The worker on which a process runs."""
         self.trace_id: Callable[[], str | None] = lambda: None
         """The trace of what the node is handling now."""
-        shown = json_line if form == "json" else for_people
+        shown = json_line if form == "json" else _in_colours if wants_colours(terminal) else for_people
         self._writer = _Writer(folder, terminal, shown, self.levels.shows, route)
 
     def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
@@ -371,6 +371,10 @@ def for_people(line: LogLine) -> str:
     if line.trace_id is not None:
         head += f" (trace {line.trace_id})"
     return "\n".join((head, *(f"    {printable(more)}" for more in rest)))
+
+
+def _in_colours(line: LogLine) -> str:
+    return coloured(for_people(line))
 
 
 def json_line(line: LogLine) -> str:

@@ -325,13 +325,18 @@ class Node:
         """The key by which other nodes verify this node's messages."""
         return load_node_key(self.home.path).public_key()
 
-    async def load(self, argument: str) -> Package:
+    async def load(self, argument: str, components: Mapping[ProcessId, Path] | None = None) -> Package:
         """Load a package that was named on the command line.
+
+        Args:
+            argument: as there.
+            components: what processes of a folder run in the place of their own components.
 
         Raises:
             PackageError: it is not a package.
         """
-        return await asyncio.to_thread(load_package, argument, self.settings.package, self.home.unpacked)
+        limits, unpacked = self.settings.package, self.home.unpacked
+        return await asyncio.to_thread(load_package, argument, limits, unpacked, components or {})
 
     async def add(self, packages: Sequence[Package]) -> None:
         """Start the processes of packages, concurrently. Returns once all run. One whose compiler could not finish is

@@ -28,12 +28,20 @@ class Lines:
             self.errors.append(text)
 
 
+class Router:
+    """Takes the module that gives sources."""
+
+    def add_module(self, module: object) -> None:
+        assert module is not None
+
+
 @dataclass
 class Watched:
     """The parts of a node that watching uses; nothing of the package has changed but what is built."""
 
     log: Lines
     package: Package
+    router: Router = field(default_factory=Router)
 
     async def load(self, argument: str) -> Package:
         return self.package
@@ -49,8 +57,9 @@ async def test_an_error_is_told_once_until_something_changes(
     (folder / "build").mkdir()
     (folder / "build/shown.wasm").write_bytes(wasmtime.wat2wasm("(component)"))
     log = Lines()
-    failed = await dev.build_changed(str(folder), log)
-    assert failed
+    node = cast("Node", Watched(log, Package("shown", "local.os", "1.0.0", "x", folder, ())))
+    watching = dev.Dev(node, [str(folder)])
+    await watching.load()
     assert len(log.errors) == 1
 
     async def changes(*_: object) -> AsyncIterator[None]:
@@ -64,7 +73,5 @@ async def test_an_error_is_told_once_until_something_changes(
         assert len(log.errors) == 2
 
     monkeypatch.setattr(dev, "changes", changes)
-    package = Package("shown", "local.os", "1.0.0", "x", folder, ())
-    node = cast("Node", Watched(log, package))
-    await dev.watch(node, {str(folder): package}, {str(folder): failed})
+    await watching.watch()
     assert len(log.errors) == 2

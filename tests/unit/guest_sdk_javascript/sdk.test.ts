@@ -74,14 +74,44 @@ test("timers fire when they are due, and not after they were cleared", async () 
   assert.deepEqual(channel.received.slice(1), ["tick 1", "tick 2", "tick 3", "after it"]);
 });
 
-test("other messages are handled while one waits", async () => {
+test("a handler that waits holds up the messages of its own channel alone", async () => {
   const host = await started();
-  const channel = host.open();
-  channel.send("timer");
-  channel.send("meanwhile");
+  const [channel, other] = [host.open(), host.open()];
+  for (const message of ["timer", "second", "throw later", "timer", "third"]) channel.send(message);
+  other.send("meanwhile");
+  assert.deepEqual(other.received, ["meanwhile"]);
+  assert.deepEqual(channel.received, []);
   host.advance(50);
-  assert.deepEqual(channel.received, ["meanwhile", "due"]);
+  assert.deepEqual(channel.received, ["due", "second"]);
+  host.advance(50);
+  assert.deepEqual(channel.received, ["due", "second", "due", "third"]);
+  channel.send("at once");
+  assert.equal(channel.received.at(-1), "at once");
 });
+
+test("what waits for a handler is dropped with its channel, and has a limit", async () => {
+  const host = await started();
+  const [channel, gone] = [host.open(), host.open()];
+  gone.send("timer");
+  gone.send("x".repeat(600_000));
+  gone.close();
+  channel.send("timer");
+  channel.send("y".repeat(1_000_000));
+  assert.equal(channel.closed, undefined, "what the other had waiting counts no more");
+  channel.send("y".repeat(100_000));
+  assert.deepEqual(channel.closed, { code: 1013, reason: "too many messages while the process waits" });
+  host.advance(100);
+  assert.deepEqual([gone.received, channel.received], [[], []]);
+});
+
+for (const scenario of ["rights", "no children"]) {
+  test(`capabilities and children are as in a node: ${scenario}`, async () => {
+    const host = await FakeHost.load(new URL("./modules.ts", import.meta.url).pathname);
+    const channel = host.open();
+    channel.send(scenario);
+    assert.deepEqual(channel.received, ["ok"]);
+  });
+}
 
 test("kv keeps what it is given", async () => {
   const [, received] = await answers("kv");

@@ -20,7 +20,7 @@ TSC = ("node_modules/typescript/bin/tsc", "--noEmit")
 
 @pytest.mark.slow
 def test_its_own_tests_pass(folder: Path) -> None:
-    for name in ("app.ts", "object.js", "sdk.test.ts"):
+    for name in ("app.ts", "modules.ts", "object.js", "sdk.test.ts"):
         shutil.copy(HERE / name, folder)
     done = run_node(folder, "--test", "--test-reporter=spec", "sdk.test.ts")
     assert done.returncode == 0, done.stdout + done.stderr

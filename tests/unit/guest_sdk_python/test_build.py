@@ -57,11 +57,10 @@ Caused by:
     ValueError: at import
 """
     assert build.explain("app.py", output).splitlines() == [
-        "app.py cannot be built:",
+        "app.py:1: error: ValueError: at import",
         "Traceback (most recent call last):",
         '  File "app.py", line 1, in <module>',
         '    raise ValueError("at import")',
-        "ValueError: at import",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -66,15 +66,21 @@ def needs_build(folder: Path) -> bool:
     Raises:
         PackageError: the manifest is refused.
     """
-    for entry in read_manifest(folder).processes:
-        if entry.build is not None:
-            try:
-                wasm = inside(folder, entry.wasm)
-                if not _is_built(wasm, _locked(folder, entry.build, _inputs(folder, entry.build))):
-                    return True
-            except OSError:  # the build reports it
-                return True
-    return False
+    return bool(outdated(folder, read_manifest(folder).processes))
+
+
+def outdated(folder: Path, entries: Iterable[ProcessEntry]) -> list[ProcessEntry]:
+    """The processes of a package whose components are missing or out of date."""
+    return [
+        entry for entry in entries if entry.build is not None and not _is_current(folder, entry, entry.build)
+    ]
+
+
+def _is_current(folder: Path, entry: ProcessEntry, build: BuildSpec) -> bool:
+    try:
+        return _is_built(inside(folder, entry.wasm), _locked(folder, build, _inputs(folder, build)))
+    except OSError:  # the build reports it
+        return False
 
 
 def _build_process(folder: Path, entry: ProcessEntry, report: Callable[[str], None]) -> None:
@@ -115,22 +121,32 @@ def _is_built(wasm: Path, inputs: str) -> bool:
 
 def _inputs(folder: Path, build: BuildSpec) -> str:
     """A digest of everything that the component is built from, except what cargo locks."""
-    digest = hashlib.sha256(f"{build.language} {build.source}".encode())
+    digest = hashlib.sha256(f"{build.source} {inputs_of_tools(folder, build)}".encode())
+    _add_files(digest, folder)
+    return digest.hexdigest()
+
+
+def inputs_of_tools(folder: Path, build: BuildSpec) -> str:
+    """A digest of all of that but the package's own files: contract, SDK and tools."""
+    digest = hashlib.sha256(build.language.encode())
     for tool in _TOOLS:
         digest.update(f"{tool} {_version(tool)}\n".encode())
     if build.language == "javascript":
         digest.update(f"{build.engine} {''.join(tool_versions(folder / build.source))}".encode())
     if build.language == "rust":
         digest.update(compiler_version(folder / build.source).encode())
-    roots = [folder, wit_folder(), sdk_folder(build.language)]
+    _add_files(digest, wit_folder(), sdk_folder(build.language))
     if build.language == "cpp":  # which stands on that of C
-        roots.append(sdk_folder("c"))
+        _add_files(digest, sdk_folder("c"))
+    return digest.hexdigest()
+
+
+def _add_files(digest: hashlib._Hash, *roots: Path) -> None:
     for root in roots:
         for path in _sources(root):
             if path.name == LOCK:
                 continue
             digest.update(b"%s\n%s\n" % (os.fsencode(path.relative_to(root)), _digest(path).encode()))
-    return digest.hexdigest()
 
 
 def _locked(folder: Path, build: BuildSpec, inputs: str) -> str:

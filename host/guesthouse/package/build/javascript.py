@@ -36,20 +36,27 @@ def build_javascript(source: Path, output: Path, report: Report, engine: Engine 
     Raises:
         BuildError: the source is wrong, or a tool is missing.
     """
+    replace_output(output, _made("build.mjs", source, report, str(wit_folder()), engine))
+
+
+def build_development_javascript(source: Path, output: Path, report: Report, engine: Engine) -> None:
+    """Build the component that runs apps from their bundles; `source` says where the tools are.
+
+    Raises:
+        BuildError: a tool is missing.
+    """
+    replace_output(output, _made("development.mjs", source, report, str(wit_folder()), engine))
+
+
+def _made(script: str, source: Path, report: Report, *arguments: str) -> bytes:
+    """What a script of the SDK makes of a source."""
     sdk = sdk_folder("javascript")
     link_sdk(source.parent, sdk)
     with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
-        made = Path(work) / "process.wasm"
-        command = [
-            node_program(source),
-            str(sdk / "build.mjs"),
-            str(source),
-            str(made),
-            str(wit_folder()),
-            engine,
-        ]
+        made = Path(work) / "made"
+        command = [node_program(source), str(sdk / script), str(source), str(made), *arguments]
         run_tool(command, source, report)
-        replace_output(output, made.read_bytes())
+        return made.read_bytes()
 
 
 def tool_versions(source: Path) -> Iterator[str]:

@@ -1,11 +1,16 @@
-"""The templates of `guesthouse new`: a minimal package in each language, ready to build, run and test."""
+"""The templates of `guesthouse new`: a small package in each language, ready to build, run and test.
+
+Their files are in `templates/`, with `{name}` for the package's name in paths and text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
 from guesthouse.package.build.rust import LOCK, link_sdk
@@ -14,19 +19,23 @@ from guesthouse.package.build.sdk_files import sdk_folder
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.manifest import MANIFEST_NAME
 
+_TEMPLATES: Final = Path(__file__).with_name("templates")
+_SUFFIX: Final = ".template"
+_NAME: Final = "{name}"
+
 _MANIFEST: Final = """\
 [package]
 name = "{name}"
 publisher = "{publisher}"
 version = "0.1.0"
-description = "{does}"
+description = "{description}"
 
 [[process]]
 name = "{name}"
 wasm = "build/{name}.wasm"
 on-exit = "restart"
 public = true
-{rights}
+{more}
 [process.build]
 language = "{language}"
 source = "{source}"
@@ -35,162 +44,69 @@ source = "{source}"
 _README: Final = """\
 # {name}
 
-{does}.
+{description}.
 
-{first}    guesthouse build .        # {source} to build/{name}.wasm
-    guesthouse run --dev .    # serve it; rebuild and reload it as you edit
+{first}    guesthouse run --dev .    # serve it; reload it as you edit
+    guesthouse build .        # {source} to build/{name}.wasm
 
-{clients}
+{use}
 """
 
-_PYTHON: Final = '''\
-"""Answers every message with the same message."""
 
-from guesthouse_sdk import Channel, Process
+class _Language(Struct, frozen=True):
+    """A language of templates."""
 
-
-class Echo(Process):
-    def on_message(self, channel: Channel, message: str | bytes) -> None:
-        channel.send(message)
-
-
-main = Echo
-'''
-
-_PYTHON_TEST: Final = """\
-from pathlib import Path
-
-from guesthouse_sdk.testing import FakeHost, load_main
+    language: str
+    """In the manifest."""
+    source: str
+    shared: tuple[str, ...] = ()
+    """Folders of `templates/` that all its packages have."""
+    first: str = ""
+    """A line of the README: what to run before all else."""
 
 
-def test_a_message_comes_back() -> None:
-    with FakeHost() as host:
-        channel = host.open()
-        channel.send_text("hello")
-        host.run(load_main(Path(__file__).parents[1] / "app.py"))
-        assert channel.received == ["hello"]
-"""
+class _Kind(Struct, frozen=True):
+    """What a package does."""
 
-_TYPESCRIPT: Final = """\
-import { type Channel, Process } from "@guesthouse/sdk";
+    description: str
+    use: str
+    """How it is used, for the README."""
+    shared: tuple[str, ...] = ()
+    more: str = ""
+    """More lines of the manifest's process."""
 
-/** Answers every message with the same message. */
-export default class Echo extends Process {
-  override onMessage(channel: Channel, message: string | Uint8Array): void {
-    channel.send(message);
-  }
-}
-"""
 
-_TYPESCRIPT_TEST: Final = """\
-import assert from "node:assert/strict";
-import { test } from "node:test";
-
-import { FakeHost } from "@guesthouse/sdk/testing";
-
-test("a message comes back", async () => {
-  const host = await FakeHost.load(new URL("../app.ts", import.meta.url).pathname);
-  const channel = host.open();
-  channel.send("hello");
-  assert.deepEqual(channel.received, ["hello"]);
-});
-"""
-
-_PACKAGE_JSON: Final = """\
-{
-  "name": "NAME",
-  "private": true,
-  "type": "module",
-  "scripts": {
-    "check": "tsc --noEmit",
-    "test": "node --test tests/*.test.ts"
-  },
-  "devDependencies": {
-    "componentize-qjs": "0.4.5",
-    "esbuild": "0.28.2",
-    "typescript": "5.9.3"
-  }
-}
-"""
-
-_TSCONFIG: Final = """\
-{
-  "compilerOptions": {
-    "target": "es2023",
-    "lib": ["es2023"],
-    "module": "esnext",
-    "moduleResolution": "bundler",
-    "strict": true,
-    "noImplicitOverride": true,
-    "allowImportingTsExtensions": true,
-    "noEmit": true,
-    "types": []
-  },
-  "include": ["*.ts"]
-}
-"""
-
-_C: Final = """\
-/* Answers every text message with the same text. */
-#include "guesthouse.h"
-
-void gh_run(const gh_address *our) {
-    (void)our;
-    for (;;) {
-        const gh_received *received = gh_receive();
-        if (received->failed || received->message.kind != GH_HTTP_SERVER ||
-            received->message.http_server.kind != GH_WEB_SOCKET_PUSH)
-            continue;
-        gh_option_string text = gh_get_blob_text();
-        if (text.some)
-            gh_send_ws_text(received->message.http_server.push.channel_id, text.value);
-    }
-}
-"""
-
-TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = MappingProxyType(
+_RUST: Final = (
+    "    rustup target add wasm32-wasip2\n    cargo test                # with a host made for tests\n"
+)
+_NPM: Final = "    npm install               # what it is built with\n"
+_LANGUAGES: Final[Mapping[str, _Language]] = MappingProxyType(
     {
-        "python": ("app.py", {"app.py": _PYTHON, "tests/test_{name}.py": _PYTHON_TEST}),
-        "c": ("src/{name}.c", {"src/{name}.c": _C}),
-        "javascript": (
-            "app.ts",
-            {
-                "app.ts": _TYPESCRIPT,
-                "tests/app.test.ts": _TYPESCRIPT_TEST,
-                "package.json": _PACKAGE_JSON,
-                "tsconfig.json": _TSCONFIG,
-            },
+        "python": _Language("python", "app.py"),
+        "typescript": _Language("javascript", "app.ts", ("npm/typescript",), _NPM),
+        "javascript": _Language("javascript", "app.js", ("npm/javascript",), _NPM),
+        "c": _Language("c", "src/{name}.c"),
+        "rust": _Language("rust", "src/lib.rs", (), _RUST),
+    }
+)
+_KINDS: Final[Mapping[str, _Kind]] = MappingProxyType(
+    {
+        "echo": _Kind(
+            "Answers every message with the same message",
+            'Clients register on `/` with `"target_process": "{name}:{name}:{publisher}"`.',
         ),
-        **RUST_TEMPLATES,
+        "chat": _Kind(
+            "A chat: what one says, all hear",
+            "The login URL that `run --dev` prints leads to its page.",
+            ("page",),
+            'ui = "ui"\n',
+        ),
+        "http": _Kind(
+            "An API of JSON over HTTP",
+            "Its paths are below `/{name}:{name}:{publisher}`.",
+        ),
     }
 )
-"""By template, `LANGUAGE` or `LANGUAGE-KIND`: the source's path, and the files by path."""
-
-_DOES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "": "Answers every message with the same message",
-        "chat": "A chat room for all who are connected",
-        "http": "Keeps notes, by HTTP and in JSON",
-    }
-)
-"""By kind: what it says of itself."""
-
-_RIGHTS: Final[Mapping[str, str]] = MappingProxyType({"http": 'request-capabilities = ["kv:distro:sys"]\n'})
-"""By kind: what it has to be granted."""
-
-_REGISTER: Final = 'Clients register on `/` with `"target_process": "{name}:{name}:{publisher}"`.'
-_CLIENTS: Final[Mapping[str, str]] = MappingProxyType(
-    {"http": "Clients request `/{name}:{name}:{publisher}/notes`."}
-)
-"""By kind: how clients reach it."""
-
-_FIRST: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "javascript": "    npm install               # what it is built with\n",
-        "rust": "    rustup target add wasm32-wasip2\n    cargo test                # with a host made for tests\n",
-    }
-)
-"""By language: what the README says to run before `guesthouse build`."""
 
 
 def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
@@ -202,27 +118,53 @@ def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
     """
     ProcessId.parse(f"{name}:{name}:{publisher}")
     folder = parent / name
-    source, files = TEMPLATES[template]
-    language, _, kind = template.partition("-")
-    values = {"name": name, "publisher": publisher, "language": language}
-    values |= {"does": _DOES[kind], "rights": _RIGHTS.get(kind, "")}
-    values["source"] = source.format(**values)
-    values["clients"] = _CLIENTS.get(kind, _REGISTER).format(**values)
-    made = {path.format(**values): content.replace("NAME", name) for path, content in files.items()}
-    made[MANIFEST_NAME] = _MANIFEST.format(**values)
-    made["README.md"] = _README.format(**values, first=_FIRST.get(language, ""))
     try:
         folder.mkdir(parents=True)
-        for path, content in made.items():
+        for path, content in _content(name, publisher, template):
             (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_text(content)
-        if language == "rust":
+            (folder / path).write_text(content, encoding="utf-8")
+        if template.partition("-")[0] == "rust":
             link_sdk(folder)
             (folder / LOCK).write_bytes(
-                (sdk_folder(language) / LOCK).read_bytes()
+                (sdk_folder("rust") / LOCK).read_bytes()
             )  # what the SDK is tested with
     except FileExistsError:
         raise PackageError(f"{folder} exists already: choose another name") from None
     except OSError as error:
         raise PackageError(f"{folder} cannot be written: {error.strerror}; choose another place") from None
     return folder
+
+
+def first_steps(folder: Path, template: str) -> str:
+    """What to type to run a new package."""
+    prepare = (
+        f"cd {folder} && npm install && cd .. && " if _parts(template)[0].language == "javascript" else ""
+    )
+    return f"{prepare}guesthouse run --dev {folder}"
+
+
+def _parts(template: str) -> tuple[_Language, _Kind, str]:
+    language, _, kind = template.partition("-")
+    kind = kind or "echo"
+    return _LANGUAGES[language], _KINDS[kind], f"{language}/{kind}"
+
+
+def _content(name: str, publisher: str, template: str) -> Iterator[tuple[str, str]]:
+    """The files of a package, by their paths."""
+    language, kind, own = _parts(template)
+    if language.language == "rust":
+        rights = 'request-capabilities = ["kv:distro:sys"]\n' if template == "rust-http" else ""
+        kind = _Kind(
+            kind.description, kind.use if template != "rust-chat" else _KINDS["echo"].use, (), rights
+        )
+    values = {"name": name, "publisher": publisher, "language": language.language}
+    values |= {"source": language.source.format(**values), "description": kind.description, "more": kind.more}
+    yield MANIFEST_NAME, _MANIFEST.format(**values)
+    yield "README.md", _README.format(**values, first=language.first, use=kind.use.format(**values))
+    for file, content in RUST_TEMPLATES.get(template, ("", {}))[1].items():
+        yield file, content.replace("NAME", name)
+    for place in (own, *language.shared, *kind.shared):
+        root = _TEMPLATES / place
+        for path in sorted(root.rglob(f"*{_SUFFIX}")):
+            shown = path.relative_to(root).as_posix().removesuffix(_SUFFIX)
+            yield shown.replace(_NAME, name), path.read_text(encoding="utf-8").replace(_NAME, name)

@@ -55,7 +55,7 @@ _SLOW_SECONDS: Final = 10.0
 
 def build_python(source: Path, output: Path, report: Report) -> None:
     """Build a Python process with the SDK's own builder."""
-    _need("componentize_py", "componentize-py")
+    need_componentize_py()
     command = [sys.executable, "-m", "guesthouse_sdk.build", str(source), "-o", str(output)]
     run_tool(command, source, report, env=os.environ | {"PYTHONPATH": str(sdk_folder("python"))})
 
@@ -155,6 +155,15 @@ BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
         "javascript": build_javascript,
     }
 )
+
+
+def need_componentize_py() -> None:
+    """Check that it is installed.
+
+    Raises:
+        BuildError: it is not.
+    """
+    _need("componentize_py", "componentize-py")
 
 
 def _need(module: str, tool: str) -> None:

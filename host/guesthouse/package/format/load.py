@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Final
 
 from guesthouse.core.address import ProcessId, is_runtime_module
@@ -26,8 +28,13 @@ LOCAL_PUBLISHER: Final = "local.os"
 
 _ZIP_MAGIC: Final = b"PK"
 
+Components = Mapping[ProcessId, Path]
+_OWN: Final[Components] = MappingProxyType({})
 
-def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Package:
+
+def load_package(
+    argument: str, limits: PackageLimits, unpack_dir: Path, components: Components = _OWN
+) -> Package:
     """Load a package named on the command line. Blocks on the file system.
 
     Args:
@@ -36,6 +43,7 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
             `?on-exit=none` or `?on-exit=restart`, the default.
         limits: sizes above which it is refused.
         unpack_dir: where archives are unpacked, each in a folder named by its hash.
+        components: what processes of a folder run in the place of their own components.
 
     Raises:
         PackageError: it does not exist, is none of these, or is refused; one line with the remedy.
@@ -52,7 +60,7 @@ def load_package(argument: str, limits: PackageLimits, unpack_dir: Path) -> Pack
                 f"{argument}: only a bare .wasm takes ?on-exit=: set it in the {MANIFEST_NAME}"
             )
         if stat.S_ISDIR(_mode(path) or 0):
-            return _from_folder(path, path, limits, f"build it with 'guesthouse build {path}'")
+            return _from_folder(path, path, limits, f"build it with 'guesthouse build {path}'", components)
         if _starts_with(path, _ZIP_MAGIC):
             return _from_archive(path, limits, unpack_dir)
         return _bare(path, _local_id(path), limits, on_exit)
@@ -98,7 +106,9 @@ def named_as(error: GuesthouseError, folder: Path, path: Path) -> GuesthouseErro
     return PackageError(text) if isinstance(error, PackageError) else error
 
 
-def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str) -> Package:
+def _from_folder(
+    folder: Path, source: Path, limits: PackageLimits, remedy: str, components: Components = _OWN
+) -> Package:
     manifest = read_manifest(folder)
     if len(manifest.processes) > limits.processes:
         raise PackageError(
@@ -112,16 +122,17 @@ def _from_folder(folder: Path, source: Path, limits: PackageLimits, remedy: str)
         description=manifest.description,
         source=source,
         processes=tuple(
-            _process(folder, entry, manifest.version, limits, remedy) for entry in manifest.processes
+            _process(folder, entry, manifest.version, limits, remedy, components.get(entry.id))
+            for entry in manifest.processes
         ),
     )
 
 
 def _process(
-    folder: Path, entry: ProcessEntry, version: str, limits: PackageLimits, remedy: str
+    folder: Path, entry: ProcessEntry, version: str, limits: PackageLimits, remedy: str, instead: Path | None
 ) -> ProcessSpec:
     _check_id(entry.id)
-    component = inside(folder, entry.wasm)
+    component = instead or inside(folder, entry.wasm)
     if not component.exists():
         raise PackageError(f"{component}, the component of {entry.id}, does not exist: {remedy}")
     _check_component(component, limits)

@@ -1,0 +1,1 @@
+"""Apps that run from their sources, under `guesthouse run --dev`."""
