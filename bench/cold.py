@@ -34,12 +34,12 @@ def run(effort: Effort) -> Result:
         for name, guest in _GUESTS.items():
             path = compiled(component(guest))
             with worker() as one:
-                guests.add(f"Guesthouse, {name}, new to its worker", time=1000 * _first_message(one, path))
+                guests.add(f"Guesthouse, {name}, new to its worker", time=1000 * first_message(one, path))
                 one.start(path)  # keeps the component loaded
                 one.expect(Started)
                 for _ in range(effort.count(_STARTS_A_ROUND)):
                     guests.add(
-                        f"Guesthouse, {name}, known to its worker", time=1000 * _first_message(one, path)
+                        f"Guesthouse, {name}, known to its worker", time=1000 * first_message(one, path)
                     )
     nodes = Table("the command to `ready`", [Column("time", "ms", 0)])
     with tempfile.TemporaryDirectory(prefix="guesthouse-bench-") as folder:
@@ -68,7 +68,7 @@ def run(effort: Effort) -> Result:
     return result
 
 
-def _first_message(one: Worker, path: Path) -> float:
+def first_message(one: Worker, path: Path) -> float:
     """Seconds from START to the answer of the first message; the guest is stopped afterwards."""
     begin = perf_counter()
     handle = one.start(path)

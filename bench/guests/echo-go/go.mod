@@ -1,0 +1,5 @@
+module echo
+
+go 1.24
+
+require guesthouse.dev/guest v0.0.0
