@@ -20,6 +20,7 @@ from worker_link import compiled, worker
 GUESTS: Final = {
     "C": "echo-c",
     "C++": "echo-cpp",
+    "Rust": "echo-rust",
     "Go": "echo-go",
     "TypeScript, JavaScript": "echo-js",
     "Python": "echo",
@@ -76,8 +77,8 @@ def run(effort: Effort) -> Result:
 
 
 def _can_build(language: str) -> bool:
-    if language == "Go":
-        return shutil.which("go") is not None
+    if language in ("Go", "Rust"):
+        return shutil.which({"Go": "go", "Rust": "cargo"}[language]) is not None
     if language == "TypeScript, JavaScript":
         modules = ROOT / "tests/e2e/node_modules"
         link = ROOT / "bench/guests/echo-js/node_modules"
