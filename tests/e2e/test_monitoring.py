@@ -167,6 +167,31 @@ async def test_health_and_readiness_are_told_and_strangers_are_told_nothing(star
         assert (await http.get("/")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "beginning", [b"", b"GET /healthz HTTP/1.1\r\nHost: lo"], ids=["silent", "half a head"]
+)
+async def test_clients_that_ask_for_nothing_do_not_make_a_node_look_dead(
+    start: StartNode, beginning: bytes
+) -> None:
+    daemon = await start("echo-c", settings=MONITORED | {"connections_handshake_seconds": 0.5})
+    url = await listener(daemon)
+    port = urllib.parse.urlsplit(url).port
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(64)]
+    for _, writer in held:
+        writer.write(beginning)
+
+    async def healthy() -> bool:
+        async with httpx.AsyncClient() as http:
+            try:
+                return (await http.get(f"{url}/healthz")).status_code == 200
+            except httpx.TransportError:  # refused, and others are refused already
+                return False
+
+    await until(healthy, bool, "the node answers")
+    for _, writer in held:
+        writer.close()
+
+
 async def test_a_port_in_use_is_refused_by_the_settings_name(start: StartNode) -> None:
     daemon = await start("echo-c", settings=MONITORED)
     port = urllib.parse.urlsplit(await listener(daemon)).port

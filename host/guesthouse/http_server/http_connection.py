@@ -190,11 +190,21 @@ class HttpConnection(HttpToolsProtocol):
         """A response was sent: continue with the next request."""
         self._running = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
+        self._expect_reading()
         if self._pending is not None and self._running is None and not self.transport.is_closing():
             self._answer_refused(self._pending)
         elif self._held and not self.transport.is_closing():
             held, self._held = self._held, b""
             self._take(held)
+
+    def _expect_reading(self) -> None:
+        """Start a deadline for the rest of a response, which may be too little to pause writing: a client that never
+        reads it would keep its socket, which is closed once all is sent.
+        """
+        if self.due == NEVER and self.transport.get_write_buffer_size():
+            limits = self._context.settings.connections
+            seconds = limits.ping_seconds + limits.pong_seconds
+            self._context.deadlines.set(self, self._context.monotonic() + seconds)
 
     def _upgrade(self, rest: bytes) -> None:
         if not self._should_upgrade():
@@ -242,6 +252,7 @@ class HttpConnection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and cycle.more_body and not self._in_head and not cycle.response_complete:
             if cycle.response_started:
+                self._expect_reading()
                 self.transport.close()
                 return
             self._drop_newest()
@@ -349,13 +360,16 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _is_unambiguous(self) -> bool:
-        """Whether the version is 1.0 or 1.1, there is one valid `Host` (RFC 9112, section 3.2), and the target is a
-        path, or `*` with OPTIONS.
+        """Whether the version is 1.0 or 1.1, there is one valid `Host` (RFC 9112, section 3.2), a body is coded in no
+        way but chunked, and the target is a path, or `*` with OPTIONS.
         """
         hosts = [value for name, value in self.headers if name == b"host"]
         version = self.parser.get_http_version()
         one_host = len(hosts) == 1 or (not hosts and version == "1.0")
         one_host = one_host and all(is_host(host.decode("latin-1")) for host in hosts)
+        one_host = one_host and all(
+            value.lower() == b"chunked" for name, value in self.headers if name == b"transfer-encoding"
+        )
         whole_server = self.url == WHOLE_SERVER.encode() and self.parser.get_method() == b"OPTIONS"
         return version in ("1.0", "1.1") and one_host and (whole_server or self.url.startswith(b"/"))
 
@@ -388,22 +402,30 @@ class HttpConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its response: start a deadline."""
         super().pause_writing()
-        limits = self._context.settings.connections
-        self._context.deadlines.set(
-            self, self._context.monotonic() + limits.ping_seconds + limits.pong_seconds
-        )
+        if not self._refused:
+            self._context.deadlines.set(self, NEVER)
+            self._expect_reading()
 
     def resume_writing(self) -> None:
-        """The client reads again: stop the deadline."""
+        """The client reads again: what is left, or a head that came meanwhile, has a deadline from now."""
         super().resume_writing()
+        if self._refused:
+            return
         self._context.deadlines.set(self, NEVER)
+        if self._in_head:
+            seconds = self._context.settings.connections.handshake_seconds
+            self._context.deadlines.set(self, self._context.monotonic() + seconds)
+        elif self._running is None:
+            self._expect_reading()
 
     def on_deadline(self, now: float) -> float:
         """The deadline of the head, of reading the response or of closing passed."""
-        if self._waiting or self._held:
-            return now + _REFUSED_SECONDS  # input has arrived and is still to be parsed
-        if self._refused or self.flow.write_paused:
+        unread = self.flow.write_paused or (not self._in_head and self.transport.get_write_buffer_size() > 0)
+        if self._refused or unread:
             self.transport.abort()
-        else:
+        elif self._waiting or self._held:
+            return now + _REFUSED_SECONDS  # input has arrived and is still to be parsed
+        elif self._in_head:
             self._refuse(_REFUSALS.get(self._admitted, close_codes.REQUEST_LATE))
+            return self.due  # of closing
         return NEVER

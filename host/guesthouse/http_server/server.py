@@ -270,8 +270,12 @@ class HttpServer(HttpServerActions):
             context.turns.add(self._run_deadlines)
 
     def side_context(self, connections: int) -> Context:
-        """State for a listener beside this one, with a limit on connections of its own."""
-        return replace(self._context, connection_limits=ConnectionAdmission(connections, connections))
+        """State for a listener beside this one, with a limit on connections of its own. One address has three quarters
+        of them at most, so that it does not keep others out.
+        """
+        exempt = self._context.connection_limits.exempt
+        limits = ConnectionAdmission(connections, connections * 3 // 4, exempt)
+        return replace(self._context, connection_limits=limits)
 
     def side_server(
         self, context: Context, app: ASGIApp, *, tls: bool, websockets: TakesOver | None = None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Final, Self
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
-from uvicorn.config import Config
 
 from guesthouse import __version__
 from guesthouse.core.config import Settings
@@ -21,7 +20,6 @@ from guesthouse.http_server.listening import MONITORING, Listeners
 from guesthouse.http_server.refusals import refused
 from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.routing.origin import shown_address
-from guesthouse.http_server.uvicorn_server import PartServer
 from guesthouse.monitoring.exposition import Exposition
 from guesthouse.monitoring.figures import MeasuredNode, measure, unready_reasons
 
@@ -62,31 +60,22 @@ class MonitoringServer:
             ],
             redirect_slashes=False,
         )
-        self._server: PartServer
+        self._server = node.http.side_server(
+            node.http.side_context(_MOST_CONNECTIONS),
+            self._app,
+            tls=False,
+            keep_alive_seconds=_KEEP_ALIVE_SECONDS,
+        )
 
     async def __aenter__(self) -> Self:
         """Listen."""
         listening = self._listeners.listen(
             MONITORING, self._host, self._port, ("monitoring.host", "monitoring.port")
         )
-        self._server = PartServer(
-            Config(
-                cast(Any, self._app),
-                interface="asgi3",
-                loop="none",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=_MOST_CONNECTIONS,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            )
-        )
         host, port = listening.getsockname()[:2]
         await self._tasks.__aenter__()
         self._tasks.create_task(self._server.serve([listening]))
+        await self._server.accepting.wait()
         self._looks = self._tasks.create_task(self._look_at_lag())
         self.url = f"http://{shown_address(host, port)}"
         self._log.write("monitoring", "info", f"serves {self.url}/metrics")
@@ -99,7 +88,7 @@ class MonitoringServer:
         trace: TracebackType | None,
     ) -> None:
         self._looks.cancel()
-        self._server.force_exit = True  # close all connections, whoever waits
+        self._server.stop_accepting()
         self._server.ending.set()
         await self._tasks.__aexit__(kind, error, trace)
 

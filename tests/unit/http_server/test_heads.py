@@ -139,6 +139,7 @@ BROKEN = {
     "no request": b"NONSENSE\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two lengths": b"POST /login HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "a coding of the body": b"POST /login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "a chunk": b"POST /login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nno\r\n\r\n",
     "an upgrade": b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 }

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from guesthouse.core.config import ConnectionLimits, HttpSettings, Settings
 from guesthouse.http_server.listening import CannotListen
 from guesthouse.http_server.server import HttpServer
+from guesthouse.http_server.state.connection_limits import AdmittedConnection
 from guesthouse.link.calls import BindWsPath
 
 from .conftest import CHAT, FakeLog, FakeRouter, House, Start, http_path, read_close, upgrade_request
@@ -306,3 +307,11 @@ async def test_nagle_is_off(house: House) -> None:
         (connection,) = house.server._context.connections
         raw = connection._transport.get_extra_info("socket")
         assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_one_address_does_not_take_all_places_of_a_listener_beside(start: Start) -> None:
+    house: House = await start(ConnectionLimits())
+    admit = house.server.side_context(8).connection_limits.admit
+    assert [admit("192.0.2.1") for _ in range(6)] == [AdmittedConnection.YES] * 6
+    assert admit("192.0.2.1") is AdmittedConnection.TOO_MANY_FROM_ADDRESS
+    assert admit("192.0.2.2") is AdmittedConnection.YES
