@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
+import json
 from typing import Any
 
 import httpx
 import pytest
+from tests.patience import PATIENCE
+
+from guesthouse.core.config import ConnectionLimits
 
 from .api import SERVED, api_url, asking, closed, key, problem, service
 from .clients import ECHO_C, registered
@@ -161,6 +166,56 @@ async def test_a_key_is_refused_once_it_is_revoked_or_over(shared: StartNode) ->
         answer = await until(over, lambda answer: answer.status_code != 200, "the key is over")
         assert problem(answer) == (401, "no-key")
         assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_a_key_that_is_revoked_while_a_body_arrives_does_no_more(shared: StartNode) -> None:
+    """Else who has stolen one keeps requests in stock, whose last byte is still to come."""
+    daemon = await shared("echo-c", settings=SERVED)
+    url = await api_url(daemon)
+    stolen = await key(daemon, "push", name="stolen")
+    body = json.dumps({"process": ECHO_C, "seconds": 86400}).encode()
+    head = (
+        f"POST /api/v1/tokens HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {stolen}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+    writer.write(head.encode())
+    async with asyncio.timeout(PATIENCE):
+        assert b" 100 " in await reader.readuntil(b"\r\n\r\n"), "the key was good, and the body is awaited"
+        await daemon.ask("api-key-revoke", name="stolen")
+        writer.write(body)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+
+
+async def test_a_message_may_be_as_large_as_it_may_in_escapes_too(shared: StartNode) -> None:
+    daemon = await shared("echo-c", settings=SERVED)
+    most = ConnectionLimits().message_bytes
+    async with asking(daemon, "push", "escapes") as api:
+        for letter in ("\N{CYRILLIC SMALL LETTER A}", "\N{GRINNING FACE}"):
+            text = letter * (most // len(letter.encode()))
+            body = json.dumps({"message": {"type": "text", "text": text}})
+            assert body.isascii()
+            assert len(body) > 2 * most
+            pushed = await api.post(
+                f"/processes/{ECHO_C}/messages",
+                content=body,
+                headers={"Content-Type": "application/json"},
+            )
+            assert pushed.status_code == 200, pushed.text
+        longer = await api.post(f"/processes/{ECHO_C}/messages", json={"message": "x" * 4 * most})
+        assert problem(longer) == (413, "body-too-big")
+        assert longer.json()["detail"] == f"{3 * most + 64 * 1024} bytes at most"
+
+
+async def test_a_body_in_a_coding_is_refused(shared: StartNode) -> None:
+    daemon = await shared("echo-c", settings=SERVED)
+    async with asking(daemon, "push", "codes") as api:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        body = gzip.compress(json.dumps({"process": ECHO_C}).encode())
+        answer = await api.post("/tokens", content=body, headers=headers)
+        assert problem(answer) == (415, "not-json")
+        assert answer.json()["detail"] == "send it without Content-Encoding"
 
 
 async def test_a_key_is_taken_from_its_header_and_from_nowhere_else(shared: StartNode) -> None:

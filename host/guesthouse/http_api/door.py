@@ -27,6 +27,7 @@ from guesthouse.http_api.key_check import KeyCheck
 from guesthouse.http_api.openapi import DOCUMENT_PATH, document
 from guesthouse.http_api.operations import SOURCE, Operations
 from guesthouse.http_api.problems import HEADERS, ApiProblem, as_response, of_refusal
+from guesthouse.http_server.close_codes import BODY_TOO_BIG
 from guesthouse.http_server.http.requests import RequestRefused, body_of, raw_path
 from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.state.context import Context
@@ -36,6 +37,8 @@ from guesthouse.http_server.state.refusal_counts import RefusedBy
 BODY_OVERHEAD: Final = 64 * 1024
 """Bytes of a body beside a message, and all of one without."""
 NO_PAGES: Final[Mapping[str, Callable[[Request], Response]]] = {}
+_ESCAPED: Final = 3
+"""A letter beyond ASCII has at most so many times its bytes as an escape of JSON, by which many programs write it."""
 _MOST_QUERY: Final = 16
 _MOST_DETAIL: Final = 300
 _BODIES_AT_ONCE: Final = 8
@@ -68,7 +71,7 @@ class Door:
         self._hosts = hosts
         self._stopping = stopping
         self._pages = pages
-        self._body_bytes = 2 * context.settings.connections.message_bytes + BODY_OVERHEAD
+        self._body_bytes = _ESCAPED * context.settings.connections.message_bytes + BODY_OVERHEAD
         self._bodies = BodyBudget(_BODIES_AT_ONCE * self._body_bytes)
         self._places = [(_pattern(path), methods) for path, methods in _by_path().items()]
 
@@ -79,7 +82,8 @@ class Door:
         except ApiProblem as problem:
             response = self._refused(problem)
         except RequestRefused as refused:
-            response = self._refused(of_refusal(refused.refusal))
+            most = f"{self._body_bytes} bytes at most" if refused.refusal is BODY_TOO_BIG else None
+            response = self._refused(of_refusal(refused.refusal, most))
             response.headers["Connection"] = "close"
         except asyncio.CancelledError:
             if not self._stopping():
@@ -112,6 +116,9 @@ class Door:
         caller = self._caller(request)
         caller.check_role(operation.role)
         asked = await self._asked(operation, at, request)
+        if operation.has_body:  # it took its time, in which the key may have been revoked
+            caller = self._caller(request)
+            caller.check_role(operation.role)
         given = await operation.run(self._operations, caller, asked)
         return (
             Response(status_code=204, headers=HEADERS)
@@ -164,6 +171,8 @@ class Door:
         mime = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if mime != "application/json":
             raise ApiProblem(problems.NOT_JSON)
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise ApiProblem(problems.NOT_JSON, "send it without Content-Encoding")
         seconds = self._context.settings.connections.handshake_seconds
         async with body_of(request, self._body_bytes, self._bodies, seconds) as body:
             return decode(body, type=kind)

@@ -15,7 +15,7 @@ MOST_LINES: Final = 1_000
 
 LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600
 _BASE64: Final = "[A-Za-z0-9+/]"
-_PART: Final = "[A-Za-z0-9][A-Za-z0-9._~-]{0,127}"
+_PART: Final = "[A-Za-z0-9](?:[A-Za-z0-9._~-]{0,126}[A-Za-z0-9_~-])?"
 ProcessName: TypeAlias = Annotated[
     str,
     Meta(

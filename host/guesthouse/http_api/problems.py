@@ -92,9 +92,10 @@ _READING: Final = {
 """Names of what can be wrong with how a body arrives, by status."""
 
 
-def of_refusal(refusal: Refusal) -> ApiProblem:
+def of_refusal(refusal: Refusal, detail: str | None = None) -> ApiProblem:
     """A refusal of the HTTP server, met while a body was read."""
-    return ApiProblem(ProblemKind(refusal.status, _READING.get(refusal.status, "refused"), refusal.reason))
+    kind = ProblemKind(refusal.status, _READING.get(refusal.status, "refused"), refusal.reason)
+    return ApiProblem(kind, detail)
 
 
 def as_response(problem: ApiProblem) -> Response:
