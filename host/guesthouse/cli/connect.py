@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from guesthouse.cli.durations import Seconds
 from guesthouse.cli.options import home_option, home_path
 from guesthouse.cli.terminal.completing import PROCESSES
 from guesthouse.core.errors import GuesthouseError
@@ -52,7 +53,7 @@ class BadLine(GuesthouseError):
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(0, 86_400),
+    type=Seconds(0, 86_400),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

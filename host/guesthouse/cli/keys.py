@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from guesthouse.cli.durations import duration
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
 
-_UNITS: Final = {"min": 60, "h": 3600, "d": 86_400}
+_LONGEST: Final = 3660 * 86_400
 
 
 def _duration(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """A duration such as 90d, in seconds."""
     if value is None:
         return None
-    match = re.fullmatch(r"([1-9][0-9]{0,5}) ?(min|h|d)", value)
-    if match is None or int(match[1]) * _UNITS[match[2]] > 3660 * _UNITS["d"]:
-        text = f"{value!r} is not a duration of at most ten years, such as 12h or 90d"
+    seconds = duration(value)
+    if seconds is None or not 0 < seconds <= _LONGEST:
+        text = f"{value!r} is not a duration of at most ten years, such as 90s, 10min, 12h or 90d"
         raise click.BadParameter(text, context, parameter)
-    return int(match[1]) * _UNITS[match[2]]
+    return seconds
 
 
 @click.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import click
 
+from guesthouse.cli.durations import duration
 from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
 from guesthouse.cli.terminal.completing import PROCESSES
 from guesthouse.core.printable import printable
@@ -23,18 +23,15 @@ _WIDE: Final = 240
 """Width of a table that is not for a terminal, so that nothing is wrapped."""
 
 
-_UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
-
-
 def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
     """A time in ISO 8601, or how long ago it was, as Unix seconds; 0 for none."""
     from datetime import datetime
 
     if value is None:
         return 0.0
-    ago = re.fullmatch(r"([0-9]{1,9}) ?(s|min|h|d)", value)
+    ago = duration(value)
     if ago is not None:
-        return time.time() - int(ago[1]) * _UNITS[ago[2]]
+        return time.time() - ago
     try:
         return datetime.fromisoformat(value).timestamp()
     except (ValueError, OverflowError, OSError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
+from guesthouse.cli.durations import Seconds
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
 from guesthouse.cli.status import print_table
 from guesthouse.core.printable import printable
@@ -52,7 +53,7 @@ _KEYS: Final = "q quit   s sort by the next column   arrows left and right, too"
 @click.command()
 @click.option(
     "--interval",
-    type=click.FloatRange(_SHORTEST, 3600),
+    type=Seconds(_SHORTEST, 3600),
     default=2.0,
     show_default=True,
     help="Seconds between two looks.",

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from guesthouse.core.config import load_settings
 from guesthouse.core.home import Home
+from guesthouse.http_api.api_keys import ApiKeys
 from guesthouse.kernel.storage.tables import KERNEL_TABLES, SCHEMA_VERSION, prepare
 from guesthouse.modules.registry import TABLES
 from guesthouse.node.doctor import home_checks, machine, network_checks, programs
@@ -191,6 +192,26 @@ def test_a_port_in_use_is_found_also_if_it_is_another_listeners(tmp_path: Path) 
     same = replace(settings, api=replace(settings.api, port=port))
     assert [one.status for one in network_checks.ports(same, None)] == [OK, OK, FAIL]
     assert only(network_checks.ports(settings, {"url": f"http://127.0.0.1:{port}"})).status == FAIL
+
+
+def test_an_api_over_tls_without_a_certificate_is_found(tmp_path: Path) -> None:
+    (tmp_path / "guesthouse.toml").write_text("[http]\nport = 0\n[api]\nport = 0\ntls = true\n")
+    settings = load_settings(str(tmp_path), environment={})
+    (found,) = [one for one in network_checks.ports(settings, None) if one.status != OK]
+    assert (found.check, found.status) == ("API port", FAIL)
+    assert "http.tls_cert is not" in found.text
+
+
+def test_keys_of_the_api_that_no_node_can_read_are_found(home: Home) -> None:
+    assert not list(home_checks.api_keys(home))
+    keys = ApiKeys(home.path)
+    keys.create("now", "read", time.time())
+    keys.create("over", "read", 1000, seconds=60)
+    found = only(home_checks.api_keys(home))
+    assert (found.status, "1 of them expired" in found.text) == (OK, True)
+    (home.path / "api.keys").write_text("{")
+    found = only(home_checks.api_keys(home))
+    assert (found.status, str(home.path / "api.keys") in found.text) == (FAIL, True)
 
 
 def made_certificate(folder: Path, begins: timedelta, ends: timedelta) -> tuple[str, str]:

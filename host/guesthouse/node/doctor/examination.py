@@ -57,6 +57,7 @@ def _of_the_home(home: Home, *, running: bool) -> Mapping[str, Check]:
     return {
         "restore": partial(home_checks.unfinished, home),
         "permissions": partial(home_checks.permissions, home),
+        "API keys": partial(home_checks.api_keys, home),
         "disk": partial(home_checks.space, home),
         "database": partial(home_checks.database, home, running=running),
         "packages": partial(home_checks.packages, home),

@@ -17,6 +17,7 @@ from guesthouse.core import private
 from guesthouse.core.config import MIB, Settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import SECRETS, Home, is_of_a_node
+from guesthouse.http_api.api_keys import KEYS_FILE, ApiKeys, KeysUnreadable
 from guesthouse.kernel.storage.tables import SCHEMA_VERSION
 from guesthouse.node.doctor.finding import FAIL, OK, WARN, Finding
 from guesthouse.package.store.installed import read_installed
@@ -81,6 +82,23 @@ def _reachable(home: Home) -> tuple[list[str], list[str]]:
         elif stat.S_IMODE(status.st_mode) & 0o077:
             readable.append(name)
     return foreign, readable
+
+
+def api_keys(home: Home) -> Iterator[Finding]:
+    """Whether the keys of the HTTP API can be read: without them no node starts."""
+    if not (home.path / KEYS_FILE).exists():
+        return
+    try:
+        keys = ApiKeys(home.path).listed()
+    except KeysUnreadable as error:
+        yield Finding(
+            "API keys", FAIL, str(error).rpartition(": ")[0], "fix it, or remove it to start without keys"
+        )
+        return
+    over = sum(not key.is_valid(time.time()) for key in keys)
+    text = f"{len(keys)} keys of the HTTP API, {over} of them expired"
+    remedy = "guesthouse api-key list shows them, guesthouse api-key revoke NAME removes one" if over else ""
+    yield Finding("API keys", OK, text, remedy)
 
 
 def _named(names: list[str]) -> str:

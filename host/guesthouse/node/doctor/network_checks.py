@@ -31,6 +31,11 @@ def ports(settings: Settings, node: dict[str, Any] | None) -> Iterator[Finding]:
         places.append(("monitoring port", settings.monitoring.host, settings.monitoring.port, names))
     if settings.api.port is not None:
         places.append(("API port", settings.api.host, settings.api.port, ("api.host", "api.port")))
+        if settings.api.tls and settings.http.tls_cert is None:
+            text = "api.tls is set, but http.tls_cert is not"
+            yield Finding(
+                "API port", FAIL, text, "set it to a PEM certificate chain, or serve the API behind a proxy"
+            )
     with ExitStack() as taken:  # all at once, as the node takes them
         for check, host, port, named in places:
             try:
