@@ -186,6 +186,7 @@ async def test_a_key_that_is_revoked_while_a_body_arrives_does_no_more(shared: S
         writer.write(body)
         assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
     writer.close()
+    await daemon.log_line("api", "an API key was refused")
 
 
 async def test_a_message_may_be_as_large_as_it_may_in_escapes_too(shared: StartNode) -> None:

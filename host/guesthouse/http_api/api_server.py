@@ -49,7 +49,7 @@ class ApiServer:
         self._settings = settings
         self._log = log
         api = settings.api
-        context = node.http.side_context(MOST_CONNECTIONS)
+        context = node.http.side_context(MOST_CONNECTIONS, SOURCE)
         hosts = Hosts((*settings.http.hosts, api.host), "shared")
         self._operations = Operations(node)
         check = KeyCheck(keys, context)

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from guesthouse.http_api import problems
+from guesthouse.http_api.body_shares import BodyShares
 from guesthouse.http_api.caller import Caller
 from guesthouse.http_api.catalogue import OPERATIONS, PREFIX, Operation
 from guesthouse.http_api.key_check import KeyCheck
@@ -31,7 +32,6 @@ from guesthouse.http_server.close_codes import BODY_TOO_BIG
 from guesthouse.http_server.http.requests import RequestRefused, body_of, raw_path
 from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.state.context import Context
-from guesthouse.http_server.state.pending_responses import BodyBudget
 from guesthouse.http_server.state.refusal_counts import RefusedBy
 
 BODY_OVERHEAD: Final = 64 * 1024
@@ -72,7 +72,7 @@ class Door:
         self._stopping = stopping
         self._pages = pages
         self._body_bytes = _ESCAPED * context.settings.connections.message_bytes + BODY_OVERHEAD
-        self._bodies = BodyBudget(_BODIES_AT_ONCE * self._body_bytes)
+        self._bodies = BodyShares(_BODIES_AT_ONCE * self._body_bytes)
         self._places = [(_pattern(path), methods) for path, methods in _by_path().items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +115,7 @@ class Door:
         operation, at = self._found(request.method, path)
         caller = self._caller(request)
         caller.check_role(operation.role)
-        asked = await self._asked(operation, at, request)
+        asked = await self._asked(operation, at, request, caller)
         if operation.has_body:  # it took its time, in which the key may have been revoked
             caller = self._caller(request)
             caller.check_role(operation.role)
@@ -155,26 +155,26 @@ class Door:
         address = self._check.address(peer, request.headers.getlist("x-forwarded-for"))
         return Caller.with_key(self._check.key(text.strip() if scheme.lower() == "bearer" else "", address))
 
-    async def _asked(self, operation: Operation, at: dict[str, str], request: Request) -> Any:
+    async def _asked(self, operation: Operation, at: dict[str, str], request: Request, caller: Caller) -> Any:
         query = _query(request)
         if operation.method == "POST" and query:
             raise ApiProblem(problems.INVALID, "this takes no query")
         try:
             in_path = convert(at, operation.at, strict=False)
             if operation.has_body:
-                return operation.asked(in_path, await self._body(operation.rest, request))
+                return operation.asked(in_path, await self._body(operation.rest, request, caller))
             return operation.asked(in_path, convert(query, operation.rest, strict=False))
         except (MsgspecError, ValueError, RecursionError) as error:
             raise ApiProblem(problems.INVALID, ascii(str(error))[1:-1][:_MOST_DETAIL]) from None
 
-    async def _body(self, kind: type[Struct], request: Request) -> Struct:
+    async def _body(self, kind: type[Struct], request: Request, caller: Caller) -> Struct:
         mime = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if mime != "application/json":
             raise ApiProblem(problems.NOT_JSON)
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise ApiProblem(problems.NOT_JSON, "send it without Content-Encoding")
         seconds = self._context.settings.connections.handshake_seconds
-        async with body_of(request, self._body_bytes, self._bodies, seconds) as body:
+        async with body_of(request, self._body_bytes, self._bodies.of(caller.name), seconds) as body:
             return decode(body, type=kind)
 
 

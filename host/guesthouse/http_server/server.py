@@ -39,7 +39,7 @@ from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listen
 from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.sessions.handed_channel import HandedChannel
-from guesthouse.http_server.state.client_log import SOURCE
+from guesthouse.http_server.state.client_log import SOURCE, ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
@@ -269,13 +269,18 @@ class HttpServer(HttpServerActions):
         if more:
             context.turns.add(self._run_deadlines)
 
-    def side_context(self, connections: int) -> Context:
+    def side_context(self, connections: int, source: str) -> Context:
         """State for a listener beside this one, with a limit on connections of its own. One address has three quarters
         of them at most, so that it does not keep others out.
+
+        Args:
+            connections: the limit.
+            source: of the log lines about its clients.
         """
         exempt = self._context.connection_limits.exempt
         limits = ConnectionAdmission(connections, connections * 3 // 4, exempt)
-        return replace(self._context, connection_limits=limits)
+        faults = ClientFaultLog(self._context.log, source)
+        return replace(self._context, connection_limits=limits, client_faults=faults)
 
     def side_server(
         self, context: Context, app: ASGIApp, *, tls: bool, websockets: TakesOver | None = None

@@ -61,7 +61,7 @@ class MonitoringServer:
             redirect_slashes=False,
         )
         self._server = node.http.side_server(
-            node.http.side_context(_MOST_CONNECTIONS),
+            node.http.side_context(_MOST_CONNECTIONS, "monitoring"),
             self._app,
             tls=False,
             keep_alive_seconds=_KEEP_ALIVE_SECONDS,

@@ -311,7 +311,7 @@ async def test_nagle_is_off(house: House) -> None:
 
 async def test_one_address_does_not_take_all_places_of_a_listener_beside(start: Start) -> None:
     house: House = await start(ConnectionLimits())
-    admit = house.server.side_context(8).connection_limits.admit
+    admit = house.server.side_context(8, "side").connection_limits.admit
     assert [admit("192.0.2.1") for _ in range(6)] == [AdmittedConnection.YES] * 6
     assert admit("192.0.2.1") is AdmittedConnection.TOO_MANY_FROM_ADDRESS
     assert admit("192.0.2.2") is AdmittedConnection.YES

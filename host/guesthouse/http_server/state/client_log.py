@@ -20,10 +20,15 @@ class ClientFaultLog:
     number that was left out.
 
     Faults are the node's own texts and never contain what a client sent.
+
+    Args:
+        log: the node's log.
+        source: the source of the lines: the listener that the clients reached.
     """
 
-    def __init__(self, log: LogPort) -> None:
+    def __init__(self, log: LogPort, source: str = SOURCE) -> None:
         self._log = log
+        self._source = source
         self._by_sender = Throttle(_EVERY)
         self._by_fault = Throttle(_EVERY, SENDERS)
 
@@ -34,4 +39,4 @@ class ClientFaultLog:
         if others is not None:
             more = f" ({same} more like it)" if same else ""
             more += f" ({others} more of others)" if others else ""
-            self._log.write(SOURCE, "warning", f"{sender}: {fault}{more}")
+            self._log.write(self._source, "warning", f"{sender}: {fault}{more}")
