@@ -26,7 +26,6 @@ from guesthouse.monitoring.figures import MeasuredNode, measure, unready_reasons
 _LAG_SECONDS: Final = 0.5
 """Between two looks at how late the loop is."""
 _MOST_CONNECTIONS: Final = 64
-_KEEP_ALIVE_SECONDS: Final = 75
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -60,12 +59,8 @@ class MonitoringServer:
             ],
             redirect_slashes=False,
         )
-        self._server = node.http.side_server(
-            node.http.side_context(_MOST_CONNECTIONS, "monitoring"),
-            self._app,
-            tls=False,
-            keep_alive_seconds=_KEEP_ALIVE_SECONDS,
-        )
+        context = node.http.side_context(_MOST_CONNECTIONS, "monitoring")
+        self._server = node.http.side_server(context, self._app, tls=False)
 
     async def __aenter__(self) -> Self:
         """Listen."""
