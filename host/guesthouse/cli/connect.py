@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from guesthouse.cli.durations import Seconds
 from guesthouse.cli.options import home_option, home_path
 from guesthouse.cli.terminal.completing import PROCESSES
+from guesthouse.cli.terminal.durations import Seconds
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.printable import printable
 

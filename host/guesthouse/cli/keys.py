@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import click
 
-from guesthouse.cli.durations import duration
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
+from guesthouse.cli.terminal.durations import duration
 
 _LONGEST: Final = 3660 * 86_400
 

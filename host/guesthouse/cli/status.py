@@ -12,9 +12,9 @@ from typing import Any, Final, TypeAlias
 
 import click
 
-from guesthouse.cli.durations import duration
 from guesthouse.cli.options import home_option, home_path, json_option, print_json, version_text
 from guesthouse.cli.terminal.completing import PROCESSES
+from guesthouse.cli.terminal.durations import duration
 from guesthouse.core.printable import printable
 
 Columns: TypeAlias = Sequence[tuple[str, Callable[[dict[str, Any]], str]]]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
-from guesthouse.cli.durations import Seconds
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
 from guesthouse.cli.status import print_table
+from guesthouse.cli.terminal.durations import Seconds
 from guesthouse.core.printable import printable
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from guesthouse.cli.durations import Seconds, duration
 from guesthouse.cli.keys import api_key
+from guesthouse.cli.terminal.durations import Seconds, duration
 from guesthouse.cli.top import top
 
 
