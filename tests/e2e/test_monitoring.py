@@ -143,7 +143,8 @@ async def test_refusals_are_counted_by_code_and_reason(start: StartNode) -> None
 
 
 async def test_the_documentation_names_each_metric_and_no_other(start: StartNode) -> None:
-    url = await listener(await start("echo-c", settings=MONITORED))
+    traced = {"tracing_endpoint": "http://127.0.0.1:9"}  # whose metrics are there with it alone
+    url = await listener(await start("echo-c", settings=MONITORED | traced))
     page = (ROOT / "docs/monitoring.md").read_text()
     table = page[page.index("## Metrics") : page.index("## Prometheus")]
     named = set(re.findall(r"`(guesthouse_[a-z_]+)", table))
