@@ -97,3 +97,13 @@ export class Utf8Decoder {
     return !this.ignoreBOM && text.startsWith("\ufeff") ? text.slice(1) : text;
   }
 }
+
+/**
+ * Bytes of the host as the app's own kind: on StarlingMonkey the bindings make them of another `Uint8Array`, of which
+ * `instanceof` knows nothing.
+ */
+export function ownBytes(bytes: Uint8Array): Uint8Array {
+  return bytes instanceof Uint8Array
+    ? bytes
+    : new Uint8Array((bytes as Uint8Array).buffer, (bytes as Uint8Array).byteOffset, (bytes as Uint8Array).byteLength);
+}

@@ -16,7 +16,7 @@ import type {
 } from "guesthouse:process/types@0.1.0";
 
 import { formatAddress, formatProcessId, parseAddress } from "./address.ts";
-import { decodeUtf8, encodeUtf8 } from "./encoding.ts";
+import { decodeUtf8, encodeUtf8, ownBytes } from "./encoding.ts";
 import { MailboxFull, NoSuchProcess, NotAuthorised, Offline, refusalOf, type SendError, TimedOut } from "./errors.ts";
 
 declare const GUESTHOUSE_ENGINE: string;
@@ -44,7 +44,7 @@ export class Received {
 
   constructor(source: string, message: HostRequest | HostResponse["response"], blob: LazyLoadBlob | undefined) {
     this.source = source;
-    this.body = message.body;
+    this.body = ownBytes(message.body);
     this.metadata = message.metadata ?? undefined;
     this.capabilities = message.capabilities;
     this.blob = blob;

@@ -11,6 +11,7 @@ import type {
 } from "guesthouse:process/types@0.1.0";
 
 import { formatAddress } from "./address.ts";
+import { ownBytes } from "./encoding.ts";
 import { ChannelNotFound, refusalOf, RequestRefused } from "./errors.ts";
 import { sendHttpResponse } from "./http_server.ts";
 import { logException, printToLog } from "./log.ts";
@@ -301,5 +302,6 @@ function isThenable(value: unknown): value is Promise<unknown> {
 }
 
 function receivedBlob(): LazyLoadBlob | undefined {
-  return hasBlob() ? (getBlob() ?? undefined) : undefined;
+  const blob = hasBlob() ? (getBlob() ?? undefined) : undefined;
+  return blob === undefined ? undefined : { ...blob, bytes: ownBytes(blob.bytes) };
 }

@@ -5,7 +5,7 @@ import { clearState as hostClear, getState as hostGet, our as hostOur, setState 
 import type { ProcessId } from "guesthouse:process/types@0.1.0";
 
 import { formatAddress } from "./address.ts";
-import { decodeUtf8, encodeUtf8 } from "./encoding.ts";
+import { decodeUtf8, encodeUtf8, ownBytes } from "./encoding.ts";
 import { refusalOf, stateError } from "./errors.ts";
 
 /** This process's own address: `node@process:package:publisher`. */
@@ -25,7 +25,8 @@ export function ourId(): ProcessId {
 
 /** The stored bytes, if any. */
 export function getState(): Uint8Array | undefined {
-  return hostGet() ?? undefined;
+  const stored = hostGet() ?? undefined;
+  return stored === undefined ? undefined : ownBytes(stored);
 }
 
 /** Replace the stored bytes; durable once it returns. @throws StateError they are not stored. */

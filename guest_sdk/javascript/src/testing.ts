@@ -239,7 +239,7 @@ export class FakeHost {
           receive: () => this.#receive(),
           hasBlob: () => this.#blob !== undefined,
           getBlobText: () => (typeof this.#blob === "string" ? this.#blob : undefined),
-          getBlob: () => this.#blob && { bytes: this.#bytes(asBytes(this.#blob)) },
+          getBlob: () => (this.#blob === undefined ? undefined : { bytes: this.#bytes(asBytes(this.#blob)) }),
           sendRequest: (...given: SentRequest) => this.#sent(...given),
           sendAndAwaitResponse: (target: never, request: never, blob: never) => this.#awaited(target, request, blob),
           sendResponse: (response: { body: Uint8Array }) => (this.#answer = response),
