@@ -486,12 +486,18 @@ def plus(at: str, offset: int) -> str:
     return f"{at}+{offset}" if offset else at
 
 
+def contract() -> dict[str, Any]:
+    """What wasm-tools reads in `wit/`."""
+    command = [str(get_executable()), "component", "wit", "--json", str(WIT)]
+    read: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: S603 - a fixed tool
+    return read
+
+
 def generated() -> str:
     """The text of `contract.go`."""
-    command = [str(get_executable()), "component", "wit", "--json", str(WIT)]
-    contract = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: S603 - a fixed tool
-    generator = Generator(contract["types"])
-    for interface in contract["interfaces"]:
+    read = contract()
+    generator = Generator(read["types"])
+    for interface in read["interfaces"]:
         if interface["name"] != "guest":
             for function in interface["functions"].values():
                 generator.function(interface["name"], function)

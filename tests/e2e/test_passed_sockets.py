@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +74,11 @@ def assert_has(daemon: Daemon, *sockets: socket.socket) -> None:
 
 
 def open_files(pid: int) -> set[str]:
-    return {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    found = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            found.add(str(each.readlink()))
+    return found
 
 
 async def test_what_is_passed_to_another_process_is_not_taken(start: StartNode, bound: Bound) -> None:

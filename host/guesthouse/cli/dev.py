@@ -7,6 +7,8 @@ Builds run in a subprocess, because they take seconds of CPU.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -166,6 +168,7 @@ class _Watched:
         self._source = package.source.absolute()
         self._files = self._signatures(package)
         self._failed = failed
+        self._failed_content = ""
         self._digest = digest
 
     async def run(self) -> None:
@@ -182,13 +185,14 @@ class _Watched:
         prepared = None
         if self._source.is_dir():
             sources = await asyncio.to_thread(_look, self._source)
-            if sources != self._failed:
-                self._failed = sources
+            if sources != self._failed and not await self._is_failed_content(sources):
                 prepared = await self._runner.prepared(self._argument)
                 if prepared is None and await asyncio.to_thread(needs_build, self._source):
                     self._node.log.write(SOURCE, "info", f"{self._argument} has changed: building it")
                     await _build(self._source, self._node.log)
-                self._failed = None
+                self._failed, self._failed_content = None, ""
+            elif self._digest is not None:  # what runs is of sources, too, and stays
+                return
         package = await self._node.load(self._argument) if prepared is None else prepared.package
         files, digest = self._signatures(package), None if prepared is None else prepared.digest
         if (files, digest) == (self._files, self._digest):
@@ -201,6 +205,13 @@ class _Watched:
         else:
             await self._runner.replace(prepared)
         self._node.log.write(SOURCE, "info", f"{self._argument} was reloaded; its channels stayed open")
+
+    async def _is_failed_content(self, sources: Sources) -> bool:
+        """Whether files that were written anew have what failed in them. They are noted as what is tried."""
+        content = await asyncio.to_thread(_content, sources)
+        known = content == self._failed_content
+        self._failed, self._failed_content = sources, content
+        return known
 
     def _matters(self, changed: Path) -> bool:
         if changed == self._source or changed in self._files:
@@ -222,6 +233,15 @@ class _Watched:
 
 def _look(folder: Path) -> Sources:
     return WatchedPath(folder.absolute(), _enters, _is_source).look()
+
+
+def _content(sources: Sources) -> str:
+    """A digest of the files."""
+    digest = hashlib.sha256()
+    for path in sorted(sources):
+        with suppress(OSError):  # it is gone, or cannot be read: then its name alone counts
+            digest.update(b"%s\n%s\n" % (os.fsencode(path), hashlib.sha256(path.read_bytes()).digest()))
+    return digest.hexdigest()
 
 
 def _enters(name: str) -> bool:

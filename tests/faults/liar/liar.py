@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from guesthouse.link.frames import MAX_FRAME, MOST_MESSAGES
+from guesthouse.link.schema import PROTOCOL_VERSION
 
 READY, EXITED, CONSUMED, PUSH_MANY, SEND, LOG, PONG = 0, 2, 3, 5, 8, 12, 14
 START, STOP = 1, 2
@@ -67,7 +68,7 @@ TO_NODE: Final[dict[str, Callable[[int, bytes], bytes]]] = {
     ),
     "more consumed than was sent": lambda run, frame: _said([CONSUMED, run, 100_000]),
     "another version of the link": lambda run, frame: _said([READY, 999, 1]),
-    "that it is ready, again": lambda run, frame: _said([READY, 3, 1]),
+    "that it is ready, again": lambda run, frame: _said([READY, PROTOCOL_VERSION, 1]),
     "a cause that does not exist": lambda run, frame: _said([EXITED, run, "fun", ""]),
     "a dictionary of large integers": lambda run, frame: _said({number << 61: 0 for number in range(8)}),
     "large integers of one hash, in tags of CBOR": lambda run, frame: _frame(
