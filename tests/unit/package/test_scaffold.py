@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -52,6 +53,15 @@ def test_nothing_of_a_template_is_left_in_the_text(tmp_path: Path, template: str
 
 @pytest.mark.parametrize("template", of("c"))
 def test_a_new_c_package_builds(tmp_path: Path, template: str) -> None:
+    folder = build_package(scaffold("hello", "a.os", template, tmp_path))
+    assert (folder / "build/hello.wasm").read_bytes().startswith(b"\0asm")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", [*of("cpp"), *of("go")])
+def test_a_new_package_of_a_compiled_language_builds(tmp_path: Path, template: str) -> None:
+    if template.startswith("go") and shutil.which("go") is None:
+        pytest.skip("Go is not installed")
     folder = build_package(scaffold("hello", "a.os", template, tmp_path))
     assert (folder / "build/hello.wasm").read_bytes().startswith(b"\0asm")
 

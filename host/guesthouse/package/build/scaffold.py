@@ -86,6 +86,8 @@ _LANGUAGES: Final[Mapping[str, _Language]] = MappingProxyType(
         "typescript": _Language("javascript", "app.ts", ("npm/typescript",), _NPM),
         "javascript": _Language("javascript", "app.js", ("npm/javascript",), _NPM),
         "c": _Language("c", "src/{name}.c"),
+        "cpp": _Language("cpp", "src/{name}.cpp"),
+        "go": _Language("go", "main.go", ("go_module",)),
         "rust": _Language("rust", "src/lib.rs", (), _RUST),
     }
 )
