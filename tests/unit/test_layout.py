@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,16 @@ def test_what_one_call_may_pass_is_what_contract_and_documentation_say() -> None
         text = " ".join((ROOT / path).read_text().replace("///", "").split())
         assert f"at most {MAX_LIST:,} elements" in text, path
         assert f"{MAX_VALUES:,} values" in text, path
+
+
+def test_what_is_built_is_not_committed() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    files = [Path(name) for name in listed.stdout.split("\0") if name]  # none outside of a checkout
+    assert [
+        str(file)
+        for file in files
+        if {"target", "node_modules"} & set(file.parts) or file.suffix in (".wasm", ".rlib")
+    ] == []
+    assert [
+        str(file) for file in files if (ROOT / file).is_file() and (ROOT / file).stat().st_size > 1 << 20
+    ] == []

@@ -1,6 +1,7 @@
 /* The system calls of the C library, over what a process has: its log, the clocks and randomness. There is nothing
  * else: files and sockets fail, and to sleep is not supported. */
 #include "../../c/src/abi.h"
+#include "../../c/src/wasi_calls.h"
 
 #include <string.h>
 
@@ -10,8 +11,6 @@
     extern __typeof__(NAMED(function)) of_zig_##function                                     \
         __asm__(#function "|wasi_snapshot_preview1")                                         \
             __attribute__((alias("__imported_wasi_snapshot_preview1_" #function)));
-
-enum { SUCCESS = 0, BAD_FILE = 8, INVALID = 28, NO_SUCH_CALL = 52, NOT_SUPPORTED = 58 };
 
 /* ---- text that is printed: a log line for each line --------------------------------------------- */
 
@@ -26,18 +25,6 @@ typedef struct {
 } line;
 
 static line lines[2]; /* of standard output and standard error */
-
-/* How many bytes the character there has; 0 if it is not UTF-8. */
-static size_t character_bytes(const unsigned char *at, size_t left) {
-    size_t bytes = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : at[0] < 0xF5 ? 4 : 0;
-    if (bytes > left || (at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) ||
-        (at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F))
-        return 0;
-    for (size_t i = 1; i < bytes; i++)
-        if ((at[i] & 0xC0) != 0x80)
-            return 0;
-    return bytes;
-}
 
 /* The host takes nothing but UTF-8. */
 static void put_line(int32_t file) {
@@ -157,46 +144,13 @@ int32_t NAMED(poll_oneoff)(int32_t a, int32_t b, int32_t c, int32_t d) {
     return (void)a, (void)b, (void)c, (void)d, NOT_SUPPORTED;
 }
 
-#define W int32_t
-#define D int64_t
 #define REFUSED(function, error, ...) \
     int32_t NAMED(function)(__VA_ARGS__) { return error; } \
     CALLED_BY_ZIG(function)
 
 #pragma clang diagnostic ignored "-Wc2x-extensions"
 #pragma clang diagnostic ignored "-Wc23-extensions"
-REFUSED(fd_advise, BAD_FILE, W, D, D, W)
-REFUSED(fd_allocate, BAD_FILE, W, D, D)
-REFUSED(fd_close, BAD_FILE, W)
-REFUSED(fd_datasync, BAD_FILE, W)
-REFUSED(fd_fdstat_set_flags, BAD_FILE, W, W)
-REFUSED(fd_fdstat_set_rights, BAD_FILE, W, D, D)
-REFUSED(fd_filestat_get, BAD_FILE, W, W)
-REFUSED(fd_filestat_set_size, BAD_FILE, W, D)
-REFUSED(fd_filestat_set_times, BAD_FILE, W, D, D, W)
-REFUSED(fd_pread, BAD_FILE, W, W, W, D, W)
-REFUSED(fd_prestat_get, BAD_FILE, W, W)
-REFUSED(fd_prestat_dir_name, BAD_FILE, W, W, W)
-REFUSED(fd_pwrite, BAD_FILE, W, W, W, D, W)
-REFUSED(fd_readdir, BAD_FILE, W, W, W, D, W)
-REFUSED(fd_renumber, BAD_FILE, W, W)
-REFUSED(fd_seek, BAD_FILE, W, D, W, W)
-REFUSED(fd_sync, BAD_FILE, W)
-REFUSED(fd_tell, BAD_FILE, W, W)
-REFUSED(path_create_directory, NO_SUCH_CALL, W, W, W)
-REFUSED(path_filestat_get, NO_SUCH_CALL, W, W, W, W, W)
-REFUSED(path_filestat_set_times, NO_SUCH_CALL, W, W, W, W, D, D, W)
-REFUSED(path_link, NO_SUCH_CALL, W, W, W, W, W, W, W)
-REFUSED(path_open, NO_SUCH_CALL, W, W, W, W, W, D, D, W, W)
-REFUSED(path_readlink, NO_SUCH_CALL, W, W, W, W, W, W)
-REFUSED(path_remove_directory, NO_SUCH_CALL, W, W, W)
-REFUSED(path_rename, NO_SUCH_CALL, W, W, W, W, W, W)
-REFUSED(path_symlink, NO_SUCH_CALL, W, W, W, W, W)
-REFUSED(path_unlink_file, NO_SUCH_CALL, W, W, W)
-REFUSED(sock_accept, BAD_FILE, W, W, W)
-REFUSED(sock_recv, BAD_FILE, W, W, W, W, W, W)
-REFUSED(sock_send, BAD_FILE, W, W, W, W, W)
-REFUSED(sock_shutdown, BAD_FILE, W, W)
+REFUSED_CALLS(REFUSED)
 
 CALLED_BY_ZIG(fd_write)
 CALLED_BY_ZIG(fd_fdstat_get)

@@ -136,7 +136,7 @@ def inputs_of_tools(folder: Path, build: BuildSpec) -> str:
     if build.language == "rust":
         digest.update(compiler_version(folder / build.source).encode())
     _add_files(digest, wit_folder(), sdk_folder(build.language))
-    if build.language == "cpp":  # which stands on that of C
+    if build.language in ("cpp", "go"):  # which stand on that of C
         _add_files(digest, sdk_folder("c"))
     return digest.hexdigest()
 
