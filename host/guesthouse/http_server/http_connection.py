@@ -61,6 +61,21 @@ class _AmbiguousHead(Exception):
     """The head parses, but other servers could interpret it differently."""
 
 
+class _ResponseTransport:
+    """The transport as a response uses it, which closes a connection that may still be sending."""
+
+    __slots__ = ("_close", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self._close = close
+
+    def close(self) -> None:
+        """Close once the response is sent."""
+        self._close()
+
+
 class HttpConnection(HttpToolsProtocol):
     """One accepted socket.
 
@@ -93,6 +108,8 @@ class HttpConnection(HttpToolsProtocol):
         self._completed = False
         self._refused = False
         """Further input is discarded."""
+        self._lingering = False
+        """The sending side is closed, or is to be once all is sent."""
         self._pending: Refusal | None = None
         """Error response to send once the requests before are answered."""
         self._removals: tuple[tuple[str, str], ...] = ()
@@ -108,6 +125,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Start the deadline of the first request."""
         super().connection_made(transport)
+        self._for_responses = _ResponseTransport(transport, self._close_after_response)
         context = self._context
         admitted = self._admitted is AdmittedConnection.YES
         seconds = context.settings.connections.handshake_seconds if admitted else _REFUSED_SECONDS
@@ -124,6 +142,7 @@ class HttpConnection(HttpToolsProtocol):
         self._context.deadlines.set(self, NEVER)
         self._context.connection_limits.release(self._address, self._admitted)
         self._disconnect()
+        self._for_responses = None  # type: ignore[assignment] # breaks a reference cycle
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -188,6 +207,10 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """A response was sent: continue with the next request."""
+        if self._lingering:
+            self._running = None
+            self.server_state.total_requests += 1
+            return
         self._running = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         self._expect_reading()
@@ -232,7 +255,8 @@ class HttpConnection(HttpToolsProtocol):
         peer = Peer(address, port, self.scheme or "http")
         release = functools.partial(self._context.connection_limits.release, self._address, self._admitted)
         self._admitted = AdmittedConnection.DROP  # released by what takes over
-        self.parser = None  # type: ignore[assignment] # breaks a reference cycle, as uvicorn does
+        # Breaks reference cycles, as uvicorn does.
+        self.parser = self._for_responses = None  # type: ignore[assignment]
         takes_over = cast(TakesOver, self.ws_protocol_class)
         connection = takes_over(self._context, peer, release)
         connection.connection_made(self.transport)
@@ -280,10 +304,7 @@ class HttpConnection(HttpToolsProtocol):
         self._context.refusals.refused(refusal)
         self._unset_keepalive_if_required()
         self.transport.write(plain_response(refusal, tls=self._is_tls(), headers=self._removals))
-        if self.transport.can_write_eof():
-            self._linger()
-        else:
-            self.transport.close()
+        self._linger()
 
     def _without_cookies(self, head: bytes) -> Iterator[tuple[str, str]]:
         """Headers that remove the cookies which made a head too big: pages can set so many that a browser is locked
@@ -303,11 +324,26 @@ class HttpConnection(HttpToolsProtocol):
         """Close the sending side and discard input. Closing at once would reset the connection of a client that is
         still sending, and lose the response.
         """
-        self._refused = True
-        self.transport.write_eof()
+        self._refused = self._lingering = True
+        self._waiting, self._held = [], b""
+        self.pipeline.clear()
+        self.flow.resume_reading()
         limits, full = self._context.settings.connections, self._admitted in _REFUSALS
         seconds = _REFUSED_SECONDS if full else limits.close_seconds
+        if self.transport.get_write_buffer_size():
+            seconds = max(seconds, limits.ping_seconds + limits.pong_seconds)
+        if self.transport.can_write_eof():  # not with TLS, whose clients see where the response ends
+            self.transport.write_eof()
         self._context.deadlines.set(self, self._context.monotonic() + seconds)
+
+    def _close_after_response(self) -> None:
+        """Close after the last response; a client that is still sending its request must get it (RFC 9112, section
+        9.6).
+        """
+        if self.cycle is not None and self.cycle.more_body and not self.transport.is_closing():
+            self._linger()
+        else:
+            self.transport.close()
 
     def _is_tls(self) -> bool:
         """Whether the client uses TLS, according to the headers parsed so far."""
@@ -351,7 +387,10 @@ class HttpConnection(HttpToolsProtocol):
         self._context.deadlines.set(self, NEVER)
         before = self.cycle
         super().on_headers_complete()
-        if self.cycle is not before and not self.pipeline:
+        if self.cycle is before:
+            return
+        self.cycle.transport = cast(asyncio.Transport, self._for_responses)
+        if not self.pipeline:
             self._running = self.cycle
 
     def on_message_complete(self) -> None:

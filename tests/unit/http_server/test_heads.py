@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from typing import Any
 
@@ -260,3 +261,27 @@ async def test_what_is_refused_before_the_application_is_not_sniffed_and_cites_l
         assert b"x-content-type-options: nosniff" in head.lower()
         assert f"content-length: {len(body)}".encode() in head.lower()
         assert 0 < len(body) < 300
+
+
+def late_reader(port: int, request: bytes, more: int) -> bytes:
+    """What a client gets that reads only when it has sent all."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        client.sendall(request)
+        for _ in range(more // 2**16):
+            client.sendall(b"x" * 2**16)
+        return b"".join(iter(lambda: client.recv(2**16), b""))
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_client_that_is_still_sending_gets_its_refusal(house: House, declared: bool) -> None:
+    bind(house, "/")
+    size = ConnectionLimits().message_bytes + 32 * 2**20
+    coding = f"Content-Length: {size}" if declared else "Transfer-Encoding: chunked"
+    request = (
+        f"POST /{CHAT}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{coding}\r\n\r\n{'' if declared else f'{size:x}'}"
+    )
+    request += "" if declared else "\r\n"
+    answer = await asyncio.to_thread(late_reader, house.server.port, request.encode(), size)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert house.chat.quiet
