@@ -177,9 +177,20 @@ def logs(
     if follow:
         gc.enable()  # unlike others, it may run for weeks
     wanted = {"source": source, "level": level, "since": since, "text": text}
+    if source:
+        say_if_unknown(source, home)
     for item in ask(home_path(home), "logs", lines=lines, follow=follow, **wanted):
         line = {name: item[name] for name in LogLine.__struct_fields__ if name in item}
         click.echo(json.dumps(item) if as_json else for_people(LogLine(**line)))
+
+
+def say_if_unknown(source: str, home: str | None) -> None:
+    """Say that nothing has a name, which may be mistyped or of what is yet to come."""
+    from guesthouse.control.control_client import ask
+
+    if not all(ask(home_path(home), "log-source", source=source)):
+        text = f"no process, package or part of the node that has logged is called {source} now: see `guesthouse ps`"
+        click.echo(f"guesthouse: {printable(text)}", err=True)
 
 
 def _list(command: str, home: str | None, as_json: bool, columns: Columns, none: str) -> None:

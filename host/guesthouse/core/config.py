@@ -278,6 +278,20 @@ def load_settings(
     return _settings(values)
 
 
+def settings_of(path: Path) -> Settings:
+    """The settings of a node with this file and nothing else.
+
+    Raises:
+        BadSetting: as `load_settings`.
+    """
+    return _settings(
+        {
+            name: checked(name, _types()[name], value, f"{path}: {name}")
+            for name, value in _from_file(path).items()
+        }
+    )
+
+
 def given_settings(
     home: str | None = None,
     flags: Mapping[str, Any] | None = None,

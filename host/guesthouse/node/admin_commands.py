@@ -14,6 +14,7 @@ from msgspec import ValidationError, convert
 
 from guesthouse.control.control_server import BadCommand, Command
 from guesthouse.core.address import Address, ProcessId, canonical
+from guesthouse.core.errors import BadProcessId
 from guesthouse.core.json_text import is_text
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_api.api_keys import key_row
@@ -66,6 +67,7 @@ class NodeCommands:
             "packages": self.packages,
             "config": self.config,
             "log-level": self.log_level,
+            "log-source": self.log_source,
         }
 
     async def node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -135,6 +137,21 @@ class NodeCommands:
             self._node.log.levels.set(source, level)
         for name, set_to in self._node.log.levels.all().items():
             yield {"source": name, "level": set_to}
+
+    async def log_source(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Yields whether lines of a `source` are in the log, or a process or package here is called so."""
+        source = _text(request, "source")
+        packages = {str(package.id) for package in self._node.packages}
+        if source in packages or self._node.log.recent(1, LogFilter(source)):
+            yield True
+            return
+        try:
+            process = canonical(ProcessId.parse(source))
+        except BadProcessId:
+            yield False
+        else:
+            node = self._node
+            yield node.router.find(process) is not None or node.supervisor.ended.get(process) is not None
 
     async def token(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """An auth token of this node, valid for `ttl` seconds."""
