@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import click
@@ -90,6 +91,7 @@ def ps(limits: bool, home: str | None, as_json: bool) -> None:
     from guesthouse.control.control_client import ask
 
     items = list(ask(home_path(home), "ps"))
+    _tell_of_drain(home_path(home))
     failed = [item for item in items if item["state"] == "failed"]
     if as_json:
         print_json(items)
@@ -101,6 +103,17 @@ def ps(limits: bool, home: str | None, as_json: bool) -> None:
     else:
         click.echo("the node runs no process", err=True)
     sys.exit(SOME_FAILED if failed else 0)
+
+
+def _tell_of_drain(folder: Path) -> None:
+    """Say on standard error that the node takes no new clients, if it does not."""
+    from guesthouse.cli.drain import progress
+    from guesthouse.control.control_client import ask
+
+    (node,) = ask(folder, "node")
+    drain = node.get("drain")
+    if drain is not None and drain["state"] != "serving":
+        click.echo(f"{node['node']} {progress(drain)}", err=True)
 
 
 def _failure(item: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from guesthouse.kernel.messaging.node_sender import Answered
 from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT
 from guesthouse.kernel.supervision.explain import explained
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
+from guesthouse.node.draining.client_drain import DrainOptions
 from guesthouse.node.log import as_dict
 from guesthouse.node.log_filter import LEVELS, LogFilter
 from guesthouse.node.package_hosts import NeedsConsent
@@ -58,6 +59,7 @@ class NodeCommands:
             "send": self.send,
             "restart": self.restart,
             "restart-node": self.restart_node,
+            "drain": self.drain,
             "stop": self.stop,
             "kill": self.kill,
             "explain": self.explain,
@@ -80,6 +82,7 @@ class NodeCommands:
             "tls_key": settings.http.tls_key,
             "run": self._node.run_id,
             "started": self._node.started,
+            "drain": self._node.client_drain.status(),
         }
 
     async def config(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -97,6 +100,26 @@ class NodeCommands:
             raise BadCommand("this node cannot be restarted now: it starts or stops")
         yield {"run": self._node.run_id}
         restart()
+
+    async def drain(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Drain the node, or with `cancel` no longer; yields how far it is until it is done, or once without `wait`."""
+        drain = self._node.client_drain
+        if request.get("cancel") is True:
+            await drain.cancel()
+        else:
+            given = {name: request[name] for name in DrainOptions.__struct_fields__ if name in request}
+            try:
+                options = convert(given, DrainOptions)
+            except ValidationError as error:
+                raise BadCommand(f"drain: {error}") from None
+            if not self._node.started:
+                raise BadCommand("this node cannot be drained now: it starts")
+            await drain.begin(options)
+        if request.get("wait") is not True:
+            yield drain.status()
+            return
+        async for status in drain.watch():
+            yield status
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and its use of each limit."""
