@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from guesthouse.core.errors import BadNodeName, BadSetting
 from guesthouse.core.home import home_folder
+from guesthouse.core.settings.cluster_settings import ClusterSettings
 from guesthouse.core.settings.setting_values import checked, parsed
 from guesthouse.core.toml import NotToml, parse_toml
 
@@ -240,9 +241,20 @@ class Settings(Struct, frozen=True):
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
-_SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring", "api", "tracing")
+_SECTIONS: Final = (
+    "http",
+    "connections",
+    "process",
+    "package",
+    "restart",
+    "monitoring",
+    "api",
+    "tracing",
+    "cluster",
+)
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 
 
