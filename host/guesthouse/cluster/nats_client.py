@@ -70,6 +70,19 @@ class BoundedClient(Client):
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Servers that a server announces are not used: the settings have the list."""
 
+    async def _process_op_err(self, e: Exception) -> None:
+        """The connection has failed. nats-py would first send what waits for it, which fails as well, or waits for ever
+        if the server stands still: the end was never reported then.
+        """
+        if self.is_connected:
+            self.discard()
+        await super()._process_op_err(e)
+
+    def discard(self) -> None:
+        """Drop the connection and everything that waits to be sent."""
+        self._pending, self._pending_data_size = [], 0
+        self.abort()
+
     def abort(self) -> None:
         """Drop the connection without waiting for what was not sent."""
         writer = getattr(self._transport, "_io_writer", None)
