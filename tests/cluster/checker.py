@@ -13,11 +13,12 @@ Of each pair of processes, one that sends and one that receives, the messages ar
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -64,9 +65,11 @@ class Disturbance:
 class _Flow:
     """The traffic of one pair."""
 
-    sent: dict[int, float] = field(default_factory=dict)
+    sent: list[float] = field(default_factory=list)
+    """When: that of number N is the one before the Nth."""
     asked: set[int] = field(default_factory=set)
-    got: list[tuple[int, float]] = field(default_factory=list)
+    got: list[int] = field(default_factory=list)
+    got_at: list[float] = field(default_factory=list)
     outcomes: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     torn: list[int] = field(default_factory=list)
 
@@ -93,15 +96,18 @@ class Traffic:
     def sent(self, at: float, pair: Pair, number: int, *, ask: bool) -> None:
         """A process was told to send; with `ask` its message wants a response."""
         flow = self._flows[pair]
-        flow.sent[number] = at
+        assert number == len(flow.sent) + 1
+        flow.sent.append(at)
         if ask:
             flow.asked.add(number)
 
     def got(self, at: float, pair: Pair, number: int, *, whole: bool = True) -> None:
         """A process says that it received a message, in the order in which it did."""
-        self._flows[pair].got.append((number, at))
+        flow = self._flows[pair]
+        flow.got.append(number)
+        flow.got_at.append(at)
         if not whole:
-            self._flows[pair].torn.append(number)
+            flow.torn.append(number)
 
     def outcome(self, pair: Pair, number: int, kind: str) -> None:
         """A process says what became of its message: "answered", or a failure."""
@@ -144,27 +150,34 @@ class Traffic:
         return any(each.begin < until and each.end > healed.end for each in self._of(pair))
 
     def wrong(self) -> list[str]:
-        """Everything that does not hold, a line each."""
-        found = [line for pair in self._flows for line in self._wrong_in(pair)]
-        return found + [
+        """Everything that does not hold, a line each; `slow` has the rest."""
+        return [line for pair in self._flows for line in self._wrong_in(pair)]
+
+    def slow(self) -> list[str]:
+        """Pairs that took too long to recover, a line each."""
+        return [
             f"{each.pair} took {each.seconds:.1f} s to recover from {each.what}"
             for each in self.healings()
             if each.seconds > HEAL_SECONDS
         ]
 
+    def recovered(self, disturbance: Disturbance, pairs: Iterable[Pair]) -> bool:
+        """Whether messages of these pairs arrive again after a disturbance."""
+        touched = [self._flows[pair] for pair in pairs if disturbance.disturbs(pair)]
+        return all((_healed_after(flow, disturbance) or inf) < inf for flow in touched)
+
     def _wrong_in(self, pair: Pair) -> Iterable[str]:
         flow = self._flows[pair]
-        numbers = [number for number, _ in flow.got]
-        known = set(numbers)
-        for before, number in pairwise(numbers):
+        known = set(flow.got)
+        for before, number in pairwise(flow.got):
             if number <= before:
                 yield f"{pair}: {number} came after {before}"
         for number in flow.torn:
             yield f"{pair}: the payload of {number} is not what was sent"
-        for number in sorted((known | set(flow.outcomes)) - set(flow.sent)):
+        for number in sorted((known | set(flow.outcomes)) - set(range(1, len(flow.sent) + 1))):
             yield f"{pair}: {number} was never sent"
         quiet = self._quiet(pair)
-        for number, at in flow.sent.items():
+        for number, at in enumerate(flow.sent, 1):
             if number not in known and quiet.at(at):
                 yield f"{pair}: {number} is lost, and nothing disturbed them"
             if number in flow.asked:
@@ -175,9 +188,9 @@ class Traffic:
         kinds = flow.outcomes.get(number, [])
         if len(kinds) > 1:
             yield f"{pair}: {number} has {len(kinds)} outcomes: {', '.join(kinds)}"
-        if not kinds and not self._sender_killed(pair, flow.sent[number]):
+        if not kinds and not self._sender_killed(pair, flow.sent[number - 1]):
             yield f"{pair}: {number} has no outcome"
-        if "answered" in kinds and not arrived and not self._receiver_killed(pair, flow.sent[number]):
+        if "answered" in kinds and not arrived and not self._receiver_killed(pair, flow.sent[number - 1]):
             yield f"{pair}: {number} is answered, and never arrived"
         for kind in kinds:
             if kind in _NOT_DELIVERED and arrived:
@@ -217,13 +230,11 @@ class _Quiet:
 
 def _healed_after(flow: _Flow, disturbance: Disturbance) -> float | None:
     """Seconds from the end of a disturbance until a message arrived that was sent after it; None: none was sent."""
-    times = list(flow.sent.values())
-    first = bisect_left(times, disturbance.end)
-    if first == len(times):
+    before = bisect_left(flow.sent, disturbance.end)
+    if before == len(flow.sent):
         return None
-    later = set(list(flow.sent)[first:])
-    arrivals = (at for number, at in flow.got if number in later)
-    return next(arrivals, float("inf")) - disturbance.end
+    first = bisect_right(flow.got, before)
+    return (flow.got_at[first] if first < len(flow.got) else inf) - disturbance.end
 
 
 def grows(sizes: Sequence[int], *, most: int) -> str | None:

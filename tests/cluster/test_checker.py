@@ -179,7 +179,8 @@ PLANTED: list[tuple[Callable[[Story], None], str]] = [
 
 def test_traffic_that_only_lost_what_was_disturbed_is_right() -> None:
     traffic = Story().traffic()
-    assert traffic.wrong() == []
+    assert traffic.wrong() + traffic.slow() == []
+    assert all(traffic.recovered(each, (AB, BA, AC)) for each in (DISTURBED, KILLED))
     assert traffic.without_outcome() == 76, "what b asked just before it was killed"
     assert {(each.what, each.pair) for each in traffic.healings()} == {
         ("a partition", AC),
@@ -195,7 +196,8 @@ def test_traffic_that_only_lost_what_was_disturbed_is_right() -> None:
 def test_a_planted_fault_is_found(plant: Callable[[Story], None], said: str) -> None:
     story = Story()
     plant(story)
-    wrong = story.traffic().wrong()
+    traffic = story.traffic()
+    wrong = traffic.wrong() + traffic.slow()
     assert any(line.startswith(said) for line in wrong), wrong[:5]
 
 
@@ -203,7 +205,7 @@ def test_a_pair_that_is_disturbed_again_is_given_its_time_from_then_on() -> None
     story = Story()
     slow_to_recover(story)
     story.disturbances.append(Disturbance("another", 24.0, 24.5, frozenset({"c.os"})))
-    assert story.traffic().wrong() == []
+    assert story.traffic().slow() == story.traffic().wrong() == []
 
 
 def test_memory_that_grows_is_told_from_memory_that_is_noisy() -> None:
