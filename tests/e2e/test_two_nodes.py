@@ -57,7 +57,6 @@ class Wire:
     """The transport of one node."""
 
     net: Net
-    frame_bytes: int = 1024 * 1024
 
     def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
         """See `Transport`."""

@@ -67,15 +67,13 @@ def _settings(folder: Path) -> list[dict[str, Any]]:
 
 
 def _check(folder: Path, file: str | None, as_json: bool) -> None:
-    from guesthouse.core.config import faults_in, load_settings, settings_of
-    from guesthouse.node.settings.shared_ports import shared_ports
+    from guesthouse.core.config import faults_in, load_settings
 
     path = folder / "guesthouse.toml" if file is None else Path(file)
     faults = faults_in(path) if file is not None or path.exists() else []
-    if not faults:
+    if file is None and not faults:
         try:
-            settings = load_settings(str(folder)) if file is None else settings_of(path)
-            faults += shared_ports(settings)
+            load_settings(str(folder))
         except GuesthouseError as error:
             faults.append(str(error))
     if as_json:

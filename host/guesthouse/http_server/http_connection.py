@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.http.direct_request import DirectAnswers, DirectRequest
 from guesthouse.http_server.http.tossed_cookies import CLEAR_ALL, MOST_REMOVALS, names_in, removals
 from guesthouse.http_server.refusals import plain_response
 from guesthouse.http_server.routing.origin import client_scheme, is_host, is_local_name
@@ -42,11 +43,16 @@ _HEAD_OVERHEAD: Final = 64
 _MAX_PIPELINED: Final = 16
 """Pipelined requests that are parsed ahead."""
 
+_MAX_DIRECT: Final = 4
+"""Requests of one read that are answered directly; the rest yields to other connections."""
+
 _VERSION: Final = b"HTTP/"
 """Occurs in every request line."""
 
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)([/?][^#]*|)")
 _REFUSED_SECONDS: Final = 1.0
+_JOINED: Final = 16 * 1024
+"""Bytes of a body up to which it is cheaper to copy it than to write twice."""
 _REFUSALS: Final = {
     AdmittedConnection.TOO_MANY: close_codes.TOO_MANY,
     AdmittedConnection.TOO_MANY_FROM_ADDRESS: close_codes.TOO_MANY_FROM_ADDRESS,
@@ -114,7 +120,12 @@ class HttpConnection(HttpToolsProtocol):
         """Error response to send once the requests before are answered."""
         self._removals: tuple[tuple[str, str], ...] = ()
         """Headers of the error response."""
-        self._running: RequestResponseCycle | None = None
+        self._direct: DirectAnswers | None = getattr(self.app, "direct", None)
+        self._directly = 0
+        """Requests of the present input that may still be answered directly."""
+        self._direct_due = NEVER
+        """Deadline of a direct request that is being answered."""
+        self._running: RequestResponseCycle | DirectRequest | None = None
         """The request being answered; `cycle` is the last one parsed."""
         self._waiting: list[bytes] = []
         """Input queued in `context.turns`."""
@@ -175,6 +186,7 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(refusal)
             return
         self._completed = False
+        self._directly = _MAX_DIRECT
         start = end = 0
         try:
             while start < len(data) and (end := self._room(data, start)):
@@ -189,6 +201,11 @@ class HttpConnection(HttpToolsProtocol):
             )
         else:
             self._count_unfinished(start, data)
+            direct = self._newest_direct
+            if direct is not None and direct.more_body and not direct.response_complete:
+                self.expect_answer(
+                    self._context.settings.connections.handshake_seconds
+                )  # for more of its body
             if start < len(data) and not self._refused:
                 self._held = data[start:]
                 self.flow.pause_reading()
@@ -224,10 +241,14 @@ class HttpConnection(HttpToolsProtocol):
         """Start a deadline for the rest of a response, which may be too little to pause writing: a client that never
         reads it would keep its socket, which is closed once all is sent.
         """
-        if self.due == NEVER and self.transport.get_write_buffer_size():
+        if self.due == self._direct_due and self.transport.get_write_buffer_size():
             limits = self._context.settings.connections
-            seconds = limits.ping_seconds + limits.pong_seconds
-            self._context.deadlines.set(self, self._context.monotonic() + seconds)
+            self._due_in(limits.ping_seconds + limits.pong_seconds)
+
+    def _due_in(self, seconds: float) -> None:
+        """Set the deadline, unless that of a direct request comes before."""
+        due = min(self._context.monotonic() + seconds, self._direct_due)
+        self._context.deadlines.set(self, due)
 
     def _upgrade(self, rest: bytes) -> None:
         if not self._should_upgrade():
@@ -272,14 +293,15 @@ class HttpConnection(HttpToolsProtocol):
         self._removals = tuple(self._without_cookies(head))
         self._context.log_client_fault(self._address, f"a request was refused: {refusal.reason}")
         self._refused, self._waiting, self._held = True, [], b""
-        self._context.deadlines.set(self, NEVER)
         cycle = self.cycle
         if cycle is not None and cycle.more_body and not self._in_head and not cycle.response_complete:
             if cycle.response_started:
+                self._context.deadlines.set(self, NEVER)
                 self._expect_reading()
                 self.transport.close()
                 return
             self._drop_newest()
+        self._context.deadlines.set(self, self._direct_due)
         if self._running is None:
             self._answer_refused(refusal)
         else:
@@ -294,10 +316,12 @@ class HttpConnection(HttpToolsProtocol):
 
     def _disconnect(self) -> None:
         """Notify the running request that the client disconnected; uvicorn notifies only the newest."""
-        if self._running is not None:
-            self._running.disconnected = True
-            self._running.message_event.set()
-            self._running = None
+        running, self._running, self._direct_due = self._running, None, NEVER
+        if isinstance(running, DirectRequest):
+            running.abandon()
+        elif running is not None:
+            running.disconnected = True
+            running.message_event.set()
 
     def _answer_refused(self, refusal: Refusal) -> None:
         self._pending = None
@@ -360,9 +384,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_begin()
         self._unset_keepalive_if_required()
         self._in_head, self._head, self._headers, self._read = True, 0, 0, 0
-        if self.due == NEVER:
-            seconds = self._context.settings.connections.handshake_seconds
-            self._context.deadlines.set(self, self._context.monotonic() + seconds)
+        if self.due == self._direct_due:
+            self._due_in(self._context.settings.connections.handshake_seconds)
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
@@ -384,19 +407,84 @@ class HttpConnection(HttpToolsProtocol):
             raise _AmbiguousHead
         self._unset_keepalive_if_required()
         self._in_head = False
-        self._context.deadlines.set(self, NEVER)
+        self._context.deadlines.set(self, self._direct_due)
         before = self.cycle
+        direct = self._direct_request()
+        if direct is not None:
+            self.cycle = cast(RequestResponseCycle, direct)
+            self._running = direct
+            return
         super().on_headers_complete()
         if self.cycle is before:
             return
         self.cycle.transport = cast(asyncio.Transport, self._for_responses)
         if not self.pipeline:
             self._running = self.cycle
+        elif isinstance(self._running, DirectRequest):
+            self.flow.resume_reading()  # so that a client that leaves is noticed, as by uvicorn's `receive`
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a request's body."""
+        direct = self._newest_direct
+        if direct is not None:
+            direct.take(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
         self._completed = True
-        super().on_message_complete()
+        direct = self._newest_direct
+        if direct is not None:
+            direct.finish()
+        else:
+            super().on_message_complete()
+
+    @property
+    def _newest_direct(self) -> DirectRequest | None:
+        """The request parsed last, if it is answered directly."""
+        newest: object = self.cycle
+        return newest if isinstance(newest, DirectRequest) else None
+
+    def _direct_request(self) -> DirectRequest | None:
+        """The request whose head was read, if it is answered directly: all before it are, and nothing is unread."""
+        if self._direct is None or not self._directly or self.flow.write_paused or self.pipeline:
+            return None
+        before, parser = self.cycle, self.parser
+        if (before is not None and not before.response_complete) or not parser.should_keep_alive():
+            return None
+        if parser.get_http_version() != "1.1":
+            return None
+        self._directly -= 1
+        return self._direct.request(self, parser.get_method(), self.url, self.headers)
+
+    def expect_answer(self, seconds: float) -> None:
+        """See `direct_request.Respondent`."""
+        self._direct_due = self._context.monotonic() + seconds
+        self._context.deadlines.set(self, self._direct_due)
+
+    def send_response(self, head: bytes, body: bytes) -> None:
+        """See `direct_request.Respondent`."""
+        running = self._running
+        self._direct_due = NEVER
+        self._context.deadlines.set(self, NEVER)
+        if running is None or self.transport.is_closing():
+            return
+        added = (
+            self._direct.routes.added(self.server_state.default_headers) if self._direct is not None else b""
+        )
+        head += added + b"\r\n"
+        if len(body) > _JOINED:
+            self.transport.writelines((head, body))
+        else:
+            self.transport.write(head + body)
+        if not running.keep_alive:
+            self._close_after_response()
+        self.on_response_complete()
+        if self._in_head and not self._refused and self.due == NEVER:
+            self.expect_answer(
+                self._context.settings.connections.handshake_seconds
+            )  # the rest of the next head
 
     def _is_unambiguous(self) -> bool:
         """Whether the version is 1.0 or 1.1, there is one valid `Host` (RFC 9112, section 3.2), a body is coded in no
@@ -442,7 +530,7 @@ class HttpConnection(HttpToolsProtocol):
         """The client does not read its response: start a deadline."""
         super().pause_writing()
         if not self._refused:
-            self._context.deadlines.set(self, NEVER)
+            self._context.deadlines.set(self, self._direct_due)
             self._expect_reading()
 
     def resume_writing(self) -> None:
@@ -450,15 +538,18 @@ class HttpConnection(HttpToolsProtocol):
         super().resume_writing()
         if self._refused:
             return
-        self._context.deadlines.set(self, NEVER)
+        self._context.deadlines.set(self, self._direct_due)
         if self._in_head:
-            seconds = self._context.settings.connections.handshake_seconds
-            self._context.deadlines.set(self, self._context.monotonic() + seconds)
+            self._due_in(self._context.settings.connections.handshake_seconds)
         elif self._running is None:
             self._expect_reading()
 
     def on_deadline(self, now: float) -> float:
-        """The deadline of the head, of reading the response or of closing passed."""
+        """The deadline of the head, of reading the response or of closing passed, or that of a direct request."""
+        running = self._running
+        if isinstance(running, DirectRequest) and now >= self._direct_due:
+            running.late()
+            return self.due
         unread = self.flow.write_paused or (not self._in_head and self.transport.get_write_buffer_size() > 0)
         if self._refused or unread:
             self.transport.abort()
@@ -466,5 +557,5 @@ class HttpConnection(HttpToolsProtocol):
             return now + _REFUSED_SECONDS  # input has arrived and is still to be parsed
         elif self._in_head:
             self._refuse(_REFUSALS.get(self._admitted, close_codes.REQUEST_LATE))
-            return self.due  # of closing
-        return NEVER
+            return self.due  # of closing, or of a direct request before
+        return self._direct_due

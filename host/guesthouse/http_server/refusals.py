@@ -57,6 +57,11 @@ def refusal_of(scope: Scope) -> Refusal | int | None:
     return refusal
 
 
+def refusal_in(response: Response) -> Refusal | None:
+    """The refusal that a response is; None for other responses."""
+    return response.refusal if isinstance(response, _Refused) else None
+
+
 def note_failed_login(request: Request, status: int) -> None:
     """A request is answered by a page that says why a login failed."""
     request.scope[_SCOPE_KEY] = status

@@ -32,6 +32,8 @@ from guesthouse.core.ports import Answer, ChannelFeeder, Feeder
 from guesthouse.http_server.server import HttpServer
 from guesthouse.link.calls import BindHttpPath, BindWsPath
 
+from .direct import answer_directly
+
 NODE = "test-node.os"
 CHAT = ProcessId.parse("chat:chat:guesthouse.os")
 OTHER = ProcessId.parse("other:other:guesthouse.os")
@@ -315,7 +317,13 @@ SHORT: Final = ("a", "h", "x", "ignored", "other.example")
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
+def directly(request: pytest.FixtureRequest) -> bool:
+    """Whether all requests are answered directly that can be: see `direct.BOTH_WAYS`."""
+    return bool(getattr(request, "param", False))
+
+
+@pytest.fixture
+async def start(tmp_path: Path, directly: bool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Starts servers that end with the test."""
     async with AsyncExitStack() as stack:
 
@@ -332,6 +340,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             for process in (CHAT, OTHER):
                 router.known[process] = FakeProcess(process)
             server = await stack.enter_async_context(HttpServer(router, log, settings, tmp_path))
+            if directly:
+                answer_directly(server._app, monkeypatch)
             return House(server, router, log, tmp_path)
 
         yield start_one

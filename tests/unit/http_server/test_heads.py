@@ -20,7 +20,10 @@ from guesthouse.http_server.websocket.protocol import MAX_HEAD
 from guesthouse.link.calls import BindWsPath
 
 from .conftest import CHAT, House, Start, until, upgrade_request
+from .direct import BOTH_WAYS
 from .test_http import bind
+
+pytestmark = [pytest.mark.usefixtures("directly"), BOTH_WAYS]
 
 
 async def heads(house: House, request: bytes, count: int = 1) -> list[bytes]:

@@ -21,6 +21,9 @@ from guesthouse.http_server.routing import bindings
 from guesthouse.link.calls import UnbindHttpPath
 
 from .conftest import CHAT, NODE, OTHER, House, Start, http_path
+from .direct import BOTH_WAYS
+
+pytestmark = [pytest.mark.usefixtures("directly"), BOTH_WAYS]
 
 
 @pytest.fixture

@@ -10,7 +10,11 @@ from guesthouse.core.ports import Answer
 from guesthouse.core.responses import MAX_HEAD
 
 from .conftest import CHAT, OTHER, House, Start
+from .direct import BOTH_WAYS
 from .test_http import asked, bind
+
+pytestmark = [pytest.mark.usefixtures("directly"), BOTH_WAYS]
+
 
 BAD = "the process gave an answer that HTTP does not allow\n"
 

@@ -17,8 +17,12 @@ from guesthouse.http_server.routing.paths import MAX_PATH
 from guesthouse.link.calls import UnbindHttpPath
 
 from .conftest import CHAT, OTHER, House, Start, until
+from .direct import BOTH_WAYS
 from .test_http import answered, asked, bind
 from .test_json_form import ask
+
+pytestmark = [pytest.mark.usefixtures("directly"), BOTH_WAYS]
+
 
 CONTENT = bytes(range(100))
 

@@ -15,8 +15,12 @@ from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_server.http_connection import HttpConnection
 
 from .conftest import CHAT, House, Start, until
+from .direct import BOTH_WAYS
 from .test_http import bind
 from .test_limits import Clock
+
+pytestmark = [pytest.mark.usefixtures("directly"), BOTH_WAYS]
+
 
 HANDSHAKE: Final = 10.0
 CLOSE: Final = 5.0

@@ -8,7 +8,11 @@ from guesthouse.core.config import HttpSettings
 from guesthouse.http_server.http.service_workers import ENDING_SCRIPT
 
 from .conftest import CHAT, OTHER, House, Start
+from .direct import BOTH_WAYS
 from .test_hosts import PAGE, bind, own
+
+pytestmark = [pytest.mark.usefixtures("directly"), BOTH_WAYS]
+
 
 SCRIPT = {"Service-Worker": "script", "Sec-Fetch-Dest": "serviceworker"}
 

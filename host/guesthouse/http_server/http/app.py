@@ -20,6 +20,7 @@ from guesthouse.core.errors import BadProcessId
 from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth.access import NoSuchPackage
 from guesthouse.http_server.http.client_script import CLIENT_SCRIPT, client_script
+from guesthouse.http_server.http.direct_request import DirectAnswers
 from guesthouse.http_server.http.login import Login
 from guesthouse.http_server.http.node_api import NodeApi
 from guesthouse.http_server.http.own_origin import SHARE_PATH
@@ -28,7 +29,6 @@ from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused,
 from guesthouse.http_server.http.service_workers import refused_worker
 from guesthouse.http_server.refusals import HSTS, PAGE_HEADERS, refusal_of, refused, refused_page
 from guesthouse.http_server.routing.paths import WHOLE_SERVER, split_process_path
-from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import LOGIN, RefusedBy
@@ -56,6 +56,8 @@ class HttpApp:
 
     def __init__(self, context: Context, login: Login, processes: ProcessPages, api: NodeApi) -> None:
         self.context = context
+        self.direct = DirectAnswers(context, processes.exchanges, processes.bodies, processes.routes)
+        """Answers what it can before a request gets here."""
         self.login = login
         self.processes = processes
         self.api = api
@@ -98,10 +100,6 @@ class HttpApp:
         try:
             if self.context.stopping:
                 raise RequestRefused(close_codes.STOPPING)
-            if self.context.admission is not Admission.ALL:
-                send = _and_close(send)
-                if self.context.admission is Admission.NOTHING:
-                    raise RequestRefused(close_codes.DRAINING, close_codes.RETRY_SECONDS)
             site = self.context.access.site(RequestHeaders(request))
             if "host" in request.headers and site is None:
                 raise RequestRefused(close_codes.MISDIRECTED)
@@ -110,14 +108,15 @@ class HttpApp:
                 return await refusal(scope, receive, send)
             if scope["path"] in _OWN_PATHS:
                 self.context.access.subdomain(RequestHeaders(request))
-            await (_whole_server if scope["path"] == WHOLE_SERVER else self._routes)(scope, receive, send)
+                await self._routes(scope, receive, send)
+            elif scope["path"] == WHOLE_SERVER:
+                await _whole_server(scope, receive, send)
+            else:
+                await self.processes(scope, receive, send)
         except NoSuchPackage:
             await refused(close_codes.WRONG_SUBDOMAIN, close=True)(scope, receive, send)
         except RequestRefused as refused_request:
-            page = refused_page(
-                request, refused_request.refusal, retry_after=refused_request.retry_after, close=True
-            )
-            await page(scope, receive, send)
+            await refused_page(request, refused_request.refusal, close=True)(scope, receive, send)
         except asyncio.CancelledError:
             if not self.context.stopping:
                 raise
@@ -170,17 +169,6 @@ def _with_hsts(send: Send) -> Send:
         await send(message)
 
     return send_with_hsts
-
-
-def _and_close(send: Send) -> Send:
-    """End the connection with the response, so that the client's next request may go to another node."""
-
-    async def send_and_close(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)["Connection"] = "close"
-        await send(message)
-
-    return send_and_close
 
 
 def _first_segment(referer: str) -> str:

@@ -7,6 +7,7 @@ their process. If packages have their own origins, responses on the node's host 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -115,6 +116,17 @@ class PagePolicy(Struct, frozen=True):
         if allowed is not None and not self._is_inside(allowed):
             del headers["Service-Worker-Allowed"]
         self._restrict_cookies(headers)
+
+    def forbids(self, headers: Mapping[str, str], path: str, *, navigates: bool) -> bool:
+        """Whether a response with these headers may not be sent: it takes a script's request off the process's paths.
+
+        Args:
+            headers: of the response.
+            path: of the request.
+            navigates: whether a browser navigates to a page, whose address anybody sees.
+        """
+        location = headers.get("location")
+        return location is not None and not navigates and self.redirects_away(path, location)
 
     def redirects_away(self, path: str, location: str) -> bool:
         """Whether a redirect leaves the process's paths on a shared origin. CSP ignores paths after a redirect."""

@@ -20,11 +20,19 @@ from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.tokens import COOKIE_PREFIXES, Claims
 from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.http.direct_routes import DirectRoute, DirectRoutes, facts_of
 from guesthouse.http_server.http.guest_response import headers_for_guest, response_from_guest
 from guesthouse.http_server.http.login import Login
 from guesthouse.http_server.http.own_origin import OwnOrigin, target_of
 from guesthouse.http_server.http.page_policy import PagePolicy
-from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused, body_of, peer_of, raw_path
+from guesthouse.http_server.http.requests import (
+    RequestHeaders,
+    RequestRefused,
+    body_of,
+    is_navigation,
+    peer_of,
+    raw_path,
+)
 from guesthouse.http_server.http.static_files import file_answer, find_file, static_answer
 from guesthouse.http_server.refusals import PAGE_HEADERS, refused, refused_page, wants_page
 from guesthouse.http_server.routing.bindings import HttpBinding, Match, UiBinding
@@ -66,6 +74,7 @@ class ProcessPages(Struct, frozen=True):
     login: Login
     bodies: BodyBudget
     own_origin: OwnOrigin
+    routes: DirectRoutes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -92,7 +101,7 @@ class ProcessPages(Struct, frozen=True):
         bindings = self.context.bindings
         match = bindings.find_http(process.id, requested.segments)
         if match is not None:
-            return await self._bound(request, process, policy, match)
+            return await self._bound(request, process, policy, match, for_all=True)
         if requested.segments == ("our.js",) and request.method in _SAFE:
             refusal = self.context.access.wrong_host(process.id, RequestHeaders(request), secure=False)
             return refused(refusal) if refusal is not None else self.our_js(request, process.id, policy)
@@ -108,8 +117,15 @@ class ProcessPages(Struct, frozen=True):
         )
 
     async def _bound(
-        self, request: Request, process: ProcessPort, policy: PagePolicy, match: Match[HttpBinding]
+        self,
+        request: Request,
+        process: ProcessPort,
+        policy: PagePolicy,
+        match: Match[HttpBinding],
+        *,
+        for_all: bool = False,
     ) -> Response:
+        """Answer by a binding. With `for_all` the path always has this one, while bindings are what they are."""
         binding = match.binding
         claims = self._admit(request, process.id, binding)
         if isinstance(claims, Refusal):
@@ -117,7 +133,13 @@ class ProcessPages(Struct, frozen=True):
         elsewhere = self._to_own_origin(request, process.id, policy, claims)
         if elsewhere is not None:
             return elsewhere
+        route = None
+        if for_all and claims is None and not binding.local_only:
+            hsts = policy.scheme == "https" and request.scope["scheme"] != "https"
+            route = DirectRoute(process, match, policy, hsts)
         if binding.static is None:
+            if route is not None:
+                self._keep(request, route)
             response = await self._ask(request, process, match, claims)
         elif request.method in _SAFE:
             if binding.static.is_large:
@@ -125,7 +147,22 @@ class ProcessPages(Struct, frozen=True):
             response = static_answer(binding, request)
         else:
             return _only_safe()
-        return self._finished(request, response, process.id, policy, claims, binding)
+        response = self._finished(request, response, process.id, policy, claims, binding)
+        if route is not None and binding.static is not None and request.method == "GET":
+            self._keep_static(request, route, response)
+        return response
+
+    def _keep(self, request: Request, route: DirectRoute) -> None:
+        """Keep how a request is answered for those that are asked the same."""
+        found = facts_of(request.headers.raw)
+        if found is not None and route.holds_for(found):
+            path: bytes = request.scope["raw_path"]
+            self.routes.add((found.host, path, request.scope["scheme"], route.policy.scheme), route)
+
+    def _keep_static(self, request: Request, route: DirectRoute, response: Response) -> None:
+        if response.status_code == 200 and type(response) is Response:
+            route.static = route.end_head(response), bytes(response.body)
+            self._keep(request, route)
 
     def _finished(
         self,
@@ -137,19 +174,14 @@ class ProcessPages(Struct, frozen=True):
         binding: HttpBinding | UiBinding,
     ) -> Response:
         """Add the policy's headers and due cookies to a response."""
-        location = response.headers.get("location")
-        if (
-            location is not None
-            and not _is_navigation(request)
-            and policy.redirects_away(raw_path(request), location)
-        ):
+        if policy.forbids(response.headers, raw_path(request), navigates=is_navigation(request.headers)):
             return refused(close_codes.BAD_ANSWER)
         authenticated = binding.authenticated or binding.secure
         policy.apply(MutableHeaders(raw=response.raw_headers), authenticated=authenticated)
         if claims is not None:
             if binding.secure or isinstance(binding, UiBinding):
                 self.login.renew(request, response, claims)
-            if not binding.secure and _is_navigation(request):
+            if not binding.secure and is_navigation(request.headers):
                 self.login.cookies.set_for_page(request, response, process, claims, policy)
         return response
 
@@ -169,7 +201,7 @@ class ProcessPages(Struct, frozen=True):
         self, request: Request, process: ProcessId, policy: PagePolicy, claims: Claims | None
     ) -> Response | None:
         """Redirect a browser's page request on the node's host to the package's own origin; None if not needed."""
-        if policy.is_page or request.method not in _SAFE or not _is_navigation(request):
+        if policy.is_page or request.method not in _SAFE or not is_navigation(request.headers):
             return None
         response = self.own_origin.leave(request, process, claims, policy)
         if claims is not None:
@@ -214,13 +246,19 @@ class ProcessPages(Struct, frozen=True):
     ) -> Response:
         limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)
         async with body_of(request, limits.http_body_bytes, self.bodies, limits.handshake_seconds) as body:
-            with self.exchanges.open(process.id) as pending:
+            answered: asyncio.Future[HttpResponse | Refusal] = asyncio.get_running_loop().create_future()
+
+            def settle(answer: HttpResponse | Refusal) -> None:
+                if not answered.done():
+                    answered.set_result(answer)
+
+            with self.exchanges.open(process.id, settle) as pending:
                 mime = request.headers.get("content-type")
                 if process.gone or not process.post_http(
                     pending.http_id, _incoming(request, match, claims), mime, body
                 ):
                     return refused_page(request, close_codes.MAILBOX_FULL, retry_after=1)
-                answer = await _answered(request, pending, seconds)
+                answer = await _answered(request, pending, answered, seconds)
         if answer is None:
             return refused_page(request, close_codes.NO_ANSWER)
         if isinstance(answer, Refusal):
@@ -325,14 +363,17 @@ def our_js(node: str, process: ProcessId | None) -> Response:
 
 
 async def _answered(
-    request: Request, pending: PendingResponse, seconds: float
+    request: Request,
+    pending: PendingResponse,
+    answered: asyncio.Future[HttpResponse | Refusal],
+    seconds: float,
 ) -> HttpResponse | Refusal | None:
     """Wait for the response; None on a time-out. Ends at once when the client disconnects."""
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(_end_with_client(request, pending))
         try:
             async with asyncio.timeout(seconds):
-                return await pending.answer
+                return await answered
         except TimeoutError:
             return None
         finally:
@@ -342,8 +383,7 @@ async def _answered(
 async def _end_with_client(request: Request, pending: PendingResponse) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    if not pending.answer.done():
-        pending.answer.set_result(close_codes.BAD_REQUEST)  # not sent: the client is gone
+    pending.settle(close_codes.BAD_REQUEST)  # not sent: the client is gone
 
 
 def _incoming(request: Request, match: Match[HttpBinding], claims: Claims | None) -> IncomingHttpRequest:
@@ -360,14 +400,6 @@ def _incoming(request: Request, match: Match[HttpBinding], claims: Claims | None
         source_socket_addr=shown_address(peer.address, peer.port),
         claims=None if claims is None else claims.custom,
     )
-
-
-def _is_navigation(request: Request) -> bool:
-    """Whether a browser navigates to a page. Without TLS browsers omit `Sec-Fetch-*`, so `Accept` decides then."""
-    mode = request.headers.get("sec-fetch-mode")
-    if mode is None:
-        return "text/html" in request.headers.get("accept", "")
-    return mode == "navigate" and request.headers.get("sec-fetch-dest") == "document"
 
 
 def _only_safe() -> Response:

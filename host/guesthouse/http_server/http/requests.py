@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from guesthouse.http_server import close_codes
@@ -18,11 +19,9 @@ from guesthouse.http_server.state.pending_responses import BodyBudget
 class RequestRefused(Exception):
     """The request is answered with `refusal`."""
 
-    def __init__(self, refusal: Refusal, retry_after: int | None = None) -> None:
+    def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
-        self.retry_after = retry_after
-        """Seconds after which the client may try again, where that is known."""
 
 
 class RequestHeaders(Struct, frozen=True):
@@ -46,6 +45,14 @@ def raw_path(request: Request) -> str:
     """The path as sent."""
     raw: bytes = request.scope["raw_path"]
     return raw.decode("ascii")
+
+
+def is_navigation(headers: Headers) -> bool:
+    """Whether a browser navigates to a page. Without TLS browsers omit `Sec-Fetch-*`, so `Accept` decides then."""
+    mode = headers.get("sec-fetch-mode")
+    if mode is None:
+        return "text/html" in headers.get("accept", "")
+    return mode == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 
 @asynccontextmanager

@@ -165,6 +165,8 @@ class Bindings:
     def __init__(self, per_process: int, static_bytes: int) -> None:
         self._per_process = per_process
         self._static_bytes = static_bytes
+        self.version = 0
+        """Counts the changes of what is bound to HTTP."""
         self._bound: dict[ProcessId, _Bound] = {}
         self._labels: dict[str, str] = {}
 
@@ -190,6 +192,7 @@ class Bindings:
             return "bad-path"
         if call.secure and not self.has_label(owner):
             return "no-subdomain"
+        self.version += 1
         static = None if call.content is None else Static(LazyLoadBlob(call.mime, call.content))
         binding = HttpBinding(
             pattern, call.authenticated, call.local_only, static, call.secure, call.response_seconds
@@ -239,6 +242,7 @@ class Bindings:
 
     def unbind_http(self, owner: ProcessId, path: str) -> None:
         """Unbind, if it is bound."""
+        self.version += 1
         bound, pattern = self._bound.get(owner), _parse(path)
         if bound is not None and pattern is not None:
             bound.http.remove(pattern)
@@ -246,6 +250,7 @@ class Bindings:
 
     def drop(self, owner: ProcessId) -> None:
         """Remove all bindings of a process."""
+        self.version += 1
         self._bound.pop(owner, None)
 
     def find_ws(self, owner: ProcessId, segments: Segments) -> Match[WsBinding] | None:

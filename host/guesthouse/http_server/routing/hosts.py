@@ -29,6 +29,11 @@ _LOCALHOST: Final = "localhost"
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z_-][0-9a-z_.-]*)(?P<port>:[0-9]{0,5})?")
 
 
+_MOST_KEPT: Final = 256
+"""Hosts whose site is kept: those of one node are few."""
+_MAX_KEPT_NAME: Final = 256
+
+
 class Site(Struct, frozen=True):
     """What the `Host` of a request stands for."""
 
@@ -69,12 +74,25 @@ class Hosts:
         self._names = frozenset(given - {ANY} | {_LOCALHOST})
         self._origins = origins
         self._wildcards = frozenset(name.lower() for name in wildcards) | {_LOCALHOST}
+        self._sites: dict[str, Site] = {}
 
     def site(self, hosts: Sequence[str]) -> Site | None:
         """What the `Host` headers of a request stand for; None for a name that is not the node's."""
         if len(hosts) != 1:
             return None
-        match = _HOST.fullmatch(hosts[0].lower())
+        host = hosts[0]
+        known = self._sites.get(host)
+        if known is not None:
+            return known
+        site = self._site(host)
+        if site is not None and len(host) <= _MAX_KEPT_NAME:
+            if len(self._sites) >= _MOST_KEPT:
+                self._sites.clear()
+            self._sites[host] = site
+        return site
+
+    def _site(self, host: str) -> Site | None:
+        match = _HOST.fullmatch(host.lower())
         if match is None:
             return None
         name, port = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -16,20 +16,25 @@ from guesthouse.core.responses import answer_of
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.close_codes import Refusal
 
+TakesAnswer: TypeAlias = Callable[[HttpResponse | Refusal], None]
+
 
 class PendingResponse(Struct):
     """An HTTP request that was posted to a process."""
 
     http_id: int
     owner: ProcessId
-    answer: asyncio.Future[HttpResponse | Refusal]
+    answered: TakesAnswer
+    """Called once, with the answer."""
     handed_on: int = 0
     """Id of the kernel request whose response is the answer, if the process delegated it; else 0."""
+    done: bool = False
 
     def settle(self, answer: HttpResponse | Refusal) -> None:
-        """Set the answer, unless there is one."""
-        if not self.answer.done():
-            self.answer.set_result(answer)
+        """Give the answer, unless there is one."""
+        if not self.done:
+            self.done = True
+            self.answered(answer)
 
     def take_response(self, response: Answer | str) -> None:
         """Receive the response of another process, or a `SendErrorKind`."""
@@ -58,24 +63,33 @@ class PendingResponses:
     def __len__(self) -> int:
         return len(self._open)
 
-    @contextmanager
-    def open(self, owner: ProcessId) -> Iterator[PendingResponse]:
-        """Add a request, which is pending until the block exits."""
-        pending = PendingResponse(next(self._ids), owner, asyncio.get_running_loop().create_future())
+    def add(self, owner: ProcessId, answered: TakesAnswer) -> PendingResponse:
+        """Add a request, which is pending until `remove`. `answered` is called with its answer."""
+        pending = PendingResponse(next(self._ids), owner, answered)
         self._open[pending.http_id] = pending
+        return pending
+
+    def remove(self, pending: PendingResponse) -> None:
+        """A request is pending no more."""
+        del self._open[pending.http_id]
+        if pending.handed_on:
+            self._forget(pending.handed_on)
+
+    @contextmanager
+    def open(self, owner: ProcessId, answered: TakesAnswer = lambda _: None) -> Iterator[PendingResponse]:
+        """Add a request, which is pending until the block exits."""
+        pending = self.add(owner, answered)
         try:
             yield pending
         finally:
-            del self._open[pending.http_id]
-            if pending.handed_on:
-                self._forget(pending.handed_on)
+            self.remove(pending)
 
     def answer(self, owner: ProcessId, http_id: int, response: HttpResponse) -> bool:
         """Answer a request; False when the process has no such pending request."""
         pending = self._open.get(http_id)
-        if pending is None or pending.owner != owner or pending.answer.done():
+        if pending is None or pending.owner != owner or pending.done:
             return False
-        pending.answer.set_result(response)
+        pending.settle(response)
         return True
 
     def hand_on(
@@ -92,7 +106,7 @@ class PendingResponses:
             The kernel request's id; 0 when the process has no such pending request.
         """
         pending = self._open.get(http_id)
-        if pending is None or pending.owner != owner or pending.answer.done():
+        if pending is None or pending.owner != owner or pending.done:
             return 0
         if not pending.handed_on:
             pending.handed_on = expect(pending.take_response)
@@ -100,13 +114,13 @@ class PendingResponses:
 
     def fail(self, owner: ProcessId, kept: Container[int] = ()) -> None:
         """Fail the requests of a process that ended, except those `kept` for its next run and delegated ones."""
-        for pending in self._open.values():
+        for pending in tuple(self._open.values()):
             if pending.owner == owner and not pending.handed_on and pending.http_id not in kept:
                 pending.settle(close_codes.ENDED)
 
     def stop(self) -> None:
         """Fail all requests: the node is shutting down."""
-        for pending in self._open.values():
+        for pending in tuple(self._open.values()):
             pending.settle(close_codes.STOPPING)
 
 

@@ -133,8 +133,7 @@ class Remote:
         except BadEnvelope as error:
             self._log.write(SOURCE, "warning", f"a message to {node} was not sent: {error}")
             return "mailbox-full"
-        refusal = self._transport.send(node, envelope)
-        return "mailbox-full" if refusal == "full" else refusal
+        return self._transport.send(node, envelope)
 
     # --- incoming
 

@@ -1,1 +1,0 @@
-"""`guesthouse run --dev`: watches, builds and reloads packages."""
