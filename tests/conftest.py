@@ -40,7 +40,7 @@ settings.load_profile("guesthouse")
 
 _HERE: Final = Path(__file__).parent
 _ALONE: Final = f"{_HERE / 'attacks'}/"
-_WITH_NODES: Final = (_ALONE, *(f"{_HERE / folder}/" for folder in ("faults", "e2e", "samples")))
+_WITH_NODES: Final = (_ALONE, *(f"{_HERE / folder}/" for folder in ("cluster", "faults", "e2e", "samples")))
 TEST_SECONDS: Final = 600
 """What a test has that starts nodes."""
 

@@ -49,6 +49,12 @@ async def test_check_names_each_fault_and_ends_with_1(tmp_path: Path) -> None:
     await asyncio.to_thread((home / "guesthouse.toml").write_text, "a = 1\n[http]\nport = -1\n")
     ran = await run_command(home, "config", "--home", home, "check")
     assert (ran.code, len(ran.stderr.splitlines())) == (1, 2)
+    same = "[http]\nhost = '0.0.0.0'\nport = 9001\n[api]\nport = 9001\n[monitoring]\nport = 9002\n"
+    await asyncio.to_thread((home / "guesthouse.toml").write_text, same)
+    for file in ((), (home / "guesthouse.toml",)):
+        ran = await run_command(home, "config", "--home", home, "check", *file)
+        assert (ran.code, len(ran.stderr.splitlines())) == (1, 1)
+        assert "http.port and api.port are both 9001" in ran.stderr
     wrong = {"http_prot": 1}
     await asyncio.to_thread((home / "guesthouse.toml").unlink)
     ran = await run_command(home, "config", "--home", home, "check", "--json", settings=wrong)

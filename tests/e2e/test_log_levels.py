@@ -41,3 +41,16 @@ async def test_a_level_that_is_none_is_refused(start: StartNode) -> None:
     assert (await node.cli("log-level", A)).code == 2
     assert (await node.cli("log-level", A, "loud")).code == 2
     assert (await node.cli("log-level", "no source!", "info")).code == 1
+
+
+async def test_a_name_that_nothing_has_is_said(start: StartNode) -> None:
+    node = await start(package("puppet"))
+    unknown = "is called {} now: see `guesthouse ps`"
+    for name in ("pupet:test.os", "http-sever", "a:pupet:test.os", "a:b:c:d"):
+        for command in (("logs", name), ("log-level", name, "debug")):
+            ran = await node.cli(*command)
+            assert ran.code == 0
+            assert unknown.format(name) in ran.stderr
+    for name in (A, PACKAGE, "node"):
+        for arguments in (("logs", name, "--level", "error"), ("log-level", name, "debug")):
+            assert unknown.format(name) not in (await node.cli(*arguments)).stderr

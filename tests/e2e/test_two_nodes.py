@@ -57,6 +57,7 @@ class Wire:
     """The transport of one node."""
 
     net: Net
+    frame_bytes: int = 1024 * 1024
 
     def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
         """See `Transport`."""

@@ -67,13 +67,15 @@ def _settings(folder: Path) -> list[dict[str, Any]]:
 
 
 def _check(folder: Path, file: str | None, as_json: bool) -> None:
-    from guesthouse.core.config import faults_in, load_settings
+    from guesthouse.core.config import faults_in, load_settings, settings_of
+    from guesthouse.node.settings.shared_ports import shared_ports
 
     path = folder / "guesthouse.toml" if file is None else Path(file)
     faults = faults_in(path) if file is not None or path.exists() else []
-    if file is None and not faults:
+    if not faults:
         try:
-            load_settings(str(folder))
+            settings = load_settings(str(folder)) if file is None else settings_of(path)
+            faults += shared_ports(settings)
         except GuesthouseError as error:
             faults.append(str(error))
     if as_json:

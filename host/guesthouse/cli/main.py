@@ -21,6 +21,7 @@ _MODULES: Final = {
     "install": ("install", "uninstall", "rollback", "packages"),
     "status": ("ps", "channels", "logs"),
     "processes": ("send", "restart", "restart-node", "stop", "kill", "explain", "log-level"),
+    "drain": ("drain",),
     "top": ("top",),
     "connect": ("connect",),
     "completion": ("completion",),

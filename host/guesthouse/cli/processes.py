@@ -77,6 +77,10 @@ def log_level(source: str | None, level: str | None, home: str | None, as_json: 
     if source is not None and level is None:
         raise click.UsageError("LEVEL is missing: error, warning, info, debug or default")
     items = list(ask(home_path(home), "log-level", source=source, level=level))
+    if source is not None:
+        from guesthouse.cli.status import say_if_unknown
+
+        say_if_unknown(source, home)
     if as_json:
         print_json(items)
     elif items:

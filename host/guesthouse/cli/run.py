@@ -18,7 +18,7 @@ from guesthouse.core.late_modules import put_off
 if TYPE_CHECKING:
     from socket import socket
 
-    from guesthouse.cli.dev import Dev
+    from guesthouse.cli.development.dev import Dev
     from guesthouse.cli.ending import Ending
     from guesthouse.core.config import Settings
     from guesthouse.linux.service_manager import ServiceManager
@@ -179,7 +179,7 @@ async def _serve(
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         dev: Dev | None = None
         if settings.dev:
-            from guesthouse.cli.dev import Dev
+            from guesthouse.cli.development.dev import Dev
 
             dev = Dev(node, arguments)
             stack.callback(dev.close)
@@ -192,7 +192,7 @@ async def _serve(
         node.log.write("node", "info", f"{settings.node} serves {node.http.url} from {node.home.path}")
         with contextlib.suppress(OSError, OutputFailed):  # the pipe may be closed
             click.echo(f"ready {node.http.url} node={settings.node}")
-        node.on_restart = ending.restart
+        node.on_restart, node.on_stop = ending.restart, ending.stop
         try:
             with IncrementalCollection(loop.call_soon_threadsafe), MemoryTrimmer(loop.call_later):
                 if dev is not None:
@@ -204,8 +204,10 @@ async def _serve(
                 ending.sockets = listeners.keep()
             if ending.restarts or (ending.begun and settings.handover):
                 await node.hand_over()
-            elif ending.begun and settings.drain_seconds > 0:
-                await node.drain(settings.drain_seconds)
+            elif ending.begun:
+                seconds = max(settings.drain_seconds, node.client_drain.left_seconds)
+                if seconds > 0:
+                    await node.drain(seconds)
 
 
 class _HangUp:

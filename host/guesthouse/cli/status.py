@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import click
@@ -90,6 +91,7 @@ def ps(limits: bool, home: str | None, as_json: bool) -> None:
     from guesthouse.control.control_client import ask
 
     items = list(ask(home_path(home), "ps"))
+    _tell_of_drain(home_path(home))
     failed = [item for item in items if item["state"] == "failed"]
     if as_json:
         print_json(items)
@@ -101,6 +103,17 @@ def ps(limits: bool, home: str | None, as_json: bool) -> None:
     else:
         click.echo("the node runs no process", err=True)
     sys.exit(SOME_FAILED if failed else 0)
+
+
+def _tell_of_drain(folder: Path) -> None:
+    """Say on standard error that the node takes no new clients, if it does not."""
+    from guesthouse.cli.drain import progress
+    from guesthouse.control.control_client import ask
+
+    (node,) = ask(folder, "node")
+    drain = node.get("drain")
+    if drain is not None and drain["state"] != "serving":
+        click.echo(f"{node['node']} {progress(drain)}", err=True)
 
 
 def _failure(item: dict[str, Any]) -> str:
@@ -177,9 +190,20 @@ def logs(
     if follow:
         gc.enable()  # unlike others, it may run for weeks
     wanted = {"source": source, "level": level, "since": since, "text": text}
+    if source:
+        say_if_unknown(source, home)
     for item in ask(home_path(home), "logs", lines=lines, follow=follow, **wanted):
         line = {name: item[name] for name in LogLine.__struct_fields__ if name in item}
         click.echo(json.dumps(item) if as_json else for_people(LogLine(**line)))
+
+
+def say_if_unknown(source: str, home: str | None) -> None:
+    """Say that nothing has a name, which may be mistyped or of what is yet to come."""
+    from guesthouse.control.control_client import ask
+
+    if not all(ask(home_path(home), "log-source", source=source)):
+        text = f"no process, package or part of the node that has logged is called {source} now: see `guesthouse ps`"
+        click.echo(f"guesthouse: {printable(text)}", err=True)
 
 
 def _list(command: str, home: str | None, as_json: bool, columns: Columns, none: str) -> None:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from guesthouse.core.errors import BadNodeName, BadSetting
 from guesthouse.core.home import home_folder
+from guesthouse.core.settings.cluster_settings import ClusterSettings
 from guesthouse.core.settings.setting_values import checked, parsed
 from guesthouse.core.toml import NotToml, parse_toml
 
@@ -240,9 +241,20 @@ class Settings(Struct, frozen=True):
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
-_SECTIONS: Final = ("http", "connections", "process", "package", "restart", "monitoring", "api", "tracing")
+_SECTIONS: Final = (
+    "http",
+    "connections",
+    "process",
+    "package",
+    "restart",
+    "monitoring",
+    "api",
+    "tracing",
+    "cluster",
+)
 _ENVIRONMENT: Final = "GUESTHOUSE_"
 
 
@@ -276,6 +288,20 @@ def load_settings(
     values = {name: item.value for name, item in given.items()}
     values["home"] = str(home_folder(home, environment))
     return _settings(values)
+
+
+def settings_of(path: Path) -> Settings:
+    """The settings of a node with this file and nothing else.
+
+    Raises:
+        BadSetting: as `load_settings`.
+    """
+    return _settings(
+        {
+            name: checked(name, _types()[name], value, f"{path}: {name}")
+            for name, value in _from_file(path).items()
+        }
+    )
 
 
 def given_settings(

@@ -82,12 +82,22 @@ Incoming: TypeAlias = Callable[[bytes], Literal["full"] | None]
 
 
 class Transport(Protocol):
-    """Carries frames to other nodes, such as a message broker. It is not trusted: frames are signed, and
-    forged, altered or replayed ones are dropped. Frames to one node arrive in the order sent.
+    """Carries frames to other nodes, such as a message broker. It is not trusted: what it forges, alters, repeats or
+    reorders is dropped. Frames to one node should arrive in the order sent: a session ends when one is missing.
     """
 
-    def send(self, node: str, frame: bytes) -> Literal["offline"] | None:
-        """Send a frame to a node; "offline" when it cannot be reached now. Never blocks; its queue is bounded."""
+    @property
+    def frame_bytes(self) -> int:
+        """Maximum bytes of a frame, at least 4 KiB."""
+
+    def send(self, node: str, frame: bytes) -> Literal["offline", "full"] | None:
+        """Send a frame to a node. Never blocks; its queue is bounded. The frame must not reach the node's `Incoming`
+        before this has returned.
+
+        Returns:
+            None if it was taken; "full" if it cannot be now: call `Peers.carrier_ready` once there is room; "offline"
+            if the node cannot be reached, which ends the session with it.
+        """
 
 
 class ChannelFeeder(Feeder, Protocol):

@@ -50,6 +50,7 @@ def is_sendable_code(code: int) -> bool:
 NORMAL: Final = CloseReason(1000, "closed by the process")
 GOING_AWAY: Final = CloseReason(1001, "the node is shutting down")
 RESTARTING: Final = CloseReason(1012, "the node restarts: connect again")
+DRAINED: Final = CloseReason(1012, "the node is being drained: connect again")
 UNBOUND: Final = CloseReason(1001, "the path is no longer bound")
 PROTOCOL_ERROR: Final = CloseReason(1002, "protocol error")
 CONTROL_TOO_LONG: Final = CloseReason(1002, "control frame too long")
@@ -76,6 +77,7 @@ NO_SUCH_PROCESS: Final = CloseReason(4004, "no such process")
 TOO_MANY_CHANNELS: Final = CloseReason(4005, "the token has as many channels open as it may")
 REGISTER_OFF: Final = CloseReason(4006, "the register form is turned off on this node")
 NO_KEY: Final = CloseReason(4007, "no public key within the deadline")
+NO_NEW_CHANNEL: Final = CloseReason(1013, "the node is being drained: try another, or later")
 
 # Resumable channels.
 NO_SUCH_SESSION: Final = CloseReason(4008, "no such session: open a new channel")
@@ -119,3 +121,7 @@ MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")
 BODIES_FULL: Final = Refusal(503, "the node holds as many request bodies as it may: try again")
 ENDED: Final = Refusal(503, "the process ended before it answered")
 STOPPING: Final = Refusal(503, "the node is shutting down")
+DRAINING: Final = Refusal(503, "the node is being drained: try another, or later")
+
+RETRY_SECONDS: Final = 5
+"""After which a client may try again at a node that is being drained (`Retry-After`)."""

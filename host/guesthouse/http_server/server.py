@@ -29,6 +29,7 @@ from guesthouse.http_server.auth.local_access import LocalAccess
 from guesthouse.http_server.auth.revocations import RevocationList
 from guesthouse.http_server.auth.tokens import Scope, Tokens
 from guesthouse.http_server.close_codes import GOING_AWAY, RESTARTING, TOKEN_REVOKED
+from guesthouse.http_server.departures import Departures
 from guesthouse.http_server.http.app import HttpApp
 from guesthouse.http_server.http.direct_routes import DirectRoutes
 from guesthouse.http_server.http.login import Login, local_path
@@ -40,6 +41,7 @@ from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listen
 from guesthouse.http_server.refusals import HSTS
 from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.sessions.handed_channel import HandedChannel
+from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.client_log import SOURCE, ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.context import Context, new_context
@@ -235,6 +237,25 @@ class HttpServer(HttpServerActions):
             self._server.stop_accepting()
             for connection in tuple(self._context.connections):
                 connection.pause_reading()
+
+    # Draining.
+
+    def admit(self, admission: Admission) -> None:
+        """Take this of new clients from now on."""
+        self._context.admission = admission
+
+    @property
+    def channel_count(self) -> int:
+        """Open channels."""
+        return len(self._context.channels)
+
+    def departures(self) -> Departures:
+        """The clients there are now, to be told to go elsewhere."""
+        return Departures(self._context)
+
+    def requests_in_hand(self) -> set[asyncio.Task[None]]:
+        """The HTTP requests that are being answered now."""
+        return set() if self._server is None else set(self._server.server_state.tasks)
 
     def hand_over(self) -> list[HandedChannel]:
         """The channels, after `let_go` and once no process runs."""

@@ -43,6 +43,10 @@ class MeasuredNode(Protocol):
     """Whether all its packages were started."""
     stopping: bool
 
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no new clients."""
+
     def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
         """What should run and does not, with its name in lists."""
 
@@ -148,6 +152,8 @@ def unready_reasons(node: MeasuredNode) -> Sequence[str]:
         reasons.append("its packages are being started")
     if node.stopping:
         reasons.append("it is stopping")
+    elif node.draining:
+        reasons.append("it is being drained")
     if not any(worker.ready for worker in node.workers.alive()):
         reasons.append("no worker is ready")
     return reasons

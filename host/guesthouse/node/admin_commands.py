@@ -14,6 +14,7 @@ from msgspec import ValidationError, convert
 
 from guesthouse.control.control_server import BadCommand, Command
 from guesthouse.core.address import Address, ProcessId, canonical
+from guesthouse.core.errors import BadProcessId
 from guesthouse.core.json_text import is_text
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_api.api_keys import key_row
@@ -22,6 +23,7 @@ from guesthouse.kernel.messaging.node_sender import Answered
 from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT
 from guesthouse.kernel.supervision.explain import explained
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
+from guesthouse.node.draining.client_drain import DrainOptions
 from guesthouse.node.log import as_dict
 from guesthouse.node.log_filter import LEVELS, LogFilter
 from guesthouse.node.package_hosts import NeedsConsent
@@ -57,6 +59,7 @@ class NodeCommands:
             "send": self.send,
             "restart": self.restart,
             "restart-node": self.restart_node,
+            "drain": self.drain,
             "stop": self.stop,
             "kill": self.kill,
             "explain": self.explain,
@@ -66,6 +69,7 @@ class NodeCommands:
             "packages": self.packages,
             "config": self.config,
             "log-level": self.log_level,
+            "log-source": self.log_source,
         }
 
     async def node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -78,6 +82,7 @@ class NodeCommands:
             "tls_key": settings.http.tls_key,
             "run": self._node.run_id,
             "started": self._node.started,
+            "drain": self._node.client_drain.status(),
         }
 
     async def config(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
@@ -95,6 +100,26 @@ class NodeCommands:
             raise BadCommand("this node cannot be restarted now: it starts or stops")
         yield {"run": self._node.run_id}
         restart()
+
+    async def drain(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Drain the node, or with `cancel` no longer; yields how far it is until it is done, or once without `wait`."""
+        drain = self._node.client_drain
+        if request.get("cancel") is True:
+            await drain.cancel()
+        else:
+            given = {name: request[name] for name in DrainOptions.__struct_fields__ if name in request}
+            try:
+                options = convert(given, DrainOptions)
+            except ValidationError as error:
+                raise BadCommand(f"drain: {error}") from None
+            if not self._node.started:
+                raise BadCommand("this node cannot be drained now: it starts")
+            await drain.begin(options)
+        if request.get("wait") is not True:
+            yield drain.status()
+            return
+        async for status in drain.watch():
+            yield status
 
     async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each process: what it is, where it runs, and its use of each limit."""
@@ -135,6 +160,21 @@ class NodeCommands:
             self._node.log.levels.set(source, level)
         for name, set_to in self._node.log.levels.all().items():
             yield {"source": name, "level": set_to}
+
+    async def log_source(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Yields whether lines of a `source` are in the log, or a process or package here is called so."""
+        source = _text(request, "source")
+        packages = {str(package.id) for package in self._node.packages}
+        if source in packages or self._node.log.recent(1, LogFilter(source)):
+            yield True
+            return
+        try:
+            process = canonical(ProcessId.parse(source))
+        except BadProcessId:
+            yield False
+        else:
+            node = self._node
+            yield node.router.find(process) is not None or node.supervisor.ended.get(process) is not None
 
     async def token(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """An auth token of this node, valid for `ttl` seconds."""

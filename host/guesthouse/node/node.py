@@ -43,7 +43,8 @@ from guesthouse.kernel.workers.pool import Receiver, Worker, WorkerEvents, Worke
 from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
 from guesthouse.node.admin_commands import NodeCommands
-from guesthouse.node.draining import drain
+from guesthouse.node.draining.client_drain import ClientDrain, DrainState
+from guesthouse.node.draining.finishing import drain
 from guesthouse.node.handing_over import Predecessor, hand_over
 from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
@@ -123,6 +124,9 @@ class Node:
         self.stopping = False
         self.on_restart: Callable[[], None] | None = None
         """Restarts the node, if whoever runs it can."""
+        self.on_stop: Callable[[], None] | None = None
+        """Ends the node, if whoever runs it can."""
+        self.client_drain = ClientDrain(self)
         self.run_id = secrets.token_hex(8)
         """Tells this run from the one before and the next."""
         self._terminal = terminal
@@ -204,6 +208,7 @@ class Node:
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         self.installer = await stack.enter_async_context(Installer(self, compiler))
         self.api_keys = ApiKeys(home.path)
+        await stack.enter_async_context(self.client_drain)
         await stack.enter_async_context(ControlServer(home, self._commands()))
         if settings.api.port is not None or self.listeners.passed(API):
             from guesthouse.http_api.api_server import ApiServer  # only where it is wanted
@@ -464,6 +469,11 @@ class Node:
         self.stopping = True
         self.log.write("node", "info", "hands over to its successor")
         await hand_over(self)
+
+    @property
+    def draining(self) -> bool:
+        """Whether its clients are told to go elsewhere, or were."""
+        return self.client_drain.state is not DrainState.SERVING
 
     async def drain(self, seconds: float) -> None:
         """Finish what was begun, for so many seconds at most. The block is to be left then."""

@@ -26,6 +26,8 @@ MOST_UNSENT: Final = 16 * 1024 * 1024
 class Transport:
     """The nodes that are connected."""
 
+    frame_bytes: Final = 1024 * 1024
+
     def __init__(self) -> None:
         self.peers: dict[str, asyncio.WriteTransport] = {}
         self.incoming: Incoming

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 import wasmtime
 
-from guesthouse.cli import dev
+from guesthouse.cli.development import dev
 from guesthouse.node.node import Node
 from guesthouse.package.spec import Package
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.cli.watching import WatchedPath, changes
+from guesthouse.cli.development.watching import WatchedPath, changes
 
 _WITHOUT_WATCHES = ("unshare", "--user", "--map-root-user", "sh", "-c")
 _NO_WATCHES = 'echo 0 > /proc/sys/user/max_inotify_watches && exec "$@"'

@@ -50,6 +50,8 @@ VALUES = st.recursive(
 class Far:
     """The other node, and the transport to it."""
 
+    frame_bytes = 1024 * 1024
+
     def __init__(self, kernel: Any) -> None:
         self.kernel = kernel
         self.envelopes = Envelopes("far.os", THERE, KEYS.get)

@@ -24,7 +24,12 @@ class _Mailbox:
 
 
 def node(
-    processes: int = 0, *, ready_workers: int = 1, started: bool = True, stopping: bool = False
+    processes: int = 0,
+    *,
+    ready_workers: int = 1,
+    started: bool = True,
+    stopping: bool = False,
+    draining: bool = False,
 ) -> MeasuredNode:
     """What is looked at of a node with so many processes, each of which has had one channel with one message."""
     ids = [ProcessId(f"process-{number}", "package", "publisher.os") for number in range(processes)]
@@ -60,6 +65,7 @@ def node(
         state=SimpleNamespace(commits=0, commit_seconds=0.0),
         started=started,
         stopping=stopping,
+        draining=draining,
     )
     return cast(MeasuredNode, parts)
 
@@ -70,6 +76,8 @@ def node(
         (node(), []),
         (node(started=False), ["its packages are being started"]),
         (node(stopping=True), ["it is stopping"]),
+        (node(draining=True), ["it is being drained"]),
+        (node(stopping=True, draining=True), ["it is stopping"]),
         (node(ready_workers=0), ["no worker is ready"]),
         (node(ready_workers=0, started=False), ["its packages are being started", "no worker is ready"]),
     ],

@@ -71,6 +71,12 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse restart-node",
         "guesthouse restart-node --home /var/lib/guesthouse --wait 120",
     ),
+    "drain": (
+        "guesthouse drain                             # and end when all clients are gone",
+        "guesthouse drain --notice 10 --rate 50 --seconds 600",
+        "guesthouse drain --stay                      # and wait: --cancel takes clients again",
+        "guesthouse drain --cancel",
+    ),
     "restart": ("guesthouse restart chat:chat:my-node.os",),
     "stop": ("guesthouse stop chat:chat:my-node.os",),
     "kill": ("guesthouse kill chat:chat:my-node.os",),

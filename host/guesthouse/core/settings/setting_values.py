@@ -35,6 +35,10 @@ ANY_TEXT: Final = (r"(?s:.*)", "text")
 _PACKAGE_ID: Final = (r"[\w.~-]+:[\w.~-]+", "package:publisher")
 FORMS: Final = {
     "http.hosts": (r"\*|[\w-][\w.-]*", "a host name without a port, or *"),
+    "cluster.nats": (
+        r"(nats|tls)://([^@/\s]+@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?",
+        "the URL of a NATS server, such as nats://127.0.0.1:4222",
+    ),
     "http.page_sources": (
         r"(https?|wss?)://(\*\.)?[\w.\[\]-]+(:[0-9]+)?(/[\w.~/%-]*)?",
         "an origin such as https://fonts.example",

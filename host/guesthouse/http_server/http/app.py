@@ -29,6 +29,7 @@ from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused,
 from guesthouse.http_server.http.service_workers import refused_worker
 from guesthouse.http_server.refusals import HSTS, PAGE_HEADERS, refusal_of, refused, refused_page
 from guesthouse.http_server.routing.paths import WHOLE_SERVER, split_process_path
+from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.client_log import SOURCE
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import LOGIN, RefusedBy
@@ -100,6 +101,10 @@ class HttpApp:
         try:
             if self.context.stopping:
                 raise RequestRefused(close_codes.STOPPING)
+            if self.context.admission is not Admission.ALL:
+                send = _and_close(send)
+                if self.context.admission is Admission.NOTHING:
+                    raise RequestRefused(close_codes.DRAINING, close_codes.RETRY_SECONDS)
             site = self.context.access.site(RequestHeaders(request))
             if "host" in request.headers and site is None:
                 raise RequestRefused(close_codes.MISDIRECTED)
@@ -116,7 +121,10 @@ class HttpApp:
         except NoSuchPackage:
             await refused(close_codes.WRONG_SUBDOMAIN, close=True)(scope, receive, send)
         except RequestRefused as refused_request:
-            await refused_page(request, refused_request.refusal, close=True)(scope, receive, send)
+            page = refused_page(
+                request, refused_request.refusal, retry_after=refused_request.retry_after, close=True
+            )
+            await page(scope, receive, send)
         except asyncio.CancelledError:
             if not self.context.stopping:
                 raise
@@ -169,6 +177,17 @@ def _with_hsts(send: Send) -> Send:
         await send(message)
 
     return send_with_hsts
+
+
+def _and_close(send: Send) -> Send:
+    """End the connection with the response, so that the client's next request may go to another node."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return send_and_close
 
 
 def _first_segment(referer: str) -> str:

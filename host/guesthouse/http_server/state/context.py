@@ -22,6 +22,7 @@ from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.hosts import own_hosts
 from guesthouse.http_server.routing.origin import counted_as, normal_origin
 from guesthouse.http_server.sessions.session_table import SessionTable
+from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
@@ -66,6 +67,7 @@ class Context(Struct):
     """The `ui` folders of packages that have one, by process."""
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
+    admission: Admission = Admission.ALL
     stopping: bool = False
     """The node is shutting down: no new connections are accepted."""
     disconnected: Callable[[], None] = lambda: None

@@ -123,9 +123,12 @@ class ChannelSocket(Channel, asyncio.Protocol):
         """Close the socket now."""
         self._transport.abort()
 
-    def _reject(self, refusal: Refusal, request: Request) -> None:
+    def _reject(self, refusal: Refusal, request: Request, retry_after: int | None = None) -> None:
         self.context.refusals.refused(refusal)
-        self._refuse(self._protocol.reject(refusal.status, refusal.reason + "\n"), request)
+        response = self._protocol.reject(refusal.status, refusal.reason + "\n")
+        if retry_after is not None:
+            response.headers["Retry-After"] = str(retry_after)
+        self._refuse(response, request)
 
     def _refuse(self, response: Response, request: Request) -> None:
         """Answer an upgrade request with an HTTP error."""

@@ -20,6 +20,7 @@ from guesthouse.http_server.refusals import plain_response
 from guesthouse.http_server.routing.bindings import RESUMABLE
 from guesthouse.http_server.routing.origin import shown_address
 from guesthouse.http_server.routing.subdomains import subdomain_of
+from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import HANDSHAKE, RefusedBy
 from guesthouse.http_server.websocket.encryption import OVERHEAD, ChannelCipher
@@ -77,6 +78,9 @@ class OpeningSocket(SessionSocket):
         request = events[0]
         if context.stopping:
             self._reject(close_codes.STOPPING, request)
+            return
+        if context.admission is not Admission.ALL:
+            self._reject(close_codes.DRAINING, request, close_codes.RETRY_SECONDS)
             return
         form = context.access.decide(request.path, request.headers, self.peer, context.now())
         if isinstance(form, Refusal):
@@ -141,6 +145,9 @@ class OpeningSocket(SessionSocket):
 
     def _register(self, message_type: int, payload: bytes) -> None:
         if message_type not in (_TEXT, _BINARY):
+            return
+        if self.context.admission is not Admission.ALL:
+            self.end(close_codes.NO_NEW_CHANNEL)
             return
         register = read_register(payload, self.context.tokens, self.context.now())
         if isinstance(register, CloseReason):

@@ -133,7 +133,8 @@ class Remote:
         except BadEnvelope as error:
             self._log.write(SOURCE, "warning", f"a message to {node} was not sent: {error}")
             return "mailbox-full"
-        return self._transport.send(node, envelope)
+        refusal = self._transport.send(node, envelope)
+        return "mailbox-full" if refusal == "full" else refusal
 
     # --- incoming
 

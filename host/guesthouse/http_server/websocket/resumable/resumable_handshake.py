@@ -22,6 +22,7 @@ from guesthouse.http_server.sessions.control_messages import (
 )
 from guesthouse.http_server.sessions.session import Session
 from guesthouse.http_server.sessions.session_keys import SessionKeys
+from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.websocket.register import check_register
 from guesthouse.http_server.websocket.resumable.answers import opened
@@ -89,6 +90,8 @@ class ResumableHandshake:
             raise BadControl("open or resume comes first")
         control = read_control(payload)
         if isinstance(control, OpenChannel):
+            if self._context.admission is not Admission.ALL:
+                return close_codes.NO_NEW_CHANNEL
             return self._open_bound() if isinstance(self._form, BoundForm) else self._register(control)
         if isinstance(control, Resume):
             return self._resume(control)

@@ -67,6 +67,18 @@ class SessionSocket(ChannelSocket):
         """Whether its client has a session, or has asked for one."""
         return self._resumable is not None or self._beginning is not None
 
+    @property
+    def resumable(self) -> ResumableChannel | None:
+        """The channel with a session whose socket it is, or was."""
+        return self._resumable
+
+    def depart(self, close: CloseReason) -> bool:
+        """Close the socket, which is no session's; False when it is closing already."""
+        if self._closing:
+            return False
+        self.end(close)
+        return True
+
     def let_go(self) -> None:
         """See `resumable.CarryingSocket`."""
         self._process = None

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from watchfiles import Change, DefaultFilter
 
-from guesthouse.cli.watching import WatchedPath, changes
+from guesthouse.cli.development.watching import WatchedPath, changes
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
 from guesthouse.node.from_source.from_sources import SOURCE, FromSourcesRunner

@@ -1,0 +1,1 @@
+"""`guesthouse run --dev`: watches, builds and reloads packages."""

@@ -1,0 +1,20 @@
+"""`[cluster]`: the other nodes, and the way to them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class ClusterSettings(Struct, frozen=True):
+    """`[cluster]`: by which NATS servers the node reaches the others of its cluster."""
+
+    nats: tuple[str, ...] = ()
+    """URLs of NATS servers, such as `nats://10.0.0.1:4222`; none: the node is alone."""
+    credentials: str | None = None
+    """A file by which NATS knows the node: a `.creds` file, or a line `user:password` or `token`."""
+    tls_ca: str | None = None
+    """Certificates in PEM of who vouches for the NATS servers; None: those of the system."""
+    tls_cert: str | None = None
+    """The node's certificate for NATS servers that ask for one, with its chain, in PEM."""
+    tls_key: str | None = None
+    """The certificate's private key, in PEM."""
