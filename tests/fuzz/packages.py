@@ -11,6 +11,16 @@ from typing import Final
 
 from wasmtime import Engine, Module, WasmtimeError
 
+from guesthouse.cluster.administration.administration_messages import (
+    REPLIES,
+    REQUESTS,
+    UNREADABLE,
+    Offer,
+    decode,
+    decode_head,
+    encode,
+)
+from guesthouse.cluster.administration.incoming import checked_paths
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.compile.description import Description
@@ -187,3 +197,28 @@ def component(data: bytes) -> None:
         assert (await Compiler(compiled, LIMITS).compiled(path)).is_file()
 
     asyncio.run(inspect())
+
+
+@target()
+def administration_message(data: bytes) -> None:
+    """What another node says is one of the messages, or refused; files that it offers stay in their folder."""
+    try:
+        head = decode_head(data)
+        message = decode(head, data)
+    except UNREADABLE:
+        return
+    if message is None:
+        assert head.kind not in (REPLIES if head.reply else REQUESTS)
+        return
+    assert decode_head(encode(message)) == head
+    assert decode(head, encode(message)) == message
+    if isinstance(message, Offer):
+        try:
+            paths = checked_paths(message, LIMITS)
+        except PackageError as error:
+            in_a_line(error)
+            return
+        assert len({str(path).casefold() for path in paths}) == len(message.files)
+        for path in paths:
+            assert not path.is_absolute()
+            assert not {"..", ""} & set(path.parts)

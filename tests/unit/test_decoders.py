@@ -22,6 +22,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.node_frames import frame
 
+from guesthouse.cluster.administration import administration_messages as administration
+from guesthouse.cluster.administration.administration_messages import MAX_MESSAGE, MOST_ROWS_BYTES
+from guesthouse.cluster.administration.listings import BadRows, read_rows
 from guesthouse.control.control_server import _UNREADABLE as BAD_CONTROL_REQUEST
 from guesthouse.control.control_server import REQUEST_BYTES
 from guesthouse.control.control_server import _decode as control_request
@@ -249,6 +252,30 @@ DOORS: Final[dict[str, Door]] = {
             (b"", b""),
             (b"\x98\x01\x01\xa1a\xc4\x00", b"\xc0\xc0\x90"),
             (b"\x98\x01\x01\xa1a\xc4\x00\xc0\xc0\xc0", b""),
+        ),
+    ),
+    "administration": Door(
+        "MessagePack",
+        MAX_MESSAGE,
+        lambda data: administration.decode(administration.decode_head(data), data),
+        administration.UNREADABLE,
+        (
+            (b"", b""),
+            (b"\x82\xa4kind\xa4list\xa4more", b""),
+            (b"\x82\xa4kind\xa5offer\xa5files", b""),
+            (b"\x84\xa5reply\xc3\xa4kind\xa9previewed\xa2id\x01\xa9asks_more", b""),
+        ),
+    ),
+    "rows_of_nodes": Door(
+        "JSON",
+        MOST_ROWS_BYTES,
+        lambda data: read_rows("ps", administration.Rows(rows=data)),
+        (BadRows,),
+        (
+            (b"", b""),
+            (b'[{"process":', b"}]"),
+            (b'[{"process":"a","more":', b"}]"),
+            (b'[{"process":""},', b"]"),
         ),
     ),
     "extension": Door(
