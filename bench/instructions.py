@@ -54,8 +54,10 @@ class _Link:
     def fileno(self) -> int:
         return self._theirs.fileno()
 
-    def recv(self, size: int) -> bytes | bytearray:
-        return next(self.frames, b"")
+    def recv_into(self, buffer: memoryview) -> int:
+        frame = next(self.frames, b"")
+        buffer[: len(frame)] = frame
+        return len(frame)
 
     def sendall(self, data: bytes) -> None:
         self.written.append(data)

@@ -9,7 +9,7 @@ import pytest
 
 from guesthouse.wasm.abi.handles import Handles
 from guesthouse.wasm.abi.signatures import Slots, lift_arguments, lower_parameters, lower_result
-from guesthouse.wasm.engine.fiber import CurrentFiber
+from guesthouse.wasm.engine.fiber import CURRENT
 from guesthouse.wasm.errors import GuestTrap, OutOfRange, UnsupportedType
 from guesthouse.wasm.types import Handle, ListOf, OptionOf, TupleOf, WitType
 
@@ -29,10 +29,10 @@ def number(resource: tuple[str, str]) -> int:
 @pytest.fixture
 def handles() -> Iterator[Handles]:
     """Of the guest whose turn it is."""
-    before, held = CurrentFiber.fiber, Handles()
-    CurrentFiber.fiber = SimpleNamespace(handles=held)
+    before, held = CURRENT.fiber, Handles()
+    CURRENT.fiber = SimpleNamespace(handles=held)
     yield held
-    CurrentFiber.fiber = before
+    CURRENT.fiber = before
 
 
 def read(type_: WitType, *words: int, content: bytes = bytes(64)) -> Any:

@@ -118,9 +118,9 @@ class FrameReader(Generic[M]):
         """Bytes of an incomplete frame."""
         return len(self._buffer)
 
-    def one_frame(self, data: bytes | bytearray) -> list[M] | None:
+    def one_frame(self, data: bytes | bytearray | memoryview) -> list[M] | None:
         """Fast path of `feed`: the messages of `data` if it is exactly one frame and nothing is buffered. Otherwise
-        returns None and does nothing.
+        returns None and does nothing. The messages refer to nothing in `data`.
 
         Raises:
             LinkError: as `feed`.
@@ -128,12 +128,12 @@ class FrameReader(Generic[M]):
         size = len(data) - _HEADER
         if self._buffer or size < 0 or size > MAX_FRAME or int.from_bytes(data[:_HEADER], "little") != size:
             return None
-        if size <= LARGE:
+        if size <= LARGE or type(data) is memoryview:
             return self._messages(data[_HEADER:])
         with memoryview(data) as whole, whole[_HEADER:] as body:
             return self._messages(body)
 
-    def feed(self, data: bytes | bytearray) -> Iterator[M]:
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[M]:
         """Receive bytes and yield the messages of all complete frames, decoding each frame lazily.
 
         Raises:

@@ -15,7 +15,7 @@ from guesthouse.wasm.core import core_capi
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.engines import CHECKED_VERSION, WASM_PAGE, new_engine
-from guesthouse.wasm.engine.fiber import CurrentFiber, StoreLimits
+from guesthouse.wasm.engine.fiber import CURRENT, StoreLimits
 from guesthouse.wasm.engine.host_functions import HostFunction
 from guesthouse.wasm.engine.owned import CompiledModule, Native, address_of_native
 from guesthouse.wasm.errors import BoundaryError, GuestTrap
@@ -85,7 +85,7 @@ class _Slices:
 
     def function(self, interface: str, name: str, type_: FunctionType) -> HostFunction:
         def end(owner: Any) -> None:
-            CurrentFiber.fiber.must_finish = self.must_finish
+            CURRENT.fiber.must_finish = self.must_finish
             for _ in range(2):
                 capi.increment_epoch(self._engine)
 

@@ -217,7 +217,7 @@ class Guest:
         """Take the next message, or block until there is one."""
         self.encoding = encoding
         self.slice_budget = self.limits.cpu_seconds_per_message
-        if self.finishing is not None and not self.inbox:
+        if not self.inbox and self.finishing is not None:
             raise GuestTrap(ExitCause.STOPPED, self.finishing)
         if not self.serves:
             self.serves = True

@@ -101,6 +101,10 @@ class WorkerLoop:
     def run(self) -> None:
         """Serve until the node closes the link."""
         reader, dispatch = from_node(), self._dispatch
+        received = memoryview(
+            bytearray(_READ_BYTES)
+        )  # one that `recv` makes is mapped and unmapped each time
+        receive = self._link.recv_into
         poller = select.poll()
         poller.register(self._link.fileno(), select.POLLIN)
         gc.freeze()  # what was loaded stays
@@ -109,7 +113,7 @@ class WorkerLoop:
         self._epoch_timer.start()
         while True:
             if self._wait(poller):
-                data = self._link.recv(_READ_BYTES)
+                data = received[: receive(received)]
                 if not data:
                     return
                 messages = reader.one_frame(data)

@@ -83,12 +83,17 @@ class HttpServerActions:
         if connection is None or (connection.owner is not owner and connection.owner != owner):
             self._dropped(owner, channel_id, PushProblem.NOT_FOUND)
             return
-        problem = payload_problem(message_type, payload, self._max_payload)
-        if problem is not None:
-            self._dropped(owner, channel_id, problem)
-        elif message_type == _CLOSE:
-            connection.end(close_of(payload), Notify.GONE)
-        elif not connection.outgoing.push(len(payload), connection.framed(message_type, payload)):
+        size = len(payload)
+        plain = message_type == _BINARY or (message_type == _TEXT and payload.isascii())
+        if not plain or size > self._max_payload:
+            problem = payload_problem(message_type, payload, self._max_payload)
+            if problem is not None:
+                self._dropped(owner, channel_id, problem)
+                return
+            if message_type == _CLOSE:
+                connection.end(close_of(payload), Notify.GONE)
+                return
+        if not connection.outgoing.push(size, connection.framed(message_type, payload)):
             self._dropped(owner, channel_id, PushProblem.FULL)
 
     def push_many(
@@ -97,15 +102,16 @@ class HttpServerActions:
         """See `HttpServerPort.push_many`."""
         problem = payload_problem(message_type, payload, self._max_payload)
         shared = SharedFrames(message_type, payload)
+        find, frame_of, size = self._channels.get, shared.of, len(payload)
         for channel_id in channel_ids:
-            connection = self._channels.owned(owner, channel_id)
-            if connection is None:
+            connection = find(channel_id)
+            if connection is None or (connection.owner is not owner and connection.owner != owner):
                 self._dropped(owner, channel_id, PushProblem.NOT_FOUND)
             elif problem is not None:
                 self._dropped(owner, channel_id, problem)
             elif message_type == _CLOSE:
                 connection.end(close_of(payload), Notify.GONE)
-            elif not connection.outgoing.push(len(payload), shared.of(connection)):
+            elif not connection.outgoing.push(size, frame_of(connection)):
                 self._dropped(owner, channel_id, PushProblem.FULL)
 
     def push_unpaid(

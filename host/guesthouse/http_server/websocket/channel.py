@@ -17,7 +17,7 @@ from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
 from guesthouse.http_server.websocket.encryption import ChannelCipher
-from guesthouse.http_server.websocket.framing import encode, frame
+from guesthouse.http_server.websocket.framing import FIRST, encode, frame, framed
 from guesthouse.http_server.websocket.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class Channel(ABC):
     def framed(self, message_type: int, payload: bytes) -> bytes:
         """Encode a message for this client: encrypted or compressed as negotiated."""
         if self.cipher is None:
+            if not self.window_bits:
+                return framed(FIRST[message_type], payload)
             return encode(message_type, payload, self.window_bits)
         return self._sealed(self.cipher, message_type, payload)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
 from websockets.frames import Frame, Opcode
@@ -39,6 +40,7 @@ _WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
 _WHOLE_PONG: Final = 0x8A
 _KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
 _LONGEST_HEADER: Final = 14
+_first_bytes: Final = Struct(">BBH").unpack_from
 _COMPRESSED: Final = 0x40
 SLICE: Final = 256
 """Work done on one read before yielding to other connections, in plain frames."""
@@ -157,19 +159,19 @@ class MessageReader:
         """Deliver `data` if it is exactly one unfragmented, uncompressed data frame of under 64 KiB and nothing is
         buffered. Otherwise returns False and does nothing.
         """
-        size = len(data) - 6
-        if size < 0:
+        if len(data) < 6:
             return False
-        message_type = _WHOLE.get(data[0])
-        length = data[1] - 0x80
-        if length == 126:
-            size -= 2
-            length = data[2] << 8 | data[3]
-            if length < 126:
-                return False
+        first, second, length = _first_bytes(data)
+        message_type = _WHOLE.get(first)
+        if second < 0xFE:
+            size, body = second - 0x80, 6
+        elif second == 0xFE and length >= 126:
+            size, body = length, 8
+        else:
+            return False
         protocol = self._protocol
         if (
-            length != size
+            len(data) != body + size
             or message_type is None
             or self._held
             or self.paused
@@ -179,9 +181,11 @@ class MessageReader:
             or self.close is not None
         ):
             return False
-        body = len(data) - size
         payload = apply_mask(data[body:], data[body - 4 : body])
-        self._whole(message_type, payload)
+        if message_type or payload.isascii():  # binary, or text as it mostly is
+            self._deliver(message_type, payload)
+        else:
+            self._whole(message_type, payload)
         return True
 
     def is_pong(self, data: bytes, payload: bytes) -> bool:

@@ -19,7 +19,8 @@ from guesthouse.http_server.sessions.control_messages import ESCAPE
 
 OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG, Opcode.CLOSE)
 """Opcodes by `WsMessageType`."""
-_FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
+FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
+"""First bytes of whole, uncompressed frames by `WsMessageType`."""
 
 COMPRESS_FROM: Final = 1024
 """Smaller payloads, in bytes, are not compressed: it costs more than it saves."""
@@ -34,10 +35,11 @@ _long_header: Final = Struct(">BBQ").pack
 
 def frame(message_type: int, payload: bytes) -> bytes:
     """Encode a message as one uncompressed frame."""
-    return _framed(_FIRST[message_type], payload)
+    return framed(FIRST[message_type], payload)
 
 
-def _framed(first: int, payload: bytes) -> bytes:
+def framed(first: int, payload: bytes) -> bytes:
+    """A frame with that first byte."""
     size = len(payload)
     if size < 126:
         return _short_header(first, size) + payload
@@ -50,7 +52,7 @@ def deflated_frame(message_type: int, payload: bytes, window_bits: int) -> bytes
     """Encode a data message as one compressed frame without context takeover (RFC 7692, section 7.2.1)."""
     encoder = zlib.compressobj(level=1, wbits=-window_bits, memLevel=5)
     compressed = encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)
-    return _framed(0xC0 | OPCODES[message_type], compressed.removesuffix(_SYNC_TAIL))
+    return framed(0xC0 | OPCODES[message_type], compressed.removesuffix(_SYNC_TAIL))
 
 
 def window_bits(extensions: list[Extension]) -> int:

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias
 from msgspec import Struct
 
 from guesthouse.http_server.websocket.credit_window import CreditWindow, write_limits
-from guesthouse.link.credit import push_cost
+from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
 
 UNLIMITED: Final = 2**60
 """Credit, in bytes, granted when the node decides about each message itself."""
@@ -101,11 +101,13 @@ class Outbox:
     def _push_paid(self, size: int, frame: bytes) -> bool:
         """Send a frame; False when the worker lacks the credit."""
         credit = self._credit
-        if not credit.take(size):
+        spent = credit.spent + size + PUSH_OVERHEAD  # `CreditWindow.take`, without calls
+        if spent > credit.window:
             return False
+        credit.spent = spent
         self.messages += 1
         self._transport.write(frame)
-        if credit.spent >= credit.batch:
+        if spent >= credit.batch:
             self.settle()
         return True
 

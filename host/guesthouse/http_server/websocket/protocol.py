@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Sequence
+from operator import attrgetter
 from typing import Final
 
 from websockets.extensions import ServerExtensionFactory
@@ -42,6 +43,9 @@ class Protocol(ServerProtocol):
         super().__init__(extensions=extensions, logger=logger)
         self.reader = _Lines()
         self.forget_request()
+
+    # Looked at for every frame: without a call of Python.
+    state = property(attrgetter("_state"), ServerProtocol.state.fset)  # type: ignore[attr-defined]
 
     def forget_request(self) -> None:
         """Replace the parser that read the upgrade request and would keep it in memory."""

@@ -136,18 +136,19 @@ class Mailbox:
         """Fast path of `post_push` and `take`: if nothing waits and the window has room, record the message as sent;
         the caller sends it. Otherwise returns False and does nothing.
         """
-        size = payload_size + MESSAGE_OVERHEAD
         sent = self._sent
-        if self._waiting or self._forgotten:
+        if self._waiting or self._forgotten or len(sent) >= WINDOW_MESSAGES:
             return False
-        if sent and (self.window_size + size > WINDOW_BYTES or len(sent) >= WINDOW_MESSAGES):
+        size = payload_size + MESSAGE_OVERHEAD
+        window_size = self.window_size + size
+        if window_size > WINDOW_BYTES and sent:
             return False
+        self.window_size = window_size
         channel_id = message.channel_id
         kept = self._kept
         kept[channel_id] = kept.get(channel_id, 0) + 1
-        self.window_size += size
-        self.size += size
         sent.append((message, size))
+        self.size += size
         if self.size >= self._capacity:
             self._pause(channel_id, feeder)
         return True
@@ -195,28 +196,38 @@ class Mailbox:
             self.window_size += size
             yield message, size
 
-    def consumed(self, count: int) -> None:
-        """The guest consumed the next `count` sent messages.
+    def consumed(self, count: int) -> bool:
+        """The guest consumed the next `count` sent messages. Returns whether others wait for `take`.
 
         Raises:
             LinkError: fewer were sent.
         """
-        sent = self._sent
+        sent, kept = self._sent, self._kept
         if not 0 < count <= len(sent):
             raise LinkError(f"a worker reports {count} messages consumed of {len(sent)} sent")
         freed = 0
         for _ in range(count):
             message, size = sent.popleft()
             freed += size
-            if type(message) is not Open:
+            kind = type(message)
+            if kind is not Open:
                 self._fruitless = 0
-            if isinstance(message, OfChannel):
+            # `_release` of the most frequent, without calls.
+            if kind is Push and not self._forgotten:
+                channel_id = message.channel_id  # type: ignore[attr-defined]
+                left = kept[channel_id] - 1
+                if left:
+                    kept[channel_id] = left
+                else:
+                    del kept[channel_id]
+            elif isinstance(message, OfChannel):
                 self._release(message)
         self.size -= freed
         self.window_size -= freed
         self._last_consumed = _summary(message)
         if self._paused:
             self._resume_with_room()
+        return bool(self._waiting)
 
     def withdraw(self, message: ToProcess) -> None:
         """Remove a message that was recorded as sent but could not be sent."""
@@ -396,8 +407,9 @@ def _ignore() -> None:
 
 def _summary(message: ToProcess) -> tuple[type[ToProcess], int]:
     """Type of a message, and its channel or HTTP request; keeps no payload alive."""
-    if isinstance(message, OfChannel):
-        return type(message), message.channel_id
+    kind = type(message)
+    if kind is Push or isinstance(message, OfChannel):
+        return kind, message.channel_id  # type: ignore[attr-defined]
     return type(message), message.http_id if isinstance(message, Http) else 0
 
 

@@ -264,8 +264,8 @@ class Process:
         Raises:
             LinkError: fewer were sent.
         """
-        self.mailbox.consumed(count)
-        self._forward()
+        if self.mailbox.consumed(count):
+            self._forward()
 
     def _post(self, message: to_worker.ToProcess, size: int) -> None:
         if not self.gone:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from guesthouse.core.exit_cause import ExitCause
-from guesthouse.wasm.engine.fiber import CurrentFiber
+from guesthouse.wasm.engine.fiber import CURRENT
 from guesthouse.wasm.errors import GuestTrap
 
 _LARGEST: Final = 2**28 - 1
@@ -145,5 +145,5 @@ def _own_type(resource: int) -> int:
 
 
 def _running() -> Handles:
-    handles: Handles = CurrentFiber.fiber.handles
+    handles: Handles = CURRENT.fiber.handles
     return handles

@@ -19,7 +19,7 @@ from guesthouse.wasm.core.core_capi import EXTERN_OF, EXTERN_SIZE, INSTANCE_SIZE
 from guesthouse.wasm.core.yielding import let_yield
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import address_of
-from guesthouse.wasm.engine.fiber import CurrentFiber, Fiber, StoreLimits
+from guesthouse.wasm.engine.fiber import CURRENT, Fiber, StoreLimits
 from guesthouse.wasm.errors import ConversionError, GuestTrap, LinkFailure, classify
 from guesthouse.wasm.plan.needs import counted
 
@@ -109,7 +109,7 @@ class CoreFiber(Fiber):
     def start(self, *arguments: Any) -> None:
         """See `Fiber`."""
         self._started = True
-        CurrentFiber.fiber = self
+        CURRENT.fiber = self
         run = self._assembly.run
         try:
             self.memory.look()
@@ -256,7 +256,7 @@ def _allocate(
     fiber.must_finish = True
     error = _func_call(fiber.ready_context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
     fiber.must_finish = False
-    if CurrentFiber.finish_by:  # its slice ended meanwhile, or in an earlier call
+    if CURRENT.finish_by:  # its slice ended meanwhile, or in an earlier call
         capi.set_epoch_deadline(fiber.context, 0)
     if error or _TRAP.value:
         trap, _TRAP.value = _TRAP.value, None

@@ -28,7 +28,7 @@ from guesthouse.wasm.core.core_capi import (
     trap_new,
 )
 from guesthouse.wasm.core.core_fiber import CoreFiber
-from guesthouse.wasm.engine.fiber import CurrentFiber
+from guesthouse.wasm.engine.fiber import CURRENT
 from guesthouse.wasm.engine.host_functions import (
     DONE,
     PENDING,
@@ -75,7 +75,7 @@ def as_core_call(
     function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
 ) -> Any:
     """The C callback of a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
-    limit = ArgumentLimit(lambda: function.most(CurrentFiber.fiber.owner), function.beyond)
+    limit = ArgumentLimit(lambda: function.most(CURRENT.fiber.owner), function.beyond)
 
     def compiled() -> _Converters:
         slots = Slots.TAGGED if function.blocks else Slots.RAW
@@ -83,7 +83,8 @@ def as_core_call(
         read = lift_arguments(types, slots, number, utf8=function.utf8, limit=limit) if types else None
         return read, _finisher(function, type_, realloc, number)
 
-    return (_blocking if function.blocks else _plain)(function.call, compiled)
+    takes = bool(type_.params) and not function.takes_none
+    return (_blocking if function.blocks else _plain)(function.call, compiled, takes=takes)
 
 
 def as_core_drop(destructor: Destructor, type_number: int) -> Any:
@@ -96,7 +97,7 @@ def as_core_drop(destructor: Destructor, type_number: int) -> Any:
         begin()
         return (take(type_number, _u32(_one_u32(address))[0])[1],)
 
-    return _plain(call, lambda: (read, _no_result))
+    return _plain(call, lambda: (read, _no_result), takes=True)
 
 
 def as_core_handle(resource: int, action: HandleAction) -> Any:
@@ -109,7 +110,8 @@ def as_core_handle(resource: int, action: HandleAction) -> Any:
     def read(address: int, memory: LinearMemory) -> tuple[int]:
         return (_u32(_one_u32(address))[0],)
 
-    return _plain(call, lambda: (read, _no_number if action is HandleAction.DROP else _number_result))
+    finish = _no_number if action is HandleAction.DROP else _number_result
+    return _plain(call, lambda: (read, finish), takes=True)
 
 
 def as_core_check() -> Any:
@@ -123,7 +125,7 @@ class _Check:
     __slots__ = ()
 
     def __hash__(self) -> int:
-        fiber = CurrentFiber.fiber
+        fiber = CURRENT.fiber
         return _fault(fiber, _host_called()) if fiber.must_finish else 0
 
 
@@ -184,31 +186,53 @@ def _host_called() -> GuestTrap:
     return GuestTrap(ExitCause.TRAP, "its allocator called the host")
 
 
-def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
-    running = CurrentFiber
+def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters], *, takes: bool) -> Any:
+    """A callback that returns. `takes` is whether the call has arguments."""
+    running = CURRENT
     read: _Read = None
-    finish: _Finish | None = None
+    finish: _Finish = _no_result
+
+    def read_first(values: int, memory: LinearMemory) -> tuple[Any, ...]:
+        nonlocal read, finish
+        read, finish = compiled()
+        return () if read is None else read(values, memory)
+
+    def finish_first(value: Any, fiber: CoreFiber, params: int, results: int) -> None:
+        nonlocal finish
+        _, finish = compiled()
+        finish(value, fiber, params, results)
+
+    read, finish = read_first, finish_first
 
     def callback(env: int, caller: int, values: int) -> int:
-        nonlocal read, finish
         fiber = running.fiber
         try:
             if fiber.must_finish:
                 raise _host_called()
-            if finish is None:
-                read, finish = compiled()
             fiber.calls += 1
-            value = call(fiber.owner) if read is None else call(fiber.owner, *read(values, fiber.memory))
+            value = call(fiber.owner, *read(values, fiber.memory))
             finish(value, fiber, values, values)
         except BaseException as error:
             return _fault(fiber, error)
         return 0
 
-    return UNCHECKED_CALL(callback)
+    def callback_without(env: int, caller: int, values: int) -> int:
+        fiber = running.fiber
+        try:
+            if fiber.must_finish:
+                raise _host_called()
+            fiber.calls += 1
+            finish(call(fiber.owner), fiber, values, values)
+        except BaseException as error:
+            return _fault(fiber, error)
+        return 0
+
+    return UNCHECKED_CALL(callback if takes else callback_without)
 
 
-def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> Any:
-    running, pending, done = CurrentFiber, PENDING, DONE
+def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters], *, takes: bool) -> Any:
+    """A callback whose guest may wait for the result."""
+    running, pending, done = CURRENT, PENDING, DONE
     read: _Read = None
     finish: _Finish | None = None
 
@@ -228,7 +252,7 @@ def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters]) -> 
             if finish is None:
                 read, finish = compiled()
             fiber.calls += 1
-            value = call(fiber.owner) if read is None else call(fiber.owner, *read(params, fiber.memory))
+            value = call(fiber.owner, *read(params, fiber.memory)) if takes else call(fiber.owner)  # type: ignore[misc]
             if value is pending:
                 waiting = fiber.blocked = BlockedCall(fiber, finish, params, results)
                 put_wait(_continuation(continuation_out), 0, WAIT_ADDRESS, id(waiting), 0)

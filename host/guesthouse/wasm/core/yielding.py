@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from guesthouse.wasm.core.core_capi import CONTINUE, EPOCH_CALL, YIELD, epoch_callback, put_u64
 from guesthouse.wasm.engine import capi
-from guesthouse.wasm.engine.fiber import FIBERS, SLICE, CurrentFiber
+from guesthouse.wasm.engine.fiber import CURRENT, FIBERS, SLICE
 from guesthouse.wasm.engine.native import slots
 
 LONGEST_SECONDS: Final = 0.025
@@ -30,9 +30,9 @@ def _slice_over(context: int, env: int, delta_out: int, kind_out: int) -> int:
         return 0
     kind[0] = CONTINUE
     now = thread_time()
-    if not CurrentFiber.finish_by:
-        CurrentFiber.finish_by = now + LONGEST_SECONDS
-    elif now > CurrentFiber.finish_by:
+    if not CURRENT.finish_by:
+        CURRENT.finish_by = now + LONGEST_SECONDS
+    elif now > CURRENT.finish_by:
         made: int = capi.error_new(b"its allocator took over %d ms" % (1000 * LONGEST_SECONDS))
         return made
     return 0

@@ -41,12 +41,21 @@ class StoreLimits(Struct, frozen=True):
     """Of the largest component with a plan, and its gate."""
 
 
-class CurrentFiber:
-    """The running fiber: core functions of the host are not told their caller."""
+class _Current:
+    """The running fiber: core functions of the host are not told their caller.
 
-    fiber: Any = None
-    finish_by: float = 0.0
-    """Deadline (`thread_time`) of the guest's allocator, which runs past its slice; 0 for none."""
+    An instance with slots: to set an attribute of a class makes the interpreter forget what it knows about the class.
+    """
+
+    __slots__ = ("fiber", "finish_by")
+
+    def __init__(self) -> None:
+        self.fiber: Any = None
+        self.finish_by = 0.0
+        """Deadline (`thread_time`) of the guest's allocator, which runs past its slice; 0 for none."""
+
+
+CURRENT: Final = _Current()
 
 
 class Fiber(ABC):
@@ -112,8 +121,8 @@ class Fiber(ABC):
             GuestTrap: the guest is dead.
         """
         capi.ready_set_epoch_deadline(self.ready_context, _READY_SLICE)
-        CurrentFiber.fiber = self
-        CurrentFiber.finish_by = 0.0
+        CURRENT.fiber = self
+        CURRENT.finish_by = 0.0
         if self._future is not None:
             if not capi.ready_future_poll(self._future):
                 if self.fault is not None:
@@ -148,8 +157,8 @@ class Fiber(ABC):
         """End the guest wherever it is, and free everything. Idempotent."""
         self._end_step()
         if FIBERS.pop(self.context, None) is not None:
-            if CurrentFiber.fiber is self:
-                CurrentFiber.fiber = None
+            if CURRENT.fiber is self:
+                CURRENT.fiber = None
             self.owner = None
             self.pending_answer = self.blocked = self.answered = None
             self._store.close()

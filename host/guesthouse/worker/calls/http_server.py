@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from guesthouse.core.address import HTTP_SERVER
 from guesthouse.core.messages import WsMessageType
 from guesthouse.link.calls import AwaitRoom, BindHttpPath
-from guesthouse.link.credit import push_cost
+from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
 from guesthouse.link.schema import MOST_CHANNELS
 from guesthouse.link.to_node import CloseChannel, Push, PushMany, Send
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
@@ -182,16 +182,16 @@ def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
 
 
 def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
-    credit = guest.channels.get(channel_id)
-    if credit is None:
+    channels, size = guest.channels, len(payload)
+    if channel_id not in channels:
         return _NOT_FOUND
-    left = credit - push_cost(len(payload))
+    left = channels[channel_id] - size - PUSH_OVERHEAD  # `push_cost`, without a call
     if left < 0:
         return _FULL
     if type(channel_id) is not int or type(payload) is not bytes:
         raise TypeError("a push takes a channel id and bytes")
-    guest.channels[channel_id] = left
-    guest.outgoing.add(Push(guest.handle, channel_id, kind, payload), len(payload))
+    channels[channel_id] = left
+    guest.outgoing.add(Push(guest.handle, channel_id, kind, payload), size)
     return OK
 
 
