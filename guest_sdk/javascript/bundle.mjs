@@ -1,12 +1,14 @@
 /** Bundles an app with the SDK, by the esbuild of its own `node_modules`, or of a folder above it. */
 
 import { readFile } from "node:fs/promises";
-import { createRequire, SourceMap } from "node:module";
-import { dirname, join, relative, resolve } from "node:path";
+import { createRequire, isBuiltin, SourceMap } from "node:module";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const SDK = dirname(fileURLToPath(import.meta.url));
 export const BUNDLE = "guesthouse-bundle.js";
+/** What imports the app in a bundle. Its lines are shown as the first of the app, which the author knows. */
+const ENTRY = "guesthouse-entry.js";
 
 /** What is wrong with the source or its folder: told without a stack. */
 export class Problem extends Error {}
@@ -62,7 +64,7 @@ export function bundled(source, engine, format = "esm") {
 export async function textOf(entry, source, engine, format) {
   const esbuild = await tool("esbuild", source);
   const options = {
-    stdin: { ...entry, sourcefile: "guesthouse-entry.js", loader: "js" },
+    stdin: { ...entry, sourcefile: ENTRY, loader: "js" },
     outfile: BUNDLE,
     write: false,
     bundle: true,
@@ -100,8 +102,18 @@ function shown({ location, text, notes }, kind) {
   const { file, line, column, lineText, length } = location;
   const place = `${relative(process.cwd(), resolve(file))}:${line}:${column + 1}`;
   const under = " ".repeat(column) + "~".repeat(Math.max(1, Math.min(length, lineText.length - column)));
-  const more = (notes ?? []).map((note) => `  note: ${note.text}`);
+  const more = (missing(text) ?? (notes ?? []).map((note) => note.text)).map((note) => `  note: ${note}`);
   return [`${place}: ${kind}: ${text}`, `  ${lineText}`, `  ${under}`, ...more].join("\n");
+}
+
+/** What to do about a module that is not found, instead of esbuild's advice, which is about its own options. */
+function missing(text) {
+  const name = /^Could not resolve "(.*)"$/s.exec(text)?.[1];
+  if (name === undefined || name.startsWith(".") || name.startsWith("/")) return undefined;
+  if (isBuiltin(name)) return ["components have no modules of Node.js: see \"Available APIs\" in docs/guest-javascript.md"];
+  const [scope, inner] = name.split("/");
+  const npm = scope.startsWith("@") && inner !== undefined ? `${scope}/${inner}` : scope;
+  return [`if it is a package of npm, run 'npm install ${npm}' in the package's folder`];
 }
 
 /** Which lines of the bundle are which of the sources: see `src/stack.ts`. */
@@ -114,9 +126,11 @@ export function lineTable(text, map, source) {
     const start = content.length - content.trimStart().length;
     const entry = found.findEntry(index, start);
     if (entry.originalSource === undefined || entry.generatedLine !== index) return;
-    const name = shortName(resolve(entry.originalSource), source);
+    const original = resolve(entry.originalSource);
+    const isEntry = basename(original) === ENTRY;
+    const name = shortName(isEntry ? source : original, source);
     if (!sources.includes(name)) sources.push(name);
-    const place = [index + 1, sources.indexOf(name), entry.originalLine + 1, 1];
+    const place = [index + 1, sources.indexOf(name), isEntry ? 1 : entry.originalLine + 1, 1];
     const last = runs.at(-1);
     const follows = last && last[1] === place[1] && last[0] + last[3] === place[0] && last[2] + last[3] === place[2];
     if (follows) last[3]++;

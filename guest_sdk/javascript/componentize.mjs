@@ -6,6 +6,9 @@ import { join } from "node:path";
 
 import { BUNDLE, inSources, Problem, SDK, tool } from "./bundle.mjs";
 
+/** What componentize-qjs says before the error of the app. */
+const WRAPPED = /^[:\s]*(?:Failed to evaluate user JavaScript module: )?(?:Failed to finish JavaScript module evaluation: )?(?:Error: )?/;
+
 const TOOLS = { quickjs: "componentize-qjs", starlingmonkey: "@bytecodealliance/componentize-js" };
 
 /**
@@ -19,7 +22,7 @@ export async function writeComponent({ text, table }, source, output, wit, engin
     await writeFile(output, await component(text, source, wit, engine));
   } catch (error) {
     if (error instanceof Problem) throw error;
-    const told = `${source}: it cannot be made a component: ${error.message ?? error}`;
+    const told = `${source}: it cannot be made a component: ${String(error.message ?? error).replace(WRAPPED, "")}`;
     throw new Problem(table === undefined ? told : inSources(told, table));
   }
 }

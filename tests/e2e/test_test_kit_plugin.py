@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from guesthouse.control.control_client import ask
-from guesthouse.testing import BlockingTestNode
+from guesthouse.testing import BlockingChannel, BlockingTestNode, TestChannel, TestNode
 
 from .packages import package
 from .waiting import all_gone, command_line, descendants
@@ -25,7 +30,30 @@ def test_without_an_event_loop() -> None:
         channel.send(bytes(1001))
         assert channel.closed()[0] == 1009
         assert node.http("GET", "/nothing").status == 404
-        assert node.run(node.node.settle()) is not None
+        assert isinstance(node.settle(), Mapping)
+        assert node.processes == (channel.process,)
+        assert node.token in node.cookie
+        assert node.home.is_dir()
+        assert node.http("GET", "/nothing", logged_in=False).status == 404
+        assert any("runs on" in line for line in node.log_of(channel.process))
+        assert node.url in node.output()
+        with node.connect() as second:
+            ends = [second.left]
+        assert [*ends, second.left] == [False, True]
+    assert (channel.subprotocol, channel.controls) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("waiting", "blocking"), [(TestNode, BlockingTestNode), (TestChannel, BlockingChannel)]
+)
+def test_what_blocks_has_all_that_what_is_awaited_has(waiting: type, blocking: type) -> None:
+    source = inspect.getsource(waiting)
+    set_by_it = {
+        name for name in re.findall(r"self\.(\w+)(?:: [^=\n]+)? = ", source) if not name.startswith("_")
+    }
+    public = {name for name in vars(waiting) if not name.startswith("_")} | set_by_it
+    assert {"close"} <= public or {"processes", "request", "now"} <= public
+    assert public - {"client", "sent"} <= set(vars(blocking))  # how the node tells clients apart
 
 
 HOLDER = """
@@ -52,7 +80,7 @@ def test_a_node_ends_with_the_test_that_was_killed(tmp_path: Path) -> None:
 
 PLUGIN_TEST = """
 import pytest
-from guesthouse.testing import BlockingTestNode
+from guesthouse.testing import BlockingChannel, BlockingTestNode, TestChannel, TestNode
 
 @pytest.fixture(scope="module")
 def node():

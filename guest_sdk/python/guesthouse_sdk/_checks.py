@@ -59,7 +59,11 @@ def checked_text(value: object, what: str) -> str:
     return value
 
 
-def checked_bytes(value: object, what: str) -> bytes:
+MESSAGE: Final = "a str or bytes (or see send_json)"
+"""What a message can be, in errors."""
+
+
+def checked_bytes(value: object, what: str, wanted: str = "bytes") -> bytes:
     """Return `value` as bytes when it is bytes, a bytearray or a memoryview.
 
     Raises:
@@ -69,7 +73,7 @@ def checked_bytes(value: object, what: str) -> bytes:
         return value
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    raise TypeError(f"{what} must be bytes, not {type(value).__name__}")
+    raise TypeError(f"{what} must be {wanted}, not {type(value).__name__}")
 
 
 def checked_int(value: object, what: str, low: int, high: int) -> int:

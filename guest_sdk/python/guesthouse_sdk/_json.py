@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from guesthouse_sdk.errors import BadJson
-from guesthouse_sdk.typed import encodable
+from guesthouse_sdk.typed import encodable, parsed
 
 
 def written(value: object) -> str:
@@ -24,9 +24,9 @@ def read(text: str | bytes, error: type[BadJson] = BadJson) -> Any:
     """What JSON says.
 
     Raises:
-        BadJson: it is none, or nested too deeply.
+        BadJson: it is none, has NaN or a number that is too large, or is nested too deeply.
     """
     try:
-        return json.loads(text)
+        return parsed(text)
     except (ValueError, RecursionError) as problem:
         raise error(f"that is not JSON: {problem}") from None

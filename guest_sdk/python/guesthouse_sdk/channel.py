@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._checks import checked_bytes, checked_text
+from guesthouse_sdk._checks import MESSAGE, checked_bytes, checked_text
 from guesthouse_sdk._json import written
 from guesthouse_sdk._refusals import push_error
 from guesthouse_sdk._wit import Err, refusal, types
@@ -68,7 +68,7 @@ class Channel:
             if isinstance(message, str):
                 _wit.http_server.send_ws_text(self.id, checked_text(message, "a message"))
             else:
-                raw = types.LazyLoadBlob(None, checked_bytes(message, "a message"))
+                raw = types.LazyLoadBlob(None, checked_bytes(message, "a message", MESSAGE))
                 _wit.http_server.send_ws_push(self._process.our.node, self.id, _BINARY, raw)
         except Err as failure:
             raise push_error(self.id, refusal(failure)) from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
 from guesthouse_sdk._json import written
 from guesthouse_sdk.errors import GuestError
+from guesthouse_sdk.typed import parsed
 
 MAX_NUMBER: Final = (1 << 53) - 1
 """The largest number of a request: the largest integer that JavaScript has exactly."""
@@ -50,7 +50,7 @@ class ChannelRequest:
         if not is_request:
             return None
         try:
-            fields = json.loads(message)
+            fields = parsed(message)
         except (ValueError, RecursionError):
             return None
         number = fields["request"]

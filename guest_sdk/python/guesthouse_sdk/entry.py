@@ -65,7 +65,7 @@ def checked_main(main: Any, module: str) -> Main:
     if inspect.iscoroutinefunction(main):
         raise BadMain(f"main in {module} is async: a process simply waits in receive(); {remedy}")
     if not callable(main):
-        raise BadMain(f"main in {module} is a {type(main).__name__}: {remedy}")
+        raise BadMain(f"main in {module} is of type {type(main).__name__}: {remedy}")
     return main  # type: ignore[no-any-return]
 
 

@@ -188,12 +188,18 @@ def _key(key: str | bytes) -> str | list[int]:
 
 
 def _key_bytes(key: str | bytes) -> bytes:
-    return key.encode(errors=_AS_GIVEN) if isinstance(key, str) else checked_bytes(key, "a key")
+    return (
+        key.encode(errors=_AS_GIVEN)
+        if isinstance(key, str)
+        else checked_bytes(key, "a key", "a str or bytes")
+    )
 
 
 def _value(value: str | bytes) -> bytes:
     return (
-        checked_text(value, "a value").encode() if isinstance(value, str) else checked_bytes(value, "a value")
+        checked_text(value, "a value").encode()
+        if isinstance(value, str)
+        else checked_bytes(value, "a value", "a str or bytes")
     )
 
 

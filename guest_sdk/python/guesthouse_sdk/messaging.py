@@ -267,7 +267,11 @@ class Response:
 
 
 def _encoded(value: bytes | str, what: str) -> bytes:
-    return checked_text(value, what).encode() if isinstance(value, str) else checked_bytes(value, what)
+    return (
+        checked_text(value, what).encode()
+        if isinstance(value, str)
+        else checked_bytes(value, what, "a str or bytes")
+    )
 
 
 def send_error(raw: types.SendError, context: bytes | None) -> SendError:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 from guesthouse_sdk import _wit
-from guesthouse_sdk._checks import checked_bytes, checked_text
+from guesthouse_sdk._checks import MESSAGE, checked_bytes, checked_text
 from guesthouse_sdk._closing import NOBODY, closing
 from guesthouse_sdk._json import written
 from guesthouse_sdk._paths import params_of
@@ -156,7 +156,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
                 list(channels), lambda part: _wit.http_server.send_ws_text_many(part, text)
             )
         else:
-            blob = types.LazyLoadBlob(None, checked_bytes(message, "a message"))
+            blob = types.LazyLoadBlob(None, checked_bytes(message, "a message", MESSAGE))
             refused = push_to_many(
                 list(channels), lambda part: _wit.http_server.send_ws_push_many(part, _BINARY, blob)
             )

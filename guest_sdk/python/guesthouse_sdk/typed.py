@@ -13,11 +13,15 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
+from math import isinf
 from typing import Any, Final, Literal, NoReturn
 
 from guesthouse_sdk.errors import GuestError
 
-__all__ = ["BadMessage", "Decoder", "encodable", "tag_of"]
+__all__ = ["BadMessage", "Decoder", "encodable", "parsed", "tag_of"]
+
+_SHOWN: Final = 20
+"""Characters of a number that an error shows."""
 
 TAG: Final = "type"
 """The field that says which dataclass of a union it is."""
@@ -77,7 +81,7 @@ class Decoder:
         if not isinstance(message, str):
             raise BadMessage("", "JSON in a text message is expected, not a binary message")
         try:
-            return self._decode(json.loads(message, parse_constant=_no_constant), "")
+            return self._decode(parsed(message), "")
         except BadMessage:
             raise
         except RecursionError:
@@ -293,5 +297,23 @@ def _at(path: str, name: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
+def parsed(text: str | bytes) -> Any:
+    """What JSON says, strictly: nothing that it cannot say comes of it, so the result can be written again.
+
+    Raises:
+        ValueError: it is none, or has a number that `float` cannot hold. Python itself takes NaN, and makes an infinity
+            of 1e999.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if isinf(number):
+        raise ValueError(f"the number {digits[:_SHOWN]} is too large")
+    return number

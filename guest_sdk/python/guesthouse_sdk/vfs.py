@@ -225,4 +225,4 @@ def _raise(path: str, refusal: Refusal) -> NoReturn:
 def _content(content: str | bytes) -> bytes:
     if isinstance(content, str):
         return checked_text(content, "the content of a file").encode()
-    return checked_bytes(content, "the content of a file")
+    return checked_bytes(content, "the content of a file", "a str or bytes")

@@ -22,6 +22,32 @@ class BlockingChannel:
         self.node = node
         self.channel = channel
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def process(self) -> str:
+        """The id of its process."""
+        return self.channel.process
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What was agreed on, if anything."""
+        return self.channel.subprotocol
+
+    @property
+    def controls(self) -> list[tuple[str, bytes]]:
+        """See `TestChannel.controls`."""
+        return self.channel.controls
+
+    @property
+    def left(self) -> bool:
+        """See `TestChannel.left`."""
+        return self.channel.left
+
     def send(self, message: str | bytes) -> None:
         """See `TestChannel.send`."""
         self.node.run(self.channel.send(message))
@@ -82,8 +108,38 @@ class BlockingTestNode:
             self._runner.close()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run anything else of `node` to its end, such as `node.run(node.node.request("hi"))`."""
+        """Run a coroutine on the loop of the node to its end, for what has no method here."""
         return self._runner.run(work)
+
+    @property
+    def url(self) -> str:
+        """Such as `http://127.0.0.1:40001`."""
+        return self.node.url
+
+    @property
+    def token(self) -> str:
+        """An auth token of the node."""
+        return self.node.token
+
+    @property
+    def cookie(self) -> str:
+        """See `TestNode.cookie`."""
+        return self.node.cookie
+
+    @property
+    def home(self) -> Path:
+        """The node's folder."""
+        return self.node.home
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Ids of the processes, in the order of the manifests."""
+        return self.node.processes
+
+    @property
+    def now(self) -> datetime:
+        """See `TestNode.now`."""
+        return self.node.now
 
     def connect(
         self,
@@ -116,13 +172,19 @@ class BlockingTestNode:
         """See `TestNode.http`."""
         return self.run(self.node.http(method, path, body, json=json, headers=headers, logged_in=logged_in))
 
+    def request(
+        self, body: str | bytes, process: str | None = None, *, seconds: int | None = 60
+    ) -> bytes | None:
+        """See `TestNode.request`."""
+        return self.run(self.node.request(body, process, seconds=seconds))
+
     def advance(self, seconds: float) -> None:
         """See `TestNode.advance`."""
         self.run(self.node.advance(seconds))
 
-    def settle(self) -> None:
+    def settle(self) -> Mapping[str, int]:
         """See `TestNode.settle`."""
-        self.run(self.node.settle())
+        return self.run(self.node.settle())
 
     def restart(self, process: str | None = None) -> None:
         """See `TestNode.restart`."""
@@ -143,3 +205,11 @@ class BlockingTestNode:
     def logs(self, process: str | None = None, *, level: str | None = None) -> list[str]:
         """See `TestNode.logs`."""
         return self.run(self.node.logs(process, level=level))
+
+    def log_of(self, process: str) -> list[str]:
+        """See `TestNode.log_of`."""
+        return self.run(self.node.log_of(process))
+
+    def output(self) -> str:
+        """See `TestNode.output`."""
+        return self.node.output()

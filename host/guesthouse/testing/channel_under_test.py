@@ -222,7 +222,7 @@ async def awaited(waited: asyncio.Future[_T], is_under_way: Any) -> _T:
             if waited.done():
                 return await waited
         raise NothingCame(
-            "came: the node has nothing left to do. What waits for time to pass needs `await node.advance(seconds)`"
+            "came: the node has nothing left to do. What waits for time to pass needs `node.advance(seconds)`"
         )
     finally:
         if not waited.done():

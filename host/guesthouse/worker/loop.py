@@ -38,11 +38,10 @@ from guesthouse.worker.limits.package_modules import PackageModules
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 from guesthouse.worker.traced_guest import TracedGuest
+from guesthouse.worker.trap_trace import shown_trace
 from guesthouse.worker.usage_report import UsageReport
 
 _READ_BYTES: Final = 262_144
-_TRACE_LINES: Final = 12
-_TRACE_CHARACTERS: Final = 300
 _TEXT_CHARACTERS: Final = 65_536
 _NO_FAILURES: Final = (ExitCause.RETURNED, ExitCause.STOPPED)
 _LONGEST_WAIT: Final = 24 * 3600.0
@@ -334,8 +333,7 @@ class WorkerLoop:
     def _explain(self, guest: Guest, trap: GuestTrap) -> None:
         """Log what only the worker knows: where the guest was, or which host call failed and how."""
         if trap.trace:
-            lines = [line[:_TRACE_CHARACTERS] for line in trap.trace.strip().splitlines()[-_TRACE_LINES:]]
-            self._outgoing.add(LogLine(guest.handle, "host", "error", _clean("\n".join(lines))))
+            self._outgoing.add(LogLine(guest.handle, "host", "error", _clean(shown_trace(trap.trace))))
 
 
 def _clean(text: str) -> str:

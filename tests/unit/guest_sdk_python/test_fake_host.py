@@ -113,7 +113,7 @@ def test_a_client_cannot_send_what_the_node_would_refuse() -> None:
         (NoProcess, "no Process"),
         (Process(), "without"),
         (asynchronous, "async"),
-        (7, "is a int"),
+        (7, "is of type int"),
     ],
 )
 def test_a_main_that_cannot_be_run_is_explained(main: object, reason: str, tmp_path: Path) -> None:

@@ -297,3 +297,34 @@ def test_an_http_request_is_its_fields_and_can_be_written_as_json() -> None:
         *("bound_path", "claims", "headers", "method", "query_params"),
         *("source_socket_addr", "url", "url_params"),
     ]
+
+
+class Repeats(Process):
+    def on_start(self) -> None:
+        bind_http_path("/", authenticated=False)
+
+    def on_http(self, request: Http) -> HttpResponse:
+        return HttpResponse.json(request.json())
+
+
+@pytest.mark.parametrize("body", [b"NaN", b"[-Infinity]", b'{"a": 1e999}', b"-1e999"])
+def test_a_number_that_json_cannot_say_is_refused_where_it_comes_in(body: bytes) -> None:
+    with FakeHost() as host:
+        host.run(Repeats)
+        wrong, right = host.http("POST", "/", body), host.http("POST", "/", b"[1e308, -0.5, 1]")
+        host.run()
+        assert (wrong.status, right.status) == (400, 200)
+        assert right.body == b"[1e+308,-0.5,1]"
+
+
+def test_what_is_no_message_is_told_what_would_be_one() -> None:
+    class Wrong(Process):
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            for send in (channel.send, self.broadcast):
+                with pytest.raises(TypeError, match=r"must be a str or bytes \(or see send_json\), not dict"):
+                    send({"said": message})  # type: ignore[arg-type]
+
+    with FakeHost() as host:
+        host.open().send_text("hi")
+        host.run(Wrong)
+        assert host.log == []

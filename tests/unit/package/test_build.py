@@ -11,7 +11,8 @@ import pytest
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.build import rust, sdk_files, toolchains
-from guesthouse.package.build.build_package import build_package
+from guesthouse.package.build.build_package import build_package, needs_build
+from guesthouse.package.build.scaffold import scaffold
 from guesthouse.package.errors import BuildError, PackageError
 from guesthouse.package.format.load import load_package
 
@@ -216,6 +217,43 @@ def test_rust_without_its_target_says_how_to_get_it(
     with pytest.raises(BuildError) as caught:
         build_package(folder)
     assert "rustup target add wasm32-unknown-emscripten" in str(caught.value)
+
+
+def test_a_c_package_without_the_entry_is_told_to_write_it(echo_c: Path) -> None:
+    (echo_c / "src/echo.c").write_text("int nothing;\n")
+    with pytest.raises(BuildError, match=r"it has no process: write `void gh_run\(const gh_address \*our\)`"):
+        build_package(echo_c)
+
+
+@pytest.mark.slow
+def test_a_cpp_package_without_a_process_is_told_how_to_name_it(tmp_path: Path) -> None:
+    folder = scaffold("hello", "a.os", "cpp", tmp_path)
+    source = folder / "src/hello.cpp"
+    source.write_text(source.read_text().replace("GUESTHOUSE_PROCESS(Echo)", ""))
+    with pytest.raises(BuildError, match=r"it has no process: .*GUESTHOUSE_PROCESS\(YourClass\)"):
+        build_package(folder)
+
+
+def test_go_that_is_not_installed_is_named_with_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = scaffold("hello", "a.os", "go", tmp_path)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BuildError, match=r"install Go 1.24 or newer from https://go.dev/dl"):
+        build_package(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
+def test_the_workspace_that_a_build_of_go_writes_is_no_source_and_one_of_the_author_is(
+    tmp_path: Path,
+) -> None:
+    folder = build_package(scaffold("hello", "a.os", "go", tmp_path))
+    workspace = folder / "go.work"
+    assert workspace.is_file()
+    assert not needs_build(folder)
+    workspace.write_text(workspace.read_text().partition("\n")[2])
+    assert needs_build(folder)
 
 
 def test_rust_without_cargo_says_so(make_package: MakePackage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,29 @@ def test_what_fails_while_the_component_is_made_is_told_in_the_lines_of_the_sour
 
 def test_an_app_that_exports_nothing_is_told_what_to_export(app: Path) -> None:
     (app / "app.ts").write_text("export const nothing = 1;\n")
-    assert "the app has no default export" in "\n".join(failure(app))
+    said = "\n".join(failure(app))
+    assert "app.ts: it cannot be made a component: the app has no default export" in said
+    assert "app.ts:1)" in said
+    assert "guesthouse-entry" not in said
+
+
+@pytest.mark.parametrize(
+    ("module", "remedy"),
+    [
+        ("lodash/fp", "run 'npm install lodash' in the package's folder"),
+        ("@a/b/c", "run 'npm install @a/b' in the package's folder"),
+        ("node:fs", "components have no modules of Node.js"),
+        ("fs/promises", "components have no modules of Node.js"),
+        ("./inner", ""),
+    ],
+)
+def test_a_module_that_is_not_found_is_told_with_what_to_do(app: Path, module: str, remedy: str) -> None:
+    (app / "app.ts").write_text(f'import x from "{module}";\nconsole.log(x);\n{_APP}')
+    said = failure(app)
+    assert f'app.ts:1:15: error: Could not resolve "{module}"' in said[0]
+    notes = [line for line in said if line.startswith("  note: ")]
+    assert len(notes) == bool(remedy)
+    assert all(remedy in note for note in notes)
 
 
 def test_a_tool_that_is_not_there_is_named_with_how_to_get_it(app: Path) -> None:

@@ -110,6 +110,16 @@ def test_a_new_package_is_built(tmp_path: Path) -> None:
     assert not needs_build(folder)
 
 
+@pytest.mark.slow
+def test_a_crate_that_exports_no_process_is_told_how_to(tmp_path: Path) -> None:
+    needs_cargo()
+    folder = scaffold("hello", "a.os", "rust", tmp_path)
+    source = folder / "src/lib.rs"
+    source.write_text(source.read_text().replace("guesthouse::export!(Echo);", ""))
+    with pytest.raises(BuildError, match=r"exports no process: write `guesthouse::export!\(YourType\);`"):
+        build_package(folder)
+
+
 def test_a_crate_finds_the_sdk_by_a_link_that_is_made_anew(tmp_path: Path) -> None:
     folder = scaffold("hello", "a.os", "rust", tmp_path)
     link = folder / ".guesthouse/rust"

@@ -22,7 +22,6 @@ from guesthouse.package.errors import PackageError
 from guesthouse.package.format.load import read_manifest
 
 MODULES = Path(__file__).parents[2] / "e2e/node_modules"
-SDK = Path(__file__).parents[3] / "guest_sdk" / "python"
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -70,9 +69,9 @@ def test_a_new_package_of_a_compiled_language_builds(tmp_path: Path, template: s
 def test_a_new_python_package_passes_its_own_test(tmp_path: Path, template: str) -> None:
     folder = scaffold("hello", "a.os", template, tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "guesthouse.pytest_plugin", "-p", "no:cacheprovider"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(SDK)},
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": ""},
         capture_output=True,
         text=True,
         check=False,

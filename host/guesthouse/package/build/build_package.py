@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from guesthouse.package.build.golang import is_written_workspace
 from guesthouse.package.build.javascript import build_javascript, tool_versions
 from guesthouse.package.build.rust import LOCK, compiler_version, crate_folder
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
@@ -144,7 +145,7 @@ def inputs_of_tools(folder: Path, build: BuildSpec) -> str:
 def _add_files(digest: hashlib._Hash, *roots: Path) -> None:
     for root in roots:
         for path in _sources(root):
-            if path.name == LOCK:
+            if path.name == LOCK or is_written_workspace(path):
                 continue
             digest.update(b"%s\n%s\n" % (os.fsencode(path.relative_to(root)), _digest(path).encode()))
 

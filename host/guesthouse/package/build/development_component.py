@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,8 @@ def development_component(folder: Path, build: BuildSpec, report: Report) -> Pat
     cache = _cache_folder()
     component = cache / f"{build.language}{engine}-{key}.wasm"
     if component.is_file():
-        os.utime(component)
+        # The time of its last use; that of its content stays, by which a change would be recognised.
+        os.utime(component, ns=(time.time_ns(), component.stat().st_mtime_ns))
         return component
     with (cache / "lock").open("w") as lock:  # another node may be building it just now
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -58,7 +60,7 @@ def _build_python(output: Path, report: Report) -> None:
 
 def _prune(cache: Path) -> None:
     """Delete what was not used for the longest time."""
-    for old in sorted(cache.glob("*.wasm"), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
+    for old in sorted(cache.glob("*.wasm"), key=lambda path: path.stat().st_atime, reverse=True)[_KEPT:]:
         old.unlink(missing_ok=True)
 
 

@@ -20,6 +20,7 @@ from guesthouse.package.build.running import Report, replace_output, run_tool
 from guesthouse.package.build.sdk_files import sdk_folder, wit_folder
 from guesthouse.package.errors import BuildError
 
+_WORK: Final = "go.work"
 _WORKSPACE: Final = """\
 // Written by guesthouse: where the SDK is. It differs between machines.
 
@@ -60,7 +61,14 @@ def build_go(source: Path, output: Path, report: Report) -> None:
             "GOWORK": str(_workspace(folder, sdk, Path(work))),
         }
         command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-buildmode=c-shared", "-o", str(core), "."]
-        run_tool(command, source, report, cwd=folder, env=environment)
+        try:
+            run_tool(command, source, report, cwd=folder, env=environment)
+        except BuildError as error:
+            if str(error).startswith("go is not installed"):
+                raise BuildError(
+                    f"go is not installed, and {source} needs it: install Go 1.24 or newer from https://go.dev/dl"
+                ) from None
+            raise
         for place in (wit_folder(), sdk / "adapter/wit"):
             shutil.copytree(place, wit, dirs_exist_ok=True)
         adapter = Path(work) / "adapter.wasm"
@@ -70,9 +78,16 @@ def build_go(source: Path, output: Path, report: Report) -> None:
         replace_output(output, make_component(core, wit, "process", str(source), adapter))
 
 
+def is_written_workspace(path: Path) -> bool:
+    """Whether a file is the `go.work` that a build writes beside the sources, rather than one of the author's."""
+    with suppress(OSError):
+        return path.name == _WORK and path.read_text(errors="replace").startswith(_FIRST_LINE)
+    return False
+
+
 def _workspace(folder: Path, sdk: Path, work: Path) -> Path:
     """The workspace that has the SDK: the folder's own `go.work`, written there for editors, too, if it has none."""
-    ours = folder / "go.work"
+    ours = folder / _WORK
     text = _WORKSPACE.format(sdk=sdk)
     with suppress(OSError):
         if ours.is_file() and not ours.read_text().startswith(_FIRST_LINE):

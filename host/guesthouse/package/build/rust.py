@@ -18,6 +18,8 @@ RUST_TARGET: Final = "wasm32-wasip2"
 SDK_LINK: Final = ".guesthouse/rust"
 """Where a crate of `guesthouse new` finds the SDK: a link in its folder, which `guesthouse build` makes."""
 LOCK: Final = "Cargo.lock"
+_ENTRY: Final = b"guesthouse:process/guest@"
+"""The interface that a process exports; its name is in each component that does."""
 _DEPTH: Final = 4
 """How far above its `src/lib.rs` a crate's folder is looked for."""
 
@@ -60,7 +62,12 @@ def build_rust(source: Path, output: Path, report: Report) -> None:
         raise BuildError(
             f"{folder} builds {len(made)} components: it needs exactly one library, of crate-type cdylib"
         )
-    replace_output(output, Path(made[0]).read_bytes())
+    content = Path(made[0]).read_bytes()
+    if _ENTRY not in content and SDK_LINK in (folder / "Cargo.toml").read_text(errors="replace"):
+        raise BuildError(
+            f"{folder} exports no process: write `guesthouse::export!(YourType);` in its src/lib.rs"
+        )
+    replace_output(output, content)
 
 
 def _explained(error: BuildError, folder: Path) -> BuildError:

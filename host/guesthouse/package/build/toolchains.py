@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -50,6 +51,7 @@ _CPP_FLAGS: Final = (
 )
 _C_ARENA: Final = "arena.c"
 """Of the C SDK: that of C++ uses malloc."""
+_NO_ENTRY: Final = "undefined symbol: gh_run"
 _SLOW_SECONDS: Final = 10.0
 
 
@@ -69,9 +71,23 @@ def build_c(source: Path, output: Path, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="guesthouse-build-") as work:
         core = Path(work) / "core.wasm"
         command = [*_zig("cc"), *_C_FLAGS, f"-I{sdk / 'include'}", f"-I{source.parent}"]
-        run_tool([*command, *map(str, files), "-o", str(core)], source, report)
+        with _told_of_the_entry("write `void gh_run(const gh_address *our)`, which is the process"):
+            run_tool([*command, *map(str, files), "-o", str(core)], source, report)
         component = make_component(core, wit_folder(), WORLD, str(source))
     replace_output(output, component)
+
+
+@contextmanager
+def _told_of_the_entry(remedy: str) -> Iterator[None]:
+    """What the linker says of a missing `gh_run` names a file of the SDK; say what the author has to write."""
+    try:
+        yield
+    except BuildError as error:
+        if _NO_ENTRY not in error.output:
+            raise
+        raise BuildError(
+            f"{str(error).partition(': ')[0]}: it has no process: {remedy}", error.output
+        ) from None
 
 
 def _files_of(folder: Path, *suffixes: str) -> list[Path]:
@@ -103,11 +119,12 @@ def build_cpp(source: Path, output: Path, report: Report) -> None:
             )
         core, wit = Path(work) / "core.wasm", Path(work) / "wit"
         files = map(str, _files_of(source.parent, *_CPP_SUFFIXES))
-        run_tool(
-            [*_zig("c++"), *_CPP_TARGET, *_CPP_FLAGS, *include, *files, *objects, "-o", str(core)],
-            source,
-            report,
-        )
+        with _told_of_the_entry("name your process after its class, `GUESTHOUSE_PROCESS(YourClass)`"):
+            run_tool(
+                [*_zig("c++"), *_CPP_TARGET, *_CPP_FLAGS, *include, *files, *objects, "-o", str(core)],
+                source,
+                report,
+            )
         for folder in (wit_folder(), sdk / "wit"):
             shutil.copytree(folder, wit, dirs_exist_ok=True)
         component = make_component(core, wit, "cpp", str(source))
