@@ -148,6 +148,23 @@ async def test_when_a_server_goes_the_next_one_is_used(
                 await until(last, lambda frame: frame == b"by the other", "nothing arrives by the other")
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("the handler is closed"), OSError("gone")], ids=["uvloop", "asyncio"]
+)
+async def test_a_connection_that_has_just_ended_is_offline_and_raises_nothing(
+    error: Exception, ends: tuple[End, End], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client does not know yet; uvloop raises where asyncio does not."""
+
+    async def ended(*_: object) -> None:
+        raise error
+
+    one, _ = ends
+    assert one.connection.client is not None
+    monkeypatch.setattr(one.connection.client, "publish", ended)
+    assert one.carrier.send(TWO, b"lost") == "offline"
+
+
 async def test_what_waits_for_a_server_that_stands_still_is_bounded(
     ends: tuple[End, End], nats: Server
 ) -> None:

@@ -210,6 +210,11 @@ def _run_at_once(sending: Coroutine[Any, Any, None]) -> None:
         sending.send(None)
     except StopIteration:
         return
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # of a transport that has ended, which the client is not yet told
+        raise NatsError(str(error)) from error
     sending.close()
     raise NatsError("the client waits to publish, which this version of nats-py should not")
 
