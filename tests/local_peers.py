@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Literal
 
 from guesthouse.kernel.cluster.services import PeerService, Unsendable
 
@@ -75,17 +76,20 @@ class LocalPeers:
             self._refused.discard((node, service))
             self._services[service].room(node)
 
-    def connect(self, node: str) -> None:
+    def connect(self, node: str) -> Literal["offline"] | None:
         """See `PeersPort`."""
         pair = frozenset((self._node, node))
-        if pair in self._net.sessions or pair in self._net.apart or node not in self._net.nodes:
-            return
+        if pair in self._net.sessions:
+            return None
+        if pair in self._net.apart or node not in self._net.nodes:
+            return "offline"
         if self.losing & {node} or self._net.nodes[node].losing & {self._node}:
-            return
+            return "offline"
         self._net.made += 1
         self._net.sessions[pair] = self._net.made
         for here, there in ((self._node, node), (node, self._node)):
             asyncio.get_running_loop().call_soon(self._net.nodes[here].tell_up, there)
+        return None
 
     def tell_up(self, node: str) -> None:
         """Tell the services of a session."""

@@ -8,22 +8,21 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from tests.node_frames import frame
+from tests.node_frames import CONTROL, HELLO, PROCESSES, WELCOME, HandMade, signed
+from tests.peer_world import KEYS, World
 
 from guesthouse.core.capabilities import Capability
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.websocket.encryption import OVERHEAD, BadKey, ChannelCipher, client_key
 from guesthouse.kernel.capabilities.signed import BadSignature, SignedCapability, sign, verify
-from guesthouse.kernel.cluster.envelopes import BadEnvelope, Envelopes
-from guesthouse.kernel.cluster.node_messages import Response
 
-from .catalogue import in_a_line, target
+from .catalogue import target
 
 KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the key of issuer.os").digest())
 ISSUER: Final = "issuer.os@chat:chat:test.os"
 HOLDER: Final = "holder.os@echo:echo:test.os"
 NOW: Final = 1_800_000_000.0
-KEYS: Final = {"issuer.os": KEY.public_key()}
+ISSUERS: Final = {"issuer.os": KEY.public_key()}
 STRANGER: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the key of nobody").digest())
 FIELDS: Final = ("issuer", "params", "holder", "expires")
 
@@ -67,37 +66,49 @@ def signed_capability(data: bytes) -> None:
     real = sign(KEY, capability, HOLDER, NOW + 60)
     shown = _shown(real, data)
     try:
-        taken = verify(shown, HOLDER, KEYS.get, NOW)
+        taken = verify(shown, HOLDER, ISSUERS.get, NOW)
     except BadSignature:
         taken = None
     assert taken is None or (shown == real and taken == capability)
-    assert verify(real, HOLDER, KEYS.get, NOW) == capability
+    assert verify(real, HOLDER, ISSUERS.get, NOW) == capability
 
 
-@target()
-def envelope_between_nodes(data: bytes) -> None:
-    """Nothing is opened that a node did not sign for this one; what it signed, once."""
-    receiver = Envelopes("here.os", KEY, KEYS.get)
-    assert not _opens(receiver, data)
-    assert not _opens(receiver, frame("issuer.os", "here.os", data, STRANGER, expires=NOW))
-    try:
-        receiver.open(frame("issuer.os", "here.os", data, KEY, expires=NOW), NOW)
-    except BadEnvelope as error:
-        in_a_line(error)
-    message = Response(1, "chat:chat:test.os", data, None, None, None, ())
-    envelope = Envelopes("issuer.os", KEY, KEYS.get).close(message, "here.os", NOW)
-    for altered in _altered(envelope, data):
-        assert not _opens(receiver, altered)
-    assert receiver.open(envelope, NOW) == ("issuer.os", message)
-    assert not _opens(receiver, envelope)
+@target(100)
+def session_between_nodes(data: bytes) -> None:
+    """Nothing is delivered that a node did not send in its session, and whatever it sends there is taken once."""
+    world = World("a.os")
+    end = world.ends["a.os"]
+    sent: list[bytes] = []
 
+    def deliver(sender: str, receiver: str, frame: bytes) -> list[tuple[float, str, bytes]]:
+        sent.append(frame)
+        return []
 
-def _opens(receiver: Envelopes, envelope: bytes) -> bool:
-    try:
-        receiver.open(envelope, NOW)
-    except BadEnvelope:
-        return False
-    return True
+    def hear(frame: bytes) -> None:
+        end.peers.incoming(frame)
+        world.run()
+
+    world.deliver = deliver
+    for unasked in (data, signed(HELLO, data, KEYS["b.os"]), signed(WELCOME, data, KEYS["b.os"])):
+        hear(unasked)
+    hear(HandMade("b.os", STRANGER, "a.os").hello())
+    assert sent == []
+    assert not end.peers._others
+    other = HandMade("b.os", KEYS["b.os"], "a.os")
+    hear(other.hello())
+    other.welcomed(sent.pop())
+    genuine = other.sealed(data)
+    for altered in _altered(genuine, data):
+        hear(altered)
+    hear(genuine)
+    hear(genuine)
+    hear(other.sealed(data, CONTROL))
+    heard = end.services[PROCESSES].of["b.os"]
+    assert heard.messages == [data]
+    if end.peers.is_up("b.os"):
+        hear(other.sealed(b"next"))
+        assert heard.messages == [data, b"next"]
+    assert not end.log.failures
 
 
 def _shown(real: SignedCapability, data: bytes) -> SignedCapability:

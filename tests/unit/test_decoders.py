@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.node_frames import frame
+from tests.node_frames import HELLO, signed
 
 from guesthouse.cluster.administration import administration_messages as administration
 from guesthouse.cluster.administration.administration_messages import MAX_MESSAGE, MOST_ROWS_BYTES
@@ -46,7 +46,9 @@ from guesthouse.http_server.sessions.control_messages import (
 )
 from guesthouse.http_server.sessions.handed_channel import BadHandover
 from guesthouse.http_server.websocket import extension, register
-from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE, BadEnvelope, Envelopes
+from guesthouse.kernel.cluster import node_messages, session_messages
+from guesthouse.kernel.cluster.handshake import MAX_HANDSHAKE, BadHandshake, read_hello
+from guesthouse.kernel.cluster.services import MAX_MESSAGE
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
 from guesthouse.modules import kv, passwords
 from guesthouse.node.handover_file import MAX_RECORD, read_record
@@ -59,7 +61,7 @@ ROOT: Final = Path(__file__).parents[2]
 MIB: Final = 1024 * 1024
 PRIME: Final = 2**61 - 1
 """Integers that differ by it have one hash."""
-KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+KEY = Ed25519PrivateKey.generate()
 Hostile = Iterator[tuple[str, bytes]]
 
 
@@ -197,11 +199,6 @@ HOSTILE: Final[dict[str, Callable[[int], Hostile]]] = {
 }
 
 
-def opened(data: bytes, key: Ed25519PrivateKey) -> object:
-    envelopes = Envelopes("home.os", KEY, lambda _: KEY.public_key())
-    return envelopes.open(frame("away.os", "home.os", data, key), time.time())
-
-
 def of_link(data: bytes) -> object:
     return [*from_worker().feed(len(data).to_bytes(4, "little") + data)]
 
@@ -242,16 +239,30 @@ DOORS: Final[dict[str, Door]] = {
     ),
     "link_of_a_worker": Door("MessagePack", MAX_FRAME, to_worker, (LinkError,), ((b"", b""), (b"\x91", b""))),
     "handover": Door("MessagePack", MAX_RECORD, read_record, (BadHandover,)),
-    "envelope": Door("MessagePack", MAX_ENVELOPE - 200, lambda data: opened(data, STRANGER), (BadEnvelope,)),
+    "handshake": Door(
+        "MessagePack",
+        MAX_HANDSHAKE - 65,
+        lambda data: read_hello(signed(HELLO, data, KEY)),
+        (BadHandshake,),
+        ((b"", b""), (b"\x99", b""), (b"\x98\x92\x03\x03\xc4\x00\xa1a\xa1b", b"")),
+    ),
+    "session_message": Door(
+        "MessagePack",
+        session_messages.MAX_CONTROL,
+        session_messages.decode,
+        (),
+        ((b"", b""), (b"\x92\xa6credit", b""), (b"\x94\xa7goodbye\xa1a\xc2", b"")),
+    ),
     "node_message": Door(
         "MessagePack",
-        MAX_ENVELOPE - 200,
-        lambda data: opened(data, KEY),
-        (BadEnvelope,),
+        MAX_MESSAGE,
+        node_messages.decode,
+        node_messages.UNREADABLE,
         (
             (b"", b""),
             (b"\x98\x01\x01\xa1a\xc4\x00", b"\xc0\xc0\x90"),
             (b"\x98\x01\x01\xa1a\xc4\x00\xc0\xc0\xc0", b""),
+            (b"\x99\x01\x01\xa1a\xc4\x00\xc0\xc0\xc0\x90", b""),
         ),
     ),
     "administration": Door(
@@ -383,7 +394,7 @@ def test_what_is_hostile_costs_memory_by_its_size_and_is_refused_as_anything_els
         "plan",
         "shared_names",
         "link",
-        "envelope",
+        "handshake",
     ],
 )
 def test_what_is_over_the_limit_of_a_door_is_not_read(name: str) -> None:

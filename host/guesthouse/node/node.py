@@ -21,7 +21,7 @@ from guesthouse.core.config import Given, Settings, given_settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import Home
 from guesthouse.core.messages import LogLine
-from guesthouse.core.ports import Incoming, RouterPort, Transport
+from guesthouse.core.ports import RouterPort, Transport
 from guesthouse.core.timing.clock import Clock
 from guesthouse.http_api.api_keys import ApiKeys
 from guesthouse.http_server.auth.credentials import load_node_key
@@ -61,7 +61,8 @@ from guesthouse.package.spec import Package, ProcessSpec
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from guesthouse.kernel.cluster.remote import KeyOf
+    from guesthouse.kernel.cluster.greeter import KeyOf
+    from guesthouse.kernel.cluster.peers import Peers
     from guesthouse.monitoring.node_tracing import Tracing
 
 CHANNELS_SECONDS: Final = 1.0
@@ -312,19 +313,25 @@ class Node:
         self.settings = settings
         self.log.reopen()
 
-    def join(self, transport: Transport, key_of: KeyOf) -> Incoming:
-        """Connect to other nodes by a transport; call before the first process. Returns a function for frames
-        that arrive for this node, which returns "full" when too many are waiting.
+    def join(self, transport: Transport, key_of: KeyOf, cluster: bytes = b"") -> Peers:
+        """Connect to other nodes by a transport; call once, before the first process.
 
         Args:
-            transport: carries frames to other nodes.
+            transport: carries frames to other nodes. Those for this node are given to `Peers.incoming`.
             key_of: returns the public key of a node by its name; None if unknown.
-        """
-        from guesthouse.kernel.cluster.remote import Remote  # only where it is wanted
+            cluster: the id of the cluster, the same at all its nodes.
 
-        remote = Remote(self.router, load_node_key(self.home.path), key_of, transport, self.log)
-        self.router.remote = remote
-        return remote.incoming
+        Returns:
+            The other nodes. Their sessions end with the node.
+        """
+        from guesthouse.kernel.cluster.peers import Peers  # only where it is wanted
+        from guesthouse.kernel.cluster.remote import Remote
+
+        key = load_node_key(self.home.path)
+        peers = Peers(self.settings.node, key, key_of, transport, self.log, cluster=cluster)
+        self.router.remote = Remote(self.router, key, key_of, peers, self.log)
+        self._stack.callback(peers.close)
+        return peers
 
     def public_key(self) -> Ed25519PublicKey:
         """The key by which other nodes verify this node's messages."""

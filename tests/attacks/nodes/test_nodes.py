@@ -17,32 +17,47 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SUITE: Final = "Hostile nodes"
 LARGE: Final = Allowance(node_bytes=140 * MIB, node_peak_bytes=400 * MIB)
-"""Frames of 20 MiB stand in the transport's buffer, in what waits, and in the allocator's hands."""
+"""Messages of 20 MiB stand in the transport's buffer, in what waits, and in the allocator's hands."""
 LINES: Final = {
     "requests to nobody": "was refused: no-such-process",
     "requests to a process": "",
     "requests that wait for a year": "was refused: mailbox-full",
     "requests of nobody": "with an invalid address",
-    "unsigned": "it is not signed by liar.os",
-    "wrongly signed": "it is not signed by liar.os",
-    "of other nodes": "it is not signed by honest.os",
-    "to other nodes": "liar.os sent it to another node",
-    "replayed": "sent it before",
-    "another body under a head": "its body is not what liar.os signed",
-    "of another version": "it is not of version 2",
-    "too old": "it has expired, or",
-    "noise": "it is not of version 2",
-    "shapeless": "liar.os sent an invalid message",
-    "twenty million empty lists": "liar.os sent an invalid message",
-    "large and wrongly signed": "it is not signed by liar.os",
-    "too large": "it is over the limit of",
+    "Hellos that are not signed": "it is not signed by liar.os",
+    "Hellos that are wrongly signed": "it is not signed by liar.os",
+    "Hellos of other nodes": "it is not signed by honest.os",
+    "Hellos to other nodes": "it is for another node",
+    "Hellos of another version": "speaks other versions of the protocol",
+    "Hellos without end": "liar.os sends too many",
+    "one Hello again and again": "",
+    "Hellos that say nothing": "it is malformed",
+    "frames that were sent before": "liar.os sent it before",
+    "frames that were altered": "it was not sealed by liar.os",
+    "frames of no session": "it is of no session of this node",
+    "frames that are missing": "frames were lost on the way",
+    "noise": "it is no frame of a version that this node speaks",
+    "shapeless": "liar.os sent an invalid one",
+    "shapeless control messages": "sent a control message that this node does not know",
+    "credit without end": "",
+    "services that there are not": "sent it to a service that this node does not have",
+    "messages that never end": "it sent a message over the limit",
+    "twenty million empty lists": "liar.os sent an invalid one",
+    "large and forged": "it was not sealed by liar.os",
+    "too large": "it sent a message over the limit of",
+    "larger than a transport takes": "",
     "answers that nobody asked for": "was not asked for",
     "pushes to channels of others": "a capability presented by liar.os@guest:house:liar.os was dropped",
     "requests to the HTTP server": "",
     "signatures that are forged": "a capability passed by liar.os@guest:house:liar.os was dropped",
     TRICKLE: "",
 }
-HEAVY: Final = {"twenty million empty lists", "large and wrongly signed", "too large"}
+HEAVY: Final = {
+    "twenty million empty lists",
+    "large and forged",
+    "too large",
+    "larger than a transport takes",
+    "messages that never end",
+}
 
 
 @pytest.mark.parametrize("tale", LINES)

@@ -1,7 +1,7 @@
 """`guesthouse`, joined to other nodes by the unix socket that NODES_SOCKET names. NODES_KEYS has their public keys.
 
 A node that connects says its name, and then frames, each behind its length in four bytes; nobody checks the name, as a
-transport is not believed. Frames larger than envelopes may be are carried too, so that the node itself refuses them.
+transport is not believed. Frames larger than it promises are carried too, so that the node itself refuses them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from guesthouse.cli.main import main
 from guesthouse.core.ports import Incoming
-from guesthouse.kernel.cluster.envelopes import MAX_ENVELOPE
+from guesthouse.kernel.cluster.services import MAX_MESSAGE
 from guesthouse.node.node import Node
 
 LENGTH_BYTES: Final = 4
@@ -65,7 +65,7 @@ class Peer(asyncio.Protocol):
         buffer = self._buffer
         while len(buffer) >= LENGTH_BYTES:
             end = LENGTH_BYTES + int.from_bytes(buffer[:LENGTH_BYTES], "little")
-            if end > 2 * MAX_ENVELOPE:
+            if end > 2 * MAX_MESSAGE:
                 self._transport.abort()
                 return
             if end > len(buffer):
@@ -96,7 +96,7 @@ async def joined(self: Node) -> Node:
         for name, key in json.loads(os.environ["NODES_KEYS"]).items()
     }
     transport = _transport
-    transport.incoming = node.join(transport, keys.get)
+    transport.incoming = node.join(transport, keys.get).incoming
     loop = asyncio.get_running_loop()
     transport.server = await loop.create_unix_server(lambda: Peer(transport), os.environ["NODES_SOCKET"])
     return node

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.examples import examples
-from tests.node_frames import FAILURE, REQUEST, RESPONSE, frame, read
+from tests.node_frames import FAILURE, REQUEST, RESPONSE
 from tests.wire import ToWorker
 
 from guesthouse.core.capabilities import Capability
 from guesthouse.kernel.capabilities import signed
 from guesthouse.kernel.capabilities.signed import LONGEST_SECONDS, SignedCapability, sign
-from guesthouse.kernel.cluster import arrivals, envelopes, remote
-from guesthouse.kernel.cluster.envelopes import Envelopes
+from guesthouse.kernel.cluster import remote
 from guesthouse.kernel.cluster.remote import Remote
+from guesthouse.kernel.cluster.services import PROCESSES, PeerService, Unsendable
 from guesthouse.kernel.messaging.sender import at_node
 
 from .test_router import CHAT, respond, send
@@ -48,25 +48,47 @@ VALUES = st.recursive(
 
 
 class Far:
-    """The other node, and the transport to it."""
-
-    frame_bytes = 1024 * 1024
+    """The other node, and the session with it."""
 
     def __init__(self, kernel: Any) -> None:
         self.kernel = kernel
-        self.envelopes = Envelopes("far.os", THERE, KEYS.get)
         self.heard: list[list[Any]] = []
+        self.musts: list[bool] = []
+        self.refusal: Unsendable | None = None
+        """For what is not `must`."""
         self.remote = kernel.router.remote = Remote(kernel.router, HERE, KEYS.get, self, kernel.log)
 
-    def send(self, node: str, data: bytes) -> Literal["offline"] | None:
-        """See `Transport`."""
-        if node == "far.os":
-            self.envelopes.open(data, time.time())
-        self.heard.append(read(data).message)
+    def register(self, service: int, handler: PeerService) -> None:
+        """See `PeersPort`."""
+        assert service == PROCESSES
+        self.service = handler
+
+    def send(self, node: str, service: int, body: bytes, *, must: bool = False) -> Unsendable | None:
+        """See `PeersPort`."""
+        assert service == PROCESSES
+        if self.refusal is not None and not must:
+            return self.refusal
+        self.musts.append(must)
+        self.heard.append(msgspec.msgpack.decode(body))
         return None
 
-    def say(self, message: list[Any]) -> None:
-        self.remote.incoming(frame("far.os", "home.os", message, THERE))
+    def connect(self, node: str) -> None:
+        """See `PeersPort`."""
+
+    def is_up(self, node: str) -> bool:
+        """See `PeersPort`."""
+        return node == "far.os"
+
+    def nodes(self) -> list[str]:
+        """See `PeersPort`."""
+        return ["far.os"]
+
+    def forget(self, node: str) -> None:
+        """See `PeersPort`."""
+
+    def say(self, message: list[Any] | bytes) -> None:
+        body = message if isinstance(message, bytes) else msgspec.msgpack.encode(message)
+        self.service.receive("far.os", body)
 
     def ask(self, body: bytes, target: str = CHAT, shown: list[Any] | None = None, number: int = 5) -> None:
         fields = [body, False, 9, None, None, None, [], shown or []]
@@ -74,8 +96,7 @@ class Far:
 
 
 @pytest.fixture
-async def far(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> Far:
-    monkeypatch.setattr(arrivals, "TURN_SECONDS", 3600.0)  # all is heard at once
+async def far(kernel: Any) -> Far:
     return Far(kernel)
 
 
@@ -147,13 +168,13 @@ async def test_a_request_that_waits_for_a_node_is_answered_by_no_other(far: Far,
     assert at_node("far.os").package_id != "distro:far.os"
 
 
-async def test_what_no_envelope_holds_comes_back_and_an_answer_that_none_holds_is_told(
+async def test_what_no_message_holds_comes_back_and_an_answer_that_none_holds_is_told(
     far: Far, kernel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = await kernel.worker()
     process, chat = kernel.process(worker, CHAT)
     process.holdings.requested |= {kernel.router.rights.network}
-    monkeypatch.setattr(envelopes, "MAX_ENVELOPE", 2000)
+    monkeypatch.setattr(remote, "MAX_MESSAGE", 2000)
     await worker.say(send(chat, f"far.os@{FAR}", b"x" * 2000, expects=60))
     (returned,) = await worker.hear()
     assert far.heard == []
@@ -245,52 +266,133 @@ async def test_of_what_is_shown_only_what_counts_is_verified(far: Far, kernel: A
     assert len(verified) == 3
 
 
-async def test_a_flood_is_carried_out_a_little_each_turn_and_is_bounded(
-    kernel: Any, monkeypatch: Any
+async def test_an_answer_that_has_no_room_is_told_as_a_failure(far: Far, kernel: Any) -> None:
+    worker = await kernel.worker()
+    process, chat = kernel.process(worker, CHAT)
+    process.holdings.requested |= {kernel.router.rights.network}
+    far.ask(b"question")
+    (asked,) = await worker.hear()
+    far.refusal = "full"
+    await worker.say(respond(chat, asked[2], b"answer"))
+    await worker.settled(chat)
+    assert (far.heard, far.musts) == ([[FAILURE, 5, "mailbox-full", None]], [True])
+    await worker.say(send(chat, f"far.os@{FAR}", b"question", expects=60))
+    (returned,) = await worker.hear()
+    assert "mailbox-full" in returned
+    assert kernel.router._requests.pending._waiting == {}
+
+
+async def test_when_a_session_ends_each_request_to_that_node_fails_once(far: Far, kernel: Any) -> None:
+    worker = await kernel.worker()
+    process, chat = kernel.process(worker, CHAT)
+    process.holdings.requested |= {kernel.router.rights.network}
+    for node, body in (("far.os", b"one"), ("other.os", b"stays"), ("far.os", b"two")):
+        await worker.say(send(chat, f"{node}@{FAR}", body, expects=60))
+    await worker.settled(chat)
+    one, stays, two = (heard[1] for heard in far.heard)
+    far.say([RESPONSE, one, FAR, b"answer", None, None, None, []])
+    assert (await worker.hear())[0][0] == ToWorker.RESPONSE
+    far.service.lost("far.os")
+    far.say([RESPONSE, two, FAR, b"too late", None, None, None, []])
+    far.service.lost("far.os")
+    (failed,) = await worker.hear()
+    assert failed[0] == ToWorker.SEND_FAILURE
+    assert "offline" in failed
+    assert [*kernel.router._requests.pending._waiting] == [stays]
+    await worker.say(send(chat, f"far.os@{FAR}", b"three", expects=60))
+    await worker.settled(chat)
+    far.say([RESPONSE, far.heard[-1][1], FAR, b"in the next session", None, None, None, []])
+    (answered,) = await worker.hear()
+    assert answered[3] == b"in the next session"
+
+
+def _heads(size: int) -> bytes:
+    return b"\xdd" + size.to_bytes(4, "big")
+
+
+WELL_FORMED: list[Any] = [0, 1, "a:b:c", "d:e:f", b"", False, None, None, None, None, [], []]
+SIGNED_FIELDS: list[Any] = ["away.os@a:b:c", '"messaging"', "home.os@d:e:f", 1e6, bytes(64)]
+
+
+def changed(at: int, value: Any) -> list[Any]:
+    return [*WELL_FORMED[:at], value, *WELL_FORMED[at + 1 :]]
+
+
+SHAPELESS: list[list[Any] | bytes] = [
+    b"",
+    b"\xc1",
+    [],
+    [9],
+    [0],
+    [-1],
+    ["0"],
+    [[]],
+    WELL_FORMED[:-1],
+    changed(1, -1),
+    changed(1, True),
+    changed(1, "1"),
+    changed(2, b"a:b:c"),
+    changed(2, "x" * 513),
+    changed(4, "text"),
+    changed(4, [1, 2]),
+    changed(4, bytes(2**24 + 1)),
+    changed(5, 1),
+    changed(6, -1),
+    changed(6, 1.5),
+    changed(7, b""),
+    changed(8, "x" * 65_537),
+    changed(10, {}),
+    changed(10, [SIGNED_FIELDS] * 33),
+    changed(11, [SIGNED_FIELDS[:-1] * 2]),
+    changed(11, [[*SIGNED_FIELDS[:3], "now", b""]]),
+    changed(11, [[*SIGNED_FIELDS[:4], bytes(65)]]),
+    [2, 1, "no-such-kind", None],
+    [2, 1, "timeout", ["one"]],
+    [2, 1, "timeout", ["one", 2]],
+    b"\x91" * 1_000_000,
+    _heads(20_000_000) + b"\x90" * 20_000_000,
+    b"\x9c\x00\x01\xa1a\xa1b\xc4\x00\xc2\xc0\xc0\xc0\xc0\x90" + _heads(18_000_000) + b"\x90" * 18_000_000,
+    b"\x92\x00\xdf\x00\x00\x00\x09" + b"\x01\x01" * 9,
+    b"\x94\x02\xc7\x0c\xff" + bytes(14),
+    b"\x94\x02\x01\xa3\xed\xa0\x80\xc0",
+]
+
+
+def name_of(said: list[Any] | bytes) -> str:
+    """How it begins. Its whole `repr` would take a second to make."""
+    start = said[:20] if isinstance(said, bytes) else [_start(item) for item in said]
+    return repr(start)[:40]
+
+
+def _start(item: Any) -> Any:
+    return item[:20] if isinstance(item, str | bytes) else item
+
+
+@pytest.mark.parametrize("said", SHAPELESS, ids=name_of)
+async def test_what_a_known_node_says_and_is_no_message_is_dropped(
+    far: Far, kernel: Any, said: list[Any] | bytes
 ) -> None:
-    monkeypatch.setattr(arrivals, "TURN_SECONDS", 0.0)  # one frame each turn
-    monkeypatch.setattr(arrivals, "MOST_FRAMES", 3)
-    far = Far(kernel)
-    frames = [
-        frame("far.os", "home.os", [REQUEST, number, FAR, "no:such:one", b"", *REST], THERE)
-        for number in range(1, 7)
-    ]
-    taken = [far.remote.incoming(each) for each in frames]
-    assert taken == [None, None, None, "full", "full", "full"]
+    far.say(said)
     assert far.heard == []
-    answered = []
-    for _ in range(5):
-        await asyncio.sleep(0)
-        answered.append(len(far.heard))
-    assert answered == [1, 2, 3, 3, 3]
-    assert [message[:3] for message in far.heard] == [[FAILURE, n, "no-such-process"] for n in (1, 2, 3)]
-    assert sum("too many are queued" in text for _, _, text in kernel.log.lines) == 1
-    assert far.remote.incoming(frames[3]) is None
+    assert "far.os sent an invalid one" in kernel.log
 
 
-async def test_what_waits_is_bounded_in_bytes(kernel: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(arrivals, "TURN_SECONDS", 0.0)
-    monkeypatch.setattr(arrivals, "MOST_BYTES", 1000)
-    far = Far(kernel)
-    assert [far.remote.incoming(bytes(400)) for _ in range(3)] == [None, None, "full"]
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert [far.remote.incoming(bytes(400)) for _ in range(3)] == [None, None, "full"]
+async def test_fields_of_a_later_version_are_ignored(far: Far) -> None:
+    far.say([REQUEST, 5, FAR, "no:such:one", b"", *REST, "of a later version", {"a": [1]}])
+    far.say([FAILURE, 5, "timeout", None, "of a later version"])
+    assert far.heard == [[FAILURE, 5, "no-such-process", None]]
 
 
 @pytest.mark.slow
 async def test_whatever_a_node_sends_without_end_is_logged_a_few_times(far: Far, kernel: Any) -> None:
     process, _ = kernel.process(await kernel.worker(), CHAT)
     process.holdings.requested |= {kernel.router.rights.network}
-    strange = Ed25519PrivateKey.generate()
     before = len(kernel.log.lines)
     for number in range(1000):
         name = f"n{number}:x:y"
         forged = [f"home.os@{name}", '"messaging"', f"far.os@{FAR}", time.time(), bytes(64)]
-        far.remote.incoming(frame("far.os", "home.os", [9, number], THERE))
-        far.remote.incoming(frame("far.os", "home.os", [9, number], strange))
-        far.remote.incoming(frame(f"n{number}.os", "home.os", [9, number], strange))
-        far.remote.incoming(bytes([number % 256]) * number)
+        far.say([9, number])
+        far.say(bytes([number % 256]) * number)
         far.say([REQUEST, number, f"no id {number}", CHAT, b"", *REST])
         far.say([REQUEST, number, name, name, b"", *REST])
         far.say([RESPONSE, number, name, b"", None, None, None, []])

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
+from tests.node_frames import HandMade
+from tests.peer_world import KEYS, World
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.capabilities import KERNEL, SPAWN, Capability, of_node
@@ -37,9 +38,11 @@ from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.pending_responses import PendingResponses
 from guesthouse.http_server.state.timer_wheel import NEVER, TimerWheel
-from guesthouse.kernel.cluster.arrivals import MOST_FRAMES, Arrivals
-from guesthouse.kernel.cluster.envelopes import BadEnvelope, Envelopes
-from guesthouse.kernel.cluster.node_messages import Failure
+from guesthouse.kernel.cluster.arrivals import Arrivals, Lane
+from guesthouse.kernel.cluster.greeter import MOST_OF_NODE
+from guesthouse.kernel.cluster.other_node import MOST_UNPROVEN
+from guesthouse.kernel.cluster.send_queues import MESSAGE_OVERHEAD, QUEUE_BYTES
+from guesthouse.kernel.cluster.services import PROCESSES
 from guesthouse.kernel.messaging.modules import ModuleRequest
 from guesthouse.kernel.messaging.pending_requests import PendingRequests
 from guesthouse.kernel.messaging.router import Router
@@ -446,24 +449,40 @@ async def names(house: House) -> AsyncIterator[Fill]:
 
 
 @asynccontextmanager
-async def envelopes(house: House) -> AsyncIterator[Fill]:
-    """Envelopes of a node that is known, and of nodes that are not."""
-    key, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    known = {"far.os": key.public_key()}
-    mine, far = Envelopes("home.os", key, known.get), Envelopes("far.os", key, known.get)
-    now = 0.0
+async def sessions(house: House) -> AsyncIterator[Fill]:
+    """Hellos of a node that is known, which it does not follow up, and of nodes that are not; frames of no session."""
+    world = World("a.os")
+    peers = world.ends["a.os"].peers
 
     async def fill(count: int) -> None:
-        nonlocal now
-        now += 1000.0
-        unknown = Envelopes(f"n{house.number()}.os", stranger, known.get)
-        for _ in range(count):
-            mine.open(far.close(Failure(1, "timeout", None), "home.os", now), now)
-        for _ in range(100):
-            with pytest.raises(BadEnvelope):
-                mine.open(unknown.close(Failure(1, "timeout", None), "home.os", now), now)
-        assert len(mine._seen) == 1
-        assert len(mine._seen["far.os"]._numbers) == count
+        for _ in range(count // 100):
+            for _ in range(MOST_OF_NODE):
+                peers.incoming(HandMade("b.os", KEYS["b.os"], "a.os").hello())
+            for _ in range(20):
+                peers.incoming(HandMade(f"n{house.number()}.os", KEYS["b.os"], "a.os").hello())
+            world.run(1.0)
+            peers.incoming(b"\x13" + house.number().to_bytes(8, "big") + bytes(100))
+        assert len(peers._negotiation.sessions) == MOST_UNPROVEN
+        world.seen.clear()
+        world.run(3.0)
+        assert not peers._negotiation.sessions
+        assert not peers._others
+
+    yield fill
+
+
+@asynccontextmanager
+async def waiting_messages(house: House) -> AsyncIterator[Fill]:
+    """Messages to a node that does not answer."""
+    world = World("a.os")
+    peers = world.ends["a.os"].peers
+
+    async def fill(count: int) -> None:
+        sent = [peers.send("b.os", PROCESSES, bytes(10_000)) for _ in range(count)]
+        assert sent.count(None) == QUEUE_BYTES // (10_000 + MESSAGE_OVERHEAD) + 1
+        world.run(4.0)
+        assert not peers._others
+        world.seen.clear()
 
     yield fill
 
@@ -474,16 +493,16 @@ async def frames(house: House) -> AsyncIterator[Fill]:
     done: asyncio.Future[None] | None = None
 
     def take(frame: bytes) -> None:
-        if done is not None and not waiting._waiting:
+        if done is not None and not lane.frames:
             done.set_result(None)
 
-    waiting = Arrivals(take)
+    waiting, lane = Arrivals(asyncio.get_running_loop()), Lane(take, 1_000_000)
 
     async def fill(count: int) -> None:
         nonlocal done
-        full = [waiting.add(bytes(200)) for _ in range(count)].count("full")
-        assert full == 0 or len(waiting._waiting) == MOST_FRAMES
-        if waiting._waiting:
+        full = [waiting.add(lane, bytes(200)) for _ in range(count)].count("full")
+        assert full == 0 or len(lane.frames) == 1_000_000 // (200 + MESSAGE_OVERHEAD)
+        if lane.frames:
             done = asyncio.get_running_loop().create_future()
             await done
             done = None
@@ -511,7 +530,18 @@ async def remote_requests(house: House) -> AsyncIterator[Fill]:
 
 TABLES: Final = (
     *(grants, children, dropped, holdings, lines, notices, volatile_timers, durable_timers, bindings),
-    *(channels, requests, mailboxes, logins, sockets, names, envelopes, frames, remote_requests),
+    *(
+        channels,
+        requests,
+        mailboxes,
+        logins,
+        sockets,
+        names,
+        sessions,
+        waiting_messages,
+        frames,
+        remote_requests,
+    ),
 )
 
 

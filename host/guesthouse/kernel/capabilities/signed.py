@@ -1,7 +1,7 @@
 """Capabilities that are passed between nodes, signed with the issuing node's Ed25519 key. Pure.
 
 A signed capability names its issuer, holder and expiry, so it cannot be forged, altered, presented by another process,
-or used for ever. Replays are prevented by the envelope (`kernel/cluster/envelopes.py`).
+or used for ever. Replays are prevented by the session that carries it (`kernel/cluster/session.py`).
 
 The signed bytes are a fixed prefix and the fields as a JSON array.
 """

@@ -1,8 +1,8 @@
-"""Messages to and from other nodes, over an untrusted transport.
+"""Messages to and from processes of other nodes.
 
-Messages (`kernel/cluster/node_messages.py`) are sent in signed envelopes (`kernel/cluster/envelopes.py`). Capabilities
-in them are signed by their issuing node for one holder (`kernel/capabilities/signed.py`): a process of another node can
-hold one of this node and present it here, but cannot pass it on.
+Messages (`kernel/cluster/node_messages.py`) are sent in sessions (`kernel/cluster/peers.py`). Capabilities in them are
+signed by their issuing node for one holder (`kernel/capabilities/signed.py`): a process of another node can hold one of
+this node and present it here, but cannot pass it on.
 
 A process of another node may
 
@@ -17,16 +17,16 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from guesthouse.core.address import HTTP_SERVER, Address, ProcessId, canonical
 from guesthouse.core.capabilities import MOST_IN_MESSAGE, BadCapability, Capability, of_node
-from guesthouse.core.errors import BadAddress, BadProcessId
+from guesthouse.core.errors import BadAddress, BadProcessId, GuesthouseError
 from guesthouse.core.json_text import read_json
 from guesthouse.core.messages import LazyLoadBlob, Request, SendErrorKind
-from guesthouse.core.ports import Answer, LogPort, Transport
+from guesthouse.core.ports import Answer, LogPort
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.capabilities.signed import (
     LONGEST_SECONDS,
@@ -36,12 +36,13 @@ from guesthouse.kernel.capabilities.signed import (
     verify,
 )
 from guesthouse.kernel.cluster import node_messages
-from guesthouse.kernel.cluster.arrivals import Arrivals
-from guesthouse.kernel.cluster.envelopes import BadEnvelope, Envelopes
-from guesthouse.kernel.cluster.node_messages import Failure, NodeMessage, Response
+from guesthouse.kernel.cluster.greeter import KeyOf
+from guesthouse.kernel.cluster.node_messages import UNREADABLE, Failure, NodeMessage, Response
+from guesthouse.kernel.cluster.services import MAX_MESSAGE, PROCESSES, PeersPort
 from guesthouse.kernel.messaging.sender import Sender, Unsent
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pair, read_all
+from guesthouse.link.frames import UNENCODABLE
 from guesthouse.link.to_node import Send
 
 if TYPE_CHECKING:
@@ -54,17 +55,20 @@ _NOT_FOUND: Final = b'{"Err": "WsChannelNotFound"}'
 """Exactly the HTTP server's response for an unknown channel, so that the two cannot be told apart."""
 _MOST_TRIED: Final = 2
 """Signatures of one capability that are verified in a message; a correct node sends one."""
-KeyOf: TypeAlias = Callable[[str], Ed25519PublicKey | None]
+
+
+class _Unacceptable(GuesthouseError):
+    """A message of another node is dropped. Variable parts of the reason follow a colon, except node names."""
 
 
 class Remote:
-    """Connects this node to others by a transport. Nothing in it raises or blocks. Needs a running event loop.
+    """Sends and receives the messages of processes. Implements `services.PeerService`. Nothing in it raises or blocks.
 
     Args:
         router: this node's.
         key: this node's.
         key_of: returns another node's public key by name; None for an unknown node.
-        transport: sends frames.
+        peers: the other nodes.
         log: for dropped messages.
         clock: returns Unix seconds.
     """
@@ -74,7 +78,7 @@ class Remote:
         router: Router,
         key: Ed25519PrivateKey,
         key_of: KeyOf,
-        transport: Transport,
+        peers: PeersPort,
         log: LogPort,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,12 +86,11 @@ class Remote:
         self._node = router.node
         self._key = key
         self._key_of = key_of
-        self._envelopes = Envelopes(router.node, key, key_of, clock())
-        self._transport = transport
+        self._peers = peers
         self._log = log
         self._throttled_log = ThrottledLog(log)
         self._clock = clock
-        self._arrivals = Arrivals(self._receive)
+        peers.register(PROCESSES, self)
 
     # --- outgoing
 
@@ -129,38 +132,45 @@ class Remote:
 
     def _send(self, node: str, message: NodeMessage) -> Unsent | None:
         try:
-            envelope = self._envelopes.close(message, node, self._clock())
-        except BadEnvelope as error:
-            self._log.write(SOURCE, "warning", f"a message to {node} was not sent: {error}")
+            body = node_messages.encode(message)
+        except UNENCODABLE as error:
+            self._log.write(
+                SOURCE, "warning", f"a message to {node} was not sent: it cannot be encoded: {error}"
+            )
             return "mailbox-full"
-        refusal = self._transport.send(node, envelope)
+        if len(body) > MAX_MESSAGE:
+            text = f"a message to {node} was not sent: it is over the limit of {MAX_MESSAGE} bytes"
+            self._log.write(SOURCE, "warning", f"{text}: {len(body)} bytes")
+            return "mailbox-full"
+        # A failure tells that a request has no answer: without it, its sender would wait for its time-out.
+        refusal = self._peers.send(node, PROCESSES, body, must=isinstance(message, Failure))
         return "mailbox-full" if refusal == "full" else refusal
 
     # --- incoming
 
-    def incoming(self, frame: bytes) -> Literal["full"] | None:
-        """Receive a frame from the transport. Invalid frames are dropped and logged.
+    def up(self, node: str) -> None:
+        """See `PeerService`."""
 
-        Returns:
-            "full" when the queue is full: the transport should retry later, or the frame is lost.
-        """
-        refusal = self._arrivals.add(frame)
-        if refusal is not None:
-            self._throttled_log.say(
-                SOURCE, refusal, "messages of other nodes are refused: too many are queued"
-            )
-        return refusal
+    def lost(self, node: str) -> None:
+        """See `PeerService`. Requests that the node has not answered fail."""
+        self._router.node_lost(node)
 
-    def _receive(self, frame: bytes) -> None:
+    def room(self, node: str) -> None:
+        """See `PeerService`. Whoever was refused has been told."""
+
+    def receive(self, node: str, body: bytes) -> None:
+        """See `PeerService`. Invalid messages are dropped and logged."""
         try:
-            node, message = self._envelopes.open(frame, self._clock())
+            message = node_messages.decode(body)
             if isinstance(message, node_messages.Request):
                 self._request(node, message)
             elif isinstance(message, Response):
                 self._response(node, message)
             else:
                 self._failure(node, message)
-        except BadEnvelope as error:
+        except UNREADABLE as error:
+            self._dropped("a message of another node was dropped", f"{node} sent an invalid one: {error}")
+        except _Unacceptable as error:
             self._dropped("a message of another node was dropped", str(error))
         except (BadAddress, BadProcessId) as error:
             self._dropped(f"a message of {node} with an invalid address was dropped", f": {error}")
@@ -264,7 +274,7 @@ class Remote:
         parts = (message.body, message.metadata, message.mime, message.blob)
         sizes = [len(part) for part in parts if part is not None]
         if max(sizes) > self._router.message_bytes or sum(sizes) > 3 * self._router.message_bytes:
-            raise BadEnvelope(f"{node} sent more than process.message_bytes")
+            raise _Unacceptable(f"{node} sent more than process.message_bytes")
 
     def _failure(self, node: str, failure: Failure) -> None:
         refusal: SendErrorKind | Capability = failure.kind

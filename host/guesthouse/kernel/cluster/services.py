@@ -72,8 +72,10 @@ class PeersPort(Protocol):
             MessageTooLarge: it is over `MAX_MESSAGE`.
         """
 
-    def connect(self, node: str) -> None:
-        """Begin a session with a node unless there is one; `up` tells when it is there, `lost` that it failed."""
+    def connect(self, node: str) -> Literal["offline"] | None:
+        """Begin a session with a node unless there is one: `up` tells when it is there, `lost` that it failed. Returns
+        "offline" if it cannot be tried now.
+        """
 
     def is_up(self, node: str) -> bool:
         """Whether there is a session with the node."""

@@ -18,6 +18,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from guesthouse.core.address import ProcessId
+from guesthouse.core.messages import SendErrorKind
 from guesthouse.kernel.messaging.due import Due
 from guesthouse.link.to_node import Send
 
@@ -49,6 +50,8 @@ class PendingRequest(Struct, eq=False):
     deadline: float
     holders: set[ProcessId] = field(default_factory=set)
     """Who received it. May still contain ended processes: see `PendingRequests.holds`."""
+    failure: SendErrorKind = "no-such-process"
+    """Why it failed, once its last holder was dropped."""
 
     @property
     def sender(self) -> ProcessId:
@@ -144,8 +147,12 @@ class PendingRequests:
             self.settle(waiting)
             yield waiting
 
-    def drop_holder(self, process: ProcessId, keep: set[int]) -> None:
-        """`process` can no longer answer the requests that it received, except those in `keep`."""
+    def drop_holder(
+        self, process: ProcessId, keep: set[int], failure: SendErrorKind = "no-such-process"
+    ) -> None:
+        """`process` can no longer answer the requests that it received, except those in `keep`. They fail as
+        `failure` says, unless another holder is left.
+        """
         held = self._held.pop(process, None)
         if held is None:
             return
@@ -154,7 +161,7 @@ class PendingRequests:
             self._held[process] = kept
 
         def leave(request_id: int) -> PendingRequest | None:
-            return self._without_holder(request_id, process)
+            return self._without_holder(request_id, process, failure)
 
         if len(kept) < len(held):
             self._left.append((iter(held), leave))
@@ -187,7 +194,9 @@ class PendingRequests:
                 yield leave(request_id)
             self._left.popleft()
 
-    def _without_holder(self, request_id: int, process: ProcessId) -> PendingRequest | None:
+    def _without_holder(
+        self, request_id: int, process: ProcessId, failure: SendErrorKind
+    ) -> PendingRequest | None:
         waiting = self.get(request_id)
         if waiting is None or self.holds(waiting, process):  # kept, or also received by the next run
             return None
@@ -195,6 +204,7 @@ class PendingRequests:
         if waiting.holders:
             return None
         self.settle(waiting)
+        waiting.failure = failure
         return waiting
 
     def _without_sender(self, request_id: int) -> None:

@@ -147,6 +147,11 @@ class RequestTracker:
         self.pending.drop_holder(process, in_mailbox)
         self._settling.begin()
 
+    def node_lost(self, holder: ProcessId) -> None:
+        """Another node, which holds requests as `holder`, cannot answer them any more: they fail as "offline"."""
+        self.pending.drop_holder(holder, set(), "offline")
+        self._settling.begin()
+
     def finish(self) -> None:
         """Fail the requests of ended processes now."""
         self._settling.finish()
@@ -194,7 +199,7 @@ class RequestTracker:
         return waiting
 
     def _fail_orphan(self, waiting: PendingRequest) -> None:
-        self._fail(waiting, "no-such-process")
+        self._fail(waiting, waiting.failure)
 
     def _fail(self, waiting: PendingRequest, kind: SendErrorKind) -> None:
         callback = self.callbacks.pop(waiting.id, None)

@@ -318,6 +318,12 @@ class Router:
             self._replies.give_back(sender, waiting.sent, outcome)
         return True
 
+    def node_lost(self, node: str) -> None:
+        """The session with another node ended: requests that it has not answered fail, over several iterations of the
+        loop if there are many.
+        """
+        self._requests.node_lost(at_node(node))
+
     def _pending_at(self, node: str, request_id: int) -> PendingRequest | None:
         waiting = self._requests.pending.get(request_id)
         return None if waiting is None or at_node(node) not in waiting.holders else waiting

@@ -31,7 +31,9 @@ class Sender(Protocol):
 
 
 Unsent: TypeAlias = Literal["offline", "mailbox-full"]
-"""Why a message to another node is not sent: the node cannot be reached, or the message is too large."""
+"""Why a message to another node is not sent: the node cannot be reached, or the message is too large, or too much is
+waiting for that node.
+"""
 
 
 class RemotePort(Protocol):
