@@ -195,7 +195,9 @@ async def test_processes_of_two_nodes_message_each_other_over_nats(nats: Server,
         for name, node in nodes.items():
             link = NatsConnection([nats.url], Access(None), name, node.log)
             carrier = NatsCarrier(link, CLUSTER, name)
-            carrier.listen(node.join(carrier, keys.get))
+            peers = node.join(carrier, keys.get)
+            carrier.listen(peers.incoming)
+            carrier.on_room = peers.carrier_ready
             await stack.enter_async_context(link)
             await link.wait_up()
             await node.add([await node.load(str(source))])

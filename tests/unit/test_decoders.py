@@ -48,7 +48,7 @@ from guesthouse.http_server.sessions.handed_channel import BadHandover
 from guesthouse.http_server.websocket import extension, register
 from guesthouse.kernel.cluster import node_messages, session_messages
 from guesthouse.kernel.cluster.handshake import MAX_HANDSHAKE, BadHandshake, read_hello
-from guesthouse.kernel.cluster.services import MAX_MESSAGE
+from guesthouse.kernel.cluster.services import MAX_MESSAGE as MAX_OF_SESSION
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
 from guesthouse.modules import kv, passwords
 from guesthouse.node.handover_file import MAX_RECORD, read_record
@@ -255,7 +255,7 @@ DOORS: Final[dict[str, Door]] = {
     ),
     "node_message": Door(
         "MessagePack",
-        MAX_MESSAGE,
+        MAX_OF_SESSION,
         node_messages.decode,
         node_messages.UNREADABLE,
         (

@@ -39,13 +39,16 @@ class FrameSender:
         self._loop = loop
         self._unreachable = unreachable
         self._room = room
-        self._piece = min(PIECE_BYTES, carrier.frame_bytes - OVERHEAD)
         self._held: dict[PeerSession, None] = {}
+
+    def piece_of(self, session: PeerSession) -> int:
+        """Maximum bytes of a message in one frame, as the carrier and the other node have it now."""
+        return min(PIECE_BYTES, self._carrier.frame_bytes - OVERHEAD, session.agreed.window // 4)
 
     def send(self, session: PeerSession, service: int, body: bytes) -> Literal["offline", "wait"] | None:
         """Send a message at once, in one frame. "wait" if it has to be queued."""
         cost = len(body) + FRAME_COST
-        if session.waiting or session.held is not None or cost > session.credit or len(body) > self._piece:
+        if session.waiting or session.held is not None or cost > session.credit or len(body) > session.piece:
             return "wait"
         session.credit -= cost
         return self.put(session, service, body)
@@ -71,10 +74,9 @@ class FrameSender:
     def _pump(self, session: PeerSession) -> None:
         session.pumping = False
         waiting = session.waiting
-        piece = min(self._piece, session.agreed.window // 4)
         until = perf_counter() + TURN_SECONDS
         while waiting and session.held is None and not session.ended:
-            cost = waiting.next_bytes(piece) + FRAME_COST
+            cost = waiting.next_bytes(session.piece) + FRAME_COST
             if cost > session.credit:
                 break
             if perf_counter() > until:
@@ -82,7 +84,7 @@ class FrameSender:
                 self._loop.call_soon(partial(self._pump, session))
                 break
             session.credit -= cost
-            service, body, more = waiting.take(piece)
+            service, body, more = waiting.take(session.piece)
             self.put(session, service | MORE if more else service, body)
         for service in waiting.roomy():
             self._room(service, session.node)

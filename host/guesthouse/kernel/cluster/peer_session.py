@@ -42,20 +42,9 @@ class PeerSession:
     """
 
     __slots__ = (
-        *(
-            "agreed",
-            "credit",
-            "ended",
-            "heard_at",
-            "held",
-            "lane",
-            "node",
-            "owed",
-            "proven",
-            "pumping",
-            "waiting",
-        ),
         *("_counted", "_part_bytes", "_parts", "_sealed"),
+        *("agreed", "credit", "ended", "heard_at", "held", "lane", "node"),
+        *("owed", "piece", "proven", "pumping", "waiting"),
     )
 
     def __init__(
@@ -79,6 +68,8 @@ class PeerSession:
         self.proven = False
         """Whether the other node has it too."""
         self.ended = False
+        self.piece = 0
+        """Larger messages are sent in parts of this size; set when the session is there."""
         self.pumping = False
         """Whether more of the outbox is sent in the next iteration."""
         self._parts: dict[int, bytearray] = {}

@@ -227,7 +227,7 @@ class Peers:
     def _begun(self, other: OtherNode, session: PeerSession) -> None:
         if other.session is not None:
             self._end(other.session, "it began another", reconnect=False, goodbye=False)
-        other.session = session
+        other.session, session.piece = session, self._sender.piece_of(session)
         self._services.later(partial(self._services.up, other.node))
         self._log.write(SOURCE, "debug", f"a session with {other.node} has begun")
         self._sender.pump(session)
