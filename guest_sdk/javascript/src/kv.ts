@@ -2,12 +2,21 @@
 
 import { decodeUtf8, encodeUtf8 } from "./encoding.ts";
 import { GuestError } from "./errors.ts";
-import { type IncomingResponse, request } from "./messaging.ts";
+import type { IncomingResponse } from "./messaging.ts";
+import { askModule, Refusal } from "./modules.ts";
 
 const MODULE = "kv:distro:sys";
 
-/** `kv:distro:sys` refused an action; the message is its error, such as `QuotaExceeded`. */
-export class KvError extends GuestError {}
+/** `kv:distro:sys` refused an action. */
+export class KvError extends GuestError {
+  /** Its error, such as `QuotaExceeded`. */
+  readonly kind: string;
+
+  constructor(kind: string, reason: string) {
+    super(kind === reason ? `${MODULE} refused it: ${kind}` : `${MODULE} refused it: ${kind}: ${reason}`);
+    this.kind = kind;
+  }
+}
 
 /** One database of the package. The manifest needs `request-capabilities = ["kv:distro:sys"]`. */
 export class Kv {
@@ -19,9 +28,12 @@ export class Kv {
 
   /** A value; `undefined` without. */
   async get(key: string): Promise<Uint8Array | undefined> {
-    const answer = await this.#ask({ Get: { key } });
-    if (errorOf(answer) === "KeyNotFound") return undefined;
-    return checked(answer).blob?.bytes;
+    try {
+      return (await this.#ask({ Get: { key } })).blob?.bytes;
+    } catch (error) {
+      if (error instanceof KvError && error.kind === "KeyNotFound") return undefined;
+      throw error;
+    }
   }
 
   /** A value that `setJson` stored. */
@@ -33,7 +45,7 @@ export class Kv {
   /** Store a value; durable when it is done. @param ttl seconds until it expires. */
   async set(key: string, value: string | Uint8Array, ttl?: number): Promise<void> {
     const blob = typeof value === "string" ? encodeUtf8(value) : value;
-    checked(await this.#ask({ Set: ttl === undefined ? { key } : { key, ttl } }, blob));
+    await this.#ask({ Set: ttl === undefined ? { key } : { key, ttl } }, blob);
   }
 
   async setJson(key: string, value: unknown, ttl?: number): Promise<void> {
@@ -41,21 +53,14 @@ export class Kv {
   }
 
   async delete(key: string): Promise<void> {
-    checked(await this.#ask({ Delete: { key } }));
+    await this.#ask({ Delete: { key } });
   }
 
-  #ask(action: object, blob?: Uint8Array): Promise<IncomingResponse> {
-    return request(MODULE, blob === undefined ? { body: { db: this.#db, action } } : { body: { db: this.#db, action }, blob });
+  async #ask(action: object, blob?: Uint8Array): Promise<IncomingResponse> {
+    try {
+      return await askModule("kv", { db: this.#db, action }, blob);
+    } catch (error) {
+      throw error instanceof Refusal ? new KvError(error.kind, error.message) : error;
+    }
   }
-}
-
-function errorOf(answer: IncomingResponse): unknown {
-  const body = answer.json();
-  return typeof body === "object" && body !== null && "Err" in body ? body.Err : undefined;
-}
-
-function checked(answer: IncomingResponse): IncomingResponse {
-  const error = errorOf(answer);
-  if (error !== undefined) throw new KvError(`${MODULE} refused it: ${JSON.stringify(error)}`);
-  return answer;
 }

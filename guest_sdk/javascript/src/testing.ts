@@ -8,6 +8,8 @@ import { createContext, Script } from "node:vm";
 import { randomFillSync } from "node:crypto";
 import { resolve } from "node:path";
 
+import { type Answer, FakeKv } from "./testing_kv.ts";
+import { FakeVfs } from "./testing_vfs.ts";
 import { BUNDLE, bundled, lineTable } from "../bundle.mjs";
 
 interface Guest {
@@ -16,6 +18,9 @@ interface Guest {
 }
 
 const NODE = "fake.os";
+const KV = "kv:distro:sys";
+const MODULES = [KV, "vfs:distro:sys"];
+const PACKAGE = "app:test.os";
 const OUR = { node: NODE, process: { processName: "app", packageName: "app", publisherNode: "test.os" } };
 
 /** A client of the app. */
@@ -85,7 +90,7 @@ type SentRequest = [
   blob?: { bytes: Uint8Array },
 ];
 
-type Module = (body: Record<string, unknown>, blob: Uint8Array | undefined) => { body: unknown; blob?: Uint8Array };
+type Module = (body: Record<string, unknown>, blob: Uint8Array | undefined) => Answer;
 
 /** A span that the app made; the first is the whole run. */
 export interface FakeSpan {
@@ -113,6 +118,13 @@ export class FakeHost {
   readonly spawned: string[] = [];
   /** Other processes by their ids, which answer requests. */
   readonly processes = new Map<string, Module>();
+  /** The values of the package, which `kv:distro:sys` keeps once it is granted; also over `start`. */
+  readonly kv = new FakeKv();
+  /** Files that came with the package, by their paths in the drive `pkg`. */
+  readonly packageFiles = new Map<string, string | Uint8Array>();
+  /** The drives of the package, which `vfs:distro:sys` keeps once it is granted; also over `start`. */
+  readonly vfs = new FakeVfs(PACKAGE, () => this.packageFiles);
+  readonly #granted = new Set<string>();
   readonly #channels = new Map<number, FakeChannel>();
   readonly #messages: { message: object; blob: string | Uint8Array | undefined }[] = [];
   readonly #timers: { due: number; response: object }[] = [];
@@ -146,6 +158,12 @@ export class FakeHost {
     this.#guest = (context["module"] as { exports: { guest: Guest } }).exports.guest;
     this.#guest.start?.();
     for (const channel of this.#channels.values()) this.deliver(opened(channel.id, "/", true));
+  }
+
+  /** Let the app use a module of the node, `kv:distro:sys` or `vfs:distro:sys`, as `request-capabilities` would. */
+  grant(module: string): void {
+    if (!MODULES.includes(module)) throw new Error(`${module} is no module of this host: it has ${MODULES.join(" and ")}`);
+    this.#granted.add(module);
   }
 
   /** A client opens a channel. */
@@ -228,6 +246,7 @@ export class FakeHost {
 
   #receive(): object {
     const { message, blob } = this.#messages.shift()!;
+    if ("failure" in message) throw refused(message.failure);
     this.#blob = blob;
     return message;
   }
@@ -401,14 +420,27 @@ export class FakeHost {
       this.#timers.push({ due: this.now + body["SetTimer"], response: response("Ok") });
       return;
     }
-    const process = this.processes.get(id);
+    const process = this.#process(id);
+    if (process === "not granted") {
+      this.#messages.push({ message: { failure: { error: notAuthorised(target), context } }, blob: undefined });
+      return;
+    }
     if (process === undefined) throw new Error(`the test has no process ${id}: set host.processes`);
     const answer = process(body, blob?.bytes);
     if (request.expectsResponse !== undefined) this.#messages.push({ message: response(answer.body), blob: answer.blob });
   }
 
+  /** What answers for an id: the test's own, or a module of the node. */
+  #process(id: string): Module | "not granted" | undefined {
+    const own = this.processes.get(id);
+    if (own !== undefined || !MODULES.includes(id)) return own;
+    if (!this.#granted.has(id)) return "not granted";
+    return id === KV ? (body, blob) => this.kv.carryOut(body, blob, this.now) : (body, blob) => this.vfs.carryOut(body, blob);
+  }
+
   #awaited(target: typeof OUR, request: { body: Uint8Array }, blob?: { bytes: Uint8Array }): object {
-    const process = this.processes.get(idOf(target));
+    const process = this.#process(idOf(target));
+    if (process === "not granted") throw refused(notAuthorised(target));
     if (process === undefined) throw refused({ kind: "no-such-process", target, request });
     const answer = process(parsed(request.body), blob?.bytes);
     this.#blob = answer.blob;
@@ -435,6 +467,10 @@ function opened(
 
 function written(claims: Record<string, unknown> | undefined): string | undefined {
   return claims && JSON.stringify(claims);
+}
+
+function notAuthorised(target: typeof OUR): object {
+  return { kind: "not-authorised", target, missing: { issuer: target, params: '"messaging"' } };
 }
 
 function refused(payload: unknown): Error {

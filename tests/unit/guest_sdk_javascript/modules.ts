@@ -13,6 +13,7 @@ import {
   hashPassword,
   isOutdated,
   Kv,
+  KvError,
   messagingCapability,
   NameTaken,
   NoFileAtPath,
@@ -86,7 +87,12 @@ const SCENARIOS: Record<string, () => Promise<void>> = {
     await values.set("gone", "soon", 3600);
     await values.delete("gone");
     same(await values.get("gone"), undefined);
-    await refused(GuestError, () => values.set("", ""));
+    await values.setJson("count", { n: 1 });
+    same(await values.getJson("count"), { n: 1 });
+    const error = await refused(KvError, () => values.set("", ""));
+    same((error as KvError).kind, "InputError");
+    await refused(GuestError, () => values.set("k".repeat(1025), ""));
+    await values.delete("count");
   },
 
   async rights() {

@@ -15,14 +15,15 @@ from .conftest import HERE, ROOT, run_node
 
 SDK = ROOT / "guest_sdk/javascript"
 CHAT = ROOT / "sample_processes/chat-js"
+TESTS = ("sdk.test.ts", "modules.test.ts")
 TSC = ("node_modules/typescript/bin/tsc", "--noEmit")
 
 
 @pytest.mark.slow
 def test_its_own_tests_pass(folder: Path) -> None:
-    for name in ("app.ts", "modules.ts", "object.js", "sdk.test.ts"):
+    for name in ("app.ts", "counting.ts", "modules.ts", "object.js", *TESTS):
         shutil.copy(HERE / name, folder)
-    done = run_node(folder, "--test", "--test-reporter=spec", "sdk.test.ts")
+    done = run_node(folder, "--test", "--test-reporter=spec", *TESTS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

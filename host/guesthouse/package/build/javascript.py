@@ -22,6 +22,9 @@ from guesthouse.package.format.manifest import Engine
 
 TOOLS: Final = ("esbuild", "componentize-qjs", "@bytecodealliance/componentize-js")
 _MODULES: Final = "node_modules"
+_PACKAGE: Final = "package.json"
+SDK_LINK: Final = ".guesthouse/javascript"
+"""Where the `package.json` of `guesthouse new` finds the SDK."""
 
 
 def build_javascript(source: Path, output: Path, report: Report, engine: Engine = "quickjs") -> None:
@@ -90,7 +93,12 @@ def node_of_wheel() -> str | None:
 
 
 def link_sdk(folder: Path, sdk: Path) -> None:
-    """Let editors, tsc and Node.js find this SDK, which no registry has, in the package's `node_modules`."""
+    """Let editors, tsc and Node.js find this SDK, which no registry has, in the package's `node_modules`.
+
+    npm deletes from there what `package.json` does not name. One that names `.guesthouse/javascript` gets that link,
+    too.
+    """
+    _link_for_npm(folder, sdk)
     modules = next(
         (place / _MODULES for place in (folder, *folder.parents) if (place / _MODULES).is_dir()), None
     )
@@ -98,11 +106,21 @@ def link_sdk(folder: Path, sdk: Path) -> None:
         return
     link = modules / "@guesthouse/sdk"
     with suppress(OSError):  # of a folder that belongs to others: the build itself needs no link
-        if link.is_symlink() and link.readlink() == sdk:
-            return
-        if link.exists() and not link.is_symlink():
-            return
-        link.parent.mkdir(exist_ok=True)
-        partial = link.with_name(f".sdk-{os.getpid()}")
-        partial.symlink_to(sdk)
-        partial.replace(link)
+        _link(link, sdk)
+
+
+def _link_for_npm(folder: Path, sdk: Path) -> None:
+    with suppress(OSError):  # of a folder that belongs to others
+        place = next((place for place in (folder, *folder.parents) if (place / _PACKAGE).is_file()), None)
+        if place is not None and SDK_LINK in (place / _PACKAGE).read_text(errors="replace"):
+            _link(place / SDK_LINK, sdk)
+
+
+def _link(link: Path, sdk: Path) -> None:
+    """Make a link to the SDK, unless it leads there, or something else of the author's is there."""
+    if link.resolve() == sdk.resolve() or (link.exists() and not link.is_symlink()):
+        return
+    link.parent.mkdir(exist_ok=True)
+    partial = link.with_name(f".sdk-{os.getpid()}")
+    partial.symlink_to(sdk)
+    partial.replace(link)

@@ -29,12 +29,6 @@ codegen-units = 1
 strip = true
 """
 
-_IGNORED: Final = """\
-/.guesthouse/
-/build/
-/target/
-"""
-
 _ECHO: Final = """\
 //! Answers every message with the same message.
 
@@ -190,12 +184,12 @@ impl Process for Notes {
     fn on_http(&mut self, request: HttpRequest) -> Result<HttpResponse> {
         let name = request.url_param("name").unwrap_or_default();
         match (request.method(), request.bound_path()) {
-            ("GET", "/notes") => {
+            ("GET" | "HEAD", "/notes") => {
                 let keys = self.stored.all_keys("")?;
                 let names: Vec<_> = keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
                 Ok(HttpResponse::json(&names))
             }
-            ("GET", _) => match self.stored.get_json::<Note>(name)? {
+            ("GET" | "HEAD", _) => match self.stored.get_json::<Note>(name)? {
                 Some(note) => Ok(HttpResponse::json(&note)),
                 None => Ok(HttpResponse::text("there is no such note\\n").with_status(404)),
             },
@@ -208,8 +202,8 @@ impl Process for Notes {
                 self.stored.delete(name)?;
                 Ok(HttpResponse::new(204))
             }
-            (_, "/notes") => Ok(HttpResponse::new(405).with_header("allow", "GET")),
-            _ => Ok(HttpResponse::new(405).with_header("allow", "GET, PUT, DELETE")),
+            (_, "/notes") => Ok(HttpResponse::new(405).with_header("allow", "GET, HEAD")),
+            _ => Ok(HttpResponse::new(405).with_header("allow", "GET, HEAD, PUT, DELETE")),
         }
     }
 }
@@ -237,6 +231,7 @@ mod tests {
         assert_eq!(host.get("/notes").unwrap().json(), json!(["today"]));
         assert_eq!(asked("PUT", "/notes/today", &json!({"txt": ""})).status, 400);
         assert_eq!(asked("POST", "/notes", &note).status, 405);
+        assert_eq!(asked("HEAD", "/notes/today", &note).status, 200);
         assert_eq!(asked("DELETE", "/notes/today", &note).status, 204);
         assert_eq!(host.get("/notes/today").unwrap().status, 404);
     }
@@ -245,7 +240,7 @@ mod tests {
 
 
 def _crate(source: str) -> tuple[str, Mapping[str, str]]:
-    return "src/lib.rs", {"src/lib.rs": source, "Cargo.toml": _CARGO, ".gitignore": _IGNORED}
+    return "src/lib.rs", {"src/lib.rs": source, "Cargo.toml": _CARGO}
 
 
 RUST_TEMPLATES: Final = MappingProxyType(
