@@ -83,7 +83,7 @@ attacks: $(VENV)/installed-dev samples ## Attack a node from inside and outside;
 	@$(BIN)/pytest tests/attacks --attack-table
 
 faults: $(VENV)/installed-dev samples ## Break parts of nodes at random moments: ROUNDS=5 times 200, SEED=number
-	@GUESTHOUSE_FAULT_ROUNDS=$(ROUNDS) $(addprefix GUESTHOUSE_FAULT_SEED=,$(SEED)) $(BIN)/pytest tests/faults
+	@GUESTHOUSE_FAULT_ROUNDS=$(ROUNDS) $(addprefix GUESTHOUSE_FAULT_SEED=,$(SEED)) $(BIN)/pytest tests/faults tests/cluster
 
 fuzz: $(VENV)/installed-dev $(VENV)/installed-fuzz ## Give every parser hostile bytes: MINUTES=10 TARGET=name
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --target ,$(TARGET))

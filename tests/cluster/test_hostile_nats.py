@@ -9,8 +9,8 @@ import pytest
 from nats.aio.msg import Msg
 from tests.e2e.waiting import until
 
-from .hostile_nats import Attacker, Message, ToClient
-from .links import Link
+from .harness.hostile_nats import Attacker, Message, ToClient
+from .harness.links import Link
 from .servers import connected, running
 
 STREAM = (

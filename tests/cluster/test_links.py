@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from tests.patience import PATIENCE
 
-from .links import Link
+from .harness.links import Link
 from .servers import free_ports
 
 SENT = Random(3).randbytes(300_000)

@@ -1,6 +1,6 @@
 """How many rounds of each fault there are, and the moments at which they strike: random, and the same again by seed.
 
-`make test` plays 200. `GUESTHOUSE_FAULT_ROUNDS=N` plays N times as many, and `GUESTHOUSE_FAULT_SEED=S` others.
+`make test` plays 210. `GUESTHOUSE_FAULT_ROUNDS=N` plays N times as many, and `GUESTHOUSE_FAULT_SEED=S` others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ NODE_STOPS: Final = 60 * TIMES
 NODE_KILLS: Final = 12 * TIMES
 COMPILER_KILLS: Final = 36 * TIMES
 COMPILER_STOPS: Final = 2 * TIMES
+CLUSTER_FAULTS: Final = 10 * TIMES
+CLUSTER_MEMORY_FAULTS: Final = 9 * TIMES
 
 LONG_SECONDS: Final = 120 * (TIMES + 1)
 """How long a test of many rounds may take: far more than it does, for a machine that does much else."""

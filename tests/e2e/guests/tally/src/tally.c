@@ -54,6 +54,8 @@ static gh_address address(gh_string text) {
 static void tell(const gh_string *words, size_t count) {
     static char line[512];
     size_t used = 0;
+    if (!connected)
+        return;
     for (size_t i = 0; i < count; i++) {
         if (used + words[i].len + 1 > sizeof line)
             __builtin_trap();
@@ -62,7 +64,7 @@ static void tell(const gh_string *words, size_t count) {
         __builtin_memcpy(line + used, words[i].ptr, words[i].len);
         used += words[i].len;
     }
-    if (connected && gh_send_ws_text(client, (gh_string){line, used}) == GH_PUSH_CHANNEL_FULL)
+    if (gh_send_ws_text(client, (gh_string){line, used}) == GH_PUSH_CHANNEL_FULL)
         gh_print(GH_ERROR, gh_text("the client reads too slowly: it was not told everything"));
 }
 

@@ -150,8 +150,14 @@ class Traffic:
         return any(each.begin < until and each.end > healed.end for each in self._of(pair))
 
     def wrong(self) -> list[str]:
-        """Everything that does not hold, a line each; `slow` has the rest."""
+        """What must not be on any machine, a line each."""
         return [line for pair in self._flows for line in self._wrong_in(pair)]
+
+    def disturbed_by_nothing(self) -> list[str]:
+        """What was lost or failed while nothing disturbed its pair, a line each. A machine that lets nodes or servers
+        stand still for longer than they wait for each other disturbs them, too.
+        """
+        return [line for pair in self._flows for line in self._lost_in(pair)]
 
     def slow(self) -> list[str]:
         """Pairs that took too long to recover, a line each."""
@@ -176,14 +182,20 @@ class Traffic:
             yield f"{pair}: the payload of {number} is not what was sent"
         for number in sorted((known | set(flow.outcomes)) - set(range(1, len(flow.sent) + 1))):
             yield f"{pair}: {number} was never sent"
-        quiet = self._quiet(pair)
+        for number in flow.asked:
+            yield from self._wrong_outcome(pair, number, number in known)
+
+    def _lost_in(self, pair: Pair) -> Iterable[str]:
+        flow = self._flows[pair]
+        known, quiet = set(flow.got), self._quiet(pair)
         for number, at in enumerate(flow.sent, 1):
             if number not in known and quiet.at(at):
-                yield f"{pair}: {number} is lost, and nothing disturbed them"
-            if number in flow.asked:
-                yield from self._wrong_outcome(pair, number, number in known, quiet.at(at))
+                yield f"{pair}: {number} is lost, and nothing disturbed them {quiet.around(at)}"
+            for kind in flow.outcomes.get(number, []):
+                if kind != "answered" and quiet.at(at):
+                    yield f"{pair}: {number} failed as {kind}, and nothing disturbed them {quiet.around(at)}"
 
-    def _wrong_outcome(self, pair: Pair, number: int, arrived: bool, quiet: bool) -> Iterable[str]:
+    def _wrong_outcome(self, pair: Pair, number: int, arrived: bool) -> Iterable[str]:
         flow = self._flows[pair]
         kinds = flow.outcomes.get(number, [])
         if len(kinds) > 1:
@@ -195,8 +207,6 @@ class Traffic:
         for kind in kinds:
             if kind in _NOT_DELIVERED and arrived:
                 yield f"{pair}: {number} arrived, and failed as {kind}"
-            if kind != "answered" and quiet:
-                yield f"{pair}: {number} failed as {kind}, and nothing disturbed them"
 
     def _sender_killed(self, pair: Pair, sent: float) -> bool:
         return self._killed_since(pair.source, sent)
@@ -226,6 +236,12 @@ class _Quiet:
 
     def at(self, when: float) -> bool:
         return not any(begin <= when <= end for begin, end in self._disturbed)
+
+    def around(self, when: float) -> str:
+        """How long it was then since the last disturbance, and until the next."""
+        since = min((when - end for _, end in self._disturbed if end < when), default=inf)
+        until = min((begin - when for begin, _ in self._disturbed if begin > when), default=inf)
+        return f"(since {since:.2f} s, for {until:.2f} s more)"
 
 
 def _healed_after(flow: _Flow, disturbance: Disturbance) -> float | None:

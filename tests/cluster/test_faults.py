@@ -1,0 +1,67 @@
+"""Nodes, servers and links fail at random moments under counted traffic: see `checker` for what holds all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.faults.rounds import CLUSTER_FAULTS, CLUSTER_MEMORY_FAULTS, LONG_SECONDS, chances, each, told
+from tests.patience import tried_again
+
+from .harness.agents import Talk
+from .harness.checker import grows
+from .harness.faults import FAULTS, node_killed
+from .harness.talking import held, recovery, talking
+from .harness.world import NAMES, three_nodes
+
+pytestmark = pytest.mark.timeout(LONG_SECONDS)
+
+GROWTH: Final = 4 << 20
+"""Bytes that a node may have more in the end: that many messages are on their way, more or less, at any time."""
+
+
+def report(talk: Talk) -> str:
+    """What was sent, and how long whom took to recover from what."""
+    longest: dict[str, float] = {}
+    for healing in talk.traffic.healings():
+        what = healing.what.rpartition(" of ")[0]
+        longest[what] = max(longest.get(what, 0.0), healing.seconds)
+    counts = ", ".join(f"{count} {what}" for what, count in talk.traffic.counts().items())
+    return "; ".join([counts, *(f"{what}: {seconds:.2f} s" for what, seconds in longest.items())])
+
+
+@tried_again
+async def test_random_faults_cost_only_whom_they_disturb_and_heal_in_five_seconds(
+    tmp_path: Path, new_home: Callable[[], Path], compiled: Path
+) -> None:
+    chance = chances("cluster faults")
+    async with three_nodes(tmp_path, new_home, cache=compiled) as world, talking(world) as talk:
+        for number, delay in each("cluster", CLUSTER_FAULTS, 0.3, 1.0):
+            fault = FAULTS[number] if number < len(FAULTS) else chance.choice(FAULTS)
+            with told(f"cluster: {fault.__name__}", number, delay):
+                await asyncio.sleep(delay)
+                await recovery(talk, await fault(world, talk, chance))
+    print(report(talk))
+    held(talk)
+
+
+@tried_again
+async def test_memory_stays_flat_while_links_and_servers_fail(
+    tmp_path: Path, new_home: Callable[[], Path], compiled: Path
+) -> None:
+    """Of nodes that run all the time."""
+    chance, sizes = chances("cluster memory"), dict[str, list[int]]()
+    async with three_nodes(tmp_path, new_home, cache=compiled) as world, talking(world) as talk:
+        for number, delay in each("cluster memory", CLUSTER_MEMORY_FAULTS, 0.1, 0.3):
+            fault = chance.choice([fault for fault in FAULTS if fault is not node_killed])
+            with told(f"cluster memory: {fault.__name__}", number, delay):
+                await asyncio.sleep(delay)
+                await recovery(talk, await fault(world, talk, chance))
+            for place in world.places:
+                sizes.setdefault(place.name, []).append(place.memory())
+    held(talk)
+    grown = {name: grows(each, most=GROWTH) for name, each in sizes.items()}
+    assert grown == dict.fromkeys(NAMES)
