@@ -37,6 +37,11 @@ from .harness.world import World, three_nodes
 from .servers import connected
 
 LIARS_KEY: Final = Ed25519PrivateKey.generate()
+HEAVY: Final = {
+    *("twenty million empty lists", "large and forged", "too large", "messages that never end"),
+    "larger than a transport takes",
+}
+"""Lies of 20 MiB, which are told when there is more time: they take ten seconds of CPU."""
 IDLE: Final = "idle:tally:test.os"
 TWO: Final = 1
 """The node that is attacked; the others are not to notice."""
@@ -143,7 +148,7 @@ async def test_a_member_that_lies_is_heard_out_and_disturbs_nobody(world: World)
             connected(world.servers[0].url) as client,
             hostile_member(client, world.cluster, LIARS_KEY, two.name, IDLE) as liar,
         ):
-            for tale in TALES:
+            for tale in TALES if TIMES > 1 else TALES.keys() - HEAVY:
                 await liar.tell(tale)
             await two.runs.log_line("remote", "liar.os sent an invalid one")
         assert two.memory() - before < MOST_GROWTH

@@ -15,13 +15,14 @@ from tests.e2e.waiting import until
 from tests.patience import PATIENCE
 
 from guesthouse.cluster.carrier import NatsCarrier
-from guesthouse.cluster.nats_client import Access
+from guesthouse.cluster.nats_client import PING_SECONDS, Access
 from guesthouse.cluster.nats_connection import MOST_PENDING_BYTES, NatsConnection
 from guesthouse.core.address import Address
 from guesthouse.core.config import HttpSettings, Settings
 from guesthouse.node.node import Node
 
-from .servers import Server, running
+from .harness.links import Link
+from .servers import Server, connected, running
 
 CLUSTER = "c1" * 16
 
@@ -163,6 +164,29 @@ async def test_a_connection_that_has_just_ended_is_offline_and_raises_nothing(
     assert one.connection.client is not None
     monkeypatch.setattr(one.connection.client, "publish", ended)
     assert one.carrier.send(TWO, b"lost") == "offline"
+
+
+async def test_a_server_is_left_when_it_says_nothing_and_not_when_its_answers_to_pings_are_late(
+    nats: Server,
+) -> None:
+    """They may be behind much else, such as a flood."""
+    late = False
+    async with Link(nats.port) as link, connected(nats.url) as other:
+        link.filters = lambda: (bytes, lambda data: data.replace(b"PONG\r\n", b"") if late else data)
+        connection = NatsConnection([f"nats://127.0.0.1:{link.port}"], Access(None), ONE, SeenLog())
+        connection.handle("test.late", lambda _: None)
+        async with connection:
+            client = await connection.wait_up()
+            late = True
+            for _ in range(round(6 * PING_SECONDS / 0.1)):
+                await other.publish("test.late", b"here")
+                await asyncio.sleep(0.1)
+            assert connection.client is client, "it was left while it sent messages"
+
+            async def left() -> bool:
+                return connection.client is not client
+
+            await until(left, bool, "it is not left, although it says nothing")
 
 
 async def test_what_waits_for_a_server_that_stands_still_is_bounded(

@@ -100,6 +100,8 @@ class BoundedParser(Parser):
         Raises:
             ProtocolError: it is not what a NATS server sends, or is beyond the bounds.
         """
+        # A server that says anything is there, though its answer to a ping may be behind much else.
+        self.nc._pings_outstanding = 0
         try:
             await super().parse(data)
         except (OSError, NatsError):
