@@ -163,10 +163,9 @@ class End:
 
     def send(self, node: str, frame: bytes) -> Literal["offline", "full"] | None:
         """See `ports.Transport`."""
-        if self.offline:
-            return "offline"
-        if self.full:
-            return "full"
+        if self.offline or self.full:
+            self._world.seen.append((self.name, node, frame))
+            return "offline" if self.offline else "full"
         self._world.carry(self.name, node, frame)
         return None
 
