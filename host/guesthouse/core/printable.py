@@ -26,7 +26,9 @@ _YELLOW: Final = "\x1b[1;33m"
 _PLAIN: Final = "\x1b[0m"
 
 _LEVEL: Final = re.compile(r"^(\d\d:\d\d:\d\d )(error|warning)\b")
-_PLACE: Final = re.compile(r"(?m)((?:^|(?<= ))[^\s:]+:\d+(?::\d+)?: )((?:fatal )?error|warning)(?=: )")
+_PLACE: Final = re.compile(
+    r"(?m)((?:^|(?<= ))[^\s:]+:\d+(?::\d+)?: |^|(?<= dev: ))((?:fatal )?error|warning)(?=(?:\[\w+\])?: )"
+)
 
 
 def wants_colours(stream: TextIO | None) -> bool:
@@ -37,9 +39,15 @@ def wants_colours(stream: TextIO | None) -> bool:
 
 
 def coloured(text: str) -> str:
-    """Printable text with colours for a line's level, and for places such as `app.py:3:5: error: …`."""
+    """Printable text with colours for a line's level, for places such as `app.py:3:5: error: …` or
+    `src/lib.rs:3:5: error[E0308]: …`, and for errors that a tool tells without a place.
+    """
     text = _LEVEL.sub(lambda found: f"{found[1]}{_of(found[2])}{found[2]}{_PLAIN}", text)
-    return _PLACE.sub(lambda found: f"{_BOLD}{found[1]}{_of(found[2])}{found[2]}{_PLAIN}", text)
+    return _PLACE.sub(_place, text)
+
+
+def _place(found: re.Match[str]) -> str:
+    return f"{_BOLD if found[1] else ''}{found[1]}{_of(found[2])}{found[2]}{_PLAIN}"
 
 
 def _of(level: str) -> str:

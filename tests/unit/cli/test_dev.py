@@ -22,10 +22,10 @@ class Lines:
     """A log that a test can read."""
 
     errors: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
     def write(self, source: str, level: str, text: str, *, stream: str = "host", channel_id: int = 0) -> None:
-        if level == "error":
-            self.errors.append(text)
+        (self.errors if level == "error" else self.others).append(text)
 
 
 class Router:
@@ -71,7 +71,15 @@ async def test_an_error_is_told_once_until_something_changes(
         assert len(log.errors) == 2, "another error"
         yield
         assert len(log.errors) == 2
+        assert undone not in log.others
+        monkeypatch.setattr(dev, "needs_build", lambda folder: False)  # it is as it was when it was built
+        (folder / "src/shown.c").write_text("int fine;\n")
+        yield
+        assert log.others[-1] == undone
+        yield
+        assert log.others.count(undone) == 1
 
+    undone = f"{folder} is again what runs: nothing to reload"
     monkeypatch.setattr(dev, "changes", changes)
     await watching.watch()
     assert len(log.errors) == 2

@@ -17,6 +17,15 @@ RED, YELLOW, BOLD, PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1m", "\x1b[0m"
         ("app.py:3:5: error: no", f"{BOLD}app.py:3:5: {RED}error{PLAIN}: no"),
         ("src/a.c:3:5: fatal error: no", f"{BOLD}src/a.c:3:5: {RED}fatal error{PLAIN}: no"),
         ("    app.ts:3: warning: odd", f"    {BOLD}app.ts:3: {YELLOW}warning{PLAIN}: odd"),
+        ("src/lib.rs:3:5: error[E0308]: no", f"{BOLD}src/lib.rs:3:5: {RED}error{PLAIN}[E0308]: no"),
+        (
+            "src/lib.rs:3:5: warning[dead_code]: x",
+            f"{BOLD}src/lib.rs:3:5: {YELLOW}warning{PLAIN}[dead_code]: x",
+        ),
+        ("error: no such package", f"{RED}error{PLAIN}: no such package"),
+        ("error[E0463]: can't find crate", f"{RED}error{PLAIN}[E0463]: can't find crate"),
+        ("12:00:00 info    dev: warning: odd", f"12:00:00 info    dev: {YELLOW}warning{PLAIN}: odd"),
+        ("errors: 3", "errors: 3"),
         ("a process says error: x", "a process says error: x"),
     ],
 )

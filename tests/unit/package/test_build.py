@@ -256,6 +256,27 @@ def test_the_workspace_that_a_build_of_go_writes_is_no_source_and_one_of_the_aut
     assert needs_build(folder)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "As a reminder, you're using offline mode (--offline) which can sometimes cause surprising failures",
+        "warning: spurious network error (1 try remaining): [7] Could not connect to server",
+    ],
+)
+def test_crates_that_cannot_be_downloaded_are_told_with_what_to_do(
+    make_package: MakePackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    folder = make_package(MANIFEST + '[process.build]\nlanguage = "rust"\nsource = "crate"\n')
+    (folder / "crate").mkdir()
+    (tmp_path / "bin").mkdir()
+    cargo = tmp_path / "bin/cargo"
+    cargo.write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 101\n')
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{cargo.parent}:/usr/bin:/bin")
+    with pytest.raises(BuildError, match="run 'cargo fetch' in it once with a network"):
+        build_package(folder)
+
+
 def test_rust_without_cargo_says_so(make_package: MakePackage, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_package(MANIFEST + '[process.build]\nlanguage = "rust"\nsource = "crate"\n')
     (folder / "crate").mkdir()

@@ -182,7 +182,7 @@ class _Watched:
 
     async def _changed(self) -> None:
         """Sources that have failed are not tried again: some notifications are late or change nothing."""
-        prepared = None
+        prepared, had_failed = None, self._failed is not None
         if self._source.is_dir():
             sources = await asyncio.to_thread(_look, self._source)
             if sources != self._failed and not await self._is_failed_content(sources):
@@ -196,6 +196,10 @@ class _Watched:
         package = await self._node.load(self._argument) if prepared is None else prepared.package
         files, digest = self._signatures(package), None if prepared is None else prepared.digest
         if (files, digest) == (self._files, self._digest):
+            if had_failed and self._failed is None:
+                self._node.log.write(
+                    SOURCE, "info", f"{self._argument} is again what runs: nothing to reload"
+                )
             return
         self._files, self._digest = files, digest
         await self._node.installer.take_hosts([package], consent=False)

@@ -25,6 +25,8 @@ _DEPTH: Final = 4
 
 _NO_TARGET: Final = re.compile(r"target may not be installed|can't find crate for `(?:core|std)`")
 """rustc's message for a missing target."""
+_NO_NETWORK: Final = re.compile(r"spurious network error|failed to download|you're using offline mode")
+"""cargo's messages for crates that it cannot get."""
 _SUMMARY: Final = re.compile(
     r"error: could not compile `|error: aborting due to |warning: `[^`]+` \(.*\) generated "
 )
@@ -78,6 +80,11 @@ def _explained(error: BuildError, folder: Path) -> BuildError:
     if _NO_TARGET.search(error.output):
         return BuildError(
             f"{folder} needs Rust's target {RUST_TARGET}: install it with 'rustup target add {RUST_TARGET}'"
+        )
+    if _NO_NETWORK.search(error.output):
+        return BuildError(
+            f"{folder} depends on crates that are not on this machine, and they cannot be downloaded: "
+            "run 'cargo fetch' in it once with a network; then it is built without"
         )
     return error
 
