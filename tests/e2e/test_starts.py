@@ -14,7 +14,13 @@ from .daemon import environment
 NOT_NEEDED: Final = (
     *("argon2", "difflib", "jwt", "logging.config", "multiprocessing", "rich", "tomllib", "uvicorn.main"),
     *("wasmtime", "watchfiles", "guesthouse.cli.development.dev", "guesthouse.package.build.build_package"),
-    *("guesthouse.kernel.cluster", "guesthouse.package.compile.compile", "guesthouse.worker.loop"),
+    *(
+        "guesthouse.kernel.cluster",
+        "guesthouse.cluster",
+        "nats",
+        "guesthouse.package.compile.compile",
+        "guesthouse.worker.loop",
+    ),
 )
 """Loaded by the nodes that need them, when they do: with TLS or other nodes, with a file of settings, when somebody
 logs in.

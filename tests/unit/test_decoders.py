@@ -8,6 +8,7 @@ takes, which is how long the node's event loop is held.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import itertools
 import re
 import tempfile
@@ -25,6 +26,17 @@ from tests.node_frames import HELLO, signed
 from guesthouse.cluster.administration import administration_messages as administration
 from guesthouse.cluster.administration.administration_messages import MAX_MESSAGE, MOST_ROWS_BYTES
 from guesthouse.cluster.administration.listings import BadRows, read_rows
+from guesthouse.cluster.membership import member_messages
+from guesthouse.cluster.membership.join_tickets import (
+    MOST_REQUEST_BYTES,
+    MOST_TICKET_BYTES,
+    MOST_WELCOME_BYTES,
+    BadTicket,
+    read_request,
+    read_ticket,
+    read_welcome,
+)
+from guesthouse.cluster.membership.records import MOST_RECORD_BYTES, BadRecord, Card, read
 from guesthouse.control.control_server import _UNREADABLE as BAD_CONTROL_REQUEST
 from guesthouse.control.control_server import REQUEST_BYTES
 from guesthouse.control.control_server import _decode as control_request
@@ -75,6 +87,10 @@ class Door:
     raises: tuple[type[Exception], ...] = ()
     places: tuple[tuple[bytes, bytes], ...] = ((b"", b""),)
     """Where in a message a value may stand: what is before and behind it."""
+
+
+def _card(data: bytes) -> Card:
+    return read(Card, b"c" + bytes(64) + data[65:])
 
 
 def filled(part: bytes, size: int, last: bytes = b"") -> bytes:
@@ -288,6 +304,21 @@ DOORS: Final[dict[str, Door]] = {
             (b'[{"process":"a","more":', b"}]"),
             (b'[{"process":""},', b"]"),
         ),
+    ),
+    "cluster_record": Door(
+        "MessagePack", MOST_RECORD_BYTES, lambda data: read(Card, b"c" + bytes(64) + data[65:]), (BadRecord,)
+    ),
+    "member_message": Door("MessagePack", member_messages.MOST_MESSAGE_BYTES, member_messages.decode),
+    "join_request": Door("MessagePack", MOST_REQUEST_BYTES, lambda data: read_request(bytes(32) + data[32:])),
+    "welcome": Door(
+        "MessagePack",
+        MOST_WELCOME_BYTES,
+        lambda data: read_welcome(
+            hmac.digest(b"", b"guesthouse welcome 1\0" + data[32:], "sha256") + data[32:], b""
+        ),
+    ),
+    "ticket": Door(
+        "JSON", MOST_TICKET_BYTES, lambda data: read_ticket(data.decode("latin-1"), 0), (BadTicket,)
     ),
     "extension": Door(
         "MessagePack", EXTENSION_BYTES, extension.read, (), ((b"", b""), (b"\x83\xa2id\x01\xa4blob", b""))

@@ -30,6 +30,7 @@ _MODULES: Final = {
     "backups": ("backup", "restore"),
     "auth": ("token", "revoke", "passwd"),
     "keys": ("api-key", "dashboard"),
+    "cluster_commands": ("cluster",),
 }
 """The modules of this package that have commands, and the commands of each."""
 COMMANDS: Final = {name: module for module, names in _MODULES.items() for name in names}

@@ -58,6 +58,8 @@ class NatsConnection:
         self._up = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._task: asyncio.Task[None] | None = None
+        self.on_up: Callable[[], None] = lambda: None
+        """Called when there is a new connection."""
         self.dropped = 0
         """Messages that came faster than they could be handled."""
 
@@ -176,6 +178,7 @@ class NatsConnection:
         self._client = client
         self._log.write(SOURCE, "info", f"connected to NATS at {self.server}")
         self._up.set()
+        self.on_up()
         await self._ended.wait()
         cause = client.last_error
         text = (

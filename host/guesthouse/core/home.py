@@ -24,10 +24,13 @@ SECRETS: Final = (
     "tokens.revoked",
     "local.secret",
     "api.keys",
+    "cluster.ed25519",
+    "cluster.json",
 )
 _KEPT: Final = (
     *("lock", "node.name", "guesthouse.toml", "installed.json", "logs", "packages", "control.sock"),
     "handover",
+    "cluster.ed25519.next",
     *SECRETS,
 )
 _KEPT_IN_SEVERAL: Final = ("state.sqlite", "compiled")

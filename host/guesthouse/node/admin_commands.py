@@ -69,6 +69,7 @@ class NodeCommands:
             "packages": self.packages,
             "config": self.config,
             "log-level": self.log_level,
+            "cluster": self.cluster,
             "log-source": self.log_source,
         }
 
@@ -175,6 +176,15 @@ class NodeCommands:
         else:
             node = self._node
             yield node.router.find(process) is not None or node.supervisor.ended.get(process) is not None
+
+    async def cluster(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Carry out an `action` of `guesthouse cluster`."""
+        try:
+            from guesthouse.cluster.commands import carry_out  # only where it is wanted
+        except ModuleNotFoundError as error:
+            raise BadCommand(f"clusters need {error.name}: run pip install 'guesthouse[cluster]'") from None
+        async for item in carry_out(self._node, request):
+            yield item
 
     async def token(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """An auth token of this node, valid for `ttl` seconds."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 from guesthouse.control.control_server import Command, ControlServer
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Given, Settings, given_settings
-from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.errors import BadSetting, GuesthouseError
 from guesthouse.core.home import Home
 from guesthouse.core.messages import LogLine
 from guesthouse.core.ports import RouterPort, Transport
@@ -61,6 +61,7 @@ from guesthouse.package.spec import Package, ProcessSpec
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from guesthouse.cluster.cluster import Cluster
     from guesthouse.kernel.cluster.greeter import KeyOf
     from guesthouse.kernel.cluster.peers import Peers
     from guesthouse.monitoring.node_tracing import Tracing
@@ -118,6 +119,8 @@ class Node:
         self.dashboard_link: Callable[[str, int], str | None] = lambda role, seconds: None
         """A link that logs in to the dashboard once, if that is served."""
         self.tracing: Tracing | None = None
+        self.cluster: Cluster | None = None
+        """Its cluster, if it takes part in one."""
         self.not_loaded: dict[str, EndedProcess] = {}
         """Installed packages that could not be loaded, and why."""
         self.started = False
@@ -133,6 +136,7 @@ class Node:
         self._terminal = terminal
         self._ahead = (prespawned or PrespawnedWorkers(settings)).take
         self._stack = AsyncExitStack()
+        self._cluster_stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Start everything except processes."""
@@ -204,6 +208,9 @@ class Node:
             from guesthouse.monitoring.monitoring_server import MonitoringServer  # only where it is wanted
 
             await stack.enter_async_context(MonitoringServer(self, settings, log, self.listeners))
+        if settings.cluster.nats:
+            await self.start_cluster()
+        stack.push_async_callback(self.stop_cluster)
         await stack.enter_async_context(self.workers)
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
@@ -332,6 +339,32 @@ class Node:
         self.router.remote = Remote(self.router, key, key_of, peers, self.log)
         self._stack.callback(peers.close)
         return peers
+
+    async def start_cluster(self) -> None:
+        """Take part in the cluster that the home has, if there is one.
+
+        Raises:
+            BadSetting: what that takes is not installed, or a file that the settings name is unusable.
+            BadMembership: the home's files of the cluster are damaged, or of a node with another name.
+        """
+        try:
+            from guesthouse.cluster.membership.membership import Membership  # only where it is wanted
+            from guesthouse.cluster.start import cluster_of
+        except ModuleNotFoundError as error:
+            raise BadSetting(
+                f"cluster.nats needs {error.name}: run pip install 'guesthouse[cluster]'"
+            ) from None
+        membership = await asyncio.to_thread(Membership.load, self.home.path)
+        if membership is None:
+            text = "cluster.nats is set, and this node is in no cluster yet: see `guesthouse cluster --help`"
+            self.log.write("cluster", "warning", text)
+            return
+        self.cluster = await self._cluster_stack.enter_async_context(cluster_of(self, membership))
+
+    async def stop_cluster(self) -> None:
+        """End that."""
+        self.cluster = None
+        await self._cluster_stack.aclose()
 
     def public_key(self) -> Ed25519PublicKey:
         """The key by which other nodes verify this node's messages."""

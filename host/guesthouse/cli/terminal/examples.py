@@ -33,6 +33,12 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "guesthouse dashboard --open",
         "guesthouse dashboard --role read --expires 30d # to watch only",
     ),
+    "cluster": (
+        "guesthouse cluster init --nats nats://10.0.0.1:4222 --node a.os",
+        "guesthouse cluster ticket                    # at a.os; prints what the next line takes",
+        "guesthouse cluster join TICKET --node b.os   # at the other machine",
+        "guesthouse cluster nodes",
+    ),
     "uninstall": (
         "guesthouse uninstall chat:my-node.os",
         "guesthouse uninstall chat:my-node.os --purge # and delete what it stored",

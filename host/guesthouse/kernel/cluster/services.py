@@ -18,7 +18,9 @@ GATEWAYS: Final = 1
 """Channels of clients at another node."""
 ADMINISTRATION: Final = 2
 """Packages and listings of other nodes."""
-SERVICES: Final = (PROCESSES, GATEWAYS, ADMINISTRATION)
+MEMBERSHIP: Final = 3
+"""Who belongs to the cluster."""
+SERVICES: Final = (PROCESSES, GATEWAYS, ADMINISTRATION, MEMBERSHIP)
 
 MAX_MESSAGE: Final = 20 * 1024 * 1024
 """Maximum bytes of a message: fits a blob of 16 MiB and a body. Larger ones are for the service to divide."""

@@ -1,0 +1,428 @@
+"""A node's part in its cluster: hears of other nodes and says that it is there, keeps the cards, admits nodes.
+
+Cards come by three ways, since NATS may withhold any: its bucket and what is published of it, and in sessions from
+members that know later ones (`membership/member_messages.py`). All go through `Membership.take`, which verifies them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Final, Literal, Protocol, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
+from nats.aio.msg import Msg
+
+from guesthouse.cluster.card_bucket import live_subject
+from guesthouse.cluster.card_sync import CardSync
+from guesthouse.cluster.carrier import NatsCarrier, subject_prefix
+from guesthouse.cluster.membership import member_messages
+from guesthouse.cluster.membership.member_messages import MOST_RECORDS, Latest, Leave, Records
+from guesthouse.cluster.membership.membership import BadMembership, Membership
+from guesthouse.cluster.membership.presence_book import PRESENCE_SECONDS, PresenceBook
+from guesthouse.cluster.membership.records import BadRecord, Card, Presence, signed
+from guesthouse.cluster.membership.roster import Change
+from guesthouse.cluster.nats_client import Access
+from guesthouse.cluster.nats_connection import SOURCE, NatsConnection
+from guesthouse.core.ports import LogPort, Transport
+from guesthouse.core.throttle import Throttle
+from guesthouse.core.throttled_log import ThrottledLog
+from guesthouse.kernel.cluster.services import MEMBERSHIP, PeersPort
+
+RENEW_EVERY: Final = 3600.0
+"""Seconds between looks at which cards expire soon."""
+_MOST_LIVE: Final = 200
+"""Records, published by anybody, that are verified in a second; those beyond are read from the bucket later."""
+_FAREWELL_SECONDS: Final = 1.0
+_MOST_JOINS: Final = 50
+"""Requests to join that are looked at in a second."""
+
+
+class Joined(PeersPort, Protocol):
+    """The other nodes, as the node's session layer has them."""
+
+    def incoming(self, frame: bytes) -> Literal["full"] | None:
+        """A frame that arrived for this node."""
+
+    def carrier_ready(self) -> None:
+        """The carrier takes frames again."""
+
+    def close(self) -> None:
+        """End all sessions, and say so to the other nodes. Idempotent."""
+
+
+class Figures(Struct, frozen=True):
+    """What a node tells others of itself."""
+
+    processes: int
+    channels: int
+    load: float
+    version: str
+    draining: bool
+
+
+class Cluster:
+    """The cluster of a node that is a member. An async context manager, which waits neither for NATS nor for nodes.
+
+    Args:
+        membership: what the node knows of it.
+        servers: the URLs of NATS servers.
+        access: what is shown to them.
+        key: the node's.
+        log: the node's.
+        join: makes the session layer, from a transport, what knows the keys of nodes, and the cluster's id.
+        figures: what is told of the node now.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        servers: Sequence[str],
+        access: Access,
+        key: Ed25519PrivateKey,
+        log: LogPort,
+        join: Callable[[Transport, Callable[[str], Ed25519PublicKey | None], bytes], Joined],
+        figures: Callable[[], Figures],
+    ) -> None:
+        self.membership = membership
+        self.roster = membership.roster
+        self._node = membership.node
+        self._key = key
+        self._log = log
+        self._throttled_log = ThrottledLog(log)
+        self._figures = figures
+        cluster_id = self.roster.cluster_id
+        self.connection = NatsConnection(servers, access, self._node, log)
+        self._prefix = subject_prefix(cluster_id)
+        carrier = NatsCarrier(self.connection, cluster_id, self._node)
+        self.peers = join(carrier, self.key_of, bytes.fromhex(cluster_id))
+        carrier.listen(self.peers.incoming)
+        carrier.on_room = self.peers.carrier_ready
+        self._carrier = carrier
+        self.presences = PresenceBook(cluster_id, self.key_of)
+        self._live = Throttle(1.0, _MOST_LIVE)
+        self._joins = Throttle(1.0, _MOST_JOINS)
+        self._told = Throttle(5.0)
+        self._sync = CardSync(self.connection, self.roster, self._take, log, owns=self._is_authority)
+        self._unsaved = asyncio.Event()
+        self._saving = asyncio.Lock()
+        self._tasks = asyncio.TaskGroup()
+        self._stack = AsyncExitStack()
+        self._own: list[asyncio.Task[None]] = []
+        self._speak = asyncio.Event()
+        self._ended = asyncio.Event()
+        """The node is no member any more."""
+        self._reached: set[str] = set()
+        self.roster.on_change = self._changed
+        self.connection.on_up = self._on_connected
+        self.peers.register(MEMBERSHIP, self)
+        self.connection.handle(live_subject(cluster_id), self._on_record)
+        self.connection.handle(f"{self._prefix}.presence", self._on_presence)
+        if membership.authority is not None:
+            self.connection.handle(f"{self._prefix}.join", self._on_join)
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.connection)
+        await self._tasks.__aenter__()
+        for work in (self._beat, self._save, self._sync.run, self._renew):
+            self._own.append(self._tasks.create_task(work()))
+        self._log.write(SOURCE, "info", f"{self._node} is a node of the cluster {self.roster.cluster_id}")
+        if not self.is_member():
+            self._out()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._own:
+            task.cancel()
+        self.peers.close()
+        await self._stack.aclose()  # nothing comes from here on
+        await self._tasks.__aexit__(None, None, None)
+        self.roster.on_change = lambda change: None
+        if self._unsaved.is_set():
+            await self.save()
+
+    # --- what it knows
+
+    def key_of(self, node: str) -> Ed25519PublicKey | None:
+        """The key of another member; None of any other node, and of all if this one is no member any more."""
+        if node == self._node or not self.is_member():
+            return None
+        return self.roster.key_of(node, time.time())
+
+    def is_member(self) -> bool:
+        """Whether this node is a member."""
+        return self.roster.key_of(self._node, time.time()) is not None
+
+    def presence(self) -> Presence:
+        """What this node says of itself now."""
+        figures = self._figures()
+        return Presence(
+            cluster=self.roster.cluster_id,
+            node=self._node,
+            sent=time.time(),
+            latest=self.roster.latest,
+            version=figures.version,
+            processes=figures.processes,
+            channels=figures.channels,
+            load=figures.load,
+            draining=figures.draining,
+        )
+
+    def _is_authority(self) -> bool:
+        return self.membership.authority is not None
+
+    # --- changes that this node makes
+
+    async def save(self) -> None:
+        """Write what has changed.
+
+        Raises:
+            BadMembership: it cannot be written.
+        """
+        async with self._saving:
+            self._unsaved.clear()
+            await asyncio.to_thread(self.membership.write, self.membership.encoded())
+
+    async def announce(self, since: int) -> None:
+        """Save the cards that the authority has issued since that serial, and have all nodes know them.
+
+        Raises:
+            BadMembership: they cannot be saved, and nobody is told.
+        """
+        await self.save()
+        records = [*self.roster.successions, *self.roster.newer_than(since)]
+        for node in self.peers.nodes():
+            self._send_records(node, records)
+        self._sync.soon()
+
+    async def leave(self, seconds: float) -> bool:
+        """Ask the authority for a card that says so; returns whether it came in that time."""
+        authority = self.roster.authority
+        if (
+            authority is None
+            or self.peers.send(authority, MEMBERSHIP, member_messages.encode(Leave())) is not None
+        ):
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        return not self.is_member()
+
+    # --- what comes
+
+    def _on_connected(self) -> None:
+        self._sync.soon()
+        self._speak.set()
+
+    def _on_presence(self, message: Msg) -> None:
+        presence = self.presences.take(message.data, asyncio.get_running_loop().time())
+        if presence is None or presence.node == self._node:
+            return
+        if not self.peers.is_up(presence.node):
+            self.peers.connect(presence.node)
+        elif presence.latest < self.roster.latest:
+            self._tell_later_cards(presence.node, presence.latest)
+        if presence.latest > self.roster.latest:
+            self._sync.soon()
+
+    def _on_record(self, message: Msg) -> None:
+        if self._live.omitted(0, asyncio.get_running_loop().time()) is None:
+            self._sync.soon()
+            return
+        if message.data:
+            self._take(message.data)
+
+    def _on_join(self, message: Msg) -> None:
+        authority = self.membership.authority
+        if authority is None or not message.reply.startswith(f"{self._prefix}.welcome."):
+            return
+        if self._joins.omitted(0, asyncio.get_running_loop().time()) is None:
+            return
+        since = self.roster.latest
+        answer = authority.admit(message.data, time.time())
+        if answer is None:
+            text = "a request to join was ignored: it has no ticket of this cluster"
+            self._throttled_log.say(SOURCE, "join", text)
+            return
+        data, changed = answer
+        if changed:
+            self._own.append(self._tasks.create_task(self._admit(message.reply, data, since)))
+        else:
+            self.connection.publish(message.reply, data)
+
+    async def _admit(self, reply: str, answer: bytes, since: int) -> None:
+        try:
+            await self.announce(since)
+        except BadMembership as error:
+            self._log.write(SOURCE, "error", f"a node was not admitted: {error}")
+            return
+        self.connection.publish(reply, answer)
+
+    # --- what members say in their sessions: see `PeerService`
+
+    def up(self, node: str) -> None:
+        """A session with a member has begun."""
+        self._reached.add(node)
+        self._speak.set()  # it may not have heard this node yet
+        self._log.write(SOURCE, "info", f"{node} can be reached")
+        latest = Latest(self.roster.latest, len(self.roster.successions))
+        self.peers.send(node, MEMBERSHIP, member_messages.encode(latest))
+
+    def lost(self, node: str) -> None:
+        """It has ended, or none could be made."""
+        if node in self._reached:
+            self._reached.remove(node)
+            self._log.write(SOURCE, "warning", f"{node} cannot be reached any more")
+
+    def room(self, node: str) -> None:
+        """What was not sent is sent with the next session, or when the node says what it knows."""
+
+    def receive(self, node: str, body: bytes) -> None:
+        """A message of a member."""
+        message = member_messages.decode(body)
+        if isinstance(message, Latest):
+            if message.successions < len(self.roster.successions) or message.serial < self.roster.latest:
+                records = [
+                    *self.roster.successions[message.successions :],
+                    *self.roster.newer_than(message.serial),
+                ]
+                self._send_records(node, records)
+        elif isinstance(message, Records):
+            for record in message.records:
+                if not self._take(record):
+                    break  # a member that sends rubbish costs one signature a message
+        elif isinstance(message, Leave):
+            self._let_go(node)
+        else:
+            text = f"a message of {node} about the cluster was ignored: this version does not know it"
+            self._throttled_log.say(SOURCE, f"unknown {node}", text)
+
+    def _let_go(self, node: str) -> None:
+        authority, card = self.membership.authority, self.roster.card_of(node)
+        if authority is None or card is None or card.state != "member" or node == self._node:
+            return
+        since = self.roster.latest
+        authority.issue(node, card.key, "left", time.time())
+        self._send_records(node, self.roster.newer_than(since))
+        self._own.append(self._tasks.create_task(self._announce_leaving(node, since)))
+
+    async def _announce_leaving(self, node: str, since: int) -> None:
+        try:
+            await self.announce(since)
+        except BadMembership as error:
+            self._log.write(SOURCE, "error", f"that {node} left was not saved: {error}")
+
+    def _tell_later_cards(self, node: str, serial: int) -> None:
+        """A node does not know cards that this one has: NATS may have withheld them."""
+        if self._told.omitted(node, asyncio.get_running_loop().time()) is not None:
+            self._send_records(node, [*self.roster.successions, *self.roster.newer_than(serial)])
+
+    def _send_records(self, node: str, records: Sequence[bytes]) -> None:
+        for first in range(0, len(records), MOST_RECORDS):
+            body = member_messages.encode(Records(tuple(records[first : first + MOST_RECORDS])))
+            if self.peers.send(node, MEMBERSHIP, body) is not None:
+                return
+
+    # --- cards
+
+    def _take(self, data: bytes) -> bool:
+        """Take a record from anywhere. Returns whether it is genuine, new or not."""
+        keys = len(self.roster.successions)
+        try:
+            if self.membership.take(data):
+                self._unsaved.set()
+        except BadRecord as error:
+            text = str(error)
+            self._throttled_log.say(
+                SOURCE, text.partition(":")[0], f"a record of the cluster was dropped: {text}"
+            )
+            return False
+        if len(self.roster.successions) > keys:
+            self._log.write(SOURCE, "warning", "the cluster has another key from now on")
+            self._sync.soon()
+        return True
+
+    def _changed(self, change: Change) -> None:
+        """Act on a new card, which this node issued or was told."""
+        card = change.card
+        if card.node == self._node:
+            if card.state != "member":
+                self._out()
+            return
+        if change.other_key:
+            self._forget(card.node)
+        if not change.other_state:
+            return
+        if card.state == "member":
+            self._log.write(SOURCE, "info", f"{card.node} is a node of the cluster")
+            return
+        text = f"{card.node} is no node of the cluster any more: it {_did(card)}"
+        self._log.write(SOURCE, "warning", text)
+        if card.state == "expelled":
+            self._forget(card.node)
+        else:  # it is told so in its session
+            asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._forget_unless_member, card.node)
+
+    def _forget_unless_member(self, node: str) -> None:
+        card = self.roster.card_of(node)
+        if card is None or card.state != "member":
+            self._forget(node)
+
+    def _forget(self, node: str) -> None:
+        self.peers.forget(node)
+        self.presences.forget(node)
+        self._carrier.forget(node)
+
+    def _out(self) -> None:
+        """Stop: the node is no member any more."""
+        self._ended.set()
+        card = self.roster.card_of(self._node)
+        if card is not None and card.state == "member":
+            text = "the card of this node has expired: is the authority running, and is the clock right?"
+        else:
+            text = f"this node is in no cluster any more: it {'left' if card is None else _did(card)}"
+        self._log.write(SOURCE, "error", text)
+        for node in self.peers.nodes():
+            self.peers.forget(node)
+
+    # --- tasks
+
+    async def _beat(self) -> None:
+        while True:
+            if self.is_member():
+                presence = self.presence()
+                self.connection.publish(f"{self._prefix}.presence", signed(presence, self._key))
+            self._own = [task for task in self._own if not task.done()]
+            self._speak.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PRESENCE_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads the nodes
+                    await self._speak.wait()
+
+    async def _save(self) -> None:
+        while True:
+            await self._unsaved.wait()
+            try:
+                await self.save()
+            except BadMembership as error:
+                self._throttled_log.say(SOURCE, "save", f"changes of the cluster are not saved: {error}")
+                self._unsaved.set()
+                await asyncio.sleep(RENEW_EVERY / 60)
+
+    async def _renew(self) -> None:
+        """The authority renews cards before they expire."""
+        while True:
+            authority, since = self.membership.authority, self.roster.latest
+            if authority is not None and authority.renew(time.time()):
+                try:
+                    await self.announce(since)
+                except BadMembership as error:
+                    self._throttled_log.say(SOURCE, "save", f"renewed cards are not saved: {error}")
+            await asyncio.sleep(RENEW_EVERY)
+
+
+def _did(card: Card) -> str:
+    return "was expelled" if card.state == "expelled" else "left"
