@@ -1,6 +1,6 @@
 """Compares the CPU time per message of this checkout and others, to show whether a change made it more expensive.
 
-    python bench/checkouts.py FOLDER… [--rounds N] [--seconds S] [--connections N] [--session]
+    python bench/checkouts.py FOLDER… [--rounds N] [--seconds S] [--connections N] [--bytes N] [--binary] [--session]
 
 Each folder is a checkout with a `.venv` of its own and its samples built. Their nodes run side by side and are loaded
 in turn (A B C A B C …). CPU time is compared, because messages per second depend on the machine's other load.
@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of load in each measurement")
     parser.add_argument("--connections", type=int, default=50)
+    parser.add_argument("--bytes", type=int, default=SIZE, help="of a message")
+    parser.add_argument("--binary", action="store_true", help="instead of text")
     parser.add_argument("--session", action="store_true", help="by resumable channels")
     options: Any = parser.parse_args()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -76,18 +78,22 @@ def main() -> None:
                     before = spent(node)
                     path = f"/{sample}:{sample}:guesthouse.os/public"
                     messages = load(
-                        node.url + path, options.connections, SIZE, options.seconds, session=options.session
-                    )["messages"]
+                        node.url + path, options.connections, options.bytes, options.seconds,
+                        text=not options.binary, session=options.session,
+                    )["messages"]  # fmt: skip
                     took = [
                         1e6 * (now - then) / messages for then, now in zip(before, spent(node), strict=True)
                     ]
                     found.setdefault((sample, name), []).append((took[0], took[1]))
                     print(f"{sample:8} {name:16} {messages:8} messages, µs of CPU each: "
                           f"node {took[0]:6.2f}, worker {took[1]:6.2f}", flush=True)  # fmt: skip
-    print("\nmedians, µs of CPU a message")
+    print("\nmedians, µs of CPU a message; of this checkout to the others, of the ratios of the rounds")
     for (sample, name), rounds in found.items():
         node_cost, worker_cost = (median(column) for column in zip(*rounds, strict=True))
-        print(f"{sample:8} {name:16} node {node_cost:6.2f}, worker {worker_cost:6.2f}")
+        print(f"{sample:8} {name:16} node {node_cost:6.2f}, worker {worker_cost:6.2f}", end="")
+        pairs = list(zip(found[sample, ROOT.name], rounds, strict=True))
+        of_node, of_worker = (median(own[at] / other[at] for own, other in pairs) for at in (0, 1))
+        print("" if name == ROOT.name else f": {of_node:.2f}x, {of_worker:.2f}x")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from typing import Final, cast
 from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.link.busy_poll import BusyPoll
 from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
+from guesthouse.link.gathering import encode_parts
 from guesthouse.link.pieces import InPieces, taken_out
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import ToNode
@@ -43,7 +44,7 @@ def _drop(message: Message, error: Exception) -> None:
     """Default of `on_unsendable`."""
 
 
-class NodeEnd(asyncio.Protocol):
+class NodeEnd(asyncio.BufferedProtocol):
     """A link to a worker. Closed by `close`, by end of file, or on the first protocol violation.
 
     Args:
@@ -122,20 +123,24 @@ class NodeEnd(asyncio.Protocol):
         self._is_full = False
         self._go_on_sending()
 
-    def data_received(self, data: bytes) -> None:
-        """Called by the event loop."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Called by the event loop, before it receives into the buffer."""
+        return self._reader.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the event loop, when it has received so many bytes."""
         self.reads += 1
         if self._error is not None:
             return
         if self._rest is not None:  # already in transit when reading was paused; `_rest` continues with it
-            self._reader.feed(data)
+            self._reader.hold(nbytes)
             return
         try:
-            messages = self._reader.one_frame(data)
+            messages = self._reader.received(nbytes)
         except LinkError as error:
             self._fail(error)
             return
-        self._carry_out(self._reader.feed(data) if messages is None else iter(messages))
+        self._carry_out(iter(messages))
 
     def _carry_out(self, messages: Iterator[ToNode]) -> None:
         take, until = self._on_message, perf_counter() + TURN_SECONDS
@@ -158,7 +163,7 @@ class NodeEnd(asyncio.Protocol):
             return
         if self._rest is None:
             self._transport.pause_reading()
-            messages = chain(messages, self._reader.feed(b""))  # and what arrives before reading is paused
+            messages = chain(messages, self._reader.frames())  # and what arrives before reading is paused
         self._rest = messages
         self._loop.call_soon(self._continue)
 
@@ -214,8 +219,8 @@ class NodeEnd(asyncio.Protocol):
         if isinstance(first, list):
             self._write(first)
         elif self._transport is not None:
-            for frame in first.frames():
-                self._transport.write(frame)
+            for parts in first.frames():
+                self._transport.writelines(parts)
         if isinstance(first, list) or first.done:
             self._behind.popleft()
 
@@ -223,10 +228,13 @@ class NodeEnd(asyncio.Protocol):
         if self._transport is None:
             return
         try:
-            frame = encode(batch, size)
+            parts = encode_parts(batch, size)
         except (LinkError, *UNENCODABLE):
-            frame = self._encode_each(batch)
-        self._transport.write(frame)
+            parts = [self._encode_each(batch)]
+        if len(parts) == 1:
+            self._transport.write(parts[0])
+        else:
+            self._transport.writelines(parts)
         self._reads_before = self.reads
         if not self._poll_until:
             self._poll_until = self._busy_poll.begin(perf_counter())

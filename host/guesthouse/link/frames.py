@@ -1,7 +1,7 @@
 """Framing of the link: length-prefixed MessagePack, several messages in a frame.
 
 A frame is a little-endian `u32` length and that many bytes: an array of messages (`link/schema.py`). A `FrameReader`
-accepts any split of the stream and holds at most one frame and one read.
+accepts any split of the stream and holds at most one frame and one read, in a buffer of at most twice that.
 
 Workers run untrusted code, so the node trusts no frame: its size is checked before the body arrives, the number of
 messages before any is decoded, and each is validated while it is decoded. A violation is a `LinkError`, which ends only
@@ -10,7 +10,7 @@ that worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from struct import Struct
 from typing import Annotated, Final, Generic, TypeVar
@@ -28,7 +28,13 @@ MAX_FRAME: Final = 64 * 1024 * 1024
 MOST_MESSAGES: Final = 64
 """Maximum messages of a frame; both ends cut batches at half of it."""
 
-_HEADER: Final = 4
+ROOM: Final = 256 * 1024
+"""Bytes of the buffer that frames are received into."""
+_LEAST_ROOM: Final = 64 * 1024
+_MOST_KEPT: Final = 2 * 1024 * 1024
+"""Bytes of a buffer that is kept once it is empty."""
+HEADER: Final = 4
+"""Bytes of a frame's length."""
 _MAX_ERROR: Final = 200
 _UNREADABLE: Final = (MsgspecError, UnicodeDecodeError, RecursionError)
 UNENCODABLE: Final = (ValueError, TypeError, OverflowError, RecursionError)
@@ -76,15 +82,20 @@ def encode(messages: Sequence[Message | Raw], payload_bytes: int = 0) -> bytes |
         ValueError: and the others of `UNENCODABLE`: a message cannot be encoded.
     """
     if payload_bytes > LARGE:
-        frame = bytearray(_HEADER)
-        _encode_into(messages, frame, _HEADER)
-        _put_size(frame, 0, _checked_size(len(frame) - _HEADER))
+        frame = bytearray(HEADER)
+        _encode_into(messages, frame, HEADER)
+        _put_size(frame, 0, checked_size(len(frame) - HEADER))
         return frame
     body = _encode(messages)
-    return _checked_size(len(body)).to_bytes(_HEADER, "little") + body
+    return checked_size(len(body)).to_bytes(HEADER, "little") + body
 
 
-def _checked_size(size: int) -> int:
+def checked_size(size: int) -> int:
+    """The size of a frame's body.
+
+    Raises:
+        LinkError: it is over `MAX_FRAME`.
+    """
     if size > MAX_FRAME:
         raise LinkError(f"a link frame of {size} bytes is over the limit of {MAX_FRAME}")
     return size
@@ -105,59 +116,94 @@ def checked(message: ToNode) -> Raw:
 
 
 class FrameReader(Generic[M]):
-    """Decodes messages from a byte stream. Made by `from_worker` or `from_node`."""
+    """Decodes messages from a byte stream, where they were received. Made by `from_worker` or `from_node`.
 
-    __slots__ = ("_buffer", "_decoder")
+    Receive into `room`, then take `received`. The buffer is used again, so nothing is allocated or copied for a frame
+    but its messages.
+    """
+
+    __slots__ = ("_buffer", "_decoder", "_end", "_start")
 
     def __init__(self, decoder: Decoder[list[M]]) -> None:
         self._decoder = decoder
-        self._buffer = bytearray()
+        self._buffer = memoryview(b"")
+        self._start = self._end = 0
 
     @property
     def pending(self) -> int:
-        """Bytes of an incomplete frame."""
-        return len(self._buffer)
+        """Bytes that are not decoded yet, such as those of an incomplete frame."""
+        return self._end - self._start
 
-    def one_frame(self, data: bytes | bytearray | memoryview) -> list[M] | None:
-        """Fast path of `feed`: the messages of `data` if it is exactly one frame and nothing is buffered. Otherwise
-        returns None and does nothing. The messages refer to nothing in `data`.
+    def room(self, size: int = _LEAST_ROOM) -> memoryview:
+        """Where to receive at least so many bytes."""
+        start, end, buffer = self._start, self._end, self._buffer
+        if start == end:
+            self._start = self._end = end = 0
+            if len(buffer) > _MOST_KEPT or not buffer:
+                buffer = self._buffer = memoryview(bytearray(max(ROOM, size)))
+        if len(buffer) - end < size:
+            buffer = self._make_room(size)
+            end = self._end
+        return buffer[end:]
 
-        Raises:
-            LinkError: as `feed`.
-        """
-        size = len(data) - _HEADER
-        if self._buffer or size < 0 or size > MAX_FRAME or int.from_bytes(data[:_HEADER], "little") != size:
-            return None
-        if size <= LARGE or type(data) is memoryview:
-            return self._messages(data[_HEADER:])
-        with memoryview(data) as whole, whole[_HEADER:] as body:
-            return self._messages(body)
+    def _make_room(self, size: int) -> memoryview:
+        """Move what is pending to the beginning, of a larger buffer if that is not enough."""
+        buffer, held = self._buffer, self._end - self._start
+        if len(buffer) - held < size:
+            most = MAX_FRAME + 2 * _LEAST_ROOM
+            buffer = memoryview(bytearray(max(min(2 * len(buffer), most), held + size)))
+        buffer[:held] = self._buffer[self._start : self._end]
+        self._buffer, self._start, self._end = buffer, 0, held
+        return buffer
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[M]:
-        """Receive bytes and yield the messages of all complete frames, decoding each frame lazily.
+    def hold(self, size: int) -> None:
+        """So many bytes were received into `room`, and are decoded by `frames`."""
+        self._end += size
+
+    def received(self, size: int) -> Iterable[M]:
+        """Messages of all complete frames, once so many bytes were received into `room`; each frame is decoded when its
+        first message is asked for.
 
         Raises:
             LinkError: a frame is over the limit or malformed.
         """
-        self._buffer += data
-        return self._frames()
-
-    def _frames(self) -> Iterator[M]:
+        start = self._start
+        end = self._end = self._end + size
         buffer = self._buffer
-        while len(buffer) >= _HEADER:
-            end = _HEADER + int.from_bytes(buffer[:_HEADER], "little")
-            if end - _HEADER > MAX_FRAME:
+        body = end - start - HEADER
+        if 0 <= body <= MAX_FRAME and int.from_bytes(buffer[start : start + HEADER], "little") == body:
+            self._start = end
+            return self._messages(buffer[start + HEADER : end])
+        return self.frames()
+
+    def feed(self, data: bytes | bytearray) -> Iterator[M]:
+        """Receive a copy of these bytes: see `received`."""
+        size = len(data)
+        self.room(size)[:size] = data
+        self.hold(size)
+        return self.frames()
+
+    def frames(self) -> Iterator[M]:
+        """Messages of all complete frames, also of what is received meanwhile.
+
+        Raises:
+            LinkError: as `received`.
+        """
+        while (have := self._end - self._start - HEADER) >= 0:
+            start = self._start + HEADER
+            size = int.from_bytes(self._buffer[self._start : start], "little")
+            if size > MAX_FRAME:
                 raise LinkError(f"a link frame announces over {MAX_FRAME} bytes")
-            if end > len(buffer):
+            if size > have:
                 return
-            with memoryview(buffer) as whole, whole[_HEADER:end] as body:
-                messages = self._messages(body)
-            del buffer[:end]
+            messages = self._messages(self._buffer[start : start + size])
+            self._start = start + size
             yield from messages
 
-    def _messages(self, body: bytes | bytearray | memoryview) -> list[M]:
+    def _messages(self, body: memoryview) -> list[M]:
         try:
-            return self._decoder.decode(body)
+            with body:
+                return self._decoder.decode(body)
         except _UNREADABLE as error:
             raise LinkError(f"a malformed link frame: {_shortened(error)}") from None
 

@@ -17,6 +17,7 @@ from msgspec.structs import force_setattr, replace
 
 from guesthouse.link import to_node, to_worker
 from guesthouse.link.frames import LinkError, encode
+from guesthouse.link.gathering import Buffer, encode_parts
 from guesthouse.link.schema import MOST_IN_PIECES, PIECE_BYTES, Message, PayloadName
 from guesthouse.link.traced import PLAIN
 
@@ -92,20 +93,20 @@ class InPieces:
         """Whether all frames were sent."""
         return not self._left
 
-    def frames(self) -> Iterator[bytes | bytearray]:
-        """Frames to send in this iteration."""
+    def frames(self) -> Iterator[list[Buffer]]:
+        """Frames to send in this iteration, each of some buffers."""
         for frame in islice(self._frames, TURN_PIECES):
             self._left -= 1
             yield frame
 
 
-def _frames(piece: Any, handle: int, payloads: Payloads, whole: Message | Raw) -> Iterator[bytes | bytearray]:
+def _frames(piece: Any, handle: int, payloads: Payloads, whole: Message | Raw) -> Iterator[list[Buffer]]:
     for name, payload in payloads:
         view, size = memoryview(payload), len(payload)
         for start in range(0, size, PIECE_BYTES):
             part = view[start : start + PIECE_BYTES]
-            yield encode([piece(handle, name, size, part)], len(part))
-    yield encode([whole])
+            yield encode_parts([piece(handle, name, size, part)], len(part))
+    yield [encode([whole])]
 
 
 class _Payload:

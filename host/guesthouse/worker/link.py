@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from guesthouse.link.frames import MOST_MESSAGES, UNENCODABLE, LinkError, encode
+from guesthouse.link.gathering import encode_parts, send
 from guesthouse.link.pieces import InPieces, Payloads, taken_out
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Consumed, LogLine, Piece, ToNode, Whole
@@ -86,8 +87,8 @@ class LinkWriter:
         """
         self.flush()
         large = self._large[0]
-        for frame in large.frames():
-            self._link.sendall(frame)
+        for parts in large.frames():
+            send(self._link, parts)
         if large.done:
             self._forget(large)
 
@@ -132,10 +133,10 @@ class LinkWriter:
         self._messages.clear()
         size, self._bytes = self._bytes, 0
         try:
-            frame = encode(messages, size)
+            parts = encode_parts(messages, size)
         except (LinkError, *UNENCODABLE):
-            frame = b"".join(map(_alone, messages))
-        self._link.sendall(frame)
+            parts = [b"".join(map(_alone, messages))]
+        send(self._link, parts)
 
 
 def _alone(message: Message | Raw) -> bytes | bytearray:

@@ -41,7 +41,6 @@ from guesthouse.worker.traced_guest import TracedGuest
 from guesthouse.worker.trap_trace import shown_trace
 from guesthouse.worker.usage_report import UsageReport
 
-_READ_BYTES: Final = 262_144
 _TEXT_CHARACTERS: Final = 65_536
 _NO_FAILURES: Final = (ExitCause.RETURNED, ExitCause.STOPPED)
 _LONGEST_WAIT: Final = 24 * 3600.0
@@ -100,9 +99,6 @@ class WorkerLoop:
     def run(self) -> None:
         """Serve until the node closes the link."""
         reader, dispatch = from_node(), self._dispatch
-        received = memoryview(
-            bytearray(_READ_BYTES)
-        )  # one that `recv` makes is mapped and unmapped each time
         receive = self._link.recv_into
         poller = select.poll()
         poller.register(self._link.fileno(), select.POLLIN)
@@ -112,11 +108,10 @@ class WorkerLoop:
         self._epoch_timer.start()
         while True:
             if self._wait(poller):
-                data = received[: receive(received)]
-                if not data:
+                size = receive(reader.room())
+                if not size:
                     return
-                messages = reader.one_frame(data)
-                for message in reader.feed(data) if messages is None else messages:
+                for message in reader.received(size):
                     dispatch[type(message)](message)
             self._run_guests()
             self._usage.report(self._guests.values())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from tests.wire import frame
 
 from guesthouse.link import frames
-from guesthouse.link.frames import LARGE, MAX_FRAME, MOST_MESSAGES, LinkError, encode, from_worker
+from guesthouse.link.frames import (
+    LARGE,
+    MAX_FRAME,
+    MOST_MESSAGES,
+    ROOM,
+    FrameReader,
+    LinkError,
+    encode,
+    from_worker,
+)
 from guesthouse.link.schema import PIECE_BYTES
 from guesthouse.link.to_node import Consumed, LogLine, Pong, Push, Started, ToNode
 
@@ -160,19 +170,58 @@ def test_a_frame_of_large_payloads_is_the_same_copied_once_less(size: int) -> No
     made = encode(messages, LARGE + 1)
     assert made == encode(messages)
     assert type(made) is bytearray
-    assert from_worker().one_frame(made) == messages
     assert list(from_worker().feed(made)) == messages
 
 
-def test_a_large_payload_that_was_read_does_not_keep_what_it_came_in() -> None:
-    made = bytearray(encode([Push(1, 2, 1, b"x" * (LARGE + 1))]))
-    messages = from_worker().one_frame(made)
-    assert messages is not None
-    [push] = messages
+def received(reader: FrameReader[ToNode], data: bytes | bytearray) -> Iterable[ToNode]:
+    """Receive into the reader's own buffer."""
+    room = reader.room()
+    assert len(room) >= len(data)
+    room[: len(data)] = data
+    return reader.received(len(data))
+
+
+def test_a_payload_that_was_read_is_not_changed_by_what_is_received_after_it() -> None:
+    reader = from_worker()
+    [push] = received(reader, encode([Push(1, 2, 1, b"x" * (LARGE + 1))]))
+    [other] = received(reader, encode([Push(1, 2, 1, b"y" * (LARGE + 1))]))
     assert isinstance(push, Push)
+    assert isinstance(other, Push)
     assert type(push.payload) is bytes
-    made[:] = b""  # a view that is left would forbid this
     assert push.payload == b"x" * (LARGE + 1)
+    assert other.payload == b"y" * (LARGE + 1)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 200_000), min_size=1, max_size=8), reads=st.lists(st.integers(1, 150_000))
+)
+def test_any_reads_of_any_frames_give_the_same_messages(sizes: list[int], reads: list[int]) -> None:
+    messages = [Push(1, at, 1, bytes((at,)) * size) for at, size in enumerate(sizes)]
+    stream, reader, got = b"".join(encode([message]) for message in messages), from_worker(), list[ToNode]()
+    for most in [*reads, *[65_536] * (len(stream) // 65_536 + 1)]:
+        room = reader.room()
+        part, stream = stream[: min(most, len(room))], stream[min(most, len(room)) :]
+        room[: len(part)] = part
+        got += reader.received(len(part))
+    assert got == messages
+    assert reader.pending == 0
+
+
+def test_what_is_held_is_given_with_the_frames_that_follow() -> None:
+    reader = from_worker()
+    first, second = (encode([Consumed(1, count)]) for count in (1, 2))
+    frames_of = iter(received(reader, first + second))
+    assert next(frames_of) == Consumed(1, 1)
+    room = reader.room()
+    room[: len(first)] = first
+    reader.hold(len(first))
+    assert list(frames_of) == [Consumed(1, 2), Consumed(1, 1)]
+
+
+def test_a_large_buffer_is_given_up_once_it_is_empty() -> None:
+    reader = from_worker()
+    assert len(list(reader.feed(encode([Push(1, 2, 1, bytes(5_000_000))])))) == 1
+    assert len(reader.room()) == ROOM
 
 
 @pytest.mark.parametrize("announced", [MAX_FRAME + 1, 2**31, 2**32 - 1])

@@ -66,7 +66,7 @@ def sent(message: Any, piece: Any, whole: Any) -> list[bytes | bytearray]:
     large = InPieces(piece, 1, payloads, whole(1, small))
     frames: list[bytes | bytearray] = []
     while not large.done:
-        frames += large.frames()
+        frames += map(b"".join, large.frames())
     return frames
 
 

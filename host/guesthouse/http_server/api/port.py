@@ -30,7 +30,7 @@ from guesthouse.http_server.state.refusal_counts import DROPPED, RefusedBy
 from guesthouse.http_server.state.traffic import Traffic
 from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
-from guesthouse.http_server.websocket.framing import SharedFrames
+from guesthouse.http_server.websocket.framing import GATHER_FROM, SharedFrames, long_header
 from guesthouse.http_server.websocket.outbox import Policy
 from guesthouse.link.calls import (
     AwaitRoom,
@@ -93,7 +93,11 @@ class HttpServerActions:
             if message_type == _CLOSE:
                 connection.end(close_of(payload), Notify.GONE)
                 return
-        if not connection.outgoing.push(size, connection.framed(message_type, payload)):
+        if size > GATHER_FROM:
+            pushed = _push_large(connection, message_type, payload)
+        else:
+            pushed = connection.outgoing.push(size, connection.framed(message_type, payload))
+        if not pushed:
             self._dropped(owner, channel_id, PushProblem.FULL)
 
     def push_many(
@@ -370,6 +374,14 @@ class HttpServerActions:
     ) -> bytes | None:
         """See `HttpServerPort.request`."""
         return carry_out(self, self._context.router.node, Sent(source, body, blob, leave_waiting))
+
+
+def _push_large(connection: Channel, message_type: int, payload: bytes) -> bool:
+    """Push a large payload, beside its header if the frame is no other than that."""
+    outgoing, size = connection.outgoing, len(payload)
+    if connection.cipher is None and not connection.window_bits and outgoing.gathers:
+        return outgoing.push_beside(size, long_header(message_type, size), payload)
+    return outgoing.push(size, connection.framed(message_type, payload))
 
 
 def payload_problem(message_type: int, payload: bytes, max_size: int) -> PushProblem | None:

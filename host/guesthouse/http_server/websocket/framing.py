@@ -22,6 +22,8 @@ OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG, Opcode.C
 FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
 """First bytes of whole, uncompressed frames by `WsMessageType`."""
 
+GATHER_FROM: Final = 16 * 1024
+"""Larger payloads, in bytes, are written beside their header, as copying them costs more."""
 COMPRESS_FROM: Final = 1024
 """Smaller payloads, in bytes, are not compressed: it costs more than it saves."""
 
@@ -36,6 +38,12 @@ _long_header: Final = Struct(">BBQ").pack
 def frame(message_type: int, payload: bytes) -> bytes:
     """Encode a message as one uncompressed frame."""
     return framed(FIRST[message_type], payload)
+
+
+def long_header(message_type: int, size: int) -> bytes:
+    """Encode the header of an uncompressed frame with a payload of `size` bytes, over `GATHER_FROM`."""
+    first = FIRST[message_type]
+    return _header(first, 126, size) if size < 65536 else _long_header(first, 127, size)
 
 
 def framed(first: int, payload: bytes) -> bytes:

@@ -111,6 +111,22 @@ class Outbox:
             self.settle()
         return True
 
+    def push_beside(self, size: int, header: bytes, payload: bytes) -> bool:
+        """`push` of a frame that is not joined; only if it `gathers`."""
+        credit = self._credit
+        if not credit.take(size):
+            return False
+        self.messages += 1
+        self._transport.writelines((header, payload))
+        if credit.spent >= credit.batch:
+            self.settle()
+        return True
+
+    @property
+    def gathers(self) -> bool:
+        """Whether frames go to the socket at once, and are kept nowhere."""
+        return self.policy not in _NODE_DECIDES
+
     def _push_dropping(self, size: int, frame: bytes) -> bool:
         cost = push_cost(size)
         self._credit.spent += cost

@@ -65,6 +65,11 @@ class RetainingOutbox(Outbox):
         """Bytes that the client has not acknowledged."""
         return self._kept.size
 
+    @property
+    def gathers(self) -> bool:
+        """Never: frames are kept until they are acknowledged."""
+        return False
+
     # Pushes.
 
     def _push_paid(self, size: int, frame: bytes) -> bool:
