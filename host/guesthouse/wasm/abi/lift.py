@@ -19,6 +19,7 @@ import msgspec
 
 from guesthouse.wasm.abi.handles import begin, lend, take
 from guesthouse.wasm.abi.layout import Shape, cases_of
+from guesthouse.wasm.abi.source_code import code_of
 from guesthouse.wasm.abi.traps import misaligned, no_case, no_character, not_unicode, too_big, too_long
 from guesthouse.wasm.abi.value_budget import BUDGET, values_in
 from guesthouse.wasm.engine.host_functions import SMALL_BYTES, TEXT_BYTES, Beyond
@@ -175,7 +176,7 @@ class Source:
         bounds = " view, size = memory.view, memory.size\n" if self.touches_memory else ""
         body = "".join(f"{line}\n" for line in self.lines)
         text = f"{head}{prelude}{bounds}{body} return {expression}\n"
-        exec(compile(text, "<lifting>", "exec"), self.scope)  # noqa: S102 - no names from a component
+        exec(code_of(text, "<lifting>"), self.scope)  # noqa: S102 - no names from a component
         return self.scope["load"]
 
     def bounds(self, start: str, size: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
+from guesthouse.wasm.abi import source_code
 from guesthouse.wasm.abi.layout import Shape, cases_of
 from guesthouse.wasm.abi.lift import ResourceNumber
 from guesthouse.wasm.abi.lower_scalars import (
@@ -237,7 +238,7 @@ class Fields:
             packer = self.constant(Struct(self._layout).pack_into)
             pack = f" {packer}(memory.view, at, {', '.join(self._packed)})\n"
         text = f"def write(value, at, memory):\n{head}{self._before}{self._copies}{pack}{self._after}"
-        exec(compile(text, "<lowering>", "exec"), self._scope)  # noqa: S102 - no names from a component
+        exec(source_code.code_of(text, "<lowering>"), self._scope)  # noqa: S102 - no names from a component
         write: Store = self._scope["write"]
         return write
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
 from struct import Struct
-from types import CodeType
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -17,6 +15,7 @@ from guesthouse.wasm.abi.lower_flat import flatten
 from guesthouse.wasm.abi.lower_memory import Fields, Store, room, store
 from guesthouse.wasm.abi.lower_scalars import convert
 from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.abi.source_code import code_of
 from guesthouse.wasm.abi.traps import misaligned
 from guesthouse.wasm.abi.value_budget import has_handles, needs_meter
 from guesthouse.wasm.engine.native import slots as views_of
@@ -190,14 +189,9 @@ def _in_memory(
  if value is constant: memory.view[where] = 0{form}
  else: write_value(value, where, memory)
 """
-    exec(_code(text), scope)  # noqa: S102 - no names from a component
+    exec(code_of(text, "<lowering>"), scope)  # noqa: S102 - no names from a component
     write: Callable[..., None] = scope["write"]
     return write
-
-
-@lru_cache(256)
-def _code(text: str) -> CodeType:
-    return compile(text, "<lowering>", "exec")
 
 
 def _constant(type_: WitType) -> object:
