@@ -5,7 +5,7 @@ The module must define `main`: a `Process` subclass, or a function that takes th
 process's own address. Its folder is on the import path, so it may import modules beside it.
 
 Errors are one line on stderr, and the exit code is 1. Needs `componentize-py`, whose components are changed
-to free the bytes that they send: see `freeing.py`.
+to free the bytes that they send (`freeing.py`), and to share what they were built with (`lasting.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from guesthouse_sdk.freeing import UnknownRuntimeError, with_bytes_freed
+from guesthouse_sdk.lasting import with_lasting_objects
 
 COMPONENTIZE_PY: Final = "0.25.1"
 """The version of componentize-py that this SDK was tested with, and whose components `freeing` supports."""
@@ -132,15 +133,15 @@ def _build(name: str, output: Path, argv_of: Callable[[Path, Path], list[str]]) 
             )
             if done.returncode != 0 or not built.is_file():
                 raise BuildError(explain(name, done.stderr + done.stdout))
-            _free_bytes(built)
+            _change(built)
             built.replace(output)
         finally:
             built.unlink(missing_ok=True)
 
 
-def _free_bytes(component: Path) -> None:
-    """Make a component free the bytes that it sends. Those of other versions of componentize-py are left alone, because
-    they may do so themselves.
+def _change(component: Path) -> None:
+    """Make a component free the bytes that it sends, and share what it was built with. Those of other versions of
+    componentize-py are left alone, because they may do so themselves.
     """
     try:
         found = version("componentize-py")
@@ -153,7 +154,7 @@ def _free_bytes(component: Path) -> None:
         )
         return
     try:
-        component.write_bytes(with_bytes_freed(component.read_bytes()))
+        component.write_bytes(with_lasting_objects(with_bytes_freed(component.read_bytes())))
     except UnknownRuntimeError as error:
         raise BuildError(
             f"componentize-py made an unknown component ({error}): install componentize-py=={COMPONENTIZE_PY} again"

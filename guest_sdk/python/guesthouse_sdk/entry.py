@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 from guesthouse_sdk import _json_guard
+from guesthouse_sdk._lasting_note import lasting_note
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import Address, address_from_wit
 from guesthouse_sdk.log import keep_sources, log_exception, logging_to_host
@@ -44,6 +45,7 @@ def guest(app: ModuleType) -> type:
 
     _json_guard.install()
     keep_sources()
+    Guest.lasting = lasting_note()  # type: ignore[attr-defined] # for the build
     gc.collect()
     gc.freeze()  # keeps what was loaded at build time on pages that processes share
     return Guest

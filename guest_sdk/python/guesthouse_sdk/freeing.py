@@ -27,9 +27,9 @@ FREE: Final = "wit_dylib_dealloc_bytes"
 _MARK: Final = b"guesthouse:frees-bytes"
 """A custom section that marks a changed module: freeing twice would be worse than not at all."""
 
-_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
-_MODULE: Final = b"\0asm\x01\0\0\0"
-_CORE_MODULE: Final = 1
+COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+MODULE: Final = b"\0asm\x01\0\0\0"
+CORE_MODULE: Final = 1
 """The kind of a component's section."""
 _CUSTOM, _TYPES, _IMPORTS, _FUNCTIONS, _EXPORTS, _CODE = 0, 1, 2, 3, 7, 10
 """Kinds of a core module's sections."""
@@ -53,12 +53,12 @@ def with_bytes_freed(component: bytes) -> bytes:
     Raises:
         UnknownRuntimeError: it was not built by componentize-py 0.25.1.
     """
-    for section in _sections(component, _COMPONENT):
+    for section in sections(component, COMPONENT):
         content = component[section.body : section.end]
-        if section.kind == _CORE_MODULE and POP.encode() in content:
+        if section.kind == CORE_MODULE and POP.encode() in content:
             module = _Module(content)
             if POP in module.exports and FREE in module.exports:
-                changed = _encoded_section(_CORE_MODULE, _changed(module))
+                changed = _encoded_section(CORE_MODULE, _changed(module))
                 return b"".join((component[: section.start], changed, component[section.end :]))
     raise UnknownRuntimeError(f"no core module of it exports {POP} and {FREE}")
 
@@ -94,14 +94,14 @@ def _body(pop: int, free: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class Section:
     kind: int
     start: int
     body: int
     end: int
 
 
-class _Reader:
+class Reader:
     """Reads a component or module that the build has just made."""
 
     def __init__(self, content: bytes, at: int = 0) -> None:
@@ -129,8 +129,8 @@ class _Module:
 
     def __init__(self, content: bytes) -> None:
         self.content: Final = content
-        self._sections: Final = list(_sections(content, _MODULE))
-        self._by_kind: Final = {section.kind: section for section in self._sections}
+        self.sections: Final = list(sections(content, MODULE))
+        self._by_kind: Final = {section.kind: section for section in self.sections}
         self.imported: Final = sum(kind == _FUNCTION for kind in self._imports())
         self.functions: Final = [reader.number() for reader in self._vector(_FUNCTIONS)]
         """The types of those that are not imported, by their number."""
@@ -140,9 +140,7 @@ class _Module:
     @property
     def custom(self) -> set[bytes]:
         """The names of its custom sections."""
-        readers = [
-            _Reader(self.content, section.body) for section in self._sections if section.kind == _CUSTOM
-        ]
+        readers = [Reader(self.content, section.body) for section in self.sections if section.kind == _CUSTOM]
         return {reader.take(reader.number()) for reader in readers}
 
     def type_of(self, function: int) -> bytes:
@@ -154,7 +152,7 @@ class _Module:
     def vector_with(self, kind: int, element: bytes) -> bytes:
         """The content of a section with one more element."""
         section = self._by_kind[kind]
-        reader = _Reader(self.content, section.body)
+        reader = Reader(self.content, section.body)
         return _encoded(reader.number() + 1) + self.content[reader.at : section.end] + element
 
     def exports_with(self, name: str, function: int) -> bytes:
@@ -170,18 +168,18 @@ class _Module:
 
     def with_sections(self, replaced: Mapping[int, bytes]) -> bytes:
         """The module with other contents of some sections."""
-        return _MODULE + b"".join(
+        return MODULE + b"".join(
             _encoded_section(section.kind, replaced[section.kind])
             if section.kind in replaced
             else self.content[section.start : section.end]
-            for section in self._sections
+            for section in self.sections
         )
 
-    def _vector(self, kind: int) -> Iterator[_Reader]:
+    def _vector(self, kind: int) -> Iterator[Reader]:
         """A reader that stands at each element of a section in turn."""
         section = self._by_kind.get(kind)
         if section is not None:
-            reader = _Reader(self.content, section.body)
+            reader = Reader(self.content, section.body)
             for _ in range(reader.number()):
                 yield reader
 
@@ -219,16 +217,16 @@ class _Module:
             yield name, reader.byte(), reader.number()
 
 
-def _sections(content: bytes, preamble: bytes) -> Iterator[_Section]:
+def sections(content: bytes, preamble: bytes) -> Iterator[Section]:
     if not content.startswith(preamble):
         raise UnknownRuntimeError(
-            "it is no component" if preamble == _COMPONENT else "a core module is of another format"
+            "it is no component" if preamble == COMPONENT else "a core module is of another format"
         )
-    reader = _Reader(content, len(preamble))
+    reader = Reader(content, len(preamble))
     while reader.at < len(content):
         start = reader.at
         kind, size = reader.byte(), reader.number()
-        yield _Section(kind, start, reader.at, reader.at + size)
+        yield Section(kind, start, reader.at, reader.at + size)
         reader.at += size
 
 

@@ -54,9 +54,9 @@ def component(*modules: str) -> bytes:
 
 def core_modules(content: bytes) -> list[bytes]:
     """The core modules of a component."""
-    sections = freeing._sections(content, freeing._COMPONENT)
+    sections = freeing.sections(content, freeing.COMPONENT)
     return [
-        content[section.body : section.end] for section in sections if section.kind == freeing._CORE_MODULE
+        content[section.body : section.end] for section in sections if section.kind == freeing.CORE_MODULE
     ]
 
 
@@ -174,7 +174,7 @@ def test_what_another_version_of_the_tool_built_is_left_alone(
     path = tmp_path / "app.wasm"
     path.write_bytes(component(RUNTIME))
     monkeypatch.setattr(build, "version", lambda name: "0.99.0")
-    build._free_bytes(path)
+    build._change(path)
     assert path.read_bytes() == component(RUNTIME)
     said = "componentize-py is 0.99.0, not 0.25.1: bytes that the process sends may never be freed\n"
     assert capsys.readouterr().err == said
@@ -183,8 +183,8 @@ def test_what_another_version_of_the_tool_built_is_left_alone(
 def test_what_the_known_version_built_is_changed_or_the_build_fails(tmp_path: Path) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(component(RUNTIME))
-    build._free_bytes(path)
+    build._change(path)
     assert path.read_bytes() == with_bytes_freed(component(RUNTIME))
     path.write_bytes(component("(core module)"))
     with pytest.raises(build.BuildError, match=r"install componentize-py==0\.25\.1 again"):
-        build._free_bytes(path)
+        build._change(path)
