@@ -53,11 +53,11 @@ class Audience:
         return seconds / times, (self.server.all().cpu_seconds - before) / times
 
 
-def audience(stack: ExitStack, server: Server, path: str, channels: int) -> Audience:
-    """Open connections on a path, and another on `trigger` beside it."""
+def audience(stack: ExitStack, server: Server, path: str, channels: int, compressed: float = 0.0) -> Audience:
+    """Open connections on a path, a share of them compressed, and another on `trigger` beside it."""
     url = server.url + path
     trigger = stack.enter_context(connect(url.rstrip("/") + "/trigger", compression=None))
-    return Audience(server, stack.enter_context(crowd(url, channels)), trigger)
+    return Audience(server, stack.enter_context(crowd(url, channels, compressed)), trigger)
 
 
 def run(effort: Effort) -> Result:

@@ -24,7 +24,10 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 _AT_ONCE: Final = 50
 """Concurrent handshakes in one process."""
 _MOST_OF_ONE_ADDRESS: Final = 20_000
+_PATIENCE: Final = 60.0
+"""Seconds: for a handshake, on a busy machine."""
 _PROCESSES: Final = 2
+_COMPRESSION: Final = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 
 
 class Counter:
@@ -68,15 +71,23 @@ class Waiting(WSListener):
         self._counter.done.set()
 
 
-async def hold(urls: Sequence[str], connections: int, source: str | None) -> None:
-    """Connect, over the URLs in turn, and follow commands until standard input ends."""
+async def hold(urls: Sequence[str], connections: int, source: str | None, compressed: int) -> None:
+    """Connect, over the URLs in turn, and follow commands until standard input ends. The first `compressed` take
+    compressed messages, which they only count.
+    """
     counter = Counter()
     address = None if source is None else (source, 0)
     for begin in range(0, connections, _AT_ONCE):
         places = range(begin, min(begin + _AT_ONCE, connections))
         await asyncio.gather(
             *(
-                ws_connect(lambda: Waiting(counter), urls[place % len(urls)], local_addr=address)
+                ws_connect(
+                    lambda: Waiting(counter),
+                    urls[place % len(urls)],
+                    local_addr=address,
+                    websocket_handshake_timeout=_PATIENCE,
+                    extra_headers=_COMPRESSION if place < compressed else None,
+                )
                 for place in places
             )
         )
@@ -113,14 +124,18 @@ class Crowd:
 
 
 @contextmanager
-def crowd(url: str | Sequence[str], connections: int) -> Iterator[Crowd]:
-    """Connections to a server, over its URLs in turn; closed at the end of the block."""
+def crowd(url: str | Sequence[str], connections: int, compressed: float = 0.0) -> Iterator[Crowd]:
+    """Connections to a server, over its URLs in turn, and a share of them compressed; closed at the end of the
+    block.
+    """
     urls = [url] if isinstance(url, str) else list(url)
     with ExitStack() as stack:
         processes = []
         for place in range(_PROCESSES):
             share = connections // _PROCESSES + (place < connections % _PROCESSES)
-            processes.append(stack.enter_context(_holding(urls, share, place, connections)))
+            processes.append(
+                stack.enter_context(_holding(urls, share, place, connections, round(compressed * share)))
+            )
         for process in processes:
             _answer(process)
         yield Crowd(processes)
@@ -128,9 +143,16 @@ def crowd(url: str | Sequence[str], connections: int) -> Iterator[Crowd]:
 
 @contextmanager
 def _holding(
-    urls: Sequence[str], share: int, place: int, connections: int
+    urls: Sequence[str], share: int, place: int, connections: int, compressed: int
 ) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(Path(__file__)), "--connections", str(share)]
+    command = [
+        sys.executable,
+        str(Path(__file__)),
+        "--connections",
+        str(share),
+        "--compressed",
+        str(compressed),
+    ]
     if connections > _MOST_OF_ONE_ADDRESS:
         command += ["--source", f"127.0.0.{2 + place}"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -157,10 +179,11 @@ def main() -> None:
     """Read the URLs from standard input, connect, follow commands."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--connections", type=int, required=True)
+    parser.add_argument("--compressed", type=int, default=0)
     parser.add_argument("--source", help="the address to connect from")
     options = parser.parse_args()
     urls = json.loads(sys.stdin.readline())
-    uvloop.run(hold(urls, options.connections, options.source))
+    uvloop.run(hold(urls, options.connections, options.source, options.compressed))
 
 
 if __name__ == "__main__":
