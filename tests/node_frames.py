@@ -50,6 +50,7 @@ class HandMade:
         self.ephemeral = X25519PrivateKey.generate()
         self.id = secrets.token_bytes(8)
         self.sent = self.received = 0
+        self.begun = False
         self._hello = b""
 
     @property
@@ -89,6 +90,10 @@ class HandMade:
         self._begin(public, session, answered, answer, initiator=False)
         return answer
 
+    def is_answered_by(self, welcome: bytes) -> bool:
+        """Whether a Welcome is for its Hello."""
+        return bool(fields_of(welcome)[7] == hashlib.sha256(self._hello).digest())
+
     def welcomed(self, welcome: bytes) -> None:
         """Its Hello was answered."""
         fields = fields_of(welcome)
@@ -99,6 +104,7 @@ class HandMade:
         salt = hashlib.sha256(hello + welcome).digest()
         keys = HKDF(SHA256(), 64, salt=salt, info=b"guesthouse session keys").derive(secret)
         mine, its = (keys[:32], keys[32:]) if initiator else (keys[32:], keys[:32])
+        self.begun = True
         self.their_id, self._mine, self._its = session, AESGCM(mine), AESGCM(its)
 
     def sealed(
@@ -151,11 +157,11 @@ class LyingNode:
             self.session = HandMade(self.session.node, self.session.key, self.session.other)
             self._send(self.session.welcome(frame))
             self.up = False
-        elif frame[0] == WELCOME:
+        elif frame[0] == WELCOME and self.session.is_answered_by(frame):
             self.session.welcomed(frame)
             self.up = True
             self.ping()
-        elif frame[0] == SEALED and frame[1:9] == self.session.id:
+        elif frame[0] == SEALED and frame[1:9] == self.session.id and self.session.begun:
             self.up = True
             self._opened(*self.session.opened(frame))
             self._owed += len(frame) + 64
